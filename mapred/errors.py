@@ -1,0 +1,92 @@
+"""What can go wrong, as one tree.
+
+MapredError
+├ DatasetError          the input: nothing matches, cannot be read, does not fit its schema
+│ ├ PlanError           limits that contradict each other, a dataset that cannot be planned
+│ └ StaleDatasetError   a file changed or vanished after it was planned
+├ FunctionError         the function: cannot be pickled, another Python in the worker, a wrong output
+│ └ ReduceError         a reducer that is not associative, or has nothing to reduce
+├ BackendError          where it runs: no such backend, a pool or an engine that fails
+│ ├ StorageError        a root or dataset store that refuses, is full, or only pretends
+│ └ MissingDependency   an optional package is absent (also an ImportError); names the install line
+└ RunError              a run that ended without its result: `.run`, `.failures`
+
+A message says what, which value, what limit, what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = [
+    "BackendError",
+    "DatasetError",
+    "FunctionError",
+    "MapredError",
+    "MissingDependency",
+    "PlanError",
+    "ReduceError",
+    "RunError",
+    "StaleDatasetError",
+    "StorageError",
+]
+
+
+class MapredError(Exception):
+    """The root of every error that mapred raises on purpose."""
+
+
+class DatasetError(MapredError):
+    """The input is missing, unreadable, or does not fit its schema."""
+
+
+class PlanError(DatasetError):
+    """The limits contradict each other, or the dataset cannot be planned."""
+
+
+class StaleDatasetError(DatasetError):
+    """A file changed or vanished after it was planned."""
+
+
+class FunctionError(MapredError):
+    """The function cannot be shipped, loaded, called, or its output stored."""
+
+
+class ReduceError(FunctionError):
+    """The reducer is not associative, or has nothing to reduce."""
+
+
+class BackendError(MapredError):
+    """The place where tasks run does not exist, or fails."""
+
+
+class StorageError(BackendError):
+    """A store refuses, is full, is read-only, or only pretends to put if absent."""
+
+
+class MissingDependency(BackendError, ImportError):
+    """An optional package is absent; the message names the line that installs it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"{package} is not installed; install it with: pip install 'mapred[{extra}]'"
+        )
+        self.package = package
+        self.extra = extra
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.package, self.extra)
+
+
+class RunError(MapredError):
+    """A run ended without its result.
+
+    `run` is the handle (or None where none could be made); `failures` is a tuple of
+    `mapred.model.Failure`, one for every failed task.
+    """
+
+    def __init__(self, message: str, *, run: Any = None, failures: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.run = run
+        self.failures = tuple(failures)

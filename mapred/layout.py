@@ -1,0 +1,81 @@
+"""Every path inside a run's folder. Nothing else knows a name.
+
+root/<run-id>/
+  job.json                              the job: stages, backend's arguments, digests of all below
+  function.pkl  reduce.pkl              the functions (cloudpickle)
+  input/                                pickled items, Arrow frames, command templates
+  plan/00000.parquet                    the plan, one file per `PLAN_SHARDS` shards
+  <stage>/data/000017-<attempt>.arrow   what one attempt wrote
+  <stage>/files/000017-<attempt>/NAME   what it wrote by `task.output`
+  <stage>/commits/000017.json           the commit: put if absent
+  <stage>/errors/000017-<attempt>.json  a failed attempt
+  <stage>/logs/000017-<attempt>.txt     what it printed
+  result/manifest.json                  the outputs of the last stage
+  handle.json                           where the run was last started: how to reach it
+  failed.json  end.json                 final words: put if absent
+
+Stages are called `map`, `reduce-1`, `reduce-2`, …
+"""
+
+from __future__ import annotations
+
+JOB = "job.json"
+FUNCTION = "function.pkl"
+REDUCE = "reduce.pkl"
+ITEMS = "input/items.pkl"
+FRAME = "input/frame.arrow"
+HANDLE = "handle.json"
+FAILED = "failed.json"
+END = "end.json"
+MANIFEST = "result/manifest.json"
+PLAN_SHARDS = 1000
+
+
+def plan_file(number: int) -> str:
+    """The plan file that holds shards `number * PLAN_SHARDS` and on."""
+    return f"plan/{number:05d}.parquet"
+
+
+def commits(stage: str) -> str:
+    """The folder whose listing is the progress of a stage."""
+    return f"{stage}/commits/"
+
+
+def commit(stage: str, index: int) -> str:
+    return f"{stage}/commits/{index:06d}.json"
+
+
+def data(stage: str, index: int, attempt: str, suffix: str) -> str:
+    return f"{stage}/data/{index:06d}-{attempt}.{suffix}"
+
+
+def output(stage: str, index: int, attempt: str, name: str) -> str:
+    return f"{stage}/files/{index:06d}-{attempt}/{name}"
+
+
+def errors(stage: str) -> str:
+    return f"{stage}/errors/"
+
+
+def error(stage: str, index: int, attempt: str) -> str:
+    return f"{stage}/errors/{index:06d}-{attempt}.json"
+
+
+def logs(stage: str) -> str:
+    return f"{stage}/logs/"
+
+
+def log(stage: str, index: int, attempt: str) -> str:
+    return f"{stage}/logs/{index:06d}-{attempt}.txt"
+
+
+def index_of(path: str) -> int:
+    """The task index in the name of a commit, an error, a log or an output."""
+    name = path.rsplit("/", 1)[-1]
+    return int(name.split(".", 1)[0].split("-", 1)[0])
+
+
+def attempt_of(path: str) -> str:
+    """The attempt in the name of an error or a log."""
+    name = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    return name.split("-", 1)[1]

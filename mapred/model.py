@@ -1,0 +1,367 @@
+"""The frozen values that everything else passes around, and their JSON both ways."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mapred.errors import PlanError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+T = TypeVar("T")
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def parse_bytes(text: str | int, what: str = "size") -> int:
+    """Bytes of a Kubernetes quantity such as `"4Gi"`, `"500M"` or a plain number."""
+    if isinstance(text, int) and not isinstance(text, bool):
+        number, unit = float(text), ""
+    else:
+        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]i?|)b?\s*", str(text), re.I)
+        if match is None:
+            raise PlanError(f"{what}={text!r} is not a size; write bytes or a form such as '4Gi'")
+        number, unit = float(match[1]), match[2].lower()
+    value = int(number * (_BINARY.get(unit) or _UNITS[unit]))
+    if value <= 0:
+        raise PlanError(f"{what}={text!r} must be above zero")
+    return value
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one task asks for: `cpu` in cores, `memory` as a Kubernetes quantity.
+
+    Locally `memory` is the resident size above which a worker process is killed, and
+    `cpu` decides how many workers run side by side.
+    """
+
+    cpu: float = 1
+    memory: str | int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.cpu > 0:
+            raise PlanError(f"cpu={self.cpu!r} must be above zero")
+        if self.memory is not None:
+            parse_bytes(self.memory, "memory")
+
+    @property
+    def memory_bytes(self) -> int | None:
+        return None if self.memory is None else parse_bytes(self.memory, "memory")
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a worker reads its ranges, and what it hands to the function.
+
+    `as_` is one of `lines`, `byte_lines`, `strings` (pa.Array), `bytes` for text; `table`,
+    `batches`, `pandas`, `polars` for the tabular formats; `file`, `bytes`, `path` for
+    whole files; `item` or `keywords` for items. Names and types of `schema` are pinned on
+    the client; `partitions` are those of its fields that come from `name=value` folders.
+    """
+
+    name: str
+    as_: str
+    schema: pa.Schema | None = None
+    columns: tuple[str, ...] | None = None
+    filter: Any = None
+    encoding: str = "utf-8"
+    errors: str = "strict"
+    compression: str | None = "infer"
+    delimiter: str = ","
+    quote: str = '"'
+    header: bool = True
+    newlines_in_values: bool = False
+    null_values: tuple[str, ...] | None = None
+    partitions: tuple[str, ...] = ()
+
+    @property
+    def once_per_item(self) -> bool:
+        """Whether the function is called for every item, not once for a shard."""
+        return self.name in ("files", "items", "array")
+
+    def to_json(self) -> dict[str, Any]:
+        values = dataclasses.asdict(
+            dataclasses.replace(self, schema=None, filter=None),
+        )
+        if self.schema is not None:
+            values["schema"] = base64.b64encode(self.schema.serialize().to_pybytes()).decode()
+        if self.filter is not None:
+            import pickle
+
+            values["filter"] = base64.b64encode(pickle.dumps(self.filter)).decode()
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Format:
+        values = dict(values)
+        if values.get("schema") is not None:
+            import pyarrow as pa
+
+            values["schema"] = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(values["schema"])))
+        if values.get("filter") is not None:
+            import pickle
+
+            values["filter"] = pickle.loads(base64.b64decode(values["filter"]))
+        return _build(cls, values)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One level of a run: `map`, or a `reduce-N` over the outputs of the stage before it.
+
+    Task *i* of a reduce takes the outputs of the input tasks `i * fan_in` up to
+    `(i + 1) * fan_in`; `fan_in` of None takes all of them. `seconds`, an attempt's limit.
+    """
+
+    name: str
+    kind: str
+    tasks: int
+    inputs: str | None = None
+    input_tasks: int = 0
+    fan_in: int | None = None
+    last: bool = False
+    check: bool = False
+    resources: Resources = field(default_factory=Resources)
+
+    def input_range(self, index: int) -> range:
+        """The indices of the tasks whose outputs task `index` reduces."""
+        if self.fan_in is None:
+            return range(self.input_tasks)
+        return range(index * self.fan_in, min((index + 1) * self.fan_in, self.input_tasks))
+
+
+@dataclass(frozen=True)
+class Job:
+    """The immutable specification of a run; `job.json` is its JSON.
+
+    `digests` maps every file that a worker loads to its SHA-256; the digest of `job.json`
+    itself travels with the engine. `max_failed` is a count or a fraction below 1.
+    """
+
+    run_id: str
+    name: str
+    created: str
+    format: Format
+    stages: tuple[Stage, ...]
+    shards: int
+    items: int
+    files: int
+    bytes: int
+    seed: int = 0
+    attempts: int = 3
+    timeout: float | None = None
+    deadline: float | None = None
+    max_failed: float = 0
+    workdir: str | None = None
+    backend: Mapping[str, Any] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+    python: str = ""
+    mapred: str = ""
+    packages: Mapping[str, str] = field(default_factory=dict)
+
+    def stage(self, name: str) -> Stage:
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise PlanError(f"run {self.run_id} has no stage {name!r}")
+
+    @property
+    def failures_allowed(self) -> int:
+        """How many shards (items, where the function runs once per item) may be given up."""
+        total = self.items if self.format.once_per_item else self.shards
+        return int(self.max_failed * total) if self.max_failed < 1 else int(self.max_failed)
+
+    def to_bytes(self) -> bytes:
+        values = {**vars(self), "format": self.format.to_json()}
+        values["stages"] = [dataclasses.asdict(stage) for stage in self.stages]
+        return json.dumps(values, indent=1, sort_keys=True).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Job:
+        values = json.loads(data)
+        values["format"] = Format.from_json(values["format"])
+        values["stages"] = tuple(
+            _build(Stage, {**stage, "resources": _build(Resources, stage["resources"])})
+            for stage in values["stages"]
+        )
+        return _build(cls, values)
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a task's values are. `kind`: `arrow`, `pickle`, `inline` or `none`.
+
+    `count` values lie in `path` (`size` bytes with checksum `crc32`), or, small ones,
+    base64-encoded in `inline`. `type` is what the function returned: `table`, `pandas`,
+    `polars`, `batch` or `object`.
+    """
+
+    kind: str
+    type: str = "object"
+    count: int = 0
+    rows: int = 0
+    path: str | None = None
+    size: int = 0
+    crc32: int = 0
+    inline: str | None = None
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file that a task wrote by `task.output(name)`."""
+
+    name: str
+    path: str
+    size: int
+    crc32: int
+
+
+@dataclass(frozen=True)
+class Span:
+    """The bytes `start` to `stop` that a reader really took for range number `range`.
+
+    Listed only where they differ from the planned range: the first and last line of a cut.
+    """
+
+    range: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The record that makes one attempt's output the task's output.
+
+    `records` counts lines, rows or items read; `ranges` the ranges read to their end;
+    `spans` the ranges whose bytes differ from the plan; `units` the row groups or record
+    batches that were read or pruned; `seconds` is wall time, `peak_memory` bytes resident.
+    """
+
+    stage: str
+    task: int
+    attempt: str
+    function: str
+    output: Output
+    files: tuple[StoredFile, ...] = ()
+    records: int = 0
+    bytes: int = 0
+    ranges: int = 0
+    spans: tuple[Span, ...] = ()
+    units: int = 0
+    started: float = 0.0
+    seconds: float = 0.0
+    peak_memory: int = 0
+    counters: Mapping[str, float] = field(default_factory=dict)
+    worker: str = ""
+
+    def to_bytes(self) -> bytes:
+        values = {**vars(self), "output": vars(self.output)}
+        values["files"] = [vars(file) for file in self.files]
+        values["spans"] = [[span.range, span.start, span.stop] for span in self.spans]
+        return json.dumps(values, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Commit:
+        values = json.loads(data)
+        values["output"] = Output(**values["output"])
+        values["files"] = tuple(StoredFile(**file) for file in values["files"])
+        values["spans"] = tuple(Span(*span) for span in values["spans"])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failed attempt, or a task that was lost with its worker.
+
+    `kind` is `function` (it raised), `lost` (its process died), `timeout`, `memory` or
+    `storage`; `signature` is equal for equal failures; `items` are the failed items'
+    indices where the function runs once per item; `where` names file and byte range.
+    """
+
+    stage: str
+    task: int
+    attempt: str
+    kind: str
+    error: str
+    message: str
+    traceback: str = ""
+    signature: str = ""
+    where: str = ""
+    log: str = ""
+    items: tuple[int, ...] = ()
+    attempts: int = 1
+    seconds: float = 0.0
+
+    def to_bytes(self) -> bytes:
+        return json.dumps(vars(self), indent=1).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Failure:
+        return _build(cls, json.loads(data))
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """Progress of one stage, in tasks."""
+
+    name: str
+    total: int
+    done: int = 0
+    running: int = 0
+    failed: int = 0
+    given_up: int = 0
+
+
+@dataclass(frozen=True)
+class TaskTime:
+    """When one task ran, for a timeline: `started` in seconds since the epoch."""
+
+    stage: str
+    task: int
+    started: float
+    seconds: float
+    worker: str
+    bytes: int = 0
+    peak_memory: int = 0
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """What is known of a run at one moment.
+
+    `state` is `running`, `succeeded`, `failed`, `cancelled`, `suspended` or `interrupted`
+    (no last word was written, and nothing runs). Times are seconds since the epoch.
+    """
+
+    run_id: str
+    uri: str
+    name: str
+    state: str
+    stages: tuple[StageStatus, ...]
+    started: float
+    finished: float | None = None
+    bytes: int = 0
+    bytes_done: int = 0
+    records: int = 0
+    message: str = ""
+    counters: Mapping[str, float] = field(default_factory=dict)
+    times: tuple[TaskTime, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+
+def _build(cls: type[T], values: Mapping[str, Any]) -> T:
+    """A dataclass from JSON: lists become tuples, as frozen values hold them."""
+    return cls(
+        **{
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+    )
