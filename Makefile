@@ -1,0 +1,80 @@
+# Needs Python 3.10 or newer and make. The first use of a target downloads packages into
+# .venv; after that everything works without a network.
+#
+#   make demo        a word count over the standard library's own sources
+#   make test        the quick tests           make test-slow   the slow ones
+#   make lint        ruff and mypy             make bench       the benchmarks
+#   make lock        remake .ci/requirements.txt from pyproject.toml
+#
+# Another Python: make test PYTHON=python3.13 VENV=.venv-3.13
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+TESTS ?=
+LOCK := .ci/requirements.txt
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test test-slow lint format bench lock clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^#  *make/  make/p' Makefile
+
+demo: $(VENV)/.core
+	@$(BIN)/python recipes/word_count.py
+
+dev: $(VENV)/.dev
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not on_cluster" $(TESTS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+# Exact versions and hashes for every supported Python, and no host's name: `uv.lock` would
+# carry the name of the index in each line.
+lock: $(VENV)/.uv
+	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --upgrade \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --all-extras --group dev pyproject.toml --output-file $(LOCK)
+	@if grep -nE '://|^-' $(LOCK); then echo "$(LOCK) names a host or an option"; exit 1; fi
+
+clean:
+	rm -rf .venv .venv-* .ci/logs .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+
+# --- the environment: one stamp for each layer of it ---
+
+# pip installs uv in the locked version; uv installs the rest in the locked versions.
+$(VENV)/.uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "mapred needs Python 3.10 or newer, and PYTHON=$(PYTHON) is:"; $(PYTHON) --version; \
+	  echo "Name another one: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  "$$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' $(LOCK))"
+	@touch $@
+
+$(VENV)/.core: $(VENV)/.uv pyproject.toml $(LOCK)
+	$(UV) pip install --quiet --python $(BIN)/python \
+	  --constraints $(LOCK) --build-constraints $(LOCK) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.uv pyproject.toml $(LOCK)
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirements $(LOCK)
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
