@@ -1,0 +1,28 @@
+"""The names that `mapred` promises, pinned: adding or losing one is a decision."""
+
+from __future__ import annotations
+
+import mapred
+
+PUBLIC = """
+    BackendError Command DatasetError File FunctionError Job MapredError MissingDependency Plan
+    PlanError ReduceError Resources Run RunError StaleDatasetError StorageError Task array
+    command files items job open plan read_arrow read_csv read_files read_json read_parquet
+    read_text reducers run submit sweep
+"""
+
+
+def test_all_is_pinned() -> None:
+    assert sorted(mapred.__all__) == sorted(PUBLIC.split())
+
+
+def test_every_name_is_there() -> None:
+    assert set(mapred.__all__) <= set(dir(mapred))
+    for name in mapred.__all__:
+        assert getattr(mapred, name) is not None
+
+
+def test_names_say_where_they_come_from() -> None:
+    for name in mapred.__all__:
+        value = getattr(mapred, name)
+        assert (getattr(value, "__doc__", None) or "").strip(), f"mapred.{name} has no docstring"
