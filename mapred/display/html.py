@@ -1,0 +1,176 @@
+"""A plan, a run and its failures as HTML for a notebook: inline styles, everything escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from mapred.display.numbers import (
+    escaped,
+    format_bytes,
+    format_count,
+    one_line,
+    several,
+    shortened,
+    tail,
+    visible,
+)
+from mapred.display.pictures import FAILED, colour, shard_picture, timeline_picture
+from mapred.display.summary import FailureGroup, PlanSummary, group_failures
+from mapred.display.text import group_line, pace_facts, plan_size, skew, slowest_text
+from mapred.model import Failure, RunStatus, StageStatus
+
+_STATES = {"succeeded": "#2f9e77", "running": colour(0), "failed": FAILED}
+_MUTED = "opacity:.7"
+_LEFT = "text-align:left;padding:1px 14px 1px 0;background:none;border:0"
+_RIGHT = "text-align:right;padding:1px 14px 1px 0;background:none;border:0;white-space:nowrap"
+_PRE = (
+    "margin:4px 0 4px 14px;padding:6px 8px;font-size:12px;white-space:pre-wrap;"
+    "overflow-wrap:anywhere;color:inherit;background:rgba(127,127,127,.12)"
+)
+
+
+def plan_html(summary: PlanSummary) -> str:
+    """What would run, with a picture of the shard sizes in plan order."""
+    parts = [
+        _line(f"<b>Plan of {escaped(one_line(summary.dataset))}</b> ({escaped(summary.format)})"),
+        _line(escaped(plan_size(summary))),
+    ]
+    if summary.limit:
+        parts.append(_line(f"limit: {escaped(one_line(summary.limit))}"))
+    if summary.largest:
+        parts.append(shard_picture(summary.shard_bytes))
+        parts.append(_line("shards: " + escaped(skew(summary))))
+    if summary.largest_files:
+        rows = [_row(format_bytes(size), _code(path, 160)) for path, size in summary.largest_files]
+        parts.append(_folded("largest files", _table(rows)))
+    if summary.unsplittable:
+        rows = [
+            _row(f"{several(count, 'file')}, {format_bytes(size)}", escaped(one_line(reason)))
+            for count, size, reason in summary.unsplittable
+        ]
+        parts.append(_line("cannot be split:") + _table(rows))
+    return _page(parts)
+
+
+def status_html(status: RunStatus, now: float | None = None, timeline: bool = True) -> str:
+    """A run: its stages, pace, counters, failures and, if asked, the timeline of its tasks.
+
+    `now`, in seconds since the epoch, is what elapsed time and the estimate go by.
+    """
+    shade = _STATES.get(status.state, "#8a8a8a")
+    badge = f'<b style="color:{shade}">● {escaped(status.state)}</b>'
+    name = f" · {escaped(one_line(status.name, 80))}" if status.name else ""
+    parts = [
+        _line(f"<b>Run {escaped(status.run_id)}</b>{name} {badge}"),
+        _line(_code(status.uri, 200), _MUTED),
+    ]
+    if status.message:
+        parts.append(_line(escaped(visible(status.message)), "white-space:pre-wrap"))
+    parts.append(_table(_stage(number, stage) for number, stage in enumerate(status.stages)))
+    facts = pace_facts(status, now)
+    if facts:
+        parts.append(_line(escaped(" · ".join(facts))))
+    if status.counters:
+        rows = [
+            _row(format_count(value), escaped(one_line(name, 80)))
+            for name, value in status.counters.items()
+        ]
+        parts.append(_folded("counters", _table(rows), opened=len(rows) <= 12))
+    if timeline and status.times:
+        parts.append(timeline_picture(status))
+        parts += [_line(escaped(text), _MUTED) for text in slowest_text(status)]
+    if status.failures:
+        parts.append(failures_html(status.failures))
+    return _page(parts)
+
+
+def failures_html(failures: Sequence[Failure], most: int = 10) -> str:
+    """Failures grouped by signature, the most frequent first, each with its folded details."""
+    groups = group_failures(failures)
+    parts = [_line(f"<b>{several(len(failures), 'failure')}</b>")] if failures else []
+    parts += [_failure(group) for group in groups[:most]]
+    if len(groups) > most:
+        rest = sum(group.count for group in groups[most:])
+        more = f"and {format_count(rest)} more of {several(len(groups) - most, 'kind')}"
+        parts.append(_line(escaped(more), _MUTED))
+    return "".join(parts)
+
+
+def _failure(group: FailureGroup) -> str:
+    first = group.first
+    inside = ""
+    if first.where:
+        inside += _line("at " + _code(first.where, 300), "margin-left:14px")
+    if first.traceback:
+        inside += f'<pre style="{_PRE}">{escaped(tail(first.traceback, 30))}</pre>'
+    if first.log:
+        inside += _line("log ends with", f"margin-left:14px;{_MUTED}")
+        inside += f'<pre style="{_PRE}">{escaped(tail(first.log, 20))}</pre>'
+    head = f'<span style="color:{FAILED}">✗</span> {escaped(group_line(group))}'
+    return _folded(head, inside) if inside else _line(head)
+
+
+def _stage(number: int, stage: StageStatus) -> str:
+    total = max(stage.total, 1)
+    widths = (
+        (colour(number), stage.done),
+        (FAILED, stage.given_up),
+        (colour(number) + "66", stage.running),
+    )
+    filled = "".join(
+        f'<span style="display:inline-block;height:10px;vertical-align:top;'
+        f'width:{min(100 * count / total, 100):.2f}%;background:{fill}"></span>'
+        for fill, count in widths
+        if count
+    )
+    bar = (
+        f'<div role="progressbar" aria-label="{escaped(stage.name)}" aria-valuemin="0"'
+        f' aria-valuemax="{stage.total}" aria-valuenow="{stage.done + stage.given_up}"'
+        ' style="width:260px;height:10px;line-height:0;white-space:nowrap;overflow:hidden;'
+        f'border-radius:3px;background:rgba(127,127,127,.25)">{filled}</div>'
+    )
+    counts = [f"{format_count(stage.done)} of {several(stage.total, 'task')}"]
+    counts += [
+        f"{format_count(count)} {word}"
+        for count, word in (
+            (stage.running, "running"),
+            (stage.failed, "failed"),
+            (stage.given_up, "given up"),
+        )
+        if count
+    ]
+    return _cells((_LEFT, escaped(stage.name)), (_LEFT, bar), (_LEFT, escaped(", ".join(counts))))
+
+
+def _row(number: str, content: str) -> str:
+    return _cells((_RIGHT, escaped(number)), (_LEFT, content))
+
+
+def _cells(*cells: tuple[str, str]) -> str:
+    inside = "".join(f'<td style="{style}">{content}</td>' for style, content in cells)
+    return f'<tr style="background:none">{inside}</tr>'
+
+
+def _table(rows: Iterable[str]) -> str:
+    style = "border:0;border-collapse:collapse;margin:4px 0 4px 0;font-size:inherit"
+    return f'<table style="{style}"><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _folded(head: str, inside: str, opened: bool = False) -> str:
+    return (
+        f'<details style="margin:3px 0"{" open" if opened else ""}>'
+        f'<summary style="cursor:pointer">{head}</summary>{inside}</details>'
+    )
+
+
+def _line(content: str, style: str = "") -> str:
+    return f'<div style="{style}">{content}</div>' if style else f"<div>{content}</div>"
+
+
+def _code(text: str, width: int) -> str:
+    return f'<code style="background:none;color:inherit">{escaped(shortened(text, width))}</code>'
+
+
+def _page(parts: Iterable[str]) -> str:
+    style = "font-family:sans-serif;font-size:13px;line-height:1.5;max-width:800px"
+    return f'<div class="mapred" style="{style}">{"".join(parts)}</div>'

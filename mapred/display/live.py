@@ -1,0 +1,235 @@
+"""Progress shown while a run runs: an updating line, plain lines, or one notebook display."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, TextIO
+
+from mapred.display.html import status_html
+from mapred.display.numbers import format_bytes, format_count, format_seconds
+from mapred.display.summary import fraction, whole_seconds
+from mapred.display.text import bar, run_text, status_text
+from mapred.errors import PlanError
+from mapred.model import RunStatus, StageStatus
+
+Kind = Literal["auto", "bar", "plain", "jupyter", "none"]
+Clock = Callable[[], float]
+_ASCII = str.maketrans("━─×…", "#-x~")
+
+
+class Progress(Protocol):
+    """Shows each status it is called with, as often as suits the medium; `close` shows the last.
+
+    Output that breaks (a closed pipe, a lost terminal) ends the showing, never the run.
+    """
+
+    def __call__(self, status: RunStatus) -> None: ...
+
+    def close(self, status: RunStatus | None = None) -> None: ...
+
+
+def progress(
+    kind: Kind = "auto", stream: TextIO | None = None, *, clock: Clock = time.time
+) -> Progress:
+    """What shows a run's progress: `auto` picks by notebook, terminal or neither.
+
+    `stream` is standard error where None; `clock` gives seconds since the epoch.
+    """
+    out = sys.stderr if stream is None else stream
+    if kind == "auto":
+        kind = "jupyter" if stream is None and _in_notebook() else _by_stream(out)
+    if kind == "jupyter":
+        return _Notebook(clock)
+    if kind == "none" or out is None:
+        return _Silent()
+    if kind == "bar":
+        return _Bar(out, clock)
+    if kind == "plain":
+        return _Plain(out, clock)
+    raise PlanError(f"progress={kind!r} is none of auto, bar, plain, jupyter, none")
+
+
+def progress_line(status: RunStatus, rate: float | None, left: float | None, width: int) -> str:
+    """The stage at work on one line of at most `width` characters."""
+    stage = _at_work(status)
+    parts = []
+    if stage is not None:
+        parts.append(f"{format_count(stage.done)}/{format_count(stage.total)}")
+    if status.bytes:
+        parts.append(f"{format_bytes(status.bytes_done)} of {format_bytes(status.bytes)}")
+    if rate:
+        parts.append(f"{format_bytes(rate)}/s")
+    if left is not None:
+        parts.append(f"{format_seconds(whole_seconds(left))} left")
+    failed = sum(stage.failed + stage.given_up for stage in status.stages)
+    if failed:
+        parts.append(f"{format_count(failed)} failed")
+    name = stage.name if stage is not None else status.state
+    done = (stage.done + stage.given_up) / stage.total if stage and stage.total else 0.0
+    room = min(30, width - len(name) - sum(len(part) + 2 for part in parts) - 2)
+    middle = f"{bar(done, room)}  " if room >= 8 else ""
+    return f"{name}  {middle}{'  '.join(parts)}"[:width]
+
+
+class _Speed:
+    """Bytes and fraction a second since the first status: a resumed run starts part done."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, int, float] | None = None
+
+    def __call__(self, status: RunStatus, now: float) -> tuple[float | None, float | None]:
+        done = fraction(status)
+        if self._first is None:
+            self._first = (now, status.bytes_done, done)
+        began, size, part = self._first
+        seconds, gained = now - began, done - part
+        if seconds < 0.5 or gained <= 0:
+            return None, None
+        left = (1 - done) * seconds / gained if done < 1 else None
+        return (status.bytes_done - size) / seconds, left
+
+
+class _Silent:
+    def __call__(self, status: RunStatus) -> None:
+        pass
+
+    def close(self, status: RunStatus | None = None) -> None:
+        pass
+
+
+class _Stream:
+    """A text stream that may break, or lack the characters, at any write."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream: TextIO | None = stream
+        self._encoding = getattr(stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            "━─×…".encode(self._encoding)
+        except (UnicodeError, LookupError):
+            text = text.translate(_ASCII).encode("ascii", "replace").decode()
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._stream = None
+
+    def width(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns  # type: ignore[union-attr]
+        except (OSError, ValueError, AttributeError):
+            return 80
+
+
+class _Bar:
+    """One line of a terminal, written over at most ten times a second."""
+
+    def __init__(self, stream: TextIO, clock: Clock) -> None:
+        self._out, self._clock, self._speed = _Stream(stream), clock, _Speed()
+        self._last = float("-inf")
+
+    def __call__(self, status: RunStatus) -> None:
+        now = self._clock()
+        rate, left = self._speed(status, now)
+        if now - self._last < 0.1:
+            return
+        self._last = now
+        line = progress_line(status, rate, left, max(self._out.width() - 1, 20))
+        self._out.write(f"\r{line}\x1b[K")
+
+    def close(self, status: RunStatus | None = None) -> None:
+        text = "" if status is None else run_text(status, self._clock()) + "\n"
+        self._out.write(f"\r\x1b[K{text}")
+
+
+class _Plain:
+    """A line every five seconds and one at the end of each stage."""
+
+    def __init__(self, stream: TextIO, clock: Clock) -> None:
+        self._out, self._clock, self._speed = _Stream(stream), clock, _Speed()
+        self._last: float | None = None
+        self._ended: set[str] = set()
+
+    def __call__(self, status: RunStatus) -> None:
+        now = self._clock()
+        rate, left = self._speed(status, now)
+        for stage in status.stages:
+            if stage.name not in self._ended and 0 < stage.total <= stage.done + stage.given_up:
+                self._ended.add(stage.name)
+                spent = format_seconds(max(0.0, now - status.started))
+                self._out.write(f"{stage.name} done: {_counts(stage)} after {spent}\n")
+                self._last = now
+        if self._last is None:
+            self._last = now
+        if now - self._last >= 5 and _at_work(status) is not None:
+            self._last = now
+            self._out.write(progress_line(status, rate, left, 160) + "\n")
+
+    def close(self, status: RunStatus | None = None) -> None:
+        if status is not None:
+            self._out.write(run_text(status, self._clock()) + "\n")
+
+
+class _Notebook:
+    """One display that is updated in place, at most twice a second."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._handle: Any = None
+        self._last = float("-inf")
+
+    def __call__(self, status: RunStatus) -> None:
+        now = self._clock()
+        if now - self._last >= 0.5:
+            self._last = now
+            self._show(status, now, timeline=False)
+
+    def close(self, status: RunStatus | None = None) -> None:
+        if status is not None:
+            self._show(status, self._clock(), timeline=True)
+
+    def _show(self, status: RunStatus, now: float, *, timeline: bool) -> None:
+        from IPython.display import display
+
+        bundle = {
+            "text/html": status_html(status, now, timeline),
+            "text/plain": status_text(status, now, timeline),
+        }
+        if self._handle is None:
+            self._handle = display(bundle, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, raw=True)
+
+
+def _counts(stage: StageStatus) -> str:
+    given_up = f", {format_count(stage.given_up)} given up" if stage.given_up else ""
+    return f"{format_count(stage.done)} of {format_count(stage.total)} tasks{given_up}"
+
+
+def _at_work(status: RunStatus) -> StageStatus | None:
+    """The first stage with tasks left, or None."""
+    left = (stage for stage in status.stages if stage.done + stage.given_up < stage.total)
+    return next(left, None)
+
+
+def _by_stream(stream: TextIO | None) -> Literal["bar", "plain", "none"]:
+    if stream is None:
+        return "none"
+    try:
+        terminal = stream.isatty()
+    except (ValueError, AttributeError):
+        terminal = False
+    return "bar" if terminal and os.environ.get("TERM") != "dumb" else "plain"
+
+
+def _in_notebook() -> bool:
+    """Whether a kernel runs this process; IPython is never imported to find out."""
+    module = sys.modules.get("IPython")
+    shell = module.get_ipython() if hasattr(module, "get_ipython") else None  # type: ignore[union-attr]
+    return getattr(shell, "kernel", None) is not None

@@ -1,0 +1,104 @@
+"""Numbers and foreign text as a person reads them."""
+
+from __future__ import annotations
+
+import math
+import re
+from html import escape
+
+_SIZES = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_UNSAFE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def format_bytes(size: float) -> str:
+    """Bytes in decimal units with three digits: `694 MB`, `1.21 GB`, `0 B`."""
+    if not math.isfinite(size):
+        return "? B"
+    value, unit = float(size), 0
+    while abs(value) >= 999.5 and unit < len(_SIZES) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{_three_digits(value)} {_SIZES[unit]}"
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration in at most two units: `420 ms`, `13.2 s`, `2 min 5 s`, `1 h 3 min`, `2 d 4 h`."""
+    if not math.isfinite(seconds):
+        return "?"
+    seconds = max(0.0, float(seconds))
+    if seconds == 0:
+        return "0 s"
+    if seconds < 0.9995:
+        return f"{_three_digits(seconds * 1000)} ms" if seconds >= 0.00005 else "0 ms"
+    if seconds < 59.95:
+        return f"{_three_digits(seconds)} s"
+    whole = round(seconds)
+    for size, unit, smaller, name in (
+        (86_400, "d", 3_600, "h"),
+        (3_600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size:,} {unit}" + (f" {rest} {name}" if rest else "")
+    return f"{whole} s"
+
+
+def format_count(number: float) -> str:
+    """A count with thousands separated: `1,234,567`; fractions keep six digits."""
+    if not math.isfinite(number):
+        return str(number)
+    return f"{int(number):,}" if number == int(number) else f"{number:,.6g}"
+
+
+def several(number: int, one: str, many: str | None = None) -> str:
+    """`1 file`, `2 files`."""
+    return f"{format_count(number)} {one if number == 1 else many or one + 's'}"
+
+
+def visible(text: str) -> str:
+    """Text from elsewhere made safe to show: control, direction and half characters escaped.
+
+    Line feeds and tabs stay. A file name or a log may otherwise move the cursor, or hold
+    characters that no stream can encode.
+    """
+    return _UNSAFE.sub(_escape, text.replace("\r\n", "\n"))
+
+
+def escaped(text: str) -> str:
+    """The visible text for HTML, fit for attributes too."""
+    return escape(visible(text))
+
+
+def one_line(text: str, width: int = 200) -> str:
+    """The visible text on one line of at most `width` characters."""
+    joined = " ".join(visible(text[: 20 * width]).split())
+    return joined if len(joined) <= width else joined[: width - 1] + "…"
+
+
+def shortened(text: str, width: int) -> str:
+    """The visible text on one line, its middle left out where it is longer than `width`."""
+    text = visible(text).replace("\n", "\\n").replace("\t", "\\t")
+    if len(text) <= width:
+        return text
+    head = width // 3
+    return text[:head] + "…" + text[len(text) - (width - head - 1) :]
+
+
+def tail(text: str, lines: int, characters: int = 4000) -> str:
+    """The last lines of a traceback or log, visible, at most `characters` long."""
+    end = text[-characters:].rstrip()
+    return "\n".join(visible(end).split("\n")[-lines:])
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def _three_digits(value: float) -> str:
+    size = abs(value)
+    digits = 2 if size < 9.995 else 1 if size < 99.95 else 0
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,0 +1,204 @@
+"""What the text and the pictures of a plan or run are drawn from; all of it pure."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mapred.model import Failure, RunStatus
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PlanSummary:
+    """The numbers of a plan that a person looks at.
+
+    `limit` names what chose the number of shards; `largest_files` holds `(path, bytes)`;
+    `unsplittable` holds `(files, bytes, reason)`; `shard_bytes` are in plan order.
+    """
+
+    dataset: str
+    format: str
+    files: int
+    bytes: int
+    shards: int
+    tasks: int
+    items: int
+    limit: str
+    smallest: int
+    median: int
+    largest: int
+    largest_files: tuple[tuple[str, int], ...] = ()
+    unsplittable: tuple[tuple[int, int, str], ...] = ()
+    shard_bytes: Sequence[int] | npt.NDArray[Any] = field(default=(), repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Consecutive shards drawn as one bar each: shards `edges[i]` up to `edges[i + 1]`."""
+
+    edges: npt.NDArray[np.int64]
+    mean: Floats
+    largest: Floats
+
+
+def bins(sizes: Sequence[int] | npt.NDArray[Any], most: int) -> Bins:
+    """At most `most` bars of consecutive shards; none for no shards."""
+    values = np.asarray(sizes, dtype=np.float64)
+    count = min(most, len(values))
+    edges = np.linspace(0, len(values), count + 1).astype(np.int64)
+    if not count:
+        return Bins(edges, values, values)
+    sums = np.add.reduceat(values, edges[:-1])
+    return Bins(edges, sums / np.diff(edges), np.maximum.reduceat(values, edges[:-1]))
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Failures of one signature: the first of them, how many, and in how many tasks."""
+
+    first: Failure
+    count: int
+    tasks: int
+
+
+def group_failures(failures: Sequence[Failure]) -> list[FailureGroup]:
+    """Equal failures of a stage as one group, the most frequent first."""
+    groups: dict[tuple[str, ...], list[Failure]] = {}
+    for failure in failures:
+        told = (failure.signature,) if failure.signature else (failure.error, failure.message)
+        groups.setdefault((failure.stage, failure.kind, *told), []).append(failure)
+    found = [
+        FailureGroup(same[0], len(same), len({failure.task for failure in same}))
+        for same in groups.values()
+    ]
+    return sorted(found, key=lambda group: -group.count)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a run goes: seconds elapsed, bytes a second, seconds left; None if unknown."""
+
+    elapsed: float | None
+    rate: float | None
+    left: float | None
+
+
+def pace(status: RunStatus, now: float | None = None) -> Pace:
+    """The pace of a run as seen at `now`, in seconds since the epoch."""
+    end = status.finished
+    if end is None:
+        end = now if status.state == "running" else None
+    if end is None and status.times:
+        end = max(time.started + time.seconds for time in status.times)
+    if end is None:
+        return Pace(None, None, None)
+    elapsed = max(0.0, end - status.started)
+    rate = status.bytes_done / elapsed if elapsed and status.bytes_done else None
+    done = fraction(status)
+    going = status.state == "running" and 0 < done < 1
+    return Pace(elapsed, rate, elapsed * (1 - done) / done if going else None)
+
+
+def fraction(status: RunStatus) -> float:
+    """The part of the run that is done, by bytes where they are known, else by tasks."""
+    if status.bytes:
+        return min(1.0, status.bytes_done / status.bytes)
+    total = sum(stage.total for stage in status.stages)
+    done = sum(stage.done + stage.given_up for stage in status.stages)
+    return min(1.0, done / total) if total else 0.0
+
+
+def whole_seconds(left: float) -> int:
+    """An estimate rounded up to the second: more digits would promise too much."""
+    return math.ceil(left - 1e-3)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Tasks laid out by worker and time; the arrays are parallel to `RunStatus.times`.
+
+    `start` and `stop` count seconds from the first start. `lane` is a row of `labels`,
+    `stage` an index into `stages`; `failed` marks tasks with a failed attempt. `labels` is
+    empty where so many workers ran at once that only their number can be drawn.
+    """
+
+    labels: tuple[str, ...]
+    stages: tuple[str, ...]
+    start: Floats
+    stop: Floats
+    lane: npt.NDArray[np.int64]
+    stage: npt.NDArray[np.int64]
+    failed: npt.NDArray[np.bool_]
+    seconds: float
+
+
+def timeline(status: RunStatus, most_lanes: int) -> Timeline | None:
+    """The timeline of a run on at most `most_lanes` lanes; None before a task has ended."""
+    times = status.times
+    if not times:
+        return None
+    start = np.array([time.started for time in times], dtype=np.float64)
+    stop = start + np.array([max(0.0, time.seconds) for time in times], dtype=np.float64)
+    start, stop = start - start.min(), stop - start.min()
+    names = sorted({time.worker for time in times}, key=lambda name: (len(name), name))
+    workers = {name: number for number, name in enumerate(names)}
+    row = np.array([workers[time.worker] for time in times], dtype=np.int64)
+    labels = tuple(names)
+    if len(labels) > most_lanes:
+        labels, row = _share_lanes(start, stop, row, len(labels), most_lanes)
+    known = {stage.name: None for stage in status.stages} | {time.stage: None for time in times}
+    stages = tuple(known)
+    numbers = {name: number for number, name in enumerate(stages)}
+    bad = {(failure.stage, failure.task) for failure in status.failures}
+    return Timeline(
+        labels=labels,
+        stages=stages,
+        start=start,
+        stop=stop,
+        lane=row,
+        stage=np.array([numbers[time.stage] for time in times], dtype=np.int64),
+        failed=np.array([(time.stage, time.task) in bad for time in times], dtype=np.bool_),
+        seconds=max(float(stop.max()), 1e-6),
+    )
+
+
+def busy(start: Floats, stop: Floats, edges: Floats) -> Floats:
+    """How many of the intervals were open, on average, between each two edges."""
+
+    def since(moments: Floats) -> Floats:
+        moments = np.sort(moments)
+        before = np.searchsorted(moments, edges)
+        total = np.concatenate(([0.0], np.cumsum(moments)))
+        return before * edges - total[before]
+
+    shares: Floats = np.diff(since(start) - since(stop)) / np.diff(edges)
+    return np.maximum(shares, 0.0)
+
+
+def _share_lanes(
+    start: Floats, stop: Floats, row: npt.NDArray[np.int64], workers: int, most: int
+) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+    """Workers that ran one after the other on a lane together; no lanes beyond `most`."""
+    first, last = np.full(workers, np.inf), np.zeros(workers)
+    np.minimum.at(first, row, start)
+    np.maximum.at(last, row, stop)
+    lane_of = np.zeros(workers, dtype=np.int64)
+    ends: list[tuple[float, int]] = []
+    for worker in np.argsort(first, kind="stable").tolist():
+        if ends and ends[0][0] <= first[worker]:
+            lane = heapq.heappop(ends)[1]
+        elif len(ends) < most:
+            lane = len(ends)
+        else:
+            return (), np.zeros_like(row)
+        lane_of[worker] = lane
+        heapq.heappush(ends, (float(last[worker]), lane))
+    return tuple(f"slot {number + 1}" for number in range(len(ends))), lane_of[row]

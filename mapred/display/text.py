@@ -1,0 +1,305 @@
+"""A plan, a run and its failures as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from mapred.display.numbers import (
+    format_bytes,
+    format_count,
+    format_seconds,
+    one_line,
+    several,
+    shortened,
+    tail,
+)
+from mapred.display.summary import (
+    FailureGroup,
+    Floats,
+    PlanSummary,
+    Timeline,
+    bins,
+    busy,
+    fraction,
+    group_failures,
+    pace,
+    timeline,
+    whole_seconds,
+)
+from mapred.model import Failure, RunStatus, StageStatus
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_LANES = 16
+_STAGE_MARKS = "█▓▒░"
+
+
+def sparkline(values: Sequence[float] | Floats) -> str:
+    """One block character for each value, scaled to the largest; `·` stands for zero."""
+    numbers = np.asarray(values, dtype=np.float64)
+    top = float(numbers.max()) if len(numbers) else 0.0
+    if top <= 0:
+        return "·" * len(numbers)
+    heights = np.clip(np.ceil(numbers / top * len(_BLOCKS)).astype(int) - 1, 0, None)
+    return "".join(
+        _BLOCKS[height] if number > 0 else "·"
+        for number, height in zip(numbers.tolist(), heights.tolist(), strict=True)
+    )
+
+
+def bar(done: float, width: int) -> str:
+    """A bar of `width` characters, filled for the fraction `done`."""
+    filled = int(min(max(done, 0.0), 1.0) * width)
+    return "━" * filled + "─" * (width - filled)
+
+
+def plan_text(summary: PlanSummary, width: int = 60) -> str:
+    """What would run, with the shard sizes as a line of `width` blocks in plan order.
+
+    Of more shards than blocks, each block shows the largest that it stands for.
+    """
+    lines = [
+        f"Plan of {one_line(summary.dataset)} ({one_line(summary.format)})",
+        "  " + plan_size(summary),
+    ]
+    if summary.limit:
+        lines.append(f"  limit    {one_line(summary.limit)}")
+    if summary.largest:
+        lines.append("  shards   " + skew(summary))
+        lines.append("           " + sparkline(bins(summary.shard_bytes, width).largest))
+    if summary.largest_files:
+        lines.append("  largest files")
+        for path, size in summary.largest_files:
+            lines.append(f"    {format_bytes(size):>8}  {shortened(path, 100)}")
+    if summary.unsplittable:
+        lines.append("  cannot be split")
+        for count, size, reason in summary.unsplittable:
+            lines.append(f"    {several(count, 'file')}, {format_bytes(size)}: {one_line(reason)}")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def plan_size(summary: PlanSummary) -> str:
+    """`1,234 files, 694 MB in 43 shards, 43 tasks`."""
+    parts = []
+    if summary.files:
+        parts.append(several(summary.files, "file"))
+    if summary.items:
+        parts.append(several(summary.items, "item"))
+    if summary.bytes or not parts:
+        parts.append(format_bytes(summary.bytes))
+    return f"{', '.join(parts)} in {several(summary.shards, 'shard')}, " + several(
+        summary.tasks, "task"
+    )
+
+
+def skew(summary: PlanSummary) -> str:
+    """The smallest, median and largest shard, and how far the largest stands out."""
+    text = (
+        f"smallest {format_bytes(summary.smallest)}, median {format_bytes(summary.median)}, "
+        f"largest {format_bytes(summary.largest)}"
+    )
+    ratio = summary.largest / summary.median if summary.median else 0
+    return f"{text} ({ratio:,.1f} × the median)" if ratio >= 1.1 else text
+
+
+def run_text(status: RunStatus, now: float | None = None) -> str:
+    """A run on one line: its id, state, tasks, input and time."""
+    counts = [_tasks(name, total, done) for name, total, done in _by_kind(status)]
+    return f"Run {one_line(status.run_id)} {one_line(status.state)}: " + ", ".join(
+        [part for part in counts if part] + [_amount(status, now)]
+    )
+
+
+def status_text(
+    status: RunStatus, now: float | None = None, timeline: bool = True, width: int = 60
+) -> str:
+    """A run as text: its stages, pace, counters, failures and, if asked, its timeline.
+
+    `now`, in seconds since the epoch, is what elapsed time and the estimate go by.
+    """
+    lines = [run_text(status, now)]
+    if status.message:
+        lines.append("  " + one_line(status.message, 500))
+    names = [one_line(stage.name, 40) for stage in status.stages]
+    room = max(map(len, names), default=0)
+    lines += [
+        f"  {name:<{room}}  {stage_text(stage)}"
+        for name, stage in zip(names, status.stages, strict=True)
+    ]
+    facts = pace_facts(status, now)
+    if facts:
+        lines.append("  " + ", ".join(facts))
+    for name, value in status.counters.items():
+        lines.append(f"  {one_line(name, 40)} = {format_count(value)}")
+    if timeline and status.times:
+        lines += ["  " + text for text in slowest_text(status)]
+        lines += ["  " + line for line in timeline_text(status, width).split("\n")]
+    if status.failures:
+        lines.append(failures_text(status.failures))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def stage_text(stage: StageStatus, width: int = 24) -> str:
+    """One stage as a bar and its counts."""
+    ended = stage.done + stage.given_up
+    parts = [f"{format_count(stage.done)}/{format_count(stage.total)}"]
+    parts += [
+        f"{format_count(number)} {word}"
+        for number, word in (
+            (stage.running, "running"),
+            (stage.failed, "failed"),
+            (stage.given_up, "given up"),
+        )
+        if number
+    ]
+    return f"{bar(ended / stage.total if stage.total else 1.0, width)}  {', '.join(parts)}"
+
+
+def pace_facts(status: RunStatus, now: float | None = None) -> list[str]:
+    """Records, bytes, rate, elapsed time and the time left, as far as they are known."""
+    speed = pace(status, now)
+    facts = []
+    if status.records:
+        facts.append(several(status.records, "record"))
+    if status.bytes:
+        part = status.bytes_done < status.bytes
+        facts.append(format_bytes(status.bytes_done))
+        facts[-1] += f" of {format_bytes(status.bytes)}" if part else ""
+    if speed.rate is not None:
+        facts.append(f"{format_bytes(speed.rate)}/s")
+    if speed.elapsed is not None:
+        facts.append(f"{format_seconds(speed.elapsed)} elapsed")
+    if speed.left is not None:
+        facts.append(f"about {format_seconds(whole_seconds(speed.left))} left")
+    return facts
+
+
+def slowest_text(status: RunStatus) -> list[str]:
+    """For each stage its median task, its slowest, and the most memory that one held."""
+    lines = []
+    for name in dict.fromkeys(time.stage for time in status.times):
+        times = [time for time in status.times if time.stage == name]
+        slow = max(times, key=lambda time: time.seconds)
+        text = f"{one_line(name, 40)} tasks: "
+        if len(times) > 1:
+            median = float(np.median([time.seconds for time in times]))
+            text += f"median {format_seconds(median)}, slowest {format_seconds(slow.seconds)}"
+            text += f" (task {slow.task})"
+        else:
+            text += format_seconds(slow.seconds)
+        memory = max(time.peak_memory for time in times)
+        lines.append(text + (f", peak memory {format_bytes(memory)}" if memory else ""))
+    return lines
+
+
+def timeline_text(status: RunStatus, width: int = 60) -> str:
+    """A lane of `width` characters for each worker; where too many ran, how many at once."""
+    line = timeline(status, _LANES)
+    if line is None:
+        return ""
+    edges = np.linspace(0.0, line.seconds, width + 1)
+    ruler = "0 s" + f"{format_seconds(line.seconds):>{width - 3}}"
+    if not line.labels:
+        share = busy(line.start, line.stop, edges)
+        at_most = format_count(round(float(share.max())))
+        return f"tasks at once, at most {at_most}\n{sparkline(share)}\n{ruler}"
+    marks = {name: _STAGE_MARKS[i % len(_STAGE_MARKS)] for i, name in enumerate(line.stages)}
+    labels = [shortened(label, 18) for label in line.labels]
+    room = max(len(label) for label in labels)
+    rows = [
+        f"{label:<{room}} │{row}│ {_use(line, lane):>4.0%}"
+        for lane, (label, row) in enumerate(zip(labels, _rows(line, width), strict=True))
+    ]
+    shown = [f"{mark} {one_line(name, 40)}" for name, mark in marks.items()]
+    if line.failed.any():
+        shown.append("x had a failed attempt")
+    return "\n".join([*rows, f"{'':<{room}}  {ruler}", f"{'':<{room}}  {'  '.join(shown)}"])
+
+
+def failures_text(failures: Sequence[Failure], most: int = 10, details: bool = True) -> str:
+    """Failures grouped by signature, at most `most` groups, the most frequent first.
+
+    `details` adds the first failure's place and the ends of its traceback and log.
+    """
+    groups = group_failures(failures)
+    lines = [f"{several(len(failures), 'failure')}:"] if failures else []
+    for group in groups[:most]:
+        lines.append("  " + group_line(group))
+        if details:
+            lines += _details(group.first)
+    if len(groups) > most:
+        rest = sum(group.count for group in groups[most:])
+        lines.append(f"  and {format_count(rest)} more of {several(len(groups) - most, 'kind')}")
+    return "\n".join(lines)
+
+
+def group_line(group: FailureGroup) -> str:
+    """`4,000 × map: ValueError: bad price (function; first in task 17)`."""
+    first = group.first
+    said = one_line(f"{first.error}: {first.message}" if first.message else first.error)
+    times = f"{format_count(group.count)} × " if group.count > 1 else ""
+    which = "first in task" if group.count > 1 else "task"
+    many = f" in {several(group.tasks, 'task')}" if 1 < group.tasks < group.count else ""
+    return f"{times}{one_line(first.stage, 40)}: {said} ({one_line(first.kind)}{many}; {which} {first.task})"
+
+
+def _details(failure: Failure) -> Iterator[str]:
+    if failure.where:
+        yield f"    at {shortened(failure.where, 200)}"
+    if failure.traceback:
+        yield from (f"    {line}" for line in tail(failure.traceback, 12).split("\n"))
+    if failure.log:
+        yield "    log ends with"
+        yield from (f"    | {line}" for line in tail(failure.log, 10).split("\n"))
+
+
+def _rows(line: Timeline, width: int) -> list[str]:
+    """The lanes' characters: a later stage hides an earlier one, a failure hides both."""
+    first = np.minimum((line.start / line.seconds * width).astype(np.int64), width - 1)
+    last = np.ceil(line.stop / line.seconds * width).astype(np.int64) - 1
+    last = np.clip(last, first, width - 1)
+    shown = np.zeros((len(line.labels), width), dtype=np.int64)
+    layers = [line.stage == number for number in range(len(line.stages))] + [line.failed]
+    for number, chosen in enumerate(layers):
+        edges = np.zeros((len(line.labels), width + 1), dtype=np.int64)
+        np.add.at(edges, (line.lane[chosen], first[chosen]), 1)
+        np.add.at(edges, (line.lane[chosen], last[chosen] + 1), -1)
+        shown[np.cumsum(edges, axis=1)[:, :width] > 0] = number + 1
+    stages = [_STAGE_MARKS[number % len(_STAGE_MARKS)] for number in range(len(line.stages))]
+    marks = " " + "".join(stages) + "x"
+    return ["".join(marks[cell] for cell in row) for row in shown.tolist()]
+
+
+def _use(line: Timeline, lane: int) -> float:
+    mine = line.lane == lane
+    return min(1.0, float((line.stop[mine] - line.start[mine]).sum()) / line.seconds)
+
+
+def _by_kind(status: RunStatus) -> Iterator[tuple[str, int, int]]:
+    kinds: dict[str, list[int]] = {}
+    for stage in status.stages:
+        counts = kinds.setdefault(one_line(stage.name.split("-")[0], 40), [0, 0])
+        counts[0] += stage.total
+        counts[1] += stage.done
+    yield from ((kind, total, done) for kind, (total, done) in kinds.items())
+
+
+def _tasks(kind: str, total: int, done: int) -> str:
+    if kind == "reduce" and total == 1 and done == 1:
+        return "1 reduce"
+    of = f"{format_count(done)} of " if done != total else ""
+    return of + several(total, f"{kind} task")
+
+
+def _amount(status: RunStatus, now: float | None) -> str:
+    elapsed = pace(status, now).elapsed
+    if status.bytes:
+        amount = format_bytes(status.bytes_done)
+        if status.bytes_done < status.bytes:
+            amount += f" of {format_bytes(status.bytes)}"
+    elif status.records:
+        amount = several(status.records, "record")
+    else:
+        amount = f"{fraction(status):.0%}"
+    return amount if elapsed is None else f"{amount} in {format_seconds(elapsed)}"

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import types
+
+import pytest
+
+from mapred.display import progress
+from mapred.errors import PlanError
+from mapred.model import StageStatus
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(sample) -> Clock:
+    return Clock(sample.started)
+
+
+def at(sample, done: int, **changes):
+    stages = (StageStatus("map", 100, done, failed=done // 50), StageStatus("reduce-1", 1))
+    return sample.half_done(stages=stages, bytes=1_000_000, bytes_done=done * 10_000, **changes)
+
+
+def test_a_terminal_has_one_line_that_is_written_over(sample, clock, monkeypatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    out = Terminal()
+    show = progress("auto", out, clock=clock)
+    for done in range(101):
+        show(at(sample, done))
+        clock.now += 0.05
+    show.close(sample.status())
+    shown = out.getvalue().split("\r")
+    assert 30 < len(shown) < 60
+    assert "map  ━" in shown[15]
+    assert "MB/s" in shown[15] or "kB/s" in shown[15]
+    assert "1 failed" in shown[25]
+    assert all(len(line) < 80 + 3 for line in shown[:-1])
+    assert out.getvalue().count("\n") == 1
+    assert shown[-1].endswith("succeeded: 43 map tasks, 1 reduce, 694 MB in 13.2 s\n")
+
+
+def test_plain_lines_are_few(sample, clock) -> None:
+    out = io.StringIO()
+    show = progress("auto", out, clock=clock)
+    for second in range(101):
+        show(at(sample, second))
+        clock.now += 1
+    show.close(sample.status())
+    lines = out.getvalue().splitlines()
+    assert 19 <= len(lines) <= 22
+    assert lines[-2] == "map done: 100 of 100 tasks after 1 min 40 s"
+    assert lines[-1].startswith("Run 20261124-160501-3f9c2e1b succeeded")
+    assert "\r" not in out.getvalue()
+    assert "left" in lines[3]
+
+
+def test_a_quick_run_is_not_talked_about(sample, clock) -> None:
+    out = io.StringIO()
+    show = progress("plain", out, clock=clock)
+    show(at(sample, 1))
+    show.close(sample.status())
+    assert len(out.getvalue().splitlines()) == 1
+
+
+def test_a_resumed_run_is_timed_from_when_it_went_on(sample, clock) -> None:
+    out = io.StringIO()
+    show = progress("plain", out, clock=clock)
+    clock.now += 86_400
+    show(at(sample, 90))
+    clock.now += 6
+    show(at(sample, 95))
+    assert "8.33 kB/s  6 s left" in out.getvalue()
+
+
+def test_quiet(sample, capsys) -> None:
+    show = progress("none")
+    show(sample.status())
+    show.close(sample.status())
+    assert capsys.readouterr() == ("", "")
+
+
+def test_standard_error_is_the_default(sample, capsys) -> None:
+    show = progress()
+    show.close(sample.status())
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("Run ")
+
+
+def test_no_standard_error_at_all(sample, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    progress().close(sample.status())
+
+
+def test_output_that_breaks_leaves_the_run_alone(sample) -> None:
+    class Broken(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    show = progress("bar", Broken())
+    show(sample.status())
+    show.close(sample.status())
+    closed = io.StringIO()
+    closed.close()
+    progress("auto", closed).close(sample.status())
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "gbk"])
+def test_a_terminal_without_the_characters(sample, clock, encoding) -> None:
+    raw = io.BytesIO()
+    show = progress("bar", io.TextIOWrapper(raw, encoding=encoding), clock=clock)
+    show(at(sample, 50))
+    assert b"50/100" in raw.getvalue()
+    assert b"?" not in raw.getvalue()
+
+
+def test_a_narrow_terminal(sample, clock, monkeypatch) -> None:
+    monkeypatch.setattr("mapred.display.live._Stream.width", lambda self: 30)
+    out = Terminal()
+    progress("bar", out, clock=clock)(at(sample, 50))
+    assert len(out.getvalue()) <= 29 + len("\r\x1b[K")
+
+
+def test_an_unknown_kind_is_named() -> None:
+    with pytest.raises(PlanError, match="progress='loud'"):
+        progress("loud")  # type: ignore[arg-type]
+
+
+def test_a_notebook_has_one_display_that_updates(sample, clock, monkeypatch) -> None:
+    calls: list[tuple[str, dict[str, str]]] = []
+
+    class Handle:
+        def update(self, bundle: dict[str, str], *, raw: bool) -> None:
+            calls.append(("update", bundle))
+
+    def display(bundle: dict[str, str], *, raw: bool, display_id: bool) -> Handle:
+        assert raw
+        assert display_id is True
+        calls.append(("display", bundle))
+        return Handle()
+
+    fake = types.ModuleType("IPython")
+    fake.get_ipython = lambda: types.SimpleNamespace(kernel=object())  # type: ignore[attr-defined]
+    module = types.ModuleType("IPython.display")
+    module.display = display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", fake)
+    monkeypatch.setitem(sys.modules, "IPython.display", module)
+    show = progress(clock=clock)
+    for done in range(100):
+        show(at(sample, done, times=sample.times(done + 1, 2)))
+        clock.now += 0.1
+    show.close(sample.status(times=sample.times(100, 2)))
+    assert [name for name, _ in calls] == ["display"] + ["update"] * (len(calls) - 1)
+    assert 15 < len(calls) < 24
+    assert set(calls[0][1]) == {"text/html", "text/plain"}
+    sample.parse(calls[-1][1]["text/html"])
+    assert "<svg" not in calls[3][1]["text/html"]
+    assert "<svg" in calls[-1][1]["text/html"]
+
+
+def test_a_terminal_ipython_is_no_notebook(sample, capsys, monkeypatch) -> None:
+    fake = types.ModuleType("IPython")
+    fake.get_ipython = types.SimpleNamespace  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", fake)
+    progress().close(sample.status())
+    assert capsys.readouterr().err.startswith("Run ")
+
+
+def test_display_imports_nothing_heavy(root) -> None:
+    code = (
+        "import sys, mapred.display as d; d.progress()\n"
+        "heavy = {'IPython', 'pyarrow', 'pandas', 'polars', 'matplotlib', 'rich'}\n"
+        "sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True)

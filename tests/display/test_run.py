@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from mapred.display import (
+    failures_html,
+    failures_text,
+    group_failures,
+    run_text,
+    status_html,
+    status_text,
+    timeline_text,
+)
+from mapred.model import StageStatus, TaskTime
+
+GOLDEN = """\
+Run 20261124-160501-3f9c2e1b running: 20 of 43 map tasks, 0 of 1 reduce task, \
+347 MB of 694 MB in 10 s
+  map       ━━━━━━━━━━━─────────────  20/43, 2 running, 1 failed
+  reduce-1  ────────────────────────  0/1
+  12,100,233 records, 347 MB of 694 MB, 34.7 MB/s, 10 s elapsed, about 10 s left
+  words = 93,000,000
+  map tasks: median 1 s, slowest 3 s (task 2), peak memory 20 MB
+  reduce-1 tasks: 1 s
+  w-1 │████████████████████████████████████████│ 100%
+  w-2 │██████████          ▓▓▓▓▓▓▓▓▓▓xxxxxxxxxx│  75%
+       0 s                                  4 s
+       █ map  ▓ reduce-1  x had a failed attempt
+4,000 failures:
+  4,000 × map: ValueError: could not convert string to float: 'n/a' (function; first in task 9)
+    at /data/9.csv bytes 0-100
+    Traceback (most recent call last):
+      File "w.py", line 3, in f
+    ValueError: n/a
+    log ends with
+    | reading"""
+
+
+def golden_status(sample):
+    started = sample.started
+    return sample.half_done(
+        counters={"words": 93_000_000},
+        times=(
+            TaskTime("map", 0, started, 1.0, "w-1"),
+            TaskTime("map", 1, started, 1.0, "w-2"),
+            TaskTime("map", 2, started + 1, 3.0, "w-1", 5, 20_000_000),
+            TaskTime("reduce-1", 0, started + 2, 1.0, "w-2"),
+            TaskTime("map", 9, started + 3, 1.0, "w-2"),
+        ),
+        failures=tuple(sample.failure(task) for task in range(9, 4009)),
+    )
+
+
+def test_golden_text(sample) -> None:
+    assert status_text(golden_status(sample), sample.started + 10, width=40) == GOLDEN
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "succeeded: 43 map tasks, 1 reduce, 694 MB in 13.2 s"),
+        (
+            {"bytes": 0, "bytes_done": 0},
+            "succeeded: 43 map tasks, 1 reduce, 12,100,233 records in 13.2 s",
+        ),
+        (
+            {"bytes": 0, "records": 0, "stages": (StageStatus("map", 1, 1),)},
+            "succeeded: 1 map task, 100% in 13.2 s",
+        ),
+        (
+            {
+                "stages": (
+                    StageStatus("map", 9, 9),
+                    StageStatus("reduce-1", 3, 3),
+                    StageStatus("reduce-2", 1, 1),
+                )
+            },
+            "succeeded: 9 map tasks, 4 reduce tasks, 694 MB in 13.2 s",
+        ),
+        ({"state": "interrupted", "finished": None}, "interrupted: 43 map tasks, 1 reduce, 694 MB"),
+    ],
+)
+def test_one_line(sample, changes, text) -> None:
+    assert run_text(sample.status(**changes)) == f"Run 20261124-160501-3f9c2e1b {text}"
+
+
+def test_html_says_what_the_text_says(sample) -> None:
+    tree = sample.parse(status_html(golden_status(sample), sample.started + 10))
+    for said in (
+        "running",
+        "347 MB of 694 MB",
+        "about 10 s left",
+        "93,000,000",
+        "4,000 × map",
+        "/data/9.csv",
+    ):
+        assert said in tree.text
+    bars = [attrs for attrs in tree.named("div") if attrs.get("role") == "progressbar"]
+    assert [(bar["aria-valuenow"], bar["aria-valuemax"]) for bar in bars] == [
+        ("20", "43"),
+        ("0", "1"),
+    ]
+    (picture,) = tree.named("svg")
+    assert "5 tasks on 2 lanes" in str(picture["aria-label"])
+    assert "map 9, 1 s, had a failed attempt" in tree.text
+
+
+def test_equal_failures_are_one_line(sample) -> None:
+    failures = [sample.failure(task) for task in range(4000)] + [
+        sample.failure(7, signature="", kind="lost", error="WorkerLost", message="signal 9")
+    ]
+    assert [(group.count, group.tasks) for group in group_failures(failures)] == [
+        (4000, 4000),
+        (1, 1),
+    ]
+    text = failures_text(failures, details=False)
+    assert text.split("\n")[0] == "4,001 failures:"
+    assert len(text.split("\n")) == 3
+    tree = sample.parse(failures_html(failures))
+    assert len(tree.named("details")) == 2
+    assert tree.text.count("could not convert") == 1
+    assert tree.text.count("/data/0.csv") == 1
+
+
+def test_the_same_error_at_another_stage_or_unsigned_is_told_apart(sample) -> None:
+    failures = [
+        sample.failure(0),
+        sample.failure(0, stage="reduce-1"),
+        sample.failure(1, signature="", message="a"),
+        sample.failure(2, signature="", message="b"),
+        sample.failure(3, signature="", message="b"),
+    ]
+    assert [group.count for group in group_failures(failures)] == [2, 1, 1, 1]
+
+
+def test_many_kinds_of_failure_stay_short(sample) -> None:
+    failures = [sample.failure(i, signature=str(i), traceback="x" * 100_000) for i in range(4000)]
+    assert len(failures_text(failures)) < 100_000
+    assert failures_text(failures).endswith("and 3,990 more of 3,990 kinds")
+    assert len(failures_html(failures)) < 100_000
+    assert failures_text([]) == failures_html([]) == ""
+
+
+def test_what_a_run_says_is_escaped(sample) -> None:
+    evil = sample.evil
+    status = sample.status(
+        run_id=evil,
+        uri=evil,
+        name=evil,
+        state=evil,
+        message=evil,
+        stages=(StageStatus(evil, 2, 1),),
+        counters={evil: 1},
+        times=(TaskTime(evil, 0, sample.started, 1.0, evil),),
+        failures=(
+            sample.failure(
+                stage=evil,
+                kind=evil,
+                error=evil,
+                message=evil,
+                traceback=evil,
+                where=evil,
+                log=evil,
+            ),
+        ),
+    )
+    source = status_html(status)
+    tree = sample.parse(source)
+    assert not tree.named("script")
+    assert "<script>" in tree.text
+    for text in (source, status_text(status)):
+        assert not {"\x1b", "\u202e", "\udcff", "\r"} & set(text)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "workers", "said"),
+    [
+        (1, 1, "1 tasks on 1 lanes"),
+        (2000, 32, "2,000 tasks on 32 lanes"),
+        (100_000, 8, "100,000 tasks on 8 lanes"),
+        (100_000, 2000, "at most 2,000; 100,000 tasks"),
+    ],
+)
+def test_timelines_stay_quick_and_small(sample, tasks, workers, said) -> None:
+    status = sample.status(times=sample.times(tasks, workers))
+    began = time.perf_counter()
+    source, text = status_html(status), status_text(status)
+    assert time.perf_counter() - began < 3
+    assert len(source) < 300_000
+    assert len(text) < 4_000
+    assert said in str(sample.parse(source).named("svg")[0]["aria-label"])
+
+
+def test_workers_one_after_the_other_share_a_lane(sample) -> None:
+    times = tuple(TaskTime("map", i, sample.started + i, 1.0, f"pod-{i}") for i in range(100))
+    lines = timeline_text(sample.status(times=times)).split("\n")
+    assert lines[0] == f"slot 1 │{'█' * 60}│ 100%"
+
+
+def test_a_task_of_no_time_is_seen(sample) -> None:
+    status = sample.status(times=(TaskTime("map", 0, sample.started, 0.0, "w"),))
+    assert "█" in timeline_text(status)
+    assert sample.parse(status_html(status)).named("rect")
+    assert timeline_text(sample.status()) == ""
+
+
+def test_a_given_time_is_the_only_clock(sample) -> None:
+    status = sample.half_done()
+    assert "elapsed" not in status_text(status)
+    assert "about 10 s left" in status_text(status, sample.started + 10)
+    assert status_html(status, 5.0) == status_html(status, 5.0)
+    assert "elapsed" in status_text(sample.half_done(times=sample.times(3, 1)))
