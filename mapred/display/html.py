@@ -168,7 +168,7 @@ def _line(content: str, style: str = "") -> str:
 
 
 def _code(text: str, width: int) -> str:
-    return f'<code style="background:none;color:inherit">{escaped(shortened(text, width))}</code>'
+    return f'<code style="background:none;color:inherit;padding:0">{escaped(shortened(text, width))}</code>'
 
 
 def _page(parts: Iterable[str]) -> str:

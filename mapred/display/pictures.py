@@ -92,7 +92,7 @@ def timeline_picture(status: RunStatus) -> str:
     for number, label in enumerate(line.labels):
         mine = np.flatnonzero(line.lane == number)
         parts.append(f'<g transform="translate({left} {number * lane + 4})">')
-        parts.append(_label(-6, lane / 2 + 2, shortened(label, 18), "end", lane - 4))
+        parts.append(_label(-6, lane / 2 + 2, shortened(label, 18), "end", min(11, lane - 3)))
         parts.append(f'<path d="M0 {lane - 1}H{_WIDTH - left}" {_FAINT}/>')
         if single:
             parts += [_task(line, status.times, i, scale, lane - 3) for i in mine.tolist()]
