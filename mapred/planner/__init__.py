@@ -1,0 +1,18 @@
+"""From a listing to shards: pure, vectorised, no file is opened."""
+
+from __future__ import annotations
+
+from mapred.planner.rows import plan_files, plan_schema, read_plan, read_shard, write_plan
+from mapred.planner.shards import Plan, Skew, plan, plan_items
+
+__all__ = [
+    "Plan",
+    "Skew",
+    "plan",
+    "plan_files",
+    "plan_items",
+    "plan_schema",
+    "read_plan",
+    "read_shard",
+    "write_plan",
+]

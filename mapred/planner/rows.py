@@ -1,0 +1,141 @@
+"""The rows of a plan, one per range, and their files in a run's folder.
+
+A worker reads them before anything else, so nothing here may load pandas, which
+`pyarrow.dataset`, `pyarrow.compute` and `to_numpy` would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mapred import layout
+from mapred.errors import PlanError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mapred.planner.shards import Plan
+
+
+def plan_files(plan: Plan) -> Iterator[tuple[str, pa.Table]]:
+    """The plan as files of a run's folder: path and rows, `layout.PLAN_SHARDS` shards each."""
+    for number, shard in enumerate(range(0, plan.shards, layout.PLAN_SHARDS)):
+        stop = min(shard + layout.PLAN_SHARDS, plan.shards)
+        yield layout.plan_file(number), rows(plan, shard, stop)
+
+
+def plan_schema() -> pa.Schema:
+    """The columns of a plan file, one row per range."""
+    import pyarrow as pa
+
+    return pa.schema(
+        {
+            "shard": pa.int64(),
+            "path": pa.large_string(),
+            "offset": pa.int64(),
+            "length": pa.int64(),
+            "size": pa.int64(),
+            "etag": pa.string(),
+            "first": pa.int64(),
+            "count": pa.int64(),
+        }
+    )
+
+
+def write_plan(table: pa.Table) -> pa.Buffer:
+    """The bytes of a plan file: Parquet, in row groups small enough to read one shard."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    sink = pa.BufferOutputStream()
+    parquet.write_table(
+        table,
+        sink,
+        compression="zstd",
+        compression_level=1,
+        row_group_size=2**14,
+        use_dictionary=["offset", "count"],
+        column_encoding={
+            "shard": "DELTA_BINARY_PACKED",
+            "path": "DELTA_BYTE_ARRAY",
+            "length": "DELTA_BINARY_PACKED",
+            "size": "DELTA_BINARY_PACKED",
+            "etag": "DELTA_BYTE_ARRAY",
+            "first": "DELTA_BINARY_PACKED",
+        },
+        write_statistics=["shard"],
+    )
+    return sink.getvalue()
+
+
+def read_plan(data: bytes | pa.Buffer | Any) -> pa.Table:
+    """All rows of a plan file, given as its bytes or an open file."""
+    return _open(data).read()
+
+
+def read_shard(data: bytes | pa.Buffer | pa.Table | Any, shard: int) -> pa.Table:
+    """The ranges of one shard, from a plan file's bytes, the open file, or its rows.
+
+    Only the row groups that hold the shard are read. Raises `PlanError` if none does.
+    """
+    import pyarrow as pa
+
+    table = data if isinstance(data, pa.Table) else _groups_of(_open(data), shard)
+    start, stop = np.searchsorted(_numbers(table["shard"]), [shard, shard + 1])
+    if start == stop:
+        raise PlanError(f"shard {shard} is not in this plan file")
+    return table.slice(int(start), int(stop - start))
+
+
+def _open(data: Any) -> Any:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    in_memory = isinstance(data, bytes | bytearray | memoryview | pa.Buffer)
+    return parquet.ParquetFile(pa.BufferReader(data) if in_memory else data)
+
+
+def _groups_of(file: Any, shard: int) -> pa.Table:
+    metadata, groups = file.metadata, []
+    for group in range(metadata.num_row_groups):
+        statistics = metadata.row_group(group).column(0).statistics
+        if statistics.min <= shard <= statistics.max:
+            groups.append(group)
+    return file.read_row_groups(groups, use_threads=False)
+
+
+def _numbers(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """A column of int64 as numpy; Arrow's own `to_numpy` would import pandas."""
+    parts = [
+        np.frombuffer(chunk.buffers()[1], np.int64)[chunk.offset : chunk.offset + len(chunk)]
+        for chunk in column.chunks
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int64), *parts])
+
+
+def rows(plan: Plan, shard: int, stop: int) -> pa.Table:
+    """The rows of the shards up to `stop`, as they stand in a plan file."""
+    import pyarrow as pa
+
+    starts = plan.starts[shard : stop + 1]
+    here = slice(int(starts[0]), int(starts[-1]))
+    file = plan.file[here]
+    head = int(file[0])
+    listing = plan.listing.slice(head, int(file[-1]) + 1 - head)
+    if len(listing) != len(file):
+        listing = listing.take(pa.array(file - head))
+    columns = {
+        "shard": np.repeat(np.arange(shard, stop, dtype=np.int64), np.diff(starts)),
+        "path": listing["path"],
+        "offset": plan.offset[here],
+        "length": plan.length[here],
+        "size": listing["size"],
+        "etag": listing["etag"],
+        "first": plan.first[here],
+        "count": plan.count[here],
+    }
+    return pa.table(columns).cast(plan_schema())

@@ -1,0 +1,332 @@
+"""Cutting files into ranges and dealing these to shards, by numpy alone.
+
+Files larger than the target are cut into near-equal ranges; ranges, in order, are dealt to
+shards by the bytes before them. A shard is a run of consecutive ranges, so a plan is a few
+arrays: the ranges, and where each shard starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mapred import layout
+from mapred.errors import PlanError
+from mapred.model import parse_bytes
+from mapred.planner.rows import rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Ints = npt.NDArray[np.int64]
+
+MAX_TASKS = 10_000
+MAX_ITEM_TASKS = 1_000
+MOST_SHARDS = 1_000_000
+FILE_COST = 256 * 2**10
+_SMALLEST_TARGET, _LARGEST_TARGET, _SPREAD = 2**20, 32 * 2**20, 64
+
+
+class Skew(NamedTuple):
+    """Sizes of the shards: in bytes, or in items where a plan has no bytes."""
+
+    smallest: int
+    median: int
+    largest: int
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Every range of every shard.
+
+    Range *r* is `length[r]` bytes from `offset[r]` of row `file[r]` of `listing`, and holds
+    `count[r]` items from item `first[r]` on (`first` is the file's number and `count` 0 for
+    ranges of bytes). Shard *i* is the ranges `starts[i]` to `starts[i + 1]`.
+
+    `limit` names what chose the number of shards; `target_bytes` is the size in use (None
+    for items). `unsplittable_files` and `_bytes` count the files that may not be cut.
+    """
+
+    listing: pa.Table = field(repr=False)
+    file: Ints = field(repr=False)
+    offset: Ints = field(repr=False)
+    length: Ints = field(repr=False)
+    first: Ints = field(repr=False)
+    count: Ints = field(repr=False)
+    starts: Ints = field(repr=False)
+    limit: str
+    bytes: int
+    items: int
+    files: int
+    target_bytes: int | None = None
+    unsplittable_files: int = 0
+    unsplittable_bytes: int = 0
+    unsplittable_reason: str = ""
+
+    @property
+    def shards(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def ranges(self) -> int:
+        return len(self.file)
+
+    def shard_bytes(self) -> Ints:
+        """The bytes of each shard, in order; zeros for an array."""
+        return np.add.reduceat(self.length, self.starts[:-1])
+
+    def shard_items(self) -> Ints:
+        """The items of each shard, in order; zeros for ranges of bytes."""
+        return np.add.reduceat(self.count, self.starts[:-1])
+
+    @property
+    def skew(self) -> Skew:
+        """The smallest, median and largest shard; in items where there are no bytes."""
+        sizes = self.shard_bytes() if self.bytes else self.shard_items()
+        return Skew(int(sizes.min()), int(np.median(sizes)), int(sizes.max()))
+
+    def largest_files(self, most: int = 5) -> tuple[tuple[str, int], ...]:
+        """The largest files as `(path, bytes)`, largest first; none for items."""
+        if not self.files:
+            return ()
+        sizes = _sizes(self.listing)
+        most = min(most, len(sizes))
+        top = np.argpartition(sizes, len(sizes) - most)[len(sizes) - most :]
+        top = top[np.lexsort((top, -sizes[top]))]
+        return tuple((self.listing["path"][int(i)].as_py(), int(sizes[i])) for i in top)
+
+    def shard_ranges(self, shard: int) -> pa.Table:
+        """The ranges of one shard, with the columns of a plan file."""
+        if not 0 <= shard < self.shards:
+            raise PlanError(f"shard {shard} is not in the plan: it has {self.shards}")
+        return rows(self, shard, shard + 1)
+
+
+def plan(
+    files: pa.Table,
+    *,
+    target_bytes: int | str | None = None,
+    max_tasks: int | None = None,
+    splittable: bool | npt.ArrayLike = True,
+    once_per_file: bool = False,
+    reason: str = "",
+) -> Plan:
+    """Cut and pack the files of a listing (`path`, `size` in bytes, `etag`) into shards.
+
+    A shard holds at most `target_bytes` plus its largest range. `target_bytes` is a 64th of
+    all bytes between 1 MiB and 32 MiB unless given, and grows where there would be more
+    than `max_tasks` shards (unless given: 10,000, or no bound for a target that was given).
+    `splittable` says whether files may be cut, for all or each; `reason` why not.
+    `once_per_file`: the function is called per file, so that a file costs 256 KiB besides
+    its bytes, and is never cut. Raises `PlanError`.
+    """
+    sizes = _sizes(files)
+    may_cut = _may_cut(splittable, len(sizes), once_per_file)
+    size = _total(sizes)
+    total = size + FILE_COST * len(sizes) * once_per_file
+    target, shards, limit = _targets(total, target_bytes, max_tasks)
+
+    cut = sizes > target
+    if may_cut is not True:
+        cut &= may_cut
+    file, offset, length = _ranges(sizes, np.flatnonzero(cut), target)
+    ends = np.cumsum(length + FILE_COST if once_per_file else length)
+    whole = None if may_cut is True else np.broadcast_to(~np.asarray(may_cut), sizes.shape)
+    return Plan(
+        listing=files,
+        file=file,
+        offset=offset,
+        length=length,
+        first=file,
+        count=np.broadcast_to(np.int64(once_per_file), file.shape),
+        starts=_starts(ends, total, shards),
+        limit=limit,
+        bytes=size,
+        items=len(sizes) if once_per_file else 0,
+        files=len(sizes),
+        target_bytes=target,
+        unsplittable_files=0 if whole is None else int(np.count_nonzero(whole)),
+        unsplittable_bytes=0 if whole is None else int(sizes.sum(where=whole)),
+        unsplittable_reason=reason
+        or ("" if whole is None else "each is read whole" if once_per_file else "not splittable"),
+    )
+
+
+def plan_items(
+    count: int,
+    *,
+    per_task: int | None = None,
+    max_tasks: int | None = None,
+    offsets: npt.ArrayLike | None = None,
+) -> Plan:
+    """Deal `count` items to tasks of `per_task` (one) each, or evenly to `max_tasks` (1,000).
+
+    `offsets` are the `count + 1` byte offsets of the pickles in the run's items file; an
+    array needs none. Raises `PlanError` where the two limits contradict each other.
+    """
+    import pyarrow as pa
+
+    _positive(per_task=per_task, max_tasks=max_tasks)
+    if count <= 0:
+        raise PlanError(f"{count} items: there is nothing to run")
+    shards, limit = _item_shards(count, per_task, max_tasks)
+    starts = np.arange(shards + 1, dtype=np.int64)
+    if per_task is None:
+        each, rest = divmod(count, shards)
+        first = starts * each + np.minimum(starts, rest)
+    else:
+        first = np.minimum(starts * per_task, count)
+    at = np.zeros_like(first) if offsets is None else _offsets(offsets, count)[first]
+    listing = {
+        "path": pa.array(["" if offsets is None else layout.ITEMS], pa.large_string()),
+        "size": pa.array([int(at[-1])], pa.int64()),
+        "etag": pa.array([""], pa.string()),
+    }
+    return Plan(
+        listing=pa.table(listing),
+        file=np.zeros(shards, np.int64),
+        offset=at[:-1],
+        length=np.diff(at),
+        first=first[:-1],
+        count=np.diff(first),
+        starts=starts,
+        limit=limit,
+        bytes=int(at[-1]),
+        items=count,
+        files=0,
+    )
+
+
+def _sizes(files: pa.Table) -> Ints:
+    """The sizes of a listing, without a copy where it is one chunk."""
+    column = files["size"]
+    if not len(column):
+        raise PlanError("the dataset has no files: there is nothing to plan")
+    if column.null_count:
+        missing = column.is_null().index(True).as_py()
+        raise PlanError(f"{files['path'][missing]}: its size is unknown, so it cannot be planned")
+    sizes: Ints = column.to_numpy().astype(np.int64, copy=False)
+    if int(sizes.min()) < 0:
+        negative = int(sizes.argmin())
+        raise PlanError(f"{files['path'][negative]}: a size of {sizes[negative]} bytes")
+    return sizes
+
+
+def _total(sizes: Ints) -> int:
+    """All bytes; a PlanError where 64 bits could not count them."""
+    if len(sizes) * float(sizes.max()) >= 2.0**62 and float(sizes.sum(dtype=float)) >= 2.0**62:
+        raise PlanError("the files hold more than 4 EiB together: plan them in parts")
+    return int(sizes.sum())
+
+
+def _may_cut(splittable: Any, files: int, once_per_file: bool) -> Any:
+    """True, False, or a boolean for each file."""
+    if once_per_file:
+        return False
+    if isinstance(splittable, bool | np.bool_):
+        return bool(splittable)
+    array = np.asarray(splittable, dtype=bool)
+    if array.shape != (files,):
+        raise PlanError(f"splittable has {array.size} values for {files} files")
+    return True if array.all() else array
+
+
+def _targets(
+    total: int, target_bytes: int | str | None, max_tasks: int | None
+) -> tuple[int, int, str]:
+    """The target in bytes, the number of shards to aim at, and what chose it."""
+    _positive(max_tasks=max_tasks)
+    if target_bytes is None:
+        target = min(max(-(-total // _SPREAD), _SMALLEST_TARGET), _LARGEST_TARGET)
+        most, limit = max_tasks or MAX_TASKS, f"target_bytes={target} (default)"
+    else:
+        target = parse_bytes(target_bytes, "target_bytes")
+        most, limit = max_tasks or MOST_SHARDS, f"target_bytes={target}"
+    shards = max(1, -(-total // target))
+    if shards > most:
+        if target_bytes is not None and max_tasks is None:
+            raise PlanError(
+                f"target_bytes={target} makes {shards} shards of {total} bytes, above the "
+                f"{MOST_SHARDS} that a plan may have; raise target_bytes or set max_tasks"
+            )
+        shards, target = most, -(-total // most)
+        limit = f"max_tasks={most}" + ("" if max_tasks else " (default)")
+    return target, shards, limit
+
+
+def _ranges(sizes: Ints, cut: Ints, target: int) -> tuple[Ints, Ints, Ints]:
+    """File, offset and length of every range; the files `cut` in ceil(size / target) each."""
+    if not len(cut):
+        return np.arange(len(sizes), dtype=np.int64), np.zeros(len(sizes), np.int64), sizes
+    parts = -(-sizes[cut] // target)
+    before = np.cumsum(parts) - parts
+    each, rest = np.divmod(sizes[cut], parts)
+    number = np.arange(int(parts.sum()), dtype=np.int64) - np.repeat(before, parts)
+    each, rest = np.repeat(each, parts), np.repeat(rest, parts)
+    at = np.repeat(cut + before - np.arange(len(cut)), parts) + number
+
+    ranges = len(sizes) - len(cut) + len(at)
+    is_first = np.ones(ranges, bool)
+    is_first[at] = number == 0
+    file = np.cumsum(is_first, dtype=np.int64)
+    file -= 1
+    offset = np.zeros(ranges, np.int64)
+    offset[at] = number * each + np.minimum(number, rest)
+    length = sizes[file]
+    length[at] = each + (number < rest)
+    return file, offset, length
+
+
+def _starts(ends: Ints, total: int, shards: int) -> Ints:
+    """The first range of each shard.
+
+    Of the ranges that end at `ends`, one belongs to shard floor(bytes before it / width),
+    with a width of total / shards. Numbers that no range got are left out.
+    """
+    number = np.arange(1, shards, dtype=np.int64)
+    each, rest = divmod(total, shards)
+    edges = number * each - (-number * rest) // shards
+    first = np.searchsorted(ends, edges) + 1
+    first = first[first < len(ends)]
+    kept = np.concatenate(([True], first[1:] != first[:-1]))[: len(first)]
+    return np.concatenate(([0], first[kept], [len(ends)])).astype(np.int64, copy=False)
+
+
+def _item_shards(count: int, per_task: int | None, max_tasks: int | None) -> tuple[int, str]:
+    if per_task is None:
+        most = max_tasks or MAX_ITEM_TASKS
+        if count <= most:
+            return count, "per_task=1 (default)"
+        return most, f"max_tasks={most}" + ("" if max_tasks else " (default)")
+    shards = -(-count // per_task)
+    if max_tasks is not None and shards > max_tasks:
+        raise PlanError(
+            f"per_task={per_task} makes {shards} tasks of {count} items, above "
+            f"max_tasks={max_tasks}; give one of the two"
+        )
+    if shards > MOST_SHARDS:
+        raise PlanError(
+            f"per_task={per_task} makes {shards} tasks of {count} items, above the "
+            f"{MOST_SHARDS} that a plan may have; raise per_task"
+        )
+    return shards, f"per_task={per_task}"
+
+
+def _offsets(offsets: npt.ArrayLike, count: int) -> Ints:
+    array = np.asarray(offsets, dtype=np.int64)
+    if array.shape != (count + 1,) or array[0] != 0 or (np.diff(array) < 0).any():
+        raise PlanError(f"offsets must be {count + 1} rising byte offsets from 0")
+    return array
+
+
+def _positive(**limits: int | None) -> None:
+    for name, value in limits.items():
+        if value is None:
+            continue
+        if type(value) is bool or not hasattr(value, "__index__") or value < 1:
+            raise PlanError(f"{name}={value!r} must be a whole number above zero")
+        if name == "max_tasks" and value > MOST_SHARDS:
+            raise PlanError(f"max_tasks={value} is above the {MOST_SHARDS} a plan may have")
