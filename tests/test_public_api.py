@@ -5,10 +5,10 @@ from __future__ import annotations
 import mapred
 
 PUBLIC = """
-    BackendError Command DatasetError File FunctionError Job MapredError MissingDependency Plan
-    PlanError ReduceError Resources Run RunError StaleDatasetError StorageError Task array
-    command files items job open plan read_arrow read_csv read_files read_json read_parquet
-    read_text reducers run submit sweep
+    BackendError DatasetError File FunctionError Job Local MapredError MissingDependency Plan
+    PlanError ReduceError Resources Run RunError StaleDatasetError StorageError Task __version__
+    array command errors files items job open plan read_arrow read_csv read_files read_json
+    read_parquet read_text reducers run submit sweep
 """
 
 
