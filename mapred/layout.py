@@ -31,6 +31,11 @@ MANIFEST = "result/manifest.json"
 PLAN_SHARDS = 1000
 
 
+def mended_function(digest: str) -> str:
+    """The function of a run that was resumed with another one."""
+    return f"function-{digest[:12]}.pkl"
+
+
 def plan_file(number: int) -> str:
     """The plan file that holds shards `number * PLAN_SHARDS` and on."""
     return f"plan/{number:05d}.parquet"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import builtins
 import dataclasses
 import json
 import re
@@ -156,6 +157,8 @@ class Job:
     items: int
     files: int
     bytes: int
+    function: str
+    reduce: str | None = None
     seed: int = 0
     attempts: int = 3
     timeout: float | None = None
@@ -180,13 +183,13 @@ class Job:
         total = self.items if self.format.once_per_item else self.shards
         return int(self.max_failed * total) if self.max_failed < 1 else int(self.max_failed)
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self) -> builtins.bytes:
         values = {**vars(self), "format": self.format.to_json()}
         values["stages"] = [dataclasses.asdict(stage) for stage in self.stages]
         return json.dumps(values, indent=1, sort_keys=True).encode()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Job:
+    def from_bytes(cls, data: builtins.bytes) -> Job:
         values = json.loads(data)
         values["format"] = Format.from_json(values["format"])
         values["stages"] = tuple(
@@ -263,14 +266,14 @@ class Commit:
     counters: Mapping[str, float] = field(default_factory=dict)
     worker: str = ""
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self) -> builtins.bytes:
         values = {**vars(self), "output": vars(self.output)}
         values["files"] = [vars(file) for file in self.files]
         values["spans"] = [[span.range, span.start, span.stop] for span in self.spans]
         return json.dumps(values, separators=(",", ":")).encode()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Commit:
+    def from_bytes(cls, data: builtins.bytes) -> Commit:
         values = json.loads(data)
         values["output"] = Output(**values["output"])
         values["files"] = tuple(StoredFile(**file) for file in values["files"])
@@ -282,8 +285,8 @@ class Commit:
 class Failure:
     """One failed attempt, or a task that was lost with its worker.
 
-    `kind` is `function` (it raised), `lost` (its process died), `timeout`, `memory` or
-    `storage`; `signature` is equal for equal failures; `items` are the failed items'
+    `kind` is `function` (it raised), `dataset` (its input cannot be read), `lost` (its
+    process died), `timeout` or `memory`; `time` is seconds since the epoch; `signature` is equal for equal failures; `items` are the failed items'
     indices where the function runs once per item; `where` names file and byte range.
     """
 
@@ -299,13 +302,14 @@ class Failure:
     log: str = ""
     items: tuple[int, ...] = ()
     attempts: int = 1
+    time: float = 0.0
     seconds: float = 0.0
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self) -> builtins.bytes:
         return json.dumps(vars(self), indent=1).encode()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Failure:
+    def from_bytes(cls, data: builtins.bytes) -> Failure:
         return _build(cls, json.loads(data))
 
 
@@ -361,7 +365,5 @@ class RunStatus:
 def _build(cls: type[T], values: Mapping[str, Any]) -> T:
     """A dataclass from JSON: lists become tuples, as frozen values hold them."""
     return cls(
-        **{
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
+        **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     )

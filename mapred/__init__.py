@@ -1,0 +1,109 @@
+"""MapReduce for data science: one call from a laptop to a cluster.
+
+    import mapred
+    run = mapred.run(count_words, "corpus/**/*.py", reduce=add_counts)
+    run.result()
+
+Names are loaded at first use, so that importing this package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from mapred._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from mapred import errors as errors
+    from mapred import reducers as reducers
+    from mapred.api import Job as Job
+    from mapred.api import Plan as Plan
+    from mapred.api import job as job
+    from mapred.api import open as open
+    from mapred.api import plan as plan
+    from mapred.api import run as run
+    from mapred.api import submit as submit
+    from mapred.backends.local import Local as Local
+    from mapred.commands import command as command
+    from mapred.dataset import array as array
+    from mapred.dataset import files as files
+    from mapred.dataset import items as items
+    from mapred.dataset import loguniform as loguniform
+    from mapred.dataset import read_arrow as read_arrow
+    from mapred.dataset import read_csv as read_csv
+    from mapred.dataset import read_files as read_files
+    from mapred.dataset import read_json as read_json
+    from mapred.dataset import read_parquet as read_parquet
+    from mapred.dataset import read_text as read_text
+    from mapred.dataset import sweep as sweep
+    from mapred.dataset import uniform as uniform
+    from mapred.errors import BackendError as BackendError
+    from mapred.errors import DatasetError as DatasetError
+    from mapred.errors import FunctionError as FunctionError
+    from mapred.errors import MapredError as MapredError
+    from mapred.errors import MissingDependency as MissingDependency
+    from mapred.errors import PlanError as PlanError
+    from mapred.errors import ReduceError as ReduceError
+    from mapred.errors import RunError as RunError
+    from mapred.errors import StaleDatasetError as StaleDatasetError
+    from mapred.errors import StorageError as StorageError
+    from mapred.formats.files import File as File
+    from mapred.model import Resources as Resources
+    from mapred.runs import Run as Run
+    from mapred.task import Task as Task
+
+_WHERE = {
+    "mapred.api": ("Job", "Plan", "job", "open", "plan", "run", "submit"),
+    "mapred.backends.local": ("Local",),
+    "mapred.commands": ("command",),
+    "mapred.dataset": (
+        "array",
+        "files",
+        "items",
+        "loguniform",
+        "read_arrow",
+        "read_csv",
+        "read_files",
+        "read_json",
+        "read_parquet",
+        "read_text",
+        "sweep",
+        "uniform",
+    ),
+    "mapred.errors": (
+        "BackendError",
+        "DatasetError",
+        "FunctionError",
+        "MapredError",
+        "MissingDependency",
+        "PlanError",
+        "ReduceError",
+        "RunError",
+        "StaleDatasetError",
+        "StorageError",
+    ),
+    "mapred.formats.files": ("File",),
+    "mapred.model": ("Resources",),
+    "mapred.runs": ("Run",),
+    "mapred.task": ("Task",),
+}
+_MODULES = ("errors", "reducers")
+_NAMES = {name: module for module, names in _WHERE.items() for name in names}
+
+__all__ = ["__version__", *_MODULES, *_NAMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        value = getattr(importlib.import_module(_NAMES[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"mapred.{name}")
+    else:
+        raise AttributeError(f"module 'mapred' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,424 @@
+"""What a user calls: `run`, `submit`, `plan`, `job`, `open`."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import math
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mapred import backends, dataset, display, formats, functions, graph, layout, planner
+from mapred._version import __version__
+from mapred.backends.base import Backend
+from mapred.commands import Command
+from mapred.dataset import Dataset
+from mapred.errors import DatasetError, FunctionError, PlanError
+from mapred.model import Format, Resources
+from mapred.model import Job as JobRecord
+from mapred.reducers import Reducer, as_reducer
+from mapred.runs import Run, open_run, write_handle
+from mapred.storage import Store, open_store, probe
+
+__all__ = ["Job", "Plan", "job", "open", "plan", "run", "submit"]
+
+Function = Callable[..., Any]
+Reduce = Callable[..., Any] | Reducer
+Root = str | os.PathLike[str]
+
+open = open_run
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every shard of a dataset, fixed: what would run, and `run` to run exactly that.
+
+    Its text and HTML show files, bytes, shards, the limit that chose them, skew, the largest
+    files and what cannot be split.
+    """
+
+    dataset: Dataset
+    format: Format
+    ranges: planner.Plan
+
+    @property
+    def shards(self) -> int:
+        return self.ranges.shards
+
+    def run(self, fn: Function, **options: Any) -> Run:
+        """`mapred.run(fn, plan, …)`."""
+        return run(fn, self, **options)
+
+    def summary(self) -> display.PlanSummary:
+        """The numbers that are shown."""
+        ranges = self.ranges
+        skew = ranges.skew if ranges.shards else planner.Skew(0, 0, 0)
+        unsplittable: tuple[tuple[int, int, str], ...] = ()
+        if ranges.unsplittable_files:
+            unsplittable = (
+                (ranges.unsplittable_files, ranges.unsplittable_bytes, ranges.unsplittable_reason),
+            )
+        return display.PlanSummary(
+            dataset=str(self.dataset),
+            format=self.format.name,
+            files=ranges.files,
+            bytes=ranges.bytes,
+            shards=ranges.shards,
+            tasks=ranges.shards,
+            items=ranges.items,
+            limit=ranges.limit,
+            smallest=skew.smallest,
+            median=skew.median,
+            largest=skew.largest,
+            largest_files=ranges.largest_files(),
+            unsplittable=unsplittable,
+            shard_bytes=ranges.shard_bytes() if ranges.bytes else ranges.shard_items(),
+        )
+
+    def __repr__(self) -> str:
+        return display.plan_text(self.summary())
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        summary = self.summary()
+        return {"text/plain": display.plan_text(summary), "text/html": display.plan_html(summary)}
+
+
+def plan(
+    source: Any,
+    *,
+    target_bytes: int | str | None = None,
+    max_tasks: int | None = None,
+    per_task: int | None = None,
+) -> Plan:
+    """What would run over `source`: a URI or glob, a list of them, a dataset or a frame.
+
+    Lists the files, reads the first one's schema, opens no other. `target_bytes` is the size
+    of a shard (default: a 64th of all, between 1 MiB and 32 MiB), `max_tasks` the most
+    shards, `per_task` the items in one (items, arrays and sweeps alone).
+    """
+    chosen = dataset.as_dataset(source)
+    if chosen.format in ("items", "array"):
+        if target_bytes is not None:
+            raise PlanError("target_bytes= is for datasets of bytes; items take per_task=")
+        offsets = chosen.offsets if chosen.format == "items" else None
+        ranges = planner.plan_items(
+            chosen.count, per_task=per_task, max_tasks=max_tasks, offsets=offsets
+        )
+        return Plan(chosen, dataset.pin(chosen, None, formats.sniff), ranges)
+    if per_task is not None:
+        raise PlanError("per_task= is for items, arrays and sweeps; files take target_bytes=")
+    files = dataset.listing(chosen)
+    pinned = dataset.pin(chosen, files, formats.sniff)
+    ranges = planner.plan(
+        files,
+        target_bytes=target_bytes,
+        max_tasks=max_tasks,
+        splittable=formats.splittable(pinned, files["path"]),
+        once_per_file=pinned.name == "files",
+        reason=dataset.why_whole(pinned),
+    )
+    return Plan(chosen, pinned, ranges)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to run, checked but not started: `run` and `submit` start it, as often as wanted."""
+
+    fn: Function
+    dataset: Any
+    reducer: Reducer | None
+    attempts: int
+    timeout: float | None
+    deadline: float | None
+    max_failed: float
+    target_bytes: int | str | None
+    max_tasks: int | None
+    per_task: int | None
+    resources: Resources
+    reduce_resources: Resources | None
+    seed: int
+    name: str
+
+    def plan(self) -> Plan:
+        """What would run, with what the function's annotation asks for."""
+        if isinstance(self.dataset, Plan):
+            planned = self.dataset
+        else:
+            planned = plan(
+                self.dataset,
+                target_bytes=self.target_bytes,
+                max_tasks=self.max_tasks,
+                per_task=self.per_task,
+            )
+        return replace(planned, format=_handed_over(self.fn, planned.dataset, planned.format))
+
+    def submit(
+        self, *, backend: str | Backend | Executor = "local", root: Root | None = None
+    ) -> Run:
+        """Start it and return at once."""
+        chosen = backends.resolve(backend)
+        chosen.prepare()
+        function = functions.dump(self.fn)
+        planned = self.plan()
+        run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+        base = os.fspath(root) if root is not None else default_root()
+        probe(open_store(base))
+        store = open_store(f"{base.rstrip('/')}/{run_id}")
+        record, digest = self._write(store, run_id, planned, function, chosen)
+        handle = chosen.submit(store, record, digest)
+        write_handle(store, handle.ref, "running")
+        return Run(store, record, handle)
+
+    def run(
+        self,
+        *,
+        backend: str | Backend | Executor = "local",
+        root: Root | None = None,
+        progress: str = "auto",
+    ) -> Run:
+        """Start it, show progress, and return the run once it succeeded; else `RunError`."""
+        return self.submit(backend=backend, root=root).finish(progress)
+
+    def _write(
+        self, store: Store, run_id: str, planned: Plan, function: bytes, backend: Backend
+    ) -> tuple[JobRecord, str]:
+        """Write the run's folder; the job as recorded and the digest of job.json."""
+        digests: dict[str, str] = {}
+
+        def put(path: str, data: Any) -> None:
+            store.write(path, data)
+            digests[path] = hashlib.sha256(data).hexdigest()
+
+        put(layout.FUNCTION, function)
+        if self.reducer is not None:
+            put(layout.REDUCE, functions.dump(self.reducer))
+        for path, data in planned.dataset.inputs():
+            put(path, data)
+        for path, rows in planner.plan_files(planned.ranges):
+            put(path, planner.write_plan(rows))
+        record = JobRecord(
+            run_id=run_id,
+            name=self.name,
+            created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            format=planned.format,
+            stages=graph.stages(
+                planned.shards,
+                self.reducer,
+                resources=self.resources,
+                reduce_resources=self.reduce_resources,
+            ),
+            shards=planned.shards,
+            items=planned.ranges.items,
+            files=planned.ranges.files,
+            bytes=planned.ranges.bytes,
+            function=layout.FUNCTION,
+            reduce=layout.REDUCE if self.reducer else None,
+            seed=self.seed,
+            attempts=self.attempts,
+            timeout=self.timeout,
+            deadline=self.deadline,
+            max_failed=self.max_failed,
+            backend={"name": backend.name, "arguments": dict(backend.arguments)},
+            digests=digests,
+            python=".".join(map(str, sys.version_info[:2])),
+            mapred=__version__,
+        )
+        data = record.to_bytes()
+        store.write(layout.JOB, data)
+        return record, hashlib.sha256(data).hexdigest()
+
+
+def job(
+    fn: Function,
+    dataset: Any,
+    *,
+    reduce: Reduce | None = None,
+    fan_in: int | None = None,
+    finalize: Callable[[Any], Any] | None = None,
+    attempts: int = 3,
+    timeout: float | None = None,
+    deadline: float | None = None,
+    max_failed: float = 0,
+    target_bytes: int | str | None = None,
+    max_tasks: int | None = None,
+    per_task: int | None = None,
+    resources: Resources | None = None,
+    reduce_resources: Resources | None = None,
+    seed: int = 0,
+    name: str | None = None,
+) -> Job:
+    """A job, checked and not started; the arguments are those of `run`."""
+    if not callable(fn):
+        raise FunctionError(f"fn={fn!r} is not callable; pass a function, a class or a command")
+    if inspect.iscoroutinefunction(fn):
+        raise FunctionError(f"{functions.name_of(fn)} is async; pass a plain function")
+    if reduce is None and (fan_in is not None or finalize is not None):
+        raise FunctionError("fan_in= and finalize= need a reduce=")
+    _at_least("attempts", attempts, 1, whole=True)
+    for what, limit in (("timeout", timeout), ("deadline", deadline)):
+        if limit is not None and not (isinstance(limit, int | float) and limit > 0):
+            raise PlanError(f"{what}={limit!r} must be seconds above zero")
+    if isinstance(max_failed, bool) or not 0 <= max_failed < math.inf:
+        raise PlanError(f"max_failed={max_failed!r} must be a count, or a fraction below 1")
+    if max_failed >= 1 and max_failed != int(max_failed):
+        raise PlanError(f"max_failed={max_failed!r} must be a whole count, or a fraction below 1")
+    if isinstance(dataset, Plan) and not (target_bytes is max_tasks is per_task is None):
+        raise PlanError("the dataset is planned already: give the limits to mapred.plan")
+    return Job(
+        fn=fn,
+        dataset=dataset,
+        reducer=None if reduce is None else as_reducer(reduce, fan_in=fan_in, finalize=finalize),
+        attempts=attempts,
+        timeout=timeout,
+        deadline=deadline,
+        max_failed=max_failed,
+        target_bytes=target_bytes,
+        max_tasks=max_tasks,
+        per_task=per_task,
+        resources=resources or Resources(),
+        reduce_resources=reduce_resources,
+        seed=seed,
+        name=name or functions.name_of(fn),
+    )
+
+
+def submit(
+    fn: Function,
+    dataset: Any,
+    *,
+    reduce: Reduce | None = None,
+    fan_in: int | None = None,
+    finalize: Callable[[Any], Any] | None = None,
+    backend: str | Backend | Executor = "local",
+    root: Root | None = None,
+    attempts: int = 3,
+    timeout: float | None = None,
+    deadline: float | None = None,
+    max_failed: float = 0,
+    target_bytes: int | str | None = None,
+    max_tasks: int | None = None,
+    per_task: int | None = None,
+    resources: Resources | None = None,
+    reduce_resources: Resources | None = None,
+    seed: int = 0,
+    name: str | None = None,
+) -> Run:
+    """Like `run`, but returns the live `Run` at once."""
+    return job(
+        fn,
+        dataset,
+        reduce=reduce,
+        fan_in=fan_in,
+        finalize=finalize,
+        attempts=attempts,
+        timeout=timeout,
+        deadline=deadline,
+        max_failed=max_failed,
+        target_bytes=target_bytes,
+        max_tasks=max_tasks,
+        per_task=per_task,
+        resources=resources,
+        reduce_resources=reduce_resources,
+        seed=seed,
+        name=name,
+    ).submit(backend=backend, root=root)
+
+
+def run(
+    fn: Function,
+    dataset: Any,
+    *,
+    reduce: Reduce | None = None,
+    fan_in: int | None = None,
+    finalize: Callable[[Any], Any] | None = None,
+    backend: str | Backend | Executor = "local",
+    root: Root | None = None,
+    progress: str = "auto",
+    attempts: int = 3,
+    timeout: float | None = None,
+    deadline: float | None = None,
+    max_failed: float = 0,
+    target_bytes: int | str | None = None,
+    max_tasks: int | None = None,
+    per_task: int | None = None,
+    resources: Resources | None = None,
+    reduce_resources: Resources | None = None,
+    seed: int = 0,
+    name: str | None = None,
+) -> Run:
+    """Run `fn` over every shard of `dataset`, reduce the outputs, and return the run.
+
+    Args:
+        fn: called once per shard, or once per item (files, items, arrays, sweeps); a class
+            is made once per worker process; a `mapred.command` runs a program.
+        dataset: a URI or glob, a list of them, a `read_…` dataset, items, a frame, a plan.
+        reduce: a function of an iterable of outputs, in plan order, run once and streaming;
+            or a ready one of `mapred.reducers`. Without it the outputs are the result.
+        fan_in: makes the reduce a tree of groups of so many outputs; it must be associative.
+        finalize: applied once to the reduced value.
+        backend: `"local"`, `"inline"`, a backend object or any `concurrent.futures.Executor`.
+        root: where the run's folder is made (default `$MAPRED_ROOT`, else `~/.mapred/runs`).
+        progress: `"auto"`, `"bar"`, `"plain"`, `"jupyter"` or `"none"`.
+        attempts: how often a task may be tried, each time in a fresh process.
+        timeout: seconds that one attempt may take; `deadline`, seconds for the whole run.
+        max_failed: how many shards (items, where `fn` runs once per item) may be given up: a
+            count, or a fraction below 1.
+        target_bytes, max_tasks, per_task: see `plan`.
+        resources: of a map task; `reduce_resources`, of a reduce task.
+        seed: of the generators `task.rng`.
+        name: shown and recorded; the function's by default.
+
+    Raises:
+        RunError: the run ended without its result; its `.run` can be resumed.
+        DatasetError, FunctionError, BackendError: what was passed cannot be run.
+    """
+    return job(
+        fn,
+        dataset,
+        reduce=reduce,
+        fan_in=fan_in,
+        finalize=finalize,
+        attempts=attempts,
+        timeout=timeout,
+        deadline=deadline,
+        max_failed=max_failed,
+        target_bytes=target_bytes,
+        max_tasks=max_tasks,
+        per_task=per_task,
+        resources=resources,
+        reduce_resources=reduce_resources,
+        seed=seed,
+        name=name,
+    ).run(backend=backend, root=root, progress=progress)
+
+
+def default_root() -> str:
+    """Where runs are made unless `root=` says otherwise."""
+    return os.environ.get("MAPRED_ROOT") or str(Path.home() / ".mapred" / "runs")
+
+
+def _handed_over(fn: Function, source: Dataset, pinned: Format) -> Format:
+    """The format with what the function is handed: `as_=`, else its annotation, else the default."""
+    if source.as_ is not None:
+        return pinned
+    if isinstance(fn, Command):
+        kinds = {"text": "bytes", "files": "path", "items": pinned.as_, "array": pinned.as_}
+        if pinned.name not in kinds:
+            raise DatasetError(
+                f"a command cannot be handed {pinned.name}; pass text, files, items or an array"
+            )
+        return replace(pinned, as_=kinds[pinned.name])
+    kind = functions.input_kind(fn, pinned)
+    return pinned if kind is None else replace(pinned, as_=kind)
+
+
+def _at_least(what: str, value: Any, least: int, *, whole: bool) -> None:
+    if isinstance(value, bool) or (whole and not isinstance(value, int)) or value < least:
+        raise PlanError(f"{what}={value!r} must be a whole number, at least {least}")

@@ -1,0 +1,222 @@
+"""Proof that a run is whole: every byte, item and record of the plan against the commits."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from mapred import layout, records
+from mapred.errors import StorageError
+from mapred.model import Commit, Job, Stage
+from mapred.storage import Store
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: what `kind`, where, and in words."""
+
+    kind: str
+    where: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.where}: {self.text}"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was checked, and the problems: none means that the run is whole."""
+
+    run: str
+    shards: int
+    ranges: int
+    bytes: int
+    items: int
+    records: int
+    commits: int
+    outputs: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def __str__(self) -> str:
+        head = (
+            f"{self.run}: {self.commits:,} commits, {self.shards:,} shards, {self.ranges:,} ranges, "
+            f"{self.bytes:,} bytes, {self.records:,} records, {self.outputs:,} outputs checked: "
+        )
+        if self.ok:
+            return head + "whole"
+        lines = [str(problem) for problem in self.problems[:50]]
+        more = len(self.problems) - len(lines)
+        return "\n".join([head + f"{len(self.problems):,} problems", *lines]) + (
+            f"\n… and {more:,} more" if more else ""
+        )
+
+    __repr__ = __str__
+
+
+def audit(store: Store, job: Job) -> Audit:
+    """Check a run's folder; reads every plan file, commit and output once."""
+    problems = [*_digests(store, job)]
+    plan = _plan(store, job)
+    problems += _coverage(plan, job)
+    given_up = records.read_given_up(store)
+    counts = {"records": 0, "commits": 0, "outputs": 0}
+    for stage in job.stages:
+        attempts: dict[str, int] = {}
+        skipped = given_up if stage.kind == "map" else {}
+        for index in range(stage.tasks):
+            if index in skipped and skipped[index] is None:
+                continue
+            commit = records.read_commit(store, stage.name, index)
+            where = f"{stage.name} task {index}"
+            if commit is None:
+                text = f"no commit; it reads {records.where_of(store, stage, index)}"
+                problems.append(Problem("missing", where, text))
+                continue
+            counts["commits"] += 1
+            counts["records"] += commit.records if stage.kind == "map" else 0
+            problems += _identity(commit, stage, index, attempts)
+            problems += _outputs(store, commit, where)
+            counts["outputs"] += (commit.output.path is not None) + len(commit.files)
+            if stage.kind == "map":
+                problems += _reading(plan, commit, index, job)
+    problems += _seams(store, plan, job)
+    return Audit(
+        run=job.run_id,
+        shards=job.shards,
+        ranges=plan.num_rows,
+        bytes=job.bytes,
+        items=job.items,
+        records=counts["records"],
+        commits=counts["commits"],
+        outputs=counts["outputs"],
+        problems=tuple(problems),
+    )
+
+
+def _digests(store: Store, job: Job) -> Iterator[Problem]:
+    for path, digest in sorted(job.digests.items()):
+        try:
+            found = hashlib.sha256(store.read(path)).hexdigest()
+        except FileNotFoundError:
+            yield Problem("missing", path, "a file that the job names is gone")
+            continue
+        if found != digest:
+            yield Problem("changed", path, f"SHA-256 is {found}, the job names {digest}")
+
+
+def _plan(store: Store, job: Job) -> pa.Table:
+    numbers = range(-(-job.shards // layout.PLAN_SHARDS))
+    tables = [records.plan_of(store, number) for number in numbers]
+    return pa.concat_tables(tables) if tables else pa.table({"shard": pa.array([], pa.int64())})
+
+
+def _coverage(plan: pa.Table, job: Job) -> Iterator[Problem]:
+    """Gaps and overlaps of the plan itself: bytes of each file, items of the dataset."""
+    if not plan.num_rows:
+        return
+    if job.format.once_per_item:
+        first, count = plan["first"].to_numpy(), plan["count"].to_numpy()
+        expected = np.concatenate([[0], np.cumsum(count)[:-1]])
+        for row in np.flatnonzero(first != expected)[:20]:
+            text = f"starts at item {first[row]}, not at {expected[row]}"
+            yield Problem("gap or overlap", f"shard {plan['shard'][int(row)]}", text)
+        if int(count.sum()) != job.items:
+            yield Problem("gap or overlap", "plan", f"{count.sum()} items of {job.items}")
+        return
+    path = plan["path"].combine_chunks()
+    offset, length = plan["offset"].to_numpy(), plan["length"].to_numpy()
+    size = plan["size"].to_numpy()
+    same = np.zeros(len(offset), bool)
+    if len(offset) > 1:
+        same[1:] = np.asarray(pa.compute.equal(path[1:], path[:-1]).to_numpy(zero_copy_only=False))
+    expected = np.where(same, np.concatenate([[0], (offset + length)[:-1]]), 0)
+    last = np.concatenate([~same[1:], [True]])
+    for row in np.flatnonzero((offset != expected) | (last & (offset + length != size)))[:20]:
+        text = (
+            f"bytes {offset[row]} to {offset[row] + length[row]} of {size[row]}, "
+            f"expected from {expected[row]}"
+        )
+        yield Problem("gap or overlap", str(path[int(row)]), text)
+
+
+def _identity(
+    commit: Commit, stage: Stage, index: int, attempts: dict[str, int]
+) -> Iterator[Problem]:
+    where = f"{stage.name} task {index}"
+    if (commit.stage, commit.task) != (stage.name, index):
+        text = f"the commit is that of {commit.stage} task {commit.task}"
+        yield Problem("doubled", where, text)
+    elif commit.attempt in attempts:
+        text = f"attempt {commit.attempt} is also the one of task {attempts[commit.attempt]}"
+        yield Problem("doubled", where, text)
+    attempts.setdefault(commit.attempt, index)
+
+
+def _outputs(store: Store, commit: Commit, where: str) -> Iterator[Problem]:
+    stored = [(file.path, file.size, file.crc32) for file in commit.files]
+    if commit.output.path is not None:
+        stored.append((commit.output.path, commit.output.size, commit.output.crc32))
+    for path, size, crc32 in stored:
+        try:
+            data = store.read(path)
+        except (FileNotFoundError, StorageError):
+            yield Problem("missing", where, f"its output {path} is gone")
+            continue
+        if len(data) != size or zlib.crc32(data) != crc32:
+            yield Problem("changed", where, f"its output {path} is not what was committed")
+
+
+def _reading(plan: pa.Table, commit: Commit, index: int, job: Job) -> Iterator[Problem]:
+    """A reader that stopped before the end of its ranges, or took the wrong number of items."""
+    rows = _rows(plan, index)
+    where = f"map task {index}"
+    if commit.ranges < rows.num_rows:
+        cut = rows.slice(commit.ranges, 1).to_pylist()[0]
+        stop = cut["offset"] + cut["length"]
+        text = (
+            f"{commit.ranges} of {rows.num_rows} ranges were read to their end; it stopped in "
+            f"{cut['path'] or 'the items'} bytes {cut['offset']}–{stop}"
+        )
+        yield Problem("cut off", where, text)
+    if job.format.once_per_item:
+        items = sum(rows["count"].to_pylist())
+        if commit.records != items:
+            yield Problem("cut off", where, f"read {commit.records} of {items} items")
+
+
+def _rows(plan: pa.Table, shard: int) -> pa.Table:
+    shards = plan["shard"].to_numpy()
+    start, stop = np.searchsorted(shards, [shard, shard + 1])
+    return plan.slice(start, stop - start)
+
+
+def _seams(store: Store, plan: pa.Table, job: Job) -> Iterator[Problem]:
+    """Where a file of lines was cut, one reader must stop at the byte where the next starts."""
+    if job.format.name not in ("text", "csv", "json") or not plan.num_rows:
+        return
+    before: tuple[str, int, int] | None = None
+    for shard in range(job.shards):
+        commit = records.read_commit(store, "map", shard)
+        rows = _rows(plan, shard).select(["path", "offset", "length", "size"]).to_pylist()
+        spans = {span.range: span for span in commit.spans} if commit else {}
+        for number, row in enumerate(rows):
+            span = spans.get(number)
+            start = span.start if span else row["offset"]
+            stop = span.stop if span else row["offset"] + row["length"]
+            known = commit is not None and number < commit.ranges
+            if known and before and before[0] == row["path"] and start != before[1]:
+                kind = "gap" if start > before[1] else "overlap"
+                text = (
+                    f"task {before[2]} stopped at byte {before[1]}, task {shard} began at {start}"
+                )
+                yield Problem(kind, row["path"], text)
+            before = (row["path"], stop, shard) if known else None

@@ -1,0 +1,227 @@
+"""The process that local workers are forked from, and what runs in a worker.
+
+The server imports what a worker needs once and nothing of the user's: a worker forked from
+it starts in milliseconds, never runs the user's `__main__`, and inherits no thread and no
+lock of the driver. One server serves one driver for as long as it lives; when the driver
+goes, by whatever means, the server kills every worker's process group and ends.
+
+A request is a length (4 bytes), a pickled dict of `env`, `cwd` and `path`, and two file
+descriptors: the worker's connection and its log. Answers are `NOTICE` structs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import logging
+import os
+import pickle
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Iterable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from mapred.worker import Outcome, run_block
+
+NOTICE = struct.Struct("!cii")
+STARTED, ENDED = b"s", b"e"
+LOG_CAP = 64 * 1024
+_log: Log | None = None
+
+
+class Log:
+    """What a worker printed: an unlinked file that driver and worker share."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def cap(self) -> None:
+        """Keep head and tail alone once the file is far above the cap."""
+        if os.fstat(self.descriptor).st_size > 8 * LOG_CAP:
+            text = self._head_and_tail()
+            os.ftruncate(self.descriptor, 0)
+            os.write(self.descriptor, text)
+
+    def read(self) -> str:
+        """All that is there, head and tail when it is long."""
+        return self._head_and_tail().decode(errors="replace")
+
+    def take(self) -> str:
+        """What was printed since the last take."""
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        if not os.fstat(self.descriptor).st_size:
+            return ""
+        text = self.read()
+        os.ftruncate(self.descriptor, 0)
+        return text
+
+    def _head_and_tail(self) -> bytes:
+        size = os.fstat(self.descriptor).st_size
+        head = os.pread(self.descriptor, LOG_CAP, 0)
+        if size <= LOG_CAP:
+            return head
+        if size <= 2 * LOG_CAP:
+            return head + os.pread(self.descriptor, LOG_CAP, LOG_CAP)
+        tail = os.pread(self.descriptor, LOG_CAP, size - LOG_CAP)
+        return head + f"\n… {size - 2 * LOG_CAP:,} bytes left out …\n".encode() + tail
+
+
+def run_logged(
+    run_uri: str, digest: str, stage: str, tasks: Iterable[int], attempt: int
+) -> list[Outcome]:
+    """`run_block` with what this worker process prints as the attempts' logs."""
+    return run_block(run_uri, digest, stage, tasks, attempt, _log.take if _log else None)
+
+
+def serve(control: socket.socket) -> None:
+    """Fork a worker for every request until the driver closes its end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    wakeup, signalled = socket.socketpair()
+    signalled.setblocking(False)
+    signal.set_wakeup_fd(signalled.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    children: set[int] = set()
+    # Objects made so far stay out of the collector's way, so that forks share their pages.
+    gc.collect()
+    gc.freeze()
+    try:
+        while True:
+            readable, _, _ = select.select([control, wakeup], [], [])
+            if wakeup in readable:
+                wakeup.recv(4096)
+                _reap(children, control)
+            if control in readable:
+                request = _receive(control)
+                if request is None:
+                    return
+                pid = _fork(*request, closing=(control, wakeup, signalled))
+                children.add(pid)
+                control.sendall(NOTICE.pack(STARTED, pid, 0))
+    except OSError:
+        return
+    finally:
+        for pid in children:
+            kill_group(pid)
+
+
+def kill_group(pid: int) -> None:
+    """Kill a worker and everything it started that stayed in its process group."""
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
+
+
+def _reap(children: set[int], control: socket.socket) -> None:
+    while children:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        # What the worker itself started must not outlive it.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        children.discard(pid)
+        control.sendall(NOTICE.pack(ENDED, pid, os.waitstatus_to_exitcode(status)))
+
+
+def _receive(control: socket.socket) -> tuple[dict[str, Any], int, int] | None:
+    head, descriptors, _, _ = socket.recv_fds(control, 4, 2)
+    if not head:
+        return None
+    while len(head) < 4:
+        head += control.recv(4 - len(head))
+    (size,) = struct.unpack("!i", head)
+    payload = b""
+    while len(payload) < size:
+        payload += control.recv(size - len(payload))
+    return pickle.loads(payload), *descriptors  # type: ignore[return-value]
+
+
+def _fork(
+    settings: dict[str, Any],
+    connection: int,
+    log: int,
+    *,
+    closing: tuple[socket.socket, ...],
+) -> int:
+    server = os.getpid()
+    pid = os.fork()
+    if pid:
+        os.close(connection)
+        os.close(log)
+        return pid
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for end in closing:
+            end.close()
+        os.setsid()
+        die_with_parent(server)
+        _settle(settings, log)
+        _work(Connection(connection))
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        os._exit(70)
+    os._exit(0)
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when `parent` ends (Linux; a no-op elsewhere)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def _settle(settings: dict[str, Any], log: int) -> None:
+    """Take over the driver's environment, folder and import path; print into the log."""
+    global _log
+    os.environ.clear()
+    os.environ.update(settings["env"])
+    with contextlib.suppress(OSError):
+        os.chdir(settings["cwd"])
+    sys.path[:] = settings["path"]
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    sys.stdout.reconfigure(line_buffering=True)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    _log = Log(log)
+
+
+def _work(connection: Connection) -> None:
+    """Answer calls until the driver hangs up or this process is used up.
+
+    A process in which a task failed, or which was left with more threads than before, is not
+    used again: a repeated attempt must start afresh.
+    """
+    threads = threading.active_count()
+    while True:
+        try:
+            function, arguments = connection.recv()
+        except (EOFError, ConnectionResetError):
+            return
+        answer: Any
+        try:
+            answer = function(*arguments)
+            failed = isinstance(answer, list) and any(
+                isinstance(outcome, Outcome) and outcome.failure for outcome in answer
+            )
+        except BaseException as error:
+            answer, failed = error, True
+        leaving = failed or threading.active_count() > threads
+        try:
+            connection.send((answer, leaving))
+        except (BrokenPipeError, ConnectionResetError):
+            return
+        if leaving:
+            return

@@ -1,0 +1,45 @@
+"""Everything in the calling process, for a debugger: an exception stops where it is raised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Any
+
+from mapred.backends.base import Handle
+from mapred.backends.pool import Driver, Finished
+from mapred.model import Job
+from mapred.storage import Store
+from mapred.worker import run_block
+
+
+class InlineExecutor(Executor):
+    """Calls run when they are submitted."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@dataclass(frozen=True)
+class Inline:
+    """One task after the other in this process and thread."""
+
+    name: str = "inline"
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        return {}
+
+    def prepare(self) -> None:
+        return
+
+    def submit(self, store: Store, job: Job, digest: str) -> Handle:
+        driver = Driver(store, job, digest, lambda stage: InlineExecutor(), run_block, window=1)
+        driver.run()
+        return Finished(driver)

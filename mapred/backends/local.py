@@ -1,0 +1,53 @@
+"""Worker processes on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mapred.backends.base import Handle
+from mapred.backends.forkserver import run_logged
+from mapred.backends.pool import Driver, DriverThread
+from mapred.backends.processes import ProcessExecutor, fork_server
+from mapred.errors import BackendError
+from mapred.model import Job, Stage
+from mapred.storage import Store
+
+
+def available_cpus() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Local:
+    """`workers` processes side by side (default: the processors, divided by a task's cpu)."""
+
+    workers: int | None = None
+    name: str = "local"
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise BackendError(f"workers={self.workers!r} must be at least 1")
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        return {"workers": self.workers}
+
+    def prepare(self) -> None:
+        fork_server()
+
+    def submit(self, store: Store, job: Job, digest: str) -> Handle:
+        def executor(stage: Stage) -> ProcessExecutor:
+            workers = self.workers or max(1, int(available_cpus() / stage.resources.cpu))
+            return ProcessExecutor(
+                min(workers, stage.tasks),
+                timeout=job.timeout,
+                memory=stage.resources.memory_bytes,
+            )
+
+        return DriverThread(Driver(store, job, digest, executor, run_logged), self.name)

@@ -1,0 +1,413 @@
+"""An executor of worker processes that one task's crash, hang or greed cannot take down.
+
+The pools at hand fall short of one thing each: a dead worker breaks every pending call of
+`ProcessPoolExecutor` and loky, neither of them can end one call that hangs, and pebble and
+the standard library run the user's `__main__` in a worker.
+"""
+
+from __future__ import annotations
+
+import atexit
+import collections
+import fcntl
+import os
+import pickle
+import queue
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from multiprocessing.connection import Connection
+from typing import Any
+
+import mapred
+from mapred.backends.forkserver import ENDED, NOTICE, STARTED, Log, kill_group
+from mapred.errors import BackendError
+
+_TICK = 0.25
+# Neither the folder that the server starts in nor the user's script is on its import path.
+_SERVER = """
+import socket, sys
+sys.path[:1] = sys.path[:1] if sys.path[0] else []
+from mapred.backends import forkserver
+forkserver.serve(socket.socket(fileno=int(sys.argv[1])))
+"""
+
+
+class WorkerLost(BackendError):
+    """A worker process ended before its call did.
+
+    `kind` is `lost`, `timeout` or `memory`; `log` is what the process had printed.
+    """
+
+    def __init__(self, kind: str, message: str, log: str = "") -> None:
+        super().__init__(message)
+        self.kind, self.log = kind, log
+
+
+class _Server:
+    """The driver's end of a fork server. One thread at a time may start workers."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        env = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **os.environ}
+        env["PYTHONPATH"] = os.pathsep.join([*sys.path[1:], str(Path(mapred.__file__).parents[1])])
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _SERVER, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env=env,
+            )
+        self.control = ours
+        self.owner = os.getpid()
+        self.lock = threading.Lock()
+        self.started: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self.ended: dict[int, int] = {}
+        self.condition = threading.Condition()
+        self.dead = False
+        threading.Thread(target=self._listen, name="mapred-forkserver", daemon=True).start()
+
+    def start(self, connection: int, log: int) -> int:
+        """The pid of a new worker."""
+        settings = {"env": dict(os.environ), "cwd": os.getcwd(), "path": list(sys.path)}
+        payload = pickle.dumps(settings)
+        with self.lock:
+            if self.dead:
+                raise BackendError("the fork server ended; start the run again")
+            try:
+                socket.send_fds(self.control, [struct.pack("!i", len(payload))], [connection, log])
+                self.control.sendall(payload)
+            except OSError as error:
+                raise BackendError(f"the fork server ended: {error}") from error
+            pid = self.started.get(timeout=60)
+        if pid < 0:
+            raise BackendError("the fork server ended while it started a worker")
+        return pid
+
+    def exit_status(self, pid: int, timeout: float = 5.0) -> int | None:
+        """How a worker ended (negative: by that signal); None if nobody knows."""
+        with self.condition:
+            self.condition.wait_for(lambda: pid in self.ended or self.dead, timeout)
+            return self.ended.pop(pid, None)
+
+    def close(self) -> None:
+        if os.getpid() == self.owner:
+            self.control.close()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                notice = self.control.recv(NOTICE.size, socket.MSG_WAITALL)
+            except OSError:
+                notice = b""
+            if len(notice) < NOTICE.size:
+                break
+            kind, pid, status = NOTICE.unpack(notice)
+            if kind == STARTED:
+                self.started.put(pid)
+            elif kind == ENDED:
+                with self.condition:
+                    self.ended[pid] = status
+                    self.condition.notify_all()
+        with self.condition:
+            self.dead = True
+            self.condition.notify_all()
+        self.started.put(-1)
+
+
+_server: _Server | None = None
+_server_lock = threading.Lock()
+
+
+def fork_server() -> _Server:
+    """This process's fork server, started at first use and kept for the next run."""
+    global _server
+    with _server_lock:
+        if _server is not None and _server.owner != os.getpid():
+            _server = None
+        if _server is not None and (_server.dead or _server.process.poll() is not None):
+            _server.close()
+            _server = None
+        if _server is None:
+            _server = _Server()
+            atexit.register(_server.close)
+        return _server
+
+
+@dataclass
+class _Call:
+    future: Future[Any]
+    payload: tuple[Callable[..., Any], tuple[Any, ...]]
+    fresh: bool = False
+
+
+@dataclass
+class _Worker:
+    pid: int
+    connection: Connection
+    log: Log
+    call: _Call | None = None
+    started: float = 0.0
+    doomed: WorkerLost | None = None
+
+
+@dataclass
+class _State:
+    queue: collections.deque[_Call] = field(default_factory=collections.deque)
+    workers: list[_Worker] = field(default_factory=list)
+    closing: bool = False
+    killed: bool = False
+
+
+class ProcessExecutor(Executor):
+    """Calls in worker processes of their own.
+
+    `timeout` (seconds) and `memory` (bytes resident, children included) hold for each call;
+    a call whose process ends early raises `WorkerLost` and touches no other call.
+    """
+
+    def __init__(
+        self, workers: int, *, timeout: float | None = None, memory: int | None = None
+    ) -> None:
+        self.max_workers = workers
+        self._timeout, self._memory = timeout, memory
+        self._state = _State()
+        self._lock = threading.Lock()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        self._server = fork_server()
+        self._thread = threading.Thread(target=self._manage, name="mapred-pool", daemon=True)
+        self._thread.start()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Queue a call; `fn` must be importable and its arguments picklable."""
+        if kwargs:
+            raise BackendError("calls of worker processes take positional arguments alone")
+        return self._queue(_Call(Future(), (fn, args)))
+
+    def submit_fresh(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """Like `submit`, in a process that has run nothing before."""
+        return self._queue(_Call(Future(), (fn, args), fresh=True))
+
+    def _queue(self, call: _Call) -> Future[Any]:
+        with self._lock:
+            if self._state.closing:
+                raise RuntimeError("cannot submit after shutdown")
+            self._state.queue.append(call)
+        self._wake()
+        return call.future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let running calls end; queued ones too unless `cancel_futures`."""
+        self._close(cancel_futures, kill=False)
+        if wait:
+            self._thread.join()
+
+    def kill(self) -> None:
+        """End every worker at once; their calls raise `WorkerLost`."""
+        self._close(cancel_futures=True, kill=True)
+        self._thread.join()
+
+    def pids(self) -> list[int]:
+        """The process ids of the workers that live now."""
+        with self._lock:
+            return [worker.pid for worker in self._state.workers]
+
+    def _close(self, cancel_futures: bool, *, kill: bool) -> None:
+        with self._lock:
+            self._state.closing = True
+            self._state.killed = self._state.killed or kill
+            dropped = list(self._state.queue) if cancel_futures else []
+            if cancel_futures:
+                self._state.queue.clear()
+        for call in dropped:
+            call.future.cancel()
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError, OSError):
+            os.write(self._wake_write, b"x")
+
+    def _manage(self) -> None:
+        state = self._state
+        try:
+            while True:
+                with self._lock:
+                    if state.killed:
+                        return
+                    if state.closing and not state.queue and not any(w.call for w in state.workers):
+                        return
+                self._assign()
+                self._wait()
+                self._enforce()
+        except BaseException as error:
+            self._fail_all(error)
+        finally:
+            self._end_all()
+
+    def _assign(self) -> None:
+        """Give queued calls to idle workers; start workers while there is room."""
+        state = self._state
+        while state.queue:
+            idle = [worker for worker in state.workers if worker.call is None]
+            if not idle and len(state.workers) >= self.max_workers:
+                return
+            with self._lock:
+                if not state.queue:
+                    return
+                call = state.queue.popleft()
+            if not call.future.set_running_or_notify_cancel():
+                continue
+            if call.fresh and idle:
+                self._remove(idle.pop())
+                idle = []
+            worker = idle.pop() if idle else self._start_worker()
+            worker.call, worker.started = call, time.monotonic()
+            with suppress(BrokenPipeError, ConnectionResetError):
+                # A worker that just died is found by its closed connection.
+                worker.connection.send(call.payload)
+
+    def _start_worker(self) -> _Worker:
+        ours, theirs = socket.socketpair()
+        log = _log_file()
+        with theirs:
+            pid = self._server.start(theirs.fileno(), log)
+        worker = _Worker(pid, Connection(ours.detach()), Log(log))
+        with self._lock:
+            self._state.workers.append(worker)
+        return worker
+
+    def _wait(self) -> None:
+        """Sleep until a worker answers or dies, a call comes in, or the next tick."""
+        descriptors = {w.connection.fileno(): w for w in self._state.workers}
+        poller = select.poll()
+        for descriptor in (*descriptors, self._wake_read):
+            poller.register(descriptor, select.POLLIN)
+        busy = any(w.call for w in self._state.workers)
+        for descriptor, _ in poller.poll(_TICK * 1000 if busy else None):
+            if descriptor == self._wake_read:
+                os.read(self._wake_read, 4096)
+            else:
+                self._hear(descriptors[descriptor])
+
+    def _hear(self, worker: _Worker) -> None:
+        try:
+            answer, leaving = worker.connection.recv()
+        except (EOFError, ConnectionResetError, OSError):
+            self._bury(worker)
+            return
+        except Exception as error:
+            # An answer that this process cannot unpickle.
+            answer, leaving = BackendError(f"a worker's answer cannot be read: {error}"), True
+        call, worker.call = worker.call, None
+        if leaving:
+            self._remove(worker)
+        if call is None:
+            return
+        if isinstance(answer, BaseException):
+            call.future.set_exception(answer)
+        else:
+            call.future.set_result(answer)
+
+    def _bury(self, worker: _Worker) -> None:
+        status = self._server.exit_status(worker.pid)
+        log = worker.log.read()
+        self._remove(worker)
+        if worker.call is not None:
+            lost = worker.doomed or WorkerLost("lost", _how_it_ended(status))
+            lost.log = log
+            worker.call.future.set_exception(lost)
+
+    def _remove(self, worker: _Worker) -> None:
+        with self._lock:
+            self._state.workers.remove(worker)
+        worker.connection.close()
+        kill_group(worker.pid)
+        os.close(worker.log.descriptor)
+
+    def _enforce(self) -> None:
+        """Kill what is over its time or memory; keep logs short."""
+        now = time.monotonic()
+        for worker in list(self._state.workers):
+            if worker.pid in self._server.ended:
+                # Its connection may be held open by a process that it left behind.
+                self._bury(worker)
+                continue
+            worker.log.cap()
+            if worker.call is None or worker.doomed:
+                continue
+            if self._timeout is not None and now - worker.started > self._timeout:
+                text = f"the attempt took longer than timeout={self._timeout:g} s"
+                worker.doomed = WorkerLost("timeout", text)
+            elif self._memory is not None and (used := _resident(worker.pid)) > self._memory:
+                text = f"the worker used {used:,} bytes; the limit is memory={self._memory:,}"
+                worker.doomed = WorkerLost("memory", text)
+            if worker.doomed:
+                kill_group(worker.pid)
+
+    def _fail_all(self, error: BaseException) -> None:
+        with self._lock:
+            calls = list(self._state.queue)
+            self._state.queue.clear()
+            self._state.closing = True
+        for call in calls:
+            if call.future.set_running_or_notify_cancel():
+                call.future.set_exception(error)
+
+    def _end_all(self) -> None:
+        for worker in list(self._state.workers):
+            self._remove(worker)
+            if worker.call is not None:
+                worker.call.future.set_exception(WorkerLost("lost", "the pool was stopped"))
+        os.close(self._wake_read)
+        write, self._wake_write = self._wake_write, -1
+        os.close(write)
+
+
+def _log_file() -> int:
+    """An unlinked file to print to, in memory where the system has such."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("mapred-log")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
+    return descriptor
+
+
+def _resident(pid: int) -> int:
+    """Bytes resident of a process and its children."""
+    import psutil
+
+    total = 0
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for each in (process, *process.children(recursive=True)):
+            with suppress(psutil.Error):
+                total += each.memory_info().rss
+    return total
+
+
+def _how_it_ended(status: int | None) -> str:
+    if status is None:
+        return "the worker process ended, no one knows how"
+    if status < 0:
+        name = signal.Signals(-status).name
+        hint = " (the system's out-of-memory killer does that)" if name == "SIGKILL" else ""
+        return f"the worker process was killed by {name}{hint}"
+    return f"the worker process exited with status {status} before its task was committed"

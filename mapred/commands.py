@@ -1,0 +1,128 @@
+"""A job that is not Python: a shell script or a program in place of the function."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mapred.errors import FunctionError
+from mapred.task import Task
+
+_FILE_LIMIT = 100 * 2**20
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program that runs once per item or shard; its value is what it printed.
+
+    It finds `MAPRED_STAGE`, `MAPRED_SHARD`, `MAPRED_ATTEMPT`, `MAPRED_INDEX` (the item's
+    index, else the shard's), `MAPRED_OUTPUT` (a folder whose files are stored and committed)
+    in its environment; an item as `MAPRED_ITEM`, a sweep's parameters as `MAPRED_PARAM_NAME`
+    and all of them as JSON in `MAPRED_PARAMS`; the bytes of a text shard or of a file as a
+    file at `MAPRED_INPUT`. Packed files lie in its working folder, which is made for it.
+    """
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    files: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def name(self) -> str:
+        return Path(self.argv[0]).name
+
+    def __call__(self, *inputs: Any, task: Task, **parameters: Any) -> str:
+        folder = Path(tempfile.mkdtemp(prefix="mapred-command-"))
+        try:
+            work = folder / "work"
+            work.mkdir()
+            for name, content in self.files:
+                (work / name).write_bytes(content)
+                (work / name).chmod(0o755)
+            env = self._environment(folder, task, inputs, parameters)
+            text = self._run(work, env)
+            for path in sorted((folder / "output").iterdir()):
+                shutil.move(path, task.output(path.name))
+            return text
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _environment(
+        self, folder: Path, task: Task, inputs: tuple[Any, ...], parameters: Mapping[str, Any]
+    ) -> dict[str, str]:
+        output = folder / "output"
+        output.mkdir()
+        env = {
+            **os.environ,
+            **dict(self.env),
+            "MAPRED_STAGE": task.stage,
+            "MAPRED_SHARD": str(task.shard),
+            "MAPRED_ATTEMPT": str(task.attempt),
+            "MAPRED_INDEX": str(task.shard if task.item is None else task.item),
+            "MAPRED_OUTPUT": str(output),
+        }
+        if parameters:
+            env["MAPRED_PARAMS"] = json.dumps(parameters, default=str)
+            env.update({f"MAPRED_PARAM_{k.upper()}": str(v) for k, v in parameters.items()})
+        for value in inputs:
+            if isinstance(value, bytes):
+                env["MAPRED_INPUT"] = str(folder / "input")
+                Path(env["MAPRED_INPUT"]).write_bytes(value)
+            elif isinstance(value, Path):
+                env["MAPRED_INPUT"] = str(value)
+            else:
+                env["MAPRED_ITEM"] = str(value)
+        return env
+
+    def _run(self, work: Path, env: Mapping[str, str]) -> str:
+        sys.stderr.flush()
+        try:
+            process = subprocess.Popen(
+                self.argv, cwd=work, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+            )
+        except OSError as error:
+            raise FunctionError(
+                f"{self.argv[0]!r} cannot be started: {error.strerror}; "
+                "name a program that the worker has"
+            ) from error
+        printed, _ = process.communicate()
+        if process.returncode:
+            code = process.returncode
+            ended = f"exit status {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
+            tail = printed[-2000:].decode(errors="replace")
+            raise FunctionError(f"{' '.join(self.argv)} ended with {ended}\n{tail}".rstrip())
+        return printed.decode(errors="replace")
+
+
+def command(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    files: Sequence[str | os.PathLike[str]] = (),
+) -> Command:
+    """A program to run in place of a function: `mapred.run(mapred.command([...]), dataset)`.
+
+    `argv` is not given to a shell: write `["bash", "-c", "…"]` for one. `env` is added to
+    the worker's environment. `files` are packed with the job (100 MB at most) and lie in the
+    program's working folder under their own names. A status other than 0 is a failure.
+    """
+    if isinstance(argv, str) or not argv or not all(isinstance(part, str) for part in argv):
+        raise FunctionError(f"argv={argv!r} must be a list of strings such as ['bash', 'job.sh']")
+    packed = []
+    for path in map(Path, files):
+        try:
+            packed.append((path.name, path.read_bytes()))
+        except OSError as error:
+            raise FunctionError(f"{path} cannot be packed: {error.strerror}") from error
+    total = sum(len(content) for _, content in packed)
+    if total > _FILE_LIMIT:
+        raise FunctionError(f"the files of a command hold {total:,} bytes; limit {_FILE_LIMIT:,}")
+    return Command(tuple(argv), tuple((env or {}).items()), tuple(packed))

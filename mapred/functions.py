@@ -1,0 +1,261 @@
+"""A user's function, made into bytes that a worker can load, and called.
+
+Functions travel by cloudpickle: those of `__main__`, of a notebook and of local modules by
+value, those of installed packages by reference.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import functools
+import inspect
+import os
+import pickle
+import site
+import sys
+import sysconfig
+import types
+import typing
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import cloudpickle
+
+from mapred.commands import Command
+from mapred.errors import FunctionError
+from mapred.model import Format
+from mapred.reducers import Reducer
+from mapred.task import Task
+
+CLOSURE_WARNING = 10 * 2**20
+CLOSURE_LIMIT = 100 * 2**20
+
+_KINDS: dict[str, dict[str, str]] = {
+    "text": {
+        "Iterator[str]": "lines",
+        "Iterator[bytes]": "byte_lines",
+        "pyarrow.lib.Array": "strings",
+        "bytes": "bytes",
+    },
+    "table": {
+        "pyarrow.lib.Table": "table",
+        "pandas.DataFrame": "pandas",
+        "polars.DataFrame": "polars",
+        "Iterator[pyarrow.lib.RecordBatch]": "batches",
+    },
+    "files": {"mapred.File": "file", "bytes": "bytes", "pathlib.Path": "path"},
+}
+
+
+def dump(function: Any) -> bytes:
+    """The pickle of a function (or reducer), or a `FunctionError` that names what cannot be pickled."""
+    try:
+        with _local_modules_by_value():
+            data = cloudpickle.dumps(function, protocol=5)
+    except RecursionError as error:
+        raise FunctionError(f"{name_of(function)} cannot be pickled: it nests too deep") from error
+    except Exception as error:
+        culprits = ", ".join(_unpicklable(function)) or "the function itself"
+        raise FunctionError(
+            f"{name_of(function)} cannot be sent to a worker: {culprits}: {error}; "
+            "make it inside the function, or give the function a class that makes it once"
+        ) from error
+    if len(data) > CLOSURE_WARNING:
+        sizes = ", ".join(f"{name} ({size:,} bytes)" for name, size in _largest(function))
+        message = f"{name_of(function)} carries {len(data):,} bytes: {sizes or 'its closure'}"
+        remedy = "write that data to a file and read it in the function, or pass it as the dataset"
+        if len(data) > CLOSURE_LIMIT:
+            raise FunctionError(f"{message}; the limit is {CLOSURE_LIMIT:,} bytes: {remedy}")
+        warnings.warn(f"{message}; {remedy}", UserWarning, stacklevel=4)
+    return bytes(data)
+
+
+def load(data: bytes) -> Any:
+    """The function of a pickle; a class becomes an instance, made once per process."""
+    try:
+        function = pickle.loads(data)
+    except Exception as error:
+        raise FunctionError(
+            f"the function cannot be loaded in the worker (Python {sys.version.split()[0]}): "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return function() if inspect.isclass(function) else function
+
+
+def name_of(function: Any) -> str:
+    """A readable name for messages and runs."""
+    if isinstance(function, functools.partial):
+        return name_of(function.func)
+    if isinstance(function, Command | Reducer):
+        return function.name
+    target = function if hasattr(function, "__qualname__") else type(function)
+    return str(target.__qualname__).replace("<locals>.", "")
+
+
+def task_parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The parameters annotated `mapred.Task`, which receive the task by keyword."""
+    if isinstance(function, Command):
+        return ("task",)
+    found = []
+    for name, parameter in _signature(function).items():
+        note = parameter.annotation
+        if note is Task or (isinstance(note, str) and note.split(".")[-1].strip("'\"") == "Task"):
+            found.append(name)
+    return tuple(found)
+
+
+def input_kind(function: Callable[..., Any], format: Format) -> str | None:
+    """What the annotation of the first parameter asks for (`Format.as_`), None if nothing.
+
+    Only the formats with a choice are looked at; an annotation that cannot be resolved, or
+    that the format cannot give, is a `FunctionError` that names `as_=`.
+    """
+    family = format.name if format.name in ("text", "files") else "table"
+    if format.name in ("items", "array") or isinstance(function, Command):
+        return None
+    tasks = task_parameters(function)
+    first = next((p for n, p in _signature(function).items() if n not in tasks), None)
+    if first is None or first.annotation is inspect.Parameter.empty:
+        return None
+    note = _resolve(function, first)
+    spelled = _spell(note)
+    if spelled in ("typing.Any", "Any", "object"):
+        return None
+    kind = _KINDS[family].get(spelled)
+    if kind is None:
+        raise FunctionError(
+            f"{name_of(function)}: a {format.name} dataset cannot be passed as "
+            f"{first.name}: {spelled}; annotate one of {', '.join(_KINDS[family])}, "
+            "or set as_= on the dataset"
+        )
+    return kind
+
+
+def _signature(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    target: Any = function
+    if inspect.isclass(function):
+        target = function.__call__
+    try:
+        parameters = dict(inspect.signature(target).parameters)
+    except (TypeError, ValueError):
+        return {}
+    if inspect.isclass(function):
+        parameters.pop("self", None)
+    return parameters
+
+
+def _resolve(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    note = parameter.annotation
+    if not isinstance(note, str):
+        return note
+    target: Any = function
+    while isinstance(target, functools.partial):
+        target = target.func
+    if inspect.isclass(target) or not isinstance(target, types.FunctionType | types.MethodType):
+        target = target.__call__
+    target = inspect.unwrap(getattr(target, "__func__", target))
+    cells = inspect.getclosurevars(target) if isinstance(target, types.FunctionType) else None
+    try:
+        return eval(
+            note, getattr(target, "__globals__", {}), dict(cells.nonlocals if cells else {})
+        )
+    except Exception as error:
+        raise FunctionError(
+            f"{name_of(function)}: the annotation {parameter.name}: {note} cannot be resolved "
+            f"({type(error).__name__}: {error}); import its type at the module's top, or set "
+            "as_= on the dataset"
+        ) from error
+
+
+def _spell(note: Any) -> str:
+    """An annotation in the form of the tables above."""
+    origin = typing.get_origin(note)
+    if origin in (collections.abc.Iterator, collections.abc.Iterable, collections.abc.Generator):
+        return f"Iterator[{_spell(typing.get_args(note)[0])}]"
+    if origin is not None:
+        return str(note)
+    if not isinstance(note, type):
+        return str(note)
+    module = note.__module__.split(".")[0]
+    if module == "builtins":
+        return note.__qualname__
+    if module in ("pandas", "polars", "pathlib", "mapred"):
+        return f"{module}.{note.__qualname__}"
+    return f"{note.__module__}.{note.__qualname__}"
+
+
+@contextmanager
+def _local_modules_by_value() -> Iterator[None]:
+    """Have cloudpickle ship the user's own modules, which a worker cannot import."""
+    registered = []
+    for module in list(sys.modules.values()):
+        if (
+            is_local_module(module)
+            and module.__name__ not in cloudpickle.list_registry_pickle_by_value()
+        ):
+            cloudpickle.register_pickle_by_value(module)
+            registered.append(module)
+    try:
+        yield
+    finally:
+        for module in registered:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+@functools.lru_cache(maxsize=1)
+def _installed() -> tuple[str, ...]:
+    paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    paths |= {*site.getsitepackages(), site.getusersitepackages()}
+    paths.add(os.path.dirname(os.path.abspath(__file__)))
+    return tuple(os.path.realpath(path) + os.sep for path in paths if path)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_local_file(file: str) -> bool:
+    return file.endswith(".py") and not os.path.realpath(file).startswith(_installed())
+
+
+def is_local_module(module: Any) -> bool:
+    """Whether a module is the user's own: a source file outside every installed folder."""
+    name = getattr(module, "__name__", None)
+    file = getattr(module, "__file__", None)
+    if not isinstance(module, types.ModuleType) or name in (None, "__main__", "__mp_main__"):
+        return False
+    return isinstance(file, str) and sys.modules.get(name) is module and _is_local_file(file)
+
+
+def _references(function: Callable[..., Any]) -> Mapping[str, Any]:
+    """The variables that a function drags along: its closure, the globals it names."""
+    target: Any = function
+    found: dict[str, Any] = {}
+    while isinstance(target, functools.partial):
+        found.update({f"argument {i}": value for i, value in enumerate(target.args)})
+        found.update(target.keywords)
+        target = target.func
+    if isinstance(target, types.MethodType):
+        found["self"] = target.__self__
+        target = target.__func__
+    if not isinstance(target, types.FunctionType):
+        found.update(getattr(target, "__dict__", {}))
+        return found
+    names = inspect.getclosurevars(target)
+    found.update(names.nonlocals)
+    found.update(names.globals)
+    return {n: v for n, v in found.items() if not isinstance(v, types.ModuleType)}
+
+
+def _unpicklable(function: Callable[..., Any]) -> list[str]:
+    names = []
+    for name, value in _references(function).items():
+        try:
+            cloudpickle.dumps(value)
+        except Exception:
+            names.append(f"the variable {name!r} ({type(value).__name__})")
+    return names
+
+
+def _largest(function: Callable[..., Any]) -> list[tuple[str, int]]:
+    sizes = {name: len(cloudpickle.dumps(v)) for name, v in _references(function).items()}
+    return sorted(sizes.items(), key=lambda pair: -pair[1])[:5]

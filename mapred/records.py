@@ -1,0 +1,150 @@
+"""A run's own records: commits, what was given up, the manifest and the last word."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mapred import layout
+from mapred.errors import RunError
+from mapred.model import Commit, Job, Output, Stage, StoredFile
+from mapred.planner import read_plan, read_shard
+from mapred.storage import Store
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pyarrow as pa
+
+_INLINE_TOTAL = 8 * 2**20
+
+
+def read_commit(store: Store, stage: str, index: int) -> Commit | None:
+    """The commit of a task, None where there is none."""
+    try:
+        return Commit.from_bytes(store.read(layout.commit(stage, index)))
+    except FileNotFoundError:
+        return None
+
+
+def committed(store: Store, stage: str) -> list[int]:
+    """The indices of the committed tasks of a stage, by one listing."""
+    return [layout.index_of(path) for path, _ in store.list(layout.commits(stage))]
+
+
+def read_given_up(store: Store) -> dict[int, list[int] | None]:
+    """The map tasks of failed.json; a list names single items of a task, None all of it."""
+    try:
+        tasks = json.loads(store.read(layout.FAILED))["tasks"]
+    except FileNotFoundError:
+        return {}
+    return {int(task): items for task, items in tasks.items()}
+
+
+def put_given_up(store: Store, tasks: Mapping[int, list[int] | None]) -> None:
+    """Put failed.json; where another driver was faster, its word stands."""
+    store.put_if_absent(layout.FAILED, json.dumps({"tasks": tasks}).encode())
+
+
+def read_end(store: Store) -> dict[str, Any] | None:
+    """The last word of a run: `state` and `message`; None while there is none."""
+    try:
+        return dict(json.loads(store.read(layout.END)))
+    except FileNotFoundError:
+        return None
+
+
+def finish(
+    store: Store,
+    job: Job,
+    state: str,
+    message: str,
+    commits: Mapping[int, Commit | None] | None = None,
+) -> str:
+    """Write the manifest of a run that succeeded and the last word; the word that stands.
+
+    `commits` are those of the last stage that are known already. A run whose last stage
+    lacks a commit does not succeed, whatever an engine says.
+    """
+    if state == "succeeded":
+        write_manifest(store, job, commits or {})
+    word = json.dumps({"state": state, "message": message}).encode()
+    if store.put_if_absent(layout.END, word):
+        return state
+    return str((read_end(store) or {"state": state})["state"])
+
+
+def write_manifest(store: Store, job: Job, known: Mapping[int, Commit | None]) -> None:
+    """The outputs of every task of the last stage, in order."""
+    stage = job.stages[-1]
+    given_up = read_given_up(store) if stage.kind == "map" and job.max_failed else {}
+    entries: list[list[Any]] = []
+    room = _INLINE_TOTAL
+    for index in range(stage.tasks):
+        if index in given_up and given_up[index] is None:
+            entries.append([index, None, []])
+            continue
+        commit = known.get(index) or read_commit(store, stage.name, index)
+        if commit is None:
+            raise RunError(f"{store.uri}: task {index} of {stage.name} was never committed")
+        output = dict(vars(commit.output))
+        room -= len(output["inline"] or "")
+        if room < 0 and output["inline"]:
+            output["inline"] = ""
+        entries.append([index, output, [vars(file) for file in commit.files]])
+    data = json.dumps({"stage": stage.name, "tasks": entries}, separators=(",", ":"))
+    store.write(layout.MANIFEST, data.encode())
+
+
+def read_manifest(store: Store) -> list[tuple[int, Output | None, tuple[StoredFile, ...]]]:
+    """What `write_manifest` wrote: task, output (None if given up) and files."""
+    try:
+        values = json.loads(store.read(layout.MANIFEST))
+    except FileNotFoundError:
+        raise RunError(f"{store.uri} has no manifest: the run did not succeed") from None
+    found = []
+    for index, output, files in values["tasks"]:
+        known = None if output is None else Output(**output)
+        if known is not None and known.kind == "inline" and not known.inline:
+            commit = read_commit(store, values["stage"], index)
+            if commit is None:
+                raise RunError(f"{store.uri}: the commit of task {index} is gone")
+            known = commit.output
+        found.append((index, known, tuple(StoredFile(**file) for file in files)))
+    return found
+
+
+def plan_of(store: Store, number: int) -> pa.Table:
+    """One plan file as a table."""
+    return read_plan(store.read(layout.plan_file(number)))
+
+
+def shard_ranges(store: Store, shard: int) -> pa.Table:
+    """The plan's rows of one shard."""
+    return read_shard(plan_of(store, shard // layout.PLAN_SHARDS), shard)
+
+
+def shard_bytes(store: Store, job: Job) -> npt.NDArray[np.int64]:
+    """Planned bytes of every shard."""
+    sizes = np.zeros(job.shards, np.int64)
+    for number in range(-(-job.shards // layout.PLAN_SHARDS)):
+        plan = plan_of(store, number)
+        np.add.at(sizes, plan["shard"].to_numpy(), plan["length"].to_numpy())
+    return sizes
+
+
+def where_of(store: Store, stage: Stage, index: int) -> str:
+    """The files and bytes that a map task reads, in words."""
+    if stage.kind != "map":
+        inputs = stage.input_range(index)
+        return f"outputs {inputs.start} to {inputs.stop - 1} of {stage.inputs}"
+    rows = shard_ranges(store, index)
+    if not rows.num_rows:
+        return "an empty shard"
+    first, more = rows.slice(0, 1).to_pylist()[0], rows.num_rows - 1
+    if not first["path"]:
+        return f"items {first['first']} to {first['first'] + first['count'] - 1}"
+    text = f"{first['path']} bytes {first['offset']}–{first['offset'] + first['length']}"
+    return text + (f" and {more} more ranges" if more else "")

@@ -1,0 +1,277 @@
+"""Merging the outputs of a stage: ready reducers, and how a plain function becomes one.
+
+A reducer has three steps: `step` turns some outputs into a partial result, `merge` turns
+consecutive partials into one, `finish` turns the last one into the answer. A user's own
+function is all of `step` and `merge`, which is why a tree of it must be associative.
+"""
+
+from __future__ import annotations
+
+import builtins
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mapred.errors import ReduceError
+
+FAN_IN = 256
+
+Step = Callable[[Iterable[Any]], Any]
+
+
+@dataclass(frozen=True)
+class Reducer:
+    """Three steps and, when it makes a tree, how many inputs a task takes (`fan_in`).
+
+    `check` asks for the comparison of two groupings before a user's tree is trusted.
+    """
+
+    name: str
+    step: Step
+    merge: Step
+    finish: Callable[[Any], Any] | None = None
+    fan_in: int | None = None
+    check: bool = False
+
+
+def as_reducer(
+    reduce: Callable[..., Any] | Reducer,
+    *,
+    fan_in: int | None = None,
+    finalize: Callable[[Any], Any] | None = None,
+) -> Reducer:
+    """What `reduce=`, `fan_in=` and `finalize=` mean together."""
+    if fan_in is not None and (isinstance(fan_in, bool) or fan_in < 2):
+        raise ReduceError(f"fan_in={fan_in!r} must be at least 2 outputs a task")
+    if isinstance(reduce, Reducer):
+        finish = reduce.finish
+        if finalize is not None:
+            finish = finalize if finish is None else _Then(finish, finalize)
+        return Reducer(reduce.name, reduce.step, reduce.merge, finish, fan_in or reduce.fan_in)
+    if not callable(reduce):
+        raise ReduceError(f"reduce={reduce!r} must be a function of an iterable of outputs")
+    name = getattr(reduce, "__name__", type(reduce).__name__)
+    return Reducer(name, reduce, reduce, finalize, fan_in, check=fan_in is not None)
+
+
+def check_associative(reducer: Reducer, outputs: list[Any]) -> None:
+    """Compare two groupings of a few outputs; a difference is a `ReduceError`."""
+    if len(outputs) < 2:
+        return
+    middle = (len(outputs) + 1) // 2
+    try:
+        whole = reducer.step(iter(outputs))
+        halves = [reducer.step(iter(outputs[:middle])), reducer.step(iter(outputs[middle:]))]
+        grouped = reducer.merge(iter(halves))
+    except Exception as error:
+        raise ReduceError(
+            f"{reducer.name} cannot reduce its own results ({type(error).__name__}: {error}); "
+            "a tree needs a result that may be an input: leave fan_in out"
+        ) from error
+    if not _equal(whole, grouped):
+        raise ReduceError(
+            f"{reducer.name} is not associative: {len(outputs)} outputs at once gave "
+            f"{_short(whole)}, in two groups {_short(grouped)}; leave fan_in out, or move the "
+            "last step into finalize="
+        )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _equal(left: Any, right: Any) -> bool:
+    """Equality of two results; floats to a relative 1e-9, as sums of floats are regrouped."""
+    import math
+
+    if isinstance(left, float) and isinstance(right, float | int):
+        return math.isclose(left, right, rel_tol=1e-9, abs_tol=1e-12) or (
+            math.isnan(left) and math.isnan(right)
+        )
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return left.keys() == right.keys() and all(_equal(left[k], right[k]) for k in left)
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        return len(left) == len(right) and all(map(_equal, left, right))
+    if hasattr(left, "equals"):
+        return bool(left.equals(right))
+    if hasattr(left, "__array__"):
+        import numpy as np
+
+        left, right = np.asarray(left), np.asarray(right)
+        if left.shape != right.shape:
+            return False
+        if left.dtype.kind in "fc":
+            return bool(np.allclose(left, right, rtol=1e-9, equal_nan=True))
+        return bool(np.array_equal(left, right))
+    return bool(left == right)
+
+
+class _Then:
+    """One finish after another; a class, so that it pickles by reference."""
+
+    def __init__(self, first: Callable[[Any], Any], then: Callable[[Any], Any]) -> None:
+        self.first, self.then = first, then
+
+    def __call__(self, value: Any) -> Any:
+        return self.then(self.first(value))
+
+
+def _nothing(name: str) -> ReduceError:
+    return ReduceError(f"{name} of no outputs is not defined; every output was None or given up")
+
+
+def _peek(outputs: Iterable[Any]) -> tuple[Any, Iterator[Any]]:
+    iterator = iter(outputs)
+    first = next(iterator, None)
+    return first, iterator if first is None else itertools.chain((first,), iterator)
+
+
+def _concat(outputs: Iterable[Any]) -> Any:
+    first, outputs = _peek(outputs)
+    if first is None:
+        return []
+    module = type(first).__module__.split(".")[0]
+    if module == "pyarrow":
+        import pyarrow as pa
+
+        return pa.concat_tables(outputs, promote_options="permissive")
+    if module == "pandas":
+        import pandas as pd
+
+        return pd.concat(list(outputs), ignore_index=True)
+    if module == "polars":
+        import polars as pl
+
+        return pl.concat(list(outputs))
+    if module == "numpy":
+        import numpy as np
+
+        return np.concatenate(list(outputs))
+    if isinstance(first, str | bytes):
+        return type(first)().join(outputs)
+    if isinstance(first, Mapping):
+        merged: dict[Any, Any] = {}
+        for output in outputs:
+            merged.update(output)
+        return merged
+    return list(itertools.chain.from_iterable(outputs))
+
+
+def _sum(outputs: Iterable[Any]) -> Any:
+    iterator = iter(outputs)
+    total = next(iterator, 0)
+    for output in iterator:
+        total = total + output
+    return total
+
+
+def _rows(output: Any) -> int:
+    rows = getattr(output, "num_rows", None)
+    if rows is None and type(output).__module__.split(".")[0] in ("pandas", "polars"):
+        rows = len(output)
+    return 1 if rows is None else int(rows)
+
+
+def _count(outputs: Iterable[Any]) -> int:
+    return builtins.sum(_rows(output) for output in outputs)
+
+
+def _mean_step(outputs: Iterable[Any]) -> tuple[Any, int]:
+    total: Any = 0
+    n = 0
+    for output in outputs:
+        total, n = total + output, n + 1
+    return total, n
+
+
+def _mean_merge(partials: Iterable[tuple[Any, int]]) -> tuple[Any, int]:
+    total: Any = 0
+    n = 0
+    for part, count in partials:
+        total, n = total + part, n + count
+    return total, n
+
+
+def _mean_finish(partial: tuple[Any, int]) -> Any:
+    total, n = partial
+    if n == 0:
+        raise _nothing("mean")
+    return total / n
+
+
+class _Extreme:
+    """The least or greatest output: partials are lists of at most one value."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def step(self, outputs: Iterable[Any]) -> list[Any]:
+        choose = builtins.min if self.name == "min" else builtins.max
+        iterator = iter(outputs)
+        for best in iterator:
+            for output in iterator:
+                best = choose(best, output)
+            return [best]
+        return []
+
+    def merge(self, partials: Iterable[list[Any]]) -> list[Any]:
+        return self.step(value for partial in partials for value in partial)
+
+    def finish(self, partial: list[Any]) -> Any:
+        if not partial:
+            raise _nothing(self.name)
+        return partial[0]
+
+
+def _merge_counts(outputs: Iterable[Any]) -> Any:
+    first, outputs = _peek(outputs)
+    if type(first).__module__.split(".")[0] == "pyarrow":
+        return _merge_count_tables(outputs)
+    merged: Counter[Any] = Counter()
+    for output in outputs:
+        if merged:
+            merged.update(output)
+        else:
+            merged = Counter(output)
+    return merged
+
+
+def _merge_count_tables(outputs: Iterable[Any]) -> Any:
+    """Tables of (value, count): the first column is the key, the others are summed."""
+    import pyarrow as pa
+
+    merged = pa.concat_tables(outputs, promote_options="permissive")
+    key, *rest = merged.column_names
+    summed = merged.group_by(key).aggregate([(name, "sum") for name in rest])
+    return summed.select([key, *(f"{name}_sum" for name in rest)]).rename_columns([key, *rest])
+
+
+class _TopK:
+    def __init__(self, k: int, key: Callable[[Any], Any] | None) -> None:
+        self.k, self.key = k, key
+
+    def step(self, outputs: Iterable[Any]) -> list[Any]:
+        return heapq.nlargest(self.k, itertools.chain.from_iterable(outputs), key=self.key)
+
+
+_MIN, _MAX = _Extreme("min"), _Extreme("max")
+
+concat = Reducer("concat", _concat, _concat, fan_in=FAN_IN)
+sum = Reducer("sum", _sum, _sum, fan_in=FAN_IN)
+count = Reducer("count", _count, _sum, fan_in=FAN_IN)
+mean = Reducer("mean", _mean_step, _mean_merge, _mean_finish, fan_in=FAN_IN)
+min = Reducer("min", _MIN.step, _MIN.merge, _MIN.finish, fan_in=FAN_IN)
+max = Reducer("max", _MAX.step, _MAX.merge, _MAX.finish, fan_in=FAN_IN)
+merge_counts = Reducer("merge_counts", _merge_counts, _merge_counts, fan_in=FAN_IN)
+
+
+def top_k(k: int, key: Callable[[Any], Any] | None = None) -> Reducer:
+    """The `k` largest elements of outputs that are lists, largest first, by `key`."""
+    if isinstance(k, bool) or k < 1:
+        raise ReduceError(f"top_k({k!r}) must keep at least 1")
+    ranking = _TopK(k, key)
+    return Reducer(f"top_{k}", ranking.step, ranking.step, fan_in=FAN_IN)

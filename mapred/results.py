@@ -1,0 +1,139 @@
+"""The outputs of a whole run, in plan order: as a list, a dataset, a frame."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mapred import layout, outputs, records
+from mapred.errors import FunctionError
+from mapred.model import Job, Output
+from mapred.storage import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+_TABULAR = ("table", "pandas", "polars", "batch")
+
+
+def result(store: Store, job: Job) -> Any:
+    """The reduced value; without a reduce a lazily read dataset of the tables or frames, else a list.
+
+    In the list of a job that runs once per item there is one place for every item, None
+    where it returned None or was given up; other lists leave None out.
+    """
+    found = [output for _, output, _ in records.read_manifest(store)]
+    if job.reduce is not None:
+        return next(iter(outputs.decode(store, found[0]))) if found[0] else None
+    if any(output and output.kind == "arrow" for output in found) and all(
+        output is None or output.kind in ("arrow", "none") for output in found
+    ):
+        return as_dataset(store, found)
+    return values(store, job)
+
+
+def values(store: Store, job: Job) -> list[Any]:
+    """Every value in plan order, as the type that the function returned."""
+    found: list[Any] = []
+    per_item = job.format.once_per_item
+    for task, output, _ in records.read_manifest(store):
+        if output is None:
+            if per_item:
+                found.extend([None] * _items(store, task))
+            continue
+        decoded = outputs.decode(store, output)
+        found.extend(decoded if per_item else (value for value in decoded if value is not None))
+    return found
+
+
+def _items(store: Store, task: int) -> int:
+    return int(sum(records.shard_ranges(store, task)["count"].to_pylist()))
+
+
+def as_dataset(store: Store, found: list[Output | None]) -> Any:
+    """A `pyarrow.dataset.Dataset` over the files of Arrow outputs: nothing is read yet."""
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    paths = [output.path for output in found if output and output.kind == "arrow" and output.path]
+    locate = getattr(store, "local_path", None)
+    if locate is None:
+        tables = [outputs.read_table(store, o) for o in found if o and o.kind == "arrow"]
+        return ds.dataset(pa.concat_tables(tables, promote_options="permissive"))
+    located = [locate(path) for path in paths]
+    schemas = []
+    for path in located:
+        with pa.memory_map(path) as file:
+            schemas.append(pa.ipc.open_file(file).schema.remove_metadata())
+    if all(schema.equals(schemas[0]) for schema in schemas):
+        return ds.dataset(located, format="ipc", schema=schemas[0])
+    schema = pa.unify_schemas(schemas, promote_options="permissive")
+    return ds.dataset(located, format="ipc", schema=schema)
+
+
+def to_arrow(store: Store, job: Job) -> pa.Table:
+    """The result as one table; see `to_pandas` for what is not a table."""
+    import pyarrow as pa
+
+    whole = result(store, job)
+    if isinstance(whole, pa.Table):
+        return whole
+    if hasattr(whole, "to_table"):
+        return whole.to_table()
+    module = type(whole).__module__.split(".")[0]
+    if module == "polars" and hasattr(whole, "to_arrow"):
+        return whole.to_arrow()
+    return pa.Table.from_pandas(to_pandas(store, job), preserve_index=False)
+
+
+def to_pandas(store: Store, job: Job) -> pd.DataFrame:
+    """The result as one frame.
+
+    Tables and frames are put one below the other. A sweep gives a row for every point: its
+    parameters, then the keys of a returned mapping, or the column `result`. Other items give
+    `item` and those. A reduced mapping gives the columns `key` and `value`.
+    """
+    import pandas as pd
+
+    whole = result(store, job)
+    if isinstance(whole, pd.DataFrame):
+        return whole
+    if hasattr(whole, "to_table"):
+        return _frame_of_dataset(store, whole)
+    if hasattr(whole, "to_pandas"):
+        return whole.to_pandas()
+    if job.reduce is not None:
+        if isinstance(whole, Mapping):
+            return pd.DataFrame({"key": list(whole), "value": list(whole.values())})
+        if isinstance(whole, list | tuple):
+            return pd.DataFrame(whole)
+        raise FunctionError(f"the result is a {type(whole).__name__}, not a table; use result()")
+    rows: list[dict[str, Any]] = []
+    for parameters, value in zip(_inputs(store, job), whole, strict=False):
+        results = dict(value) if isinstance(value, Mapping) else {"result": value}
+        rows.append({**parameters, **results})
+    return pd.DataFrame(rows)
+
+
+def _frame_of_dataset(store: Store, dataset: Any) -> pd.DataFrame:
+    # Frames keep their own index where the tables carry one.
+    return dataset.to_table().to_pandas()
+
+
+def _inputs(store: Store, job: Job) -> Iterator[dict[str, Any]]:
+    """The parameters of every item, for the first columns of a frame."""
+    if job.format.name == "items":
+        with store.open(layout.ITEMS) as file:
+            for _ in range(job.items):
+                item = pickle.load(file)
+                yield item if job.format.as_ == "keywords" else {"item": item}
+        return
+    if job.format.name == "files":
+        for shard in range(job.shards):
+            for path in records.shard_ranges(store, shard)["path"].to_pylist():
+                yield {"item": path}
+        return
+    count = job.items if job.format.name == "array" else 10**9
+    yield from ({"item": item} for item in range(count))

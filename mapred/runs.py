@@ -1,0 +1,398 @@
+"""The handle of a run: its state, its results, and how to go on with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from mapred import audit as audits
+from mapred import backends, display, functions, layout, records, results, worker
+from mapred.backends.base import Backend, Handle
+from mapred.errors import BackendError, FunctionError, RunError
+from mapred.model import Failure, Job, RunStatus, StageStatus, TaskTime
+from mapred.storage import Store, open_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+_OVER = ("succeeded", "failed", "cancelled")
+
+
+class Run:
+    """One execution of a job: a folder, and whatever still works on it.
+
+    `job` is the specification, `uri` the folder. Made by `mapred.run`, `mapred.submit` and
+    `mapred.open`.
+    """
+
+    def __init__(self, store: Store, job: Job, handle: Handle | None = None) -> None:
+        self.store, self.job = store, job
+        self._handle = handle
+
+    @property
+    def id(self) -> str:
+        return self.job.run_id
+
+    @property
+    def uri(self) -> str:
+        return self.store.uri
+
+    def status(self) -> RunStatus:
+        """State and progress now; from the driver where it lives here, else from the folder."""
+        known = self._handle.status() if self._handle else None
+        if known is not None:
+            return known
+        return read_status(self.store, self.job, self._alive_elsewhere())
+
+    @property
+    def state(self) -> str:
+        """`running`, `succeeded`, `failed`, `cancelled`, `suspended` or `interrupted`."""
+        return self.status().state
+
+    def wait(self, progress: str = "none", timeout: float | None = None) -> Run:
+        """Wait until nothing works on the run, or `timeout` seconds; shows progress meanwhile."""
+        show = display.progress(progress)  # type: ignore[arg-type]
+        limit = None if timeout is None else time.monotonic() + timeout
+        try:
+            while not self._over(0.1 if progress != "none" else 0.5):
+                show(self.status())
+                if limit is not None and time.monotonic() > limit:
+                    break
+        finally:
+            show.close(self.status())
+        return self
+
+    def result(self) -> Any:
+        """The answer: the reduced value, a lazily read dataset of tables, or a list.
+
+        Waits for a live run. A run without an answer raises `RunError`.
+        """
+        self.wait()
+        self.check()
+        return results.result(self.store, self.job)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The result as one frame; a sweep's has its parameters and results as columns."""
+        self.wait()
+        self.check()
+        return results.to_pandas(self.store, self.job)
+
+    def to_arrow(self) -> pa.Table:
+        """The result as one table."""
+        self.wait()
+        self.check()
+        return results.to_arrow(self.store, self.job)
+
+    def check(self) -> None:
+        """Raise what kept the run from its result; nothing if it succeeded."""
+        if self._handle is not None:
+            try:
+                self._handle.raise_error()
+            except FunctionError:
+                raise
+            except Exception as error:
+                raise RunError(f"{error}\n{self._how_to_resume()}", run=self) from error
+        state = self.state
+        if state == "succeeded":
+            return
+        failures = self.failures
+        end = records.read_end(self.store) or {}
+        parts = [f"run {self.id} {state}", end.get("message", "")]
+        text = ": ".join(part for part in parts if part)
+        if failures:
+            text += "\n" + display.failures_text(failures)
+        raise RunError(f"{text}\n{self._how_to_resume()}", run=self, failures=failures)
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """The last failure of every task that has no commit."""
+        return read_failures(self.store, self.job)
+
+    @property
+    def counters(self) -> dict[str, float]:
+        """The sums of what the tasks counted by `task.count`."""
+        return dict(self.status().counters)
+
+    @property
+    def shards(self) -> pd.DataFrame:
+        """A frame with a row for every map task: bytes, records, seconds, peak memory, state."""
+        import pandas as pd
+
+        sizes = records.shard_bytes(self.store, self.job)
+        rows = []
+        for shard in range(self.job.shards):
+            commit = records.read_commit(self.store, "map", shard)
+            row: dict[str, Any] = {"shard": shard, "planned_bytes": int(sizes[shard])}
+            if commit is not None:
+                names = ("attempt", "bytes", "records", "seconds", "peak_memory", "worker")
+                row.update({name: getattr(commit, name) for name in names})
+            rows.append({**row, "committed": commit is not None})
+        return pd.DataFrame(rows)
+
+    @property
+    def files(self) -> pd.DataFrame:
+        """A frame of the files that tasks wrote by `task.output`: task, name, path, size."""
+        import pandas as pd
+
+        rows = []
+        for stage in self.job.stages:
+            for task in records.committed(self.store, stage.name):
+                commit = records.read_commit(self.store, stage.name, task)
+                for file in commit.files if commit else ():
+                    path = f"{self.uri}/{file.path}"
+                    rows.append((stage.name, task, file.name, path, file.size))
+        return pd.DataFrame(rows, columns=["stage", "task", "name", "path", "size"])
+
+    def logs(self, task: int | None = None, stage: str = "map") -> str:
+        """What a task's attempts printed (all tasks of the stage where None), oldest first."""
+        self.job.stage(stage)
+        texts = []
+        for path, _ in self.store.list(layout.logs(stage)):
+            if task is None or layout.index_of(path) == task:
+                head = (
+                    f"--- {stage} task {layout.index_of(path)}, attempt {layout.attempt_of(path)}"
+                )
+                texts.append(f"{head}\n{self.store.read(path).decode(errors='replace')}")
+        return "\n".join(texts)
+
+    def cancel(self) -> None:
+        """Stop the run for good; what is committed stays on disk."""
+        self._stop()
+        records.finish(self.store, self.job, "cancelled", "cancelled by run.cancel()")
+
+    def suspend(self) -> None:
+        """Stop the run so that `resume` goes on with it."""
+        self._stop()
+        if records.read_end(self.store) is None:
+            write_handle(self.store, None, "suspended")
+        self._handle = None
+
+    def resume(
+        self,
+        fn: Callable[..., Any] | None = None,
+        *,
+        backend: str | Backend | None = None,
+        progress: str = "auto",
+    ) -> Run:
+        """Do what is missing, with the stored function or a mended one, and wait for the end.
+
+        Committed tasks are kept whatever function made them; each commit names its digest.
+        A run that succeeded is left alone. Raises `RunError` like `mapred.run`.
+        """
+        if self._handle is not None and self._handle.alive():
+            return self.wait(progress)
+        end = records.read_end(self.store)
+        if end is not None and end["state"] == "succeeded":
+            return self
+        if fn is not None:
+            self._mend(fn)
+        if end is not None:
+            with suppress(FileNotFoundError):
+                self.store.delete(layout.END)
+        chosen = backends.resolve(backend or self._backend())
+        digest = hashlib.sha256(self.store.read(layout.JOB)).hexdigest()
+        self._handle = chosen.submit(self.store, self.job, digest)
+        write_handle(self.store, self._handle.ref, "running")
+        return self.finish(progress)
+
+    def finish(self, progress: str) -> Run:
+        """Wait and check; an interrupt from the keyboard stops a local run, resumable."""
+        try:
+            self.wait(progress)
+        except KeyboardInterrupt:
+            self._stop()
+            print(f"\nstopped. {self._how_to_resume()}", flush=True)
+            raise
+        self.check()
+        return self
+
+    def debug(self, shard: int, stage: str = "map") -> list[Any]:
+        """Replay one task in this process; an exception stops where it is raised.
+
+        Nothing is committed. Gives the values that the task would have stored.
+        """
+        return worker.replay(self.store, self.job, stage, shard)
+
+    def audit(self) -> audits.Audit:
+        """Check every byte, item, record and output of the run against its plan."""
+        return audits.audit(self.store, self.job)
+
+    def _mend(self, fn: Callable[..., Any]) -> None:
+        """Store another function and the job that names it."""
+        data = functions.dump(fn)
+        digest = hashlib.sha256(data).hexdigest()
+        path = layout.mended_function(digest)
+        self.store.write(path, data)
+        digests = {**self.job.digests, path: digest}
+        self.job = dataclasses.replace(self.job, function=path, digests=digests)
+        self.store.write(layout.JOB, self.job.to_bytes())
+
+    def _backend(self) -> str | Backend:
+        name = str(self.job.backend.get("name"))
+        if name not in backends.NAMES:
+            raise BackendError(
+                f"the run was made on {name!r}, which cannot be reopened from here; name one: "
+                "run.resume(backend='local')"
+            )
+        return backends.restore(name, self.job.backend.get("arguments") or {})
+
+    def _over(self, seconds: float) -> bool:
+        if self._handle is not None:
+            return self._handle.wait(seconds)
+        if records.read_end(self.store) is not None or not self._alive_elsewhere():
+            return True
+        time.sleep(seconds)
+        return False
+
+    def _stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        elif self._alive_elsewhere():
+            raise BackendError(
+                f"run {self.id} is driven by another process of this machine; stop it there"
+            )
+
+    def _alive_elsewhere(self) -> bool:
+        ref, _ = read_handle(self.store)
+        return ref is not None and driver_alive(ref)
+
+    def _how_to_resume(self) -> str:
+        return f"to take it up again: mapred.open({self.uri!r}).resume()"
+
+    def __repr__(self) -> str:
+        return display.status_text(self.status(), time.time())
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        status = self.status()
+        return {
+            "text/plain": display.status_text(status, time.time()),
+            "text/html": display.status_html(status, time.time()),
+        }
+
+
+def open_run(uri: str | os.PathLike[str]) -> Run:
+    """Take up a run by its folder's URI; a `RunError` where there is none."""
+    store = open_store(os.fspath(uri))
+    try:
+        job = Job.from_bytes(store.read(layout.JOB))
+    except FileNotFoundError:
+        raise RunError(f"{uri} holds no run: there is no {layout.JOB} in it") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{uri}/{layout.JOB} cannot be read: {error}") from error
+    return Run(store, job)
+
+
+def write_handle(store: Store, ref: str | None, state: str) -> None:
+    """Remember where the run was started last."""
+    value = {"ref": ref, "state": state, "time": time.time()}
+    store.write(layout.HANDLE, json.dumps(value).encode())
+
+
+def read_handle(store: Store) -> tuple[str | None, str]:
+    """The ref of the last handle, and what state it was left in."""
+    try:
+        value = json.loads(store.read(layout.HANDLE))
+    except FileNotFoundError:
+        return None, "interrupted"
+    return value["ref"], value["state"]
+
+
+def driver_alive(ref: str) -> bool:
+    """Whether the process that drove a run lives: known on its own machine alone."""
+    parts = ref.split(":")
+    if len(parts) != 4 or parts[1] != os.uname().nodename:
+        return False
+    from mapred.backends.pool import process_birth
+
+    return int(parts[2]) != os.getpid() and process_birth(int(parts[2])) == parts[3]
+
+
+def read_failures(store: Store, job: Job) -> tuple[Failure, ...]:
+    """The last error record of each task that has no commit."""
+    found: list[Failure] = []
+    for stage in job.stages:
+        paths = [path for path, _ in store.list(layout.errors(stage.name))]
+        if not paths:
+            continue
+        there = set(records.committed(store, stage.name))
+        latest: dict[int, list[Failure]] = {}
+        for path in paths:
+            if layout.index_of(path) not in there:
+                failure = Failure.from_bytes(store.read(path))
+                latest.setdefault(failure.task, []).append(failure)
+        found += [max(each, key=lambda failure: failure.time) for each in latest.values()]
+    return tuple(sorted(found, key=lambda failure: (failure.stage, failure.task)))
+
+
+def read_status(store: Store, job: Job, alive: bool) -> RunStatus:
+    """A run's status from its folder alone: reads every commit."""
+    end = records.read_end(store)
+    _, left = read_handle(store)
+    state = end["state"] if end else "running" if alive else left
+    failures = read_failures(store, job)
+    given_up = records.read_given_up(store)
+    stages, times = [], []
+    counters: dict[str, float] = {}
+    sums = {"bytes": 0, "records": 0}
+    for stage in job.stages:
+        commits = list(_commits(store, stage.name))
+        stages.append(
+            StageStatus(
+                stage.name,
+                stage.tasks,
+                done=len(commits),
+                failed=sum(f.stage == stage.name for f in failures) if state != "running" else 0,
+                given_up=len(given_up) if stage.kind == "map" else 0,
+            )
+        )
+        for commit in commits:
+            times.append(_time_of(commit))
+            for name, value in commit.counters.items():
+                counters[name] = counters.get(name, 0) + value
+            if stage.kind == "map":
+                sums["bytes"] += commit.bytes
+                sums["records"] += commit.records
+    started = min((t.started for t in times), default=time.time())
+    finished = max((t.started + t.seconds for t in times), default=started)
+    return RunStatus(
+        run_id=job.run_id,
+        uri=store.uri,
+        name=job.name,
+        state=state if state != "running" or alive else "interrupted",
+        stages=tuple(stages),
+        started=started,
+        finished=None if alive and end is None else finished,
+        bytes=job.bytes,
+        bytes_done=sums["bytes"],
+        records=sums["records"],
+        message=end["message"] if end else "",
+        counters=counters,
+        times=tuple(times),
+        failures=failures,
+    )
+
+
+def _time_of(commit: Any) -> TaskTime:
+    return TaskTime(
+        commit.stage,
+        commit.task,
+        commit.started,
+        commit.seconds,
+        commit.worker,
+        commit.bytes,
+        commit.peak_memory,
+    )
+
+
+def _commits(store: Store, stage: str) -> Iterator[Any]:
+    for index in records.committed(store, stage):
+        commit = records.read_commit(store, stage, index)
+        if commit is not None:
+            yield commit

@@ -1,0 +1,94 @@
+"""Where runs live and datasets are read: `open_store(uri)` and `open_source(path)`.
+
+A root must hold the commit protocol, so it needs a true put-if-absent; `Store.probe` finds
+out. Datasets are only read, and any fsspec protocol will do.
+"""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from mapred.errors import StorageError
+from mapred.storage.sources import fingerprint, is_local, local_etag, open_source
+
+__all__ = [
+    "Store",
+    "fingerprint",
+    "is_local",
+    "local_etag",
+    "open_source",
+    "open_store",
+    "probe",
+]
+
+
+class Store(Protocol):
+    """The files below one root. Paths are relative, with `/`; every write is whole or absent.
+
+    `read`, `open` and `delete` raise FileNotFoundError for a path that is not there; every
+    other fault is a `StorageError`.
+    """
+
+    @property
+    def uri(self) -> str: ...
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        """The bytes of a file, or `length` of them from `offset`."""
+        ...
+
+    def write(self, path: str, data: bytes) -> None:
+        """Put a file; one that exists is replaced."""
+        ...
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Put a file unless it exists; True for the one writer that won."""
+        ...
+
+    def list(self, prefix: str) -> list[tuple[str, int]]:
+        """Path and size of every file below the folder `prefix`, sorted by path."""
+        ...
+
+    def delete(self, path: str) -> None: ...
+
+    def put_file(self, source: Path, path: str) -> None:
+        """Put a local file, which may be moved away."""
+        ...
+
+    def open(self, path: str) -> BinaryIO:
+        """A seekable reader."""
+        ...
+
+
+def open_store(uri: str) -> Store:
+    """The store at `uri`: a local or NAS path, or `file://`."""
+    from mapred.storage.local import LocalStore
+
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return LocalStore(uri)
+    if scheme == "file":
+        return LocalStore(rest)
+    raise StorageError(
+        f"root {uri!r}: no store for {scheme}://; a run's root is a local or mounted path"
+    )
+
+
+def probe(store: Store) -> None:
+    """Show that the second of two puts of one name is refused, or raise `StorageError`."""
+    name = f".probe/{uuid.uuid4().hex}"
+    try:
+        first = store.put_if_absent(name, b"first")
+        second = store.put_if_absent(name, b"second")
+        kept = store.read(name)
+    finally:
+        with suppress(FileNotFoundError, StorageError):
+            store.delete(name)
+    if not first or second or kept != b"first":
+        raise StorageError(
+            f"root {store.uri!r} does not refuse a second put of one name, so two attempts of a "
+            "task could both win; use a local path, a NAS with hard links, or a store with "
+            "conditional puts"
+        )

@@ -1,0 +1,157 @@
+"""A local or NAS path as a store.
+
+Put-if-absent is a temporary file and `os.link`, which fails on an existing name and which
+NFS does atomically. Nothing is synced to disk: this survives processes, not power cuts.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from mapred.errors import StorageError
+
+_HINTS = {
+    errno.ENOSPC: "the disk is full; free some space, then resume the run",
+    errno.EDQUOT: "the quota is used up; free some space, then resume the run",
+    errno.EROFS: "the file system is read-only; choose another root",
+    errno.EACCES: "permission denied; choose a root that this user may write",
+    errno.EPERM: "the file system refuses it; choose another root",
+}
+
+
+class LocalStore:
+    """Files below a directory, made when first written to."""
+
+    def __init__(self, root: str | Path) -> None:
+        self._root = os.path.abspath(os.path.expanduser(root))
+        self._folders: set[str] = set()
+        self._temporary = f".tmp-{uuid.uuid4().hex[:12]}"
+        self._count = itertools.count()
+
+    @property
+    def uri(self) -> str:
+        return self._root
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        with self._mapped("read", path), open(self._full(path), "rb", buffering=0) as file:
+            if offset:
+                file.seek(offset)
+            size = os.fstat(file.fileno()).st_size - offset if length is None else length
+            parts = []
+            while size > 0 and (part := file.read(min(size, 1 << 30))):
+                parts.append(part)
+                size -= len(part)
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def write(self, path: str, data: bytes) -> None:
+        with self._mapped("write", path):
+            temporary = self._write_temporary(path, data)
+            os.replace(temporary, self._full(path))
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        with self._mapped("write", path):
+            temporary = self._write_temporary(path, data)
+            try:
+                os.link(temporary, self._full(path))
+            except FileExistsError:
+                # NFS may repeat a call whose answer was lost: two links mean that we won.
+                return os.stat(temporary).st_nlink == 2
+            finally:
+                os.unlink(temporary)
+            return True
+
+    def list(self, prefix: str) -> list[tuple[str, int]]:
+        with self._mapped("list", prefix):
+            return sorted(self._walk(self._full(prefix.rstrip("/")), prefix.rstrip("/")))
+
+    def delete(self, path: str) -> None:
+        with self._mapped("delete", path):
+            os.unlink(self._full(path))
+
+    def put_file(self, source: Path, path: str) -> None:
+        with self._mapped("write", path):
+            target = self._full(path)
+            self._make_folder(target)
+            try:
+                os.replace(source, target)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                temporary = self._temporary_beside(target)
+                shutil.copyfile(source, temporary)
+                os.replace(temporary, target)
+
+    def open(self, path: str) -> BinaryIO:
+        with self._mapped("read", path):
+            return open(self._full(path), "rb")
+
+    def local_path(self, path: str) -> str:
+        """Where a file really lies, for readers that map it into memory."""
+        return self._full(path)
+
+    def _full(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    def _temporary_beside(self, target: str) -> str:
+        # One name per process, store and call: forked children differ by their pid.
+        folder = os.path.dirname(target)
+        return f"{folder}/{self._temporary}-{os.getpid()}-{next(self._count)}"
+
+    def _make_folder(self, target: str) -> None:
+        folder = os.path.dirname(target)
+        if folder not in self._folders:
+            os.makedirs(folder, exist_ok=True)
+            self._folders.add(folder)
+
+    def _write_temporary(self, path: str, data: bytes) -> str:
+        target = self._full(path)
+        self._make_folder(target)
+        temporary = self._temporary_beside(target)
+        try:
+            with open(temporary, "xb", buffering=0) as file:
+                view = memoryview(data)
+                while view:
+                    view = view[file.write(view) or 0 :]
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+        return temporary
+
+    def _walk(self, folder: str, prefix: str) -> Iterator[tuple[str, int]]:
+        try:
+            entries = os.scandir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        with entries:
+            for entry in entries:
+                # Temporary files, the probe's, and the names NFS gives to deleted open files.
+                if entry.name.startswith("."):
+                    continue
+                path = f"{prefix}/{entry.name}" if prefix else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    yield from self._walk(entry.path, path)
+                else:
+                    with suppress(FileNotFoundError):
+                        yield path, entry.stat().st_size
+
+    @contextmanager
+    def _mapped(self, verb: str, path: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            if verb in ("read", "delete"):
+                raise
+            raise StorageError(f"cannot {verb} {self._full(path)}: the root is gone") from error
+        except OSError as error:
+            hint = _HINTS.get(error.errno or 0, "check the root and try again")
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise StorageError(f"cannot {verb} {self._full(path)}: {reason}: {hint}") from error

@@ -1,0 +1,65 @@
+"""The task as a user's function sees it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mapred.errors import FunctionError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Task:
+    """One attempt at one shard; any parameter annotated `mapred.Task` receives it.
+
+    `stage`, `shard` and `attempt` name it (`attempt` counts from 1); `item` is the index of
+    the item at hand where the function runs once per item, else None. `log` is a standard
+    logger whose lines end up in the attempt's log.
+    """
+
+    def __init__(self, *, stage: str, shard: int, attempt: int, seed: int, folder: Path) -> None:
+        self.stage = stage
+        self.shard = shard
+        self.attempt = attempt
+        self.item: int | None = None
+        self.counters: dict[str, float] = {}
+        self.log = logging.getLogger(f"mapred.{stage}.{shard:06d}")
+        self._seed = seed
+        self._folder = folder
+        self._rng: tuple[int | None, np.random.Generator] | None = None
+
+    def __repr__(self) -> str:
+        return f"Task({self.stage!r}, shard={self.shard}, attempt={self.attempt})"
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """A generator of this item's own (of this shard's where there are no items).
+
+        It is seeded by the run's seed and the index alone (`numpy.random.SeedSequence` with
+        the index as its spawn key), so it does not depend on how items were packed.
+        """
+        if self._rng is None or self._rng[0] != self.item:
+            import numpy as np
+
+            index = self.shard if self.item is None else self.item
+            sequence = np.random.SeedSequence(self._seed, spawn_key=(index,))
+            self._rng = self.item, np.random.default_rng(sequence)
+        return self._rng[1]
+
+    def count(self, name: str, n: float = 1) -> None:
+        """Add `n` to a counter; the counters of all committed attempts are summed."""
+        self.counters[name] = self.counters.get(name, 0) + n
+
+    def output(self, name: str) -> Path:
+        """A path to write a file to; it is stored and committed with the attempt.
+
+        Where the function runs once per item the file's stored name starts with the item's
+        index, so items of one shard may use one name.
+        """
+        if not name or name.startswith((".", "/")) or "/" in name or "\0" in name:
+            raise FunctionError(f"output name {name!r} must be a plain file name, without '/'")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return self._folder / (name if self.item is None else f"{self.item:06d}-{name}")

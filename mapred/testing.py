@@ -1,0 +1,279 @@
+"""Suites that every backend and every store must pass, for ours and for yours.
+
+class TestMyBackend(BackendContract):
+    @pytest.fixture
+    def backend(self):
+        return MyBackend()
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import mapred
+from mapred import layout
+from mapred.storage import Store, open_store, probe
+
+
+class Script:
+    """A function whose calls fail as scripted, counted in files so that it works across processes.
+
+    `outcomes` maps an item to what its attempts do, in order: `"ok"`, `"raise"`, `"exit"`
+    (`sys.exit(0)`), `"_exit"`, `"kill"` (a signal), `"hang"`; attempts beyond the list are
+    ok. A call that is ok returns the item times ten.
+    """
+
+    def __init__(self, folder: Path, outcomes: dict[int, list[str]]) -> None:
+        self.folder, self.outcomes = str(folder), outcomes
+
+    def __call__(self, item: int) -> int:
+        calls = self.calls(item)
+        Path(self.folder, f"{item}-{uuid.uuid4().hex}-{os.getpid()}").touch()
+        script = self.outcomes.get(item, [])
+        outcome = script[calls] if calls < len(script) else "ok"
+        if outcome == "raise":
+            raise ValueError(f"item {item}, call {calls}")
+        if outcome == "exit":
+            raise SystemExit(0)
+        if outcome == "_exit":
+            os._exit(0)
+        if outcome == "kill":
+            os.kill(os.getpid(), 9)
+        if outcome == "hang":
+            time.sleep(600)
+        return item * 10
+
+    def calls(self, item: int) -> int:
+        """How often an item was tried."""
+        return len(list(Path(self.folder).glob(f"{item}-*")))
+
+    def processes(self, item: int) -> set[str]:
+        """The processes in which an item was tried."""
+        return {path.name.rsplit("-", 1)[1] for path in Path(self.folder).glob(f"{item}-*")}
+
+
+def _lines(lines: Iterator[str]) -> Counter[str]:
+    return Counter(lines)
+
+
+def _merge(outputs: Iterable[Counter[str]]) -> Counter[str]:
+    merged: Counter[str] = Counter()
+    for output in outputs:
+        merged.update(output)
+    return merged
+
+
+def _draw(item: int, task: mapred.Task) -> float:
+    task.count("draws")
+    return float(task.rng.random())
+
+
+def _write_file(item: int, task: mapred.Task) -> int:
+    task.output("item.txt").write_text(f"item {item}")
+    return item
+
+
+class BackendContract:
+    """What any backend must do. Subclasses give the fixture `backend`.
+
+    `kills` says whether the backend can end one task without ending the others: processes of
+    its own can, threads and a plain `ProcessPoolExecutor` cannot.
+    """
+
+    kills = False
+
+    def _run(self, fn: Any, dataset: Any, backend: Any, tmp_path: Path, **options: Any) -> Any:
+        job = mapred.job(fn, dataset, **options)
+        return job.run(backend=backend, root=tmp_path / "runs", progress="none")
+
+    def test_counts_every_line_once(self, backend: Any, tmp_path: Path) -> None:
+        expected: Counter[str] = Counter()
+        for number in range(3):
+            lines = [f"line {i % 17}" for i in range(1000 + number)]
+            (tmp_path / f"{number}.txt").write_text("\n".join(lines))
+            expected.update(lines)
+        glob = str(tmp_path / "*.txt")
+        run = self._run(_lines, glob, backend, tmp_path, reduce=_merge, target_bytes=1000)
+        assert run.result() == expected
+        assert run.job.shards > 5
+        assert run.audit().ok
+
+    def test_keeps_the_order_of_items(self, backend: Any, tmp_path: Path) -> None:
+        script = Script(_made(tmp_path / "calls"), {})
+        run = self._run(script, mapred.items(range(25)), backend, tmp_path, per_task=4)
+        assert run.result() == [item * 10 for item in range(25)]
+        assert all(script.calls(item) == 1 for item in range(25))
+
+    def test_reduces_in_a_tree(self, backend: Any, tmp_path: Path) -> None:
+        script = Script(_made(tmp_path / "calls"), {})
+        run = self._run(script, mapred.array(20), backend, tmp_path, reduce=sum, fan_in=3)
+        assert run.result() == 1900
+        assert [stage.tasks for stage in run.job.stages] == [20, 7, 3, 1]
+
+    def test_repeats_what_raises(self, backend: Any, tmp_path: Path) -> None:
+        script = Script(_made(tmp_path / "calls"), {3: ["raise", "exit"], 5: ["raise"]})
+        run = self._run(script, mapred.array(8), backend, tmp_path)
+        assert run.result() == [item * 10 for item in range(8)]
+        assert [script.calls(item) for item in (3, 5, 6)] == [3, 2, 1]
+
+    def test_names_what_failed_and_resumes(self, backend: Any, tmp_path: Path) -> None:
+        script = Script(_made(tmp_path / "calls"), {2: ["raise"] * 2})
+        try:
+            self._run(script, mapred.array(4), backend, tmp_path, attempts=2)
+        except mapred.RunError as error:
+            run = error.run
+            assert [(f.task, f.error, f.items) for f in error.failures] == [(2, "ValueError", (2,))]
+            assert "item 2" in str(error)
+        else:
+            raise AssertionError("a task that always fails must fail the run")
+        assert run.state == "failed"
+        assert self._reopened(run, backend).result() == [0, 10, 20, 30]
+        assert script.calls(2) == 3
+
+    def test_gives_up_within_max_failed(self, backend: Any, tmp_path: Path) -> None:
+        script = Script(_made(tmp_path / "calls"), {4: ["raise"] * 9})
+        run = self._run(
+            script, mapred.array(9), backend, tmp_path, per_task=3, max_failed=1, attempts=2
+        )
+        assert run.result() == [0, 10, 20, 30, None, 50, 60, 70, 80]
+        assert run.state == "succeeded"
+
+    def test_draws_do_not_depend_on_packing(self, backend: Any, tmp_path: Path) -> None:
+        draws = [
+            self._run(_draw, mapred.array(12), backend, tmp_path, per_task=n, seed=7)
+            for n in (1, 5)
+        ]
+        assert draws[0].result() == draws[1].result()
+        assert len(set(draws[0].result())) == 12
+        assert draws[0].counters == {"draws": 12}
+
+    def test_stores_files(self, backend: Any, tmp_path: Path) -> None:
+        run = self._run(_write_file, mapred.array(3), backend, tmp_path)
+        texts = [Path(path).read_text() for path in run.files["path"]]
+        assert texts == ["item 0", "item 1", "item 2"]
+
+    def test_survives_dying_workers(self, backend: Any, tmp_path: Path) -> None:
+        if not self.kills:
+            return
+        outcomes = {1: ["kill"], 2: ["_exit", "raise"], 3: ["exit"]}
+        script = Script(_made(tmp_path / "calls"), outcomes)
+        run = self._run(script, mapred.array(6), backend, tmp_path)
+        assert run.result() == [item * 10 for item in range(6)]
+        assert [script.calls(item) for item in range(6)] == [1, 2, 3, 2, 1, 1]
+        assert len(script.processes(2)) == 3
+
+    def test_ends_what_hangs(self, backend: Any, tmp_path: Path) -> None:
+        if not self.kills:
+            return
+        script = Script(_made(tmp_path / "calls"), {1: ["hang"]})
+        run = self._run(script, mapred.array(3), backend, tmp_path, timeout=1)
+        assert run.result() == [0, 10, 20]
+
+    def _reopened(self, run: Any, backend: Any) -> Any:
+        return mapred.open(run.uri).resume(backend=backend, progress="none")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class StoreContract:
+    """What any store must do. Subclasses give the fixture `store`, a store of its own.
+
+    `again` opens the same place anew, as another process would.
+    """
+
+    def again(self, store: Store) -> Store:
+        return open_store(store.uri)
+
+    def test_reads_what_was_written(self, store: Store) -> None:
+        store.write("a/b.bin", b"0123456789")
+        assert store.read("a/b.bin") == b"0123456789"
+        assert store.read("a/b.bin", 3, 4) == b"3456"
+        assert store.read("a/b.bin", 8, 10) == b"89"
+        assert store.read("a/b.bin", 4) == b"456789"
+        store.write("a/b.bin", b"")
+        assert self.again(store).read("a/b.bin") == b""
+
+    def test_a_missing_file_is_not_found(self, store: Store) -> None:
+        for act in (store.read, store.open, store.delete):
+            try:
+                act("nothing/here")
+            except FileNotFoundError:
+                continue
+            raise AssertionError(f"{act} of a missing file must raise FileNotFoundError")
+
+    def test_the_first_put_stands(self, store: Store) -> None:
+        assert store.put_if_absent("commits/1", b"first")
+        assert not store.put_if_absent("commits/1", b"second")
+        assert not self.again(store).put_if_absent("commits/1", b"third")
+        assert store.read("commits/1") == b"first"
+        probe(store)
+
+    def test_one_of_many_writers_wins(self, store: Store) -> None:
+        for round_ in range(5):
+            gate = threading.Barrier(64)
+
+            def put(number: int, round_: int = round_, gate: Any = gate) -> bool:
+                gate.wait()
+                return store.put_if_absent(f"race/{round_}", str(number).encode())
+
+            with ThreadPoolExecutor(64) as pool:
+                won = list(pool.map(put, range(64)))
+            assert sum(won) == 1
+            assert store.read(f"race/{round_}") == str(won.index(True)).encode()
+
+    def test_lists_what_is_there(self, store: Store) -> None:
+        for name in ("x/2", "x/10", "x/y/3", "xx/4"):
+            store.write(name, b"abc")
+        assert store.list("x/") == [("x/10", 3), ("x/2", 3), ("x/y/3", 3)]
+        assert store.list("none/") == []
+        store.delete("x/2")
+        assert [path for path, _ in self.again(store).list("x")] == ["x/10", "x/y/3"]
+
+    def test_puts_and_opens_files(self, store: Store, tmp_path: Path) -> None:
+        source = tmp_path / "source"
+        source.write_bytes(b"x" * 100_000)
+        store.put_file(source, "files/name with # % ? é")
+        with store.open("files/name with # % ? é") as file:
+            file.seek(99_990)
+            assert file.read() == b"x" * 10
+
+    def test_a_reader_sees_old_or_new(self, store: Store) -> None:
+        store.write("page", b"a" * 200_000)
+        stop = threading.Event()
+
+        def write() -> None:
+            while not stop.is_set():
+                for letter in (b"b", b"a"):
+                    store.write("page", letter * 200_000)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            seen = {bytes(set(store.read("page"))) for _ in range(50)}
+        finally:
+            stop.set()
+            writer.join()
+        assert seen <= {b"a", b"b"}
+
+
+def tamper(run: Any, path: str, change: Callable[[Any], Any]) -> None:
+    """Change a JSON record of a run in place, as a fault would."""
+    value = json.loads(run.store.read(path))
+    run.store.write(path, json.dumps(change(value)).encode())
+
+
+def drop_commit(run: Any, task: int, stage: str = "map") -> None:
+    """Take a commit away, as if its task had been skipped."""
+    run.store.delete(layout.commit(stage, task))

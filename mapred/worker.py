@@ -1,0 +1,491 @@
+"""Running tasks: `run_block` in a pool, or `python -m mapred.worker` in a pod.
+
+An attempt writes its data under a name of its own, then puts the commit if absent; whoever
+loses leaves the winner alone. A task whose commit exists does nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+import uuid
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mapred import formats, functions, layout, outputs, records
+from mapred.errors import DatasetError, FunctionError, ReduceError, StorageError
+from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
+from mapred.planner import read_plan, read_shard
+from mapred.reducers import Reducer, check_associative
+from mapred.storage import Store, open_source, open_store
+from mapred.task import Task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DONE, FAILED, TRY_AGAIN, MISMATCH = 0, 1, 75, 78
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one task: its commit (its own or its twin's), or why it has none."""
+
+    task: int
+    commit: Commit | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """One run as its workers see it; loaded once per process, checked against digests."""
+
+    store: Store
+    job: Job
+    plans: dict[int, pa.Table] = field(default_factory=dict)
+
+    def load(self, path: str) -> bytes:
+        """A file of the run, refused if its digest is not the one the job names."""
+        data = self.store.read(path)
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != self.job.digests.get(path):
+            raise FunctionError(
+                f"{self.store.uri}/{path} is not the file that the job names (SHA-256 {digest}); "
+                "someone changed it: start a new run"
+            )
+        return data
+
+    @functools.cached_property
+    def function(self) -> Callable[..., Any]:
+        """The user's function, or a new instance of the user's class."""
+        function: Callable[..., Any] = functions.load(self.load(self.job.function))
+        return function
+
+    @functools.cached_property
+    def task_parameters(self) -> tuple[str, ...]:
+        return functions.task_parameters(self.function)
+
+    @functools.cached_property
+    def reducer(self) -> Reducer:
+        reducer = functions.load(self.load(self.job.reduce or ""))
+        if not isinstance(reducer, Reducer):
+            raise FunctionError(f"{self.job.reduce} holds no reducer")
+        return reducer
+
+    def ranges(self, shard: int) -> pa.Table:
+        """The plan's rows of one shard."""
+        number = shard // layout.PLAN_SHARDS
+        if number not in self.plans:
+            if len(self.plans) >= 8:
+                self.plans.pop(next(iter(self.plans)))
+            self.plans[number] = read_plan(self.load(layout.plan_file(number)))
+        return read_shard(self.plans[number], shard)
+
+    def commit(self, stage: str, index: int) -> Commit | None:
+        return records.read_commit(self.store, stage, index)
+
+    def given_up(self) -> dict[int, list[int] | None]:
+        """The map tasks given up under max_failed; a list names single items of a task."""
+        return records.read_given_up(self.store) if self.job.max_failed else {}
+
+    def open(self, path: str) -> Any:
+        """A dataset's file, or one of the run's own input files."""
+        if path.startswith("input/"):
+            return self.store.open(path)
+        return open_source(path)
+
+
+@functools.lru_cache(maxsize=4)
+def context(run_uri: str, digest: str) -> Context:
+    """The run at `run_uri`, whose job.json must have the SHA-256 `digest`."""
+    store = open_store(run_uri)
+    data = store.read(layout.JOB)
+    found = hashlib.sha256(data).hexdigest()
+    if found != digest:
+        raise FunctionError(
+            f"{run_uri}/{layout.JOB} has SHA-256 {found}, not {digest} as the run was started "
+            "with: it was resumed with another function, or someone changed it"
+        )
+    job = Job.from_bytes(data)
+    here = ".".join(map(str, sys.version_info[:2]))
+    if job.python != here:
+        raise FunctionError(
+            f"the run was made by Python {job.python} and this worker has {here}: pickled "
+            "functions need the same minor version"
+        )
+    return Context(store, job)
+
+
+def run_block(
+    run_uri: str,
+    digest: str,
+    stage: str,
+    tasks: Iterable[int],
+    attempt: int = 1,
+    read_log: Callable[[], str] | None = None,
+) -> list[Outcome]:
+    """Run tasks of one stage, one after the other, each with its own commit.
+
+    `attempt` counts from 1; `read_log` gives what the process printed since its last call.
+    A failure of the function is an outcome; a failing store raises `StorageError`.
+    """
+    run = context(run_uri, digest)
+    return [run_task(run, run.job.stage(stage), index, attempt, read_log) for index in tasks]
+
+
+def run_task(
+    run: Context,
+    stage: Stage,
+    index: int,
+    number: int = 1,
+    read_log: Callable[[], str] | None = None,
+) -> Outcome:
+    """One attempt at one task, unless it is committed already."""
+    committed = run.commit(stage.name, index)
+    if committed is not None:
+        return Outcome(index, committed)
+    attempt = f"{number}-{uuid.uuid4().hex[:8]}"
+    folder = Path(tempfile.gettempdir(), f"mapred-{os.getpid()}-{attempt}")
+    task = Task(stage=stage.name, shard=index, attempt=number, seed=run.job.seed, folder=folder)
+    reading = formats.Reading()
+    pid, started, clock = os.getpid(), time.time(), time.perf_counter()
+    _reset_peak_memory()
+    try:
+        run_stage = _map if stage.kind == "map" else _reduce
+        values = run_stage(run, stage, task, reading)
+        if os.getpid() != pid:
+            # The function forked and both of it came back: only the parent may commit.
+            os._exit(1)
+        output = _store_values(run, stage, index, attempt, values)
+        files = _store_files(run, stage, index, attempt, folder)
+        _store_log(run, stage, index, attempt, read_log)
+        commit = Commit(
+            stage=stage.name,
+            task=index,
+            attempt=attempt,
+            function=run.job.digests[run.job.function],
+            output=output,
+            files=files,
+            records=reading.records,
+            bytes=reading.bytes,
+            ranges=reading.ranges,
+            spans=tuple(reading.spans),
+            units=reading.units,
+            started=started,
+            seconds=time.perf_counter() - clock,
+            peak_memory=_peak_memory(),
+            counters=task.counters,
+            worker=f"{os.uname().nodename}:{pid}",
+        )
+        return Outcome(index, _put_commit(run, commit))
+    except (StorageError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        if os.getpid() != pid:
+            os._exit(1)
+        failure = _failure(run, stage, task, attempt, error, reading)
+        seconds = time.perf_counter() - clock
+        return Outcome(index, failure=record_failure(run.store, failure, seconds, read_log))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_commit(run: Context, commit: Commit) -> Commit:
+    path = layout.commit(commit.stage, commit.task)
+    if run.store.put_if_absent(path, commit.to_bytes()):
+        return commit
+    # Another attempt won, or it was our own put whose answer got lost: the record tells.
+    winner = run.commit(commit.stage, commit.task)
+    if winner is None:
+        raise StorageError(f"{run.store.uri}/{path} was refused as existing, but is not there")
+    return winner
+
+
+class _ItemsFailed(Exception):
+    """Some items of a task failed where some may; carries their indices and the first error."""
+
+    def __init__(self, items: list[int], first: BaseException) -> None:
+        super().__init__(f"{len(items)} items failed")
+        self.items, self.first = items, first
+
+
+def _map(run: Context, stage: Stage, task: Task, reading: formats.Reading) -> list[Any]:
+    """The values that the function returns for one shard."""
+    job = run.job
+    inputs = formats.read(job.format, run.ranges(task.shard), run.open, reading)
+    function = run.function
+    given: dict[str, Any] = dict.fromkeys(run.task_parameters, task)
+    if not job.format.once_per_item:
+        value = function(inputs, **given)
+        return [] if value is None else [value]
+    skipped = set(run.given_up().get(task.shard) or ())
+    values: list[Any] = []
+    failed: list[int] = []
+    first: Exception | None = None
+    for item, value in inputs:
+        task.item = item
+        if item in skipped:
+            values.append(None)
+            continue
+        try:
+            values.append(_call(function, job.format.as_, value, given))
+        except Exception as error:
+            if not job.max_failed or isinstance(error, StorageError):
+                raise
+            failed.append(item)
+            first = first or error
+    if first is not None:
+        raise _ItemsFailed(failed, first)
+    return values
+
+
+def _call(function: Callable[..., Any], as_: str, value: Any, given: dict[str, Any]) -> Any:
+    if as_ == "keywords":
+        return function(**value, **given)
+    return function(value, **given) if given else function(value)
+
+
+def _reduce(run: Context, stage: Stage, task: Task, reading: formats.Reading) -> list[Any]:
+    """The reduced value of consecutive outputs of the stage before, streaming, in order."""
+    reducer = run.reducer
+    values = _input_values(run, stage, task.shard, reading)
+    first_level = stage.inputs == "map"
+    if stage.check and task.shard == 0:
+        few = [value for _, value in zip(range(4), values, strict=False)]
+        check_associative(reducer, few)
+        reading.records = 0
+        values = _input_values(run, stage, task.shard, reading)
+    result = (reducer.step if first_level else reducer.merge)(values)
+    return [reducer.finish(result) if stage.last and reducer.finish else result]
+
+
+def _input_values(
+    run: Context, stage: Stage, index: int, reading: formats.Reading
+) -> Iterator[Any]:
+    """The outputs that task `index` reduces; every input's commit is checked before any is read."""
+    source = run.job.stage(stage.inputs or "")
+    inputs = stage.input_range(index)
+    given_up = run.given_up() if source.kind == "map" else {}
+    if len(inputs) > 1:
+        there = set(records.committed(run.store, source.name))
+    else:
+        there = set()
+    skipped = {task for task, items in given_up.items() if items is None}
+    missing = [i for i in inputs if i not in there and i not in skipped]
+    for i in missing:
+        # The engine says that this task ran, and it did not: run it here, or name it.
+        outcome = run_task(run, source, i)
+        if outcome.failure is not None:
+            raise ReduceError(
+                f"{source.name} task {i} was never committed, and running it here failed: "
+                f"{outcome.failure.error}: {outcome.failure.message}"
+            )
+
+    def values() -> Iterator[Any]:
+        for i in inputs:
+            if i in skipped:
+                continue
+            commit = run.commit(source.name, i)
+            if commit is None:
+                raise StorageError(f"{run.store.uri}: the commit of {source.name} task {i} is gone")
+            reading.ranges += 1
+            for value in outputs.decode(run.store, commit.output):
+                if value is not None:
+                    reading.records += 1
+                    yield value
+
+    return values()
+
+
+def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
+    """The values of one task, computed in this process; nothing is stored, nothing caught."""
+    run = Context(store, job)
+    folder = Path(tempfile.mkdtemp(prefix="mapred-replay-"))
+    task = Task(stage=stage, shard=index, attempt=1, seed=job.seed, folder=folder)
+    run_stage = _map if job.stage(stage).kind == "map" else _reduce
+    try:
+        return run_stage(run, job.stage(stage), task, formats.Reading())
+    except _ItemsFailed as error:
+        raise error.first from None
+
+
+def _store_values(
+    run: Context, stage: Stage, index: int, attempt: str, values: list[Any]
+) -> Output:
+    output, payload = outputs.encode(values)
+    if payload is None:
+        return output
+    path = layout.data(stage.name, index, attempt, outputs.suffix(output))
+    run.store.write(path, payload)
+    return Output(**{**vars(output), "path": path})
+
+
+def _store_files(
+    run: Context, stage: Stage, index: int, attempt: str, folder: Path
+) -> tuple[StoredFile, ...]:
+    stored = []
+    for source in sorted(folder.iterdir()) if folder.is_dir() else ():
+        path = layout.output(stage.name, index, attempt, source.name)
+        size, crc32 = _measure(source)
+        run.store.put_file(source, path)
+        stored.append(StoredFile(source.name, path, size, crc32))
+    return tuple(stored)
+
+
+def _measure(path: Path) -> tuple[int, int]:
+    """Size in bytes and CRC-32 of a local file."""
+    size = crc32 = 0
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                size, crc32 = size + len(block), zlib.crc32(block, crc32)
+    except OSError as error:
+        raise FunctionError(f"task.output({path.name!r}) is no readable file: {error}") from error
+    return size, crc32
+
+
+def _store_log(
+    run: Context,
+    stage: Stage,
+    index: int,
+    attempt: str,
+    read_log: Callable[[], str] | None,
+) -> None:
+    text = read_log() if read_log else ""
+    if text:
+        run.store.write(layout.log(stage.name, index, attempt), text.encode(errors="replace"))
+
+
+def record_failure(
+    store: Store,
+    failure: Failure,
+    seconds: float = 0.0,
+    read_log: Callable[[], str] | None = None,
+) -> Failure:
+    """Write a failed attempt's record and log; a store that refuses is not a second error."""
+    text = read_log() if read_log else failure.log
+    known = {"log": text[-4000:], "seconds": seconds, "time": time.time()}
+    failure = Failure(**{**vars(failure), **known})
+    with suppress(StorageError):
+        path = layout.error(failure.stage, failure.task, failure.attempt)
+        store.write(path, failure.to_bytes())
+        if text:
+            path = layout.log(failure.stage, failure.task, failure.attempt)
+            store.write(path, text.encode(errors="replace"))
+    return failure
+
+
+def _failure(
+    run: Context,
+    stage: Stage,
+    task: Task,
+    attempt: str,
+    error: BaseException,
+    reading: formats.Reading,
+) -> Failure:
+    items: tuple[int, ...] = ()
+    if isinstance(error, _ItemsFailed):
+        items, error = tuple(error.items), error.first
+    elif task.item is not None:
+        items = (task.item,)
+    summary = traceback.TracebackException.from_exception(error, limit=-50)
+    stack = [frame for frame in summary.stack if not frame.filename.startswith(_PACKAGE)]
+    places = [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in stack[-10:]]
+    kind = type(error).__name__
+    message = str(error)
+    if isinstance(error, SystemExit):
+        message = f"the function called sys.exit({error.code!r}) instead of returning"
+    where = reading.where() if stage.kind == "map" else ""
+    where = where or records.where_of(run.store, stage, task.shard)
+    if items:
+        where = f"item {items[0]}" + (f", {where}" if where else "")
+    signature = "\n".join([kind, *(places or [message])])
+    return Failure(
+        stage=stage.name,
+        task=task.shard,
+        attempt=attempt,
+        kind="dataset" if isinstance(error, DatasetError) else "function",
+        error=kind,
+        message=message[:4000],
+        traceback=_traceback(error, summary),
+        signature=hashlib.sha256(signature.encode(errors="replace")).hexdigest()[:16],
+        where=where,
+        items=items,
+        attempts=task.attempt,
+    )
+
+
+def _traceback(error: BaseException, summary: traceback.TracebackException) -> str:
+    """The traceback without this package's frames, unless there are no others."""
+    own = [frame for frame in summary.stack if not frame.filename.startswith(_PACKAGE)]
+    if own:
+        summary.stack[:] = own
+    text = "".join(summary.format())
+    return text if len(text) <= 20_000 else text[:10_000] + "\n…\n" + text[-10_000:]
+
+
+def _reset_peak_memory() -> None:
+    # Linux resets a process's high-water mark when 5 is written here; elsewhere it only grows.
+    with suppress(OSError), open("/proc/self/clear_refs", "wb", buffering=0) as file:
+        file.write(b"5")
+
+
+def _peak_memory() -> int:
+    """Bytes resident at most since the last reset."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) if sys.platform == "darwin" else int(peak) * 1024
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`python -m mapred.worker RUN_URI DIGEST STAGE FIRST COUNT [ATTEMPT]`.
+
+    A failed attempt is repeated in a fresh process, up to the job's attempts. Exit status: 0
+    done, 1 the function failed for good, 75 try again (storage), 78 the environment does
+    not match.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    if len(given) not in (5, 6):
+        print(main.__doc__, file=sys.stderr)
+        return FAILED
+    run_uri, digest, stage, first, count = given[:5]
+    attempt = int(given[5]) if len(given) == 6 else 1
+    try:
+        run = context(run_uri, digest)
+    except FileNotFoundError:
+        print(f"{run_uri} holds no run", file=sys.stderr)
+        return FAILED
+    except FunctionError as error:
+        print(error, file=sys.stderr)
+        return MISMATCH
+    try:
+        tasks = range(int(first), int(first) + int(count))
+        outcomes = run_block(run_uri, digest, stage, tasks, attempt)
+    except StorageError as error:
+        print(error, file=sys.stderr)
+        return TRY_AGAIN
+    failures = [outcome.failure for outcome in outcomes if outcome.failure]
+    for failure in failures:
+        print(f"{failure.stage} task {failure.task}: {failure.traceback}", file=sys.stderr)
+    if not failures:
+        return DONE
+    if attempt >= run.job.attempts or all(failure.kind == "dataset" for failure in failures):
+        return FAILED
+    sys.stderr.flush()
+    again = [run_uri, digest, stage, first, count, str(attempt + 1)]
+    os.execv(sys.executable, [sys.executable, "-m", "mapred.worker", *again])
+    return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""Every backend passes the shipped contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import pytest
+
+from mapred.backends.inline import Inline
+from mapred.backends.local import Local
+from mapred.testing import BackendContract
+
+
+class TestLocal(BackendContract):
+    kills = True
+
+    @pytest.fixture
+    def backend(self) -> Any:
+        return Local(workers=2)
+
+
+class TestInline(BackendContract):
+    @pytest.fixture
+    def backend(self) -> Any:
+        return Inline()
+
+
+class TestThreads(BackendContract):
+    @pytest.fixture
+    def backend(self) -> Iterator[Any]:
+        with ThreadPoolExecutor(2) as pool:
+            yield pool
+
+
+class TestProcessPool(BackendContract):
+    @pytest.fixture
+    def backend(self) -> Iterator[Any]:
+        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+            yield pool

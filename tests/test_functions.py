@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import functools
+import pickle
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import mapred
+from mapred import functions
+from mapred.errors import FunctionError
+from mapred.model import Format
+
+TEXT, TABLE, FILES = Format("text", "lines"), Format("parquet", "table"), Format("files", "file")
+
+
+def _loaded_elsewhere(data: bytes, argument: Any, folder: Path) -> Any:
+    """Call a pickled function in a process that knows nothing of this one."""
+    (folder / "function.pkl").write_bytes(data)
+    (folder / "argument.pkl").write_bytes(pickle.dumps(argument))
+    script = """
+        import pickle, sys
+        from mapred import functions
+        function = functions.load(open("function.pkl", "rb").read())
+        print(function(pickle.load(open("argument.pkl", "rb"))))
+    """
+    root = str(Path(mapred.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=folder,
+        env={"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+class Model:
+    made = 0
+
+    def __init__(self) -> None:
+        type(self).made += 1
+        self.factor = 3
+
+    def __call__(self, item: int) -> int:
+        return item * self.factor
+
+    def method(self, item: int) -> int:
+        return item * self.factor + 1
+
+
+def _plus(a: int, b: int) -> int:
+    return a + b
+
+
+def _outer(factor: int) -> Any:
+    return lambda item: item * factor
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda item: item + 1, "8"),
+        (_outer(5), "35"),
+        (Model().method, "22"),
+        (functools.partial(_plus, 10), "17"),
+        (Model, "21"),
+        (Model(), "21"),
+        (abs, "7"),
+    ],
+    ids=["lambda", "closure", "method", "partial", "class", "instance", "builtin"],
+)
+def test_functions_travel(function: Any, expected: str, tmp_path: Path) -> None:
+    assert _loaded_elsewhere(functions.dump(function), 7, tmp_path) == expected
+
+
+def test_local_modules_travel_by_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "source"
+    (source / "pkg_of_mine").mkdir(parents=True)
+    (source / "pkg_of_mine/__init__.py").write_text("from pkg_of_mine.deep import twice\n")
+    (source / "pkg_of_mine/deep.py").write_text(
+        "OFFSET = 1\ndef twice(x):\n    return 2 * x + OFFSET\n"
+    )
+    monkeypatch.syspath_prepend(source)
+    import pkg_of_mine  # type: ignore[import-not-found]
+
+    try:
+        data = functions.dump(lambda item: pkg_of_mine.twice(item))
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        assert _loaded_elsewhere(data, 7, elsewhere) == "15"
+    finally:
+        for name in [name for name in sys.modules if name.startswith("pkg_of_mine")]:
+            del sys.modules[name]
+
+
+def test_what_cannot_be_pickled_is_named() -> None:
+    lock = threading.Lock()
+
+    def locked(item: int) -> int:
+        with lock:
+            return item
+
+    with pytest.raises(FunctionError, match="the variable 'lock' \\(lock\\)"):
+        functions.dump(locked)
+
+
+def test_a_large_closure_warns_and_names_it() -> None:
+    table = bytes(11 * 2**20)
+    with pytest.warns(UserWarning, match=r"table \(11,"):
+        functions.dump(lambda item: table[item])
+
+
+def test_a_huge_closure_is_refused() -> None:
+    table = bytes(101 * 2**20)
+    with pytest.raises(FunctionError, match="the limit is 104,857,600 bytes"):
+        functions.dump(lambda item: table[item])
+
+
+def test_a_pickle_that_does_not_load_says_so() -> None:
+    with pytest.raises(FunctionError, match="cannot be loaded in the worker"):
+        functions.load(b"not a pickle")
+
+
+def _takes_task(lines: Iterator[str], job: mapred.Task, other: int = 0) -> None: ...
+def _takes_quoted_task(lines: Iterator[str], task: mapred.Task) -> None: ...
+
+
+def test_task_parameters_are_found_by_annotation() -> None:
+    assert functions.task_parameters(_takes_task) == ("job",)
+    assert functions.task_parameters(functools.partial(_takes_quoted_task)) == ("task",)
+    assert functions.task_parameters(_plus) == ()
+
+
+def _frame(x: pd.DataFrame) -> None: ...
+def _table(x: pa.Table) -> None: ...
+def _batches(x: Iterator[pa.RecordBatch]) -> None: ...
+def _lines(x: Iterator[str]) -> None: ...
+def _some_lines(x: Iterable[str]) -> None: ...
+def _byte_lines(x: Iterator[bytes]) -> None: ...
+def _strings(x: pa.Array) -> None: ...
+def _bytes(x: bytes) -> None: ...
+def _file(x: mapred.File) -> None: ...
+def _path(x: Path) -> None: ...
+def _anything(x: Any) -> None: ...
+def _bare(x) -> None: ...  # type: ignore[no-untyped-def]
+
+
+@pytest.mark.parametrize(
+    ("function", "format", "kind"),
+    [
+        (_frame, TABLE, "pandas"),
+        (_table, TABLE, "table"),
+        (_batches, TABLE, "batches"),
+        (_lines, TEXT, "lines"),
+        (_some_lines, TEXT, "lines"),
+        (_byte_lines, TEXT, "byte_lines"),
+        (_strings, TEXT, "strings"),
+        (_bytes, TEXT, "bytes"),
+        (_file, FILES, "file"),
+        (_bytes, FILES, "bytes"),
+        (_path, FILES, "path"),
+        (_anything, TEXT, None),
+        (_bare, TEXT, None),
+        (functools.partial(_frame), TABLE, "pandas"),
+    ],
+)
+def test_the_annotation_asks_for_a_kind(function: Any, format: Format, kind: str | None) -> None:
+    assert functions.input_kind(function, format) == kind
+
+
+def test_a_kind_that_the_format_cannot_give_names_as() -> None:
+    with pytest.raises(FunctionError, match=r"pandas\.DataFrame.*as_="):
+        functions.input_kind(_frame, TEXT)
+
+
+def test_an_annotation_that_cannot_be_resolved_names_as() -> None:
+    def unresolved(x: NoSuchType) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(FunctionError, match=r"NoSuchType cannot be resolved.*as_="):
+        functions.input_kind(unresolved, TABLE)

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mapred import graph, reducers
+from mapred.errors import ReduceError
+from mapred.model import Resources
+from mapred.reducers import Reducer, as_reducer, check_associative
+
+
+def reduce_tree(reducer: Reducer, outputs: list[Any], fan_in: int) -> Any:
+    """What a run does with `outputs`, level by level."""
+    step, level = reducer.step, list(outputs)
+    while True:
+        groups = [level[i : i + fan_in] for i in range(0, len(level), fan_in)] or [[]]
+        level, step = [step(iter(group)) for group in groups], reducer.merge
+        if len(level) == 1:
+            return reducer.finish(level[0]) if reducer.finish else level[0]
+
+
+numbers = st.lists(st.integers(-1000, 1000), min_size=1, max_size=40)
+
+
+@given(numbers, st.integers(2, 7))
+def test_numbers_do_not_depend_on_the_tree(values: list[int], fan_in: int) -> None:
+    assert reduce_tree(reducers.sum, values, fan_in) == sum(values)
+    assert reduce_tree(reducers.mean, values, fan_in) == sum(values) / len(values)
+    assert reduce_tree(reducers.min, values, fan_in) == min(values)
+    assert reduce_tree(reducers.max, values, fan_in) == max(values)
+    assert reduce_tree(reducers.count, values, fan_in) == len(values)
+
+
+@given(st.lists(st.lists(st.sampled_from("abcde"), max_size=8), max_size=20), st.integers(2, 5))
+def test_collections_do_not_depend_on_the_tree(parts: list[list[str]], fan_in: int) -> None:
+    everything = [letter for part in parts for letter in part]
+    assert reduce_tree(reducers.concat, parts, fan_in) == everything
+    counts = [Counter(part) for part in parts]
+    assert reduce_tree(reducers.merge_counts, counts, fan_in) == Counter(everything)
+    best = reduce_tree(reducers.top_k(3), parts, fan_in)
+    assert best == sorted(everything, reverse=True)[:3]
+
+
+def test_tables_are_merged_by_their_first_column() -> None:
+    tables = [pa.table({"w": ["a", "b"], "n": [1, 2]}), pa.table({"w": ["b"], "n": [5]})]
+    merged = reduce_tree(reducers.merge_counts, tables, 2).sort_by("w")
+    assert merged.to_pydict() == {"w": ["a", "b"], "n": [1, 7]}
+    assert reduce_tree(reducers.count, tables, 2) == 3
+    assert reduce_tree(reducers.concat, tables, 2).num_rows == 3
+
+
+def test_frames_arrays_and_text_are_concatenated() -> None:
+    frames = [pd.DataFrame({"x": [1]}), pd.DataFrame({"x": [2]})]
+    assert reduce_tree(reducers.concat, frames, 2)["x"].tolist() == [1, 2]
+    arrays = [np.arange(2), np.arange(3)]
+    assert reduce_tree(reducers.concat, arrays, 2).tolist() == [0, 1, 0, 1, 2]
+    assert reduce_tree(reducers.concat, ["ab", "c"], 2) == "abc"
+    assert reduce_tree(reducers.concat, [{"a": 1}, {"b": 2}], 2) == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize(
+    ("reducer", "empty"),
+    [
+        (reducers.sum, 0),
+        (reducers.count, 0),
+        (reducers.concat, []),
+        (reducers.merge_counts, {}),
+        (reducers.top_k(2), []),
+    ],
+)
+def test_no_outputs_at_all(reducer: Reducer, empty: Any) -> None:
+    assert reduce_tree(reducer, [], 2) == empty
+
+
+@pytest.mark.parametrize("reducer", [reducers.mean, reducers.min, reducers.max])
+def test_no_outputs_where_nothing_is_defined(reducer: Reducer) -> None:
+    with pytest.raises(ReduceError, match="of no outputs is not defined"):
+        reduce_tree(reducer, [], 2)
+
+
+def _mean(outputs: Any) -> float:
+    values = list(outputs)
+    return float(sum(values) / len(values))
+
+
+def test_a_mean_of_means_is_refused() -> None:
+    with pytest.raises(ReduceError, match="not associative.*leave fan_in out"):
+        check_associative(as_reducer(_mean, fan_in=2), [1.0, 2.0, 6.0])
+
+
+def test_a_result_that_cannot_be_an_input_is_refused() -> None:
+    with pytest.raises(ReduceError, match="cannot reduce its own results"):
+        check_associative(as_reducer(lambda o: [sum(o)], fan_in=2), [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [[1, 2, 3], [0.1, 0.2, 0.3], [np.arange(3.0), np.ones(3), np.ones(3)], [1, 2], [1]],
+)
+def test_sums_are_associative(outputs: list[Any]) -> None:
+    check_associative(as_reducer(sum, fan_in=2), outputs)
+
+
+def test_finalize_runs_after_the_reducers_own_finish() -> None:
+    reducer = as_reducer(reducers.mean, finalize=lambda value: f"{value:.1f}")
+    assert reduce_tree(reducer, [1, 2], 2) == "1.5"
+
+
+@pytest.mark.parametrize("fan_in", [0, 1, -3, True])
+def test_a_tree_needs_at_least_two(fan_in: int) -> None:
+    with pytest.raises(ReduceError, match="fan_in="):
+        as_reducer(sum, fan_in=fan_in)
+
+
+@given(st.integers(0, 5000), st.integers(2, 300))
+def test_every_output_is_reduced_once(shards: int, fan_in: int) -> None:
+    stages = graph.stages(shards, as_reducer(sum, fan_in=fan_in), resources=Resources())
+    assert [stage.last for stage in stages] == [False] * (len(stages) - 1) + [True]
+    for before, stage in zip(stages, stages[1:], strict=False):
+        taken = [i for index in range(stage.tasks) for i in stage.input_range(index)]
+        assert taken == list(range(before.tasks))
+    assert stages[-1].tasks == 1
+
+
+def test_without_a_tree_one_task_takes_all() -> None:
+    stages = graph.stages(1000, as_reducer(sum), resources=Resources())
+    assert [(stage.name, stage.tasks) for stage in stages] == [("map", 1000), ("reduce-1", 1)]
+    assert stages[1].input_range(0) == range(1000)
+    assert graph.stages(7, None, resources=Resources())[-1].last
