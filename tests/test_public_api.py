@@ -7,8 +7,8 @@ import mapred
 PUBLIC = """
     BackendError DatasetError File FunctionError Job Local MapredError MissingDependency Plan
     PlanError ReduceError Resources Run RunError StaleDatasetError StorageError Task __version__
-    array command errors files items job open plan read_arrow read_csv read_files read_json
-    read_parquet read_text reducers run submit sweep
+    array command errors files items job loguniform open plan read_arrow read_csv read_files
+    read_json read_parquet read_text reducers run submit sweep uniform
 """
 
 

@@ -1,0 +1,116 @@
+"""Every block of code in the documentation runs; a page is one session, top to bottom.
+
+python    executed, in one namespace for the page
+pycon     a doctest in that namespace
+console   lines that start with `$`: run by bash, and what follows must be printed; `$ make X`
+          is only checked to be a target, by make --dry-run
+text      the listing of a run's folder: the first run of the page has these files and no others;
+          where the remark speaks of an `if`, the file may be absent
+No other language, and no block without one.
+"""
+
+from __future__ import annotations
+
+import doctest
+import fnmatch
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(.*?)\n(.*?)^```$", re.M | re.S)
+CORPUS = "the road goes ever on\nthe end of the road\nthe one road\nthe other\n"
+COUNTING = """
+from collections import Counter
+def count_words(lines): return Counter(word for line in lines for word in line.split())
+def add_counts(counts): return sum(counts, Counter())
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that the pages speak of: corpus/, numbers/ and counting.py."""
+    for name, text in {"a.txt": CORPUS, "more/b c.txt": CORPUS}.items():
+        path = tmp_path / "corpus" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (tmp_path / "numbers").mkdir()
+    (tmp_path / "numbers/1.txt").write_text("1\n2\n3\n")
+    (tmp_path / "numbers/2.txt").write_text("4\n\n11\n")
+    (tmp_path / "counting.py").write_text(COUNTING)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def check_pycon(block: str, session: dict[str, Any], where: str) -> None:
+    test = doctest.DocTestParser().get_doctest(block, session, where, where, 0)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    report: list[str] = []
+    runner.run(test, out=report.append, clear_globs=False)
+    assert not report, "".join(report)
+
+
+def check_console(block: str, folder: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for entry in re.split(r"^\$ ", block, flags=re.M)[1:]:
+        command, _, expected = entry.partition("\n")
+        cwd = folder
+        if command.startswith("make "):
+            command, cwd = command.replace("make", "make --dry-run", 1), ROOT
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=cwd,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
+        if expected.strip():
+            assert fnmatch.fnmatch(done.stdout, expected.replace("...", "*")), done.stdout
+
+
+def check_listing(block: str, run_folder: Path) -> None:
+    files = [str(p.relative_to(run_folder)) for p in run_folder.rglob("*") if p.is_file()]
+    known = []
+    for line in block.splitlines()[1:]:  # the first names the folder itself
+        name, remark = re.split(r"\s{2,}", line.strip(), maxsplit=1)
+        pattern = re.sub(r"<.*?>", "*", name)
+        if not re.search(r"\bif\b", remark):
+            assert fnmatch.filter(files, pattern), f"{name} is not among {sorted(files)}"
+        known.append(re.sub(r"\d{5,}", "[0-9]*", pattern))
+    for file in files:
+        assert any(fnmatch.fnmatch(file, pattern) for pattern in known), f"{file} is not listed"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_runs(page: Path, folder: Path) -> None:
+    session: dict[str, Any] = {"__name__": "__main__"}
+    first_run: Any = None
+    text = page.read_text()
+    for block in BLOCK.finditer(text):
+        language, code = block.groups()
+        line = text[: block.start()].count("\n") + 2
+        if language == "python":
+            exec(compile("\n" * (line - 1) + code, str(page), "exec"), session)
+            first_run = first_run or session.get("run")
+        elif language == "pycon":
+            check_pycon(code, session, f"{page.name}:{line}")
+        elif language == "console":
+            check_console(code, folder)
+        elif language == "text":
+            check_listing(code, Path(first_run.uri))
+        else:
+            pytest.fail(f"{page.name}:{line}: a block of {language!r} that nothing checks")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
