@@ -1,0 +1,76 @@
+"""A reader per format: the plan rows of one shard become what the function takes.
+
+Every reader is exact to the record: however a file is cut into ranges that follow each
+other, each line, row group, record batch or item is read once, in order.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from mapred.errors import DatasetError
+from mapred.formats.reading import (
+    Fingerprint,
+    Open,
+    Range,
+    Reading,
+    guarded,
+    opener,
+)
+from mapred.formats.streams import splittable
+from mapred.model import Format
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Reading", "read", "sniff", "splittable"]
+
+_TABULAR = ("parquet", "csv", "json", "arrow")
+_MODULES = {
+    **{name: name for name in (*_TABULAR, "text", "files", "items")},
+    "array": "items",
+}
+
+
+def read(
+    format: Format,
+    ranges: pa.Table,
+    open_: Open,
+    reading: Reading,
+    fingerprint: Fingerprint | None = None,
+) -> Any:
+    """What the function takes from one shard, `ranges` being its rows of the plan.
+
+    A format that is read once per item gives an iterator of (item index, value) instead.
+    Iterators are lazy, and keep `reading` true as they go. `fingerprint(path, file)` gives
+    size and tag of an opened file, which must be the planned ones.
+    """
+    module = _module(format.name)
+    open_range = opener(open_, fingerprint)
+    reading.shard = ranges
+    if format.name in _TABULAR:
+        from mapred.formats import tabular
+
+        return tabular.read(module.read_pieces, format, ranges, open_range, reading)
+    return module.read(format, ranges, open_range, reading)
+
+
+def sniff(format: Format, path: str, open_: Open) -> pa.Schema:
+    """The schema of one file: its footer, or the types of its first megabyte of text.
+
+    Columns that come from the names of folders are left to the caller.
+    """
+    if format.name not in _TABULAR:
+        raise DatasetError(f"{format.name} has no schema")
+    reading = Reading()
+    reading.begin(Range(0, path, 0, 0, 0, "", 0, 0))
+    with guarded(reading):
+        return _module(format.name).sniff(format, path, open_, reading)
+
+
+def _module(name: str) -> Any:
+    if name not in _MODULES:
+        known = ", ".join(sorted(_MODULES))
+        raise DatasetError(f"there is no format {name!r}; there are {known}")
+    return importlib.import_module(f"mapred.formats.{_MODULES[name]}")

@@ -1,0 +1,99 @@
+"""Arrow IPC: batch i of n belongs to the range that holds (i + 0.5) / n of the file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from mapred.formats.reading import Open, OpenRange, Range, Reading, Source, rows
+from mapred.formats.tabular import Pieces, Shape, check_columns
+from mapred.model import Format
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_MAGIC = b"ARROW1"
+
+
+def read_pieces(
+    format: Format, shape: Shape, ranges: pa.Table, open_range: OpenRange, reading: Reading
+) -> Pieces:
+    """A table for each record batch; a stream belongs whole to the range at its start."""
+    for range_ in rows(ranges):
+        reading.begin(range_)
+        start, stop = range_.offset, range_.end
+        with open_range(range_) as source:
+            reading.at("footer")
+            if not _is_stream(source):
+                yield from _file(source, format, shape, range_, reading)
+            elif range_.offset == 0:
+                yield from _stream(source, format, shape, range_, reading)
+                stop = range_.size
+            else:
+                start = stop
+        reading.finish(start, stop)
+
+
+def _is_stream(source: BinaryIO) -> bool:
+    source.seek(0)
+    magic = source.read(len(_MAGIC))
+    source.seek(0)
+    return magic != _MAGIC
+
+
+def _file(
+    source: BinaryIO, format: Format, shape: Shape, range_: Range, reading: Reading
+) -> Pieces:
+    import pyarrow as pa
+
+    file = pa.ipc.open_file(Source(source))
+    total = file.num_record_batches
+    mine = [
+        number
+        for number in range(total)
+        if range_.offset <= (2 * number + 1) * range_.size // (2 * total) < range_.end
+    ]
+    if not mine:
+        return
+    names = file.schema.names
+    check_columns(names, range_.path, format, shape)
+    if len(shape.taken) < len(names):
+        source.seek(0)
+        fields = [names.index(name) for name in shape.taken.names]
+        options = pa.ipc.IpcReadOptions(included_fields=fields)
+        file = pa.ipc.open_file(Source(source), options=options)
+    for number in mine:
+        reading.at(f"record batch {number}")
+        yield range_.path, _checked(file.get_batch(number))
+        reading.units += 1
+
+
+def _stream(
+    source: BinaryIO, format: Format, shape: Shape, range_: Range, reading: Reading
+) -> Pieces:
+    import pyarrow as pa
+
+    reading.at("schema")
+    stream = pa.ipc.open_stream(Source(source))
+    check_columns(stream.schema.names, range_.path, format, shape)
+    reading.at("record batch 0")
+    for number, batch in enumerate(stream, 1):
+        yield range_.path, _checked(batch)
+        reading.units += 1
+        reading.at(f"record batch {number}")
+
+
+def _checked(batch: Any) -> pa.Table:
+    import pyarrow as pa
+
+    batch.validate()
+    return pa.Table.from_batches([batch])
+
+
+def sniff(format: Format, path: str, open_: Open, reading: Reading) -> pa.Schema:
+    """The schema that a file or a stream begins with."""
+    import pyarrow as pa
+
+    with open_(path) as source:
+        if _is_stream(source):
+            return pa.ipc.open_stream(Source(source)).schema
+        return pa.ipc.open_file(Source(source)).schema

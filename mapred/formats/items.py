@@ -1,0 +1,99 @@
+"""Values one at a time: pickles back to back, or the indices of an array."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from mapred.errors import DatasetError
+from mapred.formats.reading import OpenRange, Range, Reading, guarded, read_exactly, rows
+from mapred.model import Format
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Load = Callable[[Range, int], Any]
+
+
+class Items:
+    """Pairs of an item's index and its value.
+
+    An item that cannot be read raises, and the next call goes on with the one behind it, so
+    that a run may give up single items.
+    """
+
+    def __init__(self, ranges: Iterator[Range], load: Load, reading: Reading) -> None:
+        self._ranges = ranges
+        self._load = load
+        self._reading = reading
+        self._range: Range | None = None
+        self._next = 0
+        self._held = False
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        return self
+
+    def __next__(self) -> tuple[int, Any]:
+        self._reading.records += self._held
+        self._held = False
+        while self._range is None or self._next == self._range.count:
+            if self._range is not None:
+                self._reading.finish(self._range.offset, self._range.end)
+            self._range, self._next = next(self._ranges, None), 0
+            if self._range is None:
+                self._reading.item = None
+                self._ranges = iter(())
+                raise StopIteration
+            self._reading.begin(self._range)
+        number = self._next
+        self._next += 1
+        index = self._reading.item = self._range.first + number
+        with guarded(self._reading):
+            value = self._load(self._range, number)
+        self._held = True
+        return index, value
+
+
+def read(format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading) -> Items:
+    """The items of a shard, or, of an array, the indices themselves."""
+    if format.name == "array":
+        return Items(rows(ranges), lambda range_, number: range_.first + number, reading)
+    return Items(rows(ranges), _Pickles(open_range).load, reading)
+
+
+class _Pickles:
+    """The pickles of one range after the other, each loaded when it is asked for."""
+
+    def __init__(self, open_range: OpenRange) -> None:
+        self._open_range = open_range
+        self._range: Range | None = None
+        self._data = io.BytesIO()
+
+    def load(self, range_: Range, number: int) -> Any:
+        if self._range is not range_:
+            with self._open_range(range_) as file:
+                self._data = io.BytesIO(read_exactly(file, range_.offset, range_.length))
+            self._range = range_
+        start = self._data.tell()
+        try:
+            value = pickle.load(self._data)
+        except Exception as error:
+            self._skip(start)
+            raise DatasetError(
+                f"item {range_.first + number} cannot be loaded: {type(error).__name__}: {error}"
+            ) from error
+        if number + 1 == range_.count and self._data.tell() != range_.length:
+            raise DatasetError(f"{range_.path}: more than {range_.count} items in {range_}")
+        return value
+
+    def _skip(self, start: int) -> None:
+        """Go behind the pickle at `start`, which did not load."""
+        self._data.seek(start)
+        try:
+            for _ in pickletools.genops(self._data):
+                pass
+        except Exception:  # no pickle at all: those behind it are not to be found
+            self._data.seek(0, io.SEEK_END)

@@ -1,0 +1,123 @@
+"""Parquet: a row group belongs to the range that holds its midpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from mapred.formats.reading import Open, OpenRange, Range, Reading, Source, rows
+from mapred.formats.tabular import Pieces, Shape, check_columns, partitions_of
+from mapred.model import Format
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BATCH_ROWS = 1 << 16
+# Without a buffer, a column chunk is held whole while it is read: gigabytes in a large row group.
+_BUFFER = 1 << 20
+
+
+def read_pieces(
+    format: Format, shape: Shape, ranges: pa.Table, open_range: OpenRange, reading: Reading
+) -> Pieces:
+    """A table for each row group, or for each batch of rows where the function takes batches."""
+    for range_ in rows(ranges):
+        reading.begin(range_)
+        with open_range(range_) as source:
+            yield from _read_range(source, format, shape, range_, reading)
+        reading.finish(range_.offset, range_.end)
+
+
+def _read_range(
+    source: BinaryIO, format: Format, shape: Shape, range_: Range, reading: Reading
+) -> Pieces:
+    reading.at("footer")
+    file = _open(source, streaming=format.as_ == "batches")
+    mine = row_groups(file.metadata, range_)
+    if not mine:
+        return
+    check_columns(file.schema_arrow.names, range_.path, format, shape)
+    kept = set(mine)
+    if shape.filter is not None:
+        kept = _kept(source, file, mine, format, shape, range_)
+    for number in mine:
+        if number in kept:
+            reading.at(f"row group {number}")
+            for table in _row_group(file, number, shape.taken.names, format.as_ == "batches"):
+                yield range_.path, table
+        reading.units += 1
+
+
+def _open(source: BinaryIO, *, streaming: bool) -> Any:
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(
+        Source(source),
+        pre_buffer=False,
+        buffer_size=_BUFFER if streaming else 0,
+        page_checksum_verification=True,
+    )
+
+
+def row_groups(metadata: Any, range_: Range) -> list[int]:
+    """The row groups whose midpoint lies in the range.
+
+    A group's bytes go from its first page to the next group's, so that a footer of many
+    columns is not walked. What a footer says of places is not trusted to be in the file.
+    """
+    groups = metadata.num_row_groups
+    starts = [min(max(_start(metadata, group), 0), range_.size) for group in range(groups)]
+    ends = [*starts[1:], max([range_.size - metadata.serialized_size - 8, *starts[-1:]])]
+    last = max(range_.size - 1, 0)
+    middles = [min((start + end) // 2, last) for start, end in zip(starts, ends, strict=False)]
+    return [n for n, middle in enumerate(middles) if range_.offset <= middle < range_.end]
+
+
+def _start(metadata: Any, group: int) -> int:
+    if metadata.num_columns == 0:
+        return 0
+    column = metadata.row_group(group).column(0)
+    places = (column.dictionary_page_offset, column.data_page_offset)
+    return min((place for place in places if place), default=0)
+
+
+def _kept(
+    source: BinaryIO, file: Any, mine: list[int], format: Format, shape: Shape, range_: Range
+) -> set[int]:
+    """Those row groups whose statistics do not rule out the filter."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
+
+    folders = pc.scalar(True)
+    schema = file.schema_arrow
+    for name, value in (partitions_of(range_.path, format) if format.partitions else {}).items():
+        folders = folders & (pc.field(name) == value)
+        if name not in schema.names:
+            schema = schema.append(pa.field(name, value.type))
+    fragment = ds.ParquetFileFormat().make_fragment(
+        Source(source), partition_expression=folders, row_groups=mine
+    )
+    try:
+        return {group.id for group in fragment.subset(shape.filter, schema=schema).row_groups}
+    except pa.ArrowException:
+        # The file's own types need not fit the filter; the pinned ones, to which rows are
+        # cast before they are filtered, do.
+        return set(mine)
+
+
+def _row_group(file: Any, number: int, columns: list[str], streaming: bool) -> Iterator[pa.Table]:
+    import pyarrow as pa
+
+    if not streaming:
+        yield file.read_row_group(number, columns=columns)
+        return
+    for batch in file.iter_batches(_BATCH_ROWS, row_groups=[number], columns=columns):
+        yield pa.Table.from_batches([batch])
+
+
+def sniff(format: Format, path: str, open_: Open, reading: Reading) -> pa.Schema:
+    """The schema in a file's footer."""
+    reading.at("footer")
+    with open_(path) as source:
+        return _open(source, streaming=False).schema_arrow

@@ -1,0 +1,299 @@
+"""Lines of text: each belongs to the range that holds its first byte."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from mapred.errors import DatasetError, StaleDatasetError
+from mapred.formats.reading import Open, OpenRange, Range, Reading, guarded, rows
+from mapred.formats.streams import PIECE, encoding_of, pieces, whole
+from mapred.model import Format
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Lists of lines that stay in the processor's cache are read half as fast again as larger ones.
+LINES_BLOCK = 1 << 16
+LARGE_BLOCK = 4 << 20
+_PAST_END = 1 << 16
+BOM = b"\xef\xbb\xbf"
+
+
+def read(format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading) -> Any:
+    """Lines of str or bytes, lazily; or all of them as an Arrow array or as bytes."""
+    if format.as_ == "lines":
+        return itertools.chain.from_iterable(_str_lists(format, ranges, open_range, reading))
+    if format.as_ == "byte_lines":
+        return itertools.chain.from_iterable(_byte_lists(format, ranges, open_range, reading))
+    if format.as_ == "strings":
+        return _strings(format, ranges, open_range, reading)
+    if format.as_ == "bytes":
+        return _joined(format, ranges, open_range, reading)
+    raise DatasetError(f"text cannot be read as_={format.as_!r}")
+
+
+def blocks(
+    format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading, size: int
+) -> Iterator[bytes]:
+    """Whole lines of every range, about `size` bytes or one longer line at a time.
+
+    Each block ends with a newline, unless it ends a file that does not. `reading` knows
+    where the block lies, and counts its bytes when the next one is asked for.
+    """
+    for range_ in rows(ranges):
+        yield from range_blocks(format, range_, open_range, reading, size)
+
+
+def range_blocks(
+    format: Format, range_: Range, open_range: OpenRange, reading: Reading, size: int
+) -> Iterator[bytes]:
+    """The blocks of one range; a file that cannot be cut belongs to the range at its start."""
+    reading.begin(range_)
+    if whole(format, range_.path):
+        if range_.offset == 0:
+            with open_range(range_) as file:
+                plain = pieces(file, format, range_.path)
+                yield from _cut(plain, 0, None, reading, size)
+            reading.finish(0, range_.size)
+        else:
+            reading.finish(range_.end, range_.end)
+        return
+    with open_range(range_) as file:
+        piece, start = _first_line(file, range_)
+        reading.start_at(start)
+        if start < range_.end:
+            plain = itertools.chain((piece,), _raw(file, range_, start + len(piece)))
+            yield from _cut(plain, start, range_.end, reading, size)
+    reading.finish()
+
+
+def _first_line(file: BinaryIO, range_: Range) -> tuple[bytes, int]:
+    """Where the first line of the range starts, and what was read from there on.
+
+    A range in which no line starts gives its end. The byte before it is read too: it tells
+    whether a line starts at the offset itself.
+    """
+    if range_.offset == 0:
+        return b"", 0
+    position = file.seek(range_.offset - 1)
+    while position < range_.end:
+        piece = file.read(min(PIECE, range_.end - position))
+        if not piece:
+            raise _ended(range_, position)
+        newline = piece.find(b"\n") + 1
+        if newline:
+            return piece[newline:], position + newline
+        position += len(piece)
+    return b"", range_.end
+
+
+def _raw(file: BinaryIO, range_: Range, position: int) -> Iterator[bytes]:
+    """The file from `position` on: up to the range's end, then further in growing pieces."""
+    past = _PAST_END
+    while position < range_.size:
+        if position < range_.end:
+            want = min(PIECE, range_.end - position)
+        else:
+            want = past
+            past *= 2
+        piece = file.read(want)
+        if not piece:
+            raise _ended(range_, position)
+        position += len(piece)
+        yield piece
+
+
+def _ended(range_: Range, position: int) -> StaleDatasetError:
+    return StaleDatasetError(
+        f"{range_.path} ended at byte {position}, but had {range_.size} bytes when it was"
+        " planned; plan again"
+    )
+
+
+def _cut(
+    plain: Iterator[bytes], at: int, end: int | None, reading: Reading, size: int
+) -> Iterator[bytes]:
+    """Pieces that start at offset `at` as whole lines, up to the line that holds byte `end - 1`."""
+    pending: list[bytes] = []
+    begun = at
+    unpacked = end is None
+    for piece in plain:
+        stop = 0
+        if end is not None and at + len(piece) >= end:
+            stop = piece.find(b"\n", max(end - 1 - at, 0)) + 1
+        start = 0
+        for cut in _cuts(piece, stop or len(piece), size):
+            block = piece[start:cut]
+            if pending:
+                block = b"".join((*pending, block))
+                pending.clear()
+            reading.hold(begun, begun + len(block), unpacked=unpacked)
+            yield block
+            reading.release()
+            begun += len(block)
+            start = cut
+        if stop:
+            return
+        if start < len(piece):
+            pending.append(piece[start:])
+        at += len(piece)
+    if pending:
+        block = b"".join(pending)
+        reading.hold(begun, begun + len(block), unpacked=unpacked)
+        yield block
+        reading.release()
+
+
+def _cuts(piece: bytes, stop: int, size: int) -> Iterator[int]:
+    """Ends of lines in `piece[:stop]`, at most `size` apart unless a line is longer."""
+    start = 0
+    while start < stop:
+        cut = piece.rfind(b"\n", start, min(start + size, stop)) + 1
+        cut = cut or piece.find(b"\n", start + size, stop) + 1
+        if not cut:
+            return
+        yield cut
+        start = cut
+
+
+def _str_lists(
+    format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading
+) -> Iterator[list[str]]:
+    decode = decoder(format, reading)
+    with guarded(reading):
+        for block in blocks(format, ranges, open_range, reading, LINES_BLOCK):
+            text = decode(block)
+            if "\r" in text:
+                text = text.replace("\r\n", "\n")
+            lines = text.split("\n")
+            if block.endswith(b"\n"):
+                lines.pop()
+            yield lines
+            reading.records += len(lines)
+
+
+def _byte_lists(
+    format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading
+) -> Iterator[list[bytes]]:
+    with guarded(reading):
+        for block in blocks(format, ranges, open_range, reading, LINES_BLOCK):
+            if b"\r" in block:
+                block = block.replace(b"\r\n", b"\n")
+            lines = block.split(b"\n")
+            if block.endswith(b"\n"):
+                lines.pop()
+            yield lines
+            reading.records += len(lines)
+
+
+def _strings(
+    format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading
+) -> pa.LargeStringArray:
+    import pyarrow as pa
+
+    to_utf8 = encoder(format, reading)
+    arrays = []
+    with guarded(reading):
+        for block in blocks(format, ranges, open_range, reading, LARGE_BLOCK):
+            array = _view(to_utf8(block))
+            try:
+                array.validate(full=True)
+            except pa.ArrowInvalid:
+                block.decode()
+                raise
+            arrays.append(array)
+            reading.records += len(array)
+        return pa.concat_arrays(arrays) if arrays else pa.array([], pa.large_string())
+
+
+def _view(block: bytes) -> pa.LargeStringArray:
+    """The lines of a block, found by numpy and never touched one by one."""
+    import numpy as np
+    import pyarrow as pa
+
+    if b"\r" in block:
+        block = block.replace(b"\r\n", b"\n")
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
+    count = len(ends) + (not block.endswith(b"\n"))
+    offsets = np.zeros(count + 1, np.int64)
+    offsets[1 : len(ends) + 1] = ends - np.arange(len(ends))
+    offsets[-1] = len(block) - len(ends)
+    values = pa.py_buffer(block.replace(b"\n", b""))
+    return pa.LargeStringArray.from_buffers(count, pa.py_buffer(offsets), values)
+
+
+def _joined(format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading) -> bytes:
+    """All bytes as they are; a newline is added where one file's missing last one would glue."""
+    parts: list[bytes] = []
+    with guarded(reading):
+        for block in blocks(format, ranges, open_range, reading, LARGE_BLOCK):
+            if parts and not parts[-1].endswith(b"\n"):
+                parts.append(b"\n")
+            parts.append(block)
+            reading.records += block.count(b"\n") + (not block.endswith(b"\n"))
+    return b"".join(parts)
+
+
+def decoder(format: Format, reading: Reading) -> Callable[[bytes], str]:
+    """Blocks to text; a byte order mark goes where the encoding says that there is one."""
+    encoding = encoding_of(format.encoding)
+    name, errors = ("utf-8", "strict") if encoding.wide else (encoding.name, format.errors)
+    if not encoding.bom:
+        return lambda block: block.decode(name, errors)
+
+    def decode(block: bytes) -> str:
+        text = block.decode(name, errors)
+        return text.removeprefix("\ufeff") if reading.block_start == 0 else text
+
+    return decode
+
+
+def encoder(format: Format, reading: Reading) -> Callable[[bytes], bytes]:
+    """Blocks to UTF-8, the same bytes where they are that already."""
+    encoding = encoding_of(format.encoding)
+    strict = encoding.name == "utf-8" and format.errors == "strict" and not encoding.bom
+    if encoding.wide or strict:
+        return lambda block: block
+    decode = decoder(format, reading)
+    return lambda block: decode(block).encode()
+
+
+def line_number(format: Format, range_: Range, offset: int, open_range: OpenRange) -> int:
+    """The number, from 1, of the line that starts at byte `offset` of the file's text."""
+    lines, position = 1, 0
+    with open_range(range_) as file:
+        for piece in pieces(file, format, range_.path):
+            if position + len(piece) >= offset:
+                return lines + piece[: offset - position].count(b"\n")
+            lines += piece.count(b"\n")
+            position += len(piece)
+    return lines
+
+
+def head(
+    format: Format,
+    path: str,
+    open_: Open,
+    reading: Reading,
+    cut: Callable[[Iterator[bytes], str, str], Iterator[bytes]] | None = None,
+) -> bytes:
+    """The first lines of a file as UTF-8: about a megabyte, always whole lines.
+
+    `cut` makes whole records of the file's pieces where these are more than lines.
+    """
+    parts: list[bytes] = []
+    to_utf8 = encoder(format, reading)
+    held = 0
+    with open_(path) as file:
+        plain = pieces(file, format, path)
+        whole_lines = (
+            cut(plain, format.quote, path) if cut else _cut(plain, 0, None, reading, PIECE)
+        )
+        for block in whole_lines:
+            parts.append(to_utf8(block))
+            held += len(block)
+            if held >= PIECE:
+                break
+    return b"".join(parts).removeprefix(BOM)

@@ -1,0 +1,205 @@
+"""Parquet: each row group once by its midpoint; pruned, cast, or refused by name."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mapred import formats
+from mapred.errors import DatasetError
+from mapred.formats import Reading
+from mapred.model import Format
+
+SCHEMA = pa.schema([("i", pa.int64()), ("s", pa.string())])
+CUTS = st.lists(st.floats(0, 1, exclude_max=True), max_size=8)
+MOST = st.one_of(st.just(1 << 40), st.integers(50, 500))
+
+
+def table(start: int, count: int) -> pa.Table:
+    numbers = range(start, start + count)
+    return pa.table([list(numbers), [f"s{n}" for n in numbers]], schema=SCHEMA)
+
+
+def write(*groups: pa.Table, **options: Any) -> bytes:
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, groups[0].schema, **options) as writer:
+        for group in groups:
+            writer.write_table(group, row_group_size=max(len(group), 1))
+    return sink.getvalue()
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=6), min_size=1, max_size=3),
+    CUTS,
+    MOST,
+    st.sampled_from(["table", "batches"]),
+    st.sampled_from([{}, {"use_dictionary": False, "compression": "none"}]),
+)
+def test_every_row_group_is_read_once(
+    lab: Any,
+    contents: list[list[int]],
+    cuts: list[float],
+    most: int,
+    as_: str,
+    options: dict[str, Any],
+) -> None:
+    files, expected, groups = {}, 0, 0
+    for n, sizes in enumerate(contents):
+        tables = []
+        for size in sizes:
+            tables.append(table(expected, size))
+            expected += size
+        files[f"{n} #%?.parquet"] = write(*tables, **options)
+        groups += pq.ParquetFile(io.BytesIO(files[f"{n} #%?.parquet"])).metadata.num_row_groups
+    parts = lab.read_each(Format("parquet", as_, SCHEMA), files, lab.cut(files, cuts), most)
+    values = [b for part in parts for b in (part.value if as_ == "batches" else [part.value])]
+    assert [i for value in values for i in value.column("i").to_pylist()] == [*range(expected)]
+    assert all(value.schema == SCHEMA for value in values)
+    assert sum(part.reading.units for part in parts) == groups
+    assert sum(part.reading.records for part in parts) == expected
+
+
+def test_one_huge_row_group_belongs_to_the_middle_range(lab: Any) -> None:
+    files = {"a": write(table(0, 1000))}
+    parts = lab.read_each(
+        Format("parquet", "table", SCHEMA), files, lab.cut(files, [0.2, 0.4, 0.6, 0.8])
+    )
+    assert [part.value.num_rows for part in parts] == [0, 0, 1000, 0, 0]
+
+
+FILES = {"a": write(table(0, 100), table(100, 100), table(200, 100))}
+
+
+@pytest.mark.parametrize(
+    "filter",
+    [[("i", ">=", 250)], [[("i", ">=", 250)], [("s", "=", "none")]], pc.field("i") >= 250],
+)
+@pytest.mark.parametrize("as_", ["table", "batches"])
+def test_filters_prune_row_groups(lab: Any, filter: Any, as_: str) -> None:
+    format = Format("parquet", as_, SCHEMA, columns=("s",), filter=filter)
+    corrupt = bytearray(FILES["a"])
+    corrupt[10:60] = bytes(50)  # inside the first row group, which is never read
+    files = {"a": bytes(corrupt)}
+    part = lab.read(format, files, lab.cut(files, []))
+    values = part.value if as_ == "batches" else [part.value]
+    assert [s for v in values for s in v.column("s").to_pylist()] == [
+        f"s{n}" for n in range(250, 300)
+    ]
+    assert values[0].schema.names == ["s"]
+    assert (part.reading.units, part.reading.records) == (3, 50)
+
+
+def test_filters_on_folders_prune_too(lab: Any) -> None:
+    schema = SCHEMA.append(pa.field("year", pa.int32()))
+    files = {f"year={year}/a": FILES["a"] for year in (2025, 2026)}
+    files["year=2025/a"] = files["year=2025/a"][:4] + bytes(300) + files["year=2025/a"][304:]
+    format = Format(
+        "parquet",
+        "table",
+        schema,
+        partitions=("year",),
+        filter=[("year", "=", 2026), ("i", "<", 2)],
+    )
+    value = lab.read(format, files, lab.cut(files, [])).value
+    assert value.to_pylist() == [{"i": i, "s": f"s{i}", "year": 2026} for i in (0, 1)]
+
+
+def other(**columns: Any) -> bytes:
+    return write(pa.table(columns))
+
+
+def test_types_that_fit_are_cast(lab: Any) -> None:
+    small = other(i=pa.array([1, 2], pa.int8()), s=pa.array(["x", "y"]).dictionary_encode())
+    large = other(s=pa.array(["z", None], pa.large_string()), i=pa.array([3.0, None]))
+    files = {"a": small, "b": large}
+    for filter in (None, [("i", ">", 1)]):
+        format = Format("parquet", "table", SCHEMA, filter=filter)
+        value = lab.read(format, files, lab.cut(files, [])).value
+        assert value.schema == SCHEMA
+        assert value.column("i").to_pylist() == ([1, 2, 3, None] if not filter else [2, 3])
+
+
+@pytest.mark.parametrize(
+    ("columns", "match"),
+    [
+        ({"i": [1.5], "s": ["x"]}, "f: column 'i' is double, which does not fit the pinned int64"),
+        ({"i": ["1"], "s": ["x"]}, "f: column 'i' is string, which does not fit the pinned int64"),
+        ({"i": [1], "s": [1]}, "f: column 's' is int64, which does not fit the pinned string"),
+        ({"i": [1]}, "f has no column 's'.*schema= or columns="),
+        ({"i": [1], "s": ["x"], "t": [1]}, "f has a column 't'.*columns= to leave it out"),
+    ],
+)
+def test_schemas_that_differ_are_named(lab: Any, columns: Any, match: str) -> None:
+    files = {"a": FILES["a"], "f": other(**columns)}
+    with pytest.raises(DatasetError, match=match):
+        lab.read(Format("parquet", "table", SCHEMA), files, lab.cut(files, []))
+
+
+def test_chosen_columns_hide_what_else_differs(lab: Any) -> None:
+    files = {"f": other(i=[1], t=[2])}
+    format = Format("parquet", "table", SCHEMA, columns=("i",))
+    assert lab.read(format, files, lab.cut(files, [])).value.to_pylist() == [{"i": 1}]
+
+
+def test_names_with_dots_and_nested_columns(lab: Any) -> None:
+    data = other(**{"a": [{"b": 1}], "a.b": [2], "a c": [3]})
+    schema = lab.sniff(Format("parquet", "table"), data)
+    for columns in (None, ("a",), ("a.b",), ("a c", "a")):
+        format = Format("parquet", "table", schema, columns=columns)
+        value = lab.read(format, {"f": data}, lab.cut({"f": data}, [])).value
+        assert value.schema.names == list(columns or ("a", "a.b", "a c"))
+
+
+def test_corrupt_files_name_their_part(lab: Any) -> None:
+    data = FILES["a"]
+    format = Format("parquet", "table", SCHEMA)
+    for bad, match in [
+        (data[:-20] + bytes(20), "cannot read f, footer"),
+        (data[:-9] + b"\xff" + data[-8:], None),
+        (b"nonsense" * 10, "cannot read f, footer"),
+        (data[: len(data) // 2], "cannot read f, footer"),
+        (b"", "cannot read f, footer"),
+    ]:
+        if match:
+            with pytest.raises(DatasetError, match=match):
+                lab.read(format, {"f": bad}, lab.cut({"f": bad}, []))
+            with pytest.raises(DatasetError, match=match):
+                lab.sniff(Format("parquet", "table"), bad, "f")
+    summed = write(table(0, 100), table(100, 100), write_page_checksum=True)
+    second = pq.ParquetFile(io.BytesIO(summed)).metadata.row_group(1).column(0)
+    place = second.dictionary_page_offset + second.total_compressed_size // 2
+    bad = summed[:place] + bytes([summed[place] ^ 255]) + summed[place + 1 :]
+    for as_ in ("table", "batches"):
+        with pytest.raises(DatasetError, match="cannot read f, row group 1"):
+            lab.read(Format("parquet", as_, SCHEMA), {"f": bad}, lab.cut({"f": bad}, []))
+
+
+def test_a_consumer_that_stops_leaves_evidence(lab: Any) -> None:
+    reading = Reading()
+    format = Format("parquet", "batches", SCHEMA)
+    ranges = lab.cut(FILES, [])
+    batches = formats.read(format, ranges, lab.open(FILES), reading)
+    next(batches)
+    next(batches)
+    assert reading.where() == "a, row group 1"
+    assert (reading.units, reading.records, reading.ranges, reading.bytes) == (1, 100, 0, 0)
+    assert [(s.range, s.start, s.stop) for s in reading.spans] == [(0, 0, 0)]
+
+
+def test_pandas_indices_survive(lab: Any) -> None:
+    import pandas as pd
+
+    sink = io.BytesIO()
+    pd.DataFrame({"i": [1, 2]}, index=pd.Index(["x", "y"], name="key")).to_parquet(sink)
+    files = {"f": sink.getvalue()}
+    format = Format("parquet", "pandas", lab.sniff(Format("parquet", "table"), files["f"]))
+    frame = lab.read(format, files, lab.cut(files, [])).value
+    assert frame.loc["y", "i"] == 2
