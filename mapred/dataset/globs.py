@@ -1,0 +1,102 @@
+"""Patterns of paths: `*`, `?`, `[…]` within a name, `**` for zero or more folders.
+
+A pattern is walked as a set of states, so that each folder is read once however many `**`
+there are. Wildcards leave out hidden names (a leading dot) unless the pattern writes the dot.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mapred.errors import DatasetError
+
+_MAGIC = re.compile(r"[*?\[]")
+
+
+class Part(NamedTuple):
+    """One name of a pattern; `match` is None for `**`."""
+
+    text: str
+    match: re.Pattern[str] | None
+
+
+class Step(NamedTuple):
+    """What is known of a name below a folder.
+
+    `states` are where the pattern goes on inside it, `whole` whether the pattern ends with
+    it, `aside` whether a wildcard matched a name that begins with an underscore.
+    """
+
+    states: frozenset[int]
+    whole: bool
+    aside: bool
+
+
+@dataclass(frozen=True)
+class Glob:
+    """A pattern below the folder `root`, which holds no wildcard."""
+
+    root: str
+    parts: tuple[Part, ...]
+
+    @property
+    def depth(self) -> int | None:
+        """How many names deep it reaches; None for any depth."""
+        return None if any(part.match is None for part in self.parts) else len(self.parts)
+
+    def start(self) -> frozenset[int]:
+        return self._closed({0})
+
+    def step(self, states: frozenset[int], name: str) -> Step:
+        """Follow one name, a file's or a folder's."""
+        found, aside, whole = set(), True, False
+        for state in states:
+            text, match = self.parts[state]
+            if match is None:
+                if not name.startswith("."):
+                    found.add(state)
+            elif match.match(name):
+                found.add(state + 1)
+                whole = whole or state + 1 == len(self.parts)
+                aside = aside and not text.startswith("_")
+        aside = aside and name.startswith("_") and "=" not in name
+        return Step(self._closed(found - {len(self.parts)}), whole, aside)
+
+    def _closed(self, states: set[int]) -> frozenset[int]:
+        """`**` may stand for no folder at all."""
+        for state, part in enumerate(self.parts):
+            if state in states and part.match is None:
+                states.add(state + 1)
+        return frozenset(states)
+
+
+def is_glob(path: str) -> bool:
+    """Whether a path holds a wildcard."""
+    return _MAGIC.search(path) is not None
+
+
+def parse(path: str) -> Glob:
+    """The pattern of a path with `/`; a path without wildcards is every file below it."""
+    names = path.split("/")
+    literal = next((i for i, name in enumerate(names) if is_glob(name)), len(names))
+    root = "/".join(names[:literal])
+    parts = [_part(name, path) for name in names[literal:] if name]
+    if not parts:
+        parts = [Part("**", None)]
+    if parts[-1].match is None:
+        parts.append(_part("*", path))
+    return Glob(root or ("/" if path.startswith("/") else ""), tuple(parts))
+
+
+def _part(name: str, path: str) -> Part:
+    if name == "**":
+        return Part(name, None)
+    if "**" in name:
+        raise DatasetError(
+            f"{path}: '**' must be the whole name of a folder; write {name.replace('**', '**/*', 1)}"
+        )
+    visible = "" if name.startswith(".") else r"(?!\.)"
+    return Part(name, re.compile(visible + fnmatch.translate(name)))

@@ -1,0 +1,82 @@
+"""What the paths of a listing say of a dataset: its format and its partition columns."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from mapred.dataset.values import kind_of_suffix, suffixes
+from mapred.errors import DatasetError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+
+def kind_of(paths: pa.ChunkedArray) -> tuple[str, str]:
+    """Format and delimiter of the files, by suffix; a `DatasetError` where they differ."""
+    import pyarrow.compute as pc
+
+    endings = suffixes(paths)
+    kinds: dict[tuple[str, str], str | None] = {}
+    for suffix in endings.unique().to_pylist():
+        kinds.setdefault(kind_of_suffix(suffix or ""), suffix)
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    examples = []
+    for (name, delimiter), suffix in kinds.items():
+        number = pc.index(endings, suffix).as_py() if suffix else endings.is_null().index(True)
+        example = paths[number if isinstance(number, int) else number.as_py()].as_py()
+        examples.append(f"{'tsv' if delimiter != ',' else name} ({example})")
+    raise DatasetError(
+        f"the files are of different kinds: {', '.join(examples)}; say which to read by "
+        "mapred.read_text, read_csv, read_parquet, read_json, read_arrow or read_files"
+    )
+
+
+def partitions(paths: pa.ChunkedArray, prefix: str = "") -> dict[str, pa.DataType]:
+    """The `name=value` folders that all files lie in, and their types, outermost first.
+
+    Folders of `prefix`, which every path begins with, are none. Values that are all whole
+    numbers make an int64, others a string. Raises `DatasetError` where files differ.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    first = paths[0].as_py()[len(prefix) :]
+    names = list(dict.fromkeys(re.findall(r"([^/=]+)=[^/]*(?=/)", first)))
+    if not names and not pc.any(pc.match_substring(paths, "=")).as_py():
+        return {}
+    _same_folders(paths, prefix)
+    found: dict[str, pa.DataType] = {}
+    for name in names:
+        pattern = rf"^(?s:.*)(?:^|/){re.escape(name)}=(?P<value>[^/]*)/"
+        values = pc.struct_field(pc.extract_regex(paths, pattern), "value")
+        if values.null_count:
+            number = values.is_null().index(True).as_py()
+            raise DatasetError(
+                f"{paths[number]} lies in no folder {name}=…, as {paths[0]} does; read them apart"
+            )
+        distinct = values.unique().drop_null()
+        known = distinct.filter(pc.not_equal(distinct, _NULL))
+        whole = pc.all(pc.match_substring_regex(known, r"^-?[0-9]{1,18}$"), min_count=1).as_py()
+        found[unquote(name)] = pa.int64() if whole else pa.string()
+    return found
+
+
+def _same_folders(paths: pa.ChunkedArray, prefix: str) -> None:
+    """Raise unless all files lie in equally many `name=value` folders."""
+    import pyarrow.compute as pc
+
+    folders = pc.replace_substring_regex(paths, r"[^/]*$", "")
+    if prefix:
+        folders = pc.utf8_slice_codeunits(folders, len(prefix))
+    counts = pc.count_substring_regex(folders, r"[^/=]+=[^/]*/")
+    other = pc.index(pc.not_equal(counts, counts[0]), True).as_py()
+    if other >= 0:
+        raise DatasetError(
+            f"{paths[other]} does not lie in the same name=value folders as {paths[0]}; read "
+            "them apart"
+        )

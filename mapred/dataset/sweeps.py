@@ -1,0 +1,188 @@
+"""Parameter sweeps: points of a grid, zipped lists, or samples."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mapred.dataset.values import Dataset
+from mapred.errors import DatasetError, MissingDependency
+
+_MODES = ("grid", "zip", "random", "sobol")
+_MOST_POINTS = 10**7
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The numbers from `low` up to `high` that a sampled parameter may take."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def at(self, unit: float) -> float:
+        """The value at a point of [0, 1)."""
+        if not self.log:
+            return self.low + unit * (self.high - self.low)
+        low, high = math.log(self.low), math.log(self.high)
+        return min(self.high, max(self.low, math.exp(low + unit * (high - low))))
+
+
+def uniform(low: float, high: float) -> Interval:
+    """Any number from `low` to `high`, all equally likely; for sampled sweeps."""
+    return _interval(low, high, log=False)
+
+
+def loguniform(low: float, high: float) -> Interval:
+    """Any number from `low` above zero to `high`, its logarithm uniform; for sampled sweeps."""
+    return _interval(low, high, log=True)
+
+
+def sweep(
+    parameters: Mapping[str, Any] | None = None,
+    /,
+    *,
+    mode: str = "grid",
+    n: int | None = None,
+    repeats: int = 1,
+    seed: int = 0,
+    **named: Any,
+) -> Dataset:
+    """Points of a parameter space: the function gets each point's parameters as keywords.
+
+    A parameter is a list of values, or one value. `mode` "grid" takes every combination,
+    the last parameter changing fastest; "zip" the first values of all, then the second ones;
+    "random" and "sobol" (evenly spread; needs scipy) take `n` samples, where a list means
+    any of its values and `uniform(low, high)` or `loguniform(low, high)` a number between.
+    Each point comes `repeats` times, numbered by the parameter `repeat` where that is more
+    than once. The same `seed` gives the same points. A parameter called `n`, `mode`, `seed`
+    or `repeats` goes into a mapping: `sweep({"n": [1, 2]})`.
+    """
+    space = {**(parameters or {}), **named}
+    _check(space, mode, n, repeats, seed)
+    if mode in ("grid", "zip"):
+        lists = {name: _values(name, value, mode) for name, value in space.items()}
+        points = _grid(lists, repeats) if mode == "grid" else _zip(lists)
+    else:
+        assert n is not None
+        points = _samples(space, _units(mode, n, len(space), seed))
+    if repeats > 1:
+        points = ({**point, "repeat": i} for point in points for i in range(repeats))
+    taken = tuple(points)
+    return Dataset(
+        "items",
+        as_="keywords",
+        items=taken,
+        count=len(taken),
+        seed=seed,
+        title=f"sweep of {len(taken):,} points over {', '.join(taken[0]) or 'nothing'}",
+    )
+
+
+def _check(space: Mapping[Any, Any], mode: str, n: Any, repeats: Any, seed: Any) -> None:
+    if mode not in _MODES:
+        raise DatasetError(f"mode={mode!r} is none of {', '.join(map(repr, _MODES))}")
+    for what, value, least in (("n", n, 1), ("repeats", repeats, 1), ("seed", seed, 0)):
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise DatasetError(
+                f"{what}={value!r} must be a whole number, at least {least}; a parameter of that "
+                f"name goes into a mapping: sweep({{{what!r}: …}})"
+            )
+    if (n is None) == (mode in ("random", "sobol")):
+        need = "needs n= samples" if n is None else "takes no n="
+        raise DatasetError(f"mode={mode!r} {need}")
+    if not space and repeats == 1:
+        raise DatasetError("sweep() got no parameters; write sweep(rate=[0.1, 0.01])")
+    if "repeat" in space and repeats > 1:
+        raise DatasetError("a parameter may not be called 'repeat' where repeats= numbers it so")
+    for name in space:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise DatasetError(f"{name!r} is no name of a parameter: the function gets keywords")
+    if n is not None and n * repeats > _MOST_POINTS:
+        raise DatasetError(f"a sweep of {n * repeats:,} points is above {_MOST_POINTS:,}")
+
+
+def _values(name: str, value: Any, mode: str) -> Sequence[Any]:
+    """The values that a parameter takes; a number, a string or a mapping is one."""
+    if isinstance(value, Interval):
+        raise DatasetError(f"{name} is an interval, which mode={mode!r} cannot list; give values")
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        return [value]
+    values = list(value)
+    if not values:
+        raise DatasetError(f"{name} has no values: there is nothing to run")
+    return values
+
+
+def _grid(lists: Mapping[str, Sequence[Any]], repeats: int) -> Iterator[dict[str, Any]]:
+    points = math.prod(map(len, lists.values())) * repeats
+    if points > _MOST_POINTS:
+        raise DatasetError(
+            f"a sweep of {points:,} points is above {_MOST_POINTS:,}; sample it by mode='sobol'"
+        )
+    return (dict(zip(lists, point, strict=True)) for point in itertools.product(*lists.values()))
+
+
+def _zip(lists: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    length = max(map(len, lists.values()), default=1)
+    several = {name: len(values) for name, values in lists.items() if len(values) != length}
+    if any(count > 1 for count in several.values()):
+        counts = ", ".join(f"{name} has {len(values)}" for name, values in lists.items())
+        raise DatasetError(f"mode='zip' needs lists of one length, or single values: {counts}")
+    full = [values if len(values) == length else [*values] * length for values in lists.values()]
+    return (
+        (dict(zip(lists, point, strict=True)) for point in zip(*full, strict=True))
+        if full
+        else iter([{}])
+    )
+
+
+def _units(mode: str, n: int, dimensions: int, seed: int) -> Any:
+    """`n` points of the unit cube."""
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    if mode == "random" or not dimensions:
+        return generator.random((n, dimensions))
+    try:
+        from scipy.stats import qmc
+    except ImportError as error:
+        raise MissingDependency("scipy", "sweep") from error
+    try:
+        sampler = qmc.Sobol(dimensions, rng=generator)
+    except TypeError:  # scipy before 1.15
+        sampler = qmc.Sobol(dimensions, seed=generator)
+    return sampler.random_base2(max(0, (n - 1).bit_length()))[:n]
+
+
+def _samples(space: Mapping[str, Any], units: Any) -> Iterator[dict[str, Any]]:
+    domains = {
+        name: value if isinstance(value, Interval) else _values(name, value, "random")
+        for name, value in space.items()
+    }
+    for row in units.tolist():
+        yield {
+            name: domain.at(unit)
+            if isinstance(domain, Interval)
+            else domain[min(int(unit * len(domain)), len(domain) - 1)]
+            for (name, domain), unit in zip(domains.items(), row, strict=True)
+        }
+
+
+def _interval(low: float, high: float, log: bool) -> Interval:
+    try:
+        low, high = float(low), float(high)
+    except (TypeError, ValueError):
+        raise DatasetError(f"an interval needs two numbers, not {low!r} and {high!r}") from None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise DatasetError(f"an interval from {low} to {high} is empty")
+    if log and low <= 0:
+        raise DatasetError(f"loguniform({low}, {high}) must begin above zero")
+    return Interval(low, high, log)

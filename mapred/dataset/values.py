@@ -1,0 +1,164 @@
+"""A dataset as a frozen value: what to read and how, before anything is listed or opened."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mapred import layout
+from mapred.errors import DatasetError
+from mapred.model import Format
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+TABULAR = ("parquet", "csv", "json", "arrow")
+COMPRESSED = ("gz", "bz2", "xz", "zst")
+_FRAME_BATCH = 2**20
+_PLAIN = (int, float, str, bytes, bool, type(None))
+
+_SUFFIXES = {
+    "parquet": "parquet", "pq": "parquet",
+    "csv": "csv", "tsv": "csv",
+    "json": "json", "jsonl": "json", "ndjson": "json",
+    "arrow": "arrow", "feather": "arrow", "ipc": "arrow",
+}  # fmt: skip
+_TABLE_AS = {name: name for name in ("table", "batches", "pandas", "polars")} | {"arrow": "table"}
+_AS = {
+    "text": {"lines": "lines", "byte_lines": "byte_lines", "arrow": "strings", "bytes": "bytes"},
+    "files": {name: name for name in ("file", "bytes", "path")},
+    "items": {name: name for name in ("item", "keywords")},
+    "array": {"item": "item"},
+    **dict.fromkeys(TABULAR, _TABLE_AS),
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """What to read: URIs and a format, a table, items, or an array's indices.
+
+    `format` is a name of `model.Format`, or None where the suffixes of the listed files will
+    say it; `as_` is what the user chose, None for the format's default. `options` holds the
+    rest of the format as far as the user said it, and `schema` a whole `pa.Schema`, types of
+    some columns by name, or nothing. `literal` URIs are no globs. `seed` is a sweep's.
+    """
+
+    format: str | None
+    uris: tuple[str, ...] = ()
+    literal: bool = False
+    as_: str | None = None
+    options: Format = field(default_factory=lambda: Format("", ""))
+    schema: pa.Schema | Mapping[str, Any] | None = None
+    items: Sequence[Any] = ()
+    count: int = 0
+    frame: pa.Table | None = None
+    title: str = ""
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.format is not None:
+            handed_over(self.format, self.as_)
+
+    def __str__(self) -> str:
+        if self.title:
+            return self.title
+        more = f" and {len(self.uris) - 1:,} more" if len(self.uris) > 1 else ""
+        return f"{self.uris[0]}{more}"
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self}>"
+
+    @property
+    def offsets(self) -> npt.NDArray[np.int64]:
+        """Where each pickled item begins in the items file, and where the last one ends."""
+        return self._pickles[1]
+
+    def inputs(self) -> Iterator[tuple[str, Any]]:
+        """The files that a run's folder must hold for this dataset: path and bytes."""
+        if self.frame is not None:
+            yield layout.FRAME, self.frame_file
+        elif self.format == "items":
+            yield layout.ITEMS, self._pickles[0]
+
+    @functools.cached_property
+    def frame_file(self) -> pa.Buffer:
+        """The frame as an Arrow file, in record batches of about 1 MiB."""
+        import pyarrow as pa
+
+        assert self.frame is not None
+        rows = max(1, self.frame.num_rows * _FRAME_BATCH // max(1, self.frame.nbytes))
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, self.frame.schema) as writer:
+            writer.write_table(self.frame.combine_chunks(), max_chunksize=rows)
+        return sink.getvalue()
+
+    @functools.cached_property
+    def _pickles(self) -> tuple[bytes, npt.NDArray[np.int64]]:
+        import numpy as np
+
+        pickles = [_pickled(number, item) for number, item in enumerate(self.items)]
+        offsets = np.zeros(len(pickles) + 1, np.int64)
+        np.cumsum([len(data) for data in pickles], out=offsets[1:])
+        return b"".join(pickles), offsets
+
+
+def handed_over(format: str, as_: Any) -> str:
+    """The `Format.as_` of what a user wrote as `as_=`, or of the format's default."""
+    names = _AS[format]
+    if as_ is None:
+        return next(iter(names.values()))
+    if not isinstance(as_, str) or as_ not in names:
+        raise DatasetError(
+            f"as_={as_!r} is not for {format}; choose one of {', '.join(map(repr, names))}"
+        )
+    return names[as_]
+
+
+def kind_of_suffix(suffix: str) -> tuple[str, str]:
+    """Format and delimiter of files with a suffix (no dot); text for any that is not known."""
+    name = _SUFFIXES.get(suffix.lower(), "text")
+    return name, "\t" if suffix.lower() == "tsv" else ","
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a file's name (no dot), looking through that of a compression."""
+    match = re.search(rf"\.([^./]*?)(?:\.(?:{'|'.join(COMPRESSED)}))?$", name, re.I)
+    return match[1].lower() if match else ""
+
+
+def suffixes(paths: pa.ChunkedArray) -> pa.ChunkedArray:
+    """`suffix_of` for all of a listing; null where a file has none."""
+    import pyarrow.compute as pc
+
+    pattern = rf"(?i)\.(?P<suffix>[^./]*?)(?:\.(?:{'|'.join(COMPRESSED)}))?$"
+    return pc.utf8_lower(pc.struct_field(pc.extract_regex(paths, pattern), "suffix"))
+
+
+def _pickled(number: int, item: Any) -> bytes:
+    """One item, by value; cloudpickle where plain pickle might refer to `__main__`."""
+    if type(item) in _PLAIN:
+        return pickle.dumps(item, protocol=5)
+    parts = (
+        item.values() if type(item) is dict else item if type(item) in (list, tuple) else (item,)
+    )
+    if all(type(part) in _PLAIN for part in parts) and _plain_keys(item):
+        return pickle.dumps(item, protocol=5)
+    import cloudpickle
+
+    try:
+        return bytes(cloudpickle.dumps(item))
+    except Exception as error:
+        raise DatasetError(
+            f"item {number} ({type(item).__name__}) cannot be pickled: {error}; pass what it is "
+            "made from, and make it in the function"
+        ) from error
+
+
+def _plain_keys(item: Any) -> bool:
+    return type(item) is not dict or all(type(key) in _PLAIN for key in item)

@@ -1,0 +1,300 @@
+"""The listing: the files of a dataset as an Arrow table of path, size and etag.
+
+Nothing is opened; sizes and etags come from the folders' entries. Rows stream into Arrow, in
+byte order of their paths within a glob or folder, and in the user's order of URIs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mapred import layout
+from mapred.dataset import globs
+from mapred.dataset.globs import Glob
+from mapred.dataset.kinds import kind_of
+from mapred.dataset.values import TABULAR, Dataset
+from mapred.errors import DatasetError, MapredError, MissingDependency
+from mapred.storage.sources import local_etag, remote_fingerprint
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_CHUNK = 2**16
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "oss": ("ossfs", "oss")}
+
+
+class Row(NamedTuple):
+    """One file; `aside` where a wildcard matched a name that begins with an underscore."""
+
+    path: str
+    size: int | None
+    etag: str
+    aside: bool = False
+
+
+def listing(dataset: Dataset) -> pa.Table:
+    """The files of a dataset: `path` (large_string), `size` in bytes, `etag`.
+
+    A path given twice counts once. Raises `DatasetError` where a URI matches nothing, a
+    folder cannot be listed, or a name is no Unicode.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if dataset.frame is not None:
+        return _table([Row(layout.FRAME, dataset.frame_file.size, "")]).drop_columns(["aside"])
+    if not dataset.uris:
+        raise DatasetError(f"{dataset} lies in memory: it has no files to list")
+    found = _table(itertools.chain.from_iterable(_rows(uri, dataset) for uri in dataset.uris))
+    kept = found.filter(pc.invert(found["aside"]))
+    format = dataset.format or (kind_of(kept["path"])[0] if len(kept) else None)
+    if format in TABULAR:
+        if not len(kept):
+            raise DatasetError(
+                f"{dataset}: only names that begin with '_' match, which are left out of {format} "
+                "datasets; name them in the pattern"
+            )
+        found = kept
+    found = found.drop_columns(["aside"])
+    return _once(found) if len(dataset.uris) > 1 else pa.table(found)
+
+
+def is_remote(uri: str) -> bool:
+    """Whether a URI is another file system's: has a scheme, and not `file`."""
+    match = _SCHEME.match(uri)
+    return match is not None and match[1].lower() not in ("file", "local")
+
+
+def local_path(uri: str) -> str:
+    """The absolute path of a local URI."""
+    path = _SCHEME.sub("", uri, count=1) if _SCHEME.match(uri) else uri
+    return os.path.abspath(os.path.expanduser(path) if path.startswith("~/") else path)
+
+
+def _rows(uri: str, dataset: Dataset) -> Iterator[Row]:
+    """The files of one URI, at least one."""
+    if is_remote(uri):
+        rows = _remote(uri, dataset.literal)
+    elif dataset.literal:
+        rows = iter([_literal(os.path.abspath(uri))])
+    else:
+        rows = _local(local_path(uri))
+    first = next(rows, None)
+    if first is None:
+        raise DatasetError(_no_match(uri))
+    yield first
+    yield from rows
+
+
+def _local(path: str) -> Iterator[Row]:
+    if not globs.is_glob(path):
+        if os.path.isdir(path):
+            return _walk(globs.parse(path))
+        return iter([_literal(path)] if os.path.lexists(path) else [])
+    found = _walk(globs.parse(path))
+    first = next(found, None)
+    if first is not None:
+        return itertools.chain([first], found)
+    return iter([_literal(path)] if os.path.isfile(path) else [])
+
+
+def _literal(path: str) -> Row:
+    try:
+        stat = os.stat(path)
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: no such file; {_deepest(path)}") from None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    if not os.path.isfile(path):
+        what = "a folder; give it without files()" if os.path.isdir(path) else "no regular file"
+        raise DatasetError(f"{path} is {what}")
+    return Row(path, stat.st_size, local_etag(stat))
+
+
+def _walk(glob: Glob) -> Iterator[Row]:
+    """The files that match, in byte order; else all files of the folders that match."""
+    folders: list[str] = []
+    found = _files_below(glob, folders)
+    first = next(found, None)
+    if first is not None:
+        yield first
+        yield from found
+        return
+    for folder in folders:
+        yield from _files_below(Glob(folder, globs.parse("").parts), [])
+
+
+def _files_below(glob: Glob, folders: list[str]) -> Iterator[Row]:
+    """Walk depth first; folders that match as a whole are added to `folders`.
+
+    Links to folders are followed unless they lead back; links to nothing and special files
+    are no files.
+    """
+    hops: tuple[str, ...] = ()
+    stack = [(iter(_entries(glob.root)), glob.start(), False, hops)]
+    while stack:
+        entries, states, aside, hops = stack[-1]
+        entry = next(entries, None)
+        if entry is None:
+            stack.pop()
+            continue
+        is_folder = entry.is_dir()
+        step = glob.step(states, entry.name)
+        if is_folder:
+            if step.whole:
+                folders.append(entry.path)
+            if step.states:
+                onward = _hops(entry, hops)
+                if onward is not None:
+                    below = iter(_entries(entry.path))
+                    stack.append((below, step.states, aside or step.aside, onward))
+        elif step.whole and entry.is_file():
+            try:
+                stat = entry.stat()
+            except FileNotFoundError:
+                continue  # it vanished between the two calls: it is not there to be listed
+            yield Row(entry.path, stat.st_size, local_etag(stat), aside or step.aside)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """A folder's entries, so ordered that a walk meets paths in byte order."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name + "/" * entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be listed: {error.strerror}") from error
+
+
+def _hops(entry: os.DirEntry[str], hops: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The real folders in which links were followed so far; None where this one leads back."""
+    if not entry.is_symlink():
+        return hops
+    hops = (*hops, os.path.realpath(os.path.dirname(entry.path)))
+    target = os.path.realpath(entry.path)
+    back = any(hop == target or hop.startswith(target.rstrip("/") + "/") for hop in hops)
+    return None if back else hops
+
+
+def _remote(uri: str, literal: bool) -> Iterator[Row]:
+    """The same for any file system of fsspec; whatever it raises becomes a `DatasetError`."""
+    scheme = _SCHEME.match(uri)[1]  # type: ignore[index]
+    try:
+        import fsspec
+
+        filesystem, path = fsspec.core.url_to_fs(uri)
+        filesystem.invalidate_cache()
+        for name, info, aside in _found(filesystem, path.rstrip("/"), literal):
+            url = name if "://" in name else f"{scheme}://{name.lstrip('/')}"
+            size, etag = remote_fingerprint(info)
+            yield Row(url, None if info.get("size") is None else size, etag, aside)
+    except MapredError:
+        raise
+    except FileNotFoundError:
+        return
+    except ImportError as error:
+        if scheme in _EXTRAS:
+            raise MissingDependency(*_EXTRAS[scheme]) from error
+        raise DatasetError(f"{uri}: {error}") from error
+    except Exception as error:
+        raise DatasetError(f"{uri} cannot be listed: {type(error).__name__}: {error}") from error
+
+
+def _found(filesystem: Any, path: str, literal: bool) -> Iterable[tuple[str, Any, bool]]:
+    if literal or not globs.is_glob(path):
+        info = filesystem.info(path)
+        if info["type"] != "directory":
+            return [(info["name"], info, False)]
+        if literal:
+            raise DatasetError(f"{path} is a folder; give it without files()")
+    glob = globs.parse(path)
+    found = filesystem.find(glob.root, maxdepth=glob.depth, withdirs=True, detail=True)
+    files, folders = _matches(glob, found)
+    if files or not folders:
+        if not found:
+            filesystem.ls(glob.root)  # says why, where an empty answer hides a refusal
+        return files
+    return itertools.chain.from_iterable(_found(filesystem, folder, False) for folder in folders)
+
+
+def _matches(glob: Glob, found: dict[str, Any]) -> tuple[list[tuple[str, Any, bool]], list[str]]:
+    """The files and the folders of an unordered find that match."""
+    root = glob.root.rstrip("/")
+    known = {root: globs.Step(glob.start(), False, False)}
+
+    def step(path: str) -> globs.Step:
+        if path not in known:
+            folder, _, name = path.rpartition("/")
+            above = step(folder)
+            here = glob.step(above.states, name)
+            known[path] = here._replace(aside=here.aside or above.aside)
+        return known[path]
+
+    files = []
+    for path in sorted(path for path in found if path.startswith(f"{root}/")):
+        folder, _, name = path.rpartition("/")
+        above = step(folder)
+        if found[path]["type"] == "directory":
+            step(path)
+        elif (here := glob.step(above.states, name)).whole:
+            files.append((path, found[path], here.aside or above.aside))
+    return files, sorted(path for path, here in known.items() if here.whole)
+
+
+def _table(rows: Iterable[Row]) -> pa.Table:
+    import pyarrow as pa
+
+    types = {
+        "path": pa.large_string(), "size": pa.int64(), "etag": pa.string(), "aside": pa.bool_()
+    }  # fmt: skip
+    schema = pa.schema(types)
+    rows, batches = iter(rows), []
+    while chunk := list(itertools.islice(rows, _CHUNK)):
+        try:
+            columns = zip(zip(*chunk, strict=True), schema.types, strict=True)
+            batches.append(pa.record_batch([pa.array(*c) for c in columns], schema=schema))
+        except UnicodeEncodeError as error:
+            bad = next(row.path for row in chunk if not _is_unicode(row.path))
+            raise DatasetError(
+                f"{bad!r}: the name of this file is not valid Unicode; rename it"
+            ) from error
+    return pa.Table.from_batches(batches, schema)
+
+
+def _is_unicode(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _once(found: pa.Table) -> pa.Table:
+    """Each path where it came first."""
+    import numpy as np
+    import pyarrow as pa
+
+    codes = pa.chunked_array([found["path"].combine_chunks()]).dictionary_encode()
+    numbers = codes.combine_chunks().indices.to_numpy()
+    _, first = np.unique(numbers, return_index=True)
+    return found if len(first) == len(found) else found.take(pa.array(np.sort(first)))
+
+
+def _no_match(uri: str) -> str:
+    if is_remote(uri):
+        return f"{uri} matches no file"
+    path = local_path(uri)
+    what = "matches no file" if globs.is_glob(path) or os.path.isdir(path) else "does not exist"
+    return f"{uri} {what}; {_deepest(globs.parse(path).root)}"
+
+
+def _deepest(path: str) -> str:
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return f"the deepest folder of that path that exists is {path}"
