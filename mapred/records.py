@@ -11,7 +11,7 @@ import numpy as np
 from mapred import layout
 from mapred.errors import RunError
 from mapred.model import Commit, Job, Output, Stage, StoredFile
-from mapred.planner import read_plan, read_shard
+from mapred.planner import numbers, read_plan, read_shard
 from mapred.storage import Store
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def shard_bytes(store: Store, job: Job) -> npt.NDArray[np.int64]:
     sizes = np.zeros(job.shards, np.int64)
     for number in range(-(-job.shards // layout.PLAN_SHARDS)):
         plan = plan_of(store, number)
-        np.add.at(sizes, plan["shard"].to_numpy(), plan["length"].to_numpy())
+        np.add.at(sizes, numbers(plan["shard"]), numbers(plan["length"]))
     return sizes
 
 

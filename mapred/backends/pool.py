@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import threading
@@ -16,13 +17,15 @@ import numpy as np
 
 from mapred import records
 from mapred.backends.base import Handle
-from mapred.backends.processes import WorkerLost
+from mapred.backends.processes import ProcessExecutor, WorkerLost
 from mapred.errors import BackendError, MapredError, StorageError
 from mapred.model import Commit, Failure, Job, RunStatus, Stage, StageStatus, TaskTime
 from mapred.storage import Store
 from mapred.worker import Outcome, record_failure, run_block
 
 _STORAGE_TRIES = 5
+_WINDOW = 1000
+_BLOCK, _BLOCK_SECONDS = 16, 0.01
 
 
 class _Stopped(Exception):
@@ -66,11 +69,11 @@ class Driver:
         executor: Callable[[Stage], Executor],
         call: Callable[..., list[Outcome]] = run_block,
         *,
-        window: int = 1000,
+        window: int | None = None,
     ) -> None:
         self.store, self.job, self.digest = store, job, digest
         self.error: BaseException | None = None
-        self._executor, self._call, self._window = executor, call, window
+        self._executor, self._call, self.window = executor, call, window
         self._progress = _Progress()
         self._commits: dict[str, dict[int, Commit | None]] = {}
         self._lock = threading.Lock()
@@ -247,7 +250,11 @@ class _Batch:
     def __init__(self, driver: Driver, stage: Stage, executor: Executor) -> None:
         self.driver, self.stage, self.executor = driver, stage, executor
         self.failed: dict[int, Failure] = {}
-        self.flying: dict[Future[Any], tuple[int, int]] = {}
+        self.flying: dict[Future[Any], tuple[tuple[int, ...], int]] = {}
+        self.spent = self.count = 0.0
+        workers = executor.max_workers if isinstance(executor, ProcessExecutor) else None
+        self.blocks = workers is not None and driver.job.timeout is None
+        self.window = driver.window or (3 * workers if workers else _WINDOW)
         self.troubles: dict[int, int] = {}
         self.later: list[tuple[float, int, int]] = []
 
@@ -255,36 +262,42 @@ class _Batch:
         waiting = iter(todo)
         more = True
         while True:
-            while more and len(self.flying) < self.driver._window:
-                index = next(waiting, None)
-                more = index is not None
-                if index is not None:
-                    self._submit(index, 1)
+            while more and len(self.flying) < self.window:
+                block = tuple(itertools.islice(waiting, self._block()))
+                more = bool(block)
+                if block:
+                    self._submit(block, 1)
                     self._take(block=False)
             self._submit_later()
             if not self.flying and not self.later and not more:
                 return self.failed
             self._take(block=True)
 
-    def _submit(self, index: int, attempt: int) -> None:
+    def _block(self) -> int:
+        """How many tasks to send at once: several while they take a few milliseconds only."""
+        if not self.blocks or not self.count:
+            return 1
+        return max(1, min(_BLOCK, int(_BLOCK_SECONDS / (self.spent / self.count + 1e-6))))
+
+    def _submit(self, tasks: tuple[int, ...], attempt: int) -> None:
         driver = self.driver
         submit = self.executor.submit
         if attempt > 1:
             submit = getattr(self.executor, "submit_fresh", submit)
         try:
             future = submit(
-                driver._call, driver.store.uri, driver.digest, self.stage.name, (index,), attempt
+                driver._call, driver.store.uri, driver.digest, self.stage.name, tasks, attempt
             )
         except (RuntimeError, BrokenExecutor) as error:
             raise _broken(error) from error
-        self.flying[future] = index, attempt
+        self.flying[future] = tasks, attempt
         future.add_done_callback(driver._events.put)
 
     def _submit_later(self) -> None:
         now = time.monotonic()
         for entry in [entry for entry in self.later if entry[0] <= now]:
             self.later.remove(entry)
-            self._submit(*entry[1:])
+            self._submit((entry[1],), entry[2])
 
     def _take(self, *, block: bool) -> None:
         """Handle the answers that are there; wait for one if asked to."""
@@ -303,16 +316,22 @@ class _Batch:
             if future is not None and future in self.flying:
                 self._settle(future, *self.flying.pop(future))
 
-    def _settle(self, future: Future[Any], index: int, attempt: int) -> None:
+    def _settle(self, future: Future[Any], tasks: tuple[int, ...], attempt: int) -> None:
         try:
             outcomes = future.result()
         except CancelledError:
             raise _Stopped(None, "the pool cancelled a task") from None
         except WorkerLost as lost:
-            self._lost(index, attempt, lost)
+            if len(tasks) == 1:
+                self._lost(tasks[0], attempt, lost)
+            else:
+                # Which of them took the process down shows when each runs by itself.
+                for index in tasks:
+                    self._submit((index,), attempt)
             return
         except StorageError as error:
-            self._repeat_for_storage(index, attempt, error)
+            for index in tasks:
+                self._repeat_for_storage(index, attempt, error)
             return
         except BrokenExecutor as error:
             raise _broken(error) from error
@@ -321,17 +340,18 @@ class _Batch:
         except BaseException as error:
             raise BackendError(f"the pool failed: {type(error).__name__}: {error}") from error
         for outcome in outcomes:
-            if outcome.failure is None:
+            if outcome.commit is not None:
+                self.spent, self.count = self.spent + outcome.commit.seconds, self.count + 1
                 self.driver._note_commit(self.stage, outcome)
-            else:
-                self._failure(index, attempt, outcome.failure)
+            elif outcome.failure is not None:
+                self._failure(outcome.task, attempt, outcome.failure)
 
     def _failure(self, index: int, attempt: int, failure: Failure) -> None:
         driver = self.driver
         with driver._lock:
             driver._progress.failures[self.stage.name, index] = failure
         if attempt < driver.job.attempts and failure.kind != "dataset":
-            self._submit(index, attempt + 1)
+            self._submit((index,), attempt + 1)
             return
         self.failed[index] = failure
         count = driver._failed_count(self.failed.values())

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from mapred import layout
 from mapred.errors import PlanError
 from mapred.model import parse_bytes
-from mapred.planner.rows import rows
+from mapred.planner.rows import column, rows, text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -150,8 +150,7 @@ def plan(
         target_bytes=target,
         unsplittable_files=0 if whole is None else int(np.count_nonzero(whole)),
         unsplittable_bytes=0 if whole is None else int(sizes.sum(where=whole)),
-        unsplittable_reason=reason
-        or ("" if whole is None else "each is read whole" if once_per_file else "not splittable"),
+        unsplittable_reason=_why(whole, reason, once_per_file),
     )
 
 
@@ -181,12 +180,12 @@ def plan_items(
         first = np.minimum(starts * per_task, count)
     at = np.zeros_like(first) if offsets is None else _offsets(offsets, count)[first]
     listing = {
-        "path": pa.array(["" if offsets is None else layout.ITEMS], pa.large_string()),
-        "size": pa.array([int(at[-1])], pa.int64()),
-        "etag": pa.array([""], pa.string()),
+        "path": text("" if offsets is None else layout.ITEMS),
+        "size": column(at[-1:]),
+        "etag": text("").cast(pa.string()),
     }
     return Plan(
-        listing=pa.table(listing),
+        listing=pa.Table.from_pydict(listing),
         file=np.zeros(shards, np.int64),
         offset=at[:-1],
         length=np.diff(at),
@@ -232,6 +231,12 @@ def _may_cut(splittable: Any, files: int, once_per_file: bool) -> Any:
     if array.shape != (files,):
         raise PlanError(f"splittable has {array.size} values for {files} files")
     return True if array.all() else array
+
+
+def _why(whole: Any, reason: str, once_per_file: bool) -> str:
+    if whole is None:
+        return ""
+    return reason or ("each is read whole" if once_per_file else "not splittable")
 
 
 def _targets(
