@@ -82,4 +82,4 @@ def test_array_job(root: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_command_line_runs_it(recipe: Path, tmp_path: Path) -> None:
-    run(tmp_path, "-m", "mapred.cli", "run", str(recipe))
+    run(tmp_path, "-m", "mapred", "run", str(recipe))
