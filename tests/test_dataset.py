@@ -323,7 +323,7 @@ def test_mixed_kinds_ask_for_a_reader(tree: Path) -> None:
     make(tree, "d/a.csv", "d/b.csv", "d/c.txt", "d/none", "d/t.tsv")
     made = as_dataset("d/*")
     with pytest.raises(DatasetError, match=r"different kinds: csv \(.*a.csv\), .*read_csv"):
-        listing(made)
+        pinned(made)
     assert len(found(dataset.read_text("d/*"))) == 5
     with pytest.raises(DatasetError, match=r"some files end in .tsv"):
         pinned(dataset.read_csv("d/*.*sv"))
@@ -625,6 +625,21 @@ def test_intervals_that_make_no_sense() -> None:
 
 def test_importing_it_is_lean(root: Path) -> None:
     code = "import sys, mapred.dataset; print({'pandas', 'polars', 'pyarrow', 'scipy', 'fsspec', 'numpy'} & set(sys.modules))"  # fmt: skip
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "set()\n"
+
+
+def test_listing_and_pinning_text_loads_no_pandas(root: Path) -> None:
+    code = """
+import sys
+from mapred.dataset import as_dataset, listing, pin
+made = as_dataset("mapred/**/*.py")
+assert len(listing(made)) > 10
+assert pin(made, listing(made), None).name == "text"
+print({"pandas", "polars", "pyarrow.dataset", "scipy", "fsspec"} & set(sys.modules))
+"""
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )

@@ -154,7 +154,8 @@ def test_what_cannot_be_split_is_counted() -> None:
     assert made.length.tolist() == [500, 10, 20]
     assert (made.unsplittable_files, made.unsplittable_bytes) == (1, 500)
     assert made.unsplittable_reason == "compressed"
-    assert plan(listing([500]), target_bytes=100).unsplittable_files == 0
+    made = plan(listing([500]), target_bytes=100, reason="compressed")
+    assert (made.unsplittable_files, made.unsplittable_reason) == (0, "")
 
 
 def test_skew_and_largest_files() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mapred import layout
@@ -21,6 +21,8 @@ from mapred.errors import DatasetError, MapredError, MissingDependency
 from mapred.storage.sources import local_etag, remote_fingerprint
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
 
 _CHUNK = 2**16
@@ -43,25 +45,34 @@ def listing(dataset: Dataset) -> pa.Table:
     A path given twice counts once. Raises `DatasetError` where a URI matches nothing, a
     folder cannot be listed, or a name is no Unicode.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if dataset.frame is not None:
-        return _table([Row(layout.FRAME, dataset.frame_file.size, "")]).drop_columns(["aside"])
+        return _table([Row(layout.FRAME, dataset.frame_file.size, "")])[0]
     if not dataset.uris:
         raise DatasetError(f"{dataset} lies in memory: it has no files to list")
-    found = _table(itertools.chain.from_iterable(_rows(uri, dataset) for uri in dataset.uris))
-    kept = found.filter(pc.invert(found["aside"]))
+    found, aside = _table(
+        itertools.chain.from_iterable(_rows(uri, dataset) for uri in dataset.uris)
+    )
+    if aside.any():
+        found = _without(found, aside, dataset)
+    return _once(found) if len(dataset.uris) > 1 else found
+
+
+def _without(found: pa.Table, aside: npt.NDArray[np.bool_], dataset: Dataset) -> pa.Table:
+    """Tables have no data in names that a wildcard matched and that begin with an underscore."""
+    import numpy as np
+    import pyarrow as pa
+
+    bits = pa.py_buffer(np.packbits(~aside, bitorder="little"))
+    kept = found.filter(pa.Array.from_buffers(pa.bool_(), len(aside), [None, bits]))
     format = dataset.format or (kind_of(kept["path"])[0] if len(kept) else None)
-    if format in TABULAR:
-        if not len(kept):
-            raise DatasetError(
-                f"{dataset}: only names that begin with '_' match, which are left out of {format} "
-                "datasets; name them in the pattern"
-            )
-        found = kept
-    found = found.drop_columns(["aside"])
-    return _once(found) if len(dataset.uris) > 1 else pa.table(found)
+    if format not in TABULAR:
+        return found
+    if not len(kept):
+        raise DatasetError(
+            f"{dataset}: only names that begin with '_' match, which are left out of {format} "
+            "datasets; name them in the pattern"
+        )
+    return kept
 
 
 def is_remote(uri: str) -> bool:
@@ -247,32 +258,49 @@ def _matches(glob: Glob, found: dict[str, Any]) -> tuple[list[tuple[str, Any, bo
     return files, sorted(path for path, here in known.items() if here.whole)
 
 
-def _table(rows: Iterable[Row]) -> pa.Table:
+def _table(rows: Iterable[Row]) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
+    """The files as they come, and which of them stand aside.
+
+    Built on buffers: `pyarrow.array` would import pandas, which takes longer than a listing.
+    """
+    import numpy as np
     import pyarrow as pa
 
-    types = {
-        "path": pa.large_string(), "size": pa.int64(), "etag": pa.string(), "aside": pa.bool_()
-    }  # fmt: skip
-    schema = pa.schema(types)
-    rows, batches = iter(rows), []
+    schema = pa.schema({"path": pa.large_string(), "size": pa.int64(), "etag": pa.string()})
+    rows, batches, aside = iter(rows), [], [np.zeros(0, bool)]
     while chunk := list(itertools.islice(rows, _CHUNK)):
-        try:
-            columns = zip(zip(*chunk, strict=True), schema.types, strict=True)
-            batches.append(pa.record_batch([pa.array(*c) for c in columns], schema=schema))
-        except UnicodeEncodeError as error:
-            bad = next(row.path for row in chunk if not _is_unicode(row.path))
-            raise DatasetError(
-                f"{bad!r}: the name of this file is not valid Unicode; rename it"
-            ) from error
-    return pa.Table.from_batches(batches, schema)
+        paths, sizes, etags, asides = zip(*chunk, strict=True)
+        columns = [_strings(paths, np.int64), _sizes(sizes), _strings(etags, np.int32)]
+        batches.append(pa.RecordBatch.from_arrays(columns, schema=schema))
+        aside.append(np.array(asides, bool))
+    return pa.Table.from_batches(batches, schema), np.concatenate(aside)
 
 
-def _is_unicode(path: str) -> bool:
+def _strings(values: Sequence[str], offsets: type[np.int32 | np.int64]) -> pa.Array:
+    import numpy as np
+    import pyarrow as pa
+
     try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        data = [value.encode() for value in values]
+    except UnicodeEncodeError as error:
+        raise DatasetError(
+            f"{error.object!r}: the name of this file is not valid Unicode; rename it"
+        ) from error
+    ends = np.zeros(len(data) + 1, offsets)
+    np.cumsum([len(value) for value in data], out=ends[1:])
+    type_ = pa.string() if offsets is np.int32 else pa.large_string()
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(data))]
+    return pa.Array.from_buffers(type_, len(data), buffers)
+
+
+def _sizes(values: Sequence[int | None]) -> pa.Array:
+    import numpy as np
+    import pyarrow as pa
+
+    if None in values:
+        return pa.array(values, pa.int64())
+    data = pa.py_buffer(np.array(values, np.int64))
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, data])
 
 
 def _once(found: pa.Table) -> pa.Table:
