@@ -1,0 +1,370 @@
+"""The command line: words to arguments of the api, and what it gives back to text or JSON.
+
+Exit codes: 0 done; 1 the run failed, or the audit found problems; 2 wrong usage or input;
+130 interrupted. Answers go to standard output, progress and errors to standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mapred._version import __version__
+from mapred.cli.options import (
+    Input,
+    Limits,
+    Place,
+    Reduce,
+    Report,
+    Settings,
+    input_options,
+    json_option,
+    limit_options,
+    place_options,
+    reduce_options,
+    report_options,
+    root_option,
+    setting_options,
+    traceback_option,
+)
+from mapred.cli.reports import (
+    FAILED,
+    INTERRUPTED,
+    WRONG,
+    conclude,
+    follow,
+    how_to_resume,
+    print_json,
+    terminal_width,
+)
+from mapred.errors import MapredError, RunError
+
+if TYPE_CHECKING:
+    import mapred
+
+
+class Commands(click.Group):
+    """The group of commands: lists them in the order of their use, and maps errors to codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted; `mapred ls` shows the runs that can be resumed.", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except MapredError as error:
+            if ctx.meta.get("mapred.traceback"):
+                import traceback
+
+                click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+            else:
+                click.echo(f"Error: {error}", err=True)
+            raise click.exceptions.Exit(FAILED if isinstance(error, RunError) else WRONG) from error
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    no_args_is_help=True,
+)
+@click.version_option(__version__, prog_name="mapred", message="%(prog)s %(version)s")
+def main() -> None:
+    """Map a Python function over a dataset, and reduce: every record once.
+
+    \b
+    mapred run recipes/word_count.py                a file that defines a job
+    mapred run counting:count_words 'logs/*.txt' --reduce merge_counts
+    mapred plan 'logs/*.txt'                        what would run
+    mapred ls                                       the runs so far
+    mapred show last                                how the last one went
+
+    RUN is the id of a run, the start of one, `last`, or the path of its folder.
+
+    \b
+    Exit codes: 0 done; 1 the run failed, or the audit found problems;
+    2 wrong usage or input; 130 interrupted (`mapred resume` goes on).
+    """
+
+
+@main.command(short_help="Run a job, or a function over a dataset.")
+@click.argument("target")
+@click.argument("datasets", metavar="[DATASET]...", nargs=-1)
+@click.option("--job", "job_name", metavar="NAME", help="Which job of the file to run.")
+@input_options
+@reduce_options
+@setting_options
+@click.option("--cpu", type=float, metavar="CORES", help="Cores of a map task.")
+@click.option("--memory", metavar="SIZE", help="Memory of a map task, such as 4Gi.")
+@place_options
+@report_options
+@traceback_option
+def run(
+    target: str,
+    datasets: Sequence[str],
+    job_name: str | None,
+    input: Input,
+    reduce: Reduce,
+    settings: Settings,
+    cpu: float | None,
+    memory: str | None,
+    place: Place,
+    report: Report,
+) -> None:
+    """Run TARGET and print the beginning of its result.
+
+    TARGET is a Python file that defines a job, job = mapred.job(function, dataset), at its
+    top level; or a function, package.module:function or file.py:function, and then DATASET
+    says what to read: files, globs (in quotes), URIs. Modules are found from the working
+    folder. Options given here replace those of the file's job.
+
+    \b
+    mapred run recipes/word_count.py
+    mapred run recipes/word_count.py 'other/**/*.txt' --max-tasks 8
+    mapred run counting:count_words 'logs/*.txt.gz' --reduce merge_counts
+    mapred run stats.py:by_city 'trips/*.parquet' --as pandas --reduce concat
+    mapred run tasks:simulate 1000 --format array --timeout 10m --max-failed 0.01
+    mapred run recipes/word_count.py --json | jq .result
+    """
+    from mapred.cli import targets
+
+    with report.prints_aside():
+        job = _job(target, datasets, job_name, input, reduce)
+        job = targets.altered(job, settings.given(), {"cpu": cpu, "memory": memory})
+        started = job.submit(backend=place.chosen() or "local", root=place.root)
+        follow(started, report)
+    conclude(started, report)
+
+
+def _job(
+    target: str, datasets: Sequence[str], job_name: str | None, input: Input, reduce: Reduce
+) -> mapred.Job:
+    """The job that the words name, without the settings."""
+    import mapred
+    from mapred.cli import targets
+
+    if targets.is_job_file(target):
+        if any(value is not None for value in vars(reduce).values()):
+            raise click.UsageError(
+                f"the job of {target} has its own reduce; --reduce, --fan-in and --finalize go "
+                f"with a function: {target}:function"
+            )
+        job = targets.load_job(target, job_name)
+        if datasets:
+            words = targets.dataset_of(datasets, input.format, input.as_)
+            return targets.altered(job, {"dataset": words})
+        if input.format or input.as_:
+            raise click.UsageError("--format and --as go with a DATASET")
+        return job
+    if job_name is not None:
+        raise click.UsageError("--job goes with a file that defines jobs")
+    function = targets.load_function(target)
+    if not datasets:
+        raise click.UsageError(f"name the DATASET to run {target} over")
+    return mapred.job(
+        function,
+        targets.dataset_of(datasets, input.format, input.as_),
+        reduce=None if reduce.reduce is None else targets.load_reducer(reduce.reduce),
+        fan_in=reduce.fan_in,
+        finalize=None if reduce.finalize is None else targets.load_function(reduce.finalize),
+    )
+
+
+@main.command(short_help="Show what would run, without running it.")
+@click.argument("datasets", metavar="DATASET...", nargs=-1, required=True)
+@click.option("--job", "job_name", metavar="NAME", help="Which job of the file to plan.")
+@input_options
+@limit_options
+@json_option
+@traceback_option
+def plan(
+    datasets: Sequence[str], job_name: str | None, input: Input, limits: Limits, json: bool
+) -> None:
+    """Show files, bytes, shards and their sizes for DATASET, or for the job of a file.
+
+    A single existing .py file is one that defines a job, unless --format says otherwise.
+
+    \b
+    mapred plan 'corpus/**/*.txt' --target-bytes 16Mi
+    mapred plan recipes/word_count.py
+    mapred plan 'trips/*.parquet' --json | jq .shards
+    """
+    import mapred
+    from mapred.cli import shown, targets
+
+    given = {name: value for name, value in vars(limits).items() if value is not None}
+    with redirect_stdout(sys.stderr) if json else nullcontext():
+        if len(datasets) == 1 and input.format is None and targets.is_job_file(datasets[0]):
+            job = targets.load_job(datasets[0], job_name)
+            planned = targets.altered(job, given).plan()
+        else:
+            source = targets.dataset_of(datasets, input.format, input.as_)
+            planned = mapred.plan(source, **given)
+    if json:
+        print_json(shown.plan_json(planned.summary()))
+    else:
+        click.echo(str(planned))
+
+
+@main.command(short_help="List the runs, newest first.")
+@root_option
+@click.option("--limit", "-n", type=click.IntRange(1), metavar="N", help="Only the newest N.")
+@json_option
+@traceback_option
+def ls(root: str | None, limit: int | None, json: bool) -> None:
+    """List the runs of a root, newest first: id, state, name, tasks done, when it began.
+
+    \b
+    mapred ls -n 10
+    mapred ls --json | jq -r '.[] | select(.state == "failed") | .uri'
+    """
+    from mapred.api import default_root
+    from mapred.cli import history, shown
+
+    found = history.entries(root, limit)
+    if json:
+        print_json([vars(entry) for entry in found])
+    elif found:
+        click.echo(shown.table_text(history.rows(found), terminal_width(), shrink="name"))
+    else:
+        click.echo(f"no runs in {root or default_root()}", err=True)
+
+
+@main.command(short_help="Show how a run went, and what failed.")
+@click.argument("run_name", metavar="RUN")
+@root_option
+@json_option
+@traceback_option
+def show(run_name: str, root: str | None, json: bool) -> None:
+    """Show the state, the stages, the pace, the timeline and the failures of a run.
+
+    \b
+    mapred show last
+    mapred show 20260102-0304 --json | jq .failures
+    """
+    found = _open(run_name, root)
+    if json:
+        from mapred.cli import shown
+
+        print_json(shown.status_json(found.status()))
+        return
+    status = found.status()
+    import time
+
+    from mapred import display
+
+    click.echo(display.status_text(status, time.time(), width=_timeline_width()))
+    click.echo(f"  {found.uri}")
+    if status.state not in ("running", "succeeded", "cancelled"):
+        click.echo(f"  to go on: {how_to_resume(found)}")
+
+
+def _timeline_width() -> int:
+    """Characters of a timeline's lane, which stands beside a label of up to 18."""
+    return max(20, min(60, (terminal_width() or 90) - 30))
+
+
+@main.command(short_help="Print what the tasks of a run printed.")
+@click.argument("run_name", metavar="RUN")
+@click.argument("task", type=click.IntRange(0), required=False)
+@click.option("--stage", default="map", metavar="NAME", help="map (the default) or reduce-1, …")
+@root_option
+@traceback_option
+def logs(run_name: str, task: int | None, stage: str, root: str | None) -> None:
+    """Print the logs of a run's tasks, or of the task number TASK, every attempt of it.
+
+    \b
+    mapred logs last
+    mapred logs last 17
+    mapred logs last 0 --stage reduce-1
+    """
+    found = _open(run_name, root)
+    tasks = found.job.stage(stage).tasks
+    if task is not None and task >= tasks:
+        raise click.UsageError(f"{stage} has the tasks 0 to {tasks - 1}, and no {task}")
+    text = found.logs(task, stage)
+    if text:
+        click.echo(text)
+    else:
+        click.echo("nothing was printed", err=True)
+
+
+@main.command(short_help="Do what is missing of a run.")
+@click.argument("run_name", metavar="RUN")
+@click.option(
+    "--fn", metavar="NAME", help="A mended function: module:function or file.py:function."
+)
+@place_options
+@report_options
+@traceback_option
+def resume(run_name: str, fn: str | None, place: Place, report: Report) -> None:
+    """Go on with a run that failed, was interrupted, suspended or killed.
+
+    Tasks that are committed stay as they are. Without --fn the stored function is used. A
+    run that another process drives is followed; one that succeeded is left alone.
+
+    \b
+    mapred resume last
+    mapred resume last --fn counting.py:count_words
+    """
+    from mapred.cli import targets
+
+    found = _open(run_name, place.root)
+    # The library says on standard output how to go on when it is interrupted.
+    with redirect_stdout(sys.stderr):
+        if found.state == "running":
+            if fn is not None:
+                raise click.UsageError(f"run {found.id} is running; stop it before you mend it")
+            found.wait(report.shows)
+        else:
+            function = None if fn is None else targets.load_function(fn)
+            try:
+                found.resume(function, backend=place.chosen(), progress=report.shows)
+            except RunError:
+                pass  # conclude tells it.
+            except KeyboardInterrupt:
+                click.echo(f"To go on: {how_to_resume(found)}", err=True)
+                raise click.exceptions.Exit(INTERRUPTED) from None
+    conclude(found, report)
+
+
+@main.command(short_help="Prove that a run is whole.")
+@click.argument("run_name", metavar="RUN")
+@root_option
+@json_option
+@traceback_option
+def audit(run_name: str, root: str | None, json: bool) -> None:
+    """Check every byte, item, record and output of a run against its plan.
+
+    Gaps, duplicates, readers that stopped early and outputs that changed are named, and the
+    exit code is 1 if there are any.
+
+    \b
+    mapred audit last && echo whole
+    """
+    found = _open(run_name, root).audit()
+    if json:
+        from mapred.cli import shown
+
+        print_json(shown.audit_json(found))
+    else:
+        click.echo(str(found))
+    if not found.ok:
+        raise click.exceptions.Exit(FAILED)
+
+
+def _open(reference: str, root: str | None) -> mapred.Run:
+    """The run that RUN names; one that is not there is wrong input, not a failed run."""
+    import mapred
+    from mapred.cli import history
+
+    try:
+        return mapred.open(history.find(reference, root))
+    except RunError as error:
+        raise MapredError(str(error)) from error

@@ -1,0 +1,93 @@
+"""Following a run to its end, and telling what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mapred.cli.options import Report
+from mapred.errors import MapredError
+
+if TYPE_CHECKING:
+    import mapred
+
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
+
+
+def follow(run: mapred.Run, report: Report) -> None:
+    """Wait with progress; Ctrl-C stops the run, resumable."""
+    try:
+        run.wait(report.shows)
+    except KeyboardInterrupt:
+        run.suspend()
+        click.echo(f"\nInterrupted. To go on: {how_to_resume(run)}", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def conclude(run: mapred.Run, report: Report) -> None:
+    """Print what came of a run that is over; exit with 1 if it failed."""
+    try:
+        run.check()
+    except MapredError as error:
+        _tell_failure(run, error, report)
+        raise click.exceptions.Exit(FAILED) from None
+    if report.json:
+        from mapred.cli import shown
+
+        value = _result(run)
+        document = {**shown.status_json(run.status()), "result_type": type(value).__name__}
+        try:
+            document["result"] = shown.jsonable(value)
+        except TypeError as error:
+            document["result"], document["result_omitted"] = None, str(error)
+        print_json(document)
+        return
+    click.echo(run.uri)
+    if not report.quiet:
+        from mapred.cli import shown
+
+        click.echo(shown.result_text(_result(run), terminal_width() or 100))
+
+
+def _tell_failure(run: mapred.Run, error: MapredError, report: Report) -> None:
+    if report.json:
+        from mapred.cli import shown
+
+        print_json({**shown.status_json(run.status()), "error": str(error), "result": None})
+    # The message's last line says it in Python.
+    text = "\n".join(line for line in str(error).split("\n") if "mapred.open(" not in line)
+    click.echo(f"Error: {text}\nTo go on once it is mended: {how_to_resume(run)}", err=True)
+
+
+def _result(run: mapred.Run) -> Any:
+    """The result; a sweep's is a table of parameters and results."""
+    if run.job.format.as_ == "keywords" and run.job.reduce is None:
+        try:
+            return run.to_arrow()
+        except (ImportError, ValueError, TypeError, MapredError):
+            pass  # Without pandas, or with results that make no column: the bare list.
+    return run.result()
+
+
+def how_to_resume(run: mapred.Run) -> str:
+    from mapred.api import default_root
+
+    known = os.path.dirname(run.uri) == os.path.abspath(os.path.expanduser(default_root()))
+    return f"mapred resume {run.id if known else shlex.quote(run.uri)}"
+
+
+def print_json(document: Any) -> None:
+    from mapred.cli import shown
+
+    click.echo(json.dumps(shown.jsonable(document), indent=2, ensure_ascii=False))
+
+
+def terminal_width() -> int | None:
+    """The terminal's columns; None where there is no terminal to fit."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
