@@ -188,6 +188,8 @@ def _parser(
     )
 
     def parse(data: bytes) -> pa.Table:
+        if not data.endswith(b"\n"):
+            data += b"\n"  # the parser takes an empty last value at a bare end for a quoted one
         read_options = pc.ReadOptions(
             use_threads=False,
             block_size=len(data) + 1,

@@ -9,7 +9,7 @@ from mapred.errors import DatasetError
 from mapred.formats.reading import Open, OpenRange, Reading, rows
 from mapred.formats.records import Lines, rows_of
 from mapred.formats.tabular import Pieces, Shape
-from mapred.formats.text import BOM, LARGE_BLOCK, encoder, head, range_blocks
+from mapred.formats.text import BOM, LARGE_BLOCK, checked, encoder, head, range_blocks
 from mapred.model import Format
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ def _parser(schema: pa.Schema | None, exact: bool) -> Callable[[bytes], pa.Table
     )
 
     def parse(data: bytes) -> pa.Table:
-        if not data.isascii():
-            data.decode()  # Arrow takes any bytes for text here
+        checked(data)  # the parser takes any bytes for text
         # A block is parsed as one piece: types and errors never depend on a cut inside it.
         read_options = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
         try:

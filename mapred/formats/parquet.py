@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -63,13 +64,15 @@ def row_groups(metadata: Any, range_: Range) -> list[int]:
     """The row groups whose midpoint lies in the range.
 
     A group's bytes go from its first page to the next group's, so that a footer of many
-    columns is not walked. What a footer says of places is not trusted to be in the file.
+    columns is not walked. Groups without pages, or places outside the file, keep their order.
     """
-    groups = metadata.num_row_groups
-    starts = [min(max(_start(metadata, group), 0), range_.size) for group in range(groups)]
-    ends = [*starts[1:], max([range_.size - metadata.serialized_size - 8, *starts[-1:]])]
     last = max(range_.size - 1, 0)
-    middles = [min((start + end) // 2, last) for start, end in zip(starts, ends, strict=False)]
+    groups = range(metadata.num_row_groups)
+    starts = list(itertools.accumulate((_start(metadata, group) for group in groups), max))
+    ends = [*starts[1:], range_.size - metadata.serialized_size - 8]
+    middles = [
+        min((start + max(start, end)) // 2, last) for start, end in zip(starts, ends, strict=False)
+    ]
     return [n for n, middle in enumerate(middles) if range_.offset <= middle < range_.end]
 
 
@@ -78,7 +81,7 @@ def _start(metadata: Any, group: int) -> int:
         return 0
     column = metadata.row_group(group).column(0)
     places = (column.dictionary_page_offset, column.data_page_offset)
-    return min((place for place in places if place), default=0)
+    return min((place for place in places if place and place > 0), default=0)
 
 
 def _kept(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import functools
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -47,7 +46,8 @@ def encoding_of(name: str) -> Encoding:
 def compression_of(format: Format, path: str) -> str | None:
     """The compression of a text file, by its suffix unless the format says it."""
     if format.compression == "infer":
-        return _SUFFIXES.get(os.path.splitext(path)[1].lower())
+        _, dot, suffix = path.rpartition(".")
+        return _SUFFIXES.get(dot + suffix.lower())
     if format.compression is None or format.compression in _SUFFIXES.values():
         return format.compression
     known = ", ".join(_SUFFIXES.values())
@@ -74,7 +74,7 @@ def splittable(format: Format, paths: pa.ChunkedArray) -> pa.ChunkedArray:
         if format.compression is None:
             return pa.chunked_array([pa.repeat(True, len(paths))])
         suffixes = "|".join(suffix[1:] for suffix in _SUFFIXES)
-        return pc.invert(pc.match_substring_regex(paths, rf"(?i)[^/]\.({suffixes})$"))
+        return pc.invert(pc.match_substring_regex(paths, rf"(?i)\.({suffixes})$"))
     return pa.chunked_array([pa.repeat(format.name != "files", len(paths))])
 
 
