@@ -44,7 +44,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m pytest benchmarks -m "" --benchmark-enable --benchmark-only -s $(TESTS)
 
 # Exact versions and hashes for every supported Python, and no host's name: `uv.lock` would
 # carry the name of the index in each line.
