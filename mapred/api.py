@@ -259,11 +259,13 @@ def job(
         raise FunctionError(f"fn={fn!r} is not callable; pass a function, a class or a command")
     if inspect.iscoroutinefunction(fn):
         raise FunctionError(f"{functions.name_of(fn)} is async; pass a plain function")
+    if dataset is None:
+        raise DatasetError("dataset=None: pass a URI, a glob, a dataset or items")
     if reduce is None and (fan_in is not None or finalize is not None):
         raise FunctionError("fan_in= and finalize= need a reduce=")
     _at_least("attempts", attempts, 1, whole=True)
     for what, limit in (("timeout", timeout), ("deadline", deadline)):
-        if limit is not None and not (isinstance(limit, int | float) and limit > 0):
+        if limit is not None and not limit > 0:
             raise PlanError(f"{what}={limit!r} must be seconds above zero")
     if isinstance(max_failed, bool) or not 0 <= max_failed < math.inf:
         raise PlanError(f"max_failed={max_failed!r} must be a count, or a fraction below 1")

@@ -6,9 +6,12 @@ value, those of installed packages by reference.
 
 from __future__ import annotations
 
+import collections
 import collections.abc
 import functools
 import inspect
+import io
+import linecache
 import os
 import pickle
 import site
@@ -17,9 +20,9 @@ import sysconfig
 import types
 import typing
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import cloudpickle
 
@@ -31,6 +34,7 @@ from mapred.task import Task
 
 CLOSURE_WARNING = 10 * 2**20
 CLOSURE_LIMIT = 100 * 2**20
+_SOURCE_LIMIT = 2**20
 
 _KINDS: dict[str, dict[str, str]] = {
     "text": {
@@ -51,9 +55,11 @@ _KINDS: dict[str, dict[str, str]] = {
 
 def dump(function: Any) -> bytes:
     """The pickle of a function (or reducer), or a `FunctionError` that names what cannot be pickled."""
+    sink = io.BytesIO()
+    pickler = _Pickler(sink, protocol=5)
     try:
         with _local_modules_by_value():
-            data = cloudpickle.dumps(function, protocol=5)
+            pickler.dump(function)
     except RecursionError as error:
         raise FunctionError(f"{name_of(function)} cannot be pickled: it nests too deep") from error
     except Exception as error:
@@ -62,6 +68,7 @@ def dump(function: Any) -> bytes:
             f"{name_of(function)} cannot be sent to a worker: {culprits}: {error}; "
             "make it inside the function, or give the function a class that makes it once"
         ) from error
+    data = sink.getvalue()
     if len(data) > CLOSURE_WARNING:
         sizes = ", ".join(f"{name} ({size:,} bytes)" for name, size in _largest(function))
         message = f"{name_of(function)} carries {len(data):,} bytes: {sizes or 'its closure'}"
@@ -69,19 +76,51 @@ def dump(function: Any) -> bytes:
         if len(data) > CLOSURE_LIMIT:
             raise FunctionError(f"{message}; the limit is {CLOSURE_LIMIT:,} bytes: {remedy}")
         warnings.warn(f"{message}; {remedy}", UserWarning, stacklevel=4)
-    return bytes(data)
+    return pickle.dumps(_sources(pickler.filenames), protocol=5) + data
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """cloudpickle, but code keeps the name of its file, so that tracebacks can show it."""
+
+    def __init__(self, file: IO[bytes], protocol: int) -> None:
+        self.filenames: set[str] = set()
+        table = {types.CodeType: self._reduce_code}
+        # The pickler written in C looks its table up once, when it is made.
+        self.dispatch_table = collections.ChainMap(table, cloudpickle.Pickler.dispatch_table)
+        super().__init__(file, protocol=protocol)
+
+    def _reduce_code(self, code: types.CodeType) -> tuple[Any, ...]:
+        make, parts = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
+        self.filenames.add(code.co_filename)
+        return make, tuple(code.co_filename if p == "<dynamic-code>" else p for p in parts)
+
+
+def _sources(filenames: Iterable[str]) -> dict[str, str]:
+    """The text of each file that functions came from, notebook cells included."""
+    texts = {name: "".join(linecache.getlines(name)) for name in filenames}
+    return {name: text for name, text in texts.items() if 0 < len(text) < _SOURCE_LIMIT}
 
 
 def load(data: bytes) -> Any:
     """The function of a pickle; a class becomes an instance, made once per process."""
+    file = io.BytesIO(data)
     try:
-        function = pickle.loads(data)
+        for name, text in pickle.load(file).items():
+            if not os.path.exists(name):
+                lines = text.splitlines(keepends=True)
+                linecache.cache[name] = (len(text), None, lines, name)
+        function = pickle.load(file)
     except Exception as error:
         raise FunctionError(
             f"the function cannot be loaded in the worker (Python {sys.version.split()[0]}): "
             f"{type(error).__name__}: {error}"
         ) from error
-    return function() if inspect.isclass(function) else function
+    return function() if makes_callables(function) else function
+
+
+def makes_callables(function: Any) -> bool:
+    """Whether this is a class whose instances are called; `int` and the like are functions."""
+    return inspect.isclass(function) and any("__call__" in vars(c) for c in function.__mro__)
 
 
 def name_of(function: Any) -> str:
@@ -104,6 +143,13 @@ def task_parameters(function: Callable[..., Any]) -> tuple[str, ...]:
         if note is Task or (isinstance(note, str) and note.split(".")[-1].strip("'\"") == "Task"):
             found.append(name)
     return tuple(found)
+
+
+def takes(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function can be called with the keyword `name`."""
+    parameters = _signature(function)
+    any_keyword = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    return any_keyword or name in parameters or isinstance(function, Command)
 
 
 def input_kind(function: Callable[..., Any], format: Format) -> str | None:
@@ -135,13 +181,13 @@ def input_kind(function: Callable[..., Any], format: Format) -> str | None:
 
 def _signature(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     target: Any = function
-    if inspect.isclass(function):
-        target = function.__call__
+    if makes_callables(function):
+        target = function.__call__  # type: ignore[operator]
     try:
         parameters = dict(inspect.signature(target).parameters)
     except (TypeError, ValueError):
         return {}
-    if inspect.isclass(function):
+    if makes_callables(function):
         parameters.pop("self", None)
     return parameters
 

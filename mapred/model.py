@@ -85,6 +85,15 @@ class Format:
     partitions: tuple[str, ...] = ()
 
     @property
+    def predicate(self) -> Any:
+        """The filter as the user gave it, unpickled where it came from JSON."""
+        if not isinstance(self.filter, bytes):
+            return self.filter
+        import pickle
+
+        return pickle.loads(self.filter)
+
+    @property
     def once_per_item(self) -> bool:
         """Whether the function is called for every item, not once for a shard."""
         return self.name in ("files", "items", "array")
@@ -98,7 +107,8 @@ class Format:
         if self.filter is not None:
             import pickle
 
-            values["filter"] = base64.b64encode(pickle.dumps(self.filter)).decode()
+            filter_ = self.filter if isinstance(self.filter, bytes) else pickle.dumps(self.filter)
+            values["filter"] = base64.b64encode(filter_).decode()
         return values
 
     @classmethod
@@ -109,9 +119,8 @@ class Format:
 
             values["schema"] = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(values["schema"])))
         if values.get("filter") is not None:
-            import pickle
-
-            values["filter"] = pickle.loads(base64.b64decode(values["filter"]))
+            # Left pickled: a run that is only looked at unpickles nothing.
+            values["filter"] = base64.b64decode(values["filter"])
         return _build(cls, values)
 
 

@@ -85,7 +85,7 @@ def to_arrow(store: Store, job: Job) -> pa.Table:
     module = type(whole).__module__.split(".")[0]
     if module == "polars" and hasattr(whole, "to_arrow"):
         return whole.to_arrow()
-    return pa.Table.from_pandas(to_pandas(store, job), preserve_index=False)
+    return pa.Table.from_pylist(_rows(store, job, whole))
 
 
 def to_pandas(store: Store, job: Job) -> pd.DataFrame:
@@ -101,25 +101,25 @@ def to_pandas(store: Store, job: Job) -> pd.DataFrame:
     if isinstance(whole, pd.DataFrame):
         return whole
     if hasattr(whole, "to_table"):
-        return _frame_of_dataset(store, whole)
+        return whole.to_table().to_pandas()
     if hasattr(whole, "to_pandas"):
         return whole.to_pandas()
+    return pd.DataFrame(_rows(store, job, whole))
+
+
+def _rows(store: Store, job: Job, whole: Any) -> list[dict[str, Any]]:
+    """A result that is no table as rows: see `to_pandas`."""
     if job.reduce is not None:
         if isinstance(whole, Mapping):
-            return pd.DataFrame({"key": list(whole), "value": list(whole.values())})
+            return [{"key": key, "value": value} for key, value in whole.items()]
         if isinstance(whole, list | tuple):
-            return pd.DataFrame(whole)
+            return [dict(v) if isinstance(v, Mapping) else {"value": v} for v in whole]
         raise FunctionError(f"the result is a {type(whole).__name__}, not a table; use result()")
     rows: list[dict[str, Any]] = []
     for parameters, value in zip(_inputs(store, job), whole, strict=False):
         results = dict(value) if isinstance(value, Mapping) else {"result": value}
         rows.append({**parameters, **results})
-    return pd.DataFrame(rows)
-
-
-def _frame_of_dataset(store: Store, dataset: Any) -> pd.DataFrame:
-    # Frames keep their own index where the tables carry one.
-    return dataset.to_table().to_pandas()
+    return rows
 
 
 def _inputs(store: Store, job: Job) -> Iterator[dict[str, Any]]:

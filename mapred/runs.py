@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mapred import audit as audits
 from mapred import backends, display, functions, layout, records, results, worker
-from mapred.backends.base import Backend, Handle
+from mapred.backends.base import Backend, Handle, process_birth
 from mapred.errors import BackendError, FunctionError, RunError
 from mapred.model import Failure, Job, RunStatus, StageStatus, TaskTime
 from mapred.storage import Store, open_store
@@ -43,6 +44,11 @@ class Run:
     @property
     def uri(self) -> str:
         return self.store.uri
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of job.json, which lists all other digests."""
+        return hashlib.sha256(self.store.read(layout.JOB)).hexdigest()
 
     def status(self) -> RunStatus:
         """State and progress now; from the driver where it lives here, else from the folder."""
@@ -165,6 +171,7 @@ class Run:
     def cancel(self) -> None:
         """Stop the run for good; what is committed stays on disk."""
         self._stop()
+        self._handle = None
         records.finish(self.store, self.job, "cancelled", "cancelled by run.cancel()")
 
     def suspend(self) -> None:
@@ -187,7 +194,10 @@ class Run:
         A run that succeeded is left alone. Raises `RunError` like `mapred.run`.
         """
         if self._handle is not None and self._handle.alive():
-            return self.wait(progress)
+            return self.finish(progress)
+        if self._handle is None and self._alive_elsewhere():
+            # Another process drives it: follow that one.
+            return self.finish(progress)
         end = records.read_end(self.store)
         if end is not None and end["state"] == "succeeded":
             return self
@@ -197,8 +207,7 @@ class Run:
             with suppress(FileNotFoundError):
                 self.store.delete(layout.END)
         chosen = backends.resolve(backend or self._backend())
-        digest = hashlib.sha256(self.store.read(layout.JOB)).hexdigest()
-        self._handle = chosen.submit(self.store, self.job, digest)
+        self._handle = chosen.submit(self.store, self.job, self.digest)
         write_handle(self.store, self._handle.ref, "running")
         return self.finish(progress)
 
@@ -208,7 +217,7 @@ class Run:
             self.wait(progress)
         except KeyboardInterrupt:
             self._stop()
-            print(f"\nstopped. {self._how_to_resume()}", flush=True)
+            sys.stderr.write(f"\nstopped; {self._how_to_resume()}\n")
             raise
         self.check()
         return self
@@ -309,8 +318,6 @@ def driver_alive(ref: str) -> bool:
     parts = ref.split(":")
     if len(parts) != 4 or parts[1] != os.uname().nodename:
         return False
-    from mapred.backends.pool import process_birth
-
     return int(parts[2]) != os.getpid() and process_birth(int(parts[2])) == parts[3]
 
 

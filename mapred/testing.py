@@ -130,11 +130,12 @@ class BackendContract:
         try:
             self._run(script, mapred.array(4), backend, tmp_path, attempts=2)
         except mapred.RunError as error:
-            run = error.run
-            assert [(f.task, f.error, f.items) for f in error.failures] == [(2, "ValueError", (2,))]
-            assert "item 2" in str(error)
+            caught = error
         else:
             raise AssertionError("a task that always fails must fail the run")
+        run = caught.run
+        assert [(f.task, f.error, f.items) for f in caught.failures] == [(2, "ValueError", (2,))]
+        assert "item 2" in str(caught)
         assert run.state == "failed"
         assert self._reopened(run, backend).result() == [0, 10, 20, 30]
         assert script.calls(2) == 3

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mapred import formats, functions, layout, outputs, records
 from mapred.errors import DatasetError, FunctionError, ReduceError, StorageError
@@ -75,6 +75,11 @@ class Context:
     @functools.cached_property
     def task_parameters(self) -> tuple[str, ...]:
         return functions.task_parameters(self.function)
+
+    @functools.cached_property
+    def takes_repeat(self) -> bool:
+        """Whether a sweep's function wants to know which repeat it is."""
+        return functions.takes(self.function, "repeat")
 
     @functools.cached_property
     def reducer(self) -> Reducer:
@@ -198,7 +203,8 @@ def run_task(
         seconds = time.perf_counter() - clock
         return Outcome(index, failure=record_failure(run.store, failure, seconds, read_log))
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _put_commit(run: Context, commit: Commit) -> Commit:
@@ -239,7 +245,7 @@ def _map(run: Context, stage: Stage, task: Task, reading: formats.Reading) -> li
             values.append(None)
             continue
         try:
-            values.append(_call(function, job.format.as_, value, given))
+            values.append(_call(run, value, given))
         except Exception as error:
             if not job.max_failed or isinstance(error, StorageError):
                 raise
@@ -250,10 +256,12 @@ def _map(run: Context, stage: Stage, task: Task, reading: formats.Reading) -> li
     return values
 
 
-def _call(function: Callable[..., Any], as_: str, value: Any, given: dict[str, Any]) -> Any:
-    if as_ == "keywords":
-        return function(**value, **given)
-    return function(value, **given) if given else function(value)
+def _call(run: Context, value: Any, given: dict[str, Any]) -> Any:
+    if run.job.format.as_ == "keywords":
+        if not run.takes_repeat:
+            value.pop("repeat", None)
+        return run.function(**value, **given)
+    return run.function(value, **given) if given else run.function(value)
 
 
 def _reduce(run: Context, stage: Stage, task: Task, reading: formats.Reading) -> list[Any]:
@@ -409,7 +417,7 @@ def _failure(
     where = reading.where() if stage.kind == "map" else ""
     where = where or records.where_of(run.store, stage, task.shard)
     if items:
-        where = f"item {items[0]}" + (f", {where}" if where else "")
+        where = _where_of_item(run, task.shard, items[0])
     signature = "\n".join([kind, *(places or [message])])
     return Failure(
         stage=stage.name,
@@ -424,6 +432,14 @@ def _failure(
         items=items,
         attempts=task.attempt,
     )
+
+
+def _where_of_item(run: Context, shard: int, item: int) -> str:
+    if run.job.format.name != "files":
+        return f"item {item}"
+    rows = run.ranges(shard)
+    path = rows["path"][item - rows["first"][0].as_py()].as_py()
+    return f"item {item}, {path}"
 
 
 def _traceback(error: BaseException, summary: traceback.TracebackException) -> str:
@@ -447,6 +463,16 @@ def _peak_memory() -> int:
     return int(peak) if sys.platform == "darwin" else int(peak) * 1024
 
 
+def _start_again(arguments: list[str]) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "mapred.worker", *arguments])
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """`python -m mapred.worker RUN_URI DIGEST STAGE FIRST COUNT [ATTEMPT]`.
 
@@ -456,35 +482,32 @@ def main(arguments: list[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else arguments
     if len(given) not in (5, 6):
-        print(main.__doc__, file=sys.stderr)
+        _say(str(main.__doc__))
         return FAILED
     run_uri, digest, stage, first, count = given[:5]
     attempt = int(given[5]) if len(given) == 6 else 1
     try:
         run = context(run_uri, digest)
     except FileNotFoundError:
-        print(f"{run_uri} holds no run", file=sys.stderr)
+        _say(f"{run_uri} holds no run")
         return FAILED
     except FunctionError as error:
-        print(error, file=sys.stderr)
+        _say(str(error))
         return MISMATCH
     try:
         tasks = range(int(first), int(first) + int(count))
         outcomes = run_block(run_uri, digest, stage, tasks, attempt)
     except StorageError as error:
-        print(error, file=sys.stderr)
+        _say(str(error))
         return TRY_AGAIN
     failures = [outcome.failure for outcome in outcomes if outcome.failure]
     for failure in failures:
-        print(f"{failure.stage} task {failure.task}: {failure.traceback}", file=sys.stderr)
+        _say(f"{failure.stage} task {failure.task}: {failure.traceback}")
     if not failures:
         return DONE
     if attempt >= run.job.attempts or all(failure.kind == "dataset" for failure in failures):
         return FAILED
-    sys.stderr.flush()
-    again = [run_uri, digest, stage, first, count, str(attempt + 1)]
-    os.execv(sys.executable, [sys.executable, "-m", "mapred.worker", *again])
-    return FAILED
+    _start_again([run_uri, digest, stage, first, count, str(attempt + 1)])
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def test_local_modules_travel_by_value(tmp_path: Path, monkeypatch: pytest.Monke
     import pkg_of_mine  # type: ignore[import-not-found]
 
     try:
-        data = functions.dump(lambda item: pkg_of_mine.twice(item))
+        data = functions.dump(pkg_of_mine.twice)
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
         assert _loaded_elsewhere(data, 7, elsewhere) == "15"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -91,7 +92,7 @@ def _mean(outputs: Any) -> float:
 
 
 def test_a_mean_of_means_is_refused() -> None:
-    with pytest.raises(ReduceError, match="not associative.*leave fan_in out"):
+    with pytest.raises(ReduceError, match=r"not associative.*leave fan_in out"):
         check_associative(as_reducer(_mean, fan_in=2), [1.0, 2.0, 6.0])
 
 
@@ -123,7 +124,7 @@ def test_a_tree_needs_at_least_two(fan_in: int) -> None:
 def test_every_output_is_reduced_once(shards: int, fan_in: int) -> None:
     stages = graph.stages(shards, as_reducer(sum, fan_in=fan_in), resources=Resources())
     assert [stage.last for stage in stages] == [False] * (len(stages) - 1) + [True]
-    for before, stage in zip(stages, stages[1:], strict=False):
+    for before, stage in itertools.pairwise(stages):
         taken = [i for index in range(stage.tasks) for i in stage.input_range(index)]
         assert taken == list(range(before.tasks))
     assert stages[-1].tasks == 1

@@ -54,3 +54,13 @@ class Backend(Protocol):
         ...
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle: ...
+
+
+def process_birth(pid: int) -> str | None:
+    """When a process was started, as a text to compare; None where there is none."""
+    import psutil
+
+    try:
+        return f"{psutil.Process(pid).create_time():.2f}"
+    except psutil.Error:
+        return None

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import io
 import logging
 import os
 import pickle
@@ -108,6 +109,7 @@ def serve(control: socket.socket) -> None:
     except OSError:
         return
     finally:
+        signal.set_wakeup_fd(-1)
         for pid in children:
             kill_group(pid)
 
@@ -144,7 +146,8 @@ def _receive(control: socket.socket) -> tuple[dict[str, Any], int, int] | None:
     payload = b""
     while len(payload) < size:
         payload += control.recv(size - len(payload))
-    return pickle.loads(payload), *descriptors  # type: ignore[return-value]
+    connection, log = descriptors
+    return pickle.loads(payload), connection, log
 
 
 def _fork(
@@ -193,7 +196,8 @@ def _settle(settings: dict[str, Any], log: int) -> None:
     sys.path[:] = settings["path"]
     os.dup2(log, 1)
     os.dup2(log, 2)
-    sys.stdout.reconfigure(line_buffering=True)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     _log = Log(log)
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mapred import records
-from mapred.backends.base import Handle
+from mapred.backends.base import Handle, process_birth
 from mapred.backends.processes import ProcessExecutor, WorkerLost
 from mapred.errors import BackendError, MapredError, StorageError
 from mapred.model import Commit, Failure, Job, RunStatus, Stage, StageStatus, TaskTime
@@ -144,10 +144,10 @@ class Driver:
             )
 
     def _run_stage(self, stage: Stage) -> None:
-        committed = dict.fromkeys(records.committed(self.store, stage.name))
-        self._commits[stage.name] = {**committed}
-        with self._lock:
-            self._progress.done[stage.name] = len(committed)
+        self._commits[stage.name] = {}
+        committed = set(records.committed(self.store, stage.name))
+        for index in committed:
+            self._note_commit(stage, index, records.read_commit(self.store, stage.name, index))
         todo = [index for index in range(stage.tasks) if index not in committed]
         given_up = records.read_given_up(self.store) if stage.kind == "map" else {}
         todo = [index for index in todo if given_up.get(index, []) is not None]
@@ -209,27 +209,27 @@ class Driver:
         with self._lock:
             failures = [f for (name, _), f in self._progress.failures.items() if name == stage.name]
         count = self._failed_count(failures) if stage.kind == "map" else len(failures)
-        what = "items" if self.job.format.once_per_item and stage.kind == "map" else "tasks"
+        what = "item" if self.job.format.once_per_item and stage.kind == "map" else "task"
+        what += "s" * (count != 1)
         allowed = f" (max_failed allows {self.job.failures_allowed})" if self.job.max_failed else ""
         return _Stopped("failed", f"{count} {what} of {stage.name} failed{allowed}")
 
-    def _note_commit(self, stage: Stage, outcome: Outcome) -> None:
-        commit = outcome.commit
+    def _note_commit(self, stage: Stage, index: int, commit: Commit | None) -> None:
         if commit is None:
             return
         with self._lock:
             known = self._progress
             commits = self._commits[stage.name]
-            if outcome.task in commits:
+            if index in commits:
                 return
             # Only the last stage's outputs are needed again; the others' stay on disk.
-            commits[outcome.task] = commit if stage.last else None
+            commits[index] = commit if stage.last else None
             known.done[stage.name] = len(commits)
-            known.failures.pop((stage.name, outcome.task), None)
+            known.failures.pop((stage.name, index), None)
             known.times.append(
                 TaskTime(
                     stage.name,
-                    outcome.task,
+                    index,
                     commit.started,
                     commit.seconds,
                     commit.worker,
@@ -342,7 +342,7 @@ class _Batch:
         for outcome in outcomes:
             if outcome.commit is not None:
                 self.spent, self.count = self.spent + outcome.commit.seconds, self.count + 1
-                self.driver._note_commit(self.stage, outcome)
+                self.driver._note_commit(self.stage, outcome.task, outcome.commit)
             elif outcome.failure is not None:
                 self._failure(outcome.task, attempt, outcome.failure)
 
@@ -397,16 +397,6 @@ def _kill(executor: Executor) -> None:
         kill()
     else:
         executor.shutdown(wait=False, cancel_futures=True)
-
-
-def process_birth(pid: int) -> str | None:
-    """When a process was started, as a text to compare; None where there is none."""
-    import psutil
-
-    try:
-        return f"{psutil.Process(pid).create_time():.2f}"
-    except psutil.Error:
-        return None
 
 
 def _ref(name: str) -> str:

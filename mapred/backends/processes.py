@@ -26,11 +26,10 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
-import mapred
 from mapred.backends.forkserver import ENDED, NOTICE, STARTED, Log, kill_group
 from mapred.errors import BackendError
 
@@ -61,7 +60,7 @@ class _Server:
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         env = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **os.environ}
-        env["PYTHONPATH"] = os.pathsep.join([*sys.path[1:], str(Path(mapred.__file__).parents[1])])
+        env["PYTHONPATH"] = os.pathsep.join([*sys.path[1:], str(Path(__file__).parents[2])])
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", _SERVER, str(theirs.fileno())],

@@ -61,7 +61,7 @@ def shape_of(format: Format) -> Shape:
     file = pa.schema([field for field in schema if field.name not in format.partitions])
     expression, names = None, set(output.names)
     if format.filter is not None:
-        expression = expression_of(format.filter)
+        expression = expression_of(format.predicate)
         names |= _names_in(expression, schema, names)
     # A reader asked for no column gives no rows, so one is always taken.
     taken = [field for field in file if field.name in names] or list(file)[:1]
