@@ -137,6 +137,18 @@ def test_names_of_every_kind(tree: Path) -> None:
     assert found(dataset.read_text(dataset.files(["d/[x]*.txt"]))) == ["d/[x]*.txt"]
 
 
+def test_wildcards_in_the_names_of_folders(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tree, "[a]*/b/c.txt", "a?/b/[d]/e.txt")
+    assert found(f"{tree}/[a]*/b/*.txt") == ["[a]*/b/c.txt"]
+    assert found("a?/b/[d]/*") == found("a?/b/[d]") == ["a?/b/[d]/e.txt"]
+    monkeypatch.chdir(tree / "[a]*")
+    assert found("**/*.txt") == found("b") == found("b/../b/c.txt") == ["b/c.txt"]
+    assert found(".") == ["b/c.txt"]
+    assert found("../a?/b/*/*", tree) == ["a?/b/[d]/e.txt"]
+    with pytest.raises(DatasetError, match=r"\*.nope matches no file; .*\[a\]\*/b$"):
+        found("b/*.nope")
+
+
 def test_a_name_that_is_no_unicode_is_named(tree: Path) -> None:
     make(tree, "d/a.txt")
     try:
@@ -202,6 +214,9 @@ def test_links(tree: Path) -> None:
     names = ["d/a.txt", "d/e/b.txt", "d/link.txt", "d/other/c.txt"]
     assert [name for name in found("d/**/*.txt") if name in names] == names
     assert len(found("d/**/*.txt")) < 10
+    assert found("d/*.txt") == ["d/a.txt", "d/link.txt"]
+    Path("d/self.txt").symlink_to(tree / "d/self.txt")
+    assert found("d/*.txt") == ["d/a.txt", "d/link.txt"]
     with pytest.raises(DatasetError, match=r"pipe.txt is no regular file"):
         found("d/pipe.txt")
 

@@ -94,6 +94,9 @@ def test_deterministic_and_on_disk_as_in_memory(
     first, second = (plan(listing(sizes), target_bytes=target, max_tasks=tasks) for _ in range(2))
     assert rows(first) == rows(second)
     assert first.limit == second.limit
+    assert [row["path"] for row in rows(first)] == [f"/nowhere/{i:05d}" for i in first.file]
+    assert [row["size"] for row in rows(first)] == [sizes[i] for i in first.file]
+    assert [row["offset"] for row in rows(first)] == first.offset.tolist()
     for name, table in planner.plan_files(first):
         assert planner.read_plan(planner.write_plan(table)).equals(table), name
 

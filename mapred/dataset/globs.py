@@ -78,11 +78,16 @@ def is_glob(path: str) -> bool:
     return _MAGIC.search(path) is not None
 
 
-def parse(path: str) -> Glob:
-    """The pattern of a path with `/`; a path without wildcards is every file below it."""
+def parse(path: str, base: str = "") -> Glob:
+    """The pattern of a path with `/`, which begins in the folder `base` where that is given.
+
+    A path without wildcards stands for every file below it.
+    """
     names = path.split("/")
     literal = next((i for i, name in enumerate(names) if is_glob(name)), len(names))
     root = "/".join(names[:literal])
+    if base:
+        root = f"{base.rstrip('/')}/{root}".rstrip("/") or "/"
     parts = [_part(name, path) for name in names[literal:] if name]
     if not parts:
         parts = [Part("**", None)]

@@ -6,6 +6,7 @@ byte order of their paths within a glob or folder, and in the user's order of UR
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import re
@@ -81,20 +82,14 @@ def is_remote(uri: str) -> bool:
     return match is not None and match[1].lower() not in ("file", "local")
 
 
-def local_path(uri: str) -> str:
-    """The absolute path of a local URI."""
-    path = _SCHEME.sub("", uri, count=1) if _SCHEME.match(uri) else uri
-    return os.path.abspath(os.path.expanduser(path) if path.startswith("~/") else path)
-
-
 def _rows(uri: str, dataset: Dataset) -> Iterator[Row]:
     """The files of one URI, at least one."""
     if is_remote(uri):
         rows = _remote(uri, dataset.literal)
     elif dataset.literal:
-        rows = iter([_literal(os.path.abspath(uri))])
+        rows = iter([_literal(os.path.abspath(_plain(uri)))])
     else:
-        rows = _local(local_path(uri))
+        rows = _local(*_written(uri))
     first = next(rows, None)
     if first is None:
         raise DatasetError(_no_match(uri))
@@ -102,16 +97,39 @@ def _rows(uri: str, dataset: Dataset) -> Iterator[Row]:
     yield from rows
 
 
-def _local(path: str) -> Iterator[Row]:
-    if not globs.is_glob(path):
-        if os.path.isdir(path):
-            return _walk(globs.parse(path))
-        return iter([_literal(path)] if os.path.lexists(path) else [])
-    found = _walk(globs.parse(path))
-    first = next(found, None)
-    if first is not None:
-        return itertools.chain([first], found)
-    return iter([_literal(path)] if os.path.isfile(path) else [])
+def _plain(uri: str) -> str:
+    return _SCHEME.sub("", uri, count=1) if _SCHEME.match(uri) else uri
+
+
+def _written(uri: str) -> tuple[str, str]:
+    """A local URI as a folder that exists, whose name is no pattern, and the rest."""
+    path = _plain(uri)
+    base = os.getcwd()
+    if path.startswith("~/"):
+        base, path = os.path.expanduser("~"), path[2:]
+    path = os.path.normpath(path)
+    if path.startswith("/"):
+        return "/", path.lstrip("/")
+    names = path.split("/")
+    while names and names[0] in ("..", "."):
+        base = os.path.dirname(base) if names.pop(0) == ".." else base
+    return base, "/".join(names)
+
+
+def _local(base: str, pattern: str) -> Iterator[Row]:
+    """What a pattern below a folder matches; else what has the very name that it spells."""
+    if globs.is_glob(pattern):
+        found = _walk(globs.parse(pattern, base))
+        first = next(found, None)
+        if first is not None:
+            return itertools.chain([first], found)
+    names, number = pattern.split("/"), 0
+    while number < len(names) and os.path.lexists(os.path.join(base, *names[: number + 1])):
+        number += 1
+    there, rest = os.path.join(base, *names[:number]), "/".join(names[number:])
+    if rest:
+        return _walk(globs.parse(rest, there)) if globs.is_glob(rest) else iter(())
+    return _walk(globs.parse("", there)) if os.path.isdir(there) else iter([_literal(there)])
 
 
 def _literal(path: str) -> Row:
@@ -137,7 +155,7 @@ def _walk(glob: Glob) -> Iterator[Row]:
         yield from found
         return
     for folder in folders:
-        yield from _files_below(Glob(folder, globs.parse("").parts), [])
+        yield from _files_below(globs.parse("", folder), [])
 
 
 def _files_below(glob: Glob, folders: list[str]) -> Iterator[Row]:
@@ -154,29 +172,40 @@ def _files_below(glob: Glob, folders: list[str]) -> Iterator[Row]:
         if entry is None:
             stack.pop()
             continue
-        is_folder = entry.is_dir()
         step = glob.step(states, entry.name)
-        if is_folder:
+        if _is_folder(entry):
             if step.whole:
                 folders.append(entry.path)
-            if step.states:
-                onward = _hops(entry, hops)
-                if onward is not None:
-                    below = iter(_entries(entry.path))
-                    stack.append((below, step.states, aside or step.aside, onward))
-        elif step.whole and entry.is_file():
-            try:
-                stat = entry.stat()
-            except FileNotFoundError:
-                continue  # it vanished between the two calls: it is not there to be listed
+            onward = _hops(entry, hops) if step.states else None
+            if onward is not None:
+                below = iter(_entries(entry.path))
+                stack.append((below, step.states, aside or step.aside, onward))
+        elif step.whole and (stat := _stat(entry)) is not None:
             yield Row(entry.path, stat.st_size, local_etag(stat), aside or step.aside)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """What a regular file is; None for what is no file, or none any more."""
+    try:
+        return entry.stat() if entry.is_file() else None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return None
+        raise DatasetError(f"{entry.path}: {error.strerror}") from error
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
     """A folder's entries, so ordered that a walk meets paths in byte order."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name + "/" * entry.is_dir())
+            return sorted(entries, key=lambda entry: entry.name + "/" * _is_folder(entry))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -317,9 +346,10 @@ def _once(found: pa.Table) -> pa.Table:
 def _no_match(uri: str) -> str:
     if is_remote(uri):
         return f"{uri} matches no file"
-    path = local_path(uri)
-    what = "matches no file" if globs.is_glob(path) or os.path.isdir(path) else "does not exist"
-    return f"{uri} {what}; {_deepest(globs.parse(path).root)}"
+    base, pattern = _written(uri)
+    whole = os.path.join(base, pattern)
+    what = "matches no file" if globs.is_glob(pattern) or os.path.isdir(whole) else "does not exist"
+    return f"{uri} {what}; {_deepest(globs.parse(pattern, base).root)}"
 
 
 def _deepest(path: str) -> str:
