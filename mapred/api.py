@@ -143,7 +143,7 @@ class Job:
     per_task: int | None
     resources: Resources
     reduce_resources: Resources | None
-    seed: int
+    seed: int | None
     name: str
 
     def plan(self) -> Plan:
@@ -186,6 +186,10 @@ class Job:
         """Start it, show progress, and return the run once it succeeded; else `RunError`."""
         return self.submit(backend=backend, root=root).finish(progress)
 
+    def _seed(self, source: Dataset) -> int:
+        """The seed that was given, else the sweep's, else 0."""
+        return next((seed for seed in (self.seed, source.seed) if seed is not None), 0)
+
     def _write(
         self, store: Store, run_id: str, planned: Plan, function: bytes, backend: Backend
     ) -> tuple[JobRecord, str]:
@@ -220,7 +224,7 @@ class Job:
             bytes=planned.ranges.bytes,
             function=layout.FUNCTION,
             reduce=layout.REDUCE if self.reducer else None,
-            seed=self.seed,
+            seed=self._seed(planned.dataset),
             attempts=self.attempts,
             timeout=self.timeout,
             deadline=self.deadline,
@@ -251,7 +255,7 @@ def job(
     per_task: int | None = None,
     resources: Resources | None = None,
     reduce_resources: Resources | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     name: str | None = None,
 ) -> Job:
     """A job, checked and not started; the arguments are those of `run`."""
@@ -309,7 +313,7 @@ def submit(
     per_task: int | None = None,
     resources: Resources | None = None,
     reduce_resources: Resources | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     name: str | None = None,
 ) -> Run:
     """Like `run`, but returns the live `Run` at once."""
@@ -352,7 +356,7 @@ def run(
     per_task: int | None = None,
     resources: Resources | None = None,
     reduce_resources: Resources | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     name: str | None = None,
 ) -> Run:
     """Run `fn` over every shard of `dataset`, reduce the outputs, and return the run.
@@ -374,7 +378,7 @@ def run(
             count, or a fraction below 1.
         target_bytes, max_tasks, per_task: see `plan`.
         resources: of a map task; `reduce_resources`, of a reduce task.
-        seed: of the generators `task.rng`.
+        seed: of the generators `task.rng` (default: the sweep's, else 0).
         name: shown and recorded; the function's by default.
 
     Raises:
