@@ -209,6 +209,8 @@ def _strings(
     with guarded(reading):
         for block in blocks(format, ranges, open_range, reading, LARGE_BLOCK):
             data = checked(to_utf8(block))
+            if b"\r" in data:
+                data = data.replace(b"\r\n", b"\n")
             parts.append(data if data.endswith(b"\n") else data + b"\n")
             held += len(data)
             if held >= LARGE_BLOCK:
@@ -226,8 +228,6 @@ def _view(parts: list[bytes]) -> pa.LargeStringArray:
     import pyarrow as pa
 
     block = b"".join(parts)
-    if b"\r" in block:
-        block = block.replace(b"\r\n", b"\n")
     ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
     offsets = np.zeros(len(ends) + 1, np.int64)
     offsets[1:] = ends - np.arange(len(ends))

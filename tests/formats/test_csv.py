@@ -11,7 +11,7 @@ from unittest import mock
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mapred import formats
@@ -74,6 +74,8 @@ def test_every_row_is_read_once(
 ) -> None:
     names = ["zip", "n"] if header else None
     files = {f"{n} #%?": write(rows, names, end, last) for n, rows in enumerate(contents)}
+    # At its start, a file has a byte order mark and not a value.
+    assume(header or not any(data.startswith("\ufeff".encode()) for data in files.values()))
     format = Format("csv", "table", SCHEMA, header=header)
     with mock.patch("mapred.formats.csv.LARGE_BLOCK", block):
         parts = lab.read_each(format, files, lab.cut(files, cuts), most)
