@@ -6,6 +6,7 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -200,23 +201,40 @@ def _rows(plan: pa.Table, shard: int) -> pa.Table:
 
 
 def _seams(store: Store, plan: pa.Table, job: Job) -> Iterator[Problem]:
-    """Where a file of lines was cut, one reader must stop at the byte where the next starts."""
+    """Where a file of lines was cut, one reader must stop at the byte where the next starts.
+
+    A range in which no line begins has an empty span: those before and after it must meet.
+    """
     if job.format.name not in ("text", "csv", "json") or not plan.num_rows:
         return
-    before: tuple[str, int, int] | None = None
+    path, stop, by, size = "", 0, -1, 0
+    known = True  # whether every range of this file so far was read to its end
+    for shard, row, span in _spans(store, plan, job):
+        if row["path"] != path:
+            if known and stop != size:
+                yield Problem("gap", path, f"task {by} stopped at byte {stop} of {size}, the last")
+            path, stop, by, size, known = row["path"], 0, shard, row["size"], True
+        if span is None:
+            known = False
+        elif span[0] < span[1]:
+            if known and span[0] != stop:
+                kind = "gap" if span[0] > stop else "overlap"
+                text = f"task {by} stopped at byte {stop}, task {shard} began at {span[0]}"
+                yield Problem(kind, path, text)
+            stop, by, known = span[1], shard, True
+    if known and stop != size:
+        yield Problem("gap", path, f"task {by} stopped at byte {stop} of {size}, the last")
+
+
+def _spans(
+    store: Store, plan: pa.Table, job: Job
+) -> Iterator[tuple[int, dict[str, Any], tuple[int, int] | None]]:
+    """Shard, planned range and the bytes really read (None: unknown) of every range."""
     for shard in range(job.shards):
         commit = records.read_commit(store, "map", shard)
+        listed = {span.range: (span.start, span.stop) for span in commit.spans} if commit else {}
         rows = _rows(plan, shard).select(["path", "offset", "length", "size"]).to_pylist()
-        spans = {span.range: span for span in commit.spans} if commit else {}
         for number, row in enumerate(rows):
-            span = spans.get(number)
-            start = span.start if span else row["offset"]
-            stop = span.stop if span else row["offset"] + row["length"]
-            known = commit is not None and number < commit.ranges
-            if known and before and before[0] == row["path"] and start != before[1]:
-                kind = "gap" if start > before[1] else "overlap"
-                text = (
-                    f"task {before[2]} stopped at byte {before[1]}, task {shard} began at {start}"
-                )
-                yield Problem(kind, row["path"], text)
-            before = (row["path"], stop, shard) if known else None
+            planned = row["offset"], row["offset"] + row["length"]
+            read = commit is not None and number < commit.ranges
+            yield shard, row, listed.get(number, planned) if read else None

@@ -120,11 +120,11 @@ def _to_ipc(tables: list[pa.Table]) -> Any:
     if len(tables) > 1:
         rows = json.dumps([table.num_rows for table in tables]).encode()
         schema = schema.with_metadata({**(schema.metadata or {}), _ROWS: rows})
+    # An Arrow file holds one dictionary for a column.
+    whole = pa.concat_tables(tables).unify_dictionaries()
     sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(unify_dictionaries=True)
-    with pa.ipc.new_file(sink, schema, options=options) as writer:
-        for table in tables:
-            writer.write_table(table.replace_schema_metadata(schema.metadata))
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_table(whole.replace_schema_metadata(schema.metadata))
     return sink.getvalue()
 
 

@@ -146,7 +146,11 @@ def _kill_and_resume(folder: Path, seed: int) -> str:
     assert driver.stdout is not None
     with driver, driver.stdout:
         assert driver.stdout.readline() == "ready\n"
-        time.sleep(chance.uniform(0.0, 1.6))
+        # A moment before, while or after tasks run, however fast this machine is.
+        calls_before = chance.randrange(ITEMS + 1)
+        while driver.poll() is None and len(os.listdir(folder / "calls")) < calls_before:
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0.0, 0.05))
         victims = [psutil.Process(driver.pid)]
         if chance.random() < 0.5:
             # Driver, fork server and workers at once, in any order.

@@ -1,0 +1,95 @@
+"""The worker by itself, as a pod runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mapred
+from mapred import layout
+from mapred.testing import Script, drop_commit, tamper
+from mapred.worker import DONE, FAILED, MISMATCH
+
+
+def _worker(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    root = str(Path(mapred.__file__).parents[1])
+    return subprocess.run(
+        [sys.executable, "-m", "mapred.worker", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    (tmp_path / "calls").mkdir()
+    return Script(tmp_path / "calls", {})
+
+
+@pytest.fixture
+def run(tmp_path: Path, script: Script) -> Any:
+    """A run whose map tasks are to be done again."""
+    run = mapred.run(
+        script, mapred.array(5), reduce=sum, root=tmp_path, progress="none", attempts=2
+    )
+    for task in range(5):
+        drop_commit(run, task)
+    drop_commit(run, 0, "reduce-1")
+    return run
+
+
+def test_a_block_of_tasks(run: Any) -> None:
+    done = _worker(run.uri, run.digest, "map", 1, 3)
+    assert (done.returncode, done.stderr) == (DONE, "")
+    assert [path for path, _ in run.store.list("map/commits/")] == [
+        layout.commit("map", task) for task in (1, 2, 3)
+    ]
+    assert _worker(run.uri, run.digest, "reduce-1", 0, 1).returncode == DONE
+    assert run.audit().ok
+
+
+def test_a_function_that_fails_is_tried_again_in_a_fresh_process(
+    run: Any, script: Script, tmp_path: Path
+) -> None:
+    (tmp_path / "more").mkdir()
+    failing = Script(tmp_path / "more", {2: ["raise"]})
+    run._mend(failing)
+    assert _worker(run.uri, run.digest, "map", 2, 1).returncode == DONE
+    assert failing.calls(2) == 2
+    drop_commit(run, 2)
+    run._mend(Script(tmp_path / "more", {2: ["raise"] * 9}))
+    done = _worker(run.uri, run.digest, "map", 2, 1)
+    assert done.returncode == FAILED
+    assert "ValueError: item 2" in done.stderr
+
+
+def test_a_job_that_was_changed_is_refused(run: Any) -> None:
+    digest = run.digest
+    tamper(run, layout.JOB, lambda job: {**job, "seed": 7})
+    done = _worker(run.uri, digest, "map", 0, 1)
+    assert done.returncode == MISMATCH
+    assert "someone changed it" in done.stderr
+
+
+def test_another_python_is_refused(run: Any) -> None:
+    tamper(run, layout.JOB, lambda job: {**job, "python": "3.9"})
+    done = _worker(run.uri, run.digest, "map", 0, 1)
+    assert done.returncode == MISMATCH
+    assert "made by Python 3.9" in done.stderr
+
+
+def test_a_folder_without_a_run(tmp_path: Path) -> None:
+    done = _worker(tmp_path, "0" * 64, "map", 0, 1)
+    assert done.returncode == FAILED
+    assert "holds no run" in done.stderr
+
+
+def test_wrong_usage_shows_how(tmp_path: Path) -> None:
+    assert "RUN_URI DIGEST STAGE" in _worker("x").stderr
