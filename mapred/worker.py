@@ -14,7 +14,6 @@ import shutil
 import sys
 import tempfile
 import time
-import traceback
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -23,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from mapred import formats, functions, layout, outputs, records
-from mapred.errors import DatasetError, FunctionError, ReduceError, StorageError
+from mapred import failures, formats, functions, layout, outputs, records
+from mapred.errors import FunctionError, ReduceError, StorageError
 from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
 from mapred.planner import read_plan, read_shard
 from mapred.reducers import Reducer, check_associative
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DONE, FAILED, TRY_AGAIN, MISMATCH = 0, 1, 75, 78
-_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 @dataclass(frozen=True)
@@ -199,9 +197,11 @@ def run_task(
     except BaseException as error:
         if os.getpid() != pid:
             os._exit(1)
-        failure = _failure(run, stage, task, attempt, error, reading)
+        items, error = failures.failed_items(error, task)
+        where = _where(run, stage, task, reading, items)
+        failure = failures.describe(error, task, attempt, where, items)
         seconds = time.perf_counter() - clock
-        return Outcome(index, failure=record_failure(run.store, failure, seconds, read_log))
+        return Outcome(index, failure=failures.record(run.store, failure, seconds, read_log))
     finally:
         if folder.is_dir():
             shutil.rmtree(folder, ignore_errors=True)
@@ -216,14 +216,6 @@ def _put_commit(run: Context, commit: Commit) -> Commit:
     if winner is None:
         raise StorageError(f"{run.store.uri}/{path} was refused as existing, but is not there")
     return winner
-
-
-class _ItemsFailed(Exception):
-    """Some items of a task failed where some may; carries their indices and the first error."""
-
-    def __init__(self, items: list[int], first: BaseException) -> None:
-        super().__init__(f"{len(items)} items failed")
-        self.items, self.first = items, first
 
 
 def _map(run: Context, stage: Stage, task: Task, reading: formats.Reading) -> list[Any]:
@@ -252,7 +244,7 @@ def _map(run: Context, stage: Stage, task: Task, reading: formats.Reading) -> li
             failed.append(item)
             first = first or error
     if first is not None:
-        raise _ItemsFailed(failed, first)
+        raise failures.ItemsFailed(failed, first)
     return values
 
 
@@ -324,7 +316,7 @@ def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
     run_stage = _map if job.stage(stage).kind == "map" else _reduce
     try:
         return run_stage(run, job.stage(stage), task, formats.Reading())
-    except _ItemsFailed as error:
+    except failures.ItemsFailed as error:
         raise error.first from None
 
 
@@ -375,80 +367,18 @@ def _store_log(
         run.store.write(layout.log(stage.name, index, attempt), text.encode(errors="replace"))
 
 
-def record_failure(
-    store: Store,
-    failure: Failure,
-    seconds: float = 0.0,
-    read_log: Callable[[], str] | None = None,
-) -> Failure:
-    """Write a failed attempt's record and log; a store that refuses is not a second error."""
-    text = read_log() if read_log else failure.log
-    known = {"log": text[-4000:], "seconds": seconds, "time": time.time()}
-    failure = Failure(**{**vars(failure), **known})
-    with suppress(StorageError):
-        path = layout.error(failure.stage, failure.task, failure.attempt)
-        store.write(path, failure.to_bytes())
-        if text:
-            path = layout.log(failure.stage, failure.task, failure.attempt)
-            store.write(path, text.encode(errors="replace"))
-    return failure
-
-
-def _failure(
-    run: Context,
-    stage: Stage,
-    task: Task,
-    attempt: str,
-    error: BaseException,
-    reading: formats.Reading,
-) -> Failure:
-    items: tuple[int, ...] = ()
-    if isinstance(error, _ItemsFailed):
-        items, error = tuple(error.items), error.first
-    elif task.item is not None:
-        items = (task.item,)
-    summary = traceback.TracebackException.from_exception(error, limit=-50)
-    stack = [frame for frame in summary.stack if not frame.filename.startswith(_PACKAGE)]
-    places = [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in stack[-10:]]
-    kind = type(error).__name__
-    message = str(error)
-    if isinstance(error, SystemExit):
-        message = f"the function called sys.exit({error.code!r}) instead of returning"
-    where = reading.where() if stage.kind == "map" else ""
-    where = where or records.where_of(run.store, stage, task.shard)
+def _where(
+    run: Context, stage: Stage, task: Task, reading: formats.Reading, items: tuple[int, ...]
+) -> str:
+    """What the task was at: an item, a file's bytes or row group, the outputs it reduced."""
+    if items and run.job.format.name == "files":
+        rows = run.ranges(task.shard)
+        path = rows["path"][items[0] - rows["first"][0].as_py()].as_py()
+        return f"item {items[0]}, {path}"
     if items:
-        where = _where_of_item(run, task.shard, items[0])
-    signature = "\n".join([kind, *(places or [message])])
-    return Failure(
-        stage=stage.name,
-        task=task.shard,
-        attempt=attempt,
-        kind="dataset" if isinstance(error, DatasetError) else "function",
-        error=kind,
-        message=message[:4000],
-        traceback=_traceback(error, summary),
-        signature=hashlib.sha256(signature.encode(errors="replace")).hexdigest()[:16],
-        where=where,
-        items=items,
-        attempts=task.attempt,
-    )
-
-
-def _where_of_item(run: Context, shard: int, item: int) -> str:
-    if run.job.format.name != "files":
-        return f"item {item}"
-    rows = run.ranges(shard)
-    path = rows["path"][item - rows["first"][0].as_py()].as_py()
-    return f"item {item}, {path}"
-
-
-def _traceback(error: BaseException, summary: traceback.TracebackException) -> str:
-    """The traceback without this package's frames, unless there are no others."""
-    own = [frame for frame in summary.stack if not frame.filename.startswith(_PACKAGE)]
-    if own:
-        summary.stack[:] = own
-    text = "".join(summary.format())
-    return text if len(text) <= 20_000 else text[:10_000] + "\n…\n" + text[-10_000:]
+        return f"item {items[0]}"
+    where = reading.where() if stage.kind == "map" else ""
+    return where or records.where_of(run.store, stage, task.shard)
 
 
 def _reset_peak_memory() -> None:
@@ -500,12 +430,12 @@ def main(arguments: list[str] | None = None) -> int:
     except StorageError as error:
         _say(str(error))
         return TRY_AGAIN
-    failures = [outcome.failure for outcome in outcomes if outcome.failure]
-    for failure in failures:
+    failed = [outcome.failure for outcome in outcomes if outcome.failure]
+    for failure in failed:
         _say(f"{failure.stage} task {failure.task}: {failure.traceback}")
-    if not failures:
+    if not failed:
         return DONE
-    if attempt >= run.job.attempts or all(failure.kind == "dataset" for failure in failures):
+    if attempt >= run.job.attempts or all(failure.kind == "dataset" for failure in failed):
         return FAILED
     _start_again([run_uri, digest, stage, first, count, str(attempt + 1)])
 

@@ -13,7 +13,7 @@ import pytest
 # Each module imports only from those before it. A new module gets a place here.
 ORDER = (
     "_version errors model layout storage dataset formats planner task commands reducers "
-    "functions shuffle outputs graph records worker backends display audit results runs api "
+    "functions shuffle outputs graph records failures worker backends display audit results runs api "
     "cli __main__ testing"
 ).split()
 ON_TOP = ("cli", "__main__", "testing")  # these use the package as a user does

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mapred.backends.base import Handle
-from mapred.backends.pool import Driver, Finished
+from mapred.backends.driver import Driver
+from mapred.backends.pool import Finished
 from mapred.model import Job
 from mapred.storage import Store
 from mapred.worker import run_block

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mapred.backends.base import Handle
+from mapred.backends.driver import Driver
 from mapred.backends.forkserver import run_logged
-from mapred.backends.pool import Driver, DriverThread
+from mapred.backends.pool import DriverThread
 from mapred.backends.processes import ProcessExecutor, fork_server
 from mapred.errors import BackendError
 from mapred.model import Job, Stage

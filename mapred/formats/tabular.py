@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -118,7 +119,9 @@ def read(
     batches = _batches(pieces, format, shape, ranges, open_range, reading)
     if format.as_ == "batches":
         return batches
-    return to(pa.Table.from_batches(batches, shape.output))
+    table = pa.Table.from_batches(batches, shape.output)
+    with guarded(reading):
+        return to(table)
 
 
 def _batches(
@@ -228,6 +231,15 @@ def _family(type_: pa.DataType) -> str:
     return str(type_).partition("[")[0]
 
 
+def _text(value: str) -> pa.StringArray:
+    """One string in an array; `pa.array` and `pa.scalar` would import pandas."""
+    import pyarrow as pa
+
+    data = value.encode()
+    ends = pa.py_buffer(struct.pack("=ii", 0, len(data)))
+    return pa.StringArray.from_buffers(1, ends, pa.py_buffer(data))
+
+
 def partitions_of(path: str, format: Format) -> dict[str, pa.Scalar]:
     """The values of the `name=value` folders of a path, in the pinned types."""
     import pyarrow as pa
@@ -239,9 +251,11 @@ def partitions_of(path: str, format: Format) -> dict[str, pa.Scalar]:
         type_ = pinned(format).field(name).type
         if name not in found:
             raise DatasetError(f"{path} lies in no folder {name}=..., as the dataset's files do")
-        text = None if found[name] == NULL_FOLDER else unquote(found[name])
+        if found[name] == NULL_FOLDER:
+            values[name] = pa.nulls(1, type_)[0]
+            continue
         try:
-            values[name] = pa.scalar(text, pa.string()).cast(type_)
+            values[name] = _text(unquote(found[name])).cast(type_)[0]
         except pa.ArrowException as error:
             raise DatasetError(
                 f"{path}: the folder {name}={found[name]} does not fit the pinned {type_};"

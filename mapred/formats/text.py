@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -277,7 +278,7 @@ def checked(data: bytes) -> bytes:
 
     if not data.isascii():
         # As one long string: Arrow validates several times as fast as Python decodes.
-        ends = pa.array([0, len(data)], pa.int64()).buffers()[1]
+        ends = pa.py_buffer(struct.pack("=qq", 0, len(data)))
         try:
             pa.LargeStringArray.from_buffers(1, ends, pa.py_buffer(data)).validate(full=True)
         except pa.ArrowInvalid:

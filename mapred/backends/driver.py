@@ -1,0 +1,403 @@
+"""Taking a run from stage to stage over any `concurrent.futures.Executor`."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mapred import failures, records
+from mapred.backends.processes import ProcessExecutor, WorkerLost
+from mapred.errors import BackendError, MapredError, StorageError
+from mapred.model import Commit, Failure, Job, RunStatus, Stage, StageStatus, TaskTime
+from mapred.storage import Store
+from mapred.worker import Outcome, run_block
+
+_STORAGE_TRIES = 5
+_WINDOW = 1000
+_BLOCK, _BLOCK_SECONDS = 16, 0.01
+
+
+class _Stopped(Exception):
+    """The run is over before its stages are: `state` is its last word, None for none."""
+
+    def __init__(self, state: str | None, message: str = "") -> None:
+        super().__init__(message)
+        self.state, self.message = state, message
+
+
+@dataclass
+class _Progress:
+    """What the driver knows; guarded by the driver's lock."""
+
+    state: str = "running"
+    message: str = ""
+    started: float = field(default_factory=time.time)
+    finished: float | None = None
+    done: dict[str, int] = field(default_factory=dict)
+    running: dict[str, int] = field(default_factory=dict)
+    given_up: int = 0
+    bytes: int = 0
+    records: int = 0
+    counters: dict[str, float] = field(default_factory=dict)
+    times: list[TaskTime] = field(default_factory=list)
+    failures: dict[tuple[str, int], Failure] = field(default_factory=dict)
+
+
+class Driver:
+    """Takes a run from stage to stage: submits tasks, repeats failed ones, says the last word.
+
+    `executor` makes the pool of a stage; `call` is what it runs, `run_block` or a function of
+    its signature. Everything of worth is in the run's folder: a driver may die at any time.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        job: Job,
+        digest: str,
+        executor: Callable[[Stage], Executor],
+        call: Callable[..., list[Outcome]] = run_block,
+        *,
+        window: int | None = None,
+    ) -> None:
+        self.store, self.job, self.digest = store, job, digest
+        self.error: BaseException | None = None
+        self._executor, self._call, self.window = executor, call, window
+        self._progress = _Progress()
+        self._commits: dict[str, dict[int, Commit | None]] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._events: queue.SimpleQueue[Future[Any] | None] = queue.SimpleQueue()
+
+    def run(self) -> None:
+        """Run every stage; what goes wrong is kept in `error`, the last word in end.json."""
+        state, message = None, ""
+        try:
+            for stage in self.job.stages:
+                self._run_stage(stage)
+            state = "succeeded"
+        except _Stopped as stop:
+            state, message = stop.state, stop.message
+        except Exception as error:
+            # The store or the pool gave out: the run has no last word and can be resumed.
+            self.error, message = error, str(error)
+        try:
+            if state is not None:
+                last = self.job.stages[-1].name
+                known = self._commits.get(last)
+                state = records.finish(self.store, self.job, state, message, known)
+        except Exception as error:
+            self.error, state, message = error, None, str(error)
+        with self._lock:
+            self._progress.state = state or "interrupted"
+            self._progress.message = message
+            self._progress.finished = time.time()
+
+    def stop(self) -> None:
+        """End the run without a last word, so that it can be resumed."""
+        self._stop.set()
+        self._events.put(None)
+
+    def status(self) -> RunStatus:
+        """The progress so far, as a frozen value."""
+        with self._lock:
+            known = self._progress
+            failed: dict[str, int] = {}
+            for stage, _ in known.failures:
+                failed[stage] = failed.get(stage, 0) + 1
+            return RunStatus(
+                run_id=self.job.run_id,
+                uri=self.store.uri,
+                name=self.job.name,
+                state=known.state,
+                stages=tuple(
+                    StageStatus(
+                        stage.name,
+                        stage.tasks,
+                        done=known.done.get(stage.name, 0),
+                        running=known.running.get(stage.name, 0),
+                        failed=failed.get(stage.name, 0),
+                        given_up=known.given_up if stage.kind == "map" else 0,
+                    )
+                    for stage in self.job.stages
+                ),
+                started=known.started,
+                finished=known.finished,
+                bytes=self.job.bytes,
+                bytes_done=known.bytes,
+                records=known.records,
+                message=known.message,
+                counters=dict(known.counters),
+                times=tuple(known.times),
+                failures=tuple(known.failures.values()),
+            )
+
+    def _run_stage(self, stage: Stage) -> None:
+        self._commits[stage.name] = {}
+        committed = set(records.committed(self.store, stage.name))
+        for index in committed:
+            self._note_commit(stage, index, records.read_commit(self.store, stage.name, index))
+        todo = [index for index in range(stage.tasks) if index not in committed]
+        given_up = records.read_given_up(self.store) if stage.kind == "map" else {}
+        todo = [index for index in todo if given_up.get(index, []) is not None]
+        if not todo:
+            return
+        failed = self._run_tasks(stage, self._longest_first(stage, todo))
+        if failed:
+            partly = self._give_up(stage, failed, given_up)
+            if partly and self._run_tasks(stage, partly):
+                raise self._failed(stage)
+
+    def _longest_first(self, stage: Stage, todo: list[int]) -> list[int]:
+        """Tasks by falling size class; within one in order, as plan files are read by the run."""
+        if stage.kind != "map" or len(todo) < 3:
+            return todo
+        sizes = records.shard_bytes(self.store, self.job)[todo]
+        classes = np.frexp(sizes.astype(float))[1]
+        return [todo[i] for i in np.argsort(-classes, kind="stable")]
+
+    def _run_tasks(self, stage: Stage, todo: Iterable[int]) -> dict[int, Failure]:
+        """Run tasks until each is committed or has failed for good; the failed ones."""
+        executor = self._executor(stage)
+        batch = _Batch(self, stage, executor)
+        try:
+            failed = batch.run(list(todo))
+        except BaseException:
+            _kill(executor)
+            raise
+        executor.shutdown(wait=True)
+        return failed
+
+    def _give_up(
+        self, stage: Stage, failed: Mapping[int, Failure], already: Mapping[int, Any]
+    ) -> list[int]:
+        """Write failed.json if the failures are within max_failed; tasks to run once more."""
+        if stage.kind != "map" or self._failed_count(failed.values()) > self.job.failures_allowed:
+            raise self._failed(stage)
+        if already:
+            # An earlier driver gave up other tasks; that word is final.
+            raise self._failed(stage)
+        tasks: dict[int, list[int] | None] = {}
+        for index, failure in failed.items():
+            whole = not self.job.format.once_per_item or not failure.items
+            tasks[index] = None if whole else list(failure.items)
+        records.put_given_up(self.store, tasks)
+        with self._lock:
+            self._progress.given_up = self._failed_count(failed.values())
+            for index in tasks:
+                self._progress.failures.pop((stage.name, index), None)
+        return [index for index, items in tasks.items() if items is not None]
+
+    def _failed_count(self, failed: Iterable[Failure]) -> int:
+        if self.job.format.once_per_item:
+            per_task = max(1, self.job.items // max(1, self.job.shards))
+            return sum(len(failure.items) or per_task for failure in failed)
+        return sum(1 for _ in failed)
+
+    def _failed(self, stage: Stage) -> _Stopped:
+        with self._lock:
+            found = [f for (name, _), f in self._progress.failures.items() if name == stage.name]
+        count = self._failed_count(found) if stage.kind == "map" else len(found)
+        what = "item" if self.job.format.once_per_item and stage.kind == "map" else "task"
+        what += "s" * (count != 1)
+        allowed = f" (max_failed allows {self.job.failures_allowed})" if self.job.max_failed else ""
+        return _Stopped("failed", f"{count} {what} of {stage.name} failed{allowed}")
+
+    def _note_commit(self, stage: Stage, index: int, commit: Commit | None) -> None:
+        if commit is None:
+            return
+        with self._lock:
+            known = self._progress
+            commits = self._commits[stage.name]
+            if index in commits:
+                return
+            # Only the last stage's outputs are needed again; the others' stay on disk.
+            commits[index] = commit if stage.last else None
+            known.done[stage.name] = len(commits)
+            known.failures.pop((stage.name, index), None)
+            known.times.append(
+                TaskTime(
+                    stage.name,
+                    index,
+                    commit.started,
+                    commit.seconds,
+                    commit.worker,
+                    commit.bytes,
+                    commit.peak_memory,
+                )
+            )
+            for name, value in commit.counters.items():
+                known.counters[name] = known.counters.get(name, 0) + value
+            if stage.kind == "map":
+                known.bytes += commit.bytes
+                known.records += commit.records
+
+
+class _Batch:
+    """Some tasks of one stage in flight."""
+
+    def __init__(self, driver: Driver, stage: Stage, executor: Executor) -> None:
+        self.driver, self.stage, self.executor = driver, stage, executor
+        self.failed: dict[int, Failure] = {}
+        self.flying: dict[Future[Any], tuple[tuple[int, ...], int]] = {}
+        self.spent = self.count = 0.0
+        self.workers = executor.max_workers if isinstance(executor, ProcessExecutor) else None
+        self.blocks = self.workers is not None and driver.job.timeout is None
+        self.window = driver.window or (3 * self.workers if self.workers else _WINDOW)
+        self.troubles: dict[int, int] = {}
+        self.later: list[tuple[float, int, int]] = []
+
+    def run(self, todo: list[int]) -> dict[int, Failure]:
+        waiting = iter(todo)
+        more = True
+        while True:
+            while more and len(self.flying) < self.window:
+                block = tuple(itertools.islice(waiting, self._block()))
+                more = bool(block)
+                if block:
+                    self._submit(block, 1)
+                    self._take(block=False)
+            self._submit_later()
+            self._note_running()
+            if not self.flying and not self.later and not more:
+                return self.failed
+            self._take(block=True)
+
+    def _block(self) -> int:
+        """How many tasks to send at once: several while they take a few milliseconds only."""
+        if not self.blocks or not self.count:
+            return 1
+        return max(1, min(_BLOCK, int(_BLOCK_SECONDS / (self.spent / self.count + 1e-6))))
+
+    def _submit(self, tasks: tuple[int, ...], attempt: int) -> None:
+        driver = self.driver
+        submit = self.executor.submit
+        if attempt > 1:
+            submit = getattr(self.executor, "submit_fresh", submit)
+        try:
+            future = submit(
+                driver._call, driver.store.uri, driver.digest, self.stage.name, tasks, attempt
+            )
+        except (RuntimeError, BrokenExecutor) as error:
+            raise _broken(error) from error
+        self.flying[future] = tasks, attempt
+        future.add_done_callback(driver._events.put)
+
+    def _note_running(self) -> None:
+        flying = sum(len(tasks) for tasks, _ in self.flying.values())
+        with self.driver._lock:
+            self.driver._progress.running[self.stage.name] = min(flying, self.workers or flying)
+
+    def _submit_later(self) -> None:
+        now = time.monotonic()
+        for entry in [entry for entry in self.later if entry[0] <= now]:
+            self.later.remove(entry)
+            self._submit((entry[1],), entry[2])
+
+    def _take(self, *, block: bool) -> None:
+        """Handle the answers that are there; wait for one if asked to."""
+        driver = self.driver
+        while True:
+            if driver._stop.is_set():
+                raise _Stopped(None, "stopped; resume it with run.resume()")
+            limit = driver.job.deadline
+            if limit is not None and time.time() - driver._progress.started > limit:
+                raise _Stopped("failed", f"the run took longer than deadline={limit:g} s")
+            try:
+                future = driver._events.get(block=block, timeout=0.2 if block else None)
+            except queue.Empty:
+                return
+            block = False
+            if future is not None and future in self.flying:
+                self._settle(future, *self.flying.pop(future))
+
+    def _settle(self, future: Future[Any], tasks: tuple[int, ...], attempt: int) -> None:
+        try:
+            outcomes = future.result()
+        except CancelledError:
+            raise _Stopped(None, "the pool cancelled a task") from None
+        except WorkerLost as lost:
+            if len(tasks) == 1:
+                self._lost(tasks[0], attempt, lost)
+            else:
+                # Which of them took the process down shows when each runs by itself.
+                for index in tasks:
+                    self._submit((index,), attempt)
+            return
+        except StorageError as error:
+            for index in tasks:
+                self._repeat_for_storage(index, attempt, error)
+            return
+        except BrokenExecutor as error:
+            raise _broken(error) from error
+        except MapredError:
+            raise
+        except BaseException as error:
+            raise BackendError(f"the pool failed: {type(error).__name__}: {error}") from error
+        for outcome in outcomes:
+            if outcome.commit is not None:
+                self.spent, self.count = self.spent + outcome.commit.seconds, self.count + 1
+                self.driver._note_commit(self.stage, outcome.task, outcome.commit)
+            elif outcome.failure is not None:
+                self._failure(outcome.task, attempt, outcome.failure)
+
+    def _failure(self, index: int, attempt: int, failure: Failure) -> None:
+        driver = self.driver
+        with driver._lock:
+            driver._progress.failures[self.stage.name, index] = failure
+        if attempt < driver.job.attempts and failure.kind != "dataset":
+            self._submit((index,), attempt + 1)
+            return
+        self.failed[index] = failure
+        count = driver._failed_count(self.failed.values())
+        allowed = driver.job.failures_allowed if self.stage.kind == "map" else 0
+        if count > allowed:
+            raise driver._failed(self.stage)
+
+    def _lost(self, index: int, attempt: int, lost: WorkerLost) -> None:
+        """A worker that died under a task: only the function can be blamed, so it counts."""
+        where = records.where_of(self.driver.store, self.stage, index)
+        failure = Failure(
+            stage=self.stage.name,
+            task=index,
+            attempt=f"{attempt}-{uuid.uuid4().hex[:8]}",
+            kind=lost.kind,
+            error=type(lost).__name__,
+            message=str(lost),
+            traceback="",
+            signature=f"{lost.kind}: {lost}",
+            where=where,
+            log=lost.log,
+            attempts=attempt,
+        )
+        self._failure(index, attempt, failures.record(self.driver.store, failure))
+
+    def _repeat_for_storage(self, index: int, attempt: int, error: StorageError) -> None:
+        tries = self.troubles[index] = self.troubles.get(index, 0) + 1
+        if tries >= _STORAGE_TRIES:
+            raise error
+        self.later.append((time.monotonic() + 0.1 * 2**tries, index, attempt))
+
+
+def _broken(error: BaseException) -> BackendError:
+    return BackendError(
+        f"the pool broke ({error}); its committed tasks are kept: resume the run, or use "
+        "backend='local', where a dying worker takes down its own task alone"
+    )
+
+
+def _kill(executor: Executor) -> None:
+    kill = getattr(executor, "kill", None)
+    if kill is not None:
+        kill()
+    else:
+        executor.shutdown(wait=False, cancel_futures=True)
