@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import sys
 from typing import Any
 from unittest import mock
 
@@ -15,7 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mapred import formats
-from mapred.errors import DatasetError
+from mapred.errors import DatasetError, MissingDependency
 from mapred.formats import Reading, tabular
 from mapred.model import Format
 
@@ -188,6 +189,14 @@ def test_other_headers_are_named(lab: Any) -> None:
     assert value.num_rows == 100
 
 
+def test_a_byte_order_mark_inside_a_file_is_part_of_a_value(lab: Any) -> None:
+    files = {"a": "\ufeffzip,n\nx,1\n\ufeffy,2\n".encode()}
+    for cuts in ([], [0.6]):
+        with mock.patch("mapred.formats.csv.LARGE_BLOCK", 1):
+            parts = lab.read_each(PINNED, files, lab.cut(files, cuts))
+        assert [row for part in parts for row in rows_of(part.value)] == [("x", 1), ("\ufeffy", 2)]
+
+
 def test_columns_filters_and_folders(lab: Any) -> None:
     schema = pa.schema([("zip", pa.string()), ("n", pa.int64()), ("year", pa.int32())])
     files = {
@@ -264,6 +273,25 @@ def test_as_pandas_polars_and_batches(lab: Any) -> None:
             ["zip", "n"],
             0,
         )
+
+
+def test_a_frame_library_that_is_absent_is_named(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("pandas", "polars"):
+        monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(MissingDependency, match=rf"pip install 'mapred\[{name}\]'"):
+            lab.read(Format("csv", name, SCHEMA), {}, lab.table([]))
+
+
+def test_what_a_frame_cannot_hold_names_the_shard(lab: Any) -> None:
+    def refuse(table: pa.Table) -> None:
+        raise pa.ArrowInvalid("out of bounds")
+
+    files = {"a": FINE}
+    with (
+        mock.patch.object(tabular, "_converter", return_value=refuse),
+        pytest.raises(DatasetError, match="cannot read a, bytes 0-206: out of bounds"),
+    ):
+        lab.read(Format("csv", "pandas", SCHEMA), files, lab.cut(files, []))
 
 
 def test_sniffed_types(lab: Any) -> None:
