@@ -14,7 +14,8 @@ WORKERS ?= 2
 TESTS ?=
 LOCK := .ci/requirements.txt
 BIN := $(VENV)/bin
-UV := $(BIN)/uv
+# The certificates that the system trusts, as pip uses them too.
+UV := $(BIN)/uv --system-certs
 
 .DEFAULT_GOAL := help
 .PHONY: help demo dev test test-slow lint format bench lock clean
@@ -70,11 +71,12 @@ $(VENV)/.uv:
 	@touch $@
 
 $(VENV)/.core: $(VENV)/.uv pyproject.toml $(LOCK)
-	$(UV) pip install --quiet --python $(BIN)/python \
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python \
 	  --constraints $(LOCK) --build-constraints $(LOCK) --editable .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.uv pyproject.toml $(LOCK)
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirements $(LOCK)
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python \
+	  --require-hashes --requirements $(LOCK)
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
