@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import pickle
+import subprocess
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import mapred
+from mapred import layout, records
 from mapred.errors import (
     DatasetError,
     FunctionError,
@@ -318,3 +320,30 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "folder.txt").mkdir()
     with pytest.raises(DatasetError):
         mapred.run(_lines, mapred.files([str(tmp_path / "folder.txt")]), root=tmp_path / "runs")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_keeps_what_is_committed(small_disk: Path) -> None:
+    def large(item: int) -> bytes:
+        return os.urandom(150_000)
+
+    with pytest.raises(RunError, match="the disk is full") as caught:
+        mapred.run(large, mapred.array(12), root=small_disk, progress="none")
+    run = caught.value.run
+    before = records.committed(run.store, "map")
+    assert 0 < len(before) < 12
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    kept = {task: run.store.read(layout.commit("map", task)) for task in before}
+    assert len(run.resume(progress="none").result()) == 12
+    assert kept == {task: run.store.read(layout.commit("map", task)) for task in before}
+    assert run.audit().ok
