@@ -56,8 +56,11 @@ class Unloadable:
         return int, ("not a number",)
 
 
-def test_an_item_that_does_not_load_is_named_and_the_next_one_follows(lab: Any) -> None:
-    pickles = [pickle.dumps(value) for value in ("a", Unloadable(), "c")]
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_an_item_that_does_not_load_is_named_and_the_next_one_follows(
+    lab: Any, protocol: int
+) -> None:
+    pickles = [pickle.dumps(value, protocol) for value in ("a", Unloadable(), "c")]
     files = {"input/items.pkl": b"".join(pickles)}
     size = len(files["input/items.pkl"])
     reading = Reading()
@@ -163,10 +166,10 @@ def test_a_file_is_checked_when_it_is_opened(lab: Any, tmp_path: Path) -> None:
 
 
 def test_remote_files_are_copied_for_as_long_as_they_are_used(lab: Any) -> None:
-    files = {"bucket/a b": b"one", "other/a b": b"two"}
+    files = {"bucket/c d": b"one", "other/a b": b"two"}
     items = formats.read(Format("files", "path"), lab.cut(files, []), lab.open(files), Reading())
     first = next(items)[1]
-    assert (first.name, first.read_bytes()) == ("a b", b"one")
+    assert (first.name, first.read_bytes()) == ("c d", b"one")
     second = next(items)[1]
     assert second.read_bytes() == b"two"
     assert list(first.parent.iterdir()) == [second]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mapred import formats
 from mapred.errors import DatasetError
-from mapred.formats import Reading
+from mapred.formats import Reading, parquet
+from mapred.formats.reading import Range
 from mapred.model import Format
 
 SCHEMA = pa.schema([("i", pa.int64()), ("s", pa.string())])
@@ -42,6 +44,9 @@ def write(*groups: pa.Table, **options: Any) -> bytes:
     MOST,
     st.sampled_from(["table", "batches"]),
     st.sampled_from([{}, {"use_dictionary": False, "compression": "none"}]),
+)
+@example(
+    [[12, 5, 1, 0]], [0.25], 1 << 40, "table", {"use_dictionary": False, "compression": "none"}
 )
 def test_every_row_group_is_read_once(
     lab: Any,
@@ -73,6 +78,34 @@ def test_one_huge_row_group_belongs_to_the_middle_range(lab: Any) -> None:
         Format("parquet", "table", SCHEMA), files, lab.cut(files, [0.2, 0.4, 0.6, 0.8])
     )
     assert [part.value.num_rows for part in parts] == [0, 0, 1000, 0, 0]
+
+
+class Footer:
+    """What a footer says: where the first page of each row group is."""
+
+    num_columns = 1
+    serialized_size = 100
+
+    def __init__(self, starts: list[int]) -> None:
+        self.starts = starts
+        self.num_row_groups = len(starts)
+
+    def row_group(self, number: int) -> Any:
+        place = self.starts[number]
+        chunk = SimpleNamespace(dictionary_page_offset=None, data_page_offset=place)
+        return SimpleNamespace(column=lambda column: chunk)
+
+
+@given(st.lists(st.integers(-10, 2000), max_size=10), st.lists(st.integers(0, 1000), max_size=5))
+def test_whatever_a_footer_says_each_group_has_one_range_in_order(
+    starts: list[int], cuts: list[int]
+) -> None:
+    edges = sorted({0, 1000, *cuts})
+    found = [
+        parquet.row_groups(Footer(starts), Range(0, "f", start, stop - start, 1000, "", 0, 0))
+        for start, stop in zip(edges, edges[1:], strict=False)
+    ]
+    assert [number for numbers in found for number in numbers] == [*range(len(starts))]
 
 
 FILES = {"a": write(table(0, 100), table(100, 100), table(200, 100))}
