@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_whatever_a_footer_says_each_group_has_one_range_in_order(
     edges = sorted({0, 1000, *cuts})
     found = [
         parquet.row_groups(Footer(starts), Range(0, "f", start, stop - start, 1000, "", 0, 0))
-        for start, stop in zip(edges, edges[1:], strict=False)
+        for start, stop in itertools.pairwise(edges)
     ]
     assert [number for numbers in found for number in numbers] == [*range(len(starts))]
 
