@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from servers import seaweed
+from servers.sharing import shared
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,3 +27,35 @@ def _runs_in_a_folder_of_their_own(
 ) -> None:
     """No test leaves runs in the user's home."""
     monkeypatch.setenv("MAPRED_ROOT", str(tmp_path_factory.mktemp("runs")))
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this test session see."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def s3_server(shared_folder: Path) -> Iterator[dict[str, Any]]:
+    """A SeaweedFS of this session: its `endpoint`, `key`, `secret` and `domain`."""
+    with shared(shared_folder, "seaweed", seaweed.plan) as known:
+        yield known
+
+
+@pytest.fixture
+def s3_root(s3_server: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty prefix of the bucket `runs`; the environment says how to reach it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    settings = {
+        "AWS_ENDPOINT_URL": s3_server["endpoint"],
+        "AWS_ACCESS_KEY_ID": s3_server["key"],
+        "AWS_SECRET_ACCESS_KEY": s3_server["secret"],
+        "AWS_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://runs/{uuid.uuid4().hex[:12]}"

@@ -29,7 +29,7 @@ class Store(Protocol):
     """The files below one root. Paths are relative, with `/`; every write is whole or absent.
 
     `read`, `open` and `delete` raise FileNotFoundError for a path that is not there; every
-    other fault is a `StorageError`.
+    other fault is a `StorageError`. A store pickles by its URI.
     """
 
     @property
@@ -63,7 +63,10 @@ class Store(Protocol):
 
 
 def open_store(uri: str) -> Store:
-    """The store at `uri`: a local or NAS path, or `file://`."""
+    """The store at `uri`: a local or NAS path, `file://`, or an object store's bucket and prefix.
+
+    Endpoints and credentials are never in it: they come from each process's environment.
+    """
     from mapred.storage.local import LocalStore
 
     scheme, separator, rest = uri.partition("://")
@@ -71,16 +74,25 @@ def open_store(uri: str) -> Store:
         return LocalStore(uri)
     if scheme == "file":
         return LocalStore(rest)
+    if scheme in ("s3", "gs", "az"):
+        from mapred.storage.objects import ObjectStore
+
+        return ObjectStore(uri)
+    if scheme == "oss":
+        from mapred.storage.oss import OSSStore
+
+        return OSSStore(uri)
     raise StorageError(
-        f"root {uri!r}: no store for {scheme}://; a run's root is a local or mounted path"
+        f"root {uri!r}: no store for {scheme}://; a run's root is a local or mounted path, or "
+        "s3://, gs://, az:// or oss:// with a bucket and a prefix"
     )
 
 
 def probe(store: Store) -> None:
     """Show that the second of two puts of one name is refused, or raise `StorageError`."""
     name = f".probe/{uuid.uuid4().hex}"
+    first = store.put_if_absent(name, b"first")
     try:
-        first = store.put_if_absent(name, b"first")
         second = store.put_if_absent(name, b"second")
         kept = store.read(name)
     finally:

@@ -1,0 +1,335 @@
+"""An object store as a store: S3 and what speaks it, Google Cloud Storage, Azure, by obstore.
+
+Put-if-absent is a put with `If-None-Match: *`, which is refused with 412 where an object
+exists. An answer may get lost after the object was written: then the object's bytes tell
+who won. The URI names bucket and prefix alone; endpoint, region and credentials come from
+each process's own environment.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mapred.errors import MissingDependency, StorageError
+from mapred.storage import profiles
+from mapred.storage.remote import Answer, Patience, answer_of, failure, found, patience, place_of
+from mapred.storage.remote import reader as remote_reader
+
+_PART = 8 * 2**20
+_MOST_PARTS = 9000
+_BUSY = ("", "Conflict", "ConditionalRequestConflict", "OperationAborted")
+_used = False
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = _forked or _used
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+@dataclass(frozen=True)
+class _Clients:
+    """The clients of one process: `once` never repeats a request by itself."""
+
+    process: int
+    obstore: Any
+    reading: Any
+    once: Any
+    patience: Patience
+    endpoint: str
+
+
+class ObjectStore:
+    """Objects below a prefix of a bucket: `s3://`, `gs://` or `az://`."""
+
+    def __init__(self, uri: str) -> None:
+        self._place = place_of(uri)
+        self._made: _Clients | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.uri,)
+
+    @property
+    def uri(self) -> str:
+        return self._place.uri
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        if length == 0:
+            self._size_and_etag(path)
+            return b""
+        wanted: Any = None
+        if length is not None:
+            wanted = (offset, offset + length)
+        elif offset:
+            wanted = {"offset": offset}
+        return self._get(path, {"range": wanted} if wanted else None)
+
+    def write(self, path: str, data: bytes) -> None:
+        view = memoryview(data).cast("B")
+        with self._mapped("write", path) as clients:
+            clients.obstore.put(
+                clients.reading,
+                self._place.key(path),
+                view,
+                use_multipart=view.nbytes > 2 * _PART,
+                chunk_size=_part_size(view.nbytes),
+            )
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        patient = self._clients().patience.waits()
+        view = bytes(data)
+        unknown = False
+        while True:
+            outcome = self._put_once(path, view)
+            if outcome is True:
+                return True
+            if outcome is False:
+                # Refused at the first clear answer; after a lost one it may be our own object.
+                return unknown and self._holds(path, view)
+            unknown = unknown or outcome.unknown
+            wait = next(patient, None)
+            if wait is None:
+                if unknown and self._holds(path, view):
+                    return True
+                raise self._failure("write", path, outcome)
+            time.sleep(wait)
+
+    def list(self, prefix: str) -> list[tuple[str, int]]:
+        folder = self._place.folder(prefix)
+        sizes: dict[str, int] = {}
+        doubtful: set[str] = set()
+        with self._mapped("list", prefix) as clients:
+            for page in clients.obstore.list(clients.reading, folder or None, chunk_size=1000):
+                for entry in page:
+                    key = entry["path"]
+                    # The client shows the marker object of a folder, `x/`, as a file `x`.
+                    if entry["size"] == 0 or key in sizes:
+                        doubtful.add(key)
+                    sizes[key] = entry["size"]
+        for key in doubtful:
+            try:
+                sizes[key], _ = self._size_and_etag(self._place.path(key))
+            except FileNotFoundError:
+                del sizes[key]
+        return found(self._place, sizes.items())
+
+    def delete(self, path: str) -> None:
+        self._size_and_etag(path)
+        with self._mapped("delete", path) as clients:
+            clients.obstore.delete(clients.reading, self._place.key(path))
+
+    def put_file(self, source: Path, path: str) -> None:
+        size = source.stat().st_size
+        with self._mapped("write", path) as clients:
+            clients.obstore.put(
+                clients.reading,
+                self._place.key(path),
+                source,
+                use_multipart=size > 2 * _PART,
+                chunk_size=_part_size(size),
+            )
+
+    def open(self, path: str) -> BinaryIO:
+        size, etag = self._size_and_etag(path)
+
+        def fetch(offset: int, length: int) -> bytes:
+            options: dict[str, Any] = {"range": (offset, offset + length)}
+            if etag:
+                options["if_match"] = etag
+            data = self._get(path, options)
+            if len(data) != length:
+                raise StorageError(
+                    f"cannot read {self._place.address(path)}: {len(data)} bytes came where "
+                    f"{length} were asked for"
+                )
+            return data
+
+        return remote_reader(fetch, size)
+
+    def _get(self, path: str, options: dict[str, Any] | None) -> bytes:
+        try:
+            with self._mapped("read", path) as clients:
+                result = clients.obstore.get(
+                    clients.reading, self._place.key(path), options=options
+                )
+                return bytes(result.bytes())
+        except _BeyondTheEnd:
+            # An error for a range that starts behind the last byte; a file gives nothing.
+            self._size_and_etag(path)
+            return b""
+
+    def _size_and_etag(self, path: str) -> tuple[int, str | None]:
+        try:
+            with self._mapped("read", path) as clients:
+                known = clients.obstore.head(clients.reading, self._place.key(path))
+        except (FileNotFoundError, StorageError) as error:
+            if isinstance(error, StorageError) and ": status 4" not in str(error):
+                raise
+            # The answer to a HEAD has no body that says why, or that the bucket is missing.
+            with self._mapped("read", path) as clients:
+                clients.obstore.get(clients.reading, self._place.key(path))
+            raise
+        return known["size"], known["e_tag"]
+
+    def _put_once(self, path: str, data: bytes) -> bool | Answer:
+        """Whether the put won; the answer where it is to be tried again."""
+        with self._mapped("write", path) as clients:
+            exists = clients.obstore.exceptions.AlreadyExistsError
+            try:
+                clients.obstore.put(clients.once, self._place.key(path), data, mode="create")
+            except clients.obstore.exceptions.BaseError as error:
+                answer = answer_of(str(error))
+                busy = answer.status == 409 and answer.code in _BUSY
+                if isinstance(error, exists) and not busy:
+                    return False
+                if busy or (answer.unknown and not _is_about_credentials(answer)):
+                    return answer
+                raise
+        return True
+
+    def _holds(self, path: str, data: bytes) -> bool:
+        try:
+            return self.read(path) == data
+        except FileNotFoundError:
+            return False
+
+    def _clients(self) -> _Clients:
+        made = self._made
+        if made is None or made.process != os.getpid():
+            self._made = made = self._make_clients()
+        return made
+
+    def _make_clients(self) -> _Clients:
+        global _used
+        try:
+            import obstore
+        except ImportError:
+            raise MissingDependency("obstore", "s3") from None
+        if _forked:
+            raise StorageError(
+                f"{self.uri}: this process was forked from one that had used an object store, and "
+                "the client does not survive a fork: use backend='local', or a pool whose "
+                "mp_context is multiprocessing.get_context('spawn')"
+            )
+        _used = True
+        known = patience()
+        try:
+            make, endpoint = _maker(self._place.scheme, self._place.bucket, known)
+            return _Clients(os.getpid(), obstore, make(known.tries - 1), make(0), known, endpoint)
+        except StorageError:
+            raise
+        except Exception as error:
+            answer = answer_of(str(error))
+            raise failure(f"{self.uri} cannot be set up", answer, "check the settings") from None
+
+    @contextmanager
+    def _mapped(self, verb: str, path: str) -> Iterator[_Clients]:
+        clients = self._clients()
+        try:
+            yield clients
+        except StorageError:
+            raise
+        except FileNotFoundError as error:
+            answer = answer_of(str(error))
+            if verb in ("read", "delete") and answer.code not in ("NoSuchBucket", "BucketNotFound"):
+                raise FileNotFoundError(f"{self._place.address(path)} is not there") from None
+            raise self._failure(verb, path, answer) from None
+        except Exception as error:
+            answer = answer_of(str(error))
+            if answer.status == 416:
+                raise _BeyondTheEnd from None
+            # No cause: its text repeats the signed request.
+            raise self._failure(verb, path, answer) from None
+
+    def _failure(self, verb: str, path: str, answer: Answer) -> StorageError:
+        what = f"cannot {verb} {self._place.address(path)}"
+        endpoint = self._made.endpoint if self._made else ""
+        return failure(what, answer, _hint(answer, endpoint))
+
+
+class _BeyondTheEnd(Exception):
+    """A range starts behind the last byte."""
+
+
+def _part_size(size: int) -> int:
+    return max(_PART, -(-size // _MOST_PARTS))
+
+
+def _maker(scheme: str, bucket: str, known: Patience) -> tuple[Callable[[int], Any], str]:
+    """What makes a client with so many retries, and where it goes to."""
+    from obstore.store import AzureStore, GCSStore, S3Store
+
+    options: dict[str, Any] = {
+        "connect_timeout": timedelta(seconds=min(5.0, known.stall)),
+        "read_timeout": timedelta(seconds=known.stall),
+        # Of a whole answer, however large; what stalls is found by the read timeout.
+        "timeout": timedelta(hours=6),
+    }
+    settings: dict[str, Any] = {}
+    kind, endpoint = {"gs": GCSStore, "az": AzureStore}.get(scheme), "the store's own endpoint"
+    if kind is None:
+        kind, found_settings = S3Store, profiles.s3_settings(bucket)
+        endpoint = found_settings.endpoint
+        settings["config"] = found_settings.config
+        if found_settings.credentials is not None:
+            settings["credential_provider"] = found_settings.credentials
+        if found_settings.allow_http:
+            options["allow_http"] = True
+
+    def make(retries: int) -> Any:
+        backoff = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=4)}
+        retry = {
+            "max_retries": retries,
+            "retry_timeout": timedelta(seconds=known.seconds),
+            "backoff": {**backoff, "base": 2},
+        }
+        return kind(bucket, client_options=options, retry_config=retry, **settings)
+
+    return make, endpoint
+
+
+def _is_about_credentials(answer: Answer) -> bool:
+    return "169.254.169.254" in answer.text or "/latest/api/token" in answer.text
+
+
+_HINTS = {
+    "NoSuchBucket": "make the bucket, or name another one",
+    "BucketNotFound": "make the bucket, or name another one",
+    "InvalidAccessKeyId": "check AWS_ACCESS_KEY_ID or the profile",
+    "SignatureDoesNotMatch": "check AWS_SECRET_ACCESS_KEY or the profile",
+    "ExpiredToken": "the session's credentials ended; renew them, then resume",
+    "RequestTimeTooSkewed": "set this machine's clock",
+    "SlowDown": "the store is overloaded; resume the run later",
+    "AuthorizationHeaderMalformed": "set AWS_REGION to the bucket's region",
+    "PermanentRedirect": "set AWS_REGION to the bucket's region",
+    "PreconditionFailed": "the object was replaced while it was read",
+}
+
+
+def _hint(answer: Answer, endpoint: str) -> str:
+    if answer.code in _HINTS:
+        return _HINTS[answer.code]
+    if _is_about_credentials(answer):
+        return f"no credentials found; {profiles.NO_CREDENTIALS}"
+    if answer.status is None:
+        return (
+            f"check that {endpoint} is the right endpoint (AWS_ENDPOINT_URL) and can be reached "
+            "from here, then resume the run"
+        )
+    if answer.status in (401, 403):
+        return "check the credentials, and that they may read, write and list here"
+    if answer.status in (301, 307):
+        return "set AWS_REGION to the bucket's region"
+    if answer.unknown:
+        return "the store is in trouble; resume the run later"
+    return "check the bucket and the settings"

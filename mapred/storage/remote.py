@@ -1,0 +1,208 @@
+"""What the stores that are reached over a network share: names, readers, waiting, words."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+from mapred.errors import StorageError
+
+_BUFFER = 4 * 2**20
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 4.0
+_TRIES = 9
+
+
+@dataclass(frozen=True)
+class Place:
+    """A bucket (or container) and a prefix in it: all that a store's URI names."""
+
+    scheme: str
+    bucket: str
+    prefix: str
+
+    @property
+    def uri(self) -> str:
+        return f"{self.scheme}://{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
+
+    def key(self, path: str) -> str:
+        return f"{self.prefix}/{path}" if self.prefix else path
+
+    def path(self, key: str) -> str:
+        return key[len(self.prefix) + 1 :] if self.prefix else key
+
+    def folder(self, prefix: str) -> str:
+        """The key, with a `/` at its end, that all files below the folder `prefix` start with."""
+        key = self.key(prefix.strip("/")).strip("/")
+        return f"{key}/" if key else ""
+
+    def address(self, path: str) -> str:
+        return f"{self.uri}/{path}" if path else self.uri
+
+
+def place_of(uri: str) -> Place:
+    """Take a URI apart; one without a bucket, or with an endpoint or a secret, is refused."""
+    scheme, _, rest = uri.partition("://")
+    bucket, _, prefix = rest.partition("/")
+    if "@" in bucket:
+        raise StorageError(
+            f"a {scheme}:// root names a bucket and a prefix, never credentials: those come from "
+            "the environment or a profile"
+        )
+    if ":" in bucket:
+        raise StorageError(
+            f"root {uri!r} names a bucket and a prefix, never an endpoint: that comes from the "
+            "environment or a profile"
+        )
+    if not bucket:
+        raise StorageError(f"root {uri!r} names no bucket; write {scheme}://BUCKET/PREFIX")
+    prefix = prefix.strip("/")
+    if any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
+        raise StorageError(f"root {uri!r} has an empty, `.` or `..` part; leave it out")
+    return Place(scheme, bucket, prefix)
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a path is no file of a run's: the probe's, or another program's."""
+    return any(part.startswith(".") for part in path.split("/"))
+
+
+def found(place: Place, entries: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    """What a listing shows of its (key, size) entries."""
+    paths = ((place.path(key), size) for key, size in entries)
+    return sorted((path, size) for path, size in paths if path and not is_hidden(path))
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long one operation is tried: `tries` at most, and no new one after `seconds`."""
+
+    tries: int
+    seconds: float
+
+    @property
+    def stall(self) -> float:
+        """Seconds without a byte after which an answer counts as lost."""
+        return max(1.0, min(20.0, self.seconds / 3))
+
+    def waits(self) -> Iterator[float]:
+        """Seconds to wait before each further try, growing and random; ends when it is over."""
+        limit = time.monotonic() + self.seconds
+        wait = _FIRST_WAIT
+        for _ in range(self.tries - 1):
+            if time.monotonic() + wait > limit:
+                return
+            yield wait
+            wait = min(_LONGEST_WAIT, random.uniform(_FIRST_WAIT, 3 * wait))
+
+
+def patience() -> Patience:
+    """What `MAPRED_STORAGE_TIMEOUT` (seconds, default 60) and `AWS_MAX_ATTEMPTS` say."""
+    seconds = _number("MAPRED_STORAGE_TIMEOUT", 60.0)
+    tries = int(_number("AWS_MAX_ATTEMPTS", _TRIES))
+    return Patience(max(1, tries), max(1.0, seconds))
+
+
+def _number(name: str, default: float) -> float:
+    text = os.environ.get(name)
+    try:
+        return float(text) if text else default
+    except ValueError:
+        raise StorageError(f"{name}={text!r} is no number") from None
+
+
+class _Ranged(io.RawIOBase):
+    """A file read by ranges: `fetch(offset, length)`, which may give less at the end only."""
+
+    def __init__(self, fetch: Callable[[int, int], bytes], size: int) -> None:
+        self._fetch, self._size, self._position = fetch, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        if start + offset < 0:
+            raise ValueError(f"cannot seek to {start + offset}")
+        self._position = start + offset
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self._take(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def readall(self) -> bytes:
+        return self._take(self._size)
+
+    def _take(self, length: int) -> bytes:
+        length = min(length, self._size - self._position)
+        if length <= 0:
+            return b""
+        data = self._fetch(self._position, length)
+        self._position += len(data)
+        return data
+
+
+def reader(fetch: Callable[[int, int], bytes], size: int) -> BinaryIO:
+    """A seekable, buffered reader over `fetch(offset, length)`."""
+    return cast(BinaryIO, io.BufferedReader(_Ranged(fetch, size), _BUFFER))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What can be said of a store's refusal: HTTP status, its own code and message."""
+
+    status: int | None
+    code: str
+    message: str
+    text: str
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the request may have been carried out all the same, or may be next time."""
+        if self.status is None:
+            return True
+        return self.status >= 500 or self.status in (408, 425, 429)
+
+
+def answer_of(text: str) -> Answer:
+    """Read a client's error text.
+
+    Nothing else of it is shown: the body of a refused signature repeats what was signed, a
+    session's token included.
+    """
+    text = re.split(r"\n\s*\n?Debug source|\n\nContext:", text)[0]
+    status = re.search(r"status(?: code)?: (\d{3})|\bstatus: (\d{3})", text)
+    code = re.search(r"<Code>([^<]*)</Code>", text)
+    message = re.search(r"<Message>([^<]*)</Message>", text)
+    number = int(status.group(1) or status.group(2)) if status else None
+    plain = re.sub(r"<\?xml.*", "", text, flags=re.DOTALL)
+    return Answer(
+        number,
+        code.group(1) if code else "",
+        message.group(1) if message else "",
+        " ".join(plain.split())[:400],
+    )
+
+
+def failure(what: str, answer: Answer, hint: str) -> StorageError:
+    """`what` failed, as the store answered, and what to do."""
+    if answer.code:
+        reason = f"{answer.code}: {answer.message.rstrip('.')}".rstrip(": ")
+    elif answer.status:
+        reason = f"status {answer.status}"
+    else:
+        reason = answer.text
+    return StorageError(f"{what}: {reason}: {hint}")
