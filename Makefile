@@ -11,6 +11,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
+WORKLOADS ?=
 TESTS ?=
 LOCK := .ci/requirements.txt
 BIN := $(VENV)/bin
@@ -44,8 +45,9 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev
-	$(BIN)/python -m pytest benchmarks -m "" --benchmark-enable --benchmark-only -s $(TESTS)
+# In an environment of its own, beside the peers; WORKLOADS="words items" runs some alone.
+bench: $(VENV)-bench/.peers
+	$(VENV)-bench/bin/python -m benchmarks $(WORKLOADS)
 
 # Exact versions and hashes for every supported Python, and no host's name: `uv.lock` would
 # carry the name of the index in each line.
@@ -79,4 +81,13 @@ $(VENV)/.dev: $(VENV)/.uv pyproject.toml $(LOCK)
 	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python \
 	  --require-hashes --requirements $(LOCK)
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)-bench/.peers: $(VENV)/.uv pyproject.toml $(LOCK) benchmarks/requirements.txt
+	$(PYTHON) -m venv $(VENV)-bench
+	$(UV) pip install --quiet --compile-bytecode --python $(VENV)-bench/bin/python \
+	  --constraints $(LOCK) --build-constraints $(LOCK) --editable .
+	@grep -v '^#' benchmarks/requirements.txt | while read -r peer; do \
+	  $(UV) pip install --quiet --compile-bytecode --python $(VENV)-bench/bin/python \
+	    --constraints $(LOCK) "$$peer" || echo "without $$peer: it cannot be installed here"; done
 	@touch $@

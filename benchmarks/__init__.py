@@ -1,0 +1,1 @@
+"""What mapred costs beside its peers: `python -m benchmarks` writes RESULTS.md."""

@@ -1,0 +1,38 @@
+"""The functions that every contender runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def count_words(lines: Iterable[str]) -> Counter[str]:
+    """Words between white space."""
+    counts: Counter[str] = Counter()
+    for line in lines:
+        counts.update(line.split())
+    return counts
+
+
+def count_words_of(path: str) -> Counter[str]:
+    with open(path, encoding="utf-8") as file:
+        return count_words(file)
+
+
+def count_by_kernels(lines: pa.Array) -> pa.Table:
+    """Words between ASCII white space, as a table of (word, count)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    words = pc.list_flatten(pc.ascii_split_whitespace(lines))
+    counts = pc.value_counts(words)
+    table = pa.table({"word": counts.field(0), "count": counts.field(1)})
+    return table.filter(pc.not_equal(table["word"], ""))
+
+
+def square(item: int) -> int:
+    return item * item

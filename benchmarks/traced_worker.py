@@ -1,0 +1,58 @@
+"""`mapred.worker` with a clock and a meter: the arguments are its own; prints one JSON object.
+
+`steps` are moments on the monotonic clock; `bytes` is what was read through the store.
+"""
+
+from __future__ import annotations
+
+import time
+
+STEPS = [("interpreter", time.monotonic())]
+
+
+def step(name: str) -> None:
+    STEPS.append((name, time.monotonic()))
+
+
+def main() -> None:
+    import json
+    import sys
+
+    import numpy  # noqa: F401
+
+    step("import numpy")
+    import pyarrow  # noqa: F401
+
+    step("import pyarrow")
+    from mapred import worker
+    from mapred.storage.local import LocalStore
+
+    step("import mapred.worker")
+    read: dict[str, int] = {}
+    original = LocalStore.read
+
+    def reading(self: LocalStore, path: str, *place: int | None) -> bytes:
+        data = original(self, path, *place)
+        read[path] = read.get(path, 0) + len(data)
+        return data
+
+    LocalStore.read = reading  # type: ignore[method-assign, assignment]
+    run_uri, digest, _, first, _ = sys.argv[1:]
+    run = worker.context(run_uri, digest)
+    step("job.json")
+    run.ranges(int(first))
+    step("the plan's rows of one shard")
+    function = run.function
+    step("the function")
+
+    def first_call(*arguments: object, **named: object) -> object:
+        step("opening the input")
+        return function(*arguments, **named)
+
+    vars(run)["function"] = first_call
+    status = worker.main(sys.argv[1:])
+    print(json.dumps({"steps": STEPS, "bytes": read, "status": status}))
+
+
+if __name__ == "__main__":
+    main()
