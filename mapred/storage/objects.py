@@ -99,8 +99,8 @@ class ObjectStore:
             unknown = unknown or outcome.unknown
             wait = next(patient, None)
             if wait is None:
-                if unknown and self._holds(path, view):
-                    return True
+                if unknown and (ours := self._holder(path, view)) is not None:
+                    return ours
                 raise self._failure("write", path, outcome)
             time.sleep(wait)
 
@@ -202,6 +202,13 @@ class ObjectStore:
             return self.read(path) == data
         except FileNotFoundError:
             return False
+
+    def _holder(self, path: str, data: bytes) -> bool | None:
+        """Whether the object that is there is ours; None where there is none, or no answer."""
+        try:
+            return self.read(path) == data
+        except (FileNotFoundError, StorageError):
+            return None
 
     def _clients(self) -> _Clients:
         made = self._made
