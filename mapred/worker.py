@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DONE, FAILED, TRY_AGAIN, MISMATCH = 0, 1, 75, 78
+_FOLLOW_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -137,14 +138,18 @@ def run_block(
     tasks: Iterable[int],
     attempt: int = 1,
     read_log: Callable[[], str] | None = None,
+    follow: bool = False,
 ) -> list[Outcome]:
     """Run tasks of one stage, one after the other, each with its own commit.
 
     `attempt` counts from 1; `read_log` gives what the process printed since its last call.
-    A failure of the function is an outcome; a failing store raises `StorageError`.
+    A reduce that is to `follow` waits for inputs that are not committed yet, as its driver
+    sees to it that they will be. A failure of the function is an outcome; a failing store
+    raises `StorageError`.
     """
     run = context(run_uri, digest)
-    return [run_task(run, run.job.stage(stage), index, attempt, read_log) for index in tasks]
+    chosen = run.job.stage(stage)
+    return [run_task(run, chosen, index, attempt, read_log, follow) for index in tasks]
 
 
 def run_task(
@@ -153,6 +158,7 @@ def run_task(
     index: int,
     number: int = 1,
     read_log: Callable[[], str] | None = None,
+    follow: bool = False,
 ) -> Outcome:
     """One attempt at one task, unless it is committed already."""
     committed = run.commit(stage.name, index)
@@ -165,8 +171,10 @@ def run_task(
     pid, started, clock = os.getpid(), time.time(), time.perf_counter()
     _reset_peak_memory()
     try:
-        run_stage = _map if stage.kind == "map" else _reduce
-        values = run_stage(run, stage, task, reading)
+        if stage.kind == "map":
+            values = _map(run, stage, task, reading)
+        else:
+            values = _reduce(run, stage, task, reading, follow)
         if os.getpid() != pid:
             # The function forked and both of it came back: only the parent may commit.
             os._exit(1)
@@ -231,18 +239,24 @@ def _map(run: Context, stage: Stage, task: Task, reading: formats.Reading) -> li
     values: list[Any] = []
     failed: list[int] = []
     first: Exception | None = None
-    for item, value in inputs:
-        task.item = item
-        if item in skipped:
-            values.append(None)
-            continue
+    inputs = iter(inputs)
+    while True:
         try:
-            values.append(_call(run, value, given))
+            # An item that cannot be read fails like one that the function refuses.
+            item, value = next(inputs, (None, None))
+            if item is None:
+                break
+            task.item = item
+            values.append(None if item in skipped else _call(run, value, given))
         except Exception as error:
-            if not job.max_failed or isinstance(error, StorageError):
+            task.item = reading.item
+            if task.item in skipped:
+                values.append(None)
+            elif task.item is None or not job.max_failed or isinstance(error, StorageError):
                 raise
-            failed.append(item)
-            first = first or error
+            else:
+                failed.append(task.item)
+                first = first or error
     if first is not None:
         raise failures.ItemsFailed(failed, first)
     return values
@@ -256,9 +270,13 @@ def _call(run: Context, value: Any, given: dict[str, Any]) -> Any:
     return run.function(value, **given) if given else run.function(value)
 
 
-def _reduce(run: Context, stage: Stage, task: Task, reading: formats.Reading) -> list[Any]:
+def _reduce(
+    run: Context, stage: Stage, task: Task, reading: formats.Reading, follow: bool = False
+) -> list[Any]:
     """The reduced value of consecutive outputs of the stage before, streaming, in order."""
     reducer = run.reducer
+    if not follow:
+        _see_to_inputs(run, stage, task.shard)
     values = _input_values(run, stage, task.shard, reading)
     first_level = stage.inputs == "map"
     if stage.check and task.shard == 0:
@@ -270,21 +288,18 @@ def _reduce(run: Context, stage: Stage, task: Task, reading: formats.Reading) ->
     return [reducer.finish(result) if stage.last and reducer.finish else result]
 
 
-def _input_values(
-    run: Context, stage: Stage, index: int, reading: formats.Reading
-) -> Iterator[Any]:
-    """The outputs that task `index` reduces; every input's commit is checked before any is read."""
+def _see_to_inputs(run: Context, stage: Stage, index: int) -> None:
+    """Check the commit of every input of a reduce task before it reads one.
+
+    What is neither committed nor given up was skipped, whatever an engine says: it is run
+    here, or named.
+    """
     source = run.job.stage(stage.inputs or "")
-    inputs = stage.input_range(index)
     given_up = run.given_up() if source.kind == "map" else {}
-    if len(inputs) > 1:
-        there = set(records.committed(run.store, source.name))
-    else:
-        there = set()
-    skipped = {task for task, items in given_up.items() if items is None}
-    missing = [i for i in inputs if i not in there and i not in skipped]
-    for i in missing:
-        # The engine says that this task ran, and it did not: run it here, or name it.
+    there = set(records.committed(run.store, source.name))
+    for i in stage.input_range(index):
+        if i in there or (i in given_up and given_up[i] is None):
+            continue
         outcome = run_task(run, source, i)
         if outcome.failure is not None:
             raise ReduceError(
@@ -292,30 +307,35 @@ def _input_values(
                 f"{outcome.failure.error}: {outcome.failure.message}"
             )
 
-    def values() -> Iterator[Any]:
-        for i in inputs:
-            if i in skipped:
-                continue
-            commit = run.commit(source.name, i)
-            if commit is None:
-                raise StorageError(f"{run.store.uri}: the commit of {source.name} task {i} is gone")
-            reading.ranges += 1
-            for value in outputs.decode(run.store, commit.output):
-                if value is not None:
-                    reading.records += 1
-                    yield value
 
-    return values()
+def _input_values(
+    run: Context, stage: Stage, index: int, reading: formats.Reading
+) -> Iterator[Any]:
+    """The outputs that task `index` reduces, in plan order; waits for those to come."""
+    source = run.job.stage(stage.inputs or "")
+    given_up = run.given_up() if source.kind == "map" else {}
+    for i in stage.input_range(index):
+        if i in given_up and given_up[i] is None:
+            continue
+        while (commit := run.commit(source.name, i)) is None:
+            time.sleep(_FOLLOW_SECONDS)
+        reading.ranges += 1
+        for value in outputs.decode(run.store, commit.output):
+            if value is not None:
+                reading.records += 1
+                yield value
 
 
 def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
     """The values of one task, computed in this process; nothing is stored, nothing caught."""
     run = Context(store, job)
-    folder = Path(tempfile.mkdtemp(prefix="mapred-replay-"))
+    # Made by the first `task.output`; what is written there stays, to be looked at.
+    folder = Path(tempfile.gettempdir(), f"mapred-replay-{uuid.uuid4().hex[:8]}")
     task = Task(stage=stage, shard=index, attempt=1, seed=job.seed, folder=folder)
-    run_stage = _map if job.stage(stage).kind == "map" else _reduce
     try:
-        return run_stage(run, job.stage(stage), task, formats.Reading())
+        if job.stage(stage).kind == "map":
+            return _map(run, job.stage(stage), task, formats.Reading())
+        return _reduce(run, job.stage(stage), task, formats.Reading())
     except failures.ItemsFailed as error:
         raise error.first from None
 

@@ -127,7 +127,7 @@ def test_small_datasets_spread_and_large_ones_stay_within_max_tasks() -> None:
     assert (small.target_bytes, small.shards) == (2**20, 10)
     assert np.ptp(plan(listing([700 * 10**6 + 1])).shard_bytes()) <= 1
     medium = plan(listing([700 * 10**6]))
-    assert medium.shards == 64
+    assert medium.shards == 32
     large = plan(listing([10**15]))
     assert large.shards == 10_000
     assert large.limit == "max_tasks=10000 (default)"
@@ -140,7 +140,7 @@ def test_small_datasets_spread_and_large_ones_stay_within_max_tasks() -> None:
 
 def test_many_small_files_read_whole_spread_by_their_number() -> None:
     made = plan(listing([100] * 1000), once_per_file=True)
-    assert made.shards == 64
+    assert made.shards == 32
     assert made.items == 1000
     row = made.shard_ranges(3).to_pylist()[0]
     assert (row["first"], row["count"], row["length"]) == (made.starts[3], 1, 100)

@@ -243,6 +243,15 @@ def test_shards_given_up_within_max_failed(tmp_path: Path) -> None:
     assert run.audit().ok
 
 
+def test_files_that_cannot_be_read_are_given_up_like_items(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}.bin").write_bytes(bytes([number]))
+    plan = mapred.plan(mapred.read_files(str(tmp_path / "*.bin"), as_="bytes"))
+    (tmp_path / "3.bin").unlink()
+    run = mapred.run(lambda data: data[0], plan, max_failed=1, root=tmp_path / "runs", **RUN)
+    assert run.result() == [0, 1, 2, None, 4]
+
+
 def test_debug_replays_the_same_record_here(tmp_path: Path) -> None:
     def check(item: int) -> int:
         if item == 3:

@@ -52,6 +52,15 @@ class _Progress:
     failures: dict[tuple[str, int], Failure] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Follower:
+    """A reduce task that was started beside the maps, in a pool of its own."""
+
+    stage: str
+    executor: Executor
+    future: Future[Any]
+
+
 class Driver:
     """Takes a run from stage to stage: submits tasks, repeats failed ones, says the last word.
 
@@ -68,10 +77,13 @@ class Driver:
         call: Callable[..., list[Outcome]] = run_block,
         *,
         window: int | None = None,
+        follows: bool = False,
     ) -> None:
         self.store, self.job, self.digest = store, job, digest
         self.error: BaseException | None = None
         self._executor, self._call, self.window = executor, call, window
+        self._follows = follows
+        self._follower: _Follower | None = None
         self._progress = _Progress()
         self._commits: dict[str, dict[int, Commit | None]] = {}
         self._lock = threading.Lock()
@@ -82,14 +94,16 @@ class Driver:
         """Run every stage; what goes wrong is kept in `error`, the last word in end.json."""
         state, message = None, ""
         try:
-            for stage in self.job.stages:
-                self._run_stage(stage)
+            for stage, after in itertools.zip_longest(self.job.stages, self.job.stages[1:]):
+                self._run_stage(stage, after)
             state = "succeeded"
         except _Stopped as stop:
             state, message = stop.state, stop.message
         except Exception as error:
             # The store or the pool gave out: the run has no last word and can be resumed.
             self.error, message = error, str(error)
+        if self._follower is not None:
+            _kill(self._follower.executor)
         try:
             if state is not None:
                 last = self.job.stages[-1].name
@@ -141,7 +155,7 @@ class Driver:
                 failures=tuple(known.failures.values()),
             )
 
-    def _run_stage(self, stage: Stage) -> None:
+    def _run_stage(self, stage: Stage, after: Stage | None) -> None:
         self._commits[stage.name] = {}
         committed = set(records.committed(self.store, stage.name))
         for index in committed:
@@ -151,11 +165,28 @@ class Driver:
         todo = [index for index in todo if given_up.get(index, []) is not None]
         if not todo:
             return
+        if after is not None and len(todo) > 1:
+            self._follow(stage, after)
         failed = self._run_tasks(stage, self._longest_first(stage, todo))
         if failed:
             partly = self._give_up(stage, failed, given_up)
             if partly and self._run_tasks(stage, partly):
                 raise self._failed(stage)
+
+    def _follow(self, stage: Stage, after: Stage) -> None:
+        """Start a lone reduce task beside the maps: it merges their outputs as they come.
+
+        Otherwise it would begin when the last map has ended, and leave all but one processor
+        idle. It is not started where it might wait for what never comes.
+        """
+        alone = stage.kind == "map" and after.tasks == 1
+        if not self._follows or not alone or self.job.max_failed or self.job.timeout:
+            return
+        if records.committed(self.store, after.name):
+            return
+        executor = self._executor(after)
+        future = executor.submit(self._call, self.store.uri, self.digest, after.name, (0,), 1, True)
+        self._follower = _Follower(after.name, executor, future)
 
     def _longest_first(self, stage: Stage, todo: list[int]) -> list[int]:
         """Tasks by falling size class; within one in order, as plan files are read by the run."""
@@ -167,8 +198,15 @@ class Driver:
 
     def _run_tasks(self, stage: Stage, todo: Iterable[int]) -> dict[int, Failure]:
         """Run tasks until each is committed or has failed for good; the failed ones."""
-        executor = self._executor(stage)
-        batch = _Batch(self, stage, executor)
+        follower = self._follower
+        if follower is not None and follower.stage == stage.name:
+            self._follower, executor, started = None, follower.executor, follower.future
+            batch = _Batch(self, stage, executor)
+            batch.adopt((0,), started)
+            todo = ()
+        else:
+            executor = self._executor(stage)
+            batch = _Batch(self, stage, executor)
         try:
             failed = batch.run(list(todo))
         except BaseException:
@@ -255,6 +293,11 @@ class _Batch:
         self.window = driver.window or (3 * self.workers if self.workers else _WINDOW)
         self.troubles: dict[int, int] = {}
         self.later: list[tuple[float, int, int]] = []
+
+    def adopt(self, tasks: tuple[int, ...], future: Future[Any]) -> None:
+        """Take over a first attempt that is under way."""
+        self.flying[future] = tasks, 1
+        future.add_done_callback(self.driver._events.put)
 
     def run(self, todo: list[int]) -> dict[int, Failure]:
         waiting = iter(todo)

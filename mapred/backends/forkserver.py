@@ -28,7 +28,9 @@ from collections.abc import Iterable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from mapred.worker import Outcome, run_block
+import pyarrow
+
+from mapred.worker import Outcome, context, run_block
 
 NOTICE = struct.Struct("!cii")
 STARTED, ENDED = b"s", b"e"
@@ -76,10 +78,18 @@ class Log:
 
 
 def run_logged(
-    run_uri: str, digest: str, stage: str, tasks: Iterable[int], attempt: int
+    run_uri: str,
+    digest: str,
+    stage: str,
+    tasks: Iterable[int],
+    attempt: int,
+    follow: bool = False,
 ) -> list[Outcome]:
     """`run_block` with what this worker process prints as the attempts' logs."""
-    return run_block(run_uri, digest, stage, tasks, attempt, _log.take if _log else None)
+    read_log = _log.take if _log else None
+    cpu = context(run_uri, digest).job.stage(stage).resources.cpu
+    pyarrow.set_cpu_count(max(1, int(cpu)))
+    return run_block(run_uri, digest, stage, tasks, attempt, read_log, follow)
 
 
 def serve(control: socket.socket) -> None:

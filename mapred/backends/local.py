@@ -51,4 +51,6 @@ class Local:
                 memory=stage.resources.memory_bytes,
             )
 
-        return DriverThread(Driver(store, job, digest, executor, run_logged), self.name)
+        return DriverThread(
+            Driver(store, job, digest, executor, run_logged, follows=True), self.name
+        )

@@ -27,7 +27,7 @@ MAX_TASKS = 10_000
 MAX_ITEM_TASKS = 1_000
 MOST_SHARDS = 1_000_000
 FILE_COST = 256 * 2**10
-_SMALLEST_TARGET, _LARGEST_TARGET, _SPREAD = 2**20, 32 * 2**20, 64
+_SMALLEST_TARGET, _LARGEST_TARGET, _SPREAD = 2**20, 32 * 2**20, 32
 
 
 class Skew(NamedTuple):
@@ -116,7 +116,7 @@ def plan(
 ) -> Plan:
     """Cut and pack the files of a listing (`path`, `size` in bytes, `etag`) into shards.
 
-    A shard holds at most `target_bytes` plus its largest range. `target_bytes` is a 64th of
+    A shard holds at most `target_bytes` plus its largest range. `target_bytes` is a 32nd of
     all bytes between 1 MiB and 32 MiB unless given, and grows where there would be more
     than `max_tasks` shards (unless given: 10,000, or no bound for a target that was given).
     `splittable` says whether files may be cut, for all or each; `reason` why not.
