@@ -59,3 +59,25 @@ def s3_root(s3_server: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     return f"s3://runs/{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def oss_server(shared_folder: Path) -> Iterator[dict[str, Any]]:
+    """A stand-in for OSS of this session: its `endpoint`, `key` and `secret`."""
+    pytest.importorskip("aiohttp")
+    from servers import oss
+
+    with shared(shared_folder, "oss", oss.plan) as known:
+        yield known
+
+
+@pytest.fixture
+def oss_root(oss_server: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty prefix of the bucket `runs`; the environment says how to reach it."""
+    for name in [name for name in os.environ if name.startswith(("OSS_", "ALIBABA_CLOUD_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OSS_ENDPOINT", oss_server["endpoint"])
+    monkeypatch.setenv("OSS_ACCESS_KEY_ID", oss_server["key"])
+    monkeypatch.setenv("OSS_ACCESS_KEY_SECRET", oss_server["secret"])
+    monkeypatch.setenv("OSS_ADDRESSING_STYLE", "path")
+    return f"oss://runs/{uuid.uuid4().hex[:12]}"

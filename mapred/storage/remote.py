@@ -173,7 +173,7 @@ class Answer:
     def unknown(self) -> bool:
         """Whether the request may have been carried out all the same, or may be next time."""
         if self.status is None:
-            return True
+            return "(permanent)" not in self.text
         return self.status >= 500 or self.status in (408, 425, 429)
 
 
@@ -183,16 +183,15 @@ def answer_of(text: str) -> Answer:
     Nothing else of it is shown: the body of a refused signature repeats what was signed, a
     session's token included.
     """
-    text = re.split(r"\n\s*\n?Debug source|\n\nContext:", text)[0]
-    status = re.search(r"status(?: code)?: (\d{3})|\bstatus: (\d{3})", text)
-    code = re.search(r"<Code>([^<]*)</Code>", text)
-    message = re.search(r"<Message>([^<]*)</Message>", text)
-    number = int(status.group(1) or status.group(2)) if status else None
+    status = re.search(r"status(?: code)?: (\d{3})\b", text)
+    text = re.split(r"\n\s*(?:Debug source|Context):", text)[0]
+    code = re.search(r'<Code>([^<]*)</Code>|code: "([^"]*)"', text)
+    message = re.search(r'<Message>([^<]*)</Message>|message: "([^"]*)"', text)
     plain = re.sub(r"<\?xml.*", "", text, flags=re.DOTALL)
     return Answer(
-        number,
-        code.group(1) if code else "",
-        message.group(1) if message else "",
+        int(status.group(1)) if status else None,
+        (code.group(1) or code.group(2) or "") if code else "",
+        (message.group(1) or message.group(2) or "") if message else "",
         " ".join(plain.split())[:400],
     )
 
