@@ -16,23 +16,28 @@ class Task:
     """One attempt at one shard; any parameter annotated `mapred.Task` receives it.
 
     `stage`, `shard` and `attempt` name it (`attempt` counts from 1); `item` is the index of
-    the item at hand where the function runs once per item, else None. `log` is a standard
-    logger whose lines end up in the attempt's log.
+    the item at hand where the function runs once per item, else None. `wrote_files`
+    says whether `output` was called.
     """
 
-    def __init__(self, *, stage: str, shard: int, attempt: int, seed: int, folder: Path) -> None:
+    def __init__(self, *, stage: str, shard: int, attempt: int, seed: int, folder: str) -> None:
         self.stage = stage
         self.shard = shard
         self.attempt = attempt
         self.item: int | None = None
         self.counters: dict[str, float] = {}
-        self.log = logging.getLogger(f"mapred.{stage}.{shard:06d}")
+        self.wrote_files = False
         self._seed = seed
         self._folder = folder
         self._rng: tuple[int | None, np.random.Generator] | None = None
 
     def __repr__(self) -> str:
         return f"Task({self.stage!r}, shard={self.shard}, attempt={self.attempt})"
+
+    @property
+    def log(self) -> logging.Logger:
+        """A standard logger; its lines end up in the attempt's log."""
+        return logging.getLogger(f"mapred.{self.stage}")
 
     @property
     def rng(self) -> np.random.Generator:
@@ -61,5 +66,7 @@ class Task:
         """
         if not name or name.startswith((".", "/")) or "/" in name or "\0" in name:
             raise FunctionError(f"output name {name!r} must be a plain file name, without '/'")
-        self._folder.mkdir(parents=True, exist_ok=True)
-        return self._folder / (name if self.item is None else f"{self.item:06d}-{name}")
+        self.wrote_files = True
+        folder = Path(self._folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / (name if self.item is None else f"{self.item:06d}-{name}")

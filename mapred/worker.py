@@ -165,7 +165,7 @@ def run_task(
     if committed is not None:
         return Outcome(index, committed)
     attempt = f"{number}-{uuid.uuid4().hex[:8]}"
-    folder = Path(tempfile.gettempdir(), f"mapred-{os.getpid()}-{attempt}")
+    folder = os.path.join(tempfile.gettempdir(), f"mapred-{os.getpid()}-{attempt}")
     task = Task(stage=stage.name, shard=index, attempt=number, seed=run.job.seed, folder=folder)
     reading = formats.Reading()
     pid, started, clock = os.getpid(), time.time(), time.perf_counter()
@@ -179,7 +179,7 @@ def run_task(
             # The function forked and both of it came back: only the parent may commit.
             os._exit(1)
         output = _store_values(run, stage, index, attempt, values)
-        files = _store_files(run, stage, index, attempt, folder)
+        files = _store_files(run, stage, index, attempt, folder) if task.wrote_files else ()
         _store_log(run, stage, index, attempt, read_log)
         commit = Commit(
             stage=stage.name,
@@ -211,7 +211,7 @@ def run_task(
         seconds = time.perf_counter() - clock
         return Outcome(index, failure=failures.record(run.store, failure, seconds, read_log))
     finally:
-        if folder.is_dir():
+        if task.wrote_files:
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -330,7 +330,7 @@ def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
     """The values of one task, computed in this process; nothing is stored, nothing caught."""
     run = Context(store, job)
     # Made by the first `task.output`; what is written there stays, to be looked at.
-    folder = Path(tempfile.gettempdir(), f"mapred-replay-{uuid.uuid4().hex[:8]}")
+    folder = os.path.join(tempfile.gettempdir(), f"mapred-replay-{uuid.uuid4().hex[:8]}")
     task = Task(stage=stage, shard=index, attempt=1, seed=job.seed, folder=folder)
     try:
         if job.stage(stage).kind == "map":
@@ -352,10 +352,10 @@ def _store_values(
 
 
 def _store_files(
-    run: Context, stage: Stage, index: int, attempt: str, folder: Path
+    run: Context, stage: Stage, index: int, attempt: str, folder: str
 ) -> tuple[StoredFile, ...]:
     stored = []
-    for source in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for source in sorted(Path(folder).iterdir()):
         path = layout.output(stage.name, index, attempt, source.name)
         size, crc32 = _measure(source)
         run.store.put_file(source, path)

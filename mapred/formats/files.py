@@ -54,7 +54,7 @@ def read(format: Format, ranges: pa.Table, open_range: OpenRange, reading: Readi
     }
     if format.as_ not in loads:
         raise DatasetError(f"files cannot be read as_={format.as_!r}")
-    return Items(rows(ranges), loads[format.as_], reading)
+    return Items(rows(ranges), lambda range_: None, loads[format.as_], reading)
 
 
 def _bytes(range_: Range, open_range: OpenRange) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mapred.errors import DatasetError
@@ -16,52 +16,79 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Load = Callable[[Range, int], Any]
+LoadAll = Callable[[Range], Sequence[Any] | None]
 
 
 class Items:
     """Pairs of an item's index and its value.
 
     An item that cannot be read raises, and the next call goes on with the one behind it, so
-    that a run may give up single items.
+    that a run may give up single items. `load_all` gives a whole range's values at once, or
+    None where one of them does not load: then `load` is asked for each.
     """
 
-    def __init__(self, ranges: Iterator[Range], load: Load, reading: Reading) -> None:
+    def __init__(
+        self,
+        ranges: Iterator[Range],
+        load_all: LoadAll,
+        load: Load,
+        reading: Reading,
+    ) -> None:
         self._ranges = ranges
-        self._load = load
+        self._load_all, self._load = load_all, load
         self._reading = reading
         self._range: Range | None = None
-        self._next = 0
+        self._values: Sequence[Any] | None = None
+        self._first = self._next = self._count = 0
         self._held = False
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         return self
 
     def __next__(self) -> tuple[int, Any]:
-        self._reading.records += self._held
+        reading = self._reading
+        reading.records += self._held
         self._held = False
-        while self._range is None or self._next == self._range.count:
-            if self._range is not None:
-                self._reading.finish(self._range.offset, self._range.end)
-            self._range, self._next = next(self._ranges, None), 0
-            if self._range is None:
-                self._reading.item = None
-                self._ranges = iter(())
-                raise StopIteration
-            self._reading.begin(self._range)
+        while self._next == self._count:
+            self._begin()
         number = self._next
-        self._next += 1
-        index = self._reading.item = self._range.first + number
-        with guarded(self._reading):
-            value = self._load(self._range, number)
+        self._next = number + 1
+        index = reading.item = self._first + number
+        if self._values is not None:
+            value = self._values[number]
+        else:
+            assert self._range is not None
+            with guarded(reading):
+                value = self._load(self._range, number)
         self._held = True
         return index, value
+
+    def _begin(self) -> None:
+        """Go on to the next range that holds items; StopIteration where there is none."""
+        if self._range is not None:
+            self._reading.finish(self._range.offset, self._range.end)
+        self._range = next(self._ranges, None)
+        if self._range is None:
+            self._reading.item = None
+            self._ranges = iter(())
+            self._next = self._count = 0
+            raise StopIteration
+        self._reading.begin(self._range)
+        self._first, self._next, self._count = self._range.first, 0, self._range.count
+        self._values = self._load_all(self._range)
 
 
 def read(format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading) -> Items:
     """The items of a shard, or, of an array, the indices themselves."""
     if format.name == "array":
-        return Items(rows(ranges), lambda range_, number: range_.first + number, reading)
-    return Items(rows(ranges), _Pickles(open_range).load, reading)
+        return Items(
+            rows(ranges),
+            lambda range_: range(range_.first, range_.first + range_.count),
+            lambda range_, number: range_.first + number,
+            reading,
+        )
+    pickles = _Pickles(open_range)
+    return Items(rows(ranges), pickles.load_all, pickles.load, reading)
 
 
 class _Pickles:
@@ -72,11 +99,21 @@ class _Pickles:
         self._range: Range | None = None
         self._data = io.BytesIO()
 
+    def load_all(self, range_: Range) -> list[Any] | None:
+        """Every value of a range; None where one does not load, or bytes are left over."""
+        try:
+            self._begin(range_)
+            values = [pickle.load(self._data) for _ in range(range_.count)]
+        except Exception:
+            self._range = None
+            return None
+        whole = self._data.tell() == range_.length
+        self._range = None
+        return values if whole else None
+
     def load(self, range_: Range, number: int) -> Any:
         if self._range is not range_:
-            with self._open_range(range_) as file:
-                self._data = io.BytesIO(read_exactly(file, range_.offset, range_.length))
-            self._range = range_
+            self._begin(range_)
         start = self._data.tell()
         try:
             value = pickle.load(self._data)
@@ -88,6 +125,11 @@ class _Pickles:
         if number + 1 == range_.count and self._data.tell() != range_.length:
             raise DatasetError(f"{range_.path}: more than {range_.count} items in {range_}")
         return value
+
+    def _begin(self, range_: Range) -> None:
+        with self._open_range(range_) as file:
+            self._data = io.BytesIO(read_exactly(file, range_.offset, range_.length))
+        self._range = range_
 
     def _skip(self, start: int) -> None:
         """Go behind the pickle at `start`, which did not load."""
