@@ -277,13 +277,13 @@ def _reduce(
     reducer = run.reducer
     if not follow:
         _see_to_inputs(run, stage, task.shard)
-    values = _input_values(run, stage, task.shard, reading)
+    values = _input_values(run, stage, task.shard, reading, follow)
     first_level = stage.inputs == "map"
     if stage.check and task.shard == 0:
         few = [value for _, value in zip(range(4), values, strict=False)]
         check_associative(reducer, few)
         reading.records = 0
-        values = _input_values(run, stage, task.shard, reading)
+        values = _input_values(run, stage, task.shard, reading, follow)
     result = (reducer.step if first_level else reducer.merge)(values)
     return [reducer.finish(result) if stage.last and reducer.finish else result]
 
@@ -309,15 +309,17 @@ def _see_to_inputs(run: Context, stage: Stage, index: int) -> None:
 
 
 def _input_values(
-    run: Context, stage: Stage, index: int, reading: formats.Reading
+    run: Context, stage: Stage, index: int, reading: formats.Reading, follow: bool
 ) -> Iterator[Any]:
-    """The outputs that task `index` reduces, in plan order; waits for those to come."""
+    """The outputs that task `index` reduces, in plan order; to follow is to wait for them."""
     source = run.job.stage(stage.inputs or "")
     given_up = run.given_up() if source.kind == "map" else {}
     for i in stage.input_range(index):
         if i in given_up and given_up[i] is None:
             continue
         while (commit := run.commit(source.name, i)) is None:
+            if not follow:
+                raise StorageError(f"{run.store.uri}: the commit of {source.name} task {i} is gone")
             time.sleep(_FOLLOW_SECONDS)
         reading.ranges += 1
         for value in outputs.decode(run.store, commit.output):

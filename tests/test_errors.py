@@ -322,17 +322,6 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         mapred.run(_lines, mapred.files([str(tmp_path / "folder.txt")]), root=tmp_path / "runs")
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def test_a_full_disk_keeps_what_is_committed(small_disk: Path) -> None:
     def large(item: int) -> bytes:
         return os.urandom(150_000)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import pytest
 
 from mapred.display import plan_html, plan_text, sparkline
 
@@ -55,9 +56,34 @@ def test_no_shards_and_no_bytes(sample) -> None:
     assert "0 B in 0 shards" in plan_text(sample.plan([], files=0))
 
 
-def test_one_shard(sample) -> None:
-    assert "shard 0: 5 B" in sample.parse(plan_html(sample.plan([5]))).text
-    assert plan_text(sample.plan([5])).endswith("█")
+def test_one_shard_needs_no_comparison(sample) -> None:
+    assert not sample.parse(plan_html(sample.plan([5]))).named("svg")
+    assert "smallest" not in plan_text(sample.plan([5]))
+
+
+def test_equal_shards_are_told_once(sample) -> None:
+    assert "  shards   5 B each\n" in plan_text(sample.plan([5, 5, 5]))
+
+
+def test_few_shards_stand_side_by_side(sample) -> None:
+    first, second = sample.parse(plan_html(sample.plan([5, 4]))).named("rect")
+    gap = float(str(second["x"])) - float(str(first["x"])) - float(str(first["width"]))
+    assert 0 < gap < 20
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        ("target_bytes=262144", "target_bytes=262144 (262 kB)"),
+        ("target_bytes=1048576 (default)", "target_bytes=1048576 (1.05 MB, default)"),
+        ("target_bytes=200", "target_bytes=200"),
+        ("max_tasks=10000 (default)", "max_tasks=10000 (default)"),
+    ],
+)
+def test_a_long_count_of_bytes_is_told_in_a_unit(sample, limit: str, told: str) -> None:
+    summary = sample.plan([5], limit=limit)
+    assert f"  limit    {told}\n" in plan_text(summary) + "\n"
+    assert f"limit: {told}" in sample.parse(plan_html(summary)).text
 
 
 def test_what_a_path_says_is_escaped(sample) -> None:

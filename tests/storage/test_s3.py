@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
@@ -110,6 +111,15 @@ def test_a_profile_says_what_the_environment_does_not(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_PROFILE", "team")
+    probe(open_store(s3_root))
+    pytest.importorskip("botocore")
+    keys = {"AccessKeyId": s3_server["key"], "SecretAccessKey": s3_server["secret"], "Version": 1}
+    (tmp_path / "login.json").write_text(json.dumps(keys))
+    (tmp_path / "config").write_text(
+        f"[profile team]\nendpoint_url = {s3_server['endpoint']}\n"
+        f"credential_process = cat {tmp_path}/login.json\n"
+    )
+    (tmp_path / "credentials").write_text("")
     probe(open_store(s3_root))
     monkeypatch.setenv("AWS_PROFILE", "other")
     with pytest.raises(StorageError, match="no such profile"):
@@ -280,4 +290,7 @@ def test_a_run_counts_resumes_and_is_audited(s3_root: str, tmp_path: Path) -> No
 def test_tables_come_back_from_s3(s3_root: str) -> None:
     run = mapred.run(_table, mapred.array(4), root=s3_root, progress="none", per_task=2)
     assert run.to_arrow()["item"].to_pylist() == sorted([0, 1, 2, 3] * 3)
-    assert run.result().count_rows() == 12
+    dataset = run.result()
+    assert dataset.count_rows() == 12
+    assert len(dataset.files) == 2
+    assert dataset.head(2)["item"].to_pylist() == [0, 0]
