@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from mapred import layout, outputs, records
-from mapred.errors import FunctionError
+from mapred.errors import FunctionError, StorageError
 from mapred.model import Job, Output
-from mapred.storage import Store
+from mapred.storage import Store, arrow_filesystem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,17 +61,36 @@ def as_dataset(store: Store, found: list[Output | None]) -> Any:
     paths = [output.path for output in found if output and output.kind == "arrow" and output.path]
     locate = getattr(store, "local_path", None)
     if locate is None:
-        tables = [outputs.read_table(store, o) for o in found if o and o.kind == "arrow"]
-        return ds.dataset(pa.concat_tables(tables, promote_options="permissive"))
+        files = [path for path in paths if path]
+        with ThreadPoolExecutor(16) as pool:
+            schemas = list(pool.map(lambda path: _remote_schema(store, path), files))
+        return ds.dataset(
+            files, format="ipc", schema=_unified(schemas), filesystem=arrow_filesystem(store)
+        )
     located = [locate(path) for path in paths]
     schemas = []
     for path in located:
         with pa.memory_map(path) as file:
             schemas.append(pa.ipc.open_file(file).schema.remove_metadata())
+    return ds.dataset(located, format="ipc", schema=_unified(schemas))
+
+
+def _unified(schemas: list[pa.Schema]) -> pa.Schema:
+    import pyarrow as pa
+
     if all(schema.equals(schemas[0]) for schema in schemas):
-        return ds.dataset(located, format="ipc", schema=schemas[0])
-    schema = pa.unify_schemas(schemas, promote_options="permissive")
-    return ds.dataset(located, format="ipc", schema=schema)
+        return schemas[0]
+    return pa.unify_schemas(schemas, promote_options="permissive")
+
+
+def _remote_schema(store: Store, path: str) -> pa.Schema:
+    import pyarrow as pa
+
+    try:
+        with store.open(path) as file:
+            return pa.ipc.open_file(pa.PythonFile(file)).schema.remove_metadata()
+    except FileNotFoundError as error:
+        raise StorageError(f"{store.uri}/{path}: committed, but gone") from error
 
 
 def to_arrow(store: Store, job: Job) -> pa.Table:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import uuid
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from mapred.errors import StorageError
 from mapred.storage.sources import fingerprint, is_local, local_etag, open_source
 
 __all__ = [
     "Store",
+    "arrow_filesystem",
     "fingerprint",
     "is_local",
     "local_etag",
@@ -86,6 +87,13 @@ def open_store(uri: str) -> Store:
         f"root {uri!r}: no store for {scheme}://; a run's root is a local or mounted path, or "
         "s3://, gs://, az:// or oss:// with a bucket and a prefix"
     )
+
+
+def arrow_filesystem(store: Store) -> Any:
+    """The store as a `pyarrow.fs.FileSystem` to read from."""
+    from mapred.storage.arrow import filesystem
+
+    return filesystem(store)
 
 
 def probe(store: Store) -> None:
