@@ -16,7 +16,7 @@ from mapred.display.numbers import (
 )
 from mapred.display.pictures import FAILED, colour, shard_picture, timeline_picture
 from mapred.display.summary import FailureGroup, PlanSummary, group_failures
-from mapred.display.text import group_line, pace_facts, plan_size, skew, slowest_text
+from mapred.display.text import group_line, limit_text, pace_facts, plan_size, skew, slowest_text
 from mapred.model import Failure, RunStatus, StageStatus
 
 _STATES = {"succeeded": "#2f9e77", "running": colour(0), "failed": FAILED}
@@ -36,8 +36,8 @@ def plan_html(summary: PlanSummary) -> str:
         _line(escaped(plan_size(summary))),
     ]
     if summary.limit:
-        parts.append(_line(f"limit: {escaped(one_line(summary.limit))}"))
-    if summary.largest:
+        parts.append(_line(f"limit: {escaped(limit_text(summary))}"))
+    if summary.largest and summary.shards > 1:
         parts.append(shard_picture(summary.shard_bytes))
         parts.append(_line("shards: " + escaped(skew(summary))))
     if summary.largest_files:

@@ -26,6 +26,7 @@ STAGE_COLOURS = ("#4287d6", "#d08a1d", "#2f9e77", "#9a6dd7")
 FAILED = "#dc4c4c"
 _WIDTH = 760
 _BARS = 150
+_WIDEST = 73
 _LANES = 32
 _SINGLE_TASKS = 2_000
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
@@ -43,8 +44,9 @@ def shard_picture(sizes: Sequence[int] | npt.NDArray[Any]) -> str:
     if top <= 0:
         return ""
     left, height, floor = 62, 110, 122
-    step = (_WIDTH - left) / len(drawn.mean)
-    wide = min(max(step * 0.82, 1.0), 60)
+    step = min((_WIDTH - left) / len(drawn.mean), _WIDEST)
+    right = left + step * len(drawn.mean)
+    wide = max(step * 0.82, 1.0)
     parts = []
     for index, (mean, largest) in enumerate(
         zip(drawn.mean.tolist(), drawn.largest.tolist(), strict=True)
@@ -60,14 +62,14 @@ def shard_picture(sizes: Sequence[int] | npt.NDArray[Any]) -> str:
     at = floor - median / top * height
     count = len(sizes)
     frame = (
-        f'<path d="M{left} {at:.1f}H{_WIDTH}" stroke="currentColor" stroke-width="1"'
+        f'<path d="M{left} {at:.1f}H{right:.1f}" stroke="currentColor" stroke-width="1"'
         ' stroke-dasharray="4 3" opacity=".6"/>'
-        f'<path d="M{left} {floor + 0.5}H{_WIDTH}" stroke="currentColor" opacity=".4"/>'
+        f'<path d="M{left} {floor + 0.5}H{right:.1f}" stroke="currentColor" opacity=".4"/>'
         + _label(left - 6, floor - height + 9, format_bytes(top), "end")
         + (_label(left - 6, at + 4, "median", "end") if height - at + 12 < height - 14 else "")
         + _label(left - 6, floor, "0", "end")
         + _label(left, floor + 15, "shard 0")
-        + (_label(_WIDTH, floor + 15, format_count(count - 1), "end") if count > 1 else "")
+        + (_label(right, floor + 15, format_count(count - 1), "end") if count > 1 else "")
     )
     name = (
         f"Bytes of {format_count(count)} shards in plan order, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -33,6 +34,7 @@ from mapred.model import Failure, RunStatus, StageStatus
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _LANES = 16
 _STAGE_MARKS = "█▓▒░"
+_BYTES = re.compile(r"bytes=(\d{4,18})\b")
 
 
 def sparkline(values: Sequence[float] | Floats) -> str:
@@ -64,8 +66,8 @@ def plan_text(summary: PlanSummary, width: int = 60) -> str:
         "  " + plan_size(summary),
     ]
     if summary.limit:
-        lines.append(f"  limit    {one_line(summary.limit)}")
-    if summary.largest:
+        lines.append(f"  limit    {limit_text(summary)}")
+    if summary.largest and summary.shards > 1:
         lines.append("  shards   " + skew(summary))
         lines.append("           " + sparkline(bins(summary.shard_bytes, width).largest))
     if summary.largest_files:
@@ -93,8 +95,17 @@ def plan_size(summary: PlanSummary) -> str:
     )
 
 
+def limit_text(summary: PlanSummary) -> str:
+    """What chose the number of shards; a long count of bytes in a unit as well."""
+    return _BYTES.sub(
+        lambda found: f"{found[0]} ({format_bytes(int(found[1]))})", one_line(summary.limit)
+    ).replace(") (default)", ", default)")
+
+
 def skew(summary: PlanSummary) -> str:
     """The smallest, median and largest shard, and how far the largest stands out."""
+    if summary.smallest == summary.largest:
+        return f"{format_bytes(summary.largest)} each"
     text = (
         f"smallest {format_bytes(summary.smallest)}, median {format_bytes(summary.median)}, "
         f"largest {format_bytes(summary.largest)}"
