@@ -36,6 +36,6 @@ job = mapred.job(
 if __name__ == "__main__":
     print(job.plan())
     run = job.run()
-    print(run)
     for word, count in run.result().most_common(20):
         print(f"{count:>9,} {word}")
+    print(run)
