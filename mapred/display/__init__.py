@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mapred.display.failures import Failures
 from mapred.display.html import failures_html, plan_html, status_html
 from mapred.display.live import Progress, progress
 from mapred.display.numbers import format_bytes, format_count, format_seconds
@@ -17,6 +18,7 @@ from mapred.display.text import (
 
 __all__ = [
     "FailureGroup",
+    "Failures",
     "PlanSummary",
     "Progress",
     "failures_html",
