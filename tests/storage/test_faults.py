@@ -27,7 +27,7 @@ def faults(
         yield known
 
 
-@pytest.mark.parametrize("kind", ["lost", "failed"])
+@pytest.mark.parametrize("kind", ["lost", pytest.param("failed", marks=pytest.mark.slow)])
 def test_an_answer_lost_after_the_write_is_found_out(
     faults: Proxy, s3_root: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,7 +65,7 @@ def test_each_fault_is_survived(
 
 
 @pytest.mark.parametrize(
-    "kind", ["busy", "stall", *(pytest.param(k, marks=pytest.mark.slow) for k in QUICK[1:])]
+    "kind", ["busy", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
 )
 def test_a_store_that_never_answers_is_one_error(
     faults: Proxy, s3_root: str, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -97,6 +97,7 @@ def test_a_run_is_exact_though_every_tenth_answer_is_spoiled(faults: Proxy, s3_r
     assert run.audit().ok
 
 
+@pytest.mark.slow
 def test_a_store_that_goes_away_ends_the_run_resumable(
     faults: Proxy, s3_root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,7 +159,10 @@ def test_a_run_on_oss(oss_root: str) -> None:
     assert run.audit().ok
 
 
-@pytest.mark.parametrize("kind", ["busy", "reset", "lost", "failed"])
+@pytest.mark.parametrize(
+    "kind",
+    ["lost", *(pytest.param(k, marks=pytest.mark.slow) for k in ("busy", "reset", "failed"))],
+)
 def test_faults_are_survived(
     oss_root: str,
     oss_server: dict[str, Any],
@@ -186,6 +189,7 @@ def test_faults_are_survived(
         assert time.monotonic() - started < 10
 
 
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")  # oss2's own
 @pytest.mark.parametrize("version", ["V1", "V4"])
 def test_the_stand_in_checks_both_versions_of_signatures(
     oss_root: str, oss_server: dict[str, Any], version: str
