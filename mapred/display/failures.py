@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mapred.display.html import failures_html
+from mapred.display.html import failures_html, page
 from mapred.display.text import failures_text
 from mapred.model import Failure
 
@@ -20,5 +20,5 @@ class Failures(tuple[Failure, ...]):
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {
             "text/plain": repr(self),
-            "text/html": failures_html(self) or "<div>no failures</div>",
+            "text/html": page([failures_html(self) or "no failures"]),
         }

@@ -16,7 +16,15 @@ from mapred.display.numbers import (
 )
 from mapred.display.pictures import FAILED, colour, shard_picture, timeline_picture
 from mapred.display.summary import FailureGroup, PlanSummary, group_failures
-from mapred.display.text import group_line, limit_text, pace_facts, plan_size, skew, slowest_text
+from mapred.display.text import (
+    group_line,
+    limit_text,
+    pace_facts,
+    plan_size,
+    settled,
+    skew,
+    slowest_text,
+)
 from mapred.model import Failure, RunStatus, StageStatus
 
 _STATES = {"succeeded": "#2f9e77", "running": colour(0), "failed": FAILED}
@@ -49,7 +57,7 @@ def plan_html(summary: PlanSummary) -> str:
             for count, size, reason in summary.unsplittable
         ]
         parts.append(_line("cannot be split:") + _table(rows))
-    return _page(parts)
+    return page(parts)
 
 
 def status_html(status: RunStatus, now: float | None = None, timeline: bool = True) -> str:
@@ -66,7 +74,7 @@ def status_html(status: RunStatus, now: float | None = None, timeline: bool = Tr
     ]
     if status.message:
         parts.append(_line(escaped(visible(status.message)), "white-space:pre-wrap"))
-    parts.append(_table(_stage(number, stage) for number, stage in enumerate(status.stages)))
+    parts.append(_table(_stage(number, stage) for number, stage in enumerate(settled(status))))
     facts = pace_facts(status, now)
     if facts:
         parts.append(_line(escaped(" · ".join(facts))))
@@ -81,7 +89,7 @@ def status_html(status: RunStatus, now: float | None = None, timeline: bool = Tr
         parts += [_line(escaped(text), _MUTED) for text in slowest_text(status)]
     if status.failures:
         parts.append(failures_html(status.failures))
-    return _page(parts)
+    return page(parts)
 
 
 def failures_html(failures: Sequence[Failure], most: int = 10) -> str:
@@ -171,6 +179,7 @@ def _code(text: str, width: int) -> str:
     return f'<code style="background:none;color:inherit;padding:0">{escaped(shortened(text, width))}</code>'
 
 
-def _page(parts: Iterable[str]) -> str:
+def page(parts: Iterable[str]) -> str:
+    """HTML in the style of this package, fit to stand alone in an output cell."""
     style = "font-family:sans-serif;font-size:13px;line-height:1.5;max-width:800px"
     return f'<div class="mapred" style="{style}">{"".join(parts)}</div>'

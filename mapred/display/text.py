@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -136,7 +137,7 @@ def status_text(
     room = max(map(len, names), default=0)
     lines += [
         f"  {name:<{room}}  {stage_text(stage)}"
-        for name, stage in zip(names, status.stages, strict=True)
+        for name, stage in zip(names, settled(status), strict=True)
     ]
     facts = pace_facts(status, now)
     if facts:
@@ -149,6 +150,13 @@ def status_text(
     if status.failures:
         lines.append(failures_text(status.failures))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def settled(status: RunStatus) -> tuple[StageStatus, ...]:
+    """The stages; of a run that is over, without tasks that its end cut off."""
+    if status.state == "running":
+        return status.stages
+    return tuple(replace(stage, running=0) for stage in status.stages)
 
 
 def stage_text(stage: StageStatus, width: int = 24) -> str:

@@ -212,3 +212,10 @@ def test_a_given_time_is_the_only_clock(sample) -> None:
     assert "about 10 s left" in status_text(status, sample.started + 10)
     assert status_html(status, 5.0) == status_html(status, 5.0)
     assert "elapsed" in status_text(sample.half_done(times=sample.times(3, 1)))
+
+
+def test_nothing_runs_in_a_run_that_is_over(sample) -> None:
+    status = sample.status(state="failed", stages=(StageStatus("map", 4, done=1, running=2),))
+    for text in (status_text(status), sample.parse(status_html(status)).text):
+        assert "2 running" not in text
+        assert "of 4" in text
