@@ -286,6 +286,7 @@ def test_a_failed_run_exits_with_1_and_can_be_mended(job_file: str) -> None:
     failed = run(job_file, "--job", "failing", code=1)
     assert "ValueError: one is wrong" in failed.stderr
     assert "To go on once it is mended: mapred resume 2" in failed.stderr
+    assert "--fn MODULE:FUNCTION" in failed.stderr
     document = json.loads(run(job_file, "--job", "failing", "--json", code=1).stdout)
     assert document["state"] == "failed"
     assert document["result"] is None

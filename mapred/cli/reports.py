@@ -76,10 +76,16 @@ def _result(run: mapred.Run) -> Any:
 
 
 def how_to_resume(run: mapred.Run) -> str:
+    """The command that goes on; after a failure of the function it asks for a mended one.
+
+    The run keeps its own copy of the function, so a mended file alone changes nothing.
+    """
     from mapred.api import default_root
 
     known = os.path.dirname(run.uri) == os.path.abspath(os.path.expanduser(default_root()))
-    return f"mapred resume {run.id if known else shlex.quote(run.uri)}"
+    line = f"mapred resume {run.id if known else shlex.quote(run.uri)}"
+    raised = any(each.kind == "function" and each.stage == "map" for each in run.failures)
+    return f"{line} --fn MODULE:FUNCTION" if raised else line
 
 
 def print_json(document: Any) -> None:
