@@ -1,7 +1,7 @@
 """`python -m benchmarks [WORKLOAD …]`: full size, five runs of each contender in turn.
 
 Each workload's figures are kept in a folder below $TMPDIR, so that RESULTS.md, which is
-written at the end, can be made piece by piece.
+written at the end, can be made piece by piece. `MAPRED_BENCH_ROUNDS` runs fewer.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-ROUNDS = 5
+ROUNDS = int(os.environ.get("MAPRED_BENCH_ROUNDS", "5"))
 PACKAGES = (
     "mapred",
     "numpy",
@@ -66,10 +66,11 @@ def in_turn(
 
 
 def spread(seconds: Sequence[float], scale: float = 1, unit: str = "s", digits: int = 2) -> str:
-    """Median, least and greatest."""
+    """Median, least and greatest; how many runs where these are fewer than five."""
     values = [statistics.median(seconds), min(seconds), max(seconds)]
     median, least, greatest = (f"{value * scale:,.{digits}f}" for value in values)
-    return f"{median} {unit} ({least}–{greatest})"
+    few = "" if len(seconds) >= 5 else f", {len(seconds)} runs"
+    return f"{median} {unit} ({least}–{greatest}{few})"
 
 
 def machine() -> str:
