@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mapred import layout, records
-from mapred.errors import StorageError
+from mapred.errors import DatasetError, StorageError
+from mapred.formats import parquet
+from mapred.formats.reading import Range
 from mapred.model import Commit, Job, Stage
-from mapred.storage import Store
+from mapred.storage import Store, open_source
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ def audit(store: Store, job: Job) -> Audit:
             if stage.kind == "map":
                 problems += _reading(plan, commit, index, job)
     problems += _seams(store, plan, job)
+    problems += _row_groups(store, plan, job)
     return Audit(
         run=job.run_id,
         shards=job.shards,
@@ -238,3 +244,43 @@ def _spans(
             planned = row["offset"], row["offset"] + row["length"]
             read = commit is not None and number < commit.ranges
             yield shard, row, listed.get(number, planned) if read else None
+
+
+def _row_groups(store: Store, plan: pa.Table, job: Job) -> Iterator[Problem]:
+    """Each row group of each Parquet file belongs to one range, and its reader took its rows."""
+    if job.format.name != "parquet":
+        return
+    rows = plan.select(["shard", "path", "offset", "length", "size"]).to_pylist()
+    groups, records_, shards = Counter[int](), Counter[int](), set[int]()
+    for path, ranges in itertools.groupby(rows, key=lambda row: str(row["path"])):
+        try:
+            with open_source(path) as file:
+                footer = pq.read_metadata(file)
+        except (DatasetError, OSError, pa.ArrowException) as error:
+            yield Problem("changed", path, f"its footer cannot be read any more: {error}")
+            continue
+        seen: list[int] = []
+        for row in ranges:
+            mine = parquet.row_groups(footer, _range(row))
+            seen += mine
+            shards.add(row["shard"])
+            groups[row["shard"]] += len(mine)
+            records_[row["shard"]] += sum(footer.row_group(group).num_rows for group in mine)
+        if seen != list(range(footer.num_row_groups)):
+            text = f"row groups {seen} of {footer.num_row_groups} belong to its ranges"
+            yield Problem("gap or overlap", path, text)
+    for shard in sorted(shards):
+        commit = records.read_commit(store, "map", shard)
+        if commit is None:
+            continue
+        where = f"map task {shard}"
+        if commit.units != groups[shard]:
+            text = f"read {commit.units} of {groups[shard]} row groups"
+            yield Problem("cut off", where, text)
+        elif job.format.filter is None and commit.records != records_[shard]:
+            text = f"read {commit.records} of {records_[shard]} rows"
+            yield Problem("cut off", where, text)
+
+
+def _range(row: dict[str, Any]) -> Range:
+    return Range(0, row["path"], row["offset"], row["length"], row["size"], "", 0, 0)

@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import mapred
-from mapred import outputs, reducers
+from mapred import layout, outputs, records, reducers
 from mapred.errors import FunctionError
 from mapred.model import Commit, Format, Job, Output, Resources, Span, Stage, StoredFile
 from mapred.storage.local import LocalStore
+from mapred.testing import tamper
 
 RUN: dict[str, Any] = {"progress": "none"}
 
@@ -143,6 +144,25 @@ def test_columns_and_filters_reach_the_reader(tmp_path: Path) -> None:
     assert run.to_arrow().column_names == ["x"]
     assert run.to_arrow()["x"].to_pylist() == list(range(1, 30, 2))
     assert mapred.open(run.uri).audit().ok
+
+
+def test_rows_and_row_groups_are_audited(tmp_path: Path) -> None:
+    table = pa.table({"x": range(10_000)})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=1000)
+    run = mapred.run(
+        len, str(tmp_path / "a.parquet"), root=tmp_path / "runs", target_bytes=9000, **RUN
+    )
+    assert sum(run.result()) == 10_000
+    assert run.job.shards > 2
+    assert run.audit().ok
+    path = layout.commit("map", 1)
+    units = records.read_commit(run.store, "map", 1).units
+    tamper(run, path, lambda commit: {**commit, "records": commit["records"] - 1})
+    assert f"cut off: map task 1: read {units * 1000 - 1} of {units * 1000} rows" in str(
+        run.audit()
+    )
+    tamper(run, path, lambda commit: {**commit, "units": 0})
+    assert f"read 0 of {units} row groups" in str(run.audit())
 
 
 def test_frames_in_memory(tmp_path: Path) -> None:
