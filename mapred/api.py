@@ -184,6 +184,7 @@ class Job:
         progress: str = "auto",
     ) -> Run:
         """Start it, show progress, and return the run once it succeeded; else `RunError`."""
+        __tracebackhide__ = True
         return self.submit(backend=backend, root=root).finish(progress)
 
     def _seed(self, source: Dataset) -> int:
@@ -385,6 +386,7 @@ def run(
         RunError: the run ended without its result; its `.run` can be resumed.
         DatasetError, FunctionError, BackendError: what was passed cannot be run.
     """
+    __tracebackhide__ = True
     return job(
         fn,
         dataset,

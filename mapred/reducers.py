@@ -246,8 +246,39 @@ def _merge_count_tables(outputs: Iterable[Any]) -> Any:
 
     merged = pa.concat_tables(outputs, promote_options="permissive")
     key, *rest = merged.column_names
+    if _are_words_and_counts(merged):
+        return _sum_counts(merged)
     summed = merged.group_by(key).aggregate([(name, "sum") for name in rest])
     return summed.select([key, *(f"{name}_sum" for name in rest)]).rename_columns([key, *rest])
+
+
+def _are_words_and_counts(table: Any) -> bool:
+    """Whether the key is text and every other column a whole number, nothing null."""
+    import pyarrow as pa
+
+    key, *rest = table.schema.types
+    text = pa.types.is_string(key) or pa.types.is_large_string(key)
+    whole = all(pa.types.is_int64(type_) for type_ in rest)
+    return text and whole and not any(column.null_count for column in table.columns)
+
+
+def _sum_counts(table: Any) -> Any:
+    """Sums by a column of words: numbering the words and adding up by number.
+
+    Arrow's `group_by` took five times as long for ten million words, half of them different.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    key, *rest = table.column_names
+    numbered = table[key].cast(pa.large_string()).combine_chunks().dictionary_encode()
+    words, numbers = numbered.dictionary, np.asarray(numbered.indices)
+    columns = {key: words.cast(table.schema.field(key).type)}
+    for name in rest:
+        sums = np.zeros(len(words), np.int64)
+        np.add.at(sums, numbers, np.asarray(table[name]))
+        columns[name] = pa.array(sums)
+    return pa.table(columns)
 
 
 class _TopK:

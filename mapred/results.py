@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from mapred import layout, outputs, records
-from mapred.errors import FunctionError, StorageError
+from mapred.errors import FunctionError, MissingDependency, StorageError
 from mapred.model import Job, Output
 from mapred.storage import Store, arrow_filesystem
 
@@ -108,6 +109,14 @@ def to_arrow(store: Store, job: Job) -> pa.Table:
     return pa.Table.from_pylist(_rows(store, job, whole))
 
 
+def import_pandas() -> Any:
+    """pandas, or a `MissingDependency` that says how to install it."""
+    try:
+        return importlib.import_module("pandas")
+    except ImportError as error:
+        raise MissingDependency("pandas", "pandas") from error
+
+
 def to_pandas(store: Store, job: Job) -> pd.DataFrame:
     """The result as one frame.
 
@@ -115,8 +124,7 @@ def to_pandas(store: Store, job: Job) -> pd.DataFrame:
     parameters, then the keys of a returned mapping, or the column `result`. Other items give
     `item` and those. A reduced mapping gives the columns `key` and `value`.
     """
-    import pandas as pd
-
+    pd = import_pandas()
     whole = result(store, job)
     if isinstance(whole, pd.DataFrame):
         return whole

@@ -98,6 +98,7 @@ class Run:
 
     def check(self) -> None:
         """Raise what kept the run from its result; nothing if it succeeded."""
+        __tracebackhide__ = True
         if self._handle is not None:
             try:
                 self._handle.raise_error()
@@ -118,8 +119,8 @@ class Run:
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """The last failure of every task that has no commit."""
-        return read_failures(self.store, self.job)
+        """The last failure of every task that has no commit, or that gave up some items."""
+        return display.Failures(read_failures(self.store, self.job))
 
     @property
     def counters(self) -> dict[str, float]:
@@ -129,8 +130,7 @@ class Run:
     @property
     def shards(self) -> pd.DataFrame:
         """A frame with a row for every map task: bytes, records, seconds, peak memory, state."""
-        import pandas as pd
-
+        pd = results.import_pandas()
         sizes = records.shard_bytes(self.store, self.job)
         rows = []
         for shard in range(self.job.shards):
@@ -145,8 +145,7 @@ class Run:
     @property
     def files(self) -> pd.DataFrame:
         """A frame of the files that tasks wrote by `task.output`: task, name, path, size."""
-        import pandas as pd
-
+        pd = results.import_pandas()
         rows = []
         for stage in self.job.stages:
             for task in records.committed(self.store, stage.name):
@@ -213,6 +212,7 @@ class Run:
 
     def finish(self, progress: str) -> Run:
         """Wait and check; an interrupt from the keyboard stops a local run, resumable."""
+        __tracebackhide__ = True
         try:
             self.wait(progress)
         except KeyboardInterrupt:
@@ -322,13 +322,15 @@ def driver_alive(ref: str) -> bool:
 
 
 def read_failures(store: Store, job: Job) -> tuple[Failure, ...]:
-    """The last error record of each task that has no commit."""
+    """The last error record of each task that has no commit, or that gave up some items."""
     found: list[Failure] = []
     for stage in job.stages:
         paths = [path for path, _ in store.list(layout.errors(stage.name))]
         if not paths:
             continue
         there = set(records.committed(store, stage.name))
+        if stage.kind == "map":
+            there -= records.read_given_up(store).keys()
         latest: dict[int, list[Failure]] = {}
         for path in paths:
             if layout.index_of(path) not in there:
@@ -356,7 +358,9 @@ def read_status(store: Store, job: Job, alive: bool) -> RunStatus:
                 stage.tasks,
                 done=len(commits),
                 failed=sum(f.stage == stage.name for f in failures) if state != "running" else 0,
-                given_up=len(given_up) if stage.kind == "map" else 0,
+                given_up=sum(items is None for items in given_up.values())
+                if stage.kind == "map"
+                else 0,
             )
         )
         for commit in commits:

@@ -57,6 +57,30 @@ def test_tables_are_merged_by_their_first_column() -> None:
     assert reduce_tree(reducers.concat, tables, 2).num_rows == 3
 
 
+@pytest.mark.parametrize("key", [pa.string(), pa.large_string()])
+@given(st.lists(st.lists(st.sampled_from(["", "a", "b", "é"]), max_size=8), min_size=1, max_size=6))
+def test_tables_of_counts_are_summed(key: pa.DataType, parts: list[list[str]]) -> None:
+    tables = [
+        pa.table(
+            {
+                "w": pa.array(list(Counter(part)), key),
+                "n": pa.array(list(Counter(part).values()), pa.int64()),
+            }
+        )
+        for part in parts
+    ]
+    merged = reduce_tree(reducers.merge_counts, tables, 2)
+    assert merged.schema == tables[0].schema
+    expected = Counter(word for part in parts for word in part)
+    assert dict(zip(merged["w"].to_pylist(), merged["n"].to_pylist(), strict=True)) == expected
+
+
+def test_counts_of_other_keys_are_summed_too() -> None:
+    tables = [pa.table({"k": [1, None], "n": [1.5, 2.0]}), pa.table({"k": [1], "n": [1.0]})]
+    merged = reduce_tree(reducers.merge_counts, tables, 2).sort_by("k")
+    assert merged.to_pydict() == {"k": [1, None], "n": [2.5, 2.0]}
+
+
 def test_frames_arrays_and_text_are_concatenated() -> None:
     frames = [pd.DataFrame({"x": [1]}), pd.DataFrame({"x": [2]})]
     assert reduce_tree(reducers.concat, frames, 2)["x"].tolist() == [1, 2]

@@ -230,7 +230,7 @@ class Driver:
             tasks[index] = None if whole else list(failure.items)
         records.put_given_up(self.store, tasks)
         with self._lock:
-            self._progress.given_up = self._failed_count(failed.values())
+            self._progress.given_up = sum(items is None for items in tasks.values())
             for index in tasks:
                 self._progress.failures.pop((stage.name, index), None)
         return [index for index, items in tasks.items() if items is not None]

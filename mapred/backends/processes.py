@@ -103,6 +103,9 @@ class _Server:
 
     def close(self) -> None:
         if os.getpid() == self.owner:
+            with suppress(OSError):
+                # Other threads that read from it are woken, and the server sees its end.
+                self.control.shutdown(socket.SHUT_RDWR)
             self.control.close()
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(5)
