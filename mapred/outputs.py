@@ -11,6 +11,7 @@ import io
 import json
 import pickle
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 INLINE_LIMIT = 16 * 1024
 _ROWS = b"mapred.rows"
+_MANY = 10_000
 _TABULAR = {"pyarrow": ("Table", "RecordBatch"), "pandas": ("DataFrame",), "polars": ("DataFrame",)}
 
 
@@ -174,6 +176,13 @@ def from_arrow(table: pa.Table, kind: str) -> Any:
 
 
 def _pickled(value: Any) -> bytes:
+    if type(value) in (dict, Counter) and len(value) > _MANY and _plain(value):
+        # Nothing in it can refer to anything else in it: no need to remember every string.
+        sink = io.BytesIO()
+        pickler = pickle.Pickler(sink, protocol=5)
+        pickler.fast = True
+        pickler.dump(value)
+        return sink.getvalue()
     try:
         return pickle.dumps(value, protocol=5)
     except Exception:
@@ -185,3 +194,8 @@ def _pickled(value: Any) -> bytes:
                 f"the returned {type(value).__name__} cannot be stored: {error}; return plain "
                 "data, a table or a frame, or write a file by task.output"
             ) from error
+
+
+def _plain(counts: dict[Any, Any]) -> bool:
+    """Whether all keys are strings and all values numbers."""
+    return set(map(type, counts)) == {str} and set(map(type, counts.values())) <= {int, float}

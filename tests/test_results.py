@@ -47,6 +47,7 @@ VALUES: dict[str, list[Any]] = {
     "batches": [pa.record_batch({"a": [1]})],
     "frames": [pd.DataFrame({"a": [1]}, index=["i"]), pd.DataFrame({"a": [2]}, index=["j"])],
     "polars": [pl.DataFrame({"a": [1]})],
+    "many counts": [Counter({f"word {i}": i for i in range(20_000)}), {"a": 1}],
     "nothing": [],
 }
 
