@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-_TABULAR = ("table", "pandas", "polars", "batch")
-
 
 def result(store: Store, job: Job) -> Any:
     """The reduced value; without a reduce a lazily read dataset of the tables or frames, else a list.
