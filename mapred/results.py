@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import pickle
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -161,5 +162,5 @@ def _inputs(store: Store, job: Job) -> Iterator[dict[str, Any]]:
             for path in records.shard_ranges(store, shard)["path"].to_pylist():
                 yield {"item": path}
         return
-    count = job.items if job.format.name == "array" else 10**9
-    yield from ({"item": item} for item in range(count))
+    items = range(job.items) if job.format.name == "array" else itertools.count()
+    yield from ({"item": item} for item in items)

@@ -67,10 +67,7 @@ class Run:
         show = display.progress(progress)  # type: ignore[arg-type]
         limit = None if timeout is None else time.monotonic() + timeout
         try:
-            while not self._over(0.1 if progress != "none" else 0.5):
-                show(self.status())
-                if limit is not None and time.monotonic() > limit:
-                    break
+            self._watch(show, 0.1 if progress != "none" else 0.5, limit)
         finally:
             show.close(self.status())
         return self
@@ -213,12 +210,19 @@ class Run:
     def finish(self, progress: str) -> Run:
         """Wait and check; an interrupt from the keyboard stops a local run, resumable."""
         __tracebackhide__ = True
+        show = display.progress(progress)  # type: ignore[arg-type]
         try:
-            self.wait(progress)
+            self._watch(show, 0.1 if progress != "none" else 0.5, None)
         except KeyboardInterrupt:
+            # Stopped before the last status is shown, which says so.
             self._stop()
+            show.close(self.status())
             sys.stderr.write(f"\nstopped; {self._how_to_resume()}\n")
             raise
+        except BaseException:
+            show.close()
+            raise
+        show.close(self.status())
         self.check()
         return self
 
@@ -251,6 +255,13 @@ class Run:
                 "run.resume(backend='local')"
             )
         return backends.restore(name, self.job.backend.get("arguments") or {})
+
+    def _watch(self, show: display.Progress, pause: float, limit: float | None) -> None:
+        """Show the run's status until it is over, or the clock is past `limit`."""
+        while not self._over(pause):
+            show(self.status())
+            if limit is not None and time.monotonic() > limit:
+                break
 
     def _over(self, seconds: float) -> bool:
         if self._handle is not None:

@@ -253,7 +253,7 @@ def test_an_interrupt_leaves_no_process_and_a_resumable_run(tmp_path: Path) -> N
     (tmp_path / "calls").mkdir()
     mark = uuid.uuid4().hex
     driver = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(DRIVER), str(tmp_path)],
+        [sys.executable, "-c", textwrap.dedent(DRIVER).replace("none", "plain"), str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -265,6 +265,8 @@ def test_an_interrupt_leaves_no_process_and_a_resumable_run(tmp_path: Path) -> N
     out, err = driver.communicate(timeout=30)
     assert "KeyboardInterrupt" in err
     assert "resume()" in out + err
+    assert "interrupted" in err
+    assert "running" not in err
     assert "done" not in out
     _wait_until_gone(mark)
     (record,) = (tmp_path / "runs").glob("*/job.json")
