@@ -9,7 +9,6 @@ each process's own environment.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +17,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mapred.errors import MissingDependency, StorageError
-from mapred.storage import profiles
+from mapred.storage import profiles, remote
 from mapred.storage.remote import Answer, Patience, answer_of, failure, found, patience, place_of
-from mapred.storage.remote import reader as remote_reader
 
 _PART = 8 * 2**20
 _MOST_PARTS = 9000
@@ -86,23 +84,16 @@ class ObjectStore:
             )
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
-        patient = self._clients().patience.waits()
         view = bytes(data)
-        unknown = False
-        while True:
-            outcome = self._put_once(path, view)
-            if outcome is True:
-                return True
-            if outcome is False:
-                # Refused at the first clear answer; after a lost one it may be our own object.
-                return unknown and self._holds(path, view)
-            unknown = unknown or outcome.unknown
-            wait = next(patient, None)
-            if wait is None:
-                if unknown and (ours := self._holder(path, view)) is not None:
-                    return ours
-                raise self._failure("write", path, outcome)
-            time.sleep(wait)
+        outcome = remote.put_if_absent(
+            view,
+            lambda: self._put_once(path, view),
+            lambda: self.read(path),
+            self._clients().patience.waits(),
+        )
+        if isinstance(outcome, Answer):
+            raise self._failure("write", path, outcome)
+        return outcome
 
     def list(self, prefix: str) -> list[tuple[str, int]]:
         folder = self._place.folder(prefix)
@@ -154,7 +145,7 @@ class ObjectStore:
                 )
             return data
 
-        return remote_reader(fetch, size)
+        return remote.reader(fetch, size)
 
     def _get(self, path: str, options: dict[str, Any] | None) -> bytes:
         try:
@@ -196,19 +187,6 @@ class ObjectStore:
                     return answer
                 raise
         return True
-
-    def _holds(self, path: str, data: bytes) -> bool:
-        try:
-            return self.read(path) == data
-        except FileNotFoundError:
-            return False
-
-    def _holder(self, path: str, data: bytes) -> bool | None:
-        """Whether the object that is there is ours; None where there is none, or no answer."""
-        try:
-            return self.read(path) == data
-        except (FileNotFoundError, StorageError):
-            return None
 
     def _clients(self) -> _Clients:
         made = self._made

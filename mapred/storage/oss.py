@@ -7,7 +7,6 @@ object exists. A bucket with versions ignores that header: the probe of a root f
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mapred.errors import MissingDependency, StorageError
+from mapred.storage import remote
 from mapred.storage.remote import Answer, Patience, answer_of, failure, found, patience, place_of
-from mapred.storage.remote import reader as remote_reader
 
 _PART = 8 * 2**20
 _MOST_PARTS = 9000
@@ -93,22 +92,16 @@ class OSSStore:
                 client.operator.write(self._place.key(path), view)
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
-        waits = self._client().patience.waits()
-        view, unknown = bytes(data), False
-        while True:
-            outcome = self._put_once(path, view)
-            if outcome is True:
-                return True
-            if outcome is False:
-                # Refused at the first clear answer; after a lost one it may be our own object.
-                return unknown and self._holds(path, view)
-            unknown = True
-            wait = next(waits, None)
-            if wait is None:
-                if (ours := self._holder(path, view)) is not None:
-                    return ours
-                raise self._failure("write", path, outcome)
-            time.sleep(wait)
+        view = bytes(data)
+        outcome = remote.put_if_absent(
+            view,
+            lambda: self._put_once(path, view),
+            lambda: self.read(path),
+            self._client().patience.waits(),
+        )
+        if isinstance(outcome, Answer):
+            raise self._failure("write", path, outcome)
+        return outcome
 
     def list(self, prefix: str) -> list[tuple[str, int]]:
         folder = self._place.folder(prefix)
@@ -146,7 +139,7 @@ class OSSStore:
         def fetch(offset: int, length: int) -> bytes:
             return self._range(path, offset, length, etag)
 
-        return remote_reader(fetch, size)
+        return remote.reader(fetch, size)
 
     def _range(self, path: str, offset: int, length: int, etag: str | None = None) -> bytes:
         options: dict[str, Any] = {"offset": offset, "size": length}
@@ -189,19 +182,6 @@ class OSSStore:
                     return answer
                 raise
         return True
-
-    def _holds(self, path: str, data: bytes) -> bool:
-        try:
-            return self.read(path) == data
-        except FileNotFoundError:
-            return False
-
-    def _holder(self, path: str, data: bytes) -> bool | None:
-        """Whether the object that is there is ours; None where there is none, or no answer."""
-        try:
-            return self.read(path) == data
-        except (FileNotFoundError, StorageError):
-            return None
 
     def _client(self) -> _Client:
         made = self._made

@@ -8,6 +8,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
@@ -114,6 +115,42 @@ def _number(name: str, default: float) -> float:
         return float(text) if text else default
     except ValueError:
         raise StorageError(f"{name}={text!r} is no number") from None
+
+
+def put_if_absent(
+    data: bytes,
+    put: Callable[[], bool | Answer],
+    read: Callable[[], bytes],
+    waits: Iterator[float],
+) -> bool | Answer:
+    """Whether our put made the object, which holds `data` then; the last answer if none told.
+
+    `put` is one request, never repeated by itself: True won, False was refused because the
+    object exists, an answer is to be tried again. Two writers never write the same data.
+    """
+    unknown = False
+    while True:
+        outcome = put()
+        if outcome is True:
+            return True
+        if outcome is False:
+            # Refused at the first clear answer; after a lost one it may be our own object.
+            return unknown and _holds(read, data)
+        unknown = unknown or outcome.unknown
+        wait = next(waits, None)
+        if wait is None:
+            if unknown:
+                with suppress(FileNotFoundError, StorageError):
+                    return read() == data
+            return outcome
+        time.sleep(wait)
+
+
+def _holds(read: Callable[[], bytes], data: bytes) -> bool:
+    try:
+        return read() == data
+    except FileNotFoundError:
+        return False
 
 
 class _Ranged(io.RawIOBase):
