@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from mapred.errors import StorageError as StorageError
     from mapred.formats.files import File as File
     from mapred.model import Resources as Resources
+    from mapred.model import Volume as Volume
     from mapred.runs import Run as Run
     from mapred.task import Task as Task
 
@@ -84,7 +85,7 @@ _WHERE = {
         "StorageError",
     ),
     "mapred.formats.files": ("File",),
-    "mapred.model": ("Resources",),
+    "mapred.model": ("Resources", "Volume"),
     "mapred.runs": ("Run",),
     "mapred.task": ("Task",),
 }

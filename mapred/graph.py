@@ -35,7 +35,7 @@ def stages(
                 fan_in=reducer.fan_in,
                 last=tasks == 1,
                 check=reducer.check and not levels,
-                resources=reduce_resources or resources,
+                resources=reduce_resources or resources.on_demand(),
             )
         )
         inputs, width = levels[-1], tasks

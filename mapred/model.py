@@ -6,57 +6,19 @@ import base64
 import builtins
 import dataclasses
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mapred.errors import PlanError
+from mapred.resources import Resources as Resources
+from mapred.resources import Volume as Volume
+from mapred.resources import parse_bytes as parse_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 T = TypeVar("T")
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
-
-
-def parse_bytes(text: str | int, what: str = "size") -> int:
-    """Bytes of a Kubernetes quantity such as `"4Gi"`, `"500M"` or a plain number."""
-    if isinstance(text, int) and not isinstance(text, bool):
-        number, unit = float(text), ""
-    else:
-        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]i?|)b?\s*", str(text), re.I)
-        if match is None:
-            raise PlanError(f"{what}={text!r} is not a size; write bytes or a form such as '4Gi'")
-        number, unit = float(match[1]), match[2].lower()
-    value = int(number * (_BINARY.get(unit) or _UNITS[unit]))
-    if value <= 0:
-        raise PlanError(f"{what}={text!r} must be above zero")
-    return value
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What one task asks for: `cpu` in cores, `memory` as a Kubernetes quantity.
-
-    Locally `memory` is the resident size above which a worker process is killed, and
-    `cpu` decides how many workers run side by side.
-    """
-
-    cpu: float = 1
-    memory: str | int | None = None
-
-    def __post_init__(self) -> None:
-        if not self.cpu > 0:
-            raise PlanError(f"cpu={self.cpu!r} must be above zero")
-        if self.memory is not None:
-            parse_bytes(self.memory, "memory")
-
-    @property
-    def memory_bytes(self) -> int | None:
-        return None if self.memory is None else parse_bytes(self.memory, "memory")
 
 
 @dataclass(frozen=True)
@@ -202,7 +164,7 @@ class Job:
         values = json.loads(data)
         values["format"] = Format.from_json(values["format"])
         values["stages"] = tuple(
-            _build(Stage, {**stage, "resources": _build(Resources, stage["resources"])})
+            _build(Stage, {**stage, "resources": Resources.from_json(stage["resources"])})
             for stage in values["stages"]
         )
         return _build(cls, values)

@@ -12,7 +12,7 @@ import pytest
 
 # Each module imports only from those before it. A new module gets a place here.
 ORDER = (
-    "_version errors model layout storage dataset formats planner task commands reducers "
+    "_version errors resources model layout storage dataset formats planner task commands reducers "
     "functions shuffle outputs graph records failures worker backends display audit results runs api "
     "cli __main__ testing"
 ).split()

@@ -1,0 +1,212 @@
+"""What a task asks for, on any backend: `Resources`, the volumes and the secrets in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mapred.errors import PlanError
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET_WORDS = {"SECRET", "PASSWORD", "PASSWD", "TOKEN", "APIKEY"}
+
+
+def parse_bytes(text: str | int, what: str = "size") -> int:
+    """Bytes of a Kubernetes quantity such as `"4Gi"`, `"500M"` or a plain number."""
+    if isinstance(text, int) and not isinstance(text, bool):
+        number, unit = float(text), ""
+    else:
+        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]i?|)b?\s*", str(text), re.I)
+        if match is None:
+            raise PlanError(f"{what}={text!r} is not a size; write bytes or a form such as '4Gi'")
+        number, unit = float(match[1]), match[2].lower()
+    value = int(number * (_BINARY.get(unit) or _UNITS[unit]))
+    if value <= 0:
+        raise PlanError(f"{what}={text!r} must be above zero")
+    return value
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A folder that pods see at `path`, from one source; local backends use what lies there.
+
+    `claim` is a PersistentVolumeClaim by name (a disk, a NAS, an OSS bucket); `nfs` is
+    `"server:/export"`; `memory` and `disk` are sizes, of a file system in memory and of a
+    disk that each pod gets for itself, of `storage_class` or the cluster's default one.
+    """
+
+    path: str
+    claim: str | None = None
+    nfs: str | None = None
+    memory: str | int | None = None
+    disk: str | int | None = None
+    storage_class: str | None = None
+    sub_path: str | None = None
+    read_only: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str) or not re.fullmatch(r"(/[^/:]+)+", self.path):
+            raise PlanError(f"Volume(path={self.path!r}): write an absolute path such as '/data'")
+        sources = [name for name in ("claim", "nfs", "memory", "disk") if getattr(self, name)]
+        if len(sources) != 1:
+            raise PlanError(
+                f"Volume({self.path!r}) needs one of claim=, nfs=, memory= or disk=; it has "
+                f"{' and '.join(sources) or 'none'}"
+            )
+        if self.claim is not None and not _NAME.fullmatch(self.claim):
+            raise PlanError(f"Volume({self.path!r}): claim={self.claim!r} is no name of a claim")
+        if self.nfs is not None and not re.fullmatch(r"[^/:\s]+:/\S*", self.nfs):
+            raise PlanError(f"Volume({self.path!r}): nfs={self.nfs!r}; write 'server:/export'")
+        for what in ("memory", "disk"):
+            if getattr(self, what) is not None:
+                parse_bytes(getattr(self, what), f"Volume({self.path!r}): {what}")
+        if self.storage_class is not None and self.disk is None:
+            raise PlanError(f"Volume({self.path!r}): storage_class= goes with disk=")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one task asks for. The same value serves every backend.
+
+    `cpu` in cores, `memory` as a Kubernetes quantity: locally the resident size above which
+    a worker process is killed, and `cpu` decides how many run side by side. All else places
+    pods, and local backends leave it alone.
+
+    Args:
+        max_memory: a pod that ran out of memory is tried again with more, up to this.
+        gpu, gpu_type: how many, and the model as the platform names it (`nvidia-l4`, `A10`).
+        disk: scratch space beside the image.
+        instance_types: machines in order of preference.
+        spot: on capacity that may be taken away; `spot_price`, the most per hour to pay;
+            `spot_fallback`, whether to go on demand where there is none (None: where the
+            platform can). A reduce runs on demand unless `reduce_resources` says otherwise.
+        node_selector: labels of the nodes; `tolerations` of their taints, written as
+            `"key=value:NoSchedule"`, `"key:NoSchedule"` or `"*"` for all.
+        priority_class: which pods may push out others.
+        env: variables in the open; `secrets`, variables by reference: `{"PGPASSWORD":
+            "database/password"}` is the key `password` of the Secret `database`.
+        volumes: what pods mount.
+        labels, annotations: of the pods, added to those of the platform.
+        pod_spec_patch: the last resort: a strategic merge patch of the pod's spec.
+    """
+
+    cpu: float = 1
+    memory: str | int | None = None
+    max_memory: str | int | None = None
+    gpu: int = 0
+    gpu_type: str | None = None
+    disk: str | int | None = None
+    instance_types: tuple[str, ...] = ()
+    spot: bool = False
+    spot_price: float | None = None
+    spot_fallback: bool | None = None
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[str, ...] = ()
+    priority_class: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    volumes: tuple[Volume, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    pod_spec_patch: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for what in ("instance_types", "tolerations", "volumes"):
+            if isinstance(getattr(self, what), str | Mapping | Volume):
+                raise PlanError(f"{what}={getattr(self, what)!r} must be a list")
+            object.__setattr__(self, what, tuple(getattr(self, what)))
+        if not self.cpu > 0:
+            raise PlanError(f"cpu={self.cpu!r} must be above zero")
+        self._check_sizes()
+        self._check_places()
+        check_variables(self.env, self.secrets)
+
+    def _check_sizes(self) -> None:
+        for what in ("memory", "max_memory", "disk"):
+            if getattr(self, what) is not None:
+                parse_bytes(getattr(self, what), what)
+        if self.max_memory is not None:
+            if self.memory is None:
+                raise PlanError(f"max_memory={self.max_memory!r} needs memory=, where to begin")
+            if parse_bytes(self.max_memory) < parse_bytes(self.memory):
+                raise PlanError(
+                    f"max_memory={self.max_memory!r} is less than memory={self.memory!r}"
+                )
+        if isinstance(self.gpu, bool) or not isinstance(self.gpu, int) or self.gpu < 0:
+            raise PlanError(f"gpu={self.gpu!r} must be a whole number of GPUs")
+        if self.gpu_type is not None and not self.gpu:
+            raise PlanError(f"gpu_type={self.gpu_type!r} needs gpu=, how many")
+
+    def _check_places(self) -> None:
+        if self.spot_price is not None and not self.spot_price > 0:
+            raise PlanError(f"spot_price={self.spot_price!r} must be above zero")
+        if not self.spot and (self.spot_price is not None or self.spot_fallback is not None):
+            raise PlanError("spot_price= and spot_fallback= go with spot=True")
+        for text in self.tolerations:
+            parse_toleration(text)
+        for what in ("node_selector", "labels", "annotations"):
+            for key, value in getattr(self, what).items():
+                if not isinstance(key, str) or not isinstance(value, str):
+                    raise PlanError(f"{what}: {key!r}: {value!r} must be two strings")
+        paths = [volume.path for volume in self.volumes]
+        if len(set(paths)) < len(paths):
+            raise PlanError(f"two volumes have one path: {', '.join(sorted(paths))}")
+
+    @property
+    def memory_bytes(self) -> int | None:
+        return None if self.memory is None else parse_bytes(self.memory, "memory")
+
+    def on_demand(self) -> Resources:
+        """The same on capacity that nobody takes away."""
+        return dataclasses.replace(self, spot=False, spot_price=None, spot_fallback=None)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Resources:
+        volumes = [Volume(**volume) for volume in values.get("volumes", ())]
+        return cls(**{**values, "volumes": tuple(volumes)})
+
+
+def parse_toleration(text: str) -> dict[str, str]:
+    """The Kubernetes toleration that `key=value:Effect`, `key:Effect`, `key` or `*` means."""
+    match = re.fullmatch(
+        r"(?P<key>[\w./-]+)(=(?P<value>[\w.-]*))?"
+        r"(:(?P<effect>NoSchedule|PreferNoSchedule|NoExecute))?",
+        text if isinstance(text, str) else "",
+    )
+    if text == "*":
+        return {"operator": "Exists"}
+    if match is None:
+        raise PlanError(
+            f"toleration {text!r}: write 'key=value:NoSchedule', 'key:NoSchedule', or '*' for all"
+        )
+    found = {"key": match["key"], "operator": "Exists" if match["value"] is None else "Equal"}
+    found |= {} if match["value"] is None else {"value": match["value"]}
+    return found | ({"effect": match["effect"]} if match["effect"] else {})
+
+
+def check_variables(env: Mapping[str, str], secrets: Mapping[str, str]) -> None:
+    """Names that a shell takes, secrets by reference alone; no error shows a value."""
+    for name in (*env, *secrets):
+        if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
+            raise PlanError(f"{name!r} is no name of an environment variable")
+    for name, value in env.items():
+        if not isinstance(value, str):
+            raise PlanError(f"env: the value of {name} must be a string")
+        words = name.upper().split("_")
+        if _SECRET_WORDS.intersection(words) and words[-1] not in ("FILE", "PATH", "NAME", "URL"):
+            raise PlanError(
+                f"env would show the value of {name} to all who see the job; store it in a Secret "
+                f"and write secrets={{{name!r}: 'name-of-the-secret/key'}}"
+            )
+    for name, reference in secrets.items():
+        secret, _, key = reference.partition("/") if isinstance(reference, str) else ("", "", "")
+        if not _NAME.fullmatch(secret) or not re.fullmatch(r"[-._a-zA-Z0-9]+", key):
+            raise PlanError(f"secrets: {name} must be a reference: 'name-of-the-secret/key'")
+        if name in env:
+            raise PlanError(f"{name} is in env and in secrets")
