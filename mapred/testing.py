@@ -253,6 +253,21 @@ class StoreContract:
             file.seek(99_990)
             assert file.read() == b"x" * 10
 
+    def test_copies_within_itself(self, store: Store) -> None:
+        store.write("from/a=b%2Fc é/1", b"old")
+        for _ in range(2):
+            store.copy("from/a=b%2Fc é/1", "to/a=b%2Fc é/2")
+        store.write("from/a=b%2Fc é/1", b"new one")
+        assert store.read("to/a=b%2Fc é/2") == b"old"
+        store.copy("from/a=b%2Fc é/1", "to/a=b%2Fc é/2")
+        store.delete("from/a=b%2Fc é/1")
+        assert store.list("to") == [("to/a=b%2Fc é/2", 7)]
+        try:
+            store.copy("from/nothing", "to/3")
+        except FileNotFoundError:
+            return
+        raise AssertionError("a copy of a missing file must raise FileNotFoundError")
+
     def test_a_reader_sees_old_or_new(self, store: Store) -> None:
         store.write("page", b"a" * 200_000)
         stop = threading.Event()

@@ -29,8 +29,8 @@ __all__ = [
 class Store(Protocol):
     """The files below one root. Paths are relative, with `/`; every write is whole or absent.
 
-    `read`, `open` and `delete` raise FileNotFoundError for a path that is not there; every
-    other fault is a `StorageError`. A store pickles by its URI.
+    `read`, `open`, `copy` and `delete` raise FileNotFoundError for a path that is not there;
+    every other fault is a `StorageError`. A store pickles by its URI.
     """
 
     @property
@@ -56,6 +56,10 @@ class Store(Protocol):
 
     def put_file(self, source: Path, path: str) -> None:
         """Put a local file, which may be moved away."""
+        ...
+
+    def copy(self, source: str, target: str) -> None:
+        """Give a file a second name without reading it here; one of that name is replaced."""
         ...
 
     def open(self, path: str) -> BinaryIO:

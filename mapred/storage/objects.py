@@ -130,6 +130,10 @@ class ObjectStore:
                 chunk_size=_part_size(size),
             )
 
+    def copy(self, source: str, target: str) -> None:
+        with self._mapped("read", source) as clients:
+            clients.obstore.copy(clients.reading, self._place.key(source), self._place.key(target))
+
     def open(self, path: str) -> BinaryIO:
         size, etag = self._size_and_etag(path)
 

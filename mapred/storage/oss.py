@@ -133,6 +133,10 @@ class OSSStore:
             while block := file.read(part):
                 target.write(block)
 
+    def copy(self, source: str, target: str) -> None:
+        with self._mapped("read", source) as client:
+            client.operator.copy(self._place.key(source), self._place.key(target))
+
     def open(self, path: str) -> BinaryIO:
         size, etag = self._size_and_etag(path)
 

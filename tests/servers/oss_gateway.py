@@ -174,6 +174,8 @@ class Gateway:
             forbidden = headers.get("x-oss-forbid-overwrite") == "true"
             if forbidden and bucket != "versioned" and key in objects:
                 raise Refusal(409, "FileAlreadyExists", "The object you specified already exists.")
+            if "x-oss-copy-source" in headers:
+                return self.copy(objects, key, unquote(headers["x-oss-copy-source"]))
             objects[key] = Object(body)
             return web.Response(headers={"ETag": objects[key].etag})
         if method == "DELETE":
@@ -182,6 +184,13 @@ class Gateway:
         if key not in objects:
             raise Refusal(404, "NoSuchKey", "The specified key does not exist.")
         return _content(objects[key], headers, method)
+
+    def copy(self, objects: dict[str, Object], key: str, source: str) -> web.Response:
+        bucket, _, name = source.lstrip("/").partition("/")
+        if name not in self.buckets.get(bucket, {}):
+            raise Refusal(404, "NoSuchKey", "The specified key does not exist.")
+        objects[key] = Object(self.buckets[bucket][name].data)
+        return _xml(f"<CopyObjectResult><ETag>{objects[key].etag}</ETag></CopyObjectResult>")
 
     def multipart(
         self, method: str, bucket: str, key: str, query: dict[str, str], body: bytes
