@@ -1,7 +1,8 @@
 """`python -m benchmarks [WORKLOAD …]`: full size, five runs of each contender in turn.
 
 Each workload's figures are kept in a folder below $TMPDIR, so that RESULTS.md, which is
-written at the end, can be made piece by piece. `MAPRED_BENCH_ROUNDS` runs fewer.
+written at the end, can be made piece by piece. `MAPRED_BENCH_ROUNDS` runs fewer,
+`MAPRED_BENCH_LARGE_MB` makes the large object of `storage` smaller.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from benchmarks import (
     bench_items,
     bench_memory,
     bench_start,
+    bench_storage,
     bench_words,
     planning,
     report,
@@ -30,6 +32,7 @@ WORKLOADS: dict[str, Callable[[Path], report.Section]] = {
     "tasks": bench_items.measure_tasks,
     "memory": bench_memory.measure,
     "start": bench_start.measure,
+    "storage": bench_storage.measure,
 }
 HEAD = """# Results
 

@@ -16,12 +16,15 @@ PACKAGES = (
     "mapred",
     "numpy",
     "pyarrow",
+    "boto3",
     "dask",
     "distributed",
     "duckdb",
     "lithops",
+    "obstore",
     "polars",
     "ray",
+    "s3fs",
 )
 
 
