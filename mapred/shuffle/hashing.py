@@ -1,0 +1,249 @@
+"""Hashes of key columns: the same on every machine, Python and encoding, for ever.
+
+A key's partition is part of what a run writes, and attempts of one run may be on machines of
+different kinds, so nothing here may change: a golden test pins the values. A hash depends
+on a key's value alone: integers of any width, whole floats, the bytes of text and binary,
+days, instants in any unit, decimals of any scale; null is a value too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from mapred.errors import FunctionError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pyarrow as pa
+
+Hashes: TypeAlias = "npt.NDArray[np.uint64]"
+
+MAX_PARTITIONS = 1 << 16
+_U = np.uint64
+_NULL = _U(0x7F4A7C15F39CC060)
+_STEP = _U(0x9E3779B97F4A7C15)
+_FIRST, _SECOND = _U(0xBF58476D1CE4E5B9), _U(0x94D049BB133111EB)
+_NAN = np.array(np.nan).view(_U)[()]
+# Rows hashed at once: few enough that what lies in between stays in a processor's cache.
+_ROWS = 1 << 15
+_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+def hash_rows(columns: Sequence[pa.ChunkedArray]) -> Hashes:
+    """A 64-bit hash for every row of equally long key columns."""
+    hashes = hash_column(columns[0])
+    for column in columns[1:]:
+        hashes *= _FIRST
+        hashes += hash_column(column)
+        _mix(hashes)
+    return hashes
+
+
+def partition_numbers(hashes: Hashes, partitions: int, level: int = 0) -> npt.NDArray[Any]:
+    """The partition of every row, below `partitions` (at most 65,536).
+
+    Rows of one partition spread evenly over the partitions of another `level`.
+    """
+    if level:
+        hashes = _mix(hashes + _U(level))
+    numbers = hashes >> _U(32)
+    numbers *= _U(partitions)
+    numbers >>= _U(32)
+    small: npt.NDArray[Any] = numbers.astype(np.uint8 if partitions <= 256 else np.uint16)
+    return small
+
+
+def hash_column(column: pa.ChunkedArray) -> Hashes:
+    """A 64-bit hash for every value of a column."""
+    hashes = np.empty(len(column), _U)
+    start = 0
+    for chunk in column.chunks:
+        for first in range(0, len(chunk), _ROWS):
+            part = chunk[first : first + _ROWS]
+            hashes[start : start + len(part)] = _hash_array(part)
+            start += len(part)
+    return hashes
+
+
+def _hash_array(array: pa.Array) -> Hashes:
+    import pyarrow as pa
+
+    types = pa.types
+    if types.is_dictionary(array.type):
+        return _hash_dictionary(array)
+    if types.is_null(array.type):
+        return np.full(len(array), _NULL)
+    hashes = _hash_values(array)
+    if array.null_count:
+        hashes[np.asarray(array.is_null())] = _NULL
+    return hashes
+
+
+def _hash_dictionary(array: pa.Array) -> Hashes:
+    import pyarrow as pa
+
+    # A null among the indices takes the hash after the last of the dictionary.
+    values = np.append(hash_column(pa.chunked_array([array.dictionary])), _NULL)
+    indices = array.indices.cast(pa.int64()).fill_null(len(values) - 1)
+    hashes: Hashes = values[np.asarray(indices)]
+    return hashes
+
+
+def _hash_values(array: pa.Array) -> Hashes:
+    """Hashes of the values; those of nulls are anything."""
+    from pyarrow import types
+
+    type_ = array.type
+    if types.is_boolean(type_) or types.is_integer(type_):
+        return _mix(_integers(array))
+    if types.is_floating(type_):
+        return _mix(_floats(array))
+    if types.is_decimal(type_):
+        return _hash_decimals(array)
+    if types.is_date(type_):
+        return _mix(_days(array))
+    if types.is_time(type_):
+        return _mix(_fixed(array, np.int64 if type_.bit_width == 64 else np.int32, type_.unit))
+    if types.is_timestamp(type_) or types.is_duration(type_):
+        return _hash_instants(_raw(array, np.int64), _UNITS[type_.unit])
+    return _hash_bytes(*_bytes(array))
+
+
+def _mix(x: Hashes) -> Hashes:
+    """Spread every bit of every number over all bits, in place (the steps of SplitMix64)."""
+    x += _STEP
+    x ^= x >> _U(30)
+    x *= _FIRST
+    x ^= x >> _U(27)
+    x *= _SECOND
+    x ^= x >> _U(31)
+    return x
+
+
+def _raw(array: pa.Array, dtype: Any) -> npt.NDArray[Any]:
+    """The values as they lie in memory, whatever lies where they are null."""
+    data = array.buffers()[1]
+    if data is None:
+        return np.zeros(len(array), dtype)
+    width = np.dtype(dtype).itemsize
+    return np.frombuffer(data, dtype, len(array), array.offset * width)
+
+
+def _integers(array: pa.Array) -> Hashes:
+    import pyarrow as pa
+
+    if pa.types.is_boolean(array.type):
+        array = array.cast(pa.uint8())
+    kind = "u" if pa.types.is_unsigned_integer(array.type) else "i"
+    values = _raw(array, f"{kind}{array.type.bit_width // 8}")
+    words: Hashes = values.astype(np.int64 if kind == "i" else _U).view(_U)
+    return words
+
+
+def _floats(array: pa.Array) -> Hashes:
+    """Whole numbers as integers, so that 5.0 is 5 and -0.0 is 0; one NaN; bits of others."""
+    values = _raw(array, f"f{array.type.bit_width // 8}").astype(np.float64)
+    bits = values.view(_U).copy()
+    bits[np.isnan(values)] = _NAN
+    whole = values == np.floor(values)
+    signed = whole & (np.abs(values) < 2.0**63)
+    bits[signed] = values[signed].astype(np.int64).view(_U)
+    unsigned = whole & (values >= 2.0**63) & (values < 2.0**64)
+    bits[unsigned] = values[unsigned].astype(_U)
+    return bits
+
+
+def _hash_decimals(array: pa.Array) -> Hashes:
+    import pyarrow as pa
+
+    type_ = array.type
+    try:
+        words = _raw(array.cast(pa.decimal256(76, 38)), np.dtype((_U, 4)))
+    except pa.ArrowInvalid as error:
+        raise FunctionError(
+            f"a key of type {type_} has more than 38 digits before or after its point: "
+            f"{error}; cast the column to a smaller decimal or to a string"
+        ) from error
+    hashes = _mix(words[:, 0].copy())
+    for number in range(1, 4):
+        hashes *= _FIRST
+        hashes += words[:, number]
+        _mix(hashes)
+    return hashes
+
+
+def _days(array: pa.Array) -> Hashes:
+    if array.type.bit_width == 32:
+        values = _raw(array, np.int32).astype(np.int64)
+    else:
+        values = np.floor_divide(_raw(array, np.int64), 86_400_000)
+    days: Hashes = values.view(_U)
+    return days
+
+
+def _fixed(array: pa.Array, dtype: Any, unit: str) -> Hashes:
+    """Times of day in nanoseconds."""
+    times: Hashes = (_raw(array, dtype).astype(np.int64) * (10**9 // _UNITS[unit])).view(_U)
+    return times
+
+
+def _hash_instants(values: npt.NDArray[np.int64], per_second: int) -> Hashes:
+    """Instants by whole seconds and nanoseconds: no unit is too coarse or too fine."""
+    seconds = np.floor_divide(values, per_second)
+    rest = (values - seconds * per_second) * (10**9 // per_second)
+    hashes = _mix(seconds.view(_U))
+    hashes += rest.view(_U)
+    return _mix(hashes)
+
+
+def _bytes(array: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], Hashes]:
+    """The data of text or binary, and each value's first byte and length in it."""
+    import pyarrow as pa
+
+    from_large = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+    if pa.types.is_string_view(array.type) or pa.types.is_binary_view(array.type):
+        array, from_large = array.cast(pa.large_binary()), True
+    buffers = array.buffers()
+    if pa.types.is_fixed_size_binary(array.type):
+        width = array.type.byte_width
+        offsets = np.arange(array.offset, array.offset + len(array) + 1, dtype=np.int64) * width
+    elif buffers[1] is None:
+        offsets = np.zeros(len(array) + 1, np.int64)
+    else:
+        dtype = np.dtype(np.int64 if from_large else np.int32)
+        start = array.offset * dtype.itemsize
+        offsets = np.frombuffer(buffers[1], dtype, len(array) + 1, start).astype(np.int64)
+    first, last = int(offsets[0]), int(offsets[-1])
+    data = np.zeros(last - first + 8, np.uint8)
+    if buffers[-1] is not None:
+        data[: last - first] = np.frombuffer(buffers[-1], np.uint8, last - first, first)
+    return data, offsets[:-1] - first, np.diff(offsets).view(_U)
+
+
+def _hash_bytes(data: npt.NDArray[Any], starts: npt.NDArray[np.int64], lengths: Hashes) -> Hashes:
+    """Hashes of byte strings, eight bytes at a time; `data` goes on for 8 bytes past the last.
+
+    Each word is mixed with its place, and the mixed words of a value are added up.
+    """
+    sizes = lengths.astype(np.int64)
+    words = (sizes + 7) >> 3
+    ends = np.cumsum(words)
+    first = ends - words
+    hashes = np.zeros(len(starts), _U)
+    if len(ends) and ends[-1]:
+        place = np.arange(ends[-1]) - np.repeat(first, words)
+        at = np.repeat(starts, words) + 8 * place
+        unaligned = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
+        values = unaligned[at].astype(_U)
+        short = np.flatnonzero(sizes & 7)
+        last = ends[short] - 1
+        values[last] &= (_U(1) << ((lengths[short] & _U(7)) << _U(3))) - _U(1)
+        values += (place.view(_U) + _U(1)) * _FIRST
+        _mix(values)
+        there = words > 0
+        hashes[there] = np.add.reduceat(values, first[there])
+    hashes ^= lengths * _SECOND
+    return _mix(hashes)

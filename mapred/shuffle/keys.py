@@ -1,0 +1,206 @@
+"""What may be a key, and the tables that a shuffle carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mapred.errors import FunctionError
+from mapred.shuffle.hashing import Hashes, hash_rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def tables(value: Any) -> Iterator[pa.Table]:
+    """What a function returned as plain tables: a table, batch or frame, or an iterator of them.
+
+    Dictionaries are decoded and views made plain, since a partition is read without the rest
+    of its file; metadata is dropped, since it would differ from task to task.
+    """
+    import pyarrow as pa
+
+    if isinstance(value, Iterator):
+        for each in value:
+            yield from tables(each)
+        return
+    module, name = type(value).__module__.split(".")[0], type(value).__name__
+    if isinstance(value, pa.RecordBatch):
+        table = pa.Table.from_batches([value])
+    elif isinstance(value, pa.Table):
+        table = value
+    elif (module, name) == ("polars", "DataFrame"):
+        table = value.to_arrow()
+    elif (module, name) == ("pandas", "DataFrame"):
+        table = _from_pandas(value)
+    else:
+        raise FunctionError(
+            f"the function returned a {name}: with by= or sort_by= it must return a pa.Table, a "
+            "record batch, a pandas or polars frame, or an iterator of them"
+        )
+    yield plain(table)
+
+
+def _from_pandas(frame: Any) -> pa.Table:
+    import pyarrow as pa
+
+    try:
+        return pa.Table.from_pandas(frame)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise FunctionError(
+            f"the returned frame cannot be stored as Arrow: {error}; give that column one type"
+        ) from error
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """A table without dictionaries, views and metadata."""
+    import pyarrow as pa
+
+    names = table.column_names
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise FunctionError(f"the returned table has more than one column {sorted(twice)[0]!r}")
+    fields = [pa.field(field.name, _plain_type(field)) for field in table.schema]
+    columns = [
+        column if column.type == field.type else column.cast(field.type)
+        for column, field in zip(table.columns, fields, strict=True)
+    ]
+    # Built from arrays with a length, a table of no columns would forget its rows.
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields)) if columns else table
+
+
+def _plain_type(field: pa.Field) -> pa.DataType:
+    import pyarrow as pa
+
+    types, type_ = pa.types, field.type
+    if types.is_dictionary(type_):
+        return _plain_type(field.with_type(type_.value_type))
+    if types.is_string_view(type_):
+        return pa.large_string()
+    if types.is_binary_view(type_):
+        return pa.large_binary()
+    if "dictionary<" in str(type_):
+        raise FunctionError(
+            f"column {field.name!r} is {type_}: a dictionary inside of another type cannot be "
+            "shuffled; cast it to its values"
+        )
+    return type_
+
+
+def check_keys(schema: pa.Schema, by: Sequence[str]) -> None:
+    """Refuse key columns that are missing, or whose type has no hash."""
+    for name in by:
+        if name not in schema.names:
+            known = ", ".join(schema.names) or "none"
+            raise FunctionError(f"there is no key column {name!r} in the output; there are {known}")
+        family(schema.field(name).type, name)
+
+
+def family(type_: pa.DataType, name: str) -> str:
+    """Types of one family can be equal, and then have equal hashes; other keys are refused."""
+    from pyarrow import types
+
+    if types.is_integer(type_) or types.is_floating(type_):
+        return "number"
+    for known in ("boolean", "decimal", "date", "time", "duration", "null"):
+        if getattr(types, f"is_{known}")(type_):
+            return known
+    if types.is_timestamp(type_):
+        return "timestamp" if type_.tz is None else "timestamp with a time zone"
+    if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
+        return "string"
+    binary = (types.is_binary, types.is_large_binary, types.is_binary_view)
+    if any(is_(type_) for is_ in (*binary, types.is_fixed_size_binary)):
+        return "binary"
+    if types.is_dictionary(type_):
+        return family(type_.value_type, name)
+    raise FunctionError(
+        f"key column {name!r} is {type_}, which cannot be a key: take a column for each of its "
+        "fields, or a string of it"
+    )
+
+
+def one_zero_one_nan(table: pa.Table, by: Sequence[str]) -> pa.Table:
+    """The key columns with 0.0 for -0.0 and one NaN, as Arrow groups floats by their bits."""
+    from pyarrow import types
+
+    for name in by:
+        number = table.schema.get_field_index(name)
+        field = table.schema.field(number)
+        if types.is_floating(field.type):
+            table = table.set_column(number, field, _same_bits(table.column(number)))
+    return table
+
+
+def _same_bits(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    dtype = np.dtype(f"f{column.type.bit_width // 8}")
+    chunks = []
+    for chunk in column.chunks:
+        data = chunk.buffers()[1]
+        if data is None:
+            chunks.append(chunk)
+            continue
+        start = chunk.offset * dtype.itemsize
+        values = np.frombuffer(data, dtype, len(chunk), start) + dtype.type(0)
+        values[np.isnan(values)] = np.nan
+        nulls = np.asarray(chunk.is_null()) if chunk.null_count else None
+        chunks.append(pa.array(values, column.type, mask=nulls, from_pandas=False))
+    return pa.chunked_array(chunks, column.type)
+
+
+def hash_keys(table: pa.Table, by: Sequence[str]) -> Hashes:
+    """A hash for every row, by its key columns."""
+    return hash_rows([table.column(name) for name in by])
+
+
+def unified(schemas: Sequence[pa.Schema], by: Sequence[str]) -> pa.Schema:
+    """One schema for the outputs of all tasks; what does not fit together is an error."""
+    import pyarrow as pa
+
+    first = schemas[0]
+    if all(schema.equals(first) for schema in schemas):
+        return first
+    for name in by:
+        families = {family(schema.field(name).type, name): schema for schema in schemas}
+        families.pop("null", None)
+        if len(families) > 1:
+            found = ", ".join(str(each.field(name).type) for each in families.values())
+            raise FunctionError(
+                f"key column {name!r} has types that are never equal in different tasks: {found}; "
+                "give it one type"
+            )
+    names = first.names
+    for schema in schemas:
+        if set(schema.names) != set(names):
+            odd = sorted(set(schema.names) ^ set(names))[0]
+            raise FunctionError(
+                f"column {odd!r} is in the output of some tasks and not of others; return the "
+                "same columns from each"
+            )
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise FunctionError(
+            f"the outputs of different tasks do not fit together: {error}; give each column one "
+            "type"
+        ) from error
+
+
+def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table of one task in the schema of all."""
+    import pyarrow as pa
+
+    if table.schema.equals(schema):
+        return table
+    try:
+        columns = [table.column(field.name).cast(field.type) for field in schema]
+    except pa.ArrowException as error:
+        raise FunctionError(
+            f"the outputs of different tasks do not fit together: {error}; give each column one "
+            "type"
+        ) from error
+    return pa.Table.from_arrays(columns, schema=schema)
