@@ -134,13 +134,38 @@ class ObjectStore:
         with self._mapped("read", source) as clients:
             clients.obstore.copy(clients.reading, self._place.key(source), self._place.key(target))
 
-    def open(self, path: str) -> BinaryIO:
+    def pages(self, folder: str) -> Iterator[Any]:
+        """Every object whose key starts with `folder`, which ends with `/` or is nothing.
+
+        The client's Arrow batches of about a thousand: `path` (the key), `size`, `e_tag`.
+        A folder's marker `x/` comes as `x`.
+        """
+        with self._mapped("list", folder) as clients:
+            yield from clients.obstore.list(
+                clients.reading, folder or None, chunk_size=1000, return_arrow=True
+            )
+
+    def level(self, folder: str) -> tuple[tuple[str, ...], Any]:
+        """The folders right below `folder` (keys without `/` at the end), and its own objects."""
+        with self._mapped("list", folder) as clients:
+            found = clients.obstore.list_with_delimiter(
+                clients.reading, folder or None, return_arrow=True
+            )
+        return tuple(found["common_prefixes"]), found["objects"]
+
+    def entry(self, path: str) -> tuple[int, str]:
+        """Size and etag of one object."""
         size, etag = self._size_and_etag(path)
+        return size, (etag or "").strip('"')
+
+    def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
+        """A seekable reader; `known`, size and etag, spares asking for them."""
+        size, etag = known or self._size_and_etag(path)
 
         def fetch(offset: int, length: int) -> bytes:
             options: dict[str, Any] = {"range": (offset, offset + length)}
             if etag:
-                options["if_match"] = etag
+                options["if_match"] = remote.quoted(etag)
             data = self._get(path, options)
             if len(data) != length:
                 raise StorageError(

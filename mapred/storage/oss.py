@@ -137,8 +137,24 @@ class OSSStore:
         with self._mapped("read", source) as client:
             client.operator.copy(self._place.key(source), self._place.key(target))
 
-    def open(self, path: str) -> BinaryIO:
+    def entries(self, folder: str, *, recursive: bool) -> Iterator[tuple[str, int, str]]:
+        """Key, size and etag of what lies below `folder` (ends with `/`, or is nothing).
+
+        Keys of folders and of their markers end with `/`.
+        """
+        with self._mapped("list", folder) as client:
+            for entry in client.operator.list(folder or "/", recursive=recursive):
+                known = entry.metadata
+                yield entry.path, int(known.content_length), (known.etag or "").strip('"')
+
+    def entry(self, path: str) -> tuple[int, str]:
+        """Size and etag of one object."""
         size, etag = self._size_and_etag(path)
+        return size, (etag or "").strip('"')
+
+    def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
+        """A seekable reader; `known`, size and etag, spares asking for them."""
+        size, etag = known or self._size_and_etag(path)
 
         def fetch(offset: int, length: int) -> bytes:
             return self._range(path, offset, length, etag)
@@ -148,7 +164,7 @@ class OSSStore:
     def _range(self, path: str, offset: int, length: int, etag: str | None = None) -> bytes:
         options: dict[str, Any] = {"offset": offset, "size": length}
         if etag:
-            options["if_match"] = etag
+            options["if_match"] = remote.quoted(etag)
         with self._mapped("read", path) as client:
             data = bytes(client.operator.read(self._place.key(path), **options))
         if len(data) != length:

@@ -233,6 +233,15 @@ def answer_of(text: str) -> Answer:
     )
 
 
+class ReplacedError(StorageError):
+    """An object is not the one that was asked for: its etag is another."""
+
+
+def quoted(etag: str) -> str:
+    """An etag as requests carry it; some services list theirs without the quotes."""
+    return etag if etag.startswith(('"', "W/")) else f'"{etag}"'
+
+
 def failure(what: str, answer: Answer, hint: str) -> StorageError:
     """`what` failed, as the store answered, and what to do."""
     if answer.code:
@@ -241,4 +250,5 @@ def failure(what: str, answer: Answer, hint: str) -> StorageError:
         reason = f"status {answer.status}"
     else:
         reason = answer.text
-    return StorageError(f"{what}: {reason}: {hint}")
+    replaced = answer.status == 412 or answer.code == "PreconditionFailed"
+    return (ReplacedError if replaced else StorageError)(f"{what}: {reason}: {hint}")
