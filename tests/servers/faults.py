@@ -1,4 +1,4 @@
-"""A proxy that stands between a client and a server and spoils some of the answers.
+"""A proxy that stands between a client and a server, counts requests and spoils some answers.
 
 `python faults.py PORT TARGET_PORT PLAN`: the JSON file PLAN, read anew for each request, may
 give `rate` (the share of requests spoiled), `kinds`, `methods` and `seed`. The kinds:
@@ -70,6 +70,13 @@ class Proxy:
         new.write_text(json.dumps({"rate": rate, "kinds": kinds, "methods": methods.split()}))
         new.replace(self._plan)
 
+    def requests(self) -> list[tuple[str, str]]:
+        """Method and path, query included, of every request since the last call."""
+        record = self._plan.with_suffix(".requests")
+        lines = record.read_text().splitlines() if record.exists() else []
+        record.unlink(missing_ok=True)
+        return [(line.split(" ")[0], line.split(" ")[1]) for line in lines]
+
 
 async def _message(reader: asyncio.StreamReader, *, to: str = "") -> tuple[bytes, bytes]:
     """The head and body of a request, or of the answer to a request of method `to`."""
@@ -109,6 +116,8 @@ async def _serve(
         while True:
             request = await _message(reader)
             method = request[0].split(b" ", 1)[0].decode()
+            with plan.with_suffix(".requests").open("ab") as record:
+                record.write(request[0].split(b"\r\n", 1)[0] + b"\n")
             settings = json.loads(plan.read_text())
             spoiled = method in settings["methods"] and _chance.random() < settings["rate"]
             kind = _chance.choice(settings["kinds"]) if spoiled else ""
