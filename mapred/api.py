@@ -9,7 +9,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +20,12 @@ from mapred._version import __version__
 from mapred.backends.base import Backend
 from mapred.commands import Command
 from mapred.dataset import Dataset
-from mapred.errors import DatasetError, FunctionError, PlanError
+from mapred.errors import BackendError, DatasetError, FunctionError, PlanError
 from mapred.model import Format, Resources
 from mapred.model import Job as JobRecord
 from mapred.reducers import Reducer, as_reducer
 from mapred.runs import Run, open_run, write_handle
-from mapred.storage import Store, open_store, probe
+from mapred.storage import open_store, probe
 
 __all__ = ["Job", "Plan", "job", "open", "plan", "run", "submit"]
 
@@ -167,11 +167,18 @@ class Job:
         chosen.prepare()
         function = functions.dump(self.fn)
         planned = self.plan()
-        run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
-        base = os.fspath(root) if root is not None else default_root()
+        run_id = _new_id()
+        base = _base(root, chosen)
         probe(open_store(base))
         store = open_store(f"{base.rstrip('/')}/{run_id}")
-        record, digest = self._write(store, run_id, planned, function, chosen)
+        digests: dict[str, str] = {}
+        for path, data in self._files(planned, function):
+            store.write(path, data)
+            digests[path] = hashlib.sha256(data).hexdigest()
+        record = self._record(run_id, planned, digests, chosen)
+        written = record.to_bytes()
+        store.write(layout.JOB, written)
+        digest = hashlib.sha256(written).hexdigest()
         handle = chosen.submit(store, record, digest)
         write_handle(store, handle.ref, "running")
         return Run(store, record, handle)
@@ -187,28 +194,44 @@ class Job:
         __tracebackhide__ = True
         return self.submit(backend=backend, root=root).finish(progress)
 
+    def render(self, *, backend: str | Backend = "argo", root: Root | None = None) -> str:
+        """The Argo Workflow that `submit` would send, as YAML; nothing is written.
+
+        The dataset is listed, as the number of shards decides the loop. Run id and digests
+        are those of this rendering: to run it, `submit`.
+        """
+        chosen = backends.resolve(backend)
+        renders = getattr(chosen, "render", None)
+        if renders is None:
+            raise BackendError(f"backend {chosen.name!r} has nothing to render; 'argo' has")
+        planned, run_id = self.plan(), _new_id()
+        digests = {
+            path: hashlib.sha256(data).hexdigest()
+            for path, data in self._files(planned, functions.dump(self.fn))
+        }
+        record = self._record(run_id, planned, digests, chosen)
+        uri = f"{_base(root, chosen).rstrip('/')}/{run_id}"
+        digest = hashlib.sha256(record.to_bytes()).hexdigest()
+        return str(renders(record, uri=uri, digest=digest))
+
     def _seed(self, source: Dataset) -> int:
         """The seed that was given, else the sweep's, else 0."""
         return next((seed for seed in (self.seed, source.seed) if seed is not None), 0)
 
-    def _write(
-        self, store: Store, run_id: str, planned: Plan, function: bytes, backend: Backend
-    ) -> tuple[JobRecord, str]:
-        """Write the run's folder; the job as recorded and the digest of job.json."""
-        digests: dict[str, str] = {}
-
-        def put(path: str, data: Any) -> None:
-            store.write(path, data)
-            digests[path] = hashlib.sha256(data).hexdigest()
-
-        put(layout.FUNCTION, function)
+    def _files(self, planned: Plan, function: bytes) -> Iterator[tuple[str, Any]]:
+        """Path and content of every file of the run's folder but job.json."""
+        yield layout.FUNCTION, function
         if self.reducer is not None:
-            put(layout.REDUCE, functions.dump(self.reducer))
-        for path, data in planned.dataset.inputs():
-            put(path, data)
+            yield layout.REDUCE, functions.dump(self.reducer)
+        yield from planned.dataset.inputs()
         for path, rows in planner.plan_files(planned.ranges):
-            put(path, planner.write_plan(rows))
-        record = JobRecord(
+            yield path, planner.write_plan(rows)
+
+    def _record(
+        self, run_id: str, planned: Plan, digests: dict[str, str], backend: Backend
+    ) -> JobRecord:
+        """The job as its job.json says it."""
+        return JobRecord(
             run_id=run_id,
             name=self.name,
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -235,9 +258,6 @@ class Job:
             python=".".join(map(str, sys.version_info[:2])),
             mapred=__version__,
         )
-        data = record.to_bytes()
-        store.write(layout.JOB, data)
-        return record, hashlib.sha256(data).hexdigest()
 
 
 def job(
@@ -410,6 +430,18 @@ def run(
 def default_root() -> str:
     """Where runs are made unless `root=` says otherwise."""
     return os.environ.get("MAPRED_ROOT") or str(Path.home() / ".mapred" / "runs")
+
+
+def _new_id() -> str:
+    """The id of a run: its time, which sorts, and a random part."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+
+
+def _base(root: Root | None, backend: Backend) -> str:
+    """Where the run's folder goes: `root=`, else what a named backend says, else the default."""
+    if root is not None:
+        return os.fspath(root)
+    return getattr(backend, "root", None) or default_root()
 
 
 def _handed_over(fn: Function, source: Dataset, pinned: Format) -> Format:

@@ -51,7 +51,7 @@ class Volume:
     read_only: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.path, str) or not re.fullmatch(r"(/[^/:]+)+", self.path):
+        if not re.fullmatch(r"(/[^/:]+)+", str(self.path)):
             raise PlanError(f"Volume(path={self.path!r}): write an absolute path such as '/data'")
         sources = [name for name in ("claim", "nfs", "memory", "disk") if getattr(self, name)]
         if len(sources) != 1:
@@ -138,8 +138,9 @@ class Resources:
                 raise PlanError(
                     f"max_memory={self.max_memory!r} is less than memory={self.memory!r}"
                 )
-        if isinstance(self.gpu, bool) or not isinstance(self.gpu, int) or self.gpu < 0:
-            raise PlanError(f"gpu={self.gpu!r} must be a whole number of GPUs")
+        gpus: Any = self.gpu
+        if type(gpus) is not int or gpus < 0:
+            raise PlanError(f"gpu={gpus!r} must be a whole number of GPUs")
         if self.gpu_type is not None and not self.gpu:
             raise PlanError(f"gpu_type={self.gpu_type!r} needs gpu=, how many")
 
@@ -151,7 +152,8 @@ class Resources:
         for text in self.tolerations:
             parse_toleration(text)
         for what in ("node_selector", "labels", "annotations"):
-            for key, value in getattr(self, what).items():
+            pairs: Mapping[Any, Any] = getattr(self, what)
+            for key, value in pairs.items():
                 if not isinstance(key, str) or not isinstance(value, str):
                     raise PlanError(f"{what}: {key!r}: {value!r} must be two strings")
         paths = [volume.path for volume in self.volumes]
@@ -177,7 +179,7 @@ def parse_toleration(text: str) -> dict[str, str]:
     match = re.fullmatch(
         r"(?P<key>[\w./-]+)(=(?P<value>[\w.-]*))?"
         r"(:(?P<effect>NoSchedule|PreferNoSchedule|NoExecute))?",
-        text if isinstance(text, str) else "",
+        str(text),
     )
     if text == "*":
         return {"operator": "Exists"}
@@ -190,7 +192,7 @@ def parse_toleration(text: str) -> dict[str, str]:
     return found | ({"effect": match["effect"]} if match["effect"] else {})
 
 
-def check_variables(env: Mapping[str, str], secrets: Mapping[str, str]) -> None:
+def check_variables(env: Mapping[Any, Any], secrets: Mapping[Any, Any]) -> None:
     """Names that a shell takes, secrets by reference alone; no error shows a value."""
     for name in (*env, *secrets):
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mapred
 
 PUBLIC = """
-    BackendError DatasetError File FunctionError Job Local MapredError MissingDependency Plan
+    Argo BackendError DatasetError File FunctionError Job Local MapredError MissingDependency Plan
     PlanError ReduceError Resources Run RunError StaleDatasetError StorageError Task Volume __version__
     array command errors files items job loguniform open plan read_arrow read_csv read_files
     read_json read_parquet read_text reducers run submit sweep uniform

@@ -13,16 +13,18 @@ from mapred.errors import BackendError
 __all__ = ["NAMES", "Backend", "Handle", "resolve", "restore"]
 
 _BACKENDS = {
+    "argo": "mapred.backends.argo.backend:Argo",
     "inline": "mapred.backends.inline:Inline",
     "local": "mapred.backends.local:Local",
 }
 NAMES = tuple(_BACKENDS)
+# These never depend on a file of the folder that one happens to be in.
+_PLAIN = ("inline", "local")
 
 
 def restore(name: str, arguments: Mapping[str, Any]) -> Backend:
     """The backend that a run's job.json describes."""
-    module, cls = _BACKENDS[name].split(":")
-    return cast(Backend, getattr(importlib.import_module(module), cls)(**arguments))
+    return cast(Backend, _class(name)(**arguments))
 
 
 def resolve(backend: str | Backend | Executor) -> Backend:
@@ -35,9 +37,22 @@ def resolve(backend: str | Backend | Executor) -> Backend:
         if not hasattr(backend, "submit"):
             raise BackendError(f"backend={backend!r} is no backend and no executor")
         return backend
-    if backend not in _BACKENDS:
-        known = ", ".join(map(repr, _BACKENDS))
-        raise BackendError(
-            f"no backend {backend!r}; known are {known}, or any concurrent.futures.Executor"
-        )
-    return restore(backend, {})
+    if backend in _PLAIN:
+        return restore(backend, {})
+    from mapred.backends import named
+
+    file, tables = named.tables()
+    if backend in tables:
+        return named.made(backend, tables[backend], file, {n: _class(n) for n in _BACKENDS})
+    if backend in _BACKENDS:
+        return restore(backend, {})
+    known = ", ".join(map(repr, (*_BACKENDS, *tables)))
+    where = f"{file} names none of that name" if file else "no mapred.toml is here or above"
+    raise BackendError(
+        f"no backend {backend!r}; known are {known}, or any concurrent.futures.Executor ({where})"
+    )
+
+
+def _class(name: str) -> Any:
+    module, cls = _BACKENDS[name].split(":")
+    return getattr(importlib.import_module(module), cls)

@@ -1,0 +1,172 @@
+"""`mapred.Argo(...)`: where a cluster is, what its pods look like, how they reach the root."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mapred.backends.argo.providers import PROVIDERS
+from mapred.backends.base import Handle
+from mapred.errors import BackendError
+from mapred.model import Job
+from mapred.resources import Volume
+from mapred.storage import Store
+
+MOST_PODS = 2000
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Argo:
+    """A run as an Argo Workflow. No field holds a secret: they name Secrets and variables.
+
+    Args:
+        namespace: where the Workflow goes (default: the kubeconfig context's).
+        image: of the pods, any with Python (default: `python:<minor>-slim` of this Python).
+        root: where runs are kept unless `root=` says otherwise.
+        endpoint: of the root's object store as the pods reach it, which may differ from
+            this machine's; `region` likewise.
+        root_secret: the Secret whose keys `root_secret_keys` hold the store's access key
+            and secret key; without it pods use the credentials of their platform.
+        provider: `kubernetes`, `eci`, `acs`, `gke`, `karpenter` or `aks`.
+        parallelism: pods at one time; `max_pods`, of a stage in all: tasks beyond it share.
+        retries: of a pod that infrastructure failed; the user's attempts are not counted.
+        service_account: of the function, without rights or token;
+            `executor_service_account`, of Argo's own container beside it. `mapred argo rbac`
+            prints both.
+        kubeconfig, context: how this machine reaches the cluster; or `server`, an Argo
+            server's URL, with the token in the environment variable `token_env`.
+        volumes: of every pod, such as the one that holds the root.
+        python: the program in the image.
+        priority: among waiting Workflows; pods have `Resources(priority_class=)`.
+        ttl: seconds that a finished Workflow stays in the cluster; its run's folder stays.
+        image_cache: where the platform has one.
+        run_as_user: the number of the user that pods run as; 0 is root.
+        pod_spec_patch: the last resort: a strategic merge patch of every pod's spec.
+    """
+
+    namespace: str | None = None
+    image: str | None = None
+    root: str | None = None
+    endpoint: str | None = None
+    region: str | None = None
+    root_secret: str | None = None
+    root_secret_keys: tuple[str, str] = ("accessKey", "secretKey")
+    provider: str = "kubernetes"
+    parallelism: int = 256
+    max_pods: int = MOST_PODS
+    retries: int = 5
+    service_account: str = "mapred-task"
+    executor_service_account: str = "mapred-executor"
+    kubeconfig: str | None = None
+    context: str | None = None
+    server: str | None = None
+    token_env: str = "ARGO_TOKEN"
+    volumes: tuple[Volume, ...] = ()
+    python: str = "python3"
+    image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: tuple[str, ...] = ()
+    image_cache: bool = False
+    priority: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    ttl: float = 7 * 86_400
+    run_as_user: int = 10_001
+    pod_spec_patch: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for what in ("root_secret_keys", "image_pull_secrets"):
+            object.__setattr__(self, what, tuple(getattr(self, what)))
+        made = tuple(_volume(value) for value in self.volumes)
+        object.__setattr__(self, "volumes", made)
+        self._check_names()
+        self._check_numbers()
+        if self.server is not None and (self.kubeconfig or self.context):
+            raise BackendError(
+                "server= is one way to reach the cluster, kubeconfig= and context= another: "
+                "leave one out"
+            )
+
+    def _check_names(self) -> None:
+        if self.provider not in PROVIDERS:
+            raise BackendError(
+                f"provider={self.provider!r}: there are {', '.join(map(repr, PROVIDERS))}"
+            )
+        policies = ("Always", "IfNotPresent", "Never")
+        if self.image_pull_policy not in policies:
+            raise BackendError(
+                f"image_pull_policy={self.image_pull_policy!r}: there are {', '.join(policies)}"
+            )
+        named = {
+            what: getattr(self, what)
+            for what in ("namespace", "root_secret", "service_account", "executor_service_account")
+        }
+        named.update({f"image_pull_secrets: {n}": n for n in self.image_pull_secrets})
+        for what, name in named.items():
+            if name is not None and not _NAME.fullmatch(name):
+                raise BackendError(f"{what}={name!r} is no name that Kubernetes takes")
+        if len(self.root_secret_keys) != 2:
+            raise BackendError("root_secret_keys= are two: of the access key, of the secret key")
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.token_env):
+            raise BackendError("token_env= is the name of an environment variable, not a token")
+        for what, start in (("endpoint", r"https?://[^/@]+"), ("server", r"https?://[^@]+")):
+            url = getattr(self, what)
+            if url is not None and not re.fullmatch(start + "/?", url):
+                raise BackendError(f"{what}= must be a URL such as https://host:port, no more")
+
+    def _check_numbers(self) -> None:
+        least = {"parallelism": 1, "max_pods": 1, "retries": 0, "run_as_user": 0, "ttl": 0}
+        for what, smallest in least.items():
+            value = getattr(self, what)
+            if isinstance(value, bool) or not value >= smallest:
+                raise BackendError(f"{what}={value!r} must be at least {smallest}")
+        if self.max_pods > MOST_PODS:
+            raise BackendError(
+                f"max_pods={self.max_pods}: the limit is {MOST_PODS}; more tasks share pods, each "
+                "with a commit of its own"
+            )
+
+    @property
+    def name(self) -> str:
+        return "argo"
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """What differs from the defaults, as JSON holds it."""
+        given = dataclasses.asdict(self)
+        plain = dataclasses.asdict(type(self)())
+        return {
+            what: list(value) if isinstance(value, tuple) else value
+            for what, value in given.items()
+            if value != plain[what]
+        }
+
+    def prepare(self) -> None:
+        return
+
+    def render(
+        self,
+        job: Job,
+        *,
+        uri: str,
+        digest: str,
+        packages: str | None = None,
+        name: str | None = None,
+    ) -> str:
+        """The Workflow of a run as YAML; see `mapred.backends.argo.render`."""
+        from mapred.backends.argo.render import render_text
+
+        return render_text(job, self, uri=uri, digest=digest, packages=packages, name=name)
+
+    def submit(self, store: Store, job: Job, digest: str) -> Handle:
+        raise BackendError(
+            "backend 'argo' cannot submit yet; job.render(backend=...) gives the Workflow"
+        )
+
+
+def _volume(value: Volume | Mapping[str, Any]) -> Volume:
+    """A volume, or what job.json and mapred.toml hold of one."""
+    return value if isinstance(value, Volume) else Volume(**value)

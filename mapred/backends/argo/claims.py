@@ -1,0 +1,70 @@
+"""Shared storage of Alibaba Cloud as Kubernetes objects: what `mapred argo claim` prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mapred.errors import BackendError
+
+
+def claim(
+    name: str,
+    uri: str,
+    *,
+    namespace: str | None = None,
+    endpoint: str | None = None,
+    secret: str | None = None,
+) -> list[dict[str, Any]]:
+    """A volume and a claim of it, called `name`, for `oss://bucket/path` or `nas://server/path`.
+
+    Pods then mount it by `mapred.Volume("/data", claim=name)`. `endpoint` is OSS's own, as the
+    nodes reach it; `secret` has the keys `akId` and `akSecret`.
+    """
+    scheme, _, rest = uri.partition("://")
+    head, _, path = rest.partition("/")
+    if scheme not in ("oss", "nas") or not head:
+        raise BackendError(f"{uri!r}: write oss://bucket/path or nas://server/path")
+    if scheme == "oss" and endpoint is None:
+        raise BackendError(
+            f"{uri!r} needs the endpoint of its bucket, such as oss-cn-hangzhou-internal.aliyuncs.com"
+        )
+    space = namespace or "default"
+    csi: dict[str, Any] = {"driver": f"{scheme}plugin.csi.alibabacloud.com", "volumeHandle": name}
+    spec: dict[str, Any] = {}
+    if scheme == "oss":
+        csi["volumeAttributes"] = {"bucket": head, "url": endpoint, "path": f"/{path}"}
+        if secret is not None:
+            csi["nodePublishSecretRef"] = {"name": secret, "namespace": space}
+    else:
+        csi["volumeAttributes"] = {"server": head, "path": f"/{path}"}
+        spec["mountOptions"] = ["nolock,tcp,noresvport", "vers=3"]
+    shared = {
+        "accessModes": ["ReadWriteMany"],
+        "storageClassName": "",
+    }
+    size = {"storage": "1Ti"}  # A number that must be there and that nobody reads.
+    labels = {"mapred-volume": name}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": name, "labels": labels},
+            "spec": {
+                **shared,
+                "capacity": size,
+                "persistentVolumeReclaimPolicy": "Retain",
+                **spec,
+                "csi": csi,
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name, "namespace": space},
+            "spec": {
+                **shared,
+                "resources": {"requests": size},
+                "selector": {"matchLabels": labels},
+            },
+        },
+    ]

@@ -1,0 +1,316 @@
+"""The template of a stage's pods: one container, its resources, volumes, retries and artifacts."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mapred.backends.argo import places
+from mapred.backends.argo.backend import Argo
+from mapred.backends.argo.providers import place
+from mapred.model import Job
+from mapred.resources import Resources, Volume, parse_bytes
+
+WORK = "/mapred"
+ARTIFACTS = f"{WORK}/artifacts"
+PARAMETERS = ("stage", "block", "size")
+# What starting a pod may take beside its tasks: images, packages, a node that is made first.
+_START_SECONDS = 1800
+_GONE_FOR_GOOD = (1, 78)
+_LOCKED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What all templates of a Workflow share: the job, the cluster, the run's place."""
+
+    job: Job
+    argo: Argo
+    uri: str
+    packages: str | None = None
+
+    @property
+    def root(self) -> str:
+        """The folder that holds the runs, and the packages beside them."""
+        return self.uri.rstrip("/").rpartition("/")[0]
+
+
+def template(
+    run: Compiled, name: str, asked: Resources, block: int, closes: bool
+) -> dict[str, Any]:
+    """The pods of a stage whose blocks have up to `block` tasks; the last one `closes` the run."""
+    found = place(run.argo.provider, asked, image_cache=run.argo.image_cache)
+    volumes = (*run.argo.volumes, *asked.volumes)
+    places.check_root(run.argo, run.uri, volumes)
+    values: dict[str, Any] = {
+        "name": name,
+        "inputs": {"parameters": [{"name": each} for each in PARAMETERS], **_packages(run)},
+        "outputs": _artifacts(run, closes),
+        "container": _container(run, asked, volumes, found.scratch),
+        "volumes": [
+            {"name": "mapred", "emptyDir": {}},
+            *(_source(number, volume) for number, volume in enumerate(volumes)),
+        ],
+        "metadata": {"labels": dict(found.labels), "annotations": dict(found.annotations)},
+        "nodeSelector": dict(found.node_selector),
+        "tolerations": [dict(toleration) for toleration in found.tolerations],
+        "affinity": {"nodeAffinity": dict(found.affinity)} if found.affinity else {},
+        "priorityClassName": asked.priority_class,
+        "retryStrategy": _retries(run.argo),
+        "activeDeadlineSeconds": _deadline(run.job, block),
+        "podSpecPatch": _patch(merged(_memory(asked, run.argo.retries), asked.pod_spec_patch)),
+    }
+    kept: dict[str, Any] = pruned(values)
+    return kept
+
+
+def _container(
+    run: Compiled, asked: Resources, volumes: tuple[Volume, ...], scratch: bool
+) -> dict[str, Any]:
+    worker = [
+        "{{workflow.parameters.run}}",
+        "{{workflow.parameters.digest}}",
+        *(f"{{{{inputs.parameters.{name}}}}}" for name in PARAMETERS),
+    ]
+    python = run.argo.python
+    if run.packages is None:
+        command, arguments = [python, "-m", "mapred.worker"], worker
+    else:
+        command = [python, "-c", bootstrap_text()]
+        digest = "{{workflow.parameters.packages}}"
+        arguments = [_archive(run), digest, run.job.python, f"{WORK}/packages", *worker]
+    return {
+        "image": run.argo.image or f"python:{run.job.python}-slim",
+        "imagePullPolicy": run.argo.image_pull_policy,
+        "command": command,
+        "args": arguments,
+        "env": _environment(run, asked),
+        "resources": _resources(asked, scratch),
+        "securityContext": _LOCKED,
+        "volumeMounts": [
+            {"name": "mapred", "mountPath": WORK},
+            *(_mount(number, volume) for number, volume in enumerate(volumes)),
+        ],
+    }
+
+
+@lru_cache(maxsize=1)
+def bootstrap_text() -> str:
+    """What `python -c` is given in a pod whose packages come from the root."""
+    return Path(__file__).with_name("bootstrap.py").read_text()
+
+
+def _packages(run: Compiled) -> dict[str, Any]:
+    """The packages' archive as an artifact that Argo fetches before the container starts."""
+    if run.packages is None or not places.scheme_of(run.uri):
+        return {}
+    key = package_path("{{workflow.parameters.packages}}")
+    where = places.location(run.argo, run.root, key)
+    return {
+        "artifacts": [{"name": "packages", "path": _archive(run), "archive": {"none": {}}, **where}]
+    }
+
+
+def package_path(digest: str) -> str:
+    """Where an archive of packages lies below the root of the runs."""
+    return f".packages/{digest}.tar"
+
+
+def _archive(run: Compiled) -> str:
+    if places.scheme_of(run.uri):
+        return f"{WORK}/packages.tar"
+    return f"{run.root}/{package_path('{{workflow.parameters.packages}}')}"
+
+
+def _artifacts(run: Compiled, closes: bool) -> dict[str, Any]:
+    """Copies for whoever looks at the Workflow; a pod that failed has none to give."""
+    if not places.scheme_of(run.uri):
+        return {}
+    names = {"commits": "argo/{{inputs.parameters.stage}}/{{inputs.parameters.block}}.json"}
+    names |= {"result": "argo/result.json"} if closes else {}
+    return {
+        "artifacts": [
+            {
+                "name": name,
+                "path": f"{ARTIFACTS}/{name}.json",
+                "optional": True,
+                "archive": {"none": {}},
+                **places.location(run.argo, run.uri, key),
+            }
+            for name, key in names.items()
+        ]
+    }
+
+
+def _environment(run: Compiled, asked: Resources) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [
+        {"name": "HOME", "value": WORK},
+        {"name": "LOGNAME", "value": "mapred"},
+    ]
+    if places.scheme_of(run.uri):
+        found.append({"name": "MAPRED_ARTIFACTS", "value": ARTIFACTS})
+    found += places.variables(run.argo, run.uri)
+    known = {*asked.env, *asked.secrets}
+    found = [variable for variable in found if variable["name"] not in known]
+    found += [{"name": name, "value": value} for name, value in asked.env.items()]
+    for name, reference in asked.secrets.items():
+        secret, _, key = reference.partition("/")
+        found.append({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}})
+    return found
+
+
+def _resources(asked: Resources, scratch: bool) -> dict[str, Any]:
+    """Memory and disk are promised and limited alike; of cores, more may be used if idle."""
+    requests = {"cpu": cores(asked.cpu)}
+    limits: dict[str, str] = {}
+    if asked.memory is not None:
+        requests["memory"] = limits["memory"] = quantity(asked.memory)
+    if asked.disk is not None and scratch:
+        requests["ephemeral-storage"] = limits["ephemeral-storage"] = quantity(asked.disk)
+    if asked.gpu:
+        requests["nvidia.com/gpu"] = limits["nvidia.com/gpu"] = str(asked.gpu)
+    return {"requests": requests, "limits": limits}
+
+
+def cores(number: float) -> str:
+    """Cores as Kubernetes writes them: whole, or in thousandths."""
+    thousandths = math.ceil(round(number * 1000, 6))
+    return str(thousandths // 1000) if thousandths % 1000 == 0 else f"{thousandths}m"
+
+
+def quantity(size: str | int) -> str:
+    """Bytes in the largest binary unit that holds them exactly."""
+    number = parse_bytes(size)
+    for unit in ("Ti", "Gi", "Mi", "Ki"):
+        scale = 2 ** {"Ti": 40, "Gi": 30, "Mi": 20, "Ki": 10}[unit]
+        if number % scale == 0:
+            return f"{number // scale}{unit}"
+    return str(number)
+
+
+def _memory(asked: Resources, retries: int) -> dict[str, Any]:
+    """A patch by which a pod that ran out of memory gets twice as much, up to `max_memory`.
+
+    Only the retry after exit code 137 grows, so that a lost node does not make pods larger.
+    """
+    if asked.max_memory is None or asked.memory is None:
+        return {}
+    first, most = (math.ceil(parse_bytes(x) / 2**20) for x in (asked.memory, asked.max_memory))
+    sizes = [first]
+    while sizes[-1] < most and len(sizes) <= retries:
+        sizes.append(min(2 * sizes[-1], most))
+    grown = f"asInt(lastRetry.exitCode) == 137 ? min(asInt(retries), {len(sizes) - 1}) : 0"
+    memory = {"memory": f"{{{{={sizes}[{grown}]}}}}Mi"}
+    limits = {"requests": memory, "limits": memory}
+    return {"containers": [{"name": "main", "resources": limits}]}
+
+
+def _retries(argo: Argo) -> dict[str, Any]:
+    """Everything is tried again but what the worker calls final.
+
+    A deny-list, as a pod can be lost in more ways than have a name: a container whose shim
+    dies ends with 255, a pod that is gone has no exit code.
+    """
+    denied = ", ".join(map(str, _GONE_FOR_GOOD))
+    return {
+        "limit": str(argo.retries),
+        "retryPolicy": "Always",
+        "expression": f"asInt(lastRetry.exitCode) not in [{denied}]",
+        "backoff": {"duration": "5s", "factor": "2", "cap": "2m"},
+    }
+
+
+def _deadline(job: Job, block: int) -> int | None:
+    """Seconds after which a pod is given up, so that one whose node is lost ends too."""
+    if job.timeout is None:
+        return None
+    return math.ceil(job.timeout * job.attempts * block) + _START_SECONDS
+
+
+def _mount(number: int, volume: Volume) -> dict[str, Any]:
+    mount = {"name": f"volume-{number}", "mountPath": volume.path}
+    mount |= {"subPath": volume.sub_path} if volume.sub_path else {}
+    return {**mount, **({"readOnly": True} if volume.read_only else {})}
+
+
+def _source(number: int, volume: Volume) -> dict[str, Any]:
+    name = f"volume-{number}"
+    if volume.claim is not None:
+        return {"name": name, "persistentVolumeClaim": {"claimName": volume.claim}}
+    if volume.nfs is not None:
+        server, _, path = volume.nfs.partition(":")
+        return {"name": name, "nfs": {"server": server, "path": path}}
+    if volume.memory is not None:
+        limit = quantity(volume.memory)
+        return {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": limit}}
+    claim: dict[str, Any] = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": quantity(volume.disk or 0)}},
+    }
+    if volume.storage_class is not None:
+        claim["storageClassName"] = volume.storage_class
+    return {"name": name, "ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
+
+
+def whole_pod_patch(argo: Argo) -> str:
+    """What every pod needs beyond its template: small, locked containers of Argo's own."""
+    small = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
+    beside = {
+        "securityContext": {**_LOCKED, "readOnlyRootFilesystem": True},
+        "resources": small,
+    }
+    own = {
+        "initContainers": [{"name": "init", **beside}],
+        "containers": [{"name": "wait", **beside}],
+    }
+    return _patch(merged(own, argo.pod_spec_patch)) or ""
+
+
+def merged(patch: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Two strategic merge patches as one: items of lists are matched by their `name`."""
+    found = dict(patch)
+    for key, value in over.items():
+        before = found.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            found[key] = merged(before, value)
+        elif isinstance(before, list) and isinstance(value, list | tuple):
+            found[key] = _merged_lists(before, list(value))
+        else:
+            found[key] = value
+    return found
+
+
+def _merged_lists(before: list[Any], over: list[Any]) -> list[Any]:
+    named = {item["name"]: item for item in before if isinstance(item, Mapping) and "name" in item}
+    if len(named) < len(before):
+        return [*before, *over]
+    for item in over:
+        if not isinstance(item, Mapping) or "name" not in item:
+            return [*before, *over]
+        named[item["name"]] = merged(named.get(item["name"], {}), item)
+    return list(named.values())
+
+
+def _patch(patch: Mapping[str, Any]) -> str | None:
+    return json.dumps(patch) if patch else None
+
+
+def pruned(value: Any) -> Any:
+    """Without what is empty or None; an empty mapping that means something stays by name."""
+    if not isinstance(value, Mapping):
+        return [pruned(item) for item in value] if isinstance(value, list) else value
+    kept = {key: pruned(item) for key, item in value.items()}
+    meant = ("none", "emptyDir")
+    return {k: v for k, v in kept.items() if k in meant or v not in (None, {}, [])}
+
+
+def slug(text: str, most: int) -> str:
+    """A name that Kubernetes takes, made from any text; `job` where nothing is left."""
+    found = re.sub(r"[^a-z0-9]+", "-", text.lower())[:most].strip("-")
+    return found or "job"
