@@ -1,0 +1,487 @@
+"""The commit protocol against a model: workers, drivers and cancellers that meet in any order.
+
+Each actor is a thread that runs the real code and stops before every operation on the store,
+until the machine lets it go on, die, or lose an answer. One of them moves at a time, so that an
+example that fails is the same when it is played again.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, BinaryIO
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+import mapred
+from mapred import api, layout, outputs, records, results, runs, worker
+from mapred.backends.inline import Inline
+from mapred.errors import RunError, StorageError
+from mapred.model import Commit, Job, Stage
+from mapred.storage import Store, remote
+from mapred.testing import StoreContract
+
+URI = "memory://run"
+TASKS, ITEMS = 3, 6
+BROKEN = "MAPRED_TEST_BROKEN"  # the items that the function refuses, with commas between
+GO, DIE_BEFORE, DIE_AFTER, LOSE, FAIL = "go on", "die before", "die after", "lose", "fail"
+LOST = remote.Answer(None, "", "", "the answer got lost")
+
+
+class Died(BaseException):
+    """The process is gone: whatever it does next does not reach the store."""
+
+
+class Actor(threading.Thread):
+    """A process of its own, as far as the store can tell."""
+
+    def __init__(self, what: str, act: Callable[[], Any]) -> None:
+        super().__init__(name=what, daemon=True)
+        self.act, self.at = act, ""
+        self.error: BaseException | None = None
+        self.found_end = False
+        self._orders: list[str] = []
+        self._dead = False
+        self._mine, self._yours = threading.Semaphore(0), threading.Semaphore(0)
+        self.start()
+        self._wait()
+
+    def run(self) -> None:
+        try:
+            self.act()
+        except BaseException as error:
+            self.error = error
+        self.at = "the end"
+        self._yours.release()
+
+    @property
+    def over(self) -> bool:
+        return self.at == "the end"
+
+    def order(self, order: str) -> None:
+        """Have it do, or not do, what it is at, and go on to its next operation."""
+        self._orders.append(order)
+        self._mine.release()
+        self._wait()
+
+    def gate(self, at: str) -> str:
+        """Called by the actor itself before each operation: what is to become of it."""
+        if self._dead:
+            raise Died
+        self.at = at
+        self._yours.release()
+        self._mine.acquire()
+        order = self._orders.pop()
+        self._dead = order in (DIE_BEFORE, DIE_AFTER)
+        return order
+
+    def finish(self, order: str = GO) -> None:
+        while not self.over:
+            self.order(order)
+
+    def _wait(self) -> None:
+        assert self._yours.acquire(timeout=60), f"{self.name} hangs after {self.at}"
+
+
+class MemoryStore:
+    """A store in this process's memory; actors stop before each operation."""
+
+    def __init__(self, uri: str, files: dict[str, bytes], on_change: Any = None) -> None:
+        self.uri, self.files, self.on_change = uri, files, on_change or (lambda path: None)
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        data = self._do("read", path, lambda: self._data(path))
+        return data[offset : None if length is None else offset + length]
+
+    def write(self, path: str, data: bytes) -> None:
+        self._do("write", path, lambda: self._set(path, bytes(data)))
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        outcome = remote.put_if_absent(
+            data, lambda: self._put_once(path, data), lambda: self.read(path), iter((0.0, 0.0))
+        )
+        if isinstance(outcome, remote.Answer):
+            raise StorageError(f"cannot write {path}: {outcome.text}")
+        return outcome
+
+    def list(self, prefix: str) -> list[tuple[str, int]]:
+        folder = prefix.rstrip("/") + "/"
+        return self._do(
+            "list",
+            prefix,
+            lambda: sorted((p, len(d)) for p, d in self.files.items() if p.startswith(folder)),
+        )
+
+    def delete(self, path: str) -> None:
+        self._do("delete", path, lambda: self._set(path, None))
+
+    def copy(self, source: str, path: str) -> None:
+        self.write(path, self.read(source))
+
+    def put_file(self, source: Path, path: str) -> None:
+        self.write(path, source.read_bytes())
+
+    def open(self, path: str) -> BinaryIO:
+        return io.BytesIO(self.read(path))
+
+    def _data(self, path: str) -> bytes:
+        if path not in self.files:
+            raise FileNotFoundError(path)
+        return self.files[path]
+
+    def _set(self, path: str, data: bytes | None) -> None:
+        if data is None:
+            self._data(path)
+            del self.files[path]
+        else:
+            self.files[path] = data
+        self.on_change(path)
+
+    def _put_once(self, path: str, data: bytes) -> bool | remote.Answer:
+        def put() -> bool:
+            if path in self.files:
+                return False
+            self._set(path, bytes(data))
+            return True
+
+        return self._do("put", path, put)
+
+    def _do(self, verb: str, path: str, act: Callable[[], Any]) -> Any:
+        actor = threading.current_thread()
+        # What never changes once a run has begun is no meeting place.
+        if not isinstance(actor, Actor) or path.startswith(("plan/", "function", "reduce.pkl")):
+            return act()
+        order = actor.gate(f"{verb} {path}")
+        if order == DIE_BEFORE:
+            raise Died
+        answer = None if order == FAIL else act()
+        if order == DIE_AFTER:
+            raise Died
+        if order in (LOSE, FAIL):
+            if verb == "put":
+                return LOST
+            raise StorageError(f"cannot {verb} {path}: no answer")
+        return answer
+
+
+class TestMemoryStore(StoreContract):
+    @pytest.fixture
+    def store(self) -> Store:
+        return MemoryStore("memory://contract", {})
+
+    def again(self, store: Store) -> Store:
+        return store
+
+
+class Idle:
+    """A backend that starts nothing: the run's folder is made, and that is all."""
+
+    name, ref = "inline", "idle"
+    arguments: Mapping[str, Any] = MappingProxyType({})
+
+    def prepare(self) -> None:
+        return
+
+    def submit(self, store: Store, job: Job, digest: str) -> Any:
+        return self
+
+    def alive(self) -> bool:
+        return False
+
+
+@contextmanager
+def opened(store: MemoryStore) -> Iterator[None]:
+    """Every module that opens a store gets this one."""
+    with (
+        mock.patch.object(worker, "open_store", return_value=store),
+        mock.patch.object(runs, "open_store", return_value=store),
+        mock.patch.object(api, "open_store", lambda uri: MemoryStore(uri, store.files)),
+    ):
+        yield
+
+
+def per_item(item: int) -> list[Any]:
+    """Never the same twice, so that a value shows whose it is; a task's two fill a file."""
+    if str(item) in os.environ[BROKEN].split(","):
+        raise ValueError(f"item {item}")
+    return [(item, os.urandom(8), bytes(9000 if item < 2 else 0))]
+
+
+def per_shard(lines: Iterator[str]) -> list[Any]:
+    return [value for line in lines for value in per_item(int(line))]
+
+
+def chain(parts: Iterable[list[Any]]) -> list[Any]:
+    return [value for part in parts for value in part]
+
+
+def begin(folder: Path, shape: str, max_failed: int) -> dict[str, bytes]:
+    """The folder of a run that was planned and not started."""
+    files: dict[str, bytes] = {}
+    options: dict[str, Any] = {"max_failed": max_failed, "attempts": 2}
+    if "tree" in shape:
+        options |= {"reduce": chain, "fan_in": 2}
+    if "shards" in shape:
+        job = mapred.job(per_shard, f"{folder}/*.txt", target_bytes=4, **options)
+    else:
+        job = mapred.job(per_item, mapred.array(ITEMS), per_task=2, **options)
+    with opened(MemoryStore(URI, files)):
+        run = job.submit(backend=Idle(), root="memory://")  # type: ignore[arg-type]
+    assert run.job.shards == TASKS
+    return {path: data for path, data in files.items() if not path.startswith(".probe")}
+
+
+class Protocol(RuleBasedStateMachine):
+    """The model is the set of words that stand: commits, failed.json, the last word, the answer."""
+
+    begun: dict[tuple[str, int], dict[str, bytes]]
+
+    @initialize(
+        shape=st.sampled_from(["items", "items, tree", "shards", "shards, tree"]),
+        max_failed=st.sampled_from([0, 2]),
+    )
+    def plan(self, shape: str, max_failed: int) -> None:
+        self.store = MemoryStore(URI, dict(self.begun[shape, max_failed]), self.changed)
+        self.patches = opened(self.store)
+        self.patches.__enter__()
+        self.live: list[Actor] = []
+        self.broken: set[int] = set()
+        self.words: dict[str, bytes] = {}
+        self.end: bytes | None = None
+        self.answer: list[Any] | None = None
+        self.numbers = itertools.count(1)
+        self.reopen()
+        self.tell()
+
+    def reopen(self) -> mapred.Run:
+        self.run = mapred.open(URI)
+        self.job = self.run.job
+        return self.run
+
+    def tell(self) -> None:
+        os.environ[BROKEN] = ",".join(map(str, sorted(self.broken)))
+
+    # --- what happens ---
+
+    def begin(self, what: str, act: Callable[[], Any]) -> None:
+        worker.context.cache_clear()
+        self.keep(Actor(f"{what} {next(self.numbers)}", act))
+
+    def keep(self, actor: Actor) -> None:
+        """Follow an actor until it is over, and look at what it ended with."""
+        if not actor.over:
+            self.live += [] if actor in self.live else [actor]
+            return
+        self.live = [other for other in self.live if other is not actor]
+        if not isinstance(actor.error, RunError | StorageError | Died | None):
+            raise actor.error
+
+    @rule(data=st.data(), attempt=st.integers(1, 3))
+    def start_a_worker(self, data: st.DataObject, attempt: int) -> None:
+        """A twin, a late one, or one of an engine that knows nothing of the others."""
+        stage: Stage = data.draw(st.sampled_from(self.job.stages))
+        task = data.draw(st.integers(0, stage.tasks - 1))
+        digest = self.run.digest
+        self.begin(
+            f"worker of {stage.name} {task}",
+            lambda: worker.run_block(URI, digest, stage.name, [task], attempt),
+        )
+
+    @precondition(lambda self: any("0" in actor.at for actor in self.live))
+    @rule(which=st.integers(0, 9))
+    def start_a_twin(self, which: int) -> None:
+        """A worker of the task that another one, or a driver, is busy with."""
+        busy = [actor.at.split("/") for actor in self.live if "0" in actor.at]
+        stage, task = (
+            busy[which % len(busy)][0].split()[1],
+            layout.index_of(busy[which % len(busy)][-1]),
+        )
+        digest = self.run.digest
+        self.begin(
+            f"worker of {stage} {task}", lambda: worker.run_block(URI, digest, stage, [task])
+        )
+
+    @rule()
+    def start_a_driver(self) -> None:
+        self.begin("driver", lambda: mapred.open(URI).resume(backend=Inline(), progress="none"))
+
+    @rule(how=st.sampled_from(["cancel", "suspend"]))
+    def stop_the_run(self, how: str) -> None:
+        self.begin(how, getattr(mapred.open(URI), how))
+
+    @precondition(lambda self: self.live)
+    @rule(which=st.integers(0, 9), operations=st.integers(1, 25))
+    def let_go_on(self, which: int, operations: int) -> None:
+        actor = self.live[which % len(self.live)]
+        for _ in range(operations):
+            if not actor.over:
+                actor.order(GO)
+        self.keep(actor)
+
+    @precondition(lambda self: self.live)
+    @rule(which=st.integers(0, 9), verb=st.sampled_from(["put", "put", "write", "list", "delete"]))
+    def let_come_to(self, which: int, verb: str) -> None:
+        """Stop it right before it says a word, where another one may say it first."""
+        actor = self.live[which % len(self.live)]
+        actor.order(GO)
+        while not actor.over and not actor.at.startswith(verb):
+            actor.order(GO)
+        self.keep(actor)
+
+    @precondition(lambda self: self.live)
+    @rule(which=st.integers(0, 9))
+    def let_finish(self, which: int) -> None:
+        actor = self.live[which % len(self.live)]
+        actor.finish()
+        self.keep(actor)
+
+    @precondition(lambda self: self.live)
+    @rule(which=st.integers(0, 9), order=st.sampled_from([DIE_BEFORE, DIE_AFTER]))
+    def kill(self, which: int, order: str) -> None:
+        actor = self.live[which % len(self.live)]
+        actor.order(order)
+        self.keep(actor)
+
+    @precondition(lambda self: any(self.may_lose(actor) for actor in self.live))
+    @rule(which=st.integers(0, 9), orders=st.lists(st.sampled_from([LOSE, FAIL]), max_size=3))
+    def lose_answers(self, which: int, orders: list[str]) -> None:
+        """The store is told and does not answer, or is not told, up to the client's patience."""
+        able = [actor for actor in self.live if self.may_lose(actor)]
+        actor = able[which % len(able)]
+        for order in orders:
+            if self.may_lose(actor):
+                actor.order(order)
+        self.keep(actor)
+
+    def may_lose(self, actor: Actor) -> bool:
+        # A driver waits a while before it repeats what the store refused: puts alone, there.
+        return actor.at.startswith("put ") or (not actor.over and actor.name.startswith("worker"))
+
+    @rule(item=st.integers(0, ITEMS - 1))
+    def break_or_mend(self, item: int) -> None:
+        self.broken ^= {item}
+        self.tell()
+
+    # --- what must stay true ---
+
+    def changed(self, path: str) -> None:
+        """Called at every change of the store, by whoever makes it."""
+        data = self.store.files.get(path)
+        if "/commits/" in path or path == layout.FAILED:
+            assert path not in self.words, f"{path} changed"
+            assert data is not None
+            self.words[path] = data
+            if path != layout.FAILED:
+                self.check_commit(Commit.from_bytes(data), path)
+        if path == layout.END:
+            by = threading.current_thread()
+            # Only who takes a run up again takes its last word back.
+            assert self.end is None or (data is None and by.name.startswith("driver"))
+            self.end = data
+
+    def check_commit(self, commit: Commit, path: str) -> None:
+        assert layout.commit(commit.stage, commit.task) == path
+        others = [data for word, data in self.words.items() if word not in (path, layout.FAILED)]
+        assert commit.attempt not in {Commit.from_bytes(data).attempt for data in others}
+        if commit.output.path is not None:
+            data = self.store.files[commit.output.path]
+            assert (len(data), zlib.crc32(data)) == (commit.output.size, commit.output.crc32)
+
+    @invariant()
+    def an_answer_is_the_models_and_never_changes(self) -> None:
+        if layout.MANIFEST not in self.store.files or self.end is None:
+            return
+        if b'"succeeded"' in self.end:
+            found = results.result(self.store, self.job)
+            assert self.answer in (None, found), "the answer changed"
+            assert found == self.expected()
+            self.answer = found
+
+    def expected(self) -> list[Any]:
+        """What the run has to give, by the outputs that won and the tasks given up."""
+        given_up = records.read_given_up(self.store)
+        values: list[Any] = []
+        for task in range(TASKS):
+            items = given_up.get(task, [])
+            if items is None:
+                values += [None] * 2 if self.job.format.once_per_item else []
+                continue
+            commit = Commit.from_bytes(self.words[layout.commit("map", task)])
+            mine = list(outputs.decode(self.store, commit.output))
+            held = [item for value in mine if value for item, *_ in value]
+            assert held == [item for item in (2 * task, 2 * task + 1) if item not in items]
+            values += mine
+        return values if self.job.reduce is None else chain(value for value in values if value)
+
+    def teardown(self) -> None:
+        """Whatever happened: once the function is mended, the run comes to its one answer."""
+        if not hasattr(self, "live"):
+            return
+        try:
+            for number, actor in enumerate(list(self.live)):
+                actor.finish(GO if number % 2 else DIE_AFTER)
+                self.keep(actor)
+            self.broken = set()
+            self.tell()
+            self.begin("driver", lambda: self.reopen().resume(backend=Inline(), progress="none"))
+            for actor in list(self.live):
+                actor.finish()
+                assert actor.error is None, actor.error
+            assert self.run.state == "succeeded"
+            self.an_answer_is_the_models_and_never_changes()
+            assert self.answer is not None
+            report = self.run.audit()
+            assert report.ok, report
+        finally:
+            for actor in self.live:
+                actor.finish(DIE_BEFORE)
+            self.patches.__exit__(None, None, None)
+
+
+def drive(folder: Path, monkeypatch: pytest.MonkeyPatch, examples: int, steps: int) -> None:
+    monkeypatch.setenv(BROKEN, "")
+    for task in range(TASKS):
+        (folder / f"{task}.txt").write_text(f"{2 * task}\n{2 * task + 1}\n")
+    begun = {
+        (shape, max_failed): begin(folder, shape, max_failed)
+        for shape in ("items", "items, tree", "shards", "shards, tree")
+        for max_failed in (0, 2)
+    }
+    machine = type("Machine", (Protocol,), {"begun": begun})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_the_protocol_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drive(tmp_path, monkeypatch, examples=60, steps=30)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_protocol_holds_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drive(tmp_path, monkeypatch, examples=1500, steps=60)
