@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from mapred.model import Volume as Volume
     from mapred.runs import Run as Run
     from mapred.task import Task as Task
+    from mapred.writing import Written as Written
+    from mapred.writing import write_delta as write_delta
+    from mapred.writing import write_parquet as write_parquet
 
 _WHERE = {
     "mapred.api": ("Job", "Plan", "job", "open", "plan", "run", "submit"),
@@ -90,6 +93,7 @@ _WHERE = {
     "mapred.model": ("Resources", "Volume"),
     "mapred.runs": ("Run",),
     "mapred.task": ("Task",),
+    "mapred.writing": ("Written", "write_delta", "write_parquet"),
 }
 _MODULES = ("errors", "reducers")
 _NAMES = {name: module for module, names in _WHERE.items() for name in names}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mapred import backends, dataset, display, formats, functions, graph, layout, planner
+from mapred import backends, dataset, display, formats, functions, graph, layout, planner, writing
 from mapred._version import __version__
 from mapred.backends.base import Backend
 from mapred.commands import Command
@@ -24,7 +24,7 @@ from mapred.errors import BackendError, DatasetError, FunctionError, PlanError
 from mapred.model import Format, Resources
 from mapred.model import Job as JobRecord
 from mapred.reducers import Reducer, as_reducer
-from mapred.runs import Run, open_run, write_handle
+from mapred.runs import Run, open_run, record_write, write_handle
 from mapred.storage import open_store, probe
 
 __all__ = ["Job", "Plan", "job", "open", "plan", "run", "submit"]
@@ -134,6 +134,7 @@ class Job:
     fn: Function
     dataset: Any
     reducer: Reducer | None
+    write: writing.Target | None
     attempts: int
     timeout: float | None
     deadline: float | None
@@ -165,6 +166,8 @@ class Job:
         """Start it and return at once."""
         chosen = backends.resolve(backend)
         chosen.prepare()
+        if self.write is not None:
+            writing.check(self.write)
         function = functions.dump(self.fn)
         planned = self.plan()
         run_id = _new_id()
@@ -175,6 +178,8 @@ class Job:
         for path, data in self._files(planned, function):
             store.write(path, data)
             digests[path] = hashlib.sha256(data).hexdigest()
+        if self.write is not None:
+            record_write(store, self.write.uri, run_id)
         record = self._record(run_id, planned, digests, chosen)
         written = record.to_bytes()
         store.write(layout.JOB, written)
@@ -248,6 +253,7 @@ class Job:
             bytes=planned.ranges.bytes,
             function=layout.FUNCTION,
             reduce=layout.REDUCE if self.reducer else None,
+            write=None if self.write is None else self.write.to_json(),
             seed=self._seed(planned.dataset),
             attempts=self.attempts,
             timeout=self.timeout,
@@ -267,6 +273,7 @@ def job(
     reduce: Reduce | None = None,
     fan_in: int | None = None,
     finalize: Callable[[Any], Any] | None = None,
+    write: writing.Target | None = None,
     attempts: int = 3,
     timeout: float | None = None,
     deadline: float | None = None,
@@ -288,6 +295,10 @@ def job(
         raise DatasetError("dataset=None: pass a URI, a glob, a dataset or items")
     if reduce is None and (fan_in is not None or finalize is not None):
         raise FunctionError("fan_in= and finalize= need a reduce=")
+    if write is not None and reduce is not None:
+        raise FunctionError("write= is for what map tasks return: leave reduce= out")
+    if write is not None and not isinstance(write, writing.Target):
+        raise FunctionError(f"write={write!r}: pass write_parquet(uri, …) or write_delta(uri, …)")
     _at_least("attempts", attempts, 1, whole=True)
     for what, limit in (("timeout", timeout), ("deadline", deadline)):
         if limit is not None and not limit > 0:
@@ -298,10 +309,14 @@ def job(
         raise PlanError(f"max_failed={max_failed!r} must be a whole count, or a fraction below 1")
     if isinstance(dataset, Plan) and not (target_bytes is max_tasks is per_task is None):
         raise PlanError("the dataset is planned already: give the limits to mapred.plan")
+    reducer = None if reduce is None else as_reducer(reduce, fan_in=fan_in, finalize=finalize)
+    if write is not None:
+        reducer = writing.publisher(write)
     return Job(
         fn=fn,
         dataset=dataset,
-        reducer=None if reduce is None else as_reducer(reduce, fan_in=fan_in, finalize=finalize),
+        reducer=reducer,
+        write=write,
         attempts=attempts,
         timeout=timeout,
         deadline=deadline,
@@ -323,6 +338,7 @@ def submit(
     reduce: Reduce | None = None,
     fan_in: int | None = None,
     finalize: Callable[[Any], Any] | None = None,
+    write: writing.Target | None = None,
     backend: str | Backend | Executor = "local",
     root: Root | None = None,
     attempts: int = 3,
@@ -344,6 +360,7 @@ def submit(
         reduce=reduce,
         fan_in=fan_in,
         finalize=finalize,
+        write=write,
         attempts=attempts,
         timeout=timeout,
         deadline=deadline,
@@ -365,6 +382,7 @@ def run(
     reduce: Reduce | None = None,
     fan_in: int | None = None,
     finalize: Callable[[Any], Any] | None = None,
+    write: writing.Target | None = None,
     backend: str | Backend | Executor = "local",
     root: Root | None = None,
     progress: str = "auto",
@@ -390,6 +408,8 @@ def run(
             or a ready one of `mapred.reducers`. Without it the outputs are the result.
         fan_in: makes the reduce a tree of groups of so many outputs; it must be associative.
         finalize: applied once to the reduced value.
+        write: `write_parquet(uri, …)` or `write_delta(uri, …)`: map tasks write the tables that
+            `fn` returns, and the result says what was written; without `reduce` only.
         backend: `"local"`, `"inline"`, a backend object or any `concurrent.futures.Executor`.
         root: where the run's folder is made (default `$MAPRED_ROOT`, else `~/.mapred/runs`).
         progress: `"auto"`, `"bar"`, `"plain"`, `"jupyter"` or `"none"`.
@@ -413,6 +433,7 @@ def run(
         reduce=reduce,
         fan_in=fan_in,
         finalize=finalize,
+        write=write,
         attempts=attempts,
         timeout=timeout,
         deadline=deadline,

@@ -12,7 +12,9 @@ root/<run-id>/
   <stage>/logs/000017-<attempt>.txt     what it printed
   result/manifest.json                  the outputs of the last stage
   handle.json                           where the run was last started: how to reach it
+  writes/<id>.json                      where tables of this run were written to
   failed.json  end.json                 final words: put if absent
+  removed.json                          the run is being removed: what is left goes too
 
 Stages are called `map`, `reduce-1`, `reduce-2`, …
 """
@@ -28,6 +30,8 @@ HANDLE = "handle.json"
 FAILED = "failed.json"
 END = "end.json"
 MANIFEST = "result/manifest.json"
+REMOVED = "removed.json"
+WRITES = "writes/"
 PLAN_SHARDS = 1000
 
 
@@ -72,6 +76,11 @@ def logs(stage: str) -> str:
 
 def log(stage: str, index: int, attempt: str) -> str:
     return f"{stage}/logs/{index:06d}-{attempt}.txt"
+
+
+def write_record(write_id: str) -> str:
+    """The record of a dataset that the run writes to, for whoever removes the run."""
+    return f"{WRITES}{write_id}.json"
 
 
 def index_of(path: str) -> int:

@@ -116,7 +116,8 @@ class Job:
     """The immutable specification of a run; `job.json` is its JSON.
 
     `digests` maps every file that a worker loads to its SHA-256; the digest of `job.json`
-    itself travels with the engine. `max_failed` is a count or a fraction below 1.
+    itself travels with the engine. `max_failed` is a count or a fraction below 1; `write` says
+    where map tasks write their tables, as `writing.Target` has it.
     """
 
     run_id: str
@@ -136,6 +137,7 @@ class Job:
     deadline: float | None = None
     max_failed: float = 0
     workdir: str | None = None
+    write: Mapping[str, Any] | None = None
     backend: Mapping[str, Any] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
     python: str = ""

@@ -97,6 +97,19 @@ def _tabular(value: Any) -> str | None:
     return module
 
 
+def to_table(value: Any) -> pa.Table | None:
+    """A table, frame or batch as a table without a frame's index; None for all else."""
+    import pyarrow as pa
+
+    kind = _tabular(value)
+    if kind != "pandas":
+        return None if kind is None else _to_arrow(value, kind)
+    try:
+        return pa.Table.from_pandas(value, preserve_index=False)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise FunctionError(f"the returned frame cannot be stored as Arrow: {error}") from error
+
+
 def _to_arrow(value: Any, kind: str) -> pa.Table:
     import pyarrow as pa
 

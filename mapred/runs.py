@@ -130,8 +130,8 @@ class Run:
         pd = results.import_pandas()
         sizes = records.shard_bytes(self.store, self.job)
         rows = []
-        for shard in range(self.job.shards):
-            commit = records.read_commit(self.store, "map", shard)
+        commits = records.read_commits(self.store, "map", range(self.job.shards))
+        for shard, commit in enumerate(commits):
             row: dict[str, Any] = {"shard": shard, "planned_bytes": int(sizes[shard])}
             if commit is not None:
                 names = ("attempt", "bytes", "records", "seconds", "peak_memory", "worker")
@@ -145,8 +145,9 @@ class Run:
         pd = results.import_pandas()
         rows = []
         for stage in self.job.stages:
-            for task in records.committed(self.store, stage.name):
-                commit = records.read_commit(self.store, stage.name, task)
+            tasks = records.committed(self.store, stage.name)
+            commits = records.read_commits(self.store, stage.name, tasks)
+            for task, commit in zip(tasks, commits, strict=True):
                 for file in commit.files if commit else ():
                     path = f"{self.uri}/{file.path}"
                     rows.append((stage.name, task, file.name, path, file.size))
@@ -315,6 +316,12 @@ def write_handle(store: Store, ref: str | None, state: str) -> None:
     store.write(layout.HANDLE, json.dumps(value).encode())
 
 
+def record_write(store: Store, uri: str, write_id: str) -> None:
+    """Remember where tables are written to, for whoever removes the run."""
+    value = {"uri": uri, "id": write_id, "time": time.time()}
+    store.write(layout.write_record(write_id), json.dumps(value).encode())
+
+
 def read_handle(store: Store) -> tuple[str | None, str]:
     """The ref of the last handle, and what state it was left in."""
     try:
@@ -414,7 +421,6 @@ def _time_of(commit: Any) -> TaskTime:
 
 
 def _commits(store: Store, stage: str) -> Iterator[Any]:
-    for index in records.committed(store, stage):
-        commit = records.read_commit(store, stage, index)
+    for commit in records.read_commits(store, stage, records.committed(store, stage)):
         if commit is not None:
             yield commit

@@ -178,6 +178,8 @@ def run_task(
         if os.getpid() != pid:
             # The function forked and both of it came back: only the parent may commit.
             os._exit(1)
+        if stage.kind == "map" and run.job.write is not None:
+            values = [_write_values(run.job, index, attempt, values)]
         output = _store_values(run, stage, index, attempt, values)
         files = _store_files(run, stage, index, attempt, folder) if task.wrote_files else ()
         _store_log(run, stage, index, attempt, read_log)
@@ -340,6 +342,14 @@ def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
         return _reduce(run, job.stage(stage), task, formats.Reading())
     except failures.ItemsFailed as error:
         raise error.first from None
+
+
+def _write_values(job: Job, index: int, attempt: str, values: list[Any]) -> Any:
+    """Write a map task's tables where the job says; what its last task needs to publish them."""
+    from mapred import writing
+
+    target = writing.Target.from_json(job.write or {})
+    return writing.write_values(target, job.run_id, index, attempt, values)
 
 
 def _store_values(

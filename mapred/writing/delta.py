@@ -1,0 +1,199 @@
+"""One transaction of a Delta table: the files that the tasks wrote, and what they replace.
+
+The run's id is the transaction's `appId`. Delta refuses the second of two transactions of
+one `appId` that started from one version, and the table says which were applied: so a run
+counts once, however often it is resumed or doubled.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from mapred.errors import DatasetError, MapredError, StorageError
+from mapred.storage import is_local
+from mapred.storage.profiles import s3_settings
+from mapred.storage.remote import answer_of, place_of
+from mapred.writing.files import WrittenFile, need_deltalake
+from mapred.writing.target import Target
+
+_TRIES = 20
+
+
+def commit(
+    target: Target, write_id: str, written: Sequence[WrittenFile], schema: pa.Schema | None
+) -> int:
+    """Apply a run to the table, made if there is none; the version that holds it."""
+    need_deltalake()
+    from deltalake.exceptions import CommitFailedError
+
+    for attempt in range(_TRIES):
+        try:
+            return _once(target, write_id, written, schema)
+        except MapredError:
+            raise
+        except CommitFailedError as error:
+            # Another transaction was faster: our twin's, or one to begin anew behind.
+            if attempt == _TRIES - 1:
+                raise StorageError(f"{target.uri}: {_TRIES} transactions failed: {error}") from None
+            time.sleep(0.05 * 2 ** min(attempt, 6))
+        except Exception as error:
+            raise _mapped(target, error) from None
+    raise AssertionError
+
+
+def _once(
+    target: Target, write_id: str, written: Sequence[WrittenFile], schema: pa.Schema | None
+) -> int:
+    from deltalake import DeltaTable, Schema
+    from deltalake.transaction import create_table_with_add_actions
+
+    table = open_table(target)
+    options: dict[str, Any] = {"commit_properties": _properties(write_id)}
+    adds = [_add(target, file) for file in written]
+    if table is None:
+        if schema is None:
+            return -1
+        create_table_with_add_actions(
+            _location(target),
+            Schema.from_arrow(schema),
+            adds,
+            mode="error",
+            partition_by=list(target.partition_by),
+            storage_options=storage_options(target.uri),
+            **options,
+        )
+        created = open_table(target)
+        return -1 if created is None else int(created.version())
+    if table.transaction_version(write_id) is not None:
+        return int(table.version())
+    _check(target, table, schema)
+    removes = _removes(target, table, {file.values for file in written})
+    if not adds and not removes:
+        return int(table.version())
+    assert isinstance(table, DeltaTable)
+    arrow = pa.schema(table.schema().to_arrow())
+    table.create_write_transaction(
+        [*removes, *adds], "append", arrow, list(target.partition_by), **options
+    )
+    return int(table.version())
+
+
+def open_table(target: Target) -> Any:
+    """The table as it is now, or None."""
+    from deltalake import DeltaTable
+    from deltalake.exceptions import TableNotFoundError
+
+    try:
+        return DeltaTable(_location(target), storage_options=storage_options(target.uri))
+    except TableNotFoundError:
+        return None
+
+
+def _location(target: Target) -> str:
+    return target.uri
+
+
+def storage_options(uri: str) -> dict[str, str] | None:
+    """What deltalake is told of an S3 bucket: the same that our own client is told."""
+    if is_local(uri) or not uri.startswith("s3://"):
+        return None
+    known = s3_settings(place_of(uri).bucket)
+    options = {
+        name if name.startswith("aws_") else f"aws_{name}": str(value)
+        for name, value in known.config.items()
+        if name not in ("aws_endpoint_url_s3", "disable_bulk_delete")
+    }
+    if known.credentials is not None:
+        fresh = known.credentials()
+        options["aws_access_key_id"] = fresh["access_key_id"]
+        options["aws_secret_access_key"] = fresh["secret_access_key"]
+        options["aws_session_token"] = fresh["token"] or ""
+    if known.allow_http:
+        options["aws_allow_http"] = "true"
+    # A version is put with If-None-Match: no lock table is needed.
+    options["aws_conditional_put"] = "etag"
+    return options
+
+
+def _properties(write_id: str) -> Any:
+    from deltalake.transaction import CommitProperties, Transaction
+
+    return CommitProperties(
+        custom_metadata={"mapred.run": write_id}, app_transactions=[Transaction(write_id, 1)]
+    )
+
+
+def _add(target: Target, file: WrittenFile) -> Any:
+    from deltalake.transaction import AddAction
+
+    return AddAction(
+        path=file.path,
+        size=file.bytes,
+        partition_values=dict(zip(target.partition_by, file.values, strict=True)),
+        modification_time=int(time.time() * 1000),
+        data_change=True,
+        stats=file.stats,
+    )
+
+
+def _removes(target: Target, table: Any, touched: set[tuple[str | None, ...]]) -> list[Any]:
+    """What `mode` replaces of the table's files."""
+    from deltalake.transaction import RemoveAction
+
+    if target.mode == "append" or (target.mode != "overwrite" and not touched):
+        return []
+    now = int(time.time() * 1000)
+    found = []
+    for file in pa.table(table.get_add_actions(flatten=False)).to_pylist():
+        values = tuple(_as_text((file.get("partition") or {}).get(n)) for n in target.partition_by)
+        if target.mode == "overwrite" or values in touched:
+            found.append(
+                RemoveAction(
+                    path=file["path"],
+                    data_change=True,
+                    deletion_timestamp=now,
+                    size=file["size_bytes"],
+                    partition_values=dict(zip(target.partition_by, values, strict=True)),
+                )
+            )
+    return found
+
+
+def _as_text(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return None if value is None else str(value)
+
+
+def _check(target: Target, table: Any, schema: pa.Schema | None) -> None:
+    columns = tuple(table.metadata().partition_columns)
+    if columns != target.partition_by:
+        raise DatasetError(
+            f"{target.uri} is partitioned by {list(columns)}, and this run by "
+            f"{list(target.partition_by)}; use the same, or another table"
+        )
+    if schema is None:
+        return
+    from deltalake import Schema
+
+    theirs = {field.name: str(field.type) for field in table.schema().fields}
+    ours = {field.name: str(field.type) for field in Schema.from_arrow(schema).fields}
+    for name in dict.fromkeys([*ours, *theirs]):
+        if ours.get(name) != theirs.get(name):
+            raise DatasetError(
+                f"column {name!r} is {ours.get(name, 'missing')}, and {target.uri} holds it as "
+                f"{theirs.get(name, 'no column')}; alter the table, or pass schema= to cast"
+            )
+
+
+def _mapped(target: Target, error: Exception) -> MapredError:
+    answer = answer_of(str(error))
+    reason = f"{answer.code}: {answer.message}" if answer.code else answer.text
+    return StorageError(
+        f"{target.uri}: the transaction failed: {type(error).__name__}: {reason}: check the table, "
+        "then resume the run"
+    )

@@ -1,0 +1,244 @@
+"""The worker's part: tables in, Parquet files of about one size out, put where nobody looks yet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mapred.errors import DatasetError, MissingDependency
+from mapred.storage import Store, open_store
+from mapred.writing import stats
+from mapred.writing.tables import Values, by_partition, folder_of, tables
+from mapred.writing.target import Target
+
+STAGING = "_staging"
+_GROUP_ROWS = 2**20
+_GROUP_BYTES = 64 * 2**20
+_PENDING_BYTES = 256 * 2**20
+_OPEN_FILES = 128
+_UPLOADS = 8
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """One Parquet file: it lies at `path`, and is to be seen at `final`, in folder `folder`.
+
+    Both are relative to the target. `values` are those of the partition columns as text;
+    `stats` are a Delta table's, as JSON.
+    """
+
+    path: str
+    final: str
+    folder: str
+    values: Values
+    rows: int
+    bytes: int
+    sha256: str
+    stats: str = ""
+
+
+@dataclass(frozen=True)
+class Wrote:
+    """What one task of a run wrote; `schema`, serialised, of its tables, None where it returned none."""
+
+    write_id: str
+    shard: int
+    files: tuple[WrittenFile, ...]
+    schema: bytes | None
+
+
+@dataclass
+class _Part:
+    """A partition of which rows wait, or whose file is open."""
+
+    values: Values
+    waiting: list[pa.Table] = field(default_factory=list)
+    bytes: int = 0
+    rows: int = 0
+    writer: Any = None
+    path: Path | None = None
+    number: int = 0
+    written: int = 0
+
+
+def staging(write_id: str) -> str:
+    """The folder that holds a run's files until they are published."""
+    return f"{STAGING}/{write_id}"
+
+
+def write(target: Target, write_id: str, shard: int, attempt: str, values: Iterable[Any]) -> Wrote:
+    """Write the tables among `values`; no reader of the target's folder sees the files yet."""
+    writer = _Writer(target, write_id, shard, attempt)
+    try:
+        for table in tables(values, target):
+            writer.add(table)
+        return writer.finish()
+    finally:
+        writer.clean_up()
+
+
+class _Writer:
+    def __init__(self, target: Target, write_id: str, shard: int, attempt: str) -> None:
+        self.target, self.write_id = target, write_id
+        self.shard, self.attempt = shard, attempt
+        self.store: Store = open_store(target.uri)
+        self.folder = Path(tempfile.mkdtemp(prefix="mapred-write-"))
+        self.pool = ThreadPoolExecutor(_UPLOADS)
+        self.parts: dict[Values, _Part] = {}
+        self.count = self.pending = 0
+        self.schema: pa.Schema | None = None
+        self.uploads: list[Future[WrittenFile]] = []
+
+    def add(self, table: pa.Table) -> None:
+        if self.schema is None:
+            self.schema = table.schema
+        elif not self.schema.equals(table.schema):
+            difference = differing(self.schema, table.schema)
+            raise DatasetError(
+                f"shard {self.shard} gave tables of two schemas: {difference}; {HOW_TO_AGREE}"
+            )
+        for values, rows in by_partition(table, self.target.partition_by):
+            if self.target.kind == "delta" and "" in values:
+                raise DatasetError(
+                    "a partition value is the empty text, which Delta takes for null; replace it"
+                )
+            part = self.parts.setdefault(values, _Part(values))
+            for start in range(0, rows.num_rows, _GROUP_ROWS):
+                self._wait(part, rows.slice(start, _GROUP_ROWS))
+        while self.pending > _PENDING_BYTES:
+            self._flush(max(self.parts.values(), key=lambda part: part.bytes))
+
+    def finish(self) -> Wrote:
+        for part in list(self.parts.values()):
+            self._close(part)
+        empty = not self.target.partition_by and self.target.kind == "parquet"
+        if not self.uploads and self.schema is not None and empty:
+            # Readers of an empty dataset still find its columns.
+            part = _Part(())
+            self._open(part, self.schema)
+            self._close(part)
+        files = tuple(upload.result() for upload in self.uploads)
+        schema = None if self.schema is None else self.schema.serialize().to_pybytes()
+        return Wrote(self.write_id, self.shard, files, schema)
+
+    def clean_up(self) -> None:
+        self.pool.shutdown(wait=True, cancel_futures=True)
+        for part in self.parts.values():
+            if part.writer is not None:
+                part.writer.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _wait(self, part: _Part, rows: pa.Table) -> None:
+        size = rows.nbytes
+        part.waiting.append(rows)
+        part.bytes, part.rows = part.bytes + size, part.rows + rows.num_rows
+        self.pending += size
+        limit = min(_GROUP_BYTES, self.target.target_bytes)
+        if part.bytes >= limit or part.rows >= _GROUP_ROWS:
+            self._flush(part)
+
+    def _flush(self, part: _Part) -> None:
+        """Write the rows that wait as row groups; end the file if it is large enough."""
+        if not part.waiting:
+            return
+        whole = pa.concat_tables(part.waiting)
+        step = max(1, int(whole.num_rows * min(1.0, self._group_bytes() / max(1, part.bytes))))
+        self.pending -= part.bytes
+        part.waiting, part.bytes, part.rows = [], 0, 0
+        for start in range(0, whole.num_rows, step):
+            if part.writer is None:
+                self._open(part, whole.schema)
+            rows = whole.slice(start, step)
+            part.writer.write_table(rows, row_group_size=rows.num_rows)
+            part.written += rows.num_rows
+            assert part.path is not None
+            if part.path.stat().st_size >= self.target.target_bytes:
+                self._end_file(part)
+
+    def _group_bytes(self) -> int:
+        return min(_GROUP_BYTES, self.target.target_bytes)
+
+    def _open(self, part: _Part, schema: pa.Schema) -> None:
+        opened = [other for other in self.parts.values() if other.writer is not None]
+        if len(opened) >= _OPEN_FILES:
+            self._end_file(opened[0])
+        part.number, self.count = self.count, self.count + 1
+        part.path, part.written = self.folder / f"{part.number}.parquet", 0
+        compression = self.target.compression
+        part.writer = pq.ParquetWriter(
+            part.path,
+            schema,
+            compression=None if compression == "none" else compression,
+            write_statistics=True,
+            write_page_index=True,
+        )
+
+    def _close(self, part: _Part) -> None:
+        self._flush(part)
+        if part.writer is not None:
+            self._end_file(part)
+
+    def _end_file(self, part: _Part) -> None:
+        part.writer.close()
+        assert part.path is not None
+        self.uploads.append(
+            self.pool.submit(self._upload, part.path, part.values, part.number, part.written)
+        )
+        part.writer, part.path = None, None
+
+    def _upload(self, path: Path, values: Values, number: int, rows: int) -> WrittenFile:
+        folder = folder_of(self.target.partition_by, values)
+        prefix = f"{folder}/" if folder else ""
+        name = f"{self.shard:06d}-{number:04d}.parquet"
+        final = f"{prefix}{self.write_id}-{name}"
+        staged = f"{staging(self.write_id)}/{prefix}_{self.shard:06d}-{self.attempt}-{number:04d}"
+        staged += ".parquet.part"
+        text = ""
+        if self.target.kind == "delta":
+            # A Delta table's log names its files, so an attempt's name may stay.
+            final = staged = f"{prefix}part-{self.write_id}-{self.attempt}-{name}"
+            text = json.dumps(stats.of_file(pq.read_metadata(path)))
+        size, digest = path.stat().st_size, _sha256(path)
+        self.store.put_file(path, staged)
+        path.unlink(missing_ok=True)
+        return WrittenFile(staged, final, folder, values, rows, size, digest, text)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+HOW_TO_AGREE = "give the column one type in the function, or pass schema= to cast to"
+
+
+def differing(one: pa.Schema, other: pa.Schema) -> str:
+    """The first difference of two schemas, in words."""
+    for name in dict.fromkeys([*one.names, *other.names]):
+        if name not in one.names or name not in other.names:
+            return f"column {name!r} is in one of them only"
+        if one.field(name).type != other.field(name).type:
+            return f"column {name!r} is {one.field(name).type} and {other.field(name).type}"
+    return f"the columns come as {', '.join(one.names)} and as {', '.join(other.names)}"
+
+
+def need_deltalake() -> Any:
+    """The deltalake package, or a `MissingDependency` that says how to install it."""
+    try:
+        import deltalake
+    except ImportError:
+        raise MissingDependency("deltalake", "delta") from None
+    return deltalake

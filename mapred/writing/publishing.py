@@ -1,0 +1,226 @@
+"""Making what the tasks wrote visible: one put decides, then files change one by one.
+
+1. The next version of the manifest is put if absent. It names the new files where they lie
+   hidden, and what they replace. Before it nothing is visible, after it there is no way back.
+2. Partition by partition, replaced files go and new ones get their names, by a copy within
+   the store: nobody ever sees half a file, nor an old row beside the new one.
+3. Another version names the files where they are now, and the hidden ones go.
+
+Whoever is killed is followed by another who goes on at 2: the same task's next attempt, a
+resumed run, or the next run that writes to the same partitions. Two at once do no harm: each
+step gives the same however often it is done, and a hidden file that is gone means that
+another one got further.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from mapred.errors import DatasetError, StorageError
+from mapred.storage import Store, open_store
+from mapred.writing import files, manifest
+from mapred.writing.files import WrittenFile
+from mapred.writing.manifest import Entry, Manifest
+from mapred.writing.target import Target
+
+_THREADS = 16
+_BATCH = 32
+
+
+def publish(
+    target: Target, write_id: str, written: Sequence[WrittenFile], columns: dict[str, str]
+) -> Manifest:
+    """Make the files of `write_id` the dataset's; does nothing that was done before."""
+    store = open_store(target.uri)
+    folders = {file.folder for file in written}
+    if not target.partition_by and columns:
+        folders.add("")
+    now = manifest.latest(store)
+    if write_id not in now.runs:
+        foreign = _foreign(store, target, folders)
+        while True:
+            now = manifest.update(
+                store, partial(_commit, store, target, write_id, written, columns, foreign)
+            )
+            if write_id in now.runs:
+                break
+            for run in _in_the_way(now, target, folders):
+                roll_forward(store, run)
+    roll_forward(store, write_id)
+    return now
+
+
+def roll_forward(store: Store, write_id: str) -> None:
+    """Finish what a version of the manifest says of a run, and drop what lies hidden of it."""
+    now = manifest.latest(store)
+    todo: dict[str, tuple[list[str], list[Entry]]] = {}
+    for path, run in now.removing.items():
+        if run == write_id:
+            todo.setdefault(path.rpartition("/")[0], ([], []))[0].append(path)
+    for entry in now.entries:
+        if entry.run == write_id and entry.final is not None:
+            todo.setdefault(entry.folder, ([], []))[1].append(entry)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for some in _batches(todo):
+            list(pool.map(partial(_remove, store), [path for old, _ in some for path in old]))
+            moved = list(pool.map(partial(_show, store), [e for _, new in some for e in new]))
+            if not all(moved):
+                if write_id in manifest.latest(store).unfinished():
+                    raise StorageError(
+                        f"{store.uri}/{files.staging(write_id)}: files that were to be published "
+                        "are gone; someone removed them: run the job again"
+                    )
+                break
+    manifest.update(store, partial(_finished, write_id))
+    drop_staging(store, write_id)
+
+
+def drop_staging(store: Store, write_id: str) -> int:
+    """Remove what lies hidden of a run that is published or given up; the bytes that were there."""
+    folder = files.staging(write_id)
+    found = store.list(folder)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(partial(_remove, store), [path for path, _ in found]))
+    locate = getattr(store, "local_path", None)
+    if locate is not None:
+        shutil.rmtree(locate(folder), ignore_errors=True)
+        with suppress(OSError):
+            os.rmdir(locate(files.STAGING))
+    return sum(size for _, size in found)
+
+
+def _commit(
+    store: Store,
+    target: Target,
+    write_id: str,
+    written: Sequence[WrittenFile],
+    columns: dict[str, str],
+    foreign: Iterable[str],
+    now: Manifest,
+) -> Manifest:
+    """The next version, or `now` itself where other runs have to be finished first."""
+    folders = {file.folder for file in written}
+    if not target.partition_by and columns:
+        folders.add("")
+    if write_id in now.runs or _in_the_way(now, target, folders):
+        return now
+    whole = target.mode == "overwrite"
+    _check_layout(store, target, columns, now)
+    gone: set[str] = set()
+    if target.mode != "append":
+        gone = {entry.path for entry in now.entries if whole or entry.folder in folders}
+        known = {entry.name for entry in now.entries}
+        gone |= {path for path in foreign if path not in known}
+    entries = [entry for entry in now.entries if entry.path not in gone]
+    entries += [
+        Entry(f.path, f.folder, f.values, f.rows, f.bytes, f.sha256, write_id, f.final)
+        for f in written
+    ]
+    return replace(
+        now,
+        partition_by=target.partition_by,
+        columns=columns if whole else {**now.columns, **columns},
+        entries=tuple(entries),
+        removing={**now.removing, **dict.fromkeys(sorted(gone), write_id)},
+        runs=(*now.runs, write_id),
+    )
+
+
+def _in_the_way(now: Manifest, target: Target, folders: set[str]) -> list[str]:
+    """The unfinished runs that change what this one changes."""
+    return [
+        run
+        for run, theirs in now.unfinished().items()
+        if target.mode == "overwrite" or theirs & folders
+    ]
+
+
+def _check_layout(store: Store, target: Target, columns: dict[str, str], now: Manifest) -> None:
+    if not now.entries or target.mode == "overwrite":
+        return
+    if now.partition_by != target.partition_by:
+        raise DatasetError(
+            f"{store.uri} is partitioned by {list(now.partition_by)}, and this run by "
+            f"{list(target.partition_by)}; use the same, or mode='overwrite'"
+        )
+    for name, type_ in columns.items():
+        if now.columns.get(name, type_) != type_:
+            raise DatasetError(
+                f"column {name!r} is {type_}, and {store.uri} holds it as {now.columns[name]}; "
+                "cast it (schema=), or write everything anew with mode='overwrite'"
+            )
+
+
+def _foreign(store: Store, target: Target, folders: set[str]) -> list[str]:
+    """Parquet files in the way that other programs wrote, or none: they are replaced too.
+
+    A folder below that is no partition would be read as a part of the dataset: an error.
+    """
+    if target.mode == "append":
+        return []
+    if target.mode == "overwrite" or not target.partition_by:
+        listed = store.list("")
+    else:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            listed = [each for some in pool.map(store.list, sorted(folders)) for each in some]
+    paths = [path for path, _ in listed if path.endswith(".parquet")]
+    for path in paths:
+        names = [part.partition("=")[0] for part in path.split("/")[:-1] if "=" in part]
+        depth = path.count("/")
+        if depth != len(target.partition_by) or len(names) != depth:
+            if path.startswith("_"):
+                continue
+            raise DatasetError(
+                f"{store.uri} holds {path}, which is no file of a dataset partitioned by "
+                f"{list(target.partition_by)}: move it away, or name another folder"
+            )
+    return paths
+
+
+def _batches(
+    todo: dict[str, tuple[list[str], list[Entry]]],
+) -> Iterator[list[tuple[list[str], list[Entry]]]]:
+    """Some partitions at a time: what is between old and new at one moment stays little."""
+    batch: list[Any] = []
+    count = 0
+    for folder in sorted(todo):
+        batch.append(todo[folder])
+        count += len(todo[folder][0]) + len(todo[folder][1])
+        if count >= _BATCH:
+            yield batch
+            batch, count = [], 0
+    if batch:
+        yield batch
+
+
+def _remove(store: Store, path: str) -> None:
+    with suppress(FileNotFoundError):
+        store.delete(path)
+
+
+def _show(store: Store, entry: Entry) -> bool:
+    try:
+        store.copy(entry.path, entry.final or entry.path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _finished(write_id: str, now: Manifest) -> Manifest:
+    if write_id not in now.unfinished():
+        return now
+    return replace(
+        now,
+        entries=tuple(
+            replace(entry, path=entry.name, final=None) if entry.run == write_id else entry
+            for entry in now.entries
+        ),
+        removing={path: run for path, run in now.removing.items() if run != write_id},
+    )

@@ -1,0 +1,61 @@
+"""A Parquet file's statistics as a Delta table's log holds them."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+_LONGEST_TEXT = 64
+_MILLISECOND = datetime.timedelta(milliseconds=1)
+
+
+def of_file(metadata: Any) -> dict[str, Any]:
+    """`numRecords`, `nullCount`, and least and greatest values where they are exact.
+
+    Floats have none (a NaN is in no Parquet statistics), nor have long texts.
+    """
+    least: dict[str, Any] = {}
+    most: dict[str, Any] = {}
+    nulls: dict[str, int] = {}
+    unknown: set[str] = set()
+    for group in range(metadata.num_row_groups):
+        for index in range(metadata.num_columns):
+            column = metadata.row_group(group).column(index)
+            name, known = column.path_in_schema, column.statistics
+            if "." in name:
+                continue
+            if known is None or not known.has_null_count:
+                unknown.add(name)
+                continue
+            nulls[name] = nulls.get(name, 0) + known.null_count
+            if known.null_count == column.num_values and column.num_values:
+                continue
+            if not known.has_min_max or not (_exact(known.min) and _exact(known.max)):
+                unknown.add(name)
+                continue
+            least[name] = min(least.get(name, known.min), known.min)
+            most[name] = max(most.get(name, known.max), known.max)
+    return {
+        "numRecords": metadata.num_rows,
+        "minValues": {n: _text(v) for n, v in least.items() if n not in unknown},
+        "maxValues": {n: _text(v, up=True) for n, v in most.items() if n not in unknown},
+        "nullCount": nulls,
+    }
+
+
+def _exact(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= _LONGEST_TEXT
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int | datetime.date)
+
+
+def _text(value: Any, up: bool = False) -> Any:
+    """A bound as JSON; times have milliseconds there, so an upper bound is rounded up."""
+    if isinstance(value, datetime.datetime):
+        rest = datetime.timedelta(microseconds=value.microsecond % 1000)
+        value = value - rest + (_MILLISECOND if up and rest else datetime.timedelta())
+        zone = "Z" if value.tzinfo is not None else ""
+        return value.replace(tzinfo=None).isoformat(timespec="milliseconds") + zone
+    return value.isoformat() if isinstance(value, datetime.date) else value

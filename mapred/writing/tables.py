@@ -1,0 +1,150 @@
+"""What a task returned as tables of plain types, and their rows by partition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+
+from mapred import outputs
+from mapred.errors import DatasetError, FunctionError
+from mapred.writing.target import Target
+
+NULL = "__HIVE_DEFAULT_PARTITION__"  # what readers of `name=value` folders take for null
+
+Values = tuple[str | None, ...]
+
+
+def tables(values: Iterable[Any], target: Target) -> Iterator[pa.Table]:
+    """Every table, frame or batch among `values`, and in the iterators among them."""
+    for value in values:
+        if value is None:
+            continue
+        table = outputs.to_table(value)
+        if table is not None:
+            yield _plain(table, target)
+        elif isinstance(value, Iterator):
+            yield from tables(value, target)
+        else:
+            raise FunctionError(
+                f"a {type(value).__name__} cannot be written as {target.kind}: with write= the "
+                "function returns a table or a frame, or an iterator of them"
+            )
+
+
+def by_partition(table: pa.Table, names: tuple[str, ...]) -> Iterator[tuple[Values, pa.Table]]:
+    """The values of the partition columns and the rows that have them, without the columns.
+
+    Rows keep their order. Each combination comes once for a table.
+    """
+    if not names:
+        yield (), table
+        return
+    rest = table.drop_columns(list(names))
+    if not rest.num_columns:
+        raise DatasetError(f"partition_by={list(names)} leaves no column to write")
+    if not table.num_rows:
+        return
+    codes = np.zeros(table.num_rows, np.int64)
+    known: list[pa.Array] = []
+    for name in names:
+        column = table[name].cast(pa.string()).combine_chunks().dictionary_encode("encode")
+        if isinstance(column, pa.ChunkedArray):
+            column = column.combine_chunks()
+        # Numbered anew after each column, so that a number never exceeds the rows.
+        codes = codes * len(column.dictionary) + column.indices.to_numpy()
+        codes = np.unique(codes, return_inverse=True)[1].astype(np.int64)
+        known.append(column)
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    ends = [*starts[1:], len(order)]
+    rows = rest if len(starts) == 1 else rest.take(pa.array(order))
+    for start, end in zip(starts, ends, strict=True):
+        first = int(order[start])
+        values = tuple(column[first].as_py() for column in known)
+        yield values, rows.slice(int(start), int(end - start))
+
+
+def folder_of(names: tuple[str, ...], values: Values) -> str:
+    """The folder of a partition, `day=2026-01-01/city=a%2Fb`; empty without partitions."""
+    parts = (
+        f"{quote(name, safe='')}={NULL if value is None else quote(value, safe='')}"
+        for name, value in zip(names, values, strict=True)
+    )
+    return "/".join(parts)
+
+
+def _plain(table: pa.Table, target: Target) -> pa.Table:
+    """A table without dictionaries, views and metadata, cast to `schema=` if there is one."""
+    missing = [name for name in target.partition_by if name not in table.column_names]
+    if missing:
+        raise DatasetError(
+            f"partition_by={missing[0]!r} is no column of the returned table: it has "
+            f"{', '.join(table.column_names)}"
+        )
+    if len(set(table.column_names)) < table.num_columns:
+        raise DatasetError(f"the returned table has a column twice: {table.column_names}")
+    pinned = target.pinned()
+    if pinned is not None:
+        if sorted(pinned.names) != sorted(table.column_names):
+            raise DatasetError(
+                f"the returned table has the columns {', '.join(table.column_names)}, and schema= "
+                f"has {', '.join(pinned.names)}"
+            )
+        table = table.select(pinned.names)
+    else:
+        pinned = pa.schema([field.with_type(plain_type(field.type)) for field in table.schema])
+    fields = [_stored(field, target) for field in pinned]
+    try:
+        return table.cast(pa.schema(fields))
+    except (pa.ArrowException, ValueError) as error:
+        raise DatasetError(
+            f"the returned table cannot be cast to what is stored: {error}"
+        ) from error
+
+
+def plain_type(type_: pa.DataType) -> pa.DataType:
+    """The type that stands for all that hold the same values: no dictionary, view or large one."""
+    if pa.types.is_dictionary(type_):
+        return plain_type(type_.value_type)
+    if pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
+        return pa.string()
+    if pa.types.is_large_binary(type_) or pa.types.is_binary_view(type_):
+        return pa.binary()
+    if pa.types.is_large_list(type_):
+        return pa.list_(plain_type(type_.value_type))
+    return type_
+
+
+def _stored(field: pa.Field, target: Target) -> pa.Field:
+    """A field as the target holds it; one that it cannot hold is an error."""
+    type_ = plain_type(field.type)
+    if field.name in target.partition_by:
+        allowed = (pa.types.is_string, pa.types.is_integer, pa.types.is_boolean, pa.types.is_date)
+        if not any(test(type_) for test in allowed):
+            raise DatasetError(
+                f"partition_by={field.name!r} is a column of {type_}: a folder's name holds text, "
+                "a whole number, a date or a boolean; make one of these of it first"
+            )
+        type_ = pa.date32() if pa.types.is_date(type_) else type_
+    if pa.types.is_null(type_):
+        raise DatasetError(
+            f"column {field.name!r} holds nothing but nulls and has no type; give it one, or pass "
+            f"schema= to write_{target.kind}"
+        )
+    if target.kind == "delta":
+        type_ = _delta_type(type_)
+    return pa.field(field.name, type_)
+
+
+def _delta_type(type_: pa.DataType) -> pa.DataType:
+    """The nearest type that Delta has: microseconds, signed numbers."""
+    if pa.types.is_timestamp(type_):
+        return pa.timestamp("us", "UTC" if type_.tz else None)
+    wider = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64()}
+    if type_ == pa.uint64():
+        return pa.int64()
+    return pa.date32() if pa.types.is_date64(type_) else wider.get(type_, type_)

@@ -1,0 +1,136 @@
+"""Where and how a run's tables are written: `write_parquet(uri, …)`, `write_delta(uri, …)`."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mapred.errors import DatasetError
+from mapred.model import parse_bytes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MODES = ("overwrite_partitions", "append", "overwrite")
+_COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "brotli", "none")
+# A copy within a store takes an object of up to 1 GiB at once (OSS; elsewhere it is more).
+_LARGEST_FILE = 2**30
+
+
+@dataclass(frozen=True)
+class Target:
+    """A folder to write tables to; made by `write_parquet` and `write_delta`.
+
+    `kind` is `parquet` or `delta`, `target_bytes` the size at which a file is closed and the
+    next one begun, `schema` (serialised) what every table is cast to.
+    """
+
+    kind: str
+    uri: str
+    partition_by: tuple[str, ...] = ()
+    mode: str = "overwrite_partitions"
+    target_bytes: int = 128 * 2**20
+    compression: str = "zstd"
+    schema: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "partition_by": list(self.partition_by)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Target:
+        return cls(**{**values, "partition_by": tuple(values["partition_by"])})
+
+    def pinned(self) -> pa.Schema | None:
+        """The schema that `schema=` asked for."""
+        if self.schema is None:
+            return None
+        import pyarrow as pa
+
+        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.schema)))
+
+
+def write_parquet(
+    uri: str | os.PathLike[str],
+    *,
+    partition_by: str | Sequence[str] = (),
+    mode: str = "overwrite_partitions",
+    target_file_bytes: int | str = "128Mi",
+    compression: str = "zstd",
+    schema: pa.Schema | None = None,
+) -> Target:
+    """Write the tables that map tasks return as a folder of Parquet files: `run(…, write=…)`.
+
+    Workers write the files themselves, under names that no reader looks at; one last task
+    publishes them, so that what was there before stays until everything new is complete.
+
+    Args:
+        uri: a folder, local or on an object store; it need not be the run's own store.
+        partition_by: columns whose values become `name=value` folders: text, whole numbers,
+            dates or booleans.
+        mode: `"overwrite_partitions"` replaces the partitions that the run writes to and no
+            others (without `partition_by`, all there is); `"append"` adds; `"overwrite"`
+            replaces the whole dataset.
+        target_file_bytes: the size at which a file ends and the next one begins, up to 1 GiB.
+        compression: `"zstd"`, `"snappy"`, `"gzip"`, `"lz4"`, `"brotli"` or `"none"`.
+        schema: what every table is cast to; otherwise all tables must agree by themselves.
+    """
+    return _target("parquet", uri, partition_by, mode, target_file_bytes, compression, schema)
+
+
+def write_delta(
+    uri: str | os.PathLike[str],
+    *,
+    partition_by: str | Sequence[str] = (),
+    mode: str = "append",
+    target_file_bytes: int | str = "128Mi",
+    compression: str = "zstd",
+    schema: pa.Schema | None = None,
+) -> Target:
+    """Write the tables that map tasks return to a Delta table: `run(…, write=…)`.
+
+    Workers write the data files; one transaction at the end adds them, and removes what
+    `mode` replaces. The run's id goes into the transaction, so a run is applied once however
+    often it is resumed. The arguments are those of `write_parquet`; `mode` adds by default.
+    """
+    target = _target("delta", uri, partition_by, mode, target_file_bytes, compression, schema)
+    if target.uri.startswith("oss://"):
+        raise DatasetError(
+            f"write_delta({target.uri!r}): Delta tables are written by the deltalake package, "
+            "which has no oss://; use the bucket's S3 interface: s3://BUCKET/…, AWS_ENDPOINT_URL"
+        )
+    return target
+
+
+def _target(
+    kind: str,
+    uri: str | os.PathLike[str],
+    partition_by: str | Sequence[str],
+    mode: str,
+    target_file_bytes: int | str,
+    compression: str,
+    schema: pa.Schema | None,
+) -> Target:
+    place = os.fspath(uri).removeprefix("file://")
+    if "://" not in place:
+        # Workers may run in other folders.
+        place = os.path.abspath(os.path.expanduser(place))
+    columns = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
+    if len(set(columns)) < len(columns):
+        raise DatasetError(f"partition_by={list(columns)} names a column twice")
+    if mode not in MODES:
+        raise DatasetError(f"mode={mode!r} must be one of {', '.join(MODES)}")
+    if compression not in _COMPRESSIONS:
+        raise DatasetError(f"compression={compression!r} must be one of {', '.join(_COMPRESSIONS)}")
+    size = parse_bytes(target_file_bytes, "target_file_bytes")
+    if size > _LARGEST_FILE:
+        raise DatasetError(f"target_file_bytes={target_file_bytes!r} must be at most 1 GiB")
+    text = None
+    if schema is not None:
+        missing = [name for name in columns if name not in schema.names]
+        if missing:
+            raise DatasetError(f"partition_by={missing[0]!r} is no column of schema=")
+        text = base64.b64encode(schema.remove_metadata().serialize().to_pybytes()).decode()
+    return Target(kind, place.rstrip("/"), columns, mode, size, compression, text)
