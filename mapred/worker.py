@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mapred import failures, formats, functions, layout, outputs, records
-from mapred.errors import FunctionError, ReduceError, StorageError
+from mapred.errors import FunctionError, MapredError, ReduceError, StorageError
 from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
 from mapred.planner import read_plan, read_shard
 from mapred.reducers import Reducer, check_associative
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DONE, FAILED, TRY_AGAIN, MISMATCH = 0, 1, 75, 78
+RESULT = "result"  # in place of a stage's name: what closes a run whose last stage has many tasks
 _FOLLOW_SECONDS = 0.01
 
 
@@ -296,10 +297,13 @@ def _see_to_inputs(run: Context, stage: Stage, index: int) -> None:
     What is neither committed nor given up was skipped, whatever an engine says: it is run
     here, or named.
     """
-    source = run.job.stage(stage.inputs or "")
+    _see_to(run, run.job.stage(stage.inputs or ""), stage.input_range(index))
+
+
+def _see_to(run: Context, source: Stage, indices: Iterable[int]) -> None:
     given_up = run.given_up() if source.kind == "map" else {}
     there = set(records.committed(run.store, source.name))
-    for i in stage.input_range(index):
+    for i in indices:
         if i in there or (i in given_up and given_up[i] is None):
             continue
         outcome = run_task(run, source, i)
@@ -425,6 +429,28 @@ def _peak_memory() -> int:
     return int(peak) if sys.platform == "darwin" else int(peak) * 1024
 
 
+def _close(run: Context) -> None:
+    """Say that the run succeeded, once every output of its last stage is there."""
+    last = run.job.stages[-1]
+    _see_to(run, last, range(last.tasks))
+    records.finish(run.store, run.job, "succeeded", "")
+
+
+def _leave_artifacts(run: Context, outcomes: Iterable[Outcome], closed: bool) -> None:
+    """Copy the winners' commits, and the result's manifest, to where an engine collects them."""
+    folder = os.environ.get("MAPRED_ARTIFACTS")
+    if not folder:
+        return
+    commits = [outcome.commit.to_bytes() for outcome in outcomes if outcome.commit]
+    try:
+        os.makedirs(folder, exist_ok=True)
+        Path(folder, "commits.json").write_bytes(b"[" + b",\n".join(commits) + b"]\n")
+        if closed:
+            Path(folder, "result.json").write_bytes(run.store.read(layout.MANIFEST))
+    except OSError as error:
+        raise StorageError(f"MAPRED_ARTIFACTS={folder!r} cannot be written: {error}") from error
+
+
 def _start_again(arguments: list[str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
@@ -436,17 +462,19 @@ def _say(text: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """`python -m mapred.worker RUN_URI DIGEST STAGE FIRST COUNT [ATTEMPT]`.
+    """`python -m mapred.worker RUN_URI DIGEST STAGE BLOCK SIZE [ATTEMPT]`.
 
-    A failed attempt is repeated in a fresh process, up to the job's attempts. Exit status: 0
-    done, 1 the function failed for good, 75 try again (storage), 78 the environment does
-    not match.
+    Runs the tasks `BLOCK * SIZE` and on, SIZE of them or what is left of the stage. A failed
+    attempt is repeated in a fresh process, up to the job's attempts. A last stage of one
+    task closes the run, else STAGE `result` does. `MAPRED_ARTIFACTS` names a folder for
+    copies of the commits. Exit status: 0 done, 1 the function failed for good, 75 try again
+    (storage), 78 the environment does not match.
     """
     given = sys.argv[1:] if arguments is None else arguments
     if len(given) not in (5, 6):
         _say(str(main.__doc__))
         return FAILED
-    run_uri, digest, stage, first, count = given[:5]
+    run_uri, digest, stage, block, size = given[:5]
     attempt = int(given[5]) if len(given) == 6 else 1
     try:
         run = context(run_uri, digest)
@@ -457,11 +485,22 @@ def main(arguments: list[str] | None = None) -> int:
         _say(str(error))
         return MISMATCH
     try:
-        tasks = range(int(first), int(first) + int(count))
-        outcomes = run_block(run_uri, digest, stage, tasks, attempt)
+        outcomes, closes = [], stage == RESULT
+        if not closes:
+            total = run.job.stage(stage).tasks
+            tasks = range(int(block) * int(size), min((int(block) + 1) * int(size), total))
+            outcomes = run_block(run_uri, digest, stage, tasks, attempt)
+            closes = total == 1 and stage == run.job.stages[-1].name
+        if not any(outcome.failure for outcome in outcomes):
+            if closes:
+                _close(run)
+            _leave_artifacts(run, outcomes, closes)
     except StorageError as error:
         _say(str(error))
         return TRY_AGAIN
+    except MapredError as error:
+        _say(str(error))
+        return FAILED
     failed = [outcome.failure for outcome in outcomes if outcome.failure]
     for failure in failed:
         _say(f"{failure.stage} task {failure.task}: {failure.traceback}")
@@ -469,7 +508,7 @@ def main(arguments: list[str] | None = None) -> int:
         return DONE
     if attempt >= run.job.attempts or all(failure.kind == "dataset" for failure in failed):
         return FAILED
-    _start_again([run_uri, digest, stage, first, count, str(attempt + 1)])
+    _start_again([run_uri, digest, stage, block, size, str(attempt + 1)])
 
 
 if __name__ == "__main__":
