@@ -87,9 +87,29 @@ class Format:
 
 
 @dataclass(frozen=True)
+class Shuffle:
+    """How a keyed reduce goes: rows to one of `partitions` by the columns `by`.
+
+    `aggregates` are (column, function) pairs; without them a function gets the rows. With
+    `descending`, a flag for each column of `by`, rows are sorted by them instead.
+    """
+
+    by: tuple[str, ...]
+    partitions: int
+    aggregates: tuple[tuple[str, str], ...] = ()
+    descending: tuple[bool, ...] = ()
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Shuffle:
+        pairs = tuple((column, function) for column, function in values["aggregates"])
+        return _build(cls, {**values, "aggregates": pairs})
+
+
+@dataclass(frozen=True)
 class Stage:
     """One level of a run: `map`, or a `reduce-N` over the outputs of the stage before it.
 
+    A keyed reduce has a `manifest` of one task, then a `shuffle` of a task a partition.
     Task *i* of a reduce takes the outputs of the input tasks `i * fan_in` up to
     `(i + 1) * fan_in`; `fan_in` of None takes all of them. `seconds`, an attempt's limit.
     """
@@ -131,6 +151,7 @@ class Job:
     bytes: int
     function: str
     reduce: str | None = None
+    shuffle: Shuffle | None = None
     seed: int = 0
     attempts: int = 3
     timeout: float | None = None
@@ -159,6 +180,7 @@ class Job:
     def to_bytes(self) -> builtins.bytes:
         values = {**vars(self), "format": self.format.to_json()}
         values["stages"] = [dataclasses.asdict(stage) for stage in self.stages]
+        values["shuffle"] = self.shuffle and dataclasses.asdict(self.shuffle)
         return json.dumps(values, indent=1, sort_keys=True).encode()
 
     @classmethod
@@ -169,12 +191,28 @@ class Job:
             _build(Stage, {**stage, "resources": Resources.from_json(stage["resources"])})
             for stage in values["stages"]
         )
+        values["shuffle"] = values.get("shuffle") and Shuffle.from_json(values["shuffle"])
         return _build(cls, values)
 
 
 @dataclass(frozen=True)
+class Parts:
+    """How a file of partition-ordered rows is divided: part *p* is the bytes from `offsets[p]`
+    to `offsets[p + 1]`.
+
+    `schema` is that of the rows as the function returned them; `heavy` the most frequent keys;
+    `sample` keys at even distances. All three are Arrow, base64-encoded.
+    """
+
+    offsets: tuple[int, ...]
+    schema: str
+    heavy: str | None = None
+    sample: str | None = None
+
+
+@dataclass(frozen=True)
 class Output:
-    """Where a task's values are. `kind`: `arrow`, `pickle`, `inline` or `none`.
+    """Where a task's values are. `kind`: `arrow`, `parts`, `pickle`, `inline` or `none`.
 
     `count` values lie in `path` (`size` bytes with checksum `crc32`), or, small ones,
     base64-encoded in `inline`. `type` is what the function returned: `table`, `pandas`,
@@ -189,6 +227,15 @@ class Output:
     size: int = 0
     crc32: int = 0
     inline: str | None = None
+    parts: Parts | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "parts": self.parts and vars(self.parts)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Output:
+        parts = values.get("parts")
+        return cls(**{**values, "parts": parts and _build(Parts, parts)})
 
 
 @dataclass(frozen=True)
@@ -240,7 +287,7 @@ class Commit:
     worker: str = ""
 
     def to_bytes(self) -> builtins.bytes:
-        values = {**vars(self), "output": vars(self.output)}
+        values = {**vars(self), "output": self.output.to_json()}
         values["files"] = [vars(file) for file in self.files]
         values["spans"] = [[span.range, span.start, span.stop] for span in self.spans]
         return json.dumps(values, separators=(",", ":")).encode()
@@ -248,7 +295,7 @@ class Commit:
     @classmethod
     def from_bytes(cls, data: builtins.bytes) -> Commit:
         values = json.loads(data)
-        values["output"] = Output(**values["output"])
+        values["output"] = Output.from_json(values["output"])
         values["files"] = tuple(StoredFile(**file) for file in values["files"])
         values["spans"] = tuple(Span(*span) for span in values["spans"])
         return cls(**values)
