@@ -254,7 +254,7 @@ def _row_groups(store: Store, plan: pa.Table, job: Job) -> Iterator[Problem]:
     groups, records_, shards = Counter[int](), Counter[int](), set[int]()
     for path, ranges in itertools.groupby(rows, key=lambda row: str(row["path"])):
         try:
-            with open_source(path) as file:
+            with open_source(path, storage=job.format.storage) as file:
                 footer = pq.read_metadata(file)
         except (DatasetError, OSError, pa.ArrowException) as error:
             yield Problem("changed", path, f"its footer cannot be read any more: {error}")

@@ -29,6 +29,7 @@ class Format:
     `batches`, `pandas`, `polars` for the tabular formats; `file`, `bytes`, `path` for
     whole files; `item` or `keywords` for items. Names and types of `schema` are pinned on
     the client; `partitions` are those of its fields that come from `name=value` folders.
+    `storage` is how the user's own file system is made, as `storage.filesystems` has it.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Format:
     newlines_in_values: bool = False
     null_values: tuple[str, ...] | None = None
     partitions: tuple[str, ...] = ()
+    storage: Mapping[str, Any] | None = None
 
     @property
     def predicate(self) -> Any:

@@ -104,11 +104,11 @@ class Context:
         """The map tasks given up under max_failed; a list names single items of a task."""
         return records.read_given_up(self.store) if self.job.max_failed else {}
 
-    def open(self, path: str) -> Any:
+    def open(self, path: str, known: tuple[int, str] | None = None) -> Any:
         """A dataset's file, or one of the run's own input files."""
         if path.startswith("input/"):
             return self.store.open(path)
-        return open_source(path)
+        return open_source(path, known, self.job.format.storage)
 
 
 @functools.lru_cache(maxsize=4)

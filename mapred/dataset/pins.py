@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,7 +18,7 @@ from mapred.storage import open_source
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Sniff: TypeAlias = "Callable[[Format, str, Callable[[str], Any]], pa.Schema]"
+Sniff: TypeAlias = "Callable[[Format, str, Callable[..., Any]], pa.Schema]"
 _PYTHON = {str: "string", int: "int64", float: "float64", bool: "bool", bytes: "binary"}
 
 
@@ -75,7 +76,8 @@ def _with_schema(
     if isinstance(schema, pa.Schema):
         inside, given = schema, {field.name: field.type for field in schema}
     else:
-        inside = sniff(format, _first_path(files), open_source)
+        reader = functools.partial(open_source, storage=format.storage)
+        inside = sniff(format, _first_path(files), reader)
         given = {name: as_type(name, type_) for name, type_ in (schema or {}).items()}
         unknown = [name for name in given if name not in inside.names and name not in folders]
         if unknown:
@@ -146,7 +148,7 @@ def _unwritten(dataset: Dataset, files: pa.Table) -> str:
     """The part of the paths that the user did not write, whose folders name no columns."""
     import pyarrow.compute as pc
 
-    if any(is_remote(uri) or os.path.isabs(uri) for uri in dataset.uris):
+    if dataset.options.storage or any(is_remote(uri) or os.path.isabs(uri) for uri in dataset.uris):
         return ""
     here = os.getcwd().rstrip("/") + "/"
     return here if pc.all(pc.starts_with(files["path"], here)).as_py() else ""

@@ -14,6 +14,7 @@ from mapred.dataset.pins import as_type
 from mapred.dataset.values import TABULAR, Dataset, kind_of_suffix, suffix_of
 from mapred.errors import DatasetError
 from mapred.model import Format
+from mapred.storage.filesystems import refuse_secrets_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,6 +33,8 @@ def read_text(
     encoding: str = "utf-8",
     errors: str = "strict",
     compression: str | None = "infer",
+    filesystem: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Lines of text files, which end at a newline; a carriage return before it goes too.
 
@@ -43,9 +46,14 @@ def read_text(
     URIs are paths, globs (`**` is zero or more folders), folders (every file below them), or
     lists of these. Wildcards and folders leave out names that begin with a dot, and in
     tabular datasets also those that begin with an underscore.
+
+    URIs of `s3`, `gs`, `az` and `oss` are read by the clients that hold roots, all others by
+    fsspec; so is everything with `filesystem`, a file system of fsspec, or `storage_options`,
+    its arguments. Workers make it anew, so neither may carry a credential: those come from
+    the environment.
     """
     options = _text_options("text", encoding, errors, compression)
-    return _dataset("text", uris, as_, options)
+    return _dataset("text", uris, as_, options, None, filesystem, storage_options)
 
 
 def read_csv(
@@ -63,6 +71,8 @@ def read_csv(
     encoding: str = "utf-8",
     errors: str = "strict",
     compression: str | None = "infer",
+    filesystem: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Tables of CSV files, a `pa.Table` per shard (`as_`: "batches", "pandas", "polars").
 
@@ -82,7 +92,7 @@ def read_csv(
         null_values=_names("null_values", null_values, empty=True),
     )
     options = _text_options("csv", encoding, errors, compression, options)
-    return _dataset("csv", uris, as_, options, schema)
+    return _dataset("csv", uris, as_, options, schema, filesystem, storage_options)
 
 
 def read_json(
@@ -95,11 +105,13 @@ def read_json(
     encoding: str = "utf-8",
     errors: str = "strict",
     compression: str | None = "infer",
+    filesystem: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Tables of JSON lines, one object a line; see `read_csv`."""
     options = Format("json", "", columns=_names("columns", columns), filter=_filters(filters))
     options = _text_options("json", encoding, errors, compression, options)
-    return _dataset("json", uris, as_, options, schema)
+    return _dataset("json", uris, as_, options, schema, filesystem, storage_options)
 
 
 def read_parquet(
@@ -109,6 +121,8 @@ def read_parquet(
     columns: Sequence[str] | None = None,
     filters: Any = None,
     schema: Schema = None,
+    filesystem: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Tables of Parquet files, a `pa.Table` per shard (`as_`: "batches", "pandas", "polars").
 
@@ -116,7 +130,7 @@ def read_parquet(
     that cannot hold a match are not read. See `read_text` for URIs, `read_csv` for `schema`.
     """
     options = Format("parquet", "", columns=_names("columns", columns), filter=_filters(filters))
-    return _dataset("parquet", uris, as_, options, schema)
+    return _dataset("parquet", uris, as_, options, schema, filesystem, storage_options)
 
 
 def read_arrow(
@@ -126,27 +140,42 @@ def read_arrow(
     columns: Sequence[str] | None = None,
     filters: Any = None,
     schema: Schema = None,
+    filesystem: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Tables of Arrow IPC files (Feather), file or stream; see `read_parquet`."""
     options = Format("arrow", "", columns=_names("columns", columns), filter=_filters(filters))
-    return _dataset("arrow", uris, as_, options, schema)
+    return _dataset("arrow", uris, as_, options, schema, filesystem, storage_options)
 
 
-def read_files(uris: URIs, *, as_: str | None = None) -> Dataset:
+def read_files(
+    uris: URIs,
+    *,
+    as_: str | None = None,
+    filesystem: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Dataset:
     """Whole files: the function is called for each with a `mapred.File`.
 
     With `as_` it gets the "bytes", or the "path" of a local copy. See `read_text` for URIs.
     """
-    return _dataset("files", uris, as_, Format("files", ""))
+    options = Format("files", "")
+    return _dataset("files", uris, as_, options, None, filesystem, storage_options)
 
 
 def files(
-    paths: Iterable[str | os.PathLike[str]], *, format: str | None = None, as_: str | None = None
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    format: str | None = None,
+    as_: str | None = None,
+    filesystem: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Files by their literal paths: `*`, `?` and `[` are characters like all others.
 
     Each is handed over whole, as by `read_files`, unless `format` says "text", "csv",
-    "json", "parquet" or "arrow". `read_csv(files([...]), …)` and its like give options.
+    "json", "parquet" or "arrow". `read_csv(files([...]), …)` and its like give options. See
+    `read_text` for `filesystem` and `storage_options`.
     """
     if format is not None and format not in ("files", "text", *TABULAR):
         raise DatasetError(
@@ -154,7 +183,9 @@ def files(
         )
     name = format or "files"
     options = Format(name, "", delimiter="" if name == "csv" else ",")
-    return Dataset(name, _uris(paths), literal=True, as_=as_, options=options)
+    listed = _uris(paths)
+    options = replace(options, storage=_storage(listed, filesystem, storage_options))
+    return Dataset(name, listed, literal=True, as_=as_, options=options)
 
 
 def items(iterable: Iterable[Any]) -> Dataset:
@@ -216,19 +247,43 @@ def _by_suffix(uris: tuple[str, ...]) -> Dataset:
 
 
 def _dataset(
-    name: str, uris: URIs, as_: str | None, options: Format, schema: Schema = None
+    name: str,
+    uris: URIs,
+    as_: str | None,
+    options: Format,
+    schema: Schema,
+    filesystem: Any,
+    storage_options: Mapping[str, Any] | None,
 ) -> Dataset:
     literal = isinstance(uris, Dataset)
     if isinstance(uris, Dataset) and not uris.literal:
         raise DatasetError(f"read_{name} takes paths, or mapred.files([...]), not {uris!r}")
+    listed = uris.uris if isinstance(uris, Dataset) else _uris(uris)
+    storage: Mapping[str, Any] | None = _storage(listed, filesystem, storage_options)
+    if isinstance(uris, Dataset) and storage is None:
+        storage = uris.options.storage
     return Dataset(
         name,
-        uris.uris if isinstance(uris, Dataset) else _uris(uris),
+        listed,
         literal=literal,
         as_=as_,
-        options=options,
+        options=replace(options, storage=storage),
         schema=_schema(schema),
     )
+
+
+def _storage(
+    uris: Sequence[str], filesystem: Any, storage_options: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    """The record of the user's own file system, checked to hold no credential."""
+    if filesystem is None and storage_options is None:
+        return None
+    from mapred.storage.filesystems import record
+
+    schemes = {uri.partition("://")[0] for uri in uris if "://" in uri}
+    if filesystem is None and (len(schemes) != 1 or not all("://" in uri for uri in uris)):
+        raise DatasetError("storage_options= are for URIs of one scheme, such as s3://")
+    return record(filesystem, storage_options, next(iter(schemes), ""))
 
 
 def _uris(uris: Any) -> tuple[str, ...]:
@@ -245,6 +300,8 @@ def _uris(uris: Any) -> tuple[str, ...]:
         text = os.fsdecode(os.fspath(uri))
         if not text or "\0" in text:
             raise DatasetError(f"{text!r} is no path")
+        if "://" in text:
+            refuse_secrets_in(text)
         found.append(text)
     if not found:
         raise DatasetError("the list of files is empty: there is nothing to read")

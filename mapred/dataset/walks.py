@@ -10,25 +10,23 @@ import errno
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from mapred import layout
 from mapred.dataset import globs
 from mapred.dataset.globs import Glob
 from mapred.dataset.kinds import kind_of
 from mapred.dataset.values import TABULAR, Dataset
-from mapred.errors import DatasetError, MapredError, MissingDependency
-from mapred.storage.sources import local_etag, remote_fingerprint
+from mapred.errors import DatasetError
+from mapred.storage.listing import flags, table
+from mapred.storage.sources import local_etag
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import pyarrow as pa
 
 _CHUNK = 2**16
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "oss": ("ossfs", "oss")}
 
 
 class Row(NamedTuple):
@@ -47,24 +45,48 @@ def listing(dataset: Dataset) -> pa.Table:
     folder cannot be listed, or a name is no Unicode.
     """
     if dataset.frame is not None:
-        return _table([Row(layout.FRAME, dataset.frame_file.size, "")])[0]
+        return _table([Row(layout.FRAME, dataset.frame_file.size, "")]).drop_columns("aside")
     if not dataset.uris:
         raise DatasetError(f"{dataset} lies in memory: it has no files to list")
-    found, aside = _table(
-        itertools.chain.from_iterable(_rows(uri, dataset) for uri in dataset.uris)
-    )
-    if aside.any():
-        found = _without(found, aside, dataset)
+    found = _found(dataset)
+    if _any(found["aside"]):
+        found = _without(found, dataset)
+    found = found.drop_columns("aside")
     return _once(found) if len(dataset.uris) > 1 else found
 
 
-def _without(found: pa.Table, aside: npt.NDArray[np.bool_], dataset: Dataset) -> pa.Table:
-    """Tables have no data in names that a wildcard matched and that begin with an underscore."""
-    import numpy as np
+def _found(dataset: Dataset) -> pa.Table:
+    """All files of all URIs, in the user's order, and which of them stand aside."""
     import pyarrow as pa
 
-    bits = pa.py_buffer(np.packbits(~aside, bitorder="little"))
-    kept = found.filter(pa.Array.from_buffers(pa.bool_(), len(aside), [None, bits]))
+    storage = dataset.options.storage
+    tables = []
+    uris = dict.fromkeys(dataset.uris)
+    for remote, some in itertools.groupby(uris, lambda uri: storage is not None or is_remote(uri)):
+        if remote:
+            from mapred.dataset.remotes import listed
+
+            for uri, files in listed(list(some), storage, dataset.literal):
+                if not len(files):
+                    raise DatasetError(f"{uri} matches no file")
+                tables.append(files)
+        else:
+            rows = itertools.chain.from_iterable(_rows(uri, dataset) for uri in some)
+            tables.append(_table(rows))
+    return pa.concat_tables(tables)
+
+
+def _any(flags: pa.ChunkedArray) -> bool:
+    import pyarrow.compute as pc
+
+    return bool(pc.any(flags).as_py())
+
+
+def _without(found: pa.Table, dataset: Dataset) -> pa.Table:
+    """Tables have no data in names that a wildcard matched and that begin with an underscore."""
+    import pyarrow.compute as pc
+
+    kept = found.filter(pc.invert(found["aside"]))
     format = dataset.format or (kind_of(kept["path"])[0] if len(kept) else None)
     if format not in TABULAR:
         return found
@@ -83,10 +105,8 @@ def is_remote(uri: str) -> bool:
 
 
 def _rows(uri: str, dataset: Dataset) -> Iterator[Row]:
-    """The files of one URI, at least one."""
-    if is_remote(uri):
-        rows = _remote(uri, dataset.literal)
-    elif dataset.literal:
+    """The files of one local URI, at least one."""
+    if dataset.literal:
         rows = iter([_literal(os.path.abspath(_plain(uri)))])
     else:
         rows = _local(*_written(uri))
@@ -147,18 +167,19 @@ def _literal(path: str) -> Row:
 
 def _walk(glob: Glob) -> Iterator[Row]:
     """The files that match, in byte order; else all files of the folders that match."""
-    folders: list[str] = []
+    folders: list[tuple[str, bool]] = []
     found = _files_below(glob, folders)
     first = next(found, None)
     if first is not None:
         yield first
         yield from found
         return
-    for folder in folders:
-        yield from _files_below(globs.parse("", folder), [])
+    for folder, aside in folders:
+        for row in _files_below(globs.parse("", folder), []):
+            yield row._replace(aside=aside or row.aside)
 
 
-def _files_below(glob: Glob, folders: list[str]) -> Iterator[Row]:
+def _files_below(glob: Glob, folders: list[tuple[str, bool]]) -> Iterator[Row]:
     """Walk depth first; folders that match as a whole are added to `folders`.
 
     Links to folders are followed unless they lead back; links to nothing and special files
@@ -175,7 +196,7 @@ def _files_below(glob: Glob, folders: list[str]) -> Iterator[Row]:
         step = glob.step(states, entry.name)
         if _is_folder(entry):
             if step.whole:
-                folders.append(entry.path)
+                folders.append((entry.path, aside or step.aside))
             onward = _hops(entry, hops) if step.states else None
             if onward is not None:
                 below = iter(_entries(entry.path))
@@ -222,114 +243,15 @@ def _hops(entry: os.DirEntry[str], hops: tuple[str, ...]) -> tuple[str, ...] | N
     return None if back else hops
 
 
-def _remote(uri: str, literal: bool) -> Iterator[Row]:
-    """The same for any file system of fsspec; whatever it raises becomes a `DatasetError`."""
-    scheme = _SCHEME.match(uri)[1]  # type: ignore[index]
-    try:
-        import fsspec
-
-        filesystem, path = fsspec.core.url_to_fs(uri)
-        filesystem.invalidate_cache()
-        for name, info, aside in _found(filesystem, path.rstrip("/"), literal):
-            url = name if "://" in name else f"{scheme}://{name.lstrip('/')}"
-            size, etag = remote_fingerprint(info)
-            yield Row(url, None if info.get("size") is None else size, etag, aside)
-    except MapredError:
-        raise
-    except FileNotFoundError:
-        return
-    except ImportError as error:
-        if scheme in _EXTRAS:
-            raise MissingDependency(*_EXTRAS[scheme]) from error
-        raise DatasetError(f"{uri}: {error}") from error
-    except Exception as error:
-        raise DatasetError(f"{uri} cannot be listed: {type(error).__name__}: {error}") from error
-
-
-def _found(filesystem: Any, path: str, literal: bool) -> Iterable[tuple[str, Any, bool]]:
-    if literal or not globs.is_glob(path):
-        info = filesystem.info(path)
-        if info["type"] != "directory":
-            return [(info["name"], info, False)]
-        if literal:
-            raise DatasetError(f"{path} is a folder; give it without files()")
-    glob = globs.parse(path)
-    found = filesystem.find(glob.root, maxdepth=glob.depth, withdirs=True, detail=True)
-    files, folders = _matches(glob, found)
-    if files or not folders:
-        if not found:
-            filesystem.ls(glob.root)  # says why, where an empty answer hides a refusal
-        return files
-    return itertools.chain.from_iterable(_found(filesystem, folder, False) for folder in folders)
-
-
-def _matches(glob: Glob, found: dict[str, Any]) -> tuple[list[tuple[str, Any, bool]], list[str]]:
-    """The files and the folders of an unordered find that match."""
-    root = glob.root.rstrip("/")
-    known = {root: globs.Step(glob.start(), False, False)}
-
-    def step(path: str) -> globs.Step:
-        if path not in known:
-            folder, _, name = path.rpartition("/")
-            above = step(folder)
-            here = glob.step(above.states, name)
-            known[path] = here._replace(aside=here.aside or above.aside)
-        return known[path]
-
-    files = []
-    for path in sorted(path for path in found if path.startswith(f"{root}/")):
-        folder, _, name = path.rpartition("/")
-        above = step(folder)
-        if found[path]["type"] == "directory":
-            step(path)
-        elif (here := glob.step(above.states, name)).whole:
-            files.append((path, found[path], here.aside or above.aside))
-    return files, sorted(path for path, here in known.items() if here.whole)
-
-
-def _table(rows: Iterable[Row]) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
-    """The files as they come, and which of them stand aside.
-
-    Built on buffers: `pyarrow.array` would import pandas, which takes longer than a listing.
-    """
-    import numpy as np
+def _table(rows: Iterable[Row]) -> pa.Table:
+    """The files as they come, at least one."""
     import pyarrow as pa
 
-    schema = pa.schema({"path": pa.large_string(), "size": pa.int64(), "etag": pa.string()})
-    rows, batches, aside = iter(rows), [], [np.zeros(0, bool)]
+    rows, tables = iter(rows), []
     while chunk := list(itertools.islice(rows, _CHUNK)):
-        paths, sizes, etags, asides = zip(*chunk, strict=True)
-        columns = [_strings(paths, np.int64), _sizes(sizes), _strings(etags, np.int32)]
-        batches.append(pa.RecordBatch.from_arrays(columns, schema=schema))
-        aside.append(np.array(asides, bool))
-    return pa.Table.from_batches(batches, schema), np.concatenate(aside)
-
-
-def _strings(values: Sequence[str], offsets: type[np.int32 | np.int64]) -> pa.Array:
-    import numpy as np
-    import pyarrow as pa
-
-    try:
-        data = [value.encode() for value in values]
-    except UnicodeEncodeError as error:
-        raise DatasetError(
-            f"{error.object!r}: the name of this file is not valid Unicode; rename it"
-        ) from error
-    ends = np.zeros(len(data) + 1, offsets)
-    np.cumsum([len(value) for value in data], out=ends[1:])
-    type_ = pa.string() if offsets is np.int32 else pa.large_string()
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(data))]
-    return pa.Array.from_buffers(type_, len(data), buffers)
-
-
-def _sizes(values: Sequence[int | None]) -> pa.Array:
-    import numpy as np
-    import pyarrow as pa
-
-    if None in values:
-        return pa.array(values, pa.int64())
-    data = pa.py_buffer(np.array(values, np.int64))
-    return pa.Array.from_buffers(pa.int64(), len(values), [None, data])
+        paths, sizes, etags, aside = zip(*chunk, strict=True)
+        tables.append(table(paths, sizes, etags).append_column("aside", flags(aside)))
+    return pa.concat_tables(tables)
 
 
 def _once(found: pa.Table) -> pa.Table:
@@ -344,8 +266,6 @@ def _once(found: pa.Table) -> pa.Table:
 
 
 def _no_match(uri: str) -> str:
-    if is_remote(uri):
-        return f"{uri} matches no file"
     base, pattern = _written(uri)
     whole = os.path.join(base, pattern)
     what = "matches no file" if globs.is_glob(pattern) or os.path.isdir(whole) else "does not exist"

@@ -6,16 +6,22 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from mapred.errors import DatasetError, MapredError, StaleDatasetError
 from mapred.model import Span
-from mapred.storage import fingerprint, is_local, local_etag
+from mapred.storage import fingerprint
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Open = Callable[[str], BinaryIO]
+
+class Open(Protocol):
+    """Opens a path; `known` is the size and etag of the plan, which need not be asked for."""
+
+    def __call__(self, path: str, known: tuple[int, str] | None = None, /) -> BinaryIO: ...
+
+
 Fingerprint = Callable[[str, BinaryIO], tuple[int, str]]
 
 
@@ -160,7 +166,7 @@ def opener(open_: Open, check: Fingerprint | None = None) -> OpenRange:
     check = check or _fingerprint
 
     def open_range(range_: Range) -> BinaryIO:
-        file = open_(range_.path)
+        file = open_(range_.path, (range_.size, range_.etag))
         try:
             size, etag = check(range_.path, file)
             if size != range_.size:
@@ -182,15 +188,12 @@ def opener(open_: Open, check: Fingerprint | None = None) -> OpenRange:
 
 
 def _fingerprint(path: str, file: BinaryIO) -> tuple[int, str]:
-    if not is_local(path):
-        return fingerprint(path, file)
     try:
-        stat = os.fstat(file.fileno())
+        return fingerprint(path, file)
     except (AttributeError, OSError):  # a store's file, which has a size alone
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         return size, ""
-    return stat.st_size, local_etag(stat)
 
 
 @contextmanager

@@ -19,11 +19,11 @@ from mapred import formats, model
 name, as_, path, plan = sys.argv[1:]
 given = model.Format(name, as_)
 if as_ == "table":
-    schema = formats.sniff(given, path, lambda path: open(path, "rb"))
+    schema = formats.sniff(given, path, lambda path, known=None: open(path, "rb"))
     schema = schema.append(pa.field("year", pa.int32()))
     given = model.Format(name, as_, schema, partitions=("year",))
 ranges = pa.ipc.open_stream(plan).read_all()
-value = formats.read(given, ranges, lambda path: open(path, "rb"), formats.Reading())
+value = formats.read(given, ranges, lambda path, known=None: open(path, "rb"), formats.Reading())
 assert len(list(value) if as_ == "lines" else value) == 2
 print(*sorted(set("ABSENT".split()) & set(sys.modules)))
 """

@@ -1,0 +1,199 @@
+"""A user's own file system of fsspec, as a record that travels in the job and holds no secret.
+
+Workers make the file system anew from the record; credentials come from the environment or
+the profile of each process, so an option that carries one is refused.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mapred.errors import DatasetError, MissingDependency
+
+_SECRET = re.compile(
+    "secret|passw|passphrase|token|credential|connectionstring|privatekey|accountkey|accesskey"
+    "|apikey|customerkey|authorization|cookie|signature"
+)
+_SECRET_NAMES = ("key", "auth", "sas", "pwd")
+_NO_SECRETS = ("anon", "google_default", "cloud", "browser", "cache", "")  # gcsfs: token="anon"
+_LOGIN = re.compile(r"://[^/@\s]*:[^/@\s]*@")
+_SIGNED = re.compile(
+    r"[?&](?:x-amz-signature|x-goog-signature|signature|sig|x-oss-signature)=", re.I
+)
+_EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "oss": ("ossfs", "oss")}
+_S3 = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile (AWS_PROFILE)"
+_AZURE = "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and …_KEY or …_SAS_TOKEN"
+_VARIABLES = {
+    **dict.fromkeys(("s3", "s3a"), _S3),
+    "oss": "OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET (and OSS_SECURITY_TOKEN)",
+    **dict.fromkeys(("gs", "gcs"), "GOOGLE_APPLICATION_CREDENTIALS"),
+    **dict.fromkeys(("az", "abfs", "abfss", "adl"), _AZURE),
+}
+_OSS = {
+    "endpoint": "OSS_ENDPOINT",
+    "key": "OSS_ACCESS_KEY_ID",
+    "secret": "OSS_ACCESS_KEY_SECRET",
+    "token": "OSS_SECURITY_TOKEN",
+}
+
+
+def record(filesystem: Any, storage_options: Any, scheme: str) -> dict[str, Any] | None:
+    """How workers make the file system that a user chose; None where the user chose none.
+
+    `class` is where it is imported from (none: the one of the URI's scheme), `options` its
+    arguments. Raises `DatasetError` for an option that is a credential or cannot travel.
+    """
+    if filesystem is None and storage_options is None:
+        return None
+    if filesystem is not None and storage_options is not None:
+        raise DatasetError("filesystem= and storage_options= are two ways to say one: give one")
+    if filesystem is None:
+        if not isinstance(storage_options, Mapping):
+            raise DatasetError("storage_options= must be a mapping of names to values")
+        if not scheme:
+            raise DatasetError("storage_options= are for URIs with a scheme, such as s3://")
+        options, where, what = dict(storage_options), "", "storage_options="
+    else:
+        where, options, scheme = _described(filesystem)
+        what = f"the {type(filesystem).__name__}"
+    _refuse_secrets(options, what, scheme)
+    try:
+        return {"class": where, "scheme": scheme, "options": json.loads(json.dumps(options))}
+    except (TypeError, ValueError):
+        odd = next((n for n, value in options.items() if not _is_plain(value)), "")
+        raise DatasetError(
+            f"{what}: {odd!r} is a {type(options.get(odd)).__name__}, which cannot travel to the "
+            "workers; use options that JSON can hold"
+        ) from None
+
+
+def refuse_secrets_in(uri: str) -> None:
+    """Raise `DatasetError` for a URI that holds a password or a signature: plans are files."""
+    scheme = uri.partition("://")[0]
+    authority = uri.partition("://")[2].split("/")[0]
+    remote = scheme not in ("", "file", "local") and "://" in uri
+    if remote and ("@" in authority and ":" in authority.rpartition("@")[0]):
+        raise DatasetError(
+            f"a {scheme}:// path holds a login, and a plan is written to the run's folder; leave "
+            f"it out and set {_variables(scheme, 'password')} for the run and its workers"
+        )
+    if remote and _SIGNED.search(uri):
+        raise DatasetError(
+            f"a {scheme}:// path is signed, and a plan is written to the run's folder; name the "
+            "object itself and let the environment give the credentials"
+        )
+
+
+def filesystem_of(storage: Mapping[str, Any] | None, uri: str) -> tuple[Any, str]:
+    """The file system of a URI, and the URI's path in it; as recorded, or the scheme's own."""
+    scheme = uri.partition("://")[0] if "://" in uri else ""
+    options = dict(storage["options"]) if storage else {}
+    try:
+        import fsspec
+
+        if scheme == "oss" or (storage and storage["scheme"] == "oss"):
+            options = {**_oss_environment(), **options}
+        if storage and storage["class"]:
+            filesystem = _class(storage["class"])(**options)
+            return filesystem, filesystem._strip_protocol(uri)
+        found: tuple[Any, str] = fsspec.core.url_to_fs(uri, **options)
+        return found
+    except ImportError as error:
+        if scheme in _EXTRAS:
+            raise MissingDependency(*_EXTRAS[scheme]) from error
+        raise DatasetError(f"{uri}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{uri}: the file system cannot be made: {error}") from error
+
+
+def _described(filesystem: Any) -> tuple[str, dict[str, Any], str]:
+    """Class, arguments and scheme of a file system object."""
+    import fsspec
+
+    if not isinstance(filesystem, fsspec.AbstractFileSystem):
+        raise DatasetError(
+            f"filesystem={type(filesystem).__name__} is no file system of fsspec; pass one, or "
+            "storage_options="
+        )
+    kind = type(filesystem)
+    where = f"{kind.__module__}:{kind.__qualname__}"
+    if kind.__module__ == "__main__" or "<" in where:
+        raise DatasetError(f"{kind.__qualname__} cannot be imported by workers; put it in a module")
+    protocols = [kind.protocol] if isinstance(kind.protocol, str) else list(kind.protocol)
+    names = _positional(kind)
+    options = dict(zip(names, filesystem.storage_args, strict=False))
+    # What fsspec's own settings say on this side, they or others say on the workers' side.
+    known = {name: v for p in protocols for name, v in fsspec.config.conf.get(p, {}).items()}
+    given = {
+        name: value
+        for name, value in filesystem.storage_options.items()
+        if not (name in known and known[name] == value)
+    }
+    return where, {**options, **given}, protocols[0]
+
+
+def _positional(kind: type) -> list[str]:
+    import inspect
+
+    return list(inspect.signature(kind).parameters)
+
+
+def _refuse_secrets(options: Mapping[str, Any], what: str, scheme: str) -> None:
+    for name, value in _flat(options):
+        if _is_secret(name, value):
+            raise DatasetError(
+                f"{what}: {name!r} is a credential, and a job is written to the run's folder; "
+                f"leave it out and set {_variables(scheme, name)} for the run and its workers"
+            )
+
+
+def _variables(scheme: str, name: str) -> str:
+    return _VARIABLES.get(scheme) or f"FSSPEC_{scheme}_{name}".upper().replace("-", "_")
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _flat(inner, name)
+    else:
+        yield name, value
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    if value is None or isinstance(value, bool):
+        return False
+    if isinstance(value, str) and (value in _NO_SECRETS or _LOGIN.search(value)):
+        return value not in _NO_SECRETS
+    plain = re.sub("[^a-z0-9]", "", name.lower())
+    if plain.endswith(("file", "filename", "path")):
+        return False
+    return plain in _SECRET_NAMES or _SECRET.search(plain) is not None
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _class(where: str) -> Any:
+    module, _, name = where.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _oss_environment() -> dict[str, str]:
+    """The arguments of ossfs, which reads no key from the environment by itself."""
+    return {option: os.environ[name] for option, name in _OSS.items() if os.environ.get(name)}

@@ -1,0 +1,232 @@
+"""Listing objects into Arrow: pages of key, size and etag, with no loop over objects.
+
+`Lister` is what a walk needs of a bucket: all that lies below a folder, one level of it, and
+one object. S3, Google and Azure by obstore, OSS by OpenDAL, everything else by fsspec.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mapred.errors import DatasetError
+from mapred.storage.filesystems import filesystem_of
+from mapred.storage.sources import OBJECTS, remote_fingerprint, store_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+PAGE = 1000
+
+
+class Lister(Protocol):
+    """The objects of one bucket or file system, by keys without a `/` in front.
+
+    Tables have `path` (large_string, the key), `size` (int64) and `etag` (string). A folder
+    is a key that ends with `/`, or nothing. `marks` tells that the marker object `x/` of a
+    folder comes as an empty `x`, which only `level` and `entry` tell apart. Raises
+    `StorageError`, or whatever a file system of fsspec raises.
+    """
+
+    prefix: str
+    marks: bool
+    streams: bool
+
+    def pages(self, folder: str, depth: int | None) -> Iterator[pa.Table]: ...
+
+    def level(self, folder: str) -> tuple[tuple[str, ...], pa.Table]: ...
+
+    def entry(self, key: str) -> tuple[int | None, str] | None:
+        """Size and etag of a file; None where there is none."""
+        ...
+
+
+def lister_of(uri: str, storage: Mapping[str, Any] | None) -> tuple[Lister, str]:
+    """What lists a URI's place, and the URI's key in it; a user's own file system is fsspec's."""
+    scheme, _, rest = uri.partition("://")
+    if storage is None and scheme in OBJECTS:
+        bucket, _, key = rest.partition("/")
+        store = store_of(f"{scheme}://{bucket}")
+        kind = _OpenDAL if scheme == "oss" else _Obstore
+        return kind(store, f"{scheme}://{bucket}/"), key
+    filesystem, path = filesystem_of(storage, uri)
+    return _Fsspec(filesystem, *_prefix(filesystem, uri, path)), path.strip("/")
+
+
+class _Obstore:
+    marks = True
+    streams = True
+
+    def __init__(self, store: Any, prefix: str) -> None:
+        self._store, self.prefix = store, prefix
+
+    def pages(self, folder: str, depth: int | None) -> Iterator[pa.Table]:
+        import pyarrow as pa
+
+        for batch in self._store.pages(folder):
+            yield _columns(pa.table(batch))
+
+    def level(self, folder: str) -> tuple[tuple[str, ...], pa.Table]:
+        import pyarrow as pa
+
+        folders, objects = self._store.level(folder)
+        return folders, _columns(pa.table(objects))
+
+    def entry(self, key: str) -> tuple[int, str] | None:
+        try:
+            found: tuple[int, str] = self._store.entry(key)
+        except FileNotFoundError:
+            return None
+        return found
+
+
+class _OpenDAL:
+    marks = False
+    streams = True
+
+    def __init__(self, store: Any, prefix: str) -> None:
+        self._store, self.prefix = store, prefix
+
+    def pages(self, folder: str, depth: int | None) -> Iterator[pa.Table]:
+        entries = self._store.entries(folder, recursive=True)
+        files = (entry for entry in entries if not entry[0].endswith("/"))
+        while chunk := list(itertools.islice(files, PAGE)):
+            yield table(*zip(*chunk, strict=True))
+
+    def level(self, folder: str) -> tuple[tuple[str, ...], pa.Table]:
+        entries = list(self._store.entries(folder, recursive=False))
+        files = [entry for entry in entries if not entry[0].endswith("/")]
+        folders = {entry[0].rstrip("/") for entry in entries if entry[0].endswith("/")}
+        folders.discard(folder.rstrip("/"))
+        return tuple(sorted(folders)), table(*zip(*files, strict=True)) if files else table()
+
+    entry = _Obstore.entry
+
+
+class _Fsspec:
+    """Any file system of fsspec: `find` gives all of a tree at once."""
+
+    marks = False
+    streams = False
+
+    def __init__(self, filesystem: Any, prefix: str, root: str) -> None:
+        self._filesystem, self.prefix, self._root = filesystem, prefix, root
+        filesystem.invalidate_cache()
+
+    def pages(self, folder: str, depth: int | None) -> Iterator[pa.Table]:
+        path = self._root + folder.rstrip("/")
+        found = self._filesystem.find(path, maxdepth=depth, detail=True)
+        names = [
+            name
+            for name, info in found.items()
+            if info["type"] != "directory" and not name.endswith("/")
+        ]
+        if not found:
+            self._why_nothing(path)
+        known = [remote_fingerprint(found[name]) for name in names]
+        # A tree is looked for by its name, and a file of that very name is no part of it.
+        keys = [name.removeprefix(self._root).lstrip("/") for name in names]
+        rows = [
+            (key, size, etag)
+            for key, (size, etag) in zip(keys, known, strict=True)
+            if key.startswith(folder)
+        ]
+        yield table(*zip(*rows, strict=True)) if rows else table()
+
+    def level(self, folder: str) -> tuple[tuple[str, ...], pa.Table]:
+        raise NotImplementedError
+
+    def entry(self, key: str) -> tuple[int | None, str] | None:
+        try:
+            info = self._filesystem.info(self._root + key)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if info["type"] == "directory" or info["name"].endswith("/"):
+            return None
+        return remote_fingerprint(info)
+
+    def _why_nothing(self, path: str) -> None:
+        """Raise where an empty answer hides a refusal."""
+        if type(self._filesystem).__module__.startswith("ossfs"):
+            bucket, _, key = path.lstrip("/").partition("/")
+            self._filesystem._call_oss(
+                "list_objects", bucket=bucket, prefix=f"{key}/" if key else "", max_keys=1
+            )
+        try:
+            self._filesystem.ls(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+
+
+def table(
+    paths: Sequence[str] = (), sizes: Sequence[int | None] = (), etags: Sequence[str] = ()
+) -> pa.Table:
+    """A listing of these columns.
+
+    Built on buffers: `pyarrow.array` would import pandas, which takes longer than a listing.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    columns = [_strings(paths, np.int64), _sizes(sizes), _strings(etags, np.int32)]
+    return pa.table(columns, names=["path", "size", "etag"])
+
+
+def flags(values: Sequence[bool]) -> pa.Array:
+    """Booleans as Arrow has them."""
+    import numpy as np
+    import pyarrow as pa
+
+    bits = pa.py_buffer(np.packbits(np.array(values, bool), bitorder="little"))
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, bits])
+
+
+def _strings(values: Sequence[str], offsets: type[np.int32 | np.int64]) -> pa.Array:
+    import numpy as np
+    import pyarrow as pa
+
+    try:
+        data = [value.encode() for value in values]
+    except UnicodeEncodeError as error:
+        raise DatasetError(
+            f"{error.object!r}: the name of this file is not valid Unicode; rename it"
+        ) from error
+    ends = np.zeros(len(data) + 1, offsets)
+    np.cumsum([len(value) for value in data], out=ends[1:])
+    type_ = pa.string() if offsets is np.int32 else pa.large_string()
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(data))]
+    return pa.Array.from_buffers(type_, len(data), buffers)
+
+
+def _sizes(values: Sequence[int | None]) -> pa.Array:
+    import numpy as np
+    import pyarrow as pa
+
+    if None in values:
+        return pa.array(values, pa.int64())
+    data = pa.py_buffer(np.array(values, np.int64))
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, data])
+
+
+def _columns(objects: pa.Table) -> pa.Table:
+    """The columns of obstore as those of a listing: etags without their quotes."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    etags = pc.utf8_trim(pc.fill_null(objects["e_tag"].cast(pa.string()), ""), '"')
+    columns = [objects["path"].cast(pa.large_string()), objects["size"].cast(pa.int64()), etags]
+    return pa.table(columns, names=["path", "size", "etag"])
+
+
+def _prefix(filesystem: Any, uri: str, path: str) -> tuple[str, str]:
+    """What stands before a key in a URI, and before it in the file system's own names."""
+    written, plain = uri.rstrip("/"), path.rstrip("/")
+    lead = "/" if plain.startswith("/") else ""
+    if "://" not in uri:
+        protocol = filesystem.protocol
+        return f"{protocol if isinstance(protocol, str) else protocol[0]}://{lead}", lead
+    if plain and written.endswith(plain):
+        return written[: len(written) - len(plain)] + lead, lead
+    return uri.partition("://")[0] + "://", lead
