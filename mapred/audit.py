@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import zlib
@@ -19,7 +20,9 @@ from mapred.errors import DatasetError, StorageError
 from mapred.formats import parquet
 from mapred.formats.reading import Range
 from mapred.model import Commit, Job, Stage
-from mapred.storage import Store, open_source
+from mapred.storage import Store, each, open_source
+
+_PIECE = 2**20
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,9 @@ def audit(store: Store, job: Job) -> Audit:
     for stage in job.stages:
         attempts: dict[str, int] = {}
         skipped = given_up if stage.kind == "map" else {}
-        for index in range(stage.tasks):
-            if index in skipped and skipped[index] is None:
-                continue
-            commit = records.read_commit(store, stage.name, index)
+        tasks = [i for i in range(stage.tasks) if skipped.get(i, ()) is not None]
+        found = each(store, functools.partial(_checked, store, stage), tasks)
+        for index, (commit, bad_outputs) in zip(tasks, found, strict=True):
             where = f"{stage.name} task {index}"
             if commit is None:
                 text = f"no commit; it reads {records.where_of(store, stage, index)}"
@@ -90,7 +92,7 @@ def audit(store: Store, job: Job) -> Audit:
             counts["commits"] += 1
             counts["records"] += commit.records if stage.kind == "map" else 0
             problems += _identity(commit, stage, index, attempts)
-            problems += _outputs(store, commit, where)
+            problems += bad_outputs
             counts["outputs"] += (commit.output.path is not None) + len(commit.files)
             if stage.kind == "map":
                 problems += _reading(plan, commit, index, job)
@@ -109,6 +111,14 @@ def audit(store: Store, job: Job) -> Audit:
     )
 
 
+def _checked(store: Store, stage: Stage, index: int) -> tuple[Commit | None, list[Problem]]:
+    """A task's commit, and what is wrong with its outputs."""
+    commit = records.read_commit(store, stage.name, index)
+    if commit is None:
+        return None, []
+    return commit, list(_outputs(store, commit, f"{stage.name} task {index}"))
+
+
 def _digests(store: Store, job: Job) -> Iterator[Problem]:
     for path, digest in sorted(job.digests.items()):
         try:
@@ -122,7 +132,7 @@ def _digests(store: Store, job: Job) -> Iterator[Problem]:
 
 def _plan(store: Store, job: Job) -> pa.Table:
     numbers = range(-(-job.shards // layout.PLAN_SHARDS))
-    tables = [records.plan_of(store, number) for number in numbers]
+    tables = list(each(store, lambda number: records.plan_of(store, number), numbers))
     return pa.concat_tables(tables) if tables else pa.table({"shard": pa.array([], pa.int64())})
 
 
@@ -174,12 +184,24 @@ def _outputs(store: Store, commit: Commit, where: str) -> Iterator[Problem]:
         stored.append((commit.output.path, commit.output.size, commit.output.crc32))
     for path, size, crc32 in stored:
         try:
-            data = store.read(path)
+            found = _measured(store, path, size)
         except (FileNotFoundError, StorageError):
             yield Problem("missing", where, f"its output {path} is gone")
             continue
-        if len(data) != size or zlib.crc32(data) != crc32:
+        if found != (size, crc32):
             yield Problem("changed", where, f"its output {path} is not what was committed")
+
+
+def _measured(store: Store, path: str, size: int) -> tuple[int, int]:
+    """Bytes and CRC-32 of a file that should have `size` bytes; a large one comes in pieces."""
+    if size <= _PIECE:
+        data = store.read(path)
+        return len(data), zlib.crc32(data)
+    count = crc32 = 0
+    with store.open(path) as file:
+        while piece := file.read(_PIECE):
+            count, crc32 = count + len(piece), zlib.crc32(piece, crc32)
+    return count, crc32
 
 
 def _reading(plan: pa.Table, commit: Commit, index: int, job: Job) -> Iterator[Problem]:
@@ -236,8 +258,7 @@ def _spans(
     store: Store, plan: pa.Table, job: Job
 ) -> Iterator[tuple[int, dict[str, Any], tuple[int, int] | None]]:
     """Shard, planned range and the bytes really read (None: unknown) of every range."""
-    for shard in range(job.shards):
-        commit = records.read_commit(store, "map", shard)
+    for shard, commit in enumerate(records.read_commits(store, "map", range(job.shards))):
         listed = {span.range: (span.start, span.stop) for span in commit.spans} if commit else {}
         rows = _rows(plan, shard).select(["path", "offset", "length", "size"]).to_pylist()
         for number, row in enumerate(rows):
@@ -269,8 +290,9 @@ def _row_groups(store: Store, plan: pa.Table, job: Job) -> Iterator[Problem]:
         if seen != list(range(footer.num_row_groups)):
             text = f"row groups {seen} of {footer.num_row_groups} belong to its ranges"
             yield Problem("gap or overlap", path, text)
-    for shard in sorted(shards):
-        commit = records.read_commit(store, "map", shard)
+    numbers = sorted(shards)
+    commits = records.read_commits(store, "map", numbers)
+    for shard, commit in zip(numbers, commits, strict=True):
         if commit is None:
             continue
         where = f"map task {shard}"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 INLINE_LIMIT = 16 * 1024
 _ROWS = b"mapred.rows"
 _MANY = 10_000
+_SMALL = 2**20
 _TABULAR = {"pyarrow": ("Table", "RecordBatch"), "pandas": ("DataFrame",), "polars": ("DataFrame",)}
 
 
@@ -54,17 +55,30 @@ def suffix(output: Output) -> str:
     return "arrow" if output.kind == "arrow" else "pkl"
 
 
-def decode(store: Store, output: Output) -> Iterator[Any]:
-    """The values of an output, one by one."""
+def fetch(store: Store, output: Output) -> bytes | None:
+    """The bytes of a small output that lies in a file on a store; None for every other.
+
+    With them, `decode` asks the store for nothing: they can be fetched ahead.
+    """
+    if output.path is None or output.size > _SMALL or hasattr(store, "local_path"):
+        return None
+    try:
+        return store.read(output.path)
+    except FileNotFoundError as error:
+        raise StorageError(f"{store.uri}/{output.path}: committed, but gone") from error
+
+
+def decode(store: Store, output: Output, data: bytes | None = None) -> Iterator[Any]:
+    """The values of an output, one by one; `data` is what `fetch` gave."""
     if output.kind == "none":
         return
     if output.kind == "arrow":
-        yield from _from_ipc(store, output)
+        yield from _from_ipc(store, output, data)
         return
     if output.kind == "inline":
         file: Any = io.BytesIO(base64.b64decode(output.inline or ""))
     else:
-        file = _open(store, output)
+        file = _open(store, output) if data is None else io.BytesIO(data)
     with file:
         for _ in range(output.count):
             yield pickle.load(file)
@@ -143,7 +157,7 @@ def _to_ipc(tables: list[pa.Table]) -> Any:
     return sink.getvalue()
 
 
-def read_table(store: Store, output: Output) -> pa.Table:
+def read_table(store: Store, output: Output, data: bytes | None = None) -> pa.Table:
     """All rows of an `arrow` output, mapped into memory where the store is a path."""
     import pyarrow as pa
 
@@ -154,12 +168,12 @@ def read_table(store: Store, output: Output) -> pa.Table:
         except FileNotFoundError as error:
             raise StorageError(f"{store.uri}/{output.path}: committed, but gone") from error
     else:
-        source = pa.py_buffer(_open(store, output).read())
+        source = pa.py_buffer(_open(store, output).read() if data is None else data)
     return pa.ipc.open_file(source).read_all()
 
 
-def _from_ipc(store: Store, output: Output) -> Iterator[Any]:
-    table = read_table(store, output)
+def _from_ipc(store: Store, output: Output, data: bytes | None) -> Iterator[Any]:
+    table = read_table(store, output, data)
     metadata = dict(table.schema.metadata or {})
     rows = json.loads(metadata.pop(_ROWS, b"null")) or [table.num_rows]
     table = table.replace_schema_metadata(metadata or None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from mapred import layout
 from mapred.errors import RunError
 from mapred.model import Commit, Job, Output, Stage, StoredFile
 from mapred.planner import numbers, read_plan, read_shard
-from mapred.storage import Store
+from mapred.storage import Store, each
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -27,6 +27,11 @@ def read_commit(store: Store, stage: str, index: int) -> Commit | None:
         return Commit.from_bytes(store.read(layout.commit(stage, index)))
     except FileNotFoundError:
         return None
+
+
+def read_commits(store: Store, stage: str, indices: Iterable[int]) -> Iterator[Commit | None]:
+    """The commits of many tasks, in the order asked for; None where there is none."""
+    return each(store, lambda index: read_commit(store, stage, index), indices)
 
 
 def committed(store: Store, stage: str) -> list[int]:
@@ -82,11 +87,14 @@ def write_manifest(store: Store, job: Job, known: Mapping[int, Commit | None]) -
     given_up = read_given_up(store) if stage.kind == "map" and job.max_failed else {}
     entries: list[list[Any]] = []
     room = _INLINE_TOTAL
+    lost = {index for index, items in given_up.items() if items is None}
+    unknown = [i for i in range(stage.tasks) if i not in lost and known.get(i) is None]
+    read = read_commits(store, stage.name, unknown)
     for index in range(stage.tasks):
-        if index in given_up and given_up[index] is None:
+        if index in lost:
             entries.append([index, None, []])
             continue
-        commit = known.get(index) or read_commit(store, stage.name, index)
+        commit = known.get(index) or next(read)
         if commit is None:
             raise RunError(f"{store.uri}: task {index} of {stage.name} was never committed")
         output = dict(vars(commit.output))
@@ -105,15 +113,26 @@ def read_manifest(store: Store) -> list[tuple[int, Output | None, tuple[StoredFi
     except FileNotFoundError:
         raise RunError(f"{store.uri} has no manifest: the run did not succeed") from None
     found = []
-    for index, output, files in values["tasks"]:
-        known = None if output is None else Output(**output)
-        if known is not None and known.kind == "inline" and not known.inline:
-            commit = read_commit(store, values["stage"], index)
+    outputs = [output and Output(**output) for _, output, _ in values["tasks"]]
+    left_out = [
+        index
+        for (index, _, _), output in zip(values["tasks"], outputs, strict=True)
+        if _left_out(output)
+    ]
+    commits = read_commits(store, values["stage"], left_out)
+    for (index, _, files), known in zip(values["tasks"], outputs, strict=True):
+        if _left_out(known):
+            commit = next(commits)
             if commit is None:
                 raise RunError(f"{store.uri}: the commit of task {index} is gone")
             known = commit.output
         found.append((index, known, tuple(StoredFile(**file) for file in files)))
     return found
+
+
+def _left_out(output: Output | None) -> bool:
+    """Whether a value that its commit holds was too much for the manifest."""
+    return output is not None and output.kind == "inline" and not output.inline
 
 
 def plan_of(store: Store, number: int) -> pa.Table:
@@ -129,8 +148,8 @@ def shard_ranges(store: Store, shard: int) -> pa.Table:
 def shard_bytes(store: Store, job: Job) -> npt.NDArray[np.int64]:
     """Planned bytes of every shard."""
     sizes = np.zeros(job.shards, np.int64)
-    for number in range(-(-job.shards // layout.PLAN_SHARDS)):
-        plan = plan_of(store, number)
+    files = range(-(-job.shards // layout.PLAN_SHARDS))
+    for plan in each(store, lambda number: plan_of(store, number), files):
         np.add.at(sizes, numbers(plan["shard"]), numbers(plan["length"]))
     return sizes
 

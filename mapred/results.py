@@ -6,13 +6,12 @@ import importlib
 import itertools
 import pickle
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from mapred import layout, outputs, records
 from mapred.errors import FunctionError, MissingDependency, StorageError
 from mapred.model import Job, Output
-from mapred.storage import Store, arrow_filesystem
+from mapred.storage import Store, arrow_filesystem, each
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,12 +38,15 @@ def values(store: Store, job: Job) -> list[Any]:
     """Every value in plan order, as the type that the function returned."""
     found: list[Any] = []
     per_item = job.format.once_per_item
-    for task, output, _ in records.read_manifest(store):
+    entries = records.read_manifest(store)
+    there = [output for _, output, _ in entries if output is not None]
+    fetched = each(store, lambda output: outputs.fetch(store, output), there)
+    for task, output, _ in entries:
         if output is None:
             if per_item:
                 found.extend([None] * _items(store, task))
             continue
-        decoded = outputs.decode(store, output)
+        decoded = outputs.decode(store, output, next(fetched))
         found.extend(decoded if per_item else (value for value in decoded if value is not None))
     return found
 
@@ -62,8 +64,7 @@ def as_dataset(store: Store, found: list[Output | None]) -> Any:
     locate = getattr(store, "local_path", None)
     if locate is None:
         files = [path for path in paths if path]
-        with ThreadPoolExecutor(16) as pool:
-            schemas = list(pool.map(lambda path: _remote_schema(store, path), files))
+        schemas = list(each(store, lambda path: _remote_schema(store, path), files))
         return ds.dataset(
             files, format="ipc", schema=_unified(schemas), filesystem=arrow_filesystem(store)
         )

@@ -17,7 +17,7 @@ from mapred import backends, display, functions, layout, records, results, worke
 from mapred.backends.base import Backend, Handle, process_birth
 from mapred.errors import BackendError, FunctionError, RunError
 from mapred.model import Failure, Job, RunStatus, StageStatus, TaskTime
-from mapred.storage import Store, open_store
+from mapred.storage import Store, each, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,13 +156,12 @@ class Run:
     def logs(self, task: int | None = None, stage: str = "map") -> str:
         """What a task's attempts printed (all tasks of the stage where None), oldest first."""
         self.job.stage(stage)
+        paths = [path for path, _ in self.store.list(layout.logs(stage))]
+        chosen = [path for path in paths if task is None or layout.index_of(path) == task]
         texts = []
-        for path, _ in self.store.list(layout.logs(stage)):
-            if task is None or layout.index_of(path) == task:
-                head = (
-                    f"--- {stage} task {layout.index_of(path)}, attempt {layout.attempt_of(path)}"
-                )
-                texts.append(f"{head}\n{self.store.read(path).decode(errors='replace')}")
+        for path, text in zip(chosen, each(self.store, self.store.read, chosen), strict=True):
+            head = f"--- {stage} task {layout.index_of(path)}, attempt {layout.attempt_of(path)}"
+            texts.append(f"{head}\n{text.decode(errors='replace')}")
         return "\n".join(texts)
 
     def cancel(self) -> None:
@@ -350,11 +349,11 @@ def read_failures(store: Store, job: Job) -> tuple[Failure, ...]:
         if stage.kind == "map":
             there -= records.read_given_up(store).keys()
         latest: dict[int, list[Failure]] = {}
-        for path in paths:
-            if layout.index_of(path) not in there:
-                failure = Failure.from_bytes(store.read(path))
-                latest.setdefault(failure.task, []).append(failure)
-        found += [max(each, key=lambda failure: failure.time) for each in latest.values()]
+        unsettled = [path for path in paths if layout.index_of(path) not in there]
+        for data in each(store, store.read, unsettled):
+            failure = Failure.from_bytes(data)
+            latest.setdefault(failure.task, []).append(failure)
+        found += [max(tries, key=lambda failure: failure.time) for tries in latest.values()]
     return tuple(sorted(found, key=lambda failure: (failure.stage, failure.task)))
 
 

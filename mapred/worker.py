@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
+import itertools
 import os
 import resource
 import shutil
@@ -27,7 +29,7 @@ from mapred.errors import FunctionError, MapredError, ReduceError, StorageError
 from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
 from mapred.planner import read_plan, read_shard
 from mapred.reducers import Reducer, check_associative
-from mapred.storage import Store, open_source, open_store
+from mapred.storage import Store, each, open_source, open_store
 from mapred.task import Task
 
 if TYPE_CHECKING:
@@ -35,7 +37,9 @@ if TYPE_CHECKING:
 
 DONE, FAILED, TRY_AGAIN, MISMATCH = 0, 1, 75, 78
 RESULT = "result"  # in place of a stage's name: what closes a run whose last stage has many tasks
-_FOLLOW_SECONDS = 0.01
+_FOLLOW_HERE, _FOLLOW_REMOTE = (0.01, 0.01), (0.1, 1.0)  # seconds: shortest and longest wait
+_SMALL_INPUT = 4 * 2**20
+_LISTED = 500
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Context:
     store: Store
     job: Job
     plans: dict[int, pa.Table] = field(default_factory=dict)
+    inputs: dict[str, bytes | None] = field(default_factory=dict)
 
     def load(self, path: str) -> bytes:
         """A file of the run, refused if its digest is not the one the job names."""
@@ -107,8 +112,19 @@ class Context:
     def open(self, path: str, known: tuple[int, str] | None = None) -> Any:
         """A dataset's file, or one of the run's own input files."""
         if path.startswith("input/"):
-            return self.store.open(path)
+            return self._input(path)
         return open_source(path, known, self.job.format.storage)
+
+    def _input(self, path: str) -> Any:
+        """An input file; a small one that lies on a remote store is loaded once a process."""
+        if hasattr(self.store, "local_path"):
+            return self.store.open(path)
+        if path not in self.inputs:
+            with self.store.open(path) as file:
+                size = file.seek(0, os.SEEK_END)
+            self.inputs[path] = self.load(path) if size <= _SMALL_INPUT else None
+        data = self.inputs[path]
+        return self.store.open(path) if data is None else io.BytesIO(data)
 
 
 @functools.lru_cache(maxsize=4)
@@ -140,17 +156,35 @@ def run_block(
     attempt: int = 1,
     read_log: Callable[[], str] | None = None,
     follow: bool = False,
+    fresh: bool = False,
 ) -> list[Outcome]:
     """Run tasks of one stage, one after the other, each with its own commit.
 
     `attempt` counts from 1; `read_log` gives what the process printed since its last call.
     A reduce that is to `follow` waits for inputs that are not committed yet, as its driver
-    sees to it that they will be. A failure of the function is an outcome; a failing store
-    raises `StorageError`.
+    sees to it that they will be. Tasks that are `fresh` had no commit a moment ago: nobody
+    asks again, since the commit decides. A failure of the function is an outcome; a failing
+    store raises `StorageError`.
     """
     run = context(run_uri, digest)
     chosen = run.job.stage(stage)
-    return [run_task(run, chosen, index, attempt, read_log, follow) for index in tasks]
+    tasks = list(tasks)
+    there = {} if fresh else _committed(run, chosen, tasks)
+    return [
+        Outcome(index, there[index])
+        if index in there
+        else _run_task(run, chosen, index, attempt, read_log, follow)
+        for index in tasks
+    ]
+
+
+def _committed(run: Context, stage: Stage, tasks: list[int]) -> dict[int, Commit]:
+    """The commits of those of the tasks that have one; of many, by one listing."""
+    if stage.tasks < _LISTED * (len(tasks) - 1):
+        listed = set(records.committed(run.store, stage.name))
+        tasks = [index for index in tasks if index in listed]
+    found = zip(tasks, records.read_commits(run.store, stage.name, tasks), strict=True)
+    return {index: commit for index, commit in found if commit is not None}
 
 
 def run_task(
@@ -165,6 +199,17 @@ def run_task(
     committed = run.commit(stage.name, index)
     if committed is not None:
         return Outcome(index, committed)
+    return _run_task(run, stage, index, number, read_log, follow)
+
+
+def _run_task(
+    run: Context,
+    stage: Stage,
+    index: int,
+    number: int,
+    read_log: Callable[[], str] | None,
+    follow: bool,
+) -> Outcome:
     attempt = f"{number}-{uuid.uuid4().hex[:8]}"
     folder = os.path.join(tempfile.gettempdir(), f"mapred-{os.getpid()}-{attempt}")
     task = Task(stage=stage.name, shard=index, attempt=number, seed=run.job.seed, folder=folder)
@@ -320,18 +365,47 @@ def _input_values(
     """The outputs that task `index` reduces, in plan order; to follow is to wait for them."""
     source = run.job.stage(stage.inputs or "")
     given_up = run.given_up() if source.kind == "map" else {}
-    for i in stage.input_range(index):
-        if i in given_up and given_up[i] is None:
-            continue
-        while (commit := run.commit(source.name, i)) is None:
-            if not follow:
-                raise StorageError(f"{run.store.uri}: the commit of {source.name} task {i} is gone")
-            time.sleep(_FOLLOW_SECONDS)
-        reading.ranges += 1
-        for value in outputs.decode(run.store, commit.output):
-            if value is not None:
-                reading.records += 1
-                yield value
+    wanted = [i for i in stage.input_range(index) if given_up.get(i, ()) is not None]
+    for ready in _ready(run, source, wanted) if follow else [wanted]:
+        fetched = each(run.store, lambda i: _fetch(run, source, i), ready)
+        for output, data in fetched:
+            reading.ranges += 1
+            for value in outputs.decode(run.store, output, data):
+                if value is not None:
+                    reading.records += 1
+                    yield value
+
+
+def _fetch(run: Context, source: Stage, index: int) -> tuple[Output, bytes | None]:
+    """What a committed task gave, and its bytes if they are to be fetched ahead."""
+    commit = run.commit(source.name, index)
+    if commit is None:
+        raise StorageError(f"{run.store.uri}: the commit of {source.name} task {index} is gone")
+    return commit.output, outputs.fetch(run.store, commit.output)
+
+
+def _ready(run: Context, source: Stage, wanted: list[int]) -> Iterator[list[int]]:
+    """The wanted tasks in order, as their commits come: those that can be read next."""
+    shortest, longest = _FOLLOW_HERE if hasattr(run.store, "local_path") else _FOLLOW_REMOTE
+    wait = shortest
+    while wanted:
+        ready = _committed_first(run, source, wanted)
+        if ready:
+            yield ready
+            wanted, wait = wanted[len(ready) :], shortest
+        else:
+            time.sleep(wait)
+            wait = min(longest, 1.5 * wait)
+
+
+def _committed_first(run: Context, source: Stage, wanted: list[int]) -> list[int]:
+    """Those of the wanted tasks, from the first on, that are committed."""
+    locate = getattr(run.store, "local_path", None)
+    if locate is not None:
+        paths = (locate(layout.commit(source.name, i)) for i in wanted)
+        return wanted[: sum(1 for _ in itertools.takewhile(os.path.exists, paths))]
+    there = set(records.committed(run.store, source.name))
+    return list(itertools.takewhile(there.__contains__, wanted))
 
 
 def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import queue
 import threading
@@ -157,9 +158,12 @@ class Driver:
 
     def _run_stage(self, stage: Stage, after: Stage | None) -> None:
         self._commits[stage.name] = {}
-        committed = set(records.committed(self.store, stage.name))
-        for index in committed:
-            self._note_commit(stage, index, records.read_commit(self.store, stage.name, index))
+        found = records.committed(self.store, stage.name)
+        for index, commit in zip(
+            found, records.read_commits(self.store, stage.name, found), strict=True
+        ):
+            self._note_commit(stage, index, commit)
+        committed = set(found)
         todo = [index for index in range(stage.tasks) if index not in committed]
         given_up = records.read_given_up(self.store) if stage.kind == "map" else {}
         todo = [index for index in todo if given_up.get(index, []) is not None]
@@ -307,7 +311,7 @@ class _Batch:
                 block = tuple(itertools.islice(waiting, self._block()))
                 more = bool(block)
                 if block:
-                    self._submit(block, 1)
+                    self._submit(block, 1, fresh=True)
                     self._take(block=False)
             self._submit_later()
             self._note_running()
@@ -321,15 +325,15 @@ class _Batch:
             return 1
         return max(1, min(_BLOCK, int(_BLOCK_SECONDS / (self.spent / self.count + 1e-6))))
 
-    def _submit(self, tasks: tuple[int, ...], attempt: int) -> None:
+    def _submit(self, tasks: tuple[int, ...], attempt: int, *, fresh: bool = False) -> None:
+        """Send some tasks; `fresh` ones had no commit when the stage began."""
         driver = self.driver
+        call = functools.partial(driver._call, fresh=True) if fresh else driver._call
         submit = self.executor.submit
         if attempt > 1:
             submit = getattr(self.executor, "submit_fresh", submit)
         try:
-            future = submit(
-                driver._call, driver.store.uri, driver.digest, self.stage.name, tasks, attempt
-            )
+            future = submit(call, driver.store.uri, driver.digest, self.stage.name, tasks, attempt)
         except (RuntimeError, BrokenExecutor) as error:
             raise _broken(error) from error
         self.flying[future] = tasks, attempt

@@ -84,12 +84,13 @@ def run_logged(
     tasks: Iterable[int],
     attempt: int,
     follow: bool = False,
+    fresh: bool = False,
 ) -> list[Outcome]:
     """`run_block` with what this worker process prints as the attempts' logs."""
     read_log = _log.take if _log else None
     cpu = context(run_uri, digest).job.stage(stage).resources.cpu
     pyarrow.set_cpu_count(max(1, int(cpu)))
-    return run_block(run_uri, digest, stage, tasks, attempt, read_log, follow)
+    return run_block(run_uri, digest, stage, tasks, attempt, read_log, follow, fresh)
 
 
 def serve(control: socket.socket) -> None:

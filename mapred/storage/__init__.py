@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from mapred.errors import StorageError
+from mapred.storage.concurrent import each
 from mapred.storage.sources import fingerprint, is_local, local_etag, open_source
 
 __all__ = [
     "Store",
     "arrow_filesystem",
+    "each",
     "fingerprint",
     "is_local",
     "local_etag",

@@ -1,0 +1,47 @@
+"""Many operations on a store at once, where each is a round trip over a network."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from mapred.storage.sources import is_local
+
+THREADS = 32
+_AHEAD = 2 * THREADS
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def each(store: Any, call: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """`call` of every item, in order, as `map` gives them.
+
+    On a store behind a network, calls for the next items are under way meanwhile, in
+    threads: as many as keep it busy, so that memory does not grow with their number. A path
+    of this machine answers at once and is asked one by one.
+    """
+    if is_local(store.uri):
+        return map(call, items)
+    return _ahead(call, iter(items))
+
+
+def _ahead(call: Callable[[T], R], items: Iterator[T]) -> Iterator[R]:
+    waiting: collections.deque[Future[R]] = collections.deque()
+    first = list(itertools.islice(items, 2))
+    if len(first) < 2:
+        yield from map(call, first)
+        return
+    items = itertools.chain(first, items)
+    pool = ThreadPoolExecutor(THREADS, "mapred-storage")
+    try:
+        waiting.extend(pool.submit(call, item) for item in itertools.islice(items, _AHEAD))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(call, item) for item in itertools.islice(items, 1))
+    finally:
+        # Whoever stops in the middle waits for no more than what is under way.
+        pool.shutdown(wait=True, cancel_futures=True)
