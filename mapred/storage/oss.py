@@ -7,15 +7,18 @@ object exists. A bucket with versions ignores that header: the probe of a root f
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from mapred.errors import MissingDependency, StorageError
-from mapred.storage import remote
+from mapred.storage import alibaba, remote
 from mapred.storage.remote import Answer, Patience, answer_of, failure, found, patience, place_of
+
+_T = TypeVar("_T")
 
 _PART = 8 * 2**20
 _MOST_PARTS = 9000
@@ -23,17 +26,8 @@ _FROM_OUTSIDE = (
     "OSS_ENDPOINT (https://oss-REGION.aliyuncs.com; inside the region "
     "https://oss-REGION-internal.aliyuncs.com)"
 )
-_SETTINGS = {
-    "endpoint": ("OSS_ENDPOINT", "ALIBABA_CLOUD_OSS_ENDPOINT"),
-    "access_key_id": ("OSS_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_ID"),
-    "access_key_secret": ("OSS_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
-    "security_token": ("OSS_SECURITY_TOKEN", "ALIBABA_CLOUD_SECURITY_TOKEN"),
-    "role_arn": ("ALIBABA_CLOUD_ROLE_ARN",),
-    "role_session_name": ("ALIBABA_CLOUD_ROLE_SESSION_NAME",),
-    "oidc_provider_arn": ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN",),
-    "oidc_token_file": ("ALIBABA_CLOUD_OIDC_TOKEN_FILE",),
-    "addressing_style": ("OSS_ADDRESSING_STYLE",),
-}
+# Codes of credentials that ended, or were replaced where they are from.
+_ENDED = ("SecurityTokenExpired", "InvalidSecurityToken", "InvalidAccessKeyId")
 _used = False
 _forked = False
 
@@ -53,10 +47,10 @@ class _Client:
     process: int
     operator: Any
     once: Any
-    missing: type[Exception]
     refused: tuple[type[Exception], ...]
     patience: Patience
     endpoint: str
+    credentials: alibaba.Credentials
 
 
 class OSSStore:
@@ -65,6 +59,7 @@ class OSSStore:
     def __init__(self, uri: str) -> None:
         self._place = place_of(uri)
         self._made: _Client | None = None
+        self._making = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.uri,)
@@ -74,9 +69,15 @@ class OSSStore:
         return self._place.uri
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        key = self._place.key(path)
         if not offset and length is None:
-            with self._mapped("read", path) as client:
-                return bytes(client.operator.read(self._place.key(path)))
+
+            def get(client: _Client) -> tuple[bytes, int]:
+                # The answer's own length may be wrong, so its size is asked for beside it.
+                data = bytes(client.operator.read(key))
+                return data, int(client.operator.stat(key).content_length)
+
+            return self._complete(path, get)
         # OSS ignores a range that leaves the object and answers with all of it, so every range
         # is cut to the object first.
         size, _ = self._size_and_etag(path)
@@ -84,12 +85,9 @@ class OSSStore:
         return self._range(path, offset, end - offset) if end > offset else b""
 
     def write(self, path: str, data: bytes) -> None:
-        view = bytes(data)
-        with self._mapped("write", path) as client:
-            if len(view) > 2 * _PART:
-                client.operator.write(self._place.key(path), view, chunk=_part_size(len(view)))
-            else:
-                client.operator.write(self._place.key(path), view)
+        view, key = bytes(data), self._place.key(path)
+        options = {"chunk": _part_size(len(view))} if len(view) > 2 * _PART else {}
+        self._call("write", path, lambda client: client.operator.write(key, view, **options))
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         view = bytes(data)
@@ -104,57 +102,42 @@ class OSSStore:
         return outcome
 
     def list(self, prefix: str) -> list[tuple[str, int]]:
-        folder = self._place.folder(prefix)
-        with self._mapped("list", prefix) as client:
-            entries = [
+        folder = self._place.folder(prefix) or "/"
+
+        def entries(client: _Client) -> list[tuple[str, int]]:
+            return [
                 (entry.path, int(entry.metadata.content_length))
-                for entry in client.operator.list(folder or "/", recursive=True)
+                for entry in client.operator.list(folder, recursive=True)
                 if not entry.path.endswith("/")
             ]
-        return found(self._place, entries)
+
+        return found(self._place, self._call("list", prefix, entries))
 
     def delete(self, path: str) -> None:
         self._size_and_etag(path)
-        with self._mapped("delete", path) as client:
-            client.operator.delete(self._place.key(path))
+        key = self._place.key(path)
+        self._call("delete", path, lambda client: client.operator.delete(key))
 
     def put_file(self, source: Path, path: str) -> None:
         size = source.stat().st_size
         if size <= 2 * _PART:
             self.write(path, source.read_bytes())
             return
-        part = _part_size(size)
-        key = self._place.key(path)
-        with (
-            self._mapped("write", path) as client,
-            source.open("rb") as file,
-            client.operator.open(key, "wb", chunk=part) as target,
-        ):
-            while block := file.read(part):
-                target.write(block)
+        part, key = _part_size(size), self._place.key(path)
+
+        def put(client: _Client) -> None:
+            with source.open("rb") as file, client.operator.open(key, "wb", chunk=part) as target:
+                while block := file.read(part):
+                    target.write(block)
+
+        self._call("write", path, put)
 
     def copy(self, source: str, target: str) -> None:
-        with self._mapped("read", source) as client:
-            client.operator.copy(self._place.key(source), self._place.key(target))
+        known, new = self._place.key(source), self._place.key(target)
+        self._call("read", source, lambda client: client.operator.copy(known, new))
 
-    def entries(self, folder: str, *, recursive: bool) -> Iterator[tuple[str, int, str]]:
-        """Key, size and etag of what lies below `folder` (ends with `/`, or is nothing).
-
-        Keys of folders and of their markers end with `/`.
-        """
-        with self._mapped("list", folder) as client:
-            for entry in client.operator.list(folder or "/", recursive=recursive):
-                known = entry.metadata
-                yield entry.path, int(known.content_length), (known.etag or "").strip('"')
-
-    def entry(self, path: str) -> tuple[int, str]:
-        """Size and etag of one object."""
+    def open(self, path: str) -> BinaryIO:
         size, etag = self._size_and_etag(path)
-        return size, (etag or "").strip('"')
-
-    def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
-        """A seekable reader; `known`, size and etag, spares asking for them."""
-        size, etag = known or self._size_and_etag(path)
 
         def fetch(offset: int, length: int) -> bytes:
             return self._range(path, offset, length, etag)
@@ -164,49 +147,89 @@ class OSSStore:
     def _range(self, path: str, offset: int, length: int, etag: str | None = None) -> bytes:
         options: dict[str, Any] = {"offset": offset, "size": length}
         if etag:
-            options["if_match"] = remote.quoted(etag)
-        with self._mapped("read", path) as client:
-            data = bytes(client.operator.read(self._place.key(path), **options))
-        if len(data) != length:
-            raise StorageError(
-                f"cannot read {self._place.address(path)}: {len(data)} bytes came where {length} "
-                "were asked for"
-            )
-        return data
+            options["if_match"] = etag
+        key = self._place.key(path)
+        return self._complete(
+            path, lambda client: (bytes(client.operator.read(key, **options)), length)
+        )
+
+    def _complete(self, path: str, get: Callable[[_Client], tuple[bytes, int]]) -> bytes:
+        return remote.complete(
+            lambda: self._call("read", path, get),
+            self._client().patience.waits(),
+            self._place.address(path),
+        )
 
     def _size_and_etag(self, path: str) -> tuple[int, str | None]:
+        key = self._place.key(path)
         try:
-            with self._mapped("read", path) as client:
-                known = client.operator.stat(self._place.key(path))
+            known = self._call("read", path, lambda client: client.operator.stat(key))
         except (FileNotFoundError, StorageError) as error:
             if isinstance(error, StorageError) and ": status 4" not in str(error):
                 raise
             # The answer to a HEAD has no body that says why, or that the bucket is missing.
-            with self._mapped("read", path) as client:
-                client.operator.read(self._place.key(path))
+            self._call("read", path, lambda client: client.operator.read(key))
             raise
         return int(known.content_length), known.etag
 
     def _put_once(self, path: str, data: bytes) -> bool | Answer:
         """Whether the put won; the answer where it is to be tried again."""
-        with self._mapped("write", path) as client:
+        key = self._place.key(path)
+
+        def put(client: _Client) -> bool | Answer:
             try:
-                client.once.write(self._place.key(path), data, if_not_exists=True)
+                client.once.write(key, data, if_not_exists=True)
             except client.refused:
                 return False
             except Exception as error:
                 answer = answer_of(str(error))
                 if answer.code == "FileAlreadyExists":
                     return False
-                if answer.unknown and not _is_setup(answer):
+                if answer.unknown:
                     return answer
                 raise
-        return True
+            return True
 
-    def _client(self) -> _Client:
+        return self._call("write", path, put)
+
+    def _call(self, verb: str, path: str, act: Callable[[_Client], _T]) -> _T:
+        """Do something by the client, once more where its credentials have been renewed."""
+        client = self._client()
+        while True:
+            try:
+                return act(client)
+            except StorageError:
+                raise
+            except Exception as error:
+                answer = answer_of(str(error))
+                renewed = self._client(client) if answer.code in _ENDED else client
+                if renewed.credentials.key == client.credentials.key:
+                    # No cause: its text repeats the signed request.
+                    raise self._failed(verb, path, answer) from None
+                client = renewed
+
+    def _failed(self, verb: str, path: str, answer: Answer) -> Exception:
+        missing = answer.status == 404 and answer.code != "NoSuchBucket"
+        if missing and verb in ("read", "delete"):
+            return FileNotFoundError(f"{self._place.address(path)} is not there")
+        return self._failure(verb, path, answer)
+
+    def _failure(self, verb: str, path: str, answer: Answer) -> StorageError:
+        what = f"cannot {verb} {self._place.address(path)}"
+        keys = self._made.credentials if self._made else None
+        secrets = (keys.secret, keys.token) if keys else ()
+        return failure(what, answer, _hint(answer, self._made), secrets)
+
+    def _client(self, ended: _Client | None = None) -> _Client:
+        """The client of this process, with credentials other than those of `ended` if it can."""
         made = self._made
-        if made is None or made.process != os.getpid():
-            self._made = made = self._make_client()
+        if made is None or made is ended or not _is_fresh(made):
+            with self._making:
+                # Another thread may have made one meanwhile.
+                if self._made is made:
+                    self._made = self._make_client()
+                made = self._made
+        assert made is not None
         return made
 
     def _make_client(self) -> _Client:
@@ -222,88 +245,109 @@ class OSSStore:
                 "multiprocessing.get_context('spawn')"
             )
         _used = True
-        known, settings = patience(), _settings(os.environ)
-        if "endpoint" not in settings:
+        endpoint = alibaba.endpoint()
+        if endpoint is None:
             raise StorageError(f"{self.uri}: no endpoint; set {_FROM_OUTSIDE}")
-        errors = opendal.exceptions
         try:
-            once = opendal.Operator("oss", bucket=self._place.bucket, root="/", **settings)
-            layers = opendal.layers
-            once = once.layer(layers.TimeoutLayer(timeout=known.stall, io_timeout=known.stall))
-            operator = once.layer(
-                layers.RetryLayer(
-                    max_times=known.tries - 1, jitter=True, min_delay=0.1, max_delay=4.0
-                )
-            )
+            keys = alibaba.credentials()
+        except StorageError as error:
+            raise StorageError(f"{self.uri}: {error}") from None
+        known, errors = patience(), opendal.exceptions
+        make = _by_oss2 if _version() == "V4" else _by_opendal
+        try:
+            operator, once = make(self._place.bucket, endpoint, keys, known)
+        except (StorageError, MissingDependency):
+            raise
         except Exception as error:
             answer = answer_of(str(error))
             raise failure(f"{self.uri} cannot be set up", answer, "check the settings") from None
         refused = (errors.AlreadyExists, errors.ConditionNotMatch)
-        endpoint = settings["endpoint"]
-        return _Client(os.getpid(), operator, once, errors.NotFound, refused, known, endpoint)
-
-    @contextmanager
-    def _mapped(self, verb: str, path: str) -> Iterator[_Client]:
-        client = self._client()
-        try:
-            yield client
-        except StorageError:
-            raise
-        except client.missing as error:
-            answer = answer_of(str(error))
-            if verb in ("read", "delete") and answer.code != "NoSuchBucket":
-                raise FileNotFoundError(f"{self._place.address(path)} is not there") from None
-            raise self._failure(verb, path, answer) from None
-        except Exception as error:
-            # No cause: its text repeats the signed request.
-            raise self._failure(verb, path, answer_of(str(error))) from None
-
-    def _failure(self, verb: str, path: str, answer: Answer) -> StorageError:
-        what = f"cannot {verb} {self._place.address(path)}"
-        return failure(what, answer, _hint(answer, self._made.endpoint if self._made else ""))
+        return _Client(os.getpid(), operator, once, refused, known, endpoint, keys)
 
 
-def _settings(env: Mapping[str, str]) -> dict[str, str]:
-    """The operator's options: the first of each one's variables that is set."""
-    settings = {}
-    for option, names in _SETTINGS.items():
-        value = next((env[name] for name in names if env.get(name)), None)
-        if value:
-            settings[option] = value
-    endpoint = settings.get("endpoint")
-    if endpoint and "://" not in endpoint:
-        settings["endpoint"] = f"https://{endpoint}"
-    return settings
+def _is_fresh(client: _Client) -> bool:
+    return client.process == os.getpid() and time.time() < client.credentials.renew
+
+
+def _version() -> str:
+    version = (os.environ.get("OSS_SIGNATURE_VERSION") or "V1").upper()
+    if version not in ("V1", "V4"):
+        raise StorageError(f"OSS_SIGNATURE_VERSION={version!r}: there are V1 and V4")
+    return version
+
+
+def _by_opendal(
+    bucket: str, endpoint: str, keys: alibaba.Credentials, known: Patience
+) -> tuple[Any, Any]:
+    """Operators that repeat requests, and that do not; they sign by V1."""
+    from opendal import Operator, layers
+
+    settings = {
+        "endpoint": endpoint,
+        "access_key_id": keys.key,
+        "access_key_secret": keys.secret,
+        "addressing_style": os.environ.get("OSS_ADDRESSING_STYLE") or "virtual",
+    }
+    if keys.token:
+        settings["security_token"] = keys.token
+    once = Operator("oss", bucket=bucket, root="/", **settings)
+    once = once.layer(layers.TimeoutLayer(timeout=known.stall, io_timeout=known.stall))
+    retries = layers.RetryLayer(
+        max_times=known.tries - 1, jitter=True, min_delay=0.1, max_delay=4.0
+    )
+    return once.layer(retries), once
+
+
+def _by_oss2(
+    bucket: str, endpoint: str, keys: alibaba.Credentials, known: Patience
+) -> tuple[Any, Any]:
+    """The same, signing by V4."""
+    from mapred.storage.oss_v4 import Operator
+
+    region = alibaba.region(endpoint)
+    if region is None:
+        raise StorageError(
+            f"oss://{bucket}: a V4 signature names the region, which {endpoint} does not: set "
+            "OSS_REGION"
+        )
+    path_style = os.environ.get("OSS_ADDRESSING_STYLE") == "path"
+    made = (
+        Operator(bucket, endpoint, region, keys, path_style, each)
+        for each in (known, Patience(1, known.seconds))
+    )
+    operator, once = made
+    return operator, once
 
 
 def _part_size(size: int) -> int:
     return max(_PART, -(-size // _MOST_PARTS))
 
 
-def _is_setup(answer: Answer) -> bool:
-    return "credential" in answer.text.lower() and answer.status is None
-
-
 _HINTS = {
     "NoSuchBucket": "make the bucket, or name another one",
-    "InvalidAccessKeyId": "check OSS_ACCESS_KEY_ID",
-    "SignatureDoesNotMatch": "check OSS_ACCESS_KEY_SECRET",
-    "InvalidSecurityToken": "renew OSS_SECURITY_TOKEN, then resume the run",
-    "SecurityTokenExpired": "renew OSS_SECURITY_TOKEN, then resume the run",
-    "RequestTimeTooSkewed": "set this machine's clock",
+    "InvalidAccessKeyId": "check {source}",
+    "SignatureDoesNotMatch": "check {source}",
+    "InvalidSecurityToken": "renew {source}, then resume the run",
+    "SecurityTokenExpired": "renew {source}, then resume the run",
+    "RequestTimeTooSkewed": "set this machine's clock{ahead}, then resume the run",
     "PreconditionFailed": "the object was replaced while it was read",
 }
 
 
-def _hint(answer: Answer, endpoint: str) -> str:
+def _hint(answer: Answer, client: _Client | None) -> str:
     if answer.code in _HINTS:
-        return _HINTS[answer.code]
+        source = client.credentials.source if client else "the environment"
+        return _HINTS[answer.code].format(source=source, ahead=answer.clock)
     if answer.status is None:
+        endpoint = client.endpoint if client else "the endpoint"
         return (
             f"check that {endpoint} is the right endpoint and can be reached: set {_FROM_OUTSIDE}"
         )
     if answer.status in (401, 403):
-        return "check the credentials, and that they may read, write and list here"
+        return (
+            "check the credentials, and that they may read, write and list here; an account may "
+            "want OSS_SIGNATURE_VERSION=V4"
+        )
     if answer.unknown:
         return "the store is in trouble; resume the run later"
     return "check the bucket and the settings"

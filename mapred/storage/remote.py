@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import BinaryIO, cast
 
 from mapred.errors import StorageError
@@ -146,6 +148,21 @@ def put_if_absent(
         time.sleep(wait)
 
 
+def complete(get: Callable[[], tuple[bytes, int]], waits: Iterator[float], address: str) -> bytes:
+    """Bytes of the length that `get` gives with them; others are asked for again."""
+    while True:
+        data, length = get()
+        if len(data) == length:
+            return data
+        wait = next(waits, None)
+        if wait is None:
+            raise StorageError(
+                f"cannot read {address}: {len(data)} bytes came where {length} were due: "
+                "something between here and the store changes answers"
+            )
+        time.sleep(wait)
+
+
 def _holds(read: Callable[[], bytes], data: bytes) -> bool:
     try:
         return read() == data
@@ -199,12 +216,24 @@ def reader(fetch: Callable[[int, int], bytes], size: int) -> BinaryIO:
 
 @dataclass(frozen=True)
 class Answer:
-    """What can be said of a store's refusal: HTTP status, its own code and message."""
+    """What can be said of a store's refusal: HTTP status, its own code and message.
+
+    `ahead` is by how many seconds this machine's clock was before the store's.
+    """
 
     status: int | None
     code: str
     message: str
     text: str
+    ahead: float | None = None
+
+    @property
+    def clock(self) -> str:
+        """How far this machine's clock is off, by the store's, as a part of a sentence."""
+        if self.ahead is None:
+            return ""
+        direction = "ahead of" if self.ahead > 0 else "behind"
+        return f", which is {abs(self.ahead):.0f} s {direction} the store's"
 
     @property
     def unknown(self) -> bool:
@@ -221,6 +250,7 @@ def answer_of(text: str) -> Answer:
     session's token included.
     """
     status = re.search(r"status(?: code)?: (\d{3})\b", text)
+    whole = text
     text = re.split(r"\n\s*(?:Debug source|Context):", text)[0]
     code = re.search(r'<Code>([^<]*)</Code>|code: "([^"]*)"', text)
     message = re.search(r'<Message>([^<]*)</Message>|message: "([^"]*)"', text)
@@ -230,7 +260,22 @@ def answer_of(text: str) -> Answer:
         (code.group(1) or code.group(2) or "") if code else "",
         (message.group(1) or message.group(2) or "") if message else "",
         " ".join(plain.split())[:400],
+        _ahead(whole),
     )
+
+
+def _ahead(text: str) -> float | None:
+    said = re.search(r'"date": "([^"]+)"|<ServerTime>([^<]+)</ServerTime>', text)
+    try:
+        if said is None:
+            return None
+        if said[1]:
+            theirs = parsedate_to_datetime(said[1])
+        else:
+            theirs = datetime.fromisoformat(said[2].replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return time.time() - theirs.timestamp()
 
 
 class ReplacedError(StorageError):
@@ -242,13 +287,17 @@ def quoted(etag: str) -> str:
     return etag if etag.startswith(('"', "W/")) else f'"{etag}"'
 
 
-def failure(what: str, answer: Answer, hint: str) -> StorageError:
-    """`what` failed, as the store answered, and what to do."""
+def failure(
+    what: str, answer: Answer, hint: str, secrets: Iterable[str | None] = ()
+) -> StorageError:
+    """`what` failed, as the store answered, and what to do; of `secrets`, nothing is shown."""
     if answer.code:
         reason = f"{answer.code}: {answer.message.rstrip('.')}".rstrip(": ")
     elif answer.status:
         reason = f"status {answer.status}"
     else:
         reason = answer.text
+    for secret in filter(None, secrets):
+        reason = reason.replace(secret, "…")
     replaced = answer.status == 412 or answer.code == "PreconditionFailed"
     return (ReplacedError if replaced else StorageError)(f"{what}: {reason}: {hint}")

@@ -1,14 +1,17 @@
 """A stand-in for Alibaba Cloud's OSS: a bucket in memory behind really checked signatures.
 
-`python oss_gateway.py PORT` serves the bucket `runs`; `versioned` is a bucket that keeps
-versions and so, like the real one, ignores `x-oss-forbid-overwrite`. It knows what a run's
-root needs: objects, ranges, multipart uploads, listings, and both of OSS's signature
-versions (V1 in the Authorization header, V4). It is not the service: what it does is taken
-from OSS's published interface.
+`python -m servers.oss_gateway PORT PLATFORM_PORT [CLOCK]` serves the bucket `runs`;
+`versioned` is a bucket that keeps versions and so, like the real one, ignores
+`x-oss-forbid-overwrite`. The bucket is named in the path, or before one of `DOMAINS` in the
+host. It knows what a run's root needs: objects, ranges, multipart uploads, listings, both of
+OSS's signature versions (V1 in the Authorization header, V4), and security tokens that end.
+Its clock is CLOCK seconds ahead. What hands out credentials on the cloud listens at
+PLATFORM_PORT. It is not the service: what it does is taken from OSS's published interface.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import calendar
 import hashlib
@@ -24,11 +27,14 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from aiohttp import web
+from servers import oss_platform, oss_tokens
 
 KEY, SECRET = "osskey", "osssecret0123456789"
-TEMPORARY, TEMPORARY_SECRET, TOKEN = "STS.key", "stssecret0123456789", "token0123456789"
+REGION = "cn-test"
+DOMAINS = (f"oss-{REGION}.mapred.test", f"oss-{REGION}-internal.mapred.test")
 BUCKETS = ("runs", "versioned")
 SKEW = 900  # seconds that a client's clock may be off
+CLOCK = 0.0
 # The query parameters that V1 signs; all others are left out.
 SIGNED = {"acl", "uploads", "uploadId", "partNumber", "delete", "location", "security-token"}
 SIGNED |= {"continuation-token", "bucketInfo", "versions", "versionId"}
@@ -67,22 +73,31 @@ def check_signature(method: str, path: str, query: list[tuple[str, str]], header
         raise Refusal(403, "AccessDenied", "Anonymous access is forbidden for this operation.")
     if not any(hmac.compare_digest(each, got) for each in wanted):
         raise Refusal(403, "SignatureDoesNotMatch", "The signature that we calculated differs.")
-    if key == TEMPORARY and headers.get("x-oss-security-token") != TOKEN:
-        raise Refusal(403, "InvalidSecurityToken", "The security token is invalid.")
+    if issued := oss_tokens.known(key):
+        token = headers.get("x-oss-security-token", "")
+        if not hmac.compare_digest(token, issued.token):
+            raise Refusal(403, "InvalidSecurityToken", f"The security token {token} is invalid.")
+        if _now() >= issued.ends:
+            raise Refusal(403, "SecurityTokenExpired", f"The security token {token} has expired.")
 
 
 Headers = Mapping[str, str]
 
 
 def _secret(key: str) -> str:
-    known = {KEY: SECRET, TEMPORARY: TEMPORARY_SECRET}
-    if key not in known:
-        raise Refusal(403, "InvalidAccessKeyId", "The access key does not exist in our records.")
-    return known[key]
+    if key == KEY:
+        return SECRET
+    if issued := oss_tokens.known(key):
+        return issued.secret
+    raise Refusal(403, "InvalidAccessKeyId", "The access key does not exist in our records.")
+
+
+def _now() -> float:
+    return time.time() + CLOCK
 
 
 def _check_clock(seconds: float) -> None:
-    if abs(time.time() - seconds) > SKEW:
+    if abs(_now() - seconds) > SKEW:
         raise Refusal(403, "RequestTimeTooSkewed", "The request's time is too far from ours.")
 
 
@@ -116,6 +131,8 @@ def _version_4(
 ) -> tuple[str, list[str], str]:
     fields = dict(part.strip().split("=", 1) for part in given.split(" ", 1)[1].split(","))
     key, day, region, service, ending = fields["Credential"].split("/")
+    if (region, service, ending) != (REGION, "oss", "aliyun_v4_request"):
+        raise Refusal(400, "InvalidArgument", "Invalid signing region in Authorization header.")
     date = headers["x-oss-date"]
     _check_clock(calendar.timegm(time.strptime(date, "%Y%m%dT%H%M%SZ")))
     also = [name for name in fields.get("AdditionalHeaders", "").split(";") if name]
@@ -147,8 +164,11 @@ class Gateway:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        raw, _, asked = request.raw_path.partition("?")
+        raw, _, asked = request.raw_path.removeprefix(f"http://{request.host}").partition("?")
         path, query = unquote(raw), parse_qsl(asked, keep_blank_values=True)
+        for domain in DOMAINS:
+            if (named := request.host.removesuffix(f".{domain}")) != request.host:
+                path = f"/{named}{path}"
         try:
             bucket, _, key = path[1:].partition("/")
             check_signature(request.method, f"/{bucket}/{key}", query, request.headers)
@@ -160,7 +180,9 @@ class Gateway:
                 f"<Error><Code>{refusal.code}</Code><Message>{escape(refusal.message)}</Message>"
                 "</Error>"
             )
-            return _xml("" if request.method == "HEAD" else text, refusal.status)
+            answer = _xml("" if request.method == "HEAD" else text, refusal.status)
+            answer.headers["Date"] = formatdate(_now(), usegmt=True)
+            return answer
 
     def carry_out(
         self, request: web.Request, bucket: str, key: str, query: dict[str, str], body: bytes
@@ -261,6 +283,8 @@ def _listing(objects: dict[str, Object], query: dict[str, str]) -> web.StreamRes
     text = f"<Prefix>{quote(prefix)}</Prefix><IsTruncated>{str(cut).lower()}</IsTruncated>"
     text += f"<MaxKeys>{most}</MaxKeys><KeyCount>{len(page)}</KeyCount>"
     encoded = (lambda name: quote(name, safe="")) if "encoding-type" in query else escape
+    if "encoding-type" in query:
+        text += "<EncodingType>url</EncodingType>"
     if cut:
         mark = encoded(page[-1])
         text += (
@@ -280,10 +304,20 @@ def _listing(objects: dict[str, Object], query: dict[str, str]) -> web.StreamRes
     return _xml(f"<ListBucketResult>{text}</ListBucketResult>")
 
 
-def main(port: str) -> None:
-    application = web.Application(client_max_size=1 << 30)
-    application.router.add_route("*", "/{path:.*}", Gateway().answer)
-    web.run_app(application, host="127.0.0.1", port=int(port), access_log=None, print=None)
+async def _serve(port: int, platform: int) -> None:
+    gateway = web.Application(client_max_size=1 << 30)
+    gateway.router.add_route("*", "/{path:.*}", Gateway().answer)
+    for application, at in ((oss_platform.application(), platform), (gateway, port)):
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", at).start()
+    await asyncio.Event().wait()
+
+
+def main(port: str, platform: str, clock: str = "0") -> None:
+    global CLOCK
+    CLOCK = float(clock)
+    asyncio.run(_serve(int(port), int(platform)))
 
 
 if __name__ == "__main__":

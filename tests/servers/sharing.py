@@ -56,14 +56,15 @@ def _start(folder: Path, lock: Path, state: Path, plan: Callable[[Path], Plan]) 
         keeper = [sys.executable, str(KEEPER), str(lock), str(state), *command]
         with (home / "output.txt").open("wb") as output:
             told = subprocess.run(keeper, stdout=subprocess.PIPE, stderr=output, check=True)
-        if _answers(url, int(told.stdout), seconds=40):
+        if answers(url, int(told.stdout), seconds=40):
             state.write_text(json.dumps(known))
             return
     text = (home / "output.txt").read_text(errors="replace")
     raise RuntimeError(f"{command[0]} does not start:\n{text[-4000:]}")
 
 
-def _answers(url: str, keeper: int, seconds: float) -> bool:
+def answers(url: str, keeper: int, seconds: float) -> bool:
+    """Whether a server answers before the seconds are over, or its process."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
         try:
