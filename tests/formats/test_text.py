@@ -286,7 +286,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_stale(lab: Any) -> None:
 
 
 def test_what_the_system_refuses_is_a_dataset_error(lab: Any) -> None:
-    def refuse(path: str) -> Any:
+    def refuse(path: str, known: object = None) -> Any:
         raise PermissionError(13, "Permission denied", path)
 
     ranges = lab.table([("secret", 0, 4, 4)])
