@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -102,16 +102,27 @@ class OSSStore:
         return outcome
 
     def list(self, prefix: str) -> list[tuple[str, int]]:
-        folder = self._place.folder(prefix) or "/"
+        entries = self.entries(self._place.folder(prefix), recursive=True)
+        return found(
+            self._place, ((key, size) for key, size, _ in entries if not key.endswith("/"))
+        )
 
-        def entries(client: _Client) -> list[tuple[str, int]]:
-            return [
-                (entry.path, int(entry.metadata.content_length))
-                for entry in client.operator.list(folder, recursive=True)
-                if not entry.path.endswith("/")
-            ]
+    def entries(self, folder: str, *, recursive: bool) -> Iterator[tuple[str, int, str]]:
+        """Key, size and etag of what lies below `folder` (ends with `/`, or is nothing).
 
-        return found(self._place, self._call("list", prefix, entries))
+        Keys of folders and of their markers end with `/`.
+        """
+        client = self._client()
+        after: dict[str, str] = {}
+        while True:
+            try:
+                for entry in client.operator.list(folder or "/", recursive=recursive, **after):
+                    known = entry.metadata
+                    yield entry.path, int(known.content_length), (known.etag or "").strip('"')
+                    after = {"start_after": entry.path}
+                return
+            except Exception as error:
+                client = self._renewed(client, "list", folder, error)
 
     def delete(self, path: str) -> None:
         self._size_and_etag(path)
@@ -136,8 +147,14 @@ class OSSStore:
         known, new = self._place.key(source), self._place.key(target)
         self._call("read", source, lambda client: client.operator.copy(known, new))
 
-    def open(self, path: str) -> BinaryIO:
+    def entry(self, path: str) -> tuple[int, str]:
+        """Size and etag of one object."""
         size, etag = self._size_and_etag(path)
+        return size, (etag or "").strip('"')
+
+    def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
+        """A seekable reader; `known`, size and etag, spares asking for them."""
+        size, etag = known or self._size_and_etag(path)
 
         def fetch(offset: int, length: int) -> bytes:
             return self._range(path, offset, length, etag)
@@ -147,7 +164,7 @@ class OSSStore:
     def _range(self, path: str, offset: int, length: int, etag: str | None = None) -> bytes:
         options: dict[str, Any] = {"offset": offset, "size": length}
         if etag:
-            options["if_match"] = etag
+            options["if_match"] = remote.quoted(etag)
         key = self._place.key(path)
         return self._complete(
             path, lambda client: (bytes(client.operator.read(key, **options)), length)
@@ -198,15 +215,20 @@ class OSSStore:
         while True:
             try:
                 return act(client)
-            except StorageError:
-                raise
             except Exception as error:
-                answer = answer_of(str(error))
-                renewed = self._client(client) if answer.code in _ENDED else client
-                if renewed.credentials.key == client.credentials.key:
-                    # No cause: its text repeats the signed request.
-                    raise self._failed(verb, path, answer) from None
-                client = renewed
+                client = self._renewed(client, verb, path, error)
+
+    def _renewed(self, client: _Client, verb: str, path: str, error: Exception) -> _Client:
+        """A client with newer credentials where those had ended; any other error is raised."""
+        if isinstance(error, StorageError):
+            raise error
+        answer = answer_of(str(error))
+        if answer.code in _ENDED:
+            renewed = self._client(client)
+            if renewed.credentials.key != client.credentials.key:
+                return renewed
+        # No cause: its text repeats the signed request.
+        raise self._failed(verb, path, answer) from None
 
     def _failed(self, verb: str, path: str, answer: Answer) -> Exception:
         missing = answer.status == 404 and answer.code != "NoSuchBucket"

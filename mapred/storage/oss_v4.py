@@ -99,20 +99,26 @@ class Operator:
     def copy(self, source: str, target: str) -> None:
         self._tried(lambda: self._bucket.copy_object(self._bucket.bucket_name, source, target))
 
-    def list(self, folder: str, recursive: bool) -> Iterator[Entry]:
-        """Every object below a folder; `/` is the bucket."""
-        assert recursive
+    def list(self, folder: str, recursive: bool, start_after: str = "") -> Iterator[Entry]:
+        """The objects below a folder (`/` is the bucket), or right below it and its folders."""
+        options = {
+            "prefix": folder.lstrip("/"),
+            "delimiter": "" if recursive else "/",
+            "start_after": start_after,
+            "max_keys": _PAGE,
+        }
         token = ""
         while True:
-            page = self._tried(partial(self._page, folder.lstrip("/"), token))
+            page = self._tried(
+                partial(self._bucket.list_objects_v2, continuation_token=token, **options)
+            )
             for known in page.object_list:
                 yield Entry(known.key, Metadata(known.size, known.etag))
+            for prefix in page.prefix_list:
+                yield Entry(prefix, Metadata(0, None))
             if not page.is_truncated:
                 return
             token = page.next_continuation_token
-
-    def _page(self, prefix: str, token: str) -> Any:
-        return self._bucket.list_objects_v2(prefix, continuation_token=token, max_keys=_PAGE)
 
     @contextmanager
     def open(self, key: str, mode: str, chunk: int) -> Iterator[Any]:
