@@ -4,6 +4,8 @@
 #   make demo        a word count over the standard library's own sources
 #   make test        the quick tests           make test-slow   the slow ones
 #   make lint        ruff and mypy             make bench       the benchmarks
+#   make test-cluster  the tests on a Kubernetes with Argo, which it starts on this machine as root
+#   make cluster-up    cluster-down and cluster-status: that cluster alone
 #   make lock        remake .ci/requirements.txt from pyproject.toml
 #
 # Another Python: make test PYTHON=python3.13 VENV=.venv-3.13
@@ -19,7 +21,8 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv --system-certs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-slow lint format bench lock clean
+.PHONY: help demo dev test test-slow test-cluster lint format bench lock clean
+.PHONY: cluster-up cluster-down cluster-status
 .DELETE_ON_ERROR:
 
 help:
@@ -35,6 +38,13 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not on_cluster" $(TESTS)
+
+# With MAPRED_TEST_KUBECONFIG on that cluster instead; tests/cluster/access.py has the settings.
+test-cluster: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m on_cluster $(TESTS)
+
+cluster-up cluster-down cluster-status: cluster-%: $(VENV)/.dev
+	@cd tests && $(abspath $(BIN))/python -m cluster $*
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

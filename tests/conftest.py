@@ -7,11 +7,14 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from servers import seaweed
 from servers.sharing import shared
+
+if TYPE_CHECKING:
+    from cluster.access import Cluster
 
 ROOT = Path(__file__).parent.parent
 
@@ -72,6 +75,24 @@ def s3_root(s3_server: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     return f"s3://runs/{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """A Kubernetes with Argo Workflows: this machine's own unless MAPRED_TEST_KUBECONFIG is set."""
+    from cluster import access
+
+    return access.cluster()
+
+
+@pytest.fixture
+def cluster_root(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty prefix of the bucket that tests and pods share; the environment says how to reach it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in cluster.storage.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{cluster.storage.bucket}/{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,13 @@
+# An image for tasks that need no packages beside mapred's own: docker build --tag mapred .
+FROM python:3.12-slim AS wheel
+COPY pyproject.toml README.md LICENSE /source/
+COPY mapred /source/mapred
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels /source
+
+FROM python:3.12-slim
+RUN --mount=from=wheel,source=/wheels,target=/wheels \
+    pip install --no-cache-dir "$(echo /wheels/mapred-*.whl)[s3,oss,argo,pandas]"
+RUN useradd --uid 10001 --create-home mapred
+USER 10001
+WORKDIR /home/mapred
+CMD ["mapred", "--help"]
