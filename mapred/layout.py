@@ -35,6 +35,11 @@ WRITES = "writes/"
 PLAN_SHARDS = 1000
 
 
+def packages(digest: str) -> str:
+    """An archive of packages, beside the runs that share it: below the root, not the run."""
+    return f".packages/{digest}.tar"
+
+
 def mended_function(digest: str) -> str:
     """The function of a run that was resumed with another one."""
     return f"function-{digest[:12]}.pkl"

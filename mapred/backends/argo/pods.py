@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -11,9 +10,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from mapred import layout
 from mapred.backends.argo import places
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.providers import place
+from mapred.backends.argo.yaml import to_yaml
+from mapred.errors import BackendError
 from mapred.model import Job
 from mapred.resources import Resources, Volume, parse_bytes
 
@@ -48,6 +50,7 @@ def template(
     found = place(run.argo.provider, asked, image_cache=run.argo.image_cache)
     volumes = (*run.argo.volumes, *asked.volumes)
     places.check_root(run.argo, run.uri, volumes)
+    _check_texts(asked)
     values: dict[str, Any] = {
         "name": name,
         "inputs": {"parameters": [{"name": each} for each in PARAMETERS], **_packages(run)},
@@ -68,6 +71,17 @@ def template(
     }
     kept: dict[str, Any] = pruned(values)
     return kept
+
+
+def _check_texts(asked: Resources) -> None:
+    """Refuse what Argo would take for a variable of its own."""
+    for what in ("env", "labels", "annotations", "node_selector"):
+        for name, value in getattr(asked, what).items():
+            if "{{" in value:
+                raise BackendError(
+                    f"{what}: the value of {name!r} has '{{{{', which Argo would replace; it knows "
+                    "no way to write that: pass it in a file, or have the function put it together"
+                )
 
 
 def _container(
@@ -110,22 +124,17 @@ def _packages(run: Compiled) -> dict[str, Any]:
     """The packages' archive as an artifact that Argo fetches before the container starts."""
     if run.packages is None or not places.scheme_of(run.uri):
         return {}
-    key = package_path("{{workflow.parameters.packages}}")
+    key = layout.packages("{{workflow.parameters.packages}}")
     where = places.location(run.argo, run.root, key)
     return {
         "artifacts": [{"name": "packages", "path": _archive(run), "archive": {"none": {}}, **where}]
     }
 
 
-def package_path(digest: str) -> str:
-    """Where an archive of packages lies below the root of the runs."""
-    return f".packages/{digest}.tar"
-
-
 def _archive(run: Compiled) -> str:
     if places.scheme_of(run.uri):
         return f"{WORK}/packages.tar"
-    return f"{run.root}/{package_path('{{workflow.parameters.packages}}')}"
+    return f"{run.root}/{layout.packages('{{workflow.parameters.packages}}')}"
 
 
 def _artifacts(run: Compiled, closes: bool) -> dict[str, Any]:
@@ -298,7 +307,7 @@ def _merged_lists(before: list[Any], over: list[Any]) -> list[Any]:
 
 
 def _patch(patch: Mapping[str, Any]) -> str | None:
-    return json.dumps(patch) if patch else None
+    return to_yaml(patch) if patch else None
 
 
 def pruned(value: Any) -> Any:

@@ -56,7 +56,7 @@ def render(
     """The Workflow of a run as hera's model of it; nothing is read or written.
 
     `uri` is the run's folder, `digest` the SHA-256 of its job.json, `packages` that of the
-    archive `pods.package_path` below the root (None: the image has all that the job needs).
+    archive `layout.packages` below the root (None: the image has all that the job needs).
     """
     try:
         from hera.workflows import models
