@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -41,7 +42,9 @@ def commit(
                 raise StorageError(f"{target.uri}: {_TRIES} transactions failed: {error}") from None
             time.sleep(0.05 * 2 ** min(attempt, 6))
         except Exception as error:
-            raise _mapped(target, error) from None
+            # Our twin may have made the table in between.
+            if "already exists" not in str(error) or attempt == _TRIES - 1:
+                raise _mapped(target, error) from None
     raise AssertionError
 
 
@@ -79,6 +82,7 @@ def _once(
     table.create_write_transaction(
         [*removes, *adds], "append", arrow, list(target.partition_by), **options
     )
+    table.update_incremental()
     return int(table.version())
 
 
@@ -153,7 +157,7 @@ def _removes(target: Target, table: Any, touched: set[tuple[str | None, ...]]) -
         if target.mode == "overwrite" or values in touched:
             found.append(
                 RemoveAction(
-                    path=file["path"],
+                    path=unquote(file["path"]),  # it is quoted anew in the log
                     data_change=True,
                     deletion_timestamp=now,
                     size=file["size_bytes"],

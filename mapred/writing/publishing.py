@@ -116,8 +116,10 @@ def _commit(
     gone: set[str] = set()
     if target.mode != "append":
         gone = {entry.path for entry in now.entries if whole or entry.folder in folders}
-        known = {entry.name for entry in now.entries}
-        gone |= {path for path in foreign if path not in known}
+        known = {entry.name for entry in now.entries} | now.removing.keys()
+        others = [path for path in foreign if path not in known]
+        _check_foreign(store, target, others)
+        gone.update(others)
     entries = [entry for entry in now.entries if entry.path not in gone]
     entries += [
         Entry(f.path, f.folder, f.values, f.rows, f.bytes, f.sha256, write_id, f.final)
@@ -159,10 +161,7 @@ def _check_layout(store: Store, target: Target, columns: dict[str, str], now: Ma
 
 
 def _foreign(store: Store, target: Target, folders: set[str]) -> list[str]:
-    """Parquet files in the way that other programs wrote, or none: they are replaced too.
-
-    A folder below that is no partition would be read as a part of the dataset: an error.
-    """
+    """The Parquet files in the folders that are replaced, whoever wrote them."""
     if target.mode == "append":
         return []
     if target.mode == "overwrite" or not target.partition_by:
@@ -170,18 +169,17 @@ def _foreign(store: Store, target: Target, folders: set[str]) -> list[str]:
     else:
         with ThreadPoolExecutor(_THREADS) as pool:
             listed = [each for some in pool.map(store.list, sorted(folders)) for each in some]
-    paths = [path for path, _ in listed if path.endswith(".parquet")]
+    return [path for path, _ in listed if path.endswith(".parquet") and path[0] != "_"]
+
+
+def _check_foreign(store: Store, target: Target, paths: Iterable[str]) -> None:
     for path in paths:
-        names = [part.partition("=")[0] for part in path.split("/")[:-1] if "=" in part]
-        depth = path.count("/")
-        if depth != len(target.partition_by) or len(names) != depth:
-            if path.startswith("_"):
-                continue
+        names = tuple(part.partition("=")[0] for part in path.split("/")[:-1])
+        if names != target.partition_by:
             raise DatasetError(
                 f"{store.uri} holds {path}, which is no file of a dataset partitioned by "
                 f"{list(target.partition_by)}: move it away, or name another folder"
             )
-    return paths
 
 
 def _batches(

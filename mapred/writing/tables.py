@@ -71,7 +71,7 @@ def by_partition(table: pa.Table, names: tuple[str, ...]) -> Iterator[tuple[Valu
 def folder_of(names: tuple[str, ...], values: Values) -> str:
     """The folder of a partition, `day=2026-01-01/city=a%2Fb`; empty without partitions."""
     parts = (
-        f"{quote(name, safe='')}={NULL if value is None else quote(value, safe='')}"
+        f"{name}={NULL if value is None else quote(value, safe='')}"
         for name, value in zip(names, values, strict=True)
     )
     return "/".join(parts)

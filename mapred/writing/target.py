@@ -120,6 +120,13 @@ def _target(
     columns = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
     if len(set(columns)) < len(columns):
         raise DatasetError(f"partition_by={list(columns)} names a column twice")
+    for name in columns:
+        # Readers take the text before `=` as it is, unlike the value behind it.
+        if not name or name[0] in "_." or set(name) & set("/=%\0"):
+            raise DatasetError(
+                f"partition_by={name!r}: the name of a folder cannot hold it; rename the column, "
+                "without / = % and without _ or . at its start"
+            )
     if mode not in MODES:
         raise DatasetError(f"mode={mode!r} must be one of {', '.join(MODES)}")
     if compression not in _COMPRESSIONS:
