@@ -6,14 +6,15 @@ import dataclasses
 import hashlib
 import json
 import os
+import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mapred import audit as audits
-from mapred import backends, display, functions, layout, records, results, worker
+from mapred import backends, display, functions, layout, records, results, worker, writing
 from mapred.backends.base import Backend, Handle, process_birth
 from mapred.errors import BackendError, FunctionError, RunError
 from mapred.model import Failure, Job, RunStatus, StageStatus, TaskTime
@@ -92,6 +93,60 @@ class Run:
         self.wait()
         self.check()
         return results.to_arrow(self.store, self.job)
+
+    def write_parquet(
+        self,
+        uri: str | os.PathLike[str],
+        *,
+        partition_by: str | Sequence[str] = (),
+        mode: str = "overwrite_partitions",
+        target_file_bytes: int | str = "128Mi",
+        compression: str = "zstd",
+        schema: pa.Schema | None = None,
+    ) -> writing.Written:
+        """Write the tables of the result as `mapred.write_parquet` says, from this process.
+
+        One output after the other, never all at once. For what is large, write from the
+        workers: `mapred.run(…, write=mapred.write_parquet(…))`.
+        """
+        target = writing.write_parquet(
+            uri,
+            partition_by=partition_by,
+            mode=mode,
+            target_file_bytes=target_file_bytes,
+            compression=compression,
+            schema=schema,
+        )
+        return self._write(target)
+
+    def write_delta(
+        self,
+        uri: str | os.PathLike[str],
+        *,
+        partition_by: str | Sequence[str] = (),
+        mode: str = "append",
+        target_file_bytes: int | str = "128Mi",
+        compression: str = "zstd",
+        schema: pa.Schema | None = None,
+    ) -> writing.Written:
+        """Write the tables of the result as `mapred.write_delta` says, from this process."""
+        target = writing.write_delta(
+            uri,
+            partition_by=partition_by,
+            mode=mode,
+            target_file_bytes=target_file_bytes,
+            compression=compression,
+            schema=schema,
+        )
+        return self._write(target)
+
+    def _write(self, target: writing.Target) -> writing.Written:
+        self.wait()
+        self.check()
+        writing.check(target)
+        write_id = f"{self.id}-{secrets.token_hex(4)}"
+        record_write(self.store, target.uri, write_id)
+        return writing.write_result(self.store, target, write_id)
 
     def check(self) -> None:
         """Raise what kept the run from its result; nothing if it succeeded."""

@@ -131,6 +131,14 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("s3_root")) + "/lake"
 
 
+@pytest.fixture(params=["local", "s3"])
+def both(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Like `lake`, on S3 in the quick tests too."""
+    if request.param == "local":
+        return str(tmp_path / "lake")
+    return str(request.getfixturevalue("s3_root")) + "/lake"
+
+
 def day_of(item: int) -> pa.Table:
     days = [f"2026-01-0{1 + item % 3}", "2026-01-09"]
     return pa.table({"n": [item, item + 100], "day": days})
@@ -211,7 +219,8 @@ def test_dates_and_numbers_are_folders_too(
     assert [str(second[name]).lower() for name in ("day", "hour", "paid")] == ["none", "7", "false"]
 
 
-def test_a_day_that_runs_twice_is_there_once(lake: str) -> None:
+def test_a_day_that_runs_twice_is_there_once(both: str) -> None:
+    lake = both
     target = mapred.write_parquet(lake, partition_by="day")
     write(day_of, [0, 1, 2], target)
 
@@ -373,6 +382,25 @@ def test_small_outputs_of_a_task_share_a_file(tmp_path: Path) -> None:
     target = mapred.write_parquet(tmp_path / "lake", partition_by="day")
     assert write(day_of, range(90), target, per_task=90).files == 4
     assert by_folder(str(tmp_path / "lake")) == rows_of(range(90))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "delta"])
+def test_results_that_exist_are_written_too(tmp_path: Path, kind: str) -> None:
+    run = mapred.run(day_of, mapred.items(range(4)), backend="inline", progress="none")
+    lake, put, read = str(tmp_path / "lake"), run.write_parquet, by_manifest
+    if kind == "delta":
+        pytest.importorskip("deltalake")
+        put, read = run.write_delta, delta_rows
+    for _ in range(2):
+        assert put(lake, partition_by="day", mode="overwrite").rows == 8
+        assert read(lake) == rows_of(range(4))
+    with pytest.raises(DatasetError, match="'city' is no column"):
+        put(lake, partition_by="city")
+    assert read(lake) == rows_of(range(4))
+    assert not open_store(lake).list("_staging")
+    words = mapred.run(str, mapred.items(range(4)), backend="inline", progress="none")
+    with pytest.raises(FunctionError, match="a str cannot be written"):
+        words.write_parquet(tmp_path / "words")
 
 
 def test_on_oss(oss_root: str) -> None:
@@ -625,7 +653,8 @@ def delta_rows(lake: str) -> Counter[tuple[Any, ...]]:
     return rows
 
 
-def test_delta(lake: str, tmp_path: Path) -> None:
+def test_delta(both: str, tmp_path: Path) -> None:
+    lake = both
     pytest.importorskip("deltalake")
 
     def put(mode: str, items: Iterable[int], change: int = 0) -> Any:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mapred.errors import DatasetError
+from mapred import outputs, records
+from mapred.errors import DatasetError, StorageError
+from mapred.model import Output
 from mapred.reducers import Reducer
-from mapred.storage import open_store, probe
+from mapred.storage import Store, open_store, probe
 from mapred.writing.target import Target, write_delta, write_parquet
 
 if TYPE_CHECKING:
@@ -25,8 +29,12 @@ __all__ = [
     "publisher",
     "write_delta",
     "write_parquet",
+    "write_result",
     "write_values",
 ]
+
+
+_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,8 @@ class Publish:
 
     target: Target
 
-    def __call__(self, outputs: Iterable[Wrote]) -> Written:
-        return publish(self.target, outputs)
+    def __call__(self, wrote: Iterable[Wrote]) -> Written:
+        return publish(self.target, wrote)
 
 
 def publisher(target: Target) -> Reducer:
@@ -84,9 +92,9 @@ def write_values(
     return write(target, write_id, shard, attempt, values)
 
 
-def publish(target: Target, outputs: Iterable[Wrote]) -> Written:
+def publish(target: Target, wrote: Iterable[Wrote]) -> Written:
     """Make what the tasks wrote visible, all of it by one put; once, however often it is called."""
-    write_id, written, schema = _gathered(outputs, target)
+    write_id, written, schema = _gathered(wrote, target)
     if write_id is None:
         return Written(target.uri, target.kind, -1, 0, 0, 0)
     rows, size = sum(file.rows for file in written), sum(file.bytes for file in written)
@@ -101,6 +109,24 @@ def publish(target: Target, outputs: Iterable[Wrote]) -> Written:
         version = publishing.publish(target, write_id, written, columns).version
     folders = tuple(sorted({file.folder for file in written}))
     return Written(target.uri, target.kind, version, len(written), rows, size, folders)
+
+
+def write_result(store: Store, target: Target, write_id: str) -> Written:
+    """Write the tables of a run that is over from this process, a few outputs at a time."""
+
+    def one(entry: tuple[int, Output | None, Any]) -> Wrote:
+        task, output, _ = entry
+        values = outputs.decode(store, output) if output is not None else iter(())
+        return write_values(target, write_id, task, "1", values)
+
+    try:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            wrote = list(pool.map(one, records.read_manifest(store)))
+        return publish(target, wrote)
+    except BaseException:
+        with suppress(StorageError):
+            discard(target.uri, write_id)
+        raise
 
 
 def discard(uri: str, write_id: str, *, dry_run: bool = False) -> int:
@@ -119,7 +145,7 @@ def discard(uri: str, write_id: str, *, dry_run: bool = False) -> int:
 
 
 def _gathered(
-    outputs: Iterable[Wrote], target: Target
+    wrote: Iterable[Wrote], target: Target
 ) -> tuple[str | None, list[Any], pa.Schema | None]:
     """The run, all files, and the schema that all tables have; two schemas are an error."""
     import pyarrow as pa
@@ -130,17 +156,17 @@ def _gathered(
     first: tuple[int, pa.Schema] | None = None
     seen: bytes | None = None
     write_id: str | None = None
-    for wrote in outputs:
-        write_id = wrote.write_id
-        written += wrote.files
-        if wrote.schema is None or wrote.schema == seen:
+    for each in wrote:
+        write_id = each.write_id
+        written += each.files
+        if each.schema is None or each.schema == seen:
             continue
-        schema = pa.ipc.read_schema(pa.py_buffer(wrote.schema))
+        schema = pa.ipc.read_schema(pa.py_buffer(each.schema))
         if first is None:
-            first, seen = (wrote.shard, schema), wrote.schema
+            first, seen = (each.shard, schema), each.schema
         elif not schema.equals(first[1]):
             raise DatasetError(
-                f"shards {first[0]} and {wrote.shard} have tables of two schemas, so nothing was "
+                f"shards {first[0]} and {each.shard} have tables of two schemas, so nothing was "
                 f"published to {target.uri}: {differing(first[1], schema)}; {HOW_TO_AGREE}"
             )
     if not target.partition_by and any(file.rows for file in written):
