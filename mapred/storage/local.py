@@ -1,22 +1,28 @@
 """A local or NAS path as a store.
 
 Put-if-absent is a temporary file and `os.link`, which fails on an existing name and which
-NFS does atomically. Nothing is synced to disk: this survives processes, not power cuts.
+NFS does atomically. A file system without hard links holds no run: an exclusively created
+file would be seen half written, and a worker that died over it would block its task for good.
+Nothing is synced to disk: this survives processes, not power cuts.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import itertools
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar, cast
 
 from mapred.errors import StorageError
+
+T = TypeVar("T")
 
 _HINTS = {
     errno.ENOSPC: "the disk is full; free some space, then resume the run",
@@ -24,7 +30,27 @@ _HINTS = {
     errno.EROFS: "the file system is read-only; choose another root",
     errno.EACCES: "permission denied; choose a root that this user may write",
     errno.EPERM: "the file system refuses it; choose another root",
+    errno.ESTALE: "the file server took it away; mount it again, then resume the run",
+    errno.ETIMEDOUT: "the file server does not answer; resume the run when it does",
+    errno.EIO: "the disk or the file server is in trouble; resume the run when it is mended",
 }
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+_STALE_WAITS = (0.0, 0.1, 1.0)
+
+
+def _fresh(path: str, act: Callable[[], T]) -> T:
+    """What `act` gives, begun anew where an NFS client still held what the server replaced."""
+    for wait in _STALE_WAITS:
+        try:
+            return act()
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+        time.sleep(wait)
+        # Opening the folder has the client ask for its names again, not in half a minute.
+        with suppress(OSError):
+            os.close(os.open(os.path.dirname(path), os.O_RDONLY))
+    return act()
 
 
 class LocalStore:
@@ -41,36 +67,42 @@ class LocalStore:
         return self._root
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
-        with self._mapped("read", path), open(self._full(path), "rb", buffering=0) as file:
-            if offset:
-                file.seek(offset)
-            size = os.fstat(file.fileno()).st_size - offset if length is None else length
-            parts = []
-            while size > 0 and (part := file.read(min(size, 1 << 30))):
-                parts.append(part)
-                size -= len(part)
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+        with self._mapped("read", path):
+            return _fresh(self._full(path), lambda: _read(self._full(path), offset, length))
 
     def write(self, path: str, data: bytes) -> None:
+        def write() -> None:
+            os.replace(self._write_temporary(path, data), self._full(path))
+
         with self._mapped("write", path):
-            temporary = self._write_temporary(path, data)
-            os.replace(temporary, self._full(path))
+            _fresh(self._full(path), write)
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         with self._mapped("write", path):
-            temporary = self._write_temporary(path, data)
+            target = self._full(path)
+            temporary = _fresh(target, lambda: self._write_temporary(path, data))
             try:
-                os.link(temporary, self._full(path))
+                _fresh(target, lambda: os.link(temporary, target))
             except FileExistsError:
-                # NFS may repeat a call whose answer was lost: two links mean that we won.
-                return os.stat(temporary).st_nlink == 2
+                # NFS may repeat a call whose answer was lost: then the name is our own file's.
+                return os.path.samefile(temporary, target)
+            except OSError as error:
+                if error.errno in _NO_LINKS:
+                    raise StorageError(
+                        f"cannot link {target}: its file system has no hard links "
+                        f"({os.strerror(error.errno)}), and a commit is put once by one; choose "
+                        "a local disk, an NFS mount or an object store as root"
+                    ) from error
+                raise
             finally:
                 os.unlink(temporary)
             return True
 
     def list(self, prefix: str) -> list[tuple[str, int]]:
+        folder = prefix.rstrip("/")
         with self._mapped("list", prefix):
-            return sorted(self._walk(self._full(prefix.rstrip("/")), prefix.rstrip("/")))
+            whole = self._full(folder)
+            return _fresh(whole, lambda: sorted(self._walk(whole, folder)))
 
     def delete(self, path: str) -> None:
         with self._mapped("delete", path):
@@ -108,7 +140,7 @@ class LocalStore:
 
     def open(self, path: str) -> BinaryIO:
         with self._mapped("read", path):
-            return open(self._full(path), "rb")
+            return cast(BinaryIO, io.BufferedReader(_Reader(self._full(path))))
 
     def local_path(self, path: str) -> str:
         """Where a file really lies, for readers that map it into memory."""
@@ -169,6 +201,38 @@ class LocalStore:
                 raise
             raise StorageError(f"cannot {verb} {self._full(path)}: the root is gone") from error
         except OSError as error:
-            hint = _HINTS.get(error.errno or 0, "check the root and try again")
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise StorageError(f"cannot {verb} {self._full(path)}: {reason}: {hint}") from error
+            raise _failure(verb, self._full(path), error) from error
+
+
+class _Reader(io.FileIO):
+    """An open file whose faults are `StorageError`s too: a server may take it away meanwhile."""
+
+    def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            raise _failure("read", str(self.name), error) from error
+
+    def readall(self) -> bytes:
+        try:
+            return super().readall()
+        except OSError as error:
+            raise _failure("read", str(self.name), error) from error
+
+
+def _read(path: str, offset: int, length: int | None) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        if offset:
+            file.seek(offset)
+        size = os.fstat(file.fileno()).st_size - offset if length is None else length
+        parts = []
+        while size > 0 and (part := file.read(min(size, 1 << 30))):
+            parts.append(part)
+            size -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _failure(verb: str, path: str, error: OSError) -> StorageError:
+    hint = _HINTS.get(error.errno or 0, "check the root and try again")
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return StorageError(f"cannot {verb} {path}: {reason}: {hint}")
