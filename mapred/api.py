@@ -21,10 +21,11 @@ from mapred.backends.base import Backend
 from mapred.commands import Command
 from mapred.dataset import Dataset
 from mapred.errors import BackendError, DatasetError, FunctionError, PlanError
-from mapred.model import Format, Resources
+from mapred.model import Format, Resources, Shuffle, Stage
 from mapred.model import Job as JobRecord
 from mapred.reducers import Reducer, as_reducer
 from mapred.runs import Run, open_run, record_write, write_handle
+from mapred.shuffle.asking import Aggregate, By, SortBy, as_shuffle, keyed_reducer
 from mapred.storage import open_store, probe
 
 __all__ = ["Job", "Plan", "job", "open", "plan", "run", "submit"]
@@ -134,6 +135,7 @@ class Job:
     fn: Function
     dataset: Any
     reducer: Reducer | None
+    shuffle: Shuffle | None
     write: writing.Target | None
     attempts: int
     timeout: float | None
@@ -236,23 +238,20 @@ class Job:
         self, run_id: str, planned: Plan, digests: dict[str, str], backend: Backend
     ) -> JobRecord:
         """The job as its job.json says it."""
+        shuffle, stages = self._stages(planned)
         return JobRecord(
             run_id=run_id,
             name=self.name,
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             format=planned.format,
-            stages=graph.stages(
-                planned.shards,
-                self.reducer,
-                resources=self.resources,
-                reduce_resources=self.reduce_resources,
-            ),
+            stages=stages,
             shards=planned.shards,
             items=planned.ranges.items,
             files=planned.ranges.files,
             bytes=planned.ranges.bytes,
             function=layout.FUNCTION,
             reduce=layout.REDUCE if self.reducer else None,
+            shuffle=shuffle,
             write=None if self.write is None else self.write.to_json(),
             seed=self._seed(planned.dataset),
             attempts=self.attempts,
@@ -266,6 +265,22 @@ class Job:
         )
 
 
+    def _stages(self, planned: Plan) -> tuple[Shuffle | None, tuple[Stage, ...]]:
+        """The stages over a plan, and the shuffle with as many partitions as suit it."""
+        before, after = self.resources, self.reduce_resources
+        if self.shuffle is None:
+            return None, graph.stages(
+                planned.shards, self.reducer, resources=before, reduce_resources=after
+            )
+        number = self.shuffle.partitions
+        number = number or graph.partitions(planned.shards, planned.ranges.bytes)
+        shuffle = replace(self.shuffle, partitions=number)
+        final = self.reducer is not None and self.reducer.finish is not None
+        return shuffle, graph.keyed_stages(
+            planned.shards, shuffle, finalized=final, resources=before, reduce_resources=after
+        )
+
+
 def job(
     fn: Function,
     dataset: Any,
@@ -273,6 +288,10 @@ def job(
     reduce: Reduce | None = None,
     fan_in: int | None = None,
     finalize: Callable[[Any], Any] | None = None,
+    by: By | None = None,
+    aggregate: Aggregate | None = None,
+    sort_by: SortBy | None = None,
+    partitions: int | None = None,
     write: writing.Target | None = None,
     attempts: int = 3,
     timeout: float | None = None,
@@ -293,9 +312,10 @@ def job(
         raise FunctionError(f"{functions.name_of(fn)} is async; pass a plain function")
     if dataset is None:
         raise DatasetError("dataset=None: pass a URI, a glob, a dataset or items")
-    if reduce is None and (fan_in is not None or finalize is not None):
+    shuffle = as_shuffle(by, aggregate, sort_by, partitions)
+    if reduce is None and shuffle is None and (fan_in is not None or finalize is not None):
         raise FunctionError("fan_in= and finalize= need a reduce=")
-    if write is not None and reduce is not None:
+    if write is not None and (reduce is not None or shuffle is not None):
         raise FunctionError("write= is for what map tasks return: leave reduce= out")
     if write is not None and not isinstance(write, writing.Target):
         raise FunctionError(f"write={write!r}: pass write_parquet(uri, …) or write_delta(uri, …)")
@@ -309,13 +329,17 @@ def job(
         raise PlanError(f"max_failed={max_failed!r} must be a whole count, or a fraction below 1")
     if isinstance(dataset, Plan) and not (target_bytes is max_tasks is per_task is None):
         raise PlanError("the dataset is planned already: give the limits to mapred.plan")
-    reducer = None if reduce is None else as_reducer(reduce, fan_in=fan_in, finalize=finalize)
+    if shuffle is not None:
+        reducer = keyed_reducer(shuffle, reduce, fan_in, finalize)
+    else:
+        reducer = None if reduce is None else as_reducer(reduce, fan_in=fan_in, finalize=finalize)
     if write is not None:
         reducer = writing.publisher(write)
     return Job(
         fn=fn,
         dataset=dataset,
         reducer=reducer,
+        shuffle=shuffle,
         write=write,
         attempts=attempts,
         timeout=timeout,
@@ -338,6 +362,10 @@ def submit(
     reduce: Reduce | None = None,
     fan_in: int | None = None,
     finalize: Callable[[Any], Any] | None = None,
+    by: By | None = None,
+    aggregate: Aggregate | None = None,
+    sort_by: SortBy | None = None,
+    partitions: int | None = None,
     write: writing.Target | None = None,
     backend: str | Backend | Executor = "local",
     root: Root | None = None,
@@ -360,6 +388,10 @@ def submit(
         reduce=reduce,
         fan_in=fan_in,
         finalize=finalize,
+        by=by,
+        aggregate=aggregate,
+        sort_by=sort_by,
+        partitions=partitions,
         write=write,
         attempts=attempts,
         timeout=timeout,
@@ -382,6 +414,10 @@ def run(
     reduce: Reduce | None = None,
     fan_in: int | None = None,
     finalize: Callable[[Any], Any] | None = None,
+    by: By | None = None,
+    aggregate: Aggregate | None = None,
+    sort_by: SortBy | None = None,
+    partitions: int | None = None,
     write: writing.Target | None = None,
     backend: str | Backend | Executor = "local",
     root: Root | None = None,
@@ -408,6 +444,11 @@ def run(
             or a ready one of `mapred.reducers`. Without it the outputs are the result.
         fan_in: makes the reduce a tree of groups of so many outputs; it must be associative.
         finalize: applied once to the reduced value.
+        by: the key's column or columns: the function returns tables or frames, and `reduce` is a
+            function of a `pa.Table` that has all rows of its keys, or `aggregate` maps columns
+            to `"sum"`, `"count"`, `"mean"`, … (one or a list); the result is a dataset.
+        sort_by: columns, or pairs such as `("price", "descending")`, that put all rows of the
+            result in order; `partitions`, how many parts either has (default: by size).
         write: `write_parquet(uri, …)` or `write_delta(uri, …)`: map tasks write the tables that
             `fn` returns, and the result says what was written; without `reduce` only.
         backend: `"local"`, `"inline"`, a backend object or any `concurrent.futures.Executor`.
@@ -433,6 +474,10 @@ def run(
         reduce=reduce,
         fan_in=fan_in,
         finalize=finalize,
+        by=by,
+        aggregate=aggregate,
+        sort_by=sort_by,
+        partitions=partitions,
         write=write,
         attempts=attempts,
         timeout=timeout,

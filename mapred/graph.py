@@ -2,8 +2,40 @@
 
 from __future__ import annotations
 
-from mapred.model import Resources, Stage
+from dataclasses import replace
+
+from mapred.model import Resources, Shuffle, Stage
 from mapred.reducers import Reducer
+
+_PARTITION_BYTES = 64 * 2**20
+_FEW, _MANY = 16, 2000
+
+
+def partitions(shards: int, size: int) -> int:
+    """How many partitions a keyed reduce of `size` bytes has by default.
+
+    One for 64 MiB, and enough for some processors, but no more than there are map tasks.
+    """
+    return max(1, min(shards, max(_FEW, -(-size // _PARTITION_BYTES)), _MANY))
+
+
+def keyed_stages(
+    shards: int,
+    shuffle: Shuffle,
+    *,
+    finalized: bool,
+    resources: Resources,
+    reduce_resources: Resources | None = None,
+) -> tuple[Stage, ...]:
+    """Maps, their manifest, a task for each partition; one more where there is a `finalize`."""
+    after = reduce_resources or resources.on_demand()
+    map_stage = Stage("map", "map", shards, resources=resources)
+    manifest = Stage("manifest", "manifest", 1, "map", shards, resources=after)
+    shuffled = Stage("shuffle", "shuffle", shuffle.partitions, "manifest", 1, resources=after)
+    if not finalized:
+        return map_stage, manifest, replace(shuffled, last=True)
+    final = Stage("reduce-1", "reduce", 1, "shuffle", shuffle.partitions, resources=after)
+    return map_stage, manifest, shuffled, replace(final, last=True)
 
 
 def stages(

@@ -156,6 +156,8 @@ def shard_bytes(store: Store, job: Job) -> npt.NDArray[np.int64]:
 
 def where_of(store: Store, stage: Stage, index: int) -> str:
     """The files and bytes that a map task reads, in words."""
+    if stage.kind == "shuffle":
+        return f"partition {index} of {stage.tasks}"
     if stage.kind != "map":
         inputs = stage.input_range(index)
         return f"outputs {inputs.start} to {inputs.stop - 1} of {stage.inputs}"

@@ -25,13 +25,23 @@ def result(store: Store, job: Job) -> Any:
     where it returned None or was given up; other lists leave None out.
     """
     found = [output for _, output, _ in records.read_manifest(store)]
-    if job.reduce is not None:
+    if job.stages[-1].kind == "reduce":
         return next(iter(outputs.decode(store, found[0]))) if found[0] else None
     if any(output and output.kind == "arrow" for output in found) and all(
         output is None or output.kind in ("arrow", "none") for output in found
     ):
         return as_dataset(store, found)
+    if job.shuffle is not None:
+        return _nothing()
     return values(store, job)
+
+
+def _nothing() -> Any:
+    """The dataset of a keyed reduce whose function gave no table at all."""
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    return ds.dataset(pa.table({}))
 
 
 def values(store: Store, job: Job) -> list[Any]:
@@ -137,7 +147,7 @@ def to_pandas(store: Store, job: Job) -> pd.DataFrame:
 
 def _rows(store: Store, job: Job, whole: Any) -> list[dict[str, Any]]:
     """A result that is no table as rows: see `to_pandas`."""
-    if job.reduce is not None:
+    if job.stages[-1].kind == "reduce":
         if isinstance(whole, Mapping):
             return [{"key": key, "value": value} for key, value in whole.items()]
         if isinstance(whole, list | tuple):

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from mapred import failures, formats, functions, layout, outputs, records
+from mapred import failures, formats, functions, keyed, layout, outputs, records
 from mapred.errors import FunctionError, MapredError, ReduceError, StorageError
 from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
 from mapred.planner import read_plan, read_shard
@@ -218,14 +218,18 @@ def _run_task(
     _reset_peak_memory()
     try:
         if stage.kind == "map":
-            values = _map(run, stage, task, reading)
-        else:
+            values: Any = _map(run, stage, task, reading)
+        elif stage.kind == "reduce":
             values = _reduce(run, stage, task, reading, follow)
+        else:
+            values = _shuffle(run, stage, task, reading)
         if os.getpid() != pid:
             # The function forked and both of it came back: only the parent may commit.
             os._exit(1)
         if stage.kind == "map" and run.job.write is not None:
             values = [_write_values(run.job, index, attempt, values)]
+        if stage.kind == "map" and run.job.shuffle is not None:
+            values = keyed.sent(run.job.shuffle, values, keyed.memory_limit(stage))
         output = _store_values(run, stage, index, attempt, values)
         files = _store_files(run, stage, index, attempt, folder) if task.wrote_files else ()
         _store_log(run, stage, index, attempt, read_log)
@@ -336,6 +340,19 @@ def _reduce(
     return [reducer.finish(result) if stage.last and reducer.finish else result]
 
 
+def _shuffle(run: Context, stage: Stage, task: Task, reading: formats.Reading) -> keyed.Sheets:
+    """The manifest of the map tasks, or the answer of one partition."""
+    job = run.job
+    assert job.shuffle is not None
+    _see_to_inputs(run, stage, task.shard)
+    if stage.kind == "manifest":
+        given_up = run.given_up()
+        there = [i for i in range(stage.input_tasks) if given_up.get(i, ()) is not None]
+        return keyed.listed(run.store, job.shuffle, there, task.counters)
+    function = run.reducer.step if not job.shuffle.aggregates else None
+    return keyed.reduced(run.store, job, stage, task.shard, function, reading)
+
+
 def _see_to_inputs(run: Context, stage: Stage, index: int) -> None:
     """Check the commit of every input of a reduce task before it reads one.
 
@@ -417,6 +434,8 @@ def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
     try:
         if job.stage(stage).kind == "map":
             return _map(run, job.stage(stage), task, formats.Reading())
+        if job.stage(stage).kind != "reduce":
+            return list(_shuffle(run, job.stage(stage), task, formats.Reading()).tables)
         return _reduce(run, job.stage(stage), task, formats.Reading())
     except failures.ItemsFailed as error:
         raise error.first from None
@@ -431,8 +450,11 @@ def _write_values(job: Job, index: int, attempt: str, values: list[Any]) -> Any:
 
 
 def _store_values(
-    run: Context, stage: Stage, index: int, attempt: str, values: list[Any]
+    run: Context, stage: Stage, index: int, attempt: str, values: list[Any] | keyed.Sheets
 ) -> Output:
+    if isinstance(values, keyed.Sheets):
+        path = layout.data(stage.name, index, attempt, "arrow")
+        return keyed.store_sheets(run.store, values, path, keyed.memory_limit(stage))
     output, payload = outputs.encode(values)
     if payload is None:
         return output

@@ -13,7 +13,7 @@ import pytest
 # Each module imports only from those before it. A new module gets a place here.
 ORDER = (
     "_version errors resources model layout storage dataset formats planner task commands reducers "
-    "functions shuffle outputs graph records writing failures worker backends display audit results "
+    "functions shuffle outputs graph records writing failures keyed worker backends display audit results "
     "runs api cli __main__ testing"
 ).split()
 ON_TOP = ("cli", "__main__", "testing")  # these use the package as a user does

@@ -183,7 +183,7 @@ class Driver:
         Otherwise it would begin when the last map has ended, and leave all but one processor
         idle. It is not started where it might wait for what never comes.
         """
-        alone = stage.kind == "map" and after.tasks == 1
+        alone = stage.kind == "map" and after.kind == "reduce" and after.tasks == 1
         if not self._follows or not alone or self.job.max_failed or self.job.timeout:
             return
         if records.committed(self.store, after.name):

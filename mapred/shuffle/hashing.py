@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from mapred.errors import FunctionError
+from mapred.shuffle.arrays import from_arrow, raw
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -78,7 +79,7 @@ def _hash_array(array: pa.Array) -> Hashes:
         return np.full(len(array), _NULL)
     hashes = _hash_values(array)
     if array.null_count:
-        hashes[np.asarray(array.is_null())] = _NULL
+        hashes[from_arrow(array.is_null())] = _NULL
     return hashes
 
 
@@ -87,8 +88,10 @@ def _hash_dictionary(array: pa.Array) -> Hashes:
 
     # A null among the indices takes the hash after the last of the dictionary.
     values = np.append(hash_column(pa.chunked_array([array.dictionary])), _NULL)
-    indices = array.indices.cast(pa.int64()).fill_null(len(values) - 1)
-    hashes: Hashes = values[np.asarray(indices)]
+    indices = from_arrow(array.indices)
+    if array.indices.null_count:
+        indices = np.where(from_arrow(array.indices.is_null()), len(values) - 1, indices)
+    hashes: Hashes = values[indices]
     return hashes
 
 
@@ -108,7 +111,7 @@ def _hash_values(array: pa.Array) -> Hashes:
     if types.is_time(type_):
         return _mix(_fixed(array, np.int64 if type_.bit_width == 64 else np.int32, type_.unit))
     if types.is_timestamp(type_) or types.is_duration(type_):
-        return _hash_instants(_raw(array, np.int64), _UNITS[type_.unit])
+        return _hash_instants(raw(array, np.int64), _UNITS[type_.unit])
     return _hash_bytes(*_bytes(array))
 
 
@@ -123,30 +126,21 @@ def _mix(x: Hashes) -> Hashes:
     return x
 
 
-def _raw(array: pa.Array, dtype: Any) -> npt.NDArray[Any]:
-    """The values as they lie in memory, whatever lies where they are null."""
-    data = array.buffers()[1]
-    if data is None:
-        return np.zeros(len(array), dtype)
-    width = np.dtype(dtype).itemsize
-    return np.frombuffer(data, dtype, len(array), array.offset * width)
-
-
 def _integers(array: pa.Array) -> Hashes:
     import pyarrow as pa
 
     if pa.types.is_boolean(array.type):
         array = array.cast(pa.uint8())
     kind = "u" if pa.types.is_unsigned_integer(array.type) else "i"
-    values = _raw(array, f"{kind}{array.type.bit_width // 8}")
+    values = raw(array, f"{kind}{array.type.bit_width // 8}")
     words: Hashes = values.astype(np.int64 if kind == "i" else _U).view(_U)
     return words
 
 
 def _floats(array: pa.Array) -> Hashes:
     """Whole numbers as integers, so that 5.0 is 5 and -0.0 is 0; one NaN; bits of others."""
-    values = _raw(array, f"f{array.type.bit_width // 8}").astype(np.float64)
-    bits = values.view(_U).copy()
+    values = raw(array, f"f{array.type.bit_width // 8}").astype(np.float64)
+    bits: Hashes = values.view(_U).copy()
     bits[np.isnan(values)] = _NAN
     whole = values == np.floor(values)
     signed = whole & (np.abs(values) < 2.0**63)
@@ -161,7 +155,7 @@ def _hash_decimals(array: pa.Array) -> Hashes:
 
     type_ = array.type
     try:
-        words = _raw(array.cast(pa.decimal256(76, 38)), np.dtype((_U, 4)))
+        words = raw(array.cast(pa.decimal256(76, 38)), np.dtype((_U, 4)))
     except pa.ArrowInvalid as error:
         raise FunctionError(
             f"a key of type {type_} has more than 38 digits before or after its point: "
@@ -177,16 +171,16 @@ def _hash_decimals(array: pa.Array) -> Hashes:
 
 def _days(array: pa.Array) -> Hashes:
     if array.type.bit_width == 32:
-        values = _raw(array, np.int32).astype(np.int64)
+        values = raw(array, np.int32).astype(np.int64)
     else:
-        values = np.floor_divide(_raw(array, np.int64), 86_400_000)
+        values = np.floor_divide(raw(array, np.int64), 86_400_000)
     days: Hashes = values.view(_U)
     return days
 
 
 def _fixed(array: pa.Array, dtype: Any, unit: str) -> Hashes:
     """Times of day in nanoseconds."""
-    times: Hashes = (_raw(array, dtype).astype(np.int64) * (10**9 // _UNITS[unit])).view(_U)
+    times: Hashes = (raw(array, dtype).astype(np.int64) * (10**9 // _UNITS[unit])).view(_U)
     return times
 
 

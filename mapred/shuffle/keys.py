@@ -144,11 +144,13 @@ def _same_bits(column: pa.ChunkedArray) -> pa.ChunkedArray:
         if data is None:
             chunks.append(chunk)
             continue
-        start = chunk.offset * dtype.itemsize
-        values = np.frombuffer(data, dtype, len(chunk), start) + dtype.type(0)
+        stop = chunk.offset + len(chunk)
+        values = np.frombuffer(data, dtype, stop) + dtype.type(0)
         values[np.isnan(values)] = np.nan
-        nulls = np.asarray(chunk.is_null()) if chunk.null_count else None
-        chunks.append(pa.array(values, column.type, mask=nulls, from_pandas=False))
+        buffers = [chunk.buffers()[0], pa.py_buffer(values)]
+        chunks.append(
+            pa.Array.from_buffers(column.type, stop, buffers).slice(chunk.offset, len(chunk))
+        )
     return pa.chunked_array(chunks, column.type)
 
 

@@ -1,0 +1,55 @@
+"""Arrow arrays as numpy's and back, by their buffers: Arrow's own ways import pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pyarrow as pa
+
+
+def raw(array: pa.Array, dtype: Any) -> npt.NDArray[Any]:
+    """The values as they lie in memory, whatever lies where they are null."""
+    data = array.buffers()[1]
+    if data is None:
+        return np.zeros(len(array), dtype)
+    width = np.dtype(dtype).itemsize
+    return np.frombuffer(data, dtype, len(array), array.offset * width)
+
+
+def from_arrow(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Numbers and truths without nulls."""
+    import pyarrow as pa
+
+    if pa.types.is_boolean(column.type):
+        return from_arrow(column.cast(pa.uint8())).view(np.bool_)
+    letter = "f" if pa.types.is_floating(column.type) else "i"
+    letter = "u" if pa.types.is_unsigned_integer(column.type) else letter
+    dtype = np.dtype(f"{letter}{column.type.bit_width // 8}")
+    if isinstance(column, pa.Array):
+        return raw(column, dtype)
+    return np.concatenate([np.empty(0, dtype), *(raw(chunk, dtype) for chunk in column.chunks)])
+
+
+def to_arrow(values: npt.NDArray[Any], type_: pa.DataType | None = None) -> pa.Array:
+    """Numbers without a copy, in numpy's type or one that lies in memory as it does."""
+    import pyarrow as pa
+
+    data = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(
+        type_ or pa.from_numpy_dtype(values.dtype), len(values), [None, data]
+    )
+
+
+def strings(values: Sequence[str]) -> pa.Array:
+    import pyarrow as pa
+
+    data = [value.encode() for value in values]
+    ends = np.zeros(len(data) + 1, np.int64)
+    np.cumsum([len(value) for value in data], out=ends[1:])
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(data))]
+    return pa.Array.from_buffers(pa.large_string(), len(data), buffers)

@@ -1,0 +1,150 @@
+"""The map side: what a function returns, combined, by partition, on disk beyond a limit."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mapred.model import Shuffle
+from mapred.shuffle.aggregates import grouped_by, lift, merge
+from mapred.shuffle.arrays import to_arrow
+from mapred.shuffle.dense import lies_close
+from mapred.shuffle.files import Held, Parts, joined, ordered, spill
+from mapred.shuffle.hashing import Hashes
+from mapred.shuffle.heavy import Heavy
+from mapred.shuffle.keys import check_keys, hash_keys, one_zero_one_nan, tables, unified
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Rows are combined and put in order in pieces of so many bytes.
+_PIECE = 96 * 2**20
+_FEW = 1 << 12
+_SMALL = 1 << 16
+
+
+class Collected:
+    """The rows of one map task by partition; at most about `limit` bytes of them in memory.
+
+    `schema` is that of the rows as they came, None while there are none; `rows` counts them.
+    """
+
+    def __init__(self, shuffle: Shuffle, limit: int) -> None:
+        self.shuffle, self.limit = shuffle, limit
+        self.schema: pa.Schema | None = None
+        self.rows = 0
+        self.spilled = 0
+        self.heavy = Heavy(shuffle.by)
+        self._waiting: list[pa.Table] = []
+        self._parts: list[Parts] = []
+
+    def add(self, value: Any) -> None:
+        """Take what the function returned."""
+        for table in tables(value):
+            check_keys(table.schema, self.shuffle.by)
+            schemas = [table.schema] if self.schema is None else [self.schema, table.schema]
+            self.schema = unified(schemas, self.shuffle.by)
+            self.rows += table.num_rows
+            for piece in _pieces(table, min(_PIECE, self.limit)):
+                self._waiting.append(piece)
+                if sum(table.nbytes for table in self._waiting) >= min(_PIECE, self.limit):
+                    self._order()
+
+    def _order(self) -> None:
+        """Combine what waits, and put it in the order of its partitions."""
+        if not self._waiting or self.schema is None:
+            return
+        table = one_zero_one_nan(joined(self._waiting, self.schema), self.shuffle.by)
+        self._waiting = []
+        self.heavy.note(table)
+        self._parts.append(partitioned(table, self.shuffle))
+        if sum(parts.nbytes for parts in self._parts) > self.limit:
+            number = self.shuffle.partitions
+            self.spilled += sum(parts.nbytes for parts in self._parts)
+            self._parts = [
+                spill(parts, number) if isinstance(parts, Held) else parts for parts in self._parts
+            ]
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes `parts` will give."""
+        return self.spilled + sum(parts.nbytes for parts in self._parts)
+
+    def parts(self) -> tuple[pa.Schema, Iterator[pa.Table]]:
+        """The rows of every partition, those that `add` took last come last."""
+        self._order()
+        assert self.schema is not None
+        schema = sent_schema(self.schema, self.shuffle)
+        return schema, (self._part(number, schema) for number in range(self.shuffle.partitions))
+
+    def _part(self, number: int, schema: pa.Schema) -> pa.Table:
+        found = [parts.part(number) for parts in self._parts]
+        whole = joined([part for part in found if part.num_rows], schema)
+        if len(found) > 1 and self.shuffle.aggregates:
+            return merge(whole, self.shuffle.aggregates) if whole.num_rows else whole
+        return whole
+
+
+def sent_schema(schema: pa.Schema, shuffle: Shuffle) -> pa.Schema:
+    """The schema of what is sent for rows of `schema`: the rows, or their states."""
+    import pyarrow as pa
+
+    if not shuffle.aggregates:
+        return schema
+    empty = pa.Table.from_batches([], schema)
+    return lift(empty, shuffle.by, shuffle.aggregates).schema
+
+
+def partitioned(table: pa.Table, shuffle: Shuffle) -> Held:
+    """Rows by partition; with aggregates their states, combined where that makes them fewer."""
+    if not shuffle.aggregates:
+        return ordered(table, hash_keys(table, shuffle.by), shuffle.partitions)
+    states = lift(table, shuffle.by, shuffle.aggregates)
+    keys = [f"k{i}" for i in range(len(shuffle.by))]
+    if states.num_rows <= _SMALL or lies_close(states) or _few_groups(states, keys):
+        states = merge(states, shuffle.aggregates)
+        return ordered(states, hash_keys(states, keys), shuffle.partitions)
+    hashes = hash_keys(states, keys)
+    held = ordered(states, hashes, shuffle.partitions)
+    if not _repeated(hashes):
+        return held
+    # Small hash tables stay in a cache: one for each partition takes half the time of one.
+    merged = [merge(held.part(n), shuffle.aggregates) for n in range(shuffle.partitions)]
+    bounds = np.concatenate([[0], np.cumsum([part.num_rows for part in merged])])
+    return Held(joined(merged, states.schema), bounds)
+
+
+def _pieces(table: pa.Table, size: int) -> Iterator[pa.Table]:
+    """Slices of at most about `size` bytes; a table without rows is one."""
+    rows = max(1, int(table.num_rows * size / max(table.nbytes, 1)))
+    for start in range(0, max(table.num_rows, 1), rows):
+        yield table.slice(start, rows)
+
+
+def _few_groups(states: pa.Table, keys: list[str]) -> bool:
+    """Whether at most half of a few thousand rows, taken evenly, have a key of their own."""
+    step = states.num_rows // _FEW
+    few = states.select(keys).take(to_arrow(np.arange(_FEW) * step))
+    distinct: int = grouped_by(few, keys, []).num_rows
+    return distinct <= _FEW // 2
+
+
+def _repeated(hashes: Hashes) -> bool:
+    """Whether rows are at least twice as many as keys, judged by one key in 64."""
+    some = hashes[hashes & np.uint64(63) == 0]
+    return len(np.unique(some)) * 2 <= len(some)
+
+
+def encoded(schema: pa.Schema) -> str:
+    """A schema as text for a commit."""
+    return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def decoded(text: str) -> pa.Schema:
+    """What `encoded` wrote."""
+    import pyarrow as pa
+
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))

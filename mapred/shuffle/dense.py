@@ -1,0 +1,121 @@
+"""Sums by whole-number keys that lie close together: added up by place, without hashing.
+
+Identifiers are mostly such numbers, and adding to `totals[key - lowest]` takes a fifth of the
+time of a hash table.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mapred.shuffle.arrays import from_arrow, to_arrow
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pyarrow as pa
+
+_LEAST = 1 << 10
+_SPARSE = 4
+# Rows at once: few enough that what lies in between stays in a cache.
+_ROWS = 1 << 15
+
+
+def lies_close(table: pa.Table) -> bool:
+    """Whether `summed` can sum a table, as far as its types and its keys tell."""
+    return _range(table) is not None
+
+
+def _range(table: pa.Table) -> tuple[int, int] | None:
+    """Lowest and highest key; None where keys or values are not fit to be added by place."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    key = table.column(0)
+    if "k1" in table.column_names or not pa.types.is_integer(key.type) or len(key) < _LEAST:
+        return None
+    if any(column.null_count for column in table.columns):
+        return None
+    if not all(_summable(column.type) for column in table.columns[1:]):
+        return None
+    ends = pc.min_max(key)
+    low, high = ends["min"].as_py(), ends["max"].as_py()
+    return (low, high) if high - low < _SPARSE * len(key) else None
+
+
+def summed(table: pa.Table) -> pa.Table | None:
+    """The sums of all `s` columns by the one `k` column, sorted by it; None where it cannot.
+
+    It can where the keys are integers without nulls in a range of at most four times the
+    rows, and the values are numbers without nulls whose sums certainly fit 64 bits.
+    """
+    import pyarrow as pa
+
+    ends = _range(table)
+    if ends is None:
+        return None
+    key, *values = table.columns
+    low, size = ends[0], ends[1] - ends[0] + 1
+    batches = table.to_batches(max_chunksize=_ROWS)
+    sums = [_Sum(column.type, size, len(key)) for column in values]
+    seen = np.zeros(size, bool)
+    kind = "u" if pa.types.is_unsigned_integer(key.type) else "i"
+    wide: Any = np.uint64 if kind == "u" else np.int64
+    for batch in batches:
+        places = from_arrow(batch.column(0)).astype(wide) - wide(low)
+        places = places.astype(np.intp, copy=False)
+        seen[places] = True
+        for number, total in enumerate(sums, 1):
+            if not total.add(places, batch.column(number)):
+                return None
+    places = np.flatnonzero(seen)
+    keys = to_arrow((places + low).astype(f"{kind}{key.type.bit_width // 8}"))
+    columns = [keys, *(total.array(places) for total in sums)]
+    return pa.Table.from_arrays(columns, table.column_names)
+
+
+def _summable(type_: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    types = pa.types
+    wide = types.is_int64(type_) or types.is_uint64(type_) or types.is_float64(type_)
+    return bool(wide or types.is_decimal128(type_))
+
+
+class _Sum:
+    """Totals by place of one column."""
+
+    def __init__(self, type_: pa.DataType, size: int, rows: int) -> None:
+        import pyarrow as pa
+
+        self.type, self.rows = type_, rows
+        self.decimal = pa.types.is_decimal128(type_)
+        letter = "f" if pa.types.is_floating(type_) else "i"
+        letter = "u" if pa.types.is_unsigned_integer(type_) else letter
+        self.totals = np.zeros(size, f"{letter}8")
+
+    def add(self, places: npt.NDArray[np.intp], array: pa.Array) -> bool:
+        """Add a column's values; False where a total may not fit."""
+        if not self.decimal:
+            np.add.at(self.totals, places, from_arrow(array))
+            return True
+        data = array.buffers()[1]
+        words = np.frombuffer(data, "<i8", 2 * len(array), 16 * array.offset).reshape(-1, 2)
+        # A copy: adding by place is slow from numbers that do not lie side by side.
+        low, high = words[:, 0].copy(), words[:, 1]
+        bound = np.iinfo(np.int64).max // max(self.rows, 1)
+        if len(low) and (max(int(low.max()), -int(low.min())) > bound or (high != low >> 63).any()):
+            return False
+        np.add.at(self.totals, places, low)
+        return True
+
+    def array(self, places: npt.NDArray[np.intp]) -> pa.Array:
+        import pyarrow as pa
+
+        totals = self.totals[places]
+        if not self.decimal:
+            return to_arrow(totals, self.type)
+        words = np.empty((len(totals), 2), "<i8")
+        words[:, 0], words[:, 1] = totals, totals >> 63
+        return pa.Array.from_buffers(self.type, len(totals), [None, pa.py_buffer(words)])

@@ -1,0 +1,91 @@
+"""Heavy keys: which have so many rows that their partition is slow, and how many.
+
+Each map task looks at some thousand of its rows, taken evenly; a task of fewer counts all.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mapred.shuffle.aggregates import grouped_by
+from mapred.shuffle.arrays import from_arrow, to_arrow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SHOWN = 10
+_KEPT = 40
+_SAMPLE = 1 << 14
+_SHARE = 1 / 1000
+
+
+class Heavy:
+    """About how many rows the most frequent keys of one task have."""
+
+    def __init__(self, by: Sequence[str]) -> None:
+        self.by = list(by)
+        self.rows = 0
+        self._found: list[pa.Table] = []
+
+    def note(self, table: pa.Table) -> None:
+        """Count the keys of some rows of a table."""
+        rows = table.num_rows
+        self.rows += rows
+        keys = table.select(self.by).rename_columns(_names(self.by))
+        if rows > _SAMPLE:
+            places = np.random.default_rng(0).integers(0, rows, _SAMPLE)
+            keys = keys.take(to_arrow(np.sort(places)))
+        if rows:
+            keys = keys.append_column("rows", to_arrow(np.full(len(keys), rows / len(keys))))
+            self._found.append(_heaviest([keys], len(self.by)))
+
+    def encoded(self) -> str | None:
+        """The keys of a thousandth of the rows or more, as text for a commit."""
+        import pyarrow as pa
+
+        if not self._found:
+            return None
+        found = _heaviest(self._found, len(self.by))
+        heavy = from_arrow(found["rows"]) >= max(2.0, self.rows * _SHARE)
+        found = found.slice(0, int(heavy.sum()))
+        if not found.num_rows:
+            return None
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, found.schema) as writer:
+            writer.write_table(found)
+        return base64.b64encode(sink.getvalue()).decode()
+
+
+def heaviest(texts: Iterable[str], by: Sequence[str]) -> dict[str, float]:
+    """Names of the ten heaviest keys of all tasks, and about how many rows each has."""
+    import pyarrow as pa
+
+    tables = [pa.ipc.open_stream(base64.b64decode(text)).read_all() for text in texts]
+    if not tables:
+        return {}
+    rows = _heaviest(tables, len(by)).slice(0, SHOWN).to_pylist()
+    return {_name(row, by): float(round(row["rows"])) for row in rows}
+
+
+def _heaviest(tables: list[pa.Table], count: int) -> pa.Table:
+    import pyarrow as pa
+
+    names = _names(range(count))
+    whole = pa.concat_tables(tables, promote_options="permissive")
+    summed = grouped_by(whole, names, [("rows", "sum")])
+    summed = summed.select([*names, "rows_sum"]).rename_columns([*names, "rows"])
+    order = np.argsort(-from_arrow(summed["rows"]), kind="stable")[:_KEPT]
+    return summed.take(to_arrow(order))
+
+
+def _names(by: Iterable[Any]) -> list[str]:
+    return [f"k{i}" for i, _ in enumerate(by)]
+
+
+def _name(row: dict[str, Any], by: Sequence[str]) -> str:
+    values = (f"{name}={row[f'k{i}']!r:.60}" for i, name in enumerate(by))
+    return f"rows of {', '.join(values)}"
