@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mapred._version import __version__
+from mapred.cli import argo
 from mapred.cli.options import (
     Input,
     Limits,
@@ -132,48 +133,14 @@ def run(
     mapred run tasks:simulate 1000 --format array --timeout 10m --max-failed 0.01
     mapred run recipes/word_count.py --json | jq .result
     """
-    from mapred.cli import targets
+    from mapred.cli import jobs, targets
 
     with report.prints_aside():
-        job = _job(target, datasets, job_name, input, reduce)
+        job = jobs.job_of(target, datasets, job_name, input, reduce)
         job = targets.altered(job, settings.given(), {"cpu": cpu, "memory": memory})
         started = job.submit(backend=place.chosen() or "local", root=place.root)
         follow(started, report)
     conclude(started, report)
-
-
-def _job(
-    target: str, datasets: Sequence[str], job_name: str | None, input: Input, reduce: Reduce
-) -> mapred.Job:
-    """The job that the words name, without the settings."""
-    import mapred
-    from mapred.cli import targets
-
-    if targets.is_job_file(target):
-        if any(value is not None for value in vars(reduce).values()):
-            raise click.UsageError(
-                f"the job of {target} has its own reduce; --reduce, --fan-in and --finalize go "
-                f"with a function: {target}:function"
-            )
-        job = targets.load_job(target, job_name)
-        if datasets:
-            words = targets.dataset_of(datasets, input.format, input.as_)
-            return targets.altered(job, {"dataset": words})
-        if input.format or input.as_:
-            raise click.UsageError("--format and --as go with a DATASET")
-        return job
-    if job_name is not None:
-        raise click.UsageError("--job goes with a file that defines jobs")
-    function = targets.load_function(target)
-    if not datasets:
-        raise click.UsageError(f"name the DATASET to run {target} over")
-    return mapred.job(
-        function,
-        targets.dataset_of(datasets, input.format, input.as_),
-        reduce=None if reduce.reduce is None else targets.load_reducer(reduce.reduce),
-        fan_in=reduce.fan_in,
-        finalize=None if reduce.finalize is None else targets.load_function(reduce.finalize),
-    )
 
 
 @main.command(short_help="Show what would run, without running it.")
@@ -368,3 +335,7 @@ def _open(reference: str, root: str | None) -> mapred.Run:
         return mapred.open(history.find(reference, root))
     except RunError as error:
         raise MapredError(str(error)) from error
+
+
+for _command in (argo.render, argo.lint, argo.argo):
+    main.add_command(_command)

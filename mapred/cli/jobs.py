@@ -1,0 +1,42 @@
+"""The job that the words of a command line name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+import mapred
+from mapred.cli import targets
+from mapred.cli.options import Input, Reduce
+
+
+def job_of(
+    target: str, datasets: Sequence[str], job_name: str | None, input: Input, reduce: Reduce
+) -> mapred.Job:
+    """The job of a file, or a function over a dataset; its settings are still its own."""
+    if targets.is_job_file(target):
+        if any(value is not None for value in vars(reduce).values()):
+            raise click.UsageError(
+                f"the job of {target} has its own reduce; --reduce, --fan-in and --finalize go "
+                f"with a function: {target}:function"
+            )
+        job = targets.load_job(target, job_name)
+        if datasets:
+            words = targets.dataset_of(datasets, input.format, input.as_)
+            return targets.altered(job, {"dataset": words})
+        if input.format or input.as_:
+            raise click.UsageError("--format and --as go with a DATASET")
+        return job
+    if job_name is not None:
+        raise click.UsageError("--job goes with a file that defines jobs")
+    function = targets.load_function(target)
+    if not datasets:
+        raise click.UsageError(f"name the DATASET to run {target} over")
+    return mapred.job(
+        function,
+        targets.dataset_of(datasets, input.format, input.as_),
+        reduce=None if reduce.reduce is None else targets.load_reducer(reduce.reduce),
+        fan_in=reduce.fan_in,
+        finalize=None if reduce.finalize is None else targets.load_function(reduce.finalize),
+    )
