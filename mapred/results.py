@@ -73,10 +73,13 @@ def as_dataset(store: Store, found: list[Output | None]) -> Any:
     paths = [output.path for output in found if output and output.kind == "arrow" and output.path]
     locate = getattr(store, "local_path", None)
     if locate is None:
-        files = [path for path in paths if path]
-        schemas = list(each(store, lambda path: _remote_schema(store, path), files))
+        sizes = {output.path: output.size for output in found if output and output.path}
+        schemas = list(each(store, lambda path: _remote_schema(store, path, sizes[path]), paths))
         return ds.dataset(
-            files, format="ipc", schema=_unified(schemas), filesystem=arrow_filesystem(store)
+            paths,
+            format="ipc",
+            schema=_unified(schemas),
+            filesystem=arrow_filesystem(store, sizes),
         )
     located = [locate(path) for path in paths]
     schemas = []
@@ -94,11 +97,11 @@ def _unified(schemas: list[pa.Schema]) -> pa.Schema:
     return pa.unify_schemas(schemas, promote_options="permissive")
 
 
-def _remote_schema(store: Store, path: str) -> pa.Schema:
+def _remote_schema(store: Store, path: str, size: int) -> pa.Schema:
     import pyarrow as pa
 
     try:
-        with store.open(path) as file:
+        with store.open(path, (size, "")) as file:
             return pa.ipc.open_file(pa.PythonFile(file)).schema.remove_metadata()
     except FileNotFoundError as error:
         raise StorageError(f"{store.uri}/{path}: committed, but gone") from error

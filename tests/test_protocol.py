@@ -139,7 +139,7 @@ class MemoryStore:
     def put_file(self, source: Path, path: str) -> None:
         self.write(path, source.read_bytes())
 
-    def open(self, path: str) -> BinaryIO:
+    def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
         return io.BytesIO(self.read(path))
 
     def _data(self, path: str) -> bytes:

@@ -7,6 +7,7 @@ out. Datasets are only read, and any fsspec protocol will do.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -64,8 +65,8 @@ class Store(Protocol):
         """Give a file a second name without reading it here; one of that name is replaced."""
         ...
 
-    def open(self, path: str) -> BinaryIO:
-        """A seekable reader."""
+    def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
+        """A seekable reader; `known`, size and etag or "", spares asking for them."""
         ...
 
 
@@ -95,11 +96,11 @@ def open_store(uri: str) -> Store:
     )
 
 
-def arrow_filesystem(store: Store) -> Any:
-    """The store as a `pyarrow.fs.FileSystem` to read from."""
+def arrow_filesystem(store: Store, sizes: Mapping[str, int]) -> Any:
+    """Files of a store, of these sizes, as a `pyarrow.fs.FileSystem` to read from."""
     from mapred.storage.arrow import filesystem
 
-    return filesystem(store)
+    return filesystem(store, sizes)
 
 
 def probe(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 class _StoreHandler(pafs.FileSystemHandler):  # type: ignore[misc]
     """Opens files of a store; everything else is refused."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, sizes: Mapping[str, int]) -> None:
+        self.store, self.sizes = store, sizes
 
     def get_type_name(self) -> str:
         return "mapred"
@@ -28,7 +29,7 @@ class _StoreHandler(pafs.FileSystemHandler):  # type: ignore[misc]
         return [pafs.FileInfo(path, pafs.FileType.File) for path in paths]
 
     def open_input_file(self, path: str) -> Any:
-        return pa.PythonFile(self.store.open(path), mode="r")
+        return pa.PythonFile(self.store.open(path, (self.sizes[path], "")), mode="r")
 
     def open_input_stream(self, path: str) -> Any:
         return self.open_input_file(path)
@@ -41,6 +42,6 @@ class _StoreHandler(pafs.FileSystemHandler):  # type: ignore[misc]
     open_output_stream = open_append_stream = _refuse
 
 
-def filesystem(store: Store) -> Any:
-    """A `pyarrow.fs.FileSystem` whose paths are the store's."""
-    return pafs.PyFileSystem(_StoreHandler(store))
+def filesystem(store: Store, sizes: Mapping[str, int]) -> Any:
+    """A `pyarrow.fs.FileSystem` whose paths are the store's, for files of these sizes."""
+    return pafs.PyFileSystem(_StoreHandler(store, sizes))

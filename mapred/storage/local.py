@@ -138,7 +138,7 @@ class LocalStore:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
 
-    def open(self, path: str) -> BinaryIO:
+    def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
         with self._mapped("read", path):
             return cast(BinaryIO, io.BufferedReader(_Reader(self._full(path))))
 

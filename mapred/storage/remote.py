@@ -12,11 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, TypeAlias, cast
 
 from mapred.errors import StorageError
 
 _BUFFER = 4 * 2**20
+_WHOLE = 2**20
+Fetch: TypeAlias = Callable[[int, int], Any]
+Stream: TypeAlias = Callable[[int], Iterator[Any]]
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 4.0
 _TRIES = 9
 
@@ -171,10 +174,14 @@ def _holds(read: Callable[[], bytes], data: bytes) -> bool:
 
 
 class _Ranged(io.RawIOBase):
-    """A file read by ranges: `fetch(offset, length)`, which may give less at the end only."""
+    """A file of a store: single ranges, and one long answer once it is read on and on."""
 
-    def __init__(self, fetch: Callable[[int, int], bytes], size: int) -> None:
+    def __init__(self, fetch: Fetch, size: int, stream: Stream | None) -> None:
         self._fetch, self._size, self._position = fetch, size, 0
+        self._stream = stream
+        self._pieces: Iterator[Any] = iter(())
+        self._rest = memoryview(b"")
+        self._expected = -1
 
     def readable(self) -> bool:
         return True
@@ -193,25 +200,70 @@ class _Ranged(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._take(len(buffer))
+        length = min(len(buffer), self._size - self._position)
+        if length <= 0:
+            return 0
+        data = self._next(length) if self._position == self._expected else self._anew(length)
         buffer[: len(data)] = data
+        self._position += len(data)
+        self._expected = self._position
         return len(data)
 
     def readall(self) -> bytes:
-        return self._take(self._size)
-
-    def _take(self, length: int) -> bytes:
-        length = min(length, self._size - self._position)
+        length = self._size - self._position
         if length <= 0:
             return b""
-        data = self._fetch(self._position, length)
+        data = bytes(self._anew(length))
         self._position += len(data)
         return data
 
+    def close(self) -> None:
+        self._drop()
+        super().close()
 
-def reader(fetch: Callable[[int, int], bytes], size: int) -> BinaryIO:
-    """A seekable, buffered reader over `fetch(offset, length)`."""
-    return cast(BinaryIO, io.BufferedReader(_Ranged(fetch, size), _BUFFER))
+    def _anew(self, length: int) -> Any:
+        self._drop()
+        return self._fetch(self._position, length)
+
+    def _next(self, length: int) -> Any:
+        """At least one of the bytes that follow those read last."""
+        if self._stream is None:
+            return self._fetch(self._position, length)
+        if not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                self._pieces = self._stream(self._position)
+                piece = next(self._pieces, None)
+            if not piece:
+                raise StorageError("a long answer ended before the file did; try again")
+            self._rest = memoryview(piece)
+        data, self._rest = self._rest[:length], self._rest[length:]
+        return data
+
+    def _drop(self) -> None:
+        self._pieces, self._rest = iter(()), memoryview(b"")
+
+
+def reader(fetch: Fetch, size: int, stream: Stream | None = None) -> BinaryIO:
+    """A seekable, buffered reader over `fetch(offset, length)`, which gives just these bytes.
+
+    `stream(offset)` gives the bytes from there on in pieces, at least one of them; where it
+    ends before the file does it is asked for more. A small file is fetched once.
+    """
+    if size <= _WHOLE:
+        fetch, stream = _once(fetch, size), None
+    return cast(BinaryIO, io.BufferedReader(_Ranged(fetch, size, stream), _BUFFER))
+
+
+def _once(fetch: Fetch, size: int) -> Fetch:
+    whole: list[memoryview] = []
+
+    def take(offset: int, length: int) -> memoryview:
+        if not whole:
+            whole.append(memoryview(fetch(0, size)))
+        return whole[0][offset : offset + length]
+
+    return take
 
 
 @dataclass(frozen=True)

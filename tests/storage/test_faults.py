@@ -115,3 +115,14 @@ def test_a_store_that_goes_away_ends_the_run_resumable(
 def _slow_square(item: int) -> int:
     time.sleep(0.3)
     return item * item
+
+
+def test_large_files_are_whole_though_answers_are_cut(faults: Proxy, s3_root: str) -> None:
+    store = open_store(s3_root)
+    data = bytes(range(256)) * 4096 * 40
+    store.write("large", data)
+    faults.spoil(0.3, ("truncated", "reset", "busy"), "GET")
+    assert store.read("large") == data
+    assert store.read("large", 5, 20_000_000) == data[5:20_000_005]
+    with store.open("large") as file:
+        assert b"".join(iter(lambda: file.read(1 << 20), b"")) == data

@@ -1,0 +1,184 @@
+"""How often a store behind a network is asked: the number cannot grow unnoticed."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers.faults import Proxy, proxy
+
+import mapred
+from mapred import results
+from mapred.backends.local import Local
+from mapred.storage import concurrent, each, open_store
+
+TASKS = 100
+AROUND = 45  # requests of the run itself: the probe, the job's files, listings, the last word
+
+
+@pytest.fixture
+def counted(
+    s3_root: str, s3_server: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Proxy]:
+    with proxy(tmp_path, s3_server["endpoint"]) as known:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", known.endpoint)
+        yield known
+
+
+def asked(counted: Proxy) -> Counter[str]:
+    """How often each folder of a run was asked for, by method, since the last call."""
+    found: Counter[str] = Counter()
+    for method, path in counted.requests():
+        folder = re.search(r"/(map/\w+|reduce-1/\w+)/", path)
+        found[f"{method} {folder.group(1)}" if folder else "around"] += 1
+    return found
+
+
+def small(item: int) -> int:
+    return item + 1
+
+
+def large(item: int) -> bytes:
+    return bytes([item]) * 20_000
+
+
+def test_a_task_puts_its_commit_and_asks_for_nothing(counted: Proxy, s3_root: str) -> None:
+    items = mapred.items(range(TASKS))
+    backend = Local(workers=2)
+    run = mapred.run(small, items, per_task=1, backend=backend, root=s3_root, progress="none")
+    found = asked(counted)
+    assert found["PUT map/commits"] == TASKS
+    assert found.total() <= TASKS + AROUND
+
+    assert run.result() == list(range(1, TASKS + 1))
+    assert asked(counted).total() <= 3
+
+    again = mapred.open(run.uri)
+    assert again.status().stages[0].done == TASKS
+    assert asked(counted).total() <= TASKS + 10
+    assert again.audit().ok
+    assert asked(counted).total() <= TASKS + 10
+
+
+def test_a_large_result_is_put_once_and_read_once(counted: Proxy, s3_root: str) -> None:
+    array = mapred.array(TASKS)
+    backend = Local(workers=2)
+    run = mapred.run(large, array, per_task=1, backend=backend, root=s3_root, progress="none")
+    found = asked(counted)
+    assert (found["PUT map/data"], found["PUT map/commits"]) == (TASKS, TASKS)
+    assert found.total() <= 2 * TASKS + AROUND
+
+    assert run.result() == [large(item) for item in range(TASKS)]
+    found = asked(counted)
+    assert (found["GET map/data"], found["HEAD map/data"]) == (TASKS, 0)
+
+
+def test_a_reduce_reads_each_input_once(counted: Proxy, s3_root: str) -> None:
+    array = mapred.array(TASKS)
+    backend = Local(workers=2)
+    run = mapred.run(
+        small, array, per_task=1, reduce=sum, backend=backend, root=s3_root, progress="none"
+    )
+    found = asked(counted)
+    assert run.result() == sum(range(TASKS + 1))
+    assert found["GET map/commits"] == TASKS
+    assert found["PUT map/commits"] == TASKS
+
+
+def test_a_block_that_was_done_is_found_by_one_listing(counted: Proxy, s3_root: str) -> None:
+    from mapred import worker
+
+    run = mapred.run(small, mapred.array(20), per_task=1, backend="inline", root=s3_root)
+    counted.requests()
+    outcomes = worker.run_block(run.uri, run.digest, "map", range(20, 20))
+    assert outcomes == []
+    outcomes = worker.run_block(run.uri, run.digest, "map", range(20))
+    assert [outcome.commit.task for outcome in outcomes if outcome.commit] == list(range(20))
+    found = asked(counted)
+    assert found["GET map/commits"] == 20
+    assert found["PUT map/commits"] == 0
+
+
+def test_large_items_are_read_by_their_range(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mapred import worker
+
+    monkeypatch.setattr(worker, "_SMALL_INPUT", 10)
+    items = mapred.items(["a" * 100, "b" * 100, "c" * 100])
+    run = mapred.run(str.upper, items, per_task=1, backend="inline", root=s3_root)
+    assert run.result() == ["A" * 100, "B" * 100, "C" * 100]
+
+
+class Far:
+    """What `each` has to know of a store behind a network."""
+
+    uri = "s3://far"
+
+
+def test_each_keeps_the_order_and_works_ahead() -> None:
+    together, most, lock = 0, 0, threading.Lock()
+
+    def call(item: int) -> int:
+        nonlocal together, most
+        with lock:
+            together += 1
+            most = max(most, together)
+        time.sleep(0.01)
+        with lock:
+            together -= 1
+        return item * 2
+
+    assert list(each(Far(), call, range(100))) == list(range(0, 200, 2))
+    assert 1 < most <= concurrent.THREADS
+    assert list(each(Far(), call, [])) == []
+    assert list(each(Far(), call, [7])) == [14]
+
+
+def test_each_takes_no_more_than_it_works_on() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(10_000):
+            taken.append(number)
+            yield number
+
+    found = each(Far(), str, items())
+    assert next(found) == "0"
+    assert len(taken) < 100
+    found.close()  # type: ignore[attr-defined]
+    assert not [t for t in threading.enumerate() if t.name.startswith("mapred-storage")]
+
+
+def test_each_raises_where_the_item_stands() -> None:
+    def call(item: int) -> int:
+        if item == 5:
+            raise ValueError("five")
+        return item
+
+    found = each(Far(), call, range(100))
+    assert [next(found) for _ in range(5)] == list(range(5))
+    with pytest.raises(ValueError, match="five"):
+        next(found)
+
+
+def test_a_path_is_asked_one_by_one(tmp_path: Path) -> None:
+    here = threading.current_thread().name
+    names = set(each(open_store(str(tmp_path)), lambda _: threading.current_thread().name, "abc"))
+    assert names == {here}
+
+
+def test_tables_of_many_tasks_are_opened_at_once(counted: Proxy, s3_root: str) -> None:
+    import pyarrow as pa
+
+    def table(item: int) -> Any:
+        return pa.table({"x": [item]})
+
+    run = mapred.run(table, mapred.array(20), per_task=1, backend="inline", root=s3_root)
+    counted.requests()
+    assert results.result(run.store, run.job).to_table()["x"].to_pylist() == list(range(20))
+    assert asked(counted).total() <= 3 * 20 + 2
