@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks import (
     bench_items,
     bench_memory,
+    bench_render,
     bench_start,
     bench_storage,
     bench_words,
@@ -32,6 +33,7 @@ WORKLOADS: dict[str, Callable[[Path], report.Section]] = {
     "tasks": bench_items.measure_tasks,
     "memory": bench_memory.measure,
     "start": bench_start.measure,
+    "render": bench_render.measure,
     "storage": bench_storage.measure,
 }
 HEAD = """# Results
