@@ -54,7 +54,7 @@ def sent(shuffle: Shuffle, values: Iterable[Any], limit: int) -> Sheets:
         return Sheets(None, (), 0, lambda offsets: Output("none"))
     schema, parts = rows.parts()
     counted = _Counted(parts)
-    known = collecting.encoded(rows.schema), rows.heavy.encoded()
+    known = collecting.encoded(rows.schema), rows.rows, rows.heavy.encoded()
 
     def describe(offsets: tuple[int, ...]) -> Output:
         return Output("parts", "table", 1, counted.rows, parts=Parts(offsets, *known))
@@ -80,9 +80,10 @@ def listed(
 ) -> Sheets:
     """The manifest over the committed map tasks `indices`; counts the heaviest keys."""
     outputs = [commit.output for commit in _commits(store, "map", indices)]
+    rows = [output.parts.taken for output in outputs if output.parts]
     texts = [output.parts.heavy for output in outputs if output.parts and output.parts.heavy]
-    counters.update(heavy.heaviest(texts, shuffle.by))
     schema, parts = manifest.manifest(outputs, shuffle.partitions, shuffle.by)
+    counters.update(heavy.heaviest(texts, shuffle.by, sum(rows)))
     known = collecting.encoded(schema)
 
     def describe(offsets: tuple[int, ...]) -> Output:

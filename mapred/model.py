@@ -202,12 +202,13 @@ class Parts:
     """How a file of partition-ordered rows is divided: part *p* is the bytes from `offsets[p]`
     to `offsets[p + 1]`.
 
-    `schema` is that of the rows as the function returned them; `heavy` the most frequent keys;
-    `sample` keys at even distances. All three are Arrow, base64-encoded.
+    `schema` is that of the `taken` rows as the function returned them; `heavy` the most
+    frequent keys; `sample` keys at even distances. All three are Arrow, base64-encoded.
     """
 
     offsets: tuple[int, ...]
     schema: str
+    taken: int = 0
     heavy: str | None = None
     sample: str | None = None
 

@@ -50,7 +50,7 @@ class Heavy:
         if not self._found:
             return None
         found = _heaviest(self._found, len(self.by))
-        heavy = from_arrow(found["rows"]) >= max(2.0, self.rows * _SHARE)
+        heavy = from_arrow(found["rows"]) >= self.rows * _SHARE
         found = found.slice(0, int(heavy.sum()))
         if not found.num_rows:
             return None
@@ -60,15 +60,16 @@ class Heavy:
         return base64.b64encode(sink.getvalue()).decode()
 
 
-def heaviest(texts: Iterable[str], by: Sequence[str]) -> dict[str, float]:
-    """Names of the ten heaviest keys of all tasks, and about how many rows each has."""
+def heaviest(texts: Iterable[str], by: Sequence[str], rows: int) -> dict[str, float]:
+    """The ten heaviest keys of all tasks by name, and about how many of all `rows` each has."""
     import pyarrow as pa
 
     tables = [pa.ipc.open_stream(base64.b64decode(text)).read_all() for text in texts]
     if not tables:
         return {}
-    rows = _heaviest(tables, len(by)).slice(0, SHOWN).to_pylist()
-    return {_name(row, by): float(round(row["rows"])) for row in rows}
+    found = _heaviest(tables, len(by)).slice(0, SHOWN).to_pylist()
+    least = max(2, rows * _SHARE)
+    return {_name(row, by): float(round(row["rows"])) for row in found if row["rows"] >= least}
 
 
 def _heaviest(tables: list[pa.Table], count: int) -> pa.Table:
