@@ -52,6 +52,9 @@ if TYPE_CHECKING:
     from mapred.formats.files import File as File
     from mapred.model import Resources as Resources
     from mapred.model import Volume as Volume
+    from mapred.retention import Removals as Removals
+    from mapred.retention import gc as gc
+    from mapred.retention import rm as rm
     from mapred.runs import Run as Run
     from mapred.task import Task as Task
     from mapred.writing import Written as Written
@@ -91,6 +94,7 @@ _WHERE = {
     ),
     "mapred.formats.files": ("File",),
     "mapred.model": ("Resources", "Volume"),
+    "mapred.retention": ("Removals", "gc", "rm"),
     "mapred.runs": ("Run",),
     "mapred.task": ("Task",),
     "mapred.writing": ("Written", "write_delta", "write_parquet"),

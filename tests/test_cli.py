@@ -33,6 +33,8 @@ COMMANDS = {
     "render": ["--backend", "--root", "--job", "--reduce", "--max-tasks"],
     "lint": [],
     "argo": [],
+    "gc": ["--root", "--older-than", "--dry-run", "--yes", "--json"],
+    "rm": ["--root", "--dry-run", "--yes", "--json"],
 }
 LAUNCH = """
 import signal, sys

@@ -14,7 +14,7 @@ import pytest
 ORDER = (
     "_version errors resources model layout storage dataset formats planner task commands reducers "
     "functions shuffle outputs graph records writing failures keyed worker backends display audit results "
-    "runs api cli __main__ testing"
+    "runs api retention cli __main__ testing"
 ).split()
 ON_TOP = ("cli", "__main__", "testing")  # these use the package as a user does
 VAGUE = {"utils", "util", "common", "core", "manager", "helpers", "misc"}

@@ -6,10 +6,10 @@ import mapred
 
 PUBLIC = """
     Argo BackendError DatasetError File FunctionError Job Local MapredError MissingDependency Plan
-    PlanError ReduceError Resources Run RunError StaleDatasetError StorageError Task Volume Written
+    PlanError ReduceError Removals Resources Run RunError StaleDatasetError StorageError Task Volume Written
     __version__
-    array command errors files items job loguniform open plan read_arrow read_csv read_files
-    read_json read_parquet read_text reducers run submit sweep uniform write_delta write_parquet
+    array command errors files gc items job loguniform open plan read_arrow read_csv read_files
+    read_json read_parquet read_text reducers rm run submit sweep uniform write_delta write_parquet
 """
 
 

@@ -1,0 +1,107 @@
+"""The commands that remove: gc for what nobody needs, rm for single runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from mapred.cli.options import json_option, root_option, traceback_option
+from mapred.cli.reports import FAILED, print_json
+from mapred.errors import MapredError, RunError
+
+if TYPE_CHECKING:
+    from mapred.retention import Removals
+
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Remove nothing; say what would go, and how much it is."
+)
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+
+
+@click.command(short_help="Remove old runs and what nobody needs.")
+@root_option
+@click.option(
+    "--older-than", metavar="AGE", help="Remove runs started longer ago, such as 30d or 12h."
+)
+@dry_run_option
+@yes_option
+@json_option
+@traceback_option
+def gc(root: str | None, older_than: str | None, dry_run: bool, yes: bool, json: bool) -> None:
+    """Remove runs older than AGE, the rests of removed runs, and data of attempts that lost.
+
+    Without --older-than all runs stay. A run that may be alive is never touched: one whose
+    driver lives, or that ran elsewhere and did anything within a week. At a terminal it is
+    asked first.
+
+    \b
+    mapred gc --older-than 30d --dry-run
+    mapred gc --root s3://team/runs --older-than 30d --yes
+    """
+    from mapred import retention
+
+    if not dry_run and _asks(yes):
+        would = retention.gc(root, older_than=older_than, dry_run=True)
+        if would.removals and not _confirmed(would):
+            return
+    _tell(retention.gc(root, older_than=older_than, dry_run=dry_run), json)
+
+
+@click.command(short_help="Remove runs.")
+@click.argument("run_names", metavar="RUN...", nargs=-1, required=True)
+@root_option
+@dry_run_option
+@yes_option
+@json_option
+@traceback_option
+def rm(run_names: Sequence[str], root: str | None, dry_run: bool, yes: bool, json: bool) -> None:
+    """Remove runs and all that they stored; datasets that they wrote stay.
+
+    A run that may be alive is refused. At a terminal it is asked first.
+
+    \b
+    mapred rm 20260102-0304
+    mapred rm last --dry-run
+    """
+    from mapred import retention
+    from mapred.cli import history
+
+    found = [history.find(name, root) for name in run_names]
+    try:
+        # All are looked at before the first one goes.
+        would = [retention.rm(uri, dry_run=True) for uri in found]
+        if dry_run:
+            _tell(_together(would), json)
+        elif not _asks(yes) or _confirmed(_together(would)):
+            _tell(_together([retention.rm(uri) for uri in found]), json)
+    except RunError as error:
+        raise MapredError(str(error)) from error
+
+
+def _together(each: Sequence[Removals]) -> Removals:
+    from mapred.retention import Removals
+
+    removals = tuple(removal for one in each for removal in one.removals)
+    return Removals(removals, each[0].dry_run, tuple(p for one in each for p in one.problems))
+
+
+def _asks(yes: bool) -> bool:
+    return not yes and sys.stdin.isatty()
+
+
+def _confirmed(would: Removals) -> bool:
+    click.echo(str(would), err=True)
+    return click.confirm("Remove them?", err=True)
+
+
+def _tell(told: Removals, json: bool) -> None:
+    if json:
+        print_json(dataclasses.asdict(told) | {"files": told.files, "bytes": told.bytes})
+    else:
+        click.echo(str(told))
+    if told.problems:
+        raise click.exceptions.Exit(FAILED)

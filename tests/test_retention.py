@@ -1,0 +1,291 @@
+"""Removing runs and what is left of them; never anything of a run that may be alive."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+
+import mapred
+from mapred import layout, retention, writing
+from mapred.cli import main
+from mapred.errors import PlanError, RunError
+from mapred.storage import open_store
+
+OLD = 40 * 24 * 3600
+
+
+@pytest.fixture(params=["local", "s3", "oss"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty root for runs."""
+    if request.param == "local":
+        return str(tmp_path / "runs")
+    return str(request.getfixturevalue(f"{request.param}_root")) + "/runs"
+
+
+def table_of(item: int) -> pa.Table:
+    return pa.table({"n": [item]})
+
+
+def make(root: str, seconds_ago: float = 0, **options: Any) -> mapred.Run:
+    """A run that succeeded so long ago."""
+    run = mapred.run(
+        table_of, mapred.items(range(2)), root=root, backend="inline", progress="none", **options
+    )
+    return aged(run, root, seconds_ago)
+
+
+def aged(run: mapred.Run, root: str, seconds: float) -> mapred.Run:
+    """The run under the name, and with the times, that it would have had so long ago."""
+    if not seconds:
+        return run
+    when = time.time() - seconds
+    name = time.strftime("%Y%m%d-%H%M%S", time.gmtime(when)) + run.id[15:]
+    store = open_store(f"{root}/{name}")
+    for path, _ in run.store.list(""):
+        store.write(path, run.store.read(path))
+    handle = json.loads(store.read(layout.HANDLE))
+    store.write(layout.HANDLE, json.dumps({**handle, "time": when}).encode())
+    job = json.loads(store.read(layout.JOB)) | {"run_id": name}
+    store.write(layout.JOB, json.dumps(job).encode())
+    retention.rm(run)
+    return mapred.open(store.uri)
+
+
+def driven_by(run: mapred.Run, ref: str | None, seconds_ago: float = 0) -> None:
+    """Take away the run's last word and say who drives it."""
+    run.store.delete(layout.END)
+    value = {"ref": ref, "state": "running", "time": time.time() - seconds_ago}
+    run.store.write(layout.HANDLE, json.dumps(value).encode())
+
+
+def names(root: str) -> set[str]:
+    return {path.split("/")[0] for path, _ in open_store(root).list("")}
+
+
+def test_old_runs_go_and_young_ones_stay(root: str) -> None:
+    old, young = make(root, OLD), make(root)
+    sizes = [size for _, size in old.store.list("")]
+    would = mapred.gc(root, older_than="30d", dry_run=True)
+    assert (would.files, would.bytes) == (len(sizes), sum(sizes))
+    assert [removal.uri for removal in would.removals] == [old.uri]
+    assert "would remove" in str(would)
+    assert old.result().count_rows() == 2
+    assert mapred.gc(root, older_than=timedelta(days=50)).files == 0
+    assert mapred.gc(root).files == 0
+    done = mapred.gc(root, older_than="30d")
+    assert (done.removals, done.problems) == (would.removals, ())
+    assert names(root) == {young.id}
+    assert young.audit().ok
+    if "://" not in root:
+        assert not os.path.exists(old.uri)
+
+
+def test_a_live_run_is_never_touched(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    run = make(root, OLD)
+    files = run.store.list("")
+    me = f"local:{os.uname().nodename}:{os.getpid()}:{retention.process_birth(os.getpid())}"
+    for ref, ago in ((me, OLD), ("local:another-machine:17:5.00", 0), ("argo:prod/x-17", 0)):
+        driven_by(run, ref, ago) if layout.END in dict(run.store.list("")) else run.store.write(
+            layout.HANDLE,
+            json.dumps({"ref": ref, "state": "running", "time": time.time() - ago}).encode(),
+        )
+        assert mapred.gc(root, older_than="0s").files == 0
+        with pytest.raises(RunError, match=r"may be alive: .*; stop it first"):
+            mapred.rm(run)
+    assert {path for path, _ in files} - {path for path, _ in run.store.list("")} == {layout.END}
+    run.cancel()
+    assert mapred.rm(run).files > 5
+    assert names(root) == set()
+
+
+def test_a_run_elsewhere_is_alive_while_it_commits(tmp_path: Path) -> None:
+    run = make(str(tmp_path), OLD)
+    driven_by(run, "argo:prod/x-17", OLD)
+    # The commits are of this minute.
+    assert mapred.gc(tmp_path, older_than="1d").files == 0
+    for index in range(2):
+        path = layout.commit("map", index)
+        commit = json.loads(run.store.read(path)) | {"started": time.time() - OLD}
+        run.store.write(path, json.dumps(commit).encode())
+    assert mapred.gc(tmp_path, older_than="1d").files > 5
+
+
+@pytest.mark.parametrize("state", ["interrupted", "suspended"])
+def test_a_run_whose_driver_is_dead_goes_by_its_age(tmp_path: Path, state: str) -> None:
+    run = make(str(tmp_path))
+    driven_by(run, f"local:{os.uname().nodename}:{2**22 + 1}:1.00")
+    run = mapred.open(run.uri)
+    if state == "suspended":
+        run.suspend()
+    assert run.state == state
+    assert mapred.gc(tmp_path, older_than="1d").files == 0
+    assert mapred.gc(tmp_path, older_than="0s").files > 5
+
+
+def test_what_losers_wrote_goes(root: str) -> None:
+    run = make(root, OLD)
+    store = run.store
+    kept = {path for path, _ in store.list("")}
+    lost = {
+        "map/data/000000-2-0123abcd.arrow",
+        "map/files/000001-2-0123abcd/model.bin",
+        "map/data/000007-1-0123abcd.arrow",
+    }
+    for path in lost:
+        store.write(path, b"x" * 100)
+    done = mapred.gc(root)
+    assert (done.files, done.bytes) == (3, 300)
+    assert [removal.what for removal in done.removals] == ["losers"]
+    assert {path for path, _ in store.list("")} == kept
+    assert run.audit().ok
+
+
+def test_attempts_that_may_still_win_are_left_alone(tmp_path: Path) -> None:
+    run = make(str(tmp_path), 2 * 24 * 3600)
+    run.store.write("map/data/000000-2-0123abcd.arrow", b"lost")
+    run.store.write("map/data/000001-2-0123abcd.arrow", b"the task is not committed")
+    run.store.delete(layout.commit("map", 1))
+    assert mapred.gc(tmp_path).files == 1
+    assert any(path.startswith("map/data/000001-2-") for path, _ in run.store.list(""))
+    young = make(str(tmp_path / "young"))
+    young.store.write("map/data/000000-2-0123abcd.arrow", b"lost, but of this minute")
+    assert mapred.gc(tmp_path / "young").files == 0
+
+
+def removed_until(run: mapred.Run, last: int, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Remove a run, cut off before its deletion number `last`; whether it came to its end."""
+    kind, count = type(run.store), itertools.count()
+    delete = kind.delete
+
+    def dying(self: Any, path: str) -> None:
+        if next(count) == last:
+            raise KeyboardInterrupt
+        delete(self, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "delete", dying)
+        try:
+            mapred.rm(run)
+        except KeyboardInterrupt:
+            return False
+    return True
+
+
+def test_a_removal_that_is_cut_off_leaves_nothing_half_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for last in itertools.count():
+        root = str(tmp_path / str(last))
+        run = make(root)
+        if removed_until(run, last, monkeypatch):
+            break
+        if last:
+            with pytest.raises(RunError, match="holds no run"):
+                mapred.open(run.uri)
+        else:
+            assert mapred.open(run.uri).result().count_rows() == 2
+        # It is finished by whoever comes next, however young it is.
+        assert [removal.what for removal in mapred.gc(root).removals] == ["rest"]
+        assert names(root) == set()
+    assert last > 8
+
+
+def test_a_folder_that_is_being_made_is_left_alone(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    now = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    for path in (f"{now}-0123abcd/function.pkl", "20200101-000000-0123abcd/plan/00000.parquet"):
+        store.write(path, b"x")
+    for path in ("notes.txt", "20200101-my-data/x", "lake/day=1/x.parquet"):
+        store.write(path, b"mine")
+    assert [removal.what for removal in mapred.gc(tmp_path).removals] == ["rest"]
+    left = {path for path, _ in store.list("")}
+    assert left == {
+        f"{now}-0123abcd/function.pkl",
+        "notes.txt",
+        "20200101-my-data/x",
+        "lake/day=1/x.parquet",
+    }
+
+
+def test_datasets_stay_and_what_was_never_published_goes(root: str, tmp_path: Path) -> None:
+    lake = f"{root}-lake"
+    run = make(root, write=mapred.write_parquet(lake))
+    target = mapred.write_parquet(lake, mode="append")
+    writing.write_values(target, run.id, 5, "1-abc", [table_of(5)])
+    store = open_store(lake)
+    assert [path for path, _ in store.list("_staging")]
+    before = {path for path, _ in store.list("") if path.endswith(".parquet")}
+    mapred.rm(run)
+    assert not store.list("_staging")
+    assert {path for path, _ in store.list("") if path.endswith(".parquet")} == before
+    assert len(before) == 2
+
+
+def test_what_cannot_be_removed_is_told(tmp_path: Path) -> None:
+    make(str(tmp_path), OLD)
+    run = make(str(tmp_path), OLD + 100)
+    run.store.write(layout.write_record("x"), json.dumps({"uri": "ftp://x/y", "id": "x"}).encode())
+    done = mapred.gc(tmp_path, older_than="30d")
+    assert len(done.problems) == 1
+    assert "no store for ftp://" in done.problems[0]
+    assert names(str(tmp_path)) == {run.id}
+
+
+@pytest.mark.parametrize("text", ["30", "d", "-1d", "1 month", ""])
+def test_ages_that_are_none(tmp_path: Path, text: str) -> None:
+    with pytest.raises(PlanError, match="older_than="):
+        mapred.gc(tmp_path, older_than=text)
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    old, young = make(root, OLD), make(root)
+
+    def call(*words: str) -> Any:
+        return CliRunner().invoke(main, [*words, "--root", root])
+
+    told = call("gc", "--older-than", "30d", "--dry-run")
+    assert told.exit_code == 0
+    assert "would remove" in told.output
+    assert old.id in told.output
+    assert names(root) == {old.id, young.id}
+    value = json.loads(call("gc", "--older-than", "30d", "--json").stdout)
+    assert Counter(removal["what"] for removal in value["removals"]) == {"run": 1}
+    assert value["bytes"] > 0
+    assert names(root) == {young.id}
+    assert call("rm", young.id[:15], "--dry-run").exit_code == 0
+    assert call("rm", young.id[:15], "--yes").exit_code == 0
+    assert names(root) == set()
+    assert call("rm", "last").exit_code == 2
+    assert call("gc", "--older-than", "soon").exit_code == 2
+
+
+@pytest.mark.parametrize("answer", ["n", "y"])
+def test_at_a_terminal_it_asks(tmp_path: Path, answer: str) -> None:
+    root = str(tmp_path)
+    run = make(root)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "mapred", "rm", run.id, "--root", root]
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    os.close(theirs)
+    os.write(ours, answer.encode() + b"\n")
+    output, _ = process.communicate()
+    os.close(ours)
+    assert "Remove them?" in output
+    assert names(root) == ({run.id} if answer == "n" else set())
