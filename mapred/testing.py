@@ -82,6 +82,34 @@ def _write_file(item: int, task: mapred.Task) -> int:
     return item
 
 
+class Orders:
+    """A table for each item, whose keys overlap; its calls fail as scripted."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+
+    def __call__(self, item: int) -> Any:
+        self.script(item)
+        return orders(item)
+
+
+def orders(item: int) -> Any:
+    """Orders of some customers, one of them without a name."""
+    import pyarrow as pa
+
+    rows = range(item, 7 * item + 20)
+    keys = [None if row % 11 == 0 else f"customer {row % 17}" for row in rows]
+    return pa.table({"customer": keys, "item": [row % 3 for row in rows], "price": list(rows)})
+
+
+def _range_of_prices(rows: Any) -> Any:
+    return rows.group_by("customer").aggregate([("price", "min"), ("price", "max")])
+
+
+def _rows(table: Any) -> list[dict[str, Any]]:
+    return sorted(table.to_pylist(), key=repr)
+
+
 class BackendContract:
     """What any backend must do. Subclasses give the fixture `backend`.
 
@@ -178,6 +206,36 @@ class BackendContract:
         script = Script(_made(tmp_path / "calls"), {1: ["hang"]})
         run = self._run(script, mapred.array(3), backend, tmp_path, timeout=1)
         assert run.result() == [0, 10, 20]
+
+    def test_aggregates_by_key(self, backend: Any, tmp_path: Path) -> None:
+        import pyarrow as pa
+
+        script = Script(_made(tmp_path / "calls"), {3: ["raise"]})
+        keys, wanted = ["customer", "item"], {"price": ["sum", "mean", "count"]}
+        run = self._run(
+            Orders(script), mapred.array(9), backend, tmp_path, by=keys, aggregate=wanted
+        )
+        whole = pa.concat_tables(map(orders, range(9))).group_by(keys)
+        expected = whole.aggregate([("price", name) for name in wanted["price"]])
+        assert _rows(run.to_arrow()) == _rows(expected)
+        assert [stage.name for stage in run.job.stages] == ["map", "manifest", "shuffle"]
+        assert run.audit().ok
+        assert script.calls(3) == 2
+
+    def test_reduces_by_key_and_resumes(self, backend: Any, tmp_path: Path) -> None:
+        import pyarrow as pa
+
+        script = Script(_made(tmp_path / "calls"), {2: ["raise"] * 2})
+        options = {"by": "customer", "reduce": _range_of_prices, "partitions": 3, "attempts": 2}
+        try:
+            self._run(Orders(script), mapred.array(6), backend, tmp_path, **options)
+        except mapred.RunError as error:
+            run = self._reopened(error.run, backend)
+        else:
+            raise AssertionError("a task that always fails must fail the run")
+        expected = _range_of_prices(pa.concat_tables(map(orders, range(6))))
+        assert _rows(run.to_arrow()) == _rows(expected)
+        assert script.calls(2) == 3
 
     def _reopened(self, run: Any, backend: Any) -> Any:
         return mapred.open(run.uri).resume(backend=backend, progress="none")
