@@ -6,6 +6,7 @@ object exists. A bucket with versions ignores that header: the probe of a root f
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -22,12 +23,15 @@ _T = TypeVar("_T")
 
 _PART = 8 * 2**20
 _MOST_PARTS = 9000
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 4.0
 _FROM_OUTSIDE = (
     "OSS_ENDPOINT (https://oss-REGION.aliyuncs.com; inside the region "
     "https://oss-REGION-internal.aliyuncs.com)"
 )
 # Codes of credentials that ended, or were replaced where they are from.
 _ENDED = ("SecurityTokenExpired", "InvalidSecurityToken", "InvalidAccessKeyId")
+# What OpenDAL says of answers that were cut: permanent, but the next one may be whole.
+_GARBLED = ("deserialize", "reader got too")
 _used = False
 _forked = False
 
@@ -42,7 +46,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 @dataclass(frozen=True)
 class _Client:
-    """The operators of one process: `once` never repeats a request by itself."""
+    """The operators of one process: `once` never repeats a request, `operator` those of parts."""
 
     process: int
     operator: Any
@@ -74,8 +78,8 @@ class OSSStore:
 
             def get(client: _Client) -> tuple[bytes, int]:
                 # The answer's own length may be wrong, so its size is asked for beside it.
-                data = bytes(client.operator.read(key))
-                return data, int(client.operator.stat(key).content_length)
+                data = bytes(client.once.read(key))
+                return data, int(client.once.stat(key).content_length)
 
             return self._complete(path, get)
         # OSS ignores a range that leaves the object and answers with all of it, so every range
@@ -86,8 +90,14 @@ class OSSStore:
 
     def write(self, path: str, data: bytes) -> None:
         view, key = bytes(data), self._place.key(path)
-        options = {"chunk": _part_size(len(view))} if len(view) > 2 * _PART else {}
-        self._call("write", path, lambda client: client.operator.write(key, view, **options))
+
+        def put(client: _Client) -> None:
+            if len(view) > 2 * _PART:
+                client.operator.write(key, view, chunk=_part_size(len(view)))
+            else:
+                client.once.write(key, view)
+
+        self._call("write", path, put)
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         view = bytes(data)
@@ -112,22 +122,23 @@ class OSSStore:
 
         Keys of folders and of their markers end with `/`.
         """
-        client = self._client()
-        after: dict[str, str] = {}
+        client, after = self._client(), ""
+        waits = client.patience.waits()
         while True:
+            options = {"start_after": after} if after else {}
             try:
-                for entry in client.operator.list(folder or "/", recursive=recursive, **after):
+                for entry in client.once.list(folder or "/", recursive=recursive, **options):
                     known = entry.metadata
                     yield entry.path, int(known.content_length), (known.etag or "").strip('"')
-                    after = {"start_after": entry.path}
+                    after = entry.path
                 return
             except Exception as error:
-                client = self._renewed(client, "list", folder, error)
+                client = self._again(client, waits, error, "list", self._place.path(folder))
 
     def delete(self, path: str) -> None:
         self._size_and_etag(path)
         key = self._place.key(path)
-        self._call("delete", path, lambda client: client.operator.delete(key))
+        self._call("delete", path, lambda client: client.once.delete(key))
 
     def put_file(self, source: Path, path: str) -> None:
         size = source.stat().st_size
@@ -145,7 +156,7 @@ class OSSStore:
 
     def copy(self, source: str, target: str) -> None:
         known, new = self._place.key(source), self._place.key(target)
-        self._call("read", source, lambda client: client.operator.copy(known, new))
+        self._call("read", source, lambda client: client.once.copy(known, new))
 
     def entry(self, path: str) -> tuple[int, str]:
         """Size and etag of one object."""
@@ -167,7 +178,7 @@ class OSSStore:
             options["if_match"] = remote.quoted(etag)
         key = self._place.key(path)
         return self._complete(
-            path, lambda client: (bytes(client.operator.read(key, **options)), length)
+            path, lambda client: (bytes(client.once.read(key, **options)), length)
         )
 
     def _complete(self, path: str, get: Callable[[_Client], tuple[bytes, int]]) -> bytes:
@@ -180,12 +191,12 @@ class OSSStore:
     def _size_and_etag(self, path: str) -> tuple[int, str | None]:
         key = self._place.key(path)
         try:
-            known = self._call("read", path, lambda client: client.operator.stat(key))
+            known = self._call("read", path, lambda client: client.once.stat(key))
         except (FileNotFoundError, StorageError) as error:
             if isinstance(error, StorageError) and ": status 4" not in str(error):
                 raise
             # The answer to a HEAD has no body that says why, or that the bucket is missing.
-            self._call("read", path, lambda client: client.operator.read(key))
+            self._call("read", path, lambda client: client.once.read(key))
             raise
         return int(known.content_length), known.etag
 
@@ -210,16 +221,19 @@ class OSSStore:
         return self._call("write", path, put)
 
     def _call(self, verb: str, path: str, act: Callable[[_Client], _T]) -> _T:
-        """Do something by the client, once more where its credentials have been renewed."""
+        """Do something by the client, until it is done or the patience ends."""
         client = self._client()
+        waits = client.patience.waits()
         while True:
             try:
                 return act(client)
             except Exception as error:
-                client = self._renewed(client, verb, path, error)
+                client = self._again(client, waits, error, verb, path)
 
-    def _renewed(self, client: _Client, verb: str, path: str, error: Exception) -> _Client:
-        """A client with newer credentials where those had ended; any other error is raised."""
+    def _again(
+        self, client: _Client, waits: Iterator[float], error: Exception, verb: str, path: str
+    ) -> _Client:
+        """The client to try again with, after a pause; or the error that is raised."""
         if isinstance(error, StorageError):
             raise error
         answer = answer_of(str(error))
@@ -227,6 +241,11 @@ class OSSStore:
             renewed = self._client(client)
             if renewed.credentials.key != client.credentials.key:
                 return renewed
+        elif answer.unknown or any(words in answer.text for words in _GARBLED):
+            wait = next(waits, None)
+            if wait is not None:
+                time.sleep(wait)
+                return self._client()
         # No cause: its text repeats the signed request.
         raise self._failed(verb, path, answer) from None
 
@@ -315,9 +334,15 @@ def _by_opendal(
     once = Operator("oss", bucket=bucket, root="/", **settings)
     once = once.layer(layers.TimeoutLayer(timeout=known.stall, io_timeout=known.stall))
     retries = layers.RetryLayer(
-        max_times=known.tries - 1, jitter=True, min_delay=0.1, max_delay=4.0
+        max_times=_retries(known), jitter=True, min_delay=_FIRST_WAIT, max_delay=_LONGEST_WAIT
     )
     return once.layer(retries), once
+
+
+def _retries(known: Patience) -> int:
+    """How many retries, each after twice the pause, end in time: OpenDAL only counts them."""
+    pauses = (min(_LONGEST_WAIT, _FIRST_WAIT * 2**n) * 1.5 for n in range(known.tries - 1))
+    return sum(total <= known.seconds for total in itertools.accumulate(pauses))
 
 
 def _by_oss2(

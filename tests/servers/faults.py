@@ -1,7 +1,8 @@
 """A proxy that stands between a client and a server, counts requests and spoils some answers.
 
 `python faults.py PORT TARGET_PORT PLAN`: the JSON file PLAN, read anew for each request, may
-give `rate` (the share of requests spoiled), `kinds`, `methods` and `seed`. The kinds:
+give `rate` (the share of requests spoiled, evenly: 0.25 is every fourth), `kinds` (in turn),
+`methods`, and `ended`, keys whose session is over. The kinds:
 
   busy      503 in place of the answer; the request does not reach the server
   reset     the connection is reset before the request reaches the server
@@ -9,14 +10,18 @@ give `rate` (the share of requests spoiled), `kinds`, `methods` and `seed`. The 
   failed    the server carries the request out; 500 in place of the answer
   truncated the answer's body ends in the middle
   stall     no answer at all
+  short     half of the body of an answer to GET, and a length that agrees with it
+  long      the body of an answer to GET ends before its length says, in good order
+  skewed    the request is refused, for a clock that is an hour off
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
-import random
+import re
 import socket
 import struct
 import subprocess
@@ -29,8 +34,11 @@ from typing import Any
 from servers.sharing import free_ports
 
 KINDS = ("busy", "reset", "lost", "failed", "truncated", "stall")
-_BODY = b"<?xml version='1.0'?><Error><Code>%s</Code><Message>injected</Message></Error>"
-_chance = random.Random(0)
+LENGTHS = ("short", "long")
+AHEAD = 3600  # seconds by which the server's clock is ahead of a skewed client
+_BODY = b"<?xml version='1.0'?><Error><Code>%s</Code><Message>injected</Message>%s</Error>"
+_matching = itertools.count(1)
+_spoiled = itertools.count()
 
 
 @contextlib.contextmanager
@@ -63,11 +71,16 @@ class Proxy:
         self.endpoint, self._plan = endpoint, plan
 
     def spoil(
-        self, rate: float = 0.0, kinds: tuple[str, ...] = KINDS, methods: str = "GET HEAD PUT POST"
+        self,
+        rate: float = 0.0,
+        kinds: tuple[str, ...] = KINDS,
+        methods: str = "GET HEAD PUT POST",
+        ended: tuple[str, ...] = (),
     ) -> None:
-        """From now on, spoil this share of the requests of these methods."""
+        """From now on, spoil this share of the requests of these methods, and refuse these keys."""
+        plan = {"rate": rate, "kinds": kinds, "methods": methods.split(), "ended": ended}
         new = self._plan.with_suffix(".new")
-        new.write_text(json.dumps({"rate": rate, "kinds": kinds, "methods": methods.split()}))
+        new.write_text(json.dumps(plan))
         new.replace(self._plan)
 
     def requests(self) -> list[tuple[str, str]]:
@@ -103,8 +116,26 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-def _refusal(status: bytes, code: bytes) -> bytes:
-    body = _BODY % code
+def _kind(settings: dict[str, Any], method: str) -> str:
+    """How to spoil the next request, or nothing."""
+    if method not in settings["methods"]:
+        return ""
+    number, rate = next(_matching), settings["rate"]
+    if int(number * rate) == int((number - 1) * rate):
+        return ""
+    kinds = settings["kinds"]
+    return str(kinds[next(_spoiled) % len(kinds)])
+
+
+def _of_wrong_length(kind: str, head: bytes, body: bytes) -> bytes:
+    if kind == "short":
+        body = body[: len(body) // 2]
+    length = b"content-length: %d" % (2 * len(body) + 1 if kind == "long" else len(body))
+    return re.sub(rb"(?i)content-length: \d+", length, head) + body
+
+
+def _refusal(status: bytes, code: bytes, more: bytes = b"") -> bytes:
+    body = _BODY % (code, more)
     return b"HTTP/1.1 %s\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body)
 
 
@@ -119,8 +150,18 @@ async def _serve(
             with plan.with_suffix(".requests").open("ab") as record:
                 record.write(request[0].split(b"\r\n", 1)[0] + b"\n")
             settings = json.loads(plan.read_text())
-            spoiled = method in settings["methods"] and _chance.random() < settings["rate"]
-            kind = _chance.choice(settings["kinds"]) if spoiled else ""
+            kind = _kind(settings, method)
+            key = re.search(rb"Credential=([^/]+)/", request[0])
+            if key and key[1].decode() in settings["ended"]:
+                token = re.search(rb"(?i)x-amz-security-token: (.*)", request[0])
+                more = b"<Token-0>%s</Token-0>" % (token[1].strip() if token else b"")
+                writer.write(_refusal(b"403 Forbidden", b"ExpiredToken", more))
+                continue
+            if kind == "skewed":
+                theirs = time.gmtime(time.time() + AHEAD)
+                more = time.strftime("<ServerTime>%Y-%m-%dT%H:%M:%SZ</ServerTime>", theirs).encode()
+                writer.write(_refusal(b"403 Forbidden", b"RequestTimeTooSkewed", more))
+                continue
             if kind == "busy":
                 writer.write(_refusal(b"503 Slow Down", b"SlowDown"))
                 continue
@@ -141,6 +182,10 @@ async def _serve(
                 writer.write(head + body[: len(body) // 2] if body else head[: len(head) // 2])
                 await writer.drain()
                 return _reset(writer)
+            if kind in LENGTHS and method == "GET":
+                writer.write(_of_wrong_length(kind, head, body))
+                await writer.drain()
+                return None
             writer.write(head + body)
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
