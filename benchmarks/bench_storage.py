@@ -57,7 +57,7 @@ class Server:
         """A bucket whose volumes are there; they go with it."""
         name, client = f"bench-{uuid.uuid4().hex[:8]}", self.client()
         client.create_bucket(Bucket=name)
-        client.put_object(Bucket=name, Key="first", Body=b"first")
+        client.put_object(Bucket=name, Key=clients.FIRST, Body=b"first")
         try:
             yield name
         finally:

@@ -21,6 +21,7 @@ from typing import Any
 
 THREADS = 32
 PIECE = 2**20
+FIRST = "first"
 
 
 @dataclass(frozen=True)
@@ -33,28 +34,31 @@ class Client:
     stream: Callable[[str], Iterator[Any]]
 
 
-def mapred(bucket: str) -> Client:
+def mapred(bucket: str, size: int) -> Client:
     from mapred.storage import open_store
 
     store = open_store(f"s3://{bucket}")
     return Client(store.write, store.read, store.put_file, lambda key: _pieces(store.open(key)))
 
 
-def datasets(bucket: str) -> Client:
-    """How a worker reads a dataset's files; it writes none."""
+def datasets(bucket: str, size: int) -> Client:
+    """How a worker reads a dataset's files, whose sizes the plan tells; it writes none."""
     from mapred.storage import open_source
 
     def get(key: str) -> Any:
-        with open_source(f"s3://{bucket}/{key}") as file:
+        with open_source(f"s3://{bucket}/{key}", known(key)) as file:
             return file.read()
 
     def stream(key: str) -> Iterator[Any]:
-        return _pieces(open_source(f"s3://{bucket}/{key}"))
+        return _pieces(open_source(f"s3://{bucket}/{key}", known(key)))
+
+    def known(key: str) -> tuple[int, str] | None:
+        return None if key == FIRST else (size, "")
 
     return Client(_nothing, get, _nothing, stream)
 
 
-def obstore(bucket: str) -> Client:
+def obstore(bucket: str, size: int) -> Client:
     import obstore as o
     from obstore.store import S3Store
 
@@ -67,7 +71,7 @@ def obstore(bucket: str) -> Client:
     )
 
 
-def s3fs(bucket: str) -> Client:
+def s3fs(bucket: str, size: int) -> Client:
     from s3fs import S3FileSystem
 
     system = S3FileSystem(endpoint_url=os.environ["AWS_ENDPOINT_URL"])
@@ -79,7 +83,7 @@ def s3fs(bucket: str) -> Client:
     )
 
 
-def boto3(bucket: str) -> Client:
+def boto3(bucket: str, size: int) -> Client:
     import boto3 as b
     from botocore.config import Config
 
@@ -96,7 +100,7 @@ def boto3(bucket: str) -> Client:
     )
 
 
-def pyarrow(bucket: str) -> Client:
+def pyarrow(bucket: str, size: int) -> Client:
     from pyarrow.fs import S3FileSystem
 
     scheme, _, host = os.environ["AWS_ENDPOINT_URL"].partition("://")
@@ -215,8 +219,8 @@ def run(
 def main(arguments: str) -> None:
     """Time one operation, after a small object to open the connection with."""
     name, operation, bucket, what, size, check = json.loads(arguments)
-    client = CLIENTS[name](bucket)
-    bytes(client.get("first"))
+    client = CLIENTS[name](bucket, size)
+    bytes(client.get(FIRST))
     call = OPERATIONS[operation](client, what, size)
     digest = hashlib.sha256()
     start = time.perf_counter()
