@@ -1,0 +1,236 @@
+"""What only Argo and a real cluster can say of a rendered Workflow."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backends.argo import cases
+from cluster.access import Cluster
+from cluster.places import BIN
+from hypothesis import HealthCheck, given, settings
+
+import mapred
+from mapred import layout
+from mapred.backends.argo.backend import Argo
+from mapred.backends.argo.claims import claim
+from mapred.backends.argo.rbac import manifests
+from mapred.backends.argo.render import render, to_dict
+from mapred.backends.argo.yaml import from_yaml, to_yaml
+from mapred.model import Job, Resources
+from mapred.reducers import as_reducer
+from mapred.storage import Store
+
+pytestmark = pytest.mark.on_cluster
+
+GOLDENS = sorted((Path(__file__).parent / "goldens").glob("*.yaml"))
+
+
+def argo_lint(*files: Path) -> dict[str, Any]:
+    """What Argo's own linter says: how many documents it saw, and its errors."""
+    program = BIN / "argo-lint"
+    if not program.exists():
+        pytest.skip("argo-lint is not built")
+    done = subprocess.run([program, *files], capture_output=True, text=True, timeout=120)
+    return dict(json.loads(done.stdout))
+
+
+def test_argos_linter_passes_every_golden_file(cluster: Cluster) -> None:
+    found = argo_lint(*GOLDENS)
+    assert found == {"documents": len(GOLDENS), "linted": len(GOLDENS), "errors": []}
+
+
+def test_argos_linter_passes_whatever_is_rendered(cluster: Cluster, tmp_path: Path) -> None:
+    seen = 0
+
+    @settings(
+        max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(made=cases.jobs(), argo=cases.backends())
+    def passes(made: Job, argo: Argo) -> None:
+        nonlocal seen
+        file = tmp_path / "w.yaml"
+        file.write_text(cases.text(made, argo, packages=cases.PACKAGES))
+        assert argo_lint(file) == {"documents": 1, "linted": 1, "errors": []}
+        seen += 1
+
+    passes()
+    assert seen >= 40
+
+
+def accepts(cluster: Cluster, text: str) -> None:
+    """The API server takes the objects, by their full schemas."""
+    cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=text)
+
+
+@pytest.mark.parametrize("file", GOLDENS, ids=lambda file: file.stem)
+def test_the_cluster_accepts_every_golden_file(cluster: Cluster, file: Path) -> None:
+    (document,) = from_yaml(file.read_text())
+    document["metadata"].pop("namespace", None)
+    accepts(cluster, to_yaml(document))
+
+
+def test_the_cluster_accepts_rights_and_claims(cluster: Cluster) -> None:
+    names = Argo(
+        namespace=cluster.namespace,
+        service_account="dry-task",
+        executor_service_account="dry-executor",
+    )
+    objects = manifests(names, submitter="dry-submitter")
+    objects += claim("nas", "nas://server/share", namespace=cluster.namespace)
+    objects += claim(
+        "oss", "oss://bucket/path", namespace=cluster.namespace, endpoint="oss", secret="oss"
+    )
+    accepts(cluster, to_yaml(*objects))
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A backend that renders a run, alters the Workflow as a test wants it, and creates it."""
+
+    cluster: Cluster
+    argo: Argo
+    patch: Mapping[str, Any] | None = None
+    name: str = "argo"
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        return self.argo.arguments
+
+    def prepare(self) -> None:
+        return
+
+    def submit(self, store: Store, job: Any, digest: str) -> Any:
+        workflow = to_dict(render(job, self.argo, uri=store.uri, digest=digest))
+        workflow["spec"].update(self.patch or {})
+        return Created(self.cluster, self.cluster.submit(workflow))
+
+
+@dataclass(frozen=True)
+class Created:
+    """The handle of a Workflow that nobody follows."""
+
+    cluster: Cluster
+    ref: str
+
+    def finished(self) -> dict[str, Any]:
+        return self.cluster.finished(self.ref)
+
+
+def backend(cluster: Cluster, **more: Any) -> Argo:
+    values: dict[str, Any] = {
+        "namespace": cluster.namespace,
+        "image": cluster.images.mapred,
+        "endpoint": cluster.storage.endpoint_in_pods,
+        "region": cluster.storage.region,
+        "root_secret": cluster.storage.secret_name,
+        **more,
+    }
+    return Argo(**values)
+
+
+def nodes(workflow: Mapping[str, Any], template: str) -> list[Mapping[str, Any]]:
+    """The pods of a template, those that were tried again included."""
+    found = workflow["status"]["nodes"].values()
+    return [node for node in found if node["type"] == "Pod" and node["templateName"] == template]
+
+
+SMALL = Resources(cpu=0.01)
+
+
+def test_a_loop_and_a_tree_give_the_answer(cluster: Cluster, cluster_root: str) -> None:
+    argo = backend(cluster, max_pods=4)
+    run = mapred.submit(
+        square,
+        mapred.array(9),
+        reduce=as_reducer(add, fan_in=3),
+        backend=Sent(cluster, argo),
+        root=cluster_root,
+        per_task=1,
+        resources=SMALL,
+    )
+    over = run._handle.finished()
+    assert over["status"]["phase"] == "Succeeded", over["status"]
+    assert len(nodes(over, "map")) == 3
+    assert len(nodes(over, "reduce")) == 4
+    again = mapred.open(run.uri)
+    assert again.result() == sum(i * i for i in range(9))
+    assert again.audit().ok
+    store = again.store
+    # Each item's artifact is a copy of its winners' commits, the last one's of the manifest.
+    for stage, block, tasks in [("map", 0, range(3)), ("map", 2, range(6, 9))]:
+        commits = [store.read(layout.commit(stage, task)) for task in tasks]
+        artifact = store.read(f"argo/{stage}/{block}.json")
+        assert artifact == b"[" + b",\n".join(commits) + b"]\n"
+    assert store.read("argo/result.json") == store.read(layout.MANIFEST)
+
+
+def test_a_map_alone_is_closed_by_a_node_of_its_own(cluster: Cluster, cluster_root: str) -> None:
+    run = mapred.submit(
+        square,
+        mapred.array(2),
+        backend=Sent(cluster, backend(cluster)),
+        root=cluster_root,
+        resources=SMALL,
+    )
+    over = run._handle.finished()
+    assert over["status"]["phase"] == "Succeeded", over["status"]
+    assert len(nodes(over, "result")) == 1
+    assert mapred.open(run.uri).result() == [0, 1]
+
+
+def test_a_function_that_fails_is_not_tried_by_the_engine(
+    cluster: Cluster, cluster_root: str
+) -> None:
+    run = mapred.submit(
+        refuses,
+        mapred.array(1),
+        backend=Sent(cluster, backend(cluster)),
+        root=cluster_root,
+        attempts=2,
+        resources=SMALL,
+    )
+    over = run._handle.finished()
+    assert over["status"]["phase"] == "Failed"
+    (only,) = nodes(over, "map")
+    assert only["outputs"]["exitCode"] == "1"
+    assert len(list(run.store.list("map/errors/"))) == 2
+
+
+def test_a_pod_out_of_memory_gets_more(cluster: Cluster, cluster_root: str) -> None:
+    run = mapred.submit(
+        holds_200_mib,
+        mapred.array(1),
+        backend=Sent(cluster, backend(cluster)),
+        root=cluster_root,
+        resources=Resources(cpu=0.01, memory="160Mi", max_memory="640Mi"),
+    )
+    over = run._handle.finished()
+    assert over["status"]["phase"] == "Succeeded", over["status"]
+    tries = nodes(over, "map")
+    assert sorted(each["phase"] for each in tries)[:1] == ["Failed"]
+    assert any("OOMKilled" in each.get("message", "") for each in tries), tries
+    assert mapred.open(run.uri).result() == [200]
+
+
+def square(i: int) -> int:
+    return i * i
+
+
+def add(values: Iterator[int]) -> int:
+    return sum(values)
+
+
+def refuses(i: int) -> int:
+    raise ValueError(f"never {i}")
+
+
+def holds_200_mib(i: int) -> int:
+    held = bytearray(200 * 2**20)
+    held[::4096] = b"x" * len(held[::4096])
+    return len(held) // 2**20
