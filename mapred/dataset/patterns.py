@@ -35,13 +35,12 @@ def aside(paths: pa.ChunkedArray, glob: Glob) -> pa.ChunkedArray:
 
     Names with a `=`, as folders of partitions have them, are not meant.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     below = pc.utf8_slice_codeunits(paths, len(glob.root) + 1 if glob.root else 0)
     doubtful = pc.match_substring_regex(below, r"(?:\A|/)_[^/=]*(?:/|\z)")
     if not pc.any(doubtful).as_py():
-        return pa.chunked_array([pa.repeat(pa.scalar(False), len(paths))])
+        return doubtful
     marked = pc.replace_substring_regex(below, r"(\A|/)_([^/=]*=)", rf"\1{_MARK}\2")
     plain = pc.match_substring_regex(marked, rf"\A{_expression(glob, '._')}\z")
     return pc.and_(doubtful, pc.invert(plain))

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from mapred.dataset import globs, patterns
 from mapred.dataset.globs import Glob
 from mapred.errors import DatasetError, MapredError, StorageError
-from mapred.storage.listing import PAGE, Lister, flags, lister_of, table
+from mapred.storage.listing import PAGE, Lister, flags, lister_of, scalar, table
 from mapred.storage.sources import reason
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 T = TypeVar("T")
-_CLIENTS = 16
+_CLIENTS = 8
 # So many folders keep all clients busy; a pattern may be followed into more of them.
 _ENOUGH, _MOST = 2 * _CLIENTS, 16 * _CLIENTS
 _CHUNK = 2**16
@@ -43,11 +43,8 @@ def listed(
             with _mapped(uri):
                 lister, key = lister_of(uri, storage)
                 known = named.get(uri)
-                if known is None:
-                    found = _found(_Walk(lister, pool), key, uri, literal)
-                else:
-                    found = _plain(table([key], [known[0]], [known[1]]))
-                yield uri, _addressed(found, lister.prefix)
+                walk = _Walk(lister, pool)
+                yield uri, walk.row(key, known) if known else _found(walk, key, uri, literal)
 
 
 @contextmanager
@@ -133,9 +130,11 @@ class _Walk:
     def file(self, key: str) -> pa.Table:
         """The object of a key, or no rows."""
         known = self._lister.entry(key) if key else None
-        if known is None:
-            return _plain(table())
-        return _plain(table([key], [known[0]], [known[1]]))
+        return _plain(table()) if known is None else self.row(key, known)
+
+    def row(self, key: str, known: tuple[int | None, str]) -> pa.Table:
+        """One object whose size and etag are known."""
+        return _plain(table([self._lister.prefix + key], [known[0]], [known[1]]))
 
     def spelled(self, key: str) -> pa.Table:
         """What a pattern means that matches nothing, where its wildcards are characters."""
@@ -193,7 +192,7 @@ class _Walk:
             states = glob.step(open_.states, name[len(open_.folder) :]).states
             if states:
                 below.append((f"{name}/", states))
-        return open_.folder, _matching(files, glob), below
+        return open_.folder, self._addressed(_matching(files, glob)), below
 
     def _drained(self, open_: _Open, glob: Glob) -> pa.Table:
         """All files that match in and below a folder."""
@@ -202,18 +201,28 @@ class _Walk:
         for page in itertools.chain((open_.first,), open_.rest):
             if flat and _has_folders(page, open_.folder):
                 # Whatever lies deeper cannot match, however much it is.
-                return _matching(self._lister.level(open_.folder)[1], glob)
+                return self._addressed(_matching(self._lister.level(open_.folder)[1], glob))
             pending.append(page)
             rows += page.num_rows
             if rows >= _CHUNK:
                 chunks.append(self._kept(pending, glob))
                 pending, rows = [], 0
-        chunks.append(self._kept(pending, glob))
+        if pending:
+            chunks.append(self._kept(pending, glob))
         return _concatenated(chunks)
 
     def _kept(self, pages: list[pa.Table], glob: Glob) -> pa.Table:
         found = _matching(_concatenated(pages).combine_chunks(), glob)
-        return self._without_markers(found) if self._lister.marks else found
+        return self._addressed(self._without_markers(found) if self._lister.marks else found)
+
+    def _addressed(self, files: pa.Table) -> pa.Table:
+        """Keys as the paths that a dataset names."""
+        import pyarrow.compute as pc
+
+        large = files["path"].type
+        before, nothing = scalar(self._lister.prefix).cast(large), scalar("").cast(large)
+        paths = pc.binary_join_element_wise(before, files["path"], nothing)
+        return files.set_column(0, "path", paths)
 
     def _without_markers(self, found: pa.Table) -> pa.Table:
         """Leave out folders' marker objects, which come as empty files.
@@ -223,7 +232,7 @@ class _Walk:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        empty = pc.equal(found["size"], 0)
+        empty = pc.equal(found["size"], scalar(0))
         doubtful = found.filter(empty)["path"]
         if not len(doubtful):
             return found
@@ -234,9 +243,9 @@ class _Walk:
             if count > 8 + len(found) // PAGE:
                 files.append(self._lister.level(parent)[1]["path"])
             else:
-                keys = doubtful.filter(pc.equal(parents, parent)).to_pylist()
+                keys = doubtful.filter(pc.equal(parents, scalar(parent))).to_pylist()
                 there = [key for key in keys if self._lister.entry(key) is not None]
-                files.append(pa.chunked_array([pa.array(there, pa.large_string())]))
+                files.append(table(there, [0] * len(there), [""] * len(there))["path"])
         known = pa.chunked_array([c for part in files for c in part.chunks], pa.large_string())
         real = pc.is_in(found["path"], known.combine_chunks())
         return found.filter(pc.or_(pc.invert(empty), real))
@@ -277,8 +286,10 @@ def _matching(files: pa.Table, glob: Glob) -> pa.Table:
     import pyarrow.compute as pc
 
     fits = patterns.matches(files["path"], glob)
-    marker = pc.and_(pc.equal(files["size"], 0), pc.ends_with(files["path"], _MARKER))
-    fits = pc.and_(fits, pc.invert(pc.fill_null(marker, False)))
+    marker = pc.ends_with(files["path"], _MARKER)
+    if _any(marker):
+        marker = pc.and_(marker, pc.equal(files["size"], scalar(0)))
+        fits = pc.and_(fits, pc.invert(pc.coalesce(marker, scalar(False))))
     if not pc.all(fits).as_py():
         files = files.filter(fits)
     return files.append_column("aside", patterns.aside(files["path"], glob))
@@ -288,6 +299,12 @@ def _plain(files: pa.Table) -> pa.Table:
     return files.append_column("aside", flags([False] * len(files)))
 
 
+def _any(flags_: pa.ChunkedArray) -> bool:
+    import pyarrow.compute as pc
+
+    return bool(pc.any(flags_).as_py())
+
+
 def _concatenated(tables: list[pa.Table]) -> pa.Table:
     import pyarrow as pa
 
@@ -295,22 +312,11 @@ def _concatenated(tables: list[pa.Table]) -> pa.Table:
 
 
 def _sorted(tables: list[pa.Table]) -> pa.Table:
-    """All rows in byte order of their keys, whatever the server's order."""
+    """All rows in byte order of their paths, whatever the server's order."""
     import pyarrow.compute as pc
 
     found = _concatenated([files for files in tables if len(files)] or tables[:1])
     paths = found["path"]
-    if len(found) > 1 and pc.any(pc.less(paths.slice(1), paths.slice(0, len(paths) - 1))).as_py():
+    if len(found) > 1 and _any(pc.less(paths.slice(1), paths.slice(0, len(paths) - 1))):
         return found.take(pc.sort_indices(found, sort_keys=[("path", "ascending")]))
     return found
-
-
-def _addressed(files: pa.Table, prefix: str) -> pa.Table:
-    """Keys as the paths that a dataset names."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    before = pa.scalar(prefix, pa.large_string())
-    nothing = pa.scalar("", pa.large_string())
-    paths = pc.binary_join_element_wise(before, files["path"], nothing)
-    return files.set_column(0, "path", paths)

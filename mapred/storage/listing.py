@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PAGE = 1000
+_COLUMNS = ["path", "size", "e_tag"]
 
 
 class Lister(Protocol):
@@ -27,7 +28,8 @@ class Lister(Protocol):
     Tables have `path` (large_string, the key), `size` (int64) and `etag` (string). A folder
     is a key that ends with `/`, or nothing. `marks` tells that the marker object `x/` of a
     folder comes as an empty `x`, which only `level` and `entry` tell apart. Raises
-    `StorageError`, or whatever a file system of fsspec raises.
+    `StorageError`, or whatever a file system of fsspec raises. The first table of `pages`
+    that `streams` is a page, which is full where there is more.
     """
 
     prefix: str
@@ -65,14 +67,17 @@ class _Obstore:
     def pages(self, folder: str, depth: int | None) -> Iterator[pa.Table]:
         import pyarrow as pa
 
-        for batch in self._store.pages(folder):
-            yield _columns(pa.table(batch))
+        for pages in self._store.pages(folder):
+            batches = [pa.record_batch(page).select(_COLUMNS) for page in pages]
+            yield _columns(pa.Table.from_batches(batches))
 
     def level(self, folder: str) -> tuple[tuple[str, ...], pa.Table]:
         import pyarrow as pa
 
         folders, objects = self._store.level(folder)
-        return folders, _columns(pa.table(objects))
+        # `pyarrow.table` would import pandas.
+        found = pa.RecordBatchReader.from_stream(objects).read_all()
+        return folders, _columns(found.select(_COLUMNS))
 
     def entry(self, key: str) -> tuple[int, str] | None:
         try:
@@ -174,6 +179,15 @@ def table(
     return pa.table(columns, names=["path", "size", "etag"])
 
 
+def scalar(value: str | int | bool) -> pa.Scalar:
+    """One value as Arrow has it; `pyarrow.scalar` would import pandas."""
+    if isinstance(value, bool):
+        return flags([value])[0]
+    if isinstance(value, int):
+        return _sizes([value])[0]
+    return table([value], [0], [value])["path"][0].cast("string")
+
+
 def flags(values: Sequence[bool]) -> pa.Array:
     """Booleans as Arrow has them."""
     import numpy as np
@@ -215,7 +229,10 @@ def _columns(objects: pa.Table) -> pa.Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    etags = pc.utf8_trim(pc.fill_null(objects["e_tag"].cast(pa.string()), ""), '"')
+    etags = objects["e_tag"].cast(pa.string())
+    if etags.null_count:
+        etags = pc.coalesce(etags, scalar(""))
+    etags = pc.utf8_trim(etags, '"')
     columns = [objects["path"].cast(pa.large_string()), objects["size"].cast(pa.int64()), etags]
     return pa.table(columns, names=["path", "size", "etag"])
 

@@ -22,9 +22,11 @@ from typing import Any, BinaryIO
 from mapred.errors import MissingDependency, StorageError
 from mapred.storage import profiles, remote
 from mapred.storage.remote import Answer, Patience, answer_of, failure, found, patience, place_of
+from mapred.storage.waiting import waited
 
 _PART = 8 * 2**20
 _MOST_PARTS = 9000
+_PAGES = 16  # of a listing, taken at a time
 _PIECE = 2**20
 _LARGE, _STREAMS = 32 * 2**20, 4  # what is read by several answers at once, and by how many
 _STREAM = 64 * 2**20  # the most that one answer to a reader is asked for
@@ -151,24 +153,41 @@ class ObjectStore:
         with self._mapped("read", source) as clients:
             clients.obstore.copy(clients.reading, self._place.key(source), self._place.key(target))
 
-    def pages(self, folder: str) -> Iterator[Any]:
+    def pages(self, folder: str) -> Iterator[tuple[Any, ...]]:
         """Every object whose key starts with `folder`, which ends with `/` or is nothing.
 
-        The client's Arrow batches of about a thousand: `path` (the key), `size`, `e_tag`.
-        A folder's marker `x/` comes as `x`.
+        The client's Arrow batches of a thousand: `path` (the key), `size`, `e_tag`; one at
+        first, then many at a time. A folder's marker `x/` comes as `x`.
         """
+
+        async def some(stream: Any, most: int) -> tuple[Any, ...]:
+            pages: tuple[Any, ...] = ()
+            async for page in stream:
+                pages = (*pages, page)
+                if len(pages) == most:
+                    break
+            return pages
+
         with self._mapped("list", folder) as clients:
-            yield from clients.obstore.list(
+            stream = clients.obstore.list(
                 clients.reading, folder or None, chunk_size=1000, return_arrow=True
             )
+            most = 1
+            while pages := waited(some(stream, most)):
+                yield pages
+                most = _PAGES
 
     def level(self, folder: str) -> tuple[tuple[str, ...], Any]:
         """The folders right below `folder` (keys without `/` at the end), and its own objects."""
-        with self._mapped("list", folder) as clients:
-            found = clients.obstore.list_with_delimiter(
+
+        async def found() -> Any:
+            return await clients.obstore.list_with_delimiter_async(
                 clients.reading, folder or None, return_arrow=True
             )
-        return tuple(found["common_prefixes"]), found["objects"]
+
+        with self._mapped("list", folder) as clients:
+            known = waited(found())
+        return tuple(known["common_prefixes"]), known["objects"]
 
     def entry(self, path: str) -> tuple[int, str]:
         """Size and etag of one object."""
