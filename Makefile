@@ -41,6 +41,7 @@ test-slow: $(VENV)/.dev
 
 # With MAPRED_TEST_KUBECONFIG on that cluster instead; tests/cluster/access.py has the settings.
 test-cluster: $(VENV)/.dev
+	@test -n "$$MAPRED_TEST_KUBECONFIG" || $(MAKE) --no-print-directory cluster-up
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m on_cluster $(TESTS)
 
 cluster-up cluster-down cluster-status: cluster-%: $(VENV)/.dev

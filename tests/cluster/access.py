@@ -1,4 +1,13 @@
-"""How tests reach the cluster: this machine's own, or the one of MAPRED_TEST_KUBECONFIG."""
+"""How tests reach the cluster: this machine's own, or the one of MAPRED_TEST_KUBECONFIG.
+
+That one needs Argo Workflows 4 and kubectl on the search path; nothing is started there. The tests
+make the namespace MAPRED_TEST_NAMESPACE with mapred's accounts in it, and read these as well:
+
+    MAPRED_TEST_S3_ENDPOINT  MAPRED_TEST_S3_ENDPOINT_IN_PODS (the same without it)
+    MAPRED_TEST_S3_BUCKET  MAPRED_TEST_S3_KEY  MAPRED_TEST_S3_SECRET  MAPRED_TEST_S3_REGION
+    MAPRED_TEST_IMAGE_MAPRED (built from the Dockerfile with the tests' own Python)
+    MAPRED_TEST_IMAGE_PYTHON  MAPRED_TEST_IMAGE_BUSYBOX  MAPRED_TEST_IMAGE_OTHER_PYTHON
+"""
 
 from __future__ import annotations
 

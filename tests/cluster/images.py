@@ -1,7 +1,7 @@
 """The images on the cluster, put together without a registry or Docker.
 
 An image is a list of layers, which are tar files in the cache, named after what they were made
-of; it streams into containerd as a Docker archive.
+of; it streams into containerd as an OCI archive.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from cluster import layers
 from cluster.errors import ClusterError
 from cluster.places import ARGO, IMPORTED, SOCKET
+from cluster.processes import run
 
 SEARCH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PAUSE = "mapred.test/pause:1"
 BUSYBOX = "docker.io/library/busybox:1.35"
 CONTROLLER = f"quay.io/argoproj/workflow-controller:v{ARGO}"
 EXECUTOR = f"quay.io/argoproj/argoexec:v{ARGO}"
+OCI = "application/vnd.oci.image"
+CREATED = "2026-01-01T00:00:00Z"
 CTR = ["ctr", "--address", str(SOCKET), "--namespace", "k8s.io"]
 
 
@@ -79,12 +82,12 @@ def build(say: Callable[[str], None]) -> tuple[list[Image], Names]:
 
 
 def load(image: Image) -> None:
-    """Hands the image to containerd unless it has it."""
-    digests = json.loads(IMPORTED.read_text()) if IMPORTED.exists() else {}
-    config = _config(image)
-    digest = hashlib.sha256(config).hexdigest()
-    if digests.get(image.name) == digest:
+    """Hands the image to containerd unless it has it; layers that others share go there once."""
+    name = hashlib.sha256(_manifest(image)).hexdigest()
+    known = json.loads(IMPORTED.read_text()) if IMPORTED.exists() else {}
+    if known.get(image.name) == name:
         return
+    present = set(run(*CTR, "content", "ls", "--quiet").stdout.split())
     process = subprocess.Popen(
         [*CTR, "images", "import", "-"],
         stdin=subprocess.PIPE,
@@ -95,13 +98,13 @@ def load(image: Image) -> None:
     assert process.stderr is not None
     try:
         with process.stdin as stream:
-            _archive(image, config, stream)
+            _archive(image, present, stream)
     except BrokenPipeError:
         pass  # it says why below
     error = process.stderr.read().decode(errors="replace")
-    if process.wait(timeout=120):
+    if process.wait(timeout=300):
         raise ClusterError(f"containerd does not take the image {image.name}: {error[-2000:]}")
-    IMPORTED.write_text(json.dumps(digests | {image.name: digest}))
+    IMPORTED.write_text(json.dumps(known | {image.name: name}))
 
 
 def _argo(name: str, program: str, base: Path) -> Image:
@@ -122,28 +125,64 @@ def _config(image: Image) -> bytes:
         "User": image.user,
         "WorkingDir": image.folder,
     }
-    diffs = [f"sha256:{digest}" for digest in _digests(image)]
     about = {
         "architecture": "amd64",
         "os": "linux",
-        "created": "2026-01-01T00:00:00Z",
+        "created": CREATED,
         "config": settings,
-        "rootfs": {"type": "layers", "diff_ids": diffs},
-        "history": [{"created": "2026-01-01T00:00:00Z", "created_by": "mapred"}] * len(diffs),
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{each}" for each in _digests(image)]},
+        "history": [{"created": CREATED, "created_by": "mapred"}] * len(image.layers),
     }
     return json.dumps(about).encode()
 
 
-def _archive(image: Image, config: bytes, stream: IO[bytes]) -> None:
-    name = hashlib.sha256(config).hexdigest() + ".json"
-    inside = [f"{digest}/layer.tar" for digest in _digests(image)]
-    manifest = [{"Config": name, "RepoTags": [image.name], "Layers": inside}]
+def _manifest(image: Image) -> bytes:
+    config = _config(image)
+    layers = [
+        {"mediaType": f"{OCI}.layer.v1.tar", "digest": f"sha256:{digest}", "size": _size(path)}
+        for digest, path in zip(_digests(image), image.layers, strict=True)
+    ]
+    return json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": f"{OCI}.manifest.v1+json",
+            "config": _described("config", config),
+            "layers": layers,
+        }
+    ).encode()
+
+
+def _archive(image: Image, present: set[str], stream: IO[bytes]) -> None:
+    """An OCI archive without the layers whose digests are among those `present`."""
+    config, manifest = _config(image), _manifest(image)
+    entry = _described("manifest", manifest)
+    entry["annotations"] = {"io.containerd.image.name": image.name}
+    small = {
+        "oci-layout": b'{"imageLayoutVersion": "1.0.0"}',
+        "index.json": json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode(),
+        _blob(hashlib.sha256(config).hexdigest()): config,
+        _blob(hashlib.sha256(manifest).hexdigest()): manifest,
+    }
     with tarfile.open(fileobj=stream, mode="w|") as archive:
-        for title, content in ((name, config), ("manifest.json", json.dumps(manifest).encode())):
-            archive.addfile(_entry(title, len(content)), io.BytesIO(content))
-        for title, layer in zip(inside, image.layers, strict=True):
-            with layer.open("rb") as file:
-                archive.addfile(_entry(title, layer.stat().st_size), file)
+        for name, content in small.items():
+            archive.addfile(_entry(name, len(content)), io.BytesIO(content))
+        for digest, layer in zip(_digests(image), image.layers, strict=True):
+            if f"sha256:{digest}" not in present:
+                with layer.open("rb") as file:
+                    archive.addfile(_entry(_blob(digest), _size(layer)), file)
+
+
+def _described(kind: str, content: bytes) -> dict[str, Any]:
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return {"mediaType": f"{OCI}.{kind}.v1+json", "digest": digest, "size": len(content)}
+
+
+def _blob(digest: str) -> str:
+    return f"blobs/sha256/{digest}"
+
+
+def _size(layer: Path) -> int:
+    return layer.stat().st_size
 
 
 def _entry(name: str, size: int) -> tarfile.TarInfo:

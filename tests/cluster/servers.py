@@ -31,7 +31,7 @@ from cluster.places import (
 )
 from cluster.processes import run, start, wait_until
 
-KUBECTL = [str(BIN / "kubectl"), "--kubeconfig", str(KUBECONFIG), "--request-timeout=20s"]
+KUBECTL = [str(BIN / "kubectl"), "--kubeconfig", str(KUBECONFIG), "--request-timeout=60s"]
 CONTROLLERS = "*,-cloud-node-lifecycle-controller,-service-lb-controller,-node-route-controller"
 
 
