@@ -57,7 +57,7 @@ class Actor(threading.Thread):
         super().__init__(name=what, daemon=True)
         self.act, self.at = act, ""
         self.error: BaseException | None = None
-        self.found_end = False
+        self.disturbed = False
         self._orders: list[str] = []
         self._dead = False
         self._mine, self._yours = threading.Semaphore(0), threading.Semaphore(0)
@@ -78,6 +78,7 @@ class Actor(threading.Thread):
 
     def order(self, order: str) -> None:
         """Have it do, or not do, what it is at, and go on to its next operation."""
+        self.disturbed |= order != GO
         self._orders.append(order)
         self._mine.release()
         self._wait()
@@ -222,7 +223,7 @@ def per_item(item: int) -> list[Any]:
     """Never the same twice, so that a value shows whose it is; a task's two fill a file."""
     if str(item) in os.environ[BROKEN].split(","):
         raise ValueError(f"item {item}")
-    return [(item, os.urandom(8), bytes(9000 if item < 2 else 0))]
+    return [(item, os.urandom(8), bytes(9000 if item < 4 else 0))]
 
 
 def per_shard(lines: Iterator[str]) -> list[Any]:
@@ -257,16 +258,20 @@ class Protocol(RuleBasedStateMachine):
     @initialize(
         shape=st.sampled_from(["items", "items, tree", "shards", "shards, tree"]),
         max_failed=st.sampled_from([0, 2]),
+        broken=st.sets(st.integers(0, ITEMS - 1), max_size=2),
     )
-    def plan(self, shape: str, max_failed: int) -> None:
+    def plan(self, shape: str, max_failed: int, broken: set[int]) -> None:
         self.store = MemoryStore(URI, dict(self.begun[shape, max_failed]), self.changed)
         self.patches = opened(self.store)
         self.patches.__enter__()
         self.live: list[Actor] = []
-        self.broken: set[int] = set()
+        self.broken = set(broken)
+        self.ever_broken = bool(broken)
+        self.named: set[str] = set()
         self.words: dict[str, bytes] = {}
         self.end: bytes | None = None
         self.answer: list[Any] | None = None
+        self.violations: list[str] = []
         self.numbers = itertools.count(1)
         self.reopen()
         self.tell()
@@ -281,9 +286,11 @@ class Protocol(RuleBasedStateMachine):
 
     # --- what happens ---
 
-    def begin(self, what: str, act: Callable[[], Any]) -> None:
+    def begin(self, what: str, act: Callable[[], Any]) -> Actor:
         worker.context.cache_clear()
-        self.keep(Actor(f"{what} {next(self.numbers)}", act))
+        actor = Actor(f"{what} {next(self.numbers)}", act)
+        self.keep(actor)
+        return actor
 
     def keep(self, actor: Actor) -> None:
         """Follow an actor until it is over, and look at what it ended with."""
@@ -293,39 +300,47 @@ class Protocol(RuleBasedStateMachine):
         self.live = [other for other in self.live if other is not actor]
         if not isinstance(actor.error, RunError | StorageError | Died | None):
             raise actor.error
+        kind, path = actor.name.split(" ")[0], actor.name.split(" ")[2]
+        if kind == "worker" and not actor.disturbed and not self.ever_broken:
+            # Whatever others did or left undone, it saw to its inputs and to its own task.
+            assert path in self.store.files, f"{actor.name} left nothing"
 
     @rule(data=st.data(), attempt=st.integers(1, 3))
     def start_a_worker(self, data: st.DataObject, attempt: int) -> None:
         """A twin, a late one, or one of an engine that knows nothing of the others."""
         stage: Stage = data.draw(st.sampled_from(self.job.stages))
-        task = data.draw(st.integers(0, stage.tasks - 1))
+        self.begin_task(stage.name, data.draw(st.integers(0, stage.tasks - 1)), attempt)
+
+    def begin_task(self, stage: str, task: int, attempt: int) -> Actor:
         digest = self.run.digest
-        self.begin(
-            f"worker of {stage.name} {task}",
-            lambda: worker.run_block(URI, digest, stage.name, [task], attempt),
+        return self.begin(
+            f"worker of {layout.commit(stage, task)}",
+            lambda: worker.run_block(URI, digest, stage, [task], attempt),
         )
 
     @precondition(lambda self: any("0" in actor.at for actor in self.live))
-    @rule(which=st.integers(0, 9))
-    def start_a_twin(self, which: int) -> None:
+    @rule(which=st.integers(0, 9), at_once=st.booleans())
+    def overtake(self, which: int, at_once: bool) -> None:
         """A worker of the task that another one, or a driver, is busy with."""
-        busy = [actor.at.split("/") for actor in self.live if "0" in actor.at]
-        stage, task = (
-            busy[which % len(busy)][0].split()[1],
-            layout.index_of(busy[which % len(busy)][-1]),
-        )
-        digest = self.run.digest
-        self.begin(
-            f"worker of {stage} {task}", lambda: worker.run_block(URI, digest, stage, [task])
-        )
+        busy = [actor.at for actor in self.live if "0" in actor.at]
+        path = busy[which % len(busy)].split()[1]
+        actor = self.begin_task(path.split("/")[0], layout.index_of(path), 1)
+        if at_once:
+            actor.finish()
+            self.keep(actor)
 
-    @rule()
-    def start_a_driver(self) -> None:
-        self.begin("driver", lambda: mapred.open(URI).resume(backend=Inline(), progress="none"))
+    @rule(at_once=st.booleans())
+    def start_a_driver(self, at_once: bool) -> None:
+        actor = self.begin(
+            "driver of run", lambda: mapred.open(URI).resume(backend=Inline(), progress="none")
+        )
+        if at_once:
+            actor.finish()
+            self.keep(actor)
 
     @rule(how=st.sampled_from(["cancel", "suspend"]))
     def stop_the_run(self, how: str) -> None:
-        self.begin(how, getattr(mapred.open(URI), how))
+        self.begin(f"{how} of run", getattr(mapred.open(URI), how))
 
     @precondition(lambda self: self.live)
     @rule(which=st.integers(0, 9), operations=st.integers(1, 25))
@@ -337,20 +352,16 @@ class Protocol(RuleBasedStateMachine):
         self.keep(actor)
 
     @precondition(lambda self: self.live)
-    @rule(which=st.integers(0, 9), verb=st.sampled_from(["put", "put", "write", "list", "delete"]))
-    def let_come_to(self, which: int, verb: str) -> None:
+    @rule(
+        which=st.integers(0, 9),
+        at=st.sampled_from(["put ", "put failed", "put end", "write ", "delete ", "the end"]),
+    )
+    def let_come_to(self, which: int, at: str) -> None:
         """Stop it right before it says a word, where another one may say it first."""
         actor = self.live[which % len(self.live)]
         actor.order(GO)
-        while not actor.over and not actor.at.startswith(verb):
+        while not actor.over and not actor.at.startswith(at):
             actor.order(GO)
-        self.keep(actor)
-
-    @precondition(lambda self: self.live)
-    @rule(which=st.integers(0, 9))
-    def let_finish(self, which: int) -> None:
-        actor = self.live[which % len(self.live)]
-        actor.finish()
         self.keep(actor)
 
     @precondition(lambda self: self.live)
@@ -378,32 +389,44 @@ class Protocol(RuleBasedStateMachine):
     @rule(item=st.integers(0, ITEMS - 1))
     def break_or_mend(self, item: int) -> None:
         self.broken ^= {item}
+        self.ever_broken = True
         self.tell()
 
     # --- what must stay true ---
 
     def changed(self, path: str) -> None:
-        """Called at every change of the store, by whoever makes it."""
+        """Called at every change of the store, by whoever makes it, who may catch what is raised."""
         data = self.store.files.get(path)
+        if path in self.named:
+            self.violations.append(f"{path} changed after its commit")
         if "/commits/" in path or path == layout.FAILED:
-            assert path not in self.words, f"{path} changed"
-            assert data is not None
-            self.words[path] = data
-            if path != layout.FAILED:
-                self.check_commit(Commit.from_bytes(data), path)
+            if path in self.words:
+                self.violations.append(f"{path} changed")
+            elif path != layout.FAILED:
+                self.check_commit(Commit.from_bytes(data or b""), path)
+            self.words[path] = data or b""
         if path == layout.END:
-            by = threading.current_thread()
+            by = threading.current_thread().name
             # Only who takes a run up again takes its last word back.
-            assert self.end is None or (data is None and by.name.startswith("driver"))
+            if self.end is not None and (data is not None or not by.startswith("driver")):
+                self.violations.append(f"{by} changed {self.end!r} to {data!r}")
             self.end = data
 
     def check_commit(self, commit: Commit, path: str) -> None:
-        assert layout.commit(commit.stage, commit.task) == path
-        others = [data for word, data in self.words.items() if word not in (path, layout.FAILED)]
-        assert commit.attempt not in {Commit.from_bytes(data).attempt for data in others}
+        others = [data for word, data in self.words.items() if "/commits/" in word]
+        if layout.commit(commit.stage, commit.task) != path:
+            self.violations.append(f"{path} is the commit of {commit.stage} {commit.task}")
+        if commit.attempt in {Commit.from_bytes(data).attempt for data in others}:
+            self.violations.append(f"{path} is an attempt that has another commit")
         if commit.output.path is not None:
-            data = self.store.files[commit.output.path]
-            assert (len(data), zlib.crc32(data)) == (commit.output.size, commit.output.crc32)
+            self.named.add(commit.output.path)
+            data = self.store.files.get(commit.output.path, b"")
+            if (len(data), zlib.crc32(data)) != (commit.output.size, commit.output.crc32):
+                self.violations.append(f"{path} names {commit.output.path}, which is not written")
+
+    @invariant()
+    def no_word_changes(self) -> None:
+        assert not getattr(self, "violations", None)
 
     @invariant()
     def an_answer_is_the_models_and_never_changes(self) -> None:
@@ -441,11 +464,14 @@ class Protocol(RuleBasedStateMachine):
                 self.keep(actor)
             self.broken = set()
             self.tell()
-            self.begin("driver", lambda: self.reopen().resume(backend=Inline(), progress="none"))
+            self.begin(
+                "driver of run", lambda: self.reopen().resume(backend=Inline(), progress="none")
+            )
             for actor in list(self.live):
                 actor.finish()
                 assert actor.error is None, actor.error
             assert self.run.state == "succeeded"
+            self.no_word_changes()
             self.an_answer_is_the_models_and_never_changes()
             assert self.answer is not None
             report = self.run.audit()
