@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from servers import seaweed
+from servers import moto_s3, seaweed
 from servers.sharing import shared
 
 if TYPE_CHECKING:
@@ -93,6 +93,14 @@ def cluster_root(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in cluster.storage.environment.items():
         monkeypatch.setenv(name, value)
     return f"s3://{cluster.storage.bucket}/{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def moto_server(shared_folder: Path) -> Iterator[dict[str, Any]]:
+    """A moto of this session: its `endpoint`, `key` and `secret`; it checks no signature."""
+    pytest.importorskip("moto.server")
+    with shared(shared_folder, "moto", moto_s3.plan) as known:
+        yield known
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,19 @@ from mapred.testing import StoreContract
 
 class TestOSSStore(StoreContract):
     @pytest.fixture
-    def store(self, oss_root: str) -> Store:
+    def store(self, oss_root: str, tmp_path: Path) -> Store:
+        self.folder = tmp_path
         return open_store(oss_root)
+
+    @contextlib.contextmanager
+    def losing(self, store: Store) -> Iterator[Store]:
+        with (
+            proxy(self.folder, os.environ["OSS_ENDPOINT"]) as faults,
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            patch.setenv("OSS_ENDPOINT", faults.endpoint)
+            faults.spoil(0.5, ("lost",), "PUT")
+            yield open_store(store.uri)
 
 
 def test_a_bucket_with_versions_is_refused(oss_root: str) -> None:

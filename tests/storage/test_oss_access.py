@@ -30,6 +30,7 @@ def without_keys(oss_root: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     return oss_root
 
 
+@pytest.mark.slow
 class TestOSSStoreByV4(StoreContract):
     races = 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -15,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from servers.faults import proxy
 
 import mapred
 from mapred import layout
@@ -28,8 +30,41 @@ class TestS3Store(StoreContract):
     races = 1  # the server takes up to a second for each writer that it refuses
 
     @pytest.fixture
-    def store(self, s3_root: str) -> Store:
+    def store(self, s3_root: str, tmp_path: Path) -> Store:
+        self.folder = tmp_path
         return open_store(s3_root)
+
+    @contextlib.contextmanager
+    def losing(self, store: Store) -> Iterator[Store]:
+        with (
+            proxy(self.folder, os.environ["AWS_ENDPOINT_URL"]) as faults,
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            patch.setenv("AWS_ENDPOINT_URL", faults.endpoint)
+            faults.spoil(0.5, ("lost",), "PUT")
+            yield open_store(store.uri)
+
+
+class TestS3StoreOnMoto(TestS3Store):
+    races = 3
+
+    @pytest.fixture
+    def store(
+        self,
+        s3_root: str,
+        moto_server: dict[str, Any],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Store:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server["endpoint"])
+        self.folder = tmp_path
+        return open_store(s3_root)
+
+    def test_lists_in_the_order_of_bytes(self, store: Store) -> None:
+        names = ["o/a", "o/a-b", "o/a.b", "o/a/b", "o/ä", "o/B", "o/\U0001f600", "o/\uffee"]
+        for name in names:
+            store.write(name, b"")
+        assert [name for name, _ in store.list("o")] == sorted(names, key=str.encode)
 
 
 def test_a_store_pickles_by_its_uri(s3_root: str) -> None:
