@@ -15,7 +15,7 @@ from mapred import records
 from mapred.errors import StorageError
 from mapred.formats import Reading
 from mapred.model import Commit, Job, Output, Parts, Shuffle, Stage
-from mapred.shuffle import collecting, files, heavy, manifest, merging
+from mapred.shuffle import collecting, files, heavy, manifest, merging, texts
 from mapred.storage import Store, each
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def sent(shuffle: Shuffle, values: Iterable[Any], limit: int) -> Sheets:
         return Sheets(None, (), 0, lambda offsets: Output("none"))
     schema, parts = rows.parts()
     counted = _Counted(parts)
-    known = collecting.encoded(rows.schema), rows.rows, rows.heavy.encoded()
+    known = texts.encoded(rows.schema), rows.rows, rows.heavy.encoded(), rows.sample()
 
     def describe(offsets: tuple[int, ...]) -> Output:
         return Output("parts", "table", 1, counted.rows, parts=Parts(offsets, *known))
@@ -81,10 +81,10 @@ def listed(
     """The manifest over the committed map tasks `indices`; counts the heaviest keys."""
     outputs = [commit.output for commit in _commits(store, "map", indices)]
     rows = [output.parts.taken for output in outputs if output.parts]
-    texts = [output.parts.heavy for output in outputs if output.parts and output.parts.heavy]
-    schema, parts = manifest.manifest(outputs, shuffle.partitions, shuffle.by)
-    counters.update(heavy.heaviest(texts, shuffle.by, sum(rows)))
-    known = collecting.encoded(schema)
+    found = [output.parts.heavy for output in outputs if output.parts and output.parts.heavy]
+    schema, parts = manifest.manifest(outputs, shuffle)
+    counters.update(heavy.heaviest(found, shuffle.by, sum(rows)))
+    known = texts.encoded(schema)
 
     def describe(offsets: tuple[int, ...]) -> Output:
         return Output("parts", "table", 1, parts=Parts(offsets, known))
@@ -119,7 +119,8 @@ def reduced(
     if known.schema is None or not (segments or (index == 0 and not known.rows)):
         return Sheets(None, (), 0, lambda offsets: Output("none"))
     parts = _read(store, job.shuffle, segments, limit, reading)
-    answers = merging.reduced(job.shuffle, function, known.schema, parts, size, limit)
+    ends = known.between(index)
+    answers = merging.reduced(job.shuffle, function, known.schema, parts, size, limit, ends)
     return _sheets(answers, size if size > limit else 0)
 
 
@@ -146,7 +147,7 @@ def _segments(
     (commit,) = _commits(store, stage, [0])
     output, parts = commit.output, commit.output.parts
     assert parts is not None
-    schema = collecting.decoded(parts.schema)
+    schema = texts.decoded(parts.schema)
     known = manifest.outline(schema)
     start, stop = parts.offsets[index : index + 2]
     if start == stop:

@@ -349,7 +349,8 @@ def _shuffle(run: Context, stage: Stage, task: Task, reading: formats.Reading) -
         given_up = run.given_up()
         there = [i for i in range(stage.input_tasks) if given_up.get(i, ()) is not None]
         return keyed.listed(run.store, job.shuffle, there, task.counters)
-    function = run.reducer.step if not job.shuffle.aggregates else None
+    takes_rows = not (job.shuffle.aggregates or job.shuffle.descending)
+    function = run.reducer.step if takes_rows else None
     return keyed.reduced(run.store, job, stage, task.shard, function, reading)
 
 

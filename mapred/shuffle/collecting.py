@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,8 @@ from mapred.shuffle.files import Held, Parts, joined, ordered, spill
 from mapred.shuffle.hashing import Hashes
 from mapred.shuffle.heavy import Heavy
 from mapred.shuffle.keys import check_keys, hash_keys, one_zero_one_nan, tables, unified
+from mapred.shuffle.ordering import order_rows
+from mapred.shuffle.texts import encoded_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _PIECE = 96 * 2**20
 _FEW = 1 << 12
 _SMALL = 1 << 16
+# Sorted rows are cut so finely that a partition reads few rows that are not its own.
+_PER_PARTITION, _LEAST, _MOST_PARTS = 8, 64, 4096
 
 
 class Collected:
@@ -40,6 +43,7 @@ class Collected:
         self.heavy = Heavy(shuffle.by)
         self._waiting: list[pa.Table] = []
         self._parts: list[Parts] = []
+        self._firsts: list[pa.Table] = []
 
     def add(self, value: Any) -> None:
         """Take what the function returned."""
@@ -60,12 +64,17 @@ class Collected:
         table = one_zero_one_nan(joined(self._waiting, self.schema), self.shuffle.by)
         self._waiting = []
         self.heavy.note(table)
-        self._parts.append(partitioned(table, self.shuffle))
-        if sum(parts.nbytes for parts in self._parts) > self.limit:
-            number = self.shuffle.partitions
-            self.spilled += sum(parts.nbytes for parts in self._parts)
+        if self.shuffle.descending:
+            held, firsts = sorted_run(table, self.shuffle, len(self._parts))
+            self._firsts.append(firsts)
+        else:
+            held = partitioned(table, self.shuffle)
+        self._parts.append(held)
+        size = sum(parts.nbytes for parts in self._parts)
+        if size > self.limit:
+            self.spilled += size
             self._parts = [
-                spill(parts, number) if isinstance(parts, Held) else parts for parts in self._parts
+                spill(parts) if isinstance(parts, Held) else parts for parts in self._parts
             ]
 
     @property
@@ -78,7 +87,13 @@ class Collected:
         self._order()
         assert self.schema is not None
         schema = sent_schema(self.schema, self.shuffle)
+        if self.shuffle.descending:
+            return schema, (run.part(n) for run in self._parts for n in range(run.count))
         return schema, (self._part(number, schema) for number in range(self.shuffle.partitions))
+
+    def sample(self) -> str | None:
+        """The first key of every part of sorted rows and the run it belongs to, for a commit."""
+        return encoded_table(joined(self._firsts, self._firsts[0].schema)) if self._firsts else None
 
     def _part(self, number: int, schema: pa.Schema) -> pa.Table:
         found = [parts.part(number) for parts in self._parts]
@@ -86,6 +101,20 @@ class Collected:
         if len(found) > 1 and self.shuffle.aggregates:
             return merge(whole, self.shuffle.aggregates) if whole.num_rows else whole
         return whole
+
+
+def sorted_run(table: pa.Table, shuffle: Shuffle, run: int) -> tuple[Held, pa.Table]:
+    """Rows in order, in small parts, and the first key of each part."""
+    by = list(shuffle.by)
+    number = min(_MOST_PARTS, _PER_PARTITION * shuffle.partitions, -(-table.num_rows // _LEAST))
+    bounds = np.linspace(0, table.num_rows, number + 1).astype(np.int64)
+    table = table.combine_chunks()
+    order = order_rows(table, by, shuffle.descending)
+    table = table.take(to_arrow(order))
+    firsts = table.select(by).take(to_arrow(bounds[:-1]))
+    names = [f"k{i}" for i in range(len(by))]
+    firsts = firsts.rename_columns(names).append_column("run", to_arrow(np.full(len(firsts), run)))
+    return Held(table, bounds), firsts
 
 
 def sent_schema(schema: pa.Schema, shuffle: Shuffle) -> pa.Schema:
@@ -136,15 +165,3 @@ def _repeated(hashes: Hashes) -> bool:
     """Whether rows are at least twice as many as keys, judged by one key in 64."""
     some = hashes[hashes & np.uint64(63) == 0]
     return len(np.unique(some)) * 2 <= len(some)
-
-
-def encoded(schema: pa.Schema) -> str:
-    """A schema as text for a commit."""
-    return base64.b64encode(schema.serialize().to_pybytes()).decode()
-
-
-def decoded(text: str) -> pa.Schema:
-    """What `encoded` wrote."""
-    import pyarrow as pa
-
-    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))

@@ -27,7 +27,12 @@ class Parts(Protocol):
     """Rows in the order of their partitions."""
 
     @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        ...
+
+    @property
+    def count(self) -> int: ...
 
     def part(self, number: int) -> pa.Table: ...
 
@@ -42,6 +47,10 @@ class Held:
     @property
     def nbytes(self) -> int:
         return int(self.table.nbytes)
+
+    @property
+    def count(self) -> int:
+        return len(self.bounds) - 1
 
     def part(self, number: int) -> pa.Table:
         start, stop = self.bounds[number : number + 2].tolist()
@@ -60,6 +69,10 @@ class Spilled:
     def nbytes(self) -> int:
         return 0
 
+    @property
+    def count(self) -> int:
+        return len(self.offsets) - 1
+
     def part(self, number: int) -> pa.Table:
         start, stop = self.offsets[number : number + 2]
         return read_part(self.data.slice(start, stop - start), self.schema)
@@ -76,14 +89,14 @@ def ordered(table: pa.Table, hashes: Hashes, partitions: int, level: int = 0) ->
     return Held(table.combine_chunks().take(to_arrow(order)), bounds)
 
 
-def spill(held: Held, partitions: int) -> Spilled:
+def spill(held: Held) -> Spilled:
     """Put parts on the local disk; read, they are mapped into memory."""
     import pyarrow as pa
 
     schema = held.table.schema
     try:
         with tempfile.TemporaryFile() as file, pa.PythonFile(file, mode="w") as sink:
-            offsets = write_parts(sink, schema, map(held.part, range(partitions)))
+            offsets = write_parts(sink, schema, map(held.part, range(held.count)))
             file.flush()
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:

@@ -112,7 +112,7 @@ def _hash_values(array: pa.Array) -> Hashes:
         return _mix(_fixed(array, np.int64 if type_.bit_width == 64 else np.int32, type_.unit))
     if types.is_timestamp(type_) or types.is_duration(type_):
         return _hash_instants(raw(array, np.int64), _UNITS[type_.unit])
-    return _hash_bytes(*_bytes(array))
+    return _hash_bytes(*byte_strings(array))
 
 
 def _mix(x: Hashes) -> Hashes:
@@ -193,8 +193,8 @@ def _hash_instants(values: npt.NDArray[np.int64], per_second: int) -> Hashes:
     return _mix(hashes)
 
 
-def _bytes(array: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], Hashes]:
-    """The data of text or binary, and each value's first byte and length in it."""
+def byte_strings(array: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], Hashes]:
+    """The data of text or binary and eight zeros, and each value's first byte and length in it."""
     import pyarrow as pa
 
     from_large = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)

@@ -5,7 +5,6 @@ Each map task looks at some thousand of its rows, taken evenly; a task of fewer 
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from mapred.shuffle.aggregates import grouped_by
 from mapred.shuffle.arrays import from_arrow, to_arrow
+from mapred.shuffle.texts import decoded_table, encoded_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,8 +45,6 @@ class Heavy:
 
     def encoded(self) -> str | None:
         """The keys of a thousandth of the rows or more, as text for a commit."""
-        import pyarrow as pa
-
         if not self._found:
             return None
         found = _heaviest(self._found, len(self.by))
@@ -54,17 +52,12 @@ class Heavy:
         found = found.slice(0, int(heavy.sum()))
         if not found.num_rows:
             return None
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, found.schema) as writer:
-            writer.write_table(found)
-        return base64.b64encode(sink.getvalue()).decode()
+        return encoded_table(found)
 
 
 def heaviest(texts: Iterable[str], by: Sequence[str], rows: int) -> dict[str, float]:
     """The ten heaviest keys of all tasks by name, and about how many of all `rows` each has."""
-    import pyarrow as pa
-
-    tables = [pa.ipc.open_stream(base64.b64decode(text)).read_all() for text in texts]
+    tables = [decoded_table(text) for text in texts]
     if not tables:
         return {}
     found = _heaviest(tables, len(by)).slice(0, SHOWN).to_pylist()

@@ -13,6 +13,7 @@ from mapred.shuffle.collecting import sent_schema
 from mapred.shuffle.files import Spilled, joined, ordered, spill
 from mapred.shuffle.hashing import partition_numbers
 from mapred.shuffle.keys import hash_keys, tables
+from mapred.shuffle.ordering import cut
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,14 +29,20 @@ def reduced(
     segments: Iterable[pa.Table],
     size: int,
     limit: int,
+    ends: tuple[pa.Table | None, pa.Table | None] = (None, None),
 ) -> Iterator[pa.Table]:
-    """The answers for one partition: `function` of its rows, or their aggregates.
+    """The answers for one partition: `function` of its rows, their aggregates, or the rows
+    from one of the `ends` to the other, sorted.
 
     `segments` are the parts of each map task, in order, about `size` bytes in all, and
     `schema` that of rows. Where they are more than `limit` bytes, rows are divided on the
     local disk by further bits of their keys' hashes until few enough are together.
     """
     sent = sent_schema(schema, shuffle)
+    if shuffle.descending:
+        low, high = ends
+        yield cut(joined(list(segments), sent), shuffle.by, shuffle.descending, low, high)
+        return
     by = [f"k{i}" for i in range(len(shuffle.by))] if shuffle.aggregates else list(shuffle.by)
     for table in _divided(segments, sent, by, size, limit, 1):
         if shuffle.aggregates:
@@ -68,7 +75,7 @@ def _divided(
         numbers = partition_numbers(hashes, number, level)
         np.minimum.at(low, numbers, hashes)
         np.maximum.at(high, numbers, hashes)
-        spilled.append(spill(ordered(table, hashes, number, level), number))
+        spilled.append(spill(ordered(table, hashes, number, level)))
     for bucket in range(number):
         inner = sum(each.offsets[bucket + 1] - each.offsets[bucket] for each in spilled)
         if inner:

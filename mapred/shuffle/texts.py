@@ -1,0 +1,38 @@
+"""Schemas and small tables as text, for commits."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def encoded_table(table: pa.Table) -> str:
+    """A small table as text for a commit."""
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return base64.b64encode(sink.getvalue()).decode()
+
+
+def decoded_table(text: str) -> pa.Table:
+    """What `encoded_table` wrote."""
+    import pyarrow as pa
+
+    return pa.ipc.open_stream(base64.b64decode(text)).read_all()
+
+
+def encoded(schema: pa.Schema) -> str:
+    """A schema as text for a commit."""
+    return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def decoded(text: str) -> pa.Schema:
+    """What `encoded` wrote."""
+    import pyarrow as pa
+
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
