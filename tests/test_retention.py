@@ -27,7 +27,7 @@ from mapred.storage import open_store
 OLD = 40 * 24 * 3600
 
 
-@pytest.fixture(params=["local", "s3", "oss"])
+@pytest.fixture(params=["local", "s3", pytest.param("oss", marks=pytest.mark.slow)])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty root for runs."""
     if request.param == "local":

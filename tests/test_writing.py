@@ -713,6 +713,11 @@ def test_a_run_counts_once_in_a_delta_table(lake: str) -> None:
     assert delta_rows(lake) == wanted
     assert writing.publish(target, more).rows == 6
     assert delta_rows(lake) == wanted
+    # What was replaced meanwhile does not come back.
+    over = mapred.write_delta(lake, partition_by="day", mode="overwrite")
+    writing.publish(over, wrote(over, "run-5", 5000, [0]))
+    writing.publish(target, more)
+    assert delta_rows(lake) == rows_of([0], 5000)
 
 
 def test_a_delta_table_skips_files_by_statistics(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -70,6 +71,11 @@ def check(target: Target) -> None:
     """Raise what would keep a run from publishing, before it begins: no package, no right."""
     store = open_store(target.uri)
     probe(store)
+    locate = getattr(store, "local_path", None)
+    if locate is not None:
+        # A dataset shows no folder of ours that is empty.
+        with suppress(OSError):
+            os.rmdir(locate(".probe"))
     if target.kind == "delta":
         from mapred.writing.files import need_deltalake
 
