@@ -60,9 +60,15 @@ def heaviest(texts: Iterable[str], by: Sequence[str], rows: int) -> dict[str, fl
     tables = [decoded_table(text) for text in texts]
     if not tables:
         return {}
-    found = _heaviest(tables, len(by)).slice(0, SHOWN).to_pylist()
+    found = _heaviest(tables, len(by)).slice(0, SHOWN)
+    counts = from_arrow(found["rows"])
+    names = [_name(found, row, by) for row in range(len(counts))]
     least = max(2, rows * _SHARE)
-    return {_name(row, by): float(round(row["rows"])) for row in found if row["rows"] >= least}
+    return {
+        name: float(round(count))
+        for name, count in zip(names, counts.tolist(), strict=True)
+        if count >= least
+    }
 
 
 def _heaviest(tables: list[pa.Table], count: int) -> pa.Table:
@@ -80,6 +86,16 @@ def _names(by: Iterable[Any]) -> list[str]:
     return [f"k{i}" for i, _ in enumerate(by)]
 
 
-def _name(row: dict[str, Any], by: Sequence[str]) -> str:
-    values = (f"{name}={row[f'k{i}']!r:.60}" for i, name in enumerate(by))
+def _name(found: pa.Table, row: int, by: Sequence[str]) -> str:
+    values = (f"{name}={_text(found[f'k{i}'][row]):.60}" for i, name in enumerate(by))
     return f"rows of {', '.join(values)}"
+
+
+def _text(value: pa.Scalar) -> str:
+    import pyarrow as pa
+
+    # Python has no dates before the year 1, which Arrow has.
+    if pa.types.is_temporal(value.type) and value.is_valid:
+        value = value.cast(pa.string())
+        return str(value.as_py())
+    return repr(value.as_py())
