@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import pytest
 from cluster import fake, shapes
 from cluster.access import FOREIGN, Cluster
 from cluster.places import BIN, HERE, HOST_IN_PODS, NODE
+from cluster.processes import run, wait_until
 from mapred.storage import open_store
 
-pytestmark = pytest.mark.on_cluster
+pytestmark = [pytest.mark.on_cluster, pytest.mark.timeout(900)]
 
 PROBE = """
 import socket, sys
@@ -93,12 +95,39 @@ def test_loop_with_artifacts(cluster: Cluster, cluster_root: str) -> None:
     assert over["status"]["progress"] == "21/21"
 
 
-def test_a_pod_reaches_the_bucket_and_nothing_beyond(own: Cluster) -> None:
-    inside = own.storage.endpoint_in_pods.partition("://")[2]
-    addresses = [inside, f"{HOST_IN_PODS}:1", "192.0.2.1:80", "8.8.8.8:53"]
+@pytest.fixture
+def neighbour() -> Iterator[str]:
+    """HOST:PORT of a server that this machine reaches over a wire, as it would another machine."""
+    host, gateway, wire = "10.251.0.2", "10.251.0.1", f"w{os.getpid()}"
+    server = [sys.executable, "-m", "http.server", "80", "--bind", "0.0.0.0"]
+    process = subprocess.Popen(["unshare", "--net", *server], stderr=subprocess.DEVNULL)
+    inside = f"nsenter --target {process.pid} --net ip"
+    try:
+        own = os.readlink("/proc/self/ns/net")
+        wait_until(lambda: os.readlink(f"/proc/{process.pid}/ns/net") != own, "namespace", 60)
+        for line in (
+            f"ip link add {wire} type veth peer name eth0 netns {process.pid}",
+            f"ip address add {gateway}/30 dev {wire}",
+            f"ip link set {wire} up",
+            f"{inside} address add {host}/30 dev eth0",
+            f"{inside} link set eth0 up",
+            f"{inside} route add default via {gateway}",
+        ):
+            run(*line.split())
+        wait_until(lambda: "reached" in run(sys.executable, "-c", PROBE, f"{host}:80").stdout,
+                   "neighbour", 120)  # fmt: skip
+        yield f"{host}:80"
+    finally:
+        process.kill()  # its network goes with it
+        process.wait()
+
+
+def test_a_pod_reaches_this_machine_and_no_other(own: Cluster, neighbour: str) -> None:
+    bucket = own.storage.endpoint_in_pods.partition("://")[2]
+    addresses = [bucket, f"{HOST_IN_PODS}:1", neighbour]
     python = shapes.container("probe", own.images.python, "python3", "-c", PROBE, *addresses)
     lines = log(own, succeed(own, shapes.workflow("probe", [python]))).splitlines()
-    assert lines == [f"{inside} reached", *(f"{other} refused" for other in addresses[1:])]
+    assert lines == [f"{bucket} reached", f"{HOST_IN_PODS}:1 refused", f"{neighbour} refused"]
 
 
 @pytest.mark.parametrize(
