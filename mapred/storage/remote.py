@@ -252,7 +252,8 @@ def reader(fetch: Fetch, size: int, stream: Stream | None = None) -> BinaryIO:
     """
     if size <= _WHOLE:
         fetch, stream = _once(fetch, size), None
-    return cast(BinaryIO, io.BufferedReader(_Ranged(fetch, size, stream), _BUFFER))
+    buffer = max(1, min(size, _BUFFER))
+    return cast(BinaryIO, io.BufferedReader(_Ranged(fetch, size, stream), buffer))
 
 
 def _once(fetch: Fetch, size: int) -> Fetch:
