@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import subprocess
+import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from backends.argo import cases
 from cluster.access import Cluster
 from cluster.places import BIN
 from hypothesis import HealthCheck, given, settings
+from packaging.requirements import Requirement
 
 import mapred
 from mapred import layout
@@ -24,7 +29,7 @@ from mapred.backends.argo.render import render, to_dict
 from mapred.backends.argo.yaml import from_yaml, to_yaml
 from mapred.model import Job, Resources
 from mapred.reducers import as_reducer
-from mapred.storage import Store
+from mapred.storage import Store, open_store
 
 pytestmark = pytest.mark.on_cluster
 
@@ -91,11 +96,11 @@ def test_the_cluster_accepts_rights_and_claims(cluster: Cluster) -> None:
 
 @dataclass(frozen=True)
 class Sent:
-    """A backend that renders a run, alters the Workflow as a test wants it, and creates it."""
+    """A backend that renders a run and creates its Workflow, and no more."""
 
     cluster: Cluster
     argo: Argo
-    patch: Mapping[str, Any] | None = None
+    packages: str | None = None
     name: str = "argo"
 
     @property
@@ -106,9 +111,8 @@ class Sent:
         return
 
     def submit(self, store: Store, job: Any, digest: str) -> Any:
-        workflow = to_dict(render(job, self.argo, uri=store.uri, digest=digest))
-        workflow["spec"].update(self.patch or {})
-        return Created(self.cluster, self.cluster.submit(workflow))
+        workflow = render(job, self.argo, uri=store.uri, digest=digest, packages=self.packages)
+        return Created(self.cluster, self.cluster.submit(to_dict(workflow)))
 
 
 @dataclass(frozen=True)
@@ -216,6 +220,82 @@ def test_a_pod_out_of_memory_gets_more(cluster: Cluster, cluster_root: str) -> N
     assert sorted(each["phase"] for each in tries)[:1] == ["Failed"]
     assert any("OOMKilled" in each.get("message", "") for each in tries), tries
     assert mapred.open(run.uri).result() == [200]
+
+
+@pytest.fixture(scope="module")
+def archive() -> bytes:
+    """All that a worker on S3 imports, as it is installed here; as one archive."""
+    wanted, found = ["mapred", "obstore", "arro3-core"], set()
+    while wanted:
+        name = wanted.pop()
+        if name in found:
+            continue
+        found.add(name)
+        for text in metadata.requires(name) or ():
+            needed = Requirement(text)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                wanted.append(needed.name)
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as tar:
+        tar.add(Path(mapred.__file__).parent, "mapred")
+        for file in (f for name in sorted(found - {"mapred"}) for f in metadata.files(name) or ()):
+            if ".." not in file.parts and "tests" not in file.parts and file.locate().is_file():
+                tar.add(file.locate(), str(file))
+    return sink.getvalue()
+
+
+def test_packages_come_from_the_root_on_a_stock_image(
+    cluster: Cluster, cluster_root: str, archive: bytes
+) -> None:
+    digest = hashlib.sha256(archive).hexdigest()
+    open_store(cluster_root).write(layout.packages(digest), archive)
+    argo = backend(cluster, image=cluster.images.python)
+    run = mapred.submit(
+        square,
+        mapred.array(2),
+        reduce=sum,
+        backend=Sent(cluster, argo, digest),
+        root=cluster_root,
+        max_tasks=1,
+        resources=SMALL,
+    )
+    over = run._handle.finished()
+    assert over["status"]["phase"] == "Succeeded", over["status"]
+    assert mapred.open(run.uri).result() == 1
+
+
+def test_packages_that_someone_changed_are_refused(cluster: Cluster, cluster_root: str) -> None:
+    digest = hashlib.sha256(b"what the run was started with").hexdigest()
+    open_store(cluster_root).write(layout.packages(digest), b"something else")
+    run = mapred.submit(
+        square,
+        mapred.array(1),
+        backend=Sent(cluster, backend(cluster), digest),
+        root=cluster_root,
+        resources=SMALL,
+    )
+    over = run._handle.finished()
+    assert over["status"]["phase"] == "Failed"
+    (only,) = nodes(over, "map")
+    assert only["outputs"]["exitCode"] == "78"
+
+
+def test_another_python_is_refused(cluster: Cluster, cluster_root: str) -> None:
+    if cluster.images.other_python is None:
+        pytest.skip("no image with another Python")
+    digest = hashlib.sha256(b"packages").hexdigest()
+    open_store(cluster_root).write(layout.packages(digest), b"packages")
+    argo = backend(cluster, image=cluster.images.other_python)
+    run = mapred.submit(
+        square,
+        mapred.array(1),
+        backend=Sent(cluster, argo, digest),
+        root=cluster_root,
+        resources=SMALL,
+    )
+    over = run._handle.finished()
+    (only,) = nodes(over, "map")
+    assert only["outputs"]["exitCode"] == "78"
 
 
 def square(i: int) -> int:
