@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cluster import fake, shapes
+from cluster import fake, processes, shapes
 from cluster.access import FOREIGN, Cluster
 from cluster.places import BIN, HERE, HOST_IN_PODS, NODE
 from cluster.processes import run, wait_until
@@ -68,6 +68,18 @@ def test_versions(own: Cluster) -> None:
         "-o", "jsonpath={.spec.template.spec.containers[*].image}",
     ).stdout.split()  # fmt: skip
     assert image.endswith(":v4.0.5")
+
+
+def test_up_changes_nothing_that_runs(own: Cluster) -> None:
+    def pids() -> dict[str, Any]:
+        return {name: processes.running(name) for name in processes.names()}
+
+    before = pids()
+    subprocess.run(
+        [sys.executable, "-m", "cluster", "up"], cwd=HERE.parent, check=True, timeout=300
+    )
+    assert {name: pids()[name] for name in before} == before
+    assert None not in before.values()
 
 
 def test_hello(cluster: Cluster) -> None:
