@@ -53,7 +53,8 @@ class Run:
 
     def status(self) -> RunStatus:
         """State and progress now; from the driver where it lives here, else from the folder."""
-        known = self._handle.status() if self._handle else None
+        handle = self._attached()
+        known = handle.status() if handle else None
         if known is not None:
             return known
         return read_status(self.store, self.job, self._alive_elsewhere())
@@ -220,13 +221,17 @@ class Run:
         return "\n".join(texts)
 
     def cancel(self) -> None:
-        """Stop the run for good; what is committed stays on disk."""
+        """Stop the run for good, wherever it runs; what is committed stays in its folder."""
         self._stop()
         self._handle = None
         records.finish(self.store, self.job, "cancelled", "cancelled by run.cancel()")
 
     def suspend(self) -> None:
-        """Stop the run so that `resume` goes on with it."""
+        """Stop the run so that `resume` goes on with it; on a cluster, tasks at work may end."""
+        handle = self._attached()
+        if handle is not None and handle.suspend():
+            write_handle(self.store, handle.ref, "suspended")
+            return
         self._stop()
         if records.read_end(self.store) is None:
             write_handle(self.store, None, "suspended")
@@ -244,9 +249,13 @@ class Run:
         Committed tasks are kept whatever function made them; each commit names its digest.
         A run that succeeded is left alone. Raises `RunError` like `mapred.run`.
         """
-        if self._handle is not None and self._handle.alive():
+        handle = self._attached()
+        if handle is not None and handle.alive():
+            if self._left() == "suspended":
+                handle.proceed()
+                write_handle(self.store, handle.ref, "running")
             return self.finish(progress)
-        if self._handle is None and self._alive_elsewhere():
+        if handle is None and self._alive_elsewhere():
             # Another process drives it: follow that one.
             return self.finish(progress)
         end = records.read_end(self.store)
@@ -263,12 +272,16 @@ class Run:
         return self.finish(progress)
 
     def finish(self, progress: str) -> Run:
-        """Wait and check; an interrupt from the keyboard stops a local run, resumable."""
+        """Wait and check; an interrupt stops a local run, resumable, and leaves a remote one."""
         __tracebackhide__ = True
         show = display.progress(progress)  # type: ignore[arg-type]
         try:
             self._watch(show, 0.1 if progress != "none" else 0.5, None)
         except KeyboardInterrupt:
+            if self._handle is not None and self._handle.detaches:
+                show.close()
+                sys.stderr.write(f"\nthe run goes on; to follow it: mapred.open({self.uri!r})\n")
+                raise
             # Stopped before the last status is shown, which says so.
             self._stop()
             show.close(self.status())
@@ -318,17 +331,29 @@ class Run:
             if limit is not None and time.monotonic() > limit:
                 break
 
+    def _attached(self) -> Handle | None:
+        """The handle; of a run on a cluster, one made anew from what its folder names."""
+        if self._handle is None and records.read_end(self.store) is None:
+            ref, _ = read_handle(self.store)
+            self._handle = None if ref is None else backends.reopen(self.store, self.job, ref)
+        return self._handle
+
+    def _left(self) -> str:
+        return read_handle(self.store)[1]
+
     def _over(self, seconds: float) -> bool:
-        if self._handle is not None:
-            return self._handle.wait(seconds)
+        handle = self._attached()
+        if handle is not None:
+            return handle.wait(seconds)
         if records.read_end(self.store) is not None or not self._alive_elsewhere():
             return True
         time.sleep(seconds)
         return False
 
     def _stop(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
+        handle = self._attached()
+        if handle is not None:
+            handle.cancel()
         elif self._alive_elsewhere():
             raise BackendError(
                 f"run {self.id} is driven by another process of this machine; stop it there"

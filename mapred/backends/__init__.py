@@ -9,8 +9,10 @@ from typing import Any, cast
 
 from mapred.backends.base import Backend, Handle
 from mapred.errors import BackendError
+from mapred.model import Job
+from mapred.storage import Store
 
-__all__ = ["NAMES", "Backend", "Handle", "resolve", "restore"]
+__all__ = ["NAMES", "Backend", "Handle", "reopen", "resolve", "restore"]
 
 _BACKENDS = {
     "argo": "mapred.backends.argo.backend:Argo",
@@ -25,6 +27,16 @@ _PLAIN = ("inline", "local")
 def restore(name: str, arguments: Mapping[str, Any]) -> Backend:
     """The backend that a run's job.json describes."""
     return cast(Backend, _class(name)(**arguments))
+
+
+def reopen(store: Store, job: Job, ref: str) -> Handle | None:
+    """The handle of a run that goes on without the process that started it, else None."""
+    name = str(job.backend.get("name"))
+    if name not in _BACKENDS or not ref.startswith(f"{name}:"):
+        return None
+    backend = restore(name, job.backend.get("arguments") or {})
+    reopens = getattr(backend, "reopen", None)
+    return None if reopens is None else cast(Handle, reopens(store, job, ref))
 
 
 def resolve(backend: str | Backend | Executor) -> Backend:

@@ -17,6 +17,11 @@ class Handle(Protocol):
         """A string to reopen the handle by."""
         ...
 
+    @property
+    def detaches(self) -> bool:
+        """Whether the run goes on when this process ends."""
+        ...
+
     def alive(self) -> bool:
         """Whether anything still works on the run."""
         ...
@@ -27,6 +32,14 @@ class Handle(Protocol):
 
     def cancel(self) -> None:
         """Stop everything that works on the run; what is committed stays."""
+        ...
+
+    def suspend(self) -> bool:
+        """Have nothing more begun, and what runs end; False where it can only be cancelled."""
+        ...
+
+    def proceed(self) -> None:
+        """Go on after `suspend`."""
         ...
 
     def status(self) -> RunStatus | None:

@@ -167,15 +167,16 @@ class Driver:
         todo = [index for index in range(stage.tasks) if index not in committed]
         given_up = records.read_given_up(self.store) if stage.kind == "map" else {}
         todo = [index for index in todo if given_up.get(index, []) is not None]
-        if not todo:
-            return
         if after is not None and len(todo) > 1:
             self._follow(stage, after)
-        failed = self._run_tasks(stage, self._longest_first(stage, todo))
+        failed = self._run_tasks(stage, self._longest_first(stage, todo)) if todo else {}
         if failed:
-            partly = self._give_up(stage, failed, given_up)
+            partly = self._give_up(stage, failed)
             if partly and self._run_tasks(stage, partly):
                 raise self._failed(stage)
+        elif stage.kind == "map" and self.job.max_failed and not given_up:
+            # What a reduce or the manifest is about to take in, nobody may give up any more.
+            records.put_given_up(self.store, {})
 
     def _follow(self, stage: Stage, after: Stage) -> None:
         """Start a lone reduce task beside the maps: it merges their outputs as they come.
@@ -219,25 +220,29 @@ class Driver:
         executor.shutdown(wait=True)
         return failed
 
-    def _give_up(
-        self, stage: Stage, failed: Mapping[int, Failure], already: Mapping[int, Any]
-    ) -> list[int]:
+    def _give_up(self, stage: Stage, failed: Mapping[int, Failure]) -> list[int]:
         """Write failed.json if the failures are within max_failed; tasks to run once more."""
         if stage.kind != "map" or self._failed_count(failed.values()) > self.job.failures_allowed:
-            raise self._failed(stage)
-        if already:
-            # An earlier driver gave up other tasks; that word is final.
             raise self._failed(stage)
         tasks: dict[int, list[int] | None] = {}
         for index, failure in failed.items():
             whole = not self.job.format.once_per_item or not failure.items
             tasks[index] = None if whole else list(failure.items)
-        records.put_given_up(self.store, tasks)
+        # Another driver may have given up other tasks: its word is final, and these failed.
+        standing = records.put_given_up(self.store, tasks)
+        if any(not self._there(stage, index) for index in failed if index not in standing):
+            raise self._failed(stage)
         with self._lock:
-            self._progress.given_up = sum(items is None for items in tasks.values())
+            self._progress.given_up = sum(items is None for items in standing.values())
             for index in tasks:
                 self._progress.failures.pop((stage.name, index), None)
-        return [index for index, items in tasks.items() if items is not None]
+        return [index for index in failed if standing.get(index) is not None]
+
+    def _there(self, stage: Stage, index: int) -> bool:
+        """Whether somebody else has committed a task that failed here."""
+        commit = records.read_commit(self.store, stage.name, index)
+        self._note_commit(stage, index, commit)
+        return commit is not None
 
     def _failed_count(self, failed: Iterable[Failure]) -> int:
         if self.job.format.once_per_item:
@@ -403,6 +408,8 @@ class _Batch:
             driver._progress.failures[self.stage.name, index] = failure
         if attempt < driver.job.attempts and failure.kind != "dataset":
             self._submit((index,), attempt + 1)
+            return
+        if driver._there(self.stage, index):
             return
         self.failed[index] = failure
         count = driver._failed_count(self.failed.values())

@@ -49,6 +49,7 @@ class Local:
                 min(workers, stage.tasks),
                 timeout=job.timeout,
                 memory=stage.resources.memory_bytes,
+                env=stage.resources.env,
             )
 
         return DriverThread(

@@ -22,6 +22,8 @@ def _ref(name: str) -> str:
 class DriverThread:
     """The handle of a run that a thread of this process drives."""
 
+    detaches = False
+
     def __init__(self, driver: Driver, name: str) -> None:
         self._driver = driver
         self._done = threading.Event()
@@ -44,6 +46,12 @@ class DriverThread:
     def cancel(self) -> None:
         self._driver.stop()
         self._done.wait()
+
+    def suspend(self) -> bool:
+        return False
+
+    def proceed(self) -> None:
+        return
 
     def status(self) -> RunStatus | None:
         return self._driver.status()

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -78,9 +78,9 @@ class _Server:
         self.dead = False
         threading.Thread(target=self._listen, name="mapred-forkserver", daemon=True).start()
 
-    def start(self, connection: int, log: int) -> int:
-        """The pid of a new worker."""
-        settings = {"env": dict(os.environ), "cwd": os.getcwd(), "path": list(sys.path)}
+    def start(self, connection: int, log: int, env: Mapping[str, str]) -> int:
+        """The pid of a new worker; `env` goes on top of this process's variables."""
+        settings = {"env": {**os.environ, **env}, "cwd": os.getcwd(), "path": list(sys.path)}
         payload = pickle.dumps(settings)
         with self.lock:
             if self.dead:
@@ -179,13 +179,20 @@ class ProcessExecutor(Executor):
     """Calls in worker processes of their own.
 
     `timeout` (seconds) and `memory` (bytes resident, children included) hold for each call;
-    a call whose process ends early raises `WorkerLost` and touches no other call.
+    a call whose process ends early raises `WorkerLost` and touches no other call. `env` adds
+    to the variables of the workers.
     """
 
     def __init__(
-        self, workers: int, *, timeout: float | None = None, memory: int | None = None
+        self,
+        workers: int,
+        *,
+        timeout: float | None = None,
+        memory: int | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.max_workers = workers
+        self._env = env or {}
         self._timeout, self._memory = timeout, memory
         self._state = _State()
         self._lock = threading.Lock()
@@ -287,7 +294,7 @@ class ProcessExecutor(Executor):
         ours, theirs = socket.socketpair()
         log = _log_file()
         with theirs:
-            pid = self._server.start(theirs.fileno(), log)
+            pid = self._server.start(theirs.fileno(), log, self._env)
         worker = _Worker(pid, Connection(ours.detach()), Log(log))
         with self._lock:
             self._state.workers.append(worker)

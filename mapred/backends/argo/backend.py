@@ -45,6 +45,8 @@ class Argo:
         ttl: seconds that a finished Workflow stays in the cluster; its run's folder stays.
         image_cache: where the platform has one.
         run_as_user: the number of the user that pods run as; 0 is root.
+        pending: seconds that pods may wait for a node while none runs, before a run that is
+            watched is given up.
         pod_spec_patch: the last resort: a strategic merge patch of every pod's spec.
     """
 
@@ -75,6 +77,7 @@ class Argo:
     annotations: Mapping[str, str] = field(default_factory=dict)
     ttl: float = 7 * 86_400
     run_as_user: int = 10_001
+    pending: float = 1800
     pod_spec_patch: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -118,7 +121,14 @@ class Argo:
                 raise BackendError(f"{what}= must be a URL such as https://host:port, no more")
 
     def _check_numbers(self) -> None:
-        least = {"parallelism": 1, "max_pods": 1, "retries": 0, "run_as_user": 0, "ttl": 0}
+        least = {
+            "pending": 1,
+            "parallelism": 1,
+            "max_pods": 1,
+            "retries": 0,
+            "run_as_user": 0,
+            "ttl": 0,
+        }
         for what, smallest in least.items():
             value = getattr(self, what)
             if isinstance(value, bool) or not value >= smallest:
@@ -162,9 +172,25 @@ class Argo:
         return render_text(job, self, uri=uri, digest=digest, packages=packages, name=name)
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
-        raise BackendError(
-            "backend 'argo' cannot submit yet; job.render(backend=...) gives the Workflow"
-        )
+        from mapred.backends.argo import clients, following, render
+
+        client = clients.connect(self)
+        name = first = render.workflow_name(job)
+        tries = 1
+        while client.get(name) is not None:
+            tries += 1
+            name = f"{first[:58]}-{tries}"
+        workflow = render.render(job, self, uri=store.uri, digest=digest, name=name)
+        client.create(render.to_dict(workflow))
+        return following.Following(store, job, client, name, pending=self.pending)
+
+    def reopen(self, store: Store, job: Job, ref: str) -> Handle:
+        """The handle of a run that was submitted before, by its `ref`."""
+        from mapred.backends.argo import clients, following
+
+        _, namespace, name = ref.split(":")
+        client = clients.connect(dataclasses.replace(self, namespace=namespace))
+        return following.Following(store, job, client, name, pending=self.pending)
 
 
 def _volume(value: Volume | Mapping[str, Any]) -> Volume:

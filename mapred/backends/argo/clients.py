@@ -1,0 +1,268 @@
+"""How Workflows are created, looked at and stopped: by the Kubernetes API, or an Argo server's."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from mapred.backends.argo.backend import Argo
+from mapred.errors import BackendError, MissingDependency
+
+T = TypeVar("T")
+
+_SECONDS = 30  # that one request may take
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_PLACE = {"group": "argoproj.io", "version": "v1alpha1", "plural": "workflows"}
+_OF_WORKFLOW = "workflows.argoproj.io/workflow"
+_COMPLETED = "workflows.argoproj.io/completed"
+
+
+class Client(Protocol):
+    """The Workflows of one namespace. Whatever goes wrong is a `BackendError`."""
+
+    @property
+    def namespace(self) -> str: ...
+
+    def create(self, manifest: Mapping[str, Any]) -> None: ...
+
+    def get(self, name: str) -> dict[str, Any] | None:
+        """The Workflow as JSON, None where there is none of that name."""
+        ...
+
+    def terminate(self, name: str) -> None:
+        """Stop every pod of it, at once."""
+        ...
+
+    def suspend(self, name: str) -> None:
+        """Start no more of its pods; those that run go on."""
+        ...
+
+    def proceed(self, name: str) -> None:
+        """Take back `suspend`."""
+        ...
+
+    def log(self, name: str, node: str, lines: int | None = None) -> str:
+        """What the pod of a node (by its id) printed, or its last lines; "" where it is gone."""
+        ...
+
+    def clear_lost(self, name: str) -> int:
+        """Delete pods that have ended without Argo's notice; how many there were."""
+        ...
+
+
+def connect(argo: Argo) -> Client:
+    """The client that the settings name: an Argo server's, else the Kubernetes API's."""
+    return ServerClient(argo) if argo.server else KubernetesClient(argo)
+
+
+class KubernetesClient:
+    """By kubeconfig and context, or by the account of the pod that this process runs in."""
+
+    def __init__(self, argo: Argo) -> None:
+        try:
+            from kubernetes import client, config
+        except ImportError:
+            raise MissingDependency("kubernetes", "argo") from None
+        settings = client.Configuration()
+        inside = bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and not (
+            argo.kubeconfig or argo.context or os.environ.get("KUBECONFIG")
+        )
+        default = None
+        try:
+            if inside:
+                config.load_incluster_config(client_configuration=settings)
+                default = (_ACCOUNT / "namespace").read_text().strip()
+            else:
+                file = argo.kubeconfig or os.environ.get("KUBECONFIG")
+                config.load_kube_config(file, argo.context, client_configuration=settings)
+                contexts, active = config.list_kube_config_contexts(file)
+                chosen = next((c for c in contexts if c["name"] == argo.context), active)
+                default = chosen["context"].get("namespace")
+        except (config.ConfigException, OSError, TypeError) as error:
+            raise BackendError(
+                f"no cluster can be reached from here: {error}; name one by "
+                "mapred.Argo(kubeconfig=..., context=...), or KUBECONFIG"
+            ) from None
+        settings.retries = 3
+        self.namespace = argo.namespace or default or "default"
+        self._where = settings.host
+        self._error = client.ApiException
+        api = client.ApiClient(settings)
+        self._workflows, self._core = client.CustomObjectsApi(api), client.CoreV1Api(api)
+
+    def create(self, manifest: Mapping[str, Any]) -> None:
+        with self._mapped("create workflows"):
+            self._workflows.create_namespaced_custom_object(
+                **_PLACE, namespace=self.namespace, body=manifest, _request_timeout=_SECONDS
+            )
+
+    def get(self, name: str) -> dict[str, Any] | None:
+        with self._mapped("get workflows"):
+            try:
+                found: dict[str, Any] = self._workflows.get_namespaced_custom_object(
+                    **_PLACE, namespace=self.namespace, name=name, _request_timeout=_SECONDS
+                )
+            except self._error as error:
+                if error.status == 404 and f'"{name}"' in str(error.body):
+                    return None
+                raise
+        return found
+
+    def terminate(self, name: str) -> None:
+        self._patch(name, {"shutdown": "Terminate", "suspend": None})
+
+    def suspend(self, name: str) -> None:
+        self._patch(name, {"suspend": True})
+
+    def proceed(self, name: str) -> None:
+        self._patch(name, {"suspend": None})
+
+    def log(self, name: str, node: str, lines: int | None = None) -> str:
+        for pod in self._pods(name):
+            if pod.metadata.annotations.get("workflows.argoproj.io/node-id") == node:
+                try:
+                    return str(
+                        self._core.read_namespaced_pod_log(
+                            pod.metadata.name,
+                            self.namespace,
+                            container="main",
+                            tail_lines=lines,
+                            _request_timeout=_SECONDS,
+                        )
+                    )
+                except self._error:
+                    return ""
+        return ""
+
+    def clear_lost(self, name: str) -> int:
+        # A node that died leaves its pod Failed while Argo waits for a word of its executor.
+        with self._mapped("delete pods"):
+            lost = [
+                pod.metadata.name
+                for pod in self._pods(name)
+                if pod.status.phase == "Failed"
+                and (pod.metadata.labels or {}).get(_COMPLETED) != "true"
+            ]
+            for pod in lost:
+                self._core.delete_namespaced_pod(
+                    pod, self.namespace, grace_period_seconds=0, _request_timeout=_SECONDS
+                )
+        return len(lost)
+
+    def _pods(self, name: str) -> list[Any]:
+        with self._mapped("list pods"):
+            found = self._core.list_namespaced_pod(
+                self.namespace, label_selector=f"{_OF_WORKFLOW}={name}", _request_timeout=_SECONDS
+            )
+        return list(found.items)
+
+    def _patch(self, name: str, spec: dict[str, Any]) -> None:
+        with self._mapped("patch workflows"):
+            self._workflows.patch_namespaced_custom_object(
+                **_PLACE,
+                namespace=self.namespace,
+                name=name,
+                body={"spec": spec},
+                _request_timeout=_SECONDS,
+            )
+
+    @contextmanager
+    def _mapped(self, what: str) -> Iterator[None]:
+        import urllib3
+
+        try:
+            yield
+        except self._error as error:
+            raise _refused(
+                what, self._where, self.namespace, error.status, _said(error.body)
+            ) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise BackendError(f"the cluster at {self._where} cannot be reached: {error}") from None
+
+
+class ServerClient:
+    """By an Argo server's URL and a token from the environment; hera speaks to it."""
+
+    def __init__(self, argo: Argo) -> None:
+        try:
+            from hera.exceptions import HeraException, NotFound
+            from hera.workflows import WorkflowsService, models
+        except ImportError:
+            raise MissingDependency("hera", "argo") from None
+        token = os.environ.get(argo.token_env)
+        if not token:
+            raise BackendError(
+                f"server={argo.server!r} needs a token in the environment variable {argo.token_env}"
+            )
+        self.namespace = argo.namespace or "default"
+        self._where = str(argo.server)
+        self._models, self._error, self._not_found = models, HeraException, NotFound
+        self._service = WorkflowsService(
+            host=str(argo.server).rstrip("/"), token=token, namespace=self.namespace
+        )
+
+    def create(self, manifest: Mapping[str, Any]) -> None:
+        workflow = self._models.Workflow.model_validate(manifest)
+        request = self._models.WorkflowCreateRequest(workflow=workflow)
+        self._call("create workflows", lambda: self._service.create_workflow(request))
+
+    def get(self, name: str) -> dict[str, Any] | None:
+        try:
+            found = self._service.get_workflow(name)
+        except self._not_found:
+            return None
+        except (self._error, OSError) as error:
+            raise self._failed("get workflows", error) from None
+        return dict(json.loads(found.model_dump_json(by_alias=True, exclude_none=True)))
+
+    def terminate(self, name: str) -> None:
+        request = self._models.WorkflowTerminateRequest(name=name, namespace=self.namespace)
+        self._call("stop workflows", lambda: self._service.terminate_workflow(name, request))
+
+    def suspend(self, name: str) -> None:
+        request = self._models.WorkflowSuspendRequest(name=name, namespace=self.namespace)
+        self._call("suspend workflows", lambda: self._service.suspend_workflow(name, request))
+
+    def proceed(self, name: str) -> None:
+        request = self._models.WorkflowResumeRequest(name=name, namespace=self.namespace)
+        self._call("resume workflows", lambda: self._service.resume_workflow(name, request))
+
+    def log(self, name: str, node: str, lines: int | None = None) -> str:
+        return ""  # The server names pods otherwise; what the worker stored is in the folder.
+
+    def clear_lost(self, name: str) -> int:
+        return 0  # It knows no pods.
+
+    def _call(self, what: str, request: Callable[[], T]) -> T:
+        try:
+            return request()
+        except (self._error, OSError) as error:
+            raise self._failed(what, error) from None
+
+    def _failed(self, what: str, error: Exception) -> BackendError:
+        status = getattr(error, "status_code", None)
+        if status is None:
+            return BackendError(f"the Argo server at {self._where} cannot {what}: {error}")
+        return _refused(what, self._where, self.namespace, status, str(error))
+
+
+def _said(body: Any) -> str:
+    """The message of a Kubernetes Status, or the text as it is."""
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(body)
+
+
+def _refused(what: str, where: str, namespace: str, status: int, said: str) -> BackendError:
+    remedy = {
+        401: "; log in again, or name another context=",
+        403: f"; `mapred argo rbac -n {namespace}` prints the rights that runs need",
+        404: f"; is Argo Workflows installed, and is there a namespace {namespace!r}?",
+        409: "; it was submitted already",
+    }.get(status, "")
+    return BackendError(f"{where} refused to {what} in {namespace!r} ({status}): {said}{remedy}")
