@@ -75,8 +75,8 @@ class Resources:
     """What one task asks for. The same value serves every backend.
 
     `cpu` in cores, `memory` as a Kubernetes quantity: locally the resident size above which
-    a worker process is killed, and `cpu` decides how many run side by side. All else places
-    pods, and local backends leave it alone.
+    a worker process is killed, and `cpu` decides how many run side by side; `env` holds for
+    worker processes too. All else places pods, and local backends leave it alone.
 
     Args:
         max_memory: a pod that ran out of memory is tried again with more, up to this.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from contextlib import suppress
 from typing import Any
 
@@ -49,6 +50,17 @@ def test_the_same_line_runs_on_the_laptop() -> None:
     assert run.result() == [0, 1, 2]
     assert run.job.stages[0].resources == EVERYTHING
     assert mapred.open(run.uri).job.stages == run.job.stages
+
+
+def test_variables_hold_for_worker_processes_and_not_for_this_one() -> None:
+    asked = Resources(env={"MAPRED_TEST_MODE": "batch"})
+    run = mapred.run(_mode, mapred.array(2), resources=asked, progress="none")
+    assert run.result() == ["batch", "batch"]
+    assert "MAPRED_TEST_MODE" not in os.environ
+
+
+def _mode(i: int) -> str | None:
+    return os.environ.get("MAPRED_TEST_MODE")
 
 
 def test_a_reduce_runs_on_demand_unless_it_is_told_otherwise() -> None:
