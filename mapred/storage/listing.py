@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mapred.errors import DatasetError
+from mapred.storage import ossfs
 from mapred.storage.filesystems import filesystem_of
 from mapred.storage.sources import OBJECTS, remote_fingerprint, store_of
 
@@ -144,6 +145,8 @@ class _Fsspec:
         raise NotImplementedError
 
     def entry(self, key: str) -> tuple[int | None, str] | None:
+        if ossfs.is_ossfs(self._filesystem):
+            return ossfs.entry(self._filesystem, self._root + key)
         try:
             info = self._filesystem.info(self._root + key)
         except (FileNotFoundError, NotADirectoryError):
@@ -154,15 +157,12 @@ class _Fsspec:
 
     def _why_nothing(self, path: str) -> None:
         """Raise where an empty answer hides a refusal."""
-        if type(self._filesystem).__module__.startswith("ossfs"):
-            bucket, _, key = path.lstrip("/").partition("/")
-            self._filesystem._call_oss(
-                "list_objects", bucket=bucket, prefix=f"{key}/" if key else "", max_keys=1
-            )
+        if ossfs.is_ossfs(self._filesystem):
+            return ossfs.refuse_if_denied(self._filesystem, path)
         try:
             self._filesystem.ls(path)
         except (FileNotFoundError, NotADirectoryError):
-            return
+            return None
 
 
 def table(

@@ -6,7 +6,9 @@ from __future__ import annotations
 import functools
 import io
 import os
+import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
 
 from mapred.errors import DatasetError, MapredError, StaleDatasetError, StorageError
@@ -14,6 +16,7 @@ from mapred.errors import DatasetError, MapredError, StaleDatasetError, StorageE
 T = TypeVar("T")
 Known: TypeAlias = "tuple[int, str]"
 OBJECTS = ("s3", "gs", "az", "oss")
+_SETTINGS = re.compile("(AWS|OSS|ALIBABA_CLOUD|GOOGLE|AZURE|MAPRED|HTTPS?_PROXY|NO_PROXY)", re.I)
 _CHANGED = "{} was changed after it was planned; plan the dataset again"
 _BLOCK = 4 * 2**20  # what fsspec reads ahead; the default of some clients is 50 MB
 
@@ -60,14 +63,22 @@ def remote_fingerprint(info: Mapping[str, Any]) -> tuple[int | None, str]:
     """Size and etag of an fsspec entry: an etag, a checksum or the modification time."""
     size = None if info.get("size") is None else int(info["size"])
     for key in ("ETag", "etag", "md5Hash", "checksum", "mtime", "LastModified", "created"):
-        if info.get(key) is not None:
-            return size, str(info[key]).strip('"')
+        value = info.get(key)
+        if value is not None:
+            # A listing may give the seconds of what is asked for by itself as a date.
+            value = value.timestamp() if isinstance(value, datetime) else value
+            return size, str(value).strip('"')
     return size, ""
 
 
-@functools.lru_cache(maxsize=64)
 def store_of(uri: str) -> Any:
-    """The client of one bucket, kept in this process."""
+    """The client of one bucket, kept for as long as the environment says the same."""
+    said = (item for item in os.environ.items() if _SETTINGS.match(item[0]))
+    return _store(uri, hash(frozenset(said)))
+
+
+@functools.lru_cache(maxsize=64)
+def _store(uri: str, environment: int) -> Any:
     if uri.startswith("oss://"):
         from mapred.storage.oss import OSSStore
 
@@ -85,11 +96,18 @@ def _remote(path: str, known: Known | None, storage: Mapping[str, Any] | None) -
         if known is None or not known[0]:  # of an empty object nothing will be asked later
             known = store.entry(key)
         return RemoteFile(path, store.open(key, known), *known)
+    from fsspec.spec import AbstractBufferedFile
+
+    from mapred.storage import ossfs
     from mapred.storage.filesystems import filesystem_of
 
     filesystem, name = filesystem_of(storage, path)
+    if ossfs.is_ossfs(filesystem):
+        return RemoteFile(path, *ossfs.opened(filesystem, name))
+    filesystem.invalidate_cache(filesystem._parent(name))  # what a listing said may be old
     file = filesystem.open(name, "rb", block_size=_BLOCK)
-    size, etag = remote_fingerprint(getattr(file, "details", None) or filesystem.info(name))
+    asked = isinstance(file, AbstractBufferedFile)  # then the file has been asked about already
+    size, etag = remote_fingerprint(file.details if asked else filesystem.info(name))
     return RemoteFile(path, file, file.seek(0, os.SEEK_END) if size is None else size, etag)
 
 
@@ -166,9 +184,13 @@ def _mapped(path: str, call: Callable[[], T]) -> T:
     except MapredError:
         raise
     except Exception as error:
-        if type(error).__name__ == "FileExpired":
+        if type(error).__name__ == "FileExpired" or _is_precondition(error):
             raise StaleDatasetError(_CHANGED.format(path)) from error
         raise DatasetError(f"{path}: cannot be read: {reason(error)}") from None
+
+
+def _is_precondition(error: Exception) -> bool:
+    return type(error.__cause__).__name__ == "PreconditionFailed"
 
 
 def reason(error: Exception) -> str:
