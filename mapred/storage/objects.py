@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from mapred.errors import MissingDependency, StorageError
 from mapred.storage import profiles, remote
@@ -31,6 +31,8 @@ _PIECE = 2**20
 _LARGE, _STREAMS = 32 * 2**20, 4  # what is read by several answers at once, and by how many
 _STREAM = 64 * 2**20  # the most that one answer to a reader is asked for
 _BUSY = ("", "Conflict", "ConditionalRequestConflict", "OperationAborted")
+_GARBLED = ("response body", "Content-Range header not present", "invalid list response")
+_T = TypeVar("_T")
 _used = False
 _forked = False
 
@@ -73,23 +75,13 @@ class ObjectStore:
         if length == 0:
             self._size_and_etag(path)
             return b""
-        wanted: Any = None
-        if length is not None:
-            wanted = (offset, offset + length)
-        elif offset:
-            wanted = {"offset": offset}
-        return self._get(path, {"range": wanted} if wanted else None)
+        # A range always: its answer says of which bytes it is, whatever length it claims.
+        wanted: Any = {"offset": offset} if length is None else (offset, offset + length)
+        return self._get(path, {"range": wanted})
 
     def write(self, path: str, data: bytes) -> None:
         view = memoryview(data).cast("B")
-        with self._mapped("write", path) as clients:
-            clients.obstore.put(
-                clients.reading,
-                self._place.key(path),
-                view,
-                use_multipart=view.nbytes > 2 * _PART,
-                chunk_size=_part_size(view.nbytes),
-            )
+        self._persist(lambda: self._put(view, view.nbytes, path))
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         view = bytes(data)
@@ -123,15 +115,7 @@ class ObjectStore:
         return found(self._place, sizes.items())
 
     def list(self, prefix: str) -> list[tuple[str, int]]:
-        patient = self._clients().patience.waits()
-        while True:
-            try:
-                return self._list(prefix)
-            except _CutOff:
-                wait = next(patient, None)
-                if wait is None:
-                    raise
-                time.sleep(wait)
+        return self._persist(lambda: self._list(prefix))
 
     def delete(self, path: str) -> None:
         self._size_and_etag(path)
@@ -140,6 +124,9 @@ class ObjectStore:
 
     def put_file(self, source: Path, path: str) -> None:
         size = source.stat().st_size
+        self._persist(lambda: self._put(source, size, path))
+
+    def _put(self, source: Any, size: int, path: str) -> None:
         with self._mapped("write", path) as clients:
             clients.obstore.put(
                 clients.reading,
@@ -218,7 +205,10 @@ class ObjectStore:
 
         return remote.reader(fetch, size, stream)
 
-    def _get(self, path: str, options: dict[str, Any] | None) -> bytes:
+    def _get(self, path: str, options: dict[str, Any]) -> bytes:
+        return self._persist(lambda: self._get_once(path, options))
+
+    def _get_once(self, path: str, options: dict[str, Any]) -> bytes:
         try:
             with self._mapped("read", path) as clients:
                 result = clients.obstore.get(
@@ -226,18 +216,30 @@ class ObjectStore:
                 )
                 start, stop = result.range
                 if stop - start <= _PIECE:
-                    return bytes(result.bytes())
+                    return self._whole(bytes(result.bytes()), stop - start, path)
                 if stop - start < _LARGE:
                     # Not by `bytes`, which would hold the answer two and three times.
                     sink = io.BytesIO()
                     for piece in result.stream(min_chunk_size=_PIECE):
                         sink.write(piece)
-                    return sink.getvalue()
+                    return self._whole(sink.getvalue(), stop - start, path)
         except _BeyondTheEnd:
             # An error for a range that starts behind the last byte; a file gives nothing.
-            self._size_and_etag(path)
+            size, _ = self._size_and_etag(path)
+            offset = options["range"]
+            if (offset["offset"] if isinstance(offset, dict) else offset[0]) < size:
+                # The client went on with an answer that had ended before its length said.
+                raise
             return b""
         return self._get_large(path, start, stop, result)
+
+    def _whole(self, data: bytes, length: int, path: str) -> bytes:
+        if len(data) != length:
+            raise _CutOff(
+                f"cannot read {self._place.address(path)}: {len(data)} bytes came where {length} "
+                "were due: something between here and the store changes answers"
+            )
+        return data
 
     def _get_large(self, path: str, start: int, stop: int, first: Any) -> bytes:
         """Bytes `start` to `stop`, by several answers at once, of which `first` came already."""
@@ -248,16 +250,17 @@ class ObjectStore:
         etag = first.meta["e_tag"]
 
         def take(cut: int) -> None:
-            end = min(cut + step, stop)
-            options = {"range": (cut, end), **({"if_match": etag} if etag else {})}
-            at = cut - start
-            for piece in first.stream(_PIECE) if cut == start else self._pieces(path, options):
-                part = memoryview(piece)[: end - start - at]
-                whole[at : at + len(part)] = part
-                at += len(part)
-                if at == end - start:
-                    return
-            raise StorageError(f"cannot read {self._place.address(path)}: it ended too early")
+            at, end = cut, min(cut + step, stop)
+            pieces = first.stream(_PIECE) if cut == start else None
+            while at < end:
+                options = {"range": (at, end), **({"if_match": etag} if etag else {})}
+                for piece in pieces or self._pieces(path, options):
+                    part = memoryview(piece)[: end - at]
+                    whole[at - start : at - start + len(part)] = part
+                    at += len(part)
+                    if at == end:
+                        return
+                pieces = None
 
         with (
             self._mapped("read", path),
@@ -268,10 +271,35 @@ class ObjectStore:
         return sink.getvalue()
 
     def _pieces(self, path: str, options: dict[str, Any]) -> Iterator[Any]:
-        """One range of an object, as it comes."""
-        with self._mapped("read", path) as clients:
-            result = clients.obstore.get(clients.reading, self._place.key(path), options=options)
-            yield from result.stream(min_chunk_size=_PIECE)
+        """One range of an object, as it comes: all of it or, where an answer is cut, its start."""
+        waits, came = self._clients().patience.waits(), False
+        while True:
+            try:
+                with self._mapped("read", path) as clients:
+                    key = self._place.key(path)
+                    result = clients.obstore.get(clients.reading, key, options=options)
+                    for piece in result.stream(min_chunk_size=_PIECE):
+                        came = True
+                        yield piece
+            except _CutOff:
+                if not came and (wait := next(waits, None)) is not None:
+                    time.sleep(wait)
+                    continue
+                if not came:
+                    raise
+            return
+
+    def _persist(self, act: Callable[[], _T]) -> _T:
+        """Do again what an answer that was cut has spoiled: the client repeats requests alone."""
+        waits = self._clients().patience.waits()
+        while True:
+            try:
+                return act()
+            except _CutOff:
+                wait = next(waits, None)
+                if wait is None:
+                    raise
+            time.sleep(wait)
 
     def _size_and_etag(self, path: str) -> tuple[int, str | None]:
         try:
@@ -346,9 +374,8 @@ class ObjectStore:
         except Exception as error:
             answer = answer_of(str(error))
             if answer.status == 416:
-                raise _BeyondTheEnd from None
-            if verb == "list" and answer.status is None and "response body" in answer.text:
-                # The client repeats a request, but no answer that ends too early.
+                raise _BeyondTheEnd(str(self._failure(verb, path, answer))) from None
+            if _is_cut(answer):
                 raise _CutOff(str(self._failure(verb, path, answer))) from None
             # No cause: its text repeats the signed request.
             raise self._failure(verb, path, answer) from None
@@ -360,11 +387,17 @@ class ObjectStore:
 
 
 class _CutOff(StorageError):
-    """A listing's answer ended too early."""
+    """An answer ended too early, or not as it said."""
 
 
-class _BeyondTheEnd(Exception):
+class _BeyondTheEnd(_CutOff):
     """A range starts behind the last byte."""
+
+
+def _is_cut(answer: Answer) -> bool:
+    # An upload whose end was answered, but not heard, is not there when it is ended again.
+    garbled = answer.status is None and any(words in answer.text for words in _GARBLED)
+    return garbled or answer.code == "NoSuchUpload"
 
 
 def _part_size(size: int) -> int:
@@ -414,7 +447,7 @@ _HINTS = {
     "InvalidAccessKeyId": "check AWS_ACCESS_KEY_ID or the profile",
     "SignatureDoesNotMatch": "check AWS_SECRET_ACCESS_KEY or the profile",
     "ExpiredToken": "the session's credentials ended; renew them, then resume",
-    "RequestTimeTooSkewed": "set this machine's clock",
+    "RequestTimeTooSkewed": "set this machine's clock{ahead}, then resume the run",
     "SlowDown": "the store is overloaded; resume the run later",
     "AuthorizationHeaderMalformed": "set AWS_REGION to the bucket's region",
     "PermanentRedirect": "set AWS_REGION to the bucket's region",
@@ -424,7 +457,7 @@ _HINTS = {
 
 def _hint(answer: Answer, endpoint: str) -> str:
     if answer.code in _HINTS:
-        return _HINTS[answer.code]
+        return _HINTS[answer.code].format(ahead=answer.clock)
     if _is_about_credentials(answer):
         return f"no credentials found; {profiles.NO_CREDENTIALS}"
     if answer.status is None:
