@@ -48,9 +48,13 @@ def read_given_up(store: Store) -> dict[int, list[int] | None]:
     return {int(task): items for task, items in tasks.items()}
 
 
-def put_given_up(store: Store, tasks: Mapping[int, list[int] | None]) -> None:
-    """Put failed.json; where another driver was faster, its word stands."""
-    store.put_if_absent(layout.FAILED, json.dumps({"tasks": tasks}).encode())
+def put_given_up(
+    store: Store, tasks: Mapping[int, list[int] | None]
+) -> Mapping[int, list[int] | None]:
+    """Put failed.json; the word that stands, which is another driver's if that was faster."""
+    if store.put_if_absent(layout.FAILED, json.dumps({"tasks": tasks}).encode()):
+        return tasks
+    return read_given_up(store)
 
 
 def read_end(store: Store) -> dict[str, Any] | None:
@@ -82,7 +86,7 @@ def finish(
 
 
 def write_manifest(store: Store, job: Job, known: Mapping[int, Commit | None]) -> None:
-    """The outputs of every task of the last stage, in order."""
+    """The outputs of every task of the last stage, in order; one that is there stands."""
     stage = job.stages[-1]
     given_up = read_given_up(store) if stage.kind == "map" and job.max_failed else {}
     entries: list[list[Any]] = []
@@ -103,7 +107,7 @@ def write_manifest(store: Store, job: Job, known: Mapping[int, Commit | None]) -
             output["inline"] = ""
         entries.append([index, output, [vars(file) for file in commit.files]])
     data = json.dumps({"stage": stage.name, "tasks": entries}, separators=(",", ":"))
-    store.write(layout.MANIFEST, data.encode())
+    store.put_if_absent(layout.MANIFEST, data.encode())
 
 
 def read_manifest(store: Store) -> list[tuple[int, Output | None, tuple[StoredFile, ...]]]:
