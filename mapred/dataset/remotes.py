@@ -52,7 +52,8 @@ def _mapped(uri: str) -> Iterator[None]:
     try:
         yield
     except StorageError as error:
-        raise DatasetError(str(error)) from None
+        hint = "; rename the object, or read by fsspec with storage_options={}"
+        raise DatasetError(f"{error}{hint if 'invalid path' in str(error) else ''}") from None
     except MapredError:
         raise
     except Exception as error:

@@ -7,7 +7,6 @@ import io
 import itertools
 import json
 import uuid
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from servers import clients
 
 import mapred
 from mapred import formats
@@ -123,14 +123,8 @@ def _client(kind: str, server: dict[str, Any]) -> dict[str, Any]:
     if kind == "s3fs options":
         return {"storage_options": {"client_kwargs": {"endpoint_url": server["endpoint"]}}}
     if kind == "ossfs":
-        return {"filesystem": _ossfs().OSSFileSystem(endpoint=server["endpoint"])}
+        return {"filesystem": clients.ossfs().OSSFileSystem(endpoint=server["endpoint"])}
     return {}
-
-
-def _ossfs() -> Any:
-    with warnings.catch_warnings():  # of its own source, when that is compiled
-        warnings.simplefilter("ignore")
-        return pytest.importorskip("ossfs")
 
 
 def _mark(base: str) -> None:
@@ -272,7 +266,7 @@ def test_no_credential_enters_a_job_by_a_file_system(monkeypatch: pytest.MonkeyP
 
     for fs, named in (
         (s3fs.S3FileSystem(key="AK", secret="hush", skip_instance_cache=True), "AWS_ACCESS_KEY_ID"),
-        (_ossfs().OSSFileSystem(endpoint="x", key="AK", secret="hush"), "OSS_ACCESS_KEY_ID"),
+        (clients.ossfs().OSSFileSystem(endpoint="x", key="AK", secret="hush"), "OSS_ACCESS_KEY_ID"),
     ):
         with pytest.raises(DatasetError, match=named) as caught:
             mapred.read_text("bucket/x", filesystem=fs)
