@@ -156,8 +156,9 @@ def _login(profile: str) -> Callable[[], Mapping[str, Any]]:
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
             "token": frozen.token,
-            # Asked again before long: botocore renews them when they are about to end.
-            "expires_at": datetime.now(timezone.utc) + timedelta(minutes=6),
+            # The client asks again five minutes before, so in ten seconds: botocore knows when
+            # they end, and renews them.
+            "expires_at": datetime.now(timezone.utc) + timedelta(minutes=5, seconds=10),
         }
 
     return fresh

@@ -172,6 +172,8 @@ class Gateway:
         try:
             bucket, _, key = path[1:].partition("/")
             check_signature(request.method, f"/{bucket}/{key}", query, request.headers)
+            if not key and request.method in ("PUT", "DELETE"):
+                return self.bucket(request.method, bucket)
             if bucket not in self.buckets:
                 raise Refusal(404, "NoSuchBucket", "The specified bucket does not exist.")
             return self.carry_out(request, bucket, key, dict(query), body)
@@ -183,6 +185,15 @@ class Gateway:
             answer = _xml("" if request.method == "HEAD" else text, refusal.status)
             answer.headers["Date"] = formatdate(_now(), usegmt=True)
             return answer
+
+    def bucket(self, method: str, bucket: str) -> web.StreamResponse:
+        if method == "PUT":
+            self.buckets.setdefault(bucket, {})
+            return web.Response()
+        if self.buckets.get(bucket):
+            raise Refusal(409, "BucketNotEmpty", "The bucket you tried to delete is not empty.")
+        self.buckets.pop(bucket, None)
+        return web.Response(status=204)
 
     def carry_out(
         self, request: web.Request, bucket: str, key: str, query: dict[str, str], body: bytes
