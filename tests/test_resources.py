@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mapred
@@ -150,6 +150,7 @@ def test_tolerations_read_as_kubectl_writes_them() -> None:
     }
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text(max_size=20))
 def test_any_text_is_a_toleration_or_one_clear_error(text: str) -> None:
     with suppress(PlanError):

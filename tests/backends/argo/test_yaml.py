@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mapred.backends.argo.yaml import from_yaml, to_yaml
@@ -21,11 +21,13 @@ _values: Any = st.recursive(
 _documents = st.dictionaries(_keys, _values, min_size=1, max_size=4)
 
 
+@settings(deadline=None, max_examples=60)
 @given(_documents)
 def test_what_is_written_is_read_again(document: dict[str, Any]) -> None:
     assert from_yaml(to_yaml(document)) == [document]
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.sampled_from(["a", " b", "", "c ", "\td", "- e", "# f", "g: h"]), max_size=5))
 def test_lines_are_read_again(lines: list[str]) -> None:
     for text in ("\n".join(lines), "\n".join(lines) + "\n"):
