@@ -2,7 +2,8 @@
 
 `python faults.py PORT TARGET_PORT PLAN`: the JSON file PLAN, read anew for each request, may
 give `rate` (the share of requests spoiled, evenly: 0.25 is every fourth), `kinds` (in turn),
-`methods`, and `ended`, keys whose session is over. The kinds:
+`methods`, `ended`, keys whose session is over, and `without`, headers that do not get through.
+The kinds:
 
   busy      503 in place of the answer; the request does not reach the server
   reset     the connection is reset before the request reaches the server
@@ -76,9 +77,11 @@ class Proxy:
         kinds: tuple[str, ...] = KINDS,
         methods: str = "GET HEAD PUT POST",
         ended: tuple[str, ...] = (),
+        without: tuple[str, ...] = (),
     ) -> None:
         """From now on, spoil this share of the requests of these methods, and refuse these keys."""
         plan = {"rate": rate, "kinds": kinds, "methods": methods.split(), "ended": ended}
+        plan["without"] = without
         new = self._plan.with_suffix(".new")
         new.write_text(json.dumps(plan))
         new.replace(self._plan)
@@ -171,6 +174,9 @@ async def _serve(
                 await asyncio.sleep(600)
             if upstream is None:
                 upstream = await asyncio.open_connection("127.0.0.1", target, limit=1 << 24)
+            for name in settings["without"]:
+                line = rb"(?i)\r\n%s: [^\r]*" % name.encode()
+                request = re.sub(line, b"", request[0]), request[1]
             upstream[1].write(b"".join(request))
             head, body = await _message(upstream[0], to=method)
             if kind == "lost":

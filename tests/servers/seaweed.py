@@ -16,7 +16,9 @@ from servers.sharing import Plan, free_ports
 KEY, SECRET = "mapredkey", "mapredsecret0123456789"
 SECOND = "mapredsecond", "mapredsecret9876543210"
 KEYS = ((KEY, SECRET), SECOND)
-DOMAIN = "s3.mapred.test"  # below it, the server takes a bucket from the host's name
+# Below these, the server takes a bucket from the host's name; the second is as OSS's own.
+DOMAIN, OSS_DOMAIN = "s3.mapred.test", "s3.oss-cn-test.mapred.test"
+PUBLIC = "public"  # a bucket that anybody may read
 
 
 def plan(home: Path) -> Plan:
@@ -32,7 +34,8 @@ def server(home: Path, ports: list[int]) -> Plan:
     credentials = [{"accessKey": key, "secretKey": secret} for key, secret in KEYS]
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     identity = {"name": "mapred", "credentials": credentials, "actions": actions}
-    (home / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    anybody = {"name": "anonymous", "actions": [f"Read:{PUBLIC}", f"List:{PUBLIC}"]}
+    (home / "s3.json").write_text(json.dumps({"identities": [identity, anybody]}))
     (home / "data").mkdir(exist_ok=True)
     options = {
         "ip": "127.0.0.1",
@@ -45,7 +48,7 @@ def server(home: Path, ports: list[int]) -> Plan:
         "filer.localSocket": f"{home}/f",
         "s3.localSocket": f"{home}/s",
         "s3.config": f"{home}/s3.json",
-        "s3.domainName": DOMAIN,
+        "s3.domainName": f"{DOMAIN},{OSS_DOMAIN}",
         "s3.port.iceberg": "0",
         "s3.port.lance": "0",
     }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -198,6 +200,83 @@ def _ends_in_one_error(run: mapred.Run, words: str) -> None:
     with pytest.raises((mapred.RunError, StorageError), match=words):
         run.finish("none")
     assert time.monotonic() - started < 120
+
+
+def test_the_probe_refuses_a_store_that_pretends(
+    moto_server: dict[str, Any], s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A proxy drops what makes a put conditional. (A server that checks what was signed would
+    # refuse the rest; moto, as some gateways do, does not.)
+    with proxy(tmp_path, moto_server["endpoint"]) as faults:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", faults.endpoint)
+        probe(open_store(s3_root))
+        faults.spoil(without=("If-None-Match",))
+        with pytest.raises(StorageError, match="does not refuse a second put"):
+            probe(open_store(s3_root))
+        with pytest.raises(StorageError, match="does not refuse a second put"):
+            mapred.run(_square, mapred.array(2), root=s3_root, progress="none")
+
+
+def test_the_probe_does_not_get_past_a_proxy_that_drops_a_signed_header(
+    oss_faults: Proxy, oss_root: str
+) -> None:
+    oss_faults.spoil(without=("x-oss-forbid-overwrite",))
+    with pytest.raises(StorageError, match="SignatureDoesNotMatch"):
+        probe(open_store(oss_root))
+
+
+PLANTED = "planted-9c1f-secret"
+
+
+@pytest.mark.parametrize("scheme", ["s3", "oss"])
+@pytest.mark.parametrize(
+    "kind",
+    ["", "skewed", *(pytest.param(k, marks=pytest.mark.slow) for k in ("busy", "truncated"))],
+)
+def test_no_credential_is_told(
+    request: pytest.FixtureRequest, scheme: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = request.getfixturevalue(f"{scheme}_root")
+    faults = request.getfixturevalue({"s3": "faults", "oss": "oss_faults"}[scheme])
+    monkeypatch.setenv("MAPRED_STORAGE_TIMEOUT", "1")
+    names = {
+        "s3": ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+        "oss": ("OSS_ACCESS_KEY_SECRET", "OSS_SECURITY_TOKEN"),
+    }[scheme]
+    for name in names:
+        monkeypatch.setenv(name, f"{PLANTED}-{name}")
+    faults.spoil(1 if kind else 0, (kind,), EVERYTHING)
+    store = open_store(root)
+    for act in (
+        lambda: probe(store),
+        lambda: store.read("a"),
+        lambda: store.list("a"),
+        lambda: mapred.run(_square, mapred.array(1), root=root, progress="none"),
+    ):
+        with pytest.raises(StorageError) as caught:
+            act()
+        told = "".join(traceback.format_exception(caught.value)) + repr(store) + repr(vars(store))
+        assert PLANTED not in told
+
+
+def test_a_run_writes_no_credential(
+    s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = os.environ["AWS_SECRET_ACCESS_KEY"]
+    run = mapred.run(_fail_once, mapred.items([str(tmp_path)]), root=s3_root, progress="none")
+    store = open_store(s3_root)
+    files = [path for path, _ in store.list("")]
+    assert any("/errors/" in path for path in files)
+    assert not [path for path in files if secret.encode() in store.read(path)]
+    assert run.audit().ok
+
+
+def _fail_once(folder: str) -> int:
+    if not os.path.exists(f"{folder}/failed"):
+        Path(folder, "failed").touch()
+        raise ValueError("once")
+    print("a line of the log")
+    return 1
 
 
 def test_a_clock_that_is_off_is_named(faults: Proxy, s3_root: str) -> None:

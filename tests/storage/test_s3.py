@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from servers import seaweed
 from servers.faults import proxy
 
 import mapred
@@ -23,6 +24,7 @@ from mapred import layout
 from mapred.backends.local import Local
 from mapred.errors import MissingDependency, StorageError
 from mapred.storage import Store, open_store, probe
+from mapred.storage.profiles import s3_settings
 from mapred.testing import BackendContract, StoreContract, drop_commit
 
 
@@ -115,11 +117,12 @@ def test_listings_have_pages(s3_root: str) -> None:
     assert store.list("many/") == [(name, 1) for name in names]
 
 
+@pytest.mark.parametrize("domain", [seaweed.DOMAIN, seaweed.OSS_DOMAIN])
 def test_the_bucket_may_be_in_the_hosts_name(
-    s3_root: str, s3_server: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    s3_root: str, s3_server: dict[str, Any], domain: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_store(s3_root).write("x/a", b"1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{s3_server['domain']}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{domain}")
     monkeypatch.setenv("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "true")
     # No resolver knows the name: the server stands in as the proxy of every request.
     monkeypatch.setenv("HTTP_PROXY", s3_server["endpoint"])
@@ -127,6 +130,34 @@ def test_the_bucket_may_be_in_the_hosts_name(
     store = open_store(s3_root)
     assert store.list("x/") == [("x/a", 1)]
     probe(store)
+
+
+def test_oss_wants_the_bucket_in_the_hosts_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://s3.oss-cn-hangzhou.aliyuncs.com")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    settings = s3_settings("team")
+    assert settings.config["virtual_hosted_style_request"]
+    assert settings.endpoint == "https://team.s3.oss-cn-hangzhou.aliyuncs.com"
+
+
+def test_anybody_may_read_a_public_bucket(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    boto3 = pytest.importorskip("boto3")
+    client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    with contextlib.suppress(client.exceptions.BucketAlreadyExists):
+        client.create_bucket(Bucket=seaweed.PUBLIC)
+    client.close()
+    root = s3_root.replace("//runs/", f"//{seaweed.PUBLIC}/")
+    open_store(root).write("a", b"1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    store = open_store(root)
+    assert store.list("") == [("a", 1)]
+    assert store.read("a") == b"1"
+    with pytest.raises(StorageError, match="AccessDenied"):
+        store.write("b", b"2")
+    with pytest.raises(StorageError, match="AccessDenied"):
+        open_store(s3_root).read("a")
 
 
 def test_a_profile_says_what_the_environment_does_not(
