@@ -40,6 +40,11 @@ def packages(digest: str) -> str:
     return f".packages/{digest}.tar"
 
 
+def lock(key: str) -> str:
+    """What an archive of packages was made of; `key` is the digest of that."""
+    return f".packages/{key}.json"
+
+
 def mended_function(digest: str) -> str:
     """The function of a run that was resumed with another one."""
     return f"function-{digest[:12]}.pkl"

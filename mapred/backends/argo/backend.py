@@ -13,7 +13,7 @@ from mapred.backends.base import Handle
 from mapred.errors import BackendError
 from mapred.model import Job
 from mapred.resources import Volume
-from mapred.storage import Store
+from mapred.storage import Store, open_store
 
 MOST_PODS = 2000
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -26,6 +26,9 @@ class Argo:
     Args:
         namespace: where the Workflow goes (default: the kubeconfig context's).
         image: of the pods, any with Python (default: `python:<minor>-slim` of this Python).
+        packages: requirements such as `pandas>=2`, resolved here for the image's Python and
+            `platform`, and unpacked in each pod from an archive beside the runs; mapred and
+            what it needs come along. None: the image has all, or is the default one.
         root: where runs are kept unless `root=` says otherwise.
         endpoint: of the root's object store as the pods reach it, which may differ from
             this machine's; `region` likewise.
@@ -52,6 +55,8 @@ class Argo:
 
     namespace: str | None = None
     image: str | None = None
+    packages: tuple[str, ...] | None = None
+    platform: str = "x86_64-manylinux_2_28"
     root: str | None = None
     endpoint: str | None = None
     region: str | None = None
@@ -81,6 +86,10 @@ class Argo:
     pod_spec_patch: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if isinstance(self.packages, str):
+            raise BackendError(f"packages={self.packages!r} must be a list")
+        if self.packages is not None:
+            object.__setattr__(self, "packages", tuple(self.packages))
         for what in ("root_secret_keys", "image_pull_secrets"):
             object.__setattr__(self, what, tuple(getattr(self, what)))
         made = tuple(_volume(value) for value in self.volumes)
@@ -180,9 +189,27 @@ class Argo:
         while client.get(name) is not None:
             tries += 1
             name = f"{first[:58]}-{tries}"
-        workflow = render.render(job, self, uri=store.uri, digest=digest, name=name)
+        packages = self._packages(store.uri, job.python)
+        workflow = render.render(
+            job, self, uri=store.uri, digest=digest, packages=packages, name=name
+        )
         client.create(render.to_dict(workflow))
         return following.Following(store, job, client, name, pending=self.pending)
+
+    def _packages(self, uri: str, python: str) -> str | None:
+        """The digest of the archive that pods unpack; None where their image has everything."""
+        if self.image is not None and self.packages is None:
+            return None
+        from mapred.backends.argo import environment, places
+
+        root = open_store(uri.rstrip("/").rpartition("/")[0])
+        return environment.store_packages(
+            root,
+            self.packages or (),
+            python=python,
+            platform=self.platform,
+            scheme=places.scheme_of(uri),
+        )
 
     def reopen(self, store: Store, job: Job, ref: str) -> Handle:
         """The handle of a run that was submitted before, by its `ref`."""

@@ -1,0 +1,192 @@
+"""The packages of pods whose image lacks them: resolved here, locked, kept beside the runs.
+
+An archive is unpacked in each pod before its worker starts, so no pod needs a registry. It holds
+mapred as it is here, what mapred needs in the versions that are here, and the packages that were
+asked for, all resolved for the image's Python and platform.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import mapred
+from mapred import layout
+from mapred.errors import BackendError, MissingDependency
+from mapred.storage import Store
+
+_SECONDS = 900  # that the packages may take to arrive
+# The extra of mapred that reads and writes a root of this scheme.
+_EXTRAS = {"s3": "s3", "gs": "s3", "az": "s3", "oss": "oss"}
+# Megabytes that only compilers and tests read.
+_LEFT_OUT = (("pyarrow", "include"), ("pyarrow", "tests"), ("numpy", "tests"))
+
+
+def store_packages(
+    root: Store, wanted: tuple[str, ...], *, python: str, platform: str, scheme: str
+) -> str:
+    """The SHA-256 of the archive with these requirements, put into `root` unless it is there.
+
+    `python` is a minor version such as `3.11`, `platform` as uv names it. Raises `BackendError`
+    where the requirements cannot be met.
+    """
+    lock = _locked(wanted, python, platform, scheme)
+    key = hashlib.sha256(f"{lock}\n{python}\n{platform}\n{_own_digest()}".encode()).hexdigest()
+    known = _known(root, key)
+    if known is not None:
+        return known
+    with tempfile.TemporaryDirectory(prefix="mapred-packages-") as folder:
+        tree, archive = Path(folder, "tree"), Path(folder, "packages.tar")
+        _install(lock, tree, python, platform)
+        _pack(tree, archive)
+        digest = _digest(archive)
+        root.put_file(archive, layout.packages(digest))
+    root.write(layout.lock(key), json.dumps({"packages": digest, "lock": lock}).encode())
+    return digest
+
+
+def _known(root: Store, key: str) -> str | None:
+    """The archive that was made of this lock before, if it is still there."""
+    try:
+        digest = str(json.loads(root.read(layout.lock(key)))["packages"])
+        root.read(layout.packages(digest), 0, 1)
+    except FileNotFoundError:
+        return None
+    return digest
+
+
+def _locked(wanted: tuple[str, ...], python: str, platform: str, scheme: str) -> str:
+    """Exact versions of everything, as a requirements file."""
+    own = list(_own_requirements(_EXTRAS.get(scheme)))
+    named = {_plain_name(text) for text in wanted}
+    here = "\n".join(f"{name}=={version}" for name, version in _installed(own) if name not in named)
+    with tempfile.TemporaryDirectory(prefix="mapred-lock-") as folder:
+        constraints = Path(folder, "constraints.txt")
+        constraints.write_text(here)
+        return _uv(
+            "pip", "compile", "-", "--no-header", "--no-annotate", "--quiet",
+            "--constraints", str(constraints), *_target(python, platform),
+            stdin="\n".join([*own, *wanted]),
+            what=f"packages {', '.join(wanted) or 'of mapred'} cannot be resolved for Python "
+            f"{python} on {platform}",
+        )  # fmt: skip
+
+
+def _install(lock: str, tree: Path, python: str, platform: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="mapred-lock-") as folder:
+        file = Path(folder, "requirements.txt")
+        file.write_text(lock)
+        _uv(
+            "pip", "install", "--quiet", "--no-deps", "--target", str(tree),
+            "--requirements", str(file), *_target(python, platform),
+            what=f"packages cannot be fetched for Python {python} on {platform}",
+        )  # fmt: skip
+    for parts in _LEFT_OUT:
+        shutil.rmtree(tree.joinpath(*parts), ignore_errors=True)
+    shutil.rmtree(tree / "bin", ignore_errors=True)
+    own = Path(mapred.__file__).parent
+    shutil.copytree(own, tree / "mapred", ignore=shutil.ignore_patterns("__pycache__"))
+    if python == f"{sys.version_info.major}.{sys.version_info.minor}":
+        # A pod is new each time: without this each would compile all that it imports.
+        compiling = [sys.executable, "-m", "compileall", "-qq", "-j", "0", "-s", str(tree)]
+        # Files of other Pythons may lie among those of a package: they stay uncompiled.
+        subprocess.run(
+            [*compiling, "--invalidation-mode", "unchecked-hash", str(tree)], check=False
+        )
+
+
+def _pack(tree: Path, archive: Path) -> None:
+    """A tar whose bytes depend on nothing but its files."""
+
+    def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+        entry.mtime = entry.uid = entry.gid = 0
+        entry.uname = entry.gname = ""
+        entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
+        return entry
+
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(tree.rglob("*")):
+            tar.add(path, str(path.relative_to(tree)), recursive=False, filter=plain)
+
+
+def _target(python: str, platform: str) -> tuple[str, ...]:
+    return (
+        "--python-version", python, "--python-platform", platform, "--only-binary", ":all:",
+    )  # fmt: skip
+
+
+def _uv(*words: str, what: str, stdin: str | None = None) -> str:
+    """What uv prints; its last lines as the error where it fails."""
+    program = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
+    if program is None:
+        raise MissingDependency("uv", "argo")
+    # Certificates that the system trusts count too, as with pip.
+    environment = {"UV_SYSTEM_CERTS": "true", **os.environ, "UV_NO_PROGRESS": "1"}
+    try:
+        done = subprocess.run(
+            [program, *words], check=False, input=stdin, capture_output=True, text=True,
+            timeout=_SECONDS, env=environment,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise BackendError(f"{what}: uv took more than {_SECONDS} s") from None
+    if done.returncode:
+        raise BackendError(f"{what}: {done.stderr.strip()[-2000:]}")
+    return done.stdout
+
+
+def _own_requirements(extra: str | None) -> Iterator[str]:
+    """What mapred needs in a worker, by its own metadata."""
+    from packaging.requirements import Requirement
+
+    for text in importlib.metadata.requires("mapred") or ():
+        needed = Requirement(text)
+        marker = needed.marker
+        if marker is None or any(marker.evaluate({"extra": e}) for e in ("", extra or "")):
+            needed.marker = None
+            yield str(needed)
+
+
+def _installed(requirements: list[str]) -> Iterator[tuple[str, str]]:
+    """Names and versions, as they are here, of requirements."""
+    for text in requirements:
+        name = _plain_name(text)
+        try:
+            yield name, importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+
+
+def _plain_name(requirement: str) -> str:
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
+    try:
+        return str(canonicalize_name(Requirement(requirement).name))
+    except InvalidRequirement as error:
+        raise BackendError(f"packages: {requirement!r} is no requirement: {error}") from None
+
+
+def _own_digest() -> str:
+    """The SHA-256 of mapred's own files."""
+    found = hashlib.sha256()
+    folder = Path(mapred.__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        found.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+def _digest(path: Path) -> str:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()

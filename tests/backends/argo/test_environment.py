@@ -1,0 +1,66 @@
+"""Packages that pods unpack: resolved and locked here, kept once beside the runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from mapred import layout
+from mapred.backends.argo import environment
+from mapred.errors import BackendError
+from mapred.storage import open_store
+
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+PLACE = {"python": HERE, "platform": "x86_64-manylinux_2_28", "scheme": "s3"}
+
+
+def test_what_is_no_requirement_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match="'two words' is no requirement"):
+        environment.store_packages(open_store(str(tmp_path)), ("two words",), **PLACE)
+
+
+def test_an_archive_depends_on_nothing_but_its_files(tmp_path: Path) -> None:
+    digests = set()
+    for name in ("a", "b"):
+        tree = tmp_path / name
+        (tree / "deep").mkdir(parents=True)
+        (tree / "deep" / "module.py").write_text("answer = 42\n")
+        environment._pack(tree, tmp_path / f"{name}.tar")
+        digests.add(environment._digest(tmp_path / f"{name}.tar"))
+    assert len(digests) == 1
+
+
+@pytest.mark.slow
+def test_packages_are_locked_stored_once_and_importable(tmp_path: Path) -> None:
+    root = open_store(str(tmp_path / "root"))
+    digest = environment.store_packages(root, ("tabulate",), **PLACE)
+    stored = root.list(".packages")
+    assert environment.store_packages(root, ("tabulate",), **PLACE) == digest
+    assert root.list(".packages") == stored
+
+    (lock,) = [path for path, _ in stored if path.endswith(".json")]
+    locked = json.loads(root.read(lock))["lock"]
+    assert "tabulate==" in locked
+    assert "obstore==" in locked
+    with tarfile.open(tmp_path / "root" / layout.packages(digest)) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    code = "import tabulate, mapred.worker; print(mapred.worker.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        env={"PYTHONPATH": str(tmp_path / "unpacked")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == str(tmp_path / "unpacked/mapred/worker.py"), done.stderr
+
+
+@pytest.mark.slow
+def test_packages_that_do_not_exist_are_one_clear_error(tmp_path: Path) -> None:
+    wanted = ("no-such-package-of-anybody==1.2.3",)
+    with pytest.raises(BackendError, match="no-such-package.*cannot be resolved for Python"):
+        environment.store_packages(open_store(str(tmp_path)), wanted, **PLACE)
