@@ -62,5 +62,5 @@ def test_packages_are_locked_stored_once_and_importable(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_packages_that_do_not_exist_are_one_clear_error(tmp_path: Path) -> None:
     wanted = ("no-such-package-of-anybody==1.2.3",)
-    with pytest.raises(BackendError, match="no-such-package.*cannot be resolved for Python"):
+    with pytest.raises(BackendError, match=r"no-such-package.*cannot be resolved for Python"):
         environment.store_packages(open_store(str(tmp_path)), wanted, **PLACE)
