@@ -1,4 +1,4 @@
-"""`mapred.worker` with a clock and a meter: the arguments are its own; prints one JSON object.
+"""A task as a worker runs it, with a clock and a meter: RUN_URI DIGEST STAGE TASK 1; prints one JSON object.
 
 `steps` are moments on the monotonic clock; `bytes` is what was read through the store.
 """
@@ -50,7 +50,8 @@ def main() -> None:
         return function(*arguments, **named)
 
     vars(run)["function"] = first_call
-    status = worker.main(sys.argv[1:])
+    (outcome,) = worker.run_block(run_uri, digest, "map", [int(first)])
+    status = int(outcome.failure is not None)
     print(json.dumps({"steps": STEPS, "bytes": read, "status": status}))
 
 

@@ -6,12 +6,13 @@ import hashlib
 import os
 import time
 import traceback
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 
-from mapred import layout
+from mapred import layout, records
 from mapred.errors import DatasetError, StorageError
-from mapred.model import Failure
+from mapred.model import Failure, Stage
 from mapred.storage import Store
 from mapred.task import Task
 
@@ -83,6 +84,34 @@ def record(
             path = layout.log(failure.stage, failure.task, failure.attempt)
             store.write(path, text.encode(errors="replace"))
     return failure
+
+
+def died(
+    store: Store,
+    stage: Stage,
+    index: int,
+    attempt: int,
+    kind: str,
+    message: str,
+    log: str,
+    counts: bool = True,
+) -> Failure:
+    """Record an attempt that ended with its process; one that `counts` is the user's to answer."""
+    return record(
+        store,
+        Failure(
+            stage=stage.name,
+            task=index,
+            attempt=f"{attempt}-{uuid.uuid4().hex[:8]}",
+            kind=kind,
+            error="WorkerLost",
+            message=message,
+            signature=f"{kind}: {message}",
+            where=records.where_of(store, stage, index),
+            log=log,
+            attempts=attempt if counts else attempt - 1,
+        ),
+    )
 
 
 def _shortened(text: str) -> str:

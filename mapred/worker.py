@@ -1,4 +1,4 @@
-"""Running tasks: `run_block` in a pool, or `python -m mapred.worker` in a pod.
+"""Running tasks: `run_block`, the same in every process.
 
 An attempt writes its data under a name of its own, then puts the commit if absent; whoever
 loses leaves the winner alone. A task whose commit exists does nothing.
@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from mapred import failures, formats, functions, keyed, layout, outputs, records
-from mapred.errors import FunctionError, MapredError, ReduceError, StorageError
+from mapred.errors import FunctionError, ReduceError, StorageError
 from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
 from mapred.planner import read_plan, read_shard
 from mapred.reducers import Reducer, check_associative
@@ -35,8 +35,6 @@ from mapred.task import Task
 if TYPE_CHECKING:
     import pyarrow as pa
 
-DONE, FAILED, TRY_AGAIN, MISMATCH = 0, 1, 75, 78
-RESULT = "result"  # in place of a stage's name: what closes a run whose last stage has many tasks
 _FOLLOW_HERE, _FOLLOW_REMOTE = (0.01, 0.01), (0.1, 1.0)  # seconds: shortest and longest wait
 _SMALL_INPUT = 4 * 2**20
 _LISTED = 500
@@ -169,7 +167,7 @@ def run_block(
     run = context(run_uri, digest)
     chosen = run.job.stage(stage)
     tasks = list(tasks)
-    there = {} if fresh else _committed(run, chosen, tasks)
+    there = {} if fresh else committed(run, chosen, tasks)
     return [
         Outcome(index, there[index])
         if index in there
@@ -178,7 +176,7 @@ def run_block(
     ]
 
 
-def _committed(run: Context, stage: Stage, tasks: list[int]) -> dict[int, Commit]:
+def committed(run: Context, stage: Stage, tasks: list[int]) -> dict[int, Commit]:
     """The commits of those of the tasks that have one; of many, by one listing."""
     if stage.tasks < _LISTED * (len(tasks) - 1):
         listed = set(records.committed(run.store, stage.name))
@@ -524,89 +522,3 @@ def _peak_memory() -> int:
     """Bytes resident at most since the last reset."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak) if sys.platform == "darwin" else int(peak) * 1024
-
-
-def _close(run: Context) -> None:
-    """Say that the run succeeded, once every output of its last stage is there."""
-    last = run.job.stages[-1]
-    _see_to(run, last, range(last.tasks))
-    records.finish(run.store, run.job, "succeeded", "")
-
-
-def _leave_artifacts(run: Context, outcomes: Iterable[Outcome], closed: bool) -> None:
-    """Copy the winners' commits, and the result's manifest, to where an engine collects them."""
-    folder = os.environ.get("MAPRED_ARTIFACTS")
-    if not folder:
-        return
-    commits = [outcome.commit.to_bytes() for outcome in outcomes if outcome.commit]
-    try:
-        os.makedirs(folder, exist_ok=True)
-        Path(folder, "commits.json").write_bytes(b"[" + b",\n".join(commits) + b"]\n")
-        if closed:
-            Path(folder, "result.json").write_bytes(run.store.read(layout.MANIFEST))
-    except OSError as error:
-        raise StorageError(f"MAPRED_ARTIFACTS={folder!r} cannot be written: {error}") from error
-
-
-def _start_again(arguments: list[str]) -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "mapred.worker", *arguments])
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """`python -m mapred.worker RUN_URI DIGEST STAGE BLOCK SIZE [ATTEMPT]`.
-
-    Runs the tasks `BLOCK * SIZE` and on, SIZE of them or what is left of the stage. A failed
-    attempt is repeated in a fresh process, up to the job's attempts. A last stage of one
-    task closes the run, else STAGE `result` does. `MAPRED_ARTIFACTS` names a folder for
-    copies of the commits. Exit status: 0 done, 1 the function failed for good, 75 try again
-    (storage), 78 the environment does not match.
-    """
-    given = sys.argv[1:] if arguments is None else arguments
-    if len(given) not in (5, 6):
-        _say(str(main.__doc__))
-        return FAILED
-    run_uri, digest, stage, block, size = given[:5]
-    attempt = int(given[5]) if len(given) == 6 else 1
-    try:
-        run = context(run_uri, digest)
-    except FileNotFoundError:
-        _say(f"{run_uri} holds no run")
-        return FAILED
-    except FunctionError as error:
-        _say(str(error))
-        return MISMATCH
-    try:
-        outcomes, closes = [], stage == RESULT
-        if not closes:
-            total = run.job.stage(stage).tasks
-            tasks = range(int(block) * int(size), min((int(block) + 1) * int(size), total))
-            outcomes = run_block(run_uri, digest, stage, tasks, attempt)
-            closes = total == 1 and stage == run.job.stages[-1].name
-        if not any(outcome.failure for outcome in outcomes):
-            if closes:
-                _close(run)
-            _leave_artifacts(run, outcomes, closes)
-    except StorageError as error:
-        _say(str(error))
-        return TRY_AGAIN
-    except MapredError as error:
-        _say(str(error))
-        return FAILED
-    failed = [outcome.failure for outcome in outcomes if outcome.failure]
-    for failure in failed:
-        _say(f"{failure.stage} task {failure.task}: {failure.traceback}")
-    if not failed:
-        return DONE
-    if attempt >= run.job.attempts or all(failure.kind == "dataset" for failure in failed):
-        return FAILED
-    _start_again([run_uri, digest, stage, block, size, str(attempt + 1)])
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,7 +13,8 @@ import pytest
 # Each module imports only from those before it. A new module gets a place here.
 ORDER = (
     "_version errors resources model layout storage dataset formats planner task commands reducers "
-    "functions shuffle outputs graph records writing failures keyed worker backends display audit results "
+    "functions shuffle outputs graph records writing failures losses children keyed worker supervisor "
+    "backends display audit results "
     "runs api retention cli __main__ testing"
 ).split()
 ON_TOP = ("cli", "__main__", "testing")  # these use the package as a user does
@@ -83,7 +84,7 @@ def test_names_say_what_is_inside(file: Path) -> None:
     [
         ("mapred", "pyarrow numpy pandas polars fsspec cloudpickle click IPython mapred.api"),
         (
-            "mapred.worker",
+            "mapred.supervisor",
             "pandas polars scipy fsspec pyarrow.dataset pyarrow.parquet hera kubernetes dask "
             "distributed IPython click mapred.display mapred.runs mapred.api mapred.backends",
         ),

@@ -1,4 +1,4 @@
-"""The worker by itself, as a pod runs it."""
+"""A block of tasks on a machine of its own, as a pod runs it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import pytest
 
 import mapred
 from mapred import layout, records
+from mapred.supervisor import DONE, FAILED, MISMATCH, TRY_AGAIN
 from mapred.testing import Script, drop_commit, tamper
-from mapred.worker import DONE, FAILED, MISMATCH, TRY_AGAIN
 
 
 def _worker(*arguments: Any, artifacts: Path | None = None) -> subprocess.CompletedProcess[str]:
     root = str(Path(mapred.__file__).parents[1])
     more = {} if artifacts is None else {"MAPRED_ARTIFACTS": str(artifacts)}
     return subprocess.run(
-        [sys.executable, "-m", "mapred.worker", *map(str, arguments)],
+        [sys.executable, "-m", "mapred.supervisor", *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": root, **more},
         capture_output=True,
         text=True,
@@ -49,7 +49,7 @@ def run(tmp_path: Path, script: Script) -> Any:
 
 def test_a_block_of_tasks(run: Any) -> None:
     done = _worker(run.uri, run.digest, "map", 1, 3)
-    assert (done.returncode, done.stderr) == (DONE, "")
+    assert (done.returncode, done.stdout, done.stderr) == (DONE, "", "")
     assert [path for path, _ in run.store.list("map/commits/")] == [
         layout.commit("map", task) for task in (3, 4)
     ]
@@ -73,7 +73,7 @@ def test_the_last_task_closes_the_run(run: Any, tmp_path: Path) -> None:
     assert records.read_end(run.store) is None
     assert not (artifacts / "result.json").exists()
     done = _worker(run.uri, run.digest, "reduce-1", 0, 1, artifacts=artifacts)
-    assert (done.returncode, done.stderr) == (DONE, "")
+    assert (done.returncode, done.stdout, done.stderr) == (DONE, "", "")
     assert mapred.open(run.uri).result() == 100
     assert (artifacts / "result.json").read_bytes() == run.store.read(layout.MANIFEST)
 
@@ -91,7 +91,7 @@ def test_a_map_alone_is_closed_by_whoever_asks_and_nothing_is_overlooked(tmp_pat
     _reopened(run)
     drop_commit(run, 2)  # the engine skipped it
     done = _worker(run.uri, run.digest, "result", 0, 1)
-    assert (done.returncode, done.stderr) == (DONE, "")
+    assert (done.returncode, done.stdout, done.stderr) == (DONE, "", "")
     assert mapred.open(run.uri).result() == list("01234")
 
 
@@ -99,7 +99,7 @@ def test_artifacts_that_cannot_be_written_are_tried_again(run: Any, tmp_path: Pa
     (tmp_path / "file").write_text("")
     done = _worker(run.uri, run.digest, "map", 0, 1, artifacts=tmp_path / "file")
     assert done.returncode == TRY_AGAIN
-    assert "MAPRED_ARTIFACTS" in done.stderr
+    assert "MAPRED_ARTIFACTS" in done.stdout
 
 
 def test_a_function_that_fails_is_tried_again_in_a_fresh_process(
@@ -114,7 +114,7 @@ def test_a_function_that_fails_is_tried_again_in_a_fresh_process(
     run._mend(Script(tmp_path / "more", {2: ["raise"] * 9}))
     done = _worker(run.uri, run.digest, "map", 2, 1)
     assert done.returncode == FAILED
-    assert "ValueError: item 2" in done.stderr
+    assert "ValueError: item 2" in done.stdout
 
 
 def test_a_job_that_was_changed_is_refused(run: Any) -> None:
@@ -122,20 +122,20 @@ def test_a_job_that_was_changed_is_refused(run: Any) -> None:
     tamper(run, layout.JOB, lambda job: {**job, "seed": 7})
     done = _worker(run.uri, digest, "map", 0, 1)
     assert done.returncode == MISMATCH
-    assert "someone changed it" in done.stderr
+    assert "someone changed it" in done.stdout
 
 
 def test_another_python_is_refused(run: Any) -> None:
     tamper(run, layout.JOB, lambda job: {**job, "python": "3.9"})
     done = _worker(run.uri, run.digest, "map", 0, 1)
     assert done.returncode == MISMATCH
-    assert "made by Python 3.9" in done.stderr
+    assert "made by Python 3.9" in done.stdout
 
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
     done = _worker(tmp_path, "0" * 64, "map", 0, 1)
     assert done.returncode == FAILED
-    assert "holds no run" in done.stderr
+    assert "holds no run" in done.stdout
 
 
 def test_wrong_usage_shows_how(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import itertools
 import queue
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mapred import failures, records
+from mapred import failures, losses, records
 from mapred.backends.processes import ProcessExecutor, WorkerLost
 from mapred.errors import BackendError, MapredError, StorageError
 from mapred.model import Commit, Failure, Job, RunStatus, Stage, StageStatus, TaskTime
@@ -222,19 +221,15 @@ class Driver:
 
     def _give_up(self, stage: Stage, failed: Mapping[int, Failure]) -> list[int]:
         """Write failed.json if the failures are within max_failed; tasks to run once more."""
-        if stage.kind != "map" or self._failed_count(failed.values()) > self.job.failures_allowed:
+        if self._too_many(stage, failed.values()):
             raise self._failed(stage)
-        tasks: dict[int, list[int] | None] = {}
-        for index, failure in failed.items():
-            whole = not self.job.format.once_per_item or not failure.items
-            tasks[index] = None if whole else list(failure.items)
         # Another driver may have given up other tasks: its word is final, and these failed.
-        standing = records.put_given_up(self.store, tasks)
+        standing = losses.give_up(self.store, self.job, failed)
         if any(not self._there(stage, index) for index in failed if index not in standing):
             raise self._failed(stage)
         with self._lock:
             self._progress.given_up = sum(items is None for items in standing.values())
-            for index in tasks:
+            for index in failed:
                 self._progress.failures.pop((stage.name, index), None)
         return [index for index in failed if standing.get(index) is not None]
 
@@ -244,20 +239,13 @@ class Driver:
         self._note_commit(stage, index, commit)
         return commit is not None
 
-    def _failed_count(self, failed: Iterable[Failure]) -> int:
-        if self.job.format.once_per_item:
-            per_task = max(1, self.job.items // max(1, self.job.shards))
-            return sum(len(failure.items) or per_task for failure in failed)
-        return sum(1 for _ in failed)
+    def _too_many(self, stage: Stage, failed: Iterable[Failure]) -> bool:
+        return losses.count(self.job, failed) > losses.allowed(self.job, stage)
 
     def _failed(self, stage: Stage) -> _Stopped:
         with self._lock:
             found = [f for (name, _), f in self._progress.failures.items() if name == stage.name]
-        count = self._failed_count(found) if stage.kind == "map" else len(found)
-        what = "item" if self.job.format.once_per_item and stage.kind == "map" else "task"
-        what += "s" * (count != 1)
-        allowed = f" (max_failed allows {self.job.failures_allowed})" if self.job.max_failed else ""
-        return _Stopped("failed", f"{count} {what} of {stage.name} failed{allowed}")
+        return _Stopped("failed", losses.describe(self.job, stage, found))
 
     def _note_commit(self, stage: Stage, index: int, commit: Commit | None) -> None:
         if commit is None:
@@ -406,34 +394,21 @@ class _Batch:
         driver = self.driver
         with driver._lock:
             driver._progress.failures[self.stage.name, index] = failure
-        if attempt < driver.job.attempts and failure.kind != "dataset":
+        if not losses.final(driver.job, failure):
             self._submit((index,), attempt + 1)
             return
         if driver._there(self.stage, index):
             return
         self.failed[index] = failure
-        count = driver._failed_count(self.failed.values())
-        allowed = driver.job.failures_allowed if self.stage.kind == "map" else 0
-        if count > allowed:
+        if driver._too_many(self.stage, self.failed.values()):
             raise driver._failed(self.stage)
 
     def _lost(self, index: int, attempt: int, lost: WorkerLost) -> None:
         """A worker that died under a task: only the function can be blamed, so it counts."""
-        where = records.where_of(self.driver.store, self.stage, index)
-        failure = Failure(
-            stage=self.stage.name,
-            task=index,
-            attempt=f"{attempt}-{uuid.uuid4().hex[:8]}",
-            kind=lost.kind,
-            error=type(lost).__name__,
-            message=str(lost),
-            traceback="",
-            signature=f"{lost.kind}: {lost}",
-            where=where,
-            log=lost.log,
-            attempts=attempt,
+        failure = failures.died(
+            self.driver.store, self.stage, index, attempt, lost.kind, str(lost), lost.log
         )
-        self._failure(index, attempt, failures.record(self.driver.store, failure))
+        self._failure(index, attempt, failure)
 
     def _repeat_for_storage(self, index: int, attempt: int, error: StorageError) -> None:
         tries = self.troubles[index] = self.troubles.get(index, 0) + 1

@@ -12,7 +12,6 @@ descriptors: the worker's connection and its log. Answers are `NOTICE` structs.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import io
 import logging
@@ -30,6 +29,7 @@ from typing import Any
 
 import pyarrow
 
+from mapred.children import die_with_parent, kill_group
 from mapred.worker import Outcome, context, run_block
 
 NOTICE = struct.Struct("!cii")
@@ -125,13 +125,6 @@ def serve(control: socket.socket) -> None:
             kill_group(pid)
 
 
-def kill_group(pid: int) -> None:
-    """Kill a worker and everything it started that stayed in its process group."""
-    for kill in (os.killpg, os.kill):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            kill(pid, signal.SIGKILL)
-
-
 def _reap(children: set[int], control: socket.socket) -> None:
     while children:
         try:
@@ -187,14 +180,6 @@ def _fork(
         sys.excepthook(*sys.exc_info())
         os._exit(70)
     os._exit(0)
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when `parent` ends (Linux; a no-op elsewhere)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
 
 
 def _settle(settings: dict[str, Any], log: int) -> None:

@@ -14,7 +14,6 @@ import os
 import pickle
 import queue
 import select
-import signal
 import socket
 import struct
 import subprocess
@@ -30,7 +29,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from mapred.backends.forkserver import ENDED, NOTICE, STARTED, Log, kill_group
+from mapred.backends.forkserver import ENDED, NOTICE, STARTED, Log
+from mapred.children import how_it_ended, kill_group
 from mapred.errors import BackendError
 
 _TICK = 0.25
@@ -52,6 +52,9 @@ class WorkerLost(BackendError):
     def __init__(self, kind: str, message: str, log: str = "") -> None:
         super().__init__(message)
         self.kind, self.log = kind, log
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.kind, str(self), self.log)
 
 
 class _Server:
@@ -337,7 +340,7 @@ class ProcessExecutor(Executor):
         log = worker.log.read()
         self._remove(worker)
         if worker.call is not None:
-            lost = worker.doomed or WorkerLost("lost", _how_it_ended(status))
+            lost = worker.doomed or WorkerLost("lost", how_it_ended(status))
             lost.log = log
             worker.call.future.set_exception(lost)
 
@@ -410,13 +413,3 @@ def _resident(pid: int) -> int:
             with suppress(psutil.Error):
                 total += each.memory_info().rss
     return total
-
-
-def _how_it_ended(status: int | None) -> str:
-    if status is None:
-        return "the worker process ended, no one knows how"
-    if status < 0:
-        name = signal.Signals(-status).name
-        hint = " (the system's out-of-memory killer does that)" if name == "SIGKILL" else ""
-        return f"the worker process was killed by {name}{hint}"
-    return f"the worker process exited with status {status} before its task was committed"

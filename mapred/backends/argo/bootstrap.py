@@ -25,7 +25,7 @@ def main(archive: str, digest: str, python: str, folder: str, *worker: str) -> N
             packages.extraction_filter = tarfile.data_filter
         packages.extractall(folder)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
-    os.execv(sys.executable, [sys.executable, "-m", "mapred.worker", *worker])
+    os.execv(sys.executable, [sys.executable, "-m", "mapred.supervisor", *worker])
 
 
 def refuse(message: str) -> None:

@@ -94,7 +94,7 @@ def _container(
     ]
     python = run.argo.python
     if run.packages is None:
-        command, arguments = [python, "-m", "mapred.worker"], worker
+        command, arguments = [python, "-m", "mapred.supervisor"], worker
     else:
         command = [python, "-c", bootstrap_text()]
         digest = "{{workflow.parameters.packages}}"

@@ -1,0 +1,66 @@
+"""What a run may lose: the tasks and items that failed for good, within max_failed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from mapred import layout, records
+from mapred.model import Failure, Job, Stage
+from mapred.storage import Store, each
+
+
+def allowed(job: Job, stage: Stage) -> int:
+    """How many tasks of a stage (items, where the function runs once per item) may be lost."""
+    return job.failures_allowed if stage.kind == "map" else 0
+
+
+def count(job: Job, failures: Iterable[Failure]) -> int:
+    """How many tasks have failed; items, where the function runs once per item."""
+    if not job.format.once_per_item:
+        return sum(1 for _ in failures)
+    per_task = max(1, job.items // max(1, job.shards))
+    return sum(len(failure.items) or per_task for failure in failures)
+
+
+def describe(job: Job, stage: Stage, failures: Collection[Failure]) -> str:
+    """The last word of a run that lost more than it may."""
+    items = stage.kind == "map" and job.format.once_per_item
+    number = count(job, failures) if items else len(failures)
+    what = ("item" if items else "task") + "s" * (number != 1)
+    limit = f" (max_failed allows {job.failures_allowed})" if job.max_failed else ""
+    return f"{number} {what} of {stage.name} failed{limit}"
+
+
+def give_up(
+    store: Store, job: Job, failed: Mapping[int, Failure]
+) -> Mapping[int, list[int] | None]:
+    """Put failed.json with map tasks that failed for good; the word that stands.
+
+    Of a task whose failures name items, those alone are given up, and it has to run again.
+    """
+    tasks: dict[int, list[int] | None] = {}
+    for index, failure in failed.items():
+        whole = not job.format.once_per_item or not failure.items
+        tasks[index] = None if whole else list(failure.items)
+    return records.put_given_up(store, tasks)
+
+
+def final(job: Job, failure: Failure) -> bool:
+    """Whether the task of a failed attempt is not to be tried again."""
+    return failure.kind == "dataset" or failure.attempts >= job.attempts
+
+
+def failed_for_good(
+    store: Store, job: Job, stage: Stage, tasks: Iterable[int]
+) -> dict[int, Failure]:
+    """Those of the tasks whose attempts are spent, by their records; each with its last one."""
+    wanted = set(tasks)
+    paths = [path for path, _ in store.list(layout.errors(stage.name))] if wanted else []
+    paths = [path for path in paths if layout.index_of(path) in wanted]
+    found: dict[int, Failure] = {}
+    for data in each(store, store.read, paths):
+        failure = Failure.from_bytes(data)
+        before = found.get(failure.task)
+        if final(job, failure) and (before is None or before.time < failure.time):
+            found[failure.task] = failure
+    return dict(sorted(found.items()))
