@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mapred.api import run as run
     from mapred.api import submit as submit
     from mapred.backends.argo.backend import Argo as Argo
+    from mapred.backends.dask import Dask as Dask
     from mapred.backends.local import Local as Local
     from mapred.commands import command as command
     from mapred.dataset import array as array
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "mapred.api": ("Job", "Plan", "job", "open", "plan", "run", "submit"),
     "mapred.backends.argo.backend": ("Argo",),
+    "mapred.backends.dask": ("Dask",),
     "mapred.backends.local": ("Local",),
     "mapred.commands": ("command",),
     "mapred.dataset": (

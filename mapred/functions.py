@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import collections.abc
 import functools
+import importlib.metadata
 import inspect
 import io
 import linecache
@@ -116,6 +117,47 @@ def load(data: bytes) -> Any:
             f"{type(error).__name__}: {error}"
         ) from error
     return function() if makes_callables(function) else function
+
+
+class _Modules(pickle.Unpickler):
+    """Loads a pickle and notes every module that it names."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file)
+        self.names: set[str] = set()
+
+    def find_class(self, module: str, name: str) -> Any:
+        self.names.add(module)
+        found = super().find_class(module, name)
+        if found is cloudpickle.cloudpickle.subimport:
+            return self._import
+        return found
+
+    def _import(self, name: str) -> types.ModuleType:
+        self.names.add(name)
+        module: types.ModuleType = cloudpickle.cloudpickle.subimport(name)
+        return module
+
+
+def packages_of(data: bytes) -> dict[str, str]:
+    """Names and versions of the installed packages that a pickle of `dump` refers to."""
+    file = io.BytesIO(data)
+    pickle.load(file)
+    reader = _Modules(file)
+    reader.load()
+    tops = {name.split(".")[0] for name in reader.names} - set(sys.stdlib_module_names)
+    names = {name for top in tops - {"mapred", "__main__"} for name in _packages_with(top)}
+    return {name: importlib.metadata.version(name) for name in sorted(names)}
+
+
+@functools.lru_cache(maxsize=256)
+def _packages_with(module: str) -> tuple[str, ...]:
+    try:
+        importlib.metadata.version(module)
+    except importlib.metadata.PackageNotFoundError:
+        # To ask which package brings `sklearn` reads the files of all of them.
+        return tuple(importlib.metadata.packages_distributions().get(module, ()))
+    return (module,)
 
 
 def makes_callables(function: Any) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from servers import moto_s3, seaweed
+from servers import dask_cluster, moto_s3, seaweed
 from servers.sharing import shared
 
 if TYPE_CHECKING:
@@ -101,6 +101,14 @@ def moto_server(shared_folder: Path) -> Iterator[dict[str, Any]]:
     pytest.importorskip("moto.server")
     with shared(shared_folder, "moto", moto_s3.plan) as known:
         yield known
+
+
+@pytest.fixture(scope="session")
+def dask_scheduler(shared_folder: Path) -> Iterator[str]:
+    """The address of a Dask scheduler of this session, with two workers under nannies."""
+    pytest.importorskip("distributed")
+    with shared(shared_folder, "dask", dask_cluster.plan) as known:
+        yield known["address"]
 
 
 @pytest.fixture(scope="session")

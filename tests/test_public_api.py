@@ -5,7 +5,7 @@ from __future__ import annotations
 import mapred
 
 PUBLIC = """
-    Argo BackendError DatasetError File FunctionError Job Local MapredError MissingDependency Plan
+    Argo BackendError Dask DatasetError File FunctionError Job Local MapredError MissingDependency Plan
     PlanError ReduceError Removals Resources Run RunError StaleDatasetError StorageError Task Volume Written
     __version__
     array command errors files gc items job loguniform open plan read_arrow read_csv read_files

@@ -16,6 +16,7 @@ __all__ = ["NAMES", "Backend", "Handle", "reopen", "resolve", "restore"]
 
 _BACKENDS = {
     "argo": "mapred.backends.argo.backend:Argo",
+    "dask": "mapred.backends.dask:Dask",
     "inline": "mapred.backends.inline:Inline",
     "local": "mapred.backends.local:Local",
 }
@@ -45,6 +46,8 @@ def resolve(backend: str | Backend | Executor) -> Backend:
         from mapred.backends.pool import Pool
 
         return Pool(backend)
+    if type(backend).__module__.split(".")[0] == "distributed":
+        return restore("dask", {"address": backend})
     if not isinstance(backend, str):
         if not hasattr(backend, "submit"):
             raise BackendError(f"backend={backend!r} is no backend and no executor")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
@@ -20,12 +20,14 @@ def _ref(name: str) -> str:
 
 
 class DriverThread:
-    """The handle of a run that a thread of this process drives."""
+    """The handle of a run that a thread of this process drives; `closing` is called at its end."""
 
     detaches = False
 
-    def __init__(self, driver: Driver, name: str) -> None:
-        self._driver = driver
+    def __init__(
+        self, driver: Driver, name: str, closing: Callable[[], None] | None = None
+    ) -> None:
+        self._driver, self._closing = driver, closing
         self._done = threading.Event()
         self.ref = _ref(name)
         self._thread = threading.Thread(target=self._run, name="mapred-driver", daemon=True)
@@ -35,7 +37,11 @@ class DriverThread:
         try:
             self._driver.run()
         finally:
-            self._done.set()
+            try:
+                if self._closing is not None:
+                    self._closing()
+            finally:
+                self._done.set()
 
     def alive(self) -> bool:
         return not self._done.is_set()

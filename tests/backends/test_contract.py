@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mapred.backends.dask import Dask
 from mapred.backends.inline import Inline
 from mapred.backends.local import Local
 from mapred.testing import BackendContract
@@ -20,6 +21,16 @@ class TestLocal(BackendContract):
     @pytest.fixture
     def backend(self) -> Any:
         return Local(workers=2)
+
+
+class TestDask(BackendContract):
+    """A scheduler and workers in processes of their own."""
+
+    kills = True
+
+    @pytest.fixture
+    def backend(self, dask_scheduler: str) -> Any:
+        return Dask(dask_scheduler)
 
 
 class TestInline(BackendContract):

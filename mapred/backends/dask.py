@@ -1,0 +1,300 @@
+"""Dask as a pool: its scheduler places the tasks, its workers start their processes."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError, Executor, Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from mapred import functions
+from mapred._version import __version__
+from mapred.backends import hosted
+from mapred.backends.base import Handle
+from mapred.backends.driver import Driver
+from mapred.backends.forkserver import run_logged
+from mapred.backends.local import available_cpus
+from mapred.backends.pool import DriverThread
+from mapred.backends.processes import WorkerLost
+from mapred.errors import BackendError, FunctionError, MapredError, MissingDependency
+from mapred.model import Job, Stage
+from mapred.storage import Store
+
+_CONNECT_SECONDS, _JOIN_SECONDS, _CLOSE_SECONDS = 30, 60, 10
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Dask:
+    """The workers of a Dask cluster: `address` is its scheduler's, or a `distributed.Client`.
+
+    Without an address a cluster inside this process is made for the run, with `workers` tasks
+    side by side (default: the processors). With one, so many workers must have joined before
+    the run starts (default: one). A client that is handed over is left open.
+    """
+
+    address: Any = None
+    workers: int | None = None
+    name: str = "dask"
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise BackendError(f"workers={self.workers!r} must be at least 1")
+        if self.address is not None and not isinstance(self.address, str):
+            if not hasattr(self.address, "get_executor"):
+                raise BackendError(
+                    f"address={self.address!r}: pass a scheduler's address such as "
+                    "'tcp://10.0.0.5:8786', or a distributed.Client"
+                )
+            if self.address.asynchronous:
+                raise BackendError("address= is an asynchronous Client: pass a plain one")
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        address = self.address
+        if not (address is None or isinstance(address, str)):
+            address = address.scheduler.address if address.scheduler else None
+        return {"address": address, "workers": self.workers}
+
+    def prepare(self) -> None:
+        _import_distributed()
+
+    def submit(self, store: Store, job: Job, digest: str) -> Handle:
+        distributed = _import_distributed()
+        client, close = self._connected(distributed)
+        try:
+            _await_workers(client, 1 if self.address is None else self.workers or 1)
+            used = functions.packages_of(store.read(job.function))
+            _check_versions(client, used)
+            _check_root(client, store.uri, digest)
+        except BaseException:
+            close()
+            raise
+
+        def executor(stage: Stage) -> DaskExecutor:
+            settings = hosted.Settings(
+                uri=store.uri,
+                digest=digest,
+                mapred=__version__,
+                timeout=job.timeout,
+                memory=stage.resources.memory_bytes,
+                env=tuple(sorted(stage.resources.env.items())),
+            )
+            return DaskExecutor(client, settings, f"{job.name}-{stage.name}")
+
+        def closing() -> None:
+            _end_processes(client, store.uri)
+            close()
+
+        driver = Driver(store, job, digest, executor, run_logged)
+        return DriverThread(driver, self.name, closing)
+
+    def _connected(self, distributed: Any) -> tuple[Any, Callable[[], None]]:
+        """A client, and what closes all that was opened for it."""
+        if self.address is not None and not isinstance(self.address, str):
+            if self.address.status != "running":
+                raise BackendError(f"the Client is {self.address.status}: make a new one")
+            return self.address, lambda: None
+        cluster: Any = None
+        try:
+            if self.address is None:
+                cluster = distributed.LocalCluster(
+                    n_workers=1,
+                    threads_per_worker=self.workers or available_cpus(),
+                    processes=False,
+                    memory_limit=0,
+                    dashboard_address=None,
+                )
+            client = distributed.Client(
+                cluster or self.address, set_as_default=False, timeout=_CONNECT_SECONDS
+            )
+        except (OSError, ValueError, ImportError) as error:
+            if cluster is not None:
+                cluster.close(timeout=_CLOSE_SECONDS)
+            raise BackendError(
+                f"no Dask scheduler answers at {self.address}: {error}; start one with "
+                "`dask scheduler`, and workers with `dask worker ADDRESS`"
+            ) from error
+
+        def close() -> None:
+            with suppress(Exception):
+                client.close(timeout=_CLOSE_SECONDS)
+            if cluster is not None:
+                with suppress(Exception):
+                    cluster.close(timeout=_CLOSE_SECONDS)
+
+        return client, close
+
+
+class DaskExecutor(Executor):
+    """Calls on the workers of a Dask cluster; whatever Dask loses raises `WorkerLost`.
+
+    A worker that dies is Dask's to replace: it sends its calls to another one, until
+    `distributed.scheduler.allowed-failures` workers died under the same call.
+    """
+
+    def __init__(self, client: Any, settings: hosted.Settings, label: str) -> None:
+        self._client, self._settings = client, settings
+        self._label = re.sub(r"[^\w]+", "_", label)
+        self._pool = client.get_executor(pure=False)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Send a call; `fn` must be importable there and its arguments picklable."""
+        if kwargs:
+            raise BackendError("calls of Dask workers take positional arguments alone")
+        return self._send(fn, args, fresh=False)
+
+    def submit_fresh(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """Like `submit`, in a process that has run nothing before."""
+        return self._send(fn, args, fresh=True)
+
+    def _send(self, fn: Callable[..., Any], args: tuple[Any, ...], *, fresh: bool) -> Future[Any]:
+        outer: Future[Any] = Future()
+        # The dashboard groups by what comes before the last hyphen.
+        key = f"{self._label}-{uuid.uuid4().hex}"
+        try:
+            inner = self._pool.submit(hosted.run_apart, self._settings, fn, args, fresh, key=key)
+        except Exception as error:
+            raise _gone(self._client, error) from error
+        inner.add_done_callback(functools.partial(_pass_on, self._client, outer))
+        return outer
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let running calls end, or have Dask forget them all."""
+        if cancel_futures or not wait:
+            self.kill()
+
+    def kill(self) -> None:
+        """Have Dask forget all calls, and end the processes that run them."""
+        if self._client.status == "running":
+            with suppress(Exception):
+                self._pool.shutdown(wait=False)
+            _end_processes(self._client, self._settings.uri)
+
+
+def _pass_on(client: Any, outer: Future[Any], inner: Future[Any]) -> None:
+    """Hand over how a call went, in words of ours."""
+    try:
+        answer = inner.result()
+    except CancelledError as error:
+        if client.status == "running":
+            text = "Dask cancelled the task: the client or the cluster was restarted"
+            outer.set_exception(WorkerLost("lost", text))
+        else:
+            outer.set_exception(_gone(client, error))
+    except Exception as error:
+        outer.set_exception(_translated(error))
+    else:
+        if answer.error is not None:
+            outer.set_exception(answer.error)
+        else:
+            outer.set_result(answer.value)
+
+
+def _translated(error: Exception) -> MapredError:
+    kind = type(error).__name__
+    if kind == "KilledWorker":
+        died = f"{getattr(error, 'allowed_failures', 0) + 1} Dask workers"
+        return WorkerLost("lost", f"{died} died under the task, one after the other")
+    if isinstance(error, ImportError):
+        return BackendError(f"a Dask worker cannot import what a task needs: {error}")
+    return BackendError(f"Dask failed to run a task: {kind}: {error}")
+
+
+def _gone(client: Any, error: BaseException) -> BackendError:
+    return BackendError(
+        f"the Dask scheduler went away, or the connection to it (the client is {client.status}; "
+        f"{type(error).__name__}); what is committed is kept: resume the run on a scheduler that "
+        "lives, run.resume(backend=mapred.Dask(address)), or here, run.resume(backend='local')"
+    )
+
+
+def _end_processes(client: Any, uri: str) -> None:
+    if client.status == "running":
+        with suppress(Exception):
+            client.run(hosted.end, uri, on_error="ignore")
+
+
+def _await_workers(client: Any, count: int) -> None:
+    try:
+        client.wait_for_workers(count, timeout=_JOIN_SECONDS)
+    except Exception as error:
+        there = len(client.scheduler_info(n_workers=-1)["workers"])
+        raise BackendError(
+            f"{there} of {count} Dask workers have joined {client.scheduler.address} within "
+            f"{_JOIN_SECONDS} s; start some with `dask worker {client.scheduler.address}`"
+        ) from error
+
+
+def _check_versions(client: Any, used: Mapping[str, str]) -> None:
+    """Compare Python, mapred and the function's packages on every worker with those here.
+
+    Python and packages by major and minor version, mapred exactly.
+    """
+    versions = client.get_versions(packages=["mapred", *used])
+    here = {"mapred": __version__, **used, "python": ".".join(map(str, sys.version_info[:3]))}
+    wrong: dict[str, list[str]] = {}
+    for worker, known in versions["workers"].items():
+        for text in _mismatches(here, known["packages"]):
+            wrong.setdefault(text, []).append(worker)
+    if wrong:
+        lines = [f"{text}: {_some(workers)}" for text, workers in wrong.items()]
+        raise FunctionError(
+            "the Dask workers' packages are not those of this process; install the same there:\n"
+            + "\n".join(lines)
+        )
+
+
+def _mismatches(here: Mapping[str, str], there: Mapping[str, str | None]) -> Iterator[str]:
+    for package, version in here.items():
+        found = there.get(package)
+        if package == "mapred":
+            # Where it is only on the import path nobody knows; each task compares it again.
+            same = found in (None, version)
+        else:
+            same = found is not None and found.split(".")[:2] == version.split(".")[:2]
+        if not same:
+            shown = "none" if found is None else ".".join(found.split(".")[:3])
+            yield f"{package} is {version} here, {shown} on"
+
+
+def _check_root(client: Any, uri: str, digest: str) -> None:
+    """Have every worker read the run's job.json."""
+    try:
+        answers = client.run(hosted.sees, uri, digest, on_error="return")
+    except Exception as error:
+        raise _gone(client, error) from error
+    wrong: dict[str, list[str]] = {}
+    for worker, answer in answers.items():
+        if isinstance(answer, ImportError):
+            raise BackendError(
+                f"the Dask worker {worker} cannot import mapred ({answer}); install "
+                f"'mapred[dask]=={__version__}' there"
+            )
+        if answer is not None:
+            wrong.setdefault(str(answer), []).append(worker)
+    if wrong:
+        lines = [f"{text}: {_some(workers)}" for text, workers in wrong.items()]
+        raise BackendError(
+            f"not all Dask workers can use the run's root {uri}; pass a root= that they see, such "
+            "as s3:// with credentials in their environment, or a folder that all machines "
+            "share:\n" + "\n".join(lines)
+        )
+
+
+def _some(workers: list[str]) -> str:
+    more = f" and {len(workers) - _SHOWN} more" if len(workers) > _SHOWN else ""
+    return ", ".join(workers[:_SHOWN]) + more
+
+
+def _import_distributed() -> Any:
+    try:
+        import distributed
+    except ImportError as error:
+        raise MissingDependency("distributed", "dask") from error
+    return distributed

@@ -1,0 +1,142 @@
+"""Tasks on a worker of somebody else's pool, each in a process of its own beside that worker.
+
+A thread of such a worker cannot end what hangs, and a function that dies there takes its
+neighbours along. Here the thread only waits: limits, logs and fresh processes are those of
+`mapred.backends.processes`, and a worker that dies takes its processes with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mapred import layout
+from mapred._version import __version__
+from mapred.backends.processes import ProcessExecutor
+from mapred.errors import BackendError, MapredError
+from mapred.storage import open_store
+
+_IDLE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the processes of one stage share: the run they work for, and their limits.
+
+    `uri` and `digest` are those of the run; `memory` is in bytes and `timeout` in seconds.
+    """
+
+    uri: str
+    digest: str
+    mapred: str
+    timeout: float | None
+    memory: int | None
+    env: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a call returned, or the error that it raised: a value for the pool in between."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+def run_apart(
+    settings: Settings, fn: Callable[..., Any], args: tuple[Any, ...], fresh: bool
+) -> Answer:
+    """Call `fn` in a process of its own, one that has run nothing before if `fresh`."""
+    try:
+        pool = _Pool.of(settings)
+        try:
+            submit = pool.executor.submit_fresh if fresh else pool.executor.submit
+            return Answer(submit(fn, *args).result())
+        finally:
+            pool.leave()
+    except Exception as error:
+        return Answer(error=error)
+
+
+def sees(uri: str, digest: str) -> str | None:
+    """Why this process cannot work on a run: its job.json is not there, or is another one."""
+    try:
+        found = hashlib.sha256(open_store(uri).read(layout.JOB)).hexdigest()
+    except FileNotFoundError:
+        return "there is no such folder here"
+    except MapredError as error:
+        return str(error)
+    except Exception as error:
+        return type(error).__name__
+    return None if found == digest else "the folder here is another run's"
+
+
+def end(uri: str) -> None:
+    """End all processes that work for a run."""
+    with _lock:
+        chosen = [settings for settings in _pools if settings.uri == uri]
+        ended = [_pools.pop(settings) for settings in chosen]
+    for pool in ended:
+        # Not waited for: whoever asks may be the event loop of the worker.
+        threading.Thread(target=pool.executor.kill, name="mapred-end", daemon=True).start()
+
+
+class _Pool:
+    """The processes of one stage on this worker; they end when nothing has come for a while."""
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.mapred != __version__:
+            raise BackendError(
+                f"a worker has mapred {__version__}, and the run was started by {settings.mapred}"
+            )
+        reason = sees(settings.uri, settings.digest)
+        if reason is not None:
+            raise BackendError(f"a worker cannot use {settings.uri}: {reason}")
+        threads, memory = _host_limits()
+        self.settings, self.calls, self.number = settings, 0, 0
+        self.executor = ProcessExecutor(
+            threads,
+            timeout=settings.timeout,
+            memory=settings.memory or memory,
+            env=dict(settings.env),
+        )
+
+    @classmethod
+    def of(cls, settings: Settings) -> _Pool:
+        """The pool for these settings, entered."""
+        with _lock:
+            pool = _pools.get(settings)
+            if pool is None:
+                pool = _pools[settings] = cls(settings)
+            pool.calls, pool.number = pool.calls + 1, pool.number + 1
+            return pool
+
+    def leave(self) -> None:
+        with _lock:
+            self.calls -= 1
+            if self.calls:
+                return
+            timer = threading.Timer(_IDLE_SECONDS, self._expire, (self.number,))
+        timer.daemon = True
+        timer.start()
+
+    def _expire(self, number: int) -> None:
+        with _lock:
+            if self.number != number or _pools.get(self.settings) is not self:
+                return
+            del _pools[self.settings]
+        self.executor.kill()
+
+
+_lock = threading.Lock()
+_pools: dict[Settings, _Pool] = {}
+
+
+def _host_limits() -> tuple[int, int | None]:
+    """How many calls this worker takes at once, and its own limit of memory in bytes."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    return worker.state.nthreads, worker.memory_manager.memory_limit
