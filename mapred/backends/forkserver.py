@@ -30,6 +30,7 @@ from typing import Any
 import pyarrow
 
 from mapred.children import die_with_parent, kill_group
+from mapred.shuffle.memory import keep_freed
 from mapred.worker import Outcome, context, run_block
 
 NOTICE = struct.Struct("!cii")
@@ -88,8 +89,11 @@ def run_logged(
 ) -> list[Outcome]:
     """`run_block` with what this worker process prints as the attempts' logs."""
     read_log = _log.take if _log else None
-    cpu = context(run_uri, digest).job.stage(stage).resources.cpu
-    pyarrow.set_cpu_count(max(1, int(cpu)))
+    job = context(run_uri, digest).job
+    resources = job.stage(stage).resources
+    pyarrow.set_cpu_count(max(1, int(resources.cpu)))
+    if job.shuffle is not None and resources.memory is None:
+        keep_freed()
     return run_block(run_uri, digest, stage, tasks, attempt, read_log, follow, fresh)
 
 

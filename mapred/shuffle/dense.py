@@ -113,9 +113,13 @@ class _Sum:
     def array(self, places: npt.NDArray[np.intp]) -> pa.Array:
         import pyarrow as pa
 
-        totals = self.totals[places]
         if not self.decimal:
-            return to_arrow(totals, self.type)
-        words = np.empty((len(totals), 2), "<i8")
-        words[:, 0], words[:, 1] = totals, totals >> 63
-        return pa.Array.from_buffers(self.type, len(totals), [None, pa.py_buffer(words)])
+            return to_arrow(self.totals[places], self.type)
+        # Arrow's own memory is used again from task to task; numpy's would be new each time.
+        data = pa.allocate_buffer(16 * len(places))
+        words = np.frombuffer(data, "<i8").reshape(-1, 2)
+        for start in range(0, len(places), _ROWS):
+            totals, block = self.totals[places[start : start + _ROWS]], words[start:]
+            block[: len(totals), 0] = totals
+            block[: len(totals), 1] = totals >> 63
+        return pa.Array.from_buffers(self.type, len(places), [None, data])
