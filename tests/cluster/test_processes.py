@@ -42,12 +42,12 @@ def test_one_that_ignores_the_signal_is_killed() -> None:
     assert processes.running("one") is None
 
 
-def test_the_id_of_another_process_is_left_alone() -> None:
+def test_the_id_of_another_process_is_left_alone(tmp_path: Path) -> None:
     other = subprocess.Popen(["sleep", "600"])
     try:
         processes.start("one", ["sleep", "600"])
-        processes.end(json.loads((processes.PIDS / "one.json").read_text())["pid"])
-        record = processes.PIDS / "one.json"
+        processes.end(json.loads((tmp_path / "pids" / "one.json").read_text())["pid"])
+        record = tmp_path / "pids" / "one.json"
         born = json.loads(record.read_text())["born"]
         record.write_text(json.dumps({"pid": other.pid, "born": born - 1}))
         assert processes.running("one") is None
