@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 
 import mapred
 from mapred import layout, records
-from mapred.supervisor import DONE, FAILED, MISMATCH, TRY_AGAIN
+from mapred.supervisor import DONE, FAILED, KILLED, LOG_CAP, MISMATCH, TRY_AGAIN, Printed
 from mapred.testing import Script, drop_commit, tamper
 
 
@@ -140,3 +142,164 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
 
 def test_wrong_usage_shows_how(tmp_path: Path) -> None:
     assert "RUN_URI DIGEST STAGE" in _worker("x").stderr
+
+
+def _fresh(fn: Any, dataset: Any, root: Path, **options: Any) -> Any:
+    """A run that was written and never started."""
+    return mapred.submit(fn, dataset, backend=FolderOnly(), root=root, **options)
+
+
+def test_what_ends_a_process_is_recorded_and_repeated(script: Script, tmp_path: Path) -> None:
+    dying = Script(Path(script.folder), {0: ["_exit", "raise"], 1: ["exit"], 2: ["segfault"]})
+    run = _fresh(Says(dying), mapred.array(4), tmp_path, per_task=1, attempts=3)
+    done = _worker(run.uri, run.digest, "map", 0, 4)
+    assert done.returncode == DONE, done.stdout
+    assert [dying.calls(item) for item in range(4)] == [3, 2, 2, 1]
+    assert len(dying.processes(0)) == 3
+    # What was printed is seen as it comes, and kept with the attempt that printed it.
+    assert done.stdout.count("item 0 speaks") == 3
+    assert run.logs(0).count("item 0 speaks") == 3
+    assert run.logs(3).splitlines()[1:] == ["item 3 speaks"]
+    (path,) = [path for path, _ in run.store.list("map/errors/") if layout.index_of(path) == 2]
+    assert json.loads(run.store.read(path))["kind"] == "lost"
+    assert "SIGSEGV" in done.stdout
+    assert "Fatal Python error" in run.logs(2)
+
+
+def test_an_attempt_that_hangs_is_ended(script: Script, tmp_path: Path) -> None:
+    hanging = Script(Path(script.folder), {0: ["hang"]})
+    run = _fresh(Says(hanging), mapred.array(2), tmp_path, per_task=1, timeout=2)
+    assert _worker(run.uri, run.digest, "map", 0, 2).returncode == DONE
+    ((path, _),) = run.store.list("map/errors/")
+    failure = json.loads(run.store.read(path))
+    assert (failure["task"], failure["kind"], failure["attempts"]) == (0, "timeout", 1)
+    assert failure["message"] == "the attempt took longer than timeout=2 s"
+    assert failure["log"] == "item 0 speaks\n"
+
+
+def test_what_the_system_kills_is_left_to_the_engine(script: Script, tmp_path: Path) -> None:
+    killed = Script(Path(script.folder), {1: ["kill"]})
+    run = _fresh(killed, mapred.array(3), tmp_path, per_task=1, attempts=1)
+    assert _worker(run.uri, run.digest, "map", 0, 3).returncode == KILLED
+    (failure,) = run.failures
+    assert (failure.task, failure.attempts) == (1, 0)
+    assert "out-of-memory" in failure.message
+    # It cost the user no attempt.
+    assert _worker(run.uri, run.digest, "map", 0, 3).returncode == DONE
+    assert [killed.calls(item) for item in range(3)] == [1, 2, 1]
+
+
+def test_a_failure_for_good_ends_the_run(script: Script, tmp_path: Path) -> None:
+    failing = Script(Path(script.folder), {1: ["raise"] * 9})
+    run = _fresh(failing, mapred.array(4), tmp_path, per_task=1, reduce=sum, attempts=2)
+    done = _worker(run.uri, run.digest, "map", 0, 2)
+    assert done.returncode == FAILED
+    assert done.stdout.endswith("1 item of map failed\n")
+    again = mapred.open(run.uri)
+    assert again.state == "failed"
+    with pytest.raises(mapred.RunError, match="1 item of map failed"):
+        again.result()
+    # Other blocks, and whoever was to read the outputs, find out at once.
+    for stage in ("map", "reduce-1"):
+        late = _worker(run.uri, run.digest, stage, 1 if stage == "map" else 0, 2)
+        assert late.returncode == FAILED
+        assert "the run is over: failed" in late.stdout
+    assert failing.calls(2) == 0
+
+
+@pytest.mark.parametrize("fan_in", [None, 2])
+def test_failures_within_max_failed_are_given_up_by_who_reads(
+    script: Script, tmp_path: Path, fan_in: int | None
+) -> None:
+    failing = Script(Path(script.folder), {1: ["raise"] * 9, 6: ["_exit"] * 9})
+    options: dict[str, Any] = {"per_task": 2, "attempts": 2, "max_failed": 4}
+    run = _fresh(failing, mapred.array(8), tmp_path, reduce=total, fan_in=fan_in, **options)
+    statuses = [_worker(run.uri, run.digest, "map", block, 1).returncode for block in (0, 1, 3)]
+    assert statuses == [FAILED, DONE, FAILED]
+    for stage in run.job.stages[1:]:
+        for block in range(stage.tasks):
+            done = _worker(run.uri, run.digest, stage.name, block, 1)
+            assert done.returncode == DONE, done.stdout
+    # Block 2 was skipped by the engine, and run here; item 6 took its whole task along.
+    assert records.read_given_up(run.store) == {0: [1], 3: None}
+    assert mapred.open(run.uri).result() == 0 + 20 + 30 + 40 + 50
+    assert mapred.open(run.uri).audit().ok
+
+
+def test_one_failure_more_than_max_failed_ends_the_run(script: Script, tmp_path: Path) -> None:
+    failing = Script(Path(script.folder), {1: ["raise"] * 9, 2: ["raise"] * 9})
+    run = _fresh(failing, mapred.array(4), tmp_path, per_task=1, attempts=1, max_failed=1)
+    for block in range(4):
+        _worker(run.uri, run.digest, "map", block, 1)
+    assert records.read_end(run.store) is None
+    done = _worker(run.uri, run.digest, "result", 0, 1)
+    assert done.returncode == FAILED
+    end = records.read_end(run.store)
+    assert end == {"state": "failed", "message": "2 items of map failed (max_failed allows 1)"}
+    assert {failure.task for failure in mapred.open(run.uri).failures} == {1, 2}
+
+
+def test_a_map_of_one_task_gives_up_by_itself(script: Script, tmp_path: Path) -> None:
+    failing = Script(Path(script.folder), {1: ["raise"] * 9})
+    run = _fresh(failing, mapred.array(3), tmp_path, per_task=3, attempts=2, max_failed=1)
+    assert _worker(run.uri, run.digest, "map", 0, 1).returncode == DONE
+    assert mapred.open(run.uri).result() == [0, None, 20]
+
+
+def test_a_pod_that_fails_again_without_the_given_up_items_fails_the_run(
+    script: Script, tmp_path: Path
+) -> None:
+    failing = Script(Path(script.folder), {1: ["raise"] * 9, 2: ["ok", "ok", "raise", "raise"]})
+    run = _fresh(failing, mapred.array(3), tmp_path, per_task=3, attempts=2, max_failed=1)
+    assert _worker(run.uri, run.digest, "map", 0, 1).returncode == FAILED
+    assert records.read_end(run.store)["state"] == "failed"
+
+
+def test_a_long_log_keeps_head_and_tail() -> None:
+    printed = Printed()
+    for number in range(100_000):
+        printed.add(f"line {number}\n".encode())
+    text = printed.take()
+    assert text.startswith("line 0\n")
+    assert text.endswith("line 99999\n")
+    assert "bytes left out" in text
+    assert len(text) < 4 * LOG_CAP
+    assert printed.take() == ""
+
+
+class Says:
+    """A scripted function that prints before it acts."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+
+    def __call__(self, item: int) -> int:
+        print(f"item {item} speaks")
+        if self.script.outcomes.get(item) == ["segfault"] and not self.script.calls(item):
+            Path(self.script.folder, f"{item}-segfault-0").touch()
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return self.script(item)
+
+
+def total(values: Any) -> int:
+    return sum(filter(None, values))
+
+
+@dataclass(frozen=True)
+class FolderOnly:
+    """A backend that starts nothing."""
+
+    name: str = "folder"
+    arguments: Any = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        return
+
+    def submit(self, store: Any, job: Any, digest: str) -> Any:
+        return NotStarted()
+
+
+class NotStarted:
+    """The handle of a run that nobody works on."""
+
+    ref = None
