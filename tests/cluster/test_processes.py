@@ -49,7 +49,7 @@ def test_the_id_of_another_process_is_left_alone(tmp_path: Path) -> None:
         processes.end(json.loads((tmp_path / "pids" / "one.json").read_text())["pid"])
         record = tmp_path / "pids" / "one.json"
         born = json.loads(record.read_text())["born"]
-        record.write_text(json.dumps({"pid": other.pid, "born": born - 1}))
+        record.write_text(json.dumps({"pid": other.pid, "born": born + 1}))
         assert processes.running("one") is None
         processes.stop("one")
         assert other.poll() is None
