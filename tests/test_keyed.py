@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import decimal
 import math
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from mapred.backends.inline import Inline
 from mapred.model import Resources, Shuffle
 from mapred.shuffle import collecting, merging
 from mapred.shuffle.aggregates import as_aggregates
-from mapred.testing import drop_commit
+from mapred.testing import Orders, Script, drop_commit, orders
 
 EXAMPLES = settings(max_examples=40, deadline=None)
 
@@ -405,6 +407,39 @@ def test_given_up_items_are_left_out(tmp_path: Path) -> None:
         found = run(Failing(), mapred.array(12), tmp_path, per_task=per_task, **options)
         assert found.state == "succeeded"
         assert sum(found.to_arrow()["v_count"].to_pylist()) == 22
+
+
+def test_killed_workers_change_nothing(tmp_path: Path) -> None:
+    (tmp_path / "calls").mkdir()
+    script = Script(tmp_path / "calls", {1: ["kill"], 4: ["_exit", "raise"]})
+    options = {"by": ["customer", "item"], "aggregate": {"price": "sum"}, "partitions": 2}
+    found = run(Orders(script), mapred.array(6), tmp_path, backend="local", **options)
+    expected = run(orders, mapred.array(6), tmp_path, **options)
+    assert found.to_arrow().equals(expected.to_arrow())
+    assert [script.calls(item) for item in (1, 4)] == [2, 3]
+    assert found.audit().ok
+
+
+class Mortal:
+    """Ends its process at the first call for some partition, and hands on the rows later."""
+
+    def __init__(self, folder: Path) -> None:
+        self.flag = folder / "died"
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        if not self.flag.exists():
+            self.flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rows
+
+
+def test_a_partition_whose_worker_dies_is_reduced_again(tmp_path: Path) -> None:
+    options = {"by": "customer", "partitions": 3, "backend": "local"}
+    found = run(orders, mapred.array(6), tmp_path, reduce=Mortal(tmp_path), **options)
+    assert (tmp_path / "died").exists()
+    whole = pa.concat_tables(map(orders, range(6)))
+    assert ordered(found.to_arrow()) == ordered(whole)
+    assert found.audit().ok
 
 
 def test_memory_of_the_task_is_the_limit(tmp_path: Path) -> None:
