@@ -162,7 +162,7 @@ def test_what_ends_a_process_is_recorded_and_repeated(script: Script, tmp_path: 
     assert run.logs(3).splitlines()[1:] == ["item 3 speaks"]
     (path,) = [path for path, _ in run.store.list("map/errors/") if layout.index_of(path) == 2]
     assert json.loads(run.store.read(path))["kind"] == "lost"
-    assert "SIGSEGV" in done.stdout
+    assert "SIGSEGV" in done.stderr
     assert "Fatal Python error" in run.logs(2)
 
 
