@@ -2,7 +2,8 @@
 
 Each workload's figures are kept in a folder below $TMPDIR, so that RESULTS.md, which is
 written at the end, can be made piece by piece. `MAPRED_BENCH_ROUNDS` runs fewer,
-`MAPRED_BENCH_LARGE_MB` makes the large object of `storage` smaller.
+`MAPRED_BENCH_LARGE_MB` makes the large object of `storage` smaller,
+`MAPRED_BENCH_OBJECTS` lists fewer than a million.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from benchmarks import (
     bench_items,
+    bench_listing,
     bench_memory,
     bench_render,
     bench_start,
@@ -35,6 +37,7 @@ WORKLOADS: dict[str, Callable[[Path], report.Section]] = {
     "start": bench_start.measure,
     "render": bench_render.measure,
     "storage": bench_storage.measure,
+    "listing": bench_listing.measure,
 }
 HEAD = """# Results
 

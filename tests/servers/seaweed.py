@@ -77,23 +77,19 @@ def fill(known: dict[str, Any], folder: Path, bucket: str, names: list[str]) -> 
     saved, loaded = folder / "saved.meta", folder / "loaded.meta"
     _shell(known, f"fs.meta.save -o={saved} /buckets/{bucket}/{parent}")
     record = next(record for record in _records(saved.read_bytes()) if first.encode() in record)
-    missing = names[1:]
-    for concurrency in (16, 1, 1):  # some are lost where the server makes a folder twice
-        with loaded.open("wb") as file:
-            for name in missing:
-                other, _, last = name.rpartition("/")
-                new = record.replace(parent.encode(), other.encode()).replace(
-                    first.encode(), last.encode()
-                )
-                file.write(len(new).to_bytes(4, "big") + new)
-        _shell(known, f"fs.meta.load -v=false -concurrency={concurrency} {loaded}")
-        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-        there = {entry["Key"] for page in pages for entry in page.get("Contents", ())}
-        missing = [name for name in missing if name not in there]
-        if not missing:
-            break
+    with loaded.open("wb") as file:
+        for name in names[1:]:
+            other, _, last = name.rpartition("/")
+            new = record.replace(parent.encode(), other.encode())
+            new = new.replace(first.encode(), last.encode())
+            file.write(len(new).to_bytes(4, "big") + new)
+    _shell(known, f"fs.meta.load -v=false -concurrency=16 {loaded}")
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    there = {entry["Key"] for page in pages for entry in page.get("Contents", ())}
+    for name in names:  # the tool loses some
+        if name not in there:
+            client.put_object(Bucket=bucket, Key=name, Body=b"twelve bytes")
     client.close()
-    assert not missing, f"{len(missing)} objects are not there"
 
 
 def _records(data: bytes) -> Iterator[bytes]:
