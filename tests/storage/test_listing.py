@@ -209,3 +209,49 @@ def test_a_hundred_thousand_objects(
     assert set(found["size"].to_pylist()) == {12}
     some = listing(mapred.read_text(f"{s3_root}/part=0001?/*7.txt"))
     assert len(some) == 5_000
+
+
+def test_a_public_bucket_needs_no_keys(moto_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_store(moto_root).write("a.txt", b"1\n")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    options = {"anon": True, "endpoint_url": os.environ["AWS_ENDPOINT_URL"]}
+    assert len(listing(mapred.read_text(moto_root, storage_options=options))) == 1
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    assert len(listing(mapred.read_text(moto_root))) == 1
+
+
+def test_the_bucket_may_be_in_the_hosts_name(
+    s3_root: str, s3_server: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(s3_root).write("x/a.txt", b"1\n")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{s3_server['domain']}")
+    monkeypatch.setenv("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "true")
+    # No resolver knows the name: the server stands in as the proxy of every request.
+    monkeypatch.setenv("HTTP_PROXY", s3_server["endpoint"])
+    monkeypatch.setenv("http_proxy", s3_server["endpoint"])
+    found = listing(mapred.read_text(f"{s3_root}/**/*.txt"))
+    assert found["path"].to_pylist() == [f"{s3_root}/x/a.txt"]
+
+
+def test_a_profile_says_how_to_get_there(
+    s3_root: str, s3_server: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(s3_root).write("a.txt", b"1\n")
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    config, credentials = tmp_path / "config", tmp_path / "credentials"
+    config.write_text(
+        f"[profile team]\nregion = eu-west-1\nendpoint_url = {s3_server['endpoint']}\n"
+    )
+    credentials.write_text(
+        f"[team]\naws_access_key_id = {s3_server['key']}\n"
+        f"aws_secret_access_key = {s3_server['secret']}\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
+    text = mapred.read_text(s3_root, storage_options={"profile": "team"})
+    assert mapred.plan(text).format.storage is not None
+    assert len(listing(text)) == 1
+    monkeypatch.setenv("AWS_PROFILE", "team")
+    assert len(listing(mapred.read_text(s3_root))) == 1
