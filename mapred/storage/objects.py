@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -55,6 +55,7 @@ class _Clients:
     once: Any
     patience: Patience
     endpoint: str
+    secrets: tuple[str | None, ...] = field(repr=False)
 
 
 class ObjectStore:
@@ -351,8 +352,9 @@ class ObjectStore:
         _used = True
         known = patience()
         try:
-            make, endpoint = _maker(self._place.scheme, self._place.bucket, known)
-            return _Clients(os.getpid(), obstore, make(known.tries - 1), make(0), known, endpoint)
+            make, endpoint, secrets = _maker(self._place.scheme, self._place.bucket, known)
+            clients = make(known.tries - 1), make(0)
+            return _Clients(os.getpid(), obstore, *clients, known, endpoint, secrets)
         except StorageError:
             raise
         except Exception as error:
@@ -382,8 +384,9 @@ class ObjectStore:
 
     def _failure(self, verb: str, path: str, answer: Answer) -> StorageError:
         what = f"cannot {verb} {self._place.address(path)}"
-        endpoint = self._made.endpoint if self._made else ""
-        return failure(what, answer, _hint(answer, endpoint))
+        made = self._made
+        hint = _hint(answer, made.endpoint if made else "")
+        return failure(what, answer, hint, made.secrets if made else ())
 
 
 class _CutOff(StorageError):
@@ -404,8 +407,10 @@ def _part_size(size: int) -> int:
     return max(_PART, -(-size // _MOST_PARTS))
 
 
-def _maker(scheme: str, bucket: str, known: Patience) -> tuple[Callable[[int], Any], str]:
-    """What makes a client with so many retries, and where it goes to."""
+def _maker(
+    scheme: str, bucket: str, known: Patience
+) -> tuple[Callable[[int], Any], str, tuple[str | None, ...]]:
+    """What makes a client with so many retries, where it goes to, and what no error may show."""
     from obstore.store import AzureStore, GCSStore, S3Store
 
     options: dict[str, Any] = {
@@ -415,11 +420,13 @@ def _maker(scheme: str, bucket: str, known: Patience) -> tuple[Callable[[int], A
         "timeout": timedelta(hours=6),
     }
     settings: dict[str, Any] = {}
+    secrets = [os.environ.get(name) for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")]
     kind, endpoint = {"gs": GCSStore, "az": AzureStore}.get(scheme), "the store's own endpoint"
     if kind is None:
         kind, found_settings = S3Store, profiles.s3_settings(bucket)
         endpoint = found_settings.endpoint
         settings["config"] = found_settings.config
+        secrets += map(found_settings.config.get, ("secret_access_key", "session_token"))
         if found_settings.credentials is not None:
             settings["credential_provider"] = found_settings.credentials
         if found_settings.allow_http:
@@ -434,7 +441,7 @@ def _maker(scheme: str, bucket: str, known: Patience) -> tuple[Callable[[int], A
         }
         return kind(bucket, client_options=options, retry_config=retry, **settings)
 
-    return make, endpoint
+    return make, endpoint, tuple(secrets)
 
 
 def _is_about_credentials(answer: Answer) -> bool:

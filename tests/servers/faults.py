@@ -37,7 +37,7 @@ from servers.sharing import free_ports
 KINDS = ("busy", "reset", "lost", "failed", "truncated", "stall")
 LENGTHS = ("short", "long")
 AHEAD = 3600  # seconds by which the server's clock is ahead of a skewed client
-_BODY = b"<?xml version='1.0'?><Error><Code>%s</Code><Message>injected</Message>%s</Error>"
+_BODY = b"<?xml version='1.0'?><Error><Code>%s</Code><Message>injected %s</Message>%s</Error>"
 _matching = itertools.count(1)
 _spoiled = itertools.count()
 
@@ -137,8 +137,8 @@ def _of_wrong_length(kind: str, head: bytes, body: bytes) -> bytes:
     return re.sub(rb"(?i)content-length: \d+", length, head) + body
 
 
-def _refusal(status: bytes, code: bytes, more: bytes = b"") -> bytes:
-    body = _BODY % (code, more)
+def _refusal(status: bytes, code: bytes, said: bytes = b"", more: bytes = b"") -> bytes:
+    body = _BODY % (code, said, more)
     return b"HTTP/1.1 %s\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body)
 
 
@@ -157,13 +157,13 @@ async def _serve(
             key = re.search(rb"Credential=([^/]+)/", request[0])
             if key and key[1].decode() in settings["ended"]:
                 token = re.search(rb"(?i)x-amz-security-token: (.*)", request[0])
-                more = b"<Token-0>%s</Token-0>" % (token[1].strip() if token else b"")
-                writer.write(_refusal(b"403 Forbidden", b"ExpiredToken", more))
+                said = token[1].strip() if token else b""
+                writer.write(_refusal(b"403 Forbidden", b"ExpiredToken", said))
                 continue
             if kind == "skewed":
                 theirs = time.gmtime(time.time() + AHEAD)
                 more = time.strftime("<ServerTime>%Y-%m-%dT%H:%M:%SZ</ServerTime>", theirs).encode()
-                writer.write(_refusal(b"403 Forbidden", b"RequestTimeTooSkewed", more))
+                writer.write(_refusal(b"403 Forbidden", b"RequestTimeTooSkewed", more=more))
                 continue
             if kind == "busy":
                 writer.write(_refusal(b"503 Slow Down", b"SlowDown"))

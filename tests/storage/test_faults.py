@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import oss_tokens
+from servers import oss_tokens, seaweed
 from servers.faults import KINDS, LENGTHS, Proxy, proxy
 
 import mapred
@@ -231,7 +231,12 @@ PLANTED = "planted-9c1f-secret"
 @pytest.mark.parametrize("scheme", ["s3", "oss"])
 @pytest.mark.parametrize(
     "kind",
-    ["", "skewed", *(pytest.param(k, marks=pytest.mark.slow) for k in ("busy", "truncated"))],
+    [
+        "",
+        "ended",
+        "skewed",
+        *(pytest.param(k, marks=pytest.mark.slow) for k in ("busy", "truncated")),
+    ],
 )
 def test_no_credential_is_told(
     request: pytest.FixtureRequest, scheme: str, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -245,7 +250,8 @@ def test_no_credential_is_told(
     }[scheme]
     for name in names:
         monkeypatch.setenv(name, f"{PLANTED}-{name}")
-    faults.spoil(1 if kind else 0, (kind,), EVERYTHING)
+    ended = (seaweed.KEY,) if kind == "ended" else ()
+    faults.spoil(0 if ended or not kind else 1, (kind,), EVERYTHING, ended)
     store = open_store(root)
     for act in (
         lambda: probe(store),
