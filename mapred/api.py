@@ -15,7 +15,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mapred import backends, dataset, display, formats, functions, graph, layout, planner, writing
+from mapred import (
+    backends,
+    dataset,
+    display,
+    formats,
+    functions,
+    graph,
+    layout,
+    parameters,
+    planner,
+    writing,
+)
 from mapred._version import __version__
 from mapred.backends.base import Backend
 from mapred.commands import Command
@@ -162,17 +173,54 @@ class Job:
             )
         return replace(planned, format=_handed_over(self.fn, planned.dataset, planned.format))
 
+    def bind(self, **values: parameters.Value) -> Job:
+        """The job with values for its parameters: texts, numbers, booleans, dates.
+
+        Each fills the places `{name}`, `{name:format}` and `{date-1d:%Y-%m-%d}` of the dataset's
+        URIs and of `write`'s, and reaches the function as a keyword where it has a parameter
+        of that name. A `PlanError` names a value that nothing takes, and a place without one.
+        """
+        parameters.check(values)
+        source, target = self.dataset, self.write
+        texts: tuple[str, ...] = ()
+        if not isinstance(source, Plan):
+            source = dataset.as_dataset(source)
+            texts = () if source.literal else source.uris
+            if texts:
+                uris = tuple(parameters.filled(uri, values) for uri in texts)
+                source = replace(source, uris=uris)
+        if target is not None:
+            texts += (target.uri,)
+            target = replace(target, uri=parameters.filled(target.uri, values))
+        known = {
+            *parameters.taken(self.fn, values),
+            *(n for t in texts for n in parameters.names_in(t)),
+        }
+        for name in values:
+            if name not in known:
+                raise PlanError(
+                    f"nothing takes the parameter {name!r}: neither a place {{{name}}} of a URI nor a "
+                    f"parameter of {functions.name_of(self.fn)} after the first"
+                )
+        reducer = self.reducer if target is None else writing.publisher(target)
+        fn = parameters.bound(self.fn, values)
+        return replace(self, fn=fn, dataset=source, write=target, reducer=reducer)
+
     def submit(
-        self, *, backend: str | Backend | Executor = "local", root: Root | None = None
+        self,
+        *,
+        backend: str | Backend | Executor = "local",
+        root: Root | None = None,
+        run_id: str | None = None,
     ) -> Run:
-        """Start it and return at once."""
+        """Start it and return at once; `run_id` names the run's folder (default: a new name)."""
         chosen = backends.resolve(backend)
         chosen.prepare()
         if self.write is not None:
             writing.check(self.write)
         function = functions.dump(self.fn)
         planned = self.plan()
-        run_id = _new_id()
+        run_id = run_id or _new_id()
         base = _base(root, chosen)
         probe(open_store(base))
         store = open_store(f"{base.rstrip('/')}/{run_id}")
@@ -263,7 +311,6 @@ class Job:
             python=".".join(map(str, sys.version_info[:2])),
             mapred=__version__,
         )
-
 
     def _stages(self, planned: Plan) -> tuple[Shuffle | None, tuple[Stage, ...]]:
         """The stages over a plan, and the shuffle with as many partitions as suit it."""

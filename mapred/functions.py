@@ -180,16 +180,22 @@ def task_parameters(function: Callable[..., Any]) -> tuple[str, ...]:
     if isinstance(function, Command):
         return ("task",)
     found = []
-    for name, parameter in _signature(function).items():
+    for name, parameter in signature(function).items():
         note = parameter.annotation
         if note is Task or (isinstance(note, str) and note.split(".")[-1].strip("'\"") == "Task"):
             found.append(name)
     return tuple(found)
 
 
+def first_input(function: Callable[..., Any]) -> str | None:
+    """The parameter that receives a shard or an item; None where there is none."""
+    tasks = task_parameters(function)
+    return next((name for name in signature(function) if name not in tasks), None)
+
+
 def takes(function: Callable[..., Any], name: str) -> bool:
     """Whether a function can be called with the keyword `name`."""
-    parameters = _signature(function)
+    parameters = signature(function)
     any_keyword = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     return any_keyword or name in parameters or isinstance(function, Command)
 
@@ -203,8 +209,8 @@ def input_kind(function: Callable[..., Any], format: Format) -> str | None:
     family = format.name if format.name in ("text", "files") else "table"
     if format.name in ("items", "array") or isinstance(function, Command):
         return None
-    tasks = task_parameters(function)
-    first = next((p for n, p in _signature(function).items() if n not in tasks), None)
+    name = first_input(function)
+    first = None if name is None else signature(function)[name]
     if first is None or first.annotation is inspect.Parameter.empty:
         return None
     note = _resolve(function, first)
@@ -221,7 +227,8 @@ def input_kind(function: Callable[..., Any], format: Format) -> str | None:
     return kind
 
 
-def _signature(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+def signature(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The parameters of a call; of a class whose instances are called, those of `__call__`."""
     target: Any = function
     if makes_callables(function):
         target = function.__call__  # type: ignore[operator]

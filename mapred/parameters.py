@@ -1,0 +1,88 @@
+"""Parameters of a job: values that fill the places of its URIs, and reach its function by name.
+
+"s3://logs/{date:%Y/%m/%d}/*.gz"      a value in a format of its own, as by str.format
+"s3://logs/{date-1d:%Y-%m-%d}.gz"     a date some days, hours or minutes before or after
+def f(lines, city, date)              keywords, where the function has such parameters
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, timedelta
+from typing import Any
+
+from mapred import functions
+from mapred.errors import PlanError
+
+Value = str | int | float | bool | date
+_PLACE = re.compile(r"\{(?P<name>[A-Za-z_]\w*)(?P<shift>[+-]\d{1,6}[dhm])?(?::(?P<form>[^{}]*))?\}")
+_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+KINDS = "a text, a number, true or false, or a date"
+
+
+def check(values: Mapping[str, Any]) -> None:
+    """Raise `PlanError` for what is no parameter."""
+    for name, value in values.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise PlanError(f"parameter {name!r} must be a name such as city")
+        if not isinstance(value, str | int | float | bool | date):
+            raise PlanError(f"parameter {name}={value!r} must be {KINDS}")
+
+
+def names_in(text: str) -> frozenset[str]:
+    """The parameters that a text has places for."""
+    return frozenset(match["name"] for match in _PLACE.finditer(text))
+
+
+def filled(text: str, values: Mapping[str, Value]) -> str:
+    """The text with a value in each place; a place without one is a `PlanError`."""
+
+    def put(match: re.Match[str]) -> str:
+        name, shift, form = match["name"], match["shift"], match["form"] or ""
+        if name not in values:
+            known = ", ".join(values) or "none"
+            raise PlanError(f"{text!r} has a place for {name!r}; the parameters are: {known}")
+        value: Any = values[name]
+        try:
+            if shift:
+                value = value + timedelta(**{_UNITS[shift[-1]]: int(shift[:-1])})
+            if isinstance(value, date) and not form:
+                return f"{value:%Y-%m-%d}"
+            return format(value, form)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise PlanError(
+                f"{match[0]} of {text!r} cannot be filled by {value!r}: {error}"
+            ) from None
+
+    return _PLACE.sub(put, text)
+
+
+def taken(fn: Callable[..., Any], names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the names that the function can be given by keyword, its first input left out."""
+    first = functions.first_input(fn)
+    return tuple(name for name in names if name != first and functions.takes(fn, name))
+
+
+def bound(fn: Callable[..., Any], values: Mapping[str, Value]) -> Callable[..., Any]:
+    """The function with those of the values that it takes, as keywords."""
+    given = {name: values[name] for name in taken(fn, values)}
+    if not given:
+        return fn
+    if functions.makes_callables(fn):
+        return _bound_class(fn, given)
+    return functools.partial(fn, **given)
+
+
+def _bound_class(cls: Any, given: Mapping[str, Value]) -> Any:
+    """A class whose instances are called with the values; it is still made once per process."""
+
+    class Bound(cls):  # type: ignore[misc]
+        @functools.wraps(cls.__call__)
+        def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+            return cls.__call__(self, *inputs, **{**given, **keywords})
+
+    Bound.__qualname__ = cls.__qualname__
+    Bound.__name__ = cls.__name__
+    return Bound
