@@ -14,6 +14,11 @@ from mapred.errors import BackendError, MissingDependency
 
 T = TypeVar("T")
 
+
+class Unreachable(BackendError):
+    """The cluster gives no answer, or says that it is in trouble: later it may give one."""
+
+
 _SECONDS = 30  # that one request may take
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PLACE = {"group": "argoproj.io", "version": "v1alpha1", "plural": "workflows"}
@@ -49,9 +54,11 @@ class Client(Protocol):
         """What the pod of a node (by its id) printed, or its last lines; "" where it is gone."""
         ...
 
-    def clear_lost(self, name: str) -> int:
-        """Delete pods that have ended without Argo's notice; how many there were."""
+    def unnoticed(self, name: str) -> frozenset[str]:
+        """The pods of it that have failed and that Argo has not taken notice of."""
         ...
+
+    def delete_pod(self, pod: str) -> None: ...
 
 
 def connect(argo: Argo) -> Client:
@@ -92,19 +99,28 @@ class KubernetesClient:
         self._where = settings.host
         self._error = client.ApiException
         api = client.ApiClient(settings)
-        self._workflows, self._core = client.CustomObjectsApi(api), client.CoreV1Api(api)
+        self._workflows, self._core = (
+            client.CustomObjectsApi(api),
+            client.CoreV1Api(api),
+        )
 
     def create(self, manifest: Mapping[str, Any]) -> None:
         with self._mapped("create workflows"):
             self._workflows.create_namespaced_custom_object(
-                **_PLACE, namespace=self.namespace, body=manifest, _request_timeout=_SECONDS
+                **_PLACE,
+                namespace=self.namespace,
+                body=manifest,
+                _request_timeout=_SECONDS,
             )
 
     def get(self, name: str) -> dict[str, Any] | None:
         with self._mapped("get workflows"):
             try:
                 found: dict[str, Any] = self._workflows.get_namespaced_custom_object(
-                    **_PLACE, namespace=self.namespace, name=name, _request_timeout=_SECONDS
+                    **_PLACE,
+                    namespace=self.namespace,
+                    name=name,
+                    _request_timeout=_SECONDS,
                 )
             except self._error as error:
                 if error.status == 404 and f'"{name}"' in str(error.body):
@@ -138,25 +154,26 @@ class KubernetesClient:
                     return ""
         return ""
 
-    def clear_lost(self, name: str) -> int:
-        # A node that died leaves its pod Failed while Argo waits for a word of its executor.
+    def unnoticed(self, name: str) -> frozenset[str]:
+        return frozenset(
+            pod.metadata.name
+            for pod in self._pods(name)
+            if pod.status.phase == "Failed"
+            and (pod.metadata.labels or {}).get(_COMPLETED) != "true"
+        )
+
+    def delete_pod(self, pod: str) -> None:
         with self._mapped("delete pods"):
-            lost = [
-                pod.metadata.name
-                for pod in self._pods(name)
-                if pod.status.phase == "Failed"
-                and (pod.metadata.labels or {}).get(_COMPLETED) != "true"
-            ]
-            for pod in lost:
-                self._core.delete_namespaced_pod(
-                    pod, self.namespace, grace_period_seconds=0, _request_timeout=_SECONDS
-                )
-        return len(lost)
+            self._core.delete_namespaced_pod(
+                pod, self.namespace, grace_period_seconds=0, _request_timeout=_SECONDS
+            )
 
     def _pods(self, name: str) -> list[Any]:
         with self._mapped("list pods"):
             found = self._core.list_namespaced_pod(
-                self.namespace, label_selector=f"{_OF_WORKFLOW}={name}", _request_timeout=_SECONDS
+                self.namespace,
+                label_selector=f"{_OF_WORKFLOW}={name}",
+                _request_timeout=_SECONDS,
             )
         return list(found.items)
 
@@ -181,7 +198,7 @@ class KubernetesClient:
                 what, self._where, self.namespace, error.status, _said(error.body)
             ) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise BackendError(f"the cluster at {self._where} cannot be reached: {error}") from None
+            raise Unreachable(f"the cluster at {self._where} cannot be reached: {error}") from None
 
 
 class ServerClient:
@@ -234,8 +251,11 @@ class ServerClient:
     def log(self, name: str, node: str, lines: int | None = None) -> str:
         return ""  # The server names pods otherwise; what the worker stored is in the folder.
 
-    def clear_lost(self, name: str) -> int:
-        return 0  # It knows no pods.
+    def unnoticed(self, name: str) -> frozenset[str]:
+        return frozenset()  # It knows no pods.
+
+    def delete_pod(self, pod: str) -> None:
+        return
 
     def _call(self, what: str, request: Callable[[], T]) -> T:
         try:
@@ -246,7 +266,7 @@ class ServerClient:
     def _failed(self, what: str, error: Exception) -> BackendError:
         status = getattr(error, "status_code", None)
         if status is None:
-            return BackendError(f"the Argo server at {self._where} cannot {what}: {error}")
+            return Unreachable(f"the Argo server at {self._where} cannot {what}: {error}")
         return _refused(what, self._where, self.namespace, status, str(error))
 
 
@@ -265,4 +285,5 @@ def _refused(what: str, where: str, namespace: str, status: int, said: str) -> B
         404: f"; is Argo Workflows installed, and is there a namespace {namespace!r}?",
         409: "; it was submitted already",
     }.get(status, "")
-    return BackendError(f"{where} refused to {what} in {namespace!r} ({status}): {said}{remedy}")
+    kind = Unreachable if status == 429 or status >= 500 else BackendError
+    return kind(f"{where} refused to {what} in {namespace!r} ({status}): {said}{remedy}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import calendar
 import gzip
 import json
 import time
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mapred import records
-from mapred.backends.argo.clients import Client
+from mapred.backends.argo.clients import Client, Unreachable
 from mapred.errors import BackendError
 from mapred.model import Job, RunStatus, StageStatus
 from mapred.storage import Store
@@ -19,6 +20,7 @@ OVER = ("Succeeded", "Failed", "Error")
 _SHORTEST, _LONGEST = 1.0, 15.0  # seconds between two looks at the Workflow
 _LISTED, _RARELY = 2.0, 60.0  # seconds between two listings of the commits
 _CLEARED = 60.0
+_PATIENCE = 600.0  # seconds without an answer of the cluster
 # Reasons for which a pod that waits will wait for ever, and the seconds that they may last.
 _HOPELESS = (
     "ErrImagePull",
@@ -50,17 +52,19 @@ class Following:
         self._next_look, self._pause = 0.0, _SHORTEST
         self._stuck_since: dict[str, float] = {}
         self._next_clearing = time.monotonic() + _CLEARED
+        self._unnoticed: frozenset[str] = frozenset()
+        self._troubled_since: float | None = None
         self._listing: RunStatus | None = None
         self._next_listing, self._listing_pause = 0.0, _LISTED
         self._error: BackendError | None = None
-        self._began = time.time()
+        self._began = calendar.timegm(time.strptime(job.created, "%Y-%m-%dT%H:%M:%SZ"))
 
     def alive(self) -> bool:
         return not self._looked_over(0)
 
     def wait(self, timeout: float) -> bool:
         limit = time.monotonic() + timeout
-        while not self._looked_over(_SHORTEST) and not self._suspended:
+        while not self._seen_over() and not self._suspended:
             left = limit - time.monotonic()
             if left <= 0:
                 return False
@@ -94,7 +98,7 @@ class Following:
         self._suspended = False
 
     def status(self) -> RunStatus | None:
-        if self._over:
+        if self._seen_over():
             return None
         now = time.monotonic()
         if self._listing is None or now >= self._next_listing:
@@ -130,6 +134,20 @@ class Following:
             bytes_done=int(done * job.bytes),
         )
 
+    def _seen_over(self) -> bool:
+        """Like `_looked_over`; a cluster that gives no answer for a while is asked again."""
+        try:
+            over = self._looked_over(_SHORTEST)
+        except Unreachable:
+            now = time.monotonic()
+            self._troubled_since = self._troubled_since or now
+            self._next_look = now + self._pause
+            if now - self._troubled_since > _PATIENCE:
+                raise
+            return False
+        self._troubled_since = None
+        return over
+
     def _looked_over(self, least: float) -> bool:
         """Whether the run has its last word, or the Workflow none to wait for."""
         if self._over:
@@ -137,8 +155,11 @@ class Following:
         now = time.monotonic()
         if least and now < self._next_look:
             return False
-        if records.read_end(self._store) is not None:
+        end = records.read_end(self._store)
+        if end is not None:
             self._over = True
+            if end["state"] != "succeeded":
+                self._stop_what_is_left()
             return True
         found = self._client.get(self._workflow)
         seen = None if found is None else _progress(found)
@@ -151,6 +172,12 @@ class Following:
             self._suspended = bool(found["spec"].get("suspend")) and not _running(found)
             self._see_to(found, now)
         return self._over
+
+    def _stop_what_is_left(self) -> None:
+        """A run that failed needs no more of its pods."""
+        found = self._client.get(self._workflow)
+        if found is not None and _phase(found) not in OVER:
+            self._client.terminate(self._workflow)
 
     def _conclude(self, found: Mapping[str, Any] | None) -> None:
         """Write the last word of a run whose Workflow is over without one."""
@@ -165,7 +192,8 @@ class Following:
             )
         else:
             message = f"workflow {self._workflow} {_phase(found).lower()}: {self._reason(found)}"
-        records.finish(self._store, self._job, "failed", message)
+        stopped = found is not None and bool(found["spec"].get("shutdown"))
+        records.finish(self._store, self._job, "cancelled" if stopped else "failed", message)
 
     def _reason(self, found: Mapping[str, Any]) -> str:
         """Why a Workflow failed: its pods' messages, equal ones once, and one pod's last lines."""
@@ -189,14 +217,18 @@ class Following:
         """End a Workflow that waits for what will never come; wake one that lost a pod."""
         if now >= self._next_clearing:
             self._next_clearing = now + _CLEARED
-            self._client.clear_lost(self._workflow)
+            # A node that died leaves its pod failed while Argo waits for a word of its executor;
+            # of one that failed just now Argo has yet to hear.
+            before, self._unnoticed = self._unnoticed, self._client.unnoticed(self._workflow)
+            for pod in before & self._unnoticed:
+                self._client.delete_pod(pod)
         waiting = {n["id"]: str(n.get("message") or "") for n in _pods(found) if _waits(n)}
         running = _running(found)
         self._stuck_since = {node: self._stuck_since.get(node, now) for node in waiting}
         for node, message in waiting.items():
             seconds = now - self._stuck_since[node]
             hopeless = any(reason in message for reason in _HOPELESS)
-            if (hopeless and seconds > _HOPELESS_SECONDS) or (
+            if (hopeless and seconds > min(_HOPELESS_SECONDS, self._pending)) or (
                 not running and seconds > self._pending
             ):
                 text = (
