@@ -45,6 +45,11 @@ def lock(key: str) -> str:
     return f".packages/{key}.json"
 
 
+def schedule(name: str, digest: str) -> str:
+    """The job of a schedule, below the root, not a run."""
+    return f".schedules/{name}/{digest}.pkl"
+
+
 def mended_function(digest: str) -> str:
     """The function of a run that was resumed with another one."""
     return f"function-{digest[:12]}.pkl"

@@ -25,7 +25,7 @@ KINDS = "a text, a number, true or false, or a date"
 def check(values: Mapping[str, Any]) -> None:
     """Raise `PlanError` for what is no parameter."""
     for name, value in values.items():
-        if not isinstance(name, str) or not name.isidentifier():
+        if not name.isidentifier():
             raise PlanError(f"parameter {name!r} must be a name such as city")
         if not isinstance(value, str | int | float | bool | date):
             raise PlanError(f"parameter {name}={value!r} must be {KINDS}")
@@ -70,9 +70,10 @@ def bound(fn: Callable[..., Any], values: Mapping[str, Value]) -> Callable[..., 
     given = {name: values[name] for name in taken(fn, values)}
     if not given:
         return fn
-    if functions.makes_callables(fn):
-        return _bound_class(fn, given)
-    return functools.partial(fn, **given)
+    made: Callable[..., Any] = (
+        _bound_class(fn, given) if functions.makes_callables(fn) else functools.partial(fn, **given)
+    )
+    return made
 
 
 def _bound_class(cls: Any, given: Mapping[str, Value]) -> Any:

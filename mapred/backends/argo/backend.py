@@ -39,7 +39,7 @@ class Argo:
         retries: of a pod that infrastructure failed; the user's attempts are not counted.
         service_account: of the function, without rights or token;
             `executor_service_account`, of Argo's own container beside it. `mapred argo rbac`
-            prints both.
+            prints both, and `submitter_service_account`, of the pods that scheduled jobs start by.
         kubeconfig, context: how this machine reaches the cluster; or `server`, an Argo
             server's URL, with the token in the environment variable `token_env`.
         volumes: of every pod, such as the one that holds the root.
@@ -68,6 +68,7 @@ class Argo:
     retries: int = 5
     service_account: str = "mapred-task"
     executor_service_account: str = "mapred-executor"
+    submitter_service_account: str = "mapred-submitter"
     kubeconfig: str | None = None
     context: str | None = None
     server: str | None = None
@@ -114,7 +115,13 @@ class Argo:
             )
         named = {
             what: getattr(self, what)
-            for what in ("namespace", "root_secret", "service_account", "executor_service_account")
+            for what in (
+                "namespace",
+                "root_secret",
+                "service_account",
+                "executor_service_account",
+                "submitter_service_account",
+            )
         }
         named.update({f"image_pull_secrets: {n}": n for n in self.image_pull_secrets})
         for what, name in named.items():
@@ -181,6 +188,10 @@ class Argo:
         return render_text(job, self, uri=uri, digest=digest, packages=packages, name=name)
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
+        return self.start(store, job, digest, self._packages(store.uri, job.python))
+
+    def start(self, store: Store, job: Job, digest: str, packages: str | None) -> Handle:
+        """Create the Workflow of a run whose pods unpack an archive that is there already."""
         from mapred.backends.argo import clients, following, render
 
         client = clients.connect(self)
@@ -189,7 +200,6 @@ class Argo:
         while client.get(name) is not None:
             tries += 1
             name = f"{first[:58]}-{tries}"
-        packages = self._packages(store.uri, job.python)
         workflow = render.render(
             job, self, uri=store.uri, digest=digest, packages=packages, name=name
         )

@@ -22,6 +22,7 @@ class Unreachable(BackendError):
 _SECONDS = 30  # that one request may take
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PLACE = {"group": "argoproj.io", "version": "v1alpha1", "plural": "workflows"}
+_CRON = {**_PLACE, "plural": "cronworkflows"}
 _OF_WORKFLOW = "workflows.argoproj.io/workflow"
 _COMPLETED = "workflows.argoproj.io/completed"
 
@@ -59,6 +60,18 @@ class Client(Protocol):
         ...
 
     def delete_pod(self, pod: str) -> None: ...
+
+    def crons(self, selector: str) -> list[dict[str, Any]]:
+        """The CronWorkflows with these labels, as JSON."""
+        ...
+
+    def put_cron(self, manifest: Mapping[str, Any]) -> None:
+        """Create a CronWorkflow, or give the one of its name this spec."""
+        ...
+
+    def delete_cron(self, name: str) -> bool:
+        """Whether there was one to delete."""
+        ...
 
 
 def connect(argo: Argo) -> Client:
@@ -99,28 +112,19 @@ class KubernetesClient:
         self._where = settings.host
         self._error = client.ApiException
         api = client.ApiClient(settings)
-        self._workflows, self._core = (
-            client.CustomObjectsApi(api),
-            client.CoreV1Api(api),
-        )
+        self._workflows, self._core = client.CustomObjectsApi(api), client.CoreV1Api(api)
 
     def create(self, manifest: Mapping[str, Any]) -> None:
         with self._mapped("create workflows"):
             self._workflows.create_namespaced_custom_object(
-                **_PLACE,
-                namespace=self.namespace,
-                body=manifest,
-                _request_timeout=_SECONDS,
+                **_PLACE, namespace=self.namespace, body=manifest, _request_timeout=_SECONDS
             )
 
     def get(self, name: str) -> dict[str, Any] | None:
         with self._mapped("get workflows"):
             try:
                 found: dict[str, Any] = self._workflows.get_namespaced_custom_object(
-                    **_PLACE,
-                    namespace=self.namespace,
-                    name=name,
-                    _request_timeout=_SECONDS,
+                    **_PLACE, namespace=self.namespace, name=name, _request_timeout=_SECONDS
                 )
             except self._error as error:
                 if error.status == 404 and f'"{name}"' in str(error.body):
@@ -171,9 +175,7 @@ class KubernetesClient:
     def _pods(self, name: str) -> list[Any]:
         with self._mapped("list pods"):
             found = self._core.list_namespaced_pod(
-                self.namespace,
-                label_selector=f"{_OF_WORKFLOW}={name}",
-                _request_timeout=_SECONDS,
+                self.namespace, label_selector=f"{_OF_WORKFLOW}={name}", _request_timeout=_SECONDS
             )
         return list(found.items)
 
@@ -256,6 +258,42 @@ class ServerClient:
 
     def delete_pod(self, pod: str) -> None:
         return
+
+    def crons(self, selector: str) -> list[dict[str, Any]]:
+        found = self._call(
+            "list cron workflows",
+            lambda: self._service.list_cron_workflows(label_selector=selector),
+        )
+        return [
+            json.loads(each.model_dump_json(by_alias=True, exclude_none=True))
+            for each in found.items or []
+        ]
+
+    def put_cron(self, manifest: Mapping[str, Any]) -> None:
+        cron = self._models.CronWorkflow.model_validate(manifest)
+        try:
+            known = self._service.get_cron_workflow(manifest["metadata"]["name"])
+        except self._not_found:
+            create = self._models.CreateCronWorkflowRequest(cron_workflow=cron)
+            self._call("create cron workflows", lambda: self._service.create_cron_workflow(create))
+            return
+        except (self._error, OSError) as error:
+            raise self._failed("get cron workflows", error) from None
+        cron.metadata.resource_version = known.metadata.resource_version
+        update = self._models.UpdateCronWorkflowRequest(cron_workflow=cron)
+        name = manifest["metadata"]["name"]
+        self._call(
+            "update cron workflows", lambda: self._service.update_cron_workflow(name, update)
+        )
+
+    def delete_cron(self, name: str) -> bool:
+        try:
+            self._service.delete_cron_workflow(name)
+        except self._not_found:
+            return False
+        except (self._error, OSError) as error:
+            raise self._failed("delete cron workflows", error) from None
+        return True
 
     def _call(self, what: str, request: Callable[[], T]) -> T:
         try:

@@ -32,14 +32,22 @@ _LEFT_OUT = (("pyarrow", "include"), ("pyarrow", "tests"), ("numpy", "tests"))
 
 
 def store_packages(
-    root: Store, wanted: tuple[str, ...], *, python: str, platform: str, scheme: str
+    root: Store,
+    wanted: tuple[str, ...],
+    *,
+    python: str,
+    platform: str,
+    scheme: str,
+    extras: tuple[str, ...] = (),
 ) -> str:
     """The SHA-256 of the archive with these requirements, put into `root` unless it is there.
 
-    `python` is a minor version such as `3.11`, `platform` as uv names it. Raises `BackendError`
+    `python` is a minor version such as `3.11`, `platform` as uv names it, `extras` those of mapred
+    beside the one that reaches a root of `scheme`. Raises `BackendError`
     where the requirements cannot be met.
     """
-    lock = _locked(wanted, python, platform, scheme)
+    chosen = (*extras, *filter(None, [_EXTRAS.get(scheme)]))
+    lock = _locked(wanted, python, platform, chosen)
     key = hashlib.sha256(f"{lock}\n{python}\n{platform}\n{_own_digest()}".encode()).hexdigest()
     known = _known(root, key)
     if known is not None:
@@ -64,9 +72,9 @@ def _known(root: Store, key: str) -> str | None:
     return digest
 
 
-def _locked(wanted: tuple[str, ...], python: str, platform: str, scheme: str) -> str:
+def _locked(wanted: tuple[str, ...], python: str, platform: str, extras: tuple[str, ...]) -> str:
     """Exact versions of everything, as a requirements file."""
-    own = list(_own_requirements(_EXTRAS.get(scheme)))
+    own = list(_own_requirements(extras))
     named = {_plain_name(text) for text in wanted}
     here = "\n".join(f"{name}=={version}" for name, version in _installed(own) if name not in named)
     with tempfile.TemporaryDirectory(prefix="mapred-lock-") as folder:
@@ -143,14 +151,14 @@ def _uv(*words: str, what: str, stdin: str | None = None) -> str:
     return done.stdout
 
 
-def _own_requirements(extra: str | None) -> Iterator[str]:
+def _own_requirements(extras: tuple[str, ...]) -> Iterator[str]:
     """What mapred needs in a worker, by its own metadata."""
     from packaging.requirements import Requirement
 
     for text in importlib.metadata.requires("mapred") or ():
         needed = Requirement(text)
         marker = needed.marker
-        if marker is None or any(marker.evaluate({"extra": e}) for e in ("", extra or "")):
+        if marker is None or any(marker.evaluate({"extra": e}) for e in ("", *extras)):
             needed.marker = None
             yield str(needed)
 

@@ -25,7 +25,7 @@ PARAMETERS = ("stage", "block", "size")
 # What starting a pod may take beside its tasks: images, packages, a node that is made first.
 _START_SECONDS = 1800
 _GONE_FOR_GOOD = (1, 78)
-_LOCKED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+LOCKED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def template(
         "container": _container(run, asked, volumes, found.scratch),
         "volumes": [
             {"name": "mapred", "emptyDir": {}},
-            *(_source(number, volume) for number, volume in enumerate(volumes)),
+            *(source(number, volume) for number, volume in enumerate(volumes)),
         ],
         "metadata": {"labels": dict(found.labels), "annotations": dict(found.annotations)},
         "nodeSelector": dict(found.node_selector),
@@ -104,12 +104,12 @@ def _container(
         "imagePullPolicy": run.argo.image_pull_policy,
         "command": command,
         "args": arguments,
-        "env": _environment(run, asked),
+        "env": environment(run.argo, run.uri, asked),
         "resources": _resources(asked, scratch),
-        "securityContext": _LOCKED,
+        "securityContext": LOCKED,
         "volumeMounts": [
             {"name": "mapred", "mountPath": WORK},
-            *(_mount(number, volume) for number, volume in enumerate(volumes)),
+            *(mount(number, volume) for number, volume in enumerate(volumes)),
         ],
     }
 
@@ -157,14 +157,15 @@ def _artifacts(run: Compiled, closes: bool) -> dict[str, Any]:
     }
 
 
-def _environment(run: Compiled, asked: Resources) -> list[dict[str, Any]]:
+def environment(argo: Argo, uri: str, asked: Resources) -> list[dict[str, Any]]:
+    """The variables of a pod that reaches `uri`, and what `asked` names."""
     found: list[dict[str, Any]] = [
         {"name": "HOME", "value": WORK},
         {"name": "LOGNAME", "value": "mapred"},
     ]
-    if places.scheme_of(run.uri):
+    if places.scheme_of(uri):
         found.append({"name": "MAPRED_ARTIFACTS", "value": ARTIFACTS})
-    found += places.variables(run.argo, run.uri)
+    found += places.variables(argo, uri)
     known = {*asked.env, *asked.secrets}
     found = [variable for variable in found if variable["name"] not in known]
     found += [{"name": name, "value": value} for name, value in asked.env.items()]
@@ -242,13 +243,13 @@ def _deadline(job: Job, block: int) -> int | None:
     return math.ceil(job.timeout * job.attempts * block) + _START_SECONDS
 
 
-def _mount(number: int, volume: Volume) -> dict[str, Any]:
+def mount(number: int, volume: Volume) -> dict[str, Any]:
     mount = {"name": f"volume-{number}", "mountPath": volume.path}
     mount |= {"subPath": volume.sub_path} if volume.sub_path else {}
     return {**mount, **({"readOnly": True} if volume.read_only else {})}
 
 
-def _source(number: int, volume: Volume) -> dict[str, Any]:
+def source(number: int, volume: Volume) -> dict[str, Any]:
     name = f"volume-{number}"
     if volume.claim is not None:
         return {"name": name, "persistentVolumeClaim": {"claimName": volume.claim}}
@@ -271,7 +272,7 @@ def whole_pod_patch(argo: Argo) -> str:
     """What every pod needs beyond its template: small, locked containers of Argo's own."""
     small = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
     beside = {
-        "securityContext": {**_LOCKED, "readOnlyRootFilesystem": True},
+        "securityContext": {**LOCKED, "readOnlyRootFilesystem": True},
         "resources": small,
     }
     own = {

@@ -20,14 +20,26 @@ SUBMITTER = (
     ("", ("events",), ("get", "list")),
 )
 
+SCHEDULER_ROLE = "mapred-scheduler"
+SCHEDULER = (
+    (
+        "argoproj.io",
+        ("cronworkflows",),
+        ("create", "get", "list", "patch", "update", "delete"),
+    ),
+)
 
-def manifests(argo: Argo, submitter: str = "mapred-submitter") -> list[dict[str, Any]]:
+
+def manifests(argo: Argo, submitter: str | None = None) -> list[dict[str, Any]]:
     """Three accounts: of the function (no rights, no token), of Argo's executor, of the client.
+
+    One role more, for people who schedule jobs, is bound to nobody.
 
     The executor's token is a Secret, as its account's token goes into one container of the
     pod alone. The submitter is for a client inside the cluster; a person gets its Role.
     """
     namespace = argo.namespace or "default"
+    submitter = submitter or argo.submitter_service_account
     function, executor = argo.service_account, argo.executor_service_account
     return [
         _account(namespace, function, automountServiceAccountToken=False),
@@ -45,6 +57,7 @@ def manifests(argo: Argo, submitter: str = "mapred-submitter") -> list[dict[str,
         *_role(namespace, executor, EXECUTOR),
         _account(namespace, submitter),
         *_role(namespace, submitter, SUBMITTER),
+        _role(namespace, SCHEDULER_ROLE, SCHEDULER)[0],
     ]
 
 

@@ -19,7 +19,7 @@ def of_kind(objects: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any
 def test_the_function_has_no_rights_and_the_executor_two_verbs() -> None:
     objects = manifests(Argo(namespace="team"))
     roles = of_kind(objects, "Role")
-    assert list(roles) == ["mapred-executor", "mapred-submitter"]
+    assert list(roles) == ["mapred-executor", "mapred-submitter", "mapred-scheduler"]
     assert roles["mapred-executor"]["rules"] == [
         {
             "apiGroups": ["argoproj.io"],
