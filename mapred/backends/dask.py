@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import sys
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,6 @@ from mapred._version import __version__
 from mapred.backends import hosted
 from mapred.backends.base import Handle
 from mapred.backends.driver import Driver
-from mapred.backends.forkserver import run_logged
 from mapred.backends.local import available_cpus
 from mapred.backends.pool import DriverThread
 from mapred.backends.processes import WorkerLost
@@ -26,6 +26,7 @@ from mapred.model import Job, Stage
 from mapred.storage import Store
 
 _CONNECT_SECONDS, _JOIN_SECONDS, _CLOSE_SECONDS = 30, 60, 10
+_LOOK_SECONDS, _ALONE_SECONDS = 5.0, 300.0
 _SHOWN = 5
 
 
@@ -91,7 +92,7 @@ class Dask:
             _end_processes(client, store.uri)
             close()
 
-        driver = Driver(store, job, digest, executor, run_logged)
+        driver = Driver(store, job, digest, executor, hosted.run_repeatable)
         return DriverThread(driver, self.name, closing)
 
     def _connected(self, distributed: Any) -> tuple[Any, Callable[[], None]]:
@@ -108,7 +109,7 @@ class Dask:
                     threads_per_worker=self.workers or available_cpus(),
                     processes=False,
                     memory_limit=0,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
                 )
             client = distributed.Client(
                 cluster or self.address, set_as_default=False, timeout=_CONNECT_SECONDS
@@ -141,7 +142,9 @@ class DaskExecutor(Executor):
     def __init__(self, client: Any, settings: hosted.Settings, label: str) -> None:
         self._client, self._settings = client, settings
         self._label = re.sub(r"[^\w]+", "_", label)
-        self._pool = client.get_executor(pure=False)
+        self._flying: set[Any] = set()
+        self._ended, self._alone = threading.Event(), False
+        threading.Thread(target=self._watch, name="mapred-dask", daemon=True).start()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Send a call; `fn` must be importable there and its arguments picklable."""
@@ -154,49 +157,72 @@ class DaskExecutor(Executor):
         return self._send(fn, args, fresh=True)
 
     def _send(self, fn: Callable[..., Any], args: tuple[Any, ...], *, fresh: bool) -> Future[Any]:
-        outer: Future[Any] = Future()
+        answer: Future[Any] = Future()
         # The dashboard groups by what comes before the last hyphen.
         key = f"{self._label}-{uuid.uuid4().hex}"
+        arguments = (self._settings, fn, args, fresh)
         try:
-            inner = self._pool.submit(hosted.run_apart, self._settings, fn, args, fresh, key=key)
+            sent = self._client.submit(hosted.run_apart, *arguments, key=key, pure=False)
+            self._flying.add(sent)
+            self._client.loop.add_callback(self._pass_on, sent, answer)
         except Exception as error:
             raise _gone(self._client, error) from error
-        inner.add_done_callback(functools.partial(_pass_on, self._client, outer))
-        return outer
+        return answer
+
+    async def _pass_on(self, sent: Any, answer: Future[Any]) -> None:
+        """Hand over how a call went, in words of ours.
+
+        Not by `client.get_executor()`: its futures never end when a result is lost with its
+        worker and computing it again fails.
+        """
+        client = self._client
+        try:
+            got = await client.gather(sent, asynchronous=True)
+        except BaseException as error:
+            if client.status != "running":
+                answer.set_exception(_gone(client, error))
+            elif self._alone:
+                text = f"no Dask worker was there for {_ALONE_SECONDS:g} s; start some, and resume"
+                answer.set_exception(BackendError(text))
+            elif sent.cancelled():
+                text = "Dask cancelled the task: the client or the cluster was restarted"
+                answer.set_exception(WorkerLost("lost", text))
+            else:
+                answer.set_exception(_translated(error))
+        else:
+            if got.error is not None:
+                answer.set_exception(got.error)
+            else:
+                answer.set_result(got.value)
+        self._flying.discard(sent)
+
+    def _watch(self) -> None:
+        """Give up the calls that wait for workers where there are none."""
+        seen = time.monotonic()
+        while not self._ended.wait(_LOOK_SECONDS):
+            with suppress(Exception):
+                if not self._flying or self._client.nthreads():
+                    seen = time.monotonic()
+                elif time.monotonic() - seen > _ALONE_SECONDS:
+                    self._alone = True
+                    self._client.cancel(list(self._flying))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let running calls end, or have Dask forget them all."""
+        self._ended.set()
         if cancel_futures or not wait:
             self.kill()
 
     def kill(self) -> None:
         """Have Dask forget all calls, and end the processes that run them."""
+        self._ended.set()
         if self._client.status == "running":
             with suppress(Exception):
-                self._pool.shutdown(wait=False)
+                self._client.cancel(list(self._flying))
             _end_processes(self._client, self._settings.uri)
 
 
-def _pass_on(client: Any, outer: Future[Any], inner: Future[Any]) -> None:
-    """Hand over how a call went, in words of ours."""
-    try:
-        answer = inner.result()
-    except CancelledError as error:
-        if client.status == "running":
-            text = "Dask cancelled the task: the client or the cluster was restarted"
-            outer.set_exception(WorkerLost("lost", text))
-        else:
-            outer.set_exception(_gone(client, error))
-    except Exception as error:
-        outer.set_exception(_translated(error))
-    else:
-        if answer.error is not None:
-            outer.set_exception(answer.error)
-        else:
-            outer.set_result(answer.value)
-
-
-def _translated(error: Exception) -> MapredError:
+def _translated(error: BaseException) -> MapredError:
     kind = type(error).__name__
     if kind == "KilledWorker":
         died = f"{getattr(error, 'allowed_failures', 0) + 1} Dask workers"
@@ -224,7 +250,7 @@ def _await_workers(client: Any, count: int) -> None:
     try:
         client.wait_for_workers(count, timeout=_JOIN_SECONDS)
     except Exception as error:
-        there = len(client.scheduler_info(n_workers=-1)["workers"])
+        there = len(client.nthreads())
         raise BackendError(
             f"{there} of {count} Dask workers have joined {client.scheduler.address} within "
             f"{_JOIN_SECONDS} s; start some with `dask worker {client.scheduler.address}`"
@@ -243,7 +269,7 @@ def _check_versions(client: Any, used: Mapping[str, str]) -> None:
         for text in _mismatches(here, known["packages"]):
             wrong.setdefault(text, []).append(worker)
     if wrong:
-        lines = [f"{text}: {_some(workers)}" for text, workers in wrong.items()]
+        lines = [f"{text} on {_some(workers)}" for text, workers in wrong.items()]
         raise FunctionError(
             "the Dask workers' packages are not those of this process; install the same there:\n"
             + "\n".join(lines)
@@ -260,7 +286,7 @@ def _mismatches(here: Mapping[str, str], there: Mapping[str, str | None]) -> Ite
             same = found is not None and found.split(".")[:2] == version.split(".")[:2]
         if not same:
             shown = "none" if found is None else ".".join(found.split(".")[:3])
-            yield f"{package} is {version} here, {shown} on"
+            yield f"{package} is {version} here, {shown}"
 
 
 def _check_root(client: Any, uri: str, digest: str) -> None:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from mapred import layout
 from mapred._version import __version__
+from mapred.backends.forkserver import run_logged
 from mapred.backends.processes import ProcessExecutor
 from mapred.errors import BackendError, MapredError
 from mapred.storage import open_store
+from mapred.worker import Outcome
 
 _IDLE_SECONDS = 30.0
 
@@ -58,6 +60,18 @@ def run_apart(
             pool.leave()
     except Exception as error:
         return Answer(error=error)
+
+
+def run_repeatable(
+    run_uri: str,
+    digest: str,
+    stage: str,
+    tasks: Iterable[int],
+    attempt: int,
+    fresh: bool = False,
+) -> list[Outcome]:
+    """`run_logged` for a pool that repeats calls by itself: it asks for a commit even so."""
+    return run_logged(run_uri, digest, stage, tasks, attempt)
 
 
 def sees(uri: str, digest: str) -> str | None:

@@ -62,15 +62,20 @@ def main(home: str, port: str, status: str, workers: str) -> None:
     import dask
     from distributed import LocalCluster
 
-    # The tests kill workers on purpose, and a loaded machine starts them slowly.
-    settings = {"comm.timeouts.connect": "60s", "scheduler.allowed-failures": 1}
+    # The tests kill workers on purpose: what was to be had from them is soon given up.
+    # A loaded machine starts them slowly, and LocalCluster forgets those that are not back soon.
+    settings = {
+        "comm.timeouts.connect": "10s",
+        "deploy.lost-worker-timeout": "300s",
+        "scheduler.allowed-failures": 1,
+    }
     dask.config.set({f"distributed.{name}": value for name, value in settings.items()})
     cluster = LocalCluster(
         n_workers=0,
         threads_per_worker=1,
         host="127.0.0.1",
         scheduler_port=int(port),
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         memory_limit=0,
         local_directory=home,
     )
