@@ -19,7 +19,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import mapred
 from mapred import layout
 from mapred.errors import BackendError, MissingDependency
 from mapred.storage import Store
@@ -101,7 +100,7 @@ def _install(lock: str, tree: Path, python: str, platform: str) -> None:
     for parts in _LEFT_OUT:
         shutil.rmtree(tree.joinpath(*parts), ignore_errors=True)
     shutil.rmtree(tree / "bin", ignore_errors=True)
-    own = Path(mapred.__file__).parent
+    own = Path(layout.__file__).parent
     shutil.copytree(own, tree / "mapred", ignore=shutil.ignore_patterns("__pycache__"))
     if python == f"{sys.version_info.major}.{sys.version_info.minor}":
         # A pod is new each time: without this each would compile all that it imports.
@@ -186,7 +185,7 @@ def _plain_name(requirement: str) -> str:
 def _own_digest() -> str:
     """The SHA-256 of mapred's own files."""
     found = hashlib.sha256()
-    folder = Path(mapred.__file__).parent
+    folder = Path(layout.__file__).parent
     for path in sorted(folder.rglob("*.py")):
         found.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
     return found.hexdigest()
