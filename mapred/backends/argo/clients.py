@@ -172,6 +172,44 @@ class KubernetesClient:
                 pod, self.namespace, grace_period_seconds=0, _request_timeout=_SECONDS
             )
 
+    def crons(self, selector: str) -> list[dict[str, Any]]:
+        with self._mapped("list cronworkflows"):
+            found = self._workflows.list_namespaced_custom_object(
+                **_CRON,
+                namespace=self.namespace,
+                label_selector=selector,
+                _request_timeout=_SECONDS,
+            )
+        return list(found["items"])
+
+    def put_cron(self, manifest: Mapping[str, Any]) -> None:
+        place = {**_CRON, "namespace": self.namespace, "_request_timeout": _SECONDS}
+        name = manifest["metadata"]["name"]
+        with self._mapped("create cronworkflows"):
+            try:
+                self._workflows.create_namespaced_custom_object(**place, body=manifest)
+            except self._error as error:
+                if error.status != 409:
+                    raise
+                known = self._workflows.get_namespaced_custom_object(**place, name=name)
+                version = known["metadata"]["resourceVersion"]
+                metadata = {**manifest["metadata"], "resourceVersion": version}
+                self._workflows.replace_namespaced_custom_object(
+                    **place, name=name, body={**manifest, "metadata": metadata}
+                )
+
+    def delete_cron(self, name: str) -> bool:
+        with self._mapped("delete cronworkflows"):
+            try:
+                self._workflows.delete_namespaced_custom_object(
+                    **_CRON, namespace=self.namespace, name=name, _request_timeout=_SECONDS
+                )
+            except self._error as error:
+                if error.status == 404:
+                    return False
+                raise
+        return True
+
     def _pods(self, name: str) -> list[Any]:
         with self._mapped("list pods"):
             found = self._core.list_namespaced_pod(
