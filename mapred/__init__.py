@@ -57,6 +57,10 @@ if TYPE_CHECKING:
     from mapred.retention import gc as gc
     from mapred.retention import rm as rm
     from mapred.runs import Run as Run
+    from mapred.scheduling import Schedule as Schedule
+    from mapred.scheduling import schedule as schedule
+    from mapred.scheduling import schedules as schedules
+    from mapred.scheduling import unschedule as unschedule
     from mapred.task import Task as Task
     from mapred.writing import Written as Written
     from mapred.writing import write_delta as write_delta
@@ -98,6 +102,7 @@ _WHERE = {
     "mapred.model": ("Resources", "Volume"),
     "mapred.retention": ("Removals", "gc", "rm"),
     "mapred.runs": ("Run",),
+    "mapred.scheduling": ("Schedule", "schedule", "schedules", "unschedule"),
     "mapred.task": ("Task",),
     "mapred.writing": ("Written", "write_delta", "write_parquet"),
 }

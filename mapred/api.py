@@ -34,6 +34,7 @@ from mapred.dataset import Dataset
 from mapred.errors import BackendError, DatasetError, FunctionError, PlanError
 from mapred.model import Format, Resources, Shuffle, Stage
 from mapred.model import Job as JobRecord
+from mapred.parameters import Value
 from mapred.reducers import Reducer, as_reducer
 from mapred.runs import Run, open_run, record_write, write_handle
 from mapred.shuffle.asking import Aggregate, By, SortBy, as_shuffle, keyed_reducer
@@ -173,7 +174,18 @@ class Job:
             )
         return replace(planned, format=_handed_over(self.fn, planned.dataset, planned.format))
 
-    def bind(self, **values: parameters.Value) -> Job:
+    @property
+    def parameters(self) -> frozenset[str]:
+        """What `bind` may give values to: places in URIs, the function's further parameters."""
+        source = (
+            self.dataset if isinstance(self.dataset, Plan) else dataset.as_dataset(self.dataset)
+        )
+        texts = source.uris if isinstance(source, Dataset) and not source.literal else ()
+        texts += () if self.write is None else (self.write.uri,)
+        places = {name for text in texts for name in parameters.names_in(text)}
+        return frozenset(places) | parameters.asked(self.fn)
+
+    def bind(self, **values: Value) -> Job:
         """The job with values for its parameters: texts, numbers, booleans, dates.
 
         Each fills the places `{name}`, `{name:format}` and `{date-1d:%Y-%m-%d}` of the dataset's
@@ -182,20 +194,14 @@ class Job:
         """
         parameters.check(values)
         source, target = self.dataset, self.write
-        texts: tuple[str, ...] = ()
         if not isinstance(source, Plan):
             source = dataset.as_dataset(source)
-            texts = () if source.literal else source.uris
-            if texts:
-                uris = tuple(parameters.filled(uri, values) for uri in texts)
+            if not source.literal:
+                uris = tuple(parameters.filled(uri, values) for uri in source.uris)
                 source = replace(source, uris=uris)
         if target is not None:
-            texts += (target.uri,)
             target = replace(target, uri=parameters.filled(target.uri, values))
-        known = {
-            *parameters.taken(self.fn, values),
-            *(n for t in texts for n in parameters.names_in(t)),
-        }
+        known = self.parameters | {*parameters.taken(self.fn, values)}
         for name in values:
             if name not in known:
                 raise PlanError(

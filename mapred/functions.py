@@ -193,6 +193,14 @@ def first_input(function: Callable[..., Any]) -> str | None:
     return next((name for name in signature(function) if name not in tasks), None)
 
 
+def annotated(function: Callable[..., Any]) -> bool:
+    """Whether the parameter that receives the input says what it wants."""
+    name = None if isinstance(function, Command) else first_input(function)
+    return name is not None and (
+        signature(function)[name].annotation is not inspect.Parameter.empty
+    )
+
+
 def takes(function: Callable[..., Any], name: str) -> bool:
     """Whether a function can be called with the keyword `name`."""
     parameters = signature(function)

@@ -8,6 +8,7 @@ def f(lines, city, date)              keywords, where the function has such para
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
@@ -57,6 +58,14 @@ def filled(text: str, values: Mapping[str, Value]) -> str:
             ) from None
 
     return _PLACE.sub(put, text)
+
+
+def asked(fn: Callable[..., Any]) -> frozenset[str]:
+    """The parameters that the function names after its first input, tasks left out."""
+    left_out = {functions.first_input(fn), *functions.task_parameters(fn)}
+    many = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = functions.signature(fn).items()
+    return frozenset(n for n, each in named if n not in left_out and each.kind not in many)
 
 
 def taken(fn: Callable[..., Any], names: Iterable[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ ORDER = (
     "_version errors resources model layout storage dataset formats planner task commands reducers "
     "functions parameters shuffle outputs graph records writing failures losses children keyed worker supervisor "
     "backends display audit results "
-    "runs api retention cli __main__ testing"
+    "runs api retention scheduling cli __main__ testing"
 ).split()
 ON_TOP = ("cli", "__main__", "testing")  # these use the package as a user does
 VAGUE = {"utils", "util", "common", "core", "manager", "helpers", "misc"}

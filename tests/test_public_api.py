@@ -6,10 +6,12 @@ import mapred
 
 PUBLIC = """
     Argo BackendError Dask DatasetError File FunctionError Job Local MapredError MissingDependency Plan
-    PlanError ReduceError Removals Resources Run RunError StaleDatasetError StorageError Task Volume Written
+    PlanError ReduceError Removals Resources Run RunError Schedule StaleDatasetError StorageError
+    Task Volume Written
     __version__
     array command errors files gc items job loguniform open plan read_arrow read_csv read_files
-    read_json read_parquet read_text reducers rm run submit sweep uniform write_delta write_parquet
+    read_json read_parquet read_text reducers rm run schedule schedules submit sweep uniform unschedule
+    write_delta write_parquet
 """
 
 

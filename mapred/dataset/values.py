@@ -120,6 +120,12 @@ def handed_over(format: str, as_: Any) -> str:
     return names[as_]
 
 
+def as_of(format: str, kind: str | None) -> str:
+    """The `as_=` that means a `Format.as_`; the format's default where None."""
+    names = _AS[format]
+    return next(name for name, each in names.items() if kind is None or each == kind)
+
+
 def kind_of_suffix(suffix: str) -> tuple[str, str]:
     """Format and delimiter of files with a suffix (no dot); text for any that is not known."""
     name = _SUFFIXES.get(suffix.lower(), "text")

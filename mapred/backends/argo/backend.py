@@ -6,14 +6,17 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mapred.backends.argo.providers import PROVIDERS
-from mapred.backends.base import Handle
+from mapred.backends.base import Backend, Handle, Schedule
 from mapred.errors import BackendError
 from mapred.model import Job
-from mapred.resources import Volume
+from mapred.resources import Resources, Volume
 from mapred.storage import Store, open_store
+
+if TYPE_CHECKING:
+    from mapred.backends.argo.clients import Client
 
 MOST_PODS = 2000
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -206,8 +209,17 @@ class Argo:
         client.create(render.to_dict(workflow))
         return following.Following(store, job, client, name, pending=self.pending)
 
-    def _packages(self, uri: str, python: str) -> str | None:
-        """The digest of the archive that pods unpack; None where their image has everything."""
+    def _packages(
+        self,
+        uri: str,
+        python: str,
+        more: tuple[str, ...] = (),
+        extras: tuple[str, ...] = (),
+    ) -> str | None:
+        """The digest of the archive that pods unpack; None where their image has everything.
+
+        `more` are requirements beside `packages`, `extras` those of mapred.
+        """
         if self.image is not None and self.packages is None:
             return None
         from mapred.backends.argo import environment, places
@@ -215,11 +227,57 @@ class Argo:
         root = open_store(uri.rstrip("/").rpartition("/")[0])
         return environment.store_packages(
             root,
-            self.packages or (),
+            (*(self.packages or ()), *more),
+            extras=extras,
             python=python,
             platform=self.platform,
             scheme=places.scheme_of(uri),
         )
+
+    def within(self, packages: str | None) -> Backend:
+        """This backend as a pod of the cluster uses it, with packages that were stored before."""
+        from mapred.backends.argo import crons
+
+        return crons.Inside(self, packages)
+
+    def schedule(self, wanted: Schedule, asked: Resources, packages: tuple[str, ...]) -> None:
+        """Have a job started by the clock; a schedule of that name is replaced."""
+        from mapred.backends.argo import clients, crons
+
+        client = clients.connect(self)
+        known = {cron["metadata"]["name"] for cron in client.crons("")}
+        own = {found.name for found in self._schedules(client)}
+        if wanted.name in known - own:
+            raise BackendError(
+                f"there is a CronWorkflow {wanted.name!r} in {client.namespace!r} that mapred did "
+                "not make: choose another name="
+            )
+        digest = self._packages(f"{wanted.root}/run", crons.python(), packages, ("argo",))
+        client.put_cron(crons.validated(crons.manifest(self, wanted, asked, digest)))
+
+    def schedules(self) -> list[Schedule]:
+        """The jobs that start by the clock in the namespace, by name."""
+        from mapred.backends.argo import clients
+
+        return self._schedules(clients.connect(self))
+
+    def _schedules(self, client: Client) -> list[Schedule]:
+        from mapred.backends.argo import crons
+
+        found = map(crons.schedule_of, client.crons(crons.MARK))
+        return sorted((each for each in found if each is not None), key=lambda each: each.name)
+
+    def unschedule(self, name: str) -> None:
+        """Have it start no more; a run that is at work goes on."""
+        from mapred.backends.argo import clients
+
+        client = clients.connect(self)
+        known = [each.name for each in self._schedules(client)]
+        if name not in known or not client.delete_cron(name):
+            raise BackendError(
+                f"no schedule {name!r} in {client.namespace!r}; there are: "
+                f"{', '.join(known) or 'none'}"
+            )
 
     def reopen(self, store: Store, job: Job, ref: str) -> Handle:
         """The handle of a run that was submitted before, by its `ref`."""

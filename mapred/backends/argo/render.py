@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -145,8 +145,8 @@ def manifest(
     return found
 
 
-def _settings(job: Job, argo: Argo, marks: dict[str, str]) -> dict[str, Any]:
-    """What holds for the whole Workflow."""
+def shared(argo: Argo, marks: Mapping[str, str]) -> dict[str, Any]:
+    """What every Workflow has: accounts, what its pods may do, their labels."""
     user = {"runAsUser": argo.run_as_user, "seccompProfile": {"type": "RuntimeDefault"}}
     if argo.run_as_user:
         group = {"runAsGroup": argo.run_as_user, "fsGroup": argo.run_as_user}
@@ -157,13 +157,27 @@ def _settings(job: Job, argo: Argo, marks: dict[str, str]) -> dict[str, Any]:
         "executor": {"serviceAccountName": argo.executor_service_account},
         "securityContext": user,
         "podSpecPatch": pods.whole_pod_patch(argo),
-        "podMetadata": {"labels": marks},
+        "podMetadata": {"labels": dict(marks)},
         "imagePullSecrets": [{"name": secret} for secret in argo.image_pull_secrets],
+    }
+
+
+def cleaned(argo: Argo) -> dict[str, Any]:
+    """When its pods go, and the Workflow itself."""
+    return {
+        "podGC": {"strategy": "OnPodCompletion", "deleteDelayDuration": "60s"},
+        "ttlStrategy": {"secondsAfterCompletion": math.ceil(argo.ttl)},
+    }
+
+
+def _settings(job: Job, argo: Argo, marks: Mapping[str, str]) -> dict[str, Any]:
+    """What holds for the whole Workflow."""
+    return {
+        **shared(argo, marks),
         "parallelism": argo.parallelism,
         "priority": argo.priority,
         "activeDeadlineSeconds": None if job.deadline is None else math.ceil(job.deadline),
-        "podGC": {"strategy": "OnPodCompletion", "deleteDelayDuration": "60s"},
-        "ttlStrategy": {"secondsAfterCompletion": math.ceil(argo.ttl)},
+        **cleaned(argo),
     }
 
 

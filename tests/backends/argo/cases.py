@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 import mapred
 from mapred import graph
+from mapred.backends.argo import crons
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.render import render_text
+from mapred.backends.argo.yaml import to_yaml
+from mapred.backends.base import Schedule
 from mapred.model import Format, Job, Resources, Stage, Volume
 from mapred.reducers import Reducer, as_reducer
 
@@ -53,6 +56,22 @@ def text(
 ) -> str:
     uri = f"{root}/{RUN_ID}"
     return render_text(made, argo, uri=uri, digest=DIGEST, packages=packages)
+
+
+def schedule(argo: Argo, packages: str | None = None, **more: Any) -> str:
+    """A CronWorkflow as YAML, the same every time."""
+    values: dict[str, Any] = {
+        "name": "nightly",
+        "job": "word_count",
+        "cron": ("0 3 * * *",),
+        "timezone": "Europe/Berlin",
+        "root": "s3://team/runs",
+        "digest": DIGEST,
+        "parameters": {"city": "Bern", "days": 7},
+        **more,
+    }
+    asked = Resources(env={"MODE": "on"}, secrets={"PGPASSWORD": "database/password"})
+    return to_yaml(crons.manifest(argo, Schedule(**values), asked, packages))
 
 
 TREE = as_reducer(max, fan_in=256)
@@ -149,6 +168,10 @@ GOLDENS: Mapping[str, Callable[[], str]] = {
     "limits": _limits,
     "shuffle": _shuffle,
     "command": _command,
+    "schedule": lambda: schedule(
+        Argo(namespace="team", **S3, image="team/image:1"), on_failure="hooks/url"
+    ),
+    "schedule-packages": lambda: schedule(Argo(**S3), PACKAGES, on_failure=("bash", "-c", "env")),
     "root-nas": lambda: text(
         job(2), Argo(volumes=(Volume("/nas", claim="nas"),)), root="/nas/runs", packages=PACKAGES
     ),

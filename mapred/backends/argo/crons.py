@@ -1,0 +1,265 @@
+"""A schedule as a CronWorkflow, whose one pod plans, submits a run, and stays until it ends.
+
+The pod's account may create Workflows, and its token is mounted there alone; the run itself is a
+Workflow like any other. As the pod lasts as long as its run, no firing overlaps the one before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mapred import layout
+from mapred.backends.argo import places, pods, render
+from mapred.backends.argo.backend import Argo
+from mapred.backends.argo.pods import LOCKED, WORK, pruned, slug
+from mapred.backends.argo.providers import place
+from mapred.backends.base import Handle, Schedule
+from mapred.errors import BackendError, MissingDependency
+from mapred.model import Job
+from mapred.resources import Resources
+from mapred.storage import Store
+
+MODULE = "mapred.scheduling.firing"
+MARK = "app.kubernetes.io/managed-by=mapred"
+LONGEST_NAME = 40
+_NOTE = "mapred-schedule"
+_PLANNER = Resources(cpu=0.1, memory="512Mi")
+_NOTIFIER = Resources(cpu=0.1, memory="128Mi")
+
+
+@dataclass(frozen=True)
+class Inside:
+    """Argo as a pod of the cluster uses it: by its own account, with packages made before."""
+
+    argo: Argo
+    packages: str | None = None
+
+    @property
+    def name(self) -> str:
+        return "argo"
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        return self.argo.arguments
+
+    def prepare(self) -> None:
+        return
+
+    def submit(self, store: Store, job: Job, digest: str) -> Handle:
+        return self.argo.start(store, job, digest, self.packages)
+
+
+def manifest(
+    argo: Argo, schedule: Schedule, asked: Resources, packages: str | None
+) -> dict[str, Any]:
+    """The CronWorkflow as plain values; `asked` is what a map task has of variables and secrets."""
+    if len(schedule.name) > LONGEST_NAME or slug(schedule.name, 99) != schedule.name:
+        raise BackendError(
+            f"name={schedule.name!r}: the name of a schedule has up to {LONGEST_NAME} letters, "
+            "digits and '-', in lower case"
+        )
+    places.check_root(argo, f"{schedule.root}/run", argo.volumes)
+    parameters = {
+        "root": schedule.root,
+        "schedule": schedule.name,
+        "digest": schedule.digest,
+        "packages": packages or "-",
+        "params": json.dumps(dict(schedule.parameters)),
+    }
+    if any("{{" in value for value in parameters.values()):
+        raise BackendError("params=: a value has '{{', which Argo would replace")
+    marks = {"app.kubernetes.io/managed-by": "mapred", "mapred-schedule": schedule.name}
+    told = schedule.on_failure
+    values = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "CronWorkflow",
+        "metadata": {
+            "name": schedule.name,
+            "namespace": argo.namespace,
+            "labels": {**marks, **argo.labels},
+            "annotations": {_NOTE: schedule.to_json(), **argo.annotations},
+        },
+        "spec": {
+            "schedules": list(schedule.cron),
+            "timezone": schedule.timezone,
+            "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": 600,
+            "successfulJobsHistoryLimit": 3,
+            "failedJobsHistoryLimit": 3,
+            "workflowMetadata": {"labels": marks},
+            "workflowSpec": {
+                "entrypoint": "fire",
+                "onExit": "exit" if told else None,
+                "arguments": {
+                    "parameters": [{"name": k, "value": v} for k, v in parameters.items()]
+                },
+                "templates": [
+                    _fire(argo, schedule, asked, packages),
+                    *(_exit(argo, schedule, asked) if told else ()),
+                ],
+                **render.shared(argo, marks),
+                **render.cleaned(argo),
+            },
+        },
+    }
+    found: dict[str, Any] = pruned(values)
+    return found
+
+
+def validated(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The CronWorkflow as hera's model of it says it."""
+    try:
+        from hera.workflows import models
+    except ImportError:
+        raise MissingDependency("hera", "argo") from None
+    cron = models.CronWorkflow.model_validate(values)
+    found: dict[str, Any] = cron.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return found
+
+
+def schedule_of(cron: Mapping[str, Any]) -> Schedule | None:
+    """The schedule that a CronWorkflow was made of; None where mapred did not make it."""
+    text = (cron["metadata"].get("annotations") or {}).get(_NOTE)
+    if text is None:
+        return None
+    status, spec = cron.get("status") or {}, cron["spec"]
+    return dataclasses.replace(
+        Schedule.from_json(text),
+        suspended=bool(spec.get("suspend")),
+        last=status.get("lastScheduledTime"),
+        active=len(status.get("active") or ()),
+    )
+
+
+def _fire(argo: Argo, schedule: Schedule, asked: Resources, packages: str | None) -> dict[str, Any]:
+    given = [
+        *(f"{{{{workflow.parameters.{name}}}}}" for name in ("root", "schedule", "digest")),
+        "{{workflow.scheduledTime}}",
+        "{{workflow.parameters.packages}}",
+        "{{workflow.parameters.params}}",
+    ]
+    command, arguments = [argo.python, "-m", MODULE], given
+    artifacts: dict[str, Any] = {}
+    if packages is not None:
+        text = pods.bootstrap_text().replace('"mapred.supervisor"', f'"{MODULE}"')
+        archive, source = _archive(argo, schedule.root)
+        command = [argo.python, "-c", text]
+        arguments = [
+            archive, "{{workflow.parameters.packages}}", python(), f"{WORK}/packages", *given
+        ]  # fmt: skip
+        artifacts = {"artifacts": [source]} if source else {}
+    return {
+        **_pod(argo, "fire", _PLANNER),
+        "inputs": artifacts,
+        "serviceAccountName": argo.submitter_service_account,
+        "automountServiceAccountToken": True,
+        "container": {
+            **_container(argo, _PLANNER),
+            "command": command,
+            "args": arguments,
+            "env": pods.environment(argo, schedule.root, asked),
+        },
+        "retryStrategy": {
+            "limit": str(argo.retries),
+            "retryPolicy": "Always",
+            "expression": "asInt(lastRetry.exitCode) not in [1, 78]",
+            "backoff": {"duration": "10s", "factor": "2", "cap": "2m"},
+        },
+    }
+
+
+def _archive(argo: Argo, root: str) -> tuple[str, dict[str, Any]]:
+    """Where the pod finds its packages, and the artifact by which they come."""
+    key = layout.packages("{{workflow.parameters.packages}}")
+    if not places.scheme_of(root):
+        return f"{root}/{key}", {}
+    path = f"{WORK}/packages.tar"
+    where = places.location(argo, root, key)
+    return path, {"name": "packages", "path": path, "archive": {"none": {}}, **where}
+
+
+def _exit(argo: Argo, schedule: Schedule, asked: Resources) -> list[dict[str, Any]]:
+    """The exit handler: a step that runs unless all went well, and its pod."""
+    told = schedule.on_failure
+    about = {
+        "SCHEDULE": schedule.name,
+        "ROOT": schedule.root,
+        "SCHEDULED": "{{workflow.scheduledTime}}",
+        "WORKFLOW": "{{workflow.name}}",
+        "NAMESPACE": "{{workflow.namespace}}",
+        "STATUS": "{{workflow.status}}",
+        "FAILURES": "{{workflow.failures}}",
+    }
+    env: list[dict[str, Any]] = [{"name": f"MAPRED_{k}", "value": v} for k, v in about.items()]
+    if isinstance(told, tuple):
+        command = list(told)
+        env += pods.environment(argo, schedule.root, asked)
+    else:
+        command = [argo.python, "-c", Path(__file__).with_name("notice.py").read_text()]
+        env.append({"name": "MAPRED_WEBHOOK", **_webhook(str(told))})
+    step = {
+        "name": "notify",
+        "template": "notify",
+        "when": "{{workflow.status}} != Succeeded",
+    }
+    return [
+        {"name": "exit", "steps": [[step]]},
+        {
+            **_pod(argo, "notify", _NOTIFIER),
+            "container": {**_container(argo, _NOTIFIER), "command": command, "env": env},
+            "retryStrategy": {
+                "limit": "3",
+                "retryPolicy": "Always",
+                "backoff": {"duration": "10s"},
+            },
+        },
+    ]
+
+
+def _webhook(told: str) -> dict[str, Any]:
+    """The address itself, or where a Secret holds it."""
+    if "://" in told:
+        return {"value": told}
+    secret, _, key = told.partition("/")
+    return {"valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+
+
+def _pod(argo: Argo, name: str, small: Resources) -> dict[str, Any]:
+    """The template of a pod, without its container."""
+    found = place(argo.provider, small)
+    return {
+        "name": name,
+        "volumes": [
+            {"name": "mapred", "emptyDir": {}},
+            *(pods.source(number, volume) for number, volume in enumerate(argo.volumes)),
+        ],
+        "metadata": {"labels": dict(found.labels), "annotations": dict(found.annotations)},
+        "nodeSelector": dict(found.node_selector),
+        "tolerations": [dict(toleration) for toleration in found.tolerations],
+    }
+
+
+def _container(argo: Argo, small: Resources) -> dict[str, Any]:
+    """A container, without what runs in it."""
+    memory = {"memory": pods.quantity(small.memory or 0)}
+    return {
+        "image": argo.image or f"python:{python()}-slim",
+        "imagePullPolicy": argo.image_pull_policy,
+        "resources": {"requests": {"cpu": pods.cores(small.cpu), **memory}},
+        "securityContext": LOCKED,
+        "volumeMounts": [
+            {"name": "mapred", "mountPath": WORK},
+            *(pods.mount(number, volume) for number, volume in enumerate(argo.volumes)),
+        ],
+    }
+
+
+def python() -> str:
+    """The minor version that the stored job was pickled with."""
+    return ".".join(map(str, sys.version_info[:2]))
