@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mapred._version import __version__
-from mapred.cli import argo, retention
+from mapred.cli import argo, clusters, retention
 from mapred.cli.options import (
     Input,
     Limits,
@@ -337,5 +337,16 @@ def _open(reference: str, root: str | None) -> mapred.Run:
         raise MapredError(str(error)) from error
 
 
-for _command in (argo.render, argo.lint, argo.argo, retention.gc, retention.rm):
+for _command in (
+    clusters.submit,
+    clusters.cancel,
+    clusters.schedules,
+    clusters.unschedule,
+    argo.render,
+    argo.lint,
+    argo.argo,
+    clusters.doctor,
+    retention.gc,
+    retention.rm,
+):
     main.add_command(_command)

@@ -15,13 +15,14 @@ def job_of(
     target: str, datasets: Sequence[str], job_name: str | None, input: Input, reduce: Reduce
 ) -> mapred.Job:
     """The job of a file, or a function over a dataset; its settings are still its own."""
-    if targets.is_job_file(target):
+    found = None if targets.is_job_file(target) else targets.load_named(target)
+    if found is None or isinstance(found, mapred.Job):
         if any(value is not None for value in vars(reduce).values()):
             raise click.UsageError(
                 f"the job of {target} has its own reduce; --reduce, --fan-in and --finalize go "
                 f"with a function: {target}:function"
             )
-        job = targets.load_job(target, job_name)
+        job = targets.load_job(target, job_name) if found is None else found
         if datasets:
             words = targets.dataset_of(datasets, input.format, input.as_)
             return targets.altered(job, {"dataset": words})

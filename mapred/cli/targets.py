@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+import json
 import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from types import ModuleType
 from typing import Any
 
@@ -80,6 +82,14 @@ def load_file(path: str) -> ModuleType:
 
 
 def load_function(reference: str) -> Any:
+    """The function that `package.module:name` or `file.py:name` names."""
+    found = load_named(reference)
+    if not callable(found):
+        raise FunctionError(f"{reference} is a {type(found).__name__}, which cannot be called")
+    return found
+
+
+def load_named(reference: str) -> Any:
     """What `package.module:name` or `file.py:name` names; the working folder can be imported."""
     place, colon, name = reference.rpartition(":")
     if not colon or not place or not name:
@@ -91,8 +101,6 @@ def load_function(reference: str) -> Any:
         if not hasattr(found, part):
             raise FunctionError(f"{place} has no {name!r}{_similar(part, found)}")
         found = getattr(found, part)
-    if not callable(found):
-        raise FunctionError(f"{reference} is a {type(found).__name__}, which cannot be called")
     return found
 
 
@@ -169,6 +177,43 @@ def dataset_of(words: Sequence[str], format: str | None, as_: str | None) -> Any
 
     chosen = dataset.as_dataset(list(words))
     return chosen if as_ is None else dataclasses.replace(chosen, as_=as_)
+
+
+def parameters_of(words: Sequence[str]) -> dict[str, Any]:
+    """The parameters of words such as `city=Bern`: JSON where it is any, a date by name, else text."""
+    found: dict[str, Any] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise MapredError(f"--param {word}: write NAME=VALUE")
+        found[name] = _date(text) if name == "date" else _plain(text)
+    return found
+
+
+def _date(text: str) -> datetime:
+    try:
+        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise MapredError(
+            f"--param date={text}: write a day or a time, such as 2026-03-01 or 2026-03-01T03:00"
+        ) from None
+    return when
+
+
+def _plain(text: str) -> str | int | float | bool:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, str | int | float | bool) else text
+
+
+def with_parameters(job: mapred.Job, words: Sequence[str]) -> mapred.Job:
+    """The job with the parameters of a command line; its `date` is now unless they say one."""
+    given = parameters_of(words)
+    if "date" in job.parameters:
+        given.setdefault("date", datetime.now(timezone.utc))
+    return job.bind(**given)
 
 
 def altered(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from mapred.storage import Store, open_store
 
 if TYPE_CHECKING:
     from mapred.backends.argo.clients import Client
+    from mapred.backends.argo.doctor import Finding
 
 MOST_PODS = 2000
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -191,7 +192,7 @@ class Argo:
         return render_text(job, self, uri=uri, digest=digest, packages=packages, name=name)
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
-        return self.start(store, job, digest, self._packages(store.uri, job.python))
+        return self.start(store, job, digest, self.packages_for(store.uri, job.python))
 
     def start(self, store: Store, job: Job, digest: str, packages: str | None) -> Handle:
         """Create the Workflow of a run whose pods unpack an archive that is there already."""
@@ -209,7 +210,7 @@ class Argo:
         client.create(render.to_dict(workflow))
         return following.Following(store, job, client, name, pending=self.pending)
 
-    def _packages(
+    def packages_for(
         self,
         uri: str,
         python: str,
@@ -252,7 +253,7 @@ class Argo:
                 f"there is a CronWorkflow {wanted.name!r} in {client.namespace!r} that mapred did "
                 "not make: choose another name="
             )
-        digest = self._packages(f"{wanted.root}/run", crons.python(), packages, ("argo",))
+        digest = self.packages_for(f"{wanted.root}/run", crons.python(), packages, ("argo",))
         client.put_cron(crons.validated(crons.manifest(self, wanted, asked, digest)))
 
     def schedules(self) -> list[Schedule]:
@@ -278,6 +279,12 @@ class Argo:
                 f"no schedule {name!r} in {client.namespace!r}; there are: "
                 f"{', '.join(known) or 'none'}"
             )
+
+    def examine(self, root: str | None, *, pod: bool) -> Iterator[Finding]:
+        """What keeps runs from working, looked at one after the other: see `mapred doctor`."""
+        from mapred.backends.argo import doctor
+
+        return doctor.examine(self, root, pod=pod)
 
     def reopen(self, store: Store, job: Job, ref: str) -> Handle:
         """The handle of a run that was submitted before, by its `ref`."""

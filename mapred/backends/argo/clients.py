@@ -70,7 +70,7 @@ class Client(Protocol):
         ...
 
     def delete_cron(self, name: str) -> bool:
-        """Whether there was one to delete."""
+        """Whether there was one to delete; a firing that is at work goes on."""
         ...
 
 
@@ -111,7 +111,7 @@ class KubernetesClient:
         self.namespace = argo.namespace or default or "default"
         self._where = settings.host
         self._error = client.ApiException
-        api = client.ApiClient(settings)
+        self.api = api = client.ApiClient(settings)
         self._workflows, self._core = client.CustomObjectsApi(api), client.CoreV1Api(api)
 
     def create(self, manifest: Mapping[str, Any]) -> None:
@@ -202,7 +202,11 @@ class KubernetesClient:
         with self._mapped("delete cronworkflows"):
             try:
                 self._workflows.delete_namespaced_custom_object(
-                    **_CRON, namespace=self.namespace, name=name, _request_timeout=_SECONDS
+                    **_CRON,
+                    namespace=self.namespace,
+                    name=name,
+                    propagation_policy="Orphan",
+                    _request_timeout=_SECONDS,
                 )
             except self._error as error:
                 if error.status == 404:
@@ -326,7 +330,7 @@ class ServerClient:
 
     def delete_cron(self, name: str) -> bool:
         try:
-            self._service.delete_cron_workflow(name)
+            self._service.delete_cron_workflow(name, propagation_policy="Orphan")
         except self._not_found:
             return False
         except (self._error, OSError) as error:

@@ -144,25 +144,15 @@ def _fire(argo: Argo, schedule: Schedule, asked: Resources, packages: str | None
         "{{workflow.parameters.packages}}",
         "{{workflow.parameters.params}}",
     ]
-    command, arguments = [argo.python, "-m", MODULE], given
-    artifacts: dict[str, Any] = {}
-    if packages is not None:
-        text = pods.bootstrap_text().replace('"mapred.supervisor"', f'"{MODULE}"')
-        archive, source = _archive(argo, schedule.root)
-        command = [argo.python, "-c", text]
-        arguments = [
-            archive, "{{workflow.parameters.packages}}", python(), f"{WORK}/packages", *given
-        ]  # fmt: skip
-        artifacts = {"artifacts": [source]} if source else {}
+    command, artifacts = program(argo, schedule.root, MODULE, given, packages)
     return {
-        **_pod(argo, "fire", _PLANNER),
+        **pod(argo, "fire", _PLANNER),
         "inputs": artifacts,
         "serviceAccountName": argo.submitter_service_account,
         "automountServiceAccountToken": True,
         "container": {
-            **_container(argo, _PLANNER),
-            "command": command,
-            "args": arguments,
+            **container(argo, _PLANNER),
+            **command,
             "env": pods.environment(argo, schedule.root, asked),
         },
         "retryStrategy": {
@@ -172,6 +162,22 @@ def _fire(argo: Argo, schedule: Schedule, asked: Resources, packages: str | None
             "backoff": {"duration": "10s", "factor": "2", "cap": "2m"},
         },
     }
+
+
+def program(
+    argo: Argo, root: str, module: str, given: list[str], packages: str | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Command and arguments by which a pod runs a module of mapred, and what it has as inputs.
+
+    With packages, their digest is the Workflow's parameter `packages`.
+    """
+    if packages is None:
+        return {"command": [argo.python, "-m", module], "args": given}, {}
+    text = pods.bootstrap_text().replace('"mapred.supervisor"', f'"{module}"')
+    archive, source = _archive(argo, root)
+    known = [archive, "{{workflow.parameters.packages}}", python(), f"{WORK}/packages"]
+    command = {"command": [argo.python, "-c", text], "args": [*known, *given]}
+    return command, {"artifacts": [source]} if source else {}
 
 
 def _archive(argo: Argo, root: str) -> tuple[str, dict[str, Any]]:
@@ -211,8 +217,8 @@ def _exit(argo: Argo, schedule: Schedule, asked: Resources) -> list[dict[str, An
     return [
         {"name": "exit", "steps": [[step]]},
         {
-            **_pod(argo, "notify", _NOTIFIER),
-            "container": {**_container(argo, _NOTIFIER), "command": command, "env": env},
+            **pod(argo, "notify", _NOTIFIER),
+            "container": {**container(argo, _NOTIFIER), "command": command, "env": env},
             "retryStrategy": {
                 "limit": "3",
                 "retryPolicy": "Always",
@@ -230,7 +236,7 @@ def _webhook(told: str) -> dict[str, Any]:
     return {"valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
-def _pod(argo: Argo, name: str, small: Resources) -> dict[str, Any]:
+def pod(argo: Argo, name: str, small: Resources) -> dict[str, Any]:
     """The template of a pod, without its container."""
     found = place(argo.provider, small)
     return {
@@ -245,7 +251,7 @@ def _pod(argo: Argo, name: str, small: Resources) -> dict[str, Any]:
     }
 
 
-def _container(argo: Argo, small: Resources) -> dict[str, Any]:
+def container(argo: Argo, small: Resources) -> dict[str, Any]:
     """A container, without what runs in it."""
     memory = {"memory": pods.quantity(small.memory or 0)}
     return {

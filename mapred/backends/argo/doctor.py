@@ -1,0 +1,302 @@
+"""What keeps runs from working on a cluster, and what to do about each: `mapred doctor`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from mapred._version import __version__
+from mapred.backends.argo import clients, crons, places, pods, rbac, render
+from mapred.backends.argo.backend import Argo
+from mapred.errors import BackendError, MapredError
+from mapred.resources import Resources
+from mapred.storage import open_store, probe
+
+OK, BAD, UNSEEN = "ok", "bad", "?"
+MOST_SKEW = 60.0
+_RESOURCES = ("workflows", "cronworkflows", "workflowtaskresults")
+_SECONDS = 30
+_POD_SECONDS = 420.0
+_SMALL = Resources(cpu=0.1, memory="256Mi")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: `ok`, `bad`, or `?` where it could not be seen."""
+
+    state: str
+    what: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state:<4}{self.what}" + (f"\n      -> {self.remedy}" if self.remedy else "")
+
+
+def examine(argo: Argo, root: str | None, *, pod: bool) -> Iterator[Finding]:
+    """Findings, as they come; the first one that makes the others pointless ends them."""
+    base = (root or argo.root or "").rstrip("/")
+    yield from _root(argo, base)
+    try:
+        client = clients.connect(argo)
+        client.get("mapred-doctor")
+    except MapredError as error:
+        yield Finding(BAD, f"cluster: {error}")
+        return
+    yield Finding(OK, f"cluster: namespace {client.namespace!r} answers")
+    argo = dataclasses.replace(argo, namespace=client.namespace)
+    if isinstance(client, clients.KubernetesClient):
+        yield from _Cluster(argo, client).findings()
+    else:
+        yield Finding(UNSEEN, "rights, accounts and clock: an Argo server does not tell them")
+    if pod and base:
+        yield from _pod(argo, client, base)
+
+
+def _root(argo: Argo, base: str) -> Iterator[Finding]:
+    if not base:
+        yield Finding(BAD, "root: none is named", "mapred.Argo(root='s3://team/runs'), or --root")
+        return
+    try:
+        places.check_root(argo, f"{base}/run", argo.volumes)
+        probe(open_store(base))
+    except MapredError as error:
+        yield Finding(BAD, f"root, from here: {error}", "endpoint and credentials of this machine")
+    else:
+        yield Finding(OK, f"root, from here: {base} refuses a second put of one name")
+
+
+class _Cluster:
+    """What the Kubernetes API tells of a namespace."""
+
+    def __init__(self, argo: Argo, client: clients.KubernetesClient) -> None:
+        from kubernetes import client as kubernetes
+
+        self._argo, self._kubernetes, self._api = argo, kubernetes, client.api
+        self._namespace = client.namespace
+        self._core = kubernetes.CoreV1Api(client.api)
+
+    def findings(self) -> Iterator[Finding]:
+        for look in (self._clock, self._argo_itself, self._controller, self._rights, self._names):
+            try:
+                yield from look()
+            except self._kubernetes.ApiException as error:
+                yield Finding(UNSEEN, f"{look.__name__[1:]}: the cluster says {error.status}")
+            except OSError as error:
+                yield Finding(UNSEEN, f"{look.__name__[1:]}: {type(error).__name__}: {error}")
+
+    def _clock(self) -> Iterator[Finding]:
+        version, _, headers = self._kubernetes.VersionApi(self._api).get_code_with_http_info(
+            _request_timeout=_SECONDS
+        )
+        yield Finding(OK, f"Kubernetes {version.git_version}")
+        if headers and headers.get("Date"):
+            yield _skew(
+                "cluster", abs(parsedate_to_datetime(headers["Date"]).timestamp() - time.time())
+            )
+
+    def _argo_itself(self) -> Iterator[Finding]:
+        install = "install Argo Workflows 4: its CRDs are missing"
+        try:
+            found = self._kubernetes.CustomObjectsApi(self._api).get_api_resources(
+                "argoproj.io", "v1alpha1", _request_timeout=_SECONDS
+            )
+        except self._kubernetes.ApiException as error:
+            if error.status != 404:
+                raise
+            yield Finding(BAD, "Argo Workflows: not there", install)
+            return
+        missing = set(_RESOURCES) - {each.name for each in found.resources}
+        if missing:
+            yield Finding(BAD, f"Argo Workflows: no {', '.join(sorted(missing))}", install)
+        else:
+            yield Finding(OK, "Argo Workflows: its CRDs are there")
+
+    def _controller(self) -> Iterator[Finding]:
+        try:
+            found = self._kubernetes.AppsV1Api(self._api).list_deployment_for_all_namespaces(
+                field_selector="metadata.name=workflow-controller", _request_timeout=_SECONDS
+            )
+        except self._kubernetes.ApiException as error:
+            if error.status != 403:
+                raise
+            yield Finding(UNSEEN, "controller: this account may not list deployments")
+            return
+        for deployment in found.items:
+            image = deployment.spec.template.spec.containers[0].image
+            where = f"controller: {image} in {deployment.metadata.namespace!r}"
+            if not deployment.status.ready_replicas:
+                yield Finding(BAD, f"{where} does not run", "look at its pods and their events")
+                continue
+            version = re.search(r":v?(\d+)\.", image)
+            old = version is not None and int(version[1]) < 4
+            yield Finding(BAD if old else OK, where, "mapred is for Argo 4" if old else "")
+        if not found.items:
+            yield Finding(UNSEEN, "controller: no deployment workflow-controller")
+
+    def _rights(self) -> Iterator[Finding]:
+        missing = self._missing(rbac.SUBMITTER)
+        remedy = f"mapred argo rbac -n {self._namespace}, and bind the role to this account"
+        if missing:
+            yield Finding(BAD, f"rights: this account may not {'; '.join(missing)}", remedy)
+        else:
+            yield Finding(OK, "rights: this account may submit and follow runs")
+        missing = self._missing(rbac.SCHEDULER)
+        if missing:
+            said = f"rights: to schedule jobs this account may not {'; '.join(missing)}"
+            yield Finding(UNSEEN, said, f"only to schedule: bind the role {rbac.SCHEDULER_ROLE}")
+        else:
+            yield Finding(OK, "rights: this account may schedule jobs")
+
+    def _missing(
+        self, rules: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
+    ) -> list[str]:
+        api = self._kubernetes.AuthorizationV1Api(self._api)
+        found = []
+        for group, resources, verbs in rules:
+            for resource in resources:
+                denied = [v for v in verbs if not self._may(api, group, resource, v)]
+                if denied:
+                    found.append(f"{', '.join(denied)} {resource}")
+        return found
+
+    def _may(self, api: Any, group: str, resource: str, verb: str) -> bool:
+        kind, _, part = resource.partition("/")
+        attributes: dict[str, Any] = {
+            "namespace": self._namespace, "group": group, "resource": kind, "verb": verb
+        }  # fmt: skip
+        if part:
+            attributes["subresource"] = part
+        review = {"spec": {"resourceAttributes": attributes}}
+        answer = api.create_self_subject_access_review(review, _request_timeout=_SECONDS)
+        return bool(answer.status.allowed)
+
+    def _names(self) -> Iterator[Finding]:
+        argo = self._argo
+        create = f"mapred argo rbac -n {self._namespace} | kubectl apply -f -"
+        for account in (
+            argo.service_account, argo.executor_service_account, argo.submitter_service_account
+        ):  # fmt: skip
+            yield self._there(
+                "account", account, self._core.read_namespaced_service_account, create
+            )
+        token = f"{argo.executor_service_account}.service-account-token"
+        yield self._there("secret", token, self._core.read_namespaced_secret, create)
+        for secret in argo.image_pull_secrets:
+            yield self._there(
+                "secret", secret, self._core.read_namespaced_secret, "kubectl create secret"
+            )
+        if argo.root_secret is not None:
+            keys = " ".join(f"--from-literal={key}=..." for key in argo.root_secret_keys)
+            yield self._there(
+                "secret", argo.root_secret, self._core.read_namespaced_secret,
+                f"kubectl create secret generic {argo.root_secret} {keys}", argo.root_secret_keys,
+            )  # fmt: skip
+
+    def _there(
+        self, kind: str, name: str, read: Any, remedy: str, keys: tuple[str, ...] = ()
+    ) -> Finding:
+        try:
+            found = read(name, self._namespace, _request_timeout=_SECONDS)
+        except self._kubernetes.ApiException as error:
+            if error.status == 404:
+                return Finding(BAD, f"{kind} {name!r}: not there", remedy)
+            return Finding(UNSEEN, f"{kind} {name!r}: the cluster says {error.status}")
+        missing = [key for key in keys if key not in (found.data or {})]
+        if missing:
+            return Finding(BAD, f"{kind} {name!r}: it has no key {', '.join(missing)}", remedy)
+        return Finding(OK, f"{kind} {name!r}")
+
+
+def _skew(whose: str, skew: float) -> Finding:
+    if skew > MOST_SKEW:
+        return Finding(
+            BAD, f"clock: that of the {whose} differs by {skew:.0f} s", "signatures of S3 and OSS "
+            "hold for minutes only: set the clocks by NTP",
+        )  # fmt: skip
+    return Finding(OK, f"clock: that of the {whose} differs by less than {MOST_SKEW:.0f} s")
+
+
+def _pod(argo: Argo, client: clients.Client, base: str) -> Iterator[Finding]:
+    """Start a pod like that of a task, and see what it says."""
+    name, before = f"mapred-doctor-{secrets.token_hex(4)}", time.time()
+    try:
+        packages = argo.packages_for(f"{base}/run", crons.python())
+        client.create(_workflow(argo, name, base, packages))
+        phase, said = _said(client, name)
+    except BackendError as error:
+        yield Finding(BAD, f"pod: {error}")
+        return
+    lines = [line for line in said.splitlines() if line.startswith('{"python"')]
+    if not lines:
+        tail = said.strip()[-500:] or "nothing was printed"
+        yield Finding(
+            BAD, f"pod: {phase}: {tail}", f"kubectl -n {client.namespace} describe workflow {name}"
+        )
+        return
+    found = json.loads(lines[-1])
+    yield Finding(OK, "pod: started, and its log can be read")
+    here = {"python": crons.python(), "mapred": __version__}
+    for what, version in here.items():
+        if found[what] == version:
+            yield Finding(OK, f"pod: {what} {version}, as here")
+        else:
+            remedy = "another image=, or this version here"
+            yield Finding(BAD, f"pod: {what} {found[what]}, and {version} here", remedy)
+    if found["root"]:
+        remedy = "endpoint= as the pods reach it; root_secret= and its keys"
+        yield Finding(BAD, f"root, from the pod: {found['root']}", remedy)
+    else:
+        yield Finding(OK, "root, from the pod: it refuses a second put of one name")
+    # It looked at its clock at some moment between these two.
+    yield _skew("pod", max(before - found["time"], found["time"] - time.time()))
+
+
+def _workflow(argo: Argo, name: str, base: str, packages: str | None) -> dict[str, Any]:
+    command, artifacts = crons.program(argo, base, "mapred.backends.argo.checkup", [base], packages)
+    marks = {"app.kubernetes.io/managed-by": "mapred"}
+    main = {**crons.container(argo, _SMALL), **command}
+    template = {
+        **crons.pod(argo, "look", _SMALL),
+        "inputs": artifacts,
+        "activeDeadlineSeconds": int(_POD_SECONDS),
+        "container": {**main, "env": pods.environment(argo, base, Resources())},
+    }
+    parameters = [{"name": "packages", "value": packages}] if packages else []
+    found: dict[str, Any] = pods.pruned(
+        {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "Workflow",
+            "metadata": {"name": name, "namespace": argo.namespace, "labels": marks},
+            "spec": {
+                "entrypoint": "look",
+                "arguments": {"parameters": parameters},
+                "templates": [template],
+                **render.shared(argo, marks),
+                "ttlStrategy": {"secondsAfterCompletion": 300},
+            },
+        }
+    )
+    return found
+
+
+def _said(client: clients.Client, name: str) -> tuple[str, str]:
+    """The phase in which the Workflow ended, and what its pod printed or Argo said of it."""
+    limit = time.monotonic() + _POD_SECONDS
+    while time.monotonic() < limit:
+        status = (client.get(name) or {}).get("status") or {}
+        if status.get("phase") in ("Succeeded", "Failed", "Error"):
+            nodes = list((status.get("nodes") or {}).values())
+            printed = "".join(client.log(name, node["id"]) for node in nodes)
+            return status["phase"], printed or str(status.get("message") or "")
+        time.sleep(1)
+    client.terminate(name)
+    status = (client.get(name) or {}).get("status") or {}
+    messages = [node.get("message", "") for node in (status.get("nodes") or {}).values()]
+    return f"not over after {_POD_SECONDS:.0f} s", "; ".join(filter(None, messages))

@@ -1,0 +1,180 @@
+"""The commands that speak to a cluster: submit, cancel, schedules, unschedule, doctor."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+
+import click
+
+from mapred.cli.argo import backend_option
+from mapred.cli.options import (
+    Input,
+    Reduce,
+    Settings,
+    input_options,
+    json_option,
+    reduce_options,
+    root_option,
+    setting_options,
+    traceback_option,
+)
+from mapred.cli.reports import FAILED, print_json, terminal_width
+
+param_option = click.option(
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A parameter: fills {NAME} in URIs, or reaches the function (repeatable).",
+)
+
+
+@click.command(short_help="Submit a job to a cluster, and return.")
+@click.argument("target")
+@click.argument("datasets", metavar="[DATASET]...", nargs=-1)
+@click.option("--job", "job_name", metavar="NAME", help="Which job of the file to submit.")
+@input_options
+@reduce_options
+@setting_options
+@param_option
+@backend_option
+@root_option
+@traceback_option
+def submit(
+    target: str,
+    datasets: Sequence[str],
+    job_name: str | None,
+    input: Input,
+    reduce: Reduce,
+    settings: Settings,
+    params: Sequence[str],
+    backend: str,
+    root: str | None,
+) -> None:
+    """Submit TARGET and print the folder of its run, by which `mapred show` follows it.
+
+    TARGET is a Python file that defines a job, module:job, or a function and a DATASET. A
+    value of --param is a number, true or false where it looks like one; date=2026-03-01 is a
+    date, which is today unless it is given.
+
+    \b
+    mapred submit nightly.py --backend prod --param date=2026-03-01 --param city=Bern
+    mapred submit pipelines.nightly:job --backend prod
+    """
+    from mapred import backends
+    from mapred.cli import jobs, targets
+
+    with redirect_stdout(sys.stderr):
+        chosen = backends.resolve(backend)
+        if not hasattr(chosen, "reopen"):
+            raise click.UsageError(
+                f"a run on {chosen.name!r} ends with this command: use `mapred run`"
+            )
+        job = jobs.job_of(target, datasets, job_name, input, reduce)
+        job = targets.with_parameters(targets.altered(job, settings.given()), params)
+        started = job.submit(backend=chosen, root=root)
+    click.echo(started.uri)
+
+
+@click.command(short_help="Stop a run for good.")
+@click.argument("run_name", metavar="RUN")
+@root_option
+@traceback_option
+def cancel(run_name: str, root: str | None) -> None:
+    """Stop a run, wherever it runs; what it has committed stays in its folder.
+
+    A run that is over is left alone.
+
+    \b
+    mapred cancel last --root s3://team/runs
+    """
+    import mapred
+    from mapred.cli import history
+
+    found = mapred.open(history.find(run_name, root))
+    if found.state in ("succeeded", "failed", "cancelled"):
+        click.echo(f"run {found.id} is over: {found.state}", err=True)
+        return
+    found.cancel()
+    click.echo(f"run {found.id} is cancelled", err=True)
+
+
+@click.command(short_help="List the jobs that start by the clock.")
+@backend_option
+@json_option
+@traceback_option
+def schedules(backend: str, json: bool) -> None:
+    """List the schedules of a cluster's namespace: name, times, last start, root.
+
+    \b
+    mapred schedules --backend prod
+    """
+    import mapred
+    from mapred.cli import shown
+
+    found = mapred.schedules(backend=backend)
+    if json:
+        print_json([vars(each) for each in found])
+        return
+    if not found:
+        click.echo("no schedules", err=True)
+        return
+    rows = [
+        {
+            "name": each.name,
+            "cron": ", ".join(each.cron),
+            "timezone": each.timezone,
+            "last": each.last or "never",
+            "state": "suspended" if each.suspended else "running" if each.active else "waiting",
+            "root": each.root,
+        }
+        for each in found
+    ]
+    click.echo(shown.table_text(rows, terminal_width(), shrink="root"))
+
+
+@click.command(short_help="Have a job start no more.")
+@click.argument("name")
+@backend_option
+@traceback_option
+def unschedule(name: str, backend: str) -> None:
+    """Remove the schedule NAME; a run that is at work goes on.
+
+    \b
+    mapred unschedule nightly --backend prod
+    """
+    import mapred
+
+    mapred.unschedule(name, backend=backend)
+    click.echo(f"{name} starts no more", err=True)
+
+
+@click.command(short_help="Check that runs can work on a cluster.")
+@backend_option
+@root_option
+@click.option("--pod", is_flag=True, help="Also start a pod, which looks at image, root and clock.")
+@traceback_option
+def doctor(backend: str, root: str | None, pod: bool) -> None:
+    """Check the cluster, the rights, the accounts, the root and the clock; say what to do.
+
+    Each line begins with ok, what is wrong with `bad`, what could not be seen with `?`. The
+    exit code is 1 if anything is bad.
+
+    \b
+    mapred doctor --backend prod
+    mapred doctor --backend prod --pod
+    """
+    from mapred import backends
+
+    chosen = backends.resolve(backend)
+    examine = getattr(chosen, "examine", None)
+    if examine is None:
+        raise click.UsageError(f"--backend {backend} is {chosen.name}, and needs no cluster")
+    bad = 0
+    for finding in examine(root, pod=pod):
+        bad += finding.state == "bad"
+        click.echo(str(finding))
+    if bad:
+        raise click.exceptions.Exit(FAILED)

@@ -1,0 +1,113 @@
+"""One firing of a schedule, by the real clock of a cluster; and who is told when a run fails."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from cluster.access import Cluster
+
+import mapred
+from mapred.scheduling import firing
+from mapred.storage import open_store
+
+pytestmark = pytest.mark.on_cluster
+SMALL = mapred.Resources(cpu=0.01)
+PATIENCE = 600.0
+
+
+@pytest.fixture
+def argo(cluster: Cluster) -> mapred.Argo:
+    return mapred.Argo(
+        namespace=cluster.namespace,
+        image=cluster.images.mapred,
+        kubeconfig=str(cluster.kubeconfig),
+        endpoint=cluster.storage.endpoint_in_pods,
+        region=cluster.storage.region,
+        root_secret=cluster.storage.secret_name,
+        retries=2,
+        ttl=600,
+    )
+
+
+@pytest.fixture
+def name(cluster: Cluster) -> Iterator[str]:
+    """The name of a schedule, of which nothing is left in the cluster afterwards."""
+    chosen = f"test-{secrets.token_hex(4)}"
+    yield chosen
+    cluster.kubectl("delete", "cronworkflow", chosen, "--ignore-not-found")
+    cluster.kubectl("delete", "workflow", "-l", f"mapred-schedule={chosen}", "--wait=false")
+
+
+def year(lines: Any, word: str, date: Any) -> str:
+    return f"{word} {date:%Z} {len(list(lines))}"
+
+
+def fails(i: int) -> None:
+    raise ValueError("never")
+
+
+def test_a_schedule_fires(
+    cluster: Cluster, cluster_root: str, argo: mapred.Argo, name: str
+) -> None:
+    open_store(cluster_root).write(f"data/{datetime.now(timezone.utc):%Y}.txt", b"one\ntwo\n")
+    job = mapred.job(year, f"{cluster_root}/data/{{date:%Y}}.txt", resources=SMALL)
+    wanted = mapred.schedule(
+        job, "* * * * *", params={"word": "lines"}, backend=argo, root=cluster_root, name=name
+    )
+    assert wanted in mapred.schedules(backend=argo)
+    (fired,) = first_workflow(cluster, name)
+    mapred.unschedule(name, backend=argo)
+    assert name not in [each.name for each in mapred.schedules(backend=argo)]
+    over = cluster.finished(fired["metadata"]["name"], PATIENCE)
+    assert over["status"]["phase"] == "Succeeded", over["status"]
+    when = fired["metadata"]["annotations"]["workflows.argoproj.io/scheduled-time"]
+    when = when.replace("Z", "+00:00")  # Python 3.10 reads no Z.
+    run = mapred.open(f"{cluster_root}/{firing.run_id(name, datetime.fromisoformat(when))}")
+    assert run.result() == ["lines UTC 2"]
+
+
+def first_workflow(cluster: Cluster, name: str) -> list[dict[str, Any]]:
+    limit = time.monotonic() + PATIENCE
+    while time.monotonic() < limit:
+        found = cluster.kubectl("get", "workflow", "-l", f"mapred-schedule={name}", "-o", "json")
+        items = json.loads(found.stdout)["items"]
+        if items:
+            return sorted(items, key=lambda each: each["metadata"]["creationTimestamp"])[:1]
+        time.sleep(1)
+    raise AssertionError(f"the clock never started {name}")
+
+
+def test_a_program_is_told_of_a_failure(
+    cluster: Cluster, cluster_root: str, argo: mapred.Argo, name: str
+) -> None:
+    told = 'test "$MAPRED_STATUS" = Failed && echo "$MAPRED_FAILURES" | grep -q fire'
+    mapred.schedule(
+        mapred.job(fails, mapred.array(1), attempts=1, resources=SMALL),
+        "0 0 1 1 *",
+        on_failure=["sh", "-c", told],
+        backend=argo,
+        root=cluster_root,
+        name=name,
+    )
+    cron = json.loads(cluster.kubectl("get", "cronworkflow", name, "-o", "json").stdout)
+    time_of_it = {"workflows.argoproj.io/scheduled-time": "2026-01-01T00:00:00Z"}
+    labels = {"mapred-schedule": name}
+    fired = cluster.submit(
+        {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "Workflow",
+            "metadata": {"generateName": f"{name}-", "annotations": time_of_it, "labels": labels},
+            "spec": cron["spec"]["workflowSpec"],
+        }
+    )
+    over = cluster.finished(fired, PATIENCE)
+    assert over["status"]["phase"] == "Failed"
+    nodes = over["status"]["nodes"].values()
+    (notice,) = [each for each in nodes if each.get("templateName") == "notify"][-1:]
+    assert notice["phase"] == "Succeeded", notice
