@@ -1,0 +1,171 @@
+"""A run over an Argo server: every request is what hera's models of that server say it is."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mapred
+from mapred.backends.argo import clients
+from mapred.errors import BackendError
+
+# hera 7 calls pydantic by an old name.
+pytestmark = pytest.mark.filterwarnings("ignore:The `json` method:DeprecationWarning")
+
+models = pytest.importorskip("hera.workflows").models
+
+TOKEN = "planted-token"
+_REQUESTS = {
+    "terminate": models.WorkflowTerminateRequest,
+    "suspend": models.WorkflowSuspendRequest,
+    "resume": models.WorkflowResumeRequest,
+}
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """The part of Argo's API that runs need, over Workflows that never start."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.workflows: dict[str, dict[str, Any]] = {}
+        self.trouble = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self._answer(None)
+
+    def do_POST(self) -> None:
+        self._answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+    do_PUT = do_POST
+
+    def _answer(self, body: bytes | None) -> None:
+        known = self.server.workflows
+        path = re.fullmatch(r"/api/v1/workflows/jobs(?:/([^/]+))?(?:/([^/]+))?", self.path)
+        name, act = path.groups() if path else (None, None)
+        if self.headers["Authorization"] != f"Bearer {TOKEN}":
+            self._send(401, {"message": "token not valid"})
+        elif self.server.trouble:
+            self.server.trouble -= 1
+            self._send(503, {"message": "no leader"})
+        elif body is not None and name is None:
+            made = models.WorkflowCreateRequest.model_validate_json(body).workflow
+            known[made.metadata.name] = json.loads(body)["workflow"]
+            self._send(200, known[made.metadata.name])
+        elif name not in known:
+            self._send(404, {"message": f'workflows.argoproj.io "{name}" not found'})
+        else:
+            if act is not None:
+                request = _REQUESTS[act].model_validate_json(body or b"{}")
+                assert (request.name, request.namespace) == (name, "jobs")
+                change = {"terminate": ("shutdown", "Terminate"), "suspend": ("suspend", True)}
+                key, value = change.get(act, ("suspend", None))
+                known[name]["spec"][key] = value
+                if act == "terminate":
+                    known[name]["status"] = {"phase": "Failed", "message": "Stopped"}
+            self._send(200, known[name])
+
+    def _send(self, status: int, value: Any) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *arguments: Any) -> None:
+        return
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("ARGO_TOKEN", f"Bearer {TOKEN}")
+    with Server() as found:
+        thread = threading.Thread(target=found.serve_forever)
+        thread.start()
+        yield found
+        found.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def run(server: Server, s3_root: str) -> mapred.Run:
+    argo = mapred.Argo(
+        server=server.url,
+        namespace="jobs",
+        image="ours:1",
+        endpoint="http://inside:9000",
+        root_secret="keys",
+    )
+    return mapred.submit(abs, mapred.array(3), backend=argo, root=s3_root)
+
+
+def test_a_run_is_submitted_followed_and_stopped(run: mapred.Run, server: Server) -> None:
+    ((name, workflow),) = server.workflows.items()
+    assert workflow["metadata"]["annotations"]["mapred-uri"] == run.uri
+    assert run.state == "running"
+    run.suspend()
+    assert workflow["spec"]["suspend"] is True
+    assert mapred.open(run.uri).state == "suspended"
+    run._handle.proceed()
+    assert workflow["spec"]["suspend"] is None
+    again = mapred.open(run.uri)
+    assert again.state == "running"
+    again.cancel()
+    assert workflow["spec"]["shutdown"] == "Terminate"
+    assert mapred.open(run.uri).state == "cancelled"
+    assert name.endswith(run.id)
+    assert TOKEN not in json.dumps(workflow) + run.store.read("job.json").decode()
+
+
+def test_whoever_only_watches_sees_that_it_was_cancelled(run: mapred.Run, server: Server) -> None:
+    (workflow,) = server.workflows.values()
+    workflow["spec"]["shutdown"] = "Terminate"
+    workflow["status"] = {"phase": "Failed", "message": "Stopped with strategy 'Terminate'"}
+    assert run.wait().state == "cancelled"
+
+
+def test_a_workflow_that_is_gone_ends_the_run(run: mapred.Run, server: Server) -> None:
+    server.workflows.clear()
+    assert run.wait().state == "failed"
+    with pytest.raises(mapred.RunError, match="is gone from 'jobs'"):
+        run.result()
+
+
+def test_a_server_in_trouble_is_asked_again(run: mapred.Run, server: Server) -> None:
+    server.trouble = 2
+    run.wait(timeout=3)
+    assert server.trouble == 0
+    assert run.state == "running"
+
+
+def test_a_token_that_is_refused_is_said_so_at_once(
+    run: mapred.Run, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARGO_TOKEN", "Bearer planted-other")
+    again = mapred.open(run.uri)
+    with pytest.raises(BackendError, match=r"401.*log in again") as caught:
+        again.wait()
+    assert "planted" not in str(caught.value)
+
+
+def test_without_a_token_the_variable_is_named(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("ARGO_TOKEN")
+    with pytest.raises(BackendError, match="environment variable ARGO_TOKEN"):
+        clients.connect(mapred.Argo(server=server.url))
