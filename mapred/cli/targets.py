@@ -197,7 +197,7 @@ def _date(text: str) -> datetime:
         raise MapredError(
             f"--param date={text}: write a day or a time, such as 2026-03-01 or 2026-03-01T03:00"
         ) from None
-    return when
+    return when if when.tzinfo else when.replace(tzinfo=timezone.utc)
 
 
 def _plain(text: str) -> str | int | float | bool:
