@@ -9,7 +9,6 @@ from __future__ import annotations
 import collections
 import collections.abc
 import functools
-import importlib.metadata
 import inspect
 import io
 import linecache
@@ -141,6 +140,9 @@ class _Modules(pickle.Unpickler):
 
 def packages_of(data: bytes) -> dict[str, str]:
     """Names and versions of the installed packages that a pickle of `dump` refers to."""
+    # It parses mail headers, which takes a while to load; no worker asks for versions.
+    import importlib.metadata
+
     file = io.BytesIO(data)
     pickle.load(file)
     reader = _Modules(file)
@@ -152,6 +154,8 @@ def packages_of(data: bytes) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=256)
 def _packages_with(module: str) -> tuple[str, ...]:
+    import importlib.metadata
+
     try:
         importlib.metadata.version(module)
     except importlib.metadata.PackageNotFoundError:
