@@ -4,6 +4,7 @@
 #   make demo        a word count over the standard library's own sources
 #   make test        the quick tests           make test-slow   the slow ones
 #   make lint        ruff and mypy             make bench       the benchmarks
+#   make bench-peers  mapred beside DuckDB, Polars, Dask, Ray, Spark and others; SIZE=full for all
 #   make test-cluster  the tests on a Kubernetes with Argo, which it starts on this machine as root
 #   make cluster-up    cluster-down and cluster-status: that cluster alone
 #   make lock        remake .ci/requirements.txt from pyproject.toml
@@ -14,6 +15,7 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 WORKLOADS ?=
+SIZE ?= small
 TESTS ?=
 LOCK := .ci/requirements.txt
 BIN := $(VENV)/bin
@@ -21,7 +23,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv --system-certs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-slow test-cluster lint format bench lock clean
+.PHONY: help demo dev test test-slow test-cluster lint format bench bench-peers lock clean
 .PHONY: cluster-up cluster-down cluster-status
 .DELETE_ON_ERROR:
 
@@ -59,6 +61,10 @@ format: $(VENV)/.dev
 # In an environment of its own, beside the peers; WORKLOADS="words items" runs some alone.
 bench: $(VENV)-bench/.peers
 	$(VENV)-bench/bin/python -m benchmarks $(WORKLOADS)
+
+# As above, in another one; the whole of it, SIZE=full, takes hours and a quiet machine.
+bench-peers: $(VENV)-peers/.peers
+	MAPRED_PEERS_SIZE=$(SIZE) $(VENV)-peers/bin/python -m benchmarks.peers $(WORKLOADS)
 
 # Exact versions and hashes for every supported Python, and no host's name: `uv.lock` would
 # carry the name of the index in each line.
@@ -100,5 +106,14 @@ $(VENV)-bench/.peers: $(VENV)/.uv pyproject.toml $(LOCK) benchmarks/requirements
 	  --constraints $(LOCK) --build-constraints $(LOCK) --editable .
 	@grep -v '^#' benchmarks/requirements.txt | while read -r peer; do \
 	  $(UV) pip install --quiet --compile-bytecode --python $(VENV)-bench/bin/python \
+	    --constraints $(LOCK) "$$peer" || echo "without $$peer: it cannot be installed here"; done
+	@touch $@
+
+$(VENV)-peers/.peers: $(VENV)/.uv pyproject.toml $(LOCK) benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(VENV)-peers
+	$(UV) pip install --quiet --compile-bytecode --python $(VENV)-peers/bin/python \
+	  --constraints $(LOCK) --build-constraints $(LOCK) --editable .
+	@grep -v '^#' benchmarks/peers/requirements.txt | while read -r peer; do \
+	  $(UV) pip install --quiet --compile-bytecode --python $(VENV)-peers/bin/python \
 	    --constraints $(LOCK) "$$peer" || echo "without $$peer: it cannot be installed here"; done
 	@touch $@

@@ -76,8 +76,8 @@ def spread(seconds: Sequence[float], scale: float = 1, unit: str = "s", digits: 
     return f"{median} {unit} ({least}–{greatest}{few})"
 
 
-def machine() -> str:
-    """Cores, processor, memory and versions; no name of a host or a folder."""
+def machine(more: Sequence[str] = ()) -> str:
+    """Cores, processor and versions, of `more` packages too; no name of a host or a folder."""
     model = platform.processor() or platform.machine()
     known = Path("/proc/cpuinfo")
     if known.exists():
@@ -85,7 +85,7 @@ def machine() -> str:
         model = names[0].split(":")[1].strip() if names else model
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = []
-    for package in PACKAGES:
+    for package in (*PACKAGES, *more):
         try:
             versions.append(f"{package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:

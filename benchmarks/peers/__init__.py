@@ -1,0 +1,1 @@
+"""mapred beside other engines: one module for each workload, one function for each engine."""

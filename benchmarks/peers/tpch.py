@@ -1,0 +1,44 @@
+"""The table `lineitem` of TPC-H, made by tpchgen-cli, and what its queries share."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+SCALES = {"small": 0.1, "full": 10}
+PARTS = 16
+
+
+def lineitem(folder: Path, size: str) -> tuple[str, str]:
+    """Where its Parquet files lie, and what they are."""
+    scale = SCALES[size]
+    home = folder / f"tpch-{scale:g}"
+    if not (home / "ready").exists():
+        shutil.rmtree(home, ignore_errors=True)
+        program = Path(sys.executable).with_name("tpchgen-cli")
+        subprocess.run(
+            [
+                str(program), "parquet", "--scale-factor", f"{scale:g}", "--tables=lineitem",
+                f"--parts={PARTS}", f"--output-dir={home}",
+            ],
+            check=True,
+        )  # fmt: skip
+        for file in (home / "lineitem").iterdir():
+            file.rename(home / file.name)
+        (home / "lineitem").rmdir()
+        (home / "ready").touch()
+    size_ = sum(file.stat().st_size for file in home.glob("*.parquet"))
+    return str(home), f"scale factor {scale:g}: {size_ / 1e6:,.0f} MB of Parquet in {PARTS} files"
+
+
+def as_rows(answer: Any) -> list[list[Any]]:
+    """Rows in order of a table, frame or list of tuples: numbers as floats."""
+    if hasattr(answer, "to_pylist"):
+        values = [list(row.values()) for row in answer.to_pylist()]
+    else:
+        values = [list(row) for row in answer]
+    plain = [[v if isinstance(v, str) else float(v) for v in row] for row in values]
+    return sorted(plain, key=lambda row: row[:2])

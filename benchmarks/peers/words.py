@@ -1,0 +1,96 @@
+"""Word count by a Python function over lines: the merged counts."""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.corpus import corpus
+from benchmarks.functions import count_words, count_words_of
+from benchmarks.peers import engines
+
+TITLE = "Word count by a Python function"
+SIZES = {"small": 20_000_000, "full": 750_000_000}
+
+
+def make(folder: Path, size: str) -> tuple[str, str]:
+    """Where the text lies, and what it is."""
+    text = corpus(folder, SIZES[size])
+    return str(text.files[0].parent.parent), text.describe()
+
+
+def with_mapred(folder: str) -> Any:
+    import mapred
+
+    run = mapred.run(count_words, f"{folder}/files/*.txt", reduce=mapred.reducers.merge_counts)
+    return run.result()
+
+
+def with_dask(folder: str) -> Any:
+    import dask.bag
+
+    with engines.dask():
+        lines = dask.bag.read_text(f"{folder}/files/*.txt", blocksize="16MiB")
+        return lines.reduction(count_words, merged).compute()
+
+
+def with_ray(folder: str) -> Any:
+    with engines.ray() as ray:
+        count = ray.remote(count_words_of)
+        return merged(ray.get(part) for part in [count.remote(path) for path in pieces(folder)])
+
+
+def with_spark_rdd(folder: str) -> Any:
+    with engines.spark() as spark:
+        lines = spark.sparkContext.textFile(f"{folder}/files")
+        pairs = lines.mapPartitions(lambda part: count_words(part).items())
+        return dict(pairs.reduceByKey(operator.add).collect())
+
+
+def with_lithops(folder: str) -> Any:
+    with engines.lithops() as executor:
+        # Lithops looks at the parameters' names.
+        executor.map_reduce(count_words_of, pieces(folder), merged_results)
+        return executor.get_result()
+
+
+def with_mrjob(folder: str) -> Any:
+    from benchmarks.peers.mr_words import Words
+
+    paths = sorted(map(str, Path(folder, "files").iterdir()))
+    job = Words(["-r", "local", "--num-cores", str(engines.CORES), "--no-conf", *paths])
+    with job.make_runner() as runner:
+        runner.run()
+        return dict(job.parse_output(runner.cat_output()))
+
+
+def merged_results(results: list[Mapping[str, int]]) -> Counter[str]:
+    return merged(results)
+
+
+def merged(parts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    whole: Counter[str] = Counter()
+    for part in parts:
+        whole.update(part)
+    return whole
+
+
+def pieces(folder: str) -> list[str]:
+    return sorted(map(str, Path(folder, "pieces").iterdir()))
+
+
+ENGINES: dict[str, Callable[[str], Any]] = {
+    "mapred": with_mapred,
+    "dask": with_dask,
+    "ray": with_ray,
+    "spark rdd": with_spark_rdd,
+    "lithops": with_lithops,
+    "mrjob": with_mrjob,
+}
+
+
+def rows(answer: Mapping[str, int]) -> list[list[Any]]:
+    return [[word, answer[word]] for word in sorted(answer)]
