@@ -13,6 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from backends.argo.remote import (
+    PATIENCE,
+    QUIET,
+    SMALL,
+    argo,
+    committed,
+    dawdles,
+    running_pod,
+    shout,
+    until,
+    workflow_of,
+)
 from cluster.access import Cluster
 
 import mapred
@@ -23,38 +35,6 @@ from mapred.model import Job
 from mapred.storage import Store
 
 pytestmark = pytest.mark.on_cluster
-
-SMALL = mapred.Resources(cpu=0.01)
-QUIET: dict[str, Any] = {"progress": "none"}
-PATIENCE = 240.0
-
-
-def argo(cluster: Cluster, **more: Any) -> mapred.Argo:
-    values: dict[str, Any] = {
-        "namespace": cluster.namespace,
-        "image": cluster.images.mapred,
-        "kubeconfig": str(cluster.kubeconfig),
-        "endpoint": cluster.storage.endpoint_in_pods,
-        "region": cluster.storage.region,
-        "root_secret": cluster.storage.secret_name,
-        **more,
-    }
-    return mapred.Argo(**values)
-
-
-def workflow_of(run: mapred.Run) -> str:
-    return str(json.loads(run.store.read(layout.HANDLE))["ref"]).rpartition(":")[2]
-
-
-def until(ready: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
-    limit = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < limit, f"waited {seconds:.0f} s until {what}"
-        time.sleep(0.2)
-
-
-def committed(run: mapred.Run, stage: str = "map") -> set[int]:
-    return set(records.committed(run.store, stage))
 
 
 def python(code: str) -> subprocess.Popen[str]:
@@ -75,24 +55,6 @@ def answer(code: str) -> str:
 def delete_pods(cluster: Cluster, run: mapred.Run) -> None:
     chosen = f"workflows.argoproj.io/workflow={workflow_of(run)}"
     cluster.kubectl("delete", "pods", "-l", chosen, "--force", "--grace-period=0")
-
-
-def running_pod(cluster: Cluster, run: mapred.Run, template: str = "map") -> dict[str, Any]:
-    """A pod of the run whose function has begun; waits for one."""
-    found: list[dict[str, Any]] = []
-
-    def there() -> bool:
-        chosen = f"workflows.argoproj.io/workflow={workflow_of(run)}"
-        pods = json.loads(cluster.kubectl("get", "pods", "-l", chosen, "-o", "json").stdout)
-        found[:] = [
-            pod
-            for pod in pods["items"]
-            if f"-{template}-" in pod["metadata"]["name"] and pod["status"]["phase"] == "Running"
-        ]
-        return bool(found)
-
-    until(there, "a pod runs")
-    return found[0]
 
 
 # Submit, follow, fetch
@@ -193,7 +155,7 @@ def test_cancelled(cluster: Cluster, cluster_root: str) -> None:
 
 DRIVER = """
 import os, sys, mapred
-from backends.argo.test_runs_on_cluster import dawdles, SMALL
+from backends.argo.remote import dawdles, SMALL
 backend = mapred.Argo(**{settings!r})
 mapred.run(dawdles, mapred.array(4), per_task=1, reduce=sum, backend=backend, root={root!r},
            resources=SMALL, progress="none")
@@ -321,11 +283,6 @@ def test_what_fails_within_max_failed_is_given_up(cluster: Cluster, cluster_root
     assert records.read_given_up(run.store) == {1: [3]}
 
 
-def shout(i: int) -> int:
-    print(f"shouting {i}")
-    return i * i
-
-
 def divides(i: int) -> int:
     print(f"dividing by {i - 2}")
     return 10 // (i - 2)
@@ -333,11 +290,6 @@ def divides(i: int) -> int:
 
 def divides_carefully(i: int) -> int:
     return 10 // (i - 2) if i != 2 else 0
-
-
-def dawdles(i: int) -> int:
-    time.sleep(4)
-    return i
 
 
 def sleeps(i: int) -> int:
