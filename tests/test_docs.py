@@ -114,3 +114,16 @@ def test_every_block_runs(page: Path, folder: Path) -> None:
 def test_links_lead_to_files(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_what_the_mapping_names_is_there() -> None:
+    rows = [line for line in (ROOT / "docs/mapping.md").read_text().splitlines() if line[:1] == "|"]
+    for row in rows[2:]:
+        *_, shown = (cell.strip() for cell in row.strip("|").split(" | "))
+        named = re.findall(r"`((?:tests|recipes|mapred)/[^`]+)`", shown)
+        assert named or shown == "this page" or "**open**" in row, f"nothing shows: {row}"
+        for name in named:
+            file, _, test = name.partition("::")
+            assert (ROOT / file).exists(), name
+            if test:
+                assert f"def {test}(" in (ROOT / file).read_text(), name
