@@ -196,16 +196,20 @@ class _Child:
                 kill_group(self.pid)
 
     def _copy(self) -> bool:
-        """Print what the child printed; False once nobody can print any more."""
-        while True:
+        """Print what the child printed; False once nobody can print any more.
+
+        All that a pipe holds and some more, not all that there is: a child may never pause.
+        """
+        for _ in range(32):
             try:
                 data = os.read(self.output, 1 << 16)
             except BlockingIOError:
-                return True
+                break
             if not data:
                 return False
             self.printed.add(data)
             _write(1, data)
+        return True
 
     def _line(self) -> bytes | None:
         with contextlib.suppress(BlockingIOError):

@@ -19,13 +19,16 @@ from mapred.supervisor import DONE, FAILED, KILLED, LOG_CAP, MISMATCH, TRY_AGAIN
 from mapred.testing import Script, drop_commit, tamper
 
 
-def _worker(*arguments: Any, artifacts: Path | None = None) -> subprocess.CompletedProcess[str]:
+def _worker(
+    *arguments: Any, artifacts: Path | None = None, output: bool = True
+) -> subprocess.CompletedProcess[str]:
     root = str(Path(mapred.__file__).parents[1])
     more = {} if artifacts is None else {"MAPRED_ARTIFACTS": str(artifacts)}
     return subprocess.run(
         [sys.executable, "-m", "mapred.supervisor", *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": root, **more},
-        capture_output=True,
+        stdout=subprocess.PIPE if output else subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
         timeout=60,
     )
@@ -177,6 +180,14 @@ def test_an_attempt_that_hangs_is_ended(script: Script, tmp_path: Path) -> None:
     assert failure["log"] == "item 0 speaks\n"
 
 
+def test_a_flood_of_output_stops_no_clock(tmp_path: Path) -> None:
+    run = _fresh(floods, mapred.array(1), tmp_path, timeout=2, attempts=1)
+    assert _worker(run.uri, run.digest, "map", 0, 1, output=False).returncode == FAILED
+    (failure,) = mapred.open(run.uri).failures
+    assert failure.kind == "timeout"
+    assert len(run.store.read(layout.log("map", 0, failure.attempt))) < 4 * LOG_CAP
+
+
 def test_what_the_system_kills_is_left_to_the_engine(script: Script, tmp_path: Path) -> None:
     killed = Script(Path(script.folder), {1: ["kill"]})
     run = _fresh(killed, mapred.array(3), tmp_path, per_task=1, attempts=1)
@@ -279,6 +290,11 @@ class Says:
             Path(self.script.folder, f"{item}-segfault-0").touch()
             os.kill(os.getpid(), signal.SIGSEGV)
         return self.script(item)
+
+
+def floods(item: int) -> None:
+    while True:
+        os.write(1, b"line\n" * 1000)
 
 
 def total(values: Any) -> int:
