@@ -24,6 +24,15 @@ def test_what_is_no_requirement_is_refused(tmp_path: Path) -> None:
         environment.store_packages(open_store(str(tmp_path)), ("two words",), **PLACE)
 
 
+def test_a_pod_that_submits_has_what_that_needs() -> None:
+    plain, more = (
+        set(map(environment._plain_name, environment._own_requirements(extras)))
+        for extras in ((), ("argo", "s3"))
+    )
+    assert {"obstore", "kubernetes", "hera"} <= more - plain
+    assert "pyarrow" in plain
+
+
 def test_an_archive_depends_on_nothing_but_its_files(tmp_path: Path) -> None:
     digests = set()
     for name in ("a", "b"):
