@@ -307,11 +307,6 @@ def _kill_and_resume(root: str, first: int, step: int) -> tuple[int, int, int]:
     return total, tried, resumed
 
 
-def test_a_run_killed_at_some_operations_resumes_to_the_same_bytes(s3_root: str) -> None:
-    _, tried, resumed = _kill_and_resume(s3_root, first=17, step=23)
-    assert resumed >= tried // 2
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1100)
 @pytest.mark.parametrize("first", [1, 2, 3])

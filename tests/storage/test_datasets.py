@@ -213,7 +213,9 @@ def test_the_same_as_on_disk(place: Place, local: Place, source: str) -> None:
     assert data
 
 
-@pytest.mark.parametrize("kind", ["s3", "s3fs", "ossfs"])
+@pytest.mark.parametrize(
+    "kind", ["s3", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("s3fs", "ossfs"))]
+)
 def test_fresh_processes_open_the_same_files(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -78,7 +78,13 @@ def _survives(faults: Proxy, root: str, kind: str, monkeypatch: pytest.MonkeyPat
     assert len(store.list("f/")) == count
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *LENGTHS])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in ("busy", "reset", "short") else pytest.mark.slow)
+        for kind in (*KINDS, *LENGTHS)
+    ],
+)
 def test_each_fault_is_survived(
     faults: Proxy, s3_root: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ class TestS3Store(StoreContract):
             yield open_store(store.uri)
 
 
+@pytest.mark.slow
 class TestS3StoreOnMoto(TestS3Store):
     races = 3
 
