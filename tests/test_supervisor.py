@@ -15,7 +15,8 @@ import pytest
 
 import mapred
 from mapred import layout, records
-from mapred.supervisor import DONE, FAILED, KILLED, LOG_CAP, MISMATCH, TRY_AGAIN, Printed
+from mapred.blocks import DONE, FAILED, KILLED, MISMATCH, TRY_AGAIN
+from mapred.supervisor import LOG_CAP, Printed
 from mapred.testing import Script, drop_commit, tamper
 
 
