@@ -104,7 +104,7 @@ def test_a_run_goes_where_the_name_says(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ("namespace = 'x'", r"\[backend.x\] needs a type: 'argo', 'inline', 'local'"),
+        ("namespace = 'x'", r"\[backend.x\] needs a type: 'argo', 'dask', 'inline', 'local'"),
         ("type = 'argos'", "type='argos'; did you mean 'argo'"),
         ("type = 'argo'\nnamspace = 'x'", "no key 'namspace'; did you mean 'namespace'"),
         ("type = 'argo'\nqqqq = 'x'", "no key 'qqqq'; there are annotations, context"),
