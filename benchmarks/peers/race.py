@@ -74,6 +74,8 @@ def _start(*arguments: str | Path) -> subprocess.Popen[str]:
         **os.environ,
         "MAPRED_ROOT": f"{home}/runs",
         "PYTHONPATH": str(ROOT),
+        # Lithops starts whatever `python` comes first.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONWARNINGS": "ignore",
     }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -44,7 +44,7 @@ def points(shape: str) -> list[tuple[Any, ...]]:
 def with_mapred(shape: str) -> Any:
     import mapred
 
-    return mapred.run(fit, mapred.sweep(**grid(shape))).result()
+    return mapred.run(fit, mapred.sweep(grid(shape))).result()
 
 
 def with_dask(shape: str) -> Any:
