@@ -3,10 +3,12 @@
 "s3://logs/{date:%Y/%m/%d}/*.gz"      a value in a format of its own, as by str.format
 "s3://logs/{date-1d:%Y-%m-%d}.gz"     a date some days, hours or minutes before or after
 def f(lines, city, date)              keywords, where the function has such parameters
+MAPRED_PARAM_CITY                     what a program finds in its environment
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import re
@@ -15,11 +17,13 @@ from datetime import date, timedelta
 from typing import Any
 
 from mapred import functions
+from mapred.commands import Command
 from mapred.errors import PlanError
 
 Value = str | int | float | bool | date
 _PLACE = re.compile(r"\{(?P<name>[A-Za-z_]\w*)(?P<shift>[+-]\d{1,6}[dhm])?(?::(?P<form>[^{}]*))?\}")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+DATE = "date"  # the day or the time for which a run is made
 KINDS = "a text, a number, true or false, or a date"
 
 
@@ -61,7 +65,9 @@ def filled(text: str, values: Mapping[str, Value]) -> str:
 
 
 def asked(fn: Callable[..., Any]) -> frozenset[str]:
-    """The parameters that the function names after its first input, tasks left out."""
+    """The parameters that the function names after its first input; a program's is `date`."""
+    if isinstance(fn, Command):
+        return frozenset({DATE})
     left_out = {functions.first_input(fn), *functions.task_parameters(fn)}
     many = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     named = functions.signature(fn).items()
@@ -75,7 +81,10 @@ def taken(fn: Callable[..., Any], names: Iterable[str]) -> tuple[str, ...]:
 
 
 def bound(fn: Callable[..., Any], values: Mapping[str, Value]) -> Callable[..., Any]:
-    """The function with those of the values that it takes, as keywords."""
+    """The function with those of the values that it takes, as keywords; a program with all."""
+    if isinstance(fn, Command):
+        env = ((f"MAPRED_PARAM_{name.upper()}", _text(value)) for name, value in values.items())
+        return dataclasses.replace(fn, env=(*fn.env, *env))
     given = {name: values[name] for name in taken(fn, values)}
     if not given:
         return fn
@@ -83,6 +92,10 @@ def bound(fn: Callable[..., Any], values: Mapping[str, Value]) -> Callable[..., 
         _bound_class(fn, given) if functions.makes_callables(fn) else functools.partial(fn, **given)
     )
     return made
+
+
+def _text(value: Value) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def _bound_class(cls: Any, given: Mapping[str, Value]) -> Any:

@@ -75,6 +75,13 @@ def test_a_class_is_called_with_values() -> None:
     assert job.run(backend="inline", progress="none").result() == [0, 5, 10]
 
 
+def test_a_program_finds_values_in_its_environment(logs: str) -> None:
+    said = 'echo "$MAPRED_PARAM_CITY $MAPRED_PARAM_DATE"; cat "$MAPRED_INPUT"'
+    job = mapred.job(mapred.command(["sh", "-c", said]), logs).bind(date=DAY, city="Bern")
+    (printed,) = job.run(backend="inline", progress="none").result()
+    assert printed == "Bern 2026-03-01T03:00:00+00:00\n2026-03-01\n"
+
+
 def test_what_is_written_has_places_too(logs: str, tmp_path: Path) -> None:
     import pyarrow as pa
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import mapred
 from mapred.errors import DatasetError, FunctionError, MapredError
+from mapred.parameters import DATE
 
 _REDUCERS = ("concat", "count", "max", "mean", "merge_counts", "min", "sum")
 
@@ -186,7 +187,7 @@ def parameters_of(words: Sequence[str]) -> dict[str, Any]:
         name, equals, text = word.partition("=")
         if not equals:
             raise MapredError(f"--param {word}: write NAME=VALUE")
-        found[name] = _date(text) if name == "date" else _plain(text)
+        found[name] = _date(text) if name == DATE else _plain(text)
     return found
 
 
@@ -211,8 +212,8 @@ def _plain(text: str) -> str | int | float | bool:
 def with_parameters(job: mapred.Job, words: Sequence[str]) -> mapred.Job:
     """The job with the parameters of a command line; its `date` is now unless they say one."""
     given = parameters_of(words)
-    if "date" in job.parameters:
-        given.setdefault("date", datetime.now(timezone.utc))
+    if DATE in job.parameters:
+        given.setdefault(DATE, datetime.now(timezone.utc))
     return job.bind(**given)
 
 

@@ -22,11 +22,11 @@ from mapred.dataset import Dataset, as_dataset
 from mapred.dataset.values import as_of, kind_of_suffix, suffix_of
 from mapred.errors import BackendError, DatasetError, PlanError
 from mapred.model import Format
+from mapred.parameters import DATE
 from mapred.storage import is_local, open_store, probe
 
 __all__ = ["Schedule", "Template", "dated", "schedule", "schedules", "unschedule", "zone"]
 
-DATE = "date"
 _HERE_ALONE = ("kubeconfig", "context", "server")
 _FIELD = re.compile(r"[0-9A-Za-z*/,?#-]+")
 
