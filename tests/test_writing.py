@@ -31,6 +31,8 @@ duckdb = pytest.importorskip("duckdb")
 pl = pytest.importorskip("polars")
 
 NASTY = "a/b|50%|x=y|two words|zürich 日本||..|a+b&c#d?e|%41|NULL|'q\"|*[x]{y}~|01".split("|")
+if duckdb.__version__.startswith("1."):  # which takes a folder called NULL for no value
+    NASTY.remove("NULL")
 
 
 # --- readers, none of them ours

@@ -240,7 +240,8 @@ def _deadline(job: Job, block: int) -> int | None:
     """Seconds after which a pod is given up, so that one whose node is lost ends too."""
     if job.timeout is None:
         return None
-    return math.ceil(job.timeout * job.attempts * block) + _START_SECONDS
+    # The field holds 32 bits.
+    return min(math.ceil(job.timeout * job.attempts * block) + _START_SECONDS, 2**31 - 1)
 
 
 def mount(number: int, volume: Volume) -> dict[str, Any]:

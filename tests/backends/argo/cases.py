@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from unittest import mock
 
 from hypothesis import strategies as st
 
@@ -71,7 +72,8 @@ def schedule(argo: Argo, packages: str | None = None, **more: Any) -> str:
         **more,
     }
     asked = Resources(env={"MODE": "on"}, secrets={"PGPASSWORD": "database/password"})
-    return to_yaml(crons.manifest(argo, Schedule(**values), asked, packages))
+    with mock.patch.object(crons, "python", return_value="3.11"):  # whatever Python this is
+        return to_yaml(crons.manifest(argo, Schedule(**values), asked, packages))
 
 
 TREE = as_reducer(max, fan_in=256)
