@@ -62,6 +62,7 @@ def test_packages_are_locked_stored_once_and_importable(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-S", "-c", code],
         env={"PYTHONPATH": str(tmp_path / "unpacked")},
+        cwd=tmp_path,
         capture_output=True,
         text=True,
     )
