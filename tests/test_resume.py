@@ -127,7 +127,7 @@ def _marked(mark: str) -> list[psutil.Process]:
 
 
 def _wait_until_gone(mark: str, seconds: float = 10) -> None:
-    limit = time.monotonic() + seconds
+    limit = time.monotonic() + 60seconds
     while left := _marked(mark):
         assert time.monotonic() < limit, f"processes outlive their driver: {left}"
         time.sleep(0.05)
