@@ -126,7 +126,7 @@ def _marked(mark: str) -> list[psutil.Process]:
     return found
 
 
-def _wait_until_gone(mark: str, seconds: float = 60) -> None:
+def _wait_until_gone(mark: str, seconds: float = 10) -> None:
     limit = time.monotonic() + seconds
     while left := _marked(mark):
         assert time.monotonic() < limit, f"processes outlive their driver: {left}"
