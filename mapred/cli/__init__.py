@@ -23,13 +23,12 @@ from mapred.cli.options import (
     Report,
     Settings,
     input_options,
+    job_options,
     json_option,
     limit_options,
     place_options,
-    reduce_options,
     report_options,
     root_option,
-    setting_options,
     traceback_option,
 )
 from mapred.cli.reports import (
@@ -95,12 +94,7 @@ def main() -> None:
 
 
 @main.command(short_help="Run a job, or a function over a dataset.")
-@click.argument("target")
-@click.argument("datasets", metavar="[DATASET]...", nargs=-1)
-@click.option("--job", "job_name", metavar="NAME", help="Which job of the file to run.")
-@input_options
-@reduce_options
-@setting_options
+@job_options
 @click.option("--cpu", type=float, metavar="CORES", help="Cores of a map task.")
 @click.option("--memory", metavar="SIZE", help="Memory of a map task, such as 4Gi.")
 @place_options

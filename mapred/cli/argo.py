@@ -16,10 +16,8 @@ from mapred.cli.options import (
     Input,
     Reduce,
     Settings,
-    input_options,
-    reduce_options,
+    job_options,
     root_option,
-    setting_options,
     traceback_option,
 )
 from mapred.cli.reports import FAILED
@@ -34,12 +32,7 @@ backend_option = click.option(
 
 
 @click.command(short_help="Print a job as an Argo Workflow.")
-@click.argument("target")
-@click.argument("datasets", metavar="[DATASET]...", nargs=-1)
-@click.option("--job", "job_name", metavar="NAME", help="Which job of the file to render.")
-@input_options
-@reduce_options
-@setting_options
+@job_options
 @backend_option
 @root_option
 @traceback_option

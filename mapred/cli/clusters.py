@@ -13,11 +13,9 @@ from mapred.cli.options import (
     Input,
     Reduce,
     Settings,
-    input_options,
+    job_options,
     json_option,
-    reduce_options,
     root_option,
-    setting_options,
     traceback_option,
 )
 from mapred.cli.reports import FAILED, print_json, terminal_width
@@ -32,12 +30,7 @@ param_option = click.option(
 
 
 @click.command(short_help="Submit a job to a cluster, and return.")
-@click.argument("target")
-@click.argument("datasets", metavar="[DATASET]...", nargs=-1)
-@click.option("--job", "job_name", metavar="NAME", help="Which job of the file to submit.")
-@input_options
-@reduce_options
-@setting_options
+@job_options
 @param_option
 @backend_option
 @root_option

@@ -170,6 +170,24 @@ reduce_options = _gathered(
     click.option("--fan-in", type=int, metavar="N", help="Reduce in a tree of groups of N."),
     click.option("--finalize", metavar="NAME", help="module:function, applied once at the end."),
 )
+
+
+def job_options(command: F) -> F:
+    """What every command takes that is given a job, or a function and what it runs over."""
+    for option in reversed(
+        (
+            click.argument("target"),
+            click.argument("datasets", metavar="[DATASET]...", nargs=-1),
+            click.option("--job", "job_name", metavar="NAME", help="Which job of the file."),
+            input_options,
+            reduce_options,
+            setting_options,
+        )
+    ):
+        command = option(command)
+    return command
+
+
 root_option = click.option(
     "--root",
     metavar="PATH",
@@ -178,7 +196,11 @@ root_option = click.option(
 place_options = _gathered(
     Place,
     root_option,
-    click.option("--backend", metavar="NAME", help="local (the default) or inline."),
+    click.option(
+        "--backend",
+        metavar="NAME",
+        help="local (the default), inline, dask, argo, or a name of mapred.toml.",
+    ),
     click.option("--workers", type=int, metavar="N", help="Processes of the local backend."),
 )
 json_option = click.option("--json", "json", is_flag=True, help="One JSON document on stdout.")

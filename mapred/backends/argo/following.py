@@ -56,11 +56,10 @@ class Following:
         self._troubled_since: float | None = None
         self._listing: RunStatus | None = None
         self._next_listing, self._listing_pause = 0.0, _LISTED
-        self._error: BackendError | None = None
         self._began = calendar.timegm(time.strptime(job.created, "%Y-%m-%dT%H:%M:%SZ"))
 
     def alive(self) -> bool:
-        return not self._looked_over(0)
+        return not self._looked_over(at_once=True)
 
     def wait(self, timeout: float) -> bool:
         limit = time.monotonic() + timeout
@@ -110,8 +109,7 @@ class Following:
         return self._listing
 
     def raise_error(self) -> None:
-        if self._error is not None:
-            raise self._error
+        return  # What went wrong is the run's last word.
 
     def _listed(self) -> RunStatus:
         """Progress by the names of the commits."""
@@ -137,7 +135,7 @@ class Following:
     def _seen_over(self) -> bool:
         """Like `_looked_over`; a cluster that gives no answer for a while is asked again."""
         try:
-            over = self._looked_over(_SHORTEST)
+            over = self._looked_over(at_once=False)
         except Unreachable:
             now = time.monotonic()
             self._troubled_since = self._troubled_since or now
@@ -148,12 +146,15 @@ class Following:
         self._troubled_since = None
         return over
 
-    def _looked_over(self, least: float) -> bool:
-        """Whether the run has its last word, or the Workflow none to wait for."""
+    def _looked_over(self, *, at_once: bool) -> bool:
+        """Whether the run has its last word, or the Workflow none to wait for.
+
+        Not `at_once`, what the last look gave counts until the next one is due.
+        """
         if self._over:
             return True
         now = time.monotonic()
-        if least and now < self._next_look:
+        if not at_once and now < self._next_look:
             return False
         end = records.read_end(self._store)
         if end is not None:
