@@ -65,8 +65,10 @@ def sniff(format: Format, path: str, open_: Open) -> pa.Schema:
         raise DatasetError(f"{format.name} has no schema")
     reading = Reading()
     reading.begin(Range(0, path, 0, 0, 0, "", 0, 0))
+    from mapred.formats import tabular
+
     with guarded(reading):
-        return _module(format.name).sniff(format, path, open_, reading)
+        return tabular.plain(_module(format.name).sniff(format, path, open_, reading))
 
 
 def _module(name: str) -> Any:

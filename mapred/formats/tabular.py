@@ -37,6 +37,15 @@ Pieces: TypeAlias = "Iterator[tuple[str, pa.Table]]"
 ReadPieces: TypeAlias = "Callable[[Format, Shape, pa.Table, OpenRange, Reading], Pieces]"
 
 
+def plain(schema: pa.Schema) -> pa.Schema:
+    """The schema with views as texts and bytes of their own: Arrow cannot filter views."""
+    import pyarrow as pa
+
+    types = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    fields = [field.with_type(types.get(field.type, field.type)) for field in schema]
+    return pa.schema(fields, schema.metadata)
+
+
 def output_schema(format: Format) -> pa.Schema:
     """The schema of what the function sees: the selected columns of the pinned schema."""
     import pyarrow as pa

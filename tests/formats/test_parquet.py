@@ -131,6 +131,20 @@ def test_filters_prune_row_groups(lab: Any, filter: Any, as_: str) -> None:
     assert (part.reading.units, part.reading.records) == (3, 50)
 
 
+def test_columns_of_views_are_filtered(lab: Any) -> None:
+    columns = {
+        "i": [1, 2, 3],
+        "s": pa.array(["a", None, "c"], pa.string_view()),
+        "b": pa.array([b"1", b"2", b"3"], pa.binary_view()),
+    }
+    files = {"a": write(pa.table(columns))}
+    schema = formats.sniff(Format("parquet", "table"), "a", lambda path: io.BytesIO(files[path]))
+    assert schema.types == [pa.int64(), pa.string(), pa.binary()]
+    format = Format("parquet", "table", schema, filter=[("i", ">", 1)])
+    value = lab.read(format, files, lab.cut(files, [])).value
+    assert value.to_pydict() == {"i": [2, 3], "s": [None, "c"], "b": [b"2", b"3"]}
+
+
 def test_filters_on_folders_prune_too(lab: Any) -> None:
     schema = SCHEMA.append(pa.field("year", pa.int32()))
     files = {f"year={year}/a": FILES["a"] for year in (2025, 2026)}
