@@ -45,7 +45,7 @@ def main(root: str, name: str, digest: str, scheduled: str, packages: str, param
         sys.stdout.flush()
         started.wait()
         started.check()
-    except (StorageError, MapredError) as error:
+    except MapredError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return _code(error)
     sys.stdout.write("succeeded\n")
