@@ -145,17 +145,27 @@ def _reap(children: set[int], control: socket.socket) -> None:
 
 
 def _receive(control: socket.socket) -> tuple[dict[str, Any], int, int] | None:
-    head, descriptors, _, _ = socket.recv_fds(control, 4, 2)
-    if not head:
+    """The next request; None where the driver is gone, be it in the middle of one."""
+    start, descriptors, _, _ = socket.recv_fds(control, 4, 2)
+    head = bytearray(start)
+    if not _fill(control, head, 4):
         return None
-    while len(head) < 4:
-        head += control.recv(4 - len(head))
     (size,) = struct.unpack("!i", head)
-    payload = b""
-    while len(payload) < size:
-        payload += control.recv(size - len(payload))
+    payload = bytearray()
+    if not _fill(control, payload, size):
+        return None
     connection, log = descriptors
     return pickle.loads(payload), connection, log
+
+
+def _fill(control: socket.socket, data: bytearray, size: int) -> bool:
+    """Receive up to `size` bytes in all; False where the other end closed before."""
+    while len(data) < size:
+        more = control.recv(size - len(data))
+        if not more:
+            return False
+        data += more
+    return True
 
 
 def _fork(
