@@ -270,7 +270,7 @@ class Argo:
 
     def unschedule(self, name: str) -> None:
         """Have it start no more; a run that is at work goes on."""
-        from mapred.backends.argo import clients
+        from mapred.backends.argo import clients, crons
 
         client = clients.connect(self)
         known = [each.name for each in self._schedules(client)]
@@ -279,6 +279,7 @@ class Argo:
                 f"no schedule {name!r} in {client.namespace!r}; there are: "
                 f"{', '.join(known) or 'none'}"
             )
+        crons.wait_until_gone(client, name)
 
     def examine(self, root: str | None, *, pod: bool) -> Iterator[Finding]:
         """What keeps runs from working, looked at one after the other: see `mapred doctor`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 from mapred import layout
 from mapred.backends.argo import places, pods, render
 from mapred.backends.argo.backend import Argo
+from mapred.backends.argo.clients import Client
 from mapred.backends.argo.pods import LOCKED, WORK, pruned, slug
 from mapred.backends.argo.providers import place
 from mapred.backends.base import Handle, Schedule
@@ -29,6 +31,8 @@ MODULE = "mapred.scheduling.firing"
 MARK = "app.kubernetes.io/managed-by=mapred"
 LONGEST_NAME = 40
 _NOTE = "mapred-schedule"
+_DELETION = 60
+_POLL = 0.2
 _PLANNER = Resources(cpu=0.1, memory="512Mi")
 _NOTIFIER = Resources(cpu=0.1, memory="128Mi")
 
@@ -53,6 +57,18 @@ class Inside:
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
         return self.argo.start(store, job, digest, self.packages)
+
+
+def wait_until_gone(client: Client, name: str) -> None:
+    """After a deletion: Kubernetes frees its firings first, and till then the name is taken."""
+    limit = time.monotonic() + _DELETION
+    while any(cron["metadata"]["name"] == name for cron in client.crons(MARK)):
+        if time.monotonic() > limit:
+            raise BackendError(
+                f"schedule {name!r}: its CronWorkflow was deleted, and Kubernetes still holds it "
+                f"{_DELETION} s later: see whether a finalizer of yours is on it"
+            )
+        time.sleep(_POLL)
 
 
 def manifest(

@@ -30,6 +30,7 @@ class Server(http.server.HTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.kept: dict[str, dict[str, Any]] = {}
+        self.deleted: set[str] = set()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -54,6 +55,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if wanted.items() <= cron["metadata"]["labels"].items()
         ]
         self._send({"items": found, "metadata": {}})
+        # As Kubernetes does, with a deletion by "Orphan": it is listed for some time yet.
+        for each in self.server.deleted:
+            self.server.kept.pop(each, None)
 
     def do_POST(self) -> None:
         request = models.CreateCronWorkflowRequest.model_validate(self._body())
@@ -69,7 +73,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         name, query = self._name()
         assert query["deleteOptions.propagationPolicy"] == ["Orphan"]
-        self._send(None if self.server.kept.pop(name, None) is None else {})
+        self.server.deleted.add(name)
+        self._send(self.server.kept.get(name))
 
     def _body(self) -> Any:
         return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
