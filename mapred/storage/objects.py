@@ -29,6 +29,7 @@ _MOST_PARTS = 9000
 _PAGES = 16  # of a listing, taken at a time
 _PIECE = 2**20
 _LARGE, _STREAMS = 32 * 2**20, 4  # what is read by several answers at once, and by how many
+_TRIAL, _FAST = 8 * 2**20, 400e6  # bytes that tell whether one answer is fast: so many a second
 _STREAM = 64 * 2**20  # the most that one answer to a reader is asked for
 _BUSY = ("", "Conflict", "ConditionalRequestConflict", "OperationAborted")
 _GARBLED = ("response body", "Content-Range header not present", "invalid list response")
@@ -243,32 +244,41 @@ class ObjectStore:
         return data
 
     def _get_large(self, path: str, start: int, stop: int, first: Any) -> bytes:
-        """Bytes `start` to `stop`, by several answers at once, of which `first` came already."""
+        """Bytes `start` to `stop`: by `first`, which came, and where it is slow by more at once.
+
+        A store in the network gives each answer a part of what this machine could take; one
+        that is as fast as memory is would only be held up.
+        """
         sink = io.BytesIO()
         sink.seek(stop - start - 1)
         sink.write(b"\0")
-        step = -(-(stop - start) // _STREAMS)
         etag = first.meta["e_tag"]
+        pieces, began, at = iter(first.stream(_PIECE)), time.perf_counter(), start
 
-        def take(cut: int) -> None:
-            at, end = cut, min(cut + step, stop)
-            pieces = first.stream(_PIECE) if cut == start else None
+        def take(at: int, end: int, pieces: Iterator[Any]) -> None:
             while at < end:
-                options = {"range": (at, end), **({"if_match": etag} if etag else {})}
-                for piece in pieces or self._pieces(path, options):
+                for piece in pieces:
                     part = memoryview(piece)[: end - at]
                     whole[at - start : at - start + len(part)] = part
                     at += len(part)
                     if at == end:
                         return
-                pieces = None
+                options = {"range": (at, end), **({"if_match": etag} if etag else {})}
+                pieces = self._pieces(path, options)
 
-        with (
-            self._mapped("read", path),
-            sink.getbuffer() as whole,
-            ThreadPoolExecutor(_STREAMS) as pool,
-        ):
-            list(pool.map(take, range(start, stop, step)))
+        def another(at: int) -> None:
+            take(at, min(at + step, stop), pieces if at == rest else iter(()))
+
+        with self._mapped("read", path), sink.getbuffer() as whole:
+            while at < start + _TRIAL and (piece := next(pieces, None)) is not None:
+                whole[at - start : at - start + len(piece)] = piece
+                at += len(piece)
+            rest, streams = at, _STREAMS
+            if at - start > _FAST * (time.perf_counter() - began):
+                streams = 1
+            step = -(-(stop - rest) // streams)
+            with ThreadPoolExecutor(streams) as pool:
+                list(pool.map(another, range(rest, stop, step)))
         return sink.getvalue()
 
     def _pieces(self, path: str, options: dict[str, Any]) -> Iterator[Any]:
