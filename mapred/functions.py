@@ -316,6 +316,8 @@ def _installed() -> tuple[str, ...]:
     paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     paths |= {*site.getsitepackages(), site.getusersitepackages()}
     paths.add(os.path.dirname(os.path.abspath(__file__)))
+    # Pods unpack packages into a folder of their own: where this one lies, all others do.
+    paths.add(os.path.dirname(os.path.dirname(os.path.abspath(cloudpickle.__file__))))
     return tuple(os.path.realpath(path) + os.sep for path in paths if path)
 
 

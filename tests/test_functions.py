@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -101,6 +103,31 @@ def test_local_modules_travel_by_value(tmp_path: Path, monkeypatch: pytest.Monke
     finally:
         for name in [name for name in sys.modules if name.startswith("pkg_of_mine")]:
             del sys.modules[name]
+
+
+def test_a_function_that_came_by_pickle_is_sent_on_with_packages_in_any_folder(
+    tmp_path: Path,
+) -> None:
+    """As a schedule's pod does, whose packages are unpacked into a folder of their own."""
+    packages = tmp_path / "packages"
+    shutil.copytree(Path(cloudpickle.__file__).parent, packages / "cloudpickle")
+    (tmp_path / "function.pkl").write_bytes(functions.dump(_outer(5)))
+    script = """
+        import cloudpickle
+        from mapred import functions
+        function = functions.load(open("function.pkl", "rb").read())
+        again = functions.dump(function)
+        print(cloudpickle.__file__, functions.load(again)(7))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{packages}:{Path(mapred.__file__).parents[1]}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"{packages}/cloudpickle/__init__.py 35"
 
 
 def test_what_cannot_be_pickled_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import secrets
 import time
@@ -19,6 +20,7 @@ from mapred.storage import open_store
 pytestmark = pytest.mark.on_cluster
 SMALL = mapred.Resources(cpu=0.01)
 PATIENCE = 600.0
+FIRED = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
 @pytest.fixture
@@ -72,6 +74,23 @@ def test_a_schedule_fires(
     assert run.result() == ["lines UTC 2"]
 
 
+@pytest.mark.slow  # it resolves and fetches all that mapred needs
+@pytest.mark.timeout(2 * PATIENCE)
+def test_a_schedule_fires_on_a_stock_image(
+    cluster: Cluster, cluster_root: str, argo: mapred.Argo, name: str
+) -> None:
+    """Python alone is in the image: mapred and what submits come from beside the runs."""
+    stock = dataclasses.replace(argo, image=cluster.images.python, packages=())
+    job = mapred.job(year, mapred.items(["one", "two"]), reduce=list, per_task=2, resources=SMALL)
+    mapred.schedule(
+        job, "0 0 1 1 *", params={"word": "items"}, backend=stock, root=cluster_root, name=name
+    )
+    over = cluster.finished(fire(cluster, name), PATIENCE)
+    assert over["status"]["phase"] == "Succeeded", over["status"]
+    run = mapred.open(f"{cluster_root}/{firing.run_id(name, FIRED)}")
+    assert run.result() == ["items UTC 3", "items UTC 3"]
+
+
 def first_workflow(cluster: Cluster, name: str) -> list[dict[str, Any]]:
     limit = time.monotonic() + PATIENCE
     while time.monotonic() < limit:
@@ -81,6 +100,21 @@ def first_workflow(cluster: Cluster, name: str) -> list[dict[str, Any]]:
             return sorted(items, key=lambda each: each["metadata"]["creationTimestamp"])[:1]
         time.sleep(1)
     raise AssertionError(f"the clock never started {name}")
+
+
+def fire(cluster: Cluster, name: str) -> str:
+    """Start what the clock would start at the time `FIRED`; the name of the Workflow."""
+    cron = json.loads(cluster.kubectl("get", "cronworkflow", name, "-o", "json").stdout)
+    time_of_it = {"workflows.argoproj.io/scheduled-time": f"{FIRED:%Y-%m-%dT%H:%M:%SZ}"}
+    labels = {"mapred-schedule": name}
+    return cluster.submit(
+        {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "Workflow",
+            "metadata": {"generateName": f"{name}-", "annotations": time_of_it, "labels": labels},
+            "spec": cron["spec"]["workflowSpec"],
+        }
+    )
 
 
 def test_a_program_is_told_of_a_failure(
@@ -95,18 +129,7 @@ def test_a_program_is_told_of_a_failure(
         root=cluster_root,
         name=name,
     )
-    cron = json.loads(cluster.kubectl("get", "cronworkflow", name, "-o", "json").stdout)
-    time_of_it = {"workflows.argoproj.io/scheduled-time": "2026-01-01T00:00:00Z"}
-    labels = {"mapred-schedule": name}
-    fired = cluster.submit(
-        {
-            "apiVersion": "argoproj.io/v1alpha1",
-            "kind": "Workflow",
-            "metadata": {"generateName": f"{name}-", "annotations": time_of_it, "labels": labels},
-            "spec": cron["spec"]["workflowSpec"],
-        }
-    )
-    over = cluster.finished(fired, PATIENCE)
+    over = cluster.finished(fire(cluster, name), PATIENCE)
     assert over["status"]["phase"] == "Failed"
     nodes = over["status"]["nodes"].values()
     (notice,) = [each for each in nodes if each.get("templateName") == "notify"][-1:]
