@@ -23,7 +23,15 @@ from mapred import layout, testing
 from mapred.cli import main, shown, targets
 
 COMMANDS = {
-    "run": ["--reduce", "--fan-in", "--target-bytes", "--max-failed", "--memory", "--json"],
+    "run": [
+        "--reduce",
+        "--fan-in",
+        "--target-bytes",
+        "--max-failed",
+        "--memory",
+        "--param",
+        "--json",
+    ],
     "plan": ["--target-bytes", "--max-tasks", "--per-task", "--json"],
     "ls": ["--root", "--limit", "--json"],
     "show": ["--root", "--json"],
@@ -32,9 +40,10 @@ COMMANDS = {
     "audit": ["--json"],
     "submit": ["--param", "--backend", "--root", "--job"],
     "cancel": ["--root"],
+    "schedule": ["--timezone", "--param", "--on-failure", "--name", "--backend", "--root", "--job"],
     "schedules": ["--backend", "--json"],
     "unschedule": ["--backend"],
-    "render": ["--backend", "--root", "--job", "--reduce", "--max-tasks"],
+    "render": ["--backend", "--root", "--job", "--reduce", "--max-tasks", "--param"],
     "lint": [],
     "argo": [],
     "doctor": ["--backend", "--root", "--pod"],

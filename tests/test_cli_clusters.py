@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from servers import argo_server
 
 import mapred
 from mapred.cli import jobs, main, targets
@@ -59,6 +61,60 @@ def test_a_job_of_a_module_takes_parameters(folder: Path) -> None:
     assert bound.run(backend="inline", progress="none").result() == ["Bern 01: 2"]
 
 
+def test_a_run_takes_parameters(folder: Path) -> None:
+    words = ("--param", "date=2026-03-01", "--param", "city=Bern", "--json")
+    done = CliRunner().invoke(main, ["run", "nightly_job.py", "--workers", "1", *words])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["result"] == ["Bern 01: 2"]
+    done = call("run", "nightly_job.py", "--param", "town=Bern")
+    assert done.exit_code == 2
+    assert "nothing takes the parameter 'town'" in done.output
+
+
+def test_what_is_rendered_takes_parameters(folder: Path) -> None:
+    words = ("--root", "s3://team/runs", "--param", "city=Bern")
+    done = call("render", "nightly_job.py", *words, "--param", "date=2026-03-01")
+    assert done.exit_code == 0, done.output
+    assert "kind: Workflow" in done.output
+    done = call("render", "nightly_job.py", *words, "--param", "date=2026-03-02")
+    assert done.exit_code == 2
+    assert "logs/2026-03-02.txt" in done.output
+
+
+# hera 7 calls pydantic by an old name.
+@pytest.mark.filterwarnings("ignore:The `json` method:DeprecationWarning")
+def test_a_job_is_scheduled_by_a_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with argo_server.serving() as server:
+        monkeypatch.setenv("ARGO_TOKEN", "token")
+        Path("mapred.toml").write_text(
+            f'[backend.prod]\ntype = "argo"\nserver = "{server.url}"\nnamespace = "jobs"\n'
+            f'image = "image:1"\nroot = "{folder}/runs"\nvolumes = [{{path="{folder}", claim="c"}}]\n'
+        )
+        words = ("--param", "city=Bern", "--on-failure", "hooks/url", "--backend", "prod")
+        times = ("0 3 * * *", "0 15 * * *")
+        zone = ("--timezone", "Europe/Berlin")
+        done = call("schedule", "nightly_job:job", *times, *zone, "--name", "bern", *words)
+        assert (done.exit_code, done.output) == (0, "bern\n"), done.output
+        (found,) = mapred.schedules(backend="prod")
+        assert (found.name, found.job, found.cron) == ("bern", "dated", times)
+        assert (found.timezone, found.parameters) == ("Europe/Berlin", {"city": "Bern"})
+        assert found.on_failure == "hooks/url"
+        assert "bern" in call("schedules", "--backend", "prod").output
+        # Without a name it has the job's.
+        done = call("schedule", "nightly_job.py", "0 3 * * *", *words)
+        assert (done.exit_code, done.output) == (0, "dated\n"), done.output
+        done = call("unschedule", "bern", "--backend", "prod")
+        assert (done.exit_code, done.output) == (0, "bern starts no more\n")
+        for wrong, said in {
+            ("nightly_job:dated", "0 3 * * *"): "is no job",
+            ("nightly_job:job", "3 * * *"): "must have five fields",
+            ("nightly_job:job", "0 3 * * *", "--param", "date=2026-03-01"): "is the time for which",
+        }.items():
+            done = call("schedule", *wrong, *words)
+            assert done.exit_code == 2
+            assert said in done.output
+
+
 def test_nothing_is_submitted_where_it_would_end_with_the_command(folder: Path) -> None:
     done = call("submit", "nightly_job.py", "--backend", "local", "--param", "city=x")
     assert done.exit_code == 2
@@ -84,7 +140,9 @@ def test_doctor_says_what_to_do_without_a_cluster(folder: Path) -> None:
     assert call("doctor", "--backend", "local").exit_code == 2
 
 
-@pytest.mark.parametrize("words", [("schedules",), ("unschedule", "x")])
+@pytest.mark.parametrize(
+    "words", [("schedules",), ("unschedule", "x"), ("schedule", "nightly_job.py", "0 3 * * *")]
+)
 def test_only_a_cluster_has_a_clock(folder: Path, words: Any) -> None:
     done = call(*words, "--backend", "local")
     assert done.exit_code == 2

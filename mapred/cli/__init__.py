@@ -26,6 +26,7 @@ from mapred.cli.options import (
     job_options,
     json_option,
     limit_options,
+    param_option,
     place_options,
     report_options,
     root_option,
@@ -95,6 +96,7 @@ def main() -> None:
 
 @main.command(short_help="Run a job, or a function over a dataset.")
 @job_options
+@param_option
 @click.option("--cpu", type=float, metavar="CORES", help="Cores of a map task.")
 @click.option("--memory", metavar="SIZE", help="Memory of a map task, such as 4Gi.")
 @place_options
@@ -107,6 +109,7 @@ def run(
     input: Input,
     reduce: Reduce,
     settings: Settings,
+    params: Sequence[str],
     cpu: float | None,
     memory: str | None,
     place: Place,
@@ -117,12 +120,14 @@ def run(
     TARGET is a Python file that defines a job, job = mapred.job(function, dataset), at its
     top level; or a function, package.module:function or file.py:function, and then DATASET
     says what to read: files, globs (in quotes), URIs. Modules are found from the working
-    folder. Options given here replace those of the file's job.
+    folder. Options given here replace those of the file's job. A value of --param is a number,
+    true or false where it looks like one; date=2026-03-01 is a date, today unless it is given.
 
     \b
     mapred run recipes/word_count.py
     mapred run recipes/word_count.py 'other/**/*.txt' --max-tasks 8
     mapred run counting:count_words 'logs/*.txt.gz' --reduce merge_counts
+    mapred run nightly.py --param date=2026-03-01 --param city=Bern
     mapred run stats.py:by_city 'trips/*.parquet' --as pandas --reduce concat
     mapred run tasks:simulate 1000 --format array --timeout 10m --max-failed 0.01
     mapred run recipes/word_count.py --json | jq .result
@@ -132,6 +137,7 @@ def run(
     with report.prints_aside():
         job = jobs.job_of(target, datasets, job_name, input, reduce)
         job = targets.altered(job, settings.given(), {"cpu": cpu, "memory": memory})
+        job = targets.with_parameters(job, params)
         started = job.submit(backend=place.chosen() or "local", root=place.root)
         follow(started, report)
     conclude(started, report)
@@ -334,6 +340,7 @@ def _open(reference: str, root: str | None) -> mapred.Run:
 for _command in (
     clusters.submit,
     clusters.cancel,
+    clusters.schedule,
     clusters.schedules,
     clusters.unschedule,
     argo.render,

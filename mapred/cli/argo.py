@@ -17,6 +17,7 @@ from mapred.cli.options import (
     Reduce,
     Settings,
     job_options,
+    param_option,
     root_option,
     traceback_option,
 )
@@ -33,6 +34,7 @@ backend_option = click.option(
 
 @click.command(short_help="Print a job as an Argo Workflow.")
 @job_options
+@param_option
 @backend_option
 @root_option
 @traceback_option
@@ -43,13 +45,14 @@ def render(
     input: Input,
     reduce: Reduce,
     settings: Settings,
+    params: Sequence[str],
     backend: str,
     root: str | None,
 ) -> None:
     """Print the Argo Workflow that `mapred run TARGET --backend argo` would submit, as YAML.
 
     Nothing is written and no cluster is asked. The dataset is listed, as the number of its
-    shards decides the loop.
+    shards decides the loop. Parameters are those of `mapred submit`.
 
     \b
     mapred render recipes/word_count.py --root s3://team/runs
@@ -59,7 +62,8 @@ def render(
 
     with redirect_stdout(sys.stderr):
         job = jobs.job_of(target, datasets, job_name, input, reduce)
-        text = targets.altered(job, settings.given()).render(backend=backend, root=root)
+        job = targets.with_parameters(targets.altered(job, settings.given()), params)
+        text = job.render(backend=backend, root=root)
     click.echo(text, nl=False)
 
 

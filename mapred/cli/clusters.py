@@ -1,4 +1,4 @@
-"""The commands that speak to a cluster: submit, cancel, schedules, unschedule, doctor."""
+"""The commands that speak to a cluster: submit, cancel, schedule, schedules, unschedule, doctor."""
 
 from __future__ import annotations
 
@@ -15,18 +15,11 @@ from mapred.cli.options import (
     Settings,
     job_options,
     json_option,
+    param_option,
     root_option,
     traceback_option,
 )
 from mapred.cli.reports import FAILED, print_json, terminal_width
-
-param_option = click.option(
-    "--param",
-    "params",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A parameter: fills {NAME} in URIs, or reaches the function (repeatable).",
-)
 
 
 @click.command(short_help="Submit a job to a cluster, and return.")
@@ -92,6 +85,62 @@ def cancel(run_name: str, root: str | None) -> None:
         return
     found.cancel()
     click.echo(f"run {found.id} is cancelled", err=True)
+
+
+@click.command(short_help="Have a job started by the clock.")
+@click.argument("target")
+@click.argument("cron", nargs=-1, required=True)
+@click.option("--job", "job_name", metavar="NAME", help="Which job of the file.")
+@click.option(
+    "--timezone",
+    default="UTC",
+    metavar="ZONE",
+    help="In which CRON is read, such as Europe/Berlin (default: UTC).",
+)
+@param_option
+@click.option(
+    "--on-failure", metavar="WHOM", help="A webhook's URL, or secret/key of one that holds it."
+)
+@click.option("--name", metavar="TEXT", help="Of the schedule (default: the job's).")
+@backend_option
+@root_option
+@traceback_option
+def schedule(
+    target: str,
+    cron: Sequence[str],
+    job_name: str | None,
+    timezone: str,
+    params: Sequence[str],
+    on_failure: str | None,
+    name: str | None,
+    backend: str,
+    root: str | None,
+) -> None:
+    """Have the job TARGET started at the times CRON, and print the name of the schedule.
+
+    TARGET is a Python file that defines a job, or module:job. CRON is five fields in quotes:
+    minute, hour, day, month, weekday. A schedule of that name is replaced; `mapred unschedule`
+    removes it. The parameter `date` is the time for which a run was planned.
+
+    \b
+    mapred schedule nightly.py "0 3 * * *" --backend prod --param city=Bern
+    mapred schedule pipelines.nightly:job "0 3 * * 1-5" --timezone Europe/Berlin --name nightly
+    """
+    import mapred
+    from mapred.cli import targets
+
+    with redirect_stdout(sys.stderr):
+        made = mapred.schedule(
+            targets.job_named(target, job_name),
+            cron,
+            timezone=timezone,
+            params=targets.parameters_of(params),
+            on_failure=on_failure,
+            backend=backend,
+            root=root,
+            name=name,
+        )
+    click.echo(made.name)
 
 
 @click.command(short_help="List the jobs that start by the clock.")

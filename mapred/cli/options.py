@@ -188,6 +188,13 @@ def job_options(command: F) -> F:
     return command
 
 
+param_option = click.option(
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A parameter: fills {NAME} in URIs, or reaches the function (repeatable).",
+)
 root_option = click.option(
     "--root",
     metavar="PATH",

@@ -43,6 +43,18 @@ def load_job(path: str, name: str | None) -> mapred.Job:
     return found.get("job") or next(iter(found.values()))
 
 
+def job_named(target: str, name: str | None) -> mapred.Job:
+    """The job of a Python file, or the one that `module:job` names."""
+    if is_job_file(target):
+        return load_job(target, name)
+    found = load_named(target)
+    if not isinstance(found, mapred.Job):
+        raise MapredError(
+            f"{target} is no job; write job = mapred.job(function, dataset), and name that"
+        )
+    return found
+
+
 def _jobs(module: ModuleType) -> dict[str, mapred.Job]:
     """Every job of a module once, under the first name that it has there."""
     found: dict[str, mapred.Job] = {}

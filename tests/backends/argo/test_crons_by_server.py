@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import http.server
-import json
-import threading
 from collections.abc import Iterator
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from servers.argo_server import Server, serving
 
 import mapred
 from mapred.backends.argo import crons
@@ -21,98 +17,19 @@ from mapred.resources import Resources
 # hera 7 calls pydantic by an old name.
 pytestmark = pytest.mark.filterwarnings("ignore:The `json` method:DeprecationWarning")
 
-models = pytest.importorskip("hera.workflows").models
-
-
-class Server(http.server.HTTPServer):
-    """The part of Argo's API that keeps CronWorkflows."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.kept: dict[str, dict[str, Any]] = {}
-        self.deleted: set[str] = set()
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
-
-    def _name(self) -> tuple[str, dict[str, list[str]]]:
-        path = urlsplit(self.path)
-        assert path.path.startswith("/api/v1/cron-workflows/jobs")
-        return path.path.removeprefix("/api/v1/cron-workflows/jobs").lstrip("/"), parse_qs(
-            path.query
-        )
-
-    def do_GET(self) -> None:
-        name, query = self._name()
-        if name:
-            self._send(self.server.kept.get(name))
-            return
-        wanted = dict(part.split("=") for part in query.get("listOptions.labelSelector", []))
-        found = [
-            cron
-            for cron in self.server.kept.values()
-            if wanted.items() <= cron["metadata"]["labels"].items()
-        ]
-        self._send({"items": found, "metadata": {}})
-        # As Kubernetes does, with a deletion by "Orphan": it is listed for some time yet.
-        for each in self.server.deleted:
-            self.server.kept.pop(each, None)
-
-    def do_POST(self) -> None:
-        request = models.CreateCronWorkflowRequest.model_validate(self._body())
-        self._keep(request.cron_workflow, "1")
-
-    def do_PUT(self) -> None:
-        name, _ = self._name()
-        request = models.UpdateCronWorkflowRequest.model_validate(self._body())
-        known = self.server.kept[name]["metadata"]["resourceVersion"]
-        assert request.cron_workflow.metadata.resource_version == known
-        self._keep(request.cron_workflow, "2")
-
-    def do_DELETE(self) -> None:
-        name, query = self._name()
-        assert query["deleteOptions.propagationPolicy"] == ["Orphan"]
-        self.server.deleted.add(name)
-        self._send(self.server.kept.get(name))
-
-    def _body(self) -> Any:
-        return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-
-    def _keep(self, cron: Any, version: str) -> None:
-        cron.metadata.resource_version = version
-        kept = json.loads(cron.model_dump_json(by_alias=True, exclude_none=True))
-        self.server.kept[kept["metadata"]["name"]] = kept
-        self._send(kept)
-
-    def _send(self, content: Any) -> None:
-        missing = content is None
-        text = json.dumps({"message": "not found"} if missing else content).encode()
-        self.send_response(404 if missing else 200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *args: Any) -> None:
-        return
+pytest.importorskip("hera.workflows")
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    made = Server()
-    thread = threading.Thread(target=made.serve_forever)
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
+    with serving() as made:
+        yield made
 
 
 @pytest.fixture
 def argo(server: Server, monkeypatch: pytest.MonkeyPatch) -> Argo:
     monkeypatch.setenv("ARGO_TOKEN", "token")
-    return Argo(server=f"http://127.0.0.1:{server.server_port}", namespace="jobs", image="image:1")
+    return Argo(server=server.url, namespace="jobs", image="image:1")
 
 
 WANTED = Schedule("nightly", "count", ("0 3 * * *",), "UTC", "s3://team/runs", "d1" * 32)
