@@ -4,10 +4,12 @@ The file travels with the job; the script takes the line at its own index, print
 and leaves a file that is stored with the run.
 
     mapred run recipes/array_job.py
+    python recipes/array_job.py --backend dask      # or a name from mapred.toml
 """
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -31,4 +33,6 @@ with tempfile.TemporaryDirectory() as folder:
 job = mapred.job(command, mapred.array(len(LINES)))
 
 if __name__ == "__main__":
-    print("".join(job.run().result()), end="")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--backend", default="local")
+    print("".join(job.run(backend=parser.parse_args().backend).result()), end="")

@@ -4,9 +4,12 @@ Each of the 24 calls draws from a generator of its own, so the answer does not
 depend on how many processes share the work.
 
     mapred run recipes/monte_carlo_pi.py
+    python recipes/monte_carlo_pi.py --backend dask     # or a name from mapred.toml
 """
 
 from __future__ import annotations
+
+import argparse
 
 import mapred
 
@@ -22,7 +25,9 @@ job = mapred.job(
 )
 
 if __name__ == "__main__":
-    table = job.run().to_arrow()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--backend", default="local")
+    table = job.run(backend=parser.parse_args().backend).to_arrow()
     summary = table.group_by("points").aggregate([("result", "mean"), ("result", "stddev")])
     for row in summary.to_pylist():
         print(f"{row['points']:>9,} points: {row['result_mean']:.4f} ± {row['result_stddev']:.4f}")
