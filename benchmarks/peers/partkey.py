@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from benchmarks.peers import engines, tpch
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TITLE = "TPC-H: sum of l_quantity by l_partkey"
 COLUMNS = ["l_partkey", "l_quantity"]
@@ -21,6 +24,29 @@ def make(folder: Path, size: str) -> tuple[str, str]:
 
 def same(items: pa.Table) -> pa.Table:
     return items
+
+
+def summed(path: str) -> pa.Table:
+    """Keys and sums of one file, for engines without a group-by."""
+    items = tpch.read(path, COLUMNS)
+    doubles = items["l_quantity"].cast(pa.float64())
+    return _sums(pa.table({"l_partkey": items["l_partkey"], "l_quantity": doubles}))
+
+
+def pairs(path: str) -> Iterator[tuple[int, list[float]]]:
+    """As `summed`, for mrjob."""
+    items = summed(path)
+    for key, value in zip(*(items[name].to_pylist() for name in COLUMNS), strict=True):
+        yield key, [value]
+
+
+def merged(results: Iterable[pa.Table]) -> pa.Table:
+    return _sums(pa.concat_tables(results))
+
+
+def _sums(items: pa.Table) -> pa.Table:
+    sums = items.group_by("l_partkey").aggregate([("l_quantity", "sum")])
+    return sums.select(["l_partkey", "l_quantity_sum"]).rename_columns(COLUMNS)
 
 
 def with_mapred(folder: str) -> Any:
@@ -59,10 +85,64 @@ def with_spark_sql(folder: str) -> Any:
         return spark.sql(SQL.format(source="lineitem")).toPandas().itertuples(index=False)
 
 
+def with_spark_pandas(folder: str) -> Any:
+    from pyspark.sql import functions
+
+    def partial(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        for items in frames:
+            yield items.groupby("l_partkey", as_index=False).sum()
+
+    with engines.spark() as spark:
+        items = spark.read.parquet(folder)
+        items = items.select("l_partkey", items.l_quantity.cast("double").alias("l_quantity"))
+        parts = items.mapInPandas(partial, "l_partkey long, l_quantity double")
+        sums = parts.groupBy("l_partkey").agg(functions.sum("l_quantity"))
+        return sums.toPandas().itertuples(index=False)
+
+
+def with_spark_grouped(folder: str) -> Any:
+    """A Python function for each group, which is what `groupBy` with a pandas UDF means."""
+    from pyspark.sql.functions import PandasUDFType, pandas_udf
+
+    def add(quantities: pd.Series) -> float:
+        return float(quantities.sum())
+
+    with engines.spark() as spark:
+        items = spark.read.parquet(folder)
+        items = items.select("l_partkey", items.l_quantity.cast("double").alias("l_quantity"))
+        summed = pandas_udf(add, "double", PandasUDFType.GROUPED_AGG)
+        return (
+            items.groupBy("l_partkey").agg(summed("l_quantity")).toPandas().itertuples(index=False)
+        )
+
+
+def with_ray(folder: str) -> Any:
+    with engines.ray() as ray:
+        remote = ray.remote(summed)
+        return merged(ray.get([remote.remote(path) for path in engines.parts(folder)]))
+
+
+def with_lithops(folder: str) -> Any:
+    with engines.lithops() as executor:
+        executor.map_reduce(summed, engines.parts(folder), merged_results)
+        return executor.get_result()
+
+
+def merged_results(results: list[pa.Table]) -> pa.Table:
+    return merged(results)
+
+
+def with_mrjob(folder: str) -> Any:
+    from benchmarks.peers.mr_tpch import Sums
+
+    found = engines.mrjob(Sums, engines.parts(folder), "--query", "partkey")
+    return [(key, sums[0]) for key, sums in found]
+
+
 def with_daft(folder: str) -> Any:
     import daft
 
-    items = daft.read_parquet(f"{folder}/*.parquet")
+    items = tpch.read_by_daft(folder)
     sums = items.groupby("l_partkey").agg(daft.col("l_quantity").sum())
     return sums.to_arrow()
 
@@ -72,7 +152,12 @@ ENGINES: dict[str, Callable[[str], Any]] = {
     "duckdb": with_duckdb,
     "polars": with_polars,
     "dask": with_dask,
+    "ray": with_ray,
     "spark sql": with_spark_sql,
+    "spark pandas": with_spark_pandas,
+    "spark grouped": with_spark_grouped,
     "daft": with_daft,
+    "lithops": with_lithops,
+    "mrjob": with_mrjob,
 }
 rows = tpch.as_rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 from benchmarks.peers import engines
 
 TITLE = "A parameter sweep"
+QUERY = "a query engine: it runs its own expressions, not a Python function per point"
+ABSENT = {"duckdb": QUERY, "polars": QUERY, "daft": QUERY, "spark sql": QUERY}
 SIZES = {"small": (10, 4, 2), "full": (50, 10, 4)}
 
 
@@ -47,6 +50,14 @@ def with_mapred(shape: str) -> Any:
     return mapred.run(fit, mapred.sweep(grid(shape))).result()
 
 
+def with_pool(shape: str) -> Any:
+    return engines.pool(fit_point, points(shape))
+
+
+def fit_point(point: tuple[Any, ...]) -> float:
+    return fit(*point)
+
+
 def with_dask(shape: str) -> Any:
     with engines.dask() as client:
         return client.gather(client.map(fit, *zip(*points(shape), strict=True)))
@@ -71,12 +82,23 @@ def with_lithops(shape: str) -> Any:
         return executor.get_result()
 
 
+def with_mrjob(shape: str) -> Any:
+    from benchmarks.peers.mr_sweep import Sweep
+
+    lines = Path(engines.output(), "points.txt")
+    numbered = enumerate(points(shape))
+    lines.write_text("".join(json.dumps([index, *point]) + "\n" for index, point in numbered))
+    return [value for _, value in sorted(engines.mrjob(Sweep, [str(lines)]))]
+
+
 ENGINES: dict[str, Callable[[str], Any]] = {
     "mapred": with_mapred,
+    "pool": with_pool,
     "dask": with_dask,
     "ray": with_ray,
     "spark rdd": with_spark_rdd,
     "lithops": with_lithops,
+    "mrjob": with_mrjob,
 }
 
 

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 SCALES = {"small": 0.1, "full": 10}
 PARTS = 16
 
@@ -32,6 +35,28 @@ def lineitem(folder: Path, size: str) -> tuple[str, str]:
         (home / "ready").touch()
     size_ = sum(file.stat().st_size for file in home.glob("*.parquet"))
     return str(home), f"scale factor {scale:g}: {size_ / 1e6:,.0f} MB of Parquet in {PARTS} files"
+
+
+def read(path: str, columns: list[str]) -> pa.Table:
+    """One file, for engines whose functions open files; its texts are views, which Arrow's
+    filters refuse."""
+    items = pq.read_table(path, columns=columns)
+    plain = [
+        field.with_type(pa.string()) if field.type == pa.string_view() else field
+        for field in items.schema
+    ]
+    return items.cast(pa.schema(plain))
+
+
+def read_by_daft(folder: str) -> Any:
+    """The table as Daft's frame, or a reason that says more than what Daft raises."""
+    import daft
+
+    try:
+        return daft.read_parquet(f"{folder}/*.parquet")
+    except Exception as error:
+        why = f"Daft {daft.__version__} cannot read tpchgen-cli's files, whose texts are views"
+        raise RuntimeError(f"{why}: {error}") from error
 
 
 def as_rows(answer: Any) -> list[list[Any]]:

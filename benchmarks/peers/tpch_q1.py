@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.peers import engines, tpch
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 TITLE = "TPC-H Q1"
 LAST = datetime.date(1998, 9, 2)
 KEYS = ["l_returnflag", "l_linestatus"]
 NUMBERS = ["l_quantity", "l_extendedprice", "l_discount", "l_tax"]
 COLUMNS = [*KEYS, *NUMBERS, "l_shipdate"]
+SUMS = ["qty", "base", "disc", "charge", "discount"]
 SQL = """
     SELECT l_returnflag, l_linestatus,
            sum(l_quantity) AS qty, sum(l_extendedprice) AS base,
            sum(l_extendedprice * (1 - l_discount)) AS disc,
            sum(l_extendedprice * (1 - l_discount) * (1 + l_tax)) AS charge,
-           avg(l_quantity) AS mean_qty, avg(l_extendedprice) AS mean_price,
-           avg(l_discount) AS mean_disc, count(*) AS rows
+           avg(CAST(l_quantity AS DOUBLE)) AS mean_qty,
+           avg(CAST(l_extendedprice AS DOUBLE)) AS mean_price,
+           avg(CAST(l_discount AS DOUBLE)) AS mean_disc, count(*) AS rows
     FROM {source} WHERE l_shipdate <= DATE '1998-09-02' GROUP BY l_returnflag, l_linestatus
 """
 
@@ -39,6 +44,35 @@ def priced(items: pa.Table) -> pa.Table:
     charge = pc.multiply(disc, pc.add(1.0, tax))
     values = {"qty": qty, "base": price, "disc": disc, "charge": charge, "discount": discount}
     return pa.table({**{key: items[key] for key in KEYS}, **values})
+
+
+def summed(path: str) -> pa.Table:
+    """Sums and counts of one file, for engines without a group-by."""
+    items = tpch.read(path, COLUMNS)
+    items = priced(items.filter(pc.less_equal(items["l_shipdate"], LAST)))
+    wanted = [*((name, "sum") for name in SUMS), ("qty", "count")]
+    return items.group_by(KEYS).aggregate(wanted)
+
+
+def pairs(path: str) -> Iterator[tuple[list[str], list[float]]]:
+    """As `summed`, for mrjob."""
+    for row in summed(path).to_pylist():
+        yield [row[key] for key in KEYS], [row[name] for name in row if name not in KEYS]
+
+
+def merged(results: Iterable[pa.Table]) -> list[list[Any]]:
+    whole = pa.concat_tables(results)
+    wanted = [(name, "sum") for name in whole.column_names if name not in KEYS]
+    return [
+        finished([row[key] for key in KEYS], [row[f"{name}_sum"] for name, _ in wanted])
+        for row in whole.group_by(KEYS).aggregate(wanted).to_pylist()
+    ]
+
+
+def finished(key: list[str], sums: list[float]) -> list[Any]:
+    """A row of the answer, of the sums of `SUMS` and the count."""
+    qty, base, disc, charge, discount, count = sums
+    return [*key, qty, base, disc, charge, qty / count, base / count, discount / count, count]
 
 
 def with_mapred(folder: str) -> Any:
@@ -114,11 +148,78 @@ def with_spark_sql(folder: str) -> Any:
         return spark.sql(SQL.format(source="lineitem")).collect()
 
 
+def with_spark_pandas(folder: str) -> Any:
+    from pyspark.sql import functions
+
+    def partial(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        for frame in frames:
+            qty, base = frame["l_quantity"], frame["l_extendedprice"]
+            disc = base * (1 - frame["l_discount"])
+            values = frame[KEYS].assign(
+                qty=qty, base=base, disc=disc, charge=disc * (1 + frame["l_tax"]),
+                discount=frame["l_discount"], count=1.0,
+            )  # fmt: skip
+            yield values.groupby(KEYS, as_index=False).sum()
+
+    with engines.spark() as spark:
+        items = spark.read.parquet(folder).where(functions.col("l_shipdate") <= LAST)
+        doubles = [functions.col(name).cast("double").alias(name) for name in NUMBERS]
+        columns = [*SUMS, "count"]
+        schema = ", ".join([*(f"{key} string" for key in KEYS), *(f"{c} double" for c in columns)])
+        parts = items.select(*KEYS, *doubles).mapInPandas(partial, schema)
+        sums = parts.groupBy(*KEYS).agg(*(functions.sum(name) for name in columns)).collect()
+    return [finished(list(row[:2]), list(row[2:])) for row in sums]
+
+
+def with_ray(folder: str) -> Any:
+    with engines.ray() as ray:
+        remote = ray.remote(summed)
+        return merged(ray.get([remote.remote(path) for path in engines.parts(folder)]))
+
+
+def with_lithops(folder: str) -> Any:
+    with engines.lithops() as executor:
+        executor.map_reduce(summed, engines.parts(folder), merged_results)
+        return executor.get_result()
+
+
+def merged_results(results: list[pa.Table]) -> list[list[Any]]:
+    return merged(results)
+
+
+def with_mrjob(folder: str) -> Any:
+    from benchmarks.peers.mr_tpch import Sums
+
+    found = engines.mrjob(Sums, engines.parts(folder), "--query", "tpch_q1")
+    return [finished(key, sums) for key, sums in found]
+
+
+def with_daft(folder: str) -> Any:
+    import daft
+    from daft import col
+
+    items = tpch.read_by_daft(folder).where(col("l_shipdate") <= LAST)
+    items = items.select(*KEYS, *(col(name).cast(daft.DataType.float64()) for name in NUMBERS))
+    disc = col("l_extendedprice") * (1 - col("l_discount"))
+    items = items.with_columns({"disc": disc, "charge": disc * (1 + col("l_tax"))})
+    return items.groupby(*KEYS).agg(
+        col("l_quantity").sum().alias("qty"), col("l_extendedprice").sum().alias("base"),
+        col("disc").sum(), col("charge").sum(), col("l_quantity").mean().alias("mean_qty"),
+        col("l_extendedprice").mean().alias("mean_price"),
+        col("l_discount").mean().alias("mean_disc"), col("l_tax").count().alias("rows"),
+    ).to_arrow()  # fmt: skip
+
+
 ENGINES: dict[str, Callable[[str], Any]] = {
     "mapred": with_mapred,
     "duckdb": with_duckdb,
     "polars": with_polars,
     "dask": with_dask,
+    "ray": with_ray,
     "spark sql": with_spark_sql,
+    "spark pandas": with_spark_pandas,
+    "daft": with_daft,
+    "lithops": with_lithops,
+    "mrjob": with_mrjob,
 }
 rows = tpch.as_rows

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.peers import engines, tpch
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TITLE = "TPC-H Q6"
 FIRST, LAST = datetime.date(1994, 1, 1), datetime.date(1995, 1, 1)
@@ -34,6 +37,15 @@ def revenue(items: pa.Table) -> float:
     chosen = pc.and_(chosen, pc.less(discount, 0.071))
     chosen = pc.and_(chosen, pc.less(items["l_quantity"].cast(pa.float64()), 24.0))
     return pc.sum(pc.multiply(price, discount).filter(chosen)).as_py() or 0.0
+
+
+def revenue_of(path: str) -> float:
+    return revenue(tpch.read(path, COLUMNS))
+
+
+def pairs(path: str) -> Iterator[tuple[str, list[float]]]:
+    """As `revenue_of`, for mrjob."""
+    yield "revenue", [revenue_of(path)]
 
 
 def with_mapred(folder: str) -> Any:
@@ -82,11 +94,71 @@ def with_spark_sql(folder: str) -> Any:
         return spark.sql(SQL.format(source="lineitem")).collect()
 
 
+def with_spark_pandas(folder: str) -> Any:
+    import pandas as pd
+    from pyspark.sql import functions
+
+    def partial(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        for items in frames:
+            shipped = (items["l_shipdate"] >= FIRST) & (items["l_shipdate"] < LAST)
+            discounted = items["l_discount"].between(0.049, 0.071)
+            kept = items[shipped & discounted & (items["l_quantity"] < 24)]
+            value = (kept["l_extendedprice"] * kept["l_discount"]).sum()
+            yield pd.DataFrame({"revenue": [value]})
+
+    with engines.spark() as spark:
+        date, *numbers = COLUMNS
+        doubles = [functions.col(name).cast("double").alias(name) for name in numbers]
+        items = spark.read.parquet(folder).select(date, *doubles)
+        parts = items.mapInPandas(partial, "revenue double")
+        return parts.agg(functions.sum("revenue")).collect()
+
+
+def with_ray(folder: str) -> Any:
+    with engines.ray() as ray:
+        remote = ray.remote(revenue_of)
+        return [[sum(ray.get([remote.remote(path) for path in engines.parts(folder)]))]]
+
+
+def with_lithops(folder: str) -> Any:
+    with engines.lithops() as executor:
+        executor.map_reduce(revenue_of, engines.parts(folder), sum_of_results)
+        return [[executor.get_result()]]
+
+
+def sum_of_results(results: list[float]) -> float:
+    return sum(results)
+
+
+def with_mrjob(folder: str) -> Any:
+    from benchmarks.peers.mr_tpch import Sums
+
+    found = engines.mrjob(Sums, engines.parts(folder), "--query", "tpch_q6")
+    return [sums for _, sums in found]
+
+
+def with_daft(folder: str) -> Any:
+    import daft
+    from daft import col
+
+    items = tpch.read_by_daft(folder)
+    date, *numbers = COLUMNS
+    items = items.select(date, *(col(name).cast(daft.DataType.float64()) for name in numbers))
+    items = items.where((col(date) >= FIRST) & (col(date) < LAST) & (col("l_quantity") < 24))
+    items = items.where(col("l_discount").between(0.049, 0.071))
+    return items.agg((col("l_extendedprice") * col("l_discount")).sum()).to_arrow()
+
+
 ENGINES: dict[str, Callable[[str], Any]] = {
     "mapred": with_mapred,
     "duckdb": with_duckdb,
     "polars": with_polars,
     "dask": with_dask,
+    "ray": with_ray,
     "spark sql": with_spark_sql,
+    "spark pandas": with_spark_pandas,
+    "daft": with_daft,
+    "lithops": with_lithops,
+    "mrjob": with_mrjob,
 }
 rows = tpch.as_rows
