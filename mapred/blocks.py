@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import pyarrow
 
 from mapred import failures, layout, losses, records
-from mapred.errors import FunctionError, MapredError, StorageError
+from mapred.errors import AccessError, FunctionError, MapredError, StorageError
 from mapred.model import Commit, Failure, Stage
 from mapred.worker import Context, committed, context, run_task
 
@@ -95,8 +95,7 @@ def ending(block: Block, known: Known, parent: Parent) -> int | None:
         say(str(error))
         return MISMATCH
     except StorageError as error:
-        say(str(error))
-        return TRY_AGAIN
+        return _troubled(error)
     parent.say(job=[run.job.attempts, run.job.timeout])
     try:
         for loss in known.lost:
@@ -106,11 +105,16 @@ def ending(block: Block, known: Known, parent: Parent) -> int | None:
             )
         return KILLED if known.killed else _work(run, block, known, parent)
     except StorageError as error:
-        say(str(error))
-        return TRY_AGAIN
+        return _troubled(error)
     except (Over, MapredError) as error:
         say(str(error))
         return FAILED
+
+
+def _troubled(error: StorageError) -> int:
+    """A pod in place of this one has the same credentials, so that a refusal is final."""
+    say(str(error))
+    return MISMATCH if isinstance(error, AccessError) else TRY_AGAIN
 
 
 def _work(run: Context, block: Block, known: Known, parent: Parent) -> int | None:

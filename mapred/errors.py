@@ -7,7 +7,8 @@ MapredError
 ├ FunctionError         the function: cannot be pickled, another Python in the worker, a wrong output
 │ └ ReduceError         a reducer that is not associative, or has nothing to reduce
 ├ BackendError          where it runs: no such backend, a pool or an engine that fails
-│ ├ StorageError        a root or dataset store that refuses, is full, or only pretends
+│ ├ StorageError        a root or dataset store that fails, is full, or only pretends
+│ │ └ AccessError       a store that refuses these credentials, or what they may not do
 │ └ MissingDependency   an optional package is absent (also an ImportError); names the install line
 └ RunError              a run that ended without its result: `.run`, `.failures`
 
@@ -20,6 +21,7 @@ from collections.abc import Sequence
 from typing import Any
 
 __all__ = [
+    "AccessError",
     "BackendError",
     "DatasetError",
     "FunctionError",
@@ -63,6 +65,10 @@ class BackendError(MapredError):
 
 class StorageError(BackendError):
     """A store refuses, is full, is read-only, or only pretends to put if absent."""
+
+
+class AccessError(StorageError):
+    """A store refuses the credentials, or what they may not do: to ask again does not help."""
 
 
 class MissingDependency(BackendError, ImportError):

@@ -56,7 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     process or took longer than the job's timeout. A last stage of one task closes the run,
     else STAGE `result` does. `MAPRED_ARTIFACTS` names a folder for copies of the commits.
     Exit status: 0 done, 1 the function failed for good, 75 try again (storage), 78 the
-    environment does not match, 137 the system killed an attempt: try again, with more memory.
+    environment does not match or a store refuses its credentials, 137 the system killed an
+    attempt: try again, with more memory.
     """
     given = sys.argv[1:] if arguments is None else arguments
     if len(given) != 5 or not (given[3].isdecimal() and given[4].isdecimal()):

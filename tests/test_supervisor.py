@@ -108,6 +108,18 @@ def test_artifacts_that_cannot_be_written_are_tried_again(run: Any, tmp_path: Pa
     assert "MAPRED_ARTIFACTS" in done.stdout
 
 
+def test_a_root_that_refuses_is_final(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same keys in another pod are refused as well: an engine must not try them for minutes."""
+    run = mapred.run(str, mapred.array(2), root=s3_root, progress="none")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-and-wrong")
+    done = _worker(run.uri, run.digest, "map", 0, 2)
+    assert done.returncode == MISMATCH
+    assert "SignatureDoesNotMatch" in done.stdout
+    assert "check AWS_SECRET_ACCESS_KEY" in done.stdout
+    assert done.stdout.count("\n") == 1
+    assert "planted-and-wrong" not in done.stdout
+
+
 def test_a_function_that_fails_is_tried_again_in_a_fresh_process(
     run: Any, script: Script, tmp_path: Path
 ) -> None:

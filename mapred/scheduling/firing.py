@@ -5,7 +5,7 @@ run's name follows from the time it was planned for, so a pod that is started ag
 run that the first one made.
 
 Exit codes are a worker's: 0 done, 1 the run failed, 75 try again, 78 what is stored is not what
-was scheduled.
+was scheduled, or the root refuses the credentials.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from datetime import datetime, timezone
 
 import mapred.scheduling as scheduling
 from mapred import backends, functions, layout
-from mapred.errors import BackendError, MapredError, RunError, StorageError
+from mapred.errors import AccessError, BackendError, MapredError, RunError, StorageError
 from mapred.runs import Run, open_run
 from mapred.storage import open_store
 
@@ -95,7 +95,7 @@ def start(
 
 
 def _code(error: MapredError) -> int:
-    if isinstance(error, Mismatch):
+    if isinstance(error, Mismatch | AccessError):
         return MISMATCH
     return AGAIN if isinstance(error, StorageError | BackendError) else FAILED
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
-from mapred.errors import StorageError
+from mapred.errors import AccessError, StorageError
 
 T = TypeVar("T")
 
@@ -34,6 +34,7 @@ _HINTS = {
     errno.ETIMEDOUT: "the file server does not answer; resume the run when it does",
     errno.EIO: "the disk or the file server is in trouble; resume the run when it is mended",
 }
+_REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 _STALE_WAITS = (0.0, 0.1, 1.0)
 
@@ -235,4 +236,5 @@ def _read(path: str, offset: int, length: int | None) -> bytes:
 def _failure(verb: str, path: str, error: OSError) -> StorageError:
     hint = _HINTS.get(error.errno or 0, "check the root and try again")
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return StorageError(f"cannot {verb} {path}: {reason}: {hint}")
+    kind = AccessError if error.errno in _REFUSALS else StorageError
+    return kind(f"cannot {verb} {path}: {reason}: {hint}")

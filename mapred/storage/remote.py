@@ -14,12 +14,20 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO, TypeAlias, cast
 
-from mapred.errors import StorageError
+from mapred.errors import AccessError, StorageError
 
 _BUFFER = 4 * 2**20
 _WHOLE = 2**20
 Fetch: TypeAlias = Callable[[int, int], Any]
 Stream: TypeAlias = Callable[[int], Iterator[Any]]
+# What another machine's clock, or the keys that it is given anew, may be spared.
+_MAY_PASS = (
+    "RequestTimeTooSkewed",
+    "ExpiredToken",
+    "SecurityTokenExpired",
+    "InvalidSecurityToken",
+    "TokenRefreshRequired",
+)
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 4.0
 _TRIES = 9
 
@@ -352,5 +360,9 @@ def failure(
         reason = answer.text
     for secret in filter(None, secrets):
         reason = reason.replace(secret, "…")
-    replaced = answer.status == 412 or answer.code == "PreconditionFailed"
-    return (ReplacedError if replaced else StorageError)(f"{what}: {reason}: {hint}")
+    kind = StorageError
+    if answer.status == 412 or answer.code == "PreconditionFailed":
+        kind = ReplacedError
+    elif answer.status in (401, 403) and answer.code not in _MAY_PASS:
+        kind = AccessError
+    return kind(f"{what}: {reason}: {hint}")

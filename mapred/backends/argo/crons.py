@@ -172,9 +172,7 @@ def _fire(argo: Argo, schedule: Schedule, asked: Resources, packages: str | None
             "env": pods.environment(argo, schedule.root, asked),
         },
         "retryStrategy": {
-            "limit": str(argo.retries),
-            "retryPolicy": "Always",
-            "expression": "asInt(lastRetry.exitCode) not in [1, 78]",
+            **pods.retries(argo, fetches=bool(artifacts)),
             "backoff": {"duration": "10s", "factor": "2", "cap": "2m"},
         },
     }

@@ -25,6 +25,16 @@ PARAMETERS = ("stage", "block", "size")
 # What starting a pod may take beside its tasks: images, packages, a node that is made first.
 _START_SECONDS = 1800
 _GONE_FOR_GOOD = (1, 78)
+# What Argo's own container says of a store that refuses its credentials, in the stores' words.
+_REFUSED = (
+    "Access ?Denied",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "signature we calculated",
+    "AuthenticationFailed",
+    "AuthorizationFailure",
+    "Error 403",
+)
 LOCKED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
@@ -65,7 +75,10 @@ def template(
         "tolerations": [dict(toleration) for toleration in found.tolerations],
         "affinity": {"nodeAffinity": dict(found.affinity)} if found.affinity else {},
         "priorityClassName": asked.priority_class,
-        "retryStrategy": _retries(run.argo),
+        "retryStrategy": {
+            **retries(run.argo, fetches=bool(_packages(run))),
+            "backoff": {"duration": "5s", "factor": "2", "cap": "2m"},
+        },
         "activeDeadlineSeconds": _deadline(run.job, block),
         "podSpecPatch": _patch(merged(_memory(asked, run.argo.retries), asked.pod_spec_patch)),
     }
@@ -221,19 +234,19 @@ def _memory(asked: Resources, retries: int) -> dict[str, Any]:
     return {"containers": [{"name": "main", "resources": limits}]}
 
 
-def _retries(argo: Argo) -> dict[str, Any]:
+def retries(argo: Argo, *, fetches: bool) -> dict[str, Any]:
     """Everything is tried again but what the worker calls final.
 
     A deny-list, as a pod can be lost in more ways than have a name: a container whose shim
-    dies ends with 255, a pod that is gone has no exit code.
+    dies ends with 255, a pod that is gone has no exit code. A pod that `fetches` an artifact
+    may be refused before its worker starts, of which Argo tells by a message alone.
     """
     denied = ", ".join(map(str, _GONE_FOR_GOOD))
-    return {
-        "limit": str(argo.retries),
-        "retryPolicy": "Always",
-        "expression": f"asInt(lastRetry.exitCode) not in [{denied}]",
-        "backoff": {"duration": "5s", "factor": "2", "cap": "2m"},
-    }
+    expression = f"asInt(lastRetry.exitCode) not in [{denied}]"
+    if fetches:
+        refused = f"failed to load: .*({'|'.join(_REFUSED)})"
+        expression += f" && !(lastRetry.message matches '{refused}')"
+    return {"limit": str(argo.retries), "retryPolicy": "Always", "expression": expression}
 
 
 def _deadline(job: Job, block: int) -> int | None:

@@ -176,8 +176,26 @@ def wrong_secret(cluster: Cluster) -> Iterator[str]:
 
 
 def test_wrong_credentials(cluster: Cluster, cluster_root: str, wrong_secret: str) -> None:
-    text = error_of(cluster, cluster_root, 300, retries=1, root_secret=wrong_secret)
+    text = error_of(cluster, cluster_root, 110, root_secret=wrong_secret)
     assert "SignatureDoesNotMatch" in text or "403" in text, text
+    assert "planted-and-wrong" not in text
+
+
+def test_wrong_credentials_for_the_packages(
+    cluster: Cluster, cluster_root: str, wrong_secret: str
+) -> None:
+    """Argo's own container fetches them, before anything of mapred is in the pod."""
+    stock = argo(cluster, image=cluster.images.python, root_secret=wrong_secret)
+    clock = time.monotonic()
+    with pytest.raises(mapred.RunError) as caught:
+        mapred.run(
+            shout, mapred.array(2), reduce=sum, root=cluster_root, resources=SMALL,
+            backend=stock.within("d1" * 32), **QUIET,
+        )  # fmt: skip
+    assert time.monotonic() - clock < 110
+    text = str(caught.value)
+    assert "artifact packages failed to load" in text
+    assert "Access Denied" in text
     assert "planted-and-wrong" not in text
 
 
