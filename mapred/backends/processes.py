@@ -123,6 +123,9 @@ class _Server:
                 break
             kind, pid, status = NOTICE.unpack(notice)
             if kind == STARTED:
+                with self.condition:
+                    # The system gives the ids of ended processes to new ones after some time.
+                    self.ended.pop(pid, None)
                 self.started.put(pid)
             elif kind == ENDED:
                 with self.condition:
@@ -356,8 +359,12 @@ class ProcessExecutor(Executor):
         now = time.monotonic()
         for worker in list(self._state.workers):
             if worker.pid in self._server.ended:
-                # Its connection may be held open by a process that it left behind.
-                self._bury(worker)
+                # It may have answered since. What never answers is not waited for: a process
+                # that it left behind may hold its connection open.
+                if worker.connection.poll():
+                    self._hear(worker)
+                else:
+                    self._bury(worker)
                 continue
             worker.log.cap()
             if worker.call is None or worker.doomed:
