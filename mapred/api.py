@@ -231,12 +231,13 @@ class Job:
         probe(open_store(base))
         store = open_store(f"{base.rstrip('/')}/{run_id}")
         digests: dict[str, str] = {}
+        packages = self._expected(planned, function, chosen)
         for path, data in self._files(planned, function):
             store.write(path, data)
             digests[path] = hashlib.sha256(data).hexdigest()
         if self.write is not None:
             record_write(store, self.write.uri, run_id)
-        record = self._record(run_id, planned, digests, chosen)
+        record = self._record(run_id, planned, digests, packages, chosen)
         written = record.to_bytes()
         store.write(layout.JOB, written)
         digest = hashlib.sha256(written).hexdigest()
@@ -265,12 +266,12 @@ class Job:
         renders = getattr(chosen, "render", None)
         if renders is None:
             raise BackendError(f"backend {chosen.name!r} has nothing to render; 'argo' has")
-        planned, run_id = self.plan(), _new_id()
+        planned, run_id, function = self.plan(), _new_id(), functions.dump(self.fn)
         digests = {
-            path: hashlib.sha256(data).hexdigest()
-            for path, data in self._files(planned, functions.dump(self.fn))
+            path: hashlib.sha256(data).hexdigest() for path, data in self._files(planned, function)
         }
-        record = self._record(run_id, planned, digests, chosen)
+        packages = self._expected(planned, function, chosen)
+        record = self._record(run_id, planned, digests, packages, chosen)
         uri = f"{_base(root, chosen).rstrip('/')}/{run_id}"
         digest = hashlib.sha256(record.to_bytes()).hexdigest()
         return str(renders(record, uri=uri, digest=digest))
@@ -288,8 +289,26 @@ class Job:
         for path, rows in planner.plan_files(planned.ranges):
             yield path, planner.write_plan(rows)
 
+    def _expected(self, planned: Plan, function: bytes, backend: Backend) -> dict[str, str]:
+        """Versions of packages that workers on other machines must have, where one asks."""
+        expected = getattr(backend, "expected", None)
+        if expected is None:
+            return {}
+        used = functions.packages_of(function)
+        if self.reducer is not None:
+            used |= functions.packages_of(functions.dump(self.reducer))
+        if planned.format.as_ in ("pandas", "polars"):
+            used |= functions.versions_of([planned.format.as_])
+        found: dict[str, str] = expected(used)
+        return found
+
     def _record(
-        self, run_id: str, planned: Plan, digests: dict[str, str], backend: Backend
+        self,
+        run_id: str,
+        planned: Plan,
+        digests: dict[str, str],
+        packages: dict[str, str],
+        backend: Backend,
     ) -> JobRecord:
         """The job as its job.json says it."""
         shuffle, stages = self._stages(planned)
@@ -316,6 +335,7 @@ class Job:
             digests=digests,
             python=".".join(map(str, sys.version_info[:2])),
             mapred=__version__,
+            packages=packages,
         )
 
     def _stages(self, planned: Plan) -> tuple[Shuffle | None, tuple[Stage, ...]]:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import pyarrow
 
-from mapred import failures, layout, losses, records
+from mapred import failures, layout, losses, records, versions
 from mapred.errors import AccessError, FunctionError, MapredError, StorageError
 from mapred.model import Commit, Failure, Stage
 from mapred.worker import Context, committed, context, run_task
@@ -88,6 +88,7 @@ def ending(block: Block, known: Known, parent: Parent) -> int | None:
     """The status to exit with, or None: go on in a fresh process."""
     try:
         run = context(block.run_uri, block.digest)
+        versions.check(run.job)
     except FileNotFoundError:
         say(f"{block.run_uri} holds no run")
         return FAILED

@@ -140,15 +140,20 @@ class _Modules(pickle.Unpickler):
 
 def packages_of(data: bytes) -> dict[str, str]:
     """Names and versions of the installed packages that a pickle of `dump` refers to."""
-    # It parses mail headers, which takes a while to load; no worker asks for versions.
-    import importlib.metadata
-
     file = io.BytesIO(data)
     pickle.load(file)
     reader = _Modules(file)
     reader.load()
     tops = {name.split(".")[0] for name in reader.names} - set(sys.stdlib_module_names)
-    names = {name for top in tops - {"mapred", "__main__"} for name in _packages_with(top)}
+    return versions_of(tops - {"mapred", "__main__"})
+
+
+def versions_of(modules: Iterable[str]) -> dict[str, str]:
+    """Names and versions of the installed packages that bring these modules."""
+    # It parses mail headers, which takes a while to load; few workers ask for versions.
+    import importlib.metadata
+
+    names = {name for module in modules for name in _packages_with(module)}
     return {name: importlib.metadata.version(name) for name in sorted(names)}
 
 

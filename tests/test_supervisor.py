@@ -8,13 +8,15 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 import mapred
-from mapred import layout, records
+from mapred import backends, layout, records
 from mapred.blocks import DONE, FAILED, KILLED, MISMATCH, TRY_AGAIN
 from mapred.supervisor import LOG_CAP, Printed
 from mapred.testing import Script, drop_commit, tamper
@@ -118,6 +120,61 @@ def test_a_root_that_refuses_is_final(s3_root: str, monkeypatch: pytest.MonkeyPa
     assert "check AWS_SECRET_ACCESS_KEY" in done.stdout
     assert done.stdout.count("\n") == 1
     assert "planted-and-wrong" not in done.stdout
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A backend for workers that shall have what a made-up client has."""
+
+    versions: dict[str, str]
+    name: str = "inline"
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        return
+
+    def expected(self, used: dict[str, str]) -> dict[str, str]:
+        self.versions.update({name: version for name, version in used.items() if name == "numpy"})
+        return self.versions
+
+    def submit(self, store: Any, job: Any, digest: str) -> Any:
+        return backends.resolve("inline").submit(store, job, digest)
+
+
+def _made_with(root: Path, versions: dict[str, str]) -> Any:
+    """A run whose only map task is to be done again."""
+    run = mapred.run(
+        lambda i: int(numpy.int64(i)), mapred.array(1), root=root, progress="none",
+        backend=Elsewhere(versions),
+    )  # fmt: skip
+    drop_commit(run, 0)
+    _reopened(run)
+    return run
+
+
+def test_all_packages_that_do_not_match_are_one_error(tmp_path: Path) -> None:
+    other = {"click": "6.7", "no-such-package": "1.2.3+cu121"}
+    run = _made_with(tmp_path, other)
+    assert run.job.packages["numpy"] == numpy.__version__
+    done = _worker(run.uri, run.digest, "map", 0, 1)
+    assert done.returncode == MISMATCH
+    shown = [line.split() for line in done.stdout.splitlines()]
+    assert shown[1:4] == [
+        ["package", "submitted", "with", "in", "the", "image"],
+        ["click", "6.7", metadata.version("click")],
+        ["no-such-package", "1.2.3+cu121", "none"],
+    ]
+    assert "packages=['click==6.7', 'no-such-package==1.2.3']" in done.stdout
+    assert run.store.list("map/errors") == run.store.list("map/commits") == []
+
+
+def test_another_patch_of_a_package_is_a_warning(tmp_path: Path) -> None:
+    major, minor = metadata.version("click").split(".")[:2]
+    run = _made_with(tmp_path, {"click": f"{major}.{minor}.99"})
+    done = _worker(run.uri, run.digest, "map", 0, 1)
+    assert done.returncode == DONE
+    said = f"click {metadata.version('click')} for {major}.{minor}.99"
+    assert f"WARNING mapred: the image has other patches: {said}" in done.stdout
 
 
 def test_a_function_that_fails_is_tried_again_in_a_fresh_process(

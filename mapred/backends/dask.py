@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from mapred import functions
+from mapred import functions, versions
 from mapred._version import __version__
 from mapred.backends import hosted
 from mapred.backends.base import Handle
@@ -262,10 +262,10 @@ def _check_versions(client: Any, used: Mapping[str, str]) -> None:
 
     Python and packages by major and minor version, mapred exactly.
     """
-    versions = client.get_versions(packages=["mapred", *used])
+    known_versions = client.get_versions(packages=["mapred", *used])
     here = {"mapred": __version__, **used, "python": ".".join(map(str, sys.version_info[:3]))}
     wrong: dict[str, list[str]] = {}
-    for worker, known in versions["workers"].items():
+    for worker, known in known_versions["workers"].items():
         for text in _mismatches(here, known["packages"]):
             wrong.setdefault(text, []).append(worker)
     if wrong:
@@ -283,7 +283,7 @@ def _mismatches(here: Mapping[str, str], there: Mapping[str, str | None]) -> Ite
             # Where it is only on the import path nobody knows; each task compares it again.
             same = found in (None, version)
         else:
-            same = found is not None and found.split(".")[:2] == version.split(".")[:2]
+            same = versions.alike(version, found)
         if not same:
             shown = "none" if found is None else ".".join(found.split(".")[:3])
             yield f"{package} is {version} here, {shown}"

@@ -235,6 +235,18 @@ class Argo:
             scheme=places.scheme_of(uri),
         )
 
+    def expected(self, used: Mapping[str, str]) -> dict[str, str]:
+        """Of packages and their versions here, those that pods are to have as well.
+
+        A requirement of `packages` that rules out the version here is meant, and no mistake.
+        """
+        if not self.packages:
+            return dict(used)
+        from mapred.backends.argo import environment
+
+        out = environment.ruled_out(self.packages, used)
+        return {name: version for name, version in used.items() if name not in out}
+
     def within(self, packages: str | None) -> Backend:
         """This backend as a pod of the cluster uses it, with packages that were stored before."""
         from mapred.backends.argo import crons

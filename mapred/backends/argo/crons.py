@@ -55,6 +55,9 @@ class Inside:
     def prepare(self) -> None:
         return
 
+    def expected(self, used: Mapping[str, str]) -> dict[str, str]:
+        return self.argo.expected(used)
+
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
         return self.argo.start(store, job, digest, self.packages)
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mapred import layout
@@ -74,8 +74,9 @@ def _known(root: Store, key: str) -> str | None:
 def _locked(wanted: tuple[str, ...], python: str, platform: str, extras: tuple[str, ...]) -> str:
     """Exact versions of everything, as a requirements file."""
     own = list(_own_requirements(extras))
-    named = {_plain_name(text) for text in wanted}
-    here = "\n".join(f"{name}=={version}" for name, version in _installed(own) if name not in named)
+    known = {name: _public(version) for name, version in _installed([*own, *wanted])}
+    out = ruled_out(wanted, known)
+    here = "\n".join(f"{n}=={version}" for n, version in known.items() if n not in out and version)
     with tempfile.TemporaryDirectory(prefix="mapred-lock-") as folder:
         constraints = Path(folder, "constraints.txt")
         constraints.write_text(here)
@@ -170,6 +171,31 @@ def _installed(requirements: list[str]) -> Iterator[tuple[str, str]]:
             yield name, importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
+
+
+def ruled_out(wanted: tuple[str, ...], known: Mapping[str, str | None]) -> set[str]:
+    """The packages of which requirements do not allow the version that is known."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    versions = {str(canonicalize_name(name)): (name, known[name]) for name in known}
+    found = set()
+    for text in wanted:
+        name, version = versions.get(_plain_name(text), (None, None))
+        if not name or not version:
+            continue
+        asked = Requirement(text)
+        if asked.url or not asked.specifier.contains(version, prereleases=True):
+            found.add(name)
+    return found
+
+
+def _public(version: str) -> str | None:
+    """A version as an index has it; None for one that was made on this machine."""
+    from packaging.version import Version
+
+    parsed = Version(version)
+    return None if parsed.is_devrelease else parsed.public
 
 
 def _plain_name(requirement: str) -> str:

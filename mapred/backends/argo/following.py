@@ -16,6 +16,7 @@ from mapred.errors import BackendError
 from mapred.model import Job, RunStatus, StageStatus
 from mapred.storage import Store
 
+MISMATCH = "78"
 OVER = ("Succeeded", "Failed", "Error")
 _SHORTEST, _LONGEST = 1.0, 15.0  # seconds between two looks at the Workflow
 _LISTED, _RARELY = 2.0, 60.0  # seconds between two listings of the commits
@@ -208,10 +209,8 @@ class Following:
         ]
         if not texts:
             texts = [str(found.get("status", {}).get("message") or "it gives no reason")]
-        tail = next(
-            filter(None, (self._client.log(self._workflow, node["id"], 8) for node in failed[:3])),
-            "",
-        )
+        logs = (self._client.log(self._workflow, node["id"], _lines(node)) for node in failed[:3])
+        tail = next(filter(None, logs), "")
         return "; ".join(texts[:5]) + (f"\n{tail.rstrip()}" if tail else "")
 
     def _see_to(self, found: Mapping[str, Any], now: float) -> None:
@@ -239,6 +238,11 @@ class Following:
                 self.cancel()
                 records.finish(self._store, self._job, "failed", text)
                 return
+
+
+def _lines(node: Mapping[str, Any]) -> int:
+    """How much of a pod's log says why it failed; what does not match is a table."""
+    return 40 if (node.get("outputs") or {}).get("exitCode") == MISMATCH else 8
 
 
 def _phase(found: Mapping[str, Any]) -> str:

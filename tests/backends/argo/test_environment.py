@@ -12,6 +12,7 @@ import pytest
 
 from mapred import layout
 from mapred.backends.argo import environment
+from mapred.backends.argo.backend import Argo
 from mapred.errors import BackendError
 from mapred.storage import open_store
 
@@ -31,6 +32,14 @@ def test_a_pod_that_submits_has_what_that_needs() -> None:
     )
     assert {"obstore", "kubernetes", "hera"} <= more - plain
     assert "pyarrow" in plain
+
+
+def test_a_version_that_a_requirement_rules_out_is_meant() -> None:
+    here = {"pandas": "3.1.1", "PyYAML": "6.0", "numpy": "2.4.6", "torch": "2.3.0+cu121"}
+    wanted = ("pandas>=2", "pyyaml<6", "numpy @ https://host/numpy.whl", "torch==2.3.0", "other")
+    assert environment.ruled_out(wanted, here) == {"PyYAML", "numpy"}
+    assert Argo(packages=wanted).expected(here) == {"pandas": "3.1.1", "torch": "2.3.0+cu121"}
+    assert Argo(image="image:1").expected(here) == here
 
 
 def test_an_archive_depends_on_nothing_but_its_files(tmp_path: Path) -> None:

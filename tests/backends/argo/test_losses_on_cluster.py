@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,13 @@ def test_wrong_credentials_for_the_packages(
     assert "artifact packages failed to load" in text
     assert "Access Denied" in text
     assert "planted-and-wrong" not in text
+
+
+def test_a_package_that_the_image_has_not(cluster: Cluster, cluster_root: str) -> None:
+    text = error_of(cluster, cluster_root, 200, fn=lambda i: pytest.approx(i))
+    version = metadata.version("pytest")
+    assert ["pytest", version, "none"] in [line.split() for line in text.splitlines()]
+    assert f"mapred.Argo(packages=['pytest=={version}'])" in text
 
 
 def test_a_root_that_pods_cannot_reach(cluster: Cluster, cluster_root: str) -> None:
