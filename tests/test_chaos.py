@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import random
@@ -11,157 +12,223 @@ import sys
 import textwrap
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import mapred
-from mapred import records
+from mapred import outputs, records
+from mapred.backends import processes
 from mapred.backends.forkserver import run_logged
 from mapred.backends.processes import ProcessExecutor, WorkerLost
+from mapred.blocks import DONE, KILLED
 from mapred.errors import StorageError
 
-KILLED_EVERY, TURN = 5, 5  # every fifth worker, where one's turn is five tasks
+KILLED_EVERY = 5
+LIFE = 8  # tasks, then a worker that may live makes room for another one
+KILLS_OF_A_TASK = 2  # as a run tries each task three times
+FATE = "MAPRED_TEST_FATE"  # in a worker's environment: its pool, number, and how it is to die
 OPERATIONS = ("read", "write", "put_if_absent", "put_file", "list", "open")
 
 
-class Chaos:
-    """Has every fifth worker killed in its turn, at a moment that the seed chooses.
+class Fates:
+    """Numbers the worker processes as they are started, and dooms every fifth of them.
 
-    The calls are counted in `folder`, over all processes, so that a task is not killed for
-    ever. A call that is chosen dies at once, or before or after one of its worker's next
-    operations on the store, or some milliseconds later, whatever the worker is at then.
+    When it dies the seed chooses: in the call of one of its tasks, before or after one of its
+    operations on the store, or some milliseconds later, whatever it is at then.
     """
 
-    def __init__(self, seed: int, folder: Path) -> None:
-        self.seed, self.folder = seed, str(folder)
+    def __init__(self, seed: int) -> None:
+        self.seed, self.started = seed, 0
+        self._lock = threading.Lock()
 
-    def befall(self, what: str) -> None:
-        folder = Path(self.folder, what)
-        folder.mkdir(exist_ok=True)
-        chance = random.Random(f"{self.seed} {what} {len(os.listdir(folder))}")
-        doomed = chance.randrange(KILLED_EVERY * TURN) == 0
-        Path(folder, f"{'doomed' if doomed else 'spared'}-{time.monotonic_ns()}").touch()
-        if not doomed:
-            return
-        moment = chance.choice(["now", "operation", "operation", "operation", "clock"])
-        if moment == "now":
+    def next(self) -> dict[str, str]:
+        """The variables of another worker, for the thread that starts those of a pool."""
+        with self._lock:
+            number = self.started
+            self.started += 1
+        chance = random.Random(f"{self.seed} {number}")
+        kind = chance.choice(["call", "operation", "operation", "operation", "clock"])
+        moment = {
+            "call": chance.randrange(LIFE),
+            "operation": chance.randrange(2 * LIFE),
+            "clock": chance.uniform(0, 0.03 * LIFE),
+        }[kind]
+        if number % KILLED_EVERY != KILLED_EVERY - 1:
+            kind = "spared"
+        return {FATE: f"{threading.get_ident()} {number} {kind} {moment}"}
+
+
+class Chaos:
+    """What befalls a worker in its tasks, of which the first waits for the file `go`.
+
+    Calls and kills leave a file each in `folder`, for all processes to count. A task is not
+    killed more often than a run with the default attempts withstands: who is to die in such a
+    one dies in the next.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.calls, self.task = str(folder), 0, ""
+
+    def befall(self, task: str) -> None:
+        pool, number, kind, moment = os.environ[FATE].split()
+        self.task = task
+        Path(self.folder, "calls", f"{task} {pool} {number} {time.monotonic_ns()}").touch()
+        _wait_until(Path(self.folder, "go").exists)
+        self.calls += 1
+        if kind == "spared" and self.calls == LIFE:
+            # A process that was left with a thread takes no further task.
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
+        elif kind == "call" and self.calls > int(moment):
+            self.die()
+        elif kind == "operation" and self.calls == 1:
+            self.die_at(int(moment))
+        elif kind == "clock" and self.calls == 1:
+            _thread.start_new_thread(self.die_after, (float(moment),))
+
+    def die(self) -> None:
+        killed = Path(self.folder, "killed")
+        if sum(1 for _ in killed.glob(f"{self.task} *")) < KILLS_OF_A_TASK:
+            (killed / f"{self.task} {os.getpid()}").touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        elif moment == "operation":
-            _die_at(chance.randrange(8))
-        else:
-            die = threading.Timer(chance.uniform(0, 0.03), os.kill, (os.getpid(), signal.SIGKILL))
-            die.daemon = True
-            die.start()
 
+    def die_after(self, seconds: float) -> None:
+        while True:
+            time.sleep(seconds)
+            self.die()
 
-def _die_at(moment: int) -> None:
-    """Have this process killed before or after one of its next operations."""
-    from mapred.storage.objects import ObjectStore
+    def die_at(self, moment: int) -> None:
+        """Have this process killed before or after one of its next operations."""
+        from mapred.storage.objects import ObjectStore
 
-    left = moment
+        left = moment
 
-    def pass_by() -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        def pass_by() -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                self.die()
 
-    def deadly(call: Any) -> Any:
-        def wrapper(*arguments: Any, **options: Any) -> Any:
-            pass_by()
-            answer = call(*arguments, **options)
-            pass_by()
-            return answer
+        def deadly(call: Any) -> Any:
+            def wrapper(*arguments: Any, **options: Any) -> Any:
+                pass_by()
+                answer = call(*arguments, **options)
+                pass_by()
+                return answer
 
-        return wrapper
+            return wrapper
 
-    for name in OPERATIONS:
-        setattr(ObjectStore, name, deadly(getattr(ObjectStore, name)))
+        for name in OPERATIONS:
+            setattr(ObjectStore, name, deadly(getattr(ObjectStore, name)))
 
 
 class Map(Chaos):
-    def __call__(self, item: int, task: mapred.Task) -> dict[int, bytes]:
+    def __call__(self, item: int, task: mapred.Task) -> dict[int, list[str]]:
         self.befall(f"map-{item}")
+        time.sleep(0.004)  # shorter tasks are sent in blocks of many, and workers would be few
         task.count("items")
         task.count("sum", item)
         if item % 50 == 0:
             task.output("item.txt").write_text(f"{item}")
-        # Some outputs travel in the commit, some are files of their own.
-        return {item: bytes(20_000 if item % 10 == 0 else 10)}
+        # What tells this attempt from its twins. Some travel in the commit, some are files.
+        return {item: [uuid.uuid4().hex * (600 if item % 10 == 0 else 1)]}
 
 
 class Reduce(Chaos):
-    def __call__(self, outputs: Iterable[dict[int, Any]]) -> dict[int, int]:
-        counts: Counter[int] = Counter()
+    def __call__(self, outputs: Iterable[dict[int, list[str]]]) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {}
         for output in outputs:
-            counts.update({item: n if isinstance(n, int) else 1 for item, n in output.items()})
-        self.befall(f"reduce-{min(counts)}-{len(counts)}")
-        return dict(counts)
+            if not found:
+                self.befall(f"reduce-{len(output)}-{min(output)}")
+            for item, tokens in output.items():
+                found.setdefault(item, []).extend(tokens)
+        return found
+
+
+def _wait_until(there: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 120
+    while not there():
+        if time.monotonic() > limit:  # no assert: workers would load pytest for it
+            raise TimeoutError("nobody came")
+        time.sleep(0.01)
 
 
 @contextlib.contextmanager
-def _twins(run: mapred.Run, seed: int) -> Iterator[list[int]]:
+def _twins(run: mapred.Run, seed: int) -> Iterator[None]:
     """Blocks of the run's tasks in another worker process, which is killed like all others."""
-    chance, over, done = random.Random(seed), threading.Event(), [0]
+    chance, over = random.Random(seed), threading.Event()
     executor = ProcessExecutor(1)
 
     def work() -> None:
-        while not over.is_set():
+        while not over.wait(0.1):
             first = chance.randrange(run.job.shards - 5)
             tasks = tuple(range(first, first + 5))
             future = executor.submit(run_logged, run.uri, run.digest, "map", tasks, 1)
             with contextlib.suppress(WorkerLost, StorageError):
-                done[0] += len(future.result(250))
+                future.result(250)
 
     with ThreadPoolExecutor(1) as pool:
         working = pool.submit(work)
         try:
-            yield done
+            yield
         finally:
             over.set()
             executor.kill()
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(CancelledError, RuntimeError):  # of what was asked as it ended
         working.result()
 
 
-def _command(run: mapred.Run, seed: int) -> subprocess.Popen[str]:
-    """The worker as a pod has it, at a block of the same tasks."""
-    first = random.Random(seed).randrange(run.job.shards - 20)
-    block = [run.uri, run.digest, "map", str(first), "20"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "mapred.supervisor", *block], stderr=subprocess.PIPE, text=True
-    )
+def _pod(run: mapred.Run, seed: int, fates: Fates) -> int:
+    """A block of the same tasks by the command of a pod, which is started anew when it is killed.
+
+    Returns how it ended.
+    """
+    number = random.Random(seed).randrange(run.job.shards // 20)
+    block = [run.uri, run.digest, "map", str(number), "20"]
+    while True:
+        command = [sys.executable, "-m", "mapred.supervisor", *block]
+        done = subprocess.run(command, env={**os.environ, **fates.next()}, timeout=250)
+        if done.returncode != KILLED:
+            return done.returncode
 
 
-def _survive(root: str, folder: Path, seed: int, tasks: int) -> None:
-    folder.mkdir()
-    job = mapred.job(
-        Map(seed, folder),
-        mapred.array(tasks),
-        per_task=1,
-        reduce=Reduce(seed, folder),
-        fan_in=25,
-        attempts=12,
-    )
+def _survive(
+    root: str, folder: Path, seed: int, tasks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("calls", "killed"):
+        (folder / name).mkdir(parents=True)
+    fates, start = Fates(seed), processes._Server.start
+
+    def started(server: Any, connection: int, log: int, env: Mapping[str, str]) -> int:
+        return start(server, connection, log, {**env, **fates.next()})
+
+    monkeypatch.setattr(processes._Server, "start", started)
+    job = mapred.job(Map(folder), mapred.array(tasks), per_task=1, reduce=Reduce(folder), fan_in=25)
     run = job.submit(root=root, backend=mapred.Local(workers=2))
     second = mapred.open(run.uri)
-    with (
-        _twins(run, seed),
-        _command(run, seed) as command,
-        ThreadPoolExecutor(1) as pool,
-    ):
+    with _twins(run, seed), ThreadPoolExecutor(2) as pool:
         resumed = pool.submit(second.resume, backend=mapred.Local(workers=1), progress="none")
+        # Both are at work, and the twins; nothing is committed, so all is done twice.
+        _wait_until(lambda: len({c.name.split()[1] for c in folder.glob("calls/*")}) == 3)
+        (folder / "go").touch()
+        pod = pool.submit(_pod, run, seed, fates)
         run.finish("none")
         assert resumed.result(250).state == "succeeded"
-        assert command.wait(250) in (0, -signal.SIGKILL), command.communicate()
+        assert pod.result(250) == DONE
     again = mapred.open(run.uri)
+    # Of each item once, of all its twins the one that is committed.
+    exact: dict[int, list[str]] = {}
+    for commit in records.read_commits(again.store, "map", range(tasks)):
+        assert commit is not None
+        (value,) = outputs.decode(again.store, commit.output)
+        exact.update(value)
+    assert exact.keys() == set(range(tasks))
     for known in (run, second, again):
-        assert known.result() == dict.fromkeys(range(tasks), 1)
+        assert known.result() == exact
         assert known.counters == {"items": tasks, "sum": sum(range(tasks))}
     report = again.audit()
     assert report.ok, report
@@ -174,18 +241,27 @@ def _survive(root: str, folder: Path, seed: int, tasks: int) -> None:
             assert commit is not None
             attempts.append(commit.attempt)
     assert len(set(attempts)) == len(attempts)
-    assert len(list(folder.glob("*/doomed-*"))) >= tasks // 50, "too few were killed"
+    killed, calls = len(list(folder.glob("killed/*"))), len(list(folder.glob("calls/map-*")))
+    doomed = fates.started // KILLED_EVERY
+    # A pool ends those that wait for another task: at most 3 in each stage, and the last twin.
+    assert tasks // 25 <= killed <= doomed <= killed + 3 * len(again.job.stages) + 2
+    # A kill costs one more call, of the task that it was at; every other one is a twin's.
+    assert calls - killed - tasks >= tasks // 2, "too few twins"
 
 
-def test_killed_workers_and_twins_change_nothing(s3_root: str, tmp_path: Path) -> None:
-    _survive(s3_root, tmp_path / "calls", seed=1, tasks=200)
+def test_killed_workers_and_twins_change_nothing(
+    s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _survive(s3_root, tmp_path / "chaos", 1, 200, monkeypatch)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(100, 120))
-def test_twenty_seeds_in_a_row(s3_root: str, tmp_path: Path, seed: int) -> None:
-    _survive(s3_root, tmp_path / "calls", seed, tasks=500)
+def test_twenty_seeds_in_a_row(
+    s3_root: str, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _survive(s3_root, tmp_path / "chaos", seed, 500, monkeypatch)
 
 
 # Forks a child for each moment at which it is to die, and another that takes its run up. The
