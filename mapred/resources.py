@@ -10,6 +10,8 @@ from typing import Any
 
 from mapred.errors import PlanError
 
+# By these OpenBLAS, MKL and others are told how many threads they may start.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
@@ -76,7 +78,9 @@ class Resources:
 
     `cpu` in cores, `memory` as a Kubernetes quantity: locally the resident size above which
     a worker process is killed, and `cpu` decides how many run side by side; `env` holds for
-    worker processes too. All else places pods, and local backends leave it alone.
+    worker processes too. Numeric libraries start one thread in a local worker, in a pod as many
+    as whole cores, unless `OMP_NUM_THREADS` in `env` says otherwise. All else places pods, and
+    local backends leave it alone.
 
     Args:
         max_memory: a pod that ran out of memory is tried again with more, up to this.

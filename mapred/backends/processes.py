@@ -32,6 +32,7 @@ from typing import Any
 from mapred.backends.forkserver import ENDED, NOTICE, STARTED, Log
 from mapred.children import how_it_ended, kill_group
 from mapred.errors import BackendError
+from mapred.resources import THREADS
 
 _TICK = 0.25
 # Neither the folder that the server starts in nor the user's script is on its import path.
@@ -62,7 +63,7 @@ class _Server:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        env = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **os.environ}
+        env = {**dict.fromkeys(THREADS, "1"), **os.environ}
         env["PYTHONPATH"] = os.pathsep.join([*sys.path[1:], str(Path(__file__).parents[2])])
         with theirs:
             self.process = subprocess.Popen(

@@ -17,7 +17,7 @@ from mapred.backends.argo.providers import place
 from mapred.backends.argo.yaml import to_yaml
 from mapred.errors import BackendError
 from mapred.model import Job
-from mapred.resources import Resources, Volume, parse_bytes
+from mapred.resources import THREADS, Resources, Volume, parse_bytes
 
 WORK = "/mapred"
 ARTIFACTS = f"{WORK}/artifacts"
@@ -117,7 +117,7 @@ def _container(
         "imagePullPolicy": run.argo.image_pull_policy,
         "command": command,
         "args": arguments,
-        "env": environment(run.argo, run.uri, asked),
+        "env": [*_threads(asked), *environment(run.argo, run.uri, asked)],
         "resources": _resources(asked, scratch),
         "securityContext": LOCKED,
         "volumeMounts": [
@@ -186,6 +186,13 @@ def environment(argo: Argo, uri: str, asked: Resources) -> list[dict[str, Any]]:
         secret, _, key = reference.partition("/")
         found.append({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}})
     return found
+
+
+def _threads(asked: Resources) -> list[dict[str, str]]:
+    """Left alone, numeric libraries start a thread for every core of the node."""
+    cores = str(max(1, int(asked.cpu)))
+    named = {*asked.env, *asked.secrets}
+    return [{"name": name, "value": cores} for name in THREADS if name not in named]
 
 
 def _resources(asked: Resources, scratch: bool) -> dict[str, Any]:

@@ -201,7 +201,7 @@ def test_wrong_credentials_for_the_packages(
 
 
 def test_a_package_that_the_image_has_not(cluster: Cluster, cluster_root: str) -> None:
-    text = error_of(cluster, cluster_root, 200, fn=lambda i: pytest.approx(i))
+    text = error_of(cluster, cluster_root, 200, fn=approximately)
     version = metadata.version("pytest")
     assert ["pytest", version, "none"] in [line.split() for line in text.splitlines()]
     assert f"mapred.Argo(packages=['pytest=={version}'])" in text
@@ -244,6 +244,10 @@ def test_a_full_quota(cluster: Cluster, cluster_root: str, full_quota: Any) -> N
     full_quota(1)
     (uri,) = [part for part in text.split("'") if part.startswith("s3://")]
     assert mapred.open(uri).resume(progress="none").result() == 1
+
+
+def approximately(i: int) -> int:
+    return int(pytest.approx(i).expected)
 
 
 def holds_400_mib(i: int) -> int:

@@ -253,6 +253,25 @@ def test_memory_grows_only_after_the_container_ran_out_of_it() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("asked", "threads"),
+    [
+        (Resources(cpu=0.1), ["1", "1"]),
+        (Resources(cpu=3.5), ["3", "3"]),
+        (Resources(cpu=4, env={"OMP_NUM_THREADS": "2"}), ["2", "4"]),
+        (Resources(cpu=4, secrets={"OMP_NUM_THREADS": "a/b"}), [None, "4"]),
+    ],
+)
+def test_numeric_libraries_have_as_many_threads_as_cores(
+    asked: Resources, threads: list[str | None]
+) -> None:
+    (document,) = from_yaml(cases.text(cases.job(1, resources=asked), Argo()))
+    env = document["spec"]["templates"][1]["container"]["env"]
+    found = {variable["name"]: variable.get("value") for variable in env}
+    assert len(found) == len(env)
+    assert [found["OMP_NUM_THREADS"], found["OPENBLAS_NUM_THREADS"]] == threads
+
+
 def test_stages_that_ask_for_the_same_share_a_template() -> None:
     deep = cases.job(100_000, as_reducer(max, fan_in=2))
     (document,) = from_yaml(cases.text(deep, Argo()))
