@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,7 @@ COMMANDS = {
     "lint": [],
     "argo": [],
     "doctor": ["--backend", "--root", "--pod"],
+    "metrics": ["--root", "--limit"],
     "gc": ["--root", "--older-than", "--dry-run", "--yes", "--json"],
     "rm": ["--root", "--dry-run", "--yes", "--json"],
 }
@@ -419,6 +422,39 @@ def test_a_root_holds_other_things_too(job_file: str, runs: Path) -> None:
         ("unreadable", ""),
         ("succeeded", "times"),
     ]
+
+
+def test_metrics_of_a_root(job_file: str, runs: Path) -> None:
+    run(job_file, "--name", 'say "a\\b"')
+    run(job_file)
+    run(job_file, "--job", "failing", code=1)
+    broken, older = runs / "29990101-000000-broken", runs / "20200101-000000-00000000"
+    broken.mkdir()
+    (broken / layout.JOB).write_text("{")
+    _, failed, *_ = found = json.loads(call("ls", "--json").stdout)
+    older.mkdir()
+    job = (runs / failed["id"] / layout.JOB).read_text()
+    (older / layout.JOB).write_text(job.replace(failed["created"], "2020-01-01T00:00:00Z"))
+    when = datetime.strptime(failed["created"], "%Y-%m-%dT%H:%M:%S%z").timestamp()
+    said = call("metrics").stdout
+    for line in (
+        r'mapred_runs{job="say \"a\\b\"",state="succeeded"} 1',
+        'mapred_runs{job="times",state="succeeded"} 1',
+        'mapred_runs{job="fails",state="failed"} 1',
+        'mapred_runs{job="fails",state="interrupted"} 1',
+        'mapred_last_run_tasks{job="fails"} 3',
+        f'mapred_last_run_tasks_done{{job="fails"}} {failed["done"]}',
+        'mapred_last_run_tasks_done{job="times"} 7',
+        f'mapred_last_run_created_timestamp_seconds{{job="fails"}} {when:.0f}',
+    ):
+        assert line in said.splitlines(), said
+    assert 'mapred_last_success_created_timestamp_seconds{job="times"}' in said
+    assert 'mapred_last_success_created_timestamp_seconds{job="fails"}' not in said
+    assert len(found) == 4, "the broken one is listed, and told nothing of"
+    assert "29990101" not in said
+    text = re.compile(r'(# (HELP|TYPE) mapred_\w+ .+|mapred_\w+\{(\w+="([^"\\]|\\.)*",?)+\} \d+)')
+    assert all(text.fullmatch(line) for line in said.splitlines()), said
+    assert 'job="times"' not in call("metrics", "-n", "2").stdout
 
 
 def test_lists_hundreds_of_runs_fast(job_file: str, runs: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mapred._version import __version__
-from mapred.cli import argo, clusters, retention
+from mapred.cli import argo, clusters, metrics, retention
 from mapred.cli.options import (
     Input,
     Limits,
@@ -347,6 +347,7 @@ for _command in (
     argo.lint,
     argo.argo,
     clusters.doctor,
+    metrics.metrics,
     retention.gc,
     retention.rm,
 ):

@@ -1,0 +1,102 @@
+"""The command that tells a monitoring system of the runs of a root."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+import click
+
+from mapred.cli.options import root_option, traceback_option
+
+if TYPE_CHECKING:
+    from mapred.cli.history import Entry
+
+_Sample = tuple[Mapping[str, str], float]
+
+
+@click.command(short_help="Print the runs of a root as metrics.")
+@root_option
+@click.option(
+    "--limit",
+    "-n",
+    type=click.IntRange(1),
+    default=1000,
+    metavar="N",
+    help="Only the newest N runs (default: 1000).",
+)
+@traceback_option
+def metrics(root: str | None, limit: int) -> None:
+    """Print states and progress of the runs of a root, by the names of their jobs.
+
+    The text is what Prometheus reads, from a file that its node exporter collects, say.
+
+    \b
+    mapred metrics --root s3://team/runs > mapred.prom.new && mv mapred.prom.new mapred.prom
+    """
+    from mapred.cli import history
+
+    click.echo(metrics_text(history.entries(root, limit)), nl=False)
+
+
+def metrics_text(newest_first: Sequence[Entry]) -> str:
+    """The runs in Prometheus' text format: how many in each state, and the last of each job."""
+    known = [entry for entry in newest_first if entry.created]
+    states = Counter((entry.name, entry.state) for entry in known)
+    last = _by_job(known)
+    succeeded = _by_job(entry for entry in known if entry.state == "succeeded")
+    parts = [
+        _gauge(
+            "mapred_runs",
+            "Runs of a job by state.",
+            [({"job": name, "state": state}, n) for (name, state), n in sorted(states.items())],
+        ),
+        _gauge(
+            "mapred_last_run_tasks",
+            "Tasks of the last run of a job.",
+            [({"job": name}, entry.tasks) for name, entry in last.items()],
+        ),
+        _gauge(
+            "mapred_last_run_tasks_done",
+            "Tasks of the last run of a job that are committed.",
+            [({"job": name}, entry.done) for name, entry in last.items()],
+        ),
+        _gauge(
+            "mapred_last_run_created_timestamp_seconds",
+            "When the last run of a job was made.",
+            [({"job": name}, _seconds(entry)) for name, entry in last.items()],
+        ),
+        _gauge(
+            "mapred_last_success_created_timestamp_seconds",
+            "When the last run of a job that succeeded was made.",
+            [({"job": name}, _seconds(entry)) for name, entry in succeeded.items()],
+        ),
+    ]
+    return "".join(line for part in parts for line in part)
+
+
+def _by_job(newest_first: Iterable[Entry]) -> dict[str, Entry]:
+    """The newest run of each job, by the job's name."""
+    found: dict[str, Entry] = {}
+    for entry in newest_first:
+        found.setdefault(entry.name, entry)
+    return dict(sorted(found.items()))
+
+
+def _seconds(entry: Entry) -> float:
+    # In UTC, as its last letter says.
+    when = datetime.strptime(entry.created, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    return when.timestamp()
+
+
+def _gauge(name: str, about: str, samples: Sequence[_Sample]) -> Iterator[str]:
+    yield f"# HELP {name} {about}\n# TYPE {name} gauge\n"
+    for labels, value in samples:
+        inner = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+        yield f"{name}{{{inner}}} {value:.0f}\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
