@@ -32,6 +32,9 @@ _LARGE, _STREAMS = 32 * 2**20, 4  # what is read by several answers at once, and
 _TRIAL, _FAST = 8 * 2**20, 400e6  # bytes that tell whether one answer is fast: so many a second
 _STREAM = 64 * 2**20  # the most that one answer to a reader is asked for
 _BUSY = ("", "Conflict", "ConditionalRequestConflict", "OperationAborted")
+# A range behind the end, where the server does not refuse it: Azure's emulator for one.
+_BEYOND = ("bytes 0--1/0", "but object was only")
+_NO_BUCKET = ("NoSuchBucket", "BucketNotFound", "ContainerNotFound")
 _GARBLED = ("response body", "Content-Range header not present", "invalid list response")
 _T = TypeVar("_T")
 _used = False
@@ -380,12 +383,12 @@ class ObjectStore:
             raise
         except FileNotFoundError as error:
             answer = answer_of(str(error))
-            if verb in ("read", "delete") and answer.code not in ("NoSuchBucket", "BucketNotFound"):
+            if verb in ("read", "delete") and answer.code not in _NO_BUCKET:
                 raise FileNotFoundError(f"{self._place.address(path)} is not there") from None
             raise self._failure(verb, path, answer) from None
         except Exception as error:
             answer = answer_of(str(error))
-            if answer.status == 416:
+            if answer.status == 416 or any(words in answer.text for words in _BEYOND):
                 raise _BeyondTheEnd(str(self._failure(verb, path, answer))) from None
             if _is_cut(answer):
                 raise _CutOff(str(self._failure(verb, path, answer))) from None
@@ -395,7 +398,7 @@ class ObjectStore:
     def _failure(self, verb: str, path: str, answer: Answer) -> StorageError:
         what = f"cannot {verb} {self._place.address(path)}"
         made = self._made
-        hint = _hint(answer, made.endpoint if made else "")
+        hint = _hint(answer, self._place.scheme, made.endpoint if made else "")
         return failure(what, answer, hint, made.secrets if made else ())
 
 
@@ -430,8 +433,11 @@ def _maker(
         "timeout": timedelta(hours=6),
     }
     settings: dict[str, Any] = {}
-    secrets = [os.environ.get(name) for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")]
-    kind, endpoint = {"gs": GCSStore, "az": AzureStore}.get(scheme), "the store's own endpoint"
+    secrets = [os.environ.get(name) for name in _SECRETS]
+    kind = {"gs": GCSStore, "az": AzureStore}.get(scheme)
+    endpoint = os.environ.get(_SETTINGS[scheme][0]) or "the store's own endpoint"
+    if scheme == "az" and endpoint.startswith("http://"):
+        options["allow_http"] = True
     if kind is None:
         kind, found_settings = S3Store, profiles.s3_settings(bucket)
         endpoint = found_settings.endpoint
@@ -458,9 +464,25 @@ def _is_about_credentials(answer: Answer) -> bool:
     return "169.254.169.254" in answer.text or "/latest/api/token" in answer.text
 
 
+# The variables of each service that name its endpoint, and what gives credentials.
+_SETTINGS = {
+    "s3": ("AWS_ENDPOINT_URL", profiles.NO_CREDENTIALS),
+    "gs": ("GOOGLE_BASE_URL", "set GOOGLE_APPLICATION_CREDENTIALS"),
+    "az": (
+        "AZURE_ENDPOINT",
+        "set AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN",
+    ),
+}
+_SECRETS = (
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_STORAGE_CLIENT_SECRET",
+    "AZURE_CLIENT_SECRET",
+)
 _HINTS = {
-    "NoSuchBucket": "make the bucket, or name another one",
-    "BucketNotFound": "make the bucket, or name another one",
+    **dict.fromkeys(_NO_BUCKET, "make the bucket, or name another one"),
     "InvalidAccessKeyId": "check AWS_ACCESS_KEY_ID or the profile",
     "SignatureDoesNotMatch": "check AWS_SECRET_ACCESS_KEY or the profile",
     "ExpiredToken": "the session's credentials ended; renew them, then resume",
@@ -472,14 +494,15 @@ _HINTS = {
 }
 
 
-def _hint(answer: Answer, endpoint: str) -> str:
+def _hint(answer: Answer, scheme: str, endpoint: str) -> str:
+    variable, credentials = _SETTINGS[scheme]
     if answer.code in _HINTS:
         return _HINTS[answer.code].format(ahead=answer.clock)
     if _is_about_credentials(answer):
-        return f"no credentials found; {profiles.NO_CREDENTIALS}"
+        return f"no credentials found; {credentials}"
     if answer.status is None:
         return (
-            f"check that {endpoint} is the right endpoint (AWS_ENDPOINT_URL) and can be reached "
+            f"check that {endpoint} is the right endpoint ({variable}) and can be reached "
             "from here, then resume the run"
         )
     if answer.status in (401, 403):

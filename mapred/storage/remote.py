@@ -319,7 +319,7 @@ def answer_of(text: str) -> Answer:
     return Answer(
         int(status.group(1)) if status else None,
         (code.group(1) or code.group(2) or "") if code else "",
-        (message.group(1) or message.group(2) or "") if message else "",
+        (message.group(1) or message.group(2) or "").partition("\n")[0] if message else "",
         " ".join(plain.split())[:400],
         _ahead(whole),
     )
