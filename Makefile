@@ -6,6 +6,7 @@
 #   make lint        ruff and mypy             make bench       the benchmarks
 #   make bench-peers  mapred beside DuckDB, Polars, Dask, Ray, Spark and others; SIZE=full for all
 #   make test-cluster  the tests on a Kubernetes with Argo, which it starts on this machine as root
+#   make test-readers  what mapred wrote, read by Spark and DuckDB's Delta; needs Java 17 and Maven
 #   make cluster-up    cluster-down and cluster-status: that cluster alone
 #   make lock        remake .ci/requirements.txt from pyproject.toml
 #
@@ -24,7 +25,7 @@ UV := $(BIN)/uv --system-certs
 
 .DEFAULT_GOAL := help
 .PHONY: help demo dev test test-slow test-cluster lint format bench bench-peers lock clean
-.PHONY: cluster-up cluster-down cluster-status
+.PHONY: test-readers cluster-up cluster-down cluster-status
 .DELETE_ON_ERROR:
 
 help:
@@ -48,6 +49,10 @@ test-cluster: $(VENV)/.dev
 
 cluster-up cluster-down cluster-status: cluster-%: $(VENV)/.dev
 	@cd tests && $(abspath $(BIN))/python -m cluster $*
+
+test-readers: $(VENV)/.dev $(VENV)-readers/.readers
+	MAPRED_TEST_READERS=$(abspath $(VENV)-readers) \
+	  $(BIN)/python -m pytest -m slow tests/test_readers.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -116,4 +121,13 @@ $(VENV)-peers/.peers: $(VENV)/.uv pyproject.toml $(LOCK) benchmarks/peers/requir
 	@grep -v '^#' benchmarks/peers/requirements.txt | while read -r peer; do \
 	  $(UV) pip install --quiet --compile-bytecode --python $(VENV)-peers/bin/python \
 	    --constraints $(LOCK) "$$peer" || echo "without $$peer: it cannot be installed here"; done
+	@touch $@
+
+$(VENV)-readers/.readers: $(VENV)/.uv tests/readers/requirements.txt tests/readers/pom.xml
+	$(PYTHON) -m venv $(VENV)-readers
+	$(UV) pip install --quiet --compile-bytecode --python $(VENV)-readers/bin/python \
+	  --requirements tests/readers/requirements.txt
+	mvn --quiet --batch-mode --file tests/readers/pom.xml dependency:copy-dependencies \
+	  -DincludeScope=runtime -DexcludeGroupIds=org.scala-lang \
+	  -DoutputDirectory=$(abspath $(VENV)-readers)/jars
 	@touch $@

@@ -366,6 +366,44 @@ def test_files_have_about_the_size_that_was_asked_for(tmp_path: Path) -> None:
     assert sorted(row["n"] for row in by_duckdb(lake)) == list(range(400_000))
 
 
+def test_statistics_are_what_other_programs_count(tmp_path: Path) -> None:
+    def rows(_: int) -> Iterator[pa.Table]:
+        for start in range(0, 200_000, 10_000):
+            n = range(start, start + 10_000)
+            noise = pa.array([hash((i, "x")) if i % 7 else None for i in n], pa.int64())
+            yield pa.table({"n": n, "noise": noise, "day": ["2026-01-01"] * 5000 + ["…"] * 5000})
+
+    lake = str(tmp_path / "lake")
+    target = mapred.write_parquet(lake, partition_by="day", target_file_bytes="256Ki")
+    written = write(rows, [0], target)
+    query = f"""
+        select file_name, path_in_schema, sum(row_group_num_rows), sum(stats_null_count),
+               min(stats_min_value::bigint), max(stats_max_value::bigint)
+        from parquet_metadata('{lake}/**/*.parquet') group by all
+    """
+    with duckdb.connect() as connection:
+        told = {row[:2]: row[2:] for row in connection.sql(query).fetchall()}
+    assert len(told) == 2 * written.files > 4
+    found = pl.scan_parquet(
+        f"{lake}/**/*.parquet", include_file_paths="file", hive_partitioning=True
+    )
+    whole = found.collect()
+    for file, frame in whole.group_by("file"):
+        for name in ("n", "noise"):
+            values = frame[name]
+            counted = len(values), values.null_count(), values.min(), values.max()
+            assert told[str(file[0]), name] == counted
+    assert sorted(whole["n"]) == list(range(200_000))
+    assert Counter(whole["day"]) == {"2026-01-01": 100_000, "…": 100_000}
+
+
+def test_letters_of_other_alphabets_stay_as_they_are(tmp_path: Path) -> None:
+    # Spark takes each `%XX` of a name for a character, the others take it for a byte.
+    table = pa.table({"n": [1, 2], "city": ["zürich 日本", "a/b"]})
+    written = write(lambda _: table, [0], mapred.write_parquet(tmp_path / "x", partition_by="city"))
+    assert written.partitions == ("city=a%2Fb", "city=zürich%20日本")
+
+
 def test_frames_of_pandas_and_polars(tmp_path: Path) -> None:
     pd = pytest.importorskip("pandas")
 

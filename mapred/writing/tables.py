@@ -71,10 +71,15 @@ def by_partition(table: pa.Table, names: tuple[str, ...]) -> Iterator[tuple[Valu
 def folder_of(names: tuple[str, ...], values: Values) -> str:
     """The folder of a partition, `day=2026-01-01/city=a%2Fb`; empty without partitions."""
     parts = (
-        f"{name}={NULL if value is None else quote(value, safe='')}"
+        f"{name}={NULL if value is None else _escaped(value)}"
         for name, value in zip(names, values, strict=True)
     )
     return "/".join(parts)
+
+
+def _escaped(value: str) -> str:
+    # ASCII alone: Spark takes each `%XX` for a character, where others take it for a byte.
+    return "".join(quote(part, safe="") if part.isascii() else part for part in value)
 
 
 def _plain(table: pa.Table, target: Target) -> pa.Table:
