@@ -1,0 +1,100 @@
+"""A worker's start in a pod, beside a bare `import pyarrow` in the same pod."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster import shapes
+from cluster.access import Cluster
+
+import mapred
+from benchmarks.argo import reach
+from benchmarks.bench_start import FolderOnly, stamp
+from benchmarks.report import Row, Section, spread
+from mapred.backends.argo import pods
+from mapred.resources import Resources
+
+STARTS = 21
+BAR = 1.5
+
+
+def times(found: Cluster, root: str, starts: int) -> dict[str, list[float]]:
+    """Seconds of so many imports and of so many starts, by turns in one pod."""
+    tasks = mapred.array(starts + 1)
+    run = mapred.submit(stamp, tasks, backend=FolderOnly(), root=root)
+    name = f"start-{uuid.uuid4().hex[:8]}"
+    text = Path(__file__).with_name("in_pod.py").read_text()
+    pod = _pod(found, name, [text, run.uri, run.digest, str(starts)], run.uri)
+    found.kubectl("create", "-f", "-", stdin=json.dumps(pod))
+    try:
+        done = found.kubectl(
+            "wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=300s",
+            seconds=330, check=False,
+        )  # fmt: skip
+        log = found.kubectl("logs", name, check=False).stdout
+        if done.returncode:
+            raise RuntimeError(f"the pod {name} does not succeed: {done.stderr}\n{log}")
+    finally:
+        found.kubectl("delete", "pod", name, "--force", "--grace-period=0")
+    given: dict[str, list[float]] = json.loads(log.splitlines()[-1])
+    return given
+
+
+def _pod(found: Cluster, name: str, arguments: list[str], uri: str) -> dict[str, Any]:
+    """Set up as those of a run are."""
+    spec = shapes.workflow("start", [{"name": "main"}])["spec"]
+    container = {
+        "name": "main",
+        "image": found.images.mapred,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-c", *arguments],
+        "env": pods.environment(reach.argo(found), uri, Resources()),
+        "securityContext": pods.LOCKED,
+        "volumeMounts": [{"name": "mapred", "mountPath": pods.WORK}],
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "restartPolicy": "Never",
+            "serviceAccountName": spec["serviceAccountName"],
+            "automountServiceAccountToken": False,
+            "securityContext": spec["securityContext"],
+            "containers": [container],
+            "volumes": [{"name": "mapred", "emptyDir": {}}],
+        },
+    }
+
+
+def measure(folder: Path) -> Section:
+    found = reach.cluster()
+    seconds = times(found, reach.root(found), STARTS)
+    ratio = statistics.median(seconds["worker"]) / statistics.median(seconds["import"])
+    return Section(
+        "Starting in a pod",
+        f"{STARTS} starts of each in turn, in one pod of the image of mapred; the run's folder is "
+        "on the S3 server of the cluster.",
+        (
+            Row(
+                "`python -m mapred.supervisor`, exec to function",
+                spread(seconds["worker"], 1000, "ms", 0),
+                f"{ratio:.2f}",
+                f"≤ {BAR}",
+                ratio <= BAR,
+            ),
+            Row('`python -c "import pyarrow"`', spread(seconds["import"], 1000, "ms", 0), "1"),
+        ),
+    )
+
+
+@pytest.mark.on_cluster
+def test_starts(cluster: Cluster) -> None:
+    seconds = times(cluster, reach.root(cluster), 2)
+    assert list(map(len, seconds.values())) == [2, 2]
+    assert min(map(min, seconds.values())) > 0
