@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -83,6 +82,8 @@ class Command:
         return env
 
     def _run(self, work: Path, env: Mapping[str, str]) -> str:
+        import subprocess  # only here, as every worker imports this module
+
         sys.stderr.flush()
         try:
             process = subprocess.Popen(

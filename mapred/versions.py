@@ -5,7 +5,6 @@ A pickled function names what it needs of a package, and finds there what that v
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,6 +57,9 @@ def differences(expected: Mapping[str, str]) -> list[Difference]:
 def _here(package: str) -> str | None:
     if package == "mapred":
         return __version__  # It may be there without metadata.
+    # It parses mail headers, which takes a while to load; few workers ask for versions.
+    import importlib.metadata
+
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mapred import failures, formats, functions, keyed, layout, outputs, records
+from mapred import failures, formats, functions, layout, outputs, records
 from mapred.errors import FunctionError, ReduceError, StorageError
 from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
 from mapred.planner import read_plan, read_shard
@@ -34,6 +34,8 @@ from mapred.task import Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from mapred import keyed
 
 _FOLLOW_HERE, _FOLLOW_REMOTE = (0.01, 0.01), (0.1, 1.0)  # seconds: shortest and longest wait
 _SMALL_INPUT = 4 * 2**20
@@ -227,6 +229,8 @@ def _run_task(
         if stage.kind == "map" and run.job.write is not None:
             values = [_write_values(run.job, index, attempt, values)]
         if stage.kind == "map" and run.job.shuffle is not None:
+            from mapred import keyed
+
             values = keyed.sent(run.job.shuffle, values, keyed.memory_limit(stage))
         output = _store_values(run, stage, index, attempt, values)
         files = _store_files(run, stage, index, attempt, folder) if task.wrote_files else ()
@@ -340,6 +344,8 @@ def _reduce(
 
 def _shuffle(run: Context, stage: Stage, task: Task, reading: formats.Reading) -> keyed.Sheets:
     """The manifest of the map tasks, or the answer of one partition."""
+    from mapred import keyed
+
     job = run.job
     assert job.shuffle is not None
     _see_to_inputs(run, stage, task.shard)
@@ -451,7 +457,9 @@ def _write_values(job: Job, index: int, attempt: str, values: list[Any]) -> Any:
 def _store_values(
     run: Context, stage: Stage, index: int, attempt: str, values: list[Any] | keyed.Sheets
 ) -> Output:
-    if isinstance(values, keyed.Sheets):
+    if not isinstance(values, list):
+        from mapred import keyed
+
         path = layout.data(stage.name, index, attempt, "arrow")
         return keyed.store_sheets(run.store, values, path, keyed.memory_limit(stage))
     output, payload = outputs.encode(values)

@@ -86,7 +86,12 @@ def test_names_say_what_is_inside(file: Path) -> None:
         (
             "mapred.supervisor",
             "pandas polars scipy fsspec pyarrow.dataset pyarrow.parquet hera kubernetes dask "
-            "distributed IPython click mapred.display mapred.runs mapred.api mapred.backends",
+            "distributed IPython click mapred.display mapred.runs mapred.api mapred.backends "
+            "mapred.keyed subprocess email importlib.metadata",
+        ),
+        (
+            "mapred.storage.objects",
+            "asyncio ssl email configparser mapred.dataset mapred.formats",
         ),
     ],
 )

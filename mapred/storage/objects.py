@@ -11,11 +11,12 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -51,15 +52,20 @@ os.register_at_fork(after_in_child=_after_fork)
 
 @dataclass(frozen=True)
 class _Clients:
-    """The clients of one process: `once` never repeats a request by itself."""
+    """The clients of one process: `once`, for puts, never repeats a request by itself."""
 
     process: int
     obstore: Any
+    make: Callable[[int], Any]  # with so many retries
     reading: Any
-    once: Any
     patience: Patience
     endpoint: str
     secrets: tuple[str | None, ...] = field(repr=False)
+
+    @cached_property
+    def once(self) -> Any:
+        """Made when something is put: each client reads all certificates of the machine."""
+        return self.make(0)
 
 
 class ObjectStore:
@@ -256,7 +262,7 @@ class ObjectStore:
         sink.seek(stop - start - 1)
         sink.write(b"\0")
         etag = first.meta["e_tag"]
-        pieces, began, at = iter(first.stream(_PIECE)), time.perf_counter(), start
+        pieces, began, at = _ahead(first.stream(_PIECE)), time.perf_counter(), start
 
         def take(at: int, end: int, pieces: Iterator[Any]) -> None:
             while at < end:
@@ -292,7 +298,7 @@ class ObjectStore:
                 with self._mapped("read", path) as clients:
                     key = self._place.key(path)
                     result = clients.obstore.get(clients.reading, key, options=options)
-                    for piece in result.stream(min_chunk_size=_PIECE):
+                    for piece in _ahead(result.stream(min_chunk_size=_PIECE)):
                         came = True
                         yield piece
             except _CutOff:
@@ -366,8 +372,8 @@ class ObjectStore:
         known = patience()
         try:
             make, endpoint, secrets = _maker(self._place.scheme, self._place.bucket, known)
-            clients = make(known.tries - 1), make(0)
-            return _Clients(os.getpid(), obstore, *clients, known, endpoint, secrets)
+            reading = make(known.tries - 1)
+            return _Clients(os.getpid(), obstore, make, reading, known, endpoint, secrets)
         except StorageError:
             raise
         except Exception as error:
@@ -408,6 +414,20 @@ class _CutOff(StorageError):
 
 class _BeyondTheEnd(_CutOff):
     """A range starts behind the last byte."""
+
+
+def _ahead(pieces: Iterable[_T]) -> Iterator[_T]:
+    """The pieces of an answer, the next of which comes in while one is at work."""
+    source, end = iter(pieces), None
+    pool = ThreadPoolExecutor(1, "mapred-ahead")
+    try:
+        coming = pool.submit(next, source, end)
+        while (piece := coming.result()) is not end:
+            coming = pool.submit(next, source, end)
+            yield piece
+    finally:
+        # Whoever stops in the middle does not wait for what nobody will read.
+        pool.shutdown(wait=False)
 
 
 def _is_cut(answer: Answer) -> bool:

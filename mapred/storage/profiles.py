@@ -6,7 +6,6 @@ Read in the order that AWS's own tools use: the environment, then the profile th
 
 from __future__ import annotations
 
-import configparser
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -122,9 +121,14 @@ def _profile(env: Mapping[str, str]) -> tuple[str, dict[str, str]]:
 
 
 def _parsed(path: str | Path) -> dict[str, dict[str, str]]:
+    file = Path(path).expanduser()
+    if not os.path.exists(file):
+        return {}
+    import configparser  # only here: pods have no such files, and each of them starts with this
+
     parser = configparser.RawConfigParser(strict=False)
     try:
-        parser.read(Path(path).expanduser(), encoding="utf-8")
+        parser.read(file, encoding="utf-8")
     except (configparser.Error, UnicodeError):
         raise StorageError(f"{path} cannot be read as an AWS settings file") from None
     return {section: dict(parser[section]) for section in parser.sections()}

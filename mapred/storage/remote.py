@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO, TypeAlias, cast
 
 from mapred.errors import AccessError, StorageError
@@ -331,6 +330,9 @@ def _ahead(text: str) -> float | None:
         if said is None:
             return None
         if said[1]:
+            # Every worker imports this module, and hardly one is told the time.
+            from email.utils import parsedate_to_datetime
+
             theirs = parsedate_to_datetime(said[1])
         else:
             theirs = datetime.fromisoformat(said[2].replace("Z", "+00:00"))

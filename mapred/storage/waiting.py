@@ -6,11 +6,13 @@ twice as long as sixteen coroutines of one event loop, which is here, in a threa
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 _lock = threading.Lock()
@@ -19,11 +21,16 @@ _loops: dict[int, asyncio.AbstractEventLoop] = {}
 
 def waited(coroutine: Coroutine[Any, Any, T]) -> T:
     """What a coroutine gives, or raises."""
+    # A third of what a worker imports beyond pyarrow, and it lists nothing.
+    import asyncio
+
     return asyncio.run_coroutine_threadsafe(coroutine, _loop()).result()
 
 
 def _loop() -> asyncio.AbstractEventLoop:
     """This process's event loop; a forked child makes its own."""
+    import asyncio
+
     with _lock:
         loop = _loops.get(os.getpid())
         if loop is None:
