@@ -26,22 +26,28 @@ def each(store: Any, call: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """
     if is_local(store.uri):
         return map(call, items)
-    return _ahead(call, iter(items))
+    return ahead(call, items, THREADS, _AHEAD)
 
 
-def _ahead(call: Callable[[T], R], items: Iterator[T]) -> Iterator[R]:
+def ahead(
+    call: Callable[[T], R], items: Iterable[T], threads: int, most: int | None = None
+) -> Iterator[R]:
+    """`call` of every item, in order; up to `most` (default: `threads`) are under way or wait."""
     waiting: collections.deque[Future[R]] = collections.deque()
-    first = list(itertools.islice(items, 2))
+    coming = iter(items)
+    first = list(itertools.islice(coming, 2))
     if len(first) < 2:
         yield from map(call, first)
         return
-    items = itertools.chain(first, items)
-    pool = ThreadPoolExecutor(THREADS, "mapred-storage")
+    coming = itertools.chain(first, coming)
+    pool = ThreadPoolExecutor(threads, "mapred-storage")
     try:
-        waiting.extend(pool.submit(call, item) for item in itertools.islice(items, _AHEAD))
+        waiting.extend(
+            pool.submit(call, item) for item in itertools.islice(coming, most or threads)
+        )
         while waiting:
             yield waiting.popleft().result()
-            waiting.extend(pool.submit(call, item) for item in itertools.islice(items, 1))
+            waiting.extend(pool.submit(call, item) for item in itertools.islice(coming, 1))
     finally:
         # Whoever stops in the middle waits for no more than what is under way.
         pool.shutdown(wait=True, cancel_futures=True)

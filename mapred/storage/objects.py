@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,15 +22,15 @@ from typing import Any, BinaryIO, TypeVar
 
 from mapred.errors import MissingDependency, StorageError
 from mapred.storage import profiles, remote
+from mapred.storage.concurrent import ahead
 from mapred.storage.remote import Answer, Patience, answer_of, failure, found, patience, place_of
 from mapred.storage.waiting import waited
 
-_PART = 8 * 2**20
+_UPLOAD = 8 * 2**20
 _MOST_PARTS = 9000
 _PAGES = 16  # of a listing, taken at a time
-_PIECE = 2**20
-_LARGE, _STREAMS = 32 * 2**20, 4  # what is read by several answers at once, and by how many
-_TRIAL, _FAST = 8 * 2**20, 400e6  # bytes that tell whether one answer is fast: so many a second
+_SMALL, _PIECE = 2**20, 2**18
+_LARGE, _PART, _STREAMS = 32 * 2**20, 16 * 2**20, 3  # what is read by several answers at once
 _STREAM = 64 * 2**20  # the most that one answer to a reader is asked for
 _BUSY = ("", "Conflict", "ConditionalRequestConflict", "OperationAborted")
 # A range behind the end, where the server does not refuse it: Azure's emulator for one.
@@ -38,6 +38,7 @@ _BEYOND = ("bytes 0--1/0", "but object was only")
 _NO_BUCKET = ("NoSuchBucket", "BucketNotFound", "ContainerNotFound")
 _GARBLED = ("response body", "Content-Range header not present", "invalid list response")
 _T = TypeVar("_T")
+_Bytes = TypeVar("_Bytes", bound=Sized)
 _used = False
 _forked = False
 
@@ -143,7 +144,7 @@ class ObjectStore:
                 clients.reading,
                 self._place.key(path),
                 source,
-                use_multipart=size > 2 * _PART,
+                use_multipart=size > 2 * _UPLOAD,
                 chunk_size=_part_size(size),
             )
 
@@ -226,12 +227,12 @@ class ObjectStore:
                     clients.reading, self._place.key(path), options=options
                 )
                 start, stop = result.range
-                if stop - start <= _PIECE:
+                if stop - start <= _SMALL:
                     return self._whole(bytes(result.bytes()), stop - start, path)
-                if stop - start < _LARGE:
-                    # Not by `bytes`, which would hold the answer two and three times.
+                if stop - start <= _LARGE:
+                    # Not by `bytes`, which would hold the answer twice.
                     sink = io.BytesIO()
-                    for piece in result.stream(min_chunk_size=_PIECE):
+                    for piece in _ahead(result.stream(_PIECE)):
                         sink.write(piece)
                     return self._whole(sink.getvalue(), stop - start, path)
         except _BeyondTheEnd:
@@ -242,9 +243,9 @@ class ObjectStore:
                 # The client went on with an answer that had ended before its length said.
                 raise
             return b""
-        return self._get_large(path, start, stop, result)
+        return self._get_large(path, start, stop, result.meta["e_tag"])
 
-    def _whole(self, data: bytes, length: int, path: str) -> bytes:
+    def _whole(self, data: _Bytes, length: int, path: str) -> _Bytes:
         if len(data) != length:
             raise _CutOff(
                 f"cannot read {self._place.address(path)}: {len(data)} bytes came where {length} "
@@ -252,42 +253,28 @@ class ObjectStore:
             )
         return data
 
-    def _get_large(self, path: str, start: int, stop: int, first: Any) -> bytes:
-        """Bytes `start` to `stop`: by `first`, which came, and where it is slow by more at once.
+    def _get_large(self, path: str, start: int, stop: int, etag: str | None) -> bytes:
+        """Bytes `start` to `stop`, by answers of 16 MiB, of which three come in at a time.
 
-        A store in the network gives each answer a part of what this machine could take; one
-        that is as fast as memory is would only be held up.
+        A store in the network gives one answer a part of what this machine could take; and
+        what came is copied while the next is on its way.
         """
+        match = {"if_match": etag} if etag else {}
+
+        def part(at: int) -> Any:
+            end = min(at + _PART, stop)
+            return self._persist(lambda: take(at, end))
+
+        def take(at: int, end: int) -> Any:
+            with self._mapped("read", path) as clients:
+                options = {"range": (at, end), **match}
+                key = self._place.key(path)
+                data = clients.obstore.get(clients.reading, key, options=options).bytes()
+            return self._whole(data, end - at, path)
+
         sink = io.BytesIO()
-        sink.seek(stop - start - 1)
-        sink.write(b"\0")
-        etag = first.meta["e_tag"]
-        pieces, began, at = _ahead(first.stream(_PIECE)), time.perf_counter(), start
-
-        def take(at: int, end: int, pieces: Iterator[Any]) -> None:
-            while at < end:
-                for piece in pieces:
-                    part = memoryview(piece)[: end - at]
-                    whole[at - start : at - start + len(part)] = part
-                    at += len(part)
-                    if at == end:
-                        return
-                options = {"range": (at, end), **({"if_match": etag} if etag else {})}
-                pieces = self._pieces(path, options)
-
-        def another(at: int) -> None:
-            take(at, min(at + step, stop), pieces if at == rest else iter(()))
-
-        with self._mapped("read", path), sink.getbuffer() as whole:
-            while at < start + _TRIAL and (piece := next(pieces, None)) is not None:
-                whole[at - start : at - start + len(piece)] = piece
-                at += len(piece)
-            rest, streams = at, _STREAMS
-            if at - start > _FAST * (time.perf_counter() - began):
-                streams = 1
-            step = -(-(stop - rest) // streams)
-            with ThreadPoolExecutor(streams) as pool:
-                list(pool.map(another, range(rest, stop, step)))
+        for data in ahead(part, range(start, stop, _PART), _STREAMS):
+            sink.write(data)
         return sink.getvalue()
 
     def _pieces(self, path: str, options: dict[str, Any]) -> Iterator[Any]:
@@ -437,7 +424,7 @@ def _is_cut(answer: Answer) -> bool:
 
 
 def _part_size(size: int) -> int:
-    return max(_PART, -(-size // _MOST_PARTS))
+    return max(_UPLOAD, -(-size // _MOST_PARTS))
 
 
 def _maker(

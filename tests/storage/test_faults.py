@@ -20,7 +20,7 @@ from servers.faults import KINDS, LENGTHS, Proxy, proxy
 import mapred
 from mapred.backends.local import Local
 from mapred.errors import StorageError
-from mapred.storage import objects, open_store, probe
+from mapred.storage import open_store, probe
 
 QUICK = tuple(kind for kind in (*KINDS, *LENGTHS) if kind != "stall")
 EVERYTHING = "GET HEAD PUT POST DELETE"
@@ -446,11 +446,7 @@ def _slow_square(item: int) -> int:
     return item * item
 
 
-@pytest.mark.parametrize("fast", [0.0, float("inf")], ids=["by one answer", "by several"])
-def test_large_files_are_whole_though_answers_are_cut(
-    faults: Proxy, s3_root: str, fast: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(objects, "_FAST", fast)
+def test_large_files_are_whole_though_answers_are_cut(faults: Proxy, s3_root: str) -> None:
     store = open_store(s3_root)
     data = bytes(range(256)) * 4096 * 40
     store.write("large", data)
