@@ -263,6 +263,7 @@ import sys
 from mapred.planner import read_shard
 assert read_shard(open(sys.argv[1], "rb").read(), 3).num_rows == 1
 heavy = {"pandas", "polars", "fsspec", "scipy", "pyarrow.dataset", "pyarrow.compute"}
+heavy |= {"pyarrow.parquet", "pyarrow.fs", "ssl"}
 print(sorted(heavy & set(sys.modules)))
 """
     run = subprocess.run(
