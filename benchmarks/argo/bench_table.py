@@ -29,6 +29,7 @@ SIZES = ((50, True), (500, False), (2000, False))
 # The writes of Argo's controller and of the executor in each pod, by resource. Those to a
 # subresource are the node's and the scheduler's; who else deletes pods is not told apart.
 WRITES = ("workflows", "workflowtaskresults", "pods")
+_SETTLING, _QUIET = 60.0, 5.0  # seconds
 VERBS = ("POST", "PUT", "PATCH", "DELETE")
 _COUNTER = re.compile(r"apiserver_request_total\{(?P<labels>[^}]*)\} (?P<count>\S+)")
 
@@ -86,6 +87,20 @@ def wait_for_cleaning(found: Cluster, name: str) -> None:
         time.sleep(1)
 
 
+def settled(found: Cluster, name: str) -> tuple[dict[tuple[str, str], int], int]:
+    """The counters, and the events about a Workflow, once what the controller has queued is written.
+
+    Where others write all the time, as they are after a minute.
+    """
+    limit = time.monotonic() + _SETTLING
+    while True:
+        before = counters(found), events(found, name)
+        time.sleep(_QUIET)
+        after = counters(found), events(found, name)
+        if before == after or time.monotonic() > limit:
+            return after
+
+
 def nodes_of(workflow: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The nodes of a status, which is compressed where it is large."""
     status = workflow["status"]
@@ -105,8 +120,8 @@ def cost(found: Cluster, manifest: Mapping[str, Any]) -> Cost:
         over = reach.finished(client, name)
         if manifest["spec"].get("podGC"):
             wait_for_cleaning(found, name)
-        after = counters(found)
-        told, left = events(found, name), pods_left(found, name)
+        after, told = settled(found, name)
+        left = pods_left(found, name)
     finally:
         reach.forget(found, name)
     made = {what: count - before.get(what, 0) for what, count in after.items()}
