@@ -154,6 +154,7 @@ def by_mapred(found: Cluster, root: str, shards: int, *, real: bool) -> tuple[ma
     run = mapred.submit(
         rivals.hits,
         mapred.array(shards),
+        per_task=1,
         reduce=sum,
         resources=asked,
         reduce_resources=asked,
@@ -219,7 +220,7 @@ def measure(folder: Path) -> Section:
     return Section(
         "What a Workflow costs the cluster",
         "mapred : hera, and for each shard. hera's scripts loop `with_items`, one pod after them "
-        "all adds up; mapred renders `mapred.array(n)` with `reduce=sum` as it stands, its pods "
+        "all adds up; mapred renders `mapred.array(n)` with `reduce=sum`, `per_task=1`, its pods "
         "tried again when lost and deleted when done. Writes are those of the controller and of "
         "the executors; a pod that is not real has no executor. Bytes are those of the Workflow "
         "with its status when it is over.",
