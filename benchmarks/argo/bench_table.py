@@ -29,7 +29,7 @@ SIZES = ((50, True), (500, False), (2000, False))
 # The writes of Argo's controller and of the executor in each pod, by resource. Those to a
 # subresource are the node's and the scheduler's; who else deletes pods is not told apart.
 WRITES = ("workflows", "workflowtaskresults", "pods")
-_SETTLING, _QUIET = 60.0, 5.0  # seconds
+_SETTLING, _QUIET = 120.0, 5.0  # seconds
 VERBS = ("POST", "PUT", "PATCH", "DELETE")
 _COUNTER = re.compile(r"apiserver_request_total\{(?P<labels>[^}]*)\} (?P<count>\S+)")
 
@@ -90,7 +90,7 @@ def wait_for_cleaning(found: Cluster, name: str) -> None:
 def settled(found: Cluster, name: str) -> tuple[dict[tuple[str, str], int], int]:
     """The counters, and the events about a Workflow, once what the controller has queued is written.
 
-    Where others write all the time, as they are after a minute.
+    Where others write all the time, as they are after two minutes.
     """
     limit = time.monotonic() + _SETTLING
     while True:
