@@ -13,12 +13,12 @@ from cluster import access, places, processes
 
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.clients import Client
+from mapred.backends.argo.following import OVER
 
 NEEDED = (
     "needs a Kubernetes with Argo Workflows, and there is none: `make cluster-up` starts one on "
     "this machine, MAPRED_TEST_KUBECONFIG names another"
 )
-OVER = ("Succeeded", "Failed", "Error")
 PATIENCE = 600.0
 _LOOK = 0.5  # seconds between two looks at a Workflow: what a careful user would ask for
 
@@ -48,14 +48,8 @@ def root(found: access.Cluster) -> str:
 
 def argo(found: access.Cluster) -> Argo:
     """The backend with its defaults, told where the cluster is and which image has mapred."""
-    return Argo(
-        namespace=found.namespace,
-        image=found.images.mapred,
-        kubeconfig=str(found.kubeconfig),
-        endpoint=found.storage.endpoint_in_pods,
-        region=found.storage.region,
-        root_secret=found.storage.secret_name,
-    )
+    settings: dict[str, Any] = dict(found.backend)
+    return Argo(**settings)
 
 
 def finished(client: Client, name: str) -> dict[str, Any]:

@@ -218,9 +218,12 @@ class ObjectStore:
         return remote.reader(fetch, size, stream)
 
     def _get(self, path: str, options: dict[str, Any]) -> bytes:
-        return self._persist(lambda: self._get_once(path, options))
+        found = self._persist(lambda: self._get_once(path, options))
+        # Outside of the above, so that a cut part is asked for again and not all of them.
+        return found if isinstance(found, bytes) else self._get_large(path, *found)
 
-    def _get_once(self, path: str, options: dict[str, Any]) -> bytes:
+    def _get_once(self, path: str, options: dict[str, Any]) -> bytes | tuple[int, int, str | None]:
+        """The bytes; of many only where they start and stop, and the object's etag."""
         try:
             with self._mapped("read", path) as clients:
                 result = clients.obstore.get(
@@ -232,7 +235,7 @@ class ObjectStore:
                 if stop - start <= _LARGE:
                     # Not by `bytes`, which would hold the answer twice.
                     sink = io.BytesIO()
-                    for piece in _ahead(result.stream(_PIECE)):
+                    for piece in _prefetched(result.stream(_PIECE)):
                         sink.write(piece)
                     return self._whole(sink.getvalue(), stop - start, path)
         except _BeyondTheEnd:
@@ -243,7 +246,7 @@ class ObjectStore:
                 # The client went on with an answer that had ended before its length said.
                 raise
             return b""
-        return self._get_large(path, start, stop, result.meta["e_tag"])
+        return start, stop, result.meta["e_tag"]
 
     def _whole(self, data: _Bytes, length: int, path: str) -> _Bytes:
         if len(data) != length:
@@ -285,7 +288,7 @@ class ObjectStore:
                 with self._mapped("read", path) as clients:
                     key = self._place.key(path)
                     result = clients.obstore.get(clients.reading, key, options=options)
-                    for piece in _ahead(result.stream(min_chunk_size=_PIECE)):
+                    for piece in _prefetched(result.stream(min_chunk_size=_PIECE)):
                         came = True
                         yield piece
             except _CutOff:
@@ -403,10 +406,10 @@ class _BeyondTheEnd(_CutOff):
     """A range starts behind the last byte."""
 
 
-def _ahead(pieces: Iterable[_T]) -> Iterator[_T]:
+def _prefetched(pieces: Iterable[_T]) -> Iterator[_T]:
     """The pieces of an answer, the next of which comes in while one is at work."""
     source, end = iter(pieces), None
-    pool = ThreadPoolExecutor(1, "mapred-ahead")
+    pool = ThreadPoolExecutor(1, "mapred-prefetch")
     try:
         coming = pool.submit(next, source, end)
         while (piece := coming.result()) is not end:

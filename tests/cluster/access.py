@@ -78,6 +78,18 @@ class Cluster:
     images: Names
     own: bool  # of this machine, where tests may do as they like with nodes and controllers
 
+    @property
+    def backend(self) -> dict[str, str]:
+        """Arguments of `mapred.Argo`, or what a mapred.toml says, for this cluster."""
+        return {
+            "namespace": self.namespace,
+            "image": self.images.mapred,
+            "kubeconfig": str(self.kubeconfig),
+            "endpoint": self.storage.endpoint_in_pods,
+            "region": self.storage.region,
+            "root_secret": self.storage.secret_name,
+        }
+
     def kubectl(
         self, *words: object, stdin: str | None = None, seconds: float = 60, check: bool = True
     ) -> subprocess.CompletedProcess[str]:

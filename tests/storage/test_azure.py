@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from servers import azurite
 from servers.faults import proxy
+from servers.large import check_large_files
 from servers.sharing import shared
 
 import mapred
@@ -77,18 +78,7 @@ def test_files_are_read_and_written_there(azure_root: str) -> None:
 
 
 def test_large_files_go_in_parts(azure_root: str, tmp_path: Path) -> None:
-    store = open_store(azure_root)
-    data = bytes(range(256)) * 4096 * 20
-    (tmp_path / "large").write_bytes(data)
-    store.put_file(tmp_path / "large", "file")
-    store.write("data", data)
-    for path in ("file", "data"):
-        with store.open(path) as file:
-            file.seek(-300, 2)
-            assert file.read() == data[-300:]
-            file.seek(0)
-            assert file.read() == data
-        assert store.read(path, len(data)) == b""
+    check_large_files(open_store(azure_root), tmp_path)
 
 
 def test_datasets_are_written_there(azure_root: str) -> None:

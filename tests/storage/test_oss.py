@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import pickle
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 from servers import oss_gateway
 from servers.faults import proxy
+from servers.large import check_large_files
 
 import mapred
 from mapred.errors import MissingDependency, StorageError
@@ -46,19 +46,7 @@ def test_a_bucket_with_versions_is_refused(oss_root: str) -> None:
 
 
 def test_large_files_go_in_parts(oss_root: str, tmp_path: Path) -> None:
-    store = open_store(oss_root)
-    data = bytes(range(256)) * 4096 * 18
-    (tmp_path / "large").write_bytes(data)
-    store.put_file(tmp_path / "large", "file")
-    store.write("data", data)
-    for path in ("file", "data"):
-        with store.open(path) as file:
-            file.seek(-300, io.SEEK_END)
-            assert file.read() == data[-300:]
-            file.seek(0)
-            assert file.read() == data
-        assert store.read(path, len(data) - 2, 10) == data[-2:]
-        assert store.read(path, len(data)) == b""
+    check_large_files(open_store(oss_root), tmp_path)
 
 
 def test_listings_have_pages_and_no_markers(oss_root: str) -> None:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 from servers import seaweed
 from servers.faults import proxy
+from servers.large import check_large_files
 
 import mapred
 from mapred import layout
@@ -81,21 +82,7 @@ def test_a_store_pickles_by_its_uri(s3_root: str) -> None:
 
 
 def test_large_files_go_in_parts(s3_root: str, tmp_path: Path) -> None:
-    store = open_store(s3_root)
-    data = bytes(range(256)) * 4096 * 20
-    (tmp_path / "large").write_bytes(data)
-    store.put_file(tmp_path / "large", "file")
-    store.write("data", data)
-    for path in ("file", "data"):
-        with store.open(path) as file:
-            file.seek(-300, 2)
-            assert file.read() == data[-300:]
-            assert file.seek(5) == 5
-            assert file.read(10) == data[5:15]
-            file.seek(0)
-            assert file.read() == data
-        assert store.read(path, len(data)) == b""
-        assert store.read(path, 3, 0) == b""
+    check_large_files(open_store(s3_root), tmp_path)
 
 
 def test_markers_of_folders_are_no_files(s3_root: str, s3_server: dict[str, Any]) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 
 from mapred import records
 from mapred.backends.argo.clients import Client, Unreachable
+from mapred.blocks import MISMATCH
 from mapred.errors import BackendError
 from mapred.model import Job, RunStatus, StageStatus
 from mapred.storage import Store
 
-MISMATCH = "78"
 OVER = ("Succeeded", "Failed", "Error")
 _SHORTEST, _LONGEST = 1.0, 15.0  # seconds between two looks at the Workflow
 _LISTED, _RARELY = 2.0, 60.0  # seconds between two listings of the commits
@@ -242,7 +242,7 @@ class Following:
 
 def _lines(node: Mapping[str, Any]) -> int:
     """How much of a pod's log says why it failed; what does not match is a table."""
-    return 40 if (node.get("outputs") or {}).get("exitCode") == MISMATCH else 8
+    return 40 if (node.get("outputs") or {}).get("exitCode") == str(MISMATCH) else 8
 
 
 def _phase(found: Mapping[str, Any]) -> str:

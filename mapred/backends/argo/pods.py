@@ -15,6 +15,7 @@ from mapred.backends.argo import places
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.providers import place
 from mapred.backends.argo.yaml import to_yaml
+from mapred.blocks import FAILED, MISMATCH
 from mapred.errors import BackendError
 from mapred.model import Job
 from mapred.resources import THREADS, Resources, Volume, parse_bytes
@@ -24,7 +25,7 @@ ARTIFACTS = f"{WORK}/artifacts"
 PARAMETERS = ("stage", "block", "size")
 # What starting a pod may take beside its tasks: images, packages, a node that is made first.
 _START_SECONDS = 1800
-_GONE_FOR_GOOD = (1, 78)
+_GONE_FOR_GOOD = (FAILED, MISMATCH)
 # What Argo's own container says of a store that refuses its credentials, in the stores' words.
 _REFUSED = (
     "Access ?Denied",

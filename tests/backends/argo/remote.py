@@ -17,25 +17,14 @@ QUIET: dict[str, Any] = {"progress": "none"}
 PATIENCE = 240.0
 
 
-def settings(cluster: Cluster) -> dict[str, str]:
-    return {
-        "namespace": cluster.namespace,
-        "image": cluster.images.mapred,
-        "kubeconfig": str(cluster.kubeconfig),
-        "endpoint": cluster.storage.endpoint_in_pods,
-        "region": cluster.storage.region,
-        "root_secret": cluster.storage.secret_name,
-    }
-
-
 def argo(cluster: Cluster, **more: Any) -> mapred.Argo:
-    values: dict[str, Any] = {**settings(cluster), **more}
+    values: dict[str, Any] = {**cluster.backend, **more}
     return mapred.Argo(**values)
 
 
 def toml(cluster: Cluster, root: str, max_pods: int) -> str:
     """A mapred.toml whose backend `argo` is this cluster; its pods ask for next to no cores."""
-    given = {**settings(cluster), "root": root}
+    given = {**cluster.backend, "root": root}
     # What people write asks for whole cores, of which a cluster for tests may have two.
     patch = '{containers = [{name = "main", resources = {requests = {cpu = "10m"}}}]}'
     lines = [f"{name} = {json.dumps(value)}" for name, value in given.items()]

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from backends.argo import remote
 from cluster.access import Cluster
 
 import mapred
@@ -25,16 +26,7 @@ FIRED = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 @pytest.fixture
 def argo(cluster: Cluster) -> mapred.Argo:
-    return mapred.Argo(
-        namespace=cluster.namespace,
-        image=cluster.images.mapred,
-        kubeconfig=str(cluster.kubeconfig),
-        endpoint=cluster.storage.endpoint_in_pods,
-        region=cluster.storage.region,
-        root_secret=cluster.storage.secret_name,
-        retries=2,
-        ttl=600,
-    )
+    return remote.argo(cluster, retries=2, ttl=600)
 
 
 @pytest.fixture

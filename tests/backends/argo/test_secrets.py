@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from backends.argo import cases
+from backends.argo import cases, remote
 from cluster.access import Cluster
 
 import mapred
@@ -99,15 +99,7 @@ def holds(i: int) -> int:
 def test_no_value_of_a_secret_is_in_a_run_on_a_cluster(
     cluster: Cluster, cluster_root: str, database: str, capfd: Any
 ) -> None:
-    argo = mapred.Argo(
-        namespace=cluster.namespace,
-        image=cluster.images.mapred,
-        kubeconfig=str(cluster.kubeconfig),
-        endpoint=cluster.storage.endpoint_in_pods,
-        region=cluster.storage.region,
-        root_secret=cluster.storage.secret_name,
-        ttl=600,
-    )
+    argo = remote.argo(cluster, ttl=600)
     asked = mapred.Resources(cpu=0.01, secrets={"PGPASSWORD": f"{database}/password"})
     run = mapred.submit(
         holds, mapred.array(2), attempts=1, resources=asked, backend=argo, root=cluster_root
