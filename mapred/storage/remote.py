@@ -17,6 +17,7 @@ from mapred.errors import AccessError, StorageError
 
 _BUFFER = 4 * 2**20
 _WHOLE = 2**20
+_NEWLINE = re.compile(rb"\n")
 Fetch: TypeAlias = Callable[[int, int], Any]
 Stream: TypeAlias = Callable[[int], Iterator[Any]]
 # What another machine's clock, or the keys that it is given anew, may be spared.
@@ -180,14 +181,18 @@ def _holds(read: Callable[[], bytes], data: bytes) -> bool:
         return False
 
 
-class _Ranged(io.RawIOBase):
-    """A file of a store: single ranges, and one long answer once it is read on and on."""
+class _Reader(io.BufferedIOBase):
+    """A file of a store: single ranges, and one long answer once it is read on and on.
+
+    What came last is held, and read from byte `_at` of it on; `_start` is where it lies in the
+    file. Not by `BufferedReader`, which copies what streams through it once more.
+    """
 
     def __init__(self, fetch: Fetch, size: int, stream: Stream | None) -> None:
-        self._fetch, self._size, self._position = fetch, size, 0
-        self._stream = stream
+        self._fetch, self._size, self._stream = fetch, size, stream
+        self._start = self._at = 0
+        self._held = memoryview(b"")
         self._pieces: Iterator[Any] = iter(())
-        self._rest = memoryview(b"")
         self._expected = -1
 
     def readable(self) -> bool:
@@ -197,58 +202,79 @@ class _Ranged(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        return self._position
+        return self._start + self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        if start + offset < 0:
-            raise ValueError(f"cannot seek to {start + offset}")
-        self._position = start + offset
-        return self._position
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self._size}[whence]
+        target = start + offset
+        if target < 0:
+            raise ValueError(f"cannot seek to {target}")
+        if self._start <= target <= self._start + len(self._held):
+            self._at = target - self._start
+        else:
+            self._hold(target, b"")
+        return target
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        length = min(len(buffer), self._size - self._position)
-        if length <= 0:
-            return 0
-        data = self._next(length) if self._position == self._expected else self._anew(length)
-        buffer[: len(data)] = data
-        self._position += len(data)
-        self._expected = self._position
-        return len(data)
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(0, self._size - self.tell())
+        wanted = left if size is None or size < 0 else min(size, left)
+        found: list[memoryview] = []
+        while wanted:
+            found.append(self._some(wanted))
+            wanted -= len(found[-1])
+        if len(found) != 1:
+            return b"".join(found)
+        whole = found[0].obj
+        return (
+            whole if isinstance(whole, bytes) and len(whole) == len(found[0]) else bytes(found[0])
+        )
 
-    def readall(self) -> bytes:
-        length = self._size - self._position
-        if length <= 0:
-            return b""
-        data = bytes(self._anew(length))
-        self._position += len(data)
-        return data
+    read1 = read
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        left = max(0, self._size - self.tell())
+        left = left if size is None or size < 0 else min(size, left)
+        found: list[memoryview] = []
+        while left:
+            self._some(0)
+            end = _NEWLINE.search(self._held, self._at, self._at + left)
+            found.append(self._some((end.end() - self._at) if end else left))
+            left = 0 if end else left - len(found[-1])
+        return b"".join(found)
 
     def close(self) -> None:
-        self._drop()
+        self._hold(0, b"")
+        self._pieces = iter(())
         super().close()
 
-    def _anew(self, length: int) -> Any:
-        self._drop()
-        return self._fetch(self._position, length)
+    def _some(self, most: int) -> memoryview:
+        """At least one of the `most` bytes that follow, which are there; or just hold some."""
+        if self._at == len(self._held):
+            self._hold(self.tell(), self._next(most))
+        some = self._held[self._at : self._at + most]
+        self._at += len(some)
+        if self._at == len(self._held) > _BUFFER:
+            self._hold(self.tell(), b"")
+        return some
 
-    def _next(self, length: int) -> Any:
-        """At least one of the bytes that follow those read last."""
-        if self._stream is None:
-            return self._fetch(self._position, length)
-        if not self._rest:
+    def _hold(self, start: int, data: Any) -> None:
+        self._start, self._held, self._at = start, memoryview(data), 0
+
+    def _next(self, wanted: int) -> Any:
+        """At least one of the bytes at the position, behind all that is held."""
+        at = self.tell()
+        if self._stream is None or at != self._expected:
+            self._pieces = iter(())
+            piece = self._fetch(at, min(max(wanted, _BUFFER), self._size - at))
+        else:
             piece = next(self._pieces, None)
             if piece is None:
-                self._pieces = self._stream(self._position)
+                self._pieces = self._stream(at)
                 piece = next(self._pieces, None)
-            if not piece:
-                raise StorageError("a long answer ended before the file did; try again")
-            self._rest = memoryview(piece)
-        data, self._rest = self._rest[:length], self._rest[length:]
-        return data
-
-    def _drop(self) -> None:
-        self._pieces, self._rest = iter(()), memoryview(b"")
+        if not piece:
+            raise StorageError("a long answer ended before the file did; try again")
+        self._expected = at + len(piece)
+        return piece
 
 
 def reader(fetch: Fetch, size: int, stream: Stream | None = None) -> BinaryIO:
@@ -259,8 +285,7 @@ def reader(fetch: Fetch, size: int, stream: Stream | None = None) -> BinaryIO:
     """
     if size <= _WHOLE:
         fetch, stream = _once(fetch, size), None
-    buffer = max(1, min(size, _BUFFER))
-    return cast(BinaryIO, io.BufferedReader(_Ranged(fetch, size, stream), buffer))
+    return cast(BinaryIO, _Reader(fetch, size, stream))
 
 
 def _once(fetch: Fetch, size: int) -> Fetch:
