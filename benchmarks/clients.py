@@ -43,7 +43,9 @@ def mapred(bucket: str, size: int) -> Client:
 
 def datasets(bucket: str, size: int) -> Client:
     """How a worker reads a dataset's files, whose sizes the plan tells; it writes none."""
-    from mapred.storage import open_source
+    from mapred.storage import source_opener
+
+    open_source = source_opener(None)
 
     def get(key: str) -> Any:
         with open_source(f"s3://{bucket}/{key}", known(key)) as file:

@@ -22,14 +22,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mapred import failures, formats, functions, layout, outputs, records
 from mapred.errors import FunctionError, ReduceError, StorageError
 from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
 from mapred.planner import read_plan, read_shard
 from mapred.reducers import Reducer, check_associative
-from mapred.storage import Store, each, open_source, open_store
+from mapred.storage import Store, each, open_store, source_opener
 from mapred.task import Task
 
 if TYPE_CHECKING:
@@ -109,11 +109,16 @@ class Context:
         """The map tasks given up under max_failed; a list names single items of a task."""
         return records.read_given_up(self.store) if self.job.max_failed else {}
 
+    @functools.cached_property
+    def dataset(self) -> Callable[[str, tuple[int, str] | None], BinaryIO]:
+        """Opens the dataset's files."""
+        return source_opener(self.job.format.storage)
+
     def open(self, path: str, known: tuple[int, str] | None = None) -> Any:
         """A dataset's file, or one of the run's own input files."""
         if path.startswith("input/"):
             return self._input(path)
-        return open_source(path, known, self.job.format.storage)
+        return self.dataset(path, known)
 
     def _input(self, path: str) -> Any:
         """An input file; a small one that lies on a remote store is loaded once a process."""

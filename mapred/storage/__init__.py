@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Protocol
 
 from mapred.errors import StorageError
 from mapred.storage.concurrent import each
-from mapred.storage.sources import fingerprint, is_local, local_etag, open_source
+from mapred.storage.sources import fingerprint, is_local, local_etag, open_source, source_opener
 
 __all__ = [
     "Store",
@@ -26,6 +26,7 @@ __all__ = [
     "open_source",
     "open_store",
     "probe",
+    "source_opener",
 ]
 
 

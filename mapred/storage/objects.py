@@ -8,11 +8,9 @@ each process's own environment.
 
 from __future__ import annotations
 
-import io
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,6 +21,7 @@ from typing import Any, BinaryIO, TypeVar
 from mapred.errors import MissingDependency, StorageError
 from mapred.storage import profiles, remote
 from mapred.storage.concurrent import ahead
+from mapred.storage.filling import filled, memory
 from mapred.storage.remote import Answer, Patience, answer_of, failure, found, patience, place_of
 from mapred.storage.waiting import waited
 
@@ -30,8 +29,8 @@ _UPLOAD = 8 * 2**20
 _MOST_PARTS = 9000
 _PAGES = 16  # of a listing, taken at a time
 _SMALL, _PIECE = 2**20, 2**18
-_LARGE, _PART, _STREAMS = 32 * 2**20, 16 * 2**20, 3  # what is read by several answers at once
-_STREAM = 64 * 2**20  # the most that one answer to a reader is asked for
+_LARGE, _PART, _STREAMS = 32 * 2**20, 64 * 2**20, 3  # what is read by several answers at once
+_STREAM = 64 * 2**20  # what an answer to a reader is asked for first; then for twice as much
 _BUSY = ("", "Conflict", "ConditionalRequestConflict", "OperationAborted")
 # A range behind the end, where the server does not refuse it: Azure's emulator for one.
 _BEYOND = ("bytes 0--1/0", "but object was only")
@@ -208,8 +207,12 @@ class ObjectStore:
                 )
             return data
 
+        asked = _STREAM
+
         def stream(offset: int) -> Iterator[Any]:
-            options: dict[str, Any] = {"range": (offset, min(size, offset + _STREAM))}
+            nonlocal asked
+            options: dict[str, Any] = {"range": (offset, min(size, offset + asked))}
+            asked *= 2
             if etag:
                 options["if_match"] = remote.quoted(etag)
             return self._pieces(path, options)
@@ -235,10 +238,9 @@ class ObjectStore:
                     return data
                 if stop - start <= _LARGE:
                     # Not by `bytes`, which would hold the answer twice.
-                    sink = io.BytesIO()
-                    for piece in _prefetched(result.stream(_PIECE)):
-                        sink.write(piece)
-                    self._check(sink.tell(), stop - start, path)
+                    sink = memory(stop - start)
+                    came = filled(sink.getbuffer(), result.stream(_PIECE))
+                    self._check(came, stop - start, path)
                     return sink.getvalue()
         except _BeyondTheEnd:
             # An error for a range that starts behind the last byte; a file gives nothing.
@@ -258,19 +260,17 @@ class ObjectStore:
             )
 
     def _get_large(self, path: str, start: int, stop: int, etag: str | None) -> bytes:
-        """Bytes `start` to `stop`, by answers of 16 MiB, of which three come in at a time.
+        """Bytes `start` to `stop`, by answers of up to 64 MiB, of which three come in at a time.
 
-        A store in the network gives one answer a part of what this machine could take. Each is
-        copied to its place as it comes: the first touch of so much memory takes as long as the
-        way here, and is shared among the threads.
+        A store in the network gives one answer a part of what this machine could take.
         """
         match = {"if_match": etag} if etag else {}
-        # Zeros that the system has promised, and not made yet; nobody else knows them.
-        sink = io.BytesIO(bytes(stop - start))
+        size = min(_PART, -(-(stop - start) // _STREAMS))
+        sink = memory(stop - start)
         whole = sink.getbuffer()
 
         def part(at: int) -> None:
-            end = min(at + _PART, stop)
+            end = min(at + size, stop)
             self._persist(lambda: take(at, end))
 
         def take(at: int, end: int) -> None:
@@ -278,10 +278,10 @@ class ObjectStore:
                 options = {"range": (at, end), **match}
                 key = self._place.key(path)
                 result = clients.obstore.get(clients.reading, key, options=options)
-                came = _filled(whole[at - start : end - start], result.stream(_PIECE))
+                came = filled(whole[at - start : end - start], result.stream(_PIECE))
             self._check(came, end - at, path)
 
-        for _ in ahead(part, range(start, stop, _PART), _STREAMS):
+        for _ in ahead(part, range(start, stop, size), _STREAMS):
             pass
         whole.release()
         return sink.getvalue()
@@ -294,7 +294,7 @@ class ObjectStore:
                 with self._mapped("read", path) as clients:
                     key = self._place.key(path)
                     result = clients.obstore.get(clients.reading, key, options=options)
-                    for piece in _prefetched(result.stream(min_chunk_size=_PIECE)):
+                    for piece in result.stream(_PIECE):
                         came = True
                         yield piece
             except _CutOff:
@@ -410,33 +410,6 @@ class _CutOff(StorageError):
 
 class _BeyondTheEnd(_CutOff):
     """A range starts behind the last byte."""
-
-
-def _prefetched(pieces: Iterable[_T]) -> Iterator[_T]:
-    """The pieces of an answer, the next of which comes in while one is at work."""
-    source, end = iter(pieces), None
-    pool = ThreadPoolExecutor(1, "mapred-prefetch")
-    try:
-        coming = pool.submit(next, source, end)
-        while (piece := coming.result()) is not end:
-            coming = pool.submit(next, source, end)
-            yield piece
-    finally:
-        # Whoever stops in the middle does not wait for what nobody will read.
-        pool.shutdown(wait=False)
-
-
-def _filled(target: memoryview, pieces: Iterable[Any]) -> int:
-    """Copy pieces to their places, with other threads at work; how many bytes came."""
-    import numpy as np
-
-    whole, came = np.frombuffer(target, np.uint8), 0
-    for piece in pieces:
-        some = np.frombuffer(piece, np.uint8)
-        if came + len(some) <= len(whole):
-            whole[came : came + len(some)] = some
-        came += len(some)
-    return came
 
 
 def _is_cut(answer: Answer) -> bool:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import functools
 import io
 import os
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
@@ -16,7 +15,9 @@ from mapred.errors import DatasetError, MapredError, StaleDatasetError, StorageE
 T = TypeVar("T")
 Known: TypeAlias = "tuple[int, str]"
 OBJECTS = ("s3", "gs", "az", "oss")
-_SETTINGS = re.compile("(AWS|OSS|ALIBABA_CLOUD|GOOGLE|AZURE|MAPRED|HTTPS?_PROXY|NO_PROXY)", re.I)
+_SETTINGS = ("AWS", "OSS", "ALIBABA_CLOUD", "GOOGLE", "AZURE", "MAPRED")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_SAYING = (*_SETTINGS, *_PROXIES, *map(str.lower, _PROXIES))  # what these variables begin with
 _CHANGED = "{} was changed after it was planned; plan the dataset again"
 _BLOCK = 4 * 2**20  # what fsspec reads ahead; the default of some clients is 50 MB
 
@@ -31,18 +32,30 @@ def local_etag(stat: os.stat_result) -> str:
     return f"{stat.st_mtime_ns:x}-{stat.st_ino:x}"
 
 
+def source_opener(storage: Mapping[str, Any] | None) -> Callable[[str, Known | None], BinaryIO]:
+    """`open_source` for many files: what the environment says is read once for a bucket."""
+    clients = functools.lru_cache(maxsize=64)(store_of)
+    return functools.partial(open_source, storage=storage, client=clients)
+
+
 def open_source(
-    path: str, known: Known | None = None, storage: Mapping[str, Any] | None = None
+    path: str,
+    known: Known | None = None,
+    storage: Mapping[str, Any] | None = None,
+    client: Callable[[str], Any] | None = None,
 ) -> BinaryIO:
     """A seekable reader of a dataset's file; a failure is a `DatasetError` naming the file.
 
     `known` is the size and etag of the plan: an object store then answers with that very
-    object or not at all. `storage` is the record of the user's own file system.
+    object or not at all. `storage` is the record of the user's own file system, and `client`
+    gives the client of a bucket (default: `store_of`).
     """
     try:
         if is_local(path):
             return open(path, "rb", buffering=0)
-        return cast(BinaryIO, _mapped(path, lambda: _remote(path, known, storage)))
+        return cast(
+            BinaryIO, _mapped(path, lambda: _remote(path, known, storage, client or store_of))
+        )
     except FileNotFoundError as error:
         raise StaleDatasetError(
             f"{path}: gone since it was planned; plan the dataset again"
@@ -73,8 +86,9 @@ def remote_fingerprint(info: Mapping[str, Any]) -> tuple[int | None, str]:
 
 def store_of(uri: str) -> Any:
     """The client of one bucket, kept for as long as the environment says the same."""
-    said = (item for item in os.environ.items() if _SETTINGS.match(item[0]))
-    return _store(uri, hash(frozenset(said)))
+    # Asked for with every file: the values of other variables are not even decoded.
+    said = tuple((name, os.environ[name]) for name in os.environ if name.startswith(_SAYING))
+    return _store(uri, hash(said))
 
 
 @functools.lru_cache(maxsize=64)
@@ -88,11 +102,16 @@ def _store(uri: str, environment: int) -> Any:
     return ObjectStore(uri)
 
 
-def _remote(path: str, known: Known | None, storage: Mapping[str, Any] | None) -> RemoteFile:
+def _remote(
+    path: str,
+    known: Known | None,
+    storage: Mapping[str, Any] | None,
+    client: Callable[[str], Any],
+) -> RemoteFile:
     scheme, _, rest = path.partition("://")
     if storage is None and scheme in OBJECTS:
         bucket, _, key = rest.partition("/")
-        store = store_of(f"{scheme}://{bucket}")
+        store = client(f"{scheme}://{bucket}")
         if known is None or not known[0]:  # of an empty object nothing will be asked later
             known = store.entry(key)
         return RemoteFile(path, store.open(key, known), *known)
