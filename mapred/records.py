@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapred import layout
+from mapred.arrays import from_arrow
 from mapred.errors import RunError
 from mapred.model import Commit, Job, Output, Stage, StoredFile
-from mapred.planner import numbers, read_plan, read_shard
+from mapred.planner import read_plan, read_shard
 from mapred.storage import Store, each
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def shard_bytes(store: Store, job: Job) -> npt.NDArray[np.int64]:
     sizes = np.zeros(job.shards, np.int64)
     files = range(-(-job.shards // layout.PLAN_SHARDS))
     for plan in each(store, lambda number: plan_of(store, number), files):
-        np.add.at(sizes, numbers(plan["shard"]), numbers(plan["length"]))
+        np.add.at(sizes, from_arrow(plan["shard"]), from_arrow(plan["length"]))
     return sizes
 
 

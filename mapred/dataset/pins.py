@@ -126,20 +126,20 @@ def _selected(format: Format) -> Format:
 
 def _first_path(files: pa.Table) -> str:
     """The first file that is not empty; the first of all where none is."""
-    import pyarrow.compute as pc
-
-    number = pc.index(pc.greater(files["size"], 0), True).as_py()
-    return str(files["path"][max(number, 0)].as_py())
+    # One by one: whatever compares with a number of Python's imports pandas.
+    sizes = (size.as_py() for size in files["size"])
+    number = next((number for number, size in enumerate(sizes) if size), 0)
+    return str(files["path"][number].as_py())
 
 
 def _delimiter(files: pa.Table) -> str:
     """A tab for `.tsv`, a comma for all other names; not both in one dataset."""
     import pyarrow.compute as pc
 
-    tabs = pc.fill_null(pc.equal(suffixes(files["path"]), "tsv"), False)
-    if pc.all(tabs).as_py():
+    tabs = pc.sum(pc.match_substring_regex(suffixes(files["path"]), "^tsv$")).as_py()
+    if tabs == len(files):
         return "\t"
-    if pc.any(tabs).as_py():
+    if tabs:
         raise DatasetError("some files end in .tsv and some do not; say delimiter=")
     return ","
 

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from mapred.arrays import from_arrow
 from mapred.errors import DatasetError
 from mapred.formats.reading import Source
 from mapred.model import Format
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
 
 PIECE = 1 << 20
@@ -63,19 +66,18 @@ def whole(format: Format, path: str) -> bool:
     )
 
 
-def splittable(format: Format, paths: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Which of many files a plan may cut, as booleans."""
-    import pyarrow as pa
+def splittable(format: Format, paths: pa.ChunkedArray) -> bool | npt.NDArray[np.bool_]:
+    """Which of many files a plan may cut: for all of them, or for each."""
     import pyarrow.compute as pc
 
     if format.name in ("text", "csv", "json"):
         if whole(format, "") or compression_of(format, "") is not None:
-            return pa.chunked_array([pa.repeat(False, len(paths))])
+            return False
         if format.compression is None:
-            return pa.chunked_array([pa.repeat(True, len(paths))])
+            return True
         suffixes = "|".join(suffix[1:] for suffix in _SUFFIXES)
-        return pc.invert(pc.match_substring_regex(paths, rf"(?i)\.({suffixes})$"))
-    return pa.chunked_array([pa.repeat(format.name != "files", len(paths))])
+        return ~from_arrow(pc.match_substring_regex(paths, rf"(?i)\.({suffixes})$"))
+    return bool(format.name != "files")
 
 
 def pieces(file: BinaryIO, format: Format, path: str) -> Iterator[bytes]:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mapred import layout
+from mapred.arrays import from_arrow, to_arrow
 from mapred.errors import PlanError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def read_shard(data: bytes | pa.Buffer | pa.Table | Any, shard: int) -> pa.Table
     import pyarrow as pa
 
     table = data if isinstance(data, pa.Table) else _groups_of(_open(data), shard)
-    start, stop = np.searchsorted(numbers(table["shard"]), [shard, shard + 1])
+    start, stop = np.searchsorted(from_arrow(table["shard"]), [shard, shard + 1])
     if start == stop:
         raise PlanError(f"shard {shard} is not in this plan file")
     return table.slice(int(start), int(stop - start))
@@ -114,34 +114,6 @@ def _groups_of(file: Any, shard: int) -> pa.Table:
     return file.read_row_groups(groups, use_threads=False)
 
 
-def numbers(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """A column of int64 as numpy; Arrow's own `to_numpy` would import pandas."""
-    parts = [
-        np.frombuffer(chunk.buffers()[1], np.int64)[chunk.offset : chunk.offset + len(chunk)]
-        for chunk in column.chunks
-    ]
-    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int64), *parts])
-
-
-def column(values: npt.NDArray[np.int64]) -> pa.Array:
-    """Numbers of int64 as Arrow, without a copy; `pyarrow.array` would import pandas."""
-    import pyarrow as pa
-
-    data = pa.py_buffer(np.ascontiguousarray(values))
-    return pa.Array.from_buffers(pa.int64(), len(values), [None, data])
-
-
-def text(value: str) -> pa.Array:
-    """One large string as Arrow, likewise."""
-    import pyarrow as pa
-
-    data = value.encode()
-    ends = np.array([0, len(data)], np.int64)
-    return pa.Array.from_buffers(
-        pa.large_string(), 1, [None, pa.py_buffer(ends), pa.py_buffer(data)]
-    )
-
-
 def rows(plan: Plan, shard: int, stop: int) -> pa.Table:
     """The rows of the shards up to `stop`, as they stand in a plan file."""
     import pyarrow as pa
@@ -152,15 +124,15 @@ def rows(plan: Plan, shard: int, stop: int) -> pa.Table:
     head = int(file[0])
     listing = plan.listing.slice(head, int(file[-1]) + 1 - head)
     if len(listing) != len(file):
-        listing = listing.take(column(file - head))
+        listing = listing.take(to_arrow(file - head))
     columns = {
-        "shard": column(np.repeat(np.arange(shard, stop, dtype=np.int64), np.diff(starts))),
+        "shard": to_arrow(np.repeat(np.arange(shard, stop, dtype=np.int64), np.diff(starts))),
         "path": listing["path"],
-        "offset": column(plan.offset[here]),
-        "length": column(plan.length[here]),
+        "offset": to_arrow(plan.offset[here]),
+        "length": to_arrow(plan.length[here]),
         "size": listing["size"],
         "etag": listing["etag"],
-        "first": column(plan.first[here]),
-        "count": column(plan.count[here]),
+        "first": to_arrow(plan.first[here]),
+        "count": to_arrow(plan.count[here]),
     }
     return pa.table(columns).cast(plan_schema())

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mapred import layout
+from mapred.arrays import from_arrow, strings, to_arrow
 from mapred.errors import PlanError
 from mapred.model import parse_bytes
-from mapred.planner.rows import column, rows, text
+from mapred.planner.rows import rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -180,9 +181,9 @@ def plan_items(
         first = np.minimum(starts * per_task, count)
     at = np.zeros_like(first) if offsets is None else _offsets(offsets, count)[first]
     listing = {
-        "path": text("" if offsets is None else layout.ITEMS),
-        "size": column(at[-1:]),
-        "etag": text("").cast(pa.string()),
+        "path": strings(["" if offsets is None else layout.ITEMS]),
+        "size": to_arrow(at[-1:]),
+        "etag": strings([""]).cast(pa.string()),
     }
     return Plan(
         listing=pa.Table.from_pydict(listing),
@@ -207,7 +208,7 @@ def _sizes(files: pa.Table) -> Ints:
     if column.null_count:
         missing = column.is_null().index(True).as_py()
         raise PlanError(f"{files['path'][missing]}: its size is unknown, so it cannot be planned")
-    sizes: Ints = column.to_numpy().astype(np.int64, copy=False)
+    sizes: Ints = from_arrow(column).astype(np.int64, copy=False)
     if int(sizes.min()) < 0:
         negative = int(sizes.argmin())
         raise PlanError(f"{files['path'][negative]}: a size of {sizes[negative]} bytes")

@@ -7,13 +7,14 @@ Keys are the columns `k0`, `k1`, …; states `s0`, `s1`, ….
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mapred.arrays import from_arrow, to_arrow
 from mapred.errors import FunctionError, ReduceError
-from mapred.shuffle.arrays import from_arrow, to_arrow
 from mapred.shuffle.dense import summed
 
 if TYPE_CHECKING:
@@ -69,6 +70,34 @@ def lift(table: pa.Table, by: Sequence[str], aggregates: Aggregates) -> pa.Table
     import pyarrow as pa
 
     return pa.table(columns)
+
+
+def combined(table: pa.Table, by: Sequence[str], aggregates: Aggregates) -> pa.Table:
+    """`merge(lift(…))`, in less time where keys are few.
+
+    Counting makes no column of ones, and what several answers share is added up once.
+    """
+    import pyarrow as pa
+
+    if any("moments" in _MERGES[function] for _, function in aggregates):
+        return merge(lift(table, by, aggregates), aggregates)
+    columns = {f"k{i}": table.column(name) for i, name in enumerate(by)}
+    specs: dict[tuple[str, str, Any], tuple[str, str]] = {}
+    keys, states = list(columns), []
+    types = _result_types(table.schema, by, aggregates)
+    for (name, function), type_ in zip(aggregates, types, strict=True):
+        column = table.column(name)
+        parts = zip(_parts(column, function, type_), _MERGES[function], strict=True)
+        for part, how in parts:
+            how, part = ("count", column) if part is None else (how, part)
+            same = name, how, part.type
+            if same not in specs:
+                specs[same] = f"v{len(specs)}", how
+                columns[specs[same][0]] = part
+            states.append("_".join(specs[same]))
+    grouped = grouped_by(pa.table(columns), keys, list(specs.values()))
+    names = [*keys, *(f"s{i}" for i in range(len(states)))]
+    return pa.Table.from_arrays([grouped.column(each) for each in (*keys, *states)], names)
 
 
 def merge(table: pa.Table, aggregates: Aggregates) -> pa.Table:
@@ -151,25 +180,45 @@ def _result_types(
     schema: pa.Schema, by: Sequence[str], aggregates: Aggregates
 ) -> list[pa.DataType]:
     """The types that Arrow gives the aggregates; what it cannot aggregate is an error."""
-    import pyarrow as pa
-
     types = []
     for name, function in aggregates:
         if name not in schema.names:
             known = ", ".join(schema.names)
             raise FunctionError(f"aggregate= names column {name!r}; the output has {known}")
-        values = pa.table({"k": pa.nulls(0, pa.int8()), "v": pa.nulls(0, schema.field(name).type)})
-        try:
-            types.append(grouped_by(values, ["k"], [("v", function)]).schema.field(1).type)
-        except (pa.ArrowException, NotImplementedError) as error:
+        type_ = _result_type(schema.field(name).type, function)
+        if type_ is None:
             raise FunctionError(
                 f"aggregate={{{name!r}: {function!r}}}: Arrow has no {function} of "
                 f"{schema.field(name).type}; cast the column or use reduce="
-            ) from error
+            )
+        types.append(type_)
     return types
 
 
+@functools.lru_cache(maxsize=256)
+def _result_type(type_: pa.DataType, function: str) -> pa.DataType | None:
+    import pyarrow as pa
+
+    values = pa.table({"k": pa.nulls(0, pa.int8()), "v": pa.nulls(0, type_)})
+    try:
+        return grouped_by(values, ["k"], [("v", function)]).schema.field(1).type
+    except (pa.ArrowException, NotImplementedError):
+        return None
+
+
 def _states(column: pa.ChunkedArray, function: str, type_: pa.DataType) -> list[Any]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    parts = _parts(column, function, type_)
+    if any(part is None for part in parts):
+        count = pc.is_valid(column).cast(pa.int64())
+        parts = [count if part is None else part for part in parts]
+    return parts
+
+
+def _parts(column: pa.ChunkedArray, function: str, type_: pa.DataType) -> list[Any]:
+    """The states of every row; None for a count, which is one where there is a value."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -177,17 +226,16 @@ def _states(column: pa.ChunkedArray, function: str, type_: pa.DataType) -> list[
         return [_widened(column, type_)]
     if function in ("min", "max", "first", "last", "any", "all"):
         return [column]
-    count = pc.is_valid(column).cast(pa.int64())
     if function == "count":
-        return [count]
+        return [None]
     if function == "mean" and pa.types.is_decimal(type_):
         wide = pa.decimal256(76, type_.scale) if type_.bit_width > 128 else None
-        return [_widened(column, wide or pa.decimal128(38, type_.scale)), count]
+        return [_widened(column, wide or pa.decimal128(38, type_.scale)), None]
     values = column.cast(pa.float64(), safe=False)
     if function == "mean":
-        return [values, count]
+        return [values, None]
     zeros = pa.chunked_array([to_arrow(np.zeros(len(column)))])
-    return [count, pc.coalesce(values, zeros), zeros]
+    return [None, pc.coalesce(values, zeros), zeros]
 
 
 def _widened(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mapred.arrays import picked, to_arrow
 from mapred.model import Shuffle
-from mapred.shuffle.aggregates import grouped_by, lift, merge
-from mapred.shuffle.arrays import to_arrow
+from mapred.shuffle.aggregates import combined, grouped_by, lift, merge
 from mapred.shuffle.dense import lies_close
 from mapred.shuffle.files import Held, Parts, joined, ordered, spill
 from mapred.shuffle.hashing import Hashes
@@ -129,11 +129,18 @@ def sent_schema(schema: pa.Schema, shuffle: Shuffle) -> pa.Schema:
 
 def partitioned(table: pa.Table, shuffle: Shuffle) -> Held:
     """Rows by partition; with aggregates their states, combined where that makes them fewer."""
+    from pyarrow.types import is_integer
+
     if not shuffle.aggregates:
         return ordered(table, hash_keys(table, shuffle.by), shuffle.partitions)
-    states = lift(table, shuffle.by, shuffle.aggregates)
     keys = [f"k{i}" for i in range(len(shuffle.by))]
-    if states.num_rows <= _SMALL or lies_close(states) or _few_groups(states, keys):
+    large = table.num_rows > _SMALL
+    numbered = len(keys) == 1 and is_integer(table.column(shuffle.by[0]).type)
+    if large and not numbered and _few_groups(table, shuffle.by):
+        states = combined(table, shuffle.by, shuffle.aggregates)
+        return ordered(states, hash_keys(states, keys), shuffle.partitions)
+    states = lift(table, shuffle.by, shuffle.aggregates)
+    if not large or (numbered and (lies_close(states) or _few_groups(states, keys))):
         states = merge(states, shuffle.aggregates)
         return ordered(states, hash_keys(states, keys), shuffle.partitions)
     hashes = hash_keys(states, keys)
@@ -153,11 +160,11 @@ def _pieces(table: pa.Table, size: int) -> Iterator[pa.Table]:
         yield table.slice(start, rows)
 
 
-def _few_groups(states: pa.Table, keys: list[str]) -> bool:
+def _few_groups(table: pa.Table, by: Sequence[str]) -> bool:
     """Whether at most half of a few thousand rows, taken evenly, have a key of their own."""
-    step = states.num_rows // _FEW
-    few = states.select(keys).take(to_arrow(np.arange(_FEW) * step))
-    distinct: int = grouped_by(few, keys, []).num_rows
+    step = table.num_rows // _FEW
+    few = picked(table.select(by), np.arange(_FEW) * step)
+    distinct: int = grouped_by(few, list(by), []).num_rows
     return distinct <= _FEW // 2
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.shuffle.arrays import from_arrow, to_arrow
+from mapred.arrays import from_arrow, to_arrow
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from mapred.arrays import to_arrow
 from mapred.errors import StorageError
-from mapred.shuffle.arrays import to_arrow
 from mapred.shuffle.hashing import Hashes, partition_numbers
 from mapred.shuffle.keys import fitted
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from mapred.arrays import from_arrow, raw
 from mapred.errors import FunctionError
-from mapred.shuffle.arrays import from_arrow, raw
 
 if TYPE_CHECKING:
     import numpy.typing as npt

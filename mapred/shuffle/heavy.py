@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mapred.arrays import from_arrow, picked, to_arrow
 from mapred.shuffle.aggregates import grouped_by
-from mapred.shuffle.arrays import from_arrow, to_arrow
 from mapred.shuffle.texts import decoded_table, encoded_table
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Heavy:
         keys = table.select(self.by).rename_columns(_names(self.by))
         if rows > _SAMPLE:
             places = np.random.default_rng(0).integers(0, rows, _SAMPLE)
-            keys = keys.take(to_arrow(np.sort(places)))
+            keys = picked(keys, np.sort(places))
         if rows:
             keys = keys.append_column("rows", to_arrow(np.full(len(keys), rows / len(keys))))
             self._found.append(_heaviest([keys], len(self.by)))

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mapred.arrays import from_arrow, strings, to_arrow
 from mapred.model import Output, Parts, Shuffle
-from mapred.shuffle.arrays import from_arrow, strings, to_arrow
 from mapred.shuffle.keys import fitted, unified
 from mapred.shuffle.ordering import ranks
 from mapred.shuffle.texts import decoded, decoded_table, encoded, encoded_table

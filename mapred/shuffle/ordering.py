@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.shuffle.arrays import from_arrow, raw, to_arrow
+from mapred.arrays import from_arrow, raw, to_arrow
 from mapred.shuffle.hashing import byte_strings
 from mapred.shuffle.keys import family, hash_keys
 
