@@ -52,7 +52,8 @@ ON_CLUSTER = [name for name in WORKLOADS if name.startswith("argo-")]
 HEAD = """# Results
 
 Written by `make bench`. Medians of five runs in turn, with the least and the greatest; answers
-were checked equal first.
+were checked equal first. [RESULTS-PEERS.md](RESULTS-PEERS.md) has whole programs beside DuckDB,
+Polars, Spark, Dask, Ray, Daft, Lithops and mrjob.
 """
 
 

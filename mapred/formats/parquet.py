@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from mapred.formats.filters import alternatives, may_hold
 from mapred.formats.reading import Open, OpenRange, Range, Reading, Source, rows
 from mapred.formats.tabular import Pieces, Shape, check_columns, partitions_of
 from mapred.model import Format
@@ -92,16 +94,21 @@ def _repeated(metadata: Any, groups: list[int], taken: pa.Schema) -> list[str]:
     from pyarrow import types
 
     texts = [field.name for field in taken if types.is_string(field.type)]
-    names, found = metadata.schema.names if texts else [], []
-    for text in texts:
-        number = names.index(text) if text in names else None
-        if number is None:
-            continue
-        chunks = [metadata.row_group(group).column(number) for group in groups]
-        small = all(chunk.total_uncompressed_size < chunk.num_values for chunk in chunks)
-        if small and chunks[0].path_in_schema == text:
-            found.append(text)
-    return found
+    names = metadata.schema.names if texts else []
+
+    def small(name: str, group: int) -> bool:
+        chunk = _chunk(metadata, group, names, name)
+        return chunk is not None and chunk.total_uncompressed_size < chunk.num_values
+
+    return [name for name in texts if all(small(name, group) for group in groups)]
+
+
+def _chunk(metadata: Any, group: int, names: list[str], name: str) -> Any:
+    """A row group's part of a column, none where it is nested; `names` are those of all leaves."""
+    if name not in names:
+        return None
+    chunk = metadata.row_group(group).column(names.index(name))
+    return chunk if chunk.path_in_schema == name else None
 
 
 def _start(metadata: Any, group: int) -> int:
@@ -116,6 +123,40 @@ def _kept(
     source: BinaryIO, file: Any, mine: list[int], format: Format, shape: Shape, range_: Range
 ) -> set[int]:
     """Those row groups whose statistics do not rule out the filter."""
+    conditions = alternatives(format.predicate)
+    if conditions is None:
+        return _kept_by_expression(source, file, mine, format, shape, range_)
+    metadata, names = file.metadata, file.metadata.schema.names
+    types = {field.name: field.type for field in shape.file}
+    folders = partitions_of(range_.path, format) if format.partitions else {}
+    values = {name: value.as_py() for name, value in folders.items()}
+
+    def ends(group: int, name: str) -> tuple[Any, Any] | None:
+        if name in values:
+            return None if values[name] is None else (values[name], values[name])
+        chunk = _chunk(metadata, group, names, name) if name in types else None
+        if chunk is None or not _compares(types[name]):
+            return None
+        known = chunk.statistics
+        try:
+            return (known.min, known.max) if known is not None and known.has_min_max else None
+        except UnicodeDecodeError:  # long texts are cut, some within a character
+            return None
+
+    return {group for group in mine if may_hold(conditions, functools.partial(ends, group))}
+
+
+def _compares(type_: pa.DataType) -> bool:
+    """Whether Python compares the values of a type as Arrow does."""
+    from pyarrow import types
+
+    plain = types.is_integer, types.is_floating, types.is_decimal, types.is_string, types.is_date32
+    return any(is_(type_) for is_ in plain)
+
+
+def _kept_by_expression(
+    source: BinaryIO, file: Any, mine: list[int], format: Format, shape: Shape, range_: Range
+) -> set[int]:
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.dataset as ds

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote
 
+from mapred.arrays import spelled, text
 from mapred.errors import DatasetError, MissingDependency
+from mapred.formats import filters
 from mapred.formats.reading import OpenRange, Reading, guarded
 from mapred.model import Format
 
@@ -71,7 +72,7 @@ def shape_of(format: Format) -> Shape:
     file = pa.schema([field for field in schema if field.name not in format.partitions])
     expression, names = None, set(output.names)
     if format.filter is not None:
-        expression = expression_of(format.predicate)
+        expression = filters.expression_of(format.predicate)
         names |= _names_in(expression, schema, names)
     # A reader asked for no column gives no rows, so one is always taken.
     taken = [field for field in file if field.name in names] or list(file)[:1]
@@ -84,32 +85,19 @@ def _field(schema: pa.Schema, name: str) -> pa.Field:
     return schema.field(name)
 
 
-def expression_of(filter: Any) -> Any:
-    """A filter as an Arrow expression: one already, or conditions such as `[("a", ">", 1)]`."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    if isinstance(filter, pc.Expression):
-        return filter
-    try:
-        return pq.filters_to_expression(filter)
-    except (ValueError, TypeError, IndexError) as error:
-        raise DatasetError(f"filter={filter!r} is not a filter: {error}") from error
-
-
 def _names_in(expression: Any, schema: pa.Schema, known: set[str]) -> set[str]:
     """The columns that an expression needs beside `known`: without them it does not hold."""
     import pyarrow as pa
 
     try:
-        schema.empty_table().filter(expression)
+        filters.mask(pa.Table.from_batches([], schema), expression)
     except (pa.ArrowException, KeyError) as error:
         raise DatasetError(f"the filter {expression} does not fit the columns: {error}") from error
     needed, written = set(), str(expression)
     for number, name in enumerate(schema.names):
         if name not in known and name in written:
             try:
-                schema.remove(number).empty_table().filter(expression)
+                filters.mask(pa.Table.from_batches([], schema.remove(number)), expression)
             except (pa.ArrowException, KeyError):
                 needed.add(name)
     return needed
@@ -181,7 +169,7 @@ def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Tabl
     if shape.filter is not None and columns:
         columns = _filtered(columns, shape)
     columns |= {
-        field.name: column.cast(field.type)
+        field.name: spelled(column)
         for field in shape.taken
         if _is_coded(column := columns[field.name], field)
     }
@@ -190,16 +178,17 @@ def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Tabl
 
 def _is_coded(column: Any, field: pa.Field) -> bool:
     """Whether a column of texts was read as a dictionary, which is filtered in less time."""
+    import pyarrow as pa
     from pyarrow import types
 
-    return bool(types.is_dictionary(column.type) and column.type.value_type == field.type)
+    coded = types.is_dictionary(column.type) and column.type.index_type == pa.int32()
+    return bool(coded and types.is_string(column.type.value_type) and types.is_string(field.type))
 
 
 def _filtered(columns: dict[str, Any], shape: Shape) -> dict[str, Any]:
     """Only those columns that the filter may name are looked at, and none if all rows stay."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    from pyarrow._acero import Declaration, ProjectNodeOptions, TableSourceNodeOptions
 
     written, types = str(shape.filter), {field.name: field.type for field in shape.taken}
     asked = {
@@ -207,9 +196,7 @@ def _filtered(columns: dict[str, Any], shape: Shape) -> dict[str, Any]:
         for name, column in columns.items()
         if name in written
     } or columns
-    source = Declaration("table_source", TableSourceNodeOptions(pa.table(asked)))
-    project = Declaration("project", ProjectNodeOptions([shape.filter], ["kept"]))
-    kept = Declaration.from_sequence([source, project]).to_table(use_threads=False)["kept"]
+    kept = filters.mask(pa.table(asked), shape.filter)
     if kept.null_count == 0 and pc.all(kept, min_count=0).as_py():
         return columns
     return {name: pc.filter(column, kept) for name, column in columns.items()}
@@ -275,15 +262,6 @@ def _family(type_: pa.DataType) -> str:
     return str(type_).partition("[")[0]
 
 
-def _text(value: str) -> pa.StringArray:
-    """One string in an array; `pa.array` and `pa.scalar` would import pandas."""
-    import pyarrow as pa
-
-    data = value.encode()
-    ends = pa.py_buffer(struct.pack("=ii", 0, len(data)))
-    return pa.StringArray.from_buffers(1, ends, pa.py_buffer(data))
-
-
 def partitions_of(path: str, format: Format) -> dict[str, pa.Scalar]:
     """The values of the `name=value` folders of a path, in the pinned types."""
     import pyarrow as pa
@@ -299,7 +277,7 @@ def partitions_of(path: str, format: Format) -> dict[str, pa.Scalar]:
             values[name] = pa.nulls(1, type_)[0]
             continue
         try:
-            values[name] = _text(unquote(found[name])).cast(type_)[0]
+            values[name] = text(unquote(found[name])).cast(type_)[0]
         except pa.ArrowException as error:
             raise DatasetError(
                 f"{path}: the folder {name}={found[name]} does not fit the pinned {type_};"

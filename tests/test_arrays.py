@@ -1,0 +1,42 @@
+"""Arrow arrays as numpy's and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mapred import arrays
+
+TEXTS = st.lists(st.text("aä\0", max_size=2) | st.none(), max_size=30)
+
+
+@given(TEXTS, TEXTS, st.integers(0, 3))
+def test_dictionaries_are_spelled(
+    first: list[str | None], last: list[str | None], cut: int
+) -> None:
+    chunks = [pa.array(each, pa.string()).dictionary_encode()[cut:] for each in (first, last)]
+    column = pa.chunked_array(chunks, pa.dictionary(pa.int32(), pa.string()))
+    spelled = arrays.spelled(column)
+    spelled.validate(full=True)
+    assert spelled.equals(column.cast(pa.string()))
+
+
+@pytest.mark.parametrize("words", [["N", "R", "A"], ["ab", "cd"], ["a", "bc"], [""]])
+def test_dictionaries_of_equal_and_unequal_words(words: list[str]) -> None:
+    known = pa.array(["dropped", *words], pa.string())[1:]
+    codes = pa.array(np.random.default_rng(0).integers(0, len(words), 1000), pa.int32())[7:]
+    column = pa.chunked_array([pa.DictionaryArray.from_arrays(codes, known)])
+    spelled = arrays.spelled(column)
+    spelled.validate(full=True)
+    assert spelled.to_pylist() == column.to_pylist()
+
+
+def test_rows_are_picked_from_chunks() -> None:
+    table = pa.concat_tables([pa.table({"x": range(s, s + 5)}) for s in range(0, 30, 5)])
+    places = np.array([0, 4, 5, 5, 17, 29])
+    assert arrays.picked(table, places)["x"].to_pylist() == places.tolist()
+    assert arrays.picked(table, places[:0]).num_rows == 0
+    assert arrays.picked(table, places).schema == table.schema
