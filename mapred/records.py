@@ -147,14 +147,18 @@ def plan_of(store: Store, number: int) -> pa.Table:
 
 def shard_ranges(store: Store, shard: int) -> pa.Table:
     """The plan's rows of one shard."""
-    return read_shard(plan_of(store, shard // layout.PLAN_SHARDS), shard)
+    return read_shard(store.read(layout.plan_file(shard // layout.PLAN_SHARDS)), shard)
 
 
 def shard_bytes(store: Store, job: Job) -> npt.NDArray[np.int64]:
     """Planned bytes of every shard."""
     sizes = np.zeros(job.shards, np.int64)
     files = range(-(-job.shards // layout.PLAN_SHARDS))
-    for plan in each(store, lambda number: plan_of(store, number), files):
+
+    def columns(number: int) -> pa.Table:
+        return read_plan(store.read(layout.plan_file(number)), ("shard", "length"))
+
+    for plan in each(store, columns, files):
         np.add.at(sizes, from_arrow(plan["shard"]), from_arrow(plan["length"]))
     return sizes
 

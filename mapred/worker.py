@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from mapred import failures, formats, functions, layout, outputs, records
 from mapred.errors import FunctionError, ReduceError, StorageError
 from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
-from mapred.planner import read_plan, read_shard
+from mapred.planner import PlanFile
 from mapred.reducers import Reducer, check_associative
 from mapred.storage import Store, each, open_store, source_opener
 from mapred.task import Task
@@ -57,7 +57,7 @@ class Context:
 
     store: Store
     job: Job
-    plans: dict[int, pa.Table] = field(default_factory=dict)
+    plans: dict[int, PlanFile] = field(default_factory=dict)
     inputs: dict[str, bytes | None] = field(default_factory=dict)
 
     def load(self, path: str) -> bytes:
@@ -99,8 +99,8 @@ class Context:
         if number not in self.plans:
             if len(self.plans) >= 8:
                 self.plans.pop(next(iter(self.plans)))
-            self.plans[number] = read_plan(self.load(layout.plan_file(number)))
-        return read_shard(self.plans[number], shard)
+            self.plans[number] = PlanFile(self.load(layout.plan_file(number)))
+        return self.plans[number].shard(shard)
 
     def commit(self, stage: str, index: int) -> Commit | None:
         return records.read_commit(self.store, stage, index)

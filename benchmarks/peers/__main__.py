@@ -1,8 +1,8 @@
 """`python -m benchmarks.peers [WORKLOAD …]`: mapred beside its peers, into RESULTS-PEERS.md.
 
 `MAPRED_PEERS_SIZE=full` takes the sizes that are reported (`small` tries everything out),
-`MAPRED_BENCH_ROUNDS` sets how often each engine runs (default 3; once if it took more than a
-minute), `MAPRED_PEERS_LIMIT` after how many seconds one is cut (default 300), and
+`MAPRED_BENCH_ROUNDS` sets how often each engine runs (default 3; once if it took more than half
+a minute), `MAPRED_PEERS_LIMIT` after how many seconds one is cut (default 300), and
 `MAPRED_PEERS_ENGINES="mapred duckdb"` leaves the others out. Each workload's figures are kept
 below $TMPDIR as soon as it is through, so that the page can be made piece by piece.
 """
@@ -27,7 +27,7 @@ WORKLOADS = ("words", "tpch_q1", "tpch_q6", "partkey", "terasort", "sweep", "fil
 GROUP_BYS = ("tpch_q1", "tpch_q6", "partkey")
 PEERS = ("daft", "lithops", "mrjob", "pandas", "pyspark", "tpchgen-cli")
 ROUNDS = int(os.environ.get("MAPRED_BENCH_ROUNDS", "3"))
-ONCE_SECONDS = 60
+ONCE_SECONDS = 30
 HERE = Path(__file__).parents[1]
 HEAD = f"""# mapred beside its peers
 

@@ -51,7 +51,8 @@ def pairs(path: str) -> Iterator[tuple[str, list[float]]]:
 def with_mapred(folder: str) -> Any:
     import mapred
 
-    items = mapred.read_parquet(f"{folder}/*.parquet", columns=COLUMNS)
+    year = [("l_shipdate", ">=", FIRST), ("l_shipdate", "<", LAST)]
+    items = mapred.read_parquet(f"{folder}/*.parquet", columns=COLUMNS, filters=year)
     return [[mapred.run(revenue, items, reduce=sum).result()]]
 
 

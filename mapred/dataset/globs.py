@@ -35,6 +35,10 @@ class Step(NamedTuple):
     aside: bool
 
 
+_END = Step(frozenset(), True, False)
+_NOWHERE = Step(frozenset(), False, False)
+
+
 @dataclass(frozen=True)
 class Glob:
     """A pattern below the folder `root`, which holds no wildcard."""
@@ -52,6 +56,11 @@ class Glob:
 
     def step(self, states: frozenset[int], name: str) -> Step:
         """Follow one name, a file's or a folder's."""
+        if len(states) == 1 and not name.startswith("_"):
+            (state,) = states
+            match = self.parts[state].match
+            if match is not None and state + 1 == len(self.parts):  # as for most names
+                return _END if match.match(name) else _NOWHERE
         found, aside, whole = set(), True, False
         for state in states:
             text, match = self.parts[state]

@@ -25,7 +25,7 @@ from mapred.storage.sources import local_etag
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_CHUNK = 2**16
+_CHUNK = 2**13
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 

@@ -275,7 +275,9 @@ class Source:
 def read_exactly(file: BinaryIO, offset: int, length: int) -> bytes:
     """`length` bytes from `offset` on; a file that ends before is an `EOFError`."""
     file.seek(offset)
-    data = Source(file).read(length)
+    data = file.read(length)
+    if len(data) < length:
+        data += Source(file).read(length - len(data))
     if len(data) < length:
         raise EOFError(f"the file ends {length - len(data)} bytes early")
     return data

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from mapred.planner.rows import plan_files, plan_schema, read_plan, read_shard, write_plan
+from mapred.planner.rows import PlanFile, plan_files, plan_schema, read_plan, read_shard, write_plan
 from mapred.planner.shards import Plan, Skew, plan, plan_items
 
 __all__ = [
     "Plan",
+    "PlanFile",
     "Skew",
     "plan",
     "plan_files",

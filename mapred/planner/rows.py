@@ -6,7 +6,7 @@ A worker reads them before anything else, so nothing here may load pandas, which
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,23 +72,44 @@ def write_plan(table: pa.Table) -> pa.Buffer:
     return sink.getvalue()
 
 
-def read_plan(data: bytes | pa.Buffer | Any) -> pa.Table:
+def read_plan(data: bytes | pa.Buffer | Any, columns: Sequence[str] | None = None) -> pa.Table:
     """All rows of a plan file, given as its bytes or an open file."""
-    return _open(data).read_all()
+    numbers = None if columns is None else [plan_schema().get_field_index(c) for c in columns]
+    return _open(data).read_all(column_indices=numbers, use_threads=False)
 
 
-def read_shard(data: bytes | pa.Buffer | pa.Table | Any, shard: int) -> pa.Table:
-    """The ranges of one shard, from a plan file's bytes, the open file, or its rows.
+def read_shard(data: bytes | pa.Buffer | Any, shard: int) -> pa.Table:
+    """The ranges of one shard, from a plan file's bytes or the open file.
 
     Only the row groups that hold the shard are read. Raises `PlanError` if none does.
     """
-    import pyarrow as pa
+    return PlanFile(data).shard(shard)
 
-    table = data if isinstance(data, pa.Table) else _groups_of(_open(data), shard)
-    start, stop = np.searchsorted(from_arrow(table["shard"]), [shard, shard + 1])
-    if start == stop:
-        raise PlanError(f"shard {shard} is not in this plan file")
-    return table.slice(int(start), int(stop - start))
+
+class PlanFile:
+    """A plan file, for one shard after the other: what it holds is its bytes, and of the rows
+    those row groups that the last shard lies in."""
+
+    def __init__(self, data: bytes | pa.Buffer | Any) -> None:
+        self._file = _open(data)
+        metadata = self._file.metadata
+        known = [
+            metadata.row_group(group).column(0).statistics
+            for group in range(metadata.num_row_groups)
+        ]
+        self._ends = [(each.min, each.max) for each in known]
+        self._held: list[int] = []
+        self._table: Any = None
+
+    def shard(self, shard: int) -> pa.Table:
+        groups = [n for n, (first, last) in enumerate(self._ends) if first <= shard <= last]
+        if self._table is None or groups != self._held:
+            self._table = self._file.read_row_groups(groups, use_threads=False)
+            self._held = groups
+        start, stop = np.searchsorted(from_arrow(self._table["shard"]), [shard, shard + 1])
+        if start == stop:
+            raise PlanError(f"shard {shard} is not in this plan file")
+        return self._table.slice(int(start), int(stop - start))
 
 
 def _open(data: Any) -> Any:
@@ -103,15 +124,6 @@ def _open(data: Any) -> Any:
     reader = ParquetReader()
     reader.open(pa.BufferReader(data) if in_memory else data)
     return reader
-
-
-def _groups_of(file: Any, shard: int) -> pa.Table:
-    metadata, groups = file.metadata, []
-    for group in range(metadata.num_row_groups):
-        statistics = metadata.row_group(group).column(0).statistics
-        if statistics.min <= shard <= statistics.max:
-            groups.append(group)
-    return file.read_row_groups(groups, use_threads=False)
 
 
 def rows(plan: Plan, shard: int, stop: int) -> pa.Table:
