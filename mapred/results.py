@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mapred import layout, outputs, records
@@ -24,19 +24,21 @@ def result(store: Store, job: Job) -> Any:
     In the list of a job that runs once per item there is one place for every item, None
     where it returned None or was given up; other lists leave None out.
     """
+    return _result(store, job, as_dataset)
+
+
+def _result(store: Store, job: Job, tables: Callable[[Store, list[Output | None]], Any]) -> Any:
+    """`result`, with what `tables` makes of the Arrow files."""
     found = [output for _, output, _ in records.read_manifest(store)]
     if job.stages[-1].kind == "reduce":
         return next(iter(outputs.decode(store, found[0]))) if found[0] else None
-    if _are_tables(found):
-        return as_dataset(store, found)
+    if any(output and output.kind == "arrow" for output in found) and all(
+        output is None or output.kind in ("arrow", "none") for output in found
+    ):
+        return tables(store, found)
     if job.shuffle is not None:
         return _nothing()
     return values(store, job)
-
-
-def _are_tables(found: list[Output | None]) -> bool:
-    kinds = {output.kind for output in found if output}
-    return "arrow" in kinds <= {"arrow", "none"}
 
 
 def _nothing() -> Any:
@@ -68,12 +70,16 @@ def _items(store: Store, task: int) -> int:
     return int(sum(records.shard_ranges(store, task)["count"].to_pylist()))
 
 
+def _paths(found: list[Output | None]) -> list[str]:
+    return [output.path for output in found if output and output.kind == "arrow" and output.path]
+
+
 def as_dataset(store: Store, found: list[Output | None]) -> Any:
     """A `pyarrow.dataset.Dataset` over the files of Arrow outputs: nothing is read yet."""
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-    paths = [output.path for output in found if output and output.kind == "arrow" and output.path]
+    paths = _paths(found)
     locate = getattr(store, "local_path", None)
     if locate is None:
         sizes = {output.path: output.size for output in found if output and output.path}
@@ -114,11 +120,7 @@ def to_arrow(store: Store, job: Job) -> pa.Table:
     """The result as one table; see `to_pandas` for what is not a table."""
     import pyarrow as pa
 
-    if job.stages[-1].kind != "reduce":
-        found = [output for _, output, _ in records.read_manifest(store)]
-        if _are_tables(found):
-            return _table(store, found)
-    whole = result(store, job)
+    whole = _result(store, job, _table)
     if isinstance(whole, pa.Table):
         return whole
     if hasattr(whole, "to_table"):
@@ -133,7 +135,7 @@ def _table(store: Store, found: list[Output | None]) -> pa.Table:
     """What `as_dataset` reads, without the third of a second that its modules take to import."""
     import pyarrow as pa
 
-    paths = [output.path for output in found if output and output.kind == "arrow" and output.path]
+    paths = _paths(found)
     locate = getattr(store, "local_path", None)
 
     def read(path: str) -> pa.Table:

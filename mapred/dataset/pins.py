@@ -14,6 +14,7 @@ from mapred.dataset.walks import is_remote
 from mapred.errors import DatasetError
 from mapred.model import Format
 from mapred.storage import open_source
+from mapred.storage.listing import scalar
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -126,17 +127,17 @@ def _selected(format: Format) -> Format:
 
 def _first_path(files: pa.Table) -> str:
     """The first file that is not empty; the first of all where none is."""
-    # One by one: whatever compares with a number of Python's imports pandas.
-    sizes = (size.as_py() for size in files["size"])
-    number = next((number for number, size in enumerate(sizes) if size), 0)
-    return str(files["path"][number].as_py())
+    import pyarrow.compute as pc
+
+    number = pc.index(pc.greater(files["size"], scalar(0)), scalar(True)).as_py()
+    return str(files["path"][max(number, 0)].as_py())
 
 
 def _delimiter(files: pa.Table) -> str:
     """A tab for `.tsv`, a comma for all other names; not both in one dataset."""
     import pyarrow.compute as pc
 
-    tabs = pc.sum(pc.match_substring_regex(suffixes(files["path"]), "^tsv$")).as_py()
+    tabs = pc.sum(pc.equal(suffixes(files["path"]), scalar("tsv"))).as_py()
     if tabs == len(files):
         return "\t"
     if tabs:

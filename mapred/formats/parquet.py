@@ -124,10 +124,11 @@ def _kept(
 ) -> set[int]:
     """Those row groups whose statistics do not rule out the filter."""
     conditions = alternatives(format.predicate)
-    if conditions is None:
+    types = {field.name: field.type for field in shape.file}
+    asked = {name for group in conditions or () for name, _, _ in group}
+    if conditions is None or not all(_compares(types[name]) for name in asked & types.keys()):
         return _kept_by_expression(source, file, mine, format, shape, range_)
     metadata, names = file.metadata, file.metadata.schema.names
-    types = {field.name: field.type for field in shape.file}
     folders = partitions_of(range_.path, format) if format.partitions else {}
     values = {name: value.as_py() for name, value in folders.items()}
 
@@ -135,9 +136,7 @@ def _kept(
         if name in values:
             return None if values[name] is None else (values[name], values[name])
         chunk = _chunk(metadata, group, names, name) if name in types else None
-        if chunk is None or not _compares(types[name]):
-            return None
-        known = chunk.statistics
+        known = None if chunk is None else chunk.statistics
         try:
             return (known.min, known.max) if known is not None and known.has_min_max else None
         except UnicodeDecodeError:  # long texts are cut, some within a character
@@ -147,7 +146,7 @@ def _kept(
 
 
 def _compares(type_: pa.DataType) -> bool:
-    """Whether Python compares the values of a type as Arrow does."""
+    """Whether Python compares the values of a type as Arrow does; all others are Arrow's."""
     from pyarrow import types
 
     plain = types.is_integer, types.is_floating, types.is_decimal, types.is_string, types.is_date32

@@ -275,9 +275,7 @@ class Source:
 def read_exactly(file: BinaryIO, offset: int, length: int) -> bytes:
     """`length` bytes from `offset` on; a file that ends before is an `EOFError`."""
     file.seek(offset)
-    data = file.read(length)
-    if len(data) < length:
-        data += Source(file).read(length - len(data))
+    data = Source(file).read(length)
     if len(data) < length:
         raise EOFError(f"the file ends {length - len(data)} bytes early")
     return data

@@ -77,7 +77,7 @@ def splittable(format: Format, paths: pa.ChunkedArray) -> bool | npt.NDArray[np.
             return True
         suffixes = "|".join(suffix[1:] for suffix in _SUFFIXES)
         return ~from_arrow(pc.match_substring_regex(paths, rf"(?i)\.({suffixes})$"))
-    return bool(format.name != "files")
+    return format.name != "files"
 
 
 def pieces(file: BinaryIO, format: Format, path: str) -> Iterator[bytes]:

@@ -24,13 +24,15 @@ class Shape:
     """What is taken from each file, and what is handed over.
 
     `file` are the columns that a file must have, in order; `taken` those of them that are
-    read; `output` what the function sees; `exact` whether other columns are an error.
+    read; `output` what the function sees; `filter` an expression and `filtered_by` the columns
+    that it may name, folders' too; `exact` whether other columns are an error.
     """
 
     file: pa.Schema
     taken: pa.Schema
     output: pa.Schema
     filter: Any
+    filtered_by: frozenset[str]
     exact: bool
 
 
@@ -70,13 +72,15 @@ def shape_of(format: Format) -> Shape:
 
     schema, output = pinned(format), output_schema(format)
     file = pa.schema([field for field in schema if field.name not in format.partitions])
-    expression, names = None, set(output.names)
+    expression, names, written = None, set(output.names), ""
     if format.filter is not None:
         expression = filters.expression_of(format.predicate)
         names |= _names_in(expression, schema, names)
+        written = str(expression)
+    filtered_by = frozenset(name for name in schema.names if name in written)
     # A reader asked for no column gives no rows, so one is always taken.
     taken = [field for field in file if field.name in names] or list(file)[:1]
-    return Shape(file, pa.schema(taken), output, expression, format.columns is None)
+    return Shape(file, pa.schema(taken), output, expression, filtered_by, format.columns is None)
 
 
 def _field(schema: pa.Schema, name: str) -> pa.Field:
@@ -190,11 +194,11 @@ def _filtered(columns: dict[str, Any], shape: Shape) -> dict[str, Any]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    written, types = str(shape.filter), {field.name: field.type for field in shape.taken}
+    types = {field.name: field.type for field in shape.taken}
     asked = {
         name: column.cast(types.get(name, column.type))
         for name, column in columns.items()
-        if name in written
+        if name in shape.filtered_by
     } or columns
     kept = filters.mask(pa.table(asked), shape.filter)
     if kept.null_count == 0 and pc.all(kept, min_count=0).as_py():

@@ -242,7 +242,8 @@ def _joined(format: Format, ranges: pa.Table, open_range: OpenRange, reading: Re
     with guarded(reading):
         for block in blocks(format, ranges, open_range, reading, LARGE_BLOCK):
             if parts and not parts[-1].endswith(b"\n"):
-                parts.append(b"\n")
+                # A carriage return that ends a file is no part of the newline that is added.
+                parts.append(b"\r\n" if parts[-1].endswith(b"\r") else b"\n")
             parts.append(block)
             reading.records += block.count(b"\n") + (not block.endswith(b"\n"))
     return b"".join(parts)

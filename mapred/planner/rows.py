@@ -75,7 +75,7 @@ def write_plan(table: pa.Table) -> pa.Buffer:
 def read_plan(data: bytes | pa.Buffer | Any, columns: Sequence[str] | None = None) -> pa.Table:
     """All rows of a plan file, given as its bytes or an open file."""
     numbers = None if columns is None else [plan_schema().get_field_index(c) for c in columns]
-    return _open(data).read_all(column_indices=numbers, use_threads=False)
+    return _open(data).read_all(column_indices=numbers)
 
 
 def read_shard(data: bytes | pa.Buffer | Any, shard: int) -> pa.Table:

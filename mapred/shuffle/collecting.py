@@ -134,15 +134,15 @@ def partitioned(table: pa.Table, shuffle: Shuffle) -> Held:
     if not shuffle.aggregates:
         return ordered(table, hash_keys(table, shuffle.by), shuffle.partitions)
     keys = [f"k{i}" for i in range(len(shuffle.by))]
-    large = table.num_rows > _SMALL
     numbered = len(keys) == 1 and is_integer(table.column(shuffle.by[0]).type)
-    if large and not numbered and _few_groups(table, shuffle.by):
+    lifted = lift(table, shuffle.by, shuffle.aggregates) if numbered else None
+    if lifted is not None and lies_close(lifted):
+        states = merge(lifted, shuffle.aggregates)
+        return ordered(states, hash_keys(states, keys), shuffle.partitions)
+    if table.num_rows <= _SMALL or _few_groups(table, shuffle.by):
         states = combined(table, shuffle.by, shuffle.aggregates)
         return ordered(states, hash_keys(states, keys), shuffle.partitions)
-    states = lift(table, shuffle.by, shuffle.aggregates)
-    if not large or (numbered and (lies_close(states) or _few_groups(states, keys))):
-        states = merge(states, shuffle.aggregates)
-        return ordered(states, hash_keys(states, keys), shuffle.partitions)
+    states = lift(table, shuffle.by, shuffle.aggregates) if lifted is None else lifted
     hashes = hash_keys(states, keys)
     held = ordered(states, hashes, shuffle.partitions)
     if not _repeated(hashes):

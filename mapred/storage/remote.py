@@ -236,7 +236,7 @@ class _Reader(io.BufferedIOBase):
         left = left if size is None or size < 0 else min(size, left)
         found: list[memoryview] = []
         while left:
-            self._some(0)
+            self._fill(1)
             end = _NEWLINE.search(self._held, self._at, self._at + left)
             found.append(self._some((end.end() - self._at) if end else left))
             left = 0 if end else left - len(found[-1])
@@ -248,14 +248,18 @@ class _Reader(io.BufferedIOBase):
         super().close()
 
     def _some(self, most: int) -> memoryview:
-        """At least one of the `most` bytes that follow, which are there; or just hold some."""
-        if self._at == len(self._held):
-            self._hold(self.tell(), self._next(most))
+        """At least one of the `most` bytes that follow, which are there."""
+        self._fill(most)
         some = self._held[self._at : self._at + most]
         self._at += len(some)
         if self._at == len(self._held) > _BUFFER:
             self._hold(self.tell(), b"")
         return some
+
+    def _fill(self, wanted: int) -> None:
+        """Hold at least one byte that was not read yet."""
+        if self._at == len(self._held):
+            self._hold(self.tell(), self._next(wanted))
 
     def _hold(self, start: int, data: Any) -> None:
         self._start, self._held, self._at = start, memoryview(data), 0

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
@@ -15,9 +16,7 @@ from mapred.errors import DatasetError, MapredError, StaleDatasetError, StorageE
 T = TypeVar("T")
 Known: TypeAlias = "tuple[int, str]"
 OBJECTS = ("s3", "gs", "az", "oss")
-_SETTINGS = ("AWS", "OSS", "ALIBABA_CLOUD", "GOOGLE", "AZURE", "MAPRED")
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-_SAYING = (*_SETTINGS, *_PROXIES, *map(str.lower, _PROXIES))  # what these variables begin with
+_SETTINGS = re.compile("(AWS|OSS|ALIBABA_CLOUD|GOOGLE|AZURE|MAPRED|HTTPS?_PROXY|NO_PROXY)", re.I)
 _CHANGED = "{} was changed after it was planned; plan the dataset again"
 _BLOCK = 4 * 2**20  # what fsspec reads ahead; the default of some clients is 50 MB
 
@@ -86,9 +85,8 @@ def remote_fingerprint(info: Mapping[str, Any]) -> tuple[int | None, str]:
 
 def store_of(uri: str) -> Any:
     """The client of one bucket, kept for as long as the environment says the same."""
-    # Asked for with every file: the values of other variables are not even decoded.
-    said = tuple((name, os.environ[name]) for name in os.environ if name.startswith(_SAYING))
-    return _store(uri, hash(said))
+    said = (item for item in os.environ.items() if _SETTINGS.match(item[0]))
+    return _store(uri, hash(frozenset(said)))
 
 
 @functools.lru_cache(maxsize=64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
 
@@ -129,6 +130,20 @@ def test_filters_prune_row_groups(lab: Any, filter: Any, as_: str) -> None:
     ]
     assert values[0].schema.names == ["s"]
     assert (part.reading.units, part.reading.records) == (3, 50)
+
+
+def test_filters_prune_by_types_that_python_does_not_compare(lab: Any) -> None:
+    noon = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+    days = [
+        pa.table({"t": pa.array([noon.replace(day=d)], pa.timestamp("us", "UTC"))}) for d in (1, 2)
+    ]
+    files = {"a": write(*days)}
+    corrupt = bytearray(files["a"])
+    corrupt[10:30] = bytes(20)  # inside the first row group, which is never read
+    files = {"a": bytes(corrupt)}
+    format = Format("parquet", "table", days[0].schema, filter=[("t", ">", noon)])
+    part = lab.read(format, files, lab.cut(files, []))
+    assert part.value["t"].to_pylist() == [noon.replace(day=2)]
 
 
 def test_columns_of_views_are_filtered(lab: Any) -> None:

@@ -15,7 +15,7 @@ from unittest import mock
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mapred import formats, storage
@@ -44,6 +44,7 @@ def split(data: bytes) -> list[bytes]:
 
 
 @settings(max_examples=150, deadline=None)
+@example(texts=["a\r", "0"], cuts=[], most=1 << 40, block=50)
 @given(st.lists(TEXTS, min_size=1, max_size=3), CUTS, MOST, st.integers(1, 50))
 def test_every_line_is_read_once(
     lab: Any, texts: list[str], cuts: list[float], most: int, block: int
