@@ -113,7 +113,8 @@ def plan(
     """What would run over `source`: a URI or glob, a list of them, a dataset or a frame.
 
     Lists the files, reads the first one's schema, opens no other. `target_bytes` is the size
-    of a shard (default: a 32nd of all, between 1 MiB and 32 MiB), `max_tasks` the most
+    of a shard (default: a 32nd of all, between 1 MiB and 32 MiB; files that are read whole
+    count some more than they have, since opening one takes time), `max_tasks` the most
     shards, `per_task` the items in one (items, arrays and sweeps alone).
     """
     chosen = dataset.as_dataset(source)

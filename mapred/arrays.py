@@ -26,7 +26,8 @@ def from_arrow(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
     import pyarrow as pa
 
     if pa.types.is_boolean(column.type):
-        return from_arrow(column.cast(pa.uint8())).view(np.bool_)
+        chunks = [column] if isinstance(column, pa.Array) else column.chunks
+        return np.concatenate([np.empty(0, bool), *map(_truths, chunks)])
     letter = "f" if pa.types.is_floating(column.type) else "i"
     letter = "u" if pa.types.is_unsigned_integer(column.type) else letter
     dtype = np.dtype(f"{letter}{column.type.bit_width // 8}")
@@ -34,6 +35,12 @@ def from_arrow(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
         return raw(column, dtype)
     parts = [raw(chunk, dtype) for chunk in column.chunks]
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts])
+
+
+def _truths(array: pa.BooleanArray) -> npt.NDArray[np.bool_]:
+    bits = np.frombuffer(array.buffers()[1] or b"", np.uint8)
+    end = array.offset + len(array)
+    return np.unpackbits(bits, count=end, bitorder="little")[array.offset :].view(np.bool_)
 
 
 def to_arrow(values: npt.NDArray[Any], type_: pa.DataType | None = None) -> pa.Array:
@@ -92,20 +99,39 @@ def _spelled(array: pa.DictionaryArray) -> pa.Array:
     return pa.StringArray.from_buffers(len(codes), pa.py_buffer(starts), pa.py_buffer(data))
 
 
-def text(value: str) -> pa.StringArray:
-    """One string in an array."""
+def scalar(value: str | int | bool) -> pa.Scalar:
+    """One value, a string as `string`."""
+    if isinstance(value, bool):
+        return flags([value])[0]
+    if isinstance(value, int):
+        return to_arrow(np.array([value], np.int64))[0]
+    return strings([value])[0]
+
+
+def flags(values: Sequence[bool]) -> pa.BooleanArray:
     import pyarrow as pa
 
-    data = value.encode()
-    ends = pa.py_buffer(np.array([0, len(data)], np.int32))
-    return pa.StringArray.from_buffers(1, ends, pa.py_buffer(data))
+    bits = pa.py_buffer(np.packbits(np.array(values, bool), bitorder="little"))
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, bits])
 
 
-def strings(values: Sequence[str]) -> pa.Array:
+def strings(values: Sequence[str]) -> pa.StringArray:
+    """Strings of less than 2 GiB together."""
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(pa.string(), len(values), _texts(values, np.int32))
+
+
+def large_strings(values: Sequence[str]) -> pa.LargeStringArray:
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(pa.large_string(), len(values), _texts(values, np.int64))
+
+
+def _texts(values: Sequence[str], offsets: type[np.int32 | np.int64]) -> list[pa.Buffer | None]:
     import pyarrow as pa
 
     data = [value.encode() for value in values]
-    ends = np.zeros(len(data) + 1, np.int64)
+    ends = np.zeros(len(data) + 1, offsets)
     np.cumsum([len(value) for value in data], out=ends[1:])
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(data))]
-    return pa.Array.from_buffers(pa.large_string(), len(data), buffers)
+    return [None, pa.py_buffer(ends), pa.py_buffer(b"".join(data))]

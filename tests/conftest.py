@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 from servers import dask_cluster, moto_s3, seaweed
 from servers.sharing import shared
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from cluster.access import Cluster
 
 ROOT = Path(__file__).parent.parent
+settings.register_profile("mapred", deadline=None)  # the clock decides no test
+settings.load_profile("mapred")
 
 
 @pytest.fixture(scope="session")

@@ -40,3 +40,23 @@ def test_rows_are_picked_from_chunks() -> None:
     assert arrays.picked(table, places)["x"].to_pylist() == places.tolist()
     assert arrays.picked(table, places[:0]).num_rows == 0
     assert arrays.picked(table, places).schema == table.schema
+
+
+@given(st.lists(st.booleans(), max_size=40), st.lists(st.booleans(), max_size=9), st.integers(0, 9))
+def test_truths_come_and_go(first: list[bool], last: list[bool], cut: int) -> None:
+    column = pa.chunked_array([arrays.flags(each)[cut:] for each in (first, last)], pa.bool_())
+    column.validate(full=True)
+    assert column.to_pylist() == first[cut:] + last[cut:]
+    assert arrays.from_arrow(column).tolist() == first[cut:] + last[cut:]
+    assert arrays.from_arrow(column.chunk(0)).tolist() == first[cut:]
+
+
+@given(st.lists(st.text(), max_size=5))
+def test_strings(values: list[str]) -> None:
+    assert arrays.strings(values).equals(pa.array(values, pa.string()))
+    assert arrays.large_strings(values).equals(pa.array(values, pa.large_string()))
+
+
+@pytest.mark.parametrize("value", ["", "ä", 0, -7, True, False])
+def test_scalars(value: str | int | bool) -> None:
+    assert arrays.scalar(value).equals(pa.scalar(value))

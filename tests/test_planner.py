@@ -147,6 +147,13 @@ def test_many_small_files_read_whole_spread_by_their_number() -> None:
     assert made.unsplittable_reason == "each is read whole"
 
 
+def test_opening_a_file_costs_less_on_a_disk_than_on_a_network() -> None:
+    files = listing([10_000] * 100_000)
+    assert plan(files, once_per_file=True).shards == 128
+    far = files.set_column(0, "path", pa.array([f"s3://bucket/{n}" for n in range(len(files))]))
+    assert plan(far, once_per_file=True).shards == 812
+
+
 def test_what_cannot_be_split_is_counted() -> None:
     made = plan(
         listing([500, 10, 20]),
@@ -231,7 +238,7 @@ def test_of_a_plan_file_only_the_row_groups_of_the_last_shard_are_held() -> None
     for shard in (0, 1, 163, 164, 399, 7, 163):  # shard 163 lies in two row groups
         assert file.shard(shard).equals(made.shard_ranges(shard))
     assert file.shard(0)["path"].num_chunks == 1
-    assert file._table.num_rows == 2**14
+    assert file._table.num_rows == 2**12
     with pytest.raises(PlanError, match="shard 400 is not in this plan file"):
         file.shard(400)
 

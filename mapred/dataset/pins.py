@@ -14,7 +14,6 @@ from mapred.dataset.walks import is_remote
 from mapred.errors import DatasetError
 from mapred.model import Format
 from mapred.storage import open_source
-from mapred.storage.listing import scalar
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -129,6 +128,8 @@ def _first_path(files: pa.Table) -> str:
     """The first file that is not empty; the first of all where none is."""
     import pyarrow.compute as pc
 
+    from mapred.arrays import scalar
+
     number = pc.index(pc.greater(files["size"], scalar(0)), scalar(True)).as_py()
     return str(files["path"][max(number, 0)].as_py())
 
@@ -136,6 +137,8 @@ def _first_path(files: pa.Table) -> str:
 def _delimiter(files: pa.Table) -> str:
     """A tab for `.tsv`, a comma for all other names; not both in one dataset."""
     import pyarrow.compute as pc
+
+    from mapred.arrays import scalar
 
     tabs = pc.sum(pc.equal(suffixes(files["path"]), scalar("tsv"))).as_py()
     if tabs == len(files):

@@ -13,10 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from mapred.arrays import flags, scalar
 from mapred.dataset import globs, patterns
 from mapred.dataset.globs import Glob
 from mapred.errors import DatasetError, MapredError, StorageError
-from mapred.storage.listing import PAGE, Lister, flags, lister_of, scalar, table
+from mapred.storage.listing import PAGE, Lister, lister_of, table
 from mapred.storage.sources import reason
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from mapred.dataset.globs import Glob
 from mapred.dataset.kinds import kind_of
 from mapred.dataset.values import TABULAR, Dataset
 from mapred.errors import DatasetError
-from mapred.storage.listing import flags, table
+from mapred.storage.listing import table
 from mapred.storage.sources import local_etag
 
 if TYPE_CHECKING:
@@ -48,8 +48,10 @@ def listing(dataset: Dataset) -> pa.Table:
         return _table([Row(layout.FRAME, dataset.frame_file.size, "")]).drop_columns("aside")
     if not dataset.uris:
         raise DatasetError(f"{dataset} lies in memory: it has no files to list")
+    from mapred.arrays import from_arrow
+
     found = _found(dataset)
-    if _any(found["aside"]):
+    if from_arrow(found["aside"]).any():
         found = _without(found, dataset)
     found = found.drop_columns("aside")
     return _once(found) if len(dataset.uris) > 1 else found
@@ -74,12 +76,6 @@ def _found(dataset: Dataset) -> pa.Table:
             rows = itertools.chain.from_iterable(_rows(uri, dataset) for uri in some)
             tables.append(_table(rows))
     return pa.concat_tables(tables)
-
-
-def _any(flags: pa.ChunkedArray) -> bool:
-    import pyarrow.compute as pc
-
-    return bool(pc.any(flags).as_py())
 
 
 def _without(found: pa.Table, dataset: Dataset) -> pa.Table:
@@ -189,20 +185,21 @@ def _files_below(glob: Glob, folders: list[tuple[str, bool]]) -> Iterator[Row]:
     stack = [(iter(_entries(glob.root)), glob.start(), False, hops)]
     while stack:
         entries, states, aside, hops = stack[-1]
-        entry = next(entries, None)
-        if entry is None:
-            stack.pop()
-            continue
-        step = glob.step(states, entry.name)
-        if _is_folder(entry):
+        for name, entry in entries:
+            step = glob.step(states, entry.name)
+            if not name.endswith("/"):
+                if step.whole and (stat := _stat(entry)) is not None:
+                    yield Row(entry.path, stat.st_size, local_etag(stat), aside or step.aside)
+                continue
             if step.whole:
                 folders.append((entry.path, aside or step.aside))
             onward = _hops(entry, hops) if step.states else None
             if onward is not None:
                 below = iter(_entries(entry.path))
                 stack.append((below, step.states, aside or step.aside, onward))
-        elif step.whole and (stat := _stat(entry)) is not None:
-            yield Row(entry.path, stat.st_size, local_etag(stat), aside or step.aside)
+                break
+        else:
+            stack.pop()
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -222,11 +219,14 @@ def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
         raise DatasetError(f"{entry.path}: {error.strerror}") from error
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    """A folder's entries, so ordered that a walk meets paths in byte order."""
+def _entries(folder: str) -> list[tuple[str, os.DirEntry[str]]]:
+    """A folder's entries by name, so ordered that a walk meets paths in byte order.
+
+    The names of folders end with a slash.
+    """
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name + "/" * _is_folder(entry))
+            return sorted((each.name + "/" * _is_folder(each), each) for each in entries)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -246,6 +246,8 @@ def _hops(entry: os.DirEntry[str], hops: tuple[str, ...]) -> tuple[str, ...] | N
 def _table(rows: Iterable[Row]) -> pa.Table:
     """The files as they come, at least one."""
     import pyarrow as pa
+
+    from mapred.arrays import flags
 
     rows, tables = iter(rows), []
     while chunk := list(itertools.islice(rows, _CHUNK)):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from mapred.arrays import text, to_arrow
+from mapred.arrays import scalar, strings, to_arrow
 from mapred.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -80,11 +80,11 @@ def _literal(value: Any) -> Any:
         kinds = {type(each) for each in values}
         if kinds in ({int}, {float}) and _fits(values):
             return to_arrow(np.array(values, np.int64 if kinds == {int} else np.float64))
-        return pa.concat_arrays(list(map(text, values))) if kinds == {str} else values
+        return strings(values) if kinds == {str} else values
     if type(value) in (int, float) and _fits([value]):
         return to_arrow(np.array([value], np.int64 if type(value) is int else np.float64))[0]
     if type(value) is str:
-        return text(value)[0]
+        return scalar(value)
     if isinstance(value, date) and not isinstance(value, datetime):
         return to_arrow(np.array([value.toordinal() - _DAY_0], np.int32), pa.date32())[0]
     return value

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote
 
-from mapred.arrays import spelled, text
+from mapred.arrays import spelled, strings
 from mapred.errors import DatasetError, MissingDependency
 from mapred.formats import filters
 from mapred.formats.reading import OpenRange, Reading, guarded
@@ -281,7 +281,7 @@ def partitions_of(path: str, format: Format) -> dict[str, pa.Scalar]:
             values[name] = pa.nulls(1, type_)[0]
             continue
         try:
-            values[name] = text(unquote(found[name])).cast(type_)[0]
+            values[name] = strings([unquote(found[name])]).cast(type_)[0]
         except pa.ArrowException as error:
             raise DatasetError(
                 f"{path}: the folder {name}={found[name]} does not fit the pinned {type_};"

@@ -57,7 +57,7 @@ def write_plan(table: pa.Table) -> pa.Buffer:
         sink,
         compression="zstd",
         compression_level=1,
-        row_group_size=2**14,
+        row_group_size=2**12,
         use_dictionary=["offset", "count"],
         column_encoding={
             "shard": "DELTA_BINARY_PACKED",
@@ -121,7 +121,8 @@ def _open(data: Any) -> Any:
     from pyarrow._parquet import ParquetReader
 
     in_memory = isinstance(data, bytes | bytearray | memoryview | pa.Buffer)
-    reader = ParquetReader()
+    # Arrow's own pool would keep some 10 MB of each worker for good.
+    reader = ParquetReader(pa.system_memory_pool())
     reader.open(pa.BufferReader(data) if in_memory else data)
     return reader
 
@@ -147,4 +148,5 @@ def rows(plan: Plan, shard: int, stop: int) -> pa.Table:
         "first": to_arrow(plan.first[here]),
         "count": to_arrow(plan.count[here]),
     }
-    return pa.table(columns).cast(plan_schema())
+    table, schema = pa.table(columns), plan_schema()
+    return table if table.schema == schema else table.cast(schema)  # which loads pyarrow.compute

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrays import from_arrow, strings, to_arrow
+from mapred.arrays import from_arrow, large_strings, to_arrow
 from mapred.model import Output, Parts, Shuffle
 from mapred.shuffle.keys import fitted, unified
 from mapred.shuffle.ordering import ranks
@@ -78,7 +78,7 @@ def manifest(sent: Sequence[Output], shuffle: Shuffle) -> tuple[pa.Schema, Itera
     listed = [*map(encoded, whole), *texts]
     metadata = {_SCHEMAS: json.dumps(listed).encode(), _ROWS: str(rows).encode()}
     stored = [(output, parts) for output, parts in known if output.path is not None and output.rows]
-    paths = strings([output.path or "" for output, _ in stored])
+    paths = large_strings([output.path or "" for output, _ in stored])
     numbers = np.array([texts.index(parts.schema) for _, parts in stored], np.int32)
     if shuffle.descending and stored:
         ends, where, files = _sorted_ranges([parts for _, parts in stored], whole[0], shuffle)

@@ -16,7 +16,6 @@ from mapred.storage.filesystems import filesystem_of
 from mapred.storage.sources import OBJECTS, remote_fingerprint, store_of
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
 PAGE = 1000
@@ -168,66 +167,29 @@ class _Fsspec:
 def table(
     paths: Sequence[str] = (), sizes: Sequence[int | None] = (), etags: Sequence[str] = ()
 ) -> pa.Table:
-    """A listing of these columns.
-
-    Built on buffers: `pyarrow.array` would import pandas, which takes longer than a listing.
-    """
+    """A listing of these columns."""
     import numpy as np
     import pyarrow as pa
 
-    columns = [_strings(paths, np.int64), _sizes(sizes), _strings(etags, np.int32)]
-    return pa.table(columns, names=["path", "size", "etag"])
-
-
-def scalar(value: str | int | bool) -> pa.Scalar:
-    """One value as Arrow has it; `pyarrow.scalar` would import pandas."""
-    if isinstance(value, bool):
-        return flags([value])[0]
-    if isinstance(value, int):
-        return _sizes([value])[0]
-    return table([value], [0], [value])["path"][0].cast("string")
-
-
-def flags(values: Sequence[bool]) -> pa.Array:
-    """Booleans as Arrow has them."""
-    import numpy as np
-    import pyarrow as pa
-
-    bits = pa.py_buffer(np.packbits(np.array(values, bool), bitorder="little"))
-    return pa.Array.from_buffers(pa.bool_(), len(values), [None, bits])
-
-
-def _strings(values: Sequence[str], offsets: type[np.int32 | np.int64]) -> pa.Array:
-    import numpy as np
-    import pyarrow as pa
+    from mapred.arrays import large_strings, strings, to_arrow
 
     try:
-        data = [value.encode() for value in values]
+        names = large_strings(paths)
     except UnicodeEncodeError as error:
         raise DatasetError(
             f"{error.object!r}: the name of this file is not valid Unicode; rename it"
         ) from error
-    ends = np.zeros(len(data) + 1, offsets)
-    np.cumsum([len(value) for value in data], out=ends[1:])
-    type_ = pa.string() if offsets is np.int32 else pa.large_string()
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(data))]
-    return pa.Array.from_buffers(type_, len(data), buffers)
-
-
-def _sizes(values: Sequence[int | None]) -> pa.Array:
-    import numpy as np
-    import pyarrow as pa
-
-    if None in values:
-        return pa.array(values, pa.int64())
-    data = pa.py_buffer(np.array(values, np.int64))
-    return pa.Array.from_buffers(pa.int64(), len(values), [None, data])
+    known = None not in sizes
+    lengths = to_arrow(np.array(sizes, np.int64)) if known else pa.array(sizes, pa.int64())
+    return pa.table([names, lengths, strings(etags)], names=["path", "size", "etag"])
 
 
 def _columns(objects: pa.Table) -> pa.Table:
     """The columns of obstore as those of a listing: etags without their quotes."""
     import pyarrow as pa
     import pyarrow.compute as pc
+
+    from mapred.arrays import scalar
 
     etags = objects["e_tag"].cast(pa.string())
     if etags.null_count:
