@@ -71,6 +71,48 @@ def picked(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
     return pa.Table.from_batches(parts, table.schema)
 
 
+def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Strings of 1, 2, 4 or 8 bytes each as the whole numbers that these bytes are.
+
+    None for any others. Codes and flags are such, and Arrow groups by numbers in a third of the
+    time; `as_strings` is the way back.
+    """
+    import pyarrow as pa
+
+    large = pa.types.is_large_string(column.type)
+    if not (large or pa.types.is_string(column.type)) or column.null_count or not len(column):
+        return None
+    chunks = [chunk for chunk in column.chunks if len(chunk)]
+    width = len(chunks[0][0].as_buffer())
+    if width not in (1, 2, 4, 8):
+        return None
+    numbers = []
+    for chunk in chunks:
+        ends = np.frombuffer(
+            chunk.buffers()[1], np.int64 if large else np.int32, len(chunk) + 1,
+            (8 if large else 4) * chunk.offset,
+        )  # fmt: skip
+        if (np.diff(ends) != width).any():
+            return None
+        values = np.frombuffer(chunk.buffers()[2], f"u{width}", len(chunk), int(ends[0]))
+        numbers.append(to_arrow(np.require(values, requirements="A")))
+    return pa.chunked_array(numbers)
+
+
+def as_strings(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
+    """What `as_numbers` made of strings of `type_` as these strings again."""
+    import pyarrow as pa
+
+    width = column.type.bit_width // 8
+    offsets = np.int64 if pa.types.is_large_string(type_) else np.int32
+    chunks = []
+    for chunk in column.chunks:
+        ends = np.arange(len(chunk) + 1, dtype=offsets) * width
+        data = pa.py_buffer(raw(chunk, f"u{width}"))
+        chunks.append(pa.Array.from_buffers(type_, len(chunk), [None, pa.py_buffer(ends), data]))
+    return pa.chunked_array(chunks, type_)
+
+
 def spelled(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A dictionary of strings as these strings.
 
@@ -93,8 +135,13 @@ def _spelled(array: pa.DictionaryArray) -> pa.Array:
     total = width * len(codes)
     if not 0 < total < 2**31:
         return array.cast(pa.string())
-    words = np.frombuffer(known.buffers()[2], f"V{width}", len(known), int(ends[0]))
-    data = words[raw(codes, np.dtype(f"i{codes.type.bit_width // 8}"))].view(np.uint8)
+    numbers = raw(codes, np.dtype(f"i{codes.type.bit_width // 8}"))
+    if width == 1 and len(known) <= 256:
+        letters = known.buffers()[2][ends[0] : ends[-1]].to_pybytes().ljust(256)
+        data: Any = numbers.astype(np.uint8).tobytes().translate(letters)
+    else:
+        words = np.frombuffer(known.buffers()[2], f"V{width}", len(known), int(ends[0]))
+        data = words[numbers].view(np.uint8)
     starts = np.arange(0, total + 1, width, dtype=np.int32)
     return pa.StringArray.from_buffers(len(codes), pa.py_buffer(starts), pa.py_buffer(data))
 

@@ -60,3 +60,36 @@ def test_strings(values: list[str]) -> None:
 @pytest.mark.parametrize("value", ["", "ä", 0, -7, True, False])
 def test_scalars(value: str | int | bool) -> None:
     assert arrays.scalar(value).equals(pa.scalar(value))
+
+
+@given(
+    st.sampled_from([pa.string(), pa.large_string()]),
+    st.sampled_from([1, 2, 4, 8]),
+    st.lists(st.lists(st.binary(min_size=8, max_size=8), max_size=6), max_size=3),
+    st.integers(0, 3),
+)
+def test_short_strings_are_numbers(
+    type_: pa.DataType, width: int, chunks: list[list[bytes]], cut: int
+) -> None:
+    texts = [[bytes(b & 127 for b in value[:width]).decode() for value in each] for each in chunks]
+    column = pa.chunked_array([pa.array(each, type_)[cut:] for each in texts], type_)
+    numbers = arrays.as_numbers(column)
+    if not len(column):
+        assert numbers is None
+        return
+    assert numbers is not None
+    assert numbers.type.bit_width == 8 * width
+    again = arrays.as_strings(numbers, type_)
+    again.validate(full=True)
+    assert again.equals(column)
+
+
+@pytest.mark.parametrize(
+    "values", [["a", "bc"], ["abc"], ["a", None], [""], ["ä", "bc", "d"], [b"a"], [1]]
+)
+def test_other_columns_are_no_such_numbers(values: list[object]) -> None:
+    assert arrays.as_numbers(pa.chunked_array([values])) is None
+
+
+def test_strings_whose_lengths_only_add_up_are_no_numbers() -> None:
+    assert arrays.as_numbers(pa.chunked_array([["aa", "a", "aaa"]])) is None

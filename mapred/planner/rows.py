@@ -121,8 +121,7 @@ def _open(data: Any) -> Any:
     from pyarrow._parquet import ParquetReader
 
     in_memory = isinstance(data, bytes | bytearray | memoryview | pa.Buffer)
-    # Arrow's own pool would keep some 10 MB of each worker for good.
-    reader = ParquetReader(pa.system_memory_pool())
+    reader = ParquetReader()
     reader.open(pa.BufferReader(data) if in_memory else data)
     return reader
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrays import from_arrow, to_arrow
+from mapred.arrays import as_numbers, as_strings, from_arrow, to_arrow
 from mapred.errors import FunctionError, ReduceError
 from mapred.shuffle.dense import summed
 
@@ -129,10 +129,20 @@ def grouped_by(table: pa.Table, keys: list[str], specs: list[tuple[str, str]]) -
     """`group_by` in the order of first sight, without the modules that its method imports."""
     from pyarrow._acero import AggregateNodeOptions, Declaration, TableSourceNodeOptions
 
+    strings = {}
+    for number, name in enumerate(table.column_names):
+        numbers = as_numbers(table.column(number)) if name in keys else None
+        if numbers is not None:
+            strings[name] = table.column(number).type
+            table = table.set_column(number, name, numbers)
     named = [(name, f"hash_{how}", None, f"{name}_{how}") for name, how in specs]
     source = Declaration("table_source", TableSourceNodeOptions(table))
     aggregate = Declaration("aggregate", AggregateNodeOptions(named, keys=keys))
-    return Declaration.from_sequence([source, aggregate]).to_table(use_threads=False)
+    grouped = Declaration.from_sequence([source, aggregate]).to_table(use_threads=False)
+    for name, type_ in strings.items():
+        number = grouped.column_names.index(name)
+        grouped = grouped.set_column(number, name, as_strings(grouped.column(number), type_))
+    return grouped
 
 
 def finish(

@@ -17,9 +17,7 @@ def keep_freed() -> None:
     A shuffle takes and frees large arrays all the time. Handed back to the system, each comes
     anew with a fault for every page: half of all time of a sum by two million keys.
     """
-    import pyarrow as pa
-
     with suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
-        if mallopt(_MMAP_THRESHOLD, _KEPT) and mallopt(_TRIM_THRESHOLD, _KEPT):
-            pa.set_memory_pool(pa.system_memory_pool())
+        mallopt(_MMAP_THRESHOLD, _KEPT)
+        mallopt(_TRIM_THRESHOLD, _KEPT)
