@@ -43,10 +43,16 @@ def alternatives(filter: Any) -> list[list[Condition]] | None:
     return filter if all(isinstance(group, list) for group in filter) else [filter]
 
 
-def expression_of(filter: Any) -> Any:
+def expression_of(filter: Any, schema: pa.Schema) -> Any:
     """A filter as an Arrow expression: one already, or conditions such as `[("a", ">", 1)]`."""
     import pyarrow as pa
     import pyarrow.compute as pc
+
+    decimals = {field.name for field in schema if pa.types.is_decimal(field.type)}
+
+    def compared(name: str, how: str, value: Any) -> Any:
+        literal = _decimal(value) if name in decimals else None
+        return _COMPARED[how](pc.field(name), _literal(value) if literal is None else literal)
 
     groups = alternatives(filter)
     if groups is None:
@@ -56,8 +62,7 @@ def expression_of(filter: Any) -> Any:
             operator.or_,
             (
                 functools.reduce(
-                    operator.and_,
-                    (_COMPARED[how](pc.field(name), _literal(value)) for name, how, value in group),
+                    operator.and_, (compared(name, how, value) for name, how, value in group)
                 )
                 for group in groups
             ),
@@ -69,6 +74,18 @@ def expression_of(filter: Any) -> Any:
         ) from None
     except (ValueError, TypeError, pa.ArrowException) as error:
         raise DatasetError(f"filter={filter!r} is not a filter: {error}") from error
+
+
+def _decimal(value: Any) -> Any:
+    """Whole numbers as decimals of as many digits: Arrow gives them 19, too many beside others."""
+    import pyarrow as pa
+
+    values = list(value) if isinstance(value, (list, tuple, set, frozenset)) else [value]
+    if not values or {type(each) for each in values} != {int}:
+        return None
+    digits = max(len(str(abs(each))) for each in values)
+    decimals = strings([str(each) for each in values]).cast(pa.decimal128(digits, 0))
+    return decimals[0] if type(value) is int else decimals
 
 
 def _literal(value: Any) -> Any:

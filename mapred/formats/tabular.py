@@ -74,7 +74,7 @@ def shape_of(format: Format) -> Shape:
     file = pa.schema([field for field in schema if field.name not in format.partitions])
     expression, names, written = None, set(output.names), ""
     if format.filter is not None:
-        expression = filters.expression_of(format.predicate)
+        expression = filters.expression_of(format.predicate, schema)
         names |= _names_in(expression, schema, names)
         written = str(expression)
     filtered_by = frozenset(name for name in schema.names if name in written)

@@ -59,7 +59,7 @@ GROUPS = st.lists(st.lists(conditions(), min_size=1, max_size=3), min_size=1, ma
 @given(GROUPS)
 def test_conditions_mean_what_arrow_says(groups: list[list[Any]]) -> None:
     theirs = pq.filters_to_expression(groups)
-    ours = filters.expression_of(groups)
+    ours = filters.expression_of(groups, TABLE.schema)
     numbered = TABLE.append_column("row", pa.array(range(4)))
     expected = numbered.filter(theirs)["row"].to_pylist()
     assert numbered.filter(ours)["row"].to_pylist() == expected
@@ -76,7 +76,7 @@ def test_statistics_rule_out_no_row_that_passes(groups: list[list[Any]], rows: l
         known = [each for each in some[name].to_pylist() if each is not None and each == each]
         return (min(known), max(known)) if known else None
 
-    if some.filter(filters.expression_of(groups)).num_rows:
+    if some.filter(filters.expression_of(groups, TABLE.schema)).num_rows:
         assert filters.may_hold(groups, ends)
 
 
@@ -98,9 +98,27 @@ def test_statistics_rule_out_what_lies_outside(condition: Any, expected: bool) -
     assert filters.may_hold([[condition]], lambda name: (10, 20)) is expected
 
 
+@pytest.mark.parametrize(
+    ("how", "value", "rows"),
+    [
+        ("<", 1, [2]),
+        (">", -3, [0, 2]),
+        (">=", 12345, []),
+        ("in", [1, -2], []),
+        ("not in", [0], [0, 1, 2, 3]),
+        ("<", Decimal("1.5"), [2]),
+        ("<", 1.6, [0, 2]),
+    ],
+)
+def test_decimals_are_compared_with_numbers(how: str, value: Any, rows: list[int]) -> None:
+    expression = filters.expression_of([("n", how, value)], TABLE.schema)
+    holds = filters.mask(TABLE, expression).to_pylist()
+    assert [row for row, each in enumerate(holds) if each] == rows
+
+
 def test_an_unknown_operator_is_named() -> None:
     with pytest.raises(DatasetError, match="'like' is no operator; there are =, ==, !=,"):
-        filters.expression_of([("s", "like", "a")])
+        filters.expression_of([("s", "like", "a")], TABLE.schema)
 
 
 def test_what_gives_no_truth_is_refused() -> None:
