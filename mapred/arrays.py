@@ -54,7 +54,7 @@ def to_arrow(values: npt.NDArray[Any], type_: pa.DataType | None = None) -> pa.A
 
 
 def picked(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
-    """The rows at `places`, which are sorted.
+    """The rows at `places`, which are few and sorted, in one piece.
 
     Arrow's own `take` makes one piece of all of a column's chunks first.
     """
@@ -68,7 +68,7 @@ def picked(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
         for batch, start, first, last in zip(batches, starts, bounds, bounds[1:], strict=False)
         if last > first
     ]
-    return pa.Table.from_batches(parts, table.schema)
+    return pa.Table.from_batches(parts, table.schema).combine_chunks()
 
 
 def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
@@ -79,20 +79,19 @@ def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
     """
     import pyarrow as pa
 
-    large = pa.types.is_large_string(column.type)
-    if not (large or pa.types.is_string(column.type)) or column.null_count or not len(column):
+    is_string = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if not is_string or column.null_count or not len(column):
         return None
     chunks = [chunk for chunk in column.chunks if len(chunk)]
     width = len(chunks[0][0].as_buffer())
     if width not in (1, 2, 4, 8):
         return None
+    equal = _steps(max(map(len, chunks)), width, column.type)
     numbers = []
     for chunk in chunks:
-        ends = np.frombuffer(
-            chunk.buffers()[1], np.int64 if large else np.int32, len(chunk) + 1,
-            (8 if large else 4) * chunk.offset,
-        )  # fmt: skip
-        if (np.diff(ends) != width).any():
+        at = chunk.offset * equal.itemsize
+        ends = np.frombuffer(chunk.buffers()[1], equal.dtype, len(chunk) + 1, at)
+        if not np.array_equal(ends - ends[0] if ends[0] else ends, equal[: len(ends)]):
             return None
         values = np.frombuffer(chunk.buffers()[2], f"u{width}", len(chunk), int(ends[0]))
         numbers.append(to_arrow(np.require(values, requirements="A")))
@@ -104,13 +103,20 @@ def as_strings(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
     import pyarrow as pa
 
     width = column.type.bit_width // 8
-    offsets = np.int64 if pa.types.is_large_string(type_) else np.int32
     chunks = []
     for chunk in column.chunks:
-        ends = np.arange(len(chunk) + 1, dtype=offsets) * width
+        ends = pa.py_buffer(_steps(len(chunk), width, type_))
         data = pa.py_buffer(raw(chunk, f"u{width}"))
-        chunks.append(pa.Array.from_buffers(type_, len(chunk), [None, pa.py_buffer(ends), data]))
+        chunks.append(pa.Array.from_buffers(type_, len(chunk), [None, ends, data]))
     return pa.chunked_array(chunks, type_)
+
+
+def _steps(count: int, width: int, type_: pa.DataType) -> npt.NDArray[Any]:
+    """The offsets of `count` strings of `width` bytes."""
+    import pyarrow as pa
+
+    offsets = np.int64 if pa.types.is_large_string(type_) else np.int32
+    return np.arange(0, count * width + 1, width, dtype=offsets)
 
 
 def spelled(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -130,10 +136,8 @@ def _spelled(array: pa.DictionaryArray) -> pa.Array:
     if not len(known) or known.null_count or codes.null_count:
         return array.cast(pa.string())
     ends = np.frombuffer(known.buffers()[1], np.int32, len(known) + 1, 4 * known.offset)
-    lengths = np.unique(np.diff(ends))
-    width = int(lengths[0]) if len(lengths) == 1 else 0
-    total = width * len(codes)
-    if not 0 < total < 2**31:
+    width = int(ends[1] - ends[0])
+    if not 0 < width * len(codes) < 2**31 or (np.diff(ends) != width).any():
         return array.cast(pa.string())
     numbers = raw(codes, np.dtype(f"i{codes.type.bit_width // 8}"))
     if width == 1 and len(known) <= 256:
@@ -142,8 +146,8 @@ def _spelled(array: pa.DictionaryArray) -> pa.Array:
     else:
         words = np.frombuffer(known.buffers()[2], f"V{width}", len(known), int(ends[0]))
         data = words[numbers].view(np.uint8)
-    starts = np.arange(0, total + 1, width, dtype=np.int32)
-    return pa.StringArray.from_buffers(len(codes), pa.py_buffer(starts), pa.py_buffer(data))
+    starts = pa.py_buffer(_steps(len(codes), width, pa.string()))
+    return pa.StringArray.from_buffers(len(codes), starts, pa.py_buffer(data))
 
 
 def scalar(value: str | int | bool) -> pa.Scalar:

@@ -5,14 +5,15 @@ it starts in milliseconds, never runs the user's `__main__`, and inherits no thr
 lock of the driver. One server serves one driver for as long as it lives; when the driver
 goes, by whatever means, the server kills every worker's process group and ends.
 
-A request is a length (4 bytes), a pickled dict of `env`, `cwd` and `path`, and two file
-descriptors: the worker's connection and its log. Answers are `NOTICE` structs.
+A request is a length (4 bytes), a pickled dict of `env`, `cwd`, `path` and `modules`, and two
+file descriptors: the worker's connection and its log. Answers are `NOTICE` structs.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import io
 import logging
 import os
@@ -23,7 +24,7 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -105,9 +106,7 @@ def serve(control: socket.socket) -> None:
     signal.set_wakeup_fd(signalled.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     children: set[int] = set()
-    # Objects made so far stay out of the collector's way, so that forks share their pages.
-    gc.collect()
-    gc.freeze()
+    _share()
     try:
         while True:
             readable, _, _ = select.select([control, wakeup], [], [])
@@ -118,6 +117,7 @@ def serve(control: socket.socket) -> None:
                 request = _receive(control)
                 if request is None:
                     return
+                _load(request[0]["modules"])
                 pid = _fork(*request, closing=(control, wakeup, signalled))
                 children.add(pid)
                 control.sendall(NOTICE.pack(STARTED, pid, 0))
@@ -127,6 +127,22 @@ def serve(control: socket.socket) -> None:
         signal.set_wakeup_fd(-1)
         for pid in children:
             kill_group(pid)
+
+
+def _load(modules: Sequence[str]) -> None:
+    """Import what the workers to come would each import for itself."""
+    missing = [name for name in modules if name not in sys.modules]
+    for name in missing:
+        with contextlib.suppress(ImportError):  # a task that needs it will say so
+            importlib.import_module(name)
+    if missing:
+        _share()
+
+
+def _share() -> None:
+    """Objects made so far stay out of the collector's way, so that forks share their pages."""
+    gc.collect()
+    gc.freeze()
 
 
 def _reap(children: set[int], control: socket.socket) -> None:

@@ -24,6 +24,10 @@ def available_cpus() -> int:
     return os.cpu_count() or 1
 
 
+# What every stage of a keyed reduce imports: a third of what its small tasks take.
+_KEYED = ("mapred.keyed", "pyarrow.compute", "pyarrow._acero")
+
+
 @dataclass(frozen=True)
 class Local:
     """`workers` processes side by side (default: the processors, divided by a task's cpu)."""
@@ -50,6 +54,7 @@ class Local:
                 timeout=job.timeout,
                 memory=stage.resources.memory_bytes,
                 env=stage.resources.env,
+                modules=_KEYED if job.shuffle else (),
             )
 
         return DriverThread(

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -85,9 +85,19 @@ class _Server:
         self.dead = False
         threading.Thread(target=self._listen, name="mapred-forkserver", daemon=True).start()
 
-    def start(self, connection: int, log: int, env: Mapping[str, str]) -> int:
-        """The pid of a new worker; `env` goes on top of this process's variables."""
-        settings = {"env": {**os.environ, **env}, "cwd": os.getcwd(), "path": list(sys.path)}
+    def start(
+        self, connection: int, log: int, env: Mapping[str, str], modules: Sequence[str]
+    ) -> int:
+        """The pid of a new worker; `env` goes on top of this process's variables.
+
+        The server itself imports `modules`, so that all workers share them.
+        """
+        settings = {
+            "env": {**os.environ, **env},
+            "cwd": os.getcwd(),
+            "path": list(sys.path),
+            "modules": list(modules),
+        }
         payload = pickle.dumps(settings)
         with self.lock:
             if self.dead:
@@ -190,7 +200,7 @@ class ProcessExecutor(Executor):
 
     `timeout` (seconds) and `memory` (bytes resident, children included) hold for each call;
     a call whose process ends early raises `WorkerLost` and touches no other call. `env` adds
-    to the variables of the workers.
+    to the variables of the workers; `modules` are what their calls import anyway.
     """
 
     def __init__(
@@ -200,9 +210,10 @@ class ProcessExecutor(Executor):
         timeout: float | None = None,
         memory: int | None = None,
         env: Mapping[str, str] | None = None,
+        modules: Sequence[str] = (),
     ) -> None:
         self.max_workers = workers
-        self._env = env or {}
+        self._env, self._modules = env or {}, modules
         self._timeout, self._memory = timeout, memory
         self._state = _State()
         self._lock = threading.Lock()
@@ -304,7 +315,7 @@ class ProcessExecutor(Executor):
         ours, theirs = socket.socketpair()
         log = _log_file()
         with theirs:
-            pid = self._server.start(theirs.fileno(), log, self._env)
+            pid = self._server.start(theirs.fileno(), log, self._env, self._modules)
         worker = _Worker(pid, Connection(ours.detach()), Log(log))
         with self._lock:
             self._state.workers.append(worker)

@@ -172,12 +172,11 @@ def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Tabl
         columns[name] = pa.repeat(value, table.num_rows)
     if shape.filter is not None and columns:
         columns = _filtered(columns, shape)
-    columns |= {
-        field.name: spelled(column)
-        for field in shape.taken
-        if _is_coded(column := columns[field.name], field)
-    }
-    return pa.table([columns[name] for name in shape.output.names], schema=shape.output)
+    output = [
+        spelled(column) if _is_coded(column := columns[field.name], field) else column
+        for field in shape.output
+    ]
+    return pa.table(output, schema=shape.output)
 
 
 def _is_coded(column: Any, field: pa.Field) -> bool:
@@ -203,7 +202,8 @@ def _filtered(columns: dict[str, Any], shape: Shape) -> dict[str, Any]:
     kept = filters.mask(pa.table(asked), shape.filter)
     if kept.null_count == 0 and pc.all(kept, min_count=0).as_py():
         return columns
-    return {name: pc.filter(column, kept) for name, column in columns.items()}
+    wanted = [name for name in columns if name in shape.output.names]
+    return {name: pc.filter(columns[name], kept) for name in wanted}
 
 
 def check_columns(names: Sequence[str], path: str, format: Format, shape: Shape) -> None:
