@@ -13,7 +13,7 @@ import textwrap
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -203,8 +203,10 @@ def _survive(
         (folder / name).mkdir(parents=True)
     fates, start = Fates(seed), processes._Server.start
 
-    def started(server: Any, connection: int, log: int, env: Mapping[str, str]) -> int:
-        return start(server, connection, log, {**env, **fates.next()})
+    def started(
+        server: Any, connection: int, log: int, env: Mapping[str, str], modules: Sequence[str]
+    ) -> int:
+        return start(server, connection, log, {**env, **fates.next()}, modules)
 
     monkeypatch.setattr(processes._Server, "start", started)
     job = mapred.job(Map(folder), mapred.array(tasks), per_task=1, reduce=Reduce(folder), fan_in=25)
