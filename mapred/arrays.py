@@ -86,16 +86,25 @@ def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
     width = len(chunks[0][0].as_buffer())
     if width not in (1, 2, 4, 8):
         return None
+    ends = [_offsets(chunk) for chunk in chunks]
+    if any(int(each[-1]) - int(each[0]) != width * (len(each) - 1) for each in ends):
+        return None
     equal = _steps(max(map(len, chunks)), width, column.type)
     numbers = []
-    for chunk in chunks:
-        at = chunk.offset * equal.itemsize
-        ends = np.frombuffer(chunk.buffers()[1], equal.dtype, len(chunk) + 1, at)
-        if not np.array_equal(ends - ends[0] if ends[0] else ends, equal[: len(ends)]):
+    for chunk, each in zip(chunks, ends, strict=True):
+        if not np.array_equal(each - each[0] if each[0] else each, equal[: len(each)]):
             return None
-        values = np.frombuffer(chunk.buffers()[2], f"u{width}", len(chunk), int(ends[0]))
+        values = np.frombuffer(chunk.buffers()[2], f"u{width}", len(chunk), int(each[0]))
         numbers.append(to_arrow(np.require(values, requirements="A")))
     return pa.chunked_array(numbers)
+
+
+def _offsets(array: pa.StringArray | pa.LargeStringArray) -> npt.NDArray[Any]:
+    """Where each string begins, and where the last one ends."""
+    import pyarrow as pa
+
+    dtype = np.dtype(np.int64 if pa.types.is_large_string(array.type) else np.int32)
+    return np.frombuffer(array.buffers()[1], dtype, len(array) + 1, array.offset * dtype.itemsize)
 
 
 def as_strings(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:

@@ -93,3 +93,4 @@ def test_other_columns_are_no_such_numbers(values: list[object]) -> None:
 
 def test_strings_whose_lengths_only_add_up_are_no_numbers() -> None:
     assert arrays.as_numbers(pa.chunked_array([["aa", "a", "aaa"]])) is None
+    assert arrays.as_numbers(pa.chunked_array([["aa"], ["a", "bbb"]])) is None

@@ -63,3 +63,31 @@ def test_an_answer_counts_though_its_worker_ended_since(
     pid = executor.submit(answer_and_leave).result(30)
     assert pid != os.getpid()
     assert executor.pids() == []
+
+
+def memory_of_a_worker() -> tuple[str, bool]:
+    import pyarrow
+
+    return pyarrow.default_memory_pool().backend_name, "GLIBC_TUNABLES" in os.environ
+
+
+def test_workers_take_memory_from_the_c_library(
+    executor: ProcessExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    pool, leaks = executor.submit(memory_of_a_worker).result(30)
+    assert pool == "system"
+    assert not leaks, "what a task starts has the user's environment"
+
+
+def is_loaded(module: str) -> bool:
+    return module in sys.modules
+
+
+def test_modules_are_loaded_before_the_fork(executor: ProcessExecutor) -> None:
+    assert not executor.submit(is_loaded, "colorsys").result(30)
+    other = ProcessExecutor(1, modules=["no_such_module", "colorsys"])
+    try:
+        assert other.submit(is_loaded, "colorsys").result(30)
+    finally:
+        other.kill()
