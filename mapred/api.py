@@ -130,6 +130,7 @@ def plan(
         raise PlanError("per_task= is for items, arrays and sweeps; files take target_bytes=")
     files = dataset.listing(chosen)
     pinned = dataset.pin(chosen, files, formats.sniff)
+    formats.check(pinned)
     ranges = planner.plan(
         files,
         target_bytes=target_bytes,

@@ -149,6 +149,13 @@ def test_json_that_is_not(tmp_path: Path, fails: Fails) -> None:
     assert "a.jsonl" in str(error)
 
 
+def test_a_filter_that_does_not_fit_is_refused_by_the_plan(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"name": ["a"]}), tmp_path / "a.parquet")
+    for bad in ([("nome", "=", "a")], [("name", ">", 1)], [("name", "like", "a")]):
+        with pytest.raises(DatasetError, match=r"filter.* (does not fit the columns|is not a)"):
+            mapred.plan(mapred.read_parquet(f"{tmp_path}/*.parquet", filters=bad))
+
+
 def test_a_schema_that_differs(tmp_path: Path, fails: Fails) -> None:
     pq.write_table(pa.table({"x": [1]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"x": ["one"]}), tmp_path / "b.parquet")

@@ -96,7 +96,12 @@ def lithops() -> Iterator[Any]:
     import lithops
 
     config = {
-        "lithops": {"backend": "localhost", "storage": "localhost", "log_level": "ERROR"},
+        "lithops": {
+            "backend": "localhost",
+            "storage": "localhost",
+            "log_level": "ERROR",
+            "data_limit": 0,  # none: 100,000 paths are more than its 4 MiB
+        },
         "localhost": {"worker_processes": CORES},
     }
     with lithops.FunctionExecutor(config=config) as executor:

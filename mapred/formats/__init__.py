@@ -24,7 +24,7 @@ from mapred.model import Format
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Reading", "read", "sniff", "splittable"]
+__all__ = ["Reading", "check", "read", "sniff", "splittable"]
 
 _TABULAR = ("parquet", "csv", "json", "arrow")
 _MODULES = {
@@ -54,6 +54,14 @@ def read(
 
         return tabular.read(module.read_pieces, format, ranges, open_range, reading)
     return module.read(format, ranges, open_range, reading)
+
+
+def check(format: Format) -> None:
+    """Refuse a filter that does not fit the pinned schema, before a task has to."""
+    if format.filter is not None and format.name in _TABULAR:
+        from mapred.formats import tabular
+
+        tabular.shape_of(format)
 
 
 def sniff(format: Format, path: str, open_: Open) -> pa.Schema:
