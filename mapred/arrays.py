@@ -43,6 +43,22 @@ def _truths(array: pa.BooleanArray) -> npt.NDArray[np.bool_]:
     return np.unpackbits(bits, count=end, bitorder="little")[array.offset :].view(np.bool_)
 
 
+def offsets(array: pa.Array) -> npt.NDArray[Any]:
+    """Where each text or binary value begins, and where the last one ends."""
+    dtype = np.dtype(_offset_type(array.type))
+    data = array.buffers()[1]
+    if data is None:
+        return np.zeros(len(array) + 1, dtype)
+    return np.frombuffer(data, dtype, len(array) + 1, array.offset * dtype.itemsize)
+
+
+def _offset_type(type_: pa.DataType) -> type[np.int32 | np.int64]:
+    import pyarrow as pa
+
+    large = pa.types.is_large_string(type_) or pa.types.is_large_binary(type_)
+    return np.int64 if large else np.int32
+
+
 def to_arrow(values: npt.NDArray[Any], type_: pa.DataType | None = None) -> pa.Array:
     """Numbers without a copy, in numpy's type or one that lies in memory as it does."""
     import pyarrow as pa
@@ -86,7 +102,7 @@ def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
     width = len(chunks[0][0].as_buffer())
     if width not in (1, 2, 4, 8):
         return None
-    ends = [_offsets(chunk) for chunk in chunks]
+    ends = [offsets(chunk) for chunk in chunks]
     if any(int(each[-1]) - int(each[0]) != width * (len(each) - 1) for each in ends):
         return None
     equal = _steps(max(map(len, chunks)), width, column.type)
@@ -97,14 +113,6 @@ def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
         values = np.frombuffer(chunk.buffers()[2], f"u{width}", len(chunk), int(each[0]))
         numbers.append(to_arrow(np.require(values, requirements="A")))
     return pa.chunked_array(numbers)
-
-
-def _offsets(array: pa.StringArray | pa.LargeStringArray) -> npt.NDArray[Any]:
-    """Where each string begins, and where the last one ends."""
-    import pyarrow as pa
-
-    dtype = np.dtype(np.int64 if pa.types.is_large_string(array.type) else np.int32)
-    return np.frombuffer(array.buffers()[1], dtype, len(array) + 1, array.offset * dtype.itemsize)
 
 
 def as_strings(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
@@ -122,10 +130,7 @@ def as_strings(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
 
 def _steps(count: int, width: int, type_: pa.DataType) -> npt.NDArray[Any]:
     """The offsets of `count` strings of `width` bytes."""
-    import pyarrow as pa
-
-    offsets = np.int64 if pa.types.is_large_string(type_) else np.int32
-    return np.arange(0, count * width + 1, width, dtype=offsets)
+    return np.arange(0, count * width + 1, width, dtype=_offset_type(type_))
 
 
 def spelled(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -144,7 +149,7 @@ def _spelled(array: pa.DictionaryArray) -> pa.Array:
     known, codes = array.dictionary, array.indices
     if not len(known) or known.null_count or codes.null_count:
         return array.cast(pa.string())
-    ends = np.frombuffer(known.buffers()[1], np.int32, len(known) + 1, 4 * known.offset)
+    ends = offsets(known)
     width = int(ends[1] - ends[0])
     if not 0 < width * len(codes) < 2**31 or (np.diff(ends) != width).any():
         return array.cast(pa.string())
@@ -179,19 +184,20 @@ def strings(values: Sequence[str]) -> pa.StringArray:
     """Strings of less than 2 GiB together."""
     import pyarrow as pa
 
-    return pa.Array.from_buffers(pa.string(), len(values), _texts(values, np.int32))
+    return _texts(values, pa.string())
 
 
 def large_strings(values: Sequence[str]) -> pa.LargeStringArray:
     import pyarrow as pa
 
-    return pa.Array.from_buffers(pa.large_string(), len(values), _texts(values, np.int64))
+    return _texts(values, pa.large_string())
 
 
-def _texts(values: Sequence[str], offsets: type[np.int32 | np.int64]) -> list[pa.Buffer | None]:
+def _texts(values: Sequence[str], type_: pa.DataType) -> Any:
     import pyarrow as pa
 
     data = [value.encode() for value in values]
-    ends = np.zeros(len(data) + 1, offsets)
+    ends = np.zeros(len(data) + 1, _offset_type(type_))
     np.cumsum([len(value) for value in data], out=ends[1:])
-    return [None, pa.py_buffer(ends), pa.py_buffer(b"".join(data))]
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(data))]
+    return pa.Array.from_buffers(type_, len(data), buffers)

@@ -216,3 +216,19 @@ def test_rows_combined_at_once_are_the_lifted_ones_merged() -> None:
         for by in (["a"], ["a", "b"]):
             merged = aggregates.merge(aggregates.lift(table, by, pairs), pairs)
             assert aggregates.combined(table, by, pairs).equals(merged)
+
+
+def test_keys_of_short_strings_are_grouped_as_arrow_does() -> None:
+    rng = np.random.default_rng(6)
+    table = pa.table(
+        {
+            "k0": pa.array(rng.choice(["N", "R", "A"], 400)),
+            "k1": pa.array(rng.choice(["ab", "cd"], 400), pa.large_string()),
+            "k2": pa.array(rng.choice(["x", "longer"], 400)),
+            "n": pa.array(rng.integers(0, 9, 400)),
+        }
+    )
+    table = pa.concat_tables([table.slice(start, 150) for start in range(0, 400, 150)])
+    keys = ["k0", "k1", "k2"]
+    expected = table.group_by(keys, use_threads=False).aggregate([("n", "sum")])
+    assert aggregates.grouped_by(table, keys, [("n", "sum")]).equals(expected)

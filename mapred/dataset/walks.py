@@ -185,21 +185,20 @@ def _files_below(glob: Glob, folders: list[tuple[str, bool]]) -> Iterator[Row]:
     stack = [(iter(_entries(glob.root)), glob.start(), False, hops)]
     while stack:
         entries, states, aside, hops = stack[-1]
-        for name, entry in entries:
-            step = glob.step(states, entry.name)
-            if not name.endswith("/"):
-                if step.whole and (stat := _stat(entry)) is not None:
-                    yield Row(entry.path, stat.st_size, local_etag(stat), aside or step.aside)
-                continue
+        entry = next(entries, None)
+        if entry is None:
+            stack.pop()
+            continue
+        step = glob.step(states, entry.name)
+        if _is_folder(entry):
             if step.whole:
                 folders.append((entry.path, aside or step.aside))
             onward = _hops(entry, hops) if step.states else None
             if onward is not None:
                 below = iter(_entries(entry.path))
                 stack.append((below, step.states, aside or step.aside, onward))
-                break
-        else:
-            stack.pop()
+        elif step.whole and (stat := _stat(entry)) is not None:
+            yield Row(entry.path, stat.st_size, local_etag(stat), aside or step.aside)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -219,14 +218,11 @@ def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
         raise DatasetError(f"{entry.path}: {error.strerror}") from error
 
 
-def _entries(folder: str) -> list[tuple[str, os.DirEntry[str]]]:
-    """A folder's entries by name, so ordered that a walk meets paths in byte order.
-
-    The names of folders end with a slash.
-    """
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """A folder's entries, so ordered that a walk meets paths in byte order."""
     try:
         with os.scandir(folder) as entries:
-            return sorted((each.name + "/" * _is_folder(each), each) for each in entries)
+            return sorted(entries, key=lambda entry: entry.name + "/" * _is_folder(entry))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:

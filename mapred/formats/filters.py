@@ -49,11 +49,6 @@ def expression_of(filter: Any, schema: pa.Schema) -> Any:
     import pyarrow.compute as pc
 
     decimals = {field.name for field in schema if pa.types.is_decimal(field.type)}
-
-    def compared(name: str, how: str, value: Any) -> Any:
-        literal = _decimal(value) if name in decimals else None
-        return _COMPARED[how](pc.field(name), _literal(value) if literal is None else literal)
-
     groups = alternatives(filter)
     if groups is None:
         return filter
@@ -62,7 +57,11 @@ def expression_of(filter: Any, schema: pa.Schema) -> Any:
             operator.or_,
             (
                 functools.reduce(
-                    operator.and_, (compared(name, how, value) for name, how, value in group)
+                    operator.and_,
+                    (
+                        _COMPARED[how](pc.field(name), _literal(value, name in decimals))
+                        for name, how, value in group
+                    ),
                 )
                 for group in groups
             ),
@@ -76,28 +75,23 @@ def expression_of(filter: Any, schema: pa.Schema) -> Any:
         raise DatasetError(f"filter={filter!r} is not a filter: {error}") from error
 
 
-def _decimal(value: Any) -> Any:
-    """Whole numbers as decimals of as many digits: Arrow gives them 19, too many beside others."""
-    import pyarrow as pa
+def _literal(value: Any, decimal: bool) -> Any:
+    """A value as an Arrow scalar or array, where that can be made without pandas.
 
-    values = list(value) if isinstance(value, (list, tuple, set, frozenset)) else [value]
-    if not values or {type(each) for each in values} != {int}:
-        return None
-    digits = max(len(str(abs(each))) for each in values)
-    decimals = strings([str(each) for each in values]).cast(pa.decimal128(digits, 0))
-    return decimals[0] if type(value) is int else decimals
-
-
-def _literal(value: Any) -> Any:
-    """A value as an Arrow scalar or array, where that can be made without pandas."""
+    Beside a `decimal` column whole numbers are decimals too.
+    """
     import pyarrow as pa
 
     if isinstance(value, (list, tuple, set, frozenset)):
         values = list(value)
         kinds = {type(each) for each in values}
+        if decimal and kinds == {int}:
+            return _decimals(values)
         if kinds in ({int}, {float}) and _fits(values):
             return to_arrow(np.array(values, np.int64 if kinds == {int} else np.float64))
         return strings(values) if kinds == {str} else values
+    if decimal and type(value) is int:
+        return _decimals([value])[0]
     if type(value) in (int, float) and _fits([value]):
         return to_arrow(np.array([value], np.int64 if type(value) is int else np.float64))[0]
     if type(value) is str:
@@ -105,6 +99,14 @@ def _literal(value: Any) -> Any:
     if isinstance(value, date) and not isinstance(value, datetime):
         return to_arrow(np.array([value.toordinal() - _DAY_0], np.int32), pa.date32())[0]
     return value
+
+
+def _decimals(values: list[int]) -> Any:
+    """Decimals of as many digits as there are: Arrow gives integers 19, too many beside others."""
+    import pyarrow as pa
+
+    digits = max(len(str(abs(value))) for value in values)
+    return strings(list(map(str, values))).cast(pa.decimal128(digits, 0))
 
 
 def _fits(values: list[Any]) -> bool:

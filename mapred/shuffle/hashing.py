@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from mapred.arrays import from_arrow, raw
+from mapred.arrays import from_arrow, offsets, raw
 from mapred.errors import FunctionError
 
 if TYPE_CHECKING:
@@ -197,24 +197,19 @@ def byte_strings(array: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.int6
     """The data of text or binary and eight zeros, and each value's first byte and length in it."""
     import pyarrow as pa
 
-    from_large = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
     if pa.types.is_string_view(array.type) or pa.types.is_binary_view(array.type):
-        array, from_large = array.cast(pa.large_binary()), True
+        array = array.cast(pa.large_binary())
     buffers = array.buffers()
     if pa.types.is_fixed_size_binary(array.type):
         width = array.type.byte_width
-        offsets = np.arange(array.offset, array.offset + len(array) + 1, dtype=np.int64) * width
-    elif buffers[1] is None:
-        offsets = np.zeros(len(array) + 1, np.int64)
+        ends = np.arange(array.offset, array.offset + len(array) + 1, dtype=np.int64) * width
     else:
-        dtype = np.dtype(np.int64 if from_large else np.int32)
-        start = array.offset * dtype.itemsize
-        offsets = np.frombuffer(buffers[1], dtype, len(array) + 1, start).astype(np.int64)
-    first, last = int(offsets[0]), int(offsets[-1])
+        ends = offsets(array).astype(np.int64)
+    first, last = int(ends[0]), int(ends[-1])
     data = np.zeros(last - first + 8, np.uint8)
     if buffers[-1] is not None:
         data[: last - first] = np.frombuffer(buffers[-1], np.uint8, last - first, first)
-    return data, offsets[:-1] - first, np.diff(offsets).view(_U)
+    return data, ends[:-1] - first, np.diff(ends).view(_U)
 
 
 def _hash_bytes(data: npt.NDArray[Any], starts: npt.NDArray[np.int64], lengths: Hashes) -> Hashes:

@@ -19,5 +19,6 @@ def keep_freed() -> None:
     """
     with suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_MMAP_THRESHOLD, _KEPT)
-        mallopt(_TRIM_THRESHOLD, _KEPT)
+        # Where the first is refused, as before glibc 2.35, the second alone would do harm.
+        if mallopt(_MMAP_THRESHOLD, _KEPT):
+            mallopt(_TRIM_THRESHOLD, _KEPT)

@@ -116,6 +116,15 @@ def test_decimals_are_compared_with_numbers(how: str, value: Any, rows: list[int
     assert [row for row, each in enumerate(holds) if each] == rows
 
 
+def test_decimals_are_looked_up_by_numbers() -> None:
+    table = pa.table({"n": pa.array([Decimal(24), Decimal("7.5"), None], pa.decimal128(15, 2))})
+    for value, rows in [(24, [True, False, None]), (7, [False, False, None])]:
+        expression = filters.expression_of([("n", "=", value)], table.schema)
+        assert filters.mask(table, expression).to_pylist() == rows
+    expression = filters.expression_of([("n", "in", [7, 24])], table.schema)
+    assert filters.mask(table, expression).to_pylist() == [True, False, False]
+
+
 def test_an_unknown_operator_is_named() -> None:
     with pytest.raises(DatasetError, match="'like' is no operator; there are =, ==, !=,"):
         filters.expression_of([("s", "like", "a")], TABLE.schema)
