@@ -28,7 +28,7 @@ Ints = npt.NDArray[np.int64]
 MAX_TASKS = 10_000
 MAX_ITEM_TASKS = 1_000
 MOST_SHARDS = 1_000_000
-# What opening a file costs, in bytes of reading: some 30 us on a disk, a request on a network.
+# What opening a file counts as, in bytes: little on a disk, a request on a network.
 LOCAL_FILE_COST, REMOTE_FILE_COST = 32 * 2**10, 256 * 2**10
 _SMALLEST_TARGET, _LARGEST_TARGET, _SPREAD = 2**20, 32 * 2**20, 32
 
