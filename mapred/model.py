@@ -30,6 +30,12 @@ class Format:
     whole files; `item` or `keywords` for items. Names and types of `schema` are pinned on
     the client; `partitions` are those of its fields that come from `name=value` folders.
     `storage` is how the user's own file system is made, as `storage.filesystems` has it.
+
+    `inferred` are the columns whose types come from values in a sample, `undecided` those of
+    them for which the sample held no value. `missing_columns` is `error` or `null`,
+    `extra_columns` `error` or `ignore`, `on_bad_rows` `error` or `skip`; `dtype_backend` says
+    how Arrow types become pandas', "" for those that a frame came with. The rest are the
+    dialect of a CSV file, as `read_csv` takes it.
     """
 
     name: str
@@ -42,9 +48,24 @@ class Format:
     compression: str | None = "infer"
     delimiter: str = ","
     quote: str = '"'
-    header: bool = True
+    header: bool | str = True
     newlines_in_values: bool = False
     null_values: tuple[str, ...] | None = None
+    escape: str = ""
+    decimal: str = "."
+    thousands: str = ""
+    skip_rows: int = 0
+    comment: str = ""
+    names: tuple[str, ...] | None = None
+    true_values: tuple[str, ...] | None = None
+    false_values: tuple[str, ...] | None = None
+    date_formats: tuple[str, ...] | None = None
+    on_bad_rows: str = "error"
+    missing_columns: str = "error"
+    extra_columns: str = "error"
+    dtype_backend: str = "numpy_nullable"
+    inferred: tuple[str, ...] = ()
+    undecided: tuple[str, ...] = ()
     partitions: tuple[str, ...] = ()
     storage: Mapping[str, Any] | None = None
 
@@ -267,7 +288,8 @@ class Span:
 class Commit:
     """The record that makes one attempt's output the task's output.
 
-    `records` counts lines, rows or items read; `ranges` the ranges read to their end;
+    `records` counts lines, rows or items read, `skipped` the rows that the reader left out as
+    malformed; `ranges` the ranges read to their end;
     `spans` the ranges whose bytes differ from the plan; `units` the row groups or record
     batches that were read or pruned; `seconds` is wall time, `peak_memory` bytes resident.
     """
@@ -279,6 +301,7 @@ class Commit:
     output: Output
     files: tuple[StoredFile, ...] = ()
     records: int = 0
+    skipped: int = 0
     bytes: int = 0
     ranges: int = 0
     spans: tuple[Span, ...] = ()

@@ -248,6 +248,7 @@ def _run_task(
             output=output,
             files=files,
             records=reading.records,
+            skipped=reading.skipped,
             bytes=reading.bytes,
             ranges=reading.ranges,
             spans=tuple(reading.spans),

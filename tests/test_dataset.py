@@ -6,7 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,17 @@ from hypothesis import strategies as st
 from mapred import dataset, layout
 from mapred.dataset import Dataset, as_dataset, listing, pin
 from mapred.dataset.globs import parse
+from mapred.dataset.pins import places
 from mapred.errors import DatasetError, MissingDependency
 from mapred.model import Format
+from mapred.sampling import Place, Sample
 
 AB = pa.schema({"a": pa.int64(), "b": pa.string()})
 
 
-def sniff(format: Format, path: str, open_: Any) -> pa.Schema:
+def sniff(format: Format, places: Any, open_: Any) -> Sample:
     """Stands in for `formats.sniff`: every file has the columns a and b."""
-    return AB
+    return Sample(AB)
 
 
 @pytest.fixture
@@ -382,24 +384,30 @@ def test_as_must_fit_the_format(tree: Path) -> None:
 # Pinning
 
 
-def test_the_schema_is_read_once_from_the_first_file_with_bytes(tree: Path) -> None:
-    make(tree, "a.csv", "b.csv", "c.csv")
-    Path("a.csv").write_text("")
+def test_samples_come_from_the_first_largest_last_and_middle_file_with_bytes(tree: Path) -> None:
+    for name, size in {"a": 0, "b": 3, "c": 4, "d": 5, "e": 9, "f": 2, "g": 0}.items():
+        Path(f"{name}.csv").write_text("x" * size)
     asked = []
 
-    def once(format: Format, path: str, open_: Any) -> pa.Schema:
-        asked.append(Path(path).name)
+    def look(format: Format, places: Iterable[Place], open_: Any) -> Sample:
         assert (format.name, format.delimiter, format.null_values) == ("csv", ",", ("NA",))
-        with open_(path) as file:
-            assert file.read() == b"b.csv"
-        return AB
+        for place in places:
+            with open_(place.path) as file:
+                assert len(file.read()) == place.size
+            asked.append(f"{Path(place.path).stem}{place.offset}")
+        return Sample(AB, {"a": 3, "b": 0})
 
     made = dataset.read_csv("*.csv", null_values=["NA"], columns=["b"], schema={"a": str})
-    format = pin(made, listing(made), once)
-    assert asked == ["b.csv"]
+    format = pin(made, listing(made), look)
+    assert asked == ["b0", "e0", "f0", "d0", "c0"]
     assert format.schema == pa.schema({"a": pa.string(), "b": pa.string()})
-    assert format.columns == ("b",)
+    assert (format.columns, format.inferred, format.undecided) == (("b",), ("b",), ("b",))
     assert Format.from_json(format.to_json()) == format
+
+
+def test_a_large_file_alone_is_sampled_within() -> None:
+    files = pa.table({"path": ["a"], "size": [10 * 2**20], "etag": [""]})
+    assert [place.offset for place in places(files)] == [0, 5 * 2**20, 9 * 2**20]
 
 
 def test_a_whole_schema_needs_no_file(tree: Path) -> None:
@@ -407,7 +415,7 @@ def test_a_whole_schema_needs_no_file(tree: Path) -> None:
     made = dataset.read_csv("*.csv", schema=pa.schema({"zip": pa.string()}))
     format = pin(made, listing(made), lambda *_: pytest.fail("read"))
     assert format.schema == pa.schema({"zip": pa.string()})
-    with pytest.raises(DatasetError, match=r"schema= names 'zip', which is no column; .* a, b"):
+    with pytest.raises(DatasetError, match=r"schema= names 'zip', which is not a column; .* a, b"):
         pinned(dataset.read_csv("*.csv", schema={"zip": "string"}))
     with pytest.raises(DatasetError, match="columns= names 'zip', which is none of a, b"):
         pinned(dataset.read_csv("*.csv", columns=["zip"]))
@@ -442,8 +450,8 @@ def test_hive_folders_must_be_the_same_for_all(tree: Path) -> None:
         pinned(as_dataset("d"))
     with pytest.raises(DatasetError, match=r"e/y=1/a.csv lies in no folder x=…"):
         pinned(as_dataset("e"))
-    with pytest.raises(DatasetError, match="'a' is both a column"):
-        pinned(as_dataset("f"))
+    assert pinned(as_dataset("f")).partitions == ("a",)
+    assert pinned(dataset.read_csv("f", hive=False)).partitions == ()
 
 
 def test_folders_that_the_user_did_not_write_are_no_columns(
@@ -522,10 +530,22 @@ NO_DATASETS: list[tuple[Any, str]] = [
     (lambda: dataset.read_text("x", errors="loose"), "errors='loose' is unknown"),
     (lambda: dataset.read_text("x", compression="rar"), "compression='rar' is none of"),
     (lambda: dataset.read_csv("x", delimiter="||"), "must be one ASCII character"),
-    (lambda: dataset.read_csv("x", header="yes"), "must be True or False"),
+    (lambda: dataset.read_csv("x", header="yes"), "must be True, False or 'first'"),
+    (lambda: dataset.read_csv("x", skip_rows=-1), "skip_rows=-1 must be a whole number"),
+    (
+        lambda: dataset.read_csv("x", on_bad_rows="drop"),
+        "on_bad_rows='drop' is none of 'error', 'skip'",
+    ),
+    (
+        lambda: dataset.read_csv("x", delimiter=";", decimal=";"),
+        "delimiter= and decimal= are both ';'",
+    ),
+    (lambda: dataset.read_csv("x", dtype_backend="numba"), "dtype_backend='numba' is none of"),
+    (lambda: dataset.read_parquet("x", missing_columns="fill"), "missing_columns='fill' is none"),
+    (lambda: dataset.read_arrow("x", hive=1), "hive=1 must be True or False"),
     (lambda: dataset.read_csv("x", columns="a"), "must be a list of strings"),
     (lambda: dataset.read_csv("x", columns=["a", "a"]), "names one twice"),
-    (lambda: dataset.read_csv("x", schema=["a"]), "is no pa.Schema"),
+    (lambda: dataset.read_csv("x", schema=["a"]), "is not a pa.Schema"),
     (lambda: dataset.read_parquet("x", filters="a > 3"), "conditions such as"),
     (lambda: dataset.files(["x"], format="xls"), "format='xls' is none of"),
     (lambda: dataset.read_csv(dataset.array(3)), "takes paths"),

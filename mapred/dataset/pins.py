@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,21 +13,24 @@ from mapred.dataset.values import TABULAR, Dataset, handed_over, suffixes
 from mapred.dataset.walks import is_remote
 from mapred.errors import DatasetError
 from mapred.model import Format
+from mapred.sampling import ENOUGH, Place, Sample
 from mapred.storage import open_source
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Sniff: TypeAlias = "Callable[[Format, str, Callable[..., Any]], pa.Schema]"
-_PYTHON = {str: "string", int: "int64", float: "float64", bool: "bool", bytes: "binary"}
+Sniff: TypeAlias = "Callable[[Format, Iterable[Place], Callable[..., Any]], Sample]"
+_SAMPLE = 2**20
+# Files that turn out to have no rows make room for others, but not for ever.
+_MOST_PLACES = 16
 
 
 def pin(dataset: Dataset, files: pa.Table | None, sniff: Sniff) -> Format:
     """The format that workers are told: its name, what is handed over, names and types.
 
-    `files` is the listing (None for items and arrays); `sniff(format, path, open)` reads a
-    file's schema, and is asked once, of the first file that is not empty. Raises
-    `DatasetError` where names or types contradict each other.
+    `files` is the listing (None for items and arrays); `sniff(format, places, open)` reads
+    samples at places in the order in which they are worth it. Raises `DatasetError` where
+    names or types contradict each other.
     """
     options = replace(dataset.options, schema=None)
     if dataset.format in ("items", "array"):
@@ -39,6 +42,7 @@ def pin(dataset: Dataset, files: pa.Table | None, sniff: Sniff) -> Format:
                 name="arrow",
                 as_=handed_over("arrow", dataset.as_),
                 schema=dataset.frame.schema,
+                dtype_backend=_backend_of(dataset.frame),
             )
         )
     assert files is not None
@@ -49,7 +53,7 @@ def pin(dataset: Dataset, files: pa.Table | None, sniff: Sniff) -> Format:
         return format
     if name == "csv" and not format.delimiter:
         format = replace(format, delimiter=delimiter or _delimiter(files))
-    folders = partitions(files["path"], _unwritten(dataset, files))
+    folders = partitions(files["path"], _unwritten(dataset, files)) if dataset.hive else {}
     return _selected(_with_schema(format, dataset.schema, folders, files, sniff))
 
 
@@ -74,43 +78,64 @@ def _with_schema(
     import pyarrow as pa
 
     if isinstance(schema, pa.Schema):
-        inside, given = schema, {field.name: field.type for field in schema}
+        sample, given = Sample(schema), {field.name: field.type for field in schema}
     else:
-        reader = functools.partial(open_source, storage=format.storage)
-        inside = sniff(format, _first_path(files), reader)
-        given = {name: as_type(name, type_) for name, type_ in (schema or {}).items()}
-        unknown = [name for name in given if name not in inside.names and name not in folders]
+        opened = functools.partial(open_source, storage=format.storage)
+        sample, given = sniff(format, places(files), opened), dict(schema or {})
+        unknown = [n for n in given if n not in sample.schema.names and n not in folders]
         if unknown:
             raise DatasetError(
-                f"schema= names {unknown[0]!r}, which is no column; there are "
-                f"{', '.join([*inside.names, *folders])}"
-            )
-        twice = [name for name in folders if name in inside.names]
-        if twice and format.name == "csv":
-            raise DatasetError(
-                f"{twice[0]!r} is both a column of the files and a name=value folder; rename one"
+                f"schema= names {unknown[0]!r}, which is not a column; there are "
+                f"{', '.join([*sample.schema.names, *folders])}"
             )
     fields = [
         pa.field(field.name, given.get(field.name, field.type), field.nullable, field.metadata)
-        for field in inside
+        for field in sample.schema
         if field.name not in folders
     ]
+    inferred = [f.name for f in fields if f.name not in given] if sample.seen is not None else []
     fields += [pa.field(name, given.get(name, type_)) for name, type_ in folders.items()]
-    pinned = pa.schema(fields, inside.metadata)
-    return replace(format, schema=pinned, partitions=tuple(folders))
+    return replace(
+        format,
+        schema=pa.schema(fields, sample.schema.metadata),
+        partitions=tuple(folders),
+        inferred=tuple(inferred),
+        undecided=tuple(name for name in inferred if not (sample.seen or {}).get(name)),
+    )
 
 
-def as_type(name: str, type_: Any) -> pa.DataType:
-    """An Arrow type, from one, from its name, or from Python's `str`, `int`, `float`, …"""
-    import pyarrow as pa
+def places(files: pa.Table) -> Iterator[Place]:
+    """Where samples are worth reading: in the first, largest, last and middle file with bytes.
 
-    if isinstance(type_, pa.DataType):
-        return type_
-    alias = _PYTHON.get(type_, type_) if isinstance(type_, type) else type_
-    try:
-        return pa.type_for_alias(alias)
-    except (ValueError, TypeError, KeyError) as error:
-        raise DatasetError(f"schema= gives {name!r} the unknown type {type_!r}") from error
+    Where these are fewer than enough, places inside the largest come next. Further files follow, largest
+    first, for datasets in which some of those have no rows.
+    """
+    import numpy as np
+
+    from mapred.arrays import from_arrow
+
+    sizes = from_arrow(files["size"])
+    there = np.flatnonzero(sizes > 0)
+    if not len(there):
+        yield Place(files["path"][0].as_py(), 0)
+        return
+    largest = int(sizes.argmax())
+    rows = (there[0], largest, there[-1], there[len(there) // 2])
+    chosen = dict.fromkeys(int(row) for row in rows)
+    for row in chosen:
+        yield Place(files["path"][row].as_py(), int(sizes[row]))
+    if len(chosen) < ENOUGH and sizes[largest] > 2 * _SAMPLE:
+        path, size = files["path"][largest].as_py(), int(sizes[largest])
+        yield from (Place(path, size, offset) for offset in (size // 2, size - _SAMPLE))
+    by_size = there[np.argsort(-sizes[there], kind="stable")][:_MOST_PLACES]
+    for row in by_size:
+        if int(row) not in chosen:
+            yield Place(files["path"][int(row)].as_py(), int(sizes[row]))
+
+
+def _backend_of(frame: pa.Table) -> str:
+    """What becomes of a frame's types: pandas' own stay as they were given."""
+    return "" if b"pandas" in (frame.schema.metadata or {}) else Format("", "").dtype_backend
 
 
 def _selected(format: Format) -> Format:
@@ -122,16 +147,6 @@ def _selected(format: Format) -> Format:
                 f"columns= names {name!r}, which is none of {', '.join(format.schema.names)}"
             )
     return format
-
-
-def _first_path(files: pa.Table) -> str:
-    """The first file that is not empty; the first of all where none is."""
-    import pyarrow.compute as pc
-
-    from mapred.arrays import scalar
-
-    number = pc.index(pc.greater(files["size"], scalar(0)), scalar(True)).as_py()
-    return str(files["path"][max(number, 0)].as_py())
 
 
 def _delimiter(files: pa.Table) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
 import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mapred.dataset import globs
-from mapred.dataset.pins import as_type
+from mapred.dataset import globs, options
 from mapred.dataset.values import TABULAR, Dataset, kind_of_suffix, suffix_of
 from mapred.errors import DatasetError
 from mapred.model import Format
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 URIs: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Dataset"
 Schema: TypeAlias = "pa.Schema | Mapping[str, Any] | None"
 
-_COMPRESSIONS = ("infer", "gzip", "bz2", "xz", "zstd", None)
 _KNOWN = ("parquet", "csv", "json", "arrow")
 
 
@@ -52,100 +49,184 @@ def read_text(
     its arguments. Workers make it anew, so neither may carry a credential: those come from
     the environment.
     """
-    options = _text_options("text", encoding, errors, compression)
-    return _dataset("text", uris, as_, options, None, filesystem, storage_options)
+    chosen = options.text_options("text", encoding, errors, compression)
+    return _dataset("text", uris, as_, chosen, None, filesystem, storage_options)
 
 
 def read_csv(
     uris: URIs,
     *,
     as_: str | None = None,
+    dtype_backend: str = "numpy_nullable",
     schema: Schema = None,
     columns: Sequence[str] | None = None,
     filters: Any = None,
+    missing_columns: str = "error",
+    extra_columns: str = "error",
+    hive: bool = True,
     delimiter: str | None = None,
     quote: str = '"',
-    header: bool = True,
+    escape: str | None = None,
+    header: bool | str = True,
+    names: Sequence[str] | None = None,
+    skip_rows: int = 0,
+    comment: str | None = None,
     newlines_in_values: bool = False,
     null_values: Sequence[str] | None = None,
+    true_values: Sequence[str] | None = None,
+    false_values: Sequence[str] | None = None,
+    date_formats: Sequence[str] | None = None,
+    decimal: str = ".",
+    thousands: str | None = None,
+    on_bad_rows: str = "error",
     encoding: str = "utf-8",
     errors: str = "strict",
     compression: str | None = "infer",
     filesystem: Any = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Tables of CSV files, a `pa.Table` per shard (`as_`: "batches", "pandas", "polars").
+    """Tables of CSV files, a `pa.Table` per shard.
 
-    Names and types come from the first file; `schema` gives all of them (`pa.Schema`), or
-    the types of some (a mapping of names). `delimiter` is a comma, or a tab in `.tsv` files,
-    unless given; no `quote` is "". Files with `newlines_in_values` are not cut. See `read_text` for URIs.
+    Args:
+        uris: Paths, globs, folders; see `read_text`, also for `encoding`, `errors`,
+            `compression`, `filesystem` and `storage_options`.
+        as_: What the function gets: "table", "batches" (an iterator of `pa.RecordBatch`),
+            "pandas" or "polars".
+        dtype_backend: How types become pandas': "numpy_nullable", "pyarrow" or "numpy". Each
+            gives one dtype for a type, whatever a shard holds; with "numpy" a null among whole
+            numbers or booleans is an error, since numpy has no place for it.
+        schema: The types of some columns by name, or a `pa.Schema` of all. Other types
+            are inferred from samples of the first, middle, last and largest file: whole numbers
+            are int64, uint64 or decimal, as they need; numbers with leading zeros, a plus
+            sign or `0x` stay text. A later value that does not fit is an error.
+        columns: The columns to read, in this order.
+        filters: An Arrow expression, or conditions such as `[("price", ">", 3)]`.
+        missing_columns: "error", or "null" for columns that a file lacks. Columns are matched
+            by name, whatever their order in a file.
+        extra_columns: "error", or "ignore" for columns that the first files did not have.
+        hive: Whether folders named `name=value` are columns.
+        delimiter: One character; by default a comma, or a tab in `.tsv` files.
+        quote: The character around values that hold delimiters; "" for none.
+        escape: The character that takes the meaning from the one behind it, such as a backslash.
+        header: Whether each file begins with names; "first": only the first file of all does.
+        names: The columns' names; with a header, they replace its names.
+        skip_rows: How many lines to leave out at the start of each file, before the header.
+        comment: The character with which lines begin that are left out.
+        newlines_in_values: Whether quoted values may hold line ends. Such files are not cut.
+        null_values: Texts that mean null, in columns of any type. In columns other than text,
+            the empty text, "NA", "null" and the like mean null as well.
+        true_values, false_values: Texts of booleans, beside `true`, `false`, 1 and 0.
+        date_formats: Formats of dates and times, as of `strptime`, such as "%d.%m.%Y".
+        decimal: The decimal point.
+        thousands: The character between groups of three digits.
+        on_bad_rows: "error", or "skip" for rows with too many or too few values, which
+            are counted and shown.
     """
-    options = Format(
+    chosen = Format(
         "csv",
         "",
-        columns=_names("columns", columns),
-        filter=_filters(filters),
-        delimiter=_character("delimiter", delimiter) if delimiter is not None else "",
-        quote=_character("quote", quote) if quote else "",
-        header=_flag("header", header),
-        newlines_in_values=_flag("newlines_in_values", newlines_in_values),
-        null_values=_names("null_values", null_values, empty=True),
+        delimiter=options.character("delimiter", delimiter) if delimiter is not None else "",
+        quote=options.character("quote", quote) if quote else "",
+        escape=options.character("escape", escape) if escape else "",
+        header=options.header_of(header),
+        names=options.names("names", names),
+        skip_rows=options.count("skip_rows", skip_rows),
+        comment=options.character("comment", comment) if comment else "",
+        newlines_in_values=options.flag("newlines_in_values", newlines_in_values),
+        null_values=options.names("null_values", null_values, empty=True),
+        true_values=options.names("true_values", true_values),
+        false_values=options.names("false_values", false_values),
+        date_formats=options.names("date_formats", date_formats),
+        decimal=options.character("decimal", decimal),
+        thousands=options.character("thousands", thousands) if thousands else "",
+        on_bad_rows=options.choice("on_bad_rows", on_bad_rows, ("error", "skip")),
     )
-    options = _text_options("csv", encoding, errors, compression, options)
-    return _dataset("csv", uris, as_, options, schema, filesystem, storage_options)
+    options.differ(
+        delimiter=chosen.delimiter,
+        quote=chosen.quote,
+        escape=chosen.escape,
+        comment=chosen.comment,
+        decimal=chosen.decimal,
+        thousands=chosen.thousands,
+    )
+    chosen = options.text_options("csv", encoding, errors, compression, chosen)
+    chosen = options.table_options(
+        chosen, dtype_backend, columns, filters, missing_columns, extra_columns
+    )
+    return _dataset("csv", uris, as_, chosen, schema, filesystem, storage_options, hive)
 
 
 def read_json(
     uris: URIs,
     *,
     as_: str | None = None,
+    dtype_backend: str = "numpy_nullable",
     schema: Schema = None,
     columns: Sequence[str] | None = None,
     filters: Any = None,
+    extra_columns: str = "error",
+    hive: bool = True,
     encoding: str = "utf-8",
     errors: str = "strict",
     compression: str | None = "infer",
     filesystem: Any = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Tables of JSON lines, one object a line; see `read_csv`."""
-    options = Format("json", "", columns=_names("columns", columns), filter=_filters(filters))
-    options = _text_options("json", encoding, errors, compression, options)
-    return _dataset("json", uris, as_, options, schema, filesystem, storage_options)
+    """Tables of JSON lines, one object a line; see `read_csv`.
+
+    A field that a line lacks is null. With `as_="dicts"` the function gets an iterator of
+    Python dicts, with whole numbers of any size, also where fields have no common type.
+    """
+    chosen = options.text_options("json", encoding, errors, compression)
+    chosen = options.table_options(chosen, dtype_backend, columns, filters, "null", extra_columns)
+    return _dataset("json", uris, as_, chosen, schema, filesystem, storage_options, hive)
 
 
 def read_parquet(
     uris: URIs,
     *,
     as_: str | None = None,
+    dtype_backend: str = "numpy_nullable",
     columns: Sequence[str] | None = None,
     filters: Any = None,
     schema: Schema = None,
+    missing_columns: str = "error",
+    extra_columns: str = "error",
+    hive: bool = True,
     filesystem: Any = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Tables of Parquet files, a `pa.Table` per shard (`as_`: "batches", "pandas", "polars").
 
     `filters` is an Arrow expression or conditions such as `[("price", ">", 3)]`; row groups
-    that cannot hold a match are not read. See `read_text` for URIs, `read_csv` for `schema`.
+    that cannot hold a match are not read. Files may differ in types that convert without loss.
+    See `read_text` for URIs, `read_csv` for the other options.
     """
-    options = Format("parquet", "", columns=_names("columns", columns), filter=_filters(filters))
-    return _dataset("parquet", uris, as_, options, schema, filesystem, storage_options)
+    chosen = options.table_options(
+        Format("parquet", ""), dtype_backend, columns, filters, missing_columns, extra_columns
+    )
+    return _dataset("parquet", uris, as_, chosen, schema, filesystem, storage_options, hive)
 
 
 def read_arrow(
     uris: URIs,
     *,
     as_: str | None = None,
+    dtype_backend: str = "numpy_nullable",
     columns: Sequence[str] | None = None,
     filters: Any = None,
     schema: Schema = None,
+    missing_columns: str = "error",
+    extra_columns: str = "error",
+    hive: bool = True,
     filesystem: Any = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Tables of Arrow IPC files (Feather), file or stream; see `read_parquet`."""
-    options = Format("arrow", "", columns=_names("columns", columns), filter=_filters(filters))
-    return _dataset("arrow", uris, as_, options, schema, filesystem, storage_options)
+    chosen = options.table_options(
+        Format("arrow", ""), dtype_backend, columns, filters, missing_columns, extra_columns
+    )
+    return _dataset("arrow", uris, as_, chosen, schema, filesystem, storage_options, hive)
 
 
 def read_files(
@@ -159,8 +240,8 @@ def read_files(
 
     With `as_` it gets the "bytes", or the "path" of a local copy. See `read_text` for URIs.
     """
-    options = Format("files", "")
-    return _dataset("files", uris, as_, options, None, filesystem, storage_options)
+    chosen = Format("files", "")
+    return _dataset("files", uris, as_, chosen, None, filesystem, storage_options)
 
 
 def files(
@@ -182,10 +263,10 @@ def files(
             f"format={format!r} is none of 'files', 'text', {', '.join(map(repr, TABULAR))}"
         )
     name = format or "files"
-    options = Format(name, "", delimiter="" if name == "csv" else ",")
+    chosen = Format(name, "", delimiter="" if name == "csv" else ",")
     listed = _uris(paths)
-    options = replace(options, storage=_storage(listed, filesystem, storage_options))
-    return Dataset(name, listed, literal=True, as_=as_, options=options)
+    chosen = replace(chosen, storage=_storage(listed, filesystem, storage_options))
+    return Dataset(name, listed, literal=True, as_=as_, options=chosen)
 
 
 def items(iterable: Iterable[Any]) -> Dataset:
@@ -250,10 +331,11 @@ def _dataset(
     name: str,
     uris: URIs,
     as_: str | None,
-    options: Format,
+    chosen: Format,
     schema: Schema,
     filesystem: Any,
     storage_options: Mapping[str, Any] | None,
+    hive: bool = True,
 ) -> Dataset:
     literal = isinstance(uris, Dataset)
     if isinstance(uris, Dataset) and not uris.literal:
@@ -266,9 +348,10 @@ def _dataset(
         name,
         listed,
         literal=literal,
+        hive=options.flag("hive", hive),
         as_=as_,
-        options=replace(options, storage=storage),
-        schema=_schema(schema),
+        options=replace(chosen, storage=storage),
+        schema=options.schema(schema),
     )
 
 
@@ -329,73 +412,3 @@ def _frame(source: Any) -> pa.Table | None:
         detail = " ".join(map(str, error.args))
         raise DatasetError(f"the {package} frame does not fit into Arrow: {detail}") from error
     return None
-
-
-def _text_options(
-    name: str, encoding: str, errors: str, compression: str | None, rest: Format | None = None
-) -> Format:
-    for what, value, look_up in (
-        ("encoding", encoding, codecs.lookup),
-        ("errors", errors, codecs.lookup_error),
-    ):
-        try:
-            look_up(value)
-        except (LookupError, TypeError) as error:
-            raise DatasetError(f"{what}={value!r} is unknown to Python") from error
-    if compression not in _COMPRESSIONS:
-        raise DatasetError(
-            f"compression={compression!r} is none of {', '.join(map(repr, _COMPRESSIONS))}"
-        )
-    options = rest or Format(name, "")
-    return replace(options, encoding=encoding, errors=errors, compression=compression)
-
-
-def _schema(schema: Any) -> Any:
-    if schema is None:
-        return None
-    if isinstance(schema, Mapping):
-        return {name: as_type(name, type_) for name, type_ in schema.items()}
-    import pyarrow as pa
-
-    if not isinstance(schema, pa.Schema):
-        raise DatasetError(f"schema={schema!r} is no pa.Schema, nor types by column name")
-    return schema
-
-
-def _names(what: str, names: Any, empty: bool = False) -> tuple[str, ...] | None:
-    if names is None:
-        return None
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise DatasetError(f"{what}={names!r} must be a list of strings")
-    taken = tuple(names)
-    if not all(isinstance(name, str) for name in taken) or not (taken or empty):
-        raise DatasetError(f"{what}={names!r} must be a list of strings, at least one")
-    if len(set(taken)) < len(taken):
-        raise DatasetError(f"{what}={names!r} names one twice")
-    return taken
-
-
-def _filters(filters: Any) -> Any:
-    if filters is None or type(filters).__name__ == "Expression":
-        return filters
-    groups = filters if isinstance(filters, list) else None
-    if groups and all(isinstance(group, list) for group in groups):
-        groups = [condition for group in groups for condition in group]
-    if not groups or not all(isinstance(c, tuple) and len(c) == 3 for c in groups):
-        raise DatasetError(
-            f"filters={filters!r} must be an Arrow expression or conditions such as "
-            "[('price', '>', 3)]"
-        )
-    return filters
-
-
-def _character(what: str, value: Any) -> str:
-    if not isinstance(value, str) or len(value) != 1 or value in "\r\n" or ord(value) > 127:
-        raise DatasetError(f"{what}={value!r} must be one ASCII character, and no line end")
-    return value
-
-
-def _flag(what: str, value: bool) -> bool:
-    if not isinstance(value, bool):
-        raise DatasetError(f"{what}={value!r} must be True or False")
-    return value

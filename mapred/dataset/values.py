@@ -36,6 +36,7 @@ _AS = {
     "items": {name: name for name in ("item", "keywords")},
     "array": {"item": "item"},
     **dict.fromkeys(TABULAR, _TABLE_AS),
+    "json": _TABLE_AS | {"dicts": "dicts"},
 }
 
 
@@ -46,12 +47,14 @@ class Dataset:
     `format` is a name of `model.Format`, or None where the suffixes of the listed files will
     say it; `as_` is what the user chose, None for the format's default. `options` holds the
     rest of the format as far as the user said it, and `schema` a whole `pa.Schema`, types of
-    some columns by name, or nothing. `literal` URIs are no globs. `seed` is a sweep's.
+    some columns by name, or nothing. `literal` URIs are not globs. `hive`: folders named
+    `name=value` are columns. `seed` is a sweep's.
     """
 
     format: str | None
     uris: tuple[str, ...] = ()
     literal: bool = False
+    hive: bool = True
     as_: str | None = None
     options: Format = field(default_factory=lambda: Format("", ""))
     schema: pa.Schema | Mapping[str, Any] | None = None

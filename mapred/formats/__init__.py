@@ -7,24 +7,25 @@ other, each line, row group, record batch or item is read once, in order.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from mapred.errors import DatasetError
 from mapred.formats.reading import (
     Fingerprint,
     Open,
-    Range,
     Reading,
     guarded,
     opener,
 )
 from mapred.formats.streams import splittable
 from mapred.model import Format
+from mapred.sampling import Place, Sample
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Reading", "check", "read", "sniff", "splittable"]
+__all__ = ["Place", "Reading", "Sample", "check", "read", "sniff", "splittable"]
 
 _TABULAR = ("parquet", "csv", "json", "arrow")
 _MODULES = {
@@ -64,19 +65,17 @@ def check(format: Format) -> None:
         tabular.shape_of(format)
 
 
-def sniff(format: Format, path: str, open_: Open) -> pa.Schema:
-    """The schema of one file: its footer, or the types of its first megabyte of text.
+def sniff(format: Format, places: Iterable[Place], open_: Open) -> Sample:
+    """What the files at `places` say of their columns, until enough of them had rows.
 
     Columns that come from the names of folders are left to the caller.
     """
     if format.name not in _TABULAR:
         raise DatasetError(f"{format.name} has no schema")
     reading = Reading()
-    reading.begin(Range(0, path, 0, 0, 0, "", 0, 0))
-    from mapred.formats import tabular
-
     with guarded(reading):
-        return tabular.plain(_module(format.name).sniff(format, path, open_, reading))
+        sample: Sample = _module(format.name).sniff(format, places, open_, reading)
+    return sample
 
 
 def _module(name: str) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mapred.formats.reading import Open, OpenRange, Range, Reading, Source, rows
-from mapred.formats.tabular import Pieces, Shape, check_columns
+from mapred.formats.tabular import Pieces, Shape, check_columns, plain
 from mapred.model import Format
+from mapred.sampling import Place, Sample, files_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,11 +91,13 @@ def _checked(batch: Any) -> pa.Table:
     return pa.Table.from_batches([batch])
 
 
-def sniff(format: Format, path: str, open_: Open, reading: Reading) -> pa.Schema:
+def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
     """The schema that a file or a stream begins with."""
     import pyarrow as pa
 
-    with open_(path) as source:
+    place = next(files_of(places))
+    reading.sample(place.path)
+    with open_(place.path) as source:
         if _is_stream(source):
-            return pa.ipc.open_stream(Source(source)).schema
-        return pa.ipc.open_file(Source(source)).schema
+            return Sample(plain(pa.ipc.open_stream(Source(source)).schema))
+        return Sample(plain(pa.ipc.open_file(Source(source)).schema))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from mapred.errors import DatasetError
@@ -14,6 +14,7 @@ from mapred.formats.streams import pieces
 from mapred.formats.tabular import Pieces, Shape
 from mapred.formats.text import BOM, LARGE_BLOCK, encoder, head, range_blocks
 from mapred.model import Format
+from mapred.sampling import Place, Sample, files_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -201,7 +202,15 @@ def _parser(
     return parse
 
 
-def sniff(format: Format, path: str, open_: Open, reading: Reading) -> pa.Schema:
+def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
+    """What the first file says."""
+    place = next(files_of(places))
+    reading.sample(place.path)
+    schema = _sniffed(format, place.path, open_, reading)
+    return Sample(schema, dict.fromkeys(schema.names, 1))
+
+
+def _sniffed(format: Format, path: str, open_: Open, reading: Reading) -> pa.Schema:
     """Names and types of a file's first megabyte, or more where its first record is longer.
 
     Numbers that begin with zeros are strings, and so is a column without a value.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from mapred.errors import DatasetError
@@ -11,6 +11,7 @@ from mapred.formats.records import Lines, rows_of
 from mapred.formats.tabular import Pieces, Shape
 from mapred.formats.text import BOM, LARGE_BLOCK, checked, encoder, head, range_blocks
 from mapred.model import Format
+from mapred.sampling import Place, Sample, files_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,7 +68,15 @@ def _parser(schema: pa.Schema | None, exact: bool) -> Callable[[bytes], pa.Table
     return parse
 
 
-def sniff(format: Format, path: str, open_: Open, reading: Reading) -> pa.Schema:
+def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
+    """What the first file says."""
+    place = next(files_of(places))
+    reading.sample(place.path)
+    schema = _sniffed(format, place.path, open_, reading)
+    return Sample(schema, dict.fromkeys(schema.names, 1))
+
+
+def _sniffed(format: Format, path: str, open_: Open, reading: Reading) -> pa.Schema:
     """The fields of a file's first megabyte. JSON's strings stay strings, whatever they hold."""
     import pyarrow as pa
 

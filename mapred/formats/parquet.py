@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mapred.formats.filters import alternatives, may_hold
 from mapred.formats.reading import Open, OpenRange, Range, Reading, Source, rows
-from mapred.formats.tabular import Pieces, Shape, check_columns, partitions_of
+from mapred.formats.tabular import Pieces, Shape, check_columns, partitions_of, plain
 from mapred.model import Format
+from mapred.sampling import Place, Sample, files_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -187,8 +188,10 @@ def _row_group(file: Any, number: int, columns: list[str], streaming: bool) -> I
         yield pa.Table.from_batches([batch])
 
 
-def sniff(format: Format, path: str, open_: Open, reading: Reading) -> pa.Schema:
+def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
     """The schema in a file's footer."""
+    place = next(files_of(places))
+    reading.sample(place.path)
     reading.at("footer")
-    with open_(path) as source:
-        return _open(source, streaming=False).schema_arrow
+    with open_(place.path) as source:
+        return Sample(plain(_open(source, streaming=False).schema_arrow))

@@ -61,13 +61,15 @@ class Reading:
     """The evidence of what was read, true at any moment while the function iterates.
 
     `records` lines, rows or items and `bytes` count what the function has taken and come
-    back from: a block, batch or item that it still holds is not counted. `ranges` are
+    back from: a block, batch or item that it still holds is not counted. `skipped` counts
+    malformed rows that were left out. `ranges` are
     finished ones, always the first of the shard; `units` row groups or record batches read
     or pruned; `item` the index of the item handed out last.
     """
 
     def __init__(self) -> None:
         self.records = 0
+        self.skipped = 0
         self.ranges = 0
         self.units = 0
         self.item: int | None = None
@@ -102,6 +104,10 @@ class Reading:
         self._range = range_
         self._start = self._stop = range_.offset
         self._place, self._block, self._what = "", None, "bytes"
+
+    def sample(self, path: str, offset: int = 0) -> None:
+        """Name the file that a client takes a sample of."""
+        self.begin(Range(0, path, offset, 0, 0, "", 0, 0))
 
     def start_at(self, offset: int) -> None:
         """The first record of the range begins at byte `offset` of the file."""

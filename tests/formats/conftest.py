@@ -104,7 +104,8 @@ class Lab:
         assert at == {path: len(data) for path, data in files.items()}
 
     def sniff(self, format: Format, data: bytes, path: str = "a") -> pa.Schema:
-        return formats.sniff(format, path, self.open({path: data}))
+        places = [formats.Place(path, len(data))]
+        return formats.sniff(format, places, self.open({path: data})).schema
 
 
 @pytest.fixture(scope="session")

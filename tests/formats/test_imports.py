@@ -19,7 +19,8 @@ from mapred import formats, model
 name, as_, path, plan = sys.argv[1:]
 given = model.Format(name, as_)
 if as_ == "table":
-    schema = formats.sniff(given, path, lambda path, known=None: open(path, "rb"))
+    places = [formats.Place(path, 1)]
+    schema = formats.sniff(given, places, lambda path, known=None: open(path, "rb")).schema
     schema = schema.append(pa.field("year", pa.int32()))
     given = model.Format(name, as_, schema, partitions=("year",))
 ranges = pa.ipc.open_stream(plan).read_all()

@@ -153,7 +153,9 @@ def test_columns_of_views_are_filtered(lab: Any) -> None:
         "b": pa.array([b"1", b"2", b"3"], pa.binary_view()),
     }
     files = {"a": write(pa.table(columns))}
-    schema = formats.sniff(Format("parquet", "table"), "a", lambda path: io.BytesIO(files[path]))
+    schema = formats.sniff(
+        Format("parquet", "table"), [formats.Place("a", 1)], lambda path: io.BytesIO(files[path])
+    ).schema
     assert schema.types == [pa.int64(), pa.string(), pa.binary()]
     format = Format("parquet", "table", schema, filter=[("i", ">", 1)])
     value = lab.read(format, files, lab.cut(files, [])).value

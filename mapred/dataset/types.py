@@ -1,0 +1,106 @@
+"""Types as users write them: Arrow's, their names, Python's, numpy's and pandas'."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import re
+from typing import TYPE_CHECKING, Any
+
+from mapred.errors import DatasetError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PYTHON: dict[Any, str] = {
+    str: "string",
+    int: "int64",
+    float: "float64",
+    bool: "bool",
+    bytes: "binary",
+    dt.date: "date32",
+    dt.datetime: "timestamp[us]",
+    dt.time: "time64[us]",
+    dt.timedelta: "duration[us]",
+}
+# What Arrow has no name for, or another: its "float" has 32 bits, Python's and pandas' 64.
+_NAMES = {
+    "float": "float64",
+    "int": "int64",
+    "str": "string",
+    "text": "string",
+    "bytes": "binary",
+    "boolean": "bool",
+    "date": "date32",
+    "datetime": "timestamp[us]",
+}
+_DECIMAL = re.compile(r"decimal(128|256)?\(\s*(\d+)\s*,\s*(-?\d+)\s*\)")
+_ZONED = re.compile(r"timestamp\[(s|ms|us|ns),\s*(?:tz=)?([^\]]+)\]")
+_HINT = (
+    "give an Arrow type such as pa.int64(), a name such as 'int64', 'float64', 'string', 'date32', "
+    "'timestamp[us]' or 'decimal128(38, 2)', or str, int, float, bool, date, datetime"
+)
+
+
+def as_type(name: str, type_: Any) -> pa.DataType:
+    """The Arrow type that a user means for column `name`; a `DatasetError` where it is unknown."""
+    import pyarrow as pa
+
+    if isinstance(type_, pa.DataType):
+        return type_
+    found = None
+    try:
+        if isinstance(type_, str):
+            found = _named(type_)
+        elif isinstance(type_, type) and type_ in _PYTHON:
+            found = _named(_PYTHON[type_])
+        elif type_ is not None and type_ is not decimal.Decimal:
+            found = _of_arrays(type_)
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        NotImplementedError,
+        pa.ArrowException,
+    ):
+        pass
+    if found is None:
+        hint = "a decimal needs its digits, such as 'decimal128(38, 2)'; " * (
+            type_ is decimal.Decimal
+        )
+        raise DatasetError(f"schema= gives {name!r} the unknown type {type_!r}; {hint}{_HINT}")
+    return found
+
+
+def _named(text: str) -> pa.DataType:
+    import pyarrow as pa
+
+    text = _NAMES.get(text.strip().lower(), text.strip())
+    if match := _DECIMAL.fullmatch(text):
+        width = pa.decimal256 if match[1] == "256" or int(match[2]) > 38 else pa.decimal128
+        return width(int(match[2]), int(match[3]))
+    if match := _ZONED.fullmatch(text):
+        return pa.timestamp(match[1], match[2])
+    try:
+        return pa.type_for_alias(text)
+    except ValueError:
+        return pa.type_for_alias(text.lower())
+
+
+def _of_arrays(type_: Any) -> pa.DataType:
+    """The type of a numpy or pandas dtype, or of a class of numpy's."""
+    import numpy as np
+    import pyarrow as pa
+
+    arrow = getattr(type_, "pyarrow_dtype", None)  # pandas.ArrowDtype
+    if isinstance(arrow, pa.DataType):
+        return arrow
+    if getattr(type_, "name", "") in ("string", "str"):
+        return pa.string()
+    if getattr(type_, "tz", None) is not None:
+        return pa.timestamp(type_.unit, str(type_.tz))
+    if isinstance(type_, type) and not issubclass(type_, np.generic):
+        raise TypeError(type_)
+    dtype = np.dtype(getattr(type_, "numpy_dtype", type_))
+    return pa.string() if dtype.kind == "U" else pa.from_numpy_dtype(dtype)
