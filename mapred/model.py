@@ -31,8 +31,8 @@ class Format:
     the client; `partitions` are those of its fields that come from `name=value` folders.
     `storage` is how the user's own file system is made, as `storage.filesystems` has it.
 
-    `inferred` are the columns whose types come from values in a sample, `undecided` those of
-    them for which the sample held no value. `missing_columns` is `error` or `null`,
+    `inferred` are the columns whose types come from values in a sample, `seen` the number of
+    values for each. `missing_columns` is `error` or `null`,
     `extra_columns` `error` or `ignore`, `on_bad_rows` `error` or `skip`; `dtype_backend` says
     how Arrow types become pandas', "" for those that a frame came with. The rest are the
     dialect of a CSV file, as `read_csv` takes it.
@@ -65,7 +65,7 @@ class Format:
     extra_columns: str = "error"
     dtype_backend: str = "numpy_nullable"
     inferred: tuple[str, ...] = ()
-    undecided: tuple[str, ...] = ()
+    seen: tuple[int, ...] = ()
     partitions: tuple[str, ...] = ()
     storage: Mapping[str, Any] | None = None
 
@@ -77,6 +77,12 @@ class Format:
         import pickle
 
         return pickle.loads(self.filter)
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """The inferred columns for which the sample held no value: their type is unknown."""
+        pairs = zip(self.inferred, self.seen, strict=True)
+        return tuple(name for name, count in pairs if not count)
 
     @property
     def once_per_item(self) -> bool:

@@ -93,14 +93,16 @@ def _with_schema(
         for field in sample.schema
         if field.name not in folders
     ]
-    inferred = [f.name for f in fields if f.name not in given] if sample.seen is not None else []
+    seen = (
+        {f.name: sample.seen[f.name] for f in fields if f.name not in given} if sample.seen else {}
+    )
     fields += [pa.field(name, given.get(name, type_)) for name, type_ in folders.items()]
     return replace(
         format,
         schema=pa.schema(fields, sample.schema.metadata),
         partitions=tuple(folders),
-        inferred=tuple(inferred),
-        undecided=tuple(name for name in inferred if not (sample.seen or {}).get(name)),
+        inferred=tuple(seen),
+        seen=tuple(seen.values()),
     )
 
 
