@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import pickle
 import subprocess
@@ -384,6 +385,48 @@ def test_as_must_fit_the_format(tree: Path) -> None:
 # Pinning
 
 
+# Names and patterns
+
+
+ODD = ("data[1].csv", "a*.csv", "what?.csv", "[!x].csv", "[a-b]/[c].csv")
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("how", [str, Path])
+def test_a_path_that_exists_by_its_very_name_is_that_file(tree: Path, name: str, how: Any) -> None:
+    make(tree, name, "data1.csv", "ab.csv", "what1.csv", "x.csv", "a/c.csv")
+    assert found(how(name)) == [name]
+    assert found([how(name), "x.csv"]) == [name, "x.csv"]
+    assert found(dataset.read_csv(how(name))) == [name]
+    listed = dataset.read_text([how(name)], filesystem=fsspec.filesystem("file"))
+    assert [path.rpartition(f"{tree}/")[2] for path in listing(listed)["path"].to_pylist()] == [
+        name
+    ]
+
+
+@given(names=st.lists(st.text("ab[]*?!-1", min_size=1, max_size=5), min_size=1, max_size=5))
+@settings(max_examples=100, deadline=None)
+def test_what_glob_returns_is_read_as_it_is(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("names")
+    make(folder, *{f"{name}.csv" for name in names})
+    listed = sorted(glob.glob(f"{folder}/*.csv"))
+    assert listing(as_dataset(listed))["path"].to_pylist() == listed
+    paths = sorted(folder.glob("*.csv"))
+    assert listing(as_dataset(paths))["path"].to_pylist() == list(map(str, paths))
+
+
+def test_a_path_object_is_never_a_pattern(tree: Path) -> None:
+    make(tree, "x5.csv", "d[1]/a.csv", "d1/b.csv")
+    for given_ in (Path("x[0-9].csv"), [Path("x?.csv")]):
+        with pytest.raises(DatasetError, match=r"a Path is never a pattern: pass str\(path\)"):
+            found(given_)
+    assert found("x[0-9].csv") == ["x5.csv"]
+    assert found(Path("d[1]")) == ["d[1]/a.csv"]
+    assert found("d[1]/*.csv") == ["d1/b.csv"]
+
+
 def test_samples_come_from_the_first_largest_last_and_middle_file_with_bytes(tree: Path) -> None:
     for name, size in {"a": 0, "b": 3, "c": 4, "d": 5, "e": 9, "f": 2, "g": 0}.items():
         Path(f"{name}.csv").write_text("x" * size)
@@ -522,10 +565,10 @@ NO_DATASETS: list[tuple[Any, str]] = [
     (lambda: dataset.array(0), "at least one task"),
     (lambda: dataset.array(1.5), "whole number"),
     (lambda: as_dataset(3), "int is no dataset; .* mapred.array\\(n\\)"),
-    (lambda: as_dataset([1, 2]), "1 in a list of paths is no path; pass mapred.items"),
-    (lambda: as_dataset(""), "'' is no path"),
-    (lambda: as_dataset("a\0b"), "is no path"),
-    (lambda: dataset.read_text(b"x"), "is no path"),
+    (lambda: as_dataset([1, 2]), "1 in a list of paths is not a path; pass mapred.items"),
+    (lambda: as_dataset(""), "'' is not a path"),
+    (lambda: as_dataset("a\0b"), "is not a path"),
+    (lambda: dataset.read_text(b"x"), "is not a path"),
     (lambda: dataset.read_text("x", encoding="utf-9"), "encoding='utf-9' is unknown"),
     (lambda: dataset.read_text("x", errors="loose"), "errors='loose' is unknown"),
     (lambda: dataset.read_text("x", compression="rar"), "compression='rar' is none of"),

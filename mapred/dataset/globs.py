@@ -105,6 +105,11 @@ def parse(path: str, base: str = "") -> Glob:
     return Glob(root or ("/" if path.startswith("/") else ""), tuple(parts))
 
 
+def folder(path: str) -> Glob:
+    """Every file below a folder, whose name may hold characters that are wildcards elsewhere."""
+    return Glob(path, (Part("**", None), _part("*", path)))
+
+
 def _part(name: str, path: str) -> Part:
     if name == "**":
         return Part(name, None)

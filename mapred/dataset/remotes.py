@@ -8,7 +8,7 @@ by folders alone, since servers do not agree on what comes after a key.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -32,10 +32,14 @@ _MARKER = "_$folder$"
 
 
 def listed(
-    uris: Sequence[str], storage: Mapping[str, Any] | None, literal: bool
+    uris: Sequence[str],
+    storage: Mapping[str, Any] | None,
+    literal: bool,
+    exact: Container[str] = (),
 ) -> Iterator[tuple[str, pa.Table]]:
     """The files of each URI in byte order of their paths: `path`, `size`, `etag`, `aside`.
 
+    URIs in `exact` are files or folders, never patterns; if `literal`, all are files.
     No rows where nothing matches; whatever a file system raises becomes a `DatasetError`.
     """
     with ThreadPoolExecutor(_CLIENTS) as pool:
@@ -45,7 +49,10 @@ def listed(
                 lister, key = lister_of(uri, storage)
                 known = named.get(uri)
                 walk = _Walk(lister, pool)
-                yield uri, walk.row(key, known) if known else _found(walk, key, uri, literal)
+                found = (
+                    walk.row(key, known) if known else _found(walk, key, uri, literal, uri in exact)
+                )
+                yield uri, found
 
 
 @contextmanager
@@ -96,7 +103,7 @@ def _named(
     return {uri: known for task in tasks for uri, known in task.result().items()}
 
 
-def _found(walk: _Walk, key: str, uri: str, literal: bool) -> pa.Table:
+def _found(walk: _Walk, key: str, uri: str, literal: bool, exact: bool) -> pa.Table:
     """What a key or pattern stands for: itself, what matches it, what lies below it."""
     if literal:
         found = walk.file(key)
@@ -107,11 +114,25 @@ def _found(walk: _Walk, key: str, uri: str, literal: bool) -> pa.Table:
     if not globs.is_glob(key):
         found = walk.file(key) if key and not uri.endswith("/") else _plain(table())
         return found if len(found) else walk.below(globs.parse(key))
+    if exact:
+        found = walk.file(key)
+        return found if len(found) else walk.below(globs.folder(key))
     for pattern in (key, f"{key}/**"):
         found = walk.below(globs.parse(pattern))
         if len(found):
-            return found
+            return _own_name(walk, key, found)
     return walk.spelled(key)
+
+
+def _own_name(walk: _Walk, key: str, found: pa.Table) -> pa.Table:
+    """What a pattern matched, or the one file whose very name it is.
+
+    A name with `*` and `?` is matched by itself; only one with brackets has to be asked for.
+    """
+    import pyarrow.compute as pc
+
+    own = walk.file(key) if "[" in key else found.filter(pc.equal(found["path"], walk.path(key)))
+    return own if len(own) else found
 
 
 class _Open(NamedTuple):
@@ -133,6 +154,10 @@ class _Walk:
         """The object of a key, or no rows."""
         known = self._lister.entry(key) if key else None
         return _plain(table()) if known is None else self.row(key, known)
+
+    def path(self, key: str) -> str:
+        """The path of a key, as listings have it."""
+        return self._lister.prefix + key
 
     def row(self, key: str, known: tuple[int | None, str]) -> pa.Table:
         """One object whose size and etag are known."""

@@ -301,14 +301,14 @@ def as_dataset(source: Any) -> Dataset:
     if isinstance(source, Dataset):
         return source
     if isinstance(source, str | os.PathLike):
-        return _by_suffix(_uris(source))
+        return _by_suffix(source)
     frame = _frame(source)
     if frame is not None:
         title = f"table of {frame.num_rows:,} rows"
         return Dataset("arrow", frame=frame, title=title, options=Format("arrow", ""))
     if isinstance(source, list | tuple | set | frozenset):
         listed = sorted(source, key=str) if isinstance(source, set | frozenset) else source
-        return _by_suffix(_uris(listed))
+        return _by_suffix(listed)
     hint = "array(n)" if isinstance(source, int) else "items([...])"
     raise DatasetError(
         f"{type(source).__name__} is no dataset; pass a path or glob, a list of them, a table "
@@ -316,15 +316,16 @@ def as_dataset(source: Any) -> Dataset:
     )
 
 
-def _by_suffix(uris: tuple[str, ...]) -> Dataset:
+def _by_suffix(source: Any) -> Dataset:
     """A dataset of the format that the URIs say; else the listing's suffixes will."""
+    uris, exact = _uris(source), _exact(source)
     endings = {suffix_of(uri.rstrip("/").rpartition("/")[2]) for uri in uris}
     told = {kind_of_suffix(ending) for ending in endings if not globs.is_glob(ending)}
     if len(told) == len(endings) == 1:
         [(name, delimiter)] = told
         if name in _KNOWN:
-            return Dataset(name, uris, options=Format(name, "", delimiter=delimiter))
-    return Dataset(None, uris, options=Format("", "", delimiter=""))
+            return Dataset(name, uris, exact=exact, options=Format(name, "", delimiter=delimiter))
+    return Dataset(None, uris, exact=exact, options=Format("", "", delimiter=""))
 
 
 def _dataset(
@@ -340,7 +341,10 @@ def _dataset(
     literal = isinstance(uris, Dataset)
     if isinstance(uris, Dataset) and not uris.literal:
         raise DatasetError(f"read_{name} takes paths, or mapred.files([...]), not {uris!r}")
+    if not isinstance(uris, Dataset | str | os.PathLike) and isinstance(uris, Iterable):
+        uris = list(uris)
     listed = uris.uris if isinstance(uris, Dataset) else _uris(uris)
+    exact = uris.exact if isinstance(uris, Dataset) else _exact(uris)
     storage: Mapping[str, Any] | None = _storage(listed, filesystem, storage_options)
     if isinstance(uris, Dataset) and storage is None:
         storage = uris.options.storage
@@ -348,6 +352,7 @@ def _dataset(
         name,
         listed,
         literal=literal,
+        exact=exact,
         hive=options.flag("hive", hive),
         as_=as_,
         options=replace(chosen, storage=storage),
@@ -372,23 +377,29 @@ def _storage(
 def _uris(uris: Any) -> tuple[str, ...]:
     listed = [uris] if isinstance(uris, str | os.PathLike) else uris
     if isinstance(uris, bytes) or not isinstance(listed, Iterable):
-        raise DatasetError(f"{uris!r} is no path; pass a str, a Path or a list of them")
+        raise DatasetError(f"{uris!r} is not a path; pass a str, a Path or a list of them")
     found = []
     for uri in listed:
         if not isinstance(uri, str | os.PathLike):
             raise DatasetError(
-                f"{uri!r} in a list of paths is no path; pass mapred.items([...]) for a list of "
+                f"{uri!r} in a list of paths is not a path; pass mapred.items([...]) for a list of "
                 "other things"
             )
         text = os.fsdecode(os.fspath(uri))
         if not text or "\0" in text:
-            raise DatasetError(f"{text!r} is no path")
+            raise DatasetError(f"{text!r} is not a path")
         if "://" in text:
             refuse_secrets_in(text)
         found.append(text)
     if not found:
         raise DatasetError("the list of files is empty: there is nothing to read")
     return tuple(found)
+
+
+def _exact(uris: Any) -> tuple[int, ...]:
+    """Which of the URIs are `Path` objects, which are never patterns."""
+    listed = [uris] if isinstance(uris, str | os.PathLike) else uris
+    return tuple(number for number, uri in enumerate(listed) if isinstance(uri, os.PathLike))
 
 
 def _frame(source: Any) -> pa.Table | None:

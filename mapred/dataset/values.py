@@ -47,13 +47,15 @@ class Dataset:
     `format` is a name of `model.Format`, or None where the suffixes of the listed files will
     say it; `as_` is what the user chose, None for the format's default. `options` holds the
     rest of the format as far as the user said it, and `schema` a whole `pa.Schema`, types of
-    some columns by name, or nothing. `literal` URIs are not globs. `hive`: folders named
+    some columns by name, or nothing. `literal` URIs are files, not globs; the URIs at the places
+    `exact` are files or folders, not globs. `hive`: folders named
     `name=value` are columns. `seed` is a sweep's.
     """
 
     format: str | None
     uris: tuple[str, ...] = ()
     literal: bool = False
+    exact: tuple[int, ...] = ()
     hive: bool = True
     as_: str | None = None
     options: Format = field(default_factory=lambda: Format("", ""))

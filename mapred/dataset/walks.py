@@ -64,16 +64,19 @@ def _found(dataset: Dataset) -> pa.Table:
     storage = dataset.options.storage
     tables = []
     uris = dict.fromkeys(dataset.uris)
+    exact = {dataset.uris[number] for number in dataset.exact}
     for remote, some in itertools.groupby(uris, lambda uri: storage is not None or is_remote(uri)):
         if remote:
             from mapred.dataset.remotes import listed
 
-            for uri, files in listed(list(some), storage, dataset.literal):
+            for uri, files in listed(list(some), storage, dataset.literal, exact):
                 if not len(files):
                     raise DatasetError(f"{uri} matches no file")
                 tables.append(files)
         else:
-            rows = itertools.chain.from_iterable(_rows(uri, dataset) for uri in some)
+            rows = itertools.chain.from_iterable(
+                _rows(uri, dataset.literal, uri in exact) for uri in some
+            )
             tables.append(_table(rows))
     return pa.concat_tables(tables)
 
@@ -100,10 +103,12 @@ def is_remote(uri: str) -> bool:
     return match is not None and match[1].lower() not in ("file", "local")
 
 
-def _rows(uri: str, dataset: Dataset) -> Iterator[Row]:
-    """The files of one local URI, at least one."""
-    if dataset.literal:
+def _rows(uri: str, literal: bool, exact: bool) -> Iterator[Row]:
+    """The files of one local URI, at least one; an `exact` one is a file or folder, no pattern."""
+    if literal:
         rows = iter([_literal(os.path.abspath(_plain(uri)))])
+    elif exact:
+        rows = _spelled(os.path.join(*_written(uri)))
     else:
         rows = _local(*_written(uri))
     first = next(rows, None)
@@ -133,8 +138,9 @@ def _written(uri: str) -> tuple[str, str]:
 
 
 def _local(base: str, pattern: str) -> Iterator[Row]:
-    """What a pattern below a folder matches; else what has the very name that it spells."""
-    if globs.is_glob(pattern):
+    """What has the very name that is spelled; else what matches it as a pattern below a folder."""
+    whole = os.path.join(base, pattern)
+    if globs.is_glob(pattern) and not os.path.lexists(whole):
         found = _walk(globs.parse(pattern, base))
         first = next(found, None)
         if first is not None:
@@ -145,7 +151,18 @@ def _local(base: str, pattern: str) -> Iterator[Row]:
     there, rest = os.path.join(base, *names[:number]), "/".join(names[number:])
     if rest:
         return _walk(globs.parse(rest, there)) if globs.is_glob(rest) else iter(())
-    return _walk(globs.parse("", there)) if os.path.isdir(there) else iter([_literal(there)])
+    return _spelled(there)
+
+
+def _spelled(path: str) -> Iterator[Row]:
+    """The file at a path, or all files of the folder."""
+    if os.path.isdir(path):
+        return _walk(globs.folder(path))
+    if globs.is_glob(path) and not os.path.lexists(path):
+        raise DatasetError(
+            f"{path}: no such file; a Path is never a pattern: pass str(path) if it is one"
+        )
+    return iter([_literal(path)])
 
 
 def _literal(path: str) -> Row:
@@ -171,7 +188,7 @@ def _walk(glob: Glob) -> Iterator[Row]:
         yield from found
         return
     for folder, aside in folders:
-        for row in _files_below(globs.parse("", folder), []):
+        for row in _files_below(globs.folder(folder), []):
             yield row._replace(aside=aside or row.aside)
 
 
