@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import glob
 import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -453,6 +455,43 @@ def test_a_large_file_alone_is_sampled_within() -> None:
     assert [place.offset for place in places(files)] == [0, 5 * 2**20, 9 * 2**20]
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("float", pa.float64()),
+        (float, pa.float64()),
+        ("int", pa.int64()),
+        ("str", pa.string()),
+        ("Int64", pa.int64()),
+        ("double", pa.float64()),
+        (np.float32, pa.float32()),
+        (np.dtype("uint16"), pa.uint16()),
+        (np.dtype("datetime64[ms]"), pa.timestamp("ms")),
+        (pd.Int64Dtype(), pa.int64()),
+        (pd.StringDtype(), pa.string()),
+        (pd.DatetimeTZDtype("us", "UTC"), pa.timestamp("us", "UTC")),
+        (pd.ArrowDtype(pa.decimal128(5, 2)), pa.decimal128(5, 2)),
+        (dt.date, pa.date32()),
+        (dt.datetime, pa.timestamp("us")),
+        ("decimal128(38, 2)", pa.decimal128(38, 2)),
+        ("decimal(76,0)", pa.decimal256(76, 0)),
+        ("timestamp[ns, tz=UTC]", pa.timestamp("ns", "UTC")),
+    ],
+    ids=repr,
+)
+def test_types_as_users_write_them(written: Any, meant: pa.DataType) -> None:
+    assert dataset.read_csv("x", schema={"a": written}).schema == {"a": meant}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [None, Decimal, list, dict, object, Path, 7, "words", "decimal128(99, 2)", [], np.void],
+)
+def test_types_that_are_unknown(written: Any) -> None:
+    with pytest.raises(DatasetError, match=r"schema= gives 'a' the unknown type .*such as"):
+        dataset.read_csv("x", schema={"a": written})
+
+
 def test_a_whole_schema_needs_no_file(tree: Path) -> None:
     make(tree, "a.csv")
     made = dataset.read_csv("*.csv", schema=pa.schema({"zip": pa.string()}))
@@ -482,6 +521,22 @@ def test_hive_folders_are_typed_columns(tree: Path) -> None:
     assert pinned(as_dataset("d")).schema.field("year").type == pa.int64()
     make(tree, "d/year=x/city=7/d.parquet")
     assert pinned(as_dataset("d")).schema.field("year").type == pa.string()
+
+
+def test_folders_with_leading_zeros_stay_texts(tree: Path) -> None:
+    for number, (values, type_) in enumerate(
+        [
+            (["01234", "1234"], pa.string()),
+            (["01", "02"], pa.string()),
+            (["-0", "1"], pa.string()),
+            (["+1", "2"], pa.string()),
+            (["0", "-7", "10"], pa.int64()),
+            ([str(10**18)], pa.string()),
+            (["1e3"], pa.string()),
+        ]
+    ):
+        make(tree, *(f"{number}/zip={value}/a.csv" for value in values))
+        assert pinned(as_dataset(f"{number}")).schema.field("zip").type == type_
 
 
 AB_TYPES = {"a": pa.int64(), "b": pa.string()}

@@ -6,13 +6,23 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from mapred.dataset.values import kind_of_suffix, suffixes
+from mapred.arrays import scalar
+from mapred.dataset.values import COMPRESSED, kind_of_suffix, suffix_of, suffixes
 from mapred.errors import DatasetError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
+_WHOLE = r"^(?:0|-?[1-9][0-9]{0,17})$"
+# Suffixes of archives, and of compressions and files that no reader of lines understands.
+_ARCHIVES = "tar tgz tbz tbz2 txz tzst zip 7z rar jar whl cpio iso".split()
+_PACKED = "z lz4 lzo lzma br snappy sz".split()
+_BINARY = (
+    "xlsx xls xlsb ods docx doc pptx odt pdf png jpg jpeg gif bmp tif tiff webp mp3 mp4 wav avi mov "
+    "h5 hdf5 nc npy npz pt pth onnx pkl pickle orc avro sqlite db duckdb so dll exe pyc class bam cram"
+).split()
+_TEXT = ("text", "csv", "json")
 
 
 def kind_of(paths: pa.ChunkedArray) -> tuple[str, str]:
@@ -36,11 +46,36 @@ def kind_of(paths: pa.ChunkedArray) -> tuple[str, str]:
     )
 
 
+def refuse_archives(paths: pa.ChunkedArray, format: str) -> None:
+    """Raise `DatasetError` where a reader of text is to read a file whose suffix says otherwise."""
+    import pyarrow.compute as pc
+
+    if format not in _TEXT:
+        return
+    compressed = "|".join(COMPRESSED)
+    endings = "|".join((*_ARCHIVES, *_PACKED, *_BINARY))
+    found = pc.match_substring_regex(paths, rf"(?i)\.(?:{endings})(?:\.(?:{compressed}))?$")
+    number = pc.index(found, scalar(True)).as_py()
+    if number < 0:
+        return
+    path = paths[number].as_py()
+    suffix = suffix_of(path)
+    what = f"is an archive (.{suffix})"
+    how = "mapred.read_files hands over whole archives, to be read by tarfile or zipfile"
+    if suffix in _PACKED:
+        what = f"is compressed in a way that mapred does not read (.{suffix})"
+        how = "pack it as .gz, .bz2, .xz or .zst, or use mapred.read_files"
+    elif suffix in _BINARY:
+        what, how = f"is not text (.{suffix})", "mapred.read_files hands over whole files"
+    raise DatasetError(f"{path} {what}, so it cannot be read as {format}; {how}")
+
+
 def partitions(paths: pa.ChunkedArray, prefix: str = "") -> dict[str, pa.DataType]:
     """The `name=value` folders that all files lie in, and their types, outermost first.
 
-    Folders of `prefix`, which every path begins with, are none. Values that are all whole
-    numbers make an int64, others a string. Raises `DatasetError` where files differ.
+    Folders of `prefix`, which every path begins with, do not count. Values that are all whole
+    numbers as they are usually written make an int64, others a string: `01` and `1` are two
+    folders, and stay two values. Raises `DatasetError` where files differ.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -61,7 +96,7 @@ def partitions(paths: pa.ChunkedArray, prefix: str = "") -> dict[str, pa.DataTyp
             )
         distinct = values.unique().drop_null()
         known = distinct.filter(pc.not_equal(distinct, _NULL))
-        whole = pc.all(pc.match_substring_regex(known, r"^-?[0-9]{1,18}$"), min_count=1).as_py()
+        whole = pc.all(pc.match_substring_regex(known, _WHOLE), min_count=1).as_py()
         found[unquote(name)] = pa.int64() if whole else pa.string()
     return found
 

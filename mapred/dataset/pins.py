@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mapred.dataset.kinds import kind_of, partitions
+from mapred.dataset.kinds import kind_of, partitions, refuse_archives
 from mapred.dataset.values import TABULAR, Dataset, handed_over, suffixes
 from mapred.dataset.walks import is_remote
 from mapred.errors import DatasetError
@@ -49,6 +49,7 @@ def pin(dataset: Dataset, files: pa.Table | None, sniff: Sniff) -> Format:
     name, delimiter = (dataset.format, "") if dataset.format else kind_of(files["path"])
     assert name is not None
     format = replace(options, name=name, as_=handed_over(name, dataset.as_))
+    refuse_archives(files["path"], name)
     if name not in TABULAR:
         return format
     if name == "csv" and not format.delimiter:

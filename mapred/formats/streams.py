@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mapred.arrays import from_arrow
 from mapred.errors import DatasetError
+from mapred.formats.magic import LOOK, refuse_binary
 from mapred.formats.reading import Source
 from mapred.model import Format
 
@@ -84,8 +85,22 @@ def pieces(file: BinaryIO, format: Format, path: str) -> Iterator[bytes]:
     """The whole file, decompressed; wide encodings come out as UTF-8."""
     compression = compression_of(format, path)
     plain = _decompressed(file, compression) if compression else _raw(file)
+    plain = text_only(plain, path, compression)
     encoding = encoding_of(format.encoding)
     return _as_utf8(plain, encoding.name, format.errors, path) if encoding.wide else plain
+
+
+def text_only(plain: Iterator[bytes], path: str, compression: str | None) -> Iterator[bytes]:
+    """The same pieces of a file from its beginning on; an archive or other binary is refused."""
+    head = b""
+    for piece in plain:
+        head += piece
+        if len(head) >= LOOK:
+            break
+    refuse_binary(head, path, compression)
+    if head:
+        yield head
+    yield from plain
 
 
 def _raw(file: BinaryIO) -> Iterator[bytes]:

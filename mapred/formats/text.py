@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mapred.errors import DatasetError, StaleDatasetError
+from mapred.formats.magic import refuse_binary
 from mapred.formats.reading import Open, OpenRange, Range, Reading, guarded, rows
-from mapred.formats.streams import PIECE, encoding_of, pieces, whole
+from mapred.formats.streams import PIECE, encoding_of, pieces, text_only, whole
 from mapred.model import Format
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def range_blocks(
         if range_.offset == 0 and range_.length == range_.size <= size:
             block = file.read(range_.size)
             if block and len(block) == range_.size:  # small files are many: one read each
+                refuse_binary(block, range_.path, None)
                 reading.hold(0, range_.size)
                 yield block
                 reading.release()
@@ -75,6 +77,8 @@ def range_blocks(
         reading.start_at(start)
         if start < range_.end:
             plain = itertools.chain((piece,), _raw(file, range_, start + len(piece)))
+            if start == 0:
+                plain = text_only(plain, range_.path, None)
             yield from _cut(plain, start, range_.end, reading, size)
     reading.finish()
 
