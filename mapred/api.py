@@ -47,6 +47,8 @@ Reduce = Callable[..., Any] | Reducer
 Root = str | os.PathLike[str]
 
 open = open_run
+# A type that was inferred from fewer values is shown with their number.
+_FEW = 10
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Plan:
             median=skew.median,
             largest=skew.largest,
             largest_files=ranges.largest_files(),
+            columns=_columns(self.format),
             unsplittable=unsplittable,
             shard_bytes=ranges.shard_bytes() if ranges.bytes else ranges.shard_items(),
         )
@@ -103,6 +106,25 @@ class Plan:
         return {"text/plain": display.plan_text(summary), "text/html": display.plan_html(summary)}
 
 
+def _columns(format: Format) -> tuple[display.Column, ...]:
+    """The columns that the function gets, and which of their types rest on little."""
+    schema = format.schema
+    if schema is None or format.as_ == "dicts":
+        return ()
+    seen = dict(zip(format.inferred, format.seen, strict=True))
+
+    def note(name: str) -> str:
+        if name in format.partitions:
+            return "from the folders' names"
+        count = seen.get(name, _FEW)
+        if not count:
+            return "no value in the sample; give its type by schema="
+        return f"inferred from {count} value{'s' * (count > 1)}" if count < _FEW else ""
+
+    names = schema.names if format.columns is None else format.columns
+    return tuple(display.Column(n, str(schema.field(n).type), note(n)) for n in names)
+
+
 def plan(
     source: Any,
     *,
@@ -112,7 +134,7 @@ def plan(
 ) -> Plan:
     """What would run over `source`: a URI or glob, a list of them, a dataset or a frame.
 
-    Lists the files, reads the first one's schema, opens no other. `target_bytes` is the size
+    Lists the files and reads samples of at most a few for names and types, opens no other. `target_bytes` is the size
     of a shard (default: a 32nd of all, between 1 MiB and 32 MiB; files that are read whole
     count some more than they have, since opening one takes time), `max_tasks` the most
     shards, `per_task` the items in one (items, arrays and sweeps alone).

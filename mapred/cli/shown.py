@@ -176,6 +176,7 @@ def plan_json(summary: PlanSummary) -> dict[str, Any]:
     """What scripts are told of a plan; sizes in bytes (items where there are no bytes)."""
     return {
         **vars(summary),
+        "columns": [vars(column) for column in summary.columns],
         "largest_files": [{"path": path, "bytes": size} for path, size in summary.largest_files],
         "unsplittable": [
             {"files": files, "bytes": size, "reason": reason}

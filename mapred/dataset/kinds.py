@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from mapred.arrays import scalar
 from mapred.dataset.values import COMPRESSED, kind_of_suffix, suffix_of, suffixes
 from mapred.errors import DatasetError
 
@@ -48,10 +47,12 @@ def kind_of(paths: pa.ChunkedArray) -> tuple[str, str]:
 
 def refuse_archives(paths: pa.ChunkedArray, format: str) -> None:
     """Raise `DatasetError` where a reader of text is to read a file whose suffix says otherwise."""
-    import pyarrow.compute as pc
-
     if format not in _TEXT:
         return
+    import pyarrow.compute as pc
+
+    from mapred.arrays import scalar
+
     compressed = "|".join(COMPRESSED)
     endings = "|".join((*_ARCHIVES, *_PACKED, *_BINARY))
     found = pc.match_substring_regex(paths, rf"(?i)\.(?:{endings})(?:\.(?:{compressed}))?$")

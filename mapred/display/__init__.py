@@ -6,7 +6,7 @@ from mapred.display.failures import Failures
 from mapred.display.html import failures_html, plan_html, status_html
 from mapred.display.live import Progress, progress
 from mapred.display.numbers import format_bytes, format_count, format_seconds
-from mapred.display.summary import FailureGroup, PlanSummary, group_failures
+from mapred.display.summary import Column, FailureGroup, PlanSummary, group_failures
 from mapred.display.text import (
     failures_text,
     plan_text,
@@ -17,6 +17,7 @@ from mapred.display.text import (
 )
 
 __all__ = [
+    "Column",
     "FailureGroup",
     "Failures",
     "PlanSummary",

@@ -17,6 +17,7 @@ from mapred.display.numbers import (
 from mapred.display.pictures import FAILED, colour, shard_picture, timeline_picture
 from mapred.display.summary import FailureGroup, PlanSummary, group_failures
 from mapred.display.text import (
+    COLUMNS,
     group_line,
     limit_text,
     pace_facts,
@@ -48,6 +49,19 @@ def plan_html(summary: PlanSummary) -> str:
     if summary.largest and summary.shards > 1:
         parts.append(shard_picture(summary.shard_bytes))
         parts.append(_line("shards: " + escaped(skew(summary))))
+    if summary.columns:
+        shown = summary.columns[:COLUMNS]
+        rows = [
+            _cells(
+                *((_LEFT, cell) for cell in (_code(c.name, 80), escaped(c.type), escaped(c.note)))
+            )
+            for c in shown
+        ]
+        rows += [_cells((_LEFT, "…"))] * (len(shown) < len(summary.columns))
+        head = several(len(summary.columns), "column")
+        noted = sum(1 for column in summary.columns if column.note)
+        head += f", {noted} with a note" * bool(noted)
+        parts.append(_folded(head, _table(rows), opened=len(shown) <= 12))
     if summary.largest_files:
         rows = [_row(format_bytes(size), _code(path, 160)) for path, size in summary.largest_files]
         parts.append(_folded("largest files", _table(rows)))

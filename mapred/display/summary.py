@@ -17,11 +17,20 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column that the function gets: its pinned type, and what is to be said of it."""
+
+    name: str
+    type: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class PlanSummary:
     """The numbers of a plan that a person looks at.
 
     `limit` names what chose the number of shards; `largest_files` holds `(path, bytes)`;
-    `unsplittable` holds `(files, bytes, reason)`; `shard_bytes` are in plan order.
+    `columns` are those of a table; `unsplittable` holds `(files, bytes, reason)`; `shard_bytes` are in plan order.
     """
 
     dataset: str
@@ -36,6 +45,7 @@ class PlanSummary:
     median: int
     largest: int
     largest_files: tuple[tuple[str, int], ...] = ()
+    columns: tuple[Column, ...] = ()
     unsplittable: tuple[tuple[int, int, str], ...] = ()
     shard_bytes: Sequence[int] | npt.NDArray[Any] = field(default=(), repr=False, compare=False)
 

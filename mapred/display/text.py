@@ -18,6 +18,7 @@ from mapred.display.numbers import (
     tail,
 )
 from mapred.display.summary import (
+    Column,
     FailureGroup,
     Floats,
     PlanSummary,
@@ -34,6 +35,8 @@ from mapred.model import Failure, RunStatus, StageStatus
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _LANES = 16
+# A plan shows so many columns.
+COLUMNS = 40
 _STAGE_MARKS = "█▓▒░"
 _BYTES = re.compile(r"bytes=(\d{4,18})\b")
 
@@ -71,6 +74,9 @@ def plan_text(summary: PlanSummary, width: int = 60) -> str:
     if summary.largest and summary.shards > 1:
         lines.append("  shards   " + skew(summary))
         lines.append("           " + sparkline(bins(summary.shard_bytes, width).largest))
+    if summary.columns:
+        lines.append("  columns")
+        lines += [f"    {line}" for line in column_lines(summary.columns)]
     if summary.largest_files:
         lines.append("  largest files")
         for path, size in summary.largest_files:
@@ -80,6 +86,19 @@ def plan_text(summary: PlanSummary, width: int = 60) -> str:
         for count, size, reason in summary.unsplittable:
             lines.append(f"    {several(count, 'file')}, {format_bytes(size)}: {one_line(reason)}")
     return "\n".join(line.rstrip() for line in lines)
+
+
+def column_lines(columns: Sequence[Column]) -> list[str]:
+    """`price  float64`, a line a column, with notes; of very many columns the first."""
+    names = [shortened(one_line(column.name), 40) for column in columns[:COLUMNS]]
+    wide = max(map(len, names), default=0)
+    lines = [
+        f"{name:<{wide}}  {shortened(column.type, 60)}"
+        + (f"  ({column.note})" if column.note else "")
+        for name, column in zip(names, columns, strict=False)
+    ]
+    more = len(columns) - COLUMNS
+    return lines if more <= 0 else [*lines, f"and {several(more, 'more column')}"]
 
 
 def plan_size(summary: PlanSummary) -> str:

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from mapred.display import plan_html, plan_text, sparkline
+from mapred.display import Column, plan_html, plan_text, sparkline
 
 GOLDEN = """\
 Plan of s3://logs/2026/*.txt (text)
@@ -43,6 +43,32 @@ def test_html_says_what_the_text_says(sample) -> None:
     assert picture["role"] == "img"
     assert "3 shards" in str(picture["aria-label"])
     assert "2.5 × the median" in tree.text
+
+
+def test_columns_and_types_are_shown(sample) -> None:
+    columns = (
+        Column("id", "uint64"),
+        Column("note <b>", "string", "no value in the sample; give its type by schema="),
+        Column("day", "int64", "from the folders' names"),
+    )
+    summary = sample.plan([5], columns=columns)
+    assert plan_text(summary).splitlines()[3:] == [
+        "  columns",
+        "    id        uint64",
+        "    note <b>  string  (no value in the sample; give its type by schema=)",
+        "    day       int64  (from the folders' names)",
+    ]
+    said = sample.parse(plan_html(summary)).text
+    for word in ("3 columns, 2 with a note", "id", "uint64", "note <b>", "from the folders' names"):
+        assert word in said
+
+
+def test_of_very_many_columns_the_first_are_shown(sample) -> None:
+    columns = tuple(Column(f"c{number}", "int64") for number in range(1000))
+    lines = plan_text(sample.plan([5], columns=columns)).splitlines()
+    assert len(lines) == 45
+    assert lines[-1] == "    and 960 more columns"
+    assert "c40" not in plan_html(sample.plan([5], columns=columns))
 
 
 def test_no_shards_and_no_bytes(sample) -> None:
