@@ -57,11 +57,11 @@ def _file(
     if not mine:
         return
     names = file.schema.names
-    check_columns(names, range_.path, format, shape)
-    if len(shape.taken) < len(names):
+    # Of a file without a column that is needed, one is read for the number of its rows.
+    taken = check_columns(names, range_.path, format, shape) or names[:1]
+    if len(taken) < len(names):
         source.seek(0)
-        fields = [names.index(name) for name in shape.taken.names]
-        options = pa.ipc.IpcReadOptions(included_fields=fields)
+        options = pa.ipc.IpcReadOptions(included_fields=[names.index(name) for name in taken])
         file = pa.ipc.open_file(Source(source), options=options)
     for number in mine:
         reading.at(f"record batch {number}")

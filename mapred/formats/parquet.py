@@ -41,7 +41,7 @@ def _read_range(
     mine = row_groups(file.metadata, range_)
     if not mine:
         return
-    check_columns(file.schema_arrow.names, range_.path, format, shape)
+    names = check_columns(file.schema_arrow.names, range_.path, format, shape)
     repeated = _repeated(file.metadata, mine, shape.taken)
     if repeated:
         file = _open(source, streaming=streaming, metadata=file.metadata, dictionaries=repeated)
@@ -51,7 +51,7 @@ def _read_range(
     for number in mine:
         if number in kept:
             reading.at(f"row group {number}")
-            for table in _row_group(file, number, shape.taken.names, streaming):
+            for table in _row_group(file, number, names, streaming):
                 yield range_.path, table
         reading.units += 1
 

@@ -23,13 +23,15 @@ NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 class Shape:
     """What is taken from each file, and what is handed over.
 
-    `file` are the columns that a file must have, in order; `taken` those of them that are
-    read; `output` what the function sees; `filter` an expression and `filtered_by` the columns
-    that it may name, folders' too; `exact` whether other columns are an error.
+    `file` are the columns of the files, in order, and `taken` those of them that are needed;
+    `folders` the folder columns that are needed, which a file may have as well; `output` what
+    the function sees; `filter` an expression and `filtered_by` the columns that it may name,
+    folders' too; `exact` whether other columns are an error.
     """
 
     file: pa.Schema
     taken: pa.Schema
+    folders: tuple[str, ...]
     output: pa.Schema
     filter: Any
     filtered_by: frozenset[str]
@@ -78,9 +80,15 @@ def shape_of(format: Format) -> Shape:
         names |= _names_in(expression, schema, names)
         written = str(expression)
     filtered_by = frozenset(name for name in schema.names if name in written)
-    # A reader asked for no column gives no rows, so one is always taken.
-    taken = [field for field in file if field.name in names] or list(file)[:1]
-    return Shape(file, pa.schema(taken), output, expression, filtered_by, format.columns is None)
+    return Shape(
+        file=file,
+        taken=pa.schema([field for field in file if field.name in names]),
+        folders=tuple(name for name in format.partitions if name in names),
+        output=output,
+        filter=expression,
+        filtered_by=filtered_by,
+        exact=format.columns is None and format.extra_columns == "error",
+    )
 
 
 def _field(schema: pa.Schema, name: str) -> pa.Field:
@@ -158,25 +166,44 @@ def _converter(as_: str) -> Callable[[Any], Any]:
 
 
 def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Table:
-    """What was read from `path` in the pinned types, with folder columns, filtered."""
+    """What was read from `path` in the pinned types, with folder columns, filtered.
+
+    `table` has any order of columns. Those that it lacks become nulls where the format allows
+    that. A column that is a folder's, too, must hold the folder's value in every row.
+    """
     import pyarrow as pa
 
-    columns = {
-        field.name: column
-        if _is_coded(column := table.column(field.name), field)
-        else cast(column, field, path)
-        for field in shape.taken
-    }
+    names = table.column_names
+    columns = {}
+    for field in shape.taken:
+        if field.name not in names:
+            if format.missing_columns == "error":
+                raise _missing(field.name, names, path)
+            columns[field.name] = pa.chunked_array([pa.nulls(table.num_rows, field.type)])
+            continue
+        column = table.column(field.name)
+        columns[field.name] = column if _is_coded(column, field) else cast(column, field, path)
     folders = partitions_of(path, format) if format.partitions else {}
-    for name, value in folders.items():
-        columns[name] = pa.repeat(value, table.num_rows)
-    if shape.filter is not None and columns:
-        columns = _filtered(columns, shape)
+    for name in shape.folders:
+        if name in names:
+            _check_folder(table.column(name), name, path)
+        columns[name] = pa.chunked_array([pa.repeat(folders[name], table.num_rows)])
+    rows = table.num_rows
+    if shape.filter is not None:
+        columns, rows = _filtered(columns, rows, shape)
     output = [
         spelled(column) if _is_coded(column := columns[field.name], field) else column
         for field in shape.output
     ]
-    return pa.table(output, schema=shape.output)
+    return pa.table(output, schema=shape.output) if output else _bare(rows, shape.output)
+
+
+def _bare(rows: int, schema: pa.Schema) -> pa.Table:
+    """A table of rows without columns."""
+    import pyarrow as pa
+
+    batch = pa.RecordBatch.from_struct_array(pa.nulls(rows, pa.struct([])))
+    return pa.Table.from_batches([batch], schema)
 
 
 def _is_coded(column: Any, field: pa.Field) -> bool:
@@ -188,8 +215,11 @@ def _is_coded(column: Any, field: pa.Field) -> bool:
     return bool(coded and types.is_string(column.type.value_type) and types.is_string(field.type))
 
 
-def _filtered(columns: dict[str, Any], shape: Shape) -> dict[str, Any]:
-    """Only those columns that the filter may name are looked at, and none if all rows stay."""
+def _filtered(columns: dict[str, Any], rows: int, shape: Shape) -> tuple[dict[str, Any], int]:
+    """The columns and the number of rows that the filter keeps.
+
+    Only those columns that it may name are looked at, and none if all rows stay.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -199,31 +229,82 @@ def _filtered(columns: dict[str, Any], shape: Shape) -> dict[str, Any]:
         for name, column in columns.items()
         if name in shape.filtered_by
     } or columns
-    kept = filters.mask(pa.table(asked), shape.filter)
+    kept = filters.mask(pa.table(asked) if asked else _bare(rows, pa.schema([])), shape.filter)
     if kept.null_count == 0 and pc.all(kept, min_count=0).as_py():
-        return columns
+        return columns, rows
     wanted = [name for name in columns if name in shape.output.names]
-    return {name: pc.filter(columns[name], kept) for name in wanted}
+    return {name: pc.filter(columns[name], kept) for name in wanted}, pc.sum(kept).as_py() or 0
 
 
-def check_columns(names: Sequence[str], path: str, format: Format, shape: Shape) -> None:
-    """Refuse a file that lacks columns of the pinned schema, or has others."""
+def check_columns(names: Sequence[str], path: str, format: Format, shape: Shape) -> list[str]:
+    """Those columns to read of a file that has `names`; none where its rows just count.
+
+    Raises `DatasetError` where the file lacks a column or has another, unless the format allows
+    it, or has one twice.
+    """
     missing = [name for name in shape.taken.names if name not in names]
-    if missing:
-        raise DatasetError(
-            f"{path} has no column {missing[0]!r}; the pinned schema has it. Say schema= or"
-            f" columns= (the file has {', '.join(names)})"
-        )
+    if missing and format.missing_columns == "error":
+        raise _missing(missing[0], names, path)
     known = {*shape.file.names, *format.partitions}
     extra = [name for name in names if name not in known]
     if extra and shape.exact:
         raise DatasetError(
-            f"{path} has a column {extra[0]!r} that the pinned schema has not; say schema= to"
-            " have it, or columns= to leave it out"
+            f"{path} has a column {extra[0]!r} that is not among the dataset's"
+            f" ({_listed(shape.file.names)}); say extra_columns='ignore' or columns= to leave it"
+            " out, or missing_columns='null' and a pa.Schema that has it as schema= to read it"
         )
-    twice = [name for name in shape.taken.names if names.count(name) > 1]
+    taken = [name for name in (*shape.taken.names, *shape.folders) if name in names]
+    twice = [name for name in taken if names.count(name) > 1]
     if twice:
-        raise DatasetError(f"{path} has more than one column {twice[0]!r}")
+        raise DatasetError(
+            f"{path} has more than one column {twice[0]!r}; say columns= to leave it out"
+        )
+    return taken
+
+
+def _missing(name: str, names: Sequence[str], path: str) -> DatasetError:
+    return DatasetError(
+        f"{path} has no column {name!r} (it has {_listed(names)}); say missing_columns='null' to"
+        " read nulls for it, or columns= to leave it out"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names in a few words."""
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return (", ".join(names[:20]) or "no columns") + more
+
+
+def _check_folder(column: pa.ChunkedArray, name: str, path: str) -> None:
+    """Refuse a column of the file that differs from the folder of its name.
+
+    The folder's text is compared in the type of the column: `day=07` is the number 7, and not
+    the text "7".
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    text = folders_of(path)[name]
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    try:
+        value = strings(["" if text is None else text]).cast(column.type)[0]
+    except (pa.ArrowException, KeyError):
+        value = None
+    if text is None:
+        equal = pc.is_null(column)
+    elif value is None:
+        equal = pc.is_null(pc.is_null(column))
+    else:
+        equal = pc.fill_null(pc.equal(column, value), False)
+    row = pc.index(equal, False).as_py()
+    if row >= 0:
+        shown = NULL_FOLDER if text is None else text
+        raise DatasetError(
+            f"{path}: the folder {name}={shown} is not the column {name!r} of the file, which has"
+            f" {column[row].as_py()!r}; say hive=False to read the column, or columns= to leave"
+            " it out"
+        )
 
 
 def cast(column: Any, field: pa.Field, path: str) -> Any:
@@ -266,25 +347,34 @@ def _family(type_: pa.DataType) -> str:
     return str(type_).partition("[")[0]
 
 
+def folders_of(path: str) -> dict[str, str | None]:
+    """The texts of the `name=value` folders of a path; None for the folder that means null."""
+    found = dict(part.split("=", 1) for part in path.split("/")[:-1] if "=" in part)
+    return {
+        unquote(name): None if value == NULL_FOLDER else unquote(value)
+        for name, value in found.items()
+    }
+
+
 def partitions_of(path: str, format: Format) -> dict[str, pa.Scalar]:
     """The values of the `name=value` folders of a path, in the pinned types."""
     import pyarrow as pa
 
-    found = dict(part.split("=", 1) for part in path.split("/")[:-1] if "=" in part)
-    found = {unquote(name): value for name, value in found.items()}
+    found = folders_of(path)
     values = {}
     for name in format.partitions:
         type_ = pinned(format).field(name).type
         if name not in found:
             raise DatasetError(f"{path} lies in no folder {name}=..., as the dataset's files do")
-        if found[name] == NULL_FOLDER:
+        text = found[name]
+        if text is None:
             values[name] = pa.nulls(1, type_)[0]
             continue
         try:
-            values[name] = strings([unquote(found[name])]).cast(type_)[0]
+            values[name] = strings([text]).cast(type_)[0]
         except pa.ArrowException as error:
             raise DatasetError(
-                f"{path}: the folder {name}={found[name]} does not fit the pinned {type_};"
-                f" say schema= ({error})"
+                f"{path}: the folder {name}={text} does not fit {type_} ({error});"
+                f" say schema={{{name!r}: 'string'}}"
             ) from error
     return values

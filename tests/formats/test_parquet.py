@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from dataclasses import replace
 from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from mapred.formats import Reading, parquet
 from mapred.formats.reading import Range
 from mapred.model import Format
 
+NEW_YEAR = datetime.fromisoformat("2026-01-02")
 SCHEMA = pa.schema([("i", pa.int64()), ("s", pa.string())])
 CUTS = st.lists(st.floats(0, 1, exclude_max=True), max_size=8)
 MOST = st.one_of(st.just(1 << 40), st.integers(50, 500))
@@ -198,14 +200,92 @@ def test_types_that_fit_are_cast(lab: Any) -> None:
         ({"i": [1.5], "s": ["x"]}, "f: column 'i' is double, which does not fit the pinned int64"),
         ({"i": ["1"], "s": ["x"]}, "f: column 'i' is string, which does not fit the pinned int64"),
         ({"i": [1], "s": [1]}, "f: column 's' is int64, which does not fit the pinned string"),
-        ({"i": [1]}, "f has no column 's'.*schema= or columns="),
-        ({"i": [1], "s": ["x"], "t": [1]}, "f has a column 't'.*columns= to leave it out"),
+        ({"i": [1]}, r"f has no column 's' \(it has i\); say missing_columns='null'"),
+        ({"i": [1], "s": ["x"], "t": [1]}, "f has a column 't'.*extra_columns='ignore' or col"),
     ],
 )
 def test_schemas_that_differ_are_named(lab: Any, columns: Any, match: str) -> None:
     files = {"a": FILES["a"], "f": other(**columns)}
     with pytest.raises(DatasetError, match=match):
         lab.read(Format("parquet", "table", SCHEMA), files, lab.cut(files, []))
+
+
+def test_columns_are_matched_by_name_in_any_order(lab: Any) -> None:
+    files = {"a": other(s=["x"], i=[1]), "b": other(i=[2], t=[3]), "c": other(t=[4])}
+    format = Format("parquet", "table", SCHEMA, missing_columns="null", extra_columns="ignore")
+    for as_ in ("table", "batches"):
+        value = lab.read(replace(format, as_=as_), files, lab.cut(files, [])).value
+        table = value if as_ == "table" else pa.Table.from_batches(value)
+        assert table.schema == SCHEMA
+        assert table.to_pydict() == {"i": [1, 2, None], "s": ["x", None, None]}
+    with pytest.raises(DatasetError, match="b has no column 's'"):
+        lab.read(replace(format, missing_columns="error"), files, lab.cut(files, []))
+    with pytest.raises(DatasetError, match=r"b has a column 't'.*dataset's \(i, s\)"):
+        lab.read(replace(format, extra_columns="error"), files, lab.cut(files, []))
+    wide = replace(format, schema=SCHEMA.append(pa.field("t", pa.int64())), extra_columns="error")
+    value = lab.read(wide, files, lab.cut(files, [])).value
+    assert value["t"].to_pylist() == [None, 3, 4]
+
+
+def test_rows_are_counted_without_columns(lab: Any) -> None:
+    folder = pa.field("year", pa.int64())
+    files = {f"year={year}/a": write(table(0, 3), table(3, 2)) for year in (1, 2)}
+    format = Format("parquet", "table", SCHEMA.append(folder), ("year",), partitions=("year",))
+    for as_ in ("table", "batches", "pandas", "polars"):
+        part = lab.read(replace(format, as_=as_), files, lab.cut(files, []))
+        assert sum(map(len, part.value if as_ == "batches" else [part.value])) == 10
+        assert part.reading.records == 10
+    kept = replace(format, filter=[("year", "=", 2)])
+    assert lab.read(kept, files, lab.cut(files, [])).value["year"].to_pylist() == [2] * 5
+    files = {"a": FILES["a"]}
+    lacking = Format("parquet", "table", pa.schema([("x", pa.date32())]), missing_columns="null")
+    lacking = replace(lacking, extra_columns="ignore")
+    assert lab.read(lacking, files, lab.cut(files, [])).value["x"].to_pylist() == [None] * 300
+    bare = replace(lacking, schema=pa.schema([]))
+    for as_ in ("table", "batches", "pandas", "polars"):
+        part = lab.read(replace(bare, as_=as_), files, lab.cut(files, []))
+        assert sum(map(len, part.value if as_ == "batches" else [part.value])) == 300
+        assert part.reading.records == 300
+
+
+@pytest.mark.parametrize(
+    ("folder", "column", "bad"),
+    [
+        ("7", pa.array([7, 7]), None),
+        ("07", pa.array([7, 7], pa.int8()), None),
+        ("a b", pa.array(["a b", "a b"]).dictionary_encode(), None),
+        ("2026-01-02", pa.array([NEW_YEAR] * 2, pa.timestamp("us")), None),
+        ("1.50", pa.array([1.5, 1.5]), None),
+        ("__HIVE_DEFAULT_PARTITION__", pa.array([None, None], pa.int64()), None),
+        ("7", pa.array([7, 8]), "folder x=7 .* has 8"),
+        ("7", pa.array([7, None]), "has None"),
+        ("7", pa.array(["07", "7"]), "has '07'"),
+        ("x", pa.array([1, 2]), "folder x=x .* has 1; say hive=False"),
+        ("__HIVE_DEFAULT_PARTITION__", pa.array([None, 1]), "has 1"),
+    ],
+)
+def test_a_folder_column_in_the_file_must_be_equal(
+    lab: Any, folder: str, column: Any, bad: str | None
+) -> None:
+    files = {f"x={folder}/f": other(i=[1, 2], x=column)}
+    schema = pa.schema([("i", pa.int64()), ("x", pa.string())])
+    for name, data in (("parquet", files), ("arrow", {})):
+        if name == "arrow":
+            sink = io.BytesIO()
+            both = pa.table({"x": column, "i": [1, 2]})
+            with pa.ipc.new_file(sink, both.schema) as writer:
+                writer.write_table(both)
+            data = {f"x={folder}/f": sink.getvalue()}
+        format = Format(name, "table", schema, partitions=("x",))
+        if bad is None:
+            value = lab.read(format, data, lab.cut(data, [])).value
+            text = None if folder.startswith("__") else folder
+            assert value.to_pydict() == {"i": [1, 2], "x": [text] * 2}
+        else:
+            with pytest.raises(DatasetError, match=bad):
+                lab.read(format, data, lab.cut(data, []))
+        alone = replace(format, columns=("i",))
+        assert lab.read(alone, data, lab.cut(data, [])).value.to_pydict() == {"i": [1, 2]}
 
 
 def test_chosen_columns_hide_what_else_differs(lab: Any) -> None:
