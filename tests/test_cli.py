@@ -604,3 +604,57 @@ def test_a_file_may_bear_the_name_of_a_module(tmp_path: Path, runs: Path) -> Non
     assert targets.load_file(str(tmp_path / "random.py")).__name__ == "random_job"
     sys.modules.pop("random_job")
     sys.path.remove(str(tmp_path))
+
+
+# How a DATASET is read
+
+
+@pytest.fixture
+def prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Prices as a spreadsheet in another language exports them."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prices.csv").write_text(
+        "exported by hand\nitem;price;on\n# a comment\n07;1.234,5;31.12.2024\n08;-;01.01.2025\n"
+    )
+    (tmp_path / "rows.py").write_text("def rows(table):\n    return table.to_pylist()\n")
+    return tmp_path
+
+
+GERMAN = (
+    "--skip-rows 1 --delimiter ; --decimal , --thousands . --comment # --null-value - "
+    "--date-format %d.%m.%Y --schema item=string"
+).split()
+
+
+def test_options_say_how_a_dataset_is_read(prices: Path) -> None:
+    planned = json.loads(call("plan", "prices.csv", *GERMAN, "--json").stdout)
+    assert [(column["name"], column["type"]) for column in planned["columns"]][:2] == [
+        ("item", "string"),
+        ("price", "double"),
+    ]
+    done = call("run", "rows.py:rows", "prices.csv", *GERMAN, "--json", "--root", str(prices / "r"))
+    assert "07" in done.stdout
+    assert "1234.5" in done.stdout
+
+
+def test_columns_are_chosen_on_the_command_line(prices: Path) -> None:
+    words = ["plan", "prices.csv", *GERMAN, "--columns", "price,item", "--json"]
+    assert [c["name"] for c in json.loads(call(*words).stdout)["columns"]] == ["price", "item"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["prices.csv", "--schema", "item"], "write NAME=TYPE"),
+        (["prices.csv", "--delimiter", ";;"], "delimiter=';;' must be one ASCII character"),
+        (
+            ["prices.csv", "--format", "text", "--delimiter", ";"],
+            "--delimiter is not for --format text",
+        ),
+        (["rows.py", "--format", "text", "--null-value", "-"], "--null-value is not for"),
+        (["10", "--format", "array", "--columns", "a"], "--columns is not for --format array"),
+    ],
+)
+def test_options_that_do_not_fit(prices: Path, words: list[str], said: str) -> None:
+    done = call("plan", *words, code=2)
+    assert said in done.stderr

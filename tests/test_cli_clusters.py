@@ -13,7 +13,8 @@ from servers import argo_server
 
 import mapred
 from mapred.cli import jobs, main, targets
-from mapred.cli.options import Input, Reduce
+from mapred.cli.datasets import Input
+from mapred.cli.options import Reduce
 from mapred.errors import MapredError
 
 JOB = """
@@ -56,7 +57,7 @@ def test_parameters_are_typed() -> None:
 
 
 def test_a_job_of_a_module_takes_parameters(folder: Path) -> None:
-    found = jobs.job_of("nightly_job:job", [], None, Input(None, None), Reduce(None, None, None))
+    found = jobs.job_of("nightly_job:job", [], None, Input(), Reduce(None, None, None))
     bound = targets.with_parameters(found, ["date=2026-03-01", "city=Bern"])
     assert bound.run(backend="inline", progress="none").result() == ["Bern 01: 2"]
 

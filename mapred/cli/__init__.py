@@ -15,15 +15,13 @@ import click
 
 from mapred._version import __version__
 from mapred.cli import argo, clusters, metrics, retention
+from mapred.cli.datasets import Input, input_options, job_options
 from mapred.cli.options import (
-    Input,
     Limits,
     Place,
     Reduce,
     Report,
     Settings,
-    input_options,
-    job_options,
     json_option,
     limit_options,
     param_option,
@@ -163,6 +161,7 @@ def plan(
     mapred plan 'trips/*.parquet' --json | jq .shards
     """
     import mapred
+    from mapred.cli import datasets as read
     from mapred.cli import shown, targets
 
     given = {name: value for name, value in vars(limits).items() if value is not None}
@@ -171,7 +170,7 @@ def plan(
             job = targets.load_job(datasets[0], job_name)
             planned = targets.altered(job, given).plan()
         else:
-            source = targets.dataset_of(datasets, input.format, input.as_)
+            source = read.dataset_of(datasets, input)
             planned = mapred.plan(source, **given)
     if json:
         print_json(shown.plan_json(planned.summary()))

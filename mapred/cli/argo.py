@@ -12,11 +12,10 @@ from pathlib import Path
 
 import click
 
+from mapred.cli.datasets import Input, job_options
 from mapred.cli.options import (
-    Input,
     Reduce,
     Settings,
-    job_options,
     param_option,
     root_option,
     traceback_option,

@@ -9,11 +9,10 @@ from contextlib import redirect_stdout
 import click
 
 from mapred.cli.argo import backend_option
+from mapred.cli.datasets import Input, job_options
 from mapred.cli.options import (
-    Input,
     Reduce,
     Settings,
-    job_options,
     json_option,
     param_option,
     root_option,

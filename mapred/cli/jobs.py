@@ -8,7 +8,8 @@ import click
 
 import mapred
 from mapred.cli import targets
-from mapred.cli.options import Input, Reduce
+from mapred.cli.datasets import Input, dataset_of
+from mapred.cli.options import Reduce
 
 
 def job_of(
@@ -24,10 +25,10 @@ def job_of(
             )
         job = targets.load_job(target, job_name) if found is None else found
         if datasets:
-            words = targets.dataset_of(datasets, input.format, input.as_)
+            words = dataset_of(datasets, input)
             return targets.altered(job, {"dataset": words})
-        if input.format or input.as_:
-            raise click.UsageError("--format and --as go with a DATASET")
+        if input.format or input.given():
+            raise click.UsageError("--format, --as and what says how to read go with a DATASET")
         return job
     if job_name is not None:
         raise click.UsageError("--job goes with a file that defines jobs")
@@ -36,7 +37,7 @@ def job_of(
         raise click.UsageError(f"name the DATASET to run {target} over")
     return mapred.job(
         function,
-        targets.dataset_of(datasets, input.format, input.as_),
+        dataset_of(datasets, input),
         reduce=None if reduce.reduce is None else targets.load_reducer(reduce.reduce),
         fan_in=reduce.fan_in,
         finalize=None if reduce.finalize is None else targets.load_function(reduce.finalize),

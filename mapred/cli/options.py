@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FORMATS = ("text", "csv", "json", "parquet", "arrow", "files", "items", "array")
-
 
 def seconds(text: str) -> float:
     """Seconds of a duration such as `90`, `90s`, `10m`, `1.5h`."""
@@ -26,14 +24,6 @@ def seconds(text: str) -> float:
     if match is None:
         raise click.BadParameter(f"{text!r} is no duration; write seconds, or a form such as 10m")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
-
-
-@dataclass(frozen=True)
-class Input:
-    """How the DATASET words are read."""
-
-    format: str | None
-    as_: str | None
 
 
 @dataclass(frozen=True)
@@ -105,7 +95,7 @@ class Report:
         return redirect_stdout(sys.stderr) if self.json or self.quiet else nullcontext()
 
 
-def _gathered(kind: type[Any], *options: Callable[[F], F]) -> Callable[[F], F]:
+def gathered(kind: type[Any], *options: Callable[[F], F]) -> Callable[[F], F]:
     """Options that a command takes as one value, passed under the lower-case name of `kind`."""
 
     def decorate(command: F) -> F:
@@ -127,23 +117,13 @@ def _show_traceback(ctx: click.Context, param: click.Parameter, value: bool) -> 
         ctx.meta["mapred.traceback"] = True
 
 
-input_options = _gathered(
-    Input,
-    click.option("--format", type=click.Choice(FORMATS), help="How to read (default: by suffix)."),
-    click.option(
-        "--as",
-        "as_",
-        metavar="KIND",
-        help="What the function receives: pandas, polars, batches, bytes, path, …",
-    ),
-)
 _limit_options = (
     click.option("--target-bytes", metavar="SIZE", help="Size of a shard, such as 64Mi."),
     click.option("--max-tasks", type=int, metavar="N", help="At most so many map tasks."),
     click.option("--per-task", type=int, metavar="N", help="Items in a task (items, arrays)."),
 )
-limit_options = _gathered(Limits, *_limit_options)
-setting_options = _gathered(
+limit_options = gathered(Limits, *_limit_options)
+setting_options = gathered(
     Settings,
     *_limit_options,
     click.option("--attempts", type=int, metavar="N", help="Tries of a task (default 3)."),
@@ -160,7 +140,7 @@ setting_options = _gathered(
     click.option("--seed", type=int, metavar="N", help="Seed of the tasks' generators."),
     click.option("--name", metavar="TEXT", help="Shown and recorded (default: the function's)."),
 )
-reduce_options = _gathered(
+reduce_options = gathered(
     Reduce,
     click.option(
         "--reduce",
@@ -170,22 +150,6 @@ reduce_options = _gathered(
     click.option("--fan-in", type=int, metavar="N", help="Reduce in a tree of groups of N."),
     click.option("--finalize", metavar="NAME", help="module:function, applied once at the end."),
 )
-
-
-def job_options(command: F) -> F:
-    """What every command takes that is given a job, or a function and what it runs over."""
-    for option in reversed(
-        (
-            click.argument("target"),
-            click.argument("datasets", metavar="[DATASET]...", nargs=-1),
-            click.option("--job", "job_name", metavar="NAME", help="Which job of the file."),
-            input_options,
-            reduce_options,
-            setting_options,
-        )
-    ):
-        command = option(command)
-    return command
 
 
 param_option = click.option(
@@ -200,7 +164,7 @@ root_option = click.option(
     metavar="PATH",
     help="Where runs are kept (default: $MAPRED_ROOT, else ~/.mapred/runs).",
 )
-place_options = _gathered(
+place_options = gathered(
     Place,
     root_option,
     click.option(
@@ -211,7 +175,7 @@ place_options = _gathered(
     click.option("--workers", type=int, metavar="N", help="Processes of the local backend."),
 )
 json_option = click.option("--json", "json", is_flag=True, help="One JSON document on stdout.")
-report_options = _gathered(
+report_options = gathered(
     Report,
     json_option,
     click.option("--quiet", "-q", is_flag=True, help="Print the run's folder and errors only."),

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import mapred
-from mapred.errors import DatasetError, FunctionError, MapredError
+from mapred.errors import FunctionError, MapredError
 from mapred.parameters import DATE
 
 _REDUCERS = ("concat", "count", "max", "mean", "merge_counts", "min", "sum")
@@ -172,24 +172,6 @@ def load_reducer(text: str) -> Any:
             f"no reducer {text!r}; there are {', '.join(_REDUCERS)}, top_k:K, or module:function"
         )
     return load_function(text)
-
-
-def dataset_of(words: Sequence[str], format: str | None, as_: str | None) -> Any:
-    """The dataset that the words of a command line name, read by `mapred.read_<format>`."""
-    if format == "items":
-        if as_ not in (None, "item"):
-            raise DatasetError("--as is not for items: each word is passed as it stands")
-        return mapred.items(words)
-    if format == "array":
-        if len(words) != 1 or not words[0].isdigit():
-            raise DatasetError("--format array takes one whole number, the size of the array")
-        return mapred.array(int(words[0]))
-    if format is not None:
-        return getattr(mapred, f"read_{format}")(list(words), as_=as_)
-    from mapred import dataset
-
-    chosen = dataset.as_dataset(list(words))
-    return chosen if as_ is None else dataclasses.replace(chosen, as_=as_)
 
 
 def parameters_of(words: Sequence[str]) -> dict[str, Any]:

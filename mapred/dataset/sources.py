@@ -9,7 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mapred.dataset import globs, options
+from mapred.dataset.kinds import kind_of
 from mapred.dataset.values import TABULAR, Dataset, kind_of_suffix, suffix_of
+from mapred.dataset.walks import listing
 from mapred.errors import DatasetError
 from mapred.model import Format
 from mapred.storage.filesystems import refuse_secrets_in
@@ -314,6 +316,12 @@ def as_dataset(source: Any) -> Dataset:
         f"{type(source).__name__} is no dataset; pass a path or glob, a list of them, a table "
         f"or frame, or mapred.{hint}"
     )
+
+
+def format_of(source: Any) -> str:
+    """The format of paths by their suffixes, listed where they hold wildcards or are folders."""
+    chosen = _by_suffix(source)
+    return chosen.format or kind_of(listing(chosen)["path"])[0]
 
 
 def _by_suffix(source: Any) -> Dataset:
