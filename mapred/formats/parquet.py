@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mapred.formats.filters import alternatives, may_hold
 from mapred.formats.reading import Open, OpenRange, Range, Reading, Source, rows
-from mapred.formats.tabular import Pieces, Shape, check_columns, partitions_of, plain
+from mapred.formats.schemas import merged
+from mapred.formats.tabular import Pieces, Shape, check_columns, partitions_of
 from mapred.model import Format
 from mapred.sampling import Place, Sample, files_of
 
@@ -40,6 +41,9 @@ def _read_range(
     file = _open(source, streaming=streaming)
     mine = row_groups(file.metadata, range_)
     if not mine:
+        return
+    if not file.metadata.num_rows:
+        reading.units += len(mine)
         return
     names = check_columns(file.schema_arrow.names, range_.path, format, shape)
     repeated = _repeated(file.metadata, mine, shape.taken)
@@ -189,9 +193,15 @@ def _row_group(file: Any, number: int, columns: list[str], streaming: bool) -> I
 
 
 def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
-    """The schema in a file's footer."""
-    place = next(files_of(places))
+    """The schemas in the footers of several files, as one that holds all their values."""
+    files = (_schema(place, open_, reading) for place in files_of(places))
+    return Sample(merged(files, union=format.missing_columns == "null"))
+
+
+def _schema(place: Place, open_: Open, reading: Reading) -> tuple[pa.Schema, bool]:
+    """The schema of a file, and whether it has rows."""
     reading.sample(place.path)
     reading.at("footer")
     with open_(place.path) as source:
-        return Sample(plain(_open(source, streaming=False).schema_arrow))
+        file = _open(source, streaming=False)
+        return file.schema_arrow, file.metadata.num_rows > 0

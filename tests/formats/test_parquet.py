@@ -197,9 +197,12 @@ def test_types_that_fit_are_cast(lab: Any) -> None:
 @pytest.mark.parametrize(
     ("columns", "match"),
     [
-        ({"i": [1.5], "s": ["x"]}, "f: column 'i' is double, which does not fit the pinned int64"),
-        ({"i": ["1"], "s": ["x"]}, "f: column 'i' is string, which does not fit the pinned int64"),
-        ({"i": [1], "s": [1]}, "f: column 's' is int64, which does not fit the pinned string"),
+        (
+            {"i": [1.5], "s": ["x"]},
+            "f, row group 0: column 'i' is double, and 1.5 of it does not fit",
+        ),
+        ({"i": ["1"], "s": ["x"]}, "column 'i' is string, which does not fit the pinned int64"),
+        ({"i": [1], "s": [1]}, "column 's' is int64, which does not fit the pinned string"),
         ({"i": [1]}, r"f has no column 's' \(it has i\); say missing_columns='null'"),
         ({"i": [1], "s": ["x"], "t": [1]}, "f has a column 't'.*extra_columns='ignore' or col"),
     ],

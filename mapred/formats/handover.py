@@ -1,0 +1,108 @@
+"""What a function gets: a table as it is, a pandas or a polars frame with the same values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mapred.errors import DatasetError, MissingDependency
+from mapred.formats.casting import Unfit, converted, first_unfit, shown
+from mapred.formats.schemas import index_columns, rebuilt
+from mapred.model import Format
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def converter(format: Format) -> Callable[[pa.Table], Any]:
+    """What makes of a table what `format.as_` says; its package is imported at once."""
+    try:
+        if format.as_ == "pandas":
+            import pandas  # noqa: F401
+
+            return _as_given if format.dtype_backend == "" else _pandas(format.dtype_backend)
+        if format.as_ == "polars":
+            import polars  # noqa: F401
+
+            return _polars
+    except ImportError as error:
+        raise MissingDependency(format.as_, format.as_) from error
+    return lambda table: table
+
+
+def _pandas(dtype_backend: str) -> Callable[[pa.Table], Any]:
+    """A frame with one dtype for each type, and with the index that pandas stored."""
+    from mapred.frames import to_pandas
+
+    def convert(table: pa.Table) -> Any:
+        frame = to_pandas(table, dtype_backend)
+        names = index_columns(table.schema)
+        if not names:
+            return frame
+        frame = frame.set_index(names)
+        unnamed = [None if name.startswith("__index_level_") else name for name in names]
+        return frame.rename_axis(index=unnamed)
+
+    return convert
+
+
+def _as_given(table: pa.Table) -> Any:
+    """A part of a frame of pandas' own, with its dtypes, whatever the part holds."""
+    frame = table.to_pandas(integer_object_nulls=True)
+    for column in (table.schema.pandas_metadata or {}).get("columns", []):
+        name = column["name"]
+        if column["numpy_type"] != "object" or column["field_name"] not in table.column_names:
+            continue
+        if name in frame.columns and frame[name].dtype != object:
+            frame[name] = frame[name].astype(object)
+            frame[name] = table[column["field_name"]].to_pylist()
+    return frame
+
+
+def _polars(table: pa.Table) -> Any:
+    """A frame of the types that polars has; it would wrap large seconds, and panic at others."""
+    import polars
+    import pyarrow as pa
+
+    columns = []
+    for field, column in zip(table.schema, table.columns, strict=True):
+        columns.append(_for_polars(field, column))
+    fitting = pa.table(columns, names=table.column_names) if columns else table
+    frame = polars.from_arrow(fitting)
+    if len(frame) != table.num_rows:
+        raise DatasetError("this version of polars has no frame of rows without columns")
+    return frame
+
+
+def _for_polars(field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    type_ = rebuilt(field.type, _polars_type)
+    if type_ == field.type:
+        return column
+    chunks = []
+    for chunk in column.chunks:
+        try:
+            chunks.append(converted(chunk, type_, nulls=False))
+        except Unfit as error:
+            value = shown(chunk[first_unfit(chunk, type_, nulls=False)])
+            raise DatasetError(
+                f"column {field.name!r} is {field.type}, and polars has no place for {value};"
+                " say as_='arrow'"
+            ) from error
+    return pa.chunked_array(chunks, type_)
+
+
+def _polars_type(type_: pa.DataType) -> pa.DataType:
+    """The type as which polars takes a type's values, or the type itself."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    if types.is_timestamp(type_) and type_.unit == "s":
+        return pa.timestamp("ms", type_.tz)
+    if types.is_duration(type_) and type_.unit == "s":
+        return pa.duration("ms")
+    if types.is_decimal(type_) and (types.is_decimal256(type_) or type_.scale < 0):
+        scale = max(type_.scale, 0)
+        return pa.decimal128(min(38, type_.precision - type_.scale + scale), scale)
+    return type_
