@@ -184,11 +184,14 @@ def _equal(one: pa.Array, two: pa.Array) -> bool:
     import pyarrow.compute as pc
     from pyarrow import types
 
-    same = pc.equal(one, two)
+    if types.is_float16(one.type):  # Arrow does not compare these
+        one, two = one.cast(pa.float32()), two.cast(pa.float32())
     if types.is_floating(one.type):
-        bits = {16: pa.int16(), 32: pa.int32(), 64: pa.int64()}[one.type.bit_width]
-        nan = pc.and_(pc.is_nan(one), pc.is_nan(two))
-        same = pc.or_(pc.equal(one.view(bits), two.view(bits)), nan)
+        bits = pa.int64() if one.type == pa.float64() else pa.int32()
+        both_nan = pc.and_(pc.is_nan(one), pc.is_nan(two))
+        same = pc.or_(pc.equal(one.view(bits), two.view(bits)), both_nan)
+    else:
+        same = pc.equal(one, two)
     return bool(pc.all(same, min_count=0).as_py())
 
 

@@ -227,7 +227,15 @@ def _filtered(columns: dict[str, Any], rows: int, shape: Shape) -> tuple[dict[st
         for name, column in columns.items()
         if name in shape.filtered_by
     } or columns
-    kept = filters.mask(pa.table(asked) if asked else _bare(rows, pa.schema([])), shape.filter)
+    try:
+        kept = filters.mask(pa.table(asked) if asked else _bare(rows, pa.schema([])), shape.filter)
+    except pa.ArrowException as error:
+        name = min(shape.filtered_by, default="price")
+        raise _Unfit(
+            f"the filter {shape.filter} fails: {error}; say conditions, such as"
+            f' filters=[("{name}", ">", 5)], or use values of the column\'s type, such as'
+            " pa.scalar(5, pa.uint64())"
+        ) from error
     if kept.null_count == 0 and pc.all(kept, min_count=0).as_py():
         return columns, rows
     wanted = [name for name in columns if name in shape.output.names]
