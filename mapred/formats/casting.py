@@ -235,5 +235,5 @@ def shown(value: pa.Scalar) -> str:
     try:
         text = repr(value.as_py())
     except (ValueError, OverflowError):
-        text = str(value)
+        text = str(getattr(value, "value", "a value outside of Python's"))
     return text if len(text) <= 100 else f"{text[:100]}…"

@@ -47,15 +47,16 @@ def _pandas(dtype_backend: str) -> Callable[[pa.Table], Any]:
 
 
 def _as_given(table: pa.Table) -> Any:
-    """A part of a frame of pandas' own, with its dtypes, whatever the part holds."""
+    """Rows of a frame of pandas, with the index and the dtypes that it had as a whole."""
+    import pandas as pd
+
     frame = table.to_pandas(integer_object_nulls=True)
     for column in (table.schema.pandas_metadata or {}).get("columns", []):
-        name = column["name"]
-        if column["numpy_type"] != "object" or column["field_name"] not in table.column_names:
-            continue
-        if name in frame.columns and frame[name].dtype != object:
-            frame[name] = frame[name].astype(object)
-            frame[name] = table[column["field_name"]].to_pylist()
+        name, stored = column["name"], column["field_name"]
+        is_object = column["numpy_type"] == "object" and stored in table.column_names
+        if is_object and name in frame.columns and frame[name].dtype != object:
+            values = table[stored].to_pylist()
+            frame[name] = pd.Series(values, index=frame.index, dtype=object)
     return frame
 
 
@@ -64,11 +65,16 @@ def _polars(table: pa.Table) -> Any:
     import polars
     import pyarrow as pa
 
-    columns = []
-    for field, column in zip(table.schema, table.columns, strict=True):
-        columns.append(_for_polars(field, column))
-    fitting = pa.table(columns, names=table.column_names) if columns else table
-    frame = polars.from_arrow(fitting)
+    fields = zip(table.schema, table.columns, strict=True)
+    columns = {field.name: _for_polars(field, column) for field, column in fields}
+    fitting = pa.table(columns) if columns else table
+    try:
+        frame = polars.from_arrow(fitting)
+    except polars.exceptions.PolarsError as error:
+        raise DatasetError(
+            f"polars has no place for one of the columns {', '.join(columns)}: {error}; say"
+            " columns= to leave it out, or as_='arrow'"
+        ) from error
     if len(frame) != table.num_rows:
         raise DatasetError("this version of polars has no frame of rows without columns")
     return frame
