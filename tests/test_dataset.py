@@ -798,3 +798,18 @@ def test_a_parquet_file_is_read_by_its_footer(tree: Path) -> None:
     pq.write_table(pa.table({"zip": ["01234"]}), "a.parquet")
     made = as_dataset("*.parquet")
     assert pin(made, listing(made), formats.sniff).schema.names == ["zip"]
+
+
+def test_frames_of_polars_with_python_objects_are_refused() -> None:
+    frame = pl.DataFrame({"x": pl.Series([object()], dtype=pl.Object)})
+    with pytest.raises(DatasetError, match=r"'x' of the polars frame holds Python objects .*items"):
+        as_dataset(frame)
+    assert as_dataset(dataset.items(pl.DataFrame({"x": [{"Object": 1}]}).to_dicts())).count == 1
+    assert as_dataset(pl.DataFrame({"x": [{"Object": 1}]})).frame is not None
+
+
+def test_an_index_that_numbers_no_rows_from_0_is_kept() -> None:
+    for index, kept in ((range(3), False), (range(5, 8), True), (["p", "q", "r"], True)):
+        made = as_dataset(pd.DataFrame({"x": [1, 2, 3]}, index=index)).frame
+        assert made is not None
+        assert ("__index_level_0__" in made.column_names) == kept

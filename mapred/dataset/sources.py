@@ -424,10 +424,35 @@ def _frame(source: Any) -> pa.Table | None:
         if isinstance(source, pa.RecordBatch):
             return pa.Table.from_batches([source])
         if "pandas.DataFrame" in names:
-            return pa.Table.from_pandas(source)
+            # An index that just numbers the rows is not kept: its parts would begin at 0 again.
+            return pa.Table.from_pandas(source, preserve_index=None if _is_plain(source) else True)
         if "polars.DataFrame" in names:
+            _refuse_objects(source)
             return source.to_arrow()
     except (pa.ArrowException, TypeError, ValueError) as error:
         detail = " ".join(map(str, error.args))
         raise DatasetError(f"the {package} frame does not fit into Arrow: {detail}") from error
     return None
+
+
+def _is_plain(frame: Any) -> bool:
+    """Whether a pandas frame has no index but the numbers of its rows."""
+    index = frame.index
+    is_range = type(index).__name__ == "RangeIndex"
+    return bool(is_range and index.name is None and index.start == 0 and index.step == 1)
+
+
+def _refuse_objects(frame: Any) -> None:
+    """Raise for columns of Python objects, which polars hands over as addresses in memory."""
+    for name, dtype in frame.schema.items():
+        if _holds_objects(dtype):
+            raise DatasetError(
+                f"column {name!r} of the polars frame holds Python objects ({dtype}), which"
+                " workers cannot read; cast it, or pass mapred.items(frame.to_dicts())"
+            )
+
+
+def _holds_objects(dtype: Any) -> bool:
+    inner = [field.dtype for field in getattr(dtype, "fields", ())]
+    inner += [dtype.inner] if getattr(dtype, "inner", None) is not None else []
+    return str(dtype) == "Object" or any(map(_holds_objects, inner))

@@ -82,7 +82,7 @@ def _structs(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa
     for name in names:
         if name not in wanted:
             path = f"{field}.{name}".lstrip(".")
-            raise Unfit("the pinned type does not have this field", path, missing=True)
+            raise Unfit("is not in the schema", path, missing=True)
     children = array.flatten()
     parts = []
     for each in type_:
@@ -95,7 +95,7 @@ def _structs(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa
         elif nulls:
             parts.append(pa.nulls(len(array), each.type))
         else:
-            raise Unfit("this field is missing", path, missing=True)
+            raise Unfit("of the schema is missing", path, missing=True)
     return pa.Array.from_buffers(type_, len(array), [_validity(array)], children=parts)
 
 

@@ -328,25 +328,30 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.Chunke
 
 
 def _why(array: pa.Array, field: pa.Field, error: Unfit, nulls: bool) -> str:
-    """What does not fit the pinned type, and the `schema=` that helps."""
-    better = unified(field.type, array.type, union=True)
+    """What does not fit the pinned type, and the option that helps."""
     path = f"{field.name}.{error.field}".rstrip(".").replace(".[", "[")
-    what, detail = f"column {path!r} is {array.type}, which", f": {error}" if str(error) else ""
-    if error.by_value:
-        value = array[first_unfit(array, field.type, nulls=nulls)]
-        what = f"column {path!r} is {array.type}, and {shown(value)} of it"
-    if better is not None and better != field.type:
-        null = " and missing_columns='null'" if error.missing else ""
-        advice = f"say schema={{{field.name!r}: {written(better)}}}{null}"
-    elif error.by_value:
-        instead = written(plain(array.type))
-        advice = (
-            f"say schema={{{field.name!r}: {instead}}} if the other files fit that, or read"
-            " such files apart"
-        )
-    else:
-        advice = "read such files apart, or say columns= to leave it out"
-    return f"{what} does not fit the pinned {field.type}{detail}; {advice}"
+    better = unified(field.type, array.type, union=True)
+    schema = f"schema={{{field.name!r}: {written(better or plain(array.type))}}}"
+    if error.missing:
+        if better == field.type:
+            return f"field {path!r} {error}; say missing_columns='null' to read nulls for it"
+        if better is not None:
+            return f"field {path!r} {error}; say {schema} and missing_columns='null'"
+    apart = "read such files apart, or say columns= to leave it out"
+    if not error.by_value:
+        advice = apart if better is None else f"say {schema}"
+        return f"column {path!r} is {array.type}, which does not fit {field.type}; {advice}"
+    value = shown(array[first_unfit(array, field.type, nulls=nulls)])
+    if better is None or better == field.type:
+        schema += " if the other files fit that, or read such files apart"
+    return f"column {path!r} holds {value}, which does not fit {_name(field.type)}; say {schema}"
+
+
+def _name(type_: pa.DataType) -> str:
+    """A type's name as `schema=` takes it: Arrow's own "float" has 32 bits."""
+    return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(
+        str(type_), str(type_)
+    )
 
 
 def folders_of(path: str) -> dict[str, str | None]:
