@@ -23,7 +23,7 @@ _CROSSED = {
 
 
 class Unfit(ValueError):
-    """What another type cannot hold; `field` is the path of it below the column.
+    """What another type cannot hold; `field` names the part of a struct that it is in.
 
     `by_value` tells a value from a type of which no value fits; `missing` that structs have
     other fields.
@@ -104,7 +104,7 @@ def _lists(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.A
     import pyarrow.compute as pc
     from pyarrow import types
 
-    values = converted(array.flatten(), type_.value_type, nulls=nulls, field=f"{field}[]")
+    values = converted(array.flatten(), type_.value_type, nulls=nulls, field=field)
     lengths = pc.fill_null(pc.list_value_length(array), 0)
     if types.is_large_list(type_):
         return _listed(array, lengths, values, type_)

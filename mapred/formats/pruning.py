@@ -106,18 +106,15 @@ def _trusted(file: Any, shape: Shape) -> bool:
     """
     from pyarrow import types
 
-    metadata = file.metadata
-    old = {
-        leaf.name
-        for leaf in map(metadata.schema.column, range(metadata.num_columns))
-        if leaf.physical_type == "INT96"
-    }
+    names, schema = file.metadata.schema.names, file.schema_arrow
     compared = not _MORE_THAN_COMPARISONS.search(str(shape.filter))
     for name in shape.filtered_by & set(shape.taken.names):
-        index = file.schema_arrow.get_field_index(name)
         type_ = shape.taken.field(name).type
-        if index < 0 or file.schema_arrow.field(index).type != type_ or name in old:
+        if schema.names.count(name) != 1 or schema.field(name).type != type_:
             return False
         if types.is_nested(type_) or (types.is_floating(type_) and not compared):
+            return False
+        leaf = file.metadata.schema.column(names.index(name))
+        if leaf.physical_type == "INT96":  # its statistics have no order
             return False
     return True

@@ -329,22 +329,23 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.Chunke
 
 def _why(array: pa.Array, field: pa.Field, error: Unfit, nulls: bool) -> str:
     """What does not fit the pinned type, and the option that helps."""
-    path = f"{field.name}.{error.field}".rstrip(".").replace(".[", "[")
+    part = f", field {error.field!r}" if error.field else ""
+    column = f"column {field.name!r}{part}"
     better = unified(field.type, array.type, union=True)
     schema = f"schema={{{field.name!r}: {written(better or plain(array.type))}}}"
     if error.missing:
         if better == field.type:
-            return f"field {path!r} {error}; say missing_columns='null' to read nulls for it"
+            return f"{column} {error}; say missing_columns='null' to read nulls for it"
         if better is not None:
-            return f"field {path!r} {error}; say {schema} and missing_columns='null'"
+            return f"{column} {error}; say {schema} and missing_columns='null'"
     apart = "read such files apart, or say columns= to leave it out"
     if not error.by_value:
         advice = apart if better is None else f"say {schema}"
-        return f"column {path!r} is {array.type}, which does not fit {field.type}; {advice}"
+        return f"{column} is {array.type}, which does not fit {field.type}; {advice}"
     value = shown(array[first_unfit(array, field.type, nulls=nulls)])
     if better is None or better == field.type:
         schema += " if the other files fit that, or read such files apart"
-    return f"column {path!r} holds {value}, which does not fit {_name(field.type)}; say {schema}"
+    return f"{column} holds {value}, which does not fit {_name(field.type)}; say {schema}"
 
 
 def _name(type_: pa.DataType) -> str:
