@@ -169,12 +169,12 @@ def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Tabl
     """
     import pyarrow as pa
 
-    names = table.column_names
+    names = set(table.column_names)
     columns = {}
     for field in shape.taken:
         if field.name not in names:
             if format.missing_columns == "error":
-                raise _missing(field.name, names, path)
+                raise _missing(field.name, table.column_names, path)
             columns[field.name] = pa.chunked_array([pa.nulls(table.num_rows, field.type)])
             continue
         column = table.column(field.name)
@@ -248,7 +248,8 @@ def check_columns(names: Sequence[str], path: str, format: Format, shape: Shape)
     Raises `DatasetError` where the file lacks a column or has another, unless the format allows
     it, or has one twice.
     """
-    missing = [name for name in shape.taken.names if name not in names]
+    present = set(names)
+    missing = [name for name in shape.taken.names if name not in present]
     if missing and format.missing_columns == "error":
         raise _missing(missing[0], names, path)
     known = {*shape.file.names, *format.partitions}
@@ -259,8 +260,8 @@ def check_columns(names: Sequence[str], path: str, format: Format, shape: Shape)
             f" ({_listed(shape.file.names)}); say extra_columns='ignore' or columns= to leave it"
             " out, or missing_columns='null' and a pa.Schema that has it as schema= to read it"
         )
-    taken = [name for name in (*shape.taken.names, *shape.folders) if name in names]
-    twice = [name for name in taken if names.count(name) > 1]
+    taken = [name for name in (*shape.taken.names, *shape.folders) if name in present]
+    twice = len(present) < len(names) and [name for name in taken if names.count(name) > 1]
     if twice:
         raise DatasetError(
             f"{path} has more than one column {twice[0]!r}; say columns= to leave it out"
