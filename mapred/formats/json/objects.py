@@ -13,7 +13,7 @@ from mapred.formats.text import BOM
 SPACES = b" \t\r\n"
 _HALF = re.compile("[\ud800-\udfff]")
 _GEOJSON = "FeatureCollection"
-_WHOLE = "read files whole with mapred.read_files and json.load(file.open())"
+_WHOLE = "read files whole with mapred.read_files and json.loads(file.read())"
 
 
 class Refused(ValueError):
@@ -252,7 +252,7 @@ def geojson(how: str) -> str:
     return (
         f"is a GeoJSON collection, one value that {how}; make a line of each feature"
         " (jq -c '.features[]' in.geojson > out.jsonl), or read files whole with"
-        ' mapred.read_files and json.load(file.open())["features"]'
+        ' mapred.read_files and json.loads(file.read())["features"]'
     )
 
 
