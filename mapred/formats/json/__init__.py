@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mapred.errors import DatasetError
 from mapred.formats.json.errors import error_at, explained, refuse_collection
-from mapred.formats.json.objects import SPACES, Refused, decoded, lines_of, plain, unique
+from mapred.formats.json.objects import SPACES, Refused, decoded, is_blank, plain, unique
 from mapred.formats.json.samples import sniff as sniff
 from mapred.formats.json.tables import Fields, parser
 from mapred.formats.reading import OpenRange, Range, Reading, guarded, rows
@@ -39,7 +39,7 @@ def read_pieces(
         fields, parse = parsers[folders]
         try:
             table = parse(lines.data)
-        except DatasetError:
+        except (DatasetError, MemoryError):
             raise
         except Exception as error:
             raise explained(lines, fields, parse, error, format, open_range) from error
@@ -63,7 +63,7 @@ def _lines(
             data, start = to_utf8(block), reading.block_start
             if start == 0:
                 data = data.removeprefix(BOM)
-            if data.strip(SPACES):
+            if not is_blank(data):
                 yield Lines(data, start, range_)
 
 
@@ -87,7 +87,7 @@ def _folder_schema(lines: Lines, format: Format) -> pa.Schema:
         return pa.schema([])
     assert format.schema is not None
     try:
-        first = decoded(lines_of(lines.data)[0], plain)
+        first = decoded(lines.data.lstrip(SPACES).partition(b"\n")[0], plain)
     except Refused:
         first = {}
     types = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}

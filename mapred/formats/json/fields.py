@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from mapred.formats.json.objects import Fraction, Twice, kind_of, shown, stands_twice
+from mapred.formats.json.objects import KINDS, Fraction, Twice, shown, stands_twice
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,7 +58,7 @@ class Seen:
 
 def add(seen: Seen, value: Any, where: Any, told: Callable[[Any], str] = str) -> None:
     """Take one more value into account; `told` puts a place into words."""
-    kind = kind_of(value)
+    kind = KINDS[type(value)]
     if not kind:
         return
     if kind != seen.kind:

@@ -11,6 +11,8 @@ from typing import Any
 from mapred.formats.text import BOM
 
 SPACES = b" \t\r\n"
+_BLANK = re.compile(rb"[ \t\r\n]*\Z")
+_MAY_OVERFLOW = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{309}")
 _HALF = re.compile("[\ud800-\udfff]")
 _GEOJSON = "FeatureCollection"
 _WHOLE = "read files whole with mapred.read_files and json.loads(file.read())"
@@ -34,10 +36,10 @@ class Twice(dict[str, Any]):
 
 def kind_of(value: Any) -> str:
     """What a value is, in the words of the errors; "" for null."""
-    return _KINDS[type(value)]
+    return KINDS[type(value)]
 
 
-_KINDS = {
+KINDS = {
     type(None): "",
     bool: "true or false",
     int: "a number",
@@ -65,14 +67,18 @@ def objects_in(data: bytes) -> int:
     In valid JSON no object then goes on over a line's end, since what follows a brace that
     closes an inner one is never a brace that opens.
     """
-    data = data.strip(SPACES)
-    ends = data.count(b"\n")
-    if data.count(b"}\n{") == ends and data[:1] == b"{" and data[-1:] == b"}":
-        return ends + 1
+    ends, between = data.count(b"\n"), data.count(b"}\n{")
+    if data.startswith(b"{") and between == ends - data.endswith(b"}\n"):
+        return between + 1
     lines = [line.strip(SPACES) for line in lines_of(data)]
-    if not all(line[:1] == b"{" and line[-1:] == b"}" for line in lines):
+    if not all(line.startswith(b"{") and line.endswith(b"}") for line in lines):
         raise Refused("each line must hold one JSON object")
     return len(lines)
+
+
+def is_blank(data: bytes) -> bool:
+    """Whether there is no line but blank ones."""
+    return _BLANK.match(data) is not None
 
 
 def lines_of(data: bytes) -> list[bytes]:
@@ -119,8 +125,7 @@ def stands_twice(name: str) -> str:
 def exact(line: bytes) -> dict[str, Any]:
     """The object of a line, its fractions as they are written; else `Refused`."""
     value = decoded(line, _exact)
-    may_overflow = b"e" in line or b"E" in line or len(line) > 300
-    if may_overflow and (found := _found(value, _overflows)):
+    if _MAY_OVERFLOW.search(line) and (found := _found(value, _overflows)):
         raise Refused(
             f"field {found[0]} is {shown(found[1])}, which is larger than a float64 can be; read such"
             " numbers with mapred.read_text and json.loads(line, parse_float=decimal.Decimal)"

@@ -69,9 +69,9 @@ def _sample(
     length = min(PIECE, place.size - place.offset)
     range_ = Range(0, place.path, place.offset, length, place.size, "", 0, 0)
     if place.offset == 0:
-        lines = Lines(head(format, place.path, open_, reading), 0, range_)
-        refuse_collection(lines)
-        return lines
+        data = head(format, place.path, open_, reading)
+        refuse_collection(Lines(data, 0, range_))
+        return Lines(data[: data.find(b"\n", PIECE) + 1 or len(data)], 0, range_)
     if whole(format, place.path):
         return None
     to_utf8 = encoder(format, reading)
