@@ -174,7 +174,7 @@ def test_every_value_is_what_python_reads(
         assert all(map(same, rows, want)), (format.schema, rows, want)
         assert all(part.value.schema == format.schema for part in parts)
         assert sum(part.reading.records for part in parts) == len(want)
-    with mock.patch("mapred.formats.json.LINES_BLOCK", block):
+    with mock.patch("mapred.formats.json.dicts.LINES_BLOCK", block):
         parts = lab.read_each(DICTS, files, lab.cut(files, cuts))
     assert [row for part in parts for row in part.value] == [
         json.loads(line) for lines in texts for line in lines
@@ -244,7 +244,7 @@ def test_every_object_is_read_once(
     assert rows == [dict.fromkeys(SCHEMA.names) | value for value in values]
     assert all(part.value.schema == SCHEMA for part in parts)
     assert sum(part.reading.records for part in parts) == len(values)
-    with mock.patch("mapred.formats.json.LINES_BLOCK", block):
+    with mock.patch("mapred.formats.json.dicts.LINES_BLOCK", block):
         parts = lab.read_each(DICTS, files, lab.cut(files, cuts), most)
     assert [row for part in parts for row in part.value] == values
 

@@ -265,5 +265,8 @@ def is_collection(line: bytes) -> bool:
     """Whether a line holds a whole GeoJSON collection."""
     if f'"{_GEOJSON}"'.encode() not in line:
         return False
-    value = json.loads(line)
+    try:
+        value = decoded(line, plain)
+    except Refused:
+        return False
     return value.get("type") == _GEOJSON and isinstance(value.get("features"), list)
