@@ -359,7 +359,6 @@ def test_types_hold_every_value_of_the_sample(lab: Any, values: str, type_: Any)
         ('{"p":' * 300 + "1" + "}" * 300, r"f, line 1: field p.p.* more than 60 levels"),
         ('{"p": ' + "[" * 30000 + "]" * 30000 + "}", r"f, line 1: nested deeper than Python"),
         ('{"p": {"a": 1, "a": 2}}', r"f, line 1: field p.a stands twice"),
-        ("{}\n{}", r'f: no line has a field, so there are no columns; say as_="dicts"'),
         ("", r"f is empty, so its fields are unknown; say schema= with a pa.Schema"),
         ("x", r"f, line 1: not valid JSON"),
         ('{"a": 1}\n{"a"', r"f, line 2: not valid JSON"),
@@ -686,6 +685,19 @@ def test_lines_without_fields_count(lab: Any, as_: str, data: bytes) -> None:
     files = {"a": data}
     format = DICTS if as_ == "dicts" else replace(TABLE, schema=pa.schema([("a", pa.int64())]))
     assert len(read(lab, files, format, [0.2, 0.5])) == 3
+
+
+def test_lines_without_any_field_are_rows_without_columns(lab: Any) -> None:
+    files = {"a": b"{}\n{}\n\n", "b": b"{}\r\n"}
+    format = pin(lab, files)
+    parts = lab.read_each(format, files, lab.cut(files, [0.3]))
+    assert sum(part.value.num_rows for part in parts) == 3
+    assert sum(part.reading.records for part in parts) == 3
+    files["b"] = b'{"x": 1}\n'
+    with pytest.raises(
+        DatasetError, match=r'^b, line 1: field x is not in .* schema=\{"x": "int64"'
+    ):
+        lab.read(format, files, lab.cut(files, []))
 
 
 def test_what_read_json_takes(tmp_path: Path) -> None:

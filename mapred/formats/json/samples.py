@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mapred.errors import DatasetError
 from mapred.formats.json.errors import error_at, refuse_collection
-from mapred.formats.json.fields import DICTS, FieldError, Seen, add, type_of
+from mapred.formats.json.fields import FieldError, Seen, add, type_of
 from mapred.formats.json.objects import SPACES, Refused, Twice, exact, stands_twice
 from mapred.formats.reading import Open, OpenRange, Range, Reading
 from mapred.formats.records import Lines
@@ -26,8 +26,9 @@ Where: TypeAlias = "tuple[Lines, int]"
 def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
     """The fields of all samples together, in types that hold each of their values exactly.
 
-    Strings stay strings, whatever they hold. A file without fields decides nothing. A field
-    that `format.columns` leaves out may hold values of several types.
+    Strings stay strings, whatever they hold. A file without fields decides nothing; where none
+    has any, rows have no columns. A field that `format.columns` leaves out may hold values of
+    several types.
     """
     import pyarrow as pa
 
@@ -56,8 +57,12 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
     except FieldError as error:
         lines, index = error.where
         raise error_at(lines, index, str(error), format, open_range) from error
-    if not types:
-        raise _nothing(samples)
+    if not any(lines.data.strip(SPACES) for lines in samples):
+        path = samples[0].range_.path if samples else "the dataset"
+        raise DatasetError(
+            f"{path} is empty, so its fields are unknown; say schema= with a pa.Schema of all"
+            " columns"
+        )
     return Sample(pa.schema(list(types.items())), {name: fields[name].count for name in types})
 
 
@@ -133,15 +138,3 @@ def _told(format: Format, open_range: OpenRange, where: Where) -> str:
     lines, index = where
     number = line_number(format, lines.range_, lines.start, open_range) + index
     return f"line {number} of {lines.range_.path}"
-
-
-def _nothing(samples: list[Lines]) -> DatasetError:
-    path = samples[0].range_.path if samples else "the dataset"
-    if any(lines.data.strip(SPACES) for lines in samples):
-        return DatasetError(
-            f"{path}: no line has a field, so there are no columns; say {DICTS}, or schema= with a"
-            " pa.Schema of columns to fill with nulls"
-        )
-    return DatasetError(
-        f"{path} is empty, so its fields are unknown; say schema= with a pa.Schema of all columns"
-    )
