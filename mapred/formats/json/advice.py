@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -79,7 +80,7 @@ def _schema_advice(misfit: Misfit, schema: pa.Schema) -> list[str]:
     )
     if text is None or len(text) > _LONGEST:
         return [f"its type in schema= ({named(misfit.needed)})"]
-    return [f'schema={{"{misfit.name}": {text}}}']
+    return [f"schema={{{json.dumps(misfit.name, ensure_ascii=False)}: {text}}}"]
 
 
 def _replaced(type_: pa.DataType, steps: Steps, by: pa.DataType) -> pa.DataType:

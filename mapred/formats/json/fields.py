@@ -176,8 +176,9 @@ def decimal_of(numbers: Iterable[int | str]) -> pa.DataType | None:
 def digits_of(number: int | str) -> tuple[int, int]:
     """How many digits stand before a decimal point, and how many behind it."""
     try:
-        _, digits, exponent = Decimal(number).as_tuple()
+        exact = Decimal(number)
     except InvalidOperation:  # an exponent of twenty digits
         return 0, _WIDE + 1
+    exponent = exact.as_tuple().exponent
     assert isinstance(exponent, int)
-    return max(0, len(digits) + exponent), max(0, -exponent)
+    return (max(0, exact.adjusted() + 1) if exact else 0), max(0, -exponent)

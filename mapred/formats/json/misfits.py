@@ -149,43 +149,40 @@ def type_by(value: Any) -> pa.DataType | None:
 
 
 def _number(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
-    import pyarrow as pa
     from pyarrow import types
 
     if types.is_decimal(type_):
         return _decimal(value, type_, steps)
-    if types.is_integer(type_):
-        if not isinstance(value, int):
-            what = f"is {shown(value)}, which is not a whole number as {named(type_)} has them"
-            return Misfit(steps, what, pa.float64())
-        bits = type_.bit_width
-        low, high = (
-            (-(2 ** (bits - 1)), 2 ** (bits - 1))
-            if types.is_signed_integer(type_)
-            else (0, 2**bits)
-        )
-        if low <= value < high:
-            return None
-        return Misfit(
-            steps, f"is {shown(value)}, which {named(type_)} cannot hold", _wider(value, type_)
-        )
-    if isinstance(value, int):
-        if is_exact(value, 53 if type_.bit_width == 64 else 24):
-            return None
-        what = f"is {shown(value)}, a whole number that {named(type_)} cannot hold exactly"
-        return Misfit(steps, what, pa.float64() if is_exact(value) else _decimal_for(value))
-    if isinstance(value, Fraction) and type_.bit_width < 64 and abs(float(value)) >= _INFINITE:
-        return Misfit(steps, f"is {value}, which {named(type_)} cannot hold", pa.float64())
-    return None
+    return (_whole if types.is_integer(type_) else _float)(value, type_, steps)
 
 
-def _wider(value: int, type_: pa.DataType) -> pa.DataType | None:
+def _whole(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
     import pyarrow as pa
     from pyarrow import types
 
-    if -(2**63) <= value < 2**63 and types.is_signed_integer(type_):
-        return pa.int64()
-    return decimal_of([value, 2**63])
+    if not isinstance(value, int):
+        what = f"is {shown(value)}, which is not a whole number as {named(type_)} has them"
+        return Misfit(steps, what, pa.float64())
+    signed = types.is_signed_integer(type_)
+    span = 1 << type_.bit_width
+    if 0 <= value + signed * span // 2 < span:
+        return None
+    what = f"is {shown(value)}, which {named(type_)} cannot hold"
+    if signed and -(2**63) <= value < 2**63:
+        return Misfit(steps, what, pa.int64())
+    return Misfit(steps, what, decimal_of([value, 2**63]))
+
+
+def _float(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
+    import pyarrow as pa
+
+    double = type_.bit_width == 64
+    if isinstance(value, int) and not is_exact(value, 53 if double else 24):
+        what = f"is {shown(value)}, a whole number that {named(type_)} cannot hold exactly"
+        return Misfit(steps, what, pa.float64() if is_exact(value) else _decimal_for(value))
+    if isinstance(value, Fraction) and not double and abs(float(value)) >= _INFINITE:
+        return Misfit(steps, f"is {value}, which {named(type_)} cannot hold", pa.float64())
+    return None
 
 
 def _decimal_for(value: int) -> pa.DataType | None:
@@ -218,22 +215,16 @@ def _text(value: str, type_: pa.DataType, steps: Steps) -> Misfit | None:
         return None
     if types.is_decimal(type_) and re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", value):
         return _decimal(Fraction(value), type_, steps)
-    try:
-        strings([value]).cast(type_)
-        return None
-    except (pa.ArrowException, NotImplementedError):
-        needed = pa.string()
+    others = [pa.string()]
     if types.is_timestamp(type_):
-        for unit, zone in (
-            (type_.unit, None),
-            (type_.unit, "UTC"),
-            ("ns", type_.tz),
-            ("ns", "UTC"),
-        ):
-            try:
-                strings([value]).cast(pa.timestamp(unit, zone))
-                needed = pa.timestamp(unit, zone)
-                break
-            except pa.ArrowException:
-                continue
-    return Misfit(steps, f"is {shown(value)}, which {named(type_)} does not read", needed)
+        zones = ((type_.unit, None), (type_.unit, "UTC"), ("ns", type_.tz), ("ns", "UTC"))
+        others = [pa.timestamp(unit, zone) for unit, zone in zones] + others
+    for fitting in (type_, *others):
+        try:
+            strings([value]).cast(fitting)
+            break
+        except (pa.ArrowException, NotImplementedError):
+            continue
+    if fitting is type_:
+        return None
+    return Misfit(steps, f"is {shown(value)}, which {named(type_)} does not read", fitting)
