@@ -6,6 +6,8 @@ import datetime as dt
 import json
 import math
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -732,3 +734,21 @@ def test_what_is_advised_for_documents_works(tmp_path: Path) -> None:
         progress="none",
     )
     assert run.result() == [[{"a": 1}, {"a": 2}]]
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq")
+@pytest.mark.parametrize(
+    "document",
+    [
+        '[{"a": 1},\n {"a": 2}]\n',
+        '{\n "a": 1\n}\n{"a":\n2}',
+        '{"type": "FeatureCollection",\n "features": [\n{"a": 1}, {"a": 2}]}',
+    ],
+)
+def test_the_lines_that_jq_makes_are_read(lab: Any, document: str) -> None:
+    with pytest.raises(DatasetError) as caught:
+        read(lab, {"a": document.encode()})
+    found = re.search(r"jq -c ('?)(\S+?)\1 in", str(caught.value))
+    assert found
+    lines = subprocess.run(["jq", "-c", found[2]], input=document.encode(), capture_output=True)
+    assert read(lab, {"a": lines.stdout}) == [{"a": 1}, {"a": 2}]
