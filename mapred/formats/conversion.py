@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _LOOKS_LIKE_A_DATE = re.compile(r"[0-9]{1,4}[./-][0-9A-Za-z]{1,3}[./-][0-9]{1,4}.*")
-_LOOKS_LIKE_A_NUMBER = re.compile(r"[+-]?[0-9]{1,3}(?:[.,' ][0-9]{3})*(?:[.,][0-9]+)?")
+_OTHERWISE_WRITTEN = re.compile(r"[+-]?[0-9]+(?:[.,' ][0-9]+)+")
+# What Arrow calls by names of C.
+_NAMES = {"double": "float64", "float": "float32", "halffloat": "float16"}
 
 
 class Misfit(ValueError):
@@ -161,22 +163,36 @@ def misfit(text: str, field: pa.Field, format: Format) -> str:
         told = inference.type_of_text(text, format)
         return (
             f"{text!r}, but the plan found no value in this column, so its type is unknown;"
-            f" say schema={{{name!r}: {str(told)!r}}} or {{{name!r}: 'string'}}"
+            f" say schema={{{name!r}: {named(told)!r}}} or {{{name!r}: 'string'}}"
         )
     holder, more = _holding(text, type_, format), ""
     if types.is_unsigned_integer(type_) and holder.startswith("int"):
         holder = "decimal128(38, 0)"
     if holder == "uint64":
         more = ", or 'decimal128(38, 0)' if some are negative"
-    elif holder == "string" and _is_moment(type_) and _LOOKS_LIKE_A_DATE.fullmatch(text):
+    elif holder == "string" and _is_moment(type_) and _is_other_date(text, format):
         more = ", or its format in date_formats="
     elif holder == "string" and types.is_boolean(type_):
         more = ", or true_values= and false_values="
     elif holder == "string" and not re.search("[0-9]", text):
         more = f", or null_values=[{text!r}] if it means null"
-    elif holder == "string" and _LOOKS_LIKE_A_NUMBER.fullmatch(text) and _is_number(type_):
+    elif holder == "string" and _OTHERWISE_WRITTEN.fullmatch(text) and _is_number(type_):
         more = ", or decimal= and thousands= as its numbers are written"
-    return f"{text!r} {_reason(text, type_, format)} {type_}; say schema={{{name!r}: {holder!r}}}{more}"
+    reason = f"{text!r} {_reason(text, type_, format)} {named(type_)}"
+    return f"{reason}; say schema={{{name!r}: {holder!r}}}{more}"
+
+
+def _is_other_date(text: str, format: Format) -> bool:
+    """Whether a text is likely a date that is written as no format in use has it."""
+    import pyarrow as pa
+
+    likely = _LOOKS_LIKE_A_DATE.fullmatch(text) is not None and format.date_formats is None
+    return likely and inference.type_of_text(text, format) == pa.string()
+
+
+def named(type_: pa.DataType) -> str:
+    """The name of a type as `schema=` takes it."""
+    return _NAMES.get(str(type_), str(type_).partition("[day")[0])
 
 
 def _is_number(type_: pa.DataType) -> bool:
@@ -209,7 +225,7 @@ def _holding(text: str, pinned: pa.DataType, format: Format) -> str:
     if types.is_decimal(pinned) and _is_number(own):
         return _wider_decimal(text, pinned, format)
     if types.is_integer(pinned) and _is_number(own):
-        return str(own) if not types.is_floating(own) else "float64"
+        return named(own)
     if types.is_floating(pinned) and _is_number(own):
         narrow = pinned != pa.float64()
         whole = re.fullmatch(inference.numbers_of(format).whole, text)
@@ -218,9 +234,9 @@ def _holding(text: str, pinned: pa.DataType, format: Format) -> str:
     if types.is_boolean(pinned) and text in ("0", "1"):
         return "bool"
     if types.is_date(pinned) and types.is_timestamp(own) and own.tz is None:
-        return str(own)
+        return named(own)
     if types.is_time(pinned) and types.is_time(own):
-        return str(own)
+        return named(own)
     if types.is_timestamp(pinned) and types.is_timestamp(own) and pinned.unit != "ns":
         same = (own.tz is None) == (pinned.tz is None)
         return (

@@ -62,6 +62,8 @@ def _taken(names: tuple[str, ...], path: str, format: Format, shape: Shape) -> p
 def _names(head: Head, path: str, format: Format, others: tuple[str, ...]) -> tuple[str, ...]:
     """The columns of a file: as its header says, unless `names=` does; `others` without one."""
     if head.names is None:
+        if format.header == "first" and head.first == others:
+            raise DatasetError(f"{path} begins with the columns' names, too; say header=True")
         return format.names or others
     if format.names is None:
         return head.names
@@ -150,7 +152,7 @@ def _parsed(
         raise bad_line(lines, data.count(b"\n", 0, wrong[0]), wrong[1], format, open_range)
 
     def check(part: bytes) -> Parsed:
-        parsed = parse(part)
+        parsed = parse(part, found if part is data else None)
         got = parsed.table.num_rows + parsed.skipped
         if part is data and got != (expected := dialect.count(data, found, got)):
             raise ValueError(f"{expected} records gave {got} rows")
@@ -186,7 +188,7 @@ def _structure(data: bytes, format: Format) -> tuple[tuple[int, str] | None, Lay
             return (escaped, _ESCAPED), found
         if len(found.escaped) and found.escaped[-1] >= len(data):
             return (len(data), f"the file ends behind an escape ({format.escape})"), found
-    if data.count(b"\r") != data.count(b"\r\n"):
+    if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
         array = np.frombuffer(data + b" ", np.uint8)
         stray = np.flatnonzero((array[:-1] == ord("\r")) & (array[1:] != ord("\n")))
         stray = stray if found is None else found.outside(stray)
@@ -257,7 +259,7 @@ def _sample(
         return open_(range_.path)
 
     for head, lines in _lines(format, range_, open_range, reading, PIECE):
-        others = names or tuple(f"f{n}" for n in range(head.width))
+        others = names or tuple(f"f{n}" for n in range(len(head.first)))
         found = _names(head, range_.path, format, others) or None
         if found is None:
             break

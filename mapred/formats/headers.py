@@ -25,13 +25,12 @@ _MARKS = (
 class Head:
     """What precedes the rows: they begin at byte `begin` of the file's text.
 
-    `names` are None where the file has no header; `width` is then the number of values in its
-    first row, 0 without one.
+    `names` are None where the file has no header; `first` are then the values of its first row.
     """
 
     begin: int
     names: tuple[str, ...] | None = None
-    width: int = 0
+    first: tuple[str, ...] = ()
 
 
 _heads: dict[tuple[object, ...], Head] = {}
@@ -100,7 +99,7 @@ def find(data: bytes, format: Format, range_: Range, final: bool = False) -> Hea
             f"{range_.path}, line {number}: {dialect.UNCLOSED.format(quote=format.quote)}"
         )
     if not record or not has_header(format, range_):
-        return Head(begin, None, len(_values(record, format)) if record else 0)
+        return Head(begin, None, _values(record, format) if record else ())
     return Head(len(data) if stop is None else stop, _values(record, format))
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mapred.formats import conversion, dialect, inference
+from mapred.formats.dialect import Layout
 from mapred.model import Format
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import pyarrow as pa
 
 _PLACE = re.compile(r"^(In CSV column #\d+: )?(CSV parse error: )?(Row #\d+: )?")
@@ -26,7 +25,10 @@ class Parsed:
     skipped: int = 0
 
 
-Parse = Callable[[bytes], Parsed]
+class Parse(Protocol):
+    """Parses whole records, whose layout may be known."""
+
+    def __call__(self, data: bytes, found: Layout | None = None, /) -> Parsed: ...
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,15 @@ def parser(format: Format, names: Sequence[str], taken: pa.Schema) -> Parse:
     Values that would change are refused by a `ValueError` or one of Arrow's.
     """
     import pyarrow as pa
+    from pyarrow import types
 
     unique = _unique(names)
     reads = _reads(format, taken)
+    converted = [field for field in taken if conversion.by_text(field, format)]
+    direct = [field for field in taken if field not in converted]
+    floats = [field.name for field in direct if types.is_floating(field.type)]
+    numbers = [field.name for field in direct if types.is_integer(field.type)] + floats
+    undecided = [field.name for field in direct if field.name in format.undecided]
     skipped: list[Any] = []
     options = _parse_options(format, skipped)
 
@@ -58,24 +66,29 @@ def parser(format: Format, names: Sequence[str], taken: pa.Schema) -> Parse:
         types = pa.schema([(name, pa.string()) for name in chosen])
         return read(data, _Read(types, _nulls(format), True))
 
-    def parse(data: bytes) -> Parsed:
+    def parse(data: bytes, found: Layout | None = None) -> Parsed:
         if not data.endswith(b"\n"):
             data += b"\n"  # the parser takes an empty last value at a bare end for a quoted one
         columns: dict[str, Any] = {}
         for pass_ in reads:
             table = read(data, pass_)
             columns.update(zip(table.column_names, table.columns, strict=True))
-        rows = table.num_rows + len(skipped)
         left_out = len(skipped)
-        _check_numbers(data, columns, taken, rows, unique, format, lambda n: texts(data, n))
-        for field in taken:
-            column = columns[field.name]
-            if conversion.by_text(field, format):
-                columns[field.name] = conversion.convert(column, field, format)
-            elif field.name in format.undecided and inference.not_text(column, format):
-                raise conversion.Misfit
-        arrays = [columns[field.name] for field in taken]
-        return Parsed(pa.table(arrays, schema=taken), left_out)
+        if numbers and _may_be_led(
+            data, found, table.num_rows * len(names), unique, numbers, format
+        ):
+            written = texts(data, numbers)
+            for name in numbers:
+                _check_led(written[name], name, format)
+        for name in floats:
+            conversion.check_floats(
+                columns[name], lambda name=name: texts(data, [name])[name], format
+            )
+        for field in converted:
+            columns[field.name] = conversion.convert(columns[field.name], field, format)
+        if any(inference.not_text(columns[name], format) for name in undecided):
+            raise conversion.Misfit
+        return Parsed(pa.table([columns[name] for name in taken.names], schema=taken), left_out)
 
     return parse
 
@@ -88,7 +101,7 @@ def text_parser(format: Format, names: Sequence[str]) -> Parse:
     options, unique = _parse_options(format, skipped), _unique(names)
     types = pa.schema([(name, pa.string()) for name in unique])
 
-    def parse(data: bytes) -> Parsed:
+    def parse(data: bytes, found: Layout | None = None) -> Parsed:
         skipped.clear()
         data = data if data.endswith(b"\n") else data + b"\n"
         table = _read(data, format, unique, options, _Read(types, _nulls(format), True))
@@ -99,9 +112,12 @@ def text_parser(format: Format, names: Sequence[str]) -> Parse:
 
 def _unique(names: Sequence[str]) -> list[str]:
     """The names, those that occur once more by a name that no file has."""
-    return [
-        f"{name}\0{number}" if name in names[:number] else name for number, name in enumerate(names)
-    ]
+    seen: set[str] = set()
+    unique = []
+    for number, name in enumerate(names):
+        unique.append(f"{name}\0{number}" if name in seen else name)
+        seen.add(name)
+    return unique
 
 
 def _nulls(format: Format) -> tuple[str, ...]:
@@ -165,36 +181,6 @@ def _read(
     )
 
 
-def _check_numbers(
-    data: bytes,
-    columns: dict[str, Any],
-    taken: pa.Schema,
-    rows: int,
-    names: Sequence[str],
-    format: Format,
-    texts: Callable[[Sequence[str]], pa.Table],
-) -> None:
-    """Refuse numbers that the parser took although they do not stand so in the file."""
-    from pyarrow import types
-
-    direct = [field for field in taken if not conversion.by_text(field, format)]
-    numbers = [
-        field.name
-        for field in direct
-        if types.is_integer(field.type) or types.is_floating(field.type)
-    ]
-    if not numbers:
-        return
-    if _may_be_led(data, rows, names, numbers, format):
-        written = texts(numbers)
-        for name in numbers:
-            _check_led(written[name], name, format)
-    for field in direct:
-        if types.is_floating(field.type):
-            name = field.name
-            conversion.check_floats(columns[name], lambda name=name: texts([name])[name], format)
-
-
 def _check_led(texts: pa.ChunkedArray, name: str, format: Format) -> None:
     """Refuse leading zeros and plus signs of inferred numbers, and hexadecimal ones anywhere."""
     import pyarrow.compute as pc
@@ -207,56 +193,65 @@ def _check_led(texts: pa.ChunkedArray, name: str, format: Format) -> None:
 
 
 def _may_be_led(
-    data: bytes, rows: int, names: Sequence[str], numbers: Sequence[str], format: Format
+    data: bytes,
+    found: Layout | None,
+    values: int,
+    names: Sequence[str],
+    numbers: Sequence[str],
+    format: Format,
 ) -> bool:
     """Whether a value of the columns `numbers` may begin with a zero and a digit, + or 0x.
 
-    Values are found by what precedes them, since there is no time to look at each.
+    Only values behind whose beginning a low character stands are looked at: there is no time
+    for all of them. `values` is their number, to tell whether each end of one was found.
     """
     import numpy as np
 
-    array = np.frombuffer(b"\n" + data + b"\n\n", np.uint8)
-    before = (array == ord(format.delimiter)) | (array == ord("\n"))
+    array = np.frombuffer(data, np.uint8)
+    ends = array == ord(format.delimiter)
+    ends |= array == ord("\n")
+    before = ends
     for mark in format.quote, format.escape:
         if mark and mark.encode() in data:
-            before |= array == ord(mark)
-    if (before[:-1] & ((array[1:] == ord(" ")) | (array[1:] == ord("\t")))).any():
+            before = before | (array == ord(mark))
+    low = array[1:] <= ord("0")
+    low &= before[:-1]
+    at = np.append(np.flatnonzero(low) + 1, 0)
+    first = array[at]
+    if ((first == ord(" ")) | (first == ord("\t"))).any():
         return True
-    before = before[:-3]
-    zeros = np.flatnonzero(before & (array[1:-2] == ord("0")))
-    led = [zeros[_goes_on(array[zeros + 2])]]
-    if b"-0" in data:
-        negative = before & (array[1:-2] == ord("-")) & (array[2:-1] == ord("0"))
-        zeros = np.flatnonzero(negative)
-        led.append(zeros[_goes_on(array[zeros + 3])])
-    if b"+" in data:
-        led.append(np.flatnonzero(before & (array[1:-2] == ord("+"))))
-    positions = np.concatenate(led)
+    negative = at[first == ord("-")]
+    negative = negative[array[negative + 1] == ord("0")]
+    zeros = np.concatenate((at[first == ord("0")] + 1, negative + 2))
+    second = array[zeros]
+    led = ((second >= ord("0")) & (second <= ord("9"))) | ((second | 32) == ord("x"))
+    positions = np.concatenate((at[first == ord("+")], zeros[led]))
     if not len(positions):
         return False
-    # The copy has one byte more in front, so that a value lies where what precedes it was.
-    ends = _value_ends(data, format)
-    if len(ends) != rows * len(names):
-        return True
-    chosen = [names.index(name) for name in numbers]
-    found = np.searchsorted(ends, positions) % len(names)
-    return bool(np.isin(found, chosen).any())
+    if before is not ends and found is None:
+        found = dialect.layout(data, format)
+    columns = _columns_at(positions, np.flatnonzero(ends), found, values, len(names))
+    return columns is None or not columns.isdisjoint(names.index(name) for name in numbers)
 
 
-def _goes_on(second: npt.NDArray[np.uint8]) -> Any:
-    return ((second >= ord("0")) & (second <= ord("9"))) | ((second | 32) == ord("x"))
+def _columns_at(
+    positions: Any, ends: Any, found: Layout | None, values: int, width: int
+) -> set[int] | None:
+    """The columns of what stands at `positions`; None where rows differ in width.
 
-
-def _value_ends(data: bytes, format: Format) -> Any:
-    """Where values end, in the text without its last newline's successors."""
+    `ends` are delimiters and newlines, also quoted ones, of which the layout tells.
+    """
     import numpy as np
 
-    array = np.frombuffer(data, np.uint8)
-    ends = np.flatnonzero((array == ord(format.delimiter)) | (array == ord("\n")))
-    quoted = format.quote and format.quote.encode() in data
-    if quoted or (format.escape and format.escape.encode() in data):
-        ends = dialect.layout(data, format).outside(ends)
-    return ends
+    before = np.searchsorted(ends, positions)
+    if found is not None and len(found.starts):
+        inside = np.searchsorted(ends, found.stops) - np.searchsorted(ends, found.starts)
+        total = np.append(0, np.cumsum(inside))
+        before -= total[np.searchsorted(found.starts, positions, "right")]
+        values += int(total[-1])
+    if len(ends) != values or (found is not None and len(found.escaped)):
+        return None
+    return set(np.unique(before % width).tolist())
 
 
 def explain(
