@@ -269,7 +269,7 @@ def _sample(
         if parsed is not None:
             tables.append(parsed.table)
         held += len(lines.data)
-        if held >= PIECE:
+        if held >= PIECE // 2:  # a whole piece may end with a part of a record
             break
     return found, tables
 
