@@ -73,7 +73,8 @@ def _inner(type_: pa.DataType) -> list[pa.DataType]:
     """The types that a nested one is made of."""
     if types.is_map(type_):
         return [type_.key_type, type_.item_type]
-    if types.is_nested(type_) and not types.is_union(type_):
+    lists = types.is_list, types.is_large_list, types.is_fixed_size_list
+    if types.is_struct(type_) or any(test(type_) for test in lists):
         return [type_.field(number).type for number in range(type_.num_fields)]
     return []
 

@@ -150,7 +150,10 @@ def _plain(table: pa.Table, target: Target) -> pa.Table:
 
 
 def plain_type(type_: pa.DataType) -> pa.DataType:
-    """The type that stands for all that hold the same values: no dictionary, view or large one."""
+    """The type that stands for all that hold the same values, as Parquet gives it back.
+
+    No dictionary, view or large one; milliseconds, not seconds.
+    """
     return changed(type_, _plain_leaf)
 
 
@@ -161,7 +164,11 @@ def _plain_leaf(type_: pa.DataType) -> pa.DataType:
         return pa.string()
     if pa.types.is_large_binary(type_) or pa.types.is_binary_view(type_):
         return pa.binary()
-    return type_
+    if pa.types.is_timestamp(type_) and type_.unit == "s":
+        return pa.timestamp("ms", type_.tz)
+    if pa.types.is_date64(type_):
+        return pa.date32()
+    return pa.time32("ms") if type_ == pa.time32("s") else type_
 
 
 def _stored(field: pa.Field, target: Target) -> pa.Field:
@@ -180,7 +187,6 @@ def _stored(field: pa.Field, target: Target) -> pa.Field:
                 f"partition_by={field.name!r} is a column of {type_}: a folder's name holds text, "
                 "a whole number, a date or a boolean; make one of these of it first"
             )
-        type_ = pa.date32() if pa.types.is_date(type_) else type_
     if target.kind == "delta":
         type_ = changed(type_, partial(_delta_type, field.name))
     return pa.field(field.name, type_)
@@ -196,7 +202,6 @@ def _delta_type(name: str, type_: pa.DataType) -> pa.DataType:
         pa.uint32(): pa.int64(),
         pa.uint64(): pa.int64(),
         pa.float16(): pa.float32(),
-        pa.date64(): pa.date32(),
     }
     if pa.types.is_fixed_size_binary(type_):
         return pa.binary()
