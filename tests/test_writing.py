@@ -263,7 +263,7 @@ def test_schemas_that_differ_are_an_error_and_nothing_is_published(lake: str) ->
 @pytest.mark.parametrize(
     ("value", "by", "text"),
     [
-        (pa.table({"n": [1]}), "day", "'day' is no column of the returned table: it has n"),
+        (pa.table({"n": [1]}), "day", "'day' is not a column of the returned table: it has n"),
         (pa.table({"n": [1], "x": [1.5]}), "x", "is a column of double"),
         (pa.table({"n": [1]}), "n", "leaves no column to write"),
         (pa.table({"n": [None]}), (), "holds nothing but nulls"),
@@ -386,7 +386,7 @@ def test_results_that_exist_are_written_too(tmp_path: Path, kind: str) -> None:
     for _ in range(2):
         assert put(lake, partition_by="day", mode="overwrite").rows == 8
         assert read(lake) == rows_of(range(4))
-    with pytest.raises(DatasetError, match="'city' is no column"):
+    with pytest.raises(DatasetError, match="'city' is not a column"):
         put(lake, partition_by="city")
     assert read(lake) == rows_of(range(4))
     assert not open_store(lake).list("_staging")

@@ -120,7 +120,7 @@ class _Disk:
         return path
 
     def names(self, folder: str) -> list[str]:
-        return [entry.name for entry in _entries(folder)]
+        return [entry.name for entry in _entries(folder)] if os.path.isdir(folder) else []
 
     def read(self, path: str) -> bytes:
         try:

@@ -178,8 +178,8 @@ def _gathered(
     parts = list(wrote)
     written = [file for part in parts for file in part.files]
     filled = any(file.rows for file in written)
-    told = ((p.shard, p.schema) for p in parts if p.schema and (p.rows or not filled))
-    schema = schemas.of_shards(told, target.uri)
+    told = [(p.shard, p.schema) for p in parts if p.schema and (p.rows or not filled)]
+    schema = schemas.of_shards(told if filled else told[:1], target.uri)
     if not target.partition_by:
         # One empty file is enough for the columns.
         written = [file for file in written if file.rows] or written[:1]

@@ -125,7 +125,7 @@ def _plain(table: pa.Table, target: Target) -> pa.Table:
     missing = [name for name in target.partition_by if name not in table.column_names]
     if missing:
         raise DatasetError(
-            f"partition_by={missing[0]!r} is no column of the returned table: it has "
+            f"partition_by={missing[0]!r} is not a column of the returned table: it has "
             f"{', '.join(table.column_names)}"
         )
     if len(set(table.column_names)) < table.num_columns:
