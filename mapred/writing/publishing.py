@@ -63,19 +63,38 @@ def publish(
     store = open_store(target.uri)
     now = manifest.latest(store)
     if write_id not in now.runs:
-        types, columns = replacing.types_of(now.columns), {}
-        if schema is not None and written:
-            schema, written = _agreed(store, target, types, schema, written)
-            types = {field.name: field.type for field in schema}
-            columns = {field.name: str(field.type) for field in schema}
-        folders = frozenset(file.folder for file in written)
-        reach = Reach(target, folders, replacing.named(target, types))
-        foreign = _foreign(store, reach)
-        change = partial(_commit, store, reach, write_id, written, columns, foreign)
-        while write_id not in (now := manifest.update(store, change)).runs:
-            for run in _in_the_way(now, reach):
-                roll_forward(store, run)
+        try:
+            now = _decide(store, target, write_id, written, schema)
+        except FileNotFoundError as error:
+            # Our twin may have published, and dropped what lay hidden.
+            now = manifest.latest(store)
+            if write_id not in now.runs:
+                raise _gone(store, write_id) from error
     roll_forward(store, write_id)
+    return now
+
+
+def _decide(
+    store: Store,
+    target: Target,
+    write_id: str,
+    written: Sequence[WrittenFile],
+    schema: pa.Schema | None,
+) -> Manifest:
+    """Put the version of the manifest that has the files, once nobody is in the way."""
+    now = manifest.latest(store)
+    types, columns = replacing.types_of(now.columns), {}
+    if schema is not None and written:
+        schema, written = _agreed(store, target, types, schema, written)
+        types = {field.name: field.type for field in schema}
+        columns = {field.name: str(field.type) for field in schema}
+    folders = frozenset(file.folder for file in written)
+    reach = Reach(target, folders, replacing.named(target, types))
+    foreign = _foreign(store, reach)
+    change = partial(_commit, store, reach, write_id, written, columns, foreign)
+    while write_id not in (now := manifest.update(store, change)).runs:
+        for run in _in_the_way(now, reach):
+            roll_forward(store, run)
     return now
 
 
@@ -111,13 +130,17 @@ def roll_forward(store: Store, write_id: str) -> None:
             moved = list(pool.map(partial(_show, store), [e for _, new in some for e in new]))
             if not all(moved):
                 if write_id in manifest.latest(store).unfinished():
-                    raise StorageError(
-                        f"{store.uri}/{files.staging(write_id)}: files that were to be published "
-                        "are gone; someone removed them: run the job again"
-                    )
+                    raise _gone(store, write_id)
                 break
     manifest.update(store, partial(_finished, write_id))
     drop_staging(store, write_id)
+
+
+def _gone(store: Store, write_id: str) -> StorageError:
+    return StorageError(
+        f"{store.uri}/{files.staging(write_id)}: files that were to be published are gone; someone "
+        "removed them: run the job again"
+    )
 
 
 def drop_staging(store: Store, write_id: str) -> int:

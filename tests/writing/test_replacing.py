@@ -6,7 +6,9 @@ import datetime
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -123,6 +125,31 @@ def test_partitions_without_rows_vanish(tmp_path: Path, to: To, read: Read) -> N
     )
     assert none.result().files == 0
     assert read(lake) == Counter()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", [to_parquet, to_delta], ids=["parquet", "delta"])
+def test_an_object_store(s3_root: str, to: To) -> None:
+    for number, named in enumerate([{"day": [ONE, TWO]}, {"country": ["de", "cn"]}]):
+        lake = f"{s3_root}/{number}"
+        write(OLD, to(lake, mode="append"))
+        target = to(lake, replace=named)
+        made = [wrote(target, f"run-{n}", [(n, ONE, "de"), (n, TWO, "cn")]) for n in range(3)]
+        together(*[lambda m=m, t=target: writing.publish(t, m) for m in made])
+        if to is to_parquet:
+            seen = by_manifest(lake)
+        else:
+            from mapred.writing import delta
+
+            seen = Counter(
+                (r["n"], r["day"], r["country"])
+                for r in delta.open_table(target).to_pyarrow_table().to_pylist()
+            )
+        rest = [
+            row for row in OLD if row[1 if "day" in named else 2] not in next(iter(named.values()))
+        ]
+        wanted = [[*rest, (n, ONE, "de"), (n, TWO, "cn")] for n in range(3)]
+        assert seen in [Counter(rows) for rows in wanted]
 
 
 @KINDS
@@ -441,6 +468,40 @@ def _either(listed: Counter[Any], seen: Counter[Any]) -> None:
     for day in (ONE, TWO):
         here = {row for row in seen if row[1] == day}
         assert here <= set(OLD) or here <= NEW.keys(), "old rows and new ones of one day"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_two_runs_of_a_day_that_are_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Whatever is cut off, and whoever goes on: one of the two is there, whole."""
+    lake, random = str(tmp_path / "lake"), Random(seed)
+    write(OLD, to_parquet(lake))
+    target = to_parquet(lake, replace={"day": ONE})
+    rows = [
+        [(10 * run + n, ONE, c) for n, c in enumerate(cs)] for run, cs in enumerate(["ad", "db"])
+    ]
+    outputs = [wrote(target, f"run-{number}", each) for number, each in enumerate(rows)]
+
+    def attempts(mine: list[Any]) -> None:
+        for _ in range(4):
+            with suppress(Killed):
+                writing.publish(target, mine)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            publishing,
+            "open_store",
+            lambda uri: Watched(open_store(uri), lambda: None, random.randrange(16)),
+        )
+        together(*[lambda mine=mine: attempts(mine) for mine in outputs])
+    listed = by_manifest(lake)
+    assert Counter({r: n for r, n in listed.items() if r[1] == ONE}) in [
+        Counter(each) for each in (OLD[:2], *rows)
+    ]
+    together(*[lambda mine=mine: writing.publish(target, mine) for mine in outputs])
+    assert by_both(lake) in [Counter([*each, *OLD[2:]]) for each in rows]
+    assert not open_store(lake).list("_staging")
 
 
 CELLS = st.sampled_from(
