@@ -21,13 +21,17 @@ Values = tuple[str | None, ...]
 
 
 def tables(values: Iterable[Any], target: Target) -> Iterator[pa.Table]:
-    """Every table, frame or batch among `values`, and in the iterators among them."""
+    """Every table, frame or batch among `values`, and in the iterators among them.
+
+    One without rows comes with the columns that it has; one without columns says nothing.
+    """
     for value in values:
         if value is None:
             continue
         table = outputs.to_table(value)
         if table is not None:
-            yield _plain(table, target)
+            if table.num_columns:
+                yield _plain(table, target)
         elif isinstance(value, Iterator):
             yield from tables(value, target)
         else:
@@ -122,15 +126,18 @@ def _escaped(value: str) -> str:
 
 def _plain(table: pa.Table, target: Target) -> pa.Table:
     """A table without dictionaries, views and metadata, cast to `schema=` if there is one."""
+    if len(set(table.column_names)) < table.num_columns:
+        raise DatasetError(f"the returned table has a column twice: {table.column_names}")
+    pinned = target.pinned()
+    if not table.num_rows:
+        fields = [_stored_if_it_can_be(field, target) for field in pinned or table.schema]
+        return pa.schema(fields).empty_table()
     missing = [name for name in target.partition_by if name not in table.column_names]
     if missing:
         raise DatasetError(
             f"partition_by={missing[0]!r} is not a column of the returned table: it has "
             f"{', '.join(table.column_names)}"
         )
-    if len(set(table.column_names)) < table.num_columns:
-        raise DatasetError(f"the returned table has a column twice: {table.column_names}")
-    pinned = target.pinned()
     if pinned is not None:
         if sorted(pinned.names) != sorted(table.column_names):
             raise DatasetError(
@@ -190,6 +197,14 @@ def _stored(field: pa.Field, target: Target) -> pa.Field:
     if target.kind == "delta":
         type_ = changed(type_, partial(_delta_type, field.name))
     return pa.field(field.name, type_)
+
+
+def _stored_if_it_can_be(field: pa.Field, target: Target) -> pa.Field:
+    """A field of a table without rows: what no value has can be of any type."""
+    try:
+        return _stored(field, target)
+    except DatasetError:
+        return pa.field(field.name, pa.null())
 
 
 def _delta_type(name: str, type_: pa.DataType) -> pa.DataType:
