@@ -139,7 +139,8 @@ def by_mapred(lake: Any, **options: Any) -> pa.Table:
 
 def by_duckdb(lake: str) -> pa.Table:
     files = mapred.dataset.listing(mapred.read_parquet(lake))["path"].to_pylist()
-    query = f"from read_parquet({files!r}, hive_partitioning=true, hive_types_autocast=false)"
+    listed = ", ".join("'{}'".format(file.replace("'", "''")) for file in files)
+    query = f"from read_parquet([{listed}], hive_partitioning=true, hive_types_autocast=false)"
     with duckdb.connect() as connection:
         return in_order(connection.sql(query).to_arrow_table())
 
