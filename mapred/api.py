@@ -205,7 +205,7 @@ class Job:
             self.dataset if isinstance(self.dataset, Plan) else dataset.as_dataset(self.dataset)
         )
         texts = source.uris if isinstance(source, Dataset) and not source.literal else ()
-        texts += () if self.write is None else (self.write.uri,)
+        texts += () if self.write is None else self.write.texts()
         places = {name for text in texts for name in parameters.names_in(text)}
         return frozenset(places) | parameters.asked(self.fn)
 
@@ -213,8 +213,9 @@ class Job:
         """The job with values for its parameters: texts, numbers, booleans, dates.
 
         Each fills the places `{name}`, `{name:format}` and `{date-1d:%Y-%m-%d}` of the dataset's
-        URIs and of `write`'s, and reaches the function as a keyword where it has a parameter
-        of that name. A `PlanError` names a value that nothing takes, and a place without one.
+        URIs, of `write`'s and of the values that it replaces, and reaches the function as a
+        keyword where it has a parameter of that name. A `PlanError` names a value that nothing
+        takes, and a place without one.
         """
         parameters.check(values)
         source, target = self.dataset, self.write
@@ -224,7 +225,7 @@ class Job:
                 uris = tuple(parameters.filled(uri, values) for uri in source.uris)
                 source = replace(source, uris=uris)
         if target is not None:
-            target = replace(target, uri=parameters.filled(target.uri, values))
+            target = target.filled(lambda text: parameters.filled(text, values))
         known = self.parameters | {*parameters.taken(self.fn, values)}
         for name in values:
             if name not in known:
@@ -247,6 +248,7 @@ class Job:
         chosen = backends.resolve(backend)
         chosen.prepare()
         if self.write is not None:
+            writing.check_losses(self.write, self.max_failed)
             writing.check(self.write)
         function = functions.dump(self.fn)
         planned = self.plan()
@@ -431,6 +433,7 @@ def job(
     else:
         reducer = None if reduce is None else as_reducer(reduce, fan_in=fan_in, finalize=finalize)
     if write is not None:
+        writing.check_losses(write, max_failed)
         reducer = writing.publisher(write)
     return Job(
         fn=fn,

@@ -9,7 +9,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +100,8 @@ class Run:
         uri: str | os.PathLike[str],
         *,
         partition_by: str | Sequence[str] = (),
-        mode: str = "overwrite_partitions",
+        mode: str | None = None,
+        replace: Mapping[str, Any] | None = None,
         target_file_bytes: int | str = "128Mi",
         compression: str = "zstd",
         schema: pa.Schema | None = None,
@@ -114,6 +115,7 @@ class Run:
             uri,
             partition_by=partition_by,
             mode=mode,
+            replace=replace,
             target_file_bytes=target_file_bytes,
             compression=compression,
             schema=schema,
@@ -125,7 +127,8 @@ class Run:
         uri: str | os.PathLike[str],
         *,
         partition_by: str | Sequence[str] = (),
-        mode: str = "append",
+        mode: str | None = None,
+        replace: Mapping[str, Any] | None = None,
         target_file_bytes: int | str = "128Mi",
         compression: str = "zstd",
         schema: pa.Schema | None = None,
@@ -135,6 +138,7 @@ class Run:
             uri,
             partition_by=partition_by,
             mode=mode,
+            replace=replace,
             target_file_bytes=target_file_bytes,
             compression=compression,
             schema=schema,

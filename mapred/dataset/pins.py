@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mapred.dataset import lakes
 from mapred.dataset.kinds import kind_of, partitions, refuse_archives
 from mapred.dataset.values import TABULAR, Dataset, handed_over, suffixes
 from mapred.dataset.walks import is_remote
@@ -46,7 +47,7 @@ def pin(dataset: Dataset, files: pa.Table | None, sniff: Sniff) -> Format:
             )
         )
     assert files is not None
-    name, delimiter = (dataset.format, "") if dataset.format else kind_of(files["path"])
+    name, delimiter = (dataset.format, "") if dataset.format else kind_of(lakes.published(files))
     assert name is not None
     format = replace(options, name=name, as_=handed_over(name, dataset.as_))
     refuse_archives(files["path"], name)
@@ -55,6 +56,8 @@ def pin(dataset: Dataset, files: pa.Table | None, sniff: Sniff) -> Format:
     if name == "csv" and not format.delimiter:
         format = replace(format, delimiter=delimiter or _delimiter(files))
     folders = partitions(files["path"], _unwritten(dataset, files)) if dataset.hive else {}
+    told = lakes.partition_types(files)
+    folders = {name: told.get(name, type_) for name, type_ in folders.items()}
     if format.as_ == "dicts":
         return _with_folders(format, dataset.schema, folders)
     return _selected(_with_schema(format, dataset.schema, folders, files, sniff))

@@ -202,7 +202,9 @@ def read_parquet(
 
     `filters` is an Arrow expression or conditions such as `[("price", ">", 3)]`; row groups
     that cannot hold a match are not read. Files may differ in types that convert without loss.
-    See `read_text` for URIs, `read_csv` for the other options.
+    A folder that a run wrote, or a partition of it, is read by its manifest: the files that are
+    live, with the partition columns in the types that were written. See `read_text` for URIs,
+    `read_csv` for the other options.
     """
     chosen = options.table_options(
         Format("parquet", ""), dtype_backend, columns, filters, missing_columns, extra_columns
