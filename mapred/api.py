@@ -37,7 +37,8 @@ from mapred.model import Job as JobRecord
 from mapred.parameters import Value
 from mapred.reducers import Reducer, as_reducer
 from mapred.runs import Run, open_run, record_write, write_handle
-from mapred.shuffle.asking import Aggregate, By, SortBy, as_shuffle, keyed_reducer
+from mapred.shuffle.aggregations import Aggregate
+from mapred.shuffle.asking import By, SortBy, as_shuffle, keyed_reducer
 from mapred.storage import open_store, probe
 
 __all__ = ["Job", "Plan", "job", "open", "plan", "run", "submit"]
