@@ -89,6 +89,9 @@ def _lifted(column: pa.ChunkedArray, name: str, state: str) -> list[Any]:
         return [pc.is_valid(column).cast(pa.int64()), values, zeros]
     if state in ("values", "distinct", "rows"):
         return [lists.singles(column, nulls=state == "rows")]
+    if state in ("any", "all"):
+        # In a table without values the column may be of type null.
+        return [column.cast(pa.bool_())]
     return [column]
 
 
@@ -134,7 +137,7 @@ def combined(table: pa.Table, by: Sequence[str], aggregates: Aggregations) -> pa
     keys, specs = list(columns), []
     for (name, state), place in states.items():
         column = table.column(name)
-        columns[f"s{place}"] = _widened(column) if state == "sum" else column
+        columns[f"s{place}"] = column if state == "count" else _lifted(column, name, state)[0]
         specs.append((f"s{place}", "count" if state == "count" else _ARROW[state]))
     grouped = grouped_by(pa.table(columns), keys, specs)
     arrays = [grouped.column(name) for name in (*keys, *("_".join(spec) for spec in specs))]

@@ -17,7 +17,7 @@ from mapred.shuffle.hashing import Hashes
 from mapred.shuffle.heavy import Heavy
 from mapred.shuffle.keys import check_keys, hash_keys, one_zero_one_nan, tables
 from mapred.shuffle.ordering import order_rows
-from mapred.shuffle.schemas import unified
+from mapred.shuffle.schemas import Misfit, unified
 from mapred.shuffle.texts import encoded_table
 
 if TYPE_CHECKING:
@@ -103,7 +103,10 @@ class Collected:
 
     def _part(self, number: int, schema: pa.Schema) -> pa.Table:
         found = [parts.part(number) for parts in self._parts]
-        whole = joined([part for part in found if part.num_rows], schema)
+        try:
+            whole = joined([part for part in found if part.num_rows], schema)
+        except Misfit as error:
+            raise error.of(rows_column(error.column, self.shuffle)) from error
         if len(found) > 1 and self.shuffle.aggregates:
             return merged_to_send(whole, self.shuffle.aggregates) if whole.num_rows else whole
         return whole

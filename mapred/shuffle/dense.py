@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapred.arrays import from_arrow, to_arrow
-from mapred.shuffle.sums import Limbs, largest, low_words
+from mapred.shuffle.sums import Limbs, largest, low_words, surely_fits
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -59,7 +59,7 @@ def summed(table: pa.Table) -> pa.Table | None:
     key, *values = table.columns
     low, size = ends[0], ends[1] - ends[0] + 1
     batches = table.to_batches(max_chunksize=_ROWS)
-    sums = [_Sum(column.type, size, len(key)) for column in values]
+    sums = [_Sum(column, size) for column in values]
     seen = np.zeros(size, bool)
     kind = "u" if pa.types.is_unsigned_integer(key.type) else "i"
     wide: Any = np.uint64 if kind == "u" else np.int64
@@ -86,19 +86,22 @@ def _summable(type_: pa.DataType) -> bool:
 class _Sum:
     """Totals by place of one column: 64 bits each, and more from where they may not suffice."""
 
-    def __init__(self, type_: pa.DataType, size: int, rows: int) -> None:
+    def __init__(self, column: pa.ChunkedArray, size: int) -> None:
         import pyarrow as pa
 
-        self.type, self.size, self.rows = type_, size, rows
-        self.decimal = pa.types.is_decimal128(type_)
-        letter = "f" if pa.types.is_floating(type_) else "i"
-        letter = "u" if pa.types.is_unsigned_integer(type_) else letter
+        self.type, self.size, self.rows = column.type, size, len(column)
+        self.decimal = pa.types.is_decimal128(self.type)
+        letter = "f" if pa.types.is_floating(self.type) else "i"
+        letter = "u" if pa.types.is_unsigned_integer(self.type) else letter
         self.totals = np.zeros(size, f"{letter}8")
-        self.limbs: Limbs | None = None
+        small = self.decimal or surely_fits(column, self.type)
+        self.limbs = None if small else Limbs(self.type, size)
 
     def add(self, places: npt.NDArray[np.intp], array: pa.Array) -> None:
         """Add a column's values."""
-        values = None if self.limbs is not None else self._small(array)
+        values: Any = None
+        if self.limbs is None:
+            values = self._small_decimals(array) if self.decimal else from_arrow(array)
         if values is not None:
             np.add.at(self.totals, places, values)
             return
@@ -106,14 +109,11 @@ class _Sum:
             self.limbs = Limbs(self.type, self.size)
         self.limbs.add(places, array)
 
-    def _small(self, array: pa.Array) -> npt.NDArray[Any] | None:
-        """Values as 64 bits each; None where sums of such values may take more."""
-        if self.totals.dtype.kind == "f":
-            return from_arrow(array)
-        values = low_words(array) if self.decimal else from_arrow(array)
-        if values is None or largest(values) * self.rows > np.iinfo(self.totals.dtype).max:
-            return None
-        return values
+    def _small_decimals(self, array: pa.Array) -> npt.NDArray[np.int64] | None:
+        """Decimals as 64 bits each; None where sums of such values may take more."""
+        low = low_words(array)
+        fits = low is not None and largest(low) * self.rows <= np.iinfo(np.int64).max
+        return low if fits else None
 
     def array(self, places: npt.NDArray[np.intp]) -> pa.Array:
         """The totals at some places; see `Limbs.array`."""

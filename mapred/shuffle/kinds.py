@@ -50,6 +50,9 @@ def _result_type(type_: pa.DataType, each: Aggregation) -> pa.DataType | None:
         return sum_type(type_)
     if each.function in ("count", "nunique"):
         return pa.int64() if each.function == "count" or _of_arrow(type_, "distinct") else None
+    if pa.types.is_null(type_):
+        # Other tasks may have values.
+        return {"any": pa.bool_(), "all": pa.bool_()}.get(each.function, pa.float64())
     return _of_arrow(type_, each.function)
 
 

@@ -82,7 +82,7 @@ def misfit(error: Misfit, column: str, task: int, known: Outline) -> FunctionErr
         other = whole, f"map task {known.tasks[types.index(whole)]}"
     else:
         other = whole, "all tasks together"
-    return clash(column, mine, other, error.reason)
+    return clash(column, mine, other, error.value)
 
 
 def manifest(

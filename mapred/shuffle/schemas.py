@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,19 +13,27 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Misfit(FunctionError):
-    """A column with a value that the type of all tables cannot hold."""
-
-    def __init__(self, column: str, reason: str) -> None:
-        super().__init__(f"column {column!r} has different types in different tables: {reason}")
-        self.column, self.reason = column, reason
-
-
 Typed = tuple["pa.DataType", str]
 
 
-def clash(column: str, one: Typed, other: Typed, reason: str = "") -> FunctionError:
-    """Two types of one column, each with where it is, that do not go together."""
+class Misfit(FunctionError):
+    """A column of one table with a value that the type over all tables cannot hold."""
+
+    def __init__(self, column: str, type_: pa.DataType, whole: pa.DataType, value: str) -> None:
+        places = (type_, "one table"), (whole, "all tables of its task")
+        super().__init__(str(clash(column, *places, value)))
+        self.column, self.type, self.whole, self.value = column, type_, whole, value
+
+    def of(self, column: str) -> Misfit:
+        """The same of the column that this one was made of."""
+        return Misfit(column, self.type, self.whole, self.value)
+
+
+def clash(column: str, one: Typed, other: Typed, value: str = "") -> FunctionError:
+    """Two types of one column, each with where it is, that do not go together.
+
+    If only for one `value` of the first, that is named.
+    """
     import pyarrow as pa
 
     (first, here), (second, there) = one, other
@@ -37,11 +46,11 @@ def clash(column: str, one: Typed, other: Typed, reason: str = "") -> FunctionEr
     elif types.is_integer(first) and types.is_integer(second):
         remedy = "decimal128(38, 0)"
     else:
-        remedy = "string, or float64 where rounding does no harm"
+        remedy = "string, or float64 if it may round"
     return FunctionError(
         f"column {column!r} is {first} in {here} and {second} in {there}"
-        f"{f': {reason}' if reason else ', which do not go together'}; cast it to one type in "
-        f"every task, such as {remedy}"
+        f", which {f'cannot hold {value}' if value else 'do not go together'}: cast it to one "
+        f"type in every task, such as {remedy}"
     )
 
 
@@ -98,11 +107,22 @@ def _both(one: pa.DataType, other: pa.DataType, name: str, *, key: bool) -> pa.D
         return None
     if key and len({family(each, name) for each in (one, other)} - {"null"}) > 1:
         return None
+    if pa.types.is_decimal(one) != pa.types.is_decimal(other):
+        one, other = _as_decimal(one), _as_decimal(other)
     try:
         schemas = [pa.schema([(name, each)]) for each in (one, other)]
         return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
     except pa.ArrowException:
         return None
+
+
+def _as_decimal(type_: pa.DataType) -> pa.DataType:
+    """The decimals that hold all integers of a type: Arrow's own promotion is a digit short."""
+    import pyarrow as pa
+
+    if not pa.types.is_integer(type_):
+        return type_
+    return pa.decimal128(len(str(1 << type_.bit_width)), 0)
 
 
 def _rounds(one: pa.DataType, other: pa.DataType) -> bool:
@@ -127,5 +147,12 @@ def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
         try:
             columns.append(table.column(field.name).cast(field.type))
         except (pa.ArrowInvalid, NotImplementedError) as error:
-            raise Misfit(field.name, str(error)) from error
+            type_ = table.schema.field(field.name).type
+            raise Misfit(field.name, type_, field.type, _value(str(error))) from error
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _value(message: str) -> str:
+    """The value that Arrow names where it refuses a cast."""
+    named = re.search(r"(?:value|timestamp:) (-?[0-9][0-9.]*)", message)
+    return named[1] if named else "all of its values"

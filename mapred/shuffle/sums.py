@@ -48,7 +48,7 @@ def surely_fits(column: pa.ChunkedArray, total: pa.DataType) -> bool:
     if types.is_floating(total) or types.is_null(type_):
         return True
     if types.is_decimal(total):
-        most = 10 ** _DIGITS[total.bit_width] - 1
+        most: int = 10 ** _DIGITS[total.bit_width] - 1
         if int(10**type_.precision) * len(column) <= most:
             return True
         highest = max(map(_highest, column.chunks), default=0)
@@ -68,7 +68,7 @@ def largest(values: npt.NDArray[Any]) -> int:
 
 def _highest(array: pa.Array) -> int:
     """A bound of decimals' distance from zero, by their highest 64 bits alone."""
-    count = array.type.bit_width // 64
+    count: int = array.type.bit_width // 64
     words = raw(array, np.dtype(("<i8", count)))
     return (largest(words[:, -1]) + 1) << (64 * (count - 1))
 
