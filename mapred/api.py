@@ -544,7 +544,8 @@ def run(
         finalize: applied once to the reduced value.
         by: the key's column or columns: the function returns tables or frames, and `reduce` is a
             function of a `pa.Table` that has all rows of its keys, or `aggregate` maps columns
-            to `"sum"`, `"count"`, `"mean"`, … (one or a list); the result is a dataset.
+            to `"sum"`, `"median"`, `("stddev", {"ddof": 0})`, … (one or a list), or new names to
+            `("price", "quantile", {"q": 0.95})`; the result is a dataset.
         sort_by: columns, or pairs such as `("price", "descending")`, that put all rows of the
             result in order; `partitions`, how many parts either has (default: by size).
         write: `write_parquet(uri, …)` or `write_delta(uri, …)`: map tasks write the tables that
