@@ -147,6 +147,17 @@ def test_answers_are_those_of_pandas_and_duckdb(tmp_path: Path) -> None:
         assert np.allclose(left, right, rtol=1e-12), ours
 
 
+def test_different_values_are_counted_over_many_merges() -> None:
+    rng = np.random.default_rng(8)
+    keys, values = rng.integers(0, 9, 30_000) * 1000, rng.integers(0, 2000, 30_000)
+    table = pa.table({"k": keys, "v": values})
+    shuffle = Shuffle(("k",), 2, as_aggregates({"v": "nunique"}, ["k"]))
+    parts = [table.slice(start, 1000) for start in range(0, 30_000, 1000)]
+    answers = pa.concat_tables(shuffled(parts, shuffle, None, 20_000)).to_pylist()
+    expected = {key: len(np.unique(values[keys == key])) for key in np.unique(keys).tolist()}
+    assert {row["k"]: row["v_nunique"] for row in answers} == expected
+
+
 def _connected(table: pa.Table) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.register("table_", table)

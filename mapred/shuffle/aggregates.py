@@ -145,7 +145,7 @@ def combined(table: pa.Table, by: Sequence[str], aggregates: Aggregations) -> pa
 
 
 def merge(table: pa.Table, aggregates: Aggregations) -> pa.Table:
-    """One row of states for each key, in the order of first sight or of the keys.
+    """One row of states for each key.
 
     A column of sums that do not all fit its type has a wider one: see `Limbs.array`.
     """

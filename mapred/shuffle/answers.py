@@ -43,7 +43,7 @@ def finish(
         except Inexact as error:
             raise _inexact(error, each, type_, keys, by) from None
         except _Beyond as error:
-            raise _beyond(error, each, schema, keys, by) from None
+            raise _beyond(error, each, type_, keys, by) from None
     names = [*by, *(each.name for each in aggregates)]
     whole = pa.Table.from_arrays(columns, names)
     return whole if _sorted(keys) else whole.take(_order(keys))
@@ -58,32 +58,27 @@ class _Beyond(Exception):
 
 
 def _beyond(
-    error: _Beyond, each: Aggregation, schema: pa.Schema, keys: pa.Table, by: Sequence[str]
+    error: _Beyond, each: Aggregation, type_: pa.DataType, keys: pa.Table, by: Sequence[str]
 ) -> DatasetError:
-    import pyarrow as pa
-
-    (type_,) = result_types(schema, [each])
-    if pa.types.is_decimal(type_):
-        most = 10 ** (type_.precision - type_.scale) - decimal.Decimal(1).scaleb(-type_.scale)
-        least = -most
-        remedy = (
-            f"cast the column to decimal256(76, {type_.scale})"
-            if type_.bit_width == 128
-            else "cast the column to float64"
-        )
-    else:
-        signed = pa.types.is_signed_integer(type_)
-        least = decimal.Decimal(-(2**63) if signed else 0)
-        most = decimal.Decimal(2**63 - 1 if signed else 2**64 - 1)
-        remedy = "cast the column to decimal128(38, 0)"
-    totals = [None if each is None else decimal.Decimal(each) for each in error.totals.to_pylist()]
-    row = next(
-        i for i, total in enumerate(totals) if total is not None and not least <= total <= most
-    )
+    low, high, remedy = _limits(type_)
+    totals = [decimal.Decimal(total or 0) for total in error.totals.to_pylist()]
+    row = next(i for i, total in enumerate(totals) if not low < total < high)
     return DatasetError(
         f"the sum of column {each.column!r} for key {named_key(keys, row, by)} is {totals[row]:f}, "
-        f"beyond what {type_} holds: {remedy}"
+        f"beyond what {type_} holds: cast the column to {remedy}"
     )
+
+
+def _limits(type_: pa.DataType) -> tuple[int, int, str]:
+    """The whole numbers just below and above the sums that a type holds, and a type for more."""
+    import pyarrow as pa
+
+    if pa.types.is_decimal(type_):
+        most = 10 ** (type_.precision - type_.scale)
+        remedy = f"decimal256(76, {type_.scale})" if type_.bit_width == 128 else "float64"
+        return -most, most, remedy
+    signed = pa.types.is_signed_integer(type_)
+    return (-(2**63) - 1 if signed else -1), 2 ** (63 if signed else 64), "decimal128(38, 0)"
 
 
 def _inexact(
@@ -156,21 +151,22 @@ def _above_zero(count: pa.ChunkedArray, less: int) -> pa.ChunkedArray:
 
 
 def _mean(total: pa.ChunkedArray, count: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The float64 nearest to sums through counts."""
+    """Sums through counts, of whole numbers the float64 nearest to that."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     divisor = count.cast(pa.float64())
-    if pa.types.is_floating(total.type):
-        return pc.divide(total, divisor)
     try:
-        return pc.divide(total.cast(pa.float64()), divisor)
+        # Beyond 2**53, and from decimals, a cast would round before the division does.
+        if not pa.types.is_decimal(total.type):
+            return pc.divide(total.cast(pa.float64()), divisor)
     except pa.ArrowInvalid:
-        pairs = zip(total.to_pylist(), count.to_pylist(), strict=True)
-        means = [int(whole) / number if number else 0.0 for whole, number in pairs]
-        return pc.if_else(
-            count.is_valid(), to_arrow(np.array(means)), pa.nulls(len(means), pa.float64())
-        )
+        pass
+    pairs = zip(total.to_pylist(), count.to_pylist(), strict=True)
+    means = [int(whole) / number if number else 0.0 for whole, number in pairs]
+    return pc.if_else(
+        count.is_valid(), to_arrow(np.array(means)), pa.nulls(len(means), pa.float64())
+    )
 
 
 def _decimal_mean(

@@ -1,4 +1,4 @@
-"""Rows by group: Arrow's `group_by` in the order of first sight, and where each group's rows are."""
+"""Rows by group: Arrow's `group_by`, and where the rows of each group are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def grouped_by(table: pa.Table, keys: list[str], specs: list[tuple[str, str]]) -> pa.Table:
-    """`group_by` in the order of first sight, without the modules that its method imports."""
+    """`group_by`, nearly in the order of first sight, without the modules that its method imports."""
     from pyarrow._acero import AggregateNodeOptions, Declaration, TableSourceNodeOptions
 
     strings = {}
