@@ -37,7 +37,8 @@ from mapred.model import Job as JobRecord
 from mapred.parameters import Value
 from mapred.reducers import Reducer, as_reducer
 from mapred.runs import Run, open_run, record_write, write_handle
-from mapred.shuffle.asking import Aggregate, By, SortBy, as_shuffle, keyed_reducer
+from mapred.shuffle.aggregations import Aggregate
+from mapred.shuffle.asking import By, SortBy, as_shuffle, keyed_reducer
 from mapred.storage import open_store, probe
 
 __all__ = ["Job", "Plan", "job", "open", "plan", "run", "submit"]
@@ -546,7 +547,8 @@ def run(
         finalize: applied once to the reduced value.
         by: the key's column or columns: the function returns tables or frames, and `reduce` is a
             function of a `pa.Table` that has all rows of its keys, or `aggregate` maps columns
-            to `"sum"`, `"count"`, `"mean"`, … (one or a list); the result is a dataset.
+            to `"sum"`, `"median"`, `("stddev", {"ddof": 0})`, … (one or a list), or new names to
+            `("price", "quantile", {"q": 0.95})`; the result is a dataset.
         sort_by: columns, or pairs such as `("price", "descending")`, that put all rows of the
             result in order; `partitions`, how many parts either has (default: by size).
         write: `write_parquet(uri, …)` or `write_delta(uri, …)`: map tasks write the tables that

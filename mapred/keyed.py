@@ -16,6 +16,7 @@ from mapred.errors import StorageError
 from mapred.formats import Reading
 from mapred.model import Commit, Job, Output, Parts, Shuffle, Stage
 from mapred.shuffle import collecting, files, heavy, manifest, merging, texts
+from mapred.shuffle.schemas import Misfit, fitted
 from mapred.storage import Store, each
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def listed(
     outputs = [commit.output for commit in _commits(store, "map", indices)]
     rows = [output.parts.taken for output in outputs if output.parts]
     found = [output.parts.heavy for output in outputs if output.parts and output.parts.heavy]
-    schema, parts = manifest.manifest(outputs, shuffle)
+    schema, parts = manifest.manifest(outputs, indices, shuffle)
     counters.update(heavy.heaviest(found, shuffle.by, sum(rows)))
     known = texts.encoded(schema)
 
@@ -118,7 +119,7 @@ def reduced(
     # Without a row anywhere, one partition answers for the schema of the answer.
     if known.schema is None or not (segments or (index == 0 and not known.rows)):
         return Sheets(None, (), 0, lambda offsets: Output("none"))
-    parts = _read(store, job.shuffle, segments, limit, reading)
+    parts = _read(store, job.shuffle, known, segments, limit, reading)
     ends = known.between(index)
     answers = merging.reduced(job.shuffle, function, known.schema, parts, size, limit, ends)
     return _sheets(answers, size if size > limit else 0)
@@ -181,11 +182,14 @@ def _range(store: Store, path: str, offset: int, length: int) -> pa.Buffer:
 def _read(
     store: Store,
     shuffle: Shuffle,
+    known: manifest.Outline,
     segments: Sequence[manifest.Segment],
     limit: int,
     reading: Reading,
 ) -> Iterator[pa.Table]:
-    """The rows of segments, in order; over a network some are on their way meanwhile."""
+    """The rows of segments, in order and in one schema; over a network some are on their way
+    meanwhile."""
+    whole = collecting.sent_schema(known.schema, shuffle)
 
     def read(segment: manifest.Segment) -> tuple[manifest.Segment, pa.Buffer]:
         return segment, _range(store, segment.path, segment.offset, segment.length)
@@ -195,7 +199,11 @@ def _read(
             schema = collecting.sent_schema(segment.schema, shuffle)
             table = files.read_part(data, schema)
             reading.records += table.num_rows
-            yield table
+            try:
+                yield fitted(table, whole)
+            except Misfit as error:
+                column = collecting.rows_column(error.column, shuffle)
+                raise manifest.misfit(error, column, segment.task, known) from error
 
 
 def _groups(segments: Sequence[manifest.Segment], limit: int) -> Iterator[list[manifest.Segment]]:

@@ -116,22 +116,32 @@ class Format:
 
 
 @dataclass(frozen=True)
+class Aggregation:
+    """A column `name` of a keyed reduce's answer: `function` of the values of `column`."""
+
+    name: str
+    column: str
+    function: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Shuffle:
     """How a keyed reduce goes: rows to one of `partitions` by the columns `by`.
 
-    `aggregates` are (column, function) pairs; without them a function gets the rows. With
+    With `aggregates` these are the answer; without them a function gets the rows. With
     `descending`, a flag for each column of `by`, rows are sorted by them instead.
     """
 
     by: tuple[str, ...]
     partitions: int
-    aggregates: tuple[tuple[str, str], ...] = ()
+    aggregates: tuple[Aggregation, ...] = ()
     descending: tuple[bool, ...] = ()
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Shuffle:
-        pairs = tuple((column, function) for column, function in values["aggregates"])
-        return _build(cls, {**values, "aggregates": pairs})
+        aggregates = tuple(Aggregation(**each) for each in values["aggregates"])
+        return _build(cls, {**values, "aggregates": aggregates})
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ from mapred import keyed, layout
 from mapred.backends.inline import Inline
 from mapred.model import Resources, Shuffle
 from mapred.shuffle import collecting, merging
-from mapred.shuffle.aggregates import as_aggregates
+from mapred.shuffle.aggregations import as_aggregates
 from mapred.testing import Orders, Script, drop_commit, orders
 
 EXAMPLES = settings(max_examples=40, deadline=None)
@@ -115,16 +116,18 @@ def test_a_function_sees_all_rows_of_its_keys_once(case: Any, partitions: int, l
 
 
 AGGREGATES = {"v": ["sum", "count", "min", "max", "mean", "variance", "stddev", "first", "last"]}
+SAMPLE = pc.VarianceOptions(ddof=1)
 
 
 @EXAMPLES
 @given(keyed_tables(), st.integers(1, 5), st.sampled_from([2000, 1 << 30]))
 def test_aggregates_are_those_of_the_whole(case: Any, partitions: int, limit: int) -> None:
     by, table, tables = case
-    shuffle = Shuffle(tuple(by), partitions, as_aggregates(AGGREGATES))
+    shuffle = Shuffle(tuple(by), partitions, as_aggregates(AGGREGATES, by))
     found = pa.concat_tables(shuffled(tables, shuffle, None, limit))
     whole = collecting.one_zero_one_nan(table, by).group_by(by, use_threads=False)
-    expected = whole.aggregate([("v", name) for name in AGGREGATES["v"]])
+    options = {"variance": SAMPLE, "stddev": SAMPLE}
+    expected = whole.aggregate([("v", name, options.get(name)) for name in AGGREGATES["v"]])
     assert found.schema == expected.schema
     assert_close(found, expected, by)
 
@@ -138,7 +141,7 @@ def assert_close(found: pa.Table, expected: pa.Table, by: list[str]) -> None:
     assert len(rows[0]) == len(rows[1])
     for left, right in zip(*rows, strict=True):
         for name, value in right.items():
-            if isinstance(value, float):
+            if isinstance(value, float) and left[name] is not None:
                 close = math.isclose(left[name], value, rel_tol=1e-10, abs_tol=1e-9)
                 assert close or (math.isnan(value) and math.isnan(left[name])), (left, right)
             else:
@@ -166,7 +169,7 @@ def test_every_way_of_combining_gives_the_same(groups: int, kind: str) -> None:
     )
     by = ["k", "other"] if kind == "composite" else ["k"]
     names = [name for name in ("d", "q", "f") if name in table.column_names]
-    shuffle = Shuffle(tuple(by), 7, tuple((name, "sum") for name in names))
+    shuffle = Shuffle(tuple(by), 7, as_aggregates(dict.fromkeys(names, "sum"), by))
     found = pa.concat_tables(shuffled([table.slice(0, 70_000), table.slice(70_000)], shuffle))
     expected = table.group_by(by).aggregate([(name, "sum") for name in names])
     order = [(name, "ascending") for name in by]
@@ -183,7 +186,7 @@ def test_decimal_sums_do_not_overflow(big: int) -> None:
     rows = 2000
     values = pa.array([decimal.Decimal(big)] * rows, pa.decimal128(38, 0))
     table = pa.table({"k": np.arange(rows) % 2, "d": values})
-    shuffle = Shuffle(("k",), 2, (("d", "sum"),))
+    shuffle = Shuffle(("k",), 2, as_aggregates({"d": "sum"}, ["k"]))
     found = pa.concat_tables(shuffled([table], shuffle))
     assert found["d_sum"].to_pylist() == [decimal.Decimal(big) * rows / 2] * 2
 
@@ -212,7 +215,7 @@ def test_a_key_beyond_the_limit_is_handed_over_whole() -> None:
     def function(rows: pa.Table) -> None:
         for key in rows["k"].unique().to_pylist():
             assert key not in sizes
-            sizes[key] = rows.filter(pa.compute.equal(rows["k"], key)).num_rows
+            sizes[key] = rows.filter(pc.equal(rows["k"], key)).num_rows
 
     assert shuffled([table], Shuffle(("k",), 3), function, 10_000) == []
     assert sizes == {"heavy": 50_000, "light": 10}
@@ -283,9 +286,13 @@ def test_types_of_one_value_meet_in_one_key(tmp_path: Path) -> None:
         (number, {"by": "k", "aggregate": {"k": "sum"}}, "the function returned a dict: with by="),
         (frames, {"by": "x", "aggregate": {"v": "sum"}}, "no key column 'x' in the output"),
         (frames, {"by": "k", "aggregate": {"x": "sum"}}, "names column 'x'; the output has k, v"),
-        (frames, {"by": "k", "aggregate": {"v": "any"}}, "Arrow has no any of double"),
-        (odd_types, {"by": "k", "reduce": same}, "types that are never equal .* int64, string"),
-        (odd_columns, {"by": "k", "reduce": same}, "column 'v[01]' is in the output of some"),
+        (frames, {"by": "k", "aggregate": {"v": "any"}}, "there is no any of double"),
+        (
+            odd_types,
+            {"by": "k", "reduce": same},
+            "'k' is int64 in map task 0 and string in map task 1",
+        ),
+        (odd_columns, {"by": "k", "reduce": same}, "column 'v[01]' is in the output of map task"),
         (frames, {"by": "k", "reduce": len}, "returned a int: with by="),
     ],
 )
@@ -302,8 +309,8 @@ def test_what_does_not_fit_is_one_clear_error(
         ({"aggregate": {"v": "sum"}}, "need by="),
         ({"by": "k"}, "by= needs aggregate="),
         ({"by": "k", "aggregate": {}}, "must be a mapping"),
-        ({"by": "k", "aggregate": {"v": "median"}}, "'median' cannot be combined; there are sum"),
-        ({"by": "k", "aggregate": {"v": ["sum", "sum"]}}, "twice"),
+        ({"by": "k", "aggregate": {"v": "mode"}}, "there is no 'mode'.*; there are sum"),
+        ({"by": "k", "aggregate": {"v": ["sum", "sum"]}}, "two columns of the answer 'v_sum'"),
         ({"by": ["k", "k"], "reduce": same}, "names a column twice"),
         ({"by": [], "reduce": same}, "must be a column's name"),
         ({"by": "k", "reduce": same, "aggregate": {"v": "sum"}}, "either reduce= or aggregate="),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapred.arrays import from_arrow, picked, to_arrow
-from mapred.shuffle.aggregates import grouped_by
+from mapred.shuffle.groups import grouped_by
 from mapred.shuffle.texts import decoded_table, encoded_table
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def heaviest(texts: Iterable[str], by: Sequence[str], rows: int) -> dict[str, fl
         return {}
     found = _heaviest(tables, len(by)).slice(0, SHOWN)
     counts = from_arrow(found["rows"])
-    names = [_name(found, row, by) for row in range(len(counts))]
+    names = [f"rows of {named_key(found, row, by)}" for row in range(len(counts))]
     least = max(2, rows * _SHARE)
     return {
         name: float(round(count))
@@ -75,7 +75,11 @@ def _heaviest(tables: list[pa.Table], count: int) -> pa.Table:
     import pyarrow as pa
 
     names = _names(range(count))
-    whole = pa.concat_tables(tables, promote_options="permissive")
+    try:
+        whole = pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowInvalid:
+        # Keys that no one type holds are refused where they are reduced.
+        return tables[0].slice(0, 0)
     summed = grouped_by(whole, names, [("rows", "sum")])
     summed = summed.select([*names, "rows_sum"]).rename_columns([*names, "rows"])
     order = np.argsort(-from_arrow(summed["rows"]), kind="stable")[:_KEPT]
@@ -86,9 +90,10 @@ def _names(by: Iterable[Any]) -> list[str]:
     return [f"k{i}" for i, _ in enumerate(by)]
 
 
-def _name(found: pa.Table, row: int, by: Sequence[str]) -> str:
-    values = (f"{name}={_text(found[f'k{i}'][row]):.60}" for i, name in enumerate(by))
-    return f"rows of {', '.join(values)}"
+def named_key(keys: pa.Table, row: int, by: Sequence[str]) -> str:
+    """The key in one row of the columns `k0`, `k1`, … as people read it."""
+    values = (f"{name}={_text(keys[f'k{i}'][row]):.60}" for i, name in enumerate(by))
+    return ", ".join(values)
 
 
 def _text(value: pa.Scalar) -> str:
