@@ -76,14 +76,14 @@ class _Counted:
 
 
 def listed(
-    store: Store, shuffle: Shuffle, indices: Sequence[int], counters: dict[str, float]
+    store: Store, shuffle: Shuffle, indices: Sequence[int], reading: Reading
 ) -> Sheets:
-    """The manifest over the committed map tasks `indices`; counts the heaviest keys."""
+    """The manifest over the committed map tasks `indices`; notes the keys that stand out."""
     outputs = [commit.output for commit in _commits(store, "map", indices)]
     rows = [output.parts.taken for output in outputs if output.parts]
     found = [output.parts.heavy for output in outputs if output.parts and output.parts.heavy]
     schema, parts = manifest.manifest(outputs, shuffle)
-    counters.update(heavy.heaviest(found, shuffle.by, sum(rows)))
+    reading.heavy.update(heavy.heaviest(found, shuffle.by, sum(rows)))
     known = texts.encoded(schema)
 
     def describe(offsets: tuple[int, ...]) -> Output:

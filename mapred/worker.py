@@ -257,6 +257,7 @@ def _run_task(
             seconds=time.perf_counter() - clock,
             peak_memory=_peak_memory(),
             counters=task.counters,
+            heavy=reading.heavy,
             worker=f"{os.uname().nodename}:{pid}",
         )
         return Outcome(index, _put_commit(run, commit))
@@ -358,7 +359,7 @@ def _shuffle(run: Context, stage: Stage, task: Task, reading: formats.Reading) -
     if stage.kind == "manifest":
         given_up = run.given_up()
         there = [i for i in range(stage.input_tasks) if given_up.get(i, ()) is not None]
-        return keyed.listed(run.store, job.shuffle, there, task.counters)
+        return keyed.listed(run.store, job.shuffle, there, reading)
     takes_rows = not (job.shuffle.aggregates or job.shuffle.descending)
     function = run.reducer.step if takes_rows else None
     return keyed.reduced(run.store, job, stage, task.shard, function, reading)
