@@ -75,9 +75,7 @@ class _Counted:
             yield table
 
 
-def listed(
-    store: Store, shuffle: Shuffle, indices: Sequence[int], reading: Reading
-) -> Sheets:
+def listed(store: Store, shuffle: Shuffle, indices: Sequence[int], reading: Reading) -> Sheets:
     """The manifest over the committed map tasks `indices`; notes the keys that stand out."""
     outputs = [commit.output for commit in _commits(store, "map", indices)]
     rows = [output.parts.taken for output in outputs if output.parts]

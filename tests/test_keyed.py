@@ -5,7 +5,9 @@ from __future__ import annotations
 import decimal
 import math
 import os
+import re
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, TextIO
 from mapred.display.html import status_html
 from mapred.display.numbers import format_bytes, format_count, format_seconds, several
 from mapred.display.summary import fraction, whole_seconds
-from mapred.display.text import bar, beside_done, run_text, status_text
+from mapred.display.text import bar, lost_of, run_text, status_text
 from mapred.errors import PlanError
 from mapred.model import RunStatus, StageStatus
 
@@ -211,7 +211,7 @@ class _Notebook:
 
 def _counts(stage: StageStatus) -> str:
     done = f"{format_count(stage.done)} of {several(stage.total, 'task')}"
-    return ", ".join([done, *beside_done(stage)])
+    return ", ".join([done, *lost_of(stage)])
 
 
 def _at_work(status: RunStatus) -> StageStatus | None:

@@ -214,11 +214,14 @@ def beside_done(stage: StageStatus) -> list[str]:
         parts.append(f"{format_count(stage.running)} running")
     if stage.failed:
         parts.append(f"{format_count(stage.failed)} failed")
+    return parts + lost_of(stage)
+
+
+def lost_of(stage: StageStatus) -> list[str]:
+    """`3 items given up`, or nothing."""
     if stage.given_up_items:
-        parts.append(f"{several(stage.given_up_items, 'item')} given up")
-    elif stage.given_up:
-        parts.append(f"{several(stage.given_up, 'shard')} given up")
-    return parts
+        return [f"{several(stage.given_up_items, 'item')} given up"]
+    return [f"{several(stage.given_up, 'shard')} given up"] if stage.given_up else []
 
 
 def pace_facts(status: RunStatus, now: float | None = None) -> list[str]:
@@ -253,7 +256,7 @@ def slowest_text(status: RunStatus) -> list[str]:
     for name in dict.fromkeys(time.stage for time in status.times):
         times = [time for time in status.times if time.stage == name]
         slow = max(times, key=lambda time: time.seconds)
-        text = f"{one_line(name, 40)} tasks: "
+        text = f"{one_line(name, 40)} task{'s' * (len(times) > 1)}: "
         if len(times) > 1:
             median = float(np.median([time.seconds for time in times]))
             text += f"median {format_seconds(median)}, slowest {format_seconds(slow.seconds)}"
