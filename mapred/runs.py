@@ -297,9 +297,13 @@ class Run:
         """
         return worker.replay(self.store, self.job, stage, shard)
 
-    def audit(self) -> audits.Audit:
-        """Check every byte, item, record and output of the run against its plan."""
-        return audits.audit(self.store, self.job)
+    def audit(self, *, content: bool = True) -> audits.Audit:
+        """Check every byte, item, record and output of the run against its plan.
+
+        So is what the run wrote by `write=`. Every output and published file is read once;
+        with `content=False` their sizes are looked at alone.
+        """
+        return audits.audit(self.store, self.job, content=content)
 
     def _mend(self, fn: Callable[..., Any]) -> None:
         """Store another function and the job that names it."""

@@ -100,7 +100,7 @@ def write_values(
 
 def publish(target: Target, wrote: Iterable[Wrote]) -> Written:
     """Make what the tasks wrote visible, all of it by one put; once, however often it is called."""
-    write_id, written, schema = _gathered(wrote, target)
+    write_id, written, schema = gathered(wrote, target)
     if write_id is None:
         return Written(target.uri, target.kind, -1, 0, 0, 0)
     rows, size = sum(file.rows for file in written), sum(file.bytes for file in written)
@@ -150,7 +150,7 @@ def discard(uri: str, write_id: str, *, dry_run: bool = False) -> int:
     return publishing.drop_staging(store, write_id)
 
 
-def _gathered(
+def gathered(
     wrote: Iterable[Wrote], target: Target
 ) -> tuple[str | None, list[Any], pa.Schema | None]:
     """The run, all files, and the schema that all tables have; two schemas are an error."""
