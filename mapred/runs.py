@@ -71,8 +71,10 @@ class Run:
         limit = None if timeout is None else time.monotonic() + timeout
         try:
             self._watch(show, 0.1 if progress != "none" else 0.5, limit)
-        finally:
-            show.close(self.status())
+        except BaseException:
+            show.close()
+            raise
+        show.close(self.status())
         return self
 
     def result(self) -> Any:
