@@ -244,8 +244,8 @@ class Parts:
 class Output:
     """Where a task's values are. `kind`: `arrow`, `parts`, `pickle`, `inline` or `none`.
 
-    `count` values lie in `path` (`size` bytes with checksum `crc32`), or, small ones,
-    base64-encoded in `inline`. `type` is what the function returned: `table`, `pandas`,
+    `count` values lie in `path` (`size` bytes with checksum `crc32`, and the store's own `etag`
+    where it tells one), or, small ones, base64-encoded in `inline`. `type` is what the function returned: `table`, `pandas`,
     `polars`, `batch` or `object`.
     """
 
@@ -256,6 +256,7 @@ class Output:
     path: str | None = None
     size: int = 0
     crc32: int = 0
+    etag: str = ""
     inline: str | None = None
     parts: Parts | None = None
 
@@ -276,6 +277,7 @@ class StoredFile:
     path: str
     size: int
     crc32: int
+    etag: str = ""
 
 
 @dataclass(frozen=True)

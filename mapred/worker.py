@@ -20,7 +20,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -473,8 +473,8 @@ def _store_values(
     if payload is None:
         return output
     path = layout.data(stage.name, index, attempt, outputs.suffix(output))
-    run.store.write(path, payload)
-    return Output(**{**vars(output), "path": path})
+    etag = run.store.write(path, payload)
+    return replace(output, path=path, etag=etag)
 
 
 def _store_files(
@@ -484,8 +484,8 @@ def _store_files(
     for source in sorted(Path(folder).iterdir()):
         path = layout.output(stage.name, index, attempt, source.name)
         size, crc32 = _measure(source)
-        run.store.put_file(source, path)
-        stored.append(StoredFile(source.name, path, size, crc32))
+        etag = run.store.put_file(source, path)
+        stored.append(StoredFile(source.name, path, size, crc32, etag))
     return tuple(stored)
 
 

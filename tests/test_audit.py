@@ -19,6 +19,7 @@ import mapred
 from mapred import audit as audits
 from mapred import layout, writing
 from mapred.cli import main
+from mapred.storage import open_store
 from mapred.storage.local import LocalStore
 from mapred.testing import tamper
 
@@ -270,6 +271,40 @@ def test_outputs_are_looked_at_by_size_where_asked(tmp_path: Path) -> None:
         "missing: function.pkl: the file function.pkl",
         "changed: input/items.pkl: the file input/items.pkl",
     ]
+
+
+def test_a_bucket_tells_by_etag_what_has_changed(s3_root: str) -> None:
+    def both(item: int, task: mapred.Task) -> str:
+        task.output("file.txt").write_text("text" * 1000)
+        return "x" * 50_000
+
+    run = mapred.run(both, mapred.items(range(3)), root=s3_root, **RUN)
+    assert run.audit().ok
+    sizes = run.audit(content=False)
+    assert sizes.ok, sizes
+    assert (sizes.contents, sizes.sizes, sizes.etags) == (0, 1, 6)
+    assert "6 outputs checked (0 by content, 1 by size alone, 6 by size and etag, 2 by name)" in (
+        str(sizes)
+    )
+    victim = run.store.list(layout.all_data("map"))[1]
+    run.store.write(victim[0], b"y" * victim[1])
+    (text,) = problems(run, content=False)
+    assert "another etag" in text
+    assert len(problems(run)) == 1
+    run.store.delete(victim[0])
+    assert problems(run, content=False)[0].startswith("missing: map task 1")
+
+
+def test_files_published_to_a_bucket_are_looked_at(s3_root: str) -> None:
+    target = mapred.write_parquet(f"{s3_root}/lake", partition_by="day")
+    run = mapred.run(days, mapred.items(range(3)), write=target, root=f"{s3_root}/runs", **RUN)
+    for content in (True, False):
+        assert run.audit(content=content).published == 3
+        assert run.audit(content=content).ok
+    store = open_store(f"{s3_root}/lake")
+    store.delete(next(path for path, _ in store.list("") if path.endswith(".parquet")))
+    for content in (True, False):
+        assert problems(run, content=content)[0].startswith("missing: ")
 
 
 class Unread(LocalStore):

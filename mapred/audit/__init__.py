@@ -7,7 +7,7 @@ what lies in the run's folder, `published` what `write=` wrote with the dataset.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ from mapred.audit.published import published
 from mapred.display.numbers import several
 from mapred.display.text import given_up_text, skipped_text
 from mapred.model import Commit, GivenUp, Job, Stage
-from mapred.storage import Store, each
+from mapred.storage import Store, each, etags
 
 __all__ = ["Audit", "Problem", "audit"]
 
@@ -33,8 +33,8 @@ class Audit:
 
     `ranges`, `bytes` and `records` were read, of those planned; `skipped` malformed rows were
     left out. Of the `files` of the job, the `outputs` of its tasks and the `published` files of a
-    dataset, `contents` were read whole and `sizes` looked at alone; `inline` results, which
-    lie in commits, were compared as well. A later version of the dataset has `replaced` other
+    dataset, `contents` were read whole, of `sizes` the size was compared alone, of `etags` the
+    store's own checksum as well; `inline` results, which lie in commits, always are. A later version of the dataset has `replaced` other
     files of the run.
     """
 
@@ -55,6 +55,7 @@ class Audit:
     replaced: int
     contents: int
     sizes: int
+    etags: int
     given_up: GivenUp
     problems: tuple[Problem, ...]
 
@@ -90,7 +91,9 @@ class Audit:
         kinds = [several(self.files, "file") + " of the job", several(self.outputs, "output")]
         kinds += [several(self.published, "published file")] if self.published else []
         ways = [f"{self.contents:,} by content", f"{self.sizes:,} by size alone"]
-        names = self.files + self.outputs + self.published - self.contents - self.sizes
+        ways += [f"{self.etags:,} by size and etag"] if self.etags else []
+        looked_at = self.contents + self.sizes + self.etags
+        names = self.files + self.outputs + self.published - looked_at
         ways += [f"{names:,} by name"] if names else []
         text = f"{', '.join(kinds)} checked ({', '.join(ways)})"
         text += f", {several(self.inline, 'inline result')}" if self.inline else ""
@@ -125,6 +128,7 @@ class _Sums:
     commits: int = 0
     outputs: int = 0
     inline: int = 0
+    etags: int = 0
 
 
 def audit(store: Store, job: Job, *, content: bool = True) -> Audit:
@@ -163,7 +167,8 @@ def audit(store: Store, job: Job, *, content: bool = True) -> Audit:
         published=put.files,
         replaced=put.replaced,
         contents=looked_at + len(job.digests) if content else 0,
-        sizes=0 if content else looked_at + inputs,
+        sizes=0 if content else looked_at + inputs - sums.etags,
+        etags=sums.etags,
         given_up=given_up,
         problems=tuple(problems),
     )
@@ -184,8 +189,8 @@ def _stages(
         attempts: dict[str, int] = {}
         lost = _without_commit(store, job) if stage.kind == "map" else set()
         tasks = [index for index in range(stage.tasks) if index not in lost]
-        sizes = {} if content else _sizes(store, stage)
-        check = functools.partial(_checked, store, stage, sizes, content=content)
+        known = None if content else _listing(store, stage)
+        check = functools.partial(_checked, store, stage, known)
         for index, (commit, bad_outputs) in zip(tasks, each(store, check, tasks), strict=True):
             where = f"{stage.name} task {index}"
             if commit is None:
@@ -195,6 +200,7 @@ def _stages(
             yield from _identity(commit, stage, index, attempts)
             yield from bad_outputs
             _add(sums, commit, stage, given_up.kept.get(index, commit.records))
+            sums.etags += sum(files.has_etag(known or {}, file) for file in outputs.stored(commit))
             if stage.kind == "map":
                 yield from coverage.reading(plan, commit, index, job, given_up)
             if stage.last:
@@ -212,21 +218,21 @@ def _add(sums: _Sums, commit: Commit, stage: Stage, kept: int) -> None:
         sums.skipped += commit.skipped
 
 
-def _sizes(store: Store, stage: Stage) -> dict[str, int]:
-    return dict(
-        [*store.list(layout.all_data(stage.name)), *store.list(layout.all_outputs(stage.name))]
-    )
+def _listing(store: Store, stage: Stage) -> files.Listing:
+    """What lies in the folders of a stage's outputs."""
+    data = etags(store, layout.all_data(stage.name))
+    return data | etags(store, layout.all_outputs(stage.name))
 
 
 def _checked(
-    store: Store, stage: Stage, sizes: Mapping[str, int], index: int, *, content: bool
+    store: Store, stage: Stage, known: files.Listing | None, index: int
 ) -> tuple[Commit | None, list[Problem]]:
-    """A task's commit, and what is wrong with its outputs."""
+    """A task's commit, and what is wrong with its outputs: by what is `known`, or by content."""
     commit = records.read_commit(store, stage.name, index)
     if commit is None:
         return None, []
     found = [
-        files.by_content(store, file) if content else files.by_size(sizes, file)
+        files.by_content(store, file) if known is None else files.by_size(known, file)
         for file in outputs.stored(commit)
     ]
     inline = outputs.inline(commit) if commit.output.kind == "inline" else ()
@@ -240,8 +246,8 @@ def _job_files(store: Store, job: Job, plan: pa.Table, *, content: bool) -> Iter
         if content:
             problem = files.by_content(store, file)
         elif path.startswith(layout.INPUT):
-            sizes = dict(store.list(layout.INPUT))
-            problem = files.by_size(sizes, replace(file, size=coverage.planned_size(plan, path)))
+            known = {name: (size, "") for name, size in store.list(layout.INPUT)}
+            problem = files.by_size(known, replace(file, size=coverage.planned_size(plan, path)))
         else:
             problem = files.by_name(store, file)
         if problem is not None:

@@ -13,13 +13,15 @@ from mapred.storage import Store
 
 _PIECE = 2**20
 
+Listing = Mapping[str, tuple[int, str]]  # size and etag by path
+
 
 @dataclass(frozen=True)
 class Stored:
     """A file as it was written, at `path` of its store: `what` of `where` it is, in words.
 
     `checksum` is a CRC-32 or a SHA-256 in hexadecimal digits; `size` is None where only the
-    checksum was recorded.
+    checksum was recorded. `etag` is the store's own checksum, where it told one.
     """
 
     path: str
@@ -27,6 +29,7 @@ class Stored:
     what: str
     size: int | None
     checksum: str
+    etag: str = ""
 
 
 def by_content(store: Store, file: Stored) -> Problem | None:
@@ -41,11 +44,22 @@ def by_content(store: Store, file: Stored) -> Problem | None:
     return None if same else _changed(file)
 
 
-def by_size(sizes: Mapping[str, int], file: Stored) -> Problem | None:
+def by_size(known: Listing, file: Stored) -> Problem | None:
     """What is wrong with a file by a listing of its folder; nothing of it is read."""
-    if file.path not in sizes:
+    if file.path not in known:
         return _gone(file)
-    return None if file.size in (None, sizes[file.path]) else _changed(file)
+    size, etag = known[file.path]
+    if file.size not in (None, size):
+        return _changed(file)
+    if has_etag(known, file) and etag != file.etag:
+        text = f"{file.what} {file.path} has another etag than when it was written"
+        return Problem("changed", file.where, f"{text}; audit its content")
+    return None
+
+
+def has_etag(known: Listing, file: Stored) -> bool:
+    """Whether the store's own checksum of a file was recorded, and is listed."""
+    return bool(file.etag and known.get(file.path, (0, ""))[1])
 
 
 def by_name(store: Store, file: Stored) -> Problem | None:

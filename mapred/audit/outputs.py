@@ -21,9 +21,11 @@ def stored(commit: Commit) -> Iterator[Stored]:
     """The files that hold what a task gave."""
     where, output = f"{commit.stage} task {commit.task}", commit.output
     for file in commit.files:
-        yield Stored(file.path, where, "its output", file.size, crc32_text(file.crc32))
+        yield Stored(file.path, where, "its output", file.size, crc32_text(file.crc32), file.etag)
     if output.path is not None:
-        yield Stored(output.path, where, "its output", output.size, crc32_text(output.crc32))
+        yield Stored(
+            output.path, where, "its output", output.size, crc32_text(output.crc32), output.etag
+        )
 
 
 def inline(commit: Commit) -> Iterator[Problem]:

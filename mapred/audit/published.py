@@ -15,7 +15,7 @@ from mapred import records, writing
 from mapred.audit.files import Stored, by_content, by_size
 from mapred.audit.problems import Problem
 from mapred.model import Job, Output
-from mapred.storage import Store, each, open_store
+from mapred.storage import Store, each, etags, open_store
 
 if TYPE_CHECKING:
     from mapred.writing.files import WrittenFile
@@ -96,8 +96,10 @@ def _looked_at(
         found = each(store, lambda file: by_content(store, file), known)
     else:
         folders = sorted({file.path.rpartition("/")[0] for file in known})
-        sizes = dict(entry for some in each(store, store.list, folders) for entry in some)
-        found = (by_size(sizes, file) for file in known)
+        listed: dict[str, tuple[int, str]] = {}
+        for some in each(store, lambda folder: etags(store, folder), folders):
+            listed.update(some)
+        found = (by_size(listed, file) for file in known)
     return (problem for problem in found if problem is not None)
 
 
