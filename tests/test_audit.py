@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import mapred
 from mapred import audit as audits
-from mapred import layout, writing
+from mapred import layout, records, worker, writing
 from mapred.cli import main
 from mapred.storage import open_store
 from mapred.storage.local import LocalStore
@@ -246,6 +246,19 @@ def test_the_list_that_results_are_read_from_is_compared(tmp_path: Path) -> None
     run.store.delete(layout.MANIFEST)
     (text,) = problems(run)
     assert text.startswith("missing: result/manifest.json")
+
+
+@CONTENT
+def test_the_list_may_name_what_a_twin_wrote(tmp_path: Path, content: bool) -> None:
+    run = mapred.run(lambda i: "x" * 50_000, mapred.array(3), root=tmp_path / "runs", **RUN)
+    run.store.delete(layout.commit("map", 1))
+    assert worker.run_block(run.uri, run.digest, "map", [1])[0].commit is not None
+    assert run.audit(content=content).ok
+    listed = records.read_manifest(run.store)[1][1]
+    assert listed is not None
+    run.store.delete(listed.path or "")
+    (text,) = problems(run, content=content)
+    assert text.startswith("missing: map task 1: its output map/data/000001-1")
 
 
 def test_outputs_are_looked_at_by_size_where_asked(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ what lies in the run's folder, `published` what `write=` wrote with the dataset.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -190,7 +190,8 @@ def _stages(
         lost = _without_commit(store, job) if stage.kind == "map" else set()
         tasks = [index for index in range(stage.tasks) if index not in lost]
         known = None if content else _listing(store, stage)
-        check = functools.partial(_checked, store, stage, known)
+        look = functools.partial(_look, store, known)
+        check = functools.partial(_checked, store, stage, look)
         for index, (commit, bad_outputs) in zip(tasks, each(store, check, tasks), strict=True):
             where = f"{stage.name} task {index}"
             if commit is None:
@@ -204,7 +205,7 @@ def _stages(
             if stage.kind == "map":
                 yield from coverage.reading(plan, commit, index, job, given_up)
             if stage.last:
-                yield from outputs.unlisted(listed, commit)
+                yield from outputs.unlisted(listed, commit, look)
 
 
 def _add(sums: _Sums, commit: Commit, stage: Stage, kept: int) -> None:
@@ -224,17 +225,19 @@ def _listing(store: Store, stage: Stage) -> files.Listing:
     return data | etags(store, layout.all_outputs(stage.name))
 
 
+def _look(store: Store, known: files.Listing | None, file: Stored) -> Problem | None:
+    """What is wrong with a file: by a listing, or by content where there is none."""
+    return files.by_content(store, file) if known is None else files.by_size(known, file)
+
+
 def _checked(
-    store: Store, stage: Stage, known: files.Listing | None, index: int
+    store: Store, stage: Stage, look: Callable[[Stored], Problem | None], index: int
 ) -> tuple[Commit | None, list[Problem]]:
-    """A task's commit, and what is wrong with its outputs: by what is `known`, or by content."""
+    """A task's commit, and what is wrong with its outputs."""
     commit = records.read_commit(store, stage.name, index)
     if commit is None:
         return None, []
-    found = [
-        files.by_content(store, file) if known is None else files.by_size(known, file)
-        for file in outputs.stored(commit)
-    ]
+    found = map(look, outputs.stored(commit))
     inline = outputs.inline(commit) if commit.output.kind == "inline" else ()
     return commit, [*(problem for problem in found if problem is not None), *inline]
 

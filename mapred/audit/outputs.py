@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from mapred import layout, records
 from mapred.audit.files import Stored, crc32_text
@@ -53,8 +55,28 @@ def listed(store: Store) -> tuple[Listed, list[Problem]]:
     return {task: (output, files) for task, output, files in entries}, []
 
 
-def unlisted(known: Listed, commit: Commit) -> Iterator[Problem]:
-    """A task of the last stage of which the manifest says something else than its commit."""
-    if known and known.get(commit.task) != (commit.output, commit.files):
+def unlisted(
+    known: Listed, commit: Commit, look: Callable[[Stored], Problem | None]
+) -> Iterator[Problem]:
+    """What the manifest says otherwise of a task of the last stage than its commit.
+
+    It may list what a twin of the attempt wrote, which must be the same; `look` tells whether
+    that is there.
+    """
+    output, files = known.get(commit.task, (None, ()))
+    if not known or (output, files) == (commit.output, commit.files):
+        return
+    if output is None or _values(output, files) != _values(commit.output, commit.files):
         where = f"{commit.stage} task {commit.task}"
         yield Problem("changed", where, f"{layout.MANIFEST} lists another output than its commit")
+        return
+    for file in stored(replace(commit, output=output, files=files)):
+        problem = look(file)
+        if problem is not None:
+            yield problem
+
+
+def _values(output: Output, files: Sequence[StoredFile]) -> tuple[Any, ...]:
+    """What an output holds, wherever it lies."""
+    kept = [(file.name, file.size, file.crc32) for file in files]
+    return replace(output, path=None, etag=""), kept
