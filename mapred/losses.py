@@ -22,13 +22,14 @@ def count(job: Job, failures: Iterable[Failure]) -> int:
     return sum(len(failure.items) or per_task for failure in failures)
 
 
-def describe(job: Job, stage: Stage, failures: Collection[Failure]) -> str:
-    """Why a run failed that lost more than it may."""
+def describe(job: Job, stage: Stage, failures: Collection[Failure], before: int = 0) -> str:
+    """Why a run failed that lost more than it may; `before` were given up already."""
     items = stage.kind == "map" and job.format.once_per_item
     number = count(job, failures) if items else len(failures)
     what = ("item" if items else "task") + "s" * (number != 1)
     limit = f" (max_failed allows {job.failures_allowed})" if job.max_failed else ""
-    return f"{number} {what} of {stage.name} failed{limit}"
+    beside = f", and {before} given up before" if before else ""
+    return f"{number} {what} of {stage.name} failed{beside}{limit}"
 
 
 def give_up(

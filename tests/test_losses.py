@@ -234,6 +234,32 @@ def test_a_resumed_run_tells_what_was_given_up_before(tmp_path: Path) -> None:
     assert resumed.result() == 22
 
 
+class Moody:
+    """Fails for item 1, and for item 2 once it is called again after item 1 was given up."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, item: int) -> int:
+        calls = len(list(self.folder.glob(f"{item}-*")))
+        (self.folder / f"{item}-{calls}").touch()
+        if item == 1 or (item == 2 and calls):
+            raise ValueError(f"call {calls}")
+        return item
+
+
+def test_what_fails_after_others_were_given_up_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "calls").mkdir()
+    options = {"per_task": 3, "max_failed": 1, "root": tmp_path / "runs", **RUN}
+    with pytest.raises(mapred.RunError) as caught:
+        mapred.run(Moody(tmp_path / "calls"), mapred.items(range(3)), **options)
+    said = "1 item of map failed, and 1 given up before (max_failed allows 1)"
+    assert said in str(caught.value)
+    run = caught.value.run
+    assert told(run) == told(mapred.open(run.uri))
+    assert (run.status().stages[0].failed, run.status().given_up.indices) == (1, (1,))
+
+
 def test_a_failed_run_runs_nothing(tmp_path: Path) -> None:
     with pytest.raises(mapred.RunError) as caught:
         mapred.run(Flaky({0}), mapred.items(range(8)), root=tmp_path / "runs", **RUN)

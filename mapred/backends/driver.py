@@ -242,7 +242,8 @@ class Driver:
     def _failed(self, stage: Stage) -> _Stopped:
         with self._lock:
             found = [f for (name, _), f in self._progress.failures.items() if name == stage.name]
-        return _Stopped("failed", losses.describe(self.job, stage, found))
+            before = len(self._tally.given_up.indices) if stage.kind == "map" else 0
+        return _Stopped("failed", losses.describe(self.job, stage, found, before))
 
     def _note_commit(self, stage: Stage, index: int, commit: Commit | None) -> None:
         if commit is None:

@@ -119,7 +119,7 @@ def _entry(uri: str) -> Entry:
         data = store.read(layout.JOB)
         job = json.loads(data)
         stages = [(stage["name"], int(stage["tasks"])) for stage in job["stages"]]
-        given_up = _given_up(store, data) if job["max_failed"] else GivenUp()
+        given_up = _given_up(store, data) if job.get("max_failed") else GivenUp()
         state = _state(store)
         tasks = sum(count for _, count in stages)
         done = tasks - len(given_up.tasks)
