@@ -31,8 +31,8 @@ _MOST = 50
 class Audit:
     """What was checked, and the problems: none means that the run is whole but for `given_up`.
 
-    `ranges`, `bytes` and `records` were read, of those planned; `skipped` malformed rows were
-    left out. Of the `files` of the job, the `outputs` of its tasks and the `published` files of a
+    `shards`, `ranges`, `bytes`, `items` and `records` are those that were read for what stands,
+    beside what was planned; `skipped` malformed rows were left out. Of the `files` of the job, the `outputs` of its tasks and the `published` files of a
     dataset, `contents` were read whole, of `sizes` the size was compared alone, of `etags` the
     store's own checksum as well; `inline` results, which lie in commits, always are. A later version of the dataset has `replaced` other
     files of the run.
@@ -40,11 +40,13 @@ class Audit:
 
     run: str
     shards: int
+    planned_shards: int
     ranges: int
     planned_ranges: int
     bytes: int
     planned_bytes: int
     items: int
+    planned_items: int
     records: int
     skipped: int
     commits: int
@@ -76,15 +78,13 @@ class Audit:
     __repr__ = __str__
 
     def _read(self) -> str:
-        lost = len(self.given_up.indices)
-        shards, items = (lost, 0) if self.given_up.what == "shard" else (0, lost)
         parts = [
             several(self.commits, "commit"),
-            _of(self.shards - shards, self.shards, "shard"),
+            _of(self.shards, self.planned_shards, "shard"),
             _of(self.ranges, self.planned_ranges, "range"),
             _of(self.bytes, self.planned_bytes, "byte"),
         ]
-        parts += [_of(self.items - items, self.items, "item")] if self.items else []
+        parts += [_of(self.items, self.planned_items, "item")] if self.planned_items else []
         return ", ".join([*parts, several(self.records, "record")])
 
     def _looked_at(self) -> str:
@@ -121,6 +121,7 @@ def _of(number: int, planned: int, what: str) -> str:
 class _Sums:
     """What the commits come to."""
 
+    shards: int = 0
     ranges: int = 0
     bytes: int = 0
     records: int = 0
@@ -152,12 +153,14 @@ def audit(store: Store, job: Job, *, content: bool = True) -> Audit:
     looked_at = sums.outputs + put.files
     return Audit(
         run=job.run_id,
-        shards=job.shards,
+        shards=sums.shards,
+        planned_shards=job.shards,
         ranges=sums.ranges,
         planned_ranges=plan.num_rows,
         bytes=sums.bytes,
         planned_bytes=job.bytes,
-        items=job.items,
+        items=sums.records if job.format.once_per_item else 0,
+        planned_items=job.items,
         records=sums.records,
         skipped=sums.skipped,
         commits=sums.commits,
@@ -213,6 +216,7 @@ def _add(sums: _Sums, commit: Commit, stage: Stage, kept: int) -> None:
     sums.outputs += (commit.output.path is not None) + len(commit.files)
     sums.inline += commit.output.kind == "inline"
     if stage.kind == "map":
+        sums.shards += 1
         sums.ranges += commit.ranges
         sums.bytes += commit.bytes
         sums.records += kept
