@@ -76,15 +76,13 @@ class _Counted:
             yield table
 
 
-def listed(
-    store: Store, shuffle: Shuffle, indices: Sequence[int], counters: dict[str, float]
-) -> Sheets:
-    """The manifest over the committed map tasks `indices`; counts the heaviest keys."""
+def listed(store: Store, shuffle: Shuffle, indices: Sequence[int], reading: Reading) -> Sheets:
+    """The manifest over the committed map tasks `indices`; notes the keys that stand out."""
     outputs = [commit.output for commit in _commits(store, "map", indices)]
     rows = [output.parts.taken for output in outputs if output.parts]
     found = [output.parts.heavy for output in outputs if output.parts and output.parts.heavy]
     schema, parts = manifest.manifest(outputs, indices, shuffle)
-    counters.update(heavy.heaviest(found, shuffle.by, sum(rows)))
+    reading.heavy.update(heavy.heaviest(found, shuffle.by, sum(rows)))
     known = texts.encoded(schema)
 
     def describe(offsets: tuple[int, ...]) -> Output:
@@ -230,17 +228,17 @@ def store_sheets(store: Store, sheets: Sheets, path: str, limit: int) -> Output:
         sink = pa.BufferOutputStream()
         offsets = files.write_parts(sink, sheets.schema, sheets.tables)
         payload = sink.getvalue()
-        store.write(path, payload)
-        measured = payload.size, zlib.crc32(payload)
+        etag = store.write(path, payload)
+        measured = payload.size, zlib.crc32(payload), etag
     else:
         offsets, measured = _through_disk(store, sheets, path)
-    output = sheets.describe(offsets)
-    return replace(output, path=path, size=measured[0], crc32=measured[1])
+    size, crc32, etag = measured
+    return replace(sheets.describe(offsets), path=path, size=size, crc32=crc32, etag=etag)
 
 
 def _through_disk(
     store: Store, sheets: Sheets, path: str
-) -> tuple[tuple[int, ...], tuple[int, int]]:
+) -> tuple[tuple[int, ...], tuple[int, int, str]]:
     import pyarrow as pa
 
     try:
@@ -255,10 +253,10 @@ def _through_disk(
         with Path(name).open("rb") as file:
             while block := file.read(1 << 20):
                 size, crc32 = size + len(block), zlib.crc32(block, crc32)
-        store.put_file(Path(name), path)
+        etag = store.put_file(Path(name), path)
     except OSError as error:
         raise files.cannot_spill(error) from error
     finally:
         with suppress(FileNotFoundError):
             os.unlink(name)
-    return offsets, (size, crc32)
+    return offsets, (size, crc32, etag)

@@ -22,6 +22,7 @@ Stages are called `map`, `reduce-1`, `reduce-2`, …
 from __future__ import annotations
 
 JOB = "job.json"
+INPUT = "input/"
 FUNCTION = "function.pkl"
 REDUCE = "reduce.pkl"
 ITEMS = "input/items.pkl"
@@ -71,6 +72,16 @@ def commit(stage: str, index: int) -> str:
 
 def data(stage: str, index: int, attempt: str, suffix: str) -> str:
     return f"{stage}/data/{index:06d}-{attempt}.{suffix}"
+
+
+def all_data(stage: str) -> str:
+    """The folder of what all attempts of a stage wrote."""
+    return f"{stage}/data/"
+
+
+def all_outputs(stage: str) -> str:
+    """The folder of what they wrote by `task.output`."""
+    return f"{stage}/files/"
 
 
 def output(stage: str, index: int, attempt: str, name: str) -> str:

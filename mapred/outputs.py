@@ -45,8 +45,9 @@ def encode(values: Sequence[Any]) -> tuple[Output, Any]:
     pickles = [_pickled(value) for value in values]
     size = sum(map(len, pickles))
     if size <= INLINE_LIMIT:
-        inline = base64.b64encode(b"".join(pickles)).decode()
-        return Output("inline", count=len(values), size=size, inline=inline), None
+        data = b"".join(pickles)
+        inline, crc32 = base64.b64encode(data).decode(), zlib.crc32(data)
+        return Output("inline", count=len(values), size=size, crc32=crc32, inline=inline), None
     payload = b"".join(pickles)
     return _measured(Output("pickle", count=len(values)), payload), payload
 

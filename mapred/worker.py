@@ -20,7 +20,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -257,6 +257,7 @@ def _run_task(
             seconds=time.perf_counter() - clock,
             peak_memory=_peak_memory(),
             counters=task.counters,
+            heavy=reading.heavy,
             worker=f"{os.uname().nodename}:{pid}",
         )
         return Outcome(index, _put_commit(run, commit))
@@ -358,7 +359,7 @@ def _shuffle(run: Context, stage: Stage, task: Task, reading: formats.Reading) -
     if stage.kind == "manifest":
         given_up = run.given_up()
         there = [i for i in range(stage.input_tasks) if given_up.get(i, ()) is not None]
-        return keyed.listed(run.store, job.shuffle, there, task.counters)
+        return keyed.listed(run.store, job.shuffle, there, reading)
     takes_rows = not (job.shuffle.aggregates or job.shuffle.descending)
     function = run.reducer.step if takes_rows else None
     return keyed.reduced(run.store, job, stage, task.shard, function, reading)
@@ -472,8 +473,8 @@ def _store_values(
     if payload is None:
         return output
     path = layout.data(stage.name, index, attempt, outputs.suffix(output))
-    run.store.write(path, payload)
-    return Output(**{**vars(output), "path": path})
+    etag = run.store.write(path, payload)
+    return replace(output, path=path, etag=etag)
 
 
 def _store_files(
@@ -483,8 +484,8 @@ def _store_files(
     for source in sorted(Path(folder).iterdir()):
         path = layout.output(stage.name, index, attempt, source.name)
         size, crc32 = _measure(source)
-        run.store.put_file(source, path)
-        stored.append(StoredFile(source.name, path, size, crc32))
+        etag = run.store.put_file(source, path)
+        stored.append(StoredFile(source.name, path, size, crc32, etag))
     return tuple(stored)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import decimal
 import math
 import os
+import re
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -354,13 +356,51 @@ def skewed(item: int) -> Any:
     return pa.table({"k": keys, "v": keys})
 
 
-def test_heavy_keys_are_counted(tmp_path: Path) -> None:
+def of_shares(shares: Sequence[float]) -> Callable[[int], pa.Table]:
+    """A map of 3,000 rows, of which the keys have these shares; the rest are keys of their own."""
+
+    def rows(item: int) -> pa.Table:
+        common = np.repeat(np.arange(len(shares)), [round(3000 * share) for share in shares])
+        own = np.arange(3000 - len(common)) + 10_000 * (item + 1)
+        return pa.table({"k": np.concatenate([common, own])})
+
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("shares", "heavy"),
+    [
+        ([0.1] * 10, []),
+        ([0.5, 1 / 3, 1 / 6], []),
+        ([1 / 3] * 3, []),
+        ([0.01] * 100, []),
+        ([0.05] * 2, []),
+        ([], []),
+        ([1.0], [0]),
+        ([0.9, 0.1], [0]),
+        ([0.6, 0.2, 0.2], [0]),
+        ([0.45, 0.45], [0, 1]),
+        ([0.2, *[0.02] * 40], [0]),
+    ],
+)
+def test_keys_that_stand_out_are_estimated_beside_the_counters(
+    tmp_path: Path, shares: list[float], heavy: list[int]
+) -> None:
+    found = run(of_shares(shares), mapred.array(2), tmp_path, by="k", reduce=same, partitions=2)
+    assert found.counters == {}
+    assert found.status().heavy == {f"k={key}": round(6000 * shares[key]) for key in heavy}
+    assert mapred.open(found.uri).status().heavy == found.status().heavy
+    for key in heavy:
+        assert f"≈ {6000 * shares[key]:,.0f} rows of k={key}" in str(found)
+
+
+def test_what_is_estimated_is_marked_and_rounded(tmp_path: Path) -> None:
     found = run(skewed, mapred.array(3), tmp_path, by="k", reduce=same, partitions=3)
-    (counted,) = found.counters.items()
-    assert counted[0] == "rows of k=7"
-    assert counted[1] == pytest.approx(60_000, rel=0.05)
-    small = run(frames, mapred.array(12), tmp_path, by=["k"], aggregate={"v": "sum"})
-    assert small.counters == {f"rows of k={k}": 4 for k in range(3)} | {"rows of k=7": 12}
+    assert found.counters == {}
+    ((key, rows),) = found.status().heavy.items()
+    assert (key, rows) == ("k=7", pytest.approx(60_000, rel=0.05))
+    assert re.search(r"≈ (5|6)\d,\d00 rows of k=7\n", str(found))
+    assert "rows of k=7" in found._repr_mimebundle_()["text/html"]
 
 
 def test_a_skipped_map_task_is_run_by_the_reduce_that_notices(tmp_path: Path) -> None:

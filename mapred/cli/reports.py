@@ -26,7 +26,10 @@ def follow(run: mapred.Run, report: Report) -> None:
         run.wait(report.shows)
     except KeyboardInterrupt:
         run.suspend()
-        click.echo(f"\nInterrupted. To go on: {how_to_resume(run)}", err=True)
+        from mapred.display import run_text
+
+        click.echo(f"\n{run_text(run.status())}", err=True)
+        click.echo(f"Interrupted. To go on: {how_to_resume(run)}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
 
 

@@ -119,7 +119,7 @@ def write_values(
 
 def publish(target: Target, wrote: Iterable[Wrote]) -> Written:
     """Make what the tasks wrote visible, all of it by one put; once, however often it is called."""
-    write_id, written, schema = _gathered(wrote, target)
+    write_id, written, schema = gathered(wrote, target)
     if write_id is None:
         return Written(target.uri, target.kind, -1, 0, 0, 0)
     if target.kind == "delta":
@@ -169,7 +169,7 @@ def discard(uri: str, write_id: str, *, dry_run: bool = False) -> int:
     return publishing.drop_staging(store, write_id)
 
 
-def _gathered(
+def gathered(
     wrote: Iterable[Wrote], target: Target
 ) -> tuple[str | None, list[WrittenFile], pa.Schema | None]:
     """The run, all files, and the schema of all tables; those without rows have no say in it."""
