@@ -12,7 +12,7 @@ import pytest
 
 # Each module imports only from those before it. A new module gets a place here.
 ORDER = (
-    "_version errors arrays frames resources model sampling layout storage dataset formats planner task commands reducers "
+    "_version errors arrays frames unifying resources model sampling layout storage dataset formats planner task commands reducers "
     "functions parameters shuffle outputs graph records writing failures losses children versions keyed worker blocks supervisor "
     "backends display audit results "
     "runs api retention scheduling cli __main__ testing"
