@@ -6,6 +6,7 @@ one table lacks is null there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -195,11 +196,11 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def blank(rows: int) -> pa.Table:
+def blank(rows: int, metadata: Mapping[bytes, bytes] | None = None) -> pa.Table:
     """A table of no columns that still has rows."""
     import pyarrow as pa
 
-    return pa.table({"": pa.nulls(rows)}).select([])
+    return pa.table({"": pa.nulls(rows)}, metadata=metadata).select([])
 
 
 def _nulls(table: pa.Table, type_: pa.DataType) -> pa.ChunkedArray:
