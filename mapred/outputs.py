@@ -179,6 +179,12 @@ def _tabular(value: Any) -> str | None:
     return module
 
 
+def as_arrow(value: Any) -> pa.Table | None:
+    """A table, frame or batch as a table, with a frame's index; None for all else."""
+    kind = _tabular(value)
+    return None if kind is None else _to_arrow(value, kind)
+
+
 def to_table(value: Any) -> pa.Table | None:
     """A table, frame or batch as a table without a frame's index; None for all else."""
     import pyarrow as pa

@@ -13,8 +13,8 @@ import pytest
 # Each module imports only from those before it. A new module gets a place here.
 ORDER = (
     "_version errors arrays frames unifying resources model sampling layout storage dataset formats planner task commands reducers "
-    "functions parameters shuffle outputs graph records writing failures losses children versions keyed worker blocks supervisor "
-    "backends display audit results "
+    "functions parameters shuffle outputs graph records agreement writing failures losses children versions keyed worker blocks supervisor "
+    "backends display audit cells gathering results "
     "runs api retention scheduling cli __main__ testing"
 ).split()
 ON_TOP = ("cli", "__main__", "testing")  # these use the package as a user does

@@ -1,0 +1,151 @@
+"""Tables of one result agree on their types while the run works, whatever comes first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import mapred
+from mapred import agreement, layout
+from mapred.agreement import Source
+from mapred.errors import DatasetError
+from mapred.storage.local import LocalStore
+
+RUN: dict[str, Any] = {"progress": "none", "backend": "inline"}
+TWO = r"items 0 and 1 returned tables of two schemas: column 'x' is int64 and string; give the column one type"
+
+
+class Counted(LocalStore):
+    """Tells how often it was asked for a schema."""
+
+    asked = 0
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        self.asked += "schemas" in path
+        return super().read(path, offset, length)
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        self.asked += "schemas" in path
+        return super().put_if_absent(path, data)
+
+
+def test_two_types_are_one_error_while_the_run_works(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+
+    def table(i: int) -> pa.Table:
+        with calls.open("a") as file:
+            file.write(f"{i}\n")
+        return pa.table({"x": [1]}) if i != 1 else pa.table({"x": ["a"]})
+
+    with pytest.raises(mapred.RunError, match=TWO):
+        mapred.run(table, mapred.array(50), per_task=1, root=tmp_path / "runs", **RUN)
+    # It fails at once, and nothing is tried again.
+    assert calls.read_text().split() == ["0", "1"]
+
+
+@pytest.mark.parametrize("per_task", [1, 2, 3])
+def test_packing_decides_nothing(per_task: int, tmp_path: Path) -> None:
+    tables = [pa.table({"x": [1]}), pa.table({"x": ["a"]}), pa.table({"x": [2]})]
+    options = {"per_task": per_task, "root": tmp_path, **RUN}
+    with pytest.raises(mapred.RunError, match=TWO):
+        mapred.run(lambda i: tables[i], mapred.array(3), **options)
+
+
+def test_shards_are_named_where_the_function_takes_shards(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / f"{number}.txt").write_text("a\n")
+    count = iter(range(9))
+
+    def frame(lines: Any) -> pd.DataFrame:
+        return pd.DataFrame({"n": [1 if next(count) < 3 else 0.5]})
+
+    pattern = r"shards 0 and 3 returned tables of two schemas: column 'n' is int64 and double"
+    with pytest.raises(mapred.RunError, match=pattern):
+        mapred.run(frame, str(tmp_path / "*.txt"), target_bytes=1, root=tmp_path / "runs", **RUN)
+
+
+ROWS = pa.table({"x": [1, 2]})
+AGREE = {
+    "no rows": [pa.table({"x": pa.array([], pa.string())}), ROWS],
+    "no rows later": [ROWS, pa.table({"x": pa.array([], pa.string())})],
+    "no values": [pa.table({"x": pa.array([None], pa.float64())}), ROWS],
+    "nulls": [pa.table({"x": pa.nulls(1)}), ROWS, pa.table({"x": pa.nulls(1)})],
+    "wider": [ROWS, pa.table({"x": pa.array([3], pa.int8())})],
+    "another column": [pa.table({"y": ["a"]}), ROWS],
+}
+
+
+@pytest.mark.parametrize("tables", AGREE.values(), ids=AGREE.keys())
+@pytest.mark.parametrize("per_task", [1, 5])
+def test_what_decides_nothing_or_loses_nothing(
+    tables: list[pa.Table], per_task: int, tmp_path: Path
+) -> None:
+    array = mapred.array(len(tables))
+    run = mapred.run(lambda i: tables[i], array, per_task=per_task, root=tmp_path, **RUN)
+    assert sorted(run.result().to_table()["x"].drop_null().to_pylist())[:2] == [1, 2]
+    assert run.result().schema.field("x").type == pa.int64()
+    assert run.to_arrow()["x"].type == pa.int64()
+
+
+def test_what_the_first_left_open_the_second_decides(tmp_path: Path) -> None:
+    tables = [pa.table({"x": pa.nulls(1)}), pa.table({"x": [1]}), pa.table({"x": ["a"]})]
+    pattern = "items 1 and 2 returned tables of two schemas: column 'x' is int64 and string"
+    with pytest.raises(mapred.RunError, match=pattern):
+        mapred.run(lambda i: tables[i], mapred.array(3), per_task=1, root=tmp_path, **RUN)
+
+
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], ["x", "x"])
+    with pytest.raises(mapred.RunError, match="item 0 returned a table with two columns 'x'"):
+        mapred.run(lambda i: table, mapred.array(1), root=tmp_path, **RUN)
+
+
+def test_a_reduce_takes_what_it_likes(tmp_path: Path) -> None:
+    tables = [pa.table({"x": [1]}), pa.table({"x": ["a"]})]
+    run = mapred.run(lambda i: tables[i], mapred.array(2), reduce=len_of, root=tmp_path, **RUN)
+    assert run.result() == 2
+
+
+def len_of(outputs: Any) -> int:
+    return len(list(outputs))
+
+
+def test_a_process_asks_once(tmp_path: Path) -> None:
+    store = Counted(tmp_path)
+    known = None
+    for task in range(10):
+        known = agreement.hold(store, "map", known, [(Source(task), ROWS)])
+    assert store.asked == 2
+    agreement.hold(store, "map", None, [(Source(10), ROWS)])
+    assert store.asked == 3
+
+
+def test_who_comes_second_holds_to_what_the_first_put(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    nulls, texts = pa.table({"x": pa.nulls(1)}), pa.table({"x": ["a"]})
+    one = other = agreement.hold(store, "map", None, [(Source(0), nulls)])
+    agreement.hold(store, "map", one, [(Source(1), ROWS)])
+    with pytest.raises(DatasetError, match="shards 1 and 2 .* 'x' is int64 and string"):
+        agreement.hold(store, "map", other, [(Source(2), texts)])
+    latest = agreement.latest(store, "map")
+    assert latest is not None
+    assert (latest.number, latest.sources) == (1, (Source(1),))
+
+
+def test_another_function_may_return_other_types(tmp_path: Path) -> None:
+    def table(i: int) -> pa.Table:
+        return pa.table({"x": [i]}) if i else pa.table({"x": ["a"]})
+
+    with pytest.raises(mapred.RunError, match="two schemas") as caught:
+        mapred.run(table, mapred.array(2), per_task=1, root=tmp_path, **RUN)
+    run = mapred.open(caught.value.run.uri)
+    # What shard 0 committed stands; what a shard without a commit said does not.
+    run.resume(lambda i: pa.table({"x": ["b"]}), progress="none")
+    assert run.to_arrow()["x"].to_pylist() == ["a", "b"]
+    run.store.delete(layout.commit("map", 0))
+    agreement.forget_uncommitted(run.store, "map")
+    assert agreement.latest(run.store, "map") is None
