@@ -131,7 +131,9 @@ def agree(agreed: Agreed | None, source: Source, schema: pa.Schema) -> Agreed:
     if after.equals(before):
         return agreed
     sources = [
-        agreed.sources[place] if place < len(before) and field.equals(before.field(place)) else source
+        agreed.sources[place]
+        if place < len(before) and field.equals(before.field(place))
+        else source
         for place, field in enumerate(after)
     ]
     return Agreed(agreed.number, after, tuple(sources))

@@ -50,8 +50,8 @@ class Unfit:
         self.examples, self.reason = examples, reason
 
 
-def convert(values: Sequence[Any]) -> pa.Array | Unfit:
-    """The values as Arrow, or why no type holds them all."""
+def convert(values: Sequence[Any]) -> Any:
+    """The values as an Arrow array, or an `Unfit`: why no type holds them all."""
     import pyarrow as pa
 
     values = [_plain(value) for value in values]
@@ -77,7 +77,7 @@ def is_plain(values: Sequence[Any]) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """numpy's numbers as Python's; None for what pandas shows as missing."""
+    """Numbers of numpy as Python's; None for what pandas shows as missing."""
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
     if isinstance(value, np.generic) and value.dtype.kind in "biufSU" and value.itemsize != 16:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mapred import agreement, outputs, unifying
+from mapred.agreement import Source
 from mapred.errors import DatasetError, FunctionError, StorageError
 from mapred.model import Output
 from mapred.storage import Store, arrow_filesystem, each
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of a task: an Arrow file at `path`, or a `table` in memory."""
+    """Rows of a task or an item: an Arrow file at `path`, or a `table` in memory."""
 
-    task: int
+    source: Source
     schema: pa.Schema
     path: str | None = None
     table: pa.Table | None = None
@@ -32,7 +33,11 @@ class Part:
             return self.table
         locate = getattr(store, "local_path", None)
         try:
-            source = pa.OSFile(locate(self.path)) if locate else pa.BufferReader(store.read(self.path or ""))
+            source = (
+                pa.OSFile(locate(self.path))
+                if locate
+                else pa.BufferReader(store.read(self.path or ""))
+            )
         except FileNotFoundError as error:
             raise StorageError(f"{store.uri}/{self.path}: committed, but gone") from error
         with source:
@@ -92,12 +97,12 @@ def agreed(store: Store, stage: str, parts: Sequence[Part]) -> pa.Schema:
         name = unifying.twice(part.schema)
         if name is not None:
             raise DatasetError(
-                f"shard {part.task} returned a table with two columns {name!r}; {_ONE_BY_ONE}"
+                f"{part.source} returned a table with two columns {name!r}; {_ONE_BY_ONE}"
             )
     found: agreement.Agreed | None = None
     try:
         for part in parts:
-            found = agreement.agree(found, agreement.Source(part.task), part.schema)
+            found = agreement.agree(found, part.source, part.schema)
     except DatasetError:
         # Columns without values may be of any type: what has values was told as it came.
         found = agreement.latest(store, stage)
@@ -107,16 +112,13 @@ def agreed(store: Store, stage: str, parts: Sequence[Part]) -> pa.Schema:
     return found.schema
 
 
-def _with_values(
-    store: Store, known: agreement.Agreed | None, part: Part
-) -> agreement.Agreed:
-    source = agreement.Source(part.task)
+def _with_values(store: Store, known: agreement.Agreed | None, part: Part) -> agreement.Agreed:
     try:
-        return agreement.agree(known, source, part.schema)
+        return agreement.agree(known, part.source, part.schema)
     except DatasetError:
         pass
     try:
-        return agreement.agree(known, source, unifying.told(part.load(store)))
+        return agreement.agree(known, part.source, unifying.told(part.load(store)))
     except DatasetError as error:
         raise DatasetError(f"{error}, or take them as they are: {_ONE_BY_ONE}") from None
 
@@ -130,11 +132,13 @@ def _parts(store: Store, found: Sequence[tuple[int, Output | None]]) -> list[Par
     parts: list[Part] = []
     for task, output in there:
         if output.kind == "arrow":
-            parts.append(Part(task, next(schemas), path=output.path))
+            parts.append(Part(Source(task), next(schemas), path=output.path))
             continue
         tables = [pair[1] for pair in outputs.load_tables(store, output) if pair is not None]
         tables = [each_ for each_ in tables if each_.num_rows] or tables[:1]
-        parts += [Part(task, each_.schema.remove_metadata(), table=each_) for each_ in tables]
+        parts += [
+            Part(Source(task), each_.schema.remove_metadata(), table=each_) for each_ in tables
+        ]
     return parts
 
 
@@ -158,9 +162,7 @@ def _is_lazy(part: Part, schema: pa.Schema) -> bool:
     )
 
 
-def _files(
-    store: Store, paths: list[str], sizes: dict[str | None, int], schema: pa.Schema
-) -> Any:
+def _files(store: Store, paths: list[str], sizes: dict[str, int], schema: pa.Schema) -> Any:
     import pyarrow.dataset as ds
 
     locate = getattr(store, "local_path", None)

@@ -13,8 +13,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from mapred import (
+    agreement,
+    backends,
+    display,
+    functions,
+    layout,
+    records,
+    results,
+    tabulating,
+    worker,
+    writing,
+)
 from mapred import audit as audits
-from mapred import backends, display, functions, layout, records, results, worker, writing
 from mapred.backends.base import Backend, Handle, process_birth
 from mapred.errors import BackendError, FunctionError, RunError
 from mapred.model import Failure, Job, RunStatus, StageStatus, TaskTime
@@ -88,9 +99,7 @@ class Run:
         self.check()
         return results.result(self.store, self.job)
 
-    def outputs(
-        self, stage: str | None = None, errors: str = "raise"
-    ) -> Iterator[tuple[int, Any]]:
+    def outputs(self, stage: str | None = None, errors: str = "raise") -> Iterator[tuple[int, Any]]:
         """What each committed task returned, one by one, in plan order, as (number, value).
 
         The number is that of the item where the function runs once per item, else of the
@@ -119,13 +128,13 @@ class Run:
         """
         self.wait()
         self.check()
-        return results.to_pandas(self.store, self.job, dtype_backend)
+        return tabulating.to_pandas(self.store, self.job, dtype_backend)
 
     def to_arrow(self) -> pa.Table:
         """The result as one table, with the columns of `to_pandas`."""
         self.wait()
         self.check()
-        return results.to_arrow(self.store, self.job)
+        return tabulating.to_arrow(self.store, self.job)
 
     def write_parquet(
         self,
@@ -345,6 +354,7 @@ class Run:
         self.store.write(path, data)
         digests = {**self.job.digests, path: digest}
         self.job = dataclasses.replace(self.job, function=path, digests=digests)
+        agreement.forget_uncommitted(self.store, self.job.stages[-1].name)
         self.store.write(layout.JOB, self.job.to_bytes())
 
     def _backend(self) -> str | Backend:

@@ -129,7 +129,7 @@ def test_who_comes_second_holds_to_what_the_first_put(tmp_path: Path) -> None:
     nulls, texts = pa.table({"x": pa.nulls(1)}), pa.table({"x": ["a"]})
     one = other = agreement.hold(store, "map", None, [(Source(0), nulls)])
     agreement.hold(store, "map", one, [(Source(1), ROWS)])
-    with pytest.raises(DatasetError, match="shards 1 and 2 .* 'x' is int64 and string"):
+    with pytest.raises(DatasetError, match=r"shards 1 and 2 .* 'x' is int64 and string"):
         agreement.hold(store, "map", other, [(Source(2), texts)])
     latest = agreement.latest(store, "map")
     assert latest is not None

@@ -14,7 +14,7 @@ import pytest
 ORDER = (
     "_version errors arrays frames unifying resources model sampling layout storage dataset formats planner task commands reducers "
     "functions parameters shuffle outputs graph records agreement writing failures losses children versions keyed worker blocks supervisor "
-    "backends display audit cells gathering results "
+    "backends display audit cells gathering results tabulating "
     "runs api retention scheduling cli __main__ testing"
 ).split()
 ON_TOP = ("cli", "__main__", "testing")  # these use the package as a user does
