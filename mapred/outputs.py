@@ -145,18 +145,29 @@ def _unpickled(store: Store, output: Output, data: bytes | None) -> Iterator[Any
     if output.kind == "inline":
         data = base64.b64decode(output.inline or "")
     with _open(store, output) if data is None else io.BytesIO(data) as file:
-        for _ in range(output.count):
+        for place in range(output.count):
             start = file.tell()
             try:
                 value = pickle.load(file)
-            except Exception as error:  # the classes of users raise what they like
+            except Exception as error:  # classes of users raise what they like
                 value = Broken(error)
-                import pickletools
-
-                file.seek(start)
-                for _ in pickletools.genops(file):
-                    pass
+                if not _skip_pickle(file, start):
+                    yield from [value] * (output.count - place)
+                    return
             yield value
+
+
+def _skip_pickle(file: Any, start: int) -> bool:
+    """Go to the end of the pickle that begins at `start`; False where it has none."""
+    import pickletools
+
+    file.seek(start)
+    try:
+        for _ in pickletools.genops(file):
+            pass
+    except ValueError:
+        return False
+    return True
 
 
 def _open(store: Store, output: Output) -> Any:

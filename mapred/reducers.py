@@ -361,7 +361,6 @@ def _merge_counts(outputs: Iterable[Any]) -> Any:
 
 def _merge_count_tables(outputs: Iterable[Any]) -> Any:
     """Tables of (value, count): the first column is the key, the others are summed."""
-    import pyarrow as pa
 
     merged = _concat_tables(list(outputs))
     key, *rest = merged.column_names
