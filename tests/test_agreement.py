@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+import tempfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import mapred
-from mapred import agreement, layout
+from mapred import agreement, gathering, layout, outputs
 from mapred.agreement import Source
 from mapred.errors import DatasetError
 from mapred.storage.local import LocalStore
@@ -96,6 +102,81 @@ def test_what_the_first_left_open_the_second_decides(tmp_path: Path) -> None:
     pattern = "items 1 and 2 returned tables of two schemas: column 'x' is int64 and string"
     with pytest.raises(mapred.RunError, match=pattern):
         mapred.run(lambda i: tables[i], mapred.array(3), per_task=1, root=tmp_path, **RUN)
+
+
+COLUMNS = {
+    "int": pa.array([2**60 + 1], pa.int64()),
+    "small": pa.array([7], pa.int8()),
+    "unsigned": pa.array([2**64 - 1], pa.uint64()),
+    "float": pa.array([0.5], pa.float64()),
+    "half": pa.array([0.25], pa.float32()),
+    "text": pa.array(["a"]),
+    "code": pa.array(["b"]).dictionary_encode(),
+    "nothing": pa.nulls(1),
+    "no float": pa.array([None], pa.float64()),
+    "list": pa.array([[1]], pa.list_(pa.int32())),
+    "empty list": pa.array([[]], pa.list_(pa.null())),
+    "decimal": pa.array([Decimal("1.25")]),
+    "long decimal": pa.array([Decimal(10**30)]),
+    "second": pa.array([5], pa.timestamp("s")),
+    "micro": pa.array([5], pa.timestamp("us")),
+    "zoned": pa.array([5], pa.timestamp("us", "UTC")),
+    "no rows": pa.array([], pa.string()),
+}
+
+
+def gathered(tables: list[pa.Table], packs: list[int], folder: str) -> Any:
+    """What a run makes of tables, so many a task: rows, or the two types that clash."""
+    store = LocalStore(folder)
+    known, start, entries = None, 0, []
+    for task, size in enumerate(packs):
+        pack = tables[start : start + size]
+        sources = [Source(task, start + place) for place in range(len(pack))]
+        start += size
+        output, data = outputs.encode(pack)
+        try:
+            known = agreement.hold(store, "map", known, list(zip(sources, pack, strict=True)))
+        except DatasetError as error:
+            return re.findall("column '.'", str(error))
+        if data is not None:
+            store.write(str(task), data)
+        entries.append((task, dataclasses.replace(output, path=str(task) if data else None)))
+    whole = gathering.table(store, "map", entries)
+    lazy = gathering.dataset(store, "map", entries).to_table()
+    assert lazy.to_pylist() == whole.to_pylist()
+    assert lazy.schema.equals(whole.schema)
+    return sorted(whole.to_pylist(), key=repr)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("xy"), st.sampled_from(list(COLUMNS))), min_size=1, max_size=5
+    ),
+    st.randoms(),
+)
+def test_packing_and_order_decide_nothing(columns: list[tuple[str, str]], random: Any) -> None:
+    tables = [pa.table({name: COLUMNS[kind]}) for name, kind in columns]
+    shuffled = random.sample(tables, len(tables))
+    found = []
+    for some in (tables, shuffled):
+        for packs in ([1] * len(some), [len(some)], [2] * len(some)):
+            with tempfile.TemporaryDirectory() as folder:
+                found.append(gathered(some, packs[: -(-len(some) // packs[0])], folder))
+    names = {name for name, kind in columns if kind != "no rows"} or {columns[0][0]}
+    rows = [
+        dict.fromkeys(names) | {name: value}
+        for name, kind in columns
+        for value in COLUMNS[kind].to_pylist()
+    ]
+    if any(each and isinstance(each[0], str) for each in found):
+        # Which of two clashing columns comes first is a matter of order alone.
+        assert all(each and isinstance(each[0], str) for each in found)
+    else:
+        for each in found:
+            assert sorted([dict(sorted(row.items())) for row in each], key=repr) == sorted(
+                [dict(sorted(row.items())) for row in rows], key=repr
+            )
 
 
 def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
