@@ -115,7 +115,12 @@ def _with(agreed: Agreed | None, source: Source, table: pa.Table) -> Agreed:
     """What is agreed with one more table; the same object where the table adds nothing."""
     if agreed is not None and agreed.schema.equals(table.schema):
         return agreed
-    return agree(agreed, source, unifying.told(table))
+    after = agree(agreed, source, unifying.told(table))
+    try:
+        unifying.check_times(table, after.schema)
+    except unifying.Differs as error:
+        raise two_schemas(after, source, error) from None
+    return after
 
 
 def agree(agreed: Agreed | None, source: Source, schema: pa.Schema) -> Agreed:
@@ -126,8 +131,7 @@ def agree(agreed: Agreed | None, source: Source, schema: pa.Schema) -> Agreed:
     try:
         after = unifying.unify(before, schema)
     except unifying.Differs as error:
-        first = agreed.sources[before.get_field_index(error.column)]
-        raise _two_schemas(first, source, error) from None
+        raise two_schemas(agreed, source, error) from None
     if after.equals(before):
         return agreed
     sources = [
@@ -139,8 +143,9 @@ def agree(agreed: Agreed | None, source: Source, schema: pa.Schema) -> Agreed:
     return Agreed(agreed.number, after, tuple(sources))
 
 
-def _two_schemas(one: Source, other: Source, error: unifying.Differs) -> DatasetError:
+def two_schemas(agreed: Agreed, other: Source, error: unifying.Differs) -> DatasetError:
     """The error of a column of two types, naming both tables."""
+    one = agreed.sources[agreed.schema.get_field_index(error.column)]
     kind = "shards" if one.item is None else "items"
     numbers = [each.task if each.item is None else each.item for each in (one, other)]
     return DatasetError(

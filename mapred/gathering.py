@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mapred import agreement, outputs, unifying
 from mapred.agreement import Source
-from mapred.errors import DatasetError, FunctionError, StorageError
+from mapred.errors import DatasetError, StorageError
 from mapred.model import Output
 from mapred.storage import Store, arrow_filesystem, each
 
@@ -55,43 +55,52 @@ def dataset(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]
     import pyarrow.dataset as ds
 
     parts = _parts(store, found)
-    schema = agreed(store, stage, parts)
+    known = agreed(store, stage, parts)
     sizes = {output.path: output.size for _, output in found if output and output.path}
     children = []
-    for lazy, some in itertools.groupby(parts, lambda part: _is_lazy(part, schema)):
+    for lazy, some in itertools.groupby(parts, lambda part: _is_lazy(part, known.schema)):
         if lazy:
-            children.append(_files(store, [part.path or "" for part in some], sizes, schema))
+            children.append(_files(store, [part.path or "" for part in some], sizes, known.schema))
         else:
-            tables = [unifying.conform(part.load(store), schema) for part in some]
-            children.append(ds.dataset(tables, schema=schema))
-    return children[0] if len(children) == 1 else ds.dataset(children, schema=schema)
+            tables = [_conform(known, part.source, part.load(store)) for part in some]
+            children.append(ds.dataset(tables, schema=known.schema))
+    return children[0] if len(children) == 1 else ds.dataset(children, schema=known.schema)
 
 
 def table(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]) -> pa.Table:
     """All rows in plan order, without what `pyarrow.dataset` takes to import."""
     parts = _parts(store, found)
+    known = agreed(store, stage, parts)
     loaded = each(store, lambda part: part.load(store), parts)
-    return together(agreed(store, stage, parts), list(loaded))
+    return together(
+        known, [(part.source, table) for part, table in zip(parts, loaded, strict=True)]
+    )
 
 
-def together(schema: pa.Schema, tables: Sequence[pa.Table]) -> pa.Table:
-    """The rows of tables of which each fits `schema`."""
+def together(known: agreement.Agreed, tables: Sequence[tuple[Source, pa.Table]]) -> pa.Table:
+    """The rows of tables that agree."""
     import pyarrow as pa
 
-    if not schema.names:
-        return unifying.blank(sum(table.num_rows for table in tables))
+    if not known.schema.names:
+        return unifying.blank(sum(table.num_rows for _, table in tables))
+    return pa.concat_tables([_conform(known, source, table) for source, table in tables])
+
+
+def _conform(known: agreement.Agreed, source: Source, table: pa.Table) -> pa.Table:
     try:
-        return pa.concat_tables([unifying.conform(table, schema) for table in tables])
-    except pa.ArrowException as error:
-        raise FunctionError(
-            f"the tables of the result do not fit together: {error}; {_ONE_BY_ONE}"
-        ) from error
+        return unifying.conform(table, known.schema)
+    except unifying.Differs as error:
+        raise _with_advice(agreement.two_schemas(known, source, error)) from None
 
 
 _ONE_BY_ONE = "run.outputs() gives them one by one"
 
 
-def agreed(store: Store, stage: str, parts: Sequence[Part]) -> pa.Schema:
+def _with_advice(error: DatasetError) -> DatasetError:
+    return DatasetError(f"{error}, or take them as they are: {_ONE_BY_ONE}")
+
+
+def agreed(store: Store, stage: str, parts: Sequence[Part]) -> agreement.Agreed:
     """The schema that holds the rows of all parts; two that differ are a `DatasetError`."""
     for part in parts:
         name = unifying.twice(part.schema)
@@ -109,7 +118,7 @@ def agreed(store: Store, stage: str, parts: Sequence[Part]) -> pa.Schema:
         for part in parts:
             found = _with_values(store, found, part)
     assert found is not None
-    return found.schema
+    return found
 
 
 def _with_values(store: Store, known: agreement.Agreed | None, part: Part) -> agreement.Agreed:
@@ -120,7 +129,7 @@ def _with_values(store: Store, known: agreement.Agreed | None, part: Part) -> ag
     try:
         return agreement.agree(known, part.source, unifying.told(part.load(store)))
     except DatasetError as error:
-        raise DatasetError(f"{error}, or take them as they are: {_ONE_BY_ONE}") from None
+        raise _with_advice(error) from None
 
 
 def _parts(store: Store, found: Sequence[tuple[int, Output | None]]) -> list[Part]:

@@ -235,7 +235,8 @@ def _together(store: Store, job: Job, found: list[_Returned]) -> pa.Table:
         gathering.Part(returned.source, table.schema, table=table)
         for returned, table in zip(found, tables, strict=True)
     ]
-    return gathering.together(gathering.agreed(store, job.stages[-1].name, parts), tables)
+    known = gathering.agreed(store, job.stages[-1].name, parts)
+    return gathering.together(known, [(part.source, part.load(store)) for part in parts])
 
 
 def _labelled(store: Store, job: Job, entries: list[Entry], dtype_backend: str) -> pd.DataFrame:

@@ -184,11 +184,11 @@ def _struct(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with exactly the columns of `schema`, which holds all of its values."""
+    """The table with exactly the columns of `schema`; `Differs` for a time beyond a finer unit."""
     import pyarrow as pa
 
     columns = [
-        _conformed(table[name], type_) if name in table.column_names else _nulls(table, type_)
+        _conformed(name, table[name], type_) if name in table.column_names else _nulls(table, type_)
         for name, type_ in zip(schema.names, schema.types, strict=True)
     ]
     if not columns:
@@ -209,7 +209,7 @@ def _nulls(table: pa.Table, type_: pa.DataType) -> pa.ChunkedArray:
     return pa.chunked_array([pa.nulls(table.num_rows, type_)])
 
 
-def _conformed(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
+def _conformed(name: str, column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
     import pyarrow as pa
 
     if column.type.equals(type_):
@@ -218,18 +218,36 @@ def _conformed(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
         return pa.chunked_array([pa.nulls(len(column), type_)])
     try:
         return column.cast(type_)
+    except pa.ArrowInvalid:
+        raise Differs(name, column.type, type_) from None
     except (pa.ArrowNotImplementedError, pa.ArrowTypeError):
         # Before pyarrow 18, no cast adds a field to a struct or takes a view.
         return pa.chunked_array([pa.array(column.to_pylist(), type_)])
 
 
+def check_times(table: pa.Table, schema: pa.Schema) -> None:
+    """Raise `Differs` for a time that the finer unit of `schema` cannot hold."""
+    for name, type_ in zip(table.schema.names, table.schema.types, strict=True):
+        wanted = schema.field(name).type
+        if not type_.equals(wanted) and _has_unit(type_):
+            _conformed(name, table[name], wanted)
+
+
 def casts(one: pa.Schema, schema: pa.Schema) -> bool:
-    """Whether Arrow reads columns of `one` as those of `schema` by itself."""
+    """Whether Arrow reads columns of `one` as those of `schema` by itself, whatever they hold."""
     import pyarrow as pa
 
     try:
         for name, type_ in zip(one.names, one.types, strict=True):
-            pa.chunked_array([], type_).cast(schema.field(name).type)
+            wanted = schema.field(name).type
+            if not type_.equals(wanted) and _has_unit(type_):
+                return False
+            pa.chunked_array([], type_).cast(wanted)
     except (pa.ArrowException, KeyError):
         return False
     return True
+
+
+def _has_unit(type_: pa.DataType) -> bool:
+    """Whether there are times or durations in it, which may be too far for a finer unit."""
+    return any(word in str(type_) for word in ("timestamp", "duration"))

@@ -134,3 +134,18 @@ def test_rows_without_columns() -> None:
     assert unifying.blank(3).num_rows == 3
     assert unifying.conform(unifying.blank(3), pa.schema({})).num_rows == 3
     assert unifying.conform(unifying.blank(2), pa.schema({"a": pa.int8()})).num_rows == 2
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_time_beyond_the_finer_unit(listed: bool) -> None:
+    far, fine = pa.timestamp("s"), pa.timestamp("ns")
+    values: list[Any] = [2**40]
+    if listed:
+        values, far, fine = [values], pa.list_(far), pa.list_(fine)
+    table, schema = pa.table({"t": pa.array(values, far)}), pa.schema({"t": fine})
+    assert not unifying.casts(table.schema, schema)
+    for check in (unifying.conform, unifying.check_times):
+        with pytest.raises(
+            unifying.Differs, match=r"'t' is .*timestamp\[s\].* and .*timestamp\[ns\]"
+        ):
+            check(table, schema)
