@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -104,8 +104,7 @@ def _reduced_rows(whole: Any) -> tuple[dict[str, list[Any]], list[str]]:
     if isinstance(whole, Mapping):
         columns = {"key": list(whole), "value": list(whole.values())}
     elif isinstance(whole, list | tuple):
-        rows = [dict(v) if isinstance(v, Mapping) else {"value": v} for v in whole]
-        columns = _columns(rows)
+        columns = _returned(whole, "value")
     else:
         raise FunctionError(f"the result is a {type(whole).__name__}, not a table; use result()")
     return columns, [f"row {row}" for row in range(len(whole))]
@@ -116,21 +115,28 @@ def _rows(store: Store, job: Job, entries: list[Entry]) -> tuple[dict[str, list[
     pairs = list(numbered(store, job, entries))
     inputs = _inputs(store, job)
     before = _columns([inputs[number] if inputs else {"item": number} for number, _ in pairs])
-    mappings = any(isinstance(value, Mapping) for _, value in pairs)
-    returned = _columns(
-        [
-            {str(key): each_ for key, each_ in value.items()}
-            if isinstance(value, Mapping)
-            else {}
-            if value is None and mappings
-            else {"result": value}
-            for _, value in pairs
-        ]
-    )
+    returned = _returned([value for _, value in pairs], "result")
     names = renamed(list(returned), before)
     after = dict(zip(names, returned.values(), strict=True))
     what = "item" if job.format.once_per_item else "shard"
     return {**before, **after}, [f"{what} {number}" for number, _ in pairs]
+
+
+def _returned(values: Sequence[Any], name: str) -> dict[str, list[Any]]:
+    """A column for every key of returned mappings; for other values, where there are any, `name`."""
+    mappings = any(isinstance(value, Mapping) for value in values)
+    rows: list[dict[str, Any]] = []
+    for value in values:
+        if isinstance(value, Mapping):
+            rows.append({str(key): cell for key, cell in value.items()})
+            if len(rows[-1]) < len(value):
+                raise FunctionError(
+                    f"two keys of {dict(value)!r:.200} are one as the name of a column; return "
+                    "keys that are text, or use result()"
+                )
+        else:
+            rows.append({} if value is None and mappings else {name: value})
+    return _columns(rows)
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -153,13 +159,24 @@ def renamed(returned: Sequence[str], taken: Mapping[str, Any]) -> list[str]:
 def _inputs(store: Store, job: Job) -> list[dict[str, Any]]:
     """The parameters of every item, for the first columns; empty where its number is all."""
     if job.format.name == "items":
-        with store.open(layout.ITEMS) as file:
-            items = [pickle.load(file) for _ in range(job.items)]
+        items = list(_items(store, job))
         return items if job.format.as_ == "keywords" else [{"item": item} for item in items]
     if job.format.name == "files":
         plans = (records.plan_of(store, number) for number in records.plan_numbers(job))
         return [{"item": path} for plan in plans for path in plan["path"].to_pylist()]
     return []
+
+
+def _items(store: Store, job: Job) -> Iterator[Any]:
+    with store.open(layout.ITEMS) as file:
+        for number in range(job.items):
+            try:
+                yield pickle.load(file)
+            except Exception as error:  # classes of users raise what they like
+                raise FunctionError(
+                    f"item {number} cannot be loaded here: {type(error).__name__}: {error}; "
+                    "run.result() and run.outputs() do without the items"
+                ) from error
 
 
 def _beside(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import pickle
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,30 @@ def test_items_that_returned_none_or_were_given_up(per_task: int, root: Path) ->
     assert made.result().to_table().to_pydict() == {"x": [20, 30]}
     found = {number: None if value is None else value.num_rows for number, value in made.outputs()}
     assert {key: value for key, value in found.items() if value} == {2: 1, 3: 1}
+
+
+def test_keys_that_are_not_text(root: Path) -> None:
+    for options in ({}, {"reduce": list}):
+        made = returning([{1: 5, "a": 6}, {2: 7}], root, **options)
+        found = made.to_arrow().to_pydict()
+        assert {name: found[name] for name in ("1", "a", "2")} == {
+            "1": [5, None],
+            "a": [6, None],
+            "2": [None, 7],
+        }
+        assert made.to_pandas()["1"].tolist() == [5, pd.NA]
+        twice = returning([{1: 5, "1": 6}], root, **options)
+        for call in (twice.to_arrow, twice.to_pandas):
+            with pytest.raises(FunctionError, match=r"two keys of \{1: 5, '1': 6\} are one"):
+                call()
+
+
+def test_an_item_that_cannot_be_loaded_is_named(root: Path) -> None:
+    made = run(lambda i: 1, mapred.items([4, 5]), root)
+    made.store.write("input/items.pkl", pickle.dumps(4) + pickle.dumps(Fragile(1, 2)))
+    with pytest.raises(FunctionError, match="item 1 cannot be loaded here: TypeError"):
+        made.to_arrow()
+    assert made.result() == [1, 1]
 
 
 def test_the_number_of_a_shard_is_its_own(root: Path, tmp_path: Path) -> None:
