@@ -542,8 +542,8 @@ def run(
             is made once per worker process; a `mapred.command` runs a program.
         dataset: a URI or glob, a list of them, a `read_…` dataset, items, a frame, a plan.
         reduce: a function of an iterable of outputs, in plan order, run once and streaming;
-            or a ready one of `mapred.reducers`. It is not handed outputs that are None or were
-            given up, so `reduce=list` leaves them out. Without it the outputs are the result.
+            or a ready one of `mapred.reducers`. Without it the outputs are the result. A reduce
+            never gets None; the list of a run over items has None where an item returned it.
         fan_in: makes the reduce a tree of groups of so many outputs; it must be associative.
         finalize: applied once to the reduced value.
         by: the key's column or columns: the function returns tables or frames, and `reduce` is a

@@ -150,17 +150,38 @@ def shard_ranges(store: Store, shard: int) -> pa.Table:
     return read_shard(store.read(layout.plan_file(shard // layout.PLAN_SHARDS)), shard)
 
 
+def items_of(ranges: pa.Table) -> list[int]:
+    """The numbers of the items of a shard, in order."""
+    pairs = zip(ranges["first"].to_pylist(), ranges["count"].to_pylist(), strict=True)
+    return [item for first, count in pairs for item in range(first, first + count)]
+
+
 def shard_bytes(store: Store, job: Job) -> npt.NDArray[np.int64]:
     """Planned bytes of every shard."""
-    sizes = np.zeros(job.shards, np.int64)
-    files = range(-(-job.shards // layout.PLAN_SHARDS))
+    return _summed(store, job, "length")
+
+
+def first_items(store: Store, job: Job) -> npt.NDArray[np.int64]:
+    """The number of the first item of every shard."""
+    counts = _summed(store, job, "count")
+    return np.cumsum(counts) - counts
+
+
+def plan_numbers(job: Job) -> range:
+    """The numbers of the plan files."""
+    return range(-(-job.shards // layout.PLAN_SHARDS))
+
+
+def _summed(store: Store, job: Job, column: str) -> npt.NDArray[np.int64]:
+    """A column of the plan, summed for every shard."""
+    sums = np.zeros(job.shards, np.int64)
 
     def columns(number: int) -> pa.Table:
-        return read_plan(store.read(layout.plan_file(number)), ("shard", "length"))
+        return read_plan(store.read(layout.plan_file(number)), ("shard", column))
 
-    for plan in each(store, columns, files):
-        np.add.at(sizes, from_arrow(plan["shard"]), from_arrow(plan["length"]))
-    return sizes
+    for plan in each(store, columns, plan_numbers(job)):
+        np.add.at(sums, from_arrow(plan["shard"]), from_arrow(plan[column]))
+    return sums
 
 
 def shard_items(store: Store, shards: Sequence[int]) -> Iterator[range]:

@@ -13,8 +13,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from mapred import (
+    agreement,
+    backends,
+    display,
+    folder,
+    functions,
+    layout,
+    records,
+    results,
+    tabulating,
+    worker,
+    writing,
+)
 from mapred import audit as audits
-from mapred import backends, display, folder, functions, layout, records, results, worker, writing
 from mapred.backends.base import Backend, Handle, process_birth
 from mapred.errors import BackendError, FunctionError, RunError
 from mapred.model import Failure, Job, RunStatus
@@ -80,23 +92,53 @@ class Run:
     def result(self) -> Any:
         """The answer: the reduced value, a lazily read dataset of tables, or a list.
 
+        In the list of a run over items there is one place for each, None where it returned
+        None or was given up; a reduce and all other lists leave None out. Tables of all tasks
+        make one dataset: a column that one lacks is null there, types are widened where
+        nothing is lost, and None and given-up items have no rows.
+
         Waits for a live run. A run without an answer raises `RunError`.
         """
         self.wait()
         self.check()
         return results.result(self.store, self.job)
 
-    def to_pandas(self) -> pd.DataFrame:
-        """The result as one frame; a sweep's has its parameters and results as columns."""
+    def outputs(self, stage: str | None = None, errors: str = "raise") -> Iterator[tuple[int, Any]]:
+        """What each committed task returned, one by one, in plan order, as (number, value).
+
+        The number is that of the item where the function runs once per item, else of the
+        shard. Works while the run does, and after it failed; nothing is waited for, and one
+        task's values are held at a time. `stage` is `"map"` if not given, or the stage that
+        ends a keyed reduce. A value that was stored and cannot be loaded is a `FunctionError`
+        that names it; with `errors="skip"` it is left out.
+        """
+        return results.one_by_one(self.store, self.job, stage, errors)
+
+    def to_pandas(self, dtype_backend: str = "numpy_nullable") -> pd.DataFrame:
+        """The result as one frame; a sweep's has its parameters and results as columns.
+
+        Returned tables come one below the other. Where the function runs once per item, the
+        columns of what it was called with stand before them: `point` (the number of the item)
+        and the parameters of a sweep or `item`; of an array, `item` alone. Returned numbers
+        and mappings give a row each: the parameters, or `item` (the number of the shard where
+        the function takes shards), then a column for every key, or `result`. A returned name
+        that is one of these gets `_result` at its end. A reduced mapping gives the columns
+        `key` and `value`; a reduced pandas frame is given as it is.
+
+        `dtype_backend` is as in pandas: "numpy_nullable" (the default, as it has a place for a
+        null in every type), "pyarrow" or "numpy", where a null among whole numbers or booleans
+        is an error. A type alone decides the dtype; no value changes. What is no number, text
+        or time stays a Python object, as do values of several types.
+        """
         self.wait()
         self.check()
-        return results.to_pandas(self.store, self.job)
+        return tabulating.to_pandas(self.store, self.job, dtype_backend)
 
     def to_arrow(self) -> pa.Table:
-        """The result as one table."""
+        """The result as one table, with the columns of `to_pandas`."""
         self.wait()
         self.check()
-        return results.to_arrow(self.store, self.job)
+        return tabulating.to_arrow(self.store, self.job)
 
     def write_parquet(
         self,
@@ -319,6 +361,7 @@ class Run:
         self.store.write(path, data)
         digests = {**self.job.digests, path: digest}
         self.job = dataclasses.replace(self.job, function=path, digests=digests)
+        agreement.forget_uncommitted(self.store, self.job.stages[-1].name)
         self.store.write(layout.JOB, self.job.to_bytes())
 
     def _backend(self) -> str | Backend:

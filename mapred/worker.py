@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from mapred import failures, formats, functions, layout, outputs, records
+from mapred import agreement, failures, formats, functions, layout, outputs, records
 from mapred.errors import FunctionError, ReduceError, StorageError
 from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
 from mapred.planner import PlanFile
@@ -59,6 +59,7 @@ class Context:
     job: Job
     plans: dict[int, PlanFile] = field(default_factory=dict)
     inputs: dict[str, bytes | None] = field(default_factory=dict)
+    agreed: dict[str, agreement.Agreed | None] = field(default_factory=dict)
 
     def load(self, path: str) -> bytes:
         """A file of the run, refused if its digest is not the one the job names."""
@@ -469,12 +470,26 @@ def _store_values(
 
         path = layout.data(stage.name, index, attempt, "arrow")
         return keyed.store_sheets(run.store, values, path, keyed.memory_limit(stage))
-    output, payload = outputs.encode(values)
+    is_result = stage.kind == "map" and stage.last
+    check = functools.partial(_hold, run, stage, index) if is_result else None
+    output, payload = outputs.encode(values, check)
     if payload is None:
         return output
     path = layout.data(stage.name, index, attempt, outputs.suffix(output))
     etag = run.store.write(path, payload)
     return replace(output, path=path, etag=etag)
+
+
+def _hold(run: Context, stage: Stage, index: int, tables: list[pa.Table | None]) -> None:
+    """Hold the tables of a task against those of the others, since they make one result."""
+    if run.job.format.once_per_item:
+        items = records.items_of(run.ranges(index))
+        sources = [agreement.Source(index, item) for item in items]
+    else:
+        sources = [agreement.Source(index)]
+    held = [pair for pair in zip(sources, tables, strict=True) if pair[1] is not None]
+    known = run.agreed.get(stage.name)
+    run.agreed[stage.name] = agreement.hold(run.store, stage.name, known, held)
 
 
 def _store_files(

@@ -6,6 +6,7 @@ import datetime as dt
 import glob
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -813,3 +814,28 @@ def test_an_index_that_numbers_no_rows_from_0_is_kept() -> None:
         made = as_dataset(pd.DataFrame({"x": [1, 2, 3]}, index=index)).frame
         assert made is not None
         assert ("__index_level_0__" in made.column_names) == kept
+
+
+FRAMES = [
+    pd.DataFrame({"x": [1, 2]}),
+    pl.DataFrame({"x": [1, 2]}),
+    pl.LazyFrame({"x": [1, 2]}),
+    pa.table({"x": [1, 2]}),
+    pa.record_batch({"x": [1, 2]}),
+]
+
+
+@pytest.mark.parametrize("frame", FRAMES, ids=["pandas", "polars", "lazy", "table", "batch"])
+def test_a_frame_is_neither_a_list_of_items_nor_of_values(frame: Any) -> None:
+    with pytest.raises(DatasetError, match=r"which lists its columns.*items\((.*)\);") as caught:
+        dataset.items(frame)
+    advice = re.search(r"pass items\((.*?\))\)", str(caught.value))
+    assert advice is not None
+    rows = eval(advice.group(1), {"frame": frame})
+    assert dataset.items(rows).count == 2
+    assert dataset.sweep(df=[frame]).count == 1
+    if isinstance(frame, Iterable):
+        with pytest.raises(DatasetError, match=r"df is a .*pass df=\[frame\]"):
+            dataset.sweep(df=frame)
+    else:
+        assert dataset.sweep(df=frame).items[0]["df"] is frame

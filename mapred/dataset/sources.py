@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mapred.dataset import globs, options
 from mapred.dataset.kinds import kind_of
-from mapred.dataset.values import TABULAR, Dataset, kind_of_suffix, suffix_of
+from mapred.dataset.values import (
+    TABULAR,
+    Dataset,
+    how_to_list_rows,
+    kind_of_suffix,
+    suffix_of,
+)
 from mapred.dataset.walks import listing
 from mapred.errors import DatasetError
 from mapred.model import Format
@@ -275,6 +281,12 @@ def files(
 
 def items(iterable: Iterable[Any]) -> Dataset:
     """Python objects: the function is called for each. They are taken from the iterable now."""
+    rows = how_to_list_rows(iterable)
+    if rows is not None:
+        raise DatasetError(
+            f"items() got a {type(iterable).__name__}, which lists its columns: for its rows one by "
+            f"one, pass items(frame{rows}); for shards of them, pass the frame itself to run()"
+        )
     if isinstance(iterable, str | bytes | Mapping) or not isinstance(iterable, Iterable):
         raise DatasetError(
             f"items() takes a list or another iterable of items, not {type(iterable).__name__}"
