@@ -37,7 +37,8 @@ from mapred.model import Job as JobRecord
 from mapred.parameters import Value
 from mapred.reducers import Reducer, as_reducer
 from mapred.runs import Run, open_run, record_write, write_handle
-from mapred.shuffle.asking import Aggregate, By, SortBy, as_shuffle, keyed_reducer
+from mapred.shuffle.aggregations import Aggregate
+from mapred.shuffle.asking import By, SortBy, as_shuffle, keyed_reducer
 from mapred.storage import open_store, probe
 
 __all__ = ["Job", "Plan", "job", "open", "plan", "run", "submit"]
@@ -205,7 +206,7 @@ class Job:
             self.dataset if isinstance(self.dataset, Plan) else dataset.as_dataset(self.dataset)
         )
         texts = source.uris if isinstance(source, Dataset) and not source.literal else ()
-        texts += () if self.write is None else (self.write.uri,)
+        texts += () if self.write is None else self.write.texts()
         places = {name for text in texts for name in parameters.names_in(text)}
         return frozenset(places) | parameters.asked(self.fn)
 
@@ -213,8 +214,9 @@ class Job:
         """The job with values for its parameters: texts, numbers, booleans, dates.
 
         Each fills the places `{name}`, `{name:format}` and `{date-1d:%Y-%m-%d}` of the dataset's
-        URIs and of `write`'s, and reaches the function as a keyword where it has a parameter
-        of that name. A `PlanError` names a value that nothing takes, and a place without one.
+        URIs, of `write`'s and of the values that it replaces, and reaches the function as a
+        keyword where it has a parameter of that name. A `PlanError` names a value that nothing
+        takes, and a place without one.
         """
         parameters.check(values)
         source, target = self.dataset, self.write
@@ -224,7 +226,7 @@ class Job:
                 uris = tuple(parameters.filled(uri, values) for uri in source.uris)
                 source = replace(source, uris=uris)
         if target is not None:
-            target = replace(target, uri=parameters.filled(target.uri, values))
+            target = target.filled(lambda text: parameters.filled(text, values))
         known = self.parameters | {*parameters.taken(self.fn, values)}
         for name in values:
             if name not in known:
@@ -247,6 +249,7 @@ class Job:
         chosen = backends.resolve(backend)
         chosen.prepare()
         if self.write is not None:
+            writing.check_losses(self.write, self.max_failed)
             writing.check(self.write)
         function = functions.dump(self.fn)
         planned = self.plan()
@@ -431,6 +434,7 @@ def job(
     else:
         reducer = None if reduce is None else as_reducer(reduce, fan_in=fan_in, finalize=finalize)
     if write is not None:
+        writing.check_losses(write, max_failed)
         reducer = writing.publisher(write)
     return Job(
         fn=fn,
@@ -538,12 +542,14 @@ def run(
             is made once per worker process; a `mapred.command` runs a program.
         dataset: a URI or glob, a list of them, a `read_…` dataset, items, a frame, a plan.
         reduce: a function of an iterable of outputs, in plan order, run once and streaming;
-            or a ready one of `mapred.reducers`. Without it the outputs are the result.
+            or a ready one of `mapred.reducers`. Without it the outputs are the result. A reduce
+            never gets None; the list of a run over items has None where an item returned it.
         fan_in: makes the reduce a tree of groups of so many outputs; it must be associative.
         finalize: applied once to the reduced value.
         by: the key's column or columns: the function returns tables or frames, and `reduce` is a
             function of a `pa.Table` that has all rows of its keys, or `aggregate` maps columns
-            to `"sum"`, `"count"`, `"mean"`, … (one or a list); the result is a dataset.
+            to `"sum"`, `"median"`, `("stddev", {"ddof": 0})`, … (one or a list), or new names to
+            `("price", "quantile", {"q": 0.95})`; the result is a dataset.
         sort_by: columns, or pairs such as `("price", "descending")`, that put all rows of the
             result in order; `partitions`, how many parts either has (default: by size).
         write: `write_parquet(uri, …)` or `write_delta(uri, …)`: map tasks write the tables that

@@ -155,7 +155,7 @@ def _floats(column: pa.ChunkedArray) -> Any:
     type_ = pa.float64() if pa.types.is_float64(column.type) else pa.float32()
     nulls = np.asarray(column.is_null()) if column.null_count else np.zeros(len(column), bool)
     values = column.cast(type_).fill_null(0.0) if column.null_count else column.cast(type_)
-    return pd.arrays.FloatingArray(np.array(values), np.array(nulls))
+    return pd.arrays.FloatingArray(np.asarray(values).copy(), nulls.copy())
 
 
 def _times(column: pa.ChunkedArray) -> Any:
@@ -164,7 +164,7 @@ def _times(column: pa.ChunkedArray) -> Any:
 
     if pc.min(column.cast(pa.int64())).as_py() == _NOT_A_TIME:
         raise _NoPlace(f"{_NOT_A_TIME}, which pandas takes for a missing time", "pyarrow")
-    return column.to_pandas()
+    return column.to_pandas().copy()  # Arrow's own memory is read-only
 
 
 def _numpy(column: pa.ChunkedArray) -> Any:

@@ -16,6 +16,7 @@ from mapred.errors import StorageError
 from mapred.formats import Reading
 from mapred.model import Commit, Job, Output, Parts, Shuffle, Stage
 from mapred.shuffle import collecting, files, heavy, manifest, merging, texts
+from mapred.shuffle.schemas import Misfit, fitted
 from mapred.storage import Store, each
 
 if TYPE_CHECKING:
@@ -75,15 +76,13 @@ class _Counted:
             yield table
 
 
-def listed(
-    store: Store, shuffle: Shuffle, indices: Sequence[int], counters: dict[str, float]
-) -> Sheets:
-    """The manifest over the committed map tasks `indices`; counts the heaviest keys."""
+def listed(store: Store, shuffle: Shuffle, indices: Sequence[int], reading: Reading) -> Sheets:
+    """The manifest over the committed map tasks `indices`; notes the keys that stand out."""
     outputs = [commit.output for commit in _commits(store, "map", indices)]
     rows = [output.parts.taken for output in outputs if output.parts]
     found = [output.parts.heavy for output in outputs if output.parts and output.parts.heavy]
-    schema, parts = manifest.manifest(outputs, shuffle)
-    counters.update(heavy.heaviest(found, shuffle.by, sum(rows)))
+    schema, parts = manifest.manifest(outputs, indices, shuffle)
+    reading.heavy.update(heavy.heaviest(found, shuffle.by, sum(rows)))
     known = texts.encoded(schema)
 
     def describe(offsets: tuple[int, ...]) -> Output:
@@ -118,7 +117,7 @@ def reduced(
     # Without a row anywhere, one partition answers for the schema of the answer.
     if known.schema is None or not (segments or (index == 0 and not known.rows)):
         return Sheets(None, (), 0, lambda offsets: Output("none"))
-    parts = _read(store, job.shuffle, segments, limit, reading)
+    parts = _read(store, job.shuffle, known, segments, limit, reading)
     ends = known.between(index)
     answers = merging.reduced(job.shuffle, function, known.schema, parts, size, limit, ends)
     return _sheets(answers, size if size > limit else 0)
@@ -181,11 +180,14 @@ def _range(store: Store, path: str, offset: int, length: int) -> pa.Buffer:
 def _read(
     store: Store,
     shuffle: Shuffle,
+    known: manifest.Outline,
     segments: Sequence[manifest.Segment],
     limit: int,
     reading: Reading,
 ) -> Iterator[pa.Table]:
-    """The rows of segments, in order; over a network some are on their way meanwhile."""
+    """The rows of segments, in order and in one schema; over a network some are on their way
+    meanwhile."""
+    whole = collecting.sent_schema(known.schema, shuffle)
 
     def read(segment: manifest.Segment) -> tuple[manifest.Segment, pa.Buffer]:
         return segment, _range(store, segment.path, segment.offset, segment.length)
@@ -195,7 +197,11 @@ def _read(
             schema = collecting.sent_schema(segment.schema, shuffle)
             table = files.read_part(data, schema)
             reading.records += table.num_rows
-            yield table
+            try:
+                yield fitted(table, whole)
+            except Misfit as error:
+                column = collecting.rows_column(error.column, shuffle)
+                raise manifest.misfit(error, column, segment.task, known) from error
 
 
 def _groups(segments: Sequence[manifest.Segment], limit: int) -> Iterator[list[manifest.Segment]]:
@@ -222,17 +228,17 @@ def store_sheets(store: Store, sheets: Sheets, path: str, limit: int) -> Output:
         sink = pa.BufferOutputStream()
         offsets = files.write_parts(sink, sheets.schema, sheets.tables)
         payload = sink.getvalue()
-        store.write(path, payload)
-        measured = payload.size, zlib.crc32(payload)
+        etag = store.write(path, payload)
+        measured = payload.size, zlib.crc32(payload), etag
     else:
         offsets, measured = _through_disk(store, sheets, path)
-    output = sheets.describe(offsets)
-    return replace(output, path=path, size=measured[0], crc32=measured[1])
+    size, crc32, etag = measured
+    return replace(sheets.describe(offsets), path=path, size=size, crc32=crc32, etag=etag)
 
 
 def _through_disk(
     store: Store, sheets: Sheets, path: str
-) -> tuple[tuple[int, ...], tuple[int, int]]:
+) -> tuple[tuple[int, ...], tuple[int, int, str]]:
     import pyarrow as pa
 
     try:
@@ -247,10 +253,10 @@ def _through_disk(
         with Path(name).open("rb") as file:
             while block := file.read(1 << 20):
                 size, crc32 = size + len(block), zlib.crc32(block, crc32)
-        store.put_file(Path(name), path)
+        etag = store.put_file(Path(name), path)
     except OSError as error:
         raise files.cannot_spill(error) from error
     finally:
         with suppress(FileNotFoundError):
             os.unlink(name)
-    return offsets, (size, crc32)
+    return offsets, (size, crc32, etag)

@@ -8,6 +8,7 @@ root/<run-id>/
   <stage>/data/000017-<attempt>.arrow   what one attempt wrote
   <stage>/files/000017-<attempt>/NAME   what it wrote by `task.output`
   <stage>/commits/000017.json           the commit: put if absent
+  <stage>/schemas/000000.arrow          names and types of the tables, as they came: put if absent
   <stage>/errors/000017-<attempt>.json  a failed attempt
   <stage>/logs/000017-<attempt>.txt     what it printed
   result/manifest.json                  the outputs of the last stage
@@ -22,6 +23,7 @@ Stages are called `map`, `reduce-1`, `reduce-2`, …
 from __future__ import annotations
 
 JOB = "job.json"
+INPUT = "input/"
 FUNCTION = "function.pkl"
 REDUCE = "reduce.pkl"
 ITEMS = "input/items.pkl"
@@ -69,8 +71,27 @@ def commit(stage: str, index: int) -> str:
     return f"{stage}/commits/{index:06d}.json"
 
 
+def schemas(stage: str) -> str:
+    return f"{stage}/schemas/"
+
+
+def schema(stage: str, number: int) -> str:
+    """What the tables of a stage agree on; each says more than the one before it."""
+    return f"{stage}/schemas/{number:06d}.arrow"
+
+
 def data(stage: str, index: int, attempt: str, suffix: str) -> str:
     return f"{stage}/data/{index:06d}-{attempt}.{suffix}"
+
+
+def all_data(stage: str) -> str:
+    """The folder of what all attempts of a stage wrote."""
+    return f"{stage}/data/"
+
+
+def all_outputs(stage: str) -> str:
+    """The folder of what they wrote by `task.output`."""
+    return f"{stage}/files/"
 
 
 def output(stage: str, index: int, attempt: str, name: str) -> str:

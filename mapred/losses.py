@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from mapred import layout, records
-from mapred.model import Failure, Job, Stage
+from mapred.model import Failure, GivenUp, Job, Stage
 from mapred.storage import Store, each
 
 
@@ -22,19 +22,20 @@ def count(job: Job, failures: Iterable[Failure]) -> int:
     return sum(len(failure.items) or per_task for failure in failures)
 
 
-def describe(job: Job, stage: Stage, failures: Collection[Failure]) -> str:
-    """The last word of a run that lost more than it may."""
+def describe(job: Job, stage: Stage, failures: Collection[Failure], before: int = 0) -> str:
+    """Why a run failed that lost more than it may; `before` were given up already."""
     items = stage.kind == "map" and job.format.once_per_item
     number = count(job, failures) if items else len(failures)
     what = ("item" if items else "task") + "s" * (number != 1)
     limit = f" (max_failed allows {job.failures_allowed})" if job.max_failed else ""
-    return f"{number} {what} of {stage.name} failed{limit}"
+    beside = f", and {before} given up before" if before else ""
+    return f"{number} {what} of {stage.name} failed{beside}{limit}"
 
 
 def give_up(
     store: Store, job: Job, failed: Mapping[int, Failure]
 ) -> Mapping[int, list[int] | None]:
-    """Put failed.json with map tasks that failed for good; the word that stands.
+    """Put failed.json with map tasks that failed for good; gives what stands there.
 
     Of a task whose failures name items, those alone are given up, and it has to run again.
     """
@@ -43,6 +44,24 @@ def give_up(
         whole = not job.format.once_per_item or not failure.items
         tasks[index] = None if whole else list(failure.items)
     return records.put_given_up(store, tasks)
+
+
+def given_up(
+    store: Store, job: Job, tasks: Mapping[int, list[int] | None] | None = None
+) -> GivenUp:
+    """What failed.json (`tasks`, where it is known) says, by the items that the plan has."""
+    if tasks is None:
+        tasks = records.read_given_up(store) if job.max_failed else {}
+    chosen = sorted(tasks)
+    if not job.format.once_per_item:
+        return GivenUp("shard", {task: (task,) for task in chosen}, dict.fromkeys(chosen, 0))
+    lost: dict[int, tuple[int, ...]] = {}
+    kept: dict[int, int] = {}
+    for task, planned in zip(chosen, records.shard_items(store, chosen), strict=True):
+        named = tasks[task]
+        lost[task] = tuple(planned if named is None else named)
+        kept[task] = len(planned) - len(lost[task])
+    return GivenUp("item", lost, kept)
 
 
 def final(job: Job, failure: Failure) -> bool:

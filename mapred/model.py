@@ -116,22 +116,32 @@ class Format:
 
 
 @dataclass(frozen=True)
+class Aggregation:
+    """A column `name` of a keyed reduce's answer: `function` of the values of `column`."""
+
+    name: str
+    column: str
+    function: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Shuffle:
     """How a keyed reduce goes: rows to one of `partitions` by the columns `by`.
 
-    `aggregates` are (column, function) pairs; without them a function gets the rows. With
+    With `aggregates` these are the answer; without them a function gets the rows. With
     `descending`, a flag for each column of `by`, rows are sorted by them instead.
     """
 
     by: tuple[str, ...]
     partitions: int
-    aggregates: tuple[tuple[str, str], ...] = ()
+    aggregates: tuple[Aggregation, ...] = ()
     descending: tuple[bool, ...] = ()
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Shuffle:
-        pairs = tuple((column, function) for column, function in values["aggregates"])
-        return _build(cls, {**values, "aggregates": pairs})
+        aggregates = tuple(Aggregation(**each) for each in values["aggregates"])
+        return _build(cls, {**values, "aggregates": aggregates})
 
 
 @dataclass(frozen=True)
@@ -244,8 +254,8 @@ class Parts:
 class Output:
     """Where a task's values are. `kind`: `arrow`, `parts`, `pickle`, `inline` or `none`.
 
-    `count` values lie in `path` (`size` bytes with checksum `crc32`), or, small ones,
-    base64-encoded in `inline`. `type` is what the function returned: `table`, `pandas`,
+    `count` values lie in `path` (`size` bytes with checksum `crc32`, and the store's own `etag`
+    where it tells one), or, small ones, base64-encoded in `inline`. `type` is what the function returned: `table`, `pandas`,
     `polars`, `batch` or `object`.
     """
 
@@ -256,6 +266,7 @@ class Output:
     path: str | None = None
     size: int = 0
     crc32: int = 0
+    etag: str = ""
     inline: str | None = None
     parts: Parts | None = None
 
@@ -276,6 +287,7 @@ class StoredFile:
     path: str
     size: int
     crc32: int
+    etag: str = ""
 
 
 @dataclass(frozen=True)
@@ -295,9 +307,10 @@ class Commit:
     """The record that makes one attempt's output the task's output.
 
     `records` counts lines, rows or items read, `skipped` the rows that the reader left out as
-    malformed; `ranges` the ranges read to their end;
-    `spans` the ranges whose bytes differ from the plan; `units` the row groups or record
-    batches that were read or pruned; `seconds` is wall time, `peak_memory` bytes resident.
+    malformed; `ranges` the ranges read to their end; `spans` the ranges whose bytes differ from
+    the plan; `units` the row groups or record batches that were read or pruned; `seconds` is
+    wall time, `peak_memory` bytes resident; `heavy` estimates the rows of keys that stand out,
+    of a manifest alone.
     """
 
     stage: str
@@ -316,6 +329,7 @@ class Commit:
     seconds: float = 0.0
     peak_memory: int = 0
     counters: Mapping[str, float] = field(default_factory=dict)
+    heavy: Mapping[str, int] = field(default_factory=dict)
     worker: str = ""
 
     def to_bytes(self) -> builtins.bytes:
@@ -366,8 +380,35 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class GivenUp:
+    """What a run goes without, within max_failed: items, or shards where there are no items.
+
+    `what` is `item` or `shard`; `lost` names those of each map task that lost any (a shard is
+    its own), and `kept` says how many of its items are left.
+    """
+
+    what: str = "shard"
+    lost: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    kept: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """The items or shards that were given up, in plan order."""
+        return tuple(index for task in sorted(self.lost) for index in sorted(self.lost[task]))
+
+    @property
+    def tasks(self) -> frozenset[int]:
+        """The map tasks of which nothing is left."""
+        return frozenset(task for task, left in self.kept.items() if not left)
+
+
+@dataclass(frozen=True)
 class StageStatus:
-    """Progress of one stage, in tasks."""
+    """Progress of one stage, in tasks.
+
+    `given_up` counts the tasks of which nothing is left, and `given_up_items` the items given
+    up in all tasks, those that are done otherwise among them.
+    """
 
     name: str
     total: int
@@ -375,6 +416,7 @@ class StageStatus:
     running: int = 0
     failed: int = 0
     given_up: int = 0
+    given_up_items: int = 0
 
 
 @dataclass(frozen=True)
@@ -395,7 +437,9 @@ class RunStatus:
     """What is known of a run at one moment.
 
     `state` is `running`, `succeeded`, `failed`, `cancelled`, `suspended` or `interrupted`
-    (no last word was written, and nothing runs). Times are seconds since the epoch.
+    (no last word was written, and nothing runs). Times are seconds since the epoch. `records`
+    leaves out what was given up; `skipped` counts malformed rows that were left out; `heavy`
+    estimates the rows of the keys that stand out.
     """
 
     run_id: str
@@ -408,8 +452,11 @@ class RunStatus:
     bytes: int = 0
     bytes_done: int = 0
     records: int = 0
+    skipped: int = 0
     message: str = ""
     counters: Mapping[str, float] = field(default_factory=dict)
+    heavy: Mapping[str, int] = field(default_factory=dict)
+    given_up: GivenUp = field(default_factory=GivenUp)
     times: tuple[TaskTime, ...] = ()
     failures: tuple[Failure, ...] = ()
 

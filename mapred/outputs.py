@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 import pickle
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
+from mapred import unifying
 from mapred.errors import FunctionError, StorageError
 from mapred.model import Output
 from mapred.storage import Store
@@ -25,30 +28,62 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 INLINE_LIMIT = 16 * 1024
-_ROWS = b"mapred.rows"
+_ROWS, _OWN = b"mapred.rows", b"mapred.schemas"
 _MANY = 10_000
 _SMALL = 2**20
 _TABULAR = {"pyarrow": ("Table", "RecordBatch"), "pandas": ("DataFrame",), "polars": ("DataFrame",)}
 
+Tabular = tuple[str, "pa.Table"]  # what the function returned, and its rows
 
-def encode(values: Sequence[Any]) -> tuple[Output, Any]:
-    """How `values` are stored: an `Output` without its path, and its bytes (None if inline)."""
-    if not values:
-        return Output("none"), None
-    types = {_tabular(value) for value in values}
-    if len(types) == 1 and (kind := types.pop()) is not None:
-        tables = [_to_arrow(value, kind) for value in values]
-        if all(table.schema.equals(tables[0].schema) for table in tables):
-            payload = _to_ipc(tables)
-            rows = sum(table.num_rows for table in tables)
-            return _measured(Output("arrow", kind, len(values), rows), payload), payload
-    pickles = [_pickled(value) for value in values]
-    size = sum(map(len, pickles))
-    if size <= INLINE_LIMIT:
-        inline = base64.b64encode(b"".join(pickles)).decode()
-        return Output("inline", count=len(values), size=size, inline=inline), None
+
+@dataclass(frozen=True)
+class Broken:
+    """A value that was stored and cannot be loaded."""
+
+    error: Exception
+
+    def __str__(self) -> str:
+        return f"cannot be loaded: {type(self.error).__name__}: {self.error}"
+
+
+def encode(
+    values: Sequence[Any], check: Callable[[list[pa.Table | None]], None] | None = None
+) -> tuple[Output, Any]:
+    """How `values` are stored: an `Output` without its path, and its bytes (None if inline).
+
+    Where all of them are tables, but for None, `check` gets them before anything is stored.
+    """
+    kinds = {None if value is None else _tabular(value) or "object" for value in values} - {None}
+    if not kinds:
+        return Output("none", count=len(values)), None
+    if "object" in kinds:
+        return _encoded([_pickled(value) for value in values], Output("pickle", count=len(values)))
+    tables = [None if value is None else _to_arrow(value, _tabular(value)) for value in values]
+    if check is not None:
+        check(tables)
+    found = [table for table in tables if table is not None]
+    rows = sum(table.num_rows for table in found)
+    if len(kinds) == 1 and _fit_one_file(found):
+        payload = _to_ipc(tables)
+        return _measured(Output("arrow", str(kinds.pop()), len(values), rows), payload), payload
+    pickles = [
+        pickle.dumps(None if table is None else (_tabular(value), _to_ipc([table]).to_pybytes()))
+        for value, table in zip(values, tables, strict=True)
+    ]
+    return _encoded(pickles, Output("pickle", "tables", len(values), rows))
+
+
+def _encoded(pickles: list[bytes], output: Output) -> tuple[Output, Any]:
     payload = b"".join(pickles)
-    return _measured(Output("pickle", count=len(values)), payload), payload
+    if len(payload) > INLINE_LIMIT:
+        return _measured(output, payload), payload
+    inline = base64.b64encode(payload).decode()
+    return replace(_measured(output, payload), kind="inline", inline=inline), None
+
+
+def is_tabular(output: Output) -> bool:
+    """Whether the values are tables, frames or batches, and None among them at most."""
+    return output.kind == "arrow" or output.type == "tables"
 
 
 def suffix(output: Output) -> str:
@@ -70,18 +105,69 @@ def fetch(store: Store, output: Output) -> bytes | None:
 
 def decode(store: Store, output: Output, data: bytes | None = None) -> Iterator[Any]:
     """The values of an output, one by one; `data` is what `fetch` gave."""
-    if output.kind == "none":
-        return
-    if output.kind == "arrow":
-        yield from _from_ipc(store, output, data)
-        return
-    if output.kind == "inline":
-        file: Any = io.BytesIO(base64.b64decode(output.inline or ""))
+    for value in load(store, output, data):
+        if isinstance(value, Broken):
+            raise FunctionError(f"the returned value {value}") from value.error
+        yield value
+
+
+def load(store: Store, output: Output, data: bytes | None = None) -> Iterator[Any]:
+    """The values of an output, one by one; a `Broken` where one cannot be loaded."""
+    if is_tabular(output):
+        for found in load_tables(store, output, data):
+            yield None if found is None else from_arrow(found[1], found[0])
+    elif output.kind == "none":
+        yield from [None] * output.count
     else:
-        file = _open(store, output) if data is None else io.BytesIO(data)
-    with file:
-        for _ in range(output.count):
-            yield pickle.load(file)
+        yield from _unpickled(store, output, data)
+
+
+def load_tables(
+    store: Store, output: Output, data: bytes | None = None
+) -> Iterator[Tabular | None]:
+    """The values of an output that `is_tabular`, one by one, each as Arrow."""
+    if output.kind == "arrow":
+        for table in _from_ipc(read_table(store, output, data)):
+            yield None if table is None else (output.type, table)
+        return
+    import pyarrow as pa
+
+    for found in _unpickled(store, output, data):
+        if found is None:
+            yield None
+            continue
+        kind, payload = found
+        (table,) = _from_ipc(pa.ipc.open_file(pa.py_buffer(payload)).read_all())
+        yield kind, table
+
+
+def _unpickled(store: Store, output: Output, data: bytes | None) -> Iterator[Any]:
+    if output.kind == "inline":
+        data = base64.b64decode(output.inline or "")
+    with _open(store, output) if data is None else io.BytesIO(data) as file:
+        for place in range(output.count):
+            start = file.tell()
+            try:
+                value = pickle.load(file)
+            except Exception as error:  # classes of users raise what they like
+                value = Broken(error)
+                if not _skip_pickle(file, start):
+                    yield from [value] * (output.count - place)
+                    return
+            yield value
+
+
+def _skip_pickle(file: Any, start: int) -> bool:
+    """Go to the end of the pickle that begins at `start`; False where it has none."""
+    import pickletools
+
+    file.seek(start)
+    try:
+        for _ in pickletools.genops(file):
+            pass
+    except ValueError:
+        return False
+    return True
 
 
 def _open(store: Store, output: Output) -> Any:
@@ -92,14 +178,7 @@ def _open(store: Store, output: Output) -> Any:
 
 
 def _measured(output: Output, payload: Any) -> Output:
-    return Output(
-        output.kind,
-        output.type,
-        output.count,
-        output.rows,
-        size=memoryview(payload).nbytes,
-        crc32=zlib.crc32(payload),
-    )
+    return replace(output, size=memoryview(payload).nbytes, crc32=zlib.crc32(payload))
 
 
 def _tabular(value: Any) -> str | None:
@@ -109,6 +188,12 @@ def _tabular(value: Any) -> str | None:
     if module == "pyarrow":
         return "batch" if type(value).__name__ == "RecordBatch" else "table"
     return module
+
+
+def as_arrow(value: Any) -> pa.Table | None:
+    """A table, frame or batch as a table, with a frame's index; None for all else."""
+    kind = _tabular(value)
+    return None if kind is None else _to_arrow(value, kind)
 
 
 def to_table(value: Any) -> pa.Table | None:
@@ -124,7 +209,7 @@ def to_table(value: Any) -> pa.Table | None:
         raise FunctionError(f"the returned frame cannot be stored as Arrow: {error}") from error
 
 
-def _to_arrow(value: Any, kind: str) -> pa.Table:
+def _to_arrow(value: Any, kind: str | None) -> pa.Table:
     import pyarrow as pa
 
     if kind == "table":
@@ -132,7 +217,7 @@ def _to_arrow(value: Any, kind: str) -> pa.Table:
     if kind == "batch":
         return pa.Table.from_batches([value])
     if kind == "polars":
-        return value.to_arrow()
+        return _from_polars(value)
     try:
         return pa.Table.from_pandas(value)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
@@ -142,19 +227,70 @@ def _to_arrow(value: Any, kind: str) -> pa.Table:
         ) from error
 
 
-def _to_ipc(tables: list[pa.Table]) -> Any:
+def _from_polars(frame: Any) -> pa.Table:
+    for name, dtype in frame.schema.items():
+        if str(dtype) == "Object":
+            raise FunctionError(
+                f"column {name!r} of the returned frame holds Python objects, which polars cannot "
+                "hand on; give that column a type, or return something else than a frame"
+            )
+    return frame.to_arrow()
+
+
+def _to_ipc(tables: list[pa.Table | None]) -> Any:
+    """An Arrow file of tables of one schema; its metadata tells where each begins."""
     import pyarrow as pa
 
-    schema = tables[0].schema
+    found = [table for table in tables if table is not None]
+    schema = found[0].schema
     if len(tables) > 1:
-        rows = json.dumps([table.num_rows for table in tables]).encode()
-        schema = schema.with_metadata({**(schema.metadata or {}), _ROWS: rows})
-    # An Arrow file holds one dictionary for a column.
-    whole = pa.concat_tables(tables).unify_dictionaries()
+        rows = [None if table is None else table.num_rows for table in tables]
+        known = {**(schema.metadata or {}), _ROWS: json.dumps(rows).encode()}
+        if not all(table.schema.equals(schema, check_metadata=True) for table in found):
+            known[_OWN] = _own_schemas(found)
+        schema = schema.with_metadata(known)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:
-        writer.write_table(whole.replace_schema_metadata(schema.metadata))
+        if schema.names:
+            whole = pa.concat_tables(found).unify_dictionaries()
+            writer.write_table(whole.replace_schema_metadata(schema.metadata))
+        else:
+            # A table forgets its rows with its last column; a batch does not.
+            count = sum(table.num_rows for table in found)
+            writer.write_batch(_blank_batch(count))
     return sink.getvalue()
+
+
+def _blank_batch(rows: int) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    none = pa.StructArray.from_buffers(pa.struct([]), rows, [None])
+    return pa.RecordBatch.from_struct_array(none)
+
+
+def _fit_one_file(tables: list[pa.Table]) -> bool:
+    """Whether tables have one schema and the same dictionaries, as an Arrow file holds one each."""
+    import pyarrow as pa
+
+    first, *others = tables
+    if not all(table.schema.equals(first.schema) for table in others):
+        return False
+    for place, type_ in enumerate(first.schema.types):
+        if others and pa.types.is_dictionary(type_):
+            known = [chunk.dictionary for table in tables for chunk in table.column(place).chunks]
+            if not all(dictionary.equals(known[0]) for dictionary in known):
+                return False
+    return True
+
+
+def _own_schemas(tables: list[pa.Table]) -> bytes:
+    """What differs in the metadata of tables: each one's schema, by its number in a list."""
+    places: dict[bytes, int] = {}
+    numbers = [
+        places.setdefault(table.schema.serialize().to_pybytes(), len(places)) for table in tables
+    ]
+    texts = [base64.b64encode(schema).decode() for schema in places]
+    return json.dumps([numbers, texts]).encode()
 
 
 def read_table(store: Store, output: Output, data: bytes | None = None) -> pa.Table:
@@ -172,27 +308,42 @@ def read_table(store: Store, output: Output, data: bytes | None = None) -> pa.Ta
     return pa.ipc.open_file(source).read_all()
 
 
-def _from_ipc(store: Store, output: Output, data: bytes | None) -> Iterator[Any]:
-    table = read_table(store, output, data)
-    metadata = dict(table.schema.metadata or {})
-    rows = json.loads(metadata.pop(_ROWS, b"null")) or [table.num_rows]
-    table = table.replace_schema_metadata(metadata or None)
+def _from_ipc(whole: pa.Table) -> Iterator[pa.Table | None]:
+    """The tables that `_to_ipc` put into a file, each with its own schema."""
+    import pyarrow as pa
+
+    metadata = dict(whole.schema.metadata or {})
+    rows = json.loads(metadata.pop(_ROWS, b"null")) or [whole.num_rows]
+    numbers, texts = json.loads(metadata.pop(_OWN, b"null")) or (None, [])
+    own = [pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text))) for text in texts]
+    plain = whole.schema.with_metadata(metadata or None)
+    schemas = itertools.repeat(plain) if numbers is None else (own[number] for number in numbers)
     start = 0
     for count in rows:
-        part = table.slice(start, count)
+        if count is None:
+            yield None
+            continue
+        columns = [column.slice(start, count) for column in whole.columns]
         start += count
-        yield from_arrow(part, output.type)
+        schema = next(schemas)
+        if columns:
+            yield pa.Table.from_arrays(columns, schema=schema)
+        else:
+            yield unifying.blank(count, schema.metadata)
 
 
 def from_arrow(table: pa.Table, kind: str) -> Any:
     """A table as the type that the function returned."""
     if kind == "pandas":
-        return table.to_pandas()
+        # A column of objects, whole numbers and None, would become floats.
+        return table.to_pandas(integer_object_nulls=True)
     if kind == "polars":
         import polars as pl
 
         return pl.from_arrow(table)
     if kind == "batch":
+        if not table.schema.names:
+            return _blank_batch(table.num_rows)
         batches = table.combine_chunks().to_batches()
         if batches:
             return batches[0]

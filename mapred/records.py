@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from mapred import layout
 from mapred.arrays import from_arrow
 from mapred.errors import RunError
 from mapred.model import Commit, Job, Output, Stage, StoredFile
-from mapred.planner import read_plan, read_shard
+from mapred.planner import PlanFile, read_plan, read_shard
 from mapred.storage import Store, each
 
 if TYPE_CHECKING:
@@ -150,21 +150,58 @@ def shard_ranges(store: Store, shard: int) -> pa.Table:
     return read_shard(store.read(layout.plan_file(shard // layout.PLAN_SHARDS)), shard)
 
 
+def items_of(ranges: pa.Table) -> list[int]:
+    """The numbers of the items of a shard, in order."""
+    pairs = zip(ranges["first"].to_pylist(), ranges["count"].to_pylist(), strict=True)
+    return [item for first, count in pairs for item in range(first, first + count)]
+
+
 def shard_bytes(store: Store, job: Job) -> npt.NDArray[np.int64]:
     """Planned bytes of every shard."""
-    sizes = np.zeros(job.shards, np.int64)
-    files = range(-(-job.shards // layout.PLAN_SHARDS))
+    return _summed(store, job, "length")
+
+
+def first_items(store: Store, job: Job) -> npt.NDArray[np.int64]:
+    """The number of the first item of every shard."""
+    counts = _summed(store, job, "count")
+    return np.cumsum(counts) - counts
+
+
+def plan_numbers(job: Job) -> range:
+    """The numbers of the plan files."""
+    return range(-(-job.shards // layout.PLAN_SHARDS))
+
+
+def _summed(store: Store, job: Job, column: str) -> npt.NDArray[np.int64]:
+    """A column of the plan, summed for every shard."""
+    sums = np.zeros(job.shards, np.int64)
 
     def columns(number: int) -> pa.Table:
-        return read_plan(store.read(layout.plan_file(number)), ("shard", "length"))
+        return read_plan(store.read(layout.plan_file(number)), ("shard", column))
 
-    for plan in each(store, columns, files):
-        np.add.at(sizes, from_arrow(plan["shard"]), from_arrow(plan["length"]))
-    return sizes
+    for plan in each(store, columns, plan_numbers(job)):
+        np.add.at(sums, from_arrow(plan["shard"]), from_arrow(plan[column]))
+    return sums
+
+
+def shard_items(store: Store, shards: Sequence[int]) -> Iterator[range]:
+    """The indices of the items of some shards, which must be in order."""
+    plan: tuple[int, PlanFile] | None = None
+    for shard in shards:
+        number = shard // layout.PLAN_SHARDS
+        if plan is None or plan[0] != number:
+            plan = number, PlanFile(store.read(layout.plan_file(number)))
+        yield _items(plan[1].shard(shard))
+
+
+def _items(rows: pa.Table) -> range:
+    """The indices of the items of a shard, by its rows of the plan."""
+    first = rows["first"][0].as_py()
+    return range(first, first + sum(rows["count"].to_pylist()))
 
 
 def where_of(store: Store, stage: Stage, index: int) -> str:
-    """The files and bytes that a map task reads, in words."""
+    """The items, or the files and bytes, that a map task reads, in words."""
     if stage.kind == "shuffle":
         return f"partition {index} of {stage.tasks}"
     if stage.kind != "map":
@@ -174,7 +211,10 @@ def where_of(store: Store, stage: Stage, index: int) -> str:
     if not rows.num_rows:
         return "an empty shard"
     first, more = rows.slice(0, 1).to_pylist()[0], rows.num_rows - 1
-    if not first["path"]:
-        return f"items {first['first']} to {first['first'] + first['count'] - 1}"
+    if items := _items(rows):
+        if len(items) > 1:
+            return f"items {items[0]} to {items[-1]}"
+        file = "" if first["path"] in ("", layout.ITEMS) else f", {first['path']}"
+        return f"item {items[0]}{file}"
     text = f"{first['path']} bytes {first['offset']}–{first['offset'] + first['length']}"
-    return text + (f" and {more} more ranges" if more else "")
+    return text + (f" and {more} more range{'s' * (more > 1)}" if more else "")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mapred import unifying
 from mapred.errors import ReduceError
 
 FAN_IN = 256
@@ -130,27 +131,27 @@ def _peek(outputs: Iterable[Any]) -> tuple[Any, Iterator[Any]]:
     return first, iterator if first is None else itertools.chain((first,), iterator)
 
 
+@dataclass(frozen=True)
+class _Stacked:
+    """pandas frames below each other, and whether each had the index 0, 1, 2, …"""
+
+    frame: Any
+    plain: bool
+
+
 def _concat(outputs: Iterable[Any]) -> Any:
     first, outputs = _peek(outputs)
     if first is None:
         return []
     module = type(first).__module__.split(".")[0]
+    if isinstance(first, _Stacked) or (module == "pandas" and hasattr(first, "index")):
+        return _stack(list(outputs))
     if module == "pyarrow":
-        import pyarrow as pa
-
-        return pa.concat_tables(outputs, promote_options="permissive")
-    if module == "pandas":
-        import pandas as pd
-
-        return pd.concat(list(outputs), ignore_index=True)
+        return _concat_tables(list(outputs))
     if module == "polars":
-        import polars as pl
-
-        return pl.concat(list(outputs))
+        return _concat_polars(list(outputs))
     if module == "numpy":
-        import numpy as np
-
-        return np.concatenate(list(outputs))
+        return _concat_arrays(list(outputs))
     if isinstance(first, str | bytes):
         return type(first)().join(outputs)
     if isinstance(first, Mapping):
@@ -159,6 +160,124 @@ def _concat(outputs: Iterable[Any]) -> Any:
             merged.update(output)
         return merged
     return list(itertools.chain.from_iterable(outputs))
+
+
+def _unstack(value: Any) -> Any:
+    """The answer of `concat`: frames that had no index of their own are numbered anew."""
+    if not isinstance(value, _Stacked):
+        return value
+    return value.frame.reset_index(drop=True) if value.plain else value.frame
+
+
+def _stack(outputs: list[Any]) -> _Stacked:
+    import pandas as pd
+
+    found = [
+        output if isinstance(output, _Stacked) else _Stacked(output, _is_plain(output.index))
+        for output in outputs
+    ]
+    # Rows decide, where there are any: frames without rows have the types of nothing.
+    found = [each for each in found if len(each.frame)] or found[:1]
+    pieces = [each.frame for each in found]
+    try:
+        frame = pd.concat(pieces)
+    except (TypeError, ValueError, pd.errors.InvalidIndexError) as error:
+        raise ReduceError(f"concat of frames: {error}; {_ONE_TYPE}") from error
+    if isinstance(frame, pd.DataFrame):
+        for name, column in frame.items() if frame.columns.is_unique else ():
+            parts = [piece[name] for piece in pieces if name in piece]
+            _refuse_rounding(f"column {name!r}", parts, column.dtype)
+    else:
+        _refuse_rounding("the series", pieces, frame.dtype)
+    return _Stacked(frame, all(each.plain for each in found))
+
+
+_ONE_TYPE = "give the column one type in the function, or reduce=list to get them one by one"
+
+
+def _is_plain(index: Any) -> bool:
+    import pandas as pd
+
+    return (
+        isinstance(index, pd.RangeIndex)
+        and index.equals(pd.RangeIndex(len(index)))
+        and (index.name is None)
+    )
+
+
+def _refuse_rounding(what: str, parts: list[Any], dtype: Any) -> None:
+    """Raise for whole numbers that have digits which the common dtype, a float, has not."""
+    if getattr(dtype, "kind", "O") != "f":
+        return
+    for part in parts:
+        if getattr(part.dtype, "kind", "O") not in "iu":
+            continue
+        rounded = part.astype(dtype)
+        if any(int(a) != int(b) for a, b in _beyond_floats(part, rounded)):
+            raise ReduceError(
+                f"concat: {what} is {part.dtype} in one output and not in another, and as {dtype} "
+                f"its whole numbers would be rounded; {_ONE_TYPE}"
+            )
+
+
+def _beyond_floats(whole: Any, rounded: Any) -> Iterator[tuple[Any, Any]]:
+    """Those of the whole numbers that a float may not hold, and what it makes of them."""
+    import numpy as np
+
+    numbers = np.asarray(whole[whole.notna()] if hasattr(whole, "notna") else whole)
+    floats = np.asarray(rounded[whole.notna()] if hasattr(whole, "notna") else rounded)
+    limit = 2 ** (np.finfo(floats.dtype).nmant + 1)
+    large = (numbers > limit) | (numbers < -limit) if numbers.dtype.kind == "i" else numbers > limit
+    return zip(numbers[large].tolist(), floats[large].tolist(), strict=True)
+
+
+def _concat_tables(tables: list[Any]) -> Any:
+    import pyarrow as pa
+
+    tables = [
+        pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
+        for table in tables
+    ]
+    if all(table.schema.equals(tables[0].schema) for table in tables) and tables[0].schema.names:
+        return pa.concat_tables(tables)
+    tables = [table for table in tables if table.num_rows] or tables[:1]
+    schema = unifying.told(tables[0])
+    for number, table in enumerate(tables):
+        name = unifying.twice(table.schema)
+        if name is not None:
+            raise ReduceError(f"concat: a table has two columns {name!r}; give each its own name")
+        try:
+            schema = unifying.unify(schema, unifying.told(table))
+        except unifying.Differs as error:
+            raise ReduceError(
+                f"concat: output {number} is a table of another schema than those before it: "
+                f"{error}; {_ONE_TYPE}"
+            ) from None
+    if not schema.names:
+        return unifying.blank(builtins.sum(table.num_rows for table in tables))
+    return pa.concat_tables([unifying.conform(table, schema) for table in tables])
+
+
+def _concat_polars(frames: list[Any]) -> Any:
+    import polars as pl
+
+    frames = [frame for frame in frames if len(frame)] or frames[:1]
+    if not isinstance(frames[0], pl.DataFrame):
+        return pl.concat(frames)
+    if all(frame.schema == frames[0].schema for frame in frames):
+        return pl.concat(frames)
+    return pl.from_arrow(_concat_tables([frame.to_arrow() for frame in frames]))
+
+
+def _concat_arrays(arrays: list[Any]) -> Any:
+    import numpy as np
+
+    try:
+        whole = np.concatenate(arrays)
+    except ValueError as error:
+        raise ReduceError(f"concat of arrays: {error}") from error
+    _refuse_rounding("the array", arrays, whole.dtype)
+    return whole
 
 
 def _sum(outputs: Iterable[Any]) -> Any:
@@ -242,9 +361,8 @@ def _merge_counts(outputs: Iterable[Any]) -> Any:
 
 def _merge_count_tables(outputs: Iterable[Any]) -> Any:
     """Tables of (value, count): the first column is the key, the others are summed."""
-    import pyarrow as pa
 
-    merged = pa.concat_tables(outputs, promote_options="permissive")
+    merged = _concat_tables(list(outputs))
     key, *rest = merged.column_names
     if _are_words_and_counts(merged):
         return _sum_counts(merged)
@@ -291,7 +409,7 @@ class _TopK:
 
 _MIN, _MAX = _Extreme("min"), _Extreme("max")
 
-concat = Reducer("concat", _concat, _concat, fan_in=FAN_IN)
+concat = Reducer("concat", _concat, _concat, _unstack, fan_in=FAN_IN)
 sum = Reducer("sum", _sum, _sum, fan_in=FAN_IN)
 count = Reducer("count", _count, _sum, fan_in=FAN_IN)
 mean = Reducer("mean", _mean_step, _mean_merge, _mean_finish, fan_in=FAN_IN)

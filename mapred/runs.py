@@ -9,15 +9,27 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from mapred import (
+    agreement,
+    backends,
+    display,
+    folder,
+    functions,
+    layout,
+    records,
+    results,
+    tabulating,
+    worker,
+    writing,
+)
 from mapred import audit as audits
-from mapred import backends, display, functions, layout, records, results, worker, writing
 from mapred.backends.base import Backend, Handle, process_birth
 from mapred.errors import BackendError, FunctionError, RunError
-from mapred.model import Failure, Job, RunStatus, StageStatus, TaskTime
+from mapred.model import Failure, Job, RunStatus
 from mapred.storage import Store, each, open_store
 
 if TYPE_CHECKING:
@@ -57,7 +69,8 @@ class Run:
         known = handle.status() if handle else None
         if known is not None:
             return known
-        return read_status(self.store, self.job, self._alive_elsewhere())
+        _, left = read_handle(self.store)
+        return folder.status(self.store, self.job, left, alive=self._alive_elsewhere())
 
     @property
     def state(self) -> str:
@@ -70,12 +83,19 @@ class Run:
         limit = None if timeout is None else time.monotonic() + timeout
         try:
             self._watch(show, 0.1 if progress != "none" else 0.5, limit)
-        finally:
-            show.close(self.status())
+        except BaseException:
+            show.close()
+            raise
+        show.close(self.status())
         return self
 
     def result(self) -> Any:
         """The answer: the reduced value, a lazily read dataset of tables, or a list.
+
+        In the list of a run over items there is one place for each, None where it returned
+        None or was given up; a reduce and all other lists leave None out. Tables of all tasks
+        make one dataset: a column that one lacks is null there, types are widened where
+        nothing is lost, and None and given-up items have no rows.
 
         Waits for a live run. A run without an answer raises `RunError`.
         """
@@ -83,24 +103,50 @@ class Run:
         self.check()
         return results.result(self.store, self.job)
 
-    def to_pandas(self) -> pd.DataFrame:
-        """The result as one frame; a sweep's has its parameters and results as columns."""
+    def outputs(self, stage: str | None = None, errors: str = "raise") -> Iterator[tuple[int, Any]]:
+        """What each committed task returned, one by one, in plan order, as (number, value).
+
+        The number is that of the item where the function runs once per item, else of the
+        shard. Works while the run does, and after it failed; nothing is waited for, and one
+        task's values are held at a time. `stage` is `"map"` if not given, or the stage that
+        ends a keyed reduce. A value that was stored and cannot be loaded is a `FunctionError`
+        that names it; with `errors="skip"` it is left out.
+        """
+        return results.one_by_one(self.store, self.job, stage, errors)
+
+    def to_pandas(self, dtype_backend: str = "numpy_nullable") -> pd.DataFrame:
+        """The result as one frame; a sweep's has its parameters and results as columns.
+
+        Returned tables come one below the other. Where the function runs once per item, the
+        columns of what it was called with stand before them: `point` (the number of the item)
+        and the parameters of a sweep or `item`; of an array, `item` alone. Returned numbers
+        and mappings give a row each: the parameters, or `item` (the number of the shard where
+        the function takes shards), then a column for every key, or `result`. A returned name
+        that is one of these gets `_result` at its end. A reduced mapping gives the columns
+        `key` and `value`; a reduced pandas frame is given as it is.
+
+        `dtype_backend` is as in pandas: "numpy_nullable" (the default, as it has a place for a
+        null in every type), "pyarrow" or "numpy", where a null among whole numbers or booleans
+        is an error. A type alone decides the dtype; no value changes. What is no number, text
+        or time stays a Python object, as do values of several types.
+        """
         self.wait()
         self.check()
-        return results.to_pandas(self.store, self.job)
+        return tabulating.to_pandas(self.store, self.job, dtype_backend)
 
     def to_arrow(self) -> pa.Table:
-        """The result as one table."""
+        """The result as one table, with the columns of `to_pandas`."""
         self.wait()
         self.check()
-        return results.to_arrow(self.store, self.job)
+        return tabulating.to_arrow(self.store, self.job)
 
     def write_parquet(
         self,
         uri: str | os.PathLike[str],
         *,
         partition_by: str | Sequence[str] = (),
-        mode: str = "overwrite_partitions",
+        mode: str | None = None,
+        replace: Mapping[str, Any] | None = None,
         target_file_bytes: int | str = "128Mi",
         compression: str = "zstd",
         schema: pa.Schema | None = None,
@@ -114,6 +160,7 @@ class Run:
             uri,
             partition_by=partition_by,
             mode=mode,
+            replace=replace,
             target_file_bytes=target_file_bytes,
             compression=compression,
             schema=schema,
@@ -125,7 +172,8 @@ class Run:
         uri: str | os.PathLike[str],
         *,
         partition_by: str | Sequence[str] = (),
-        mode: str = "append",
+        mode: str | None = None,
+        replace: Mapping[str, Any] | None = None,
         target_file_bytes: int | str = "128Mi",
         compression: str = "zstd",
         schema: pa.Schema | None = None,
@@ -135,6 +183,7 @@ class Run:
             uri,
             partition_by=partition_by,
             mode=mode,
+            replace=replace,
             target_file_bytes=target_file_bytes,
             compression=compression,
             schema=schema,
@@ -173,7 +222,7 @@ class Run:
     @property
     def failures(self) -> tuple[Failure, ...]:
         """The last failure of every task that has no commit, or that gave up some items."""
-        return display.Failures(read_failures(self.store, self.job))
+        return display.Failures(folder.failures(self.store, self.job))
 
     @property
     def counters(self) -> dict[str, float]:
@@ -182,18 +231,13 @@ class Run:
 
     @property
     def shards(self) -> pd.DataFrame:
-        """A frame with a row for every map task: bytes, records, seconds, peak memory, state."""
+        """A frame with a row for every map task: bytes, records, seconds, peak memory, state.
+
+        `state` is `done`, `given up` (nothing of it is left), `failed` or `waiting`. The column
+        `given_up` counts the items given up of a task, or 1 for a shard.
+        """
         pd = results.import_pandas()
-        sizes = records.shard_bytes(self.store, self.job)
-        rows = []
-        commits = records.read_commits(self.store, "map", range(self.job.shards))
-        for shard, commit in enumerate(commits):
-            row: dict[str, Any] = {"shard": shard, "planned_bytes": int(sizes[shard])}
-            if commit is not None:
-                names = ("attempt", "bytes", "records", "seconds", "peak_memory", "worker")
-                row.update({name: getattr(commit, name) for name in names})
-            rows.append({**row, "committed": commit is not None})
-        return pd.DataFrame(rows)
+        return pd.DataFrame(list(folder.shards(self.store, self.job)))
 
     @property
     def files(self) -> pd.DataFrame:
@@ -301,9 +345,13 @@ class Run:
         """
         return worker.replay(self.store, self.job, stage, shard)
 
-    def audit(self) -> audits.Audit:
-        """Check every byte, item, record and output of the run against its plan."""
-        return audits.audit(self.store, self.job)
+    def audit(self, *, content: bool = True) -> audits.Audit:
+        """Check every byte, item, record and output of the run against its plan.
+
+        So is what the run wrote by `write=`. Every output and published file is read once;
+        with `content=False` their sizes are looked at alone.
+        """
+        return audits.audit(self.store, self.job, content=content)
 
     def _mend(self, fn: Callable[..., Any]) -> None:
         """Store another function and the job that names it."""
@@ -313,6 +361,7 @@ class Run:
         self.store.write(path, data)
         digests = {**self.job.digests, path: digest}
         self.job = dataclasses.replace(self.job, function=path, digests=digests)
+        agreement.forget_uncommitted(self.store, self.job.stages[-1].name)
         self.store.write(layout.JOB, self.job.to_bytes())
 
     def _backend(self) -> str | Backend:
@@ -416,90 +465,3 @@ def driver_alive(ref: str) -> bool:
     if len(parts) != 4 or parts[1] != os.uname().nodename:
         return False
     return int(parts[2]) != os.getpid() and process_birth(int(parts[2])) == parts[3]
-
-
-def read_failures(store: Store, job: Job) -> tuple[Failure, ...]:
-    """The last error record of each task that has no commit, or that gave up some items."""
-    found: list[Failure] = []
-    for stage in job.stages:
-        paths = [path for path, _ in store.list(layout.errors(stage.name))]
-        if not paths:
-            continue
-        there = set(records.committed(store, stage.name))
-        if stage.kind == "map":
-            there -= records.read_given_up(store).keys()
-        latest: dict[int, list[Failure]] = {}
-        unsettled = [path for path in paths if layout.index_of(path) not in there]
-        for data in each(store, store.read, unsettled):
-            failure = Failure.from_bytes(data)
-            latest.setdefault(failure.task, []).append(failure)
-        found += [max(tries, key=lambda failure: failure.time) for tries in latest.values()]
-    return tuple(sorted(found, key=lambda failure: (failure.stage, failure.task)))
-
-
-def read_status(store: Store, job: Job, alive: bool) -> RunStatus:
-    """A run's status from its folder alone: reads every commit."""
-    end = records.read_end(store)
-    _, left = read_handle(store)
-    state = end["state"] if end else "running" if alive else left
-    failures = read_failures(store, job)
-    given_up = records.read_given_up(store)
-    stages, times = [], []
-    counters: dict[str, float] = {}
-    sums = {"bytes": 0, "records": 0}
-    for stage in job.stages:
-        commits = list(_commits(store, stage.name))
-        stages.append(
-            StageStatus(
-                stage.name,
-                stage.tasks,
-                done=len(commits),
-                failed=sum(f.stage == stage.name for f in failures) if state != "running" else 0,
-                given_up=sum(items is None for items in given_up.values())
-                if stage.kind == "map"
-                else 0,
-            )
-        )
-        for commit in commits:
-            times.append(_time_of(commit))
-            for name, value in commit.counters.items():
-                counters[name] = counters.get(name, 0) + value
-            if stage.kind == "map":
-                sums["bytes"] += commit.bytes
-                sums["records"] += commit.records
-    started = min((t.started for t in times), default=time.time())
-    finished = max((t.started + t.seconds for t in times), default=started)
-    return RunStatus(
-        run_id=job.run_id,
-        uri=store.uri,
-        name=job.name,
-        state=state if state != "running" or alive else "interrupted",
-        stages=tuple(stages),
-        started=started,
-        finished=None if alive and end is None else finished,
-        bytes=job.bytes,
-        bytes_done=sums["bytes"],
-        records=sums["records"],
-        message=end["message"] if end else "",
-        counters=counters,
-        times=tuple(times),
-        failures=failures,
-    )
-
-
-def _time_of(commit: Any) -> TaskTime:
-    return TaskTime(
-        commit.stage,
-        commit.task,
-        commit.started,
-        commit.seconds,
-        commit.worker,
-        commit.bytes,
-        commit.peak_memory,
-    )
-
-
-def _commits(store: Store, stage: str) -> Iterator[Any]:
-    for commit in records.read_commits(store, stage, records.committed(store, stage)):
-        if commit is not None:
-            yield commit

@@ -20,11 +20,11 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from mapred import failures, formats, functions, layout, outputs, records
+from mapred import agreement, failures, formats, functions, layout, outputs, records
 from mapred.errors import FunctionError, ReduceError, StorageError
 from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
 from mapred.planner import PlanFile
@@ -59,6 +59,7 @@ class Context:
     job: Job
     plans: dict[int, PlanFile] = field(default_factory=dict)
     inputs: dict[str, bytes | None] = field(default_factory=dict)
+    agreed: dict[str, agreement.Agreed | None] = field(default_factory=dict)
 
     def load(self, path: str) -> bytes:
         """A file of the run, refused if its digest is not the one the job names."""
@@ -257,6 +258,7 @@ def _run_task(
             seconds=time.perf_counter() - clock,
             peak_memory=_peak_memory(),
             counters=task.counters,
+            heavy=reading.heavy,
             worker=f"{os.uname().nodename}:{pid}",
         )
         return Outcome(index, _put_commit(run, commit))
@@ -358,7 +360,7 @@ def _shuffle(run: Context, stage: Stage, task: Task, reading: formats.Reading) -
     if stage.kind == "manifest":
         given_up = run.given_up()
         there = [i for i in range(stage.input_tasks) if given_up.get(i, ()) is not None]
-        return keyed.listed(run.store, job.shuffle, there, task.counters)
+        return keyed.listed(run.store, job.shuffle, there, reading)
     takes_rows = not (job.shuffle.aggregates or job.shuffle.descending)
     function = run.reducer.step if takes_rows else None
     return keyed.reduced(run.store, job, stage, task.shard, function, reading)
@@ -468,12 +470,26 @@ def _store_values(
 
         path = layout.data(stage.name, index, attempt, "arrow")
         return keyed.store_sheets(run.store, values, path, keyed.memory_limit(stage))
-    output, payload = outputs.encode(values)
+    is_result = stage.kind == "map" and stage.last
+    check = functools.partial(_hold, run, stage, index) if is_result else None
+    output, payload = outputs.encode(values, check)
     if payload is None:
         return output
     path = layout.data(stage.name, index, attempt, outputs.suffix(output))
-    run.store.write(path, payload)
-    return Output(**{**vars(output), "path": path})
+    etag = run.store.write(path, payload)
+    return replace(output, path=path, etag=etag)
+
+
+def _hold(run: Context, stage: Stage, index: int, tables: list[pa.Table | None]) -> None:
+    """Hold the tables of a task against those of the others, since they make one result."""
+    if run.job.format.once_per_item:
+        items = records.items_of(run.ranges(index))
+        sources = [agreement.Source(index, item) for item in items]
+    else:
+        sources = [agreement.Source(index)]
+    held = [pair for pair in zip(sources, tables, strict=True) if pair[1] is not None]
+    known = run.agreed.get(stage.name)
+    run.agreed[stage.name] = agreement.hold(run.store, stage.name, known, held)
 
 
 def _store_files(
@@ -483,8 +499,8 @@ def _store_files(
     for source in sorted(Path(folder).iterdir()):
         path = layout.output(stage.name, index, attempt, source.name)
         size, crc32 = _measure(source)
-        run.store.put_file(source, path)
-        stored.append(StoredFile(source.name, path, size, crc32))
+        etag = run.store.put_file(source, path)
+        stored.append(StoredFile(source.name, path, size, crc32, etag))
     return tuple(stored)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -261,6 +262,19 @@ def test_prints_the_folder_and_the_result(job_file: str, runs: Path) -> None:
     found = mapred.open(folder)
     assert (found.job.name, found.job.shards) == ("tens", 2)
     assert run(job_file, "--quiet").stdout.count("\n") == 1
+
+
+def test_a_result_that_cannot_be_shown_is_told_in_a_line(job_file: str, runs: Path) -> None:
+    folder = run(job_file, "--quiet").stdout.strip()
+    store = mapred.open(folder).store
+    output = json.loads(store.read("result/manifest.json"))
+    broken = base64.b64encode(b"not a pickle").decode()
+    output["tasks"][0][1] |= {"kind": "inline", "inline": broken, "count": 1}
+    store.write("result/manifest.json", json.dumps(output).encode())
+    shown = call("resume", folder)
+    assert "The run succeeded, but its result cannot be shown: " in shown.stderr
+    assert "Traceback" not in shown.stderr
+    assert "Traceback" not in call("resume", folder, "--quiet").stderr
 
 
 def test_options_of_a_file_are_checked(job_file: str) -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 import glob
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -798,3 +799,43 @@ def test_a_parquet_file_is_read_by_its_footer(tree: Path) -> None:
     pq.write_table(pa.table({"zip": ["01234"]}), "a.parquet")
     made = as_dataset("*.parquet")
     assert pin(made, listing(made), formats.sniff).schema.names == ["zip"]
+
+
+def test_frames_of_polars_with_python_objects_are_refused() -> None:
+    frame = pl.DataFrame({"x": pl.Series([object()], dtype=pl.Object)})
+    with pytest.raises(DatasetError, match=r"'x' of the polars frame holds Python objects .*items"):
+        as_dataset(frame)
+    assert as_dataset(dataset.items(pl.DataFrame({"x": [{"Object": 1}]}).to_dicts())).count == 1
+    assert as_dataset(pl.DataFrame({"x": [{"Object": 1}]})).frame is not None
+
+
+def test_an_index_that_numbers_no_rows_from_0_is_kept() -> None:
+    for index, kept in ((range(3), False), (range(5, 8), True), (["p", "q", "r"], True)):
+        made = as_dataset(pd.DataFrame({"x": [1, 2, 3]}, index=index)).frame
+        assert made is not None
+        assert ("__index_level_0__" in made.column_names) == kept
+
+
+FRAMES = [
+    pd.DataFrame({"x": [1, 2]}),
+    pl.DataFrame({"x": [1, 2]}),
+    pl.LazyFrame({"x": [1, 2]}),
+    pa.table({"x": [1, 2]}),
+    pa.record_batch({"x": [1, 2]}),
+]
+
+
+@pytest.mark.parametrize("frame", FRAMES, ids=["pandas", "polars", "lazy", "table", "batch"])
+def test_a_frame_is_neither_a_list_of_items_nor_of_values(frame: Any) -> None:
+    with pytest.raises(DatasetError, match=r"which lists its columns.*items\((.*)\);") as caught:
+        dataset.items(frame)
+    advice = re.search(r"pass items\((.*?\))\)", str(caught.value))
+    assert advice is not None
+    rows = eval(advice.group(1), {"frame": frame})
+    assert dataset.items(rows).count == 2
+    assert dataset.sweep(df=[frame]).count == 1
+    if isinstance(frame, Iterable):
+        with pytest.raises(DatasetError, match=r"df is a .*pass df=\[frame\]"):
+            dataset.sweep(df=frame)
+    else:
+        assert dataset.sweep(df=frame).items[0]["df"] is frame

@@ -207,6 +207,16 @@ def test_periods_stay_periods() -> None:
         assert frames.to_pandas(pa.Table.from_pandas(frame), backend)["p"].equals(frame["p"])
 
 
+def test_frames_can_be_written_to() -> None:
+    table = pa.table({"t": pa.array([1, 2], pa.timestamp("us")), "x": [1, 2], "f": [0.5, 1.5]})
+    for backend in frames.BACKENDS:
+        frame = frames.to_pandas(table, backend)
+        for name in table.column_names:
+            frame.loc[0, name] = frame.loc[1, name]
+            assert frame[name].nunique() == 1
+            assert frame[name].to_numpy(copy=False) is not None
+
+
 def test_another_word_is_refused() -> None:
     with pytest.raises(DatasetError, match="dtype_backend='arrow' is none of 'numpy_nullable'"):
         frames.to_pandas(pa.table({}), "arrow")

@@ -12,9 +12,9 @@ import pytest
 
 # Each module imports only from those before it. A new module gets a place here.
 ORDER = (
-    "_version errors arrays frames resources model sampling layout storage dataset formats planner task commands reducers "
-    "functions parameters shuffle outputs graph records writing failures losses children versions keyed worker blocks supervisor "
-    "backends display audit results "
+    "_version errors arrays frames unifying resources model sampling layout storage dataset formats planner task commands reducers "
+    "functions parameters shuffle outputs graph records agreement writing failures losses tally children versions keyed worker blocks supervisor "
+    "backends display audit cells gathering results tabulating folder "
     "runs api retention scheduling cli __main__ testing"
 ).split()
 ON_TOP = ("cli", "__main__", "testing")  # these use the package as a user does

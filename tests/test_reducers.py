@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -88,6 +89,70 @@ def test_frames_arrays_and_text_are_concatenated() -> None:
     assert reduce_tree(reducers.concat, arrays, 2).tolist() == [0, 1, 0, 1, 2]
     assert reduce_tree(reducers.concat, ["ab", "c"], 2) == "abc"
     assert reduce_tree(reducers.concat, [{"a": 1}, {"b": 2}], 2) == {"a": 1, "b": 2}
+
+
+KEYED = [pd.DataFrame({"k": ["a", "a", "b"], "v": [1, 2, 3]}).groupby("k").sum()] * 3
+SLICES = [pd.DataFrame({"x": range(9)}).iloc[i : i + 3] for i in (0, 3, 6)]
+PLAIN = [pd.DataFrame({"x": [1, 2]})] * 3
+
+
+@pytest.mark.parametrize(
+    ("frames", "index"),
+    [
+        (KEYED, ["a", "b"] * 3),
+        (SLICES, list(range(9))),
+        (PLAIN, list(range(6))),
+        ([*PLAIN, SLICES[2]], [0, 1] * 3 + [6, 7, 8]),
+        ([SLICES[2], *PLAIN], [6, 7, 8] + [0, 1] * 3),
+        ([KEYED[0].iloc[:0], KEYED[0]], ["a", "b"]),
+        ([pd.DataFrame({"v": []}), KEYED[0]], ["a", "b"]),
+    ],
+    ids=["keys", "slices", "plain", "mixed", "mixed again", "no rows", "empty"],
+)
+def test_concat_keeps_indexes_whatever_the_tree(frames: list[pd.DataFrame], index: Any) -> None:
+    for fan_in in (2, 3, 9):
+        found = reduce_tree(reducers.concat, frames, fan_in)
+        assert found.index.tolist() == index
+        name = frames[0].index.name if frames[0].index.name == frames[-1].index.name else None
+        assert found.index.name == name or len(frames) == 2
+    series = [frame.iloc[:, 0] for frame in frames]
+    assert reduce_tree(reducers.concat, series, 2).index.tolist() == index
+
+
+BIG = 2**60 + 1
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ([pd.DataFrame({"x": [BIG]}), pd.DataFrame({"x": [0.5]})], "column 'x' is int64"),
+        ([pd.DataFrame({"x": [BIG]}), pd.DataFrame({"y": [1]})], "column 'x' is int64"),
+        ([pd.Series([BIG]), pd.Series([0.5])], "the series is int64"),
+        ([np.array([BIG]), np.array([0.5])], "the array is int64"),
+        ([np.array([2**63 - 1]), np.array([1], np.uint64)], "the array is int64"),
+        ([pa.table({"x": [1]}), pa.table({"x": ["a"]})], "column 'x' is int64 and string"),
+        ([pa.table({"x": [1]}), pa.table({"x": [0.5]})], "column 'x' is int64 and double"),
+        ([pl.DataFrame({"x": [1]}), pl.DataFrame({"x": ["a"]})], "column 'x' is int64 and"),
+        ([np.ones((2, 2)), np.ones((2, 3))], "concat of arrays"),
+    ],
+)
+def test_concat_loses_nothing_in_silence(outputs: list[Any], message: str) -> None:
+    with pytest.raises(ReduceError, match=message):
+        reduce_tree(reducers.concat, outputs, 2)
+
+
+def test_concat_of_what_fits() -> None:
+    ints, floats = pd.DataFrame({"x": [1]}), pd.DataFrame({"x": [0.5]})
+    assert reduce_tree(reducers.concat, [ints, floats], 2)["x"].tolist() == [1.0, 0.5]
+    tables = [pa.table({"x": pa.nulls(1)}), pa.table({"x": [1]}), pa.table({"y": ["a"]})]
+    merged = reduce_tree(reducers.concat, tables, 2)
+    assert merged.to_pydict() == {"x": [None, 1, None], "y": [None, None, "a"]}
+    empty = pa.table({"x": pa.array([], pa.string())})
+    assert reduce_tree(reducers.concat, [empty, *tables[1:2]], 2).to_pydict() == {"x": [1]}
+    batches = [pa.record_batch({"x": [1]}), pa.record_batch({"x": [2]})]
+    assert reduce_tree(reducers.concat, batches, 2).to_pydict() == {"x": [1, 2]}
+    polars = [pl.DataFrame({"x": [None]}), pl.DataFrame({"x": [1]})]
+    assert reduce_tree(reducers.concat, polars, 2)["x"].to_list() == [None, 1]
 
 
 @pytest.mark.parametrize(

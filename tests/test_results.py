@@ -47,6 +47,43 @@ VALUES: dict[str, list[Any]] = {
     "batches": [pa.record_batch({"a": [1]})],
     "frames": [pd.DataFrame({"a": [1]}, index=["i"]), pd.DataFrame({"a": [2]}, index=["j"])],
     "polars": [pl.DataFrame({"a": [1]})],
+    "tables and None": [pa.table({"a": [1]}), None, pa.table({"a": [2, 3]})],
+    "tables and frames": [pa.table({"a": [1]}), pd.DataFrame({"a": [1]}), None],
+    "frames of two schemas": [pd.DataFrame({"a": [1]}), pd.DataFrame({"a": ["x"]})],
+    "only None": [None, None],
+    "rows without columns": [pa.table({"a": [1, 2]}).select([]), pa.table({"a": [1]}).select([])],
+    "a batch without columns": [pa.record_batch({"a": [1, 2]}).select([])],
+    "frames without columns": [pd.DataFrame(index=range(3)), pd.DataFrame(index=range(2))],
+    "own metadata": [
+        pa.table({"a": [1]}, metadata={"from": "one"}),
+        pa.table({"a": [1]}, metadata={"from": "other"}),
+        pa.table({"a": [1]}),
+    ],
+    "indexes": [
+        pd.DataFrame({"a": [1]}, index=pd.RangeIndex(7, 8)),
+        pd.DataFrame({"a": [1, 2]}, index=pd.RangeIndex(4, 8, 2, name="i")),
+        pd.DataFrame({"a": [1]}),
+    ],
+    "names of indexes": [
+        pd.DataFrame({"a": [1]}, index=pd.Index(["x"], name="k")),
+        pd.DataFrame({"a": [1]}, index=pd.Index(["x"], name="l")),
+        pd.DataFrame({"a": [1]}, index=pd.Index(["x"])),
+    ],
+    "names of columns": [
+        pd.DataFrame([[1, 2]]),
+        pd.DataFrame([[1, 2]], columns=["0", "1"]),
+        pd.DataFrame([[1, 2]], columns=pd.Index(["0", "1"], name="n")),
+    ],
+    "dtypes": [
+        pd.DataFrame({"a": pd.array([1], "Int64")}),
+        pd.DataFrame({"a": [1]}),
+        pd.DataFrame({"a": pd.array([1], pd.ArrowDtype(pa.int64()))}),
+    ],
+    "whole numbers as objects": [pd.DataFrame({"a": pd.Series([2**60 + 1, None], dtype=object)})],
+    "categories": [
+        pd.DataFrame({"a": pd.Categorical(["x"], ["y", "x"])}),
+        pd.DataFrame({"a": pd.Categorical(["z"], ["z"])}),
+    ],
     "many counts": [Counter({f"word {i}": i for i in range(20_000)}), {"a": 1}],
     "nothing": [],
 }
@@ -67,8 +104,14 @@ def test_values_come_back_as_they_were(values: list[Any], tmp_path: Path) -> Non
         elif isinstance(before, pa.Table):
             assert before.to_pydict() == after.to_pydict()
             assert before.schema.equals(after.schema)
+            assert (before.schema.metadata or {}) == (after.schema.metadata or {})
+            assert before.num_rows == after.num_rows
+        elif isinstance(before, pd.DataFrame):
+            pd.testing.assert_frame_equal(before, after)
+            assert before.index.equals(after.index)
         elif hasattr(before, "equals"):
             assert before.equals(after)
+            assert before.shape == after.shape
         else:
             assert before == after
 

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from mapred.errors import FunctionError
 from mapred.shuffle import aggregates
+from mapred.shuffle.aggregations import as_aggregates
+from mapred.shuffle.groups import grouped_by
 from mapred.shuffle.hashing import hash_column, hash_rows, partition_numbers
 from mapred.shuffle.keys import check_keys, hash_keys, one_zero_one_nan, plain
 
@@ -212,8 +214,8 @@ def test_rows_combined_at_once_are_the_lifted_ones_merged() -> None:
         "t": ["any", "all"],
     }
     for some in (wanted, wanted | {"f": ["sum", "mean", "count"]}):
-        pairs = aggregates.as_aggregates(some)
         for by in (["a"], ["a", "b"]):
+            pairs = as_aggregates(some, by)
             merged = aggregates.merge(aggregates.lift(table, by, pairs), pairs)
             assert aggregates.combined(table, by, pairs).equals(merged)
 
@@ -231,4 +233,4 @@ def test_keys_of_short_strings_are_grouped_as_arrow_does() -> None:
     table = pa.concat_tables([table.slice(start, 150) for start in range(0, 400, 150)])
     keys = ["k0", "k1", "k2"]
     expected = table.group_by(keys, use_threads=False).aggregate([("n", "sum")])
-    assert aggregates.grouped_by(table, keys, [("n", "sum")]).equals(expected)
+    assert grouped_by(table, keys, [("n", "sum")]).equals(expected)

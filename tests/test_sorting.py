@@ -143,6 +143,16 @@ def test_a_terasort_passes_its_check(tmp_path: Path) -> None:
     assert run.audit().ok
 
 
+def test_rows_are_handed_over_as_they_are(tmp_path: Path) -> None:
+    odd = np.array([0x7FF8000000000123, 0xFFF8000000000000], np.uint64).view(np.float64)
+    keys = np.array([0.0, -0.0, 1.0, -0.0, 0.0, *odd])
+    table = pa.table({"k": keys})
+    for tasks in (1, 3):
+        found = sort(table, tmp_path, tasks, sort_by="k", partitions=2).to_arrow()["k"].to_numpy()
+        expected = keys[[0, 1, 3, 4, 2, 5, 6]]
+        assert found.view(np.uint64).tolist() == expected.view(np.uint64).tolist()
+
+
 def test_nothing_to_sort_is_an_empty_table(tmp_path: Path) -> None:
     empty = pa.table({"k": pa.array([], pa.int64())})
     assert sort(empty, tmp_path, sort_by="k").to_arrow().equals(empty)

@@ -8,23 +8,22 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
+from lakes import Killed, Watched, by_folder, by_manifest, lake_files, newest_manifest, together
 
 import mapred
 from mapred import layout, writing
 from mapred.errors import DatasetError, FunctionError, RunError
-from mapred.storage import Store, open_store
+from mapred.storage import open_store
 from mapred.writing import manifest, publishing
 
 duckdb = pytest.importorskip("duckdb")
@@ -36,20 +35,6 @@ if duckdb.__version__.startswith("1."):  # which takes a folder called NULL for 
 
 
 # --- readers, none of them ours
-
-
-def lake_files(uri: str) -> Any:
-    """A file system for other programs, and how they name a path of it."""
-    if uri.startswith("s3://"):
-        return fsspec.filesystem(
-            "s3",
-            key=os.environ["AWS_ACCESS_KEY_ID"],
-            secret=os.environ["AWS_SECRET_ACCESS_KEY"],
-            endpoint_url=os.environ["AWS_ENDPOINT_URL"],
-            skip_instance_cache=True,
-            use_listings_cache=False,
-        )
-    return fsspec.filesystem("file")
 
 
 def by_duckdb(uri: str) -> list[dict[str, Any]]:
@@ -90,39 +75,6 @@ def by_pyarrow(uri: str) -> list[dict[str, Any]]:
 READERS = pytest.mark.parametrize(
     "read", [by_duckdb, by_polars, by_pyarrow], ids=["duckdb", "polars", "pyarrow"]
 )
-
-
-def newest_manifest(uri: str) -> dict[str, Any]:
-    files = lake_files(uri)
-    names = sorted(files.ls(f"{uri}/_manifest", detail=False))
-    return dict(json.loads(files.cat_file(names[-1])))
-
-
-def by_manifest(uri: str) -> Counter[tuple[Any, ...]]:
-    """(n, day) of every row that the manifest names; its sums are checked on the way."""
-    files, known = lake_files(uri), newest_manifest(uri)
-    rows: Counter[tuple[Any, ...]] = Counter()
-    count = 0
-    for part in known["partitions"]:
-        for file in part["files"]:
-            with files.open(f"{uri}/{file['path']}", "rb") as opened:
-                table = pq.ParquetFile(opened).read()
-            assert (table.num_rows, files.size(f"{uri}/{file['path']}")) == (
-                file["rows"],
-                file["bytes"],
-            )
-            count += table.num_rows
-            rows.update((n, part["values"].get("day")) for n in table["n"].to_pylist())
-    assert count == known["rows"]
-    return rows
-
-
-def by_folder(uri: str) -> Counter[tuple[Any, ...]]:
-    """(n, day) of every row in every `.parquet` file of a local folder; each must be whole."""
-    rows: Counter[tuple[Any, ...]] = Counter()
-    for path in Path(uri).rglob("*.parquet"):
-        rows.update((n, path.parent.name[4:]) for n in pq.ParquetFile(path).read()["n"].to_pylist())
-    return rows
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
@@ -311,7 +263,7 @@ def test_schemas_that_differ_are_an_error_and_nothing_is_published(lake: str) ->
 @pytest.mark.parametrize(
     ("value", "by", "text"),
     [
-        (pa.table({"n": [1]}), "day", "'day' is no column of the returned table: it has n"),
+        (pa.table({"n": [1]}), "day", "'day' is not a column of the returned table: it has n"),
         (pa.table({"n": [1], "x": [1.5]}), "x", "is a column of double"),
         (pa.table({"n": [1]}), "n", "leaves no column to write"),
         (pa.table({"n": [None]}), (), "holds nothing but nulls"),
@@ -434,7 +386,7 @@ def test_results_that_exist_are_written_too(tmp_path: Path, kind: str) -> None:
     for _ in range(2):
         assert put(lake, partition_by="day", mode="overwrite").rows == 8
         assert read(lake) == rows_of(range(4))
-    with pytest.raises(DatasetError, match="'city' is no column"):
+    with pytest.raises(DatasetError, match="'city' is not a column"):
         put(lake, partition_by="city")
     assert read(lake) == rows_of(range(4))
     assert not open_store(lake).list("_staging")
@@ -458,34 +410,6 @@ def test_on_oss(oss_root: str) -> None:
 
 
 # --- what readers see while it is published, and after it was cut off
-
-
-class Killed(BaseException):
-    """What a kill is in these tests: nothing that comes after it is carried out."""
-
-
-class Watched:
-    """A store that looks around before each of its writes, and dies before number `last`."""
-
-    def __init__(self, store: Store, look: Callable[[], None], last: int = -1) -> None:
-        self._store, self._look, self._last = store, look, last
-        self.count = 0
-        self._lock = threading.Lock()
-
-    def __getattr__(self, name: str) -> Any:
-        known = getattr(self._store, name)
-        if name not in ("copy", "delete", "put_if_absent", "local_path"):
-            return known
-
-        def call(*arguments: Any) -> Any:
-            with self._lock:
-                if self.count == self._last:
-                    raise Killed
-                self.count += 1
-                self._look()
-                return known(*arguments)
-
-        return call
 
 
 def wrote(target: writing.Target, name: str, change: int, items: Iterable[int]) -> list[Any]:
@@ -603,25 +527,6 @@ def test_a_run_that_is_killed_while_it_publishes_is_resumed(lake: str, tmp_path:
     run.store.delete(layout.commit("reduce-1", 0))
     run.resume(progress="none")
     assert Counter((row["n"], row["day"]) for row in by_duckdb(lake)) == rows_of(range(6))
-
-
-def together(*calls: Callable[[], Any]) -> None:
-    errors: list[BaseException] = []
-    gate = threading.Barrier(len(calls))
-
-    def act(call: Callable[[], Any]) -> None:
-        gate.wait()
-        try:
-            call()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=act, args=(call,)) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not errors, errors
 
 
 def test_twins_publish_once(lake: str) -> None:

@@ -17,8 +17,9 @@ import numpy as np
 from mapred import failures, losses, records
 from mapred.backends.processes import ProcessExecutor, WorkerLost
 from mapred.errors import BackendError, MapredError, StorageError
-from mapred.model import Commit, Failure, Job, RunStatus, Stage, StageStatus, TaskTime
+from mapred.model import Commit, Failure, GivenUp, Job, RunStatus, Stage
 from mapred.storage import Store
+from mapred.tally import Tally
 from mapred.worker import Outcome, run_block
 
 _STORAGE_TRIES = 5
@@ -36,20 +37,18 @@ class _Stopped(Exception):
 
 @dataclass
 class _Progress:
-    """What the driver knows; guarded by the driver's lock."""
+    """What the driver knows beside the commits; guarded by the driver's lock.
+
+    `forgiven` are the failures within max_failed, `failures` those that count.
+    """
 
     state: str = "running"
     message: str = ""
     started: float = field(default_factory=time.time)
     finished: float | None = None
-    done: dict[str, int] = field(default_factory=dict)
     running: dict[str, int] = field(default_factory=dict)
-    given_up: int = 0
-    bytes: int = 0
-    records: int = 0
-    counters: dict[str, float] = field(default_factory=dict)
-    times: list[TaskTime] = field(default_factory=list)
     failures: dict[tuple[str, int], Failure] = field(default_factory=dict)
+    forgiven: dict[tuple[str, int], Failure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,9 @@ class Driver:
         self._follows = follows
         self._follower: _Follower | None = None
         self._progress = _Progress()
+        self._tally = Tally(
+            job, store.uri, GivenUp("item" if job.format.once_per_item else "shard")
+        )
         self._commits: dict[str, dict[int, Commit | None]] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -125,38 +127,18 @@ class Driver:
         """The progress so far, as a frozen value."""
         with self._lock:
             known = self._progress
-            failed: dict[str, int] = {}
-            for stage, _ in known.failures:
-                failed[stage] = failed.get(stage, 0) + 1
-            return RunStatus(
-                run_id=self.job.run_id,
-                uri=self.store.uri,
-                name=self.job.name,
-                state=known.state,
-                stages=tuple(
-                    StageStatus(
-                        stage.name,
-                        stage.tasks,
-                        done=known.done.get(stage.name, 0),
-                        running=known.running.get(stage.name, 0),
-                        failed=failed.get(stage.name, 0),
-                        given_up=known.given_up if stage.kind == "map" else 0,
-                    )
-                    for stage in self.job.stages
-                ),
+            return self._tally.status(
+                known.state,
+                message=known.message,
                 started=known.started,
                 finished=known.finished,
-                bytes=self.job.bytes,
-                bytes_done=known.bytes,
-                records=known.records,
-                message=known.message,
-                counters=dict(known.counters),
-                times=tuple(known.times),
-                failures=tuple(known.failures.values()),
+                running=known.running,
+                failures={**known.forgiven, **known.failures}.values(),
             )
 
     def _run_stage(self, stage: Stage, after: Stage | None) -> None:
         self._commits[stage.name] = {}
+        given_up = self._given_up_before(stage)
         found = records.committed(self.store, stage.name)
         for index, commit in zip(
             found, records.read_commits(self.store, stage.name, found), strict=True
@@ -164,7 +146,6 @@ class Driver:
             self._note_commit(stage, index, commit)
         committed = set(found)
         todo = [index for index in range(stage.tasks) if index not in committed]
-        given_up = records.read_given_up(self.store) if stage.kind == "map" else {}
         todo = [index for index in todo if given_up.get(index, []) is not None]
         if after is not None and len(todo) > 1:
             self._follow(stage, after)
@@ -176,6 +157,19 @@ class Driver:
         elif stage.kind == "map" and self.job.max_failed and not given_up:
             # What a reduce or the manifest is about to take in, nobody may give up any more.
             records.put_given_up(self.store, {})
+
+    def _given_up_before(self, stage: Stage) -> Mapping[int, list[int] | None]:
+        """What an earlier driver of this run gave up of a stage, whose failures are shown too."""
+        if stage.kind != "map" or not self.job.max_failed:
+            return {}
+        standing = records.read_given_up(self.store)
+        if standing:
+            given_up = losses.given_up(self.store, self.job, standing)
+            found = losses.failed_for_good(self.store, self.job, stage, standing)
+            with self._lock:
+                self._tally.given_up = given_up
+                self._progress.forgiven = {(stage.name, i): f for i, f in found.items()}
+        return standing
 
     def _follow(self, stage: Stage, after: Stage) -> None:
         """Start a lone reduce task beside the maps: it merges their outputs as they come.
@@ -227,10 +221,13 @@ class Driver:
         standing = losses.give_up(self.store, self.job, failed)
         if any(not self._there(stage, index) for index in failed if index not in standing):
             raise self._failed(stage)
+        given_up = losses.given_up(self.store, self.job, standing)
         with self._lock:
-            self._progress.given_up = sum(items is None for items in standing.values())
-            for index in failed:
-                self._progress.failures.pop((stage.name, index), None)
+            self._tally.given_up = given_up
+            known = self._progress
+            for index in failed.keys() & standing.keys():
+                known.failures.pop((stage.name, index), None)
+                known.forgiven[stage.name, index] = failed[index]
         return [index for index in failed if standing.get(index) is not None]
 
     def _there(self, stage: Stage, index: int) -> bool:
@@ -245,7 +242,8 @@ class Driver:
     def _failed(self, stage: Stage) -> _Stopped:
         with self._lock:
             found = [f for (name, _), f in self._progress.failures.items() if name == stage.name]
-        return _Stopped("failed", losses.describe(self.job, stage, found))
+            before = len(self._tally.given_up.indices) if stage.kind == "map" else 0
+        return _Stopped("failed", losses.describe(self.job, stage, found, before))
 
     def _note_commit(self, stage: Stage, index: int, commit: Commit | None) -> None:
         if commit is None:
@@ -257,24 +255,8 @@ class Driver:
                 return
             # Only the last stage's outputs are needed again; the others' stay on disk.
             commits[index] = commit if stage.last else None
-            known.done[stage.name] = len(commits)
             known.failures.pop((stage.name, index), None)
-            known.times.append(
-                TaskTime(
-                    stage.name,
-                    index,
-                    commit.started,
-                    commit.seconds,
-                    commit.worker,
-                    commit.bytes,
-                    commit.peak_memory,
-                )
-            )
-            for name, value in commit.counters.items():
-                known.counters[name] = known.counters.get(name, 0) + value
-            if stage.kind == "map":
-                known.bytes += commit.bytes
-                known.records += commit.records
+            self._tally.add(commit)
 
 
 class _Batch:

@@ -302,19 +302,22 @@ def resume(run_name: str, fn: str | None, place: Place, report: Report) -> None:
 
 @main.command(short_help="Prove that a run is whole.")
 @click.argument("run_name", metavar="RUN")
+@click.option("--no-content", is_flag=True, help="Look at the sizes of files alone.")
 @root_option
 @json_option
 @traceback_option
-def audit(run_name: str, root: str | None, json: bool) -> None:
+def audit(run_name: str, no_content: bool, root: str | None, json: bool) -> None:
     """Check every byte, item, record and output of a run against its plan.
 
-    Gaps, duplicates, readers that stopped early and outputs that changed are named, and the
-    exit code is 1 if there are any.
+    So is what the run published as a dataset. Gaps, duplicates, readers that stopped early
+    and files that changed are named, and the exit code is 1 if there are any. What was given
+    up within --max-failed is told, and is not a problem.
 
     \b
     mapred audit last && echo whole
+    mapred audit last --no-content
     """
-    found = _open(run_name, root).audit()
+    found = _open(run_name, root).audit(content=not no_content)
     if json:
         from mapred.cli import shown
 

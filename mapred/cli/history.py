@@ -9,16 +9,21 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from mapred import layout, records
+from mapred import layout, losses, records
 from mapred.api import default_root
+from mapred.display.numbers import several
 from mapred.errors import MapredError, StorageError
+from mapred.model import GivenUp, Job
 from mapred.runs import driver_alive, read_handle
 from mapred.storage import Store, is_local, open_store
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One run of a root: `created` in UTC as job.json writes it, tasks of all stages."""
+    """One run of a root: `created` in UTC as job.json writes it, tasks of all stages.
+
+    `given_up` counts what it goes without: `what` is `item` or `shard`.
+    """
 
     id: str
     uri: str
@@ -27,6 +32,8 @@ class Entry:
     tasks: int
     done: int
     created: str
+    given_up: int = 0
+    what: str = ""
 
 
 def entries(root: str | None, limit: int | None = None) -> list[Entry]:
@@ -43,11 +50,15 @@ def rows(found: Sequence[Entry]) -> list[dict[str, str]]:
             "id": entry.id,
             "state": entry.state,
             "name": entry.name,
-            "tasks": f"{entry.done:,}/{entry.tasks:,}",
+            "tasks": f"{entry.done:,}/{entry.tasks:,}{_less(entry)}",
             "when": _local_time(entry.created),
         }
         for entry in found
     ]
+
+
+def _less(entry: Entry) -> str:
+    return f", {several(entry.given_up, entry.what)} given up" if entry.given_up else ""
 
 
 def _local_time(created: str) -> str:
@@ -105,18 +116,35 @@ def _folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
 def _entry(uri: str) -> Entry:
     store = open_store(uri)
     try:
-        job = json.loads(store.read(layout.JOB))
+        data = store.read(layout.JOB)
+        job = json.loads(data)
         stages = [(stage["name"], int(stage["tasks"])) for stage in job["stages"]]
+        given_up = _given_up(store, data) if job.get("max_failed") else GivenUp()
         state = _state(store)
         tasks = sum(count for _, count in stages)
-        done = tasks if state == "succeeded" else 0
-        if state == "succeeded":
-            done -= sum(items is None for items in records.read_given_up(store).values())
-        else:
-            done = sum(len(records.committed(store, name)) for name, _ in stages)
-        return Entry(job["run_id"], store.uri, job["name"], state, tasks, done, job["created"])
+        done = tasks - len(given_up.tasks)
+        if state != "succeeded":
+            found = {name: records.committed(store, name) for name, _ in stages}
+            done = sum(map(len, found.values())) - len(given_up.tasks.intersection(found["map"]))
+        lost = len(given_up.indices)
+        return Entry(
+            job["run_id"],
+            store.uri,
+            job["name"],
+            state,
+            tasks,
+            done,
+            job["created"],
+            lost,
+            given_up.what if lost else "",
+        )
     except (ValueError, KeyError, TypeError, FileNotFoundError):
         return Entry(uri.rsplit("/", 1)[-1], store.uri, "", "unreadable", 0, 0, "")
+
+
+def _given_up(store: Store, job: bytes) -> GivenUp:
+    tasks = records.read_given_up(store)
+    return losses.given_up(store, Job.from_bytes(job), tasks) if tasks else GivenUp()
 
 
 def _state(store: Store) -> Any:

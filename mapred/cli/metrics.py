@@ -64,6 +64,11 @@ def metrics_text(newest_first: Sequence[Entry]) -> str:
             [({"job": name}, entry.done) for name, entry in last.items()],
         ),
         _gauge(
+            "mapred_last_run_given_up",
+            "Items or shards that the last run of a job gave up.",
+            [({"job": name}, entry.given_up) for name, entry in last.items()],
+        ),
+        _gauge(
             "mapred_last_run_created_timestamp_seconds",
             "When the last run of a job was made.",
             [({"job": name}, _seconds(entry)) for name, entry in last.items()],

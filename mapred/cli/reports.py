@@ -26,12 +26,18 @@ def follow(run: mapred.Run, report: Report) -> None:
         run.wait(report.shows)
     except KeyboardInterrupt:
         run.suspend()
-        click.echo(f"\nInterrupted. To go on: {how_to_resume(run)}", err=True)
+        from mapred.display import run_text
+
+        click.echo(f"\n{run_text(run.status())}", err=True)
+        click.echo(f"Interrupted. To go on: {how_to_resume(run)}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 def conclude(run: mapred.Run, report: Report) -> None:
-    """Print what came of a run that is over; exit with 1 if it failed."""
+    """Print what came of a run that is over; exit with 1 if it failed.
+
+    A run that succeeded did so, even if its result cannot be shown: the reason goes to stderr.
+    """
     try:
         run.check()
     except MapredError as error:
@@ -40,11 +46,12 @@ def conclude(run: mapred.Run, report: Report) -> None:
     if report.json:
         from mapred.cli import shown
 
-        value = _result(run)
-        document = {**shown.status_json(run.status()), "result_type": type(value).__name__}
+        document = shown.status_json(run.status())
         try:
+            value = _result(run)
+            document["result_type"] = type(value).__name__
             document["result"] = shown.jsonable(value)
-        except TypeError as error:
+        except (TypeError, MapredError) as error:
             document["result"], document["result_omitted"] = None, str(error)
         print_json(document)
         return
@@ -52,7 +59,10 @@ def conclude(run: mapred.Run, report: Report) -> None:
     if not report.quiet:
         from mapred.cli import shown
 
-        click.echo(shown.result_text(_result(run), terminal_width() or 100))
+        try:
+            click.echo(shown.result_text(_result(run), terminal_width() or 100))
+        except MapredError as error:
+            click.echo(f"The run succeeded, but its result cannot be shown: {error}", err=True)
 
 
 def _tell_failure(run: mapred.Run, error: MapredError, report: Report) -> None:

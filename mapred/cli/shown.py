@@ -9,11 +9,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from mapred.display.numbers import one_line, several, visible
+from mapred.display.text import settled
 
 if TYPE_CHECKING:
     from mapred.audit import Audit
     from mapred.display import PlanSummary
-    from mapred.model import Failure, RunStatus
+    from mapred.model import Failure, GivenUp, RunStatus
 
 _HEAD = 10
 _ROWS_IN_JSON = 10_000
@@ -150,22 +151,29 @@ def _key(key: Any) -> str:
 
 
 def status_json(status: RunStatus) -> dict[str, Any]:
-    """What scripts are told of a run; times in seconds since the epoch."""
+    """What scripts are told of a run; times in seconds since the epoch, `heavy` is estimated."""
     return {
         "id": status.run_id,
         "uri": status.uri,
         "name": status.name,
         "state": status.state,
         "message": status.message,
-        "stages": [vars(stage) for stage in status.stages],
+        "stages": [vars(stage) for stage in settled(status)],
         "started": status.started,
         "finished": status.finished,
         "bytes": status.bytes,
         "bytes_done": status.bytes_done,
         "records": status.records,
+        "skipped": status.skipped,
+        "given_up": _given_up_json(status.given_up),
         "counters": dict(status.counters),
+        "heavy": dict(status.heavy),
         "failures": [_failure_json(failure) for failure in status.failures],
     }
+
+
+def _given_up_json(given_up: GivenUp) -> dict[str, Any]:
+    return {"what": given_up.what, "indices": list(given_up.indices)}
 
 
 def _failure_json(failure: Failure) -> dict[str, Any]:
@@ -189,4 +197,5 @@ def plan_json(summary: PlanSummary) -> dict[str, Any]:
 def audit_json(audit: Audit) -> dict[str, Any]:
     """What scripts are told of an audit."""
     problems = [vars(problem) for problem in audit.problems]
-    return {**vars(audit), "ok": audit.ok, "problems": problems}
+    given_up = _given_up_json(audit.given_up)
+    return {**vars(audit), "ok": audit.ok, "given_up": given_up, "problems": problems}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mapred.dataset import lakes
 from mapred.dataset.kinds import kind_of, partitions, refuse_archives
 from mapred.dataset.values import TABULAR, Dataset, handed_over, suffixes
 from mapred.dataset.walks import is_remote
@@ -46,7 +47,7 @@ def pin(dataset: Dataset, files: pa.Table | None, sniff: Sniff) -> Format:
             )
         )
     assert files is not None
-    name, delimiter = (dataset.format, "") if dataset.format else kind_of(files["path"])
+    name, delimiter = (dataset.format, "") if dataset.format else kind_of(lakes.published(files))
     assert name is not None
     format = replace(options, name=name, as_=handed_over(name, dataset.as_))
     refuse_archives(files["path"], name)
@@ -55,6 +56,10 @@ def pin(dataset: Dataset, files: pa.Table | None, sniff: Sniff) -> Format:
     if name == "csv" and not format.delimiter:
         format = replace(format, delimiter=delimiter or _delimiter(files))
     folders = partitions(files["path"], _unwritten(dataset, files)) if dataset.hive else {}
+    told = lakes.partition_types(files)
+    folders = {name: told.get(name, type_) for name, type_ in folders.items()}
+    if format.as_ == "dicts":
+        return _with_folders(format, dataset.schema, folders)
     return _selected(_with_schema(format, dataset.schema, folders, files, sniff))
 
 
@@ -69,6 +74,25 @@ def why_whole(format: Format) -> str:
     return "compressed"
 
 
+def _with_folders(
+    format: Format, schema: pa.Schema | Mapping[str, Any] | None, folders: dict[str, pa.DataType]
+) -> Format:
+    """The format of dicts, in which only the columns that come from folders have types."""
+    import pyarrow as pa
+
+    if isinstance(schema, pa.Schema):
+        schema = {field.name: field.type for field in schema}
+    given = dict(schema or {})
+    if format.filter is not None or not folders.keys() >= given.keys():
+        option = "schema=" if format.filter is None else "filters="
+        raise DatasetError(
+            f'as_="dicts" takes no {option}: each dict has the values of its line; choose and'
+            " convert them in the function"
+        )
+    types = folders | given
+    return replace(format, schema=pa.schema(list(types.items())), partitions=tuple(folders))
+
+
 def _with_schema(
     format: Format,
     schema: pa.Schema | Mapping[str, Any] | None,
@@ -80,18 +104,19 @@ def _with_schema(
 
     if isinstance(schema, pa.Schema):
         sample, given = Sample(schema), {field.name: field.type for field in schema}
+        unknown = []
     else:
         opened = functools.partial(open_source, storage=format.storage)
         sample, given = sniff(format, places(files), opened), dict(schema or {})
         unknown = [n for n in given if n not in sample.schema.names and n not in folders]
-        if unknown:
+        if unknown and format.missing_columns == "error":
             raise DatasetError(
                 f"schema= names {unknown[0]!r}, which is not a column; there are "
                 f"{', '.join([*sample.schema.names, *folders])}"
             )
     fields = [
         pa.field(field.name, given.get(field.name, field.type), field.nullable, field.metadata)
-        for field in sample.schema
+        for field in [*sample.schema, *(pa.field(name, given[name]) for name in unknown)]
         if field.name not in folders
     ]
     seen = (

@@ -8,17 +8,19 @@ by folders alone, since servers do not agree on what comes after a key.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mapred.arrays import flags, scalar
 from mapred.dataset import globs, patterns
 from mapred.dataset.globs import Glob
-from mapred.errors import DatasetError, MapredError, StorageError
+from mapred.dataset.lakes import Lakes
+from mapred.errors import DatasetError, MapredError, StaleDatasetError, StorageError
 from mapred.storage.listing import PAGE, Lister, lister_of, table
-from mapred.storage.sources import reason
+from mapred.storage.sources import open_source, reason
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,12 +38,15 @@ def listed(
     storage: Mapping[str, Any] | None,
     literal: bool,
     exact: Container[str] = (),
+    by_manifest: bool = False,
 ) -> Iterator[tuple[str, pa.Table]]:
     """The files of each URI in byte order of their paths: `path`, `size`, `etag`, `aside`.
 
     URIs in `exact` are files or folders, never patterns; if `literal`, all are files.
     No rows where nothing matches; whatever a file system raises becomes a `DatasetError`.
+    `by_manifest`: of a folder that has a manifest, its live files alone.
     """
+    met: dict[str, Lakes] = {}
     with ThreadPoolExecutor(_CLIENTS) as pool:
         named = _named(uris, storage, pool) if len(uris) > 1 else {}
         for uri in uris:
@@ -49,10 +54,12 @@ def listed(
                 lister, key = lister_of(uri, storage)
                 known = named.get(uri)
                 walk = _Walk(lister, pool)
-                found = (
-                    walk.row(key, known) if known else _found(walk, key, uri, literal, uri in exact)
-                )
-                yield uri, found
+                if known:
+                    yield uri, walk.row(key, known)
+                    continue
+                lakes = met.setdefault(lister.prefix, Lakes(_Bucket(walk, storage)))
+                live = lakes.live if by_manifest else _no_lake
+                yield uri, _found(walk, key, uri, literal, uri in exact, live)
 
 
 @contextmanager
@@ -103,7 +110,18 @@ def _named(
     return {uri: known for task in tasks for uri, known in task.result().items()}
 
 
-def _found(walk: _Walk, key: str, uri: str, literal: bool, exact: bool) -> pa.Table:
+def _no_lake(glob: Glob) -> None:
+    """What a listing by names and patterns alone knows of a manifest."""
+
+
+def _found(
+    walk: _Walk,
+    key: str,
+    uri: str,
+    literal: bool,
+    exact: bool,
+    live: Callable[[Glob], pa.Table | None],
+) -> pa.Table:
     """What a key or pattern stands for: itself, what matches it, what lies below it."""
     if literal:
         found = walk.file(key)
@@ -111,12 +129,15 @@ def _found(walk: _Walk, key: str, uri: str, literal: bool, exact: bool) -> pa.Ta
             raise DatasetError(f"{uri} is a folder; give it without files()")
         return found
     key = key.rstrip("/")
-    if not globs.is_glob(key):
+    if exact or not globs.is_glob(key):
         found = walk.file(key) if key and not uri.endswith("/") else _plain(table())
-        return found if len(found) else walk.below(globs.parse(key))
-    if exact:
-        found = walk.file(key)
-        return found if len(found) else walk.below(globs.folder(key))
+        if len(found):
+            return found
+        listed = live(globs.folder(key))
+        return walk.below(globs.folder(key)) if listed is None else listed
+    listed = live(globs.parse(key))
+    if listed is not None:
+        return listed
     for pattern in (key, f"{key}/**"):
         found = walk.below(globs.parse(pattern))
         if len(found):
@@ -133,6 +154,35 @@ def _own_name(walk: _Walk, key: str, found: pa.Table) -> pa.Table:
 
     own = walk.file(key) if "[" in key else found.filter(pc.equal(found["path"], walk.path(key)))
     return own if len(own) else found
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    """What one client lists, as `lakes` reads it: paths are keys."""
+
+    walk: _Walk
+    storage: Mapping[str, Any] | None
+
+    def address(self, path: str) -> str:
+        return self.walk.path(path)
+
+    def names(self, folder: str) -> list[str]:
+        return self.walk.names(f"{folder}/")
+
+    def read(self, path: str) -> bytes:
+        try:
+            with open_source(self.address(path), storage=self.storage) as file:
+                return file.read()
+        except StaleDatasetError as error:
+            raise FileNotFoundError(path) from error
+
+    def files(self, glob: Glob, paths: Sequence[str]) -> tuple[pa.Table, list[str]]:
+        wanted = {self.address(path): path for path in paths}
+        found = _plain(_chosen(self.walk.below(glob), wanted).drop_columns("aside"))
+        others = wanted.keys() - set(found["path"].to_pylist())
+        tables = [found, *(self.walk.file(wanted[address]) for address in sorted(others))]
+        there = _sorted(tables)
+        return there, sorted(others - set(there["path"].to_pylist()))
 
 
 class _Open(NamedTuple):
@@ -158,6 +208,11 @@ class _Walk:
     def path(self, key: str) -> str:
         """The path of a key, as listings have it."""
         return self._lister.prefix + key
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the objects in a folder, which ends with `/`."""
+        keys = [key for page in self._lister.pages(folder, 1) for key in page["path"].to_pylist()]
+        return [key[len(folder) :] for key in keys]
 
     def row(self, key: str, known: tuple[int | None, str]) -> pa.Table:
         """One object whose size and etag are known."""
@@ -320,6 +375,15 @@ def _matching(files: pa.Table, glob: Glob) -> pa.Table:
     if not pc.all(fits).as_py():
         files = files.filter(fits)
     return files.append_column("aside", patterns.aside(files["path"], glob))
+
+
+def _chosen(files: pa.Table, paths: Iterable[str]) -> pa.Table:
+    """The rows of a listing that have one of the paths."""
+    import pyarrow.compute as pc
+
+    from mapred.arrays import large_strings
+
+    return files.filter(pc.is_in(files["path"], large_strings(list(paths))))
 
 
 def _plain(files: pa.Table) -> pa.Table:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mapred.dataset import globs, options
 from mapred.dataset.kinds import kind_of
-from mapred.dataset.values import TABULAR, Dataset, kind_of_suffix, suffix_of
+from mapred.dataset.values import (
+    TABULAR,
+    Dataset,
+    how_to_list_rows,
+    kind_of_suffix,
+    suffix_of,
+)
 from mapred.dataset.walks import listing
 from mapred.errors import DatasetError
 from mapred.model import Format
@@ -202,7 +208,9 @@ def read_parquet(
 
     `filters` is an Arrow expression or conditions such as `[("price", ">", 3)]`; row groups
     that cannot hold a match are not read. Files may differ in types that convert without loss.
-    See `read_text` for URIs, `read_csv` for the other options.
+    A folder that a run wrote, or a partition of it, is read by its manifest: the files that are
+    live, with the partition columns in the types that were written. See `read_text` for URIs,
+    `read_csv` for the other options.
     """
     chosen = options.table_options(
         Format("parquet", ""), dtype_backend, columns, filters, missing_columns, extra_columns
@@ -273,6 +281,12 @@ def files(
 
 def items(iterable: Iterable[Any]) -> Dataset:
     """Python objects: the function is called for each. They are taken from the iterable now."""
+    rows = how_to_list_rows(iterable)
+    if rows is not None:
+        raise DatasetError(
+            f"items() got a {type(iterable).__name__}, which lists its columns: for its rows one by "
+            f"one, pass items(frame{rows}); for shards of them, pass the frame itself to run()"
+        )
     if isinstance(iterable, str | bytes | Mapping) or not isinstance(iterable, Iterable):
         raise DatasetError(
             f"items() takes a list or another iterable of items, not {type(iterable).__name__}"
@@ -424,10 +438,35 @@ def _frame(source: Any) -> pa.Table | None:
         if isinstance(source, pa.RecordBatch):
             return pa.Table.from_batches([source])
         if "pandas.DataFrame" in names:
-            return pa.Table.from_pandas(source)
+            # An index that just numbers the rows is not kept: its parts would begin at 0 again.
+            return pa.Table.from_pandas(source, preserve_index=None if _is_plain(source) else True)
         if "polars.DataFrame" in names:
+            _refuse_objects(source)
             return source.to_arrow()
     except (pa.ArrowException, TypeError, ValueError) as error:
         detail = " ".join(map(str, error.args))
         raise DatasetError(f"the {package} frame does not fit into Arrow: {detail}") from error
     return None
+
+
+def _is_plain(frame: Any) -> bool:
+    """Whether a pandas frame has no index but the numbers of its rows."""
+    index = frame.index
+    is_range = type(index).__name__ == "RangeIndex"
+    return bool(is_range and index.name is None and index.start == 0 and index.step == 1)
+
+
+def _refuse_objects(frame: Any) -> None:
+    """Raise for columns of Python objects, which polars hands over as addresses in memory."""
+    for name, dtype in frame.schema.items():
+        if _holds_objects(dtype):
+            raise DatasetError(
+                f"column {name!r} of the polars frame holds Python objects ({dtype}), which"
+                " workers cannot read; cast it, or pass mapred.items(frame.to_dicts())"
+            )
+
+
+def _holds_objects(dtype: Any) -> bool:
+    inner = [field.dtype for field in getattr(dtype, "fields", ())]
+    inner += [dtype.inner] if getattr(dtype, "inner", None) is not None else []
+    return str(dtype) == "Object" or any(map(_holds_objects, inner))

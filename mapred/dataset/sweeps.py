@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mapred.dataset.values import Dataset
+from mapred.dataset.values import Dataset, how_to_list_rows
 from mapred.errors import DatasetError, MissingDependency
 
 _MODES = ("grid", "zip", "random", "sobol")
@@ -115,6 +115,12 @@ def _values(name: str, value: Any, mode: str) -> Sequence[Any]:
         value = value.tolist()
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         return [value]
+    rows = how_to_list_rows(value)
+    if rows is not None:
+        raise DatasetError(
+            f"{name} is a {type(value).__name__}, which lists its columns: pass {name}=[frame] for "
+            f"one value, or items(frame{rows}) for its rows"
+        )
     values = list(value)
     if not values:
         raise DatasetError(f"{name} has no values: there is nothing to run")

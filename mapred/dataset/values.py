@@ -40,6 +40,19 @@ _AS = {
 }
 
 
+def how_to_list_rows(value: Any) -> str | None:
+    """The call that gives a frame's rows, as iterating over it gives columns; None for all else."""
+    calls = {
+        "pandas.DataFrame": ".to_dict('records')",
+        "polars.DataFrame": ".to_dicts()",
+        "polars.LazyFrame": ".collect().to_dicts()",
+        "pyarrow.Table": ".to_pylist()",
+        "pyarrow.RecordBatch": ".to_pylist()",
+    }
+    package, name = type(value).__module__.split(".")[0], type(value).__name__
+    return calls.get(f"{package}.{name}")
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """What to read: URIs and a format, a table, items, or an array's indices.

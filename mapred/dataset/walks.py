@@ -10,11 +10,11 @@ import errno
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from mapred import layout
-from mapred.dataset import globs
+from mapred.dataset import globs, lakes
 from mapred.dataset.globs import Glob
 from mapred.dataset.kinds import kind_of
 from mapred.dataset.values import TABULAR, Dataset
@@ -50,35 +50,99 @@ def listing(dataset: Dataset) -> pa.Table:
         raise DatasetError(f"{dataset} lies in memory: it has no files to list")
     from mapred.arrays import from_arrow
 
-    found = _found(dataset)
+    found = lakes.joined(list(_found(dataset)))
     if from_arrow(found["aside"]).any():
         found = _without(found, dataset)
     found = found.drop_columns("aside")
     return _once(found) if len(dataset.uris) > 1 else found
 
 
-def _found(dataset: Dataset) -> pa.Table:
+def _found(dataset: Dataset) -> Iterator[pa.Table]:
     """All files of all URIs, in the user's order, and which of them stand aside."""
-    import pyarrow as pa
-
     storage = dataset.options.storage
-    tables = []
     uris = dict.fromkeys(dataset.uris)
     exact = {dataset.uris[number] for number in dataset.exact}
     for remote, some in itertools.groupby(uris, lambda uri: storage is not None or is_remote(uri)):
         if remote:
             from mapred.dataset.remotes import listed
 
-            for uri, files in listed(list(some), storage, dataset.literal, exact):
+            by_manifest = reads_lakes(dataset)
+            for uri, files in listed(list(some), storage, dataset.literal, exact, by_manifest):
                 if not len(files):
                     raise DatasetError(f"{uri} matches no file")
-                tables.append(files)
+                yield files
         else:
-            rows = itertools.chain.from_iterable(
-                _rows(uri, dataset.literal, uri in exact) for uri in some
-            )
-            tables.append(_table(rows))
-    return pa.concat_tables(tables)
+            yield from _found_here(list(some), dataset, exact)
+
+
+def _found_here(uris: list[str], dataset: Dataset, exact: Container[str]) -> Iterator[pa.Table]:
+    """Tables of the files of local URIs: one for each that a manifest lists, else as few as can be."""
+    known = lakes.Lakes(_Disk())
+    reads = reads_lakes(dataset)
+    plain: list[str] = []
+
+    def walked() -> pa.Table:
+        each = (_rows(uri, dataset.literal, uri in exact) for uri in plain)
+        return _table(itertools.chain.from_iterable(each))
+
+    for uri in uris:
+        glob = _wanted(uri, uri in exact) if reads else None
+        live = None if glob is None else known.live(glob)
+        if live is None:
+            plain.append(uri)
+            continue
+        if plain:
+            yield walked()
+            plain = []
+        yield live
+    if plain:
+        yield walked()
+
+
+def reads_lakes(dataset: Dataset) -> bool:
+    """Whether folders are read by the manifests in them: as Parquet, and not file by file."""
+    return dataset.format in ("parquet", None) and not dataset.literal
+
+
+def _wanted(uri: str, exact: bool) -> Glob | None:
+    """The pattern of a local URI, whose root is a folder; None for a file."""
+    base, pattern = _written(uri)
+    whole = os.path.join(base, pattern)
+    if globs.is_glob(pattern) and not exact and not os.path.lexists(whole):
+        return globs.parse(pattern, base)
+    return globs.folder(whole.rstrip("/")) if os.path.isdir(whole) else None
+
+
+class _Disk:
+    """Folders of this machine, as `lakes` reads them."""
+
+    def address(self, path: str) -> str:
+        return path
+
+    def names(self, folder: str) -> list[str]:
+        return [entry.name for entry in _entries(folder)] if os.path.isdir(folder) else []
+
+    def read(self, path: str) -> bytes:
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise DatasetError(f"{path}: {error.strerror}") from error
+
+    def files(self, glob: Glob, paths: Sequence[str]) -> tuple[pa.Table, list[str]]:
+        rows, gone = [], []
+        for path in paths:
+            try:
+                stat = os.stat(path)
+            except FileNotFoundError:
+                gone.append(path)
+            except OSError as error:
+                raise DatasetError(f"{path}: {error.strerror}") from error
+            else:
+                rows.append(Row(path, stat.st_size, local_etag(stat)))
+        return _table(rows), gone
 
 
 def _without(found: pa.Table, dataset: Dataset) -> pa.Table:
@@ -86,7 +150,7 @@ def _without(found: pa.Table, dataset: Dataset) -> pa.Table:
     import pyarrow.compute as pc
 
     kept = found.filter(pc.invert(found["aside"]))
-    format = dataset.format or (kind_of(kept["path"])[0] if len(kept) else None)
+    format = dataset.format or (kind_of(lakes.published(kept))[0] if len(kept) else None)
     if format not in TABULAR:
         return found
     if not len(kept):
@@ -266,7 +330,7 @@ def _table(rows: Iterable[Row]) -> pa.Table:
     while chunk := list(itertools.islice(rows, _CHUNK)):
         paths, sizes, etags, aside = zip(*chunk, strict=True)
         tables.append(table(paths, sizes, etags).append_column("aside", flags(aside)))
-    return pa.concat_tables(tables)
+    return pa.concat_tables(tables) if tables else table().append_column("aside", flags([]))
 
 
 def _once(found: pa.Table) -> pa.Table:

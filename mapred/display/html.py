@@ -18,17 +18,22 @@ from mapred.display.pictures import FAILED, colour, shard_picture, timeline_pict
 from mapred.display.summary import FailureGroup, PlanSummary, group_failures
 from mapred.display.text import (
     COLUMNS,
+    beside_done,
+    given_up_text,
     group_line,
+    heavy_text,
     limit_text,
     pace_facts,
     plan_size,
     settled,
     skew,
     slowest_text,
+    state_text,
 )
 from mapred.model import Failure, RunStatus, StageStatus
 
 _STATES = {"succeeded": "#2f9e77", "running": colour(0), "failed": FAILED}
+_LESS = "#c77a12"  # succeeded, without what was given up
 _MUTED = "opacity:.7"
 _LEFT = "text-align:left;padding:1px 14px 1px 0;background:none;border:0"
 _RIGHT = "text-align:right;padding:1px 14px 1px 0;background:none;border:0;white-space:nowrap"
@@ -79,8 +84,9 @@ def status_html(status: RunStatus, now: float | None = None, timeline: bool = Tr
 
     `now`, in seconds since the epoch, is what elapsed time and the estimate go by.
     """
-    shade = _STATES.get(status.state, "#8a8a8a")
-    badge = f'<b style="color:{shade}">● {escaped(status.state)}</b>'
+    whole = status.state != "succeeded" or not status.given_up.indices
+    shade = _STATES.get(status.state, "#8a8a8a") if whole else _LESS
+    badge = f'<b style="color:{shade}">● {escaped(state_text(status))}</b>'
     name = f" · {escaped(one_line(status.name, 80))}" if status.name else ""
     parts = [
         _line(f"<b>Run {escaped(status.run_id)}</b>{name} {badge}"),
@@ -89,6 +95,8 @@ def status_html(status: RunStatus, now: float | None = None, timeline: bool = Tr
     if status.message:
         parts.append(_line(escaped(visible(status.message)), "white-space:pre-wrap"))
     parts.append(_table(_stage(number, stage) for number, stage in enumerate(settled(status))))
+    if status.given_up.indices:
+        parts.append(_line(escaped(given_up_text(status.given_up))))
     facts = pace_facts(status, now)
     if facts:
         parts.append(_line(escaped(" · ".join(facts))))
@@ -98,6 +106,7 @@ def status_html(status: RunStatus, now: float | None = None, timeline: bool = Tr
             for name, value in status.counters.items()
         ]
         parts.append(_folded("counters", _table(rows), opened=len(rows) <= 12))
+    parts += [_line(escaped(text)) for text in heavy_text(status)]
     if timeline and status.times:
         parts.append(timeline_picture(status))
         parts += [_line(escaped(text), _MUTED) for text in slowest_text(status)]
@@ -151,16 +160,8 @@ def _stage(number: int, stage: StageStatus) -> str:
         ' style="width:260px;height:10px;line-height:0;white-space:nowrap;overflow:hidden;'
         f'border-radius:3px;background:rgba(127,127,127,.25)">{filled}</div>'
     )
-    counts = [f"{format_count(stage.done)} of {several(stage.total, 'task')}"]
-    counts += [
-        f"{format_count(count)} {word}"
-        for count, word in (
-            (stage.running, "running"),
-            (stage.failed, "failed"),
-            (stage.given_up, "given up"),
-        )
-        if count
-    ]
+    done = f"{format_count(stage.done)} of {several(stage.total, 'task')}"
+    counts = [done, *beside_done(stage)]
     return _cells((_LEFT, escaped(stage.name)), (_LEFT, bar), (_LEFT, escaped(", ".join(counts))))
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any, Literal, Protocol, TextIO
 
 from mapred.display.html import status_html
-from mapred.display.numbers import format_bytes, format_count, format_seconds
+from mapred.display.numbers import format_bytes, format_count, format_seconds, several
 from mapred.display.summary import fraction, whole_seconds
-from mapred.display.text import bar, run_text, status_text
+from mapred.display.text import bar, lost_of, run_text, status_text
 from mapred.errors import PlanError
 from mapred.model import RunStatus, StageStatus
 
@@ -64,9 +64,11 @@ def progress_line(status: RunStatus, rate: float | None, left: float | None, wid
         parts.append(f"{format_bytes(rate)}/s")
     if left is not None:
         parts.append(f"{format_seconds(whole_seconds(left))} left")
-    failed = sum(stage.failed + stage.given_up for stage in status.stages)
+    failed = sum(stage.failed for stage in status.stages)
     if failed:
         parts.append(f"{format_count(failed)} failed")
+    if status.given_up.indices:
+        parts.append(f"{several(len(status.given_up.indices), status.given_up.what)} given up")
     name = stage.name if stage is not None else status.state
     done = (stage.done + stage.given_up) / stage.total if stage and stage.total else 0.0
     room = min(30, width - len(name) - sum(len(part) + 2 for part in parts) - 2)
@@ -208,8 +210,8 @@ class _Notebook:
 
 
 def _counts(stage: StageStatus) -> str:
-    given_up = f", {format_count(stage.given_up)} given up" if stage.given_up else ""
-    return f"{format_count(stage.done)} of {format_count(stage.total)} tasks{given_up}"
+    done = f"{format_count(stage.done)} of {several(stage.total, 'task')}"
+    return ", ".join([done, *lost_of(stage)])
 
 
 def _at_work(status: RunStatus) -> StageStatus | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from html import escape
 
 _SIZES = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
@@ -55,6 +56,19 @@ def format_count(number: float) -> str:
 def several(number: int, one: str, many: str | None = None) -> str:
     """`1 file`, `2 files`."""
     return f"{format_count(number)} {one if number == 1 else many or one + 's'}"
+
+
+def listed(numbers: Sequence[int], most: int = 10) -> str:
+    """`4, 13, 22`; of many the first ones and how many there are: `0, 1, 2 and 997 more`."""
+    shown = ", ".join(str(number) for number in numbers[:most])
+    more = len(numbers) - most
+    return shown if more <= 0 else f"{shown} and {more:,} more"
+
+
+def estimated(number: float) -> str:
+    """A count that was not counted, to three digits: `≈ 11,300`."""
+    size = max(abs(number), 1)
+    return f"≈ {format_count(round(number, 2 - math.floor(math.log10(size))))}"
 
 
 def visible(text: str) -> str:

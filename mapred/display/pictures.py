@@ -17,6 +17,7 @@ from mapred.display.numbers import (
     format_bytes,
     format_count,
     format_seconds,
+    several,
     shortened,
 )
 from mapred.display.summary import Floats, Timeline, bins, busy, timeline
@@ -72,7 +73,7 @@ def shard_picture(sizes: Sequence[int] | npt.NDArray[Any]) -> str:
         + (_label(right, floor + 15, format_count(count - 1), "end") if count > 1 else "")
     )
     name = (
-        f"Bytes of {format_count(count)} shards in plan order, "
+        f"Bytes of {several(count, 'shard')} in plan order, "
         f"median {format_bytes(median)}, largest {format_bytes(top)}"
     )
     return _picture(name, floor + 20, f'<g fill="{colour(0)}">' + "".join(parts) + "</g>" + frame)
@@ -102,7 +103,7 @@ def timeline_picture(status: RunStatus) -> str:
             parts.append(_cells(line, mine, _WIDTH - left, lane - 3))
         parts.append("</g>")
     name = (
-        f"{format_count(len(line.start))} tasks on {format_count(len(line.labels))} lanes "
+        f"{several(len(line.start), 'task')} on {several(len(line.labels), 'lane')} "
         f"in {format_seconds(line.seconds)}"
     )
     return _picture(name, floor + 20, "".join(parts)) + _legend(line)
@@ -174,7 +175,7 @@ def _crowd(line: Timeline) -> str:
     parts.append(_label(left - 6, floor, "0", "end"))
     name = (
         f"Tasks at once over {format_seconds(line.seconds)}, at most {format_count(round(top))}; "
-        f"{format_count(len(line.start))} tasks"
+        f"{several(len(line.start), 'task')}"
     )
     return _picture(name, floor + 20, "".join(parts)) + _legend(line, "tasks at once: ")
 

@@ -72,11 +72,15 @@ def bins(sizes: Sequence[int] | npt.NDArray[Any], most: int) -> Bins:
 
 @dataclass(frozen=True)
 class FailureGroup:
-    """Failures of one signature: the first of them, how many, and in how many tasks."""
+    """Failures of one signature: the first of them, how many, in which tasks, of which items.
+
+    `items` is empty where they are not known of every failure.
+    """
 
     first: Failure
     count: int
-    tasks: int
+    tasks: tuple[int, ...]
+    items: tuple[int, ...] = ()
 
 
 def group_failures(failures: Sequence[Failure]) -> list[FailureGroup]:
@@ -86,10 +90,18 @@ def group_failures(failures: Sequence[Failure]) -> list[FailureGroup]:
         told = (failure.signature,) if failure.signature else (failure.error, failure.message)
         groups.setdefault((failure.stage, failure.kind, *told), []).append(failure)
     found = [
-        FailureGroup(same[0], len(same), len({failure.task for failure in same}))
+        FailureGroup(
+            same[0], len(same), tuple(dict.fromkeys(failure.task for failure in same)), _items(same)
+        )
         for same in groups.values()
     ]
     return sorted(found, key=lambda group: -group.count)
+
+
+def _items(failures: Sequence[Failure]) -> tuple[int, ...]:
+    if not all(failure.items for failure in failures):
+        return ()
+    return tuple(dict.fromkeys(item for failure in failures for item in failure.items))
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from dataclasses import replace
 import numpy as np
 
 from mapred.display.numbers import (
+    estimated,
     format_bytes,
     format_count,
     format_seconds,
+    listed,
     one_line,
     several,
     shortened,
@@ -31,7 +33,7 @@ from mapred.display.summary import (
     timeline,
     whole_seconds,
 )
-from mapred.model import Failure, RunStatus, StageStatus
+from mapred.model import Failure, GivenUp, RunStatus, StageStatus
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _LANES = 16
@@ -137,9 +139,26 @@ def skew(summary: PlanSummary) -> str:
 def run_text(status: RunStatus, now: float | None = None) -> str:
     """A run on one line: its id, state, tasks, input and time."""
     counts = [_tasks(name, total, done) for name, total, done in _by_kind(status)]
-    return f"Run {one_line(status.run_id)} {one_line(status.state)}: " + ", ".join(
+    return f"Run {one_line(status.run_id)} {state_text(status)}: " + ", ".join(
         [part for part in counts if part] + [_amount(status, now)]
     )
+
+
+def state_text(status: RunStatus) -> str:
+    """`succeeded`, or `succeeded, 3 items given up`."""
+    state, number = one_line(status.state), len(status.given_up.indices)
+    return f"{state}, {several(number, status.given_up.what)} given up" if number else state
+
+
+def given_up_text(given_up: GivenUp) -> str:
+    """`3 items given up: 4, 13, 22`."""
+    indices = given_up.indices
+    return f"{several(len(indices), given_up.what)} given up: {listed(indices)}"
+
+
+def skipped_text(rows: int) -> str:
+    """`2 bad rows skipped`."""
+    return f"{several(rows, 'bad row')} skipped"
 
 
 def status_text(
@@ -158,11 +177,14 @@ def status_text(
         f"  {name:<{room}}  {stage_text(stage)}"
         for name, stage in zip(names, settled(status), strict=True)
     ]
+    if status.given_up.indices:
+        lines.append("  " + given_up_text(status.given_up))
     facts = pace_facts(status, now)
     if facts:
         lines.append("  " + ", ".join(facts))
     for name, value in status.counters.items():
         lines.append(f"  {one_line(name, 40)} = {format_count(value)}")
+    lines += ["  " + text for text in heavy_text(status)]
     if timeline and status.times:
         lines += ["  " + text for text in slowest_text(status)]
         lines += ["  " + line for line in timeline_text(status, width).split("\n")]
@@ -181,17 +203,25 @@ def settled(status: RunStatus) -> tuple[StageStatus, ...]:
 def stage_text(stage: StageStatus, width: int = 24) -> str:
     """One stage as a bar and its counts."""
     ended = stage.done + stage.given_up
-    parts = [f"{format_count(stage.done)}/{format_count(stage.total)}"]
-    parts += [
-        f"{format_count(number)} {word}"
-        for number, word in (
-            (stage.running, "running"),
-            (stage.failed, "failed"),
-            (stage.given_up, "given up"),
-        )
-        if number
-    ]
+    parts = [f"{format_count(stage.done)}/{format_count(stage.total)}", *beside_done(stage)]
     return f"{bar(ended / stage.total if stage.total else 1.0, width)}  {', '.join(parts)}"
+
+
+def beside_done(stage: StageStatus) -> list[str]:
+    """What there is to say of a stage beside its tasks done: `2 running`, `1 failed`, …"""
+    parts = []
+    if stage.running:
+        parts.append(f"{format_count(stage.running)} running")
+    if stage.failed:
+        parts.append(f"{format_count(stage.failed)} failed")
+    return parts + lost_of(stage)
+
+
+def lost_of(stage: StageStatus) -> list[str]:
+    """`3 items given up`, or nothing."""
+    if stage.given_up_items:
+        return [f"{several(stage.given_up_items, 'item')} given up"]
+    return [f"{several(stage.given_up, 'shard')} given up"] if stage.given_up else []
 
 
 def pace_facts(status: RunStatus, now: float | None = None) -> list[str]:
@@ -200,6 +230,8 @@ def pace_facts(status: RunStatus, now: float | None = None) -> list[str]:
     facts = []
     if status.records:
         facts.append(several(status.records, "record"))
+    if status.skipped:
+        facts.append(skipped_text(status.skipped))
     if status.bytes:
         part = status.bytes_done < status.bytes
         facts.append(format_bytes(status.bytes_done))
@@ -213,13 +245,18 @@ def pace_facts(status: RunStatus, now: float | None = None) -> list[str]:
     return facts
 
 
+def heavy_text(status: RunStatus) -> list[str]:
+    """For each key that stands out about how many rows it has: `≈ 11,300 rows of shop='a'`."""
+    return [f"{estimated(rows)} rows of {one_line(key)}" for key, rows in status.heavy.items()]
+
+
 def slowest_text(status: RunStatus) -> list[str]:
     """For each stage its median task, its slowest, and the most memory that one held."""
     lines = []
     for name in dict.fromkeys(time.stage for time in status.times):
         times = [time for time in status.times if time.stage == name]
         slow = max(times, key=lambda time: time.seconds)
-        text = f"{one_line(name, 40)} tasks: "
+        text = f"{one_line(name, 40)} task{'s' * (len(times) > 1)}: "
         if len(times) > 1:
             median = float(np.median([time.seconds for time in times]))
             text += f"median {format_seconds(median)}, slowest {format_seconds(slow.seconds)}"
@@ -273,13 +310,13 @@ def failures_text(failures: Sequence[Failure], most: int = 10, details: bool = T
 
 
 def group_line(group: FailureGroup) -> str:
-    """`4,000 × map: ValueError: bad price (function; first in task 17)`."""
+    """`3 × map: ValueError: bad price (function; items 4, 13, 22)`."""
     first = group.first
     said = one_line(f"{first.error}: {first.message}" if first.message else first.error)
     times = f"{format_count(group.count)} × " if group.count > 1 else ""
-    which = "first in task" if group.count > 1 else "task"
-    many = f" in {several(group.tasks, 'task')}" if 1 < group.tasks < group.count else ""
-    return f"{times}{one_line(first.stage, 40)}: {said} ({one_line(first.kind)}{many}; {which} {first.task})"
+    what, numbers = ("item", group.items) if group.items else ("task", group.tasks)
+    which = f"{what}{'s' * (len(numbers) > 1)} {listed(numbers, 5)}"
+    return f"{times}{one_line(first.stage, 40)}: {said} ({one_line(first.kind)}; {which})"
 
 
 def _details(failure: Failure) -> Iterator[str]:

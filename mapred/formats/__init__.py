@@ -50,7 +50,7 @@ def read(
     module = _module(format.name)
     open_range = opener(open_, fingerprint)
     reading.shard = ranges
-    if format.name in _TABULAR:
+    if format.name in _TABULAR and format.as_ != "dicts":
         from mapred.formats import tabular
 
         return tabular.read(module.read_pieces, format, ranges, open_range, reading)

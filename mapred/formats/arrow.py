@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from mapred.errors import DatasetError
 from mapred.formats.reading import Open, OpenRange, Range, Reading, Source, rows
-from mapred.formats.tabular import Pieces, Shape, check_columns, plain
+from mapred.formats.schemas import merged
+from mapred.formats.tabular import Pieces, Shape, check_columns
 from mapred.model import Format
 from mapred.sampling import Place, Sample, files_of
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _MAGIC = b"ARROW1"
+_LARGE = 1 << 20  # a file of more bytes has rows
 
 
 def read_pieces(
@@ -57,8 +60,13 @@ def _file(
     if not mine:
         return
     names = file.schema.names
-    # Of a file without a column that is needed, one is read for the number of its rows.
-    taken = check_columns(names, range_.path, format, shape) or names[:1]
+    try:
+        # Of a file without a column that is needed, one is read for the number of its rows.
+        taken = check_columns(names, range_.path, format, shape) or names[:1]
+    except DatasetError:
+        if any(file.get_batch(number).num_rows for number in range(total)):
+            raise
+        taken = names
     if len(taken) < len(names):
         source.seek(0)
         options = pa.ipc.IpcReadOptions(included_fields=[names.index(name) for name in taken])
@@ -76,9 +84,10 @@ def _stream(
 
     reading.at("schema")
     stream = pa.ipc.open_stream(Source(source))
-    check_columns(stream.schema.names, range_.path, format, shape)
     reading.at("record batch 0")
     for number, batch in enumerate(stream, 1):
+        if batch.num_rows:
+            check_columns(stream.schema.names, range_.path, format, shape)
         yield range_.path, _checked(batch)
         reading.units += 1
         reading.at(f"record batch {number}")
@@ -92,12 +101,20 @@ def _checked(batch: Any) -> pa.Table:
 
 
 def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
-    """The schema that a file or a stream begins with."""
+    """The schemas of several files, as one that holds all their values."""
+    files = (_schema(place, open_, reading) for place in files_of(places))
+    return Sample(merged(files, union=format.missing_columns == "null"))
+
+
+def _schema(place: Place, open_: Open, reading: Reading) -> tuple[pa.Schema, bool]:
+    """The schema that a file or a stream begins with, and whether any row follows."""
     import pyarrow as pa
 
-    place = next(files_of(places))
     reading.sample(place.path)
     with open_(place.path) as source:
         if _is_stream(source):
-            return Sample(plain(pa.ipc.open_stream(Source(source)).schema))
-        return Sample(plain(pa.ipc.open_file(Source(source)).schema))
+            stream = pa.ipc.open_stream(Source(source))
+            return stream.schema, place.size > _LARGE or any(batch.num_rows for batch in stream)
+        file = pa.ipc.open_file(Source(source))
+        batches = (file.get_batch(number) for number in range(file.num_record_batches))
+        return file.schema, place.size > _LARGE or any(batch.num_rows for batch in batches)

@@ -1,65 +1,123 @@
-"""Comma-separated values: pinned names and types serve every range of every file."""
+"""Comma-separated values: columns by name, in pinned types, from every range of every file."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from mapred.errors import DatasetError
+from mapred.formats import dialect, headers, inference
+from mapred.formats.dialect import Layout
+from mapred.formats.headers import Head
+from mapred.formats.parsing import Parse, Parsed, explain, parser, text_parser
 from mapred.formats.reading import Open, OpenRange, Range, Reading, rows
-from mapred.formats.records import Lines, bad_line, rows_of
-from mapred.formats.streams import pieces
-from mapred.formats.tabular import Pieces, Shape
-from mapred.formats.text import BOM, LARGE_BLOCK, encoder, head, range_blocks
+from mapred.formats.records import Lines, bad_line, first_bad, is_blank
+from mapred.formats.streams import PIECE, pieces, whole
+from mapred.formats.tabular import Pieces, Shape, check_columns
+from mapred.formats.text import BOM, LARGE_BLOCK, encoder, range_blocks
 from mapred.model import Format
-from mapred.sampling import Place, Sample, files_of
+from mapred.sampling import ENOUGH, Place, Sample
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _STRAY = "a carriage return that neither ends the line nor is quoted"
-_ADVICE = "say newlines_in_values=True if values hold line ends, quote='' if it is no quote"
+_ESCAPED = (
+    "a quoted value with a backslash before a quote goes on behind its end; say escape='\\\\' if"
+    " backslashes escape quotes, or quote='' if these are not quotes"
+)
 
 
 def read_pieces(
     format: Format, shape: Shape, ranges: pa.Table, open_range: OpenRange, reading: Reading
 ) -> Pieces:
     """A table for every few megabytes of whole records."""
+    parsers: dict[tuple[str, ...], tuple[Parse, pa.Schema]] = {}
+    for range_ in rows(ranges):
+        for head, lines in _lines(format, range_, open_range, reading, LARGE_BLOCK):
+            names = _names(head, range_.path, format, tuple(shape.file.names))
+            if names not in parsers:
+                taken = _taken(names, range_.path, format, shape)
+                parsers[names] = parser(format, names, taken), taken
+            parse, taken = parsers[names]
+            parsed = _parsed(lines, parse, names, taken, format, open_range)
+            if parsed is not None:
+                reading.skipped += parsed.skipped
+                yield range_.path, parsed.table
+
+
+def _taken(names: tuple[str, ...], path: str, format: Format, shape: Shape) -> pa.Schema:
+    """The columns to parse: a folder's as texts, and any one where rows alone count."""
     import pyarrow as pa
 
-    parse = _parser(format, shape.file.names, shape.file, shape.taken.names)
-    for range_ in rows(ranges):
-        for block in _blocks(format, range_, open_range, reading):
-            lines = _lines(block, reading.block_start, format, shape, range_)
-            stray = stray_return(lines.data, format.quote)
-            if stray is not None:
-                raise bad_line(lines, stray, _STRAY, format, open_range)
-            if not format.newlines_in_values:
-                odd = odd_line(lines.data, format.quote)
-                if odd is not None:
-                    message = f"an odd number of quotes ({format.quote}); {_ADVICE}"
-                    raise bad_line(lines, odd, message, format, open_range)
-                table = rows_of(lines, parse, _ADVICE, format, open_range)
-            else:
-                try:
-                    table = parse(lines.data) if lines.data.strip(b"\r\n") else None
-                except (pa.ArrowException, UnicodeDecodeError) as error:
-                    message = f"in the records from here on: {error}"
-                    raise bad_line(lines, 0, message, format, open_range) from error
-            if table is not None:
-                yield range_.path, table
+    wanted = check_columns(names, path, format, shape)
+    fields = [
+        shape.taken.field(name) if name in shape.taken.names else pa.field(name, pa.string())
+        for name in wanted
+    ]
+    return pa.schema(fields or [pa.field(names[0], pa.string())])
+
+
+def _names(head: Head, path: str, format: Format, others: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns of a file: as its header says, unless `names=` does; `others` without one."""
+    if head.names is None:
+        if format.header == "first" and head.first == others:
+            raise DatasetError(f"{path} begins with the columns' names, too; say header=True")
+        return format.names or others
+    if format.names is None:
+        return head.names
+    if len(head.names) != len(format.names):
+        raise DatasetError(
+            f"{path} has {len(head.names)} columns ({', '.join(head.names)}), but names= has"
+            f" {len(format.names)}; give each a name"
+        )
+    return format.names
+
+
+def _lines(
+    format: Format, range_: Range, open_range: OpenRange, reading: Reading, size: int
+) -> Iterator[tuple[Head, Lines]]:
+    """The rows of a range as whole records in UTF-8, and the head of their file.
+
+    A file's head comes with lines, if only empty ones.
+    """
+    to_utf8 = encoder(format, reading)
+    head, held = None, b""
+    if range_.offset and not whole(format, range_.path):
+        head = headers.head_of(format, range_, open_range)
+    for block in _blocks(format, range_, open_range, reading, size):
+        start, found = reading.block_start, head is not None
+        if head is None:
+            held += block
+            head = headers.find(held, format, range_)
+            if head is None:
+                continue
+            headers.remember(head, format, range_)
+        if head.begin > start:
+            block, start = block[head.begin - start :], head.begin
+        if block or not found:
+            yield head, _marked(to_utf8(block), start, range_)
+    if head is None and range_.offset == 0:
+        head = headers.find(held, format, range_, final=True)
+        if head is not None:
+            rest = held[head.begin :]
+            yield head, _marked(to_utf8(rest), head.begin, range_)
+
+
+def _marked(data: bytes, start: int, range_: Range) -> Lines:
+    """Lines whose first value may begin with a byte order mark, which the parser would drop."""
+    if data.startswith(BOM):
+        return Lines(b"\n" + data, start, range_, -1)
+    return Lines(data, start, range_)
 
 
 def _blocks(
-    format: Format, range_: Range, open_range: OpenRange, reading: Reading
+    format: Format, range_: Range, open_range: OpenRange, reading: Reading, size: int
 ) -> Iterator[bytes]:
-    """Whole records in UTF-8; `reading` knows where they lie in the file's text."""
-    to_utf8 = encoder(format, reading)
+    """Whole records; `reading` knows where they lie in the file's text."""
     if not format.newlines_in_values:
-        for block in range_blocks(format, range_, open_range, reading, LARGE_BLOCK):
-            yield to_utf8(block)
+        yield from range_blocks(format, range_, open_range, reading, size)
         return
     reading.begin(range_)
     if range_.offset:
@@ -67,186 +125,164 @@ def _blocks(
         return
     with open_range(range_) as file:
         start = 0
-        for block in records(pieces(file, format, range_.path), format.quote, range_.path):
+        plain = pieces(file, format, range_.path)
+        for block in dialect.records(plain, format, range_.path, format.skip_rows):
             reading.hold(start, start + len(block), unpacked=True)
-            yield to_utf8(block)
+            yield block
             start += len(block)
     reading.finish(0, range_.size)
 
 
-def records(plain: Iterator[bytes], quote: str, path: str) -> Iterator[bytes]:
-    """Whole records: cut at the last newline that an even number of quotes precedes."""
-    import numpy as np
-
-    pending: list[bytes] = []
-    odd = 0
-    for piece in plain:
-        data = np.frombuffer(piece, np.uint8)
-        ends = np.flatnonzero(data == ord("\n"))
-        quotes = np.flatnonzero(data == ord(quote)) if quote else ends[:0]
-        outside = ends[(np.searchsorted(quotes, ends) + odd) % 2 == 0]
-        odd = (odd + len(quotes)) % 2
-        cut = int(outside[-1]) + 1 if len(outside) else 0
-        if cut:
-            yield b"".join((*pending, piece[:cut]))
-            pending.clear()
-        if cut < len(piece):
-            pending.append(piece[cut:])
-    if odd:
-        raise DatasetError(f"{path} ends inside a quoted value: a quote ({quote}) is missing")
-    if pending:
-        yield b"".join(pending)
-
-
-def odd_line(data: bytes, quote: str) -> int | None:
-    """The index of the first line with an odd number of quotes: its value goes on below."""
-    if not quote or quote.encode() not in data:
-        return None
-    import numpy as np
-
-    array = np.frombuffer(data, np.uint8)
-    quotes = np.flatnonzero(array == ord(quote))
-    ends = np.append(np.flatnonzero(array == ord("\n")), len(data))
-    odd = np.flatnonzero(np.searchsorted(quotes, ends) % 2)
-    return int(odd[0]) if len(odd) else None
-
-
-def stray_return(data: bytes, quote: str) -> int | None:
-    """The index of the first line with a carriage return that is neither quoted nor at its end.
-
-    The parser would end a record there, or take an empty value for a blank line.
-    """
-    if data.count(b"\r") == data.count(b"\r\n"):
-        return None
-    import numpy as np
-
-    array = np.frombuffer(data + b" ", np.uint8)
-    stray = np.flatnonzero((array[:-1] == ord("\r")) & (array[1:] != ord("\n")))
-    if quote:
-        quotes = np.flatnonzero(array == ord(quote))
-        stray = stray[np.searchsorted(quotes, stray) % 2 == 0]
-    return data.count(b"\n", 0, int(stray[0])) if len(stray) else None
-
-
-def _lines(block: bytes, start: int, format: Format, shape: Shape, range_: Range) -> Lines:
-    """The records of a block; the file's first ones without their header."""
-    if start:
-        # The parser drops a byte order mark at its start; here one would be part of a value.
-        return (
-            Lines(b"\n" + block, start, range_, -1)
-            if block.startswith(BOM)
-            else Lines(block, start, range_)
-        )
-    block = block.removeprefix(BOM)
-    if not format.header:
-        return Lines(block, start, range_)
-    names, used = header(block, format)
-    if names != shape.file.names:
-        raise DatasetError(
-            f"{range_.path}: its header {','.join(names)!r} is not the pinned"
-            f" {','.join(shape.file.names)!r}; read such files apart, or say schema="
-        )
-    return Lines(_drop_lines(block, used), start, range_, used)
-
-
-def _drop_lines(data: bytes, count: int) -> bytes:
-    end = 0
-    for _ in range(count):
-        end = data.find(b"\n", end) + 1 or len(data)
-    return data[end:]
-
-
-def header(block: bytes, format: Format) -> tuple[list[str], int]:
-    """The names of the first record that is not blank, and how many lines it takes."""
-    reader = csv.reader(
-        (line.decode() for line in io.BytesIO(block)),
-        delimiter=format.delimiter,
-        quotechar=format.quote or None,
-        quoting=csv.QUOTE_MINIMAL if format.quote else csv.QUOTE_NONE,
-    )
-    names = next((names for names in reader if names), [])
-    return names, reader.line_num
-
-
-def _parser(
-    format: Format, names: list[str] | None, types: pa.Schema | None, include: list[str] | None
-) -> Callable[[bytes], pa.Table]:
+def _parsed(
+    lines: Lines,
+    parse: Parse,
+    names: tuple[str, ...],
+    taken: pa.Schema,
+    format: Format,
+    open_range: OpenRange,
+) -> Parsed | None:
+    """The rows of lines; None where all are blank. What does not fit names its line."""
     import pyarrow as pa
-    from pyarrow import csv as pc
 
-    nulls = format.null_values
-    parse_options = pc.ParseOptions(
-        delimiter=format.delimiter,
-        quote_char=format.quote or False,
-        newlines_in_values=format.newlines_in_values,
-    )
-    convert_options = pc.ConvertOptions(
-        column_types=types,
-        include_columns=include,
-        null_values=None if nulls is None else list(nulls),
-        strings_can_be_null=nulls is not None,
-        quoted_strings_can_be_null=False,
-    )
+    data = dialect.without_comments(lines.data, format)
+    if is_blank(data):
+        return None
+    wrong, found = _structure(data, format)
+    if wrong is not None:
+        raise bad_line(lines, data.count(b"\n", 0, wrong[0]), wrong[1], format, open_range)
 
-    def parse(data: bytes) -> pa.Table:
-        if not data.endswith(b"\n"):
-            data += b"\n"  # the parser takes an empty last value at a bare end for a quoted one
-        read_options = pc.ReadOptions(
-            use_threads=False,
-            block_size=len(data) + 1,
-            column_names=names,
-            autogenerate_column_names=names is None,
-        )
-        return pc.read_csv(pa.BufferReader(data), read_options, parse_options, convert_options)
+    def check(part: bytes) -> Parsed:
+        parsed = parse(part, found if part is data else None)
+        got = parsed.table.num_rows + parsed.skipped
+        if part is data and got != (expected := dialect.count(data, found, got)):
+            raise ValueError(f"{expected} records gave {got} rows")
+        return parsed
 
-    return parse
+    try:
+        return check(data)
+    except (pa.ArrowException, ValueError) as error:
+        parts = dialect.split(data, found)
+        bad = first_bad(parts, check)
+        message = explain(parts[bad], format, names, taken, error)
+        line = sum(part.count(b"\n") for part in parts[:bad])
+        raise bad_line(lines, line, message, format, open_range) from error
+
+
+def _structure(data: bytes, format: Format) -> tuple[tuple[int, str] | None, Layout | None]:
+    """What is wrong with quotes and line ends, and where; the layout where there are quotes."""
+    import numpy as np
+
+    marks = (format.quote.encode(), format.escape.encode())
+    found = dialect.layout(data, format) if any(m and m in data for m in marks) else None
+    if found is not None:
+        inner = data.count(b"\n") - len(found.ends)
+        if found.open or (inner and not format.newlines_in_values):
+            newlines = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+            within = np.setdiff1d(newlines, found.ends)
+            if not format.newlines_in_values:
+                at = int(within[0]) if len(within) else len(data)
+                return (at, _unclosed(data, at, format)), found
+            return (int(found.starts[-1]), dialect.UNCLOSED.format(quote=format.quote)), found
+        escaped = dialect.unescaped_quote(data, found, format)
+        if escaped is not None:
+            return (escaped, _ESCAPED), found
+        if len(found.escaped) and found.escaped[-1] >= len(data):
+            return (len(data), f"the file ends behind an escape ({format.escape})"), found
+    if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
+        array = np.frombuffer(data + b" ", np.uint8)
+        stray = np.flatnonzero((array[:-1] == ord("\r")) & (array[1:] != ord("\n")))
+        stray = stray if found is None else found.outside(stray)
+        if len(stray):
+            return (int(stray[0]), _STRAY), found
+    return None, found
+
+
+def _unclosed(data: bytes, end: int, format: Format) -> str:
+    message = dialect.UNCLOSED.format(quote=format.quote or format.escape)
+    line = data[data.rfind(b"\n", 0, end) + 1 : end]
+    if not format.escape and b"\\" + format.quote.encode() in line:
+        message += "; or escape='\\\\' if backslashes escape quotes"
+    return message
 
 
 def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
-    """What the first file says."""
-    place = next(files_of(places))
-    reading.sample(place.path)
-    schema = _sniffed(format, place.path, open_, reading)
-    return Sample(schema, dict.fromkeys(schema.names, 1))
+    """The types of all values at the places, until enough of these had rows.
 
-
-def _sniffed(format: Format, path: str, open_: Open, reading: Reading) -> pa.Schema:
-    """Names and types of a file's first megabyte, or more where its first record is longer.
-
-    Numbers that begin with zeros are strings, and so is a column without a value.
+    The first header gives the names. A column without a value anywhere is text.
     """
     import pyarrow as pa
 
-    cut = records if format.newlines_in_values else None
-    data = head(format, path, open_, reading, cut)
-    names, used = header(data, format) if format.header else (None, 0)
-    if names == [] or not data.strip(b"\r\n"):
-        raise DatasetError(f"{path} is empty, so its columns are unknown; say schema=")
-    twice = [name for name in names or () if (names or []).count(name) > 1]
-    if twice:
-        raise DatasetError(f"{path} has more than one column {twice[0]!r} in its header")
-    odd = None if format.newlines_in_values else odd_line(data, format.quote)
-    if odd is not None:
-        raise DatasetError(f"{path}, line {odd + 1}: an odd number of quotes; {_ADVICE}")
-    data = _drop_lines(data, used)
-    if not data.strip(b"\r\n"):
-        return pa.schema([(name, pa.string()) for name in names or ()])
-    table = _parser(format, names, None, None)(data)
-    strings = pa.schema([(name, pa.string()) for name in table.column_names])
-    texts = _parser(format, table.column_names, strings, None)(data)
-    return pa.schema([(f.name, _pin(f.type, texts.column(f.name))) for f in table.schema])
+    names: tuple[str, ...] | None = None
+    texts: dict[str, list[Any]] = {}
+    first, full = None, 0
+    for place in places:
+        first = first or place.path
+        if place.offset and whole(format, place.path):
+            continue
+        number = int(place.path != first)
+        length = place.size - place.offset
+        range_ = Range(0, place.path, place.offset, length, place.size, "", number, 0)
+        reading.sample(place.path, place.offset)
+        found, tables = _sample(format, range_, names, open_, reading)
+        names = names or found
+        for table in tables:
+            for name, column in zip(table.column_names, table.columns, strict=True):
+                texts.setdefault(name, []).extend(column.drop_null().chunks)
+        full += any(table.num_rows for table in tables)
+        if full >= ENOUGH:
+            break
+    if names is None:
+        raise DatasetError(
+            f"{first} is empty, as are all files that were looked at, so the columns are unknown;"
+            " say schema=pa.schema([...]) with all of them"
+        )
+    seen = dict.fromkeys(_once(names, first or "", format), 0)
+    fields = []
+    for name in seen:
+        values = pa.chunked_array(texts.get(name, []), pa.string())
+        seen[name] = len(values)
+        type_ = inference.type_of(values, format) if len(values) else pa.string()
+        fields.append(pa.field(name, type_))
+    return Sample(pa.schema(fields), seen)
 
 
-def _pin(type_: pa.DataType, texts: pa.ChunkedArray) -> pa.DataType:
-    """The type that later values of the column fit, too."""
+def _sample(
+    format: Format, range_: Range, names: tuple[str, ...] | None, open_: Open, reading: Reading
+) -> tuple[tuple[str, ...] | None, list[pa.Table]]:
+    """The names of a file, if it has any, and the texts of about a megabyte of its rows."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    if pa.types.is_null(type_):
-        return pa.string()
-    if type_ == pa.timestamp("s"):
-        return pa.timestamp("us")
-    number = pa.types.is_integer(type_) or pa.types.is_floating(type_)
-    if number and pc.any(pc.match_substring_regex(texts, r"^\s*[+-]?0[0-9]")).as_py():
-        return pa.string()
-    return type_
+    tables: list[pa.Table] = []
+    found, held = None, 0
+
+    def open_range(range_: Range) -> Any:
+        return open_(range_.path)
+
+    for head, lines in _lines(format, range_, open_range, reading, PIECE):
+        others = names or tuple(f"f{n}" for n in range(len(head.first)))
+        found = _names(head, range_.path, format, others) or None
+        if found is None:
+            break
+        parsed = _parsed(
+            lines, text_parser(format, found), found, pa.schema([]), format, open_range
+        )
+        if parsed is not None:
+            tables.append(parsed.table)
+        held += len(lines.data)
+        if held >= PIECE // 2:  # a whole piece may end with a part of a record
+            break
+    return found, tables
+
+
+def _once(names: tuple[str, ...], path: str, format: Format) -> list[str]:
+    """The names that occur once; others are an error unless `columns=` chose without them."""
+    counts = Counter(names)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice and (
+        format.columns is None or format.header == "first" or set(twice) & set(format.columns)
+    ):
+        raise DatasetError(
+            f"{path} has more than one column {twice[0]!r} in its header; say names= with a name"
+            " for each column, or columns= without it"
+        )
+    return [name for name, count in counts.items() if count == 1]

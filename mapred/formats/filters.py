@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,23 +16,13 @@ import numpy as np
 
 from mapred.arrays import scalar, strings, to_arrow
 from mapred.errors import DatasetError
+from mapred.formats.literals import COMPARED, comparable, compared
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Condition: TypeAlias = tuple[str, str, Any]  # column, operator, value
 
-_COMPARED: Mapping[str, Callable[[Any, Any], Any]] = {
-    "=": operator.eq,
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "in": lambda field, values: field.isin(values),
-    "not in": lambda field, values: ~field.isin(values),
-}
 _DAY_0 = date(1970, 1, 1).toordinal()
 
 
@@ -43,57 +33,64 @@ def alternatives(filter: Any) -> list[list[Condition]] | None:
     return filter if all(isinstance(group, list) for group in filter) else [filter]
 
 
+def conditions_of(filter: Any, schema: pa.Schema) -> list[list[Condition]] | None:
+    """Alternatives with values that Python compares with a column's as Arrow does."""
+    groups = alternatives(filter)
+    if groups is None:
+        return None
+    types = {field.name: field.type for field in schema}
+    return [
+        [
+            (name, how, comparable(value, types[name]) if name in types else value)
+            for name, how, value in group
+        ]
+        for group in groups
+    ]
+
+
 def expression_of(filter: Any, schema: pa.Schema) -> Any:
     """A filter as an Arrow expression: one already, or conditions such as `[("a", ">", 1)]`."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    decimals = {field.name for field in schema if pa.types.is_decimal(field.type)}
-    groups = alternatives(filter)
-    if groups is None:
-        return filter
     try:
+        groups = conditions_of(filter, schema)
+        if groups is None:
+            return filter
         return functools.reduce(
             operator.or_,
             (
-                functools.reduce(
-                    operator.and_,
-                    (
-                        _COMPARED[how](pc.field(name), _literal(value, name in decimals))
-                        for name, how, value in group
-                    ),
-                )
+                functools.reduce(operator.and_, (_expression(each, schema) for each in group))
                 for group in groups
             ),
         )
     except KeyError as error:
-        known = ", ".join(_COMPARED)
+        known = ", ".join(COMPARED)
         raise DatasetError(
-            f"filter={filter!r} is not a filter: {error} is no operator; there are {known}"
+            f"filter={filter!r} is not a filter: {error} is not an operator; there are {known}"
         ) from None
-    except (ValueError, TypeError, pa.ArrowException) as error:
+    except (ValueError, TypeError, ArithmeticError, pa.ArrowException) as error:
         raise DatasetError(f"filter={filter!r} is not a filter: {error}") from error
 
 
-def _literal(value: Any, decimal: bool) -> Any:
-    """A value as an Arrow scalar or array, where that can be made without pandas.
+def _expression(condition: Condition, schema: pa.Schema) -> Any:
+    import pyarrow.compute as pc
 
-    Beside a `decimal` column whole numbers are decimals too.
-    """
+    name, how, value = condition
+    compare = COMPARED[how]
+    if schema.get_field_index(name) >= 0:
+        found = compared(name, how, value, schema.field(name).type)
+        if found is not None:
+            return found
+    return compare(pc.field(name), _literal(value))
+
+
+def _literal(value: Any) -> Any:
+    """A value as an Arrow scalar or array, where that can be made without pandas."""
     import pyarrow as pa
 
     if isinstance(value, (list, tuple, set, frozenset)):
         values = list(value)
-        kinds = {type(each) for each in values}
-        if decimal and kinds == {int}:
-            return _decimals(values)
-        if kinds in ({int}, {float}) and _fits(values):
-            return to_arrow(np.array(values, np.int64 if kinds == {int} else np.float64))
-        return strings(values) if kinds == {str} else values
-    if decimal and type(value) is int:
-        return _decimals([value])[0]
-    if type(value) in (int, float) and _fits([value]):
-        return to_arrow(np.array([value], np.int64 if type(value) is int else np.float64))[0]
+        return strings(values) if {type(each) for each in values} == {str} else values
     if type(value) is str:
         return scalar(value)
     if isinstance(value, date) and not isinstance(value, datetime):
@@ -101,23 +98,15 @@ def _literal(value: Any, decimal: bool) -> Any:
     return value
 
 
-def _decimals(values: list[int]) -> Any:
-    """Decimals of as many digits as there are: Arrow gives integers 19, too many beside others."""
-    import pyarrow as pa
-
-    digits = max(len(str(abs(value))) for value in values)
-    return strings(list(map(str, values))).cast(pa.decimal128(digits, 0))
-
-
-def _fits(values: list[Any]) -> bool:
-    return all(isinstance(value, float) or -(2**63) <= value < 2**63 for value in values)
-
-
 def mask(columns: pa.Table, expression: Any) -> pa.ChunkedArray:
     """Whether the expression holds, or null, for each row; an `ArrowException` if it cannot."""
     import pyarrow as pa
     from pyarrow._acero import Declaration, ProjectNodeOptions, TableSourceNodeOptions
 
+    for number, field in enumerate(columns.schema):
+        if pa.types.is_float16(field.type):  # Arrow does not compare these
+            wide = columns.column(number).cast(pa.float32())
+            columns = columns.set_column(number, field.name, wide)
     source = Declaration("table_source", TableSourceNodeOptions(columns))
     project = Declaration("project", ProjectNodeOptions([expression], ["holds"]))
     holds = Declaration.from_sequence([source, project]).to_table(use_threads=False)["holds"]
@@ -140,11 +129,11 @@ def _may(condition: Condition, ends: tuple[Any, Any] | None) -> bool:
         if how in ("=", "=="):
             return bool(low <= value <= high)
         if how in ("<", "<="):
-            return bool(_COMPARED[how](low, value))
+            return bool(COMPARED[how](low, value))
         if how in (">", ">="):
-            return bool(_COMPARED[how](high, value))
-        if how == "in":
-            return any(low <= each <= high for each in value)
+            return bool(COMPARED[how](high, value))
+        if how == "in":  # statistics do not tell of NaN, which Arrow finds
+            return any(each != each or low <= each <= high for each in value)
     except TypeError:
         pass  # they do not compare in Python; Arrow will say so, or knows better
     return True

@@ -62,9 +62,9 @@ class Reading:
 
     `records` lines, rows or items and `bytes` count what the function has taken and come
     back from: a block, batch or item that it still holds is not counted. `skipped` counts
-    malformed rows that were left out. `ranges` are
-    finished ones, always the first of the shard; `units` row groups or record batches read
-    or pruned; `item` the index of the item handed out last.
+    malformed rows that were left out. `ranges` are finished ones, always the first of the
+    shard; `units` row groups or record batches read or pruned; `item` the index of the item
+    handed out last; `heavy` about how many rows the keys that stand out have.
     """
 
     def __init__(self) -> None:
@@ -73,6 +73,7 @@ class Reading:
         self.ranges = 0
         self.units = 0
         self.item: int | None = None
+        self.heavy: dict[str, int] = {}
         self.shard: pa.Table | None = None
         self._bytes = 0
         self._spans: list[Span] = []

@@ -41,7 +41,7 @@ def rows_of(
     open_range: OpenRange,
 ) -> pa.Table | None:
     """The table of lines that hold a row each; None where all of them are blank."""
-    if _EMPTY.match(lines.data):
+    if is_blank(lines.data):
         return None
 
     def check(data: bytes) -> pa.Table:
@@ -55,9 +55,14 @@ def rows_of(
         return check(lines.data)
     except Exception as error:
         parts = [part + b"\n" for part in lines.data.split(b"\n")]
-        bad = _first_bad(parts, check)
+        bad = first_bad(parts, check)
         message = _message(parts[bad], check, error)
         raise bad_line(lines, bad, message, format, open_range) from error
+
+
+def is_blank(data: bytes) -> bool:
+    """Whether there is nothing but line ends."""
+    return _EMPTY.match(data) is not None
 
 
 def bad_line(
@@ -78,7 +83,7 @@ def _records(data: bytes, rows: int, spaces: bool) -> int:
     return sum(1 for line in data.split(b"\n") if line.strip(blank))
 
 
-def _first_bad(parts: Sequence[bytes], check: Callable[[bytes], object]) -> int:
+def first_bad(parts: Sequence[bytes], check: Callable[[bytes], object]) -> int:
     """The index of the part with which all up to it begin to fail; by halving."""
     good, bad = 0, len(parts)
     while bad - good > 1:

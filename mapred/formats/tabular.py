@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote
 
 from mapred.arrays import spelled, strings
-from mapred.errors import DatasetError, MissingDependency
+from mapred.errors import DatasetError
 from mapred.formats import filters
+from mapred.formats.casting import Unfit, converted, first_unfit, shown
+from mapred.formats.handover import converter
 from mapred.formats.reading import OpenRange, Reading, guarded
+from mapred.formats.schemas import index_columns, index_metadata, plain, unified, written
 from mapred.model import Format
 
 if TYPE_CHECKING:
@@ -42,23 +45,21 @@ Pieces: TypeAlias = "Iterator[tuple[str, pa.Table]]"
 ReadPieces: TypeAlias = "Callable[[Format, Shape, pa.Table, OpenRange, Reading], Pieces]"
 
 
-def plain(schema: pa.Schema) -> pa.Schema:
-    """The schema with views as texts and bytes of their own: Arrow cannot filter views."""
-    import pyarrow as pa
+def _output_schema(format: Format) -> pa.Schema:
+    """The schema of what the function sees: the selected columns of the pinned schema.
 
-    types = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
-    fields = [field.with_type(types.get(field.type, field.type)) for field in schema]
-    return pa.schema(fields, schema.metadata)
-
-
-def output_schema(format: Format) -> pa.Schema:
-    """The schema of what the function sees: the selected columns of the pinned schema."""
+    pandas gets the columns that are the index of its frames, too, as from its own readers.
+    """
     import pyarrow as pa
 
     schema = pinned(format)
+    metadata = index_metadata(schema, dtypes=format.dtype_backend == "")
     if format.columns is None:
-        return schema
-    return pa.schema([_field(schema, name) for name in format.columns], schema.metadata)
+        return schema.with_metadata(metadata or None)
+    names = list(format.columns)
+    if format.as_ == "pandas":
+        names += [name for name in index_columns(schema) if name not in names]
+    return pa.schema([_field(schema, name) for name in names], metadata or None)
 
 
 def pinned(format: Format) -> pa.Schema:
@@ -72,7 +73,7 @@ def shape_of(format: Format) -> Shape:
     """Work out once for a shard what every one of its files must give."""
     import pyarrow as pa
 
-    schema, output = pinned(format), output_schema(format)
+    schema, output = pinned(format), _output_schema(format)
     file = pa.schema([field for field in schema if field.name not in format.partitions])
     expression, names, written = None, set(output.names), ""
     if format.filter is not None:
@@ -123,7 +124,7 @@ def read(
 
     if format.as_ not in ("table", "batches", "pandas", "polars"):
         raise DatasetError(f"{format.name} cannot be read as_={format.as_!r}")
-    to = _converter(format.as_)
+    to = converter(format)
     shape = shape_of(format)
     batches = _batches(pieces, format, shape, ranges, open_range, reading)
     if format.as_ == "batches":
@@ -143,46 +144,43 @@ def _batches(
 ) -> Iterator[pa.RecordBatch]:
     with guarded(reading):
         for path, piece in pieces(format, shape, ranges, open_range, reading):
-            for batch in conform(piece, path, format, shape).to_batches():
+            if not piece.num_rows:
+                continue
+            try:
+                table = conform(piece, path, format, shape)
+            except _Unfit as error:
+                raise DatasetError(f"{reading.where() or path}: {error}") from error
+            for batch in table.to_batches():
                 if batch.num_rows:
                     yield batch
                     reading.records += batch.num_rows
 
 
-def _converter(as_: str) -> Callable[[Any], Any]:
-    try:
-        if as_ == "pandas":
-            import pandas  # noqa: F401
-
-            return lambda table: table.to_pandas()
-        if as_ == "polars":
-            import polars
-
-            convert: Callable[[Any], Any] = polars.from_arrow
-            return convert
-    except ImportError as error:
-        raise MissingDependency(as_, as_) from error
-    return lambda table: table
+class _Unfit(Exception):
+    """What is wrong with a piece of a file, for an error that names the place."""
 
 
 def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Table:
     """What was read from `path` in the pinned types, with folder columns, filtered.
 
     `table` has any order of columns. Those that it lacks become nulls where the format allows
-    that. A column that is a folder's, too, must hold the folder's value in every row.
+    that. A column that is a folder's, too, must hold the folder's value in every row. Raises
+    `_Unfit` for what a file must not hold.
     """
     import pyarrow as pa
 
-    names = table.column_names
+    names = set(table.column_names)
     columns = {}
     for field in shape.taken:
         if field.name not in names:
             if format.missing_columns == "error":
-                raise _missing(field.name, names, path)
+                raise _missing(field.name, table.column_names, path)
             columns[field.name] = pa.chunked_array([pa.nulls(table.num_rows, field.type)])
             continue
         column = table.column(field.name)
-        columns[field.name] = column if _is_coded(column, field) else cast(column, field, path)
+        if column.type != field.type and not _is_coded(column, field):
+            column = _cast(column, field, format)
+        columns[field.name] = column
     folders = partitions_of(path, format) if format.partitions else {}
     for name in shape.folders:
         if name in names:
@@ -229,7 +227,15 @@ def _filtered(columns: dict[str, Any], rows: int, shape: Shape) -> tuple[dict[st
         for name, column in columns.items()
         if name in shape.filtered_by
     } or columns
-    kept = filters.mask(pa.table(asked) if asked else _bare(rows, pa.schema([])), shape.filter)
+    try:
+        kept = filters.mask(pa.table(asked) if asked else _bare(rows, pa.schema([])), shape.filter)
+    except pa.ArrowException as error:
+        name = min(shape.filtered_by, default="price")
+        raise _Unfit(
+            f"the filter {shape.filter} fails: {error}; say conditions, such as"
+            f' filters=[("{name}", ">", 5)], or use values of the column\'s type, such as'
+            " pa.scalar(5, pa.uint64())"
+        ) from error
     if kept.null_count == 0 and pc.all(kept, min_count=0).as_py():
         return columns, rows
     wanted = [name for name in columns if name in shape.output.names]
@@ -242,7 +248,8 @@ def check_columns(names: Sequence[str], path: str, format: Format, shape: Shape)
     Raises `DatasetError` where the file lacks a column or has another, unless the format allows
     it, or has one twice.
     """
-    missing = [name for name in shape.taken.names if name not in names]
+    present = set(names)
+    missing = [name for name in shape.taken.names if name not in present]
     if missing and format.missing_columns == "error":
         raise _missing(missing[0], names, path)
     known = {*shape.file.names, *format.partitions}
@@ -253,8 +260,8 @@ def check_columns(names: Sequence[str], path: str, format: Format, shape: Shape)
             f" ({_listed(shape.file.names)}); say extra_columns='ignore' or columns= to leave it"
             " out, or missing_columns='null' and a pa.Schema that has it as schema= to read it"
         )
-    taken = [name for name in (*shape.taken.names, *shape.folders) if name in names]
-    twice = [name for name in taken if names.count(name) > 1]
+    taken = [name for name in (*shape.taken.names, *shape.folders) if name in present]
+    twice = len(present) < len(names) and [name for name in taken if names.count(name) > 1]
     if twice:
         raise DatasetError(
             f"{path} has more than one column {twice[0]!r}; say columns= to leave it out"
@@ -307,44 +314,46 @@ def _check_folder(column: pa.ChunkedArray, name: str, path: str) -> None:
         )
 
 
-def cast(column: Any, field: pa.Field, path: str) -> Any:
-    """A column in its pinned type, where not one value changes; else an error."""
+def _cast(column: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.ChunkedArray:
+    """A column in its pinned type, where not one value changes."""
     import pyarrow as pa
 
-    if column.type == field.type:
-        return column
-    if _family(column.type) == _family(field.type) or pa.types.is_null(column.type):
+    nulls = format.missing_columns == "null"
+    chunks = []
+    for chunk in column.chunks:
         try:
-            return column.cast(field.type, safe=True)
-        except pa.ArrowException as error:
-            detail = f": {error}"
-    else:
-        detail = ""
-    raise DatasetError(
-        f"{path}: column {field.name!r} is {column.type}, which does not fit the pinned"
-        f" {field.type}{detail}; say schema="
+            chunks.append(converted(chunk, field.type, nulls=nulls))
+        except Unfit as error:
+            raise _Unfit(_why(chunk, field, error, nulls)) from error
+    return pa.chunked_array(chunks, field.type)
+
+
+def _why(array: pa.Array, field: pa.Field, error: Unfit, nulls: bool) -> str:
+    """What does not fit the pinned type, and the option that helps."""
+    part = f", field {error.field!r}" if error.field else ""
+    column = f"column {field.name!r}{part}"
+    better = unified(field.type, array.type, union=True)
+    schema = f"schema={{{field.name!r}: {written(better or plain(array.type))}}}"
+    if error.missing:
+        if better == field.type:
+            return f"{column} {error}; say missing_columns='null' to read nulls for it"
+        if better is not None:
+            return f"{column} {error}; say {schema} and missing_columns='null'"
+    apart = "read such files apart, or say columns= to leave it out"
+    if not error.by_value:
+        advice = apart if better is None else f"say {schema}"
+        return f"{column} is {array.type}, which does not fit {field.type}; {advice}"
+    value = shown(array[first_unfit(array, field.type, nulls=nulls)])
+    if better is None or better == field.type:
+        schema += " if the other files fit that, or read such files apart"
+    return f"{column} holds {value}, which does not fit {_name(field.type)}; say {schema}"
+
+
+def _name(type_: pa.DataType) -> str:
+    """A type's name as `schema=` takes it: Arrow's own "float" has 32 bits."""
+    return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(
+        str(type_), str(type_)
     )
-
-
-def _family(type_: pa.DataType) -> str:
-    """Types among which a safe cast keeps every value what it is."""
-    from pyarrow import types
-
-    if types.is_dictionary(type_):
-        return _family(type_.value_type)
-    if types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_):
-        return "number"
-    if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
-        return "string"
-    if types.is_binary(type_) or types.is_large_binary(type_) or types.is_binary_view(type_):
-        return "binary"
-    if types.is_timestamp(type_):
-        return f"timestamp {'local' if type_.tz is None else 'instant'}"
-    if types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_):
-        return f"list of {_family(type_.value_type)}"
-    if types.is_struct(type_):
-        return f"struct of {[(field.name, _family(field.type)) for field in type_]}"
-    return str(type_).partition("[")[0]
 
 
 def folders_of(path: str) -> dict[str, str | None]:

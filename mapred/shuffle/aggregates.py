@@ -1,257 +1,105 @@
-"""Aggregates in three steps: rows to states, states to fewer states, states to the answer.
+"""Rows to states, and states to fewer states; `answers` makes the answer of them.
 
 A state is what several rows of a key come down to in one row: a sum, a count, a mean with its
-moment. States of parts merge to the states of the whole, so maps combine before they send.
-Keys are the columns `k0`, `k1`, …; states `s0`, `s1`, ….
+moment, the list of all values. States of parts merge to the states of the whole, so maps combine
+before they send. Keys are the columns `k0`, `k1`, …; states `s0`, `s1`, ….
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrays import as_numbers, as_strings, from_arrow, to_arrow
-from mapred.errors import FunctionError, ReduceError
+from mapred.arrays import from_arrow, to_arrow
+from mapred.errors import DatasetError
+from mapred.model import Aggregation
+from mapred.shuffle import lists
 from mapred.shuffle.dense import summed
+from mapred.shuffle.groups import Groups, grouped_by, groups_of, taken
+from mapred.shuffle.kinds import result_types
+from mapred.shuffle.sums import Limbs, sum_type, surely_fits
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pyarrow as pa
 
-# How the states of each aggregate are merged.
-_MERGES = {
+Aggregations = tuple[Aggregation, ...]
+
+# The states that each aggregate needs.
+STATES = {
     "sum": ("sum",),
-    "count": ("sum",),
+    "count": ("count",),
     "min": ("min",),
     "max": ("max",),
     "first": ("first",),
     "last": ("last",),
     "any": ("any",),
     "all": ("all",),
-    "mean": ("sum", "sum"),
-    "variance": ("moments",) * 3,
-    "stddev": ("moments",) * 3,
+    "mean": ("sum", "count"),
+    "variance": ("moments",),
+    "stddev": ("moments",),
+    "median": ("values",),
+    "quantile": ("values",),
+    "nunique": ("distinct",),
+    "list": ("rows",),
 }
-_NUMERIC = ("sum", "mean", "variance", "stddev")
-
-Aggregates = tuple[tuple[str, str], ...]
-
-
-def as_aggregates(aggregate: Mapping[str, str | Sequence[str]]) -> Aggregates:
-    """`{"qty": "sum", "price": ["min", "max"]}` as (column, function) pairs, checked."""
-    if not hasattr(aggregate, "items") or not aggregate:
-        raise ReduceError(f"aggregate={aggregate!r} must be a mapping such as {{'qty': 'sum'}}")
-    pairs = [
-        (str(column), function)
-        for column, named in aggregate.items()
-        for function in ([named] if isinstance(named, str) else named)
-    ]
-    for column, function in pairs:
-        if function not in _MERGES:
-            raise ReduceError(
-                f"aggregate={{{column!r}: {function!r}}}: states of {function!r} cannot be "
-                f"combined; there are {', '.join(_MERGES)}; anything else is a reduce=, which "
-                "sees all rows of a key"
-            )
-    if len(set(pairs)) < len(pairs):
-        raise ReduceError(f"aggregate={dict(aggregate)!r} names an aggregate twice")
-    return tuple(pairs)
+# How Arrow merges the states that it can merge.
+_ARROW = {"sum": "sum", "count": "sum", "min": "min", "max": "max", "any": "any", "all": "all"}
+_MOMENTS = 3
 
 
-def lift(table: pa.Table, by: Sequence[str], aggregates: Aggregates) -> pa.Table:
+def places(aggregates: Aggregations) -> dict[tuple[str, str], int]:
+    """The number of the first `s` column of every (column, state); several answers may share it."""
+    found: dict[tuple[str, str], int] = {}
+    number = 0
+    for each in aggregates:
+        for state in STATES[each.function]:
+            if (each.column, state) not in found:
+                found[each.column, state] = number
+                number += _MOMENTS if state == "moments" else 1
+    return found
+
+
+def lift(table: pa.Table, by: Sequence[str], aggregates: Aggregations) -> pa.Table:
     """Every row as a key and its states."""
-    columns = {f"k{i}": table.column(name) for i, name in enumerate(by)}
-    types = _result_types(table.schema, by, aggregates)
-    for (name, function), type_ in zip(aggregates, types, strict=True):
-        for state in _states(table.column(name), function, type_):
-            columns[f"s{len(columns) - len(by)}"] = state
     import pyarrow as pa
 
+    result_types(table.schema, aggregates)
+    columns = {f"k{i}": table.column(name) for i, name in enumerate(by)}
+    for name, state in places(aggregates):
+        for column in _lifted(table.column(name), name, state):
+            columns[f"s{len(columns) - len(by)}"] = column
     return pa.table(columns)
 
 
-def combined(table: pa.Table, by: Sequence[str], aggregates: Aggregates) -> pa.Table:
-    """`merge(lift(…))`, in less time where keys are few.
-
-    Counting makes no column of ones, and what several answers share is added up once.
-    """
-    import pyarrow as pa
-
-    if any("moments" in _MERGES[function] for _, function in aggregates):
-        return merge(lift(table, by, aggregates), aggregates)
-    columns = {f"k{i}": table.column(name) for i, name in enumerate(by)}
-    specs: dict[tuple[str, str, Any], tuple[str, str]] = {}
-    keys, states = list(columns), []
-    types = _result_types(table.schema, by, aggregates)
-    for (name, function), type_ in zip(aggregates, types, strict=True):
-        column = table.column(name)
-        parts = zip(_parts(column, function, type_), _MERGES[function], strict=True)
-        for part, how in parts:
-            how, part = ("count", column) if part is None else (how, part)
-            same = name, how, part.type
-            if same not in specs:
-                specs[same] = f"v{len(specs)}", how
-                columns[specs[same][0]] = part
-            states.append("_".join(specs[same]))
-    grouped = grouped_by(pa.table(columns), keys, list(specs.values()))
-    names = [*keys, *(f"s{i}" for i in range(len(states)))]
-    return pa.Table.from_arrays([grouped.column(each) for each in (*keys, *states)], names)
-
-
-def merge(table: pa.Table, aggregates: Aggregates) -> pa.Table:
-    """One row of states for each key, in the order of first sight or of the keys."""
-    merges = [name for _, function in aggregates for name in _MERGES[function]]
-    dense = summed(table) if set(merges) == {"sum"} else None
-    if dense is not None:
-        return dense
-    keys = [name for name in table.column_names if name[0] == "k"]
-    specs = [(f"s{i}", name) for i, name in enumerate(merges) if name != "moments"]
-    if "moments" in merges:
-        table = table.append_column("row", to_arrow(np.arange(table.num_rows)))
-        specs.append(("row", "list"))
-    grouped = grouped_by(table, keys, specs)
-    columns = {name: grouped.column(name) for name in keys}
-    groups = None
-    for i, name in enumerate(merges):
-        if name != "moments":
-            columns[f"s{i}"] = grouped.column(f"s{i}_{name}")
-        elif f"s{i}" not in columns:
-            groups = _group_numbers(grouped) if groups is None else groups
-            columns |= _merged_moments(table, i, groups, grouped.num_rows)
-    import pyarrow as pa
-
-    return pa.table({name: columns[name] for name in table.column_names if name != "row"})
-
-
-def grouped_by(table: pa.Table, keys: list[str], specs: list[tuple[str, str]]) -> pa.Table:
-    """`group_by` in the order of first sight, without the modules that its method imports."""
-    from pyarrow._acero import AggregateNodeOptions, Declaration, TableSourceNodeOptions
-
-    strings = {}
-    for number, name in enumerate(table.column_names):
-        numbers = as_numbers(table.column(number)) if name in keys else None
-        if numbers is not None:
-            strings[name] = table.column(number).type
-            table = table.set_column(number, name, numbers)
-    named = [(name, f"hash_{how}", None, f"{name}_{how}") for name, how in specs]
-    source = Declaration("table_source", TableSourceNodeOptions(table))
-    aggregate = Declaration("aggregate", AggregateNodeOptions(named, keys=keys))
-    grouped = Declaration.from_sequence([source, aggregate]).to_table(use_threads=False)
-    for name, type_ in strings.items():
-        number = grouped.column_names.index(name)
-        grouped = grouped.set_column(number, name, as_strings(grouped.column(number), type_))
-    return grouped
-
-
-def finish(
-    table: pa.Table, schema: pa.Schema, by: Sequence[str], aggregates: Aggregates
-) -> pa.Table:
-    """Keys and answers, sorted by key; `schema` is that of the rows, its types Arrow's own."""
-    import pyarrow as pa
-
-    columns: list[Any] = [
-        table.column(f"k{i}").cast(schema.field(name).type) for i, name in enumerate(by)
-    ]
-    state = 0
-    types = _result_types(schema, by, aggregates)
-    for (_, function), type_ in zip(aggregates, types, strict=True):
-        states = [table.column(f"s{state + i}") for i in range(len(_MERGES[function]))]
-        columns.append(_answer(function, states, type_))
-        state += len(states)
-    names = [*by, *(f"{name}_{function}" for name, function in aggregates)]
-    whole = pa.Table.from_arrays(columns, names)
-    keys = whole.select(list(range(len(by)))).rename_columns([f"k{i}" for i in range(len(by))])
-    return whole if _sorted(keys) else whole.take(_order(keys))
-
-
-def _sorted(keys: pa.Table) -> bool:
-    import pyarrow as pa
-
-    first = keys.column(0)
-    if keys.num_columns > 1 or first.null_count or not pa.types.is_integer(first.type):
-        return False
-    numbers = from_arrow(first)
-    return bool(np.all(numbers[:-1] < numbers[1:]))
-
-
-def _order(keys: pa.Table) -> pa.Array:
+def _lifted(column: pa.ChunkedArray, name: str, state: str) -> list[Any]:
+    """One state of every row; that of a null is the state of no values."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    keys = keys.select([n for n in keys.column_names if not pa.types.is_null(keys[n].type)])
-    if not keys.num_columns:
-        return to_arrow(np.arange(keys.num_rows))
-    return pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names])
+    if state == "sum":
+        return [_widened(column)]
+    if state == "count":
+        return [pc.is_valid(column).cast(pa.int64())]
+    if state == "moments":
+        zeros = pa.chunked_array([to_arrow(np.zeros(len(column)))])
+        values = pc.coalesce(_floats(column, name), zeros)
+        return [pc.is_valid(column).cast(pa.int64()), values, zeros]
+    if state in ("values", "distinct", "rows"):
+        return [lists.singles(column, nulls=state == "rows")]
+    if state in ("any", "all"):
+        # In a table without values the column may be of type null.
+        return [column.cast(pa.bool_())]
+    return [column]
 
 
-def _result_types(
-    schema: pa.Schema, by: Sequence[str], aggregates: Aggregates
-) -> list[pa.DataType]:
-    """The types that Arrow gives the aggregates; what it cannot aggregate is an error."""
-    types = []
-    for name, function in aggregates:
-        if name not in schema.names:
-            known = ", ".join(schema.names)
-            raise FunctionError(f"aggregate= names column {name!r}; the output has {known}")
-        type_ = _result_type(schema.field(name).type, function)
-        if type_ is None:
-            raise FunctionError(
-                f"aggregate={{{name!r}: {function!r}}}: Arrow has no {function} of "
-                f"{schema.field(name).type}; cast the column or use reduce="
-            )
-        types.append(type_)
-    return types
-
-
-@functools.lru_cache(maxsize=256)
-def _result_type(type_: pa.DataType, function: str) -> pa.DataType | None:
+def _widened(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A cast to the type of its sum; a decimal of more digits is the same bytes."""
     import pyarrow as pa
 
-    values = pa.table({"k": pa.nulls(0, pa.int8()), "v": pa.nulls(0, type_)})
-    try:
-        return grouped_by(values, ["k"], [("v", function)]).schema.field(1).type
-    except (pa.ArrowException, NotImplementedError):
-        return None
-
-
-def _states(column: pa.ChunkedArray, function: str, type_: pa.DataType) -> list[Any]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    parts = _parts(column, function, type_)
-    if any(part is None for part in parts):
-        count = pc.is_valid(column).cast(pa.int64())
-        parts = [count if part is None else part for part in parts]
-    return parts
-
-
-def _parts(column: pa.ChunkedArray, function: str, type_: pa.DataType) -> list[Any]:
-    """The states of every row; None for a count, which is one where there is a value."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if function == "sum":
-        return [_widened(column, type_)]
-    if function in ("min", "max", "first", "last", "any", "all"):
-        return [column]
-    if function == "count":
-        return [None]
-    if function == "mean" and pa.types.is_decimal(type_):
-        wide = pa.decimal256(76, type_.scale) if type_.bit_width > 128 else None
-        return [_widened(column, wide or pa.decimal128(38, type_.scale)), None]
-    values = column.cast(pa.float64(), safe=False)
-    if function == "mean":
-        return [values, None]
-    zeros = pa.chunked_array([to_arrow(np.zeros(len(column)))])
-    return [None, pc.coalesce(values, zeros), zeros]
-
-
-def _widened(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
-    """A cast to a wider type; a decimal of more digits is the same bytes."""
-    import pyarrow as pa
-
+    type_ = sum_type(column.type)
     if not (pa.types.is_decimal128(type_) and pa.types.is_decimal128(column.type)):
         return column.cast(type_)
     chunks = [
@@ -261,42 +109,118 @@ def _widened(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
     return pa.chunked_array(chunks, type_)
 
 
-def _group_numbers(grouped: pa.Table) -> np.ndarray[Any, Any]:
-    """The group of every row, from the lists of rows of the groups."""
-    rows = grouped.column("row_list").combine_chunks()
-    groups = np.empty(len(rows.flatten()), np.int64)
-    lengths = from_arrow(rows.value_lengths())
-    groups[from_arrow(rows.flatten())] = np.repeat(np.arange(len(rows)), lengths)
-    return groups
+def _floats(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    try:
+        return column.cast(pa.float64(), safe=pa.types.is_integer(column.type))
+    except pa.ArrowInvalid as error:
+        value = str(error).partition(" not in range")[0]
+        raise DatasetError(
+            f"column {name!r}: {value} is beyond float64, in which variance and stddev are computed; "
+            "subtract an offset, or cast the column to float64, which rounds"
+        ) from error
 
 
-def _merged_moments(
-    table: pa.Table, first: int, groups: np.ndarray[Any, Any], count: int
-) -> dict[str, Any]:
+def combined(table: pa.Table, by: Sequence[str], aggregates: Aggregations) -> pa.Table:
+    """`merged_to_send(lift(…))`, in less time where keys are few: counting makes no column of ones."""
+    import pyarrow as pa
+
+    states = places(aggregates)
+    sums = (table.column(name) for name, state in states if state == "sum")
+    if not all(state in _ARROW for _, state in states) or not all(
+        surely_fits(column, sum_type(column.type)) for column in sums if sum_type(column.type)
+    ):
+        return merged_to_send(lift(table, by, aggregates), aggregates)
+    result_types(table.schema, aggregates)
+    columns = {f"k{i}": table.column(name) for i, name in enumerate(by)}
+    keys, specs = list(columns), []
+    for (name, state), place in states.items():
+        column = table.column(name)
+        columns[f"s{place}"] = column if state == "count" else _lifted(column, name, state)[0]
+        specs.append((f"s{place}", "count" if state == "count" else _ARROW[state]))
+    grouped = grouped_by(pa.table(columns), keys, specs)
+    arrays = [grouped.column(name) for name in (*keys, *("_".join(spec) for spec in specs))]
+    return pa.Table.from_arrays(arrays, list(columns))
+
+
+def merge(table: pa.Table, aggregates: Aggregations) -> pa.Table:
+    """One row of states for each key.
+
+    A column of sums that do not all fit its type has a wider one: see `Limbs.array`.
+    """
+    import pyarrow as pa
+
+    states = {f"s{place}": state for (_, state), place in places(aggregates).items()}
+    dense = summed(table) if set(states.values()) <= {"sum", "count"} else None
+    if dense is not None:
+        return dense
+    keys = [name for name in table.column_names if name[0] == "k"]
+    plain = [
+        name
+        for name, state in states.items()
+        if state in _ARROW and (state != "sum" or surely_fits(table[name], table[name].type))
+    ]
+    specs = [(name, _ARROW[states[name]]) for name in plain]
+    if len(plain) == len(states):
+        grouped, groups = grouped_by(table.select([*keys, *plain]), keys, specs), None
+    else:
+        grouped, groups = groups_of(table, keys, specs)
+    columns = {name: grouped.column(name) for name in keys}
+    columns |= {
+        name: grouped.column("_".join(spec)) for name, spec in zip(plain, specs, strict=True)
+    }
+    for name, state in states.items():
+        if groups is not None and name not in columns:
+            columns |= _merged(table, name, state, groups)
+    return pa.table({name: columns[name] for name in table.column_names})
+
+
+def merged_to_send(table: pa.Table, aggregates: Aggregations) -> pa.Table:
+    """`merge`, or the states as they are where a sum of some of them does not fit its type.
+
+    Others may bring it back into its range, so only the sum of all of them is refused.
+    """
+    merged = merge(table, aggregates)
+    return merged if merged.schema.equals(table.schema) else table
+
+
+def _merged(table: pa.Table, name: str, state: str, groups: Groups) -> dict[str, Any]:
+    """The states of groups that Arrow does not merge."""
+    column = table.column(name)
+    if state == "sum":
+        limbs = Limbs(column.type, groups.count)
+        numbers, start = groups.numbers, 0
+        for chunk in column.chunks:
+            limbs.add(numbers[start : start + len(chunk)], chunk)
+            start += len(chunk)
+        return {name: limbs.array()}
+    if state in ("first", "last"):
+        return {name: taken(column, _ends(column, groups, last=state == "last"))}
+    if state == "moments":
+        return _merged_moments(table, int(name[1:]), groups)
+    together = lists.distinct if state == "distinct" else lists.concatenated
+    return {name: together(column, groups)}
+
+
+def _ends(column: pa.ChunkedArray, groups: Groups, *, last: bool) -> npt.NDArray[np.int64]:
+    """The place of the first or last value that is not null of each group; -1 where there is none."""
+    rows = np.arange(len(column)) if last else np.arange(len(column))[::-1]
+    if column.null_count:
+        rows = rows[from_arrow(column.is_valid())[rows]]
+    ends = np.full(groups.count, -1, np.int64)
+    # Of several assignments to one place the last one stays.
+    ends[groups.numbers[rows]] = rows
+    return ends
+
+
+def _merged_moments(table: pa.Table, first: int, groups: Groups) -> dict[str, Any]:
     """Counts, means and sums of squared distances of groups, without losing digits."""
-    n, mean, square = (from_arrow(table.column(f"s{first + i}")) for i in range(3))
-    total = np.bincount(groups, n, count)
+    n, mean, square = (from_arrow(table.column(f"s{first + i}")) for i in range(_MOMENTS))
+    numbers, count = groups.numbers, groups.count
+    total = np.bincount(numbers, n, count)
     with np.errstate(invalid="ignore"):
-        center = np.bincount(groups, n * mean, count) / np.maximum(total, 1)
-        square = np.bincount(groups, square + n * (mean - center[groups]) ** 2, count)
+        center = np.bincount(numbers, n * mean, count) / np.maximum(total, 1)
+        square = np.bincount(numbers, square + n * (mean - center[numbers]) ** 2, count)
     columns = (total.astype(np.int64), center, square)
     return {f"s{first + i}": to_arrow(column) for i, column in enumerate(columns)}
-
-
-def _answer(function: str, states: list[pa.ChunkedArray], type_: pa.DataType) -> pa.ChunkedArray:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if function not in _NUMERIC or function == "sum":
-        return states[0].cast(type_)
-    count = states[0] if function != "mean" else states[1]
-    zeros = to_arrow(np.zeros(len(count), np.int64))
-    count = pc.if_else(pc.equal(count, zeros), pa.nulls(len(count), pa.int64()), count)
-    if function == "mean" and pa.types.is_decimal(type_):
-        whole = states[0].cast(pa.decimal256(38, type_.scale))
-        exact = pc.divide(whole, count.cast(pa.decimal256(19, 0)))
-        return pc.round(exact, type_.scale, round_mode="half_towards_infinity").cast(type_)
-    if function == "mean":
-        return pc.divide(states[0], count.cast(pa.float64()))
-    variance = pc.divide(states[2], count.cast(pa.float64()))
-    return pc.sqrt(variance) if function == "stddev" else variance

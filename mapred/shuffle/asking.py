@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mapred.errors import PlanError, ReduceError
 from mapred.model import Shuffle
 from mapred.reducers import Reducer
-from mapred.shuffle.aggregates import as_aggregates
+from mapred.shuffle.aggregations import Aggregate, as_aggregates
+from mapred.shuffle.files import joined
 from mapred.shuffle.hashing import MAX_PARTITIONS
+from mapred.shuffle.schemas import unified
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 By = str | Sequence[str]
-Aggregate = Mapping[str, str | Sequence[str]]
 SortBy = str | Sequence[str | tuple[str, str]]
 
 _ORDERS = {"ascending": False, "descending": True}
@@ -43,7 +44,7 @@ def as_shuffle(
         names, descending = _order(sort_by)
         return Shuffle(_columns("sort_by", names), partitions or 0, descending=descending)
     keys = _columns("by", [by] if isinstance(by, str) else by or ())
-    aggregates = () if aggregate is None else as_aggregates(aggregate)
+    aggregates = () if aggregate is None else as_aggregates(aggregate, keys)
     return Shuffle(keys, partitions or 0, aggregates)
 
 
@@ -98,4 +99,7 @@ def whole(tables: Iterable[pa.Table]) -> pa.Table:
     import pyarrow as pa
 
     found = list(tables)
-    return pa.concat_tables(found, promote_options="permissive") if found else pa.table({})
+    if not found:
+        return pa.table({})
+    rows = [table for table in found if table.num_rows] or found[:1]
+    return joined(rows, unified([table.schema for table in rows], ()))

@@ -9,13 +9,15 @@ import numpy as np
 
 from mapred.arrays import picked, to_arrow
 from mapred.model import Shuffle
-from mapred.shuffle.aggregates import combined, grouped_by, lift, merge
+from mapred.shuffle.aggregates import combined, lift, merged_to_send, places
 from mapred.shuffle.dense import lies_close
 from mapred.shuffle.files import Held, Parts, joined, ordered, spill
+from mapred.shuffle.groups import grouped_by
 from mapred.shuffle.hashing import Hashes
 from mapred.shuffle.heavy import Heavy
-from mapred.shuffle.keys import check_keys, hash_keys, one_zero_one_nan, tables, unified
+from mapred.shuffle.keys import check_keys, hash_keys, one_zero_one_nan, tables
 from mapred.shuffle.ordering import order_rows
+from mapred.shuffle.schemas import Misfit, unified
 from mapred.shuffle.texts import encoded_table
 
 if TYPE_CHECKING:
@@ -48,8 +50,11 @@ class Collected:
     def add(self, value: Any) -> None:
         """Take what the function returned."""
         for table in tables(value):
+            if not table.num_rows and (self.rows or not table.num_columns):
+                continue
             check_keys(table.schema, self.shuffle.by)
-            schemas = [table.schema] if self.schema is None else [self.schema, table.schema]
+            # A table without rows decides no type.
+            schemas = [self.schema, table.schema] if self.rows else [table.schema]
             self.schema = unified(schemas, self.shuffle.by)
             self.rows += table.num_rows
             for piece in _pieces(table, min(_PIECE, self.limit)):
@@ -61,14 +66,15 @@ class Collected:
         """Combine what waits, and put it in the order of its partitions."""
         if not self._waiting or self.schema is None:
             return
-        table = one_zero_one_nan(joined(self._waiting, self.schema), self.shuffle.by)
+        table = joined(self._waiting, self.schema)
+        keyed = one_zero_one_nan(table, self.shuffle.by)
         self._waiting = []
-        self.heavy.note(table)
+        self.heavy.note(keyed)
         if self.shuffle.descending:
             held, firsts = sorted_run(table, self.shuffle, len(self._parts))
             self._firsts.append(firsts)
         else:
-            held = partitioned(table, self.shuffle)
+            held = partitioned(keyed, self.shuffle)
         self._parts.append(held)
         size = sum(parts.nbytes for parts in self._parts)
         if size > self.limit:
@@ -97,9 +103,12 @@ class Collected:
 
     def _part(self, number: int, schema: pa.Schema) -> pa.Table:
         found = [parts.part(number) for parts in self._parts]
-        whole = joined([part for part in found if part.num_rows], schema)
+        try:
+            whole = joined([part for part in found if part.num_rows], schema)
+        except Misfit as error:
+            raise error.of(rows_column(error.column, self.shuffle)) from error
         if len(found) > 1 and self.shuffle.aggregates:
-            return merge(whole, self.shuffle.aggregates) if whole.num_rows else whole
+            return merged_to_send(whole, self.shuffle.aggregates) if whole.num_rows else whole
         return whole
 
 
@@ -127,6 +136,16 @@ def sent_schema(schema: pa.Schema, shuffle: Shuffle) -> pa.Schema:
     return lift(empty, shuffle.by, shuffle.aggregates).schema
 
 
+def rows_column(name: str, shuffle: Shuffle) -> str:
+    """The column of rows that column `name` of what is sent is made of."""
+    if not shuffle.aggregates:
+        return name
+    if name.startswith("k"):
+        return shuffle.by[int(name[1:])]
+    before = [(place, column) for (column, _), place in places(shuffle.aggregates).items()]
+    return max(each for each in before if each[0] <= int(name[1:]))[1]
+
+
 def partitioned(table: pa.Table, shuffle: Shuffle) -> Held:
     """Rows by partition; with aggregates their states, combined where that makes them fewer."""
     from pyarrow.types import is_integer
@@ -137,7 +156,7 @@ def partitioned(table: pa.Table, shuffle: Shuffle) -> Held:
     numbered = len(keys) == 1 and is_integer(table.column(shuffle.by[0]).type)
     lifted = lift(table, shuffle.by, shuffle.aggregates) if numbered else None
     if lifted is not None and lies_close(lifted):
-        states = merge(lifted, shuffle.aggregates)
+        states = merged_to_send(lifted, shuffle.aggregates)
         return ordered(states, hash_keys(states, keys), shuffle.partitions)
     if table.num_rows <= _SMALL or _few_groups(table, shuffle.by):
         states = combined(table, shuffle.by, shuffle.aggregates)
@@ -148,7 +167,8 @@ def partitioned(table: pa.Table, shuffle: Shuffle) -> Held:
     if not _repeated(hashes):
         return held
     # Small hash tables stay in a cache: one for each partition takes half the time of one.
-    merged = [merge(held.part(n), shuffle.aggregates) for n in range(shuffle.partitions)]
+    parts = map(held.part, range(shuffle.partitions))
+    merged = [merged_to_send(part, shuffle.aggregates) for part in parts]
     bounds = np.concatenate([[0], np.cumsum([part.num_rows for part in merged])])
     return Held(joined(merged, states.schema), bounds)
 

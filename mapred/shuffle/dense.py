@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapred.arrays import from_arrow, to_arrow
+from mapred.shuffle.sums import Limbs, largest, low_words, surely_fits
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -48,7 +49,7 @@ def summed(table: pa.Table) -> pa.Table | None:
     """The sums of all `s` columns by the one `k` column, sorted by it; None where it cannot.
 
     It can where the keys are integers without nulls in a range of at most four times the
-    rows, and the values are numbers without nulls whose sums certainly fit 64 bits.
+    rows, and the values are numbers without nulls.
     """
     import pyarrow as pa
 
@@ -58,7 +59,7 @@ def summed(table: pa.Table) -> pa.Table | None:
     key, *values = table.columns
     low, size = ends[0], ends[1] - ends[0] + 1
     batches = table.to_batches(max_chunksize=_ROWS)
-    sums = [_Sum(column.type, size, len(key)) for column in values]
+    sums = [_Sum(column, size) for column in values]
     seen = np.zeros(size, bool)
     kind = "u" if pa.types.is_unsigned_integer(key.type) else "i"
     wide: Any = np.uint64 if kind == "u" else np.int64
@@ -67,8 +68,7 @@ def summed(table: pa.Table) -> pa.Table | None:
         places = places.astype(np.intp, copy=False)
         seen[places] = True
         for number, total in enumerate(sums, 1):
-            if not total.add(places, batch.column(number)):
-                return None
+            total.add(places, batch.column(number))
     places = np.flatnonzero(seen)
     keys = to_arrow((places + low).astype(f"{kind}{key.type.bit_width // 8}"))
     columns = [keys, *(total.array(places) for total in sums)]
@@ -84,33 +84,45 @@ def _summable(type_: pa.DataType) -> bool:
 
 
 class _Sum:
-    """Totals by place of one column."""
+    """Totals by place of one column: 64 bits each, and more from where they may not suffice."""
 
-    def __init__(self, type_: pa.DataType, size: int, rows: int) -> None:
+    def __init__(self, column: pa.ChunkedArray, size: int) -> None:
         import pyarrow as pa
 
-        self.type, self.rows = type_, rows
-        self.decimal = pa.types.is_decimal128(type_)
-        letter = "f" if pa.types.is_floating(type_) else "i"
-        letter = "u" if pa.types.is_unsigned_integer(type_) else letter
+        self.type, self.size, self.rows = column.type, size, len(column)
+        self.decimal = pa.types.is_decimal128(self.type)
+        letter = "f" if pa.types.is_floating(self.type) else "i"
+        letter = "u" if pa.types.is_unsigned_integer(self.type) else letter
         self.totals = np.zeros(size, f"{letter}8")
+        small = self.decimal or surely_fits(column, self.type)
+        self.limbs = None if small else Limbs(self.type, size)
 
-    def add(self, places: npt.NDArray[np.intp], array: pa.Array) -> bool:
-        """Add a column's values; False where a total may not fit."""
-        if not self.decimal:
-            np.add.at(self.totals, places, from_arrow(array))
-            return True
-        data = array.buffers()[1]
-        words = np.frombuffer(data, "<i8", 2 * len(array), 16 * array.offset).reshape(-1, 2)
-        # A copy: adding by place is slow from numbers that do not lie side by side.
-        low, high = words[:, 0].copy(), words[:, 1]
-        bound = np.iinfo(np.int64).max // max(self.rows, 1)
-        if len(low) and (max(int(low.max()), -int(low.min())) > bound or (high != low >> 63).any()):
-            return False
-        np.add.at(self.totals, places, low)
-        return True
+    def add(self, places: npt.NDArray[np.intp], array: pa.Array) -> None:
+        """Add a column's values."""
+        values: Any = None
+        if self.limbs is None:
+            values = self._small_decimals(array) if self.decimal else from_arrow(array)
+        if values is not None:
+            np.add.at(self.totals, places, values)
+            return
+        if self.limbs is None:
+            self.limbs = Limbs(self.type, self.size)
+        self.limbs.add(places, array)
+
+    def _small_decimals(self, array: pa.Array) -> npt.NDArray[np.int64] | None:
+        """Decimals as 64 bits each; None where sums of such values may take more."""
+        low = low_words(array)
+        fits = low is not None and largest(low) * self.rows <= np.iinfo(np.int64).max
+        return low if fits else None
 
     def array(self, places: npt.NDArray[np.intp]) -> pa.Array:
+        """The totals at some places; see `Limbs.array`."""
+        if self.limbs is None:
+            return self._array(places)
+        self.limbs.add(places, self._array(places))
+        return self.limbs.array().take(to_arrow(places))
+
+    def _array(self, places: npt.NDArray[np.intp]) -> pa.Array:
         import pyarrow as pa
 
         if not self.decimal:

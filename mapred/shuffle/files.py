@@ -13,7 +13,7 @@ import numpy as np
 from mapred.arrays import to_arrow
 from mapred.errors import StorageError
 from mapred.shuffle.hashing import Hashes, partition_numbers
-from mapred.shuffle.keys import fitted
+from mapred.shuffle.schemas import fitted
 
 if TYPE_CHECKING:
     import numpy.typing as npt

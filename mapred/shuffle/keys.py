@@ -130,11 +130,12 @@ def one_zero_one_nan(table: pa.Table, by: Sequence[str]) -> pa.Table:
         number = table.schema.get_field_index(name)
         field = table.schema.field(number)
         if types.is_floating(field.type):
-            table = table.set_column(number, field, _same_bits(table.column(number)))
+            table = table.set_column(number, field, same_bits(table.column(number)))
     return table
 
 
-def _same_bits(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def same_bits(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Floats with 0.0 for -0.0 and one NaN."""
     import pyarrow as pa
 
     dtype = np.dtype(f"f{column.type.bit_width // 8}")
@@ -157,52 +158,3 @@ def _same_bits(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def hash_keys(table: pa.Table, by: Sequence[str]) -> Hashes:
     """A hash for every row, by its key columns."""
     return hash_rows([table.column(name) for name in by])
-
-
-def unified(schemas: Sequence[pa.Schema], by: Sequence[str]) -> pa.Schema:
-    """One schema for the outputs of all tasks; what does not fit together is an error."""
-    import pyarrow as pa
-
-    first = schemas[0]
-    if all(schema.equals(first) for schema in schemas):
-        return first
-    for name in by:
-        families = {family(schema.field(name).type, name): schema for schema in schemas}
-        families.pop("null", None)
-        if len(families) > 1:
-            found = ", ".join(str(each.field(name).type) for each in families.values())
-            raise FunctionError(
-                f"key column {name!r} has types that are never equal in different tasks: {found}; "
-                "give it one type"
-            )
-    names = first.names
-    for schema in schemas:
-        if set(schema.names) != set(names):
-            odd = sorted(set(schema.names) ^ set(names))[0]
-            raise FunctionError(
-                f"column {odd!r} is in the output of some tasks and not of others; return the "
-                "same columns from each"
-            )
-    try:
-        return pa.unify_schemas(schemas, promote_options="permissive")
-    except pa.ArrowException as error:
-        raise FunctionError(
-            f"the outputs of different tasks do not fit together: {error}; give each column one "
-            "type"
-        ) from error
-
-
-def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """A table of one task in the schema of all."""
-    import pyarrow as pa
-
-    if table.schema.equals(schema):
-        return table
-    try:
-        columns = [table.column(field.name).cast(field.type) for field in schema]
-    except pa.ArrowException as error:
-        raise FunctionError(
-            f"the outputs of different tasks do not fit together: {error}; give each column one "
-            "type"
-        ) from error
-    return pa.Table.from_arrays(columns, schema=schema)

@@ -15,36 +15,42 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapred.arrays import from_arrow, large_strings, to_arrow
+from mapred.errors import FunctionError
 from mapred.model import Output, Parts, Shuffle
-from mapred.shuffle.keys import fitted, unified
 from mapred.shuffle.ordering import ranks
+from mapred.shuffle.schemas import Misfit, clash, fitted, unified
 from mapred.shuffle.texts import decoded, decoded_table, encoded, encoded_table
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pyarrow as pa
 
-_SCHEMAS, _ROWS, _ENDS = b"mapred.schemas", b"mapred.rows", b"mapred.ends"
+_SCHEMAS, _TASKS, _ROWS, _ENDS = (
+    f"mapred.{name}".encode() for name in ("schemas", "tasks", "rows", "ends")
+)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A range of one map task's file; `schema` is that of its rows."""
+    """A range of one map task's file; `schema` is that of its rows, first of map task `task`."""
 
     path: str
     offset: int
     length: int
     schema: pa.Schema
+    task: int
 
 
 @dataclass(frozen=True)
 class Outline:
     """What all partitions share: the schema of rows (None: there are none) and their number.
 
-    `ends` are the keys at which one partition of sorted rows ends and the next begins.
+    `schemas` are those of single map tasks, and `tasks` the first task with each. `ends` are the keys at which one partition of sorted rows ends and the next begins.
     """
 
     schema: pa.Schema | None
     schemas: tuple[pa.Schema, ...]
+    tasks: tuple[int, ...]
     rows: int
     ends: pa.Table | None = None
 
@@ -62,26 +68,57 @@ def outline(schema: pa.Schema) -> Outline:
     schemas = tuple(decoded(text) for text in json.loads(metadata[_SCHEMAS]))
     whole, *each = schemas or (None,)
     ends = decoded_table(metadata[_ENDS].decode()) if _ENDS in metadata else None
-    return Outline(whole, tuple(each), int(metadata[_ROWS]), ends)
+    tasks = tuple(json.loads(metadata[_TASKS]))
+    return Outline(whole, tuple(each), tasks, int(metadata[_ROWS]), ends)
 
 
-def manifest(sent: Sequence[Output], shuffle: Shuffle) -> tuple[pa.Schema, Iterator[pa.Table]]:
-    """The schema and the parts of the manifest over the outputs of all map tasks, in order."""
+def misfit(error: Misfit, column: str, task: int, known: Outline) -> FunctionError:
+    """What to say of values of one task's `column` that the type of all tasks cannot hold."""
+    types = [schema.field(column).type for schema in known.schemas]
+    assert known.schema is not None
+    whole = known.schema.field(column).type
+    mine = types[known.tasks.index(task)], f"map task {task}"
+    if whole in types:
+        other = whole, f"map task {known.tasks[types.index(whole)]}"
+    else:
+        other = whole, "all tasks together"
+    return clash(column, mine, other, error.value)
+
+
+def manifest(
+    sent: Sequence[Output], tasks: Sequence[int], shuffle: Shuffle
+) -> tuple[pa.Schema, Iterator[pa.Table]]:
+    """The schema and the parts of the manifest over the outputs of map `tasks`, in order.
+
+    Tables without rows do not decide the schema, where any has rows.
+    """
     import pyarrow as pa
 
     known = [(output, output.parts) for output in sent if output.parts is not None]
-    texts = list(dict.fromkeys(parts.schema for _, parts in known))
+    first = {
+        output.parts.schema: task
+        for output, task in reversed(list(zip(sent, tasks, strict=True)))
+        if output.parts is not None and (output.parts.taken or not any(p.taken for _, p in known))
+    }
+    texts = sorted(first, key=first.__getitem__)
     schemas = [decoded(text) for text in texts]
-    whole = [unified(schemas, shuffle.by)] if schemas else []
+    numbered = [first[text] for text in texts]
+    where_ = [f"map task {task}" for task in numbered]
+    whole = [unified(schemas, shuffle.by, where_)] if schemas else []
     rows = sum(output.rows for output, _ in known)
     fields = [("path", pa.large_string()), ("offset", pa.int64()), ("length", pa.int64())]
-    listed = [*map(encoded, whole), *texts]
-    metadata = {_SCHEMAS: json.dumps(listed).encode(), _ROWS: str(rows).encode()}
+    metadata = {
+        _SCHEMAS: json.dumps([*map(encoded, whole), *texts]).encode(),
+        _TASKS: json.dumps(numbered).encode(),
+        _ROWS: str(rows).encode(),
+    }
     stored = [(output, parts) for output, parts in known if output.path is not None and output.rows]
     paths = large_strings([output.path or "" for output, _ in stored])
     numbers = np.array([texts.index(parts.schema) for _, parts in stored], np.int32)
     if shuffle.descending and stored:
-        ends, where, files = _sorted_ranges([parts for _, parts in stored], whole[0], shuffle)
+        outline_ = Outline(whole[0], tuple(schemas), tuple(numbered), rows)
+        stored_parts = [parts for _, parts in stored]
+        ends, where, files = _sorted_ranges(stored_parts, numbers, outline_, shuffle)
         metadata[_ENDS] = encoded_table(ends).encode()
     else:
         files = np.arange(len(stored))
@@ -101,7 +138,7 @@ def manifest(sent: Sequence[Output], shuffle: Shuffle) -> tuple[pa.Schema, Itera
 
 
 def _sorted_ranges(
-    parts: Sequence[Parts], schema: pa.Schema, shuffle: Shuffle
+    parts: Sequence[Parts], numbers: npt.NDArray[np.int32], known: Outline, shuffle: Shuffle
 ) -> tuple[pa.Table, Any, Any]:
     """The keys that divide sorted rows evenly, and where each run has the rows between them.
 
@@ -116,14 +153,20 @@ def _sorted_ranges(
     files = np.repeat(np.arange(len(parts)), [table.num_rows for table in tables])
     offsets = np.concatenate([each.offsets[:-1] for each in parts])
     stops = np.concatenate([each.offsets[1:] for each in parts])
-    names = [f"k{i}" for i in range(len(shuffle.by))]
-    types = pa.schema(
-        [(name, schema.field(key).type) for name, key in zip(names, shuffle.by, strict=True)]
-    )
-    keys = pa.concat_tables([fitted(table.select(names), types) for table in tables])
-    order, rank = ranks(keys, names, shuffle.descending)
+    by = list(shuffle.by)
+    assert known.schema is not None
+    types = pa.schema([known.schema.field(name) for name in by])
+    fits = []
+    for table, number in zip(tables, numbers.tolist(), strict=True):
+        named = table.drop_columns(["run"]).rename_columns(by)
+        try:
+            fits.append(fitted(named, types))
+        except Misfit as error:
+            raise misfit(error, error.column, known.tasks[number], known) from error
+    keys = pa.concat_tables(fits)
+    order, rank = ranks(keys, by, shuffle.descending)
     places = np.arange(1, shuffle.partitions) * len(order) // shuffle.partitions
-    ends = keys.take(to_arrow(order[places])).rename_columns(list(shuffle.by))
+    ends = keys.take(to_arrow(order[places]))
     limits = rank[order[places]]
     first = np.flatnonzero(np.append(True, (np.diff(files) != 0) | (np.diff(runs) != 0)))
     where = np.zeros((2, len(first), shuffle.partitions), np.int64)
@@ -141,6 +184,6 @@ def segments(part: pa.Table, known: Outline) -> list[Segment]:
     """The ranges that one part of a manifest names, in the order of the map tasks."""
     columns = (part.column(name).to_pylist() for name in ("path", "offset", "length", "schema"))
     return [
-        Segment(path, offset, length, known.schemas[number])
+        Segment(path, offset, length, known.schemas[number], known.tasks[number])
         for path, offset, length, number in zip(*columns, strict=True)
     ]

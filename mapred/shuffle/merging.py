@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapred.model import Shuffle
-from mapred.shuffle.aggregates import finish, merge
+from mapred.shuffle.aggregates import merge
+from mapred.shuffle.answers import finish
 from mapred.shuffle.collecting import sent_schema
 from mapred.shuffle.files import Spilled, joined, ordered, spill
 from mapred.shuffle.hashing import partition_numbers

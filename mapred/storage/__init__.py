@@ -20,6 +20,7 @@ __all__ = [
     "Store",
     "arrow_filesystem",
     "each",
+    "etags",
     "fingerprint",
     "is_local",
     "local_etag",
@@ -44,8 +45,8 @@ class Store(Protocol):
         """The bytes of a file, or `length` of them from `offset`."""
         ...
 
-    def write(self, path: str, data: bytes) -> None:
-        """Put a file; one that exists is replaced."""
+    def write(self, path: str, data: bytes) -> str:
+        """Put a file; one that exists is replaced. Gives its etag, or "" where none is told."""
         ...
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
@@ -58,8 +59,8 @@ class Store(Protocol):
 
     def delete(self, path: str) -> None: ...
 
-    def put_file(self, source: Path, path: str) -> None:
-        """Put a local file, which may be moved away."""
+    def put_file(self, source: Path, path: str) -> str:
+        """Put a local file, which may be moved away; gives its etag like `write`."""
         ...
 
     def copy(self, source: str, target: str) -> None:
@@ -95,6 +96,26 @@ def open_store(uri: str) -> Store:
         f"root {uri!r}: no store for {scheme}://; a run's root is a local or mounted path, or "
         "s3://, gs://, az:// or oss:// with a bucket and a prefix"
     )
+
+
+def etags(store: Store, folder: str) -> dict[str, tuple[int, str]]:
+    """Size and etag ("" where there is none) of every file below a folder, by its path."""
+    if is_local(store.uri):
+        return {path: (size, "") for path, size in store.list(folder)}
+    from mapred.storage.listing import lister_of
+
+    lister, key = lister_of(store.uri, None)
+    root = _as_folder(key)
+    return {
+        path[len(root) :]: (size, etag)
+        for page in lister.pages(root + _as_folder(folder), None)
+        for path, size, etag in zip(*(column.to_pylist() for column in page.columns), strict=True)
+    }
+
+
+def _as_folder(key: str) -> str:
+    key = key.strip("/")
+    return f"{key}/" if key else ""
 
 
 def arrow_filesystem(store: Store, sizes: Mapping[str, int]) -> Any:

@@ -71,12 +71,13 @@ class LocalStore:
         with self._mapped("read", path):
             return _fresh(self._full(path), lambda: _read(self._full(path), offset, length))
 
-    def write(self, path: str, data: bytes) -> None:
+    def write(self, path: str, data: bytes) -> str:
         def write() -> None:
             os.replace(self._write_temporary(path, data), self._full(path))
 
         with self._mapped("write", path):
             _fresh(self._full(path), write)
+        return ""
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         with self._mapped("write", path):
@@ -109,7 +110,7 @@ class LocalStore:
         with self._mapped("delete", path):
             os.unlink(self._full(path))
 
-    def put_file(self, source: Path, path: str) -> None:
+    def put_file(self, source: Path, path: str) -> str:
         with self._mapped("write", path):
             target = self._full(path)
             self._make_folder(target)
@@ -121,6 +122,7 @@ class LocalStore:
                 temporary = self._temporary_beside(target)
                 shutil.copyfile(source, temporary)
                 os.replace(temporary, target)
+        return ""
 
     def copy(self, source: str, target: str) -> None:
         with self._mapped("read", source):

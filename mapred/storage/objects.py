@@ -89,9 +89,9 @@ class ObjectStore:
         wanted: Any = {"offset": offset} if length is None else (offset, offset + length)
         return self._get(path, {"range": wanted})
 
-    def write(self, path: str, data: bytes) -> None:
+    def write(self, path: str, data: bytes) -> str:
         view = memoryview(data).cast("B")
-        self._persist(lambda: self._put(view, view.nbytes, path))
+        return self._persist(lambda: self._put(view, view.nbytes, path))
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         view = bytes(data)
@@ -132,19 +132,20 @@ class ObjectStore:
         with self._mapped("delete", path) as clients:
             clients.obstore.delete(clients.reading, self._place.key(path))
 
-    def put_file(self, source: Path, path: str) -> None:
+    def put_file(self, source: Path, path: str) -> str:
         size = source.stat().st_size
-        self._persist(lambda: self._put(source, size, path))
+        return self._persist(lambda: self._put(source, size, path))
 
-    def _put(self, source: Any, size: int, path: str) -> None:
+    def _put(self, source: Any, size: int, path: str) -> str:
         with self._mapped("write", path) as clients:
-            clients.obstore.put(
+            put = clients.obstore.put(
                 clients.reading,
                 self._place.key(path),
                 source,
                 use_multipart=size > 2 * _UPLOAD,
                 chunk_size=_part_size(size),
             )
+        return (put["e_tag"] or "").strip('"')
 
     def copy(self, source: str, target: str) -> None:
         with self._mapped("read", source) as clients:

@@ -88,7 +88,7 @@ class OSSStore:
         end = size if length is None else min(size, offset + length)
         return self._range(path, offset, end - offset) if end > offset else b""
 
-    def write(self, path: str, data: bytes) -> None:
+    def write(self, path: str, data: bytes) -> str:
         view, key = bytes(data), self._place.key(path)
 
         def put(client: _Client) -> None:
@@ -98,6 +98,7 @@ class OSSStore:
                 client.once.write(key, view)
 
         self._call("write", path, put)
+        return ""  # the client does not tell it
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         view = bytes(data)
@@ -140,11 +141,10 @@ class OSSStore:
         key = self._place.key(path)
         self._call("delete", path, lambda client: client.once.delete(key))
 
-    def put_file(self, source: Path, path: str) -> None:
+    def put_file(self, source: Path, path: str) -> str:
         size = source.stat().st_size
         if size <= 2 * _PART:
-            self.write(path, source.read_bytes())
-            return
+            return self.write(path, source.read_bytes())
         part, key = _part_size(size), self._place.key(path)
 
         def put(client: _Client) -> None:
@@ -153,6 +153,7 @@ class OSSStore:
                     target.write(block)
 
         self._call("write", path, put)
+        return ""
 
     def copy(self, source: str, target: str) -> None:
         known, new = self._place.key(source), self._place.key(target)

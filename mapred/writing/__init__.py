@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mapred import outputs, records
-from mapred.errors import DatasetError, StorageError
+from mapred import outputs, parameters, records
+from mapred.errors import DatasetError, PlanError, StorageError
 from mapred.model import Output
 from mapred.reducers import Reducer
 from mapred.storage import Store, open_store, probe
+from mapred.writing import replacing
 from mapred.writing.target import Target, write_delta, write_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mapred.writing.files import Wrote
+    from mapred.writing.files import WrittenFile, Wrote
 
 __all__ = [
     "Target",
     "Written",
     "check",
+    "check_losses",
     "discard",
     "publish",
     "publisher",
@@ -67,8 +69,23 @@ def publisher(target: Target) -> Reducer:
     return Reducer(f"write_{target.kind}", step, step)
 
 
+def check_losses(target: Target, max_failed: float) -> None:
+    """Raise for a run that may lose rows of what it replaces."""
+    if target.replace and max_failed:
+        raise PlanError(
+            f"max_failed={max_failed!r} together with replace=: what was there would be removed, and "
+            "the rows of a shard that is given up would be missing; leave one of the two out"
+        )
+
+
 def check(target: Target) -> None:
     """Raise what would keep a run from publishing, before it begins: no package, no right."""
+    for text in target.texts()[1:]:
+        if places := parameters.names_in(text):
+            raise PlanError(
+                f"replace= has a place for {min(places)!r} in {text!r}, and the job has no value for "
+                f"it: say job.bind({min(places)}=…)"
+            )
     store = open_store(target.uri)
     probe(store)
     locate = getattr(store, "local_path", None)
@@ -87,6 +104,8 @@ def check(target: Target) -> None:
             f"{target.uri} is a Delta table, and write_parquet would write past its log: use "
             "write_delta, or another folder"
         )
+    if target.replace:
+        replacing.named(target, _types(target, store))
 
 
 def write_values(
@@ -100,10 +119,9 @@ def write_values(
 
 def publish(target: Target, wrote: Iterable[Wrote]) -> Written:
     """Make what the tasks wrote visible, all of it by one put; once, however often it is called."""
-    write_id, written, schema = _gathered(wrote, target)
+    write_id, written, schema = gathered(wrote, target)
     if write_id is None:
         return Written(target.uri, target.kind, -1, 0, 0, 0)
-    rows, size = sum(file.rows for file in written), sum(file.bytes for file in written)
     if target.kind == "delta":
         from mapred.writing import delta
 
@@ -111,14 +129,15 @@ def publish(target: Target, wrote: Iterable[Wrote]) -> Written:
     else:
         from mapred.writing import publishing
 
-        columns = {} if schema is None else {f.name: str(f.type) for f in schema}
-        version = publishing.publish(target, write_id, written, columns).version
+        version = publishing.publish(target, write_id, written, schema).version
+    rows, size = sum(file.rows for file in written), sum(file.bytes for file in written)
     folders = tuple(sorted({file.folder for file in written}))
     return Written(target.uri, target.kind, version, len(written), rows, size, folders)
 
 
 def write_result(store: Store, target: Target, write_id: str) -> Written:
     """Write the tables of a run that is over from this process, a few outputs at a time."""
+    check_losses(target, len(records.read_given_up(store)))
 
     def one(entry: tuple[int, Output | None, Any]) -> Wrote:
         task, output, _ = entry
@@ -150,34 +169,32 @@ def discard(uri: str, write_id: str, *, dry_run: bool = False) -> int:
     return publishing.drop_staging(store, write_id)
 
 
-def _gathered(
+def gathered(
     wrote: Iterable[Wrote], target: Target
-) -> tuple[str | None, list[Any], pa.Schema | None]:
-    """The run, all files, and the schema that all tables have; two schemas are an error."""
-    import pyarrow as pa
+) -> tuple[str | None, list[WrittenFile], pa.Schema | None]:
+    """The run, all files, and the schema of all tables; those without rows have no say in it."""
+    from mapred.writing import schemas
 
-    from mapred.writing.files import HOW_TO_AGREE, differing
-
-    written: list[Any] = []
-    first: tuple[int, pa.Schema] | None = None
-    seen: bytes | None = None
-    write_id: str | None = None
-    for each in wrote:
-        write_id = each.write_id
-        written += each.files
-        if each.schema is None or each.schema == seen:
-            continue
-        schema = pa.ipc.read_schema(pa.py_buffer(each.schema))
-        if first is None:
-            first, seen = (each.shard, schema), each.schema
-        elif not schema.equals(first[1]):
-            raise DatasetError(
-                f"shards {first[0]} and {each.shard} have tables of two schemas, so nothing was "
-                f"published to {target.uri}: {differing(first[1], schema)}; {HOW_TO_AGREE}"
-            )
-    if not target.partition_by and any(file.rows for file in written):
-        written = [file for file in written if file.rows]
-    elif not target.partition_by:
+    parts = list(wrote)
+    written = [file for part in parts for file in part.files]
+    filled = any(file.rows for file in written)
+    told = [(p.shard, p.schema) for p in parts if p.schema and (p.rows or not filled)]
+    schema = schemas.of_shards(told if filled else told[:1], target.uri)
+    if not target.partition_by:
         # One empty file is enough for the columns.
-        written = written[:1]
-    return write_id, written, None if first is None else first[1]
+        written = [file for file in written if file.rows] or written[:1]
+    return parts[0].write_id if parts else None, written, schema
+
+
+def _types(target: Target, store: Store) -> Mapping[str, pa.DataType]:
+    """The types of the partition columns, as far as `schema=` or what is there says them."""
+    schema = target.pinned()
+    if schema is not None:
+        return {name: schema.field(name).type for name in target.partition_by}
+    if target.kind == "delta":
+        from mapred.writing import delta
+
+        return delta.types_of(delta.open_table(target))
+    from mapred.writing import manifest
+
+    return replacing.types_of(manifest.latest(store).columns)

@@ -7,21 +7,26 @@ counts once, however often it is resumed or doubled.
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
 
 from mapred.errors import DatasetError, MapredError, StorageError
-from mapred.storage import is_local
+from mapred.storage import is_local, open_store
 from mapred.storage.profiles import s3_settings
 from mapred.storage.remote import answer_of, place_of
-from mapred.writing.files import WrittenFile, need_deltalake
+from mapred.writing import replacing
+from mapred.writing.files import WrittenFile, need_deltalake, typed
+from mapred.writing.schemas import known_by
 from mapred.writing.target import Target
 
-_TRIES = 20
+_TRIES = 100
+_LONGEST_WAIT = 2.0  # seconds
+_REPLACING = "mapred.replacing"
 
 
 def commit(
@@ -40,7 +45,7 @@ def commit(
             # Another transaction was faster: our twin's, or one to begin anew behind.
             if attempt == _TRIES - 1:
                 raise StorageError(f"{target.uri}: {_TRIES} transactions failed: {error}") from None
-            time.sleep(0.05 * 2 ** min(attempt, 6))
+            time.sleep(random.uniform(0, min(0.05 * 2 ** min(attempt, 6), _LONGEST_WAIT)))
         except Exception as error:
             # Our twin may have made the table in between.
             if "already exists" not in str(error) or attempt == _TRIES - 1:
@@ -55,11 +60,11 @@ def _once(
     from deltalake.transaction import create_table_with_add_actions
 
     table = open_table(target)
-    options: dict[str, Any] = {"commit_properties": _properties(write_id)}
-    adds = [_add(target, file) for file in written]
+    options: dict[str, Any] = {"commit_properties": _properties(target, write_id)}
     if table is None:
         if schema is None:
             return -1
+        schema, adds = _typed(target, written, schema, {})
         create_table_with_add_actions(
             _location(target),
             Schema.from_arrow(schema),
@@ -73,8 +78,10 @@ def _once(
         return -1 if created is None else int(created.version())
     if table.transaction_version(write_id) is not None:
         return int(table.version())
+    types = types_of(table)
+    schema, adds = _typed(target, written, schema, types) if schema and written else (None, [])
     _check(target, table, schema)
-    removes = _removes(target, table, {file.values for file in written})
+    removes = _removes(target, table, {file.values for file in written}, types)
     if not adds and not removes:
         return int(table.version())
     assert isinstance(table, DeltaTable)
@@ -84,6 +91,24 @@ def _once(
     )
     table.update_incremental()
     return int(table.version())
+
+
+def _typed(
+    target: Target,
+    written: Sequence[WrittenFile],
+    schema: pa.Schema,
+    types: Mapping[str, pa.DataType],
+) -> tuple[pa.Schema, list[Any]]:
+    """The schema, and the files to add, once columns of nulls have types."""
+    schema, store = known_by(schema, types, target.kind), open_store(target.uri)
+    return schema, [_add(target, typed(target, store, schema, file)) for file in written]
+
+
+def types_of(table: Any) -> dict[str, pa.DataType]:
+    """The types of a table's columns; none where there is no table."""
+    if table is None:
+        return {}
+    return {field.name: field.type for field in pa.schema(table.schema().to_arrow())}
 
 
 def open_table(target: Target) -> Any:
@@ -123,12 +148,14 @@ def storage_options(uri: str) -> dict[str, str] | None:
     return options
 
 
-def _properties(write_id: str) -> Any:
+def _properties(target: Target, write_id: str) -> Any:
     from deltalake.transaction import CommitProperties, Transaction
 
-    return CommitProperties(
-        custom_metadata={"mapred.run": write_id}, app_transactions=[Transaction(write_id, 1)]
-    )
+    told = [Transaction(write_id, 1)]
+    if target.mode != "append":
+        # Of two runs that replace, the later begins anew: it has to remove what the other added.
+        told.append(Transaction(_REPLACING, 1))
+    return CommitProperties(custom_metadata={"mapred.run": write_id}, app_transactions=told)
 
 
 def _add(target: Target, file: WrittenFile) -> Any:
@@ -144,17 +171,24 @@ def _add(target: Target, file: WrittenFile) -> Any:
     )
 
 
-def _removes(target: Target, table: Any, touched: set[tuple[str | None, ...]]) -> list[Any]:
-    """What `mode` replaces of the table's files."""
+def _removes(
+    target: Target,
+    table: Any,
+    touched: set[tuple[str | None, ...]],
+    types: Mapping[str, pa.DataType],
+) -> list[Any]:
+    """What `mode` and `replace` replace of the table's files."""
     from deltalake.transaction import RemoveAction
 
-    if target.mode == "append" or (target.mode != "overwrite" and not touched):
+    named = replacing.named(target, types)
+    if target.mode == "append" or (target.mode != "overwrite" and not touched and not named):
         return []
     now = int(time.time() * 1000)
     found = []
     for file in pa.table(table.get_add_actions(flatten=False)).to_pylist():
         values = tuple(_as_text((file.get("partition") or {}).get(n)) for n in target.partition_by)
-        if target.mode == "overwrite" or values in touched:
+        owned = replacing.owns(named, target.partition_by, values)
+        if target.mode == "overwrite" or values in touched or owned:
             found.append(
                 RemoveAction(
                     path=unquote(file["path"]),  # it is quoted anew in the log

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mapred.errors import DatasetError, MissingDependency
+from mapred.formats.reading import Source
 from mapred.storage import Store, open_store
-from mapred.writing import stats
+from mapred.writing import replacing, stats
+from mapred.writing.schemas import HOW_TO_AGREE, differing, joined, typeless
 from mapred.writing.tables import Values, by_partition, folder_of, tables
 from mapred.writing.target import Target
 
@@ -34,7 +36,8 @@ class WrittenFile:
     """One Parquet file: it lies at `path`, and is to be seen at `final`, in folder `folder`.
 
     Both are relative to the target. `values` are those of the partition columns as text;
-    `stats` are a Delta table's, as JSON.
+    `stats` are a Delta table's, as JSON. What is `typeless` has columns of nulls alone, and
+    takes their types from the other files before it is published.
     """
 
     path: str
@@ -45,6 +48,7 @@ class WrittenFile:
     bytes: int
     sha256: str
     stats: str = ""
+    typeless: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,10 @@ class Wrote:
     shard: int
     files: tuple[WrittenFile, ...]
     schema: bytes | None
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
 
 
 @dataclass
@@ -69,6 +77,7 @@ class _Part:
     path: Path | None = None
     number: int = 0
     written: int = 0
+    typeless: bool = False
 
 
 def staging(write_id: str) -> str:
@@ -96,18 +105,19 @@ class _Writer:
         self.pool = ThreadPoolExecutor(_UPLOADS)
         self.parts: dict[Values, _Part] = {}
         self.count = self.pending = 0
-        self.schema: pa.Schema | None = None
+        self.schema: pa.Schema | None = None  # of the tables that have rows
+        self.empty: pa.Schema | None = None
+        self.named: replacing.Named = {}
         self.uploads: list[Future[WrittenFile]] = []
 
     def add(self, table: pa.Table) -> None:
-        if self.schema is None:
-            self.schema = table.schema
-        elif not self.schema.equals(table.schema):
-            difference = differing(self.schema, table.schema)
-            raise DatasetError(
-                f"shard {self.shard} gave tables of two schemas: {difference}; {HOW_TO_AGREE}"
-            )
-        for values, rows in by_partition(table, self.target.partition_by):
+        if not table.num_rows:
+            self.empty = self.empty or table.schema
+            return
+        if self.schema is None or not self.schema.equals(table.schema):
+            self._fit(table.schema)
+        for values, rows in by_partition(table.cast(self.schema), self.target.partition_by):
+            replacing.refuse_others(self.named, self.target.partition_by, values, self.shard)
             if self.target.kind == "delta" and "" in values:
                 raise DatasetError(
                     "a partition value is the empty text, which Delta takes for null; replace it"
@@ -118,18 +128,35 @@ class _Writer:
         while self.pending > _PENDING_BYTES:
             self._flush(max(self.parts.values(), key=lambda part: part.bytes))
 
+    def _fit(self, schema: pa.Schema) -> None:
+        """Take in a table's schema: what was null so far may get its type by it."""
+        both = schema if self.schema is None else joined(self.schema, schema)
+        if both is None:
+            assert self.schema is not None
+            raise DatasetError(
+                f"shard {self.shard} gave tables of two schemas: "
+                f"{differing(self.schema, schema)}; {HOW_TO_AGREE}"
+            )
+        if self.schema is not None and not both.equals(self.schema):
+            for part in self.parts.values():
+                self._close(part)
+        self.schema = both
+        types = {name: both.field(name).type for name in self.target.partition_by}
+        self.named = replacing.named(self.target, types)
+
     def finish(self) -> Wrote:
         for part in list(self.parts.values()):
             self._close(part)
+        schema = self.schema or self.empty
         empty = not self.target.partition_by and self.target.kind == "parquet"
-        if not self.uploads and self.schema is not None and empty:
+        if not self.uploads and schema is not None and empty:
             # Readers of an empty dataset still find its columns.
             part = _Part(())
-            self._open(part, self.schema)
+            self._open(part, schema)
             self._close(part)
         files = tuple(upload.result() for upload in self.uploads)
-        schema = None if self.schema is None else self.schema.serialize().to_pybytes()
-        return Wrote(self.write_id, self.shard, files, schema)
+        data = None if schema is None else schema.serialize().to_pybytes()
+        return Wrote(self.write_id, self.shard, files, data)
 
     def clean_up(self) -> None:
         self.pool.shutdown(wait=True, cancel_futures=True)
@@ -174,14 +201,8 @@ class _Writer:
             self._end_file(opened[0])
         part.number, self.count = self.count, self.count + 1
         part.path, part.written = self.folder / f"{part.number}.parquet", 0
-        compression = self.target.compression
-        part.writer = pq.ParquetWriter(
-            part.path,
-            schema,
-            compression=None if compression == "none" else compression,
-            write_statistics=True,
-            write_page_index=True,
-        )
+        part.typeless = any(typeless(field.type) for field in schema)
+        part.writer = parquet_writer(self.target, part.path, schema)
 
     def _close(self, part: _Part) -> None:
         self._flush(part)
@@ -191,12 +212,12 @@ class _Writer:
     def _end_file(self, part: _Part) -> None:
         part.writer.close()
         assert part.path is not None
-        self.uploads.append(
-            self.pool.submit(self._upload, part.path, part.values, part.number, part.written)
-        )
+        self.uploads.append(self.pool.submit(self._upload, replace(part, waiting=[])))
         part.writer, part.path = None, None
 
-    def _upload(self, path: Path, values: Values, number: int, rows: int) -> WrittenFile:
+    def _upload(self, part: _Part) -> WrittenFile:
+        path, values, number = part.path, part.values, part.number
+        assert path is not None
         folder = folder_of(self.target.partition_by, values)
         prefix = f"{folder}/" if folder else ""
         name = f"{self.shard:06d}-{number:04d}.parquet"
@@ -211,7 +232,46 @@ class _Writer:
         size, digest = path.stat().st_size, _sha256(path)
         self.store.put_file(path, staged)
         path.unlink(missing_ok=True)
-        return WrittenFile(staged, final, folder, values, rows, size, digest, text)
+        return WrittenFile(
+            staged, final, folder, values, part.written, size, digest, text, part.typeless
+        )
+
+
+def typed(target: Target, store: Store, schema: pa.Schema, file: WrittenFile) -> WrittenFile:
+    """A file whose columns of nulls have the types of `schema`; one that has them is left alone."""
+    if not file.typeless:
+        return file
+    stored = pa.schema([field for field in schema if field.name not in target.partition_by])
+    name = file.path.replace(".parquet", "-typed.parquet")
+    with tempfile.TemporaryDirectory(prefix="mapred-write-") as folder:
+        path = Path(folder, "typed.parquet")
+        with store.open(file.path) as opened, parquet_writer(target, path, stored) as writer:
+            groups = pq.ParquetFile(Source(opened))
+            for number in range(groups.num_row_groups):
+                rows = groups.read_row_group(number).cast(stored)
+                writer.write_table(rows, row_group_size=rows.num_rows)
+        text = json.dumps(stats.of_file(pq.read_metadata(path))) if file.stats else ""
+        size, digest = path.stat().st_size, _sha256(path)
+        store.put_file(path, name)
+    final = name if file.final == file.path else file.final
+    return replace(file, path=name, final=final, bytes=size, sha256=digest, stats=text)
+
+
+def parquet_writer(target: Target, path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """What writes a file as the target says; a type that Parquet lacks is an error."""
+    try:
+        return pq.ParquetWriter(
+            path,
+            schema,
+            compression=None if target.compression == "none" else target.compression,
+            write_statistics=True,
+            write_page_index=True,
+        )
+    except pa.ArrowException as error:
+        raise DatasetError(
+            f"the returned table cannot be stored as Parquet: {error}; make another type of that "
+            "column in the function, or pass schema= to cast to"
+        ) from error
 
 
 def _sha256(path: Path) -> str:
@@ -220,19 +280,6 @@ def _sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-HOW_TO_AGREE = "give the column one type in the function, or pass schema= to cast to"
-
-
-def differing(one: pa.Schema, other: pa.Schema) -> str:
-    """The first difference of two schemas, in words."""
-    for name in dict.fromkeys([*one.names, *other.names]):
-        if name not in one.names or name not in other.names:
-            return f"column {name!r} is in one of them only"
-        if one.field(name).type != other.field(name).type:
-            return f"column {name!r} is {one.field(name).type} and {other.field(name).type}"
-    return f"the columns come as {', '.join(one.names)} and as {', '.join(other.names)}"
 
 
 def need_deltalake() -> Any:

@@ -1,149 +1,36 @@
-"""The manifest of a folder of Parquet files: every version is one file, put if absent.
+"""The next version of a folder's manifest, put if absent.
 
-`_manifest/_manifest-000000007.json` lists every live file of the dataset with rows, bytes and
-SHA-256, by partition; the highest number holds. Replacing the whole list by one put is what
-makes a run's files appear at once to those who read by it. While a run is being published
-its files are listed where they lie hidden, with the name they are to get in `final`, and
-`removing` lists what they replace: whoever comes next can finish it.
+Replacing the whole list by one put is what makes a run's files appear at once to those who read
+by it: whoever comes next can finish what a version says is still to be done.
 """
 
 from __future__ import annotations
 
-import json
 import random
 import time
-import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
-from mapred.errors import DatasetError, StorageError
+from mapred.dataset.manifests import FOLDER, Entry, Manifest, newest, path_of
+from mapred.errors import StorageError
 from mapred.storage import Store
 
-FOLDER = "_manifest"
-FORMAT = "mapred-manifest-1"
-_NAME = FOLDER + "/_manifest-{:09d}.json"
+__all__ = ["FOLDER", "Entry", "Manifest", "latest", "update"]
+
 _KEPT, _KEPT_SECONDS = 20, 24 * 3600.0
 _RUNS = 10_000
 _TRIES = 1000
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A live file: `path` says where it can be read now, `final` where it goes if that differs."""
-
-    path: str
-    folder: str
-    values: tuple[str | None, ...]
-    rows: int
-    bytes: int
-    sha256: str
-    run: str
-    final: str | None = None
-
-    @property
-    def name(self) -> str:
-        """Where it lies once it is published."""
-        return self.final or self.path
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """One version of a dataset: its live files, and what is still to be done.
-
-    `removing` maps the names of replaced files to the run that replaces them, `runs` are all
-    that were ever published here, `kept` the earlier versions that exist, with their times.
-    """
-
-    version: int = 0
-    time: float = 0.0
-    partition_by: tuple[str, ...] = ()
-    columns: Mapping[str, str] = field(default_factory=dict)
-    entries: tuple[Entry, ...] = ()
-    removing: Mapping[str, str] = field(default_factory=dict)
-    runs: tuple[str, ...] = ()
-    kept: tuple[tuple[int, float], ...] = ()
-
-    def unfinished(self) -> dict[str, set[str]]:
-        """The runs that are being published, and the folders that they change."""
-        found: dict[str, set[str]] = {}
-        for entry in self.entries:
-            if entry.final is not None:
-                found.setdefault(entry.run, set()).add(entry.folder)
-        for path, run in self.removing.items():
-            found.setdefault(run, set()).add(path.rpartition("/")[0])
-        return found
-
-    def to_bytes(self) -> bytes:
-        partitions: dict[str, dict[str, Any]] = {}
-        for entry in sorted(self.entries, key=lambda entry: entry.name):
-            known = partitions.setdefault(
-                entry.folder,
-                {
-                    "folder": entry.folder,
-                    "values": dict(zip(self.partition_by, entry.values, strict=True)),
-                    "rows": 0,
-                    "bytes": 0,
-                    "files": [],
-                },
-            )
-            known["rows"] += entry.rows
-            known["bytes"] += entry.bytes
-            file = {name: getattr(entry, name) for name in ("path", "rows", "bytes", "sha256")}
-            file["run"] = entry.run
-            known["files"].append(file | ({"final": entry.final} if entry.final else {}))
-        value = {
-            "format": FORMAT,
-            "version": self.version,
-            "time": self.time,
-            "id": uuid.uuid4().hex,
-            "partition_by": self.partition_by,
-            "columns": self.columns,
-            "rows": sum(entry.rows for entry in self.entries),
-            "bytes": sum(entry.bytes for entry in self.entries),
-            "partitions": list(partitions.values()),
-            "removing": self.removing,
-            "runs": self.runs,
-            "kept": self.kept,
-        }
-        return json.dumps(value, indent=1, ensure_ascii=False).encode()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Manifest:
-        value = json.loads(data)
-        if value["format"] != FORMAT:
-            raise DatasetError(
-                f"a manifest of the format {value['format']!r}, where this version of mapred "
-                f"knows {FORMAT!r}: use the version that wrote it"
-            )
-        entries = tuple(
-            Entry(folder=part["folder"], values=tuple(part["values"].values()), **file)
-            for part in value["partitions"]
-            for file in part["files"]
-        )
-        return cls(
-            value["version"],
-            value["time"],
-            tuple(value["partition_by"]),
-            value["columns"],
-            entries,
-            value["removing"],
-            tuple(value["runs"]),
-            tuple((version, when) for version, when in value["kept"]),
-        )
-
-
 def latest(store: Store) -> Manifest:
     """The version that holds now; an empty one of number 0 where there is none."""
-    for _ in range(_TRIES):
-        names = [path for path, _ in store.list(FOLDER)]
-        if not names:
-            return Manifest()
-        # Between the listing and the read it may have been dropped as an old one.
-        with suppress(FileNotFoundError):
-            return Manifest.from_bytes(store.read(names[-1]))
-    raise StorageError(f"{store.uri}/{FOLDER}: names are listed, and cannot be read")
+
+    def names() -> list[str]:
+        return [path.rpartition("/")[2] for path, _ in store.list(FOLDER)]
+
+    found = newest(store.uri, names, lambda name: store.read(f"{FOLDER}/{name}"))
+    return Manifest() if found is None else found
 
 
 def update(store: Store, change: Callable[[Manifest], Manifest]) -> Manifest:
@@ -164,10 +51,10 @@ def update(store: Store, change: Callable[[Manifest], Manifest]) -> Manifest:
             runs=changed.runs[-_RUNS:],
             kept=kept,
         )
-        if store.put_if_absent(_NAME.format(version.version), version.to_bytes()):
+        if store.put_if_absent(path_of(version.version), version.to_bytes()):
             for number in dropped:
                 with suppress(FileNotFoundError):
-                    store.delete(_NAME.format(number))
+                    store.delete(path_of(number))
             return version
         time.sleep(random.uniform(0, 0.1))
     raise StorageError(f"{store.uri}/{FOLDER}: {_TRIES} other writers were faster; try again")
@@ -179,11 +66,3 @@ def _kept(now: Manifest) -> tuple[tuple[tuple[int, float], ...], list[int]]:
     limit = time.time() - _KEPT_SECONDS
     old = [number for number, when in versions[:-_KEPT] if when < limit]
     return tuple(each for each in versions if each[0] not in set(old)), old
-
-
-def total(entries: Iterable[Entry]) -> tuple[int, int]:
-    """Rows and bytes."""
-    rows = size = 0
-    for entry in entries:
-        rows, size = rows + entry.rows, size + entry.bytes
-    return rows, size

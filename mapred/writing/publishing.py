@@ -14,47 +14,104 @@ another one got further.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import pyarrow as pa
+
 from mapred.errors import DatasetError, StorageError
 from mapred.storage import Store, open_store
-from mapred.writing import files, manifest
+from mapred.writing import files, manifest, replacing, schemas
 from mapred.writing.files import WrittenFile
 from mapred.writing.manifest import Entry, Manifest
+from mapred.writing.replacing import Named
+from mapred.writing.tables import folder_of, values_of
 from mapred.writing.target import Target
 
 _THREADS = 16
+_RETYPED = 4
 _BATCH = 32
 
 
+@dataclass(frozen=True)
+class Reach:
+    """The partitions that a run changes: those it writes to, and those that it owns."""
+
+    target: Target
+    folders: frozenset[str]
+    named: Named
+
+    def covers(self, folder: str) -> bool:
+        if self.target.mode == "overwrite" or folder in self.folders:
+            return True
+        names = self.target.partition_by
+        values = values_of(names, folder) if self.named else None
+        return values is not None and replacing.owns(self.named, names, values)
+
+
 def publish(
-    target: Target, write_id: str, written: Sequence[WrittenFile], columns: dict[str, str]
+    target: Target, write_id: str, written: Sequence[WrittenFile], schema: pa.Schema | None
 ) -> Manifest:
     """Make the files of `write_id` the dataset's; does nothing that was done before."""
     store = open_store(target.uri)
-    folders = {file.folder for file in written}
-    if not target.partition_by and columns:
-        folders.add("")
     now = manifest.latest(store)
     if write_id not in now.runs:
-        foreign = _foreign(store, target, folders)
-        while True:
-            now = manifest.update(
-                store, partial(_commit, store, target, write_id, written, columns, foreign)
-            )
-            if write_id in now.runs:
-                break
-            for run in _in_the_way(now, target, folders):
-                roll_forward(store, run)
+        try:
+            now = _decide(store, target, write_id, written, schema)
+        except FileNotFoundError as error:
+            # Our twin may have published, and dropped what lay hidden.
+            now = manifest.latest(store)
+            if write_id not in now.runs:
+                raise _gone(store, write_id) from error
     roll_forward(store, write_id)
     return now
+
+
+def _decide(
+    store: Store,
+    target: Target,
+    write_id: str,
+    written: Sequence[WrittenFile],
+    schema: pa.Schema | None,
+) -> Manifest:
+    """Put the version of the manifest that has the files, once nobody is in the way."""
+    now = manifest.latest(store)
+    types, columns = replacing.types_of(now.columns), {}
+    if schema is not None and written:
+        schema, written = _agreed(store, target, types, schema, written)
+        types = {field.name: field.type for field in schema}
+        columns = {field.name: str(field.type) for field in schema}
+    folders = frozenset(file.folder for file in written)
+    reach = Reach(target, folders, replacing.named(target, types))
+    foreign = _foreign(store, reach)
+    change = partial(_commit, store, reach, write_id, written, columns, foreign)
+    while write_id not in (now := manifest.update(store, change)).runs:
+        for run in _in_the_way(now, reach):
+            roll_forward(store, run)
+    return now
+
+
+def _agreed(
+    store: Store,
+    target: Target,
+    types: Mapping[str, pa.DataType],
+    schema: pa.Schema,
+    written: Sequence[WrittenFile],
+) -> tuple[pa.Schema, list[WrittenFile]]:
+    """Schema and files, once columns that no row has a value for have the types that are there."""
+    if not any(file.rows for file in written) and target.mode != "overwrite":
+        schema = pa.schema([f.with_type(types.get(f.name, f.type)) for f in schema])
+        written = [replace(file, typeless=True) for file in written]
+    schema = schemas.known_by(schema, types, target.kind)
+    with ThreadPoolExecutor(_RETYPED) as pool:
+        return schema, list(pool.map(partial(files.typed, target, store, schema), written))
 
 
 def roll_forward(store: Store, write_id: str) -> None:
@@ -73,13 +130,17 @@ def roll_forward(store: Store, write_id: str) -> None:
             moved = list(pool.map(partial(_show, store), [e for _, new in some for e in new]))
             if not all(moved):
                 if write_id in manifest.latest(store).unfinished():
-                    raise StorageError(
-                        f"{store.uri}/{files.staging(write_id)}: files that were to be published "
-                        "are gone; someone removed them: run the job again"
-                    )
+                    raise _gone(store, write_id)
                 break
     manifest.update(store, partial(_finished, write_id))
     drop_staging(store, write_id)
+
+
+def _gone(store: Store, write_id: str) -> StorageError:
+    return StorageError(
+        f"{store.uri}/{files.staging(write_id)}: files that were to be published are gone; someone "
+        "removed them: run the job again"
+    )
 
 
 def drop_staging(store: Store, write_id: str) -> int:
@@ -98,7 +159,7 @@ def drop_staging(store: Store, write_id: str) -> int:
 
 def _commit(
     store: Store,
-    target: Target,
+    reach: Reach,
     write_id: str,
     written: Sequence[WrittenFile],
     columns: dict[str, str],
@@ -106,16 +167,13 @@ def _commit(
     now: Manifest,
 ) -> Manifest:
     """The next version, or `now` itself where other runs have to be finished first."""
-    folders = {file.folder for file in written}
-    if not target.partition_by and columns:
-        folders.add("")
-    if write_id in now.runs or _in_the_way(now, target, folders):
+    if write_id in now.runs or _in_the_way(now, reach):
         return now
-    whole = target.mode == "overwrite"
+    target = reach.target
     _check_layout(store, target, columns, now)
     gone: set[str] = set()
     if target.mode != "append":
-        gone = {entry.path for entry in now.entries if whole or entry.folder in folders}
+        gone = {entry.path for entry in now.entries if reach.covers(entry.folder)}
         known = {entry.name for entry in now.entries} | now.removing.keys()
         others = [path for path in foreign if path not in known]
         _check_foreign(store, target, others)
@@ -128,20 +186,16 @@ def _commit(
     return replace(
         now,
         partition_by=target.partition_by,
-        columns=columns if whole else {**now.columns, **columns},
+        columns=columns if target.mode == "overwrite" else {**now.columns, **columns},
         entries=tuple(entries),
         removing={**now.removing, **dict.fromkeys(sorted(gone), write_id)},
         runs=(*now.runs, write_id),
     )
 
 
-def _in_the_way(now: Manifest, target: Target, folders: set[str]) -> list[str]:
+def _in_the_way(now: Manifest, reach: Reach) -> list[str]:
     """The unfinished runs that change what this one changes."""
-    return [
-        run
-        for run, theirs in now.unfinished().items()
-        if target.mode == "overwrite" or theirs & folders
-    ]
+    return [run for run, theirs in now.unfinished().items() if any(map(reach.covers, theirs))]
 
 
 def _check_layout(store: Store, target: Target, columns: dict[str, str], now: Manifest) -> None:
@@ -160,16 +214,32 @@ def _check_layout(store: Store, target: Target, columns: dict[str, str], now: Ma
             )
 
 
-def _foreign(store: Store, target: Target, folders: set[str]) -> list[str]:
+def _foreign(store: Store, reach: Reach) -> list[str]:
     """The Parquet files in the folders that are replaced, whoever wrote them."""
+    target = reach.target
     if target.mode == "append":
         return []
-    if target.mode == "overwrite" or not target.partition_by:
+    places = {*reach.folders, *_owned(reach)}
+    if target.mode == "overwrite" or not target.partition_by or "" in places:
         listed = store.list("")
     else:
         with ThreadPoolExecutor(_THREADS) as pool:
-            listed = [each for some in pool.map(store.list, sorted(folders)) for each in some]
-    return [path for path, _ in listed if path.endswith(".parquet") and path[0] != "_"]
+            listed = [each for some in pool.map(store.list, sorted(places)) for each in some]
+    found = dict.fromkeys(path for path, _ in listed if path.endswith(".parquet"))
+    mine = [path for path in found if path[0] != "_"]
+    if target.mode == "overwrite" or not target.partition_by:
+        return mine
+    folders = {path: path.rpartition("/")[0] for path in mine}
+    odd = {path for path, f in folders.items() if values_of(target.partition_by, f) is None}
+    return [path for path in mine if path in odd or reach.covers(folders[path])]
+
+
+def _owned(reach: Reach) -> list[str]:
+    """The folders that hold all partitions that the run owns, whether they exist."""
+    if not reach.named:
+        return []
+    names = tuple(itertools.takewhile(reach.named.__contains__, reach.target.partition_by))
+    return [folder_of(names, v) for v in itertools.product(*(reach.named[n] for n in names))]
 
 
 def _check_foreign(store: Store, target: Target, paths: Iterable[str]) -> None:

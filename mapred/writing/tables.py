@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pyarrow as pa
 
 from mapred import outputs
 from mapred.errors import DatasetError, FunctionError
-from mapred.writing.target import Target
+from mapred.writing.schemas import changed
+from mapred.writing.target import NULL, Target
 
-NULL = "__HIVE_DEFAULT_PARTITION__"  # what readers of `name=value` folders take for null
+_LONGEST = 255  # bytes of one name on a disk, which object stores have no use for either
 
 Values = tuple[str | None, ...]
 
 
 def tables(values: Iterable[Any], target: Target) -> Iterator[pa.Table]:
-    """Every table, frame or batch among `values`, and in the iterators among them."""
+    """Every table, frame or batch among `values`, and in the iterators among them.
+
+    One without rows comes with the columns that it has; one without columns says nothing.
+    """
     for value in values:
         if value is None:
             continue
         table = outputs.to_table(value)
         if table is not None:
-            yield _plain(table, target)
+            if table.num_columns:
+                yield _plain(table, target)
         elif isinstance(value, Iterator):
             yield from tables(value, target)
         else:
@@ -54,6 +60,7 @@ def by_partition(table: pa.Table, names: tuple[str, ...]) -> Iterator[tuple[Valu
         column = table[name].cast(pa.string()).combine_chunks().dictionary_encode("encode")
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks()
+        _check_values(name, table.schema.field(name).type, column.dictionary.drop_null())
         # Numbered anew after each column, so that a number never exceeds the rows.
         codes = codes * len(column.dictionary) + column.indices.to_numpy()
         codes = np.unique(codes, return_inverse=True)[1].astype(np.int64)
@@ -68,6 +75,33 @@ def by_partition(table: pa.Table, names: tuple[str, ...]) -> Iterator[tuple[Valu
         yield values, rows.slice(int(start), int(end - start))
 
 
+def _check_values(name: str, type_: pa.DataType, texts: pa.Array) -> None:
+    """Raise for a value whose folder another value would have, or no file system."""
+    import pyarrow.compute as pc
+
+    if pc.index(texts, NULL).as_py() >= 0:
+        raise DatasetError(
+            f"partition_by={name!r}: the text {NULL!r} stands for null in a folder's name; write "
+            "null, or another text"
+        )
+    if pa.types.is_date(type_):
+        years = pc.less(pc.utf8_length(texts), 10), pc.greater(pc.utf8_length(texts), 10)
+        if pc.any(pc.or_(*years)).as_py():
+            raise DatasetError(
+                f"partition_by={name!r}: a date is before the year 0 or after 9999, which no "
+                "folder's name can hold; write null, or make a text of the column"
+            )
+    for text in texts.to_pylist():
+        if (
+            len(name) + len(text) >= _LONGEST // 4
+            and len(f"{name}={_escaped(text)}".encode()) > _LONGEST
+        ):
+            raise DatasetError(
+                f"partition_by={name!r}: {text[:40]!r}… is too long for a folder's name, which has "
+                f"{_LONGEST} bytes at most; partition by something shorter, such as a hash of it"
+            )
+
+
 def folder_of(names: tuple[str, ...], values: Values) -> str:
     """The folder of a partition, `day=2026-01-01/city=a%2Fb`; empty without partitions."""
     parts = (
@@ -77,6 +111,14 @@ def folder_of(names: tuple[str, ...], values: Values) -> str:
     return "/".join(parts)
 
 
+def values_of(names: tuple[str, ...], folder: str) -> Values | None:
+    """The partition that a folder is, whoever named it; None for a folder of other columns."""
+    parts = [part.partition("=") for part in folder.split("/")] if folder else []
+    if tuple(unquote(name) for name, _, _ in parts) != names:
+        return None
+    return tuple(None if value == NULL else unquote(value) for _, _, value in parts)
+
+
 def _escaped(value: str) -> str:
     # ASCII alone: Spark takes each `%XX` for a character, where others take it for a byte.
     return "".join(quote(part, safe="") if part.isascii() else part for part in value)
@@ -84,15 +126,18 @@ def _escaped(value: str) -> str:
 
 def _plain(table: pa.Table, target: Target) -> pa.Table:
     """A table without dictionaries, views and metadata, cast to `schema=` if there is one."""
-    missing = [name for name in target.partition_by if name not in table.column_names]
-    if missing:
-        raise DatasetError(
-            f"partition_by={missing[0]!r} is no column of the returned table: it has "
-            f"{', '.join(table.column_names)}"
-        )
     if len(set(table.column_names)) < table.num_columns:
         raise DatasetError(f"the returned table has a column twice: {table.column_names}")
     pinned = target.pinned()
+    if not table.num_rows:
+        fields = [_stored_if_it_can_be(field, target) for field in pinned or table.schema]
+        return pa.schema(fields).empty_table()
+    missing = [name for name in target.partition_by if name not in table.column_names]
+    if missing:
+        raise DatasetError(
+            f"partition_by={missing[0]!r} is not a column of the returned table: it has "
+            f"{', '.join(table.column_names)}"
+        )
     if pinned is not None:
         if sorted(pinned.names) != sorted(table.column_names):
             raise DatasetError(
@@ -112,44 +157,80 @@ def _plain(table: pa.Table, target: Target) -> pa.Table:
 
 
 def plain_type(type_: pa.DataType) -> pa.DataType:
-    """The type that stands for all that hold the same values: no dictionary, view or large one."""
+    """The type that stands for all that hold the same values, as Parquet gives it back.
+
+    No dictionary, view or large one; milliseconds, not seconds.
+    """
+    return changed(type_, _plain_leaf)
+
+
+def _plain_leaf(type_: pa.DataType) -> pa.DataType:
     if pa.types.is_dictionary(type_):
         return plain_type(type_.value_type)
     if pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
         return pa.string()
     if pa.types.is_large_binary(type_) or pa.types.is_binary_view(type_):
         return pa.binary()
-    if pa.types.is_large_list(type_):
-        return pa.list_(plain_type(type_.value_type))
-    return type_
+    if pa.types.is_timestamp(type_) and type_.unit == "s":
+        return pa.timestamp("ms", type_.tz)
+    if pa.types.is_date64(type_):
+        return pa.date32()
+    return pa.time32("ms") if type_ == pa.time32("s") else type_
 
 
 def _stored(field: pa.Field, target: Target) -> pa.Field:
     """A field as the target holds it; one that it cannot hold is an error."""
     type_ = plain_type(field.type)
     if field.name in target.partition_by:
-        allowed = (pa.types.is_string, pa.types.is_integer, pa.types.is_boolean, pa.types.is_date)
+        allowed = (
+            pa.types.is_string,
+            pa.types.is_integer,
+            pa.types.is_boolean,
+            pa.types.is_date,
+            pa.types.is_null,
+        )
         if not any(test(type_) for test in allowed):
             raise DatasetError(
                 f"partition_by={field.name!r} is a column of {type_}: a folder's name holds text, "
                 "a whole number, a date or a boolean; make one of these of it first"
             )
-        type_ = pa.date32() if pa.types.is_date(type_) else type_
-    if pa.types.is_null(type_):
-        raise DatasetError(
-            f"column {field.name!r} holds nothing but nulls and has no type; give it one, or pass "
-            f"schema= to write_{target.kind}"
-        )
     if target.kind == "delta":
-        type_ = _delta_type(type_)
+        type_ = changed(type_, partial(_delta_type, field.name))
     return pa.field(field.name, type_)
 
 
-def _delta_type(type_: pa.DataType) -> pa.DataType:
-    """The nearest type that Delta has: microseconds, signed numbers."""
+def _stored_if_it_can_be(field: pa.Field, target: Target) -> pa.Field:
+    """A field of a table without rows: what no value has can be of any type."""
+    try:
+        return _stored(field, target)
+    except DatasetError:
+        return pa.field(field.name, pa.null())
+
+
+def _delta_type(name: str, type_: pa.DataType) -> pa.DataType:
+    """The nearest type that Delta has and that holds the same values: signed, microseconds."""
     if pa.types.is_timestamp(type_):
         return pa.timestamp("us", "UTC" if type_.tz else None)
-    wider = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64()}
-    if type_ == pa.uint64():
-        return pa.int64()
-    return pa.date32() if pa.types.is_date64(type_) else wider.get(type_, type_)
+    nearest = {
+        pa.uint8(): pa.int16(),
+        pa.uint16(): pa.int32(),
+        pa.uint32(): pa.int64(),
+        pa.uint64(): pa.int64(),
+        pa.float16(): pa.float32(),
+    }
+    if pa.types.is_fixed_size_binary(type_):
+        return pa.binary()
+    type_ = nearest.get(type_, type_)
+    known = type_ in _DELTA or (pa.types.is_decimal128(type_) and type_.scale >= 0)
+    if not known:
+        raise DatasetError(
+            f"column {name!r} is {type_}, a type that Delta does not have; make a text, a number "
+            "or a timestamp of it in the function, or pass schema= to cast to"
+        )
+    return type_
+
+
+_DELTA = {
+    pa.null(), pa.string(), pa.binary(), pa.bool_(), pa.date32(), pa.float32(), pa.float64(),
+    pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.timestamp("us"), pa.timestamp("us", "UTC"),
+}  # fmt: skip

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mapred.errors import DatasetError
 from mapred.model import parse_bytes
@@ -14,7 +15,10 @@ from mapred.model import parse_bytes
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Replace: TypeAlias = "Mapping[str, Any] | None"
+
 MODES = ("overwrite_partitions", "append", "overwrite")
+NULL = "__HIVE_DEFAULT_PARTITION__"  # what readers of `name=value` folders take for null
 _COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "brotli", "none")
 # A copy within a store takes an object of up to 1 GiB at once (OSS; elsewhere it is more).
 _LARGEST_FILE = 2**30
@@ -25,7 +29,8 @@ class Target:
     """A folder to write tables to; made by `write_parquet` and `write_delta`.
 
     `kind` is `parquet` or `delta`, `target_bytes` the size at which a file is closed and the
-    next one begun, `schema` (serialised) what every table is cast to.
+    next one begun, `schema` (serialised) what every table is cast to. `replace` holds columns
+    with the values, as texts, whose partitions the run replaces, whether it has rows for them.
     """
 
     kind: str
@@ -35,13 +40,16 @@ class Target:
     target_bytes: int = 128 * 2**20
     compression: str = "zstd"
     schema: str | None = None
+    replace: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "partition_by": list(self.partition_by)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Target:
-        return cls(**{**values, "partition_by": tuple(values["partition_by"])})
+        columns, named = tuple(values["partition_by"]), values.get("replace") or ()
+        replace = tuple((name, tuple(texts)) for name, texts in named)
+        return cls(**{**values, "partition_by": columns, "replace": replace})
 
     def pinned(self) -> pa.Schema | None:
         """The schema that `schema=` asked for."""
@@ -51,12 +59,26 @@ class Target:
 
         return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.schema)))
 
+    def texts(self) -> tuple[str, ...]:
+        """The texts that may have places for parameters: the URI, and the values of `replace`."""
+        named = [text for _, texts in self.replace for text in texts if text is not None]
+        return (self.uri, *named)
+
+    def filled(self, fill: Callable[[str], str]) -> Target:
+        """The target with every one of its `texts` as `fill` gives it."""
+        named = tuple(
+            (name, tuple(None if text is None else fill(text) for text in texts))
+            for name, texts in self.replace
+        )
+        return replace(self, uri=fill(self.uri), replace=named)
+
 
 def write_parquet(
     uri: str | os.PathLike[str],
     *,
     partition_by: str | Sequence[str] = (),
-    mode: str = "overwrite_partitions",
+    mode: str | None = None,
+    replace: Replace = None,
     target_file_bytes: int | str = "128Mi",
     compression: str = "zstd",
     schema: pa.Schema | None = None,
@@ -70,21 +92,29 @@ def write_parquet(
         uri: a folder, local or on an object store; it need not be the run's own store.
         partition_by: columns whose values become `name=value` folders: text, whole numbers,
             dates or booleans.
-        mode: `"overwrite_partitions"` replaces the partitions that the run writes to and no
-            others (without `partition_by`, all there is); `"append"` adds; `"overwrite"`
-            replaces the whole dataset.
+        mode: `"overwrite_partitions"` (the default) replaces the partitions that the run writes
+            to and no others (without `partition_by`, all there is); `"append"` adds;
+            `"overwrite"` replaces the whole dataset.
+        replace: what the run owns, such as `{"day": date(2026, 11, 3)}`, `{"day": [one, two]}` or
+            `{"day": "{date:%Y-%m-%d}"}` for `Job.bind`: all partitions with these values are
+            replaced, those without a row in this run vanish, and a row with another value is
+            an error. Instead of `mode`; not with `max_failed`.
         target_file_bytes: the size at which a file ends and the next one begins, up to 1 GiB.
         compression: `"zstd"`, `"snappy"`, `"gzip"`, `"lz4"`, `"brotli"` or `"none"`.
         schema: what every table is cast to; otherwise all tables must agree by themselves.
     """
-    return _target("parquet", uri, partition_by, mode, target_file_bytes, compression, schema)
+    mode = _mode(mode, replace, "overwrite_partitions")
+    return _target(
+        "parquet", uri, partition_by, mode, replace, target_file_bytes, compression, schema
+    )
 
 
 def write_delta(
     uri: str | os.PathLike[str],
     *,
     partition_by: str | Sequence[str] = (),
-    mode: str = "append",
+    mode: str | None = None,
+    replace: Replace = None,
     target_file_bytes: int | str = "128Mi",
     compression: str = "zstd",
     schema: pa.Schema | None = None,
@@ -95,7 +125,10 @@ def write_delta(
     `mode` replaces. The run's id goes into the transaction, so a run is applied once however
     often it is resumed. The arguments are those of `write_parquet`; `mode` adds by default.
     """
-    target = _target("delta", uri, partition_by, mode, target_file_bytes, compression, schema)
+    mode = _mode(mode, replace, "append")
+    target = _target(
+        "delta", uri, partition_by, mode, replace, target_file_bytes, compression, schema
+    )
     if target.uri.startswith("oss://"):
         raise DatasetError(
             f"write_delta({target.uri!r}): Delta tables are written by the deltalake package, "
@@ -104,11 +137,21 @@ def write_delta(
     return target
 
 
+def _mode(mode: str | None, replace: Replace, default: str) -> str:
+    """The mode in use; with `replace=` there is one that fits."""
+    if replace is None:
+        return default if mode is None else mode
+    if mode not in (None, "overwrite_partitions"):
+        raise DatasetError(f"replace= says what is replaced: leave mode={mode!r} out")
+    return "overwrite_partitions"
+
+
 def _target(
     kind: str,
     uri: str | os.PathLike[str],
     partition_by: str | Sequence[str],
     mode: str,
+    replace: Replace,
     target_file_bytes: int | str,
     compression: str,
     schema: pa.Schema | None,
@@ -140,4 +183,51 @@ def _target(
         if missing:
             raise DatasetError(f"partition_by={missing[0]!r} is no column of schema=")
         text = base64.b64encode(schema.remove_metadata().serialize().to_pybytes()).decode()
-    return Target(kind, place.rstrip("/"), columns, mode, size, compression, text)
+    named = () if replace is None else _named(replace, columns)
+    return Target(kind, place.rstrip("/"), columns, mode, size, compression, text, named)
+
+
+def _named(
+    replace: Any, columns: tuple[str, ...]
+) -> tuple[tuple[str, tuple[str | None, ...]], ...]:
+    """`replace=` as a target holds it: columns of `partition_by`, and values as texts."""
+    if not isinstance(replace, Mapping) or not replace:
+        raise DatasetError(
+            f'replace={replace!r} must name columns and values, such as {{"day": date(2026, 11, 3)}}'
+        )
+    for name in replace:
+        if name not in columns:
+            raise DatasetError(
+                f"replace= names {name!r}, which is not in partition_by={list(columns)}: only whole "
+                "partitions can be replaced"
+            )
+    named = []
+    for name, given in replace.items():
+        many = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+        texts = dict.fromkeys(_text_of(name, value) for value in (given if many else (given,)))
+        if not texts:
+            raise DatasetError(f"replace={{{name!r}: {given!r}}} names no value; name one at least")
+        named.append((name, tuple(texts)))
+    return tuple(named)
+
+
+def _text_of(name: str, value: Any) -> str | None:
+    """A value as a folder's name has it, None for null."""
+    if type(value).__module__ == "numpy":
+        value = (value.astype("datetime64[us]") if value.dtype.kind == "M" else value).item()
+    if isinstance(value, datetime) and value == value and value.time() == time():
+        value = value.date()
+    if value is None or isinstance(value, str):
+        if value == NULL:
+            raise DatasetError(f"replace= names {name}={value!r}, which is null: write None")
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.isoformat()
+    raise DatasetError(
+        f"replace= names {name}={value!r}, and a partition is a text, a whole number, a date, a "
+        "boolean or None; make one of these of it"
+    )

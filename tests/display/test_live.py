@@ -9,7 +9,7 @@ import pytest
 
 from mapred.display import progress
 from mapred.errors import PlanError
-from mapred.model import StageStatus
+from mapred.model import GivenUp, StageStatus
 
 
 class Terminal(io.StringIO):
@@ -117,6 +117,19 @@ def test_output_that_breaks_leaves_the_run_alone(sample) -> None:
     closed = io.StringIO()
     closed.close()
     progress("auto", closed).close(sample.status())
+
+
+def test_lines_tell_what_was_given_up(sample, clock) -> None:
+    given_up = GivenUp("item", {1: (4, 5)}, {1: 1})
+    stages = (StageStatus("map", 1, 1, given_up_items=2), StageStatus("reduce-1", 1))
+    out = io.StringIO()
+    show = progress("plain", out, clock=clock)
+    show(sample.half_done(stages=stages, given_up=given_up))
+    clock.now += 6
+    show(sample.half_done(stages=stages, given_up=given_up))
+    first, second = out.getvalue().splitlines()
+    assert first.startswith("map done: 1 of 1 task, 2 items given up after")
+    assert second.endswith("2 items given up")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "gbk"])

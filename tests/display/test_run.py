@@ -13,7 +13,7 @@ from mapred.display import (
     status_text,
     timeline_text,
 )
-from mapred.model import StageStatus, TaskTime
+from mapred.model import GivenUp, StageStatus, TaskTime
 
 GOLDEN = """\
 Run 20261124-160501-3f9c2e1b running: 20 of 43 map tasks, 0 of 1 reduce task, \
@@ -23,13 +23,13 @@ Run 20261124-160501-3f9c2e1b running: 20 of 43 map tasks, 0 of 1 reduce task, \
   12,100,233 records, 347 MB of 694 MB, 34.7 MB/s, 10 s elapsed, about 10 s left
   words = 93,000,000
   map tasks: median 1 s, slowest 3 s (task 2), peak memory 20 MB
-  reduce-1 tasks: 1 s
+  reduce-1 task: 1 s
   w-1 │████████████████████████████████████████│ 100%
   w-2 │██████████          ▓▓▓▓▓▓▓▓▓▓xxxxxxxxxx│  75%
        0 s                                  4 s
        █ map  ▓ reduce-1  x had a failed attempt
 4,000 failures:
-  4,000 × map: ValueError: could not convert string to float: 'n/a' (function; first in task 9)
+  4,000 × map: ValueError: could not convert string to float: 'n/a' (function; tasks 9, 10, 11, 12, 13 and 3,995 more)
     at /data/9.csv bytes 0-100
     Traceback (most recent call last):
       File "w.py", line 3, in f
@@ -111,7 +111,7 @@ def test_equal_failures_are_one_line(sample) -> None:
     failures = [sample.failure(task) for task in range(4000)] + [
         sample.failure(7, signature="", kind="lost", error="WorkerLost", message="signal 9")
     ]
-    assert [(group.count, group.tasks) for group in group_failures(failures)] == [
+    assert [(group.count, len(group.tasks)) for group in group_failures(failures)] == [
         (4000, 4000),
         (1, 1),
     ]
@@ -177,7 +177,7 @@ def test_what_a_run_says_is_escaped(sample) -> None:
 @pytest.mark.parametrize(
     ("tasks", "workers", "said"),
     [
-        (1, 1, "1 tasks on 1 lanes"),
+        (1, 1, "1 task on 1 lane"),
         (2000, 32, "2,000 tasks on 32 lanes"),
         (100_000, 8, "100,000 tasks on 8 lanes"),
         (100_000, 2000, "at most 2,000; 100,000 tasks"),
@@ -212,6 +212,54 @@ def test_a_given_time_is_the_only_clock(sample) -> None:
     assert "about 10 s left" in status_text(status, sample.started + 10)
     assert status_html(status, 5.0) == status_html(status, 5.0)
     assert "elapsed" in status_text(sample.half_done(times=sample.times(3, 1)))
+
+
+def test_what_was_given_up_is_said_at_every_place(sample) -> None:
+    lost = {task: (2 * task,) for task in range(2, 30)}
+    status = sample.status(
+        stages=(StageStatus("map", 43, 15, given_up=28, given_up_items=28),),
+        given_up=GivenUp("item", lost, dict.fromkeys(lost, 0)),
+        skipped=2,
+        failures=tuple(sample.failure(task, items=items) for task, items in lost.items()),
+    )
+    text, tree = status_text(status), sample.parse(status_html(status))
+    assert run_text(status).startswith(
+        "Run 20261124-160501-3f9c2e1b succeeded, 28 items given up: 15 of 43 map tasks"
+    )
+    for said in (
+        "succeeded, 28 items given up",
+        "28 items given up: 4, 6, 8, 10, 12, 14, 16, 18, 20, 22 and 18 more",
+        "28 × map: ValueError: could not convert string to float: 'n/a' "
+        "(function; items 4, 6, 8, 10, 12 and 23 more)",
+        "2 bad rows skipped",
+    ):
+        assert said in text
+        assert said in tree.text
+    assert "15/43, 28 items given up" in text
+    assert "15 of 43 tasks, 28 items given up" in tree.text
+    (badge,) = [attrs for attrs in tree.named("b") if "color" in str(attrs.get("style"))]
+    assert badge["style"] != sample.parse(status_html(sample.status())).named("b")[1]["style"]
+
+
+def test_shards_are_given_up_by_their_own_word(sample) -> None:
+    given_up = GivenUp("shard", {3: (3,)}, {3: 0})
+    for state in ("running", "failed", "succeeded"):
+        status = sample.status(
+            state=state, stages=(StageStatus("map", 5, 4, given_up=1),), given_up=given_up
+        )
+        assert f"{state}, 1 shard given up: 4 of 5 map tasks" in run_text(status)
+        assert "4/5, 1 shard given up\n  1 shard given up: 3\n" in status_text(status)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [(4, "≈ 4"), (999, "≈ 999"), (11_284, "≈ 11,300"), (1_999_999, "≈ 2,000,000"), (0, "≈ 0")],
+)
+def test_estimates_are_marked_and_rounded(sample, rows, said) -> None:
+    status = sample.status(heavy={"hour='06/Nov/2026:02'": rows})
+    line = f"{said} rows of hour='06/Nov/2026:02'"
+    assert f"\n  {line}" in status_text(status)
+    assert line in sample.parse(status_html(status)).text
 
 
 def test_nothing_runs_in_a_run_that_is_over(sample) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mapred.errors import DatasetError
+from mapred.formats import Place, sniff
 from mapred.model import Format
 
 SCHEMA = pa.schema([("i", pa.int64()), ("s", pa.string())])
@@ -88,3 +92,56 @@ def test_filters_and_sniffing(lab: Any) -> None:
         lab.sniff(Format("text", "lines"), b"")
     with pytest.raises(DatasetError, match="cannot read f"):
         lab.sniff(Format("arrow", "table"), b"nonsense", "f")
+
+
+def saved(table: pa.Table, kind: str) -> bytes:
+    sink = io.BytesIO()
+    if kind == "parquet":
+        pq.write_table(table, sink)
+        return sink.getvalue()
+    with (pa.ipc.new_stream if kind == "stream" else pa.ipc.new_file)(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["parquet", "file", "stream"])
+def test_the_schema_is_that_of_several_files(lab: Any, kind: str) -> None:
+    tables = {
+        "0 empty": pa.table({"n": pa.array([], pa.string()), "z": pa.array([], pa.int8())}),
+        "1": pa.table({"n": pa.array([1], pa.int8()), "l": pa.array([[]], pa.list_(pa.null()))}),
+        "2": pa.table({"l": pa.array([[0.5]], pa.list_(pa.float32())), "n": [2**40]}),
+        "3": pa.table({"n": [None], "l": [[0.1]]}),
+    }
+    files = {path: saved(table, kind) for path, table in tables.items()}
+    format = Format("parquet" if kind == "parquet" else "arrow", "table")
+    places = [Place(path, len(data)) for path, data in files.items()]
+    schema = sniff(format, places, lab.open(files)).schema
+    assert schema == pa.schema([("n", pa.int64()), ("l", pa.list_(pa.float64()))])
+    pinned = replace(format, schema=schema)
+    for cuts in ([], [0.3, 0.6]):
+        value = pa.concat_tables(
+            part.value for part in lab.read_each(pinned, files, lab.cut(files, cuts))
+        )
+        assert value.to_pydict() == {"n": [1, 2**40, None], "l": [[], [0.5], [0.1]]}
+    alone = {"0 empty": files["0 empty"]}
+    schema = sniff(format, places[:1], lab.open(alone)).schema
+    assert schema.names == ["n", "z"]
+
+
+def test_encodings_are_not_part_of_a_type(lab: Any) -> None:
+    texts = ["a", None, "b"]
+    encoded = {
+        "d": pa.array(texts).dictionary_encode(),
+        "v": pa.array(texts, pa.string_view()),
+        "l": pa.array([texts, None, []], pa.list_view(pa.string())),
+        "r": pc.run_end_encode(pa.array([1, 1, 2])),
+    }
+    files = {"f": saved(pa.table(encoded), "file")}
+    schema = lab.sniff(Format("arrow", "table"), files["f"])
+    assert schema.types == [pa.string(), pa.string(), pa.list_(pa.string()), pa.int64()]
+    format = Format("arrow", "table", schema, filter=[("r", "=", 1)])
+    value = lab.read(format, files, lab.cut(files, [])).value
+    assert value.schema == schema
+    assert value.to_pydict() == {
+        "d": ["a", None], "v": ["a", None], "l": [texts, None], "r": [1, 1]
+    }  # fmt: skip

@@ -126,7 +126,7 @@ def test_decimals_are_looked_up_by_numbers() -> None:
 
 
 def test_an_unknown_operator_is_named() -> None:
-    with pytest.raises(DatasetError, match="'like' is no operator; there are =, ==, !=,"):
+    with pytest.raises(DatasetError, match="'like' is not an operator; there are =, ==, !=,"):
         filters.expression_of([("s", "like", "a")], TABLE.schema)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 from dataclasses import replace
 from datetime import datetime, timezone
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -197,9 +199,12 @@ def test_types_that_fit_are_cast(lab: Any) -> None:
 @pytest.mark.parametrize(
     ("columns", "match"),
     [
-        ({"i": [1.5], "s": ["x"]}, "f: column 'i' is double, which does not fit the pinned int64"),
-        ({"i": ["1"], "s": ["x"]}, "f: column 'i' is string, which does not fit the pinned int64"),
-        ({"i": [1], "s": [1]}, "f: column 's' is int64, which does not fit the pinned string"),
+        (
+            {"i": [1.5], "s": ["x"]},
+            "f, row group 0: column 'i' holds 1.5, which does not fit int64",
+        ),
+        ({"i": ["1"], "s": ["x"]}, "column 'i' is string, which does not fit int64; read such"),
+        ({"i": [1], "s": [1]}, "column 's' is int64, which does not fit string"),
         ({"i": [1]}, r"f has no column 's' \(it has i\); say missing_columns='null'"),
         ({"i": [1], "s": ["x"], "t": [1]}, "f has a column 't'.*extra_columns='ignore' or col"),
     ],
@@ -208,6 +213,140 @@ def test_schemas_that_differ_are_named(lab: Any, columns: Any, match: str) -> No
     files = {"a": FILES["a"], "f": other(**columns)}
     with pytest.raises(DatasetError, match=match):
         lab.read(Format("parquet", "table", SCHEMA), files, lab.cut(files, []))
+
+
+DAY = pa.array([datetime.fromisoformat("2026-01-02").date()])
+END = pa.array([datetime.fromisoformat("9999-12-31")], pa.timestamp("us"))
+
+
+@pytest.mark.parametrize(
+    ("pinned", "found", "match"),
+    [
+        (pa.array([0.5], pa.float32()), pa.array([0.1]), "holds 0.1, which does not fit float32"),
+        (pa.array([1], pa.int8()), pa.array([300]), "holds 300, which does not fit int8"),
+        (pa.array([1]), pa.array([1.5]), "holds 1.5, which does not fit int64"),
+        (pa.array([1.0]), pa.array([2**53 + 1]), "holds 9007199254740993, .* fit float64"),
+        (pa.array([1]), pa.array([2**63], pa.uint64()), "holds 9223372036854775808, "),
+        (pa.array([Decimal("1.5")]), pa.array([Decimal("1.25")]), r"holds Decimal\('1.25'\), "),
+        (pa.array([Decimal("1.5")]), pa.array([0.25]), "holds 0.25, "),
+        (pa.array([7], pa.timestamp("s")), pa.array([7], pa.timestamp("us")), r"holds .* 7\)"),
+        (pa.array([7], pa.timestamp("us")), pa.array([7], pa.timestamp("ns")), "holds .*007"),
+        (pa.array([7000], pa.timestamp("ns")), END, r"holds datetime.datetime\(9999"),
+        (DAY, pa.array([7], pa.timestamp("s")), "holds datetime"),
+        (pa.array([None]), pa.array(["a"]), "is string, which does not fit null"),
+        (pa.array([[0.5]], pa.list_(pa.float32())), pa.array([[0.1]]), r"'x' holds \[0.1\]"),
+        (
+            pa.array([{"a": 1}], pa.struct([("a", pa.int8())])),
+            pa.array([{"a": 300}]),
+            "'x', field 'a' holds",
+        ),
+        (pa.array([{"a": 1}]), pa.array([{"a": 1, "b": [{"c": 2}]}]), "field 'b' is not in"),
+        (pa.array([[{"a": 1}]]), pa.array([[{"b": 1}]]), "field 'b' is not in"),
+        (
+            pa.array([{"a": 1, "b": 1}]),
+            pa.array([{"a": 1}]),
+            "field 'b' of the schema is missing",
+        ),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_named_with_an_option_that_helps(
+    lab: Any, pinned: pa.Array, found: pa.Array, match: str
+) -> None:
+    files = {"a": other(x=pinned), "f": other(x=found)}
+    format = Format("parquet", "table", pa.schema([("x", pinned.type)]))
+    with pytest.raises(DatasetError, match=f"f, row group 0: .*{match}.*say ") as caught:
+        lab.read(format, files, lab.cut(files, []))
+    if advice := re.search(r"schema=(\{.*\})", str(caught.value)):
+        format = replace(format, schema=pa.schema(eval(advice[1], {"pa": pa})))
+    if "missing_columns='null'" in str(caught.value):
+        format = replace(format, missing_columns="null")
+    value = lab.read(format, files, lab.cut(files, [])).value["x"]
+    for row, array in enumerate((pinned, found)):
+        [before], [after] = array.to_pylist(), value[row : row + 1].to_pylist()
+        assert before == after or "b" in str(after) or array is DAY
+
+
+def test_kinds_of_values_do_not_mix(lab: Any) -> None:
+    files = {"a": other(x=[1]), "f": other(x=["a"])}
+    format = Format("parquet", "table", pa.schema([("x", pa.int64())]))
+    with pytest.raises(DatasetError, match="is string, which does not fit int64; read such files"):
+        lab.read(format, files, lab.cut(files, []))
+
+
+FAR = [None, *map(datetime.fromisoformat, ("9999-12-31", "1600-01-01", "0001-01-01"))]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.none() | st.datetimes() | st.sampled_from(FAR), min_size=1, max_size=8),
+    CUTS,
+    st.sampled_from(["table", "batches", "polars", "pandas"]),
+    st.booleans(),
+)
+def test_int96_times_are_those_that_were_written(
+    lab: Any, times: list[Any], cuts: list[float], as_: str, store_schema: bool
+) -> None:
+    written = pa.table(
+        {
+            "t": pa.array(times, pa.timestamp("us")),
+            "l": [times, *[None] * (len(times) - 1)],
+            "s": [{"x": [time], "n": float("nan")} for time in times],
+            "m": pa.array([[("k", t)] for t in times], pa.map_(pa.string(), pa.timestamp("us"))),
+        }
+    )
+    sink = io.BytesIO()
+    pq.write_table(
+        written,
+        sink,
+        row_group_size=2,
+        use_deprecated_int96_timestamps=True,
+        store_schema=store_schema,
+    )
+    files = {"f": sink.getvalue()}
+    schema = lab.sniff(Format("parquet", "table"), files["f"])
+    assert schema.field("t").type == pa.timestamp("us")
+    format = Format("parquet", as_, schema, dtype_backend="pyarrow")
+    parts = [part.value for part in lab.read_each(format, files, lab.cut(files, cuts))]
+    found = []
+    for part in itertools.chain(*parts) if as_ == "batches" else parts:
+        if as_ == "pandas":
+            found += pa.Table.from_pandas(part)["t"].to_pylist()
+        else:
+            found += part["t"].to_list() if as_ == "polars" else part["t"].to_pylist()
+    assert found == times
+    if as_ == "table":
+        assert str(pa.concat_tables(parts).to_pylist()) == str(written.to_pylist())
+
+
+def test_nanoseconds_of_int96_are_never_cut(lab: Any) -> None:
+    def stored(*nanoseconds: int) -> dict[str, bytes]:
+        times = pa.array(nanoseconds, pa.timestamp("ns"))
+        table = pa.table(
+            {
+                "t": times,
+                "l": pa.ListArray.from_arrays(
+                    [0, len(times)] + [len(times)] * (len(times) - 1), times
+                ),
+            }
+        )
+        return {"f": write(table, use_deprecated_int96_timestamps=True)}
+
+    files = stored(1001, -1, 2 * 10**18 + 7)
+    fine = pa.schema([("t", pa.timestamp("ns")), ("l", pa.list_(pa.timestamp("ns")))])
+    coarse = pa.schema([("t", pa.timestamp("us")), ("l", pa.list_(pa.timestamp("us")))])
+    for as_ in ("table", "batches"):
+        value = lab.read(Format("parquet", as_, fine), files, lab.cut(files, [])).value
+        times = (value if as_ == "table" else pa.Table.from_batches(value))["t"]
+        assert times.cast(pa.int64()).to_pylist() == [1001, -1, 2 * 10**18 + 7]
+        with pytest.raises(
+            DatasetError, match=r"column 't' holds .*say schema=.*timestamp\('ns'\)"
+        ):
+            lab.read(Format("parquet", as_, coarse), files, lab.cut(files, []))
+    files = {"f": write(pa.table({"t": END}), use_deprecated_int96_timestamps=True)}
+    format = Format("parquet", "table", pa.schema([("t", pa.timestamp("ns"))]))
+    with pytest.raises(DatasetError, match=r"column 't' holds .*9999.*pa.timestamp\('us'\)"):
+        lab.read(format, files, lab.cut(files, []))
 
 
 def test_columns_are_matched_by_name_in_any_order(lab: Any) -> None:

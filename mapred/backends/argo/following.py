@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import base64
 import calendar
+import dataclasses
 import gzip
 import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mapred import records
+from mapred import losses, records
 from mapred.backends.argo.clients import Client, Unreachable
 from mapred.blocks import MISMATCH
 from mapred.errors import BackendError
-from mapred.model import Job, RunStatus, StageStatus
+from mapred.model import Job, RunStatus
 from mapred.storage import Store
+from mapred.tally import Tally
 
 OVER = ("Succeeded", "Failed", "Error")
 _SHORTEST, _LONGEST = 1.0, 15.0  # seconds between two looks at the Workflow
@@ -115,23 +117,20 @@ class Following:
     def _listed(self) -> RunStatus:
         """Progress by the names of the commits."""
         job = self._job
-        stages = tuple(
-            StageStatus(
-                stage.name, stage.tasks, done=len(records.committed(self._store, stage.name))
-            )
-            for stage in job.stages
-        )
-        done = stages[0].done / stages[0].total if stages[0].total else 1.0
-        return RunStatus(
-            run_id=job.run_id,
-            uri=self._store.uri,
-            name=job.name,
-            state="suspended" if self._suspended else "running",
-            stages=stages,
+        tally = Tally(job, self._store.uri, losses.given_up(self._store, job))
+        for stage in job.stages:
+            tally.done[stage.name].update(records.committed(self._store, stage.name))
+        status = tally.status(
+            "suspended" if self._suspended else "running",
+            message="",
             started=self._began,
-            bytes=job.bytes,
-            bytes_done=int(done * job.bytes),
+            finished=None,
+            running={},
+            failures=(),
         )
+        first = status.stages[0]
+        done = first.done / first.total if first.total else 1.0
+        return dataclasses.replace(status, bytes_done=int(done * job.bytes))
 
     def _seen_over(self) -> bool:
         """Like `_looked_over`; a cluster that gives no answer for a while is asked again."""

@@ -1,0 +1,154 @@
+"""The schema that all tables of a stage agree on, told in the run's folder as they come.
+
+The first table that has rows puts its schema. One that adds to it (a column, the type of a column
+that held no value so far, a wider type) puts the next one, if absent; one that contradicts it
+fails its task before it commits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mapred import layout, records, unifying
+from mapred.errors import DatasetError
+from mapred.storage import Store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_FROM = b"mapred.from"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Whose table it was: a task, and the item of it where the function runs once per item."""
+
+    task: int
+    item: int | None = None
+
+    def __str__(self) -> str:
+        return f"shard {self.task}" if self.item is None else f"item {self.item}"
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """Names and types so far, and the table that each column has its type from."""
+
+    number: int
+    schema: pa.Schema
+    sources: tuple[Source, ...]
+
+    def to_bytes(self) -> bytes:
+        told = json.dumps([[source.task, source.item] for source in self.sources]).encode()
+        data: bytes = self.schema.with_metadata({_FROM: told}).serialize().to_pybytes()
+        return data
+
+    @classmethod
+    def from_bytes(cls, number: int, data: bytes) -> Agreed:
+        import pyarrow as pa
+
+        schema = pa.ipc.read_schema(pa.py_buffer(data))
+        told = json.loads(schema.metadata[_FROM])
+        return cls(number, schema.remove_metadata(), tuple(Source(*each) for each in told))
+
+
+def hold(
+    store: Store,
+    stage: str,
+    known: Agreed | None,
+    tables: Sequence[tuple[Source, pa.Table]],
+) -> Agreed | None:
+    """Hold tables against what the stage agreed on; what is agreed with them.
+
+    Asks the store for nothing where they add nothing to what is `known`. Two types of one
+    column are a `DatasetError`, which no second attempt would mend.
+    """
+    tables = [(source, table) for source, table in tables if table.num_rows]
+    for source, table in tables:
+        name = unifying.twice(table.schema)
+        if name is not None:
+            raise DatasetError(
+                f"{source} returned a table with two columns {name!r}: give each a name of its own"
+            )
+    if tables and known is None:
+        known = _read(store, stage, 0)
+    while True:
+        wanted = known
+        for source, table in tables:
+            wanted = _with(wanted, source, table)
+        if wanted is known or wanted is None:
+            return known
+        wanted = replace(wanted, number=0 if known is None else known.number + 1)
+        if store.put_if_absent(layout.schema(stage, wanted.number), wanted.to_bytes()):
+            return wanted
+        known = _read(store, stage, wanted.number)
+
+
+def latest(store: Store, stage: str) -> Agreed | None:
+    """What the tables of a stage agree on; None where none had rows."""
+    paths = [path for path, _ in store.list(layout.schemas(stage))]
+    return _read(store, stage, max(map(layout.index_of, paths))) if paths else None
+
+
+def forget_uncommitted(store: Store, stage: str) -> None:
+    """Drop what tables said whose tasks have no commit: another function may say otherwise."""
+    numbers = sorted(layout.index_of(path) for path, _ in store.list(layout.schemas(stage)))
+    there = set(records.committed(store, stage)) if numbers else set()
+    for number in reversed(numbers):
+        agreed = _read(store, stage, number)
+        if agreed is not None and {source.task for source in agreed.sources} <= there:
+            return
+        store.delete(layout.schema(stage, number))
+
+
+def _read(store: Store, stage: str, number: int) -> Agreed | None:
+    try:
+        return Agreed.from_bytes(number, store.read(layout.schema(stage, number)))
+    except FileNotFoundError:
+        return None
+
+
+def _with(agreed: Agreed | None, source: Source, table: pa.Table) -> Agreed:
+    """What is agreed with one more table; the same object where the table adds nothing."""
+    if agreed is not None and agreed.schema.equals(table.schema):
+        return agreed
+    after = agree(agreed, source, unifying.told(table))
+    try:
+        unifying.check_times(table, after.schema)
+    except unifying.Differs as error:
+        raise two_schemas(after, source, error) from None
+    return after
+
+
+def agree(agreed: Agreed | None, source: Source, schema: pa.Schema) -> Agreed:
+    """What is agreed with one more schema; the same object where it adds nothing."""
+    if agreed is None:
+        return Agreed(0, schema, (source,) * len(schema))
+    before = agreed.schema
+    try:
+        after = unifying.unify(before, schema)
+    except unifying.Differs as error:
+        raise two_schemas(agreed, source, error) from None
+    if after.equals(before):
+        return agreed
+    sources = [
+        agreed.sources[place]
+        if place < len(before) and field.equals(before.field(place))
+        else source
+        for place, field in enumerate(after)
+    ]
+    return Agreed(agreed.number, after, tuple(sources))
+
+
+def two_schemas(agreed: Agreed, other: Source, error: unifying.Differs) -> DatasetError:
+    """The error of a column of two types, naming both tables."""
+    one = agreed.sources[agreed.schema.get_field_index(error.column)]
+    kind = "shards" if one.item is None else "items"
+    numbers = [each.task if each.item is None else each.item for each in (one, other)]
+    return DatasetError(
+        f"{kind} {numbers[0]} and {numbers[1]} returned tables of two schemas: {error}; "
+        f"{unifying.HOW_TO_AGREE}"
+    )

@@ -1,0 +1,280 @@
+"""Proof that a run is whole: every byte, item and record of the plan against the commits.
+
+`coverage` compares the plan with what was read, `outputs` and `files` what was returned with
+what lies in the run's folder, `published` what `write=` wrote with the dataset.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from mapred import layout, losses, records
+from mapred.audit import coverage, files, outputs
+from mapred.audit.files import Stored
+from mapred.audit.problems import Problem
+from mapred.audit.published import published
+from mapred.display.numbers import several
+from mapred.display.text import given_up_text, skipped_text
+from mapred.model import Commit, GivenUp, Job, Stage
+from mapred.storage import Store, each, etags
+
+__all__ = ["Audit", "Problem", "audit"]
+
+_MOST = 50
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was checked, and the problems: none means that the run is whole but for `given_up`.
+
+    `shards`, `ranges`, `bytes`, `items` and `records` are those that were read for what stands,
+    beside what was planned; `skipped` malformed rows were left out. Of the `files` of the job, the `outputs` of its tasks and the `published` files of a
+    dataset, `contents` were read whole, of `sizes` the size was compared alone, of `etags` the
+    store's own checksum as well; `inline` results, which lie in commits, always are. A later version of the dataset has `replaced` other
+    files of the run.
+    """
+
+    run: str
+    shards: int
+    planned_shards: int
+    ranges: int
+    planned_ranges: int
+    bytes: int
+    planned_bytes: int
+    items: int
+    planned_items: int
+    records: int
+    skipped: int
+    commits: int
+    files: int
+    outputs: int
+    inline: int
+    published: int
+    replaced: int
+    contents: int
+    sizes: int
+    etags: int
+    given_up: GivenUp
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def __str__(self) -> str:
+        head = f"{self.run}: {self._read()}; {self._looked_at()}: "
+        if self.ok:
+            return head + self._whole()
+        lines = [str(problem) for problem in self.problems[:_MOST]]
+        more = len(self.problems) - len(lines)
+        lines = [head + several(len(self.problems), "problem"), *lines]
+        lines += [f"… and {more:,} more"] if more else []
+        return "\n".join([*lines, *self._less()])
+
+    __repr__ = __str__
+
+    def _read(self) -> str:
+        parts = [
+            several(self.commits, "commit"),
+            _of(self.shards, self.planned_shards, "shard"),
+            _of(self.ranges, self.planned_ranges, "range"),
+            _of(self.bytes, self.planned_bytes, "byte"),
+        ]
+        parts += [_of(self.items, self.planned_items, "item")] if self.planned_items else []
+        return ", ".join([*parts, several(self.records, "record")])
+
+    def _looked_at(self) -> str:
+        kinds = [several(self.files, "file") + " of the job", several(self.outputs, "output")]
+        kinds += [several(self.published, "published file")] if self.published else []
+        ways = [f"{self.contents:,} by content", f"{self.sizes:,} by size alone"]
+        ways += [f"{self.etags:,} by size and etag"] if self.etags else []
+        looked_at = self.contents + self.sizes + self.etags
+        names = self.files + self.outputs + self.published - looked_at
+        ways += [f"{names:,} by name"] if names else []
+        text = f"{', '.join(kinds)} checked ({', '.join(ways)})"
+        text += f", {several(self.inline, 'inline result')}" if self.inline else ""
+        if self.replaced:
+            text += f"; {several(self.replaced, 'published file')} replaced by a later version"
+        return text
+
+    def _less(self) -> list[str]:
+        """What the run goes without."""
+        lost = [given_up_text(self.given_up)] if self.given_up.indices else []
+        return lost + ([skipped_text(self.skipped)] if self.skipped else [])
+
+    def _whole(self) -> str:
+        less = self._less()
+        return "whole" + (f" but for {' and '.join(less)}" if less else "")
+
+
+def _of(number: int, planned: int, what: str) -> str:
+    return (
+        f"{number:,} of {several(planned, what)}" if number != planned else several(planned, what)
+    )
+
+
+@dataclass
+class _Sums:
+    """What the commits come to."""
+
+    shards: int = 0
+    ranges: int = 0
+    bytes: int = 0
+    records: int = 0
+    skipped: int = 0
+    commits: int = 0
+    outputs: int = 0
+    inline: int = 0
+    etags: int = 0
+
+
+def audit(store: Store, job: Job, *, content: bool = True) -> Audit:
+    """Check a run's folder and what it published; nothing that a user wrote is unpickled.
+
+    Reads every plan file and commit, and once every file of the job, output, published file
+    and footer of a Parquet dataset. Without `content` files are looked at by size alone.
+    """
+    plan = _plan(store, job)
+    given_up = losses.given_up(store, job)
+    sums = _Sums()
+    problems = [*_job_files(store, job, plan, content=content)]
+    problems += coverage.coverage(plan, job)
+    problems += _stages(store, job, plan, given_up, sums, content=content)
+    problems += coverage.seams(store, plan, job)
+    if content:
+        problems += coverage.row_groups(store, plan, job, given_up)
+    put = published(store, job, _without_commit(store, job), content=content)
+    problems += put.problems
+    inputs = sum(path.startswith(layout.INPUT) for path in job.digests)
+    looked_at = sums.outputs + put.files
+    return Audit(
+        run=job.run_id,
+        shards=sums.shards,
+        planned_shards=job.shards,
+        ranges=sums.ranges,
+        planned_ranges=plan.num_rows,
+        bytes=sums.bytes,
+        planned_bytes=job.bytes,
+        items=sums.records if job.format.once_per_item else 0,
+        planned_items=job.items,
+        records=sums.records,
+        skipped=sums.skipped,
+        commits=sums.commits,
+        files=len(job.digests),
+        outputs=sums.outputs,
+        inline=sums.inline,
+        published=put.files,
+        replaced=put.replaced,
+        contents=looked_at + len(job.digests) if content else 0,
+        sizes=0 if content else looked_at + inputs - sums.etags,
+        etags=sums.etags,
+        given_up=given_up,
+        problems=tuple(problems),
+    )
+
+
+def _without_commit(store: Store, job: Job) -> set[int]:
+    """The map tasks that were given up as a whole: whatever they committed counts for nothing."""
+    given_up = records.read_given_up(store) if job.max_failed else {}
+    return {task for task, items in given_up.items() if items is None}
+
+
+def _stages(
+    store: Store, job: Job, plan: pa.Table, given_up: GivenUp, sums: _Sums, *, content: bool
+) -> Iterator[Problem]:
+    listed, wrong = outputs.listed(store)
+    yield from wrong
+    for stage in job.stages:
+        attempts: dict[str, int] = {}
+        lost = _without_commit(store, job) if stage.kind == "map" else set()
+        tasks = [index for index in range(stage.tasks) if index not in lost]
+        known = None if content else _listing(store, stage)
+        look = functools.partial(_look, store, known)
+        check = functools.partial(_checked, store, stage, look)
+        for index, (commit, bad_outputs) in zip(tasks, each(store, check, tasks), strict=True):
+            where = f"{stage.name} task {index}"
+            if commit is None:
+                text = f"no commit; it reads {records.where_of(store, stage, index)}"
+                yield Problem("missing", where, text)
+                continue
+            yield from _identity(commit, stage, index, attempts)
+            yield from bad_outputs
+            _add(sums, commit, stage, given_up.kept.get(index, commit.records))
+            sums.etags += sum(files.has_etag(known or {}, file) for file in outputs.stored(commit))
+            if stage.kind == "map":
+                yield from coverage.reading(plan, commit, index, job, given_up)
+            if stage.last:
+                yield from outputs.unlisted(listed, commit, look)
+
+
+def _add(sums: _Sums, commit: Commit, stage: Stage, kept: int) -> None:
+    sums.commits += 1
+    sums.outputs += (commit.output.path is not None) + len(commit.files)
+    sums.inline += commit.output.kind == "inline"
+    if stage.kind == "map":
+        sums.shards += 1
+        sums.ranges += commit.ranges
+        sums.bytes += commit.bytes
+        sums.records += kept
+        sums.skipped += commit.skipped
+
+
+def _listing(store: Store, stage: Stage) -> files.Listing:
+    """What lies in the folders of a stage's outputs."""
+    data = etags(store, layout.all_data(stage.name))
+    return data | etags(store, layout.all_outputs(stage.name))
+
+
+def _look(store: Store, known: files.Listing | None, file: Stored) -> Problem | None:
+    """What is wrong with a file: by a listing, or by content where there is none."""
+    return files.by_content(store, file) if known is None else files.by_size(known, file)
+
+
+def _checked(
+    store: Store, stage: Stage, look: Callable[[Stored], Problem | None], index: int
+) -> tuple[Commit | None, list[Problem]]:
+    """A task's commit, and what is wrong with its outputs."""
+    commit = records.read_commit(store, stage.name, index)
+    if commit is None:
+        return None, []
+    found = map(look, outputs.stored(commit))
+    inline = outputs.inline(commit) if commit.output.kind == "inline" else ()
+    return commit, [*(problem for problem in found if problem is not None), *inline]
+
+
+def _job_files(store: Store, job: Job, plan: pa.Table, *, content: bool) -> Iterator[Problem]:
+    """What is wrong with the files that the job names, such as the function and the items."""
+    for path, digest in sorted(job.digests.items()):
+        file = Stored(path, path, "the file", None, digest)
+        if content:
+            problem = files.by_content(store, file)
+        elif path.startswith(layout.INPUT):
+            known = {name: (size, "") for name, size in store.list(layout.INPUT)}
+            problem = files.by_size(known, replace(file, size=coverage.planned_size(plan, path)))
+        else:
+            problem = files.by_name(store, file)
+        if problem is not None:
+            yield problem
+
+
+def _plan(store: Store, job: Job) -> pa.Table:
+    numbers = range(-(-job.shards // layout.PLAN_SHARDS))
+    tables = list(each(store, lambda number: records.plan_of(store, number), numbers))
+    return pa.concat_tables(tables) if tables else pa.table({"shard": pa.array([], pa.int64())})
+
+
+def _identity(
+    commit: Commit, stage: Stage, index: int, attempts: dict[str, int]
+) -> Iterator[Problem]:
+    where = f"{stage.name} task {index}"
+    if (commit.stage, commit.task) != (stage.name, index):
+        text = f"the commit is that of {commit.stage} task {commit.task}"
+        yield Problem("doubled", where, text)
+    elif commit.attempt in attempts:
+        text = f"attempt {commit.attempt} is also the one of task {attempts[commit.attempt]}"
+        yield Problem("doubled", where, text)
+    attempts.setdefault(commit.attempt, index)

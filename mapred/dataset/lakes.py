@@ -1,0 +1,169 @@
+"""Folders that runs wrote, read by their manifest: the live files, and no others.
+
+The manifest holds where the part of a path before its first wildcard is the dataset's folder
+or, through folders named `name=value`, lies below it. One version is read for a whole listing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from mapred.dataset import globs, patterns
+from mapred.dataset.globs import Glob
+from mapred.dataset.manifests import FOLDER, Entry, Manifest, newest
+from mapred.errors import DatasetError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# What is being published gets its names within seconds; of a run that was killed it never does.
+_PATIENCE, _PAUSE = 5.0, 0.25
+_TYPES = b"mapred.partitions"
+_HIDDEN = ".part"
+
+
+class Place(Protocol):
+    """Where datasets lie: a disk, or a bucket of which keys are paths."""
+
+    def address(self, path: str) -> str:
+        """A path as a dataset names it."""
+        ...
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files in a folder; none where it does not exist."""
+        ...
+
+    def read(self, path: str) -> bytes:
+        """A small file; one that is gone is a `FileNotFoundError`."""
+        ...
+
+    def files(self, glob: Glob, paths: Sequence[str]) -> tuple[pa.Table, list[str]]:
+        """Those of the paths that exist, as rows of a listing, and the others; most match."""
+        ...
+
+
+@dataclass
+class Lakes:
+    """The manifests that one listing meets, each read once."""
+
+    place: Place
+    known: dict[str, Manifest | None] = field(default_factory=dict)
+
+    def live(self, glob: Glob) -> pa.Table | None:
+        """The live files that match, as rows of a listing; None where no manifest lists them."""
+        for home in _homes(glob.root):
+            if home not in self.known:
+                self.known[home] = self._settled(home)
+            manifest = self.known[home]
+            if manifest is not None:
+                return self._rows(home, manifest, glob)
+        return None
+
+    def _rows(self, home: str, manifest: Manifest, glob: Glob) -> pa.Table:
+        listed = self.place.address(_below(home, FOLDER))
+        while True:
+            whole, entries = _matching(home, manifest, glob)
+            if not entries:
+                raise DatasetError(
+                    f"{self.place.address(glob.root)} has no file that the dataset has now: version "
+                    f"{manifest.version} in {listed} lists {len(manifest.entries):,} files, and none "
+                    "of them matches; see its partitions there"
+                )
+            found, gone = self.place.files(whole, [_below(home, entry.path) for entry in entries])
+            if not gone:
+                return _told(found, manifest)
+            now = self._settled(home)
+            if now is None or now.version == manifest.version:
+                raise DatasetError(
+                    f"{gone[0]} is gone, and the newest version in {listed} lists it: someone "
+                    "removed it by hand; write its partition again, or read the files that are "
+                    "left by their paths: mapred.read_parquet(mapred.files([…]))"
+                )
+            self.known[home] = manifest = now
+
+    def _settled(self, home: str) -> Manifest | None:
+        """The newest version; one of a run that is still being published, only if it stays so."""
+        late = time.monotonic() + _PATIENCE
+        while True:
+            manifest = newest(
+                self.place.address(home),
+                lambda: self.place.names(_below(home, FOLDER)),
+                lambda name: self.place.read(_below(home, f"{FOLDER}/{name}")),
+            )
+            if manifest is None or not manifest.unfinished() or time.monotonic() > late:
+                return manifest
+            time.sleep(_PAUSE)
+
+
+def _homes(root: str) -> Iterator[str]:
+    """The folders that may be a dataset's: this one, and those that it is a partition of."""
+    yield root
+    while root and "=" in root.rpartition("/")[2]:
+        root = root.rpartition("/")[0]
+        yield root
+
+
+def _below(home: str, path: str) -> str:
+    return f"{home.rstrip('/')}/{path}".removeprefix("" if home else "/")
+
+
+def _matching(home: str, manifest: Manifest, glob: Glob) -> tuple[Glob, list[Entry]]:
+    """The live files that a pattern matches by their published names, or that lie below a match."""
+    import pyarrow as pa
+
+    from mapred.arrays import large_strings
+
+    names = pa.chunked_array([large_strings([_below(home, e.name) for e in manifest.entries])])
+    below = Glob(glob.root, (*glob.parts, *globs.parse("").parts))
+    for pattern in (glob, below):
+        fits = patterns.matches(names, pattern).to_pylist()
+        if any(fits):
+            break
+    return pattern, [entry for entry, fit in zip(manifest.entries, fits, strict=True) if fit]
+
+
+def _told(found: pa.Table, manifest: Manifest) -> pa.Table:
+    """The listing with the types of the partition columns."""
+    types = {name: manifest.columns.get(name, "string") for name in manifest.partition_by}
+    return found.replace_schema_metadata({_TYPES: json.dumps(types)})
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """All rows of some listings, with the types of partition columns that they agree on."""
+    import pyarrow as pa
+
+    told = [types for each in tables if (types := _types(each)) is not None]
+    whole = pa.concat_tables([each.replace_schema_metadata(None) for each in tables])
+    if not told:
+        return whole
+    seen: dict[str, set[str]] = {}
+    for types in told:
+        for name, type_ in types.items():
+            seen.setdefault(name, set()).add(type_)
+    agreed = {name: some.pop() for name, some in seen.items() if len(some) == 1}
+    return whole.replace_schema_metadata({_TYPES: json.dumps(agreed)})
+
+
+def _types(files: pa.Table) -> dict[str, str] | None:
+    data = (files.schema.metadata or {}).get(_TYPES)
+    return None if data is None else dict(json.loads(data))
+
+
+def partition_types(files: pa.Table) -> dict[str, pa.DataType]:
+    """The types of folder columns that manifests say, for those of a listing that have one."""
+    import pyarrow as pa
+
+    return {name: pa.type_for_alias(type_) for name, type_ in (_types(files) or {}).items()}
+
+
+def published(files: pa.Table) -> pa.ChunkedArray:
+    """The paths of a listing, as they end once what a manifest lists is published."""
+    import pyarrow.compute as pc
+
+    if _types(files) is None:
+        return files["path"]
+    return pc.replace_substring_regex(files["path"], rf"\{_HIDDEN}$", "")

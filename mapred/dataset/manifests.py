@@ -1,0 +1,159 @@
+"""The manifest of a folder of Parquet files, as a value: every version is one file.
+
+`_manifest/_manifest-000000007.json` lists every live file of the dataset with rows, bytes and
+SHA-256, by partition; the highest number holds. While a run is being published its files are
+listed where they lie hidden, with the name they are to get in `final`, and `removing` lists
+what they replace.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from mapred.errors import DatasetError, StorageError
+
+FOLDER = "_manifest"
+FORMAT = "mapred-manifest-1"
+_NAME = FOLDER + "/_manifest-{:09d}.json"
+_NAMED = re.compile(r"_manifest-\d{9}\.json")
+_TRIES = 1000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A live file: `path` says where it can be read now, `final` where it goes if that differs."""
+
+    path: str
+    folder: str
+    values: tuple[str | None, ...]
+    rows: int
+    bytes: int
+    sha256: str
+    run: str
+    final: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Where it lies once it is published."""
+        return self.final or self.path
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One version of a dataset: its live files, and what is still to be done.
+
+    `removing` maps the names of replaced files to the run that replaces them, `runs` are all
+    that were ever published here, `kept` the earlier versions that exist, with their times.
+    """
+
+    version: int = 0
+    time: float = 0.0
+    partition_by: tuple[str, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
+    entries: tuple[Entry, ...] = ()
+    removing: Mapping[str, str] = field(default_factory=dict)
+    runs: tuple[str, ...] = ()
+    kept: tuple[tuple[int, float], ...] = ()
+
+    def unfinished(self) -> dict[str, set[str]]:
+        """The runs that are being published, and the folders that they change."""
+        found: dict[str, set[str]] = {}
+        for entry in self.entries:
+            if entry.final is not None:
+                found.setdefault(entry.run, set()).add(entry.folder)
+        for path, run in self.removing.items():
+            found.setdefault(run, set()).add(path.rpartition("/")[0])
+        return found
+
+    def to_bytes(self) -> bytes:
+        partitions: dict[str, dict[str, Any]] = {}
+        for entry in sorted(self.entries, key=lambda entry: entry.name):
+            known = partitions.setdefault(
+                entry.folder,
+                {
+                    "folder": entry.folder,
+                    "values": dict(zip(self.partition_by, entry.values, strict=True)),
+                    "rows": 0,
+                    "bytes": 0,
+                    "files": [],
+                },
+            )
+            known["rows"] += entry.rows
+            known["bytes"] += entry.bytes
+            file = {name: getattr(entry, name) for name in ("path", "rows", "bytes", "sha256")}
+            file["run"] = entry.run
+            known["files"].append(file | ({"final": entry.final} if entry.final else {}))
+        value = {
+            "format": FORMAT,
+            "version": self.version,
+            "time": self.time,
+            "id": uuid.uuid4().hex,
+            "partition_by": self.partition_by,
+            "columns": self.columns,
+            "rows": sum(entry.rows for entry in self.entries),
+            "bytes": sum(entry.bytes for entry in self.entries),
+            "partitions": list(partitions.values()),
+            "removing": self.removing,
+            "runs": self.runs,
+            "kept": self.kept,
+        }
+        return json.dumps(value, indent=1, ensure_ascii=False).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Manifest:
+        value = json.loads(data)
+        if value["format"] != FORMAT:
+            raise DatasetError(
+                f"a manifest of the format {value['format']!r}, where this version of mapred "
+                f"knows {FORMAT!r}: use the version that wrote it"
+            )
+        entries = tuple(
+            Entry(folder=part["folder"], values=tuple(part["values"].values()), **file)
+            for part in value["partitions"]
+            for file in part["files"]
+        )
+        return cls(
+            value["version"],
+            value["time"],
+            tuple(value["partition_by"]),
+            value["columns"],
+            entries,
+            value["removing"],
+            tuple(value["runs"]),
+            tuple((version, when) for version, when in value["kept"]),
+        )
+
+
+def path_of(version: int) -> str:
+    """Where a version lies below the dataset's folder."""
+    return _NAME.format(version)
+
+
+def newest(
+    place: str, names: Callable[[], Iterable[str]], read: Callable[[str], bytes]
+) -> Manifest | None:
+    """The version that holds now, of the files in the manifest's folder; None where there is none.
+
+    `read` is given a name, and raises `FileNotFoundError` for one that is gone.
+    """
+    for _ in range(_TRIES):
+        versions = [name for name in names() if _NAMED.fullmatch(name)]
+        if not versions:
+            return None
+        # Between the listing and the read it may have been dropped as an old one.
+        with suppress(FileNotFoundError):
+            data = read(max(versions))
+            try:
+                return Manifest.from_bytes(data)
+            except (ValueError, KeyError, TypeError) as error:
+                raise DatasetError(
+                    f"{place}/{FOLDER}/{max(versions)} is not a manifest that mapred wrote "
+                    f"({type(error).__name__}: {error}); remove it to use the version before"
+                ) from error
+    raise StorageError(f"{place}/{FOLDER}: names are listed, and cannot be read")

@@ -1,0 +1,86 @@
+"""What a run's folder tells of the run: its status, its failures, its shards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from mapred import layout, losses, records
+from mapred.model import Commit, Failure, GivenUp, Job, RunStatus
+from mapred.storage import Store, each
+from mapred.tally import Tally
+
+
+def status(store: Store, job: Job, left: str, *, alive: bool) -> RunStatus:
+    """A run's status from its folder alone: reads every commit.
+
+    `left` is the state in which its handle was left, `alive` whether its driver lives.
+    """
+    end = records.read_end(store)
+    state = end["state"] if end else "running" if alive else left
+    tally = Tally(job, store.uri, losses.given_up(store, job))
+    for stage in job.stages:
+        for commit in _commits(store, stage.name):
+            tally.add(commit)
+    times = tally.times
+    started = min((task.started for task in times), default=time.time())
+    finished = max((task.started + task.seconds for task in times), default=started)
+    return tally.status(
+        state if state != "running" or alive else "interrupted",
+        message=end["message"] if end else "",
+        started=started,
+        finished=None if alive and end is None else finished,
+        running={},
+        failures=failures(store, job),
+    )
+
+
+def _commits(store: Store, stage: str) -> Iterator[Commit]:
+    for commit in records.read_commits(store, stage, records.committed(store, stage)):
+        if commit is not None:
+            yield commit
+
+
+def failures(store: Store, job: Job) -> tuple[Failure, ...]:
+    """The last error record of each task that has no commit, or that gave up some items."""
+    found: list[Failure] = []
+    for stage in job.stages:
+        paths = [path for path, _ in store.list(layout.errors(stage.name))]
+        if not paths:
+            continue
+        there = set(records.committed(store, stage.name))
+        if stage.kind == "map":
+            there -= records.read_given_up(store).keys()
+        latest: dict[int, list[Failure]] = {}
+        unsettled = [path for path in paths if layout.index_of(path) not in there]
+        for data in each(store, store.read, unsettled):
+            failure = Failure.from_bytes(data)
+            latest.setdefault(failure.task, []).append(failure)
+        found += [max(tries, key=lambda failure: failure.time) for tries in latest.values()]
+    return tuple(sorted(found, key=lambda failure: (failure.stage, failure.task)))
+
+
+def shards(store: Store, job: Job) -> Iterator[dict[str, Any]]:
+    """What is known of every map task, as rows of a table."""
+    sizes = records.shard_bytes(store, job)
+    given_up = losses.given_up(store, job)
+    failed = {failure.task for failure in failures(store, job) if failure.stage == "map"}
+    commits = records.read_commits(store, "map", range(job.shards))
+    for shard, commit in enumerate(commits):
+        row: dict[str, Any] = {"shard": shard, "planned_bytes": int(sizes[shard])}
+        if commit is not None:
+            names = ("attempt", "bytes", "records", "skipped", "seconds", "peak_memory", "worker")
+            row.update({name: getattr(commit, name) for name in names})
+            row["records"] = given_up.kept.get(shard, commit.records)
+        row["state"] = _state(shard, commit, given_up, failed)
+        row["given_up"] = len(given_up.lost.get(shard, ()))
+        yield row
+
+
+def _state(shard: int, commit: Commit | None, given_up: GivenUp, failed: set[int]) -> str:
+    if shard in given_up.tasks:
+        return "given up"
+    if commit is not None:
+        return "done"
+    return "failed" if shard in failed else "waiting"

@@ -1,0 +1,239 @@
+"""Columns in another type without a changed value: what does not fit is an error."""
+
+from __future__ import annotations
+
+import decimal
+import math
+from typing import TYPE_CHECKING, Any
+
+from mapred.arrays import from_arrow
+from mapred.formats.schemas import is_list, kind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_CROSSED = {
+    ("int", "float"),
+    ("float", "int"),
+    ("int", "decimal"),
+    ("decimal", "int"),
+    ("date", "local"),
+    ("local", "date"),
+}
+
+
+class Unfit(ValueError):
+    """What another type cannot hold; `field` names the part of a struct that it is in.
+
+    `by_value` tells a value from a type of which no value fits; `missing` that structs have
+    other fields.
+    """
+
+    def __init__(
+        self, message: str, field: str, *, by_value: bool = False, missing: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.field = field
+        self.by_value = by_value
+        self.missing = missing
+
+
+def converted(array: pa.Array, type_: pa.DataType, *, nulls: bool, field: str = "") -> pa.Array:
+    """An array in another type with equal values; raises `Unfit` where one would change.
+
+    Structs are matched by the names of their fields: none is dropped, and with `nulls` those
+    that are missing become nulls. Times keep the instant, also in another zone.
+    """
+    import pyarrow as pa
+    from pyarrow import types
+
+    if array.type == type_:
+        return array
+    if types.is_null(array.type):
+        return pa.nulls(len(array), type_)
+    if isinstance(type_, pa.BaseExtensionType):
+        stored = converted(array, type_.storage_type, nulls=nulls, field=field)
+        return pa.ExtensionArray.from_storage(type_, stored)
+    if isinstance(array.type, pa.BaseExtensionType):
+        return converted(array.storage, type_, nulls=nulls, field=field)
+    if types.is_dictionary(array.type):
+        return converted(array.dictionary_decode(), type_, nulls=nulls, field=field)
+    if types.is_run_end_encoded(array.type):
+        import pyarrow.compute as pc
+
+        return converted(pc.run_end_decode(array), type_, nulls=nulls, field=field)
+    if types.is_dictionary(type_):
+        array = converted(array, type_.value_type, nulls=nulls, field=field)
+        return _cast(array.dictionary_encode(), type_, field)
+    if types.is_struct(array.type) and types.is_struct(type_):
+        return _structs(array, type_, nulls, field)
+    if types.is_map(array.type) and types.is_map(type_):
+        return _maps(array, type_, nulls, field)
+    if is_list(array.type) and is_list(type_):
+        return _lists(array, type_, nulls, field)
+    return _leaves(array, type_, field)
+
+
+def _structs(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Array:
+    import pyarrow as pa
+
+    names = [each.name for each in array.type]
+    wanted = [each.name for each in type_]
+    for name in names:
+        if name not in wanted:
+            path = f"{field}.{name}".lstrip(".")
+            raise Unfit("is not in the schema", path, missing=True)
+    children = array.flatten()
+    parts = []
+    for each in type_:
+        path = f"{field}.{each.name}".lstrip(".")
+        if each.name in names:
+            if names.count(each.name) > 1:
+                raise Unfit("there is more than one field of this name", path)
+            child = children[names.index(each.name)]
+            parts.append(converted(child, each.type, nulls=nulls, field=path))
+        elif nulls:
+            parts.append(pa.nulls(len(array), each.type))
+        else:
+            raise Unfit("of the schema is missing", path, missing=True)
+    return pa.Array.from_buffers(type_, len(array), [_validity(array)], children=parts)
+
+
+def _lists(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    values = converted(array.flatten(), type_.value_type, nulls=nulls, field=field)
+    lengths = pc.fill_null(pc.list_value_length(array), 0)
+    if types.is_large_list(type_):
+        return _listed(array, lengths, values, type_)
+    between = _listed(array, lengths, values, pa.list_(type_.value_field))
+    return between if between.type == type_ else _cast(between, type_, field)
+
+
+def _maps(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    was = array.type
+    entries = pa.struct([("key", was.key_type), ("value", was.item_type)])
+    lists = array.cast(pa.list_(entries))
+    keys, items = lists.flatten().flatten()
+    fields = [type_.key_field, type_.item_field]
+    parts = [
+        converted(keys, type_.key_type, nulls=nulls, field=f"{field}.key".lstrip(".")),
+        converted(items, type_.item_type, nulls=nulls, field=f"{field}.value".lstrip(".")),
+    ]
+    values = pa.StructArray.from_arrays(parts, fields=fields)
+    lengths = pc.fill_null(pc.list_value_length(lists), 0)
+    return _listed(array, lengths, values, type_)
+
+
+def _listed(array: pa.Array, lengths: Any, values: pa.Array, type_: pa.DataType) -> pa.Array:
+    """Lists of `lengths` of the values; null where `array` is."""
+    import numpy as np
+    import pyarrow as pa
+    from pyarrow import types
+
+    ends = np.zeros(len(array) + 1, np.int64)
+    np.cumsum(from_arrow(lengths), out=ends[1:])
+    if not types.is_large_list(type_):
+        if ends[-1] >= 2**31:
+            raise Unfit("more than 2^31 values in the lists of one piece", "")
+        ends = ends.astype(np.int32)
+    buffers = [_validity(array), pa.py_buffer(ends)]
+    return pa.Array.from_buffers(type_, len(array), buffers, children=[values])
+
+
+def _validity(array: pa.Array) -> Any:
+    return array.is_valid().buffers()[1] if array.null_count else None
+
+
+def _leaves(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array:
+    """Values without parts in another type."""
+    import pyarrow as pa
+
+    one, two = kind(array.type), kind(type_)
+    if {one, two} == {"float", "decimal"}:
+        return _by_python(array, type_, field)
+    if one != two and (one, two) not in _CROSSED:
+        raise Unfit("", field)
+    if (one, two) == ("int", "decimal"):
+        array = array.cast(pa.decimal128(38, 0))
+    there = _cast(array, type_, field)
+    # Arrow checks for overflow and lost digits elsewhere, but not in these.
+    unchecked = "float" in (one, two) or (one, two) == ("local", "date")
+    if unchecked and not _equal(array, _cast(there, array.type, field)):
+        raise Unfit("", field, by_value=True)
+    return there
+
+
+def _cast(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array:
+    import pyarrow as pa
+
+    try:
+        return array.cast(type_)
+    except pa.ArrowException as error:
+        raise Unfit(str(error), field, by_value=True) from error
+
+
+def _equal(one: pa.Array, two: pa.Array) -> bool:
+    """Whether arrays of one type have the same values: NaN is NaN, and -0.0 is not 0.0."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    if types.is_float16(one.type):  # Arrow does not compare these
+        one, two = one.cast(pa.float32()), two.cast(pa.float32())
+    if types.is_floating(one.type):
+        bits = pa.int64() if one.type == pa.float64() else pa.int32()
+        both_nan = pc.and_(pc.is_nan(one), pc.is_nan(two))
+        same = pc.or_(pc.equal(one.view(bits), two.view(bits)), both_nan)
+    else:
+        same = pc.equal(one, two)
+    return bool(pc.all(same, min_count=0).as_py())
+
+
+def _by_python(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array:
+    """Decimals and floats as each other: only where the two are the same number."""
+    import pyarrow as pa
+
+    values = array.to_pylist()
+    to: Any = decimal.Decimal if kind(type_) == "decimal" else float
+    try:
+        other = pa.array([None if value is None else to(value) for value in values], type_)
+        pairs = zip(values, other.to_pylist(), strict=True)
+        same = all(a is b or (a == b and _sign(a) == _sign(b)) for a, b in pairs)
+    except (pa.ArrowException, ArithmeticError, ValueError) as error:
+        raise Unfit(str(error), field, by_value=True) from error
+    if not same:
+        raise Unfit("", field, by_value=True)
+    return other
+
+
+def _sign(value: float | decimal.Decimal) -> float:
+    return math.copysign(1, value)
+
+
+def first_unfit(array: pa.Array, type_: pa.DataType, *, nulls: bool) -> int:
+    """The first row of an array that does not fit the type; by halving."""
+    good, bad = 0, len(array)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        try:
+            converted(array.slice(good, middle - good), type_, nulls=nulls)
+        except Unfit:
+            bad = middle
+        else:
+            good = middle
+    return good
+
+
+def shown(value: pa.Scalar) -> str:
+    """A value in an error: what Python shows, as far as it has such a value."""
+    try:
+        text = repr(value.as_py())
+    except (ValueError, OverflowError):
+        text = str(getattr(value, "value", "a value outside of Python's"))
+    return text if len(text) <= 100 else f"{text[:100]}…"

@@ -1,0 +1,257 @@
+"""Texts of CSV to pinned types: not one value changes, or an error says what would hold it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from mapred.arrays import from_arrow, strings, to_arrow
+from mapred.formats import inference
+from mapred.model import Format
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_LOOKS_LIKE_A_DATE = re.compile(r"[0-9]{1,4}[./-][0-9A-Za-z]{1,3}[./-][0-9]{1,4}.*")
+_OTHERWISE_WRITTEN = re.compile(r"[+-]?[0-9]+(?:[.,' ][0-9]+)+")
+# What Arrow calls by names of C.
+_NAMES = {"double": "float64", "float": "float32", "halffloat": "float16"}
+
+
+class Misfit(ValueError):
+    """Some value does not fit its type."""
+
+
+def is_text(type_: pa.DataType) -> bool:
+    """Whether columns of the type hold texts as they stand, in which only `null_values` are null."""
+    from pyarrow import types
+
+    if types.is_dictionary(type_):
+        return is_text(type_.value_type)
+    tests = (
+        types.is_string, types.is_large_string, types.is_string_view,
+        types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary,
+    )  # fmt: skip
+    return any(test(type_) for test in tests)
+
+
+def by_text(field: pa.Field, format: Format) -> bool:
+    """Whether values are converted here, since Arrow's reader cannot, or changes some."""
+    from pyarrow import types
+
+    type_ = field.type
+    if types.is_decimal(type_) or types.is_float16(type_):
+        return True
+    if types.is_string_view(type_) or types.is_binary_view(type_):
+        return True
+    if types.is_boolean(type_):
+        return field.name not in format.inferred
+    if types.is_integer(type_) or types.is_floating(type_):
+        return bool(format.thousands)
+    return _is_moment(type_) and format.date_formats is not None
+
+
+def _is_moment(type_: pa.DataType) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_date(type_) or types.is_time(type_) or types.is_timestamp(type_))
+
+
+def convert(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> Any:
+    """A column of texts in its type; a `Misfit` or Arrow's error if a value does not fit."""
+    from pyarrow import types
+
+    type_ = field.type
+    if types.is_boolean(type_):
+        return _truths(texts, format)
+    if _is_moment(type_):
+        return _moments(texts, type_, format)
+    if is_text(type_):
+        return texts.cast(type_)
+    found = _canonical(texts, field, format).cast(type_)
+    if types.is_floating(type_) and not types.is_float16(type_):
+        check_floats(found, lambda: texts, format)
+    return found
+
+
+def _canonical(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.ChunkedArray:
+    """Numbers as Arrow takes them."""
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    patterns = inference.numbers_of(format, strict=field.name in format.inferred)
+    pattern = patterns.any
+    if types.is_floating(field.type):
+        pattern = f"{pattern}|(?i:[+-]?(?:inf(?:inity)?|nan))"
+    if not inference.all_match(texts, pattern):
+        raise Misfit
+    texts = pc.utf8_trim(texts, " \t")
+    if format.thousands:
+        texts = pc.replace_substring(texts, format.thousands, "")
+    if format.decimal != ".":
+        texts = pc.replace_substring(texts, format.decimal, ".")
+    return pc.replace_substring_regex(texts, r"^\+", "")
+
+
+def _truths(texts: pa.ChunkedArray, format: Format) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    true = strings([*inference.TRUE, "1", *(format.true_values or ())])
+    false = strings([*inference.FALSE, "0", *(format.false_values or ())])
+    found = pc.is_in(texts, true)
+    if not pc.all(pc.or_(found, pc.is_in(texts, false)), min_count=0).as_py():
+        nulls = texts.null_count
+        known = pc.sum(pc.or_(found, pc.is_in(texts, false))).as_py() or 0
+        if known + nulls < len(texts):
+            raise Misfit
+    return pc.if_else(pc.is_null(texts), pa.scalar(None, pa.bool_()), found)
+
+
+def _moments(texts: pa.ChunkedArray, type_: pa.DataType, format: Format) -> Any:
+    """Dates, times and timestamps by formats, each text that occurs once."""
+    import numpy as np
+    import pyarrow as pa
+    from pyarrow import types
+
+    coded = texts.combine_chunks().dictionary_encode()
+    counts = []
+    for text in coded.dictionary.to_pylist():
+        found = inference.moment(text, format)
+        count = None if found is None else inference.ticks(found, type_)
+        if count is None:
+            raise Misfit
+        counts.append(count)
+    date = types.is_date(type_)
+    zone = type_.tz if types.is_timestamp(type_) else None
+    exact = pa.time64("us") if types.is_time(type_) else pa.timestamp("us", zone)
+    values = to_arrow(
+        np.array(counts, np.int32 if date else np.int64), pa.date32() if date else exact
+    )
+    return values.take(coded.indices).cast(type_)
+
+
+def check_floats(column: Any, texts: Any, format: Format) -> None:
+    """Refuse overflow, and whole numbers that lost digits; `texts()` gives what stood there."""
+    import numpy as np
+
+    values = from_arrow(column)
+    bits = 24 if values.dtype == np.float32 else 53
+    with np.errstate(invalid="ignore"):
+        big = np.flatnonzero(np.abs(values) >= 2.0**bits)
+    if not len(big):
+        return
+    written = texts().take(to_arrow(big)).to_pylist()
+    for text, value in zip(written, values[big].tolist(), strict=True):
+        if text is not None and _changed(text, value, bits, format):
+            raise Misfit
+
+
+def _changed(text: str, value: float, bits: int, format: Format) -> bool:
+    if re.fullmatch(inference.numbers_of(format, strict=False).whole, text):
+        number = int(inference.canonical(text, format))
+        return abs(value) == float("inf") or not inference.is_exact(number, bits)
+    return abs(value) == float("inf") and "inf" not in text.lower()
+
+
+def misfit(text: str, field: pa.Field, format: Format) -> str:
+    """Why a value does not fit its column, and an option with which it does."""
+    from pyarrow import types
+
+    name, type_ = field.name, field.type
+    if name in format.undecided:
+        told = inference.type_of_text(text, format)
+        return (
+            f"{text!r}, but the plan found no value in this column, so its type is unknown;"
+            f" say schema={{{name!r}: {named(told)!r}}} or {{{name!r}: 'string'}}"
+        )
+    holder, more = _holding(text, type_, format), ""
+    if types.is_unsigned_integer(type_) and holder.startswith("int"):
+        holder = "decimal128(38, 0)"
+    if holder == "uint64":
+        more = ", or 'decimal128(38, 0)' if some are negative"
+    elif holder == "string" and _is_moment(type_) and _is_other_date(text, format):
+        more = ", or its format in date_formats="
+    elif holder == "string" and types.is_boolean(type_):
+        more = ", or true_values= and false_values="
+    elif holder == "string" and not re.search("[0-9]", text):
+        more = f", or null_values=[{text!r}] if it means null"
+    elif holder == "string" and _OTHERWISE_WRITTEN.fullmatch(text) and _is_number(type_):
+        more = ", or decimal= and thousands= as its numbers are written"
+    reason = f"{text!r} {_reason(text, type_, format)} {named(type_)}"
+    return f"{reason}; say schema={{{name!r}: {holder!r}}}{more}"
+
+
+def _is_other_date(text: str, format: Format) -> bool:
+    """Whether a text is likely a date that is written as no format in use has it."""
+    import pyarrow as pa
+
+    likely = _LOOKS_LIKE_A_DATE.fullmatch(text) is not None and format.date_formats is None
+    return likely and inference.type_of_text(text, format) == pa.string()
+
+
+def named(type_: pa.DataType) -> str:
+    """The name of a type as `schema=` takes it."""
+    return _NAMES.get(str(type_), str(type_).partition("[day")[0])
+
+
+def _is_number(type_: pa.DataType) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_))
+
+
+def _reason(text: str, type_: pa.DataType, format: Format) -> str:
+    number = text.strip(" \t")
+    if _is_number(type_):
+        if re.match(r"[+-]?0[xX]", number):
+            return "is hexadecimal and would not stay as it stands in a column of"
+        if number.startswith("+") and re.match(r"\+[0-9]", number):
+            return "would lose its plus sign in a column of"
+        if re.match(r"-?0[0-9]", number):
+            return "would lose its leading zeros in a column of"
+        loose = inference.numbers_of(format, strict=False)
+        if re.fullmatch(loose.any, text):
+            return "would lose digits or overflow in a column of"
+    return "does not fit a column of"
+
+
+def _holding(text: str, pinned: pa.DataType, format: Format) -> str:
+    """The name of a type that holds the value, and what fits the pinned type, too."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    own = inference.type_of_text(text, format)
+    if types.is_decimal(pinned) and _is_number(own):
+        return _wider_decimal(text, pinned, format)
+    if types.is_integer(pinned) and _is_number(own):
+        return named(own)
+    if types.is_floating(pinned) and _is_number(own):
+        narrow = pinned != pa.float64()
+        whole = re.fullmatch(inference.numbers_of(format).whole, text)
+        exact = not whole or inference.is_exact(int(inference.canonical(text, format)))
+        return "float64" if narrow and exact else "string"
+    if types.is_boolean(pinned) and text in ("0", "1"):
+        return "bool"
+    if types.is_date(pinned) and types.is_timestamp(own) and own.tz is None:
+        return named(own)
+    if types.is_time(pinned) and types.is_time(own):
+        return named(own)
+    if types.is_timestamp(pinned) and types.is_timestamp(own) and pinned.unit != "ns":
+        same = (own.tz is None) == (pinned.tz is None)
+        return (
+            f"timestamp[{own.unit}{f', tz={pinned.tz}' if pinned.tz else ''}]" if same else "string"
+        )
+    return "string"
+
+
+def _wider_decimal(text: str, pinned: pa.DataType, format: Format) -> str:
+    from decimal import Decimal
+
+    number = Decimal(inference.canonical(text, format))
+    exponent = number.as_tuple().exponent
+    scale = max(pinned.scale, -exponent if isinstance(exponent, int) else 0)
+    digits = max(number.adjusted() + 1, pinned.precision - pinned.scale, 1)
+    if max(number.adjusted() + 1, 1) + scale <= 38:
+        return f"decimal128(38, {scale})"
+    return f"decimal256(76, {scale})" if digits + scale <= 76 else "string"

@@ -1,0 +1,289 @@
+"""Where records and quoted values of CSV begin and end, as Arrow's parser has it.
+
+A quote opens a value only where a value begins; elsewhere it is a character. It closes the
+value unless another quote follows. What the escape character precedes has no meaning.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mapred.errors import DatasetError
+from mapred.model import Format
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Ints = npt.NDArray[np.intp]
+
+UNCLOSED = (
+    "a quoted value ({quote}) is not closed at the end of its line; say newlines_in_values=True if"
+    " values hold line ends, or quote='' if it is not a quote"
+)
+_NEWLINE, _RETURN = 10, 13
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The structure of a text that begins where a value may begin.
+
+    Quoted values lie from `starts` up to `stops`; the last one is `open` where its closing
+    quote is missing. `ends` are the newlines that end records. `comments` are lines that are
+    left out. `escaped` are characters behind an escape; the last is the text's length where
+    nothing follows. In a `regular` text only delimiters and line ends follow closing quotes.
+    """
+
+    starts: Ints
+    stops: Ints
+    ends: Ints
+    escaped: Ints
+    comments: tuple[tuple[int, int], ...] = ()
+    open: bool = False
+    regular: bool = True
+
+    def outside(self, positions: Ints) -> Ints:
+        """Those of the `positions` that are neither quoted nor escaped nor in a comment."""
+        import numpy as np
+
+        if len(self.starts):
+            edges = np.stack((self.starts, self.stops), 1).ravel()
+            positions = positions[np.searchsorted(edges, positions, "right") % 2 == 0]
+        for start, stop in self.comments:
+            positions = positions[(positions < start) | (positions >= stop)]
+        return _without(positions, self.escaped)
+
+
+def layout(data: bytes, format: Format) -> Layout:
+    """Find quoted values and records: by whole arrays where the quotes are regular."""
+    import numpy as np
+
+    array = np.frombuffer(data, np.uint8)
+    newlines = np.flatnonzero(array == _NEWLINE)
+    quotes = np.flatnonzero(array == ord(format.quote)) if format.quote else newlines[:0]
+    escaped = _escaped(array, format.escape) if format.escape else newlines[:0]
+    quotes = _without(quotes, escaped)
+    comments = _comment_starts(data, format)
+    if not comments and _regular(array, quotes, escaped, format.delimiter):
+        missing = len(quotes) % 2 == 1
+        stops = _closed(quotes[1::2] + 1, missing, len(data))
+        found = Layout(quotes[0::2], stops, newlines, escaped, open=missing)
+    else:
+        found = _one_by_one(data, array, quotes, escaped, comments, format)
+    return replace(found, ends=found.outside(newlines))
+
+
+def _without(positions: Ints, others: Ints) -> Ints:
+    import numpy as np
+
+    return positions[~np.isin(positions, others)] if len(others) else positions
+
+
+def _closed(stops: Ints, missing: bool, size: int) -> Ints:
+    import numpy as np
+
+    return np.append(stops, size) if missing else stops
+
+
+def _escaped(array: npt.NDArray[np.uint8], escape: str) -> Ints:
+    """Positions behind an escape that is not escaped itself: behind runs of odd length."""
+    import numpy as np
+
+    at = np.flatnonzero(array == ord(escape))
+    if not len(at):
+        return at
+    first = np.flatnonzero(np.diff(at, prepend=-2) != 1)
+    length = np.diff(np.append(first, len(at)))
+    behind: Ints = (at[first] + length)[length % 2 == 1]
+    return behind
+
+
+def _regular(array: npt.NDArray[np.uint8], quotes: Ints, escaped: Ints, delimiter: str) -> bool:
+    """Whether quotes open and close in turn, with delimiters or line ends around the values."""
+    import numpy as np
+
+    if not len(quotes):
+        return True
+    opening, closing = quotes[0::2], quotes[1::2]
+    before = array[opening - 1]
+    begins = (before == ord(delimiter)) | (before == _NEWLINE)
+    if len(escaped):
+        begins &= ~np.isin(opening - 1, escaped)
+    begins[0] |= opening[0] == 0
+    doubled = np.zeros(len(opening), bool)
+    doubled[1:] = opening[1:] == closing[: len(opening) - 1] + 1
+    if not (begins | doubled).all():
+        return False
+    behind = array[np.minimum(closing + 1, len(array) - 1)]
+    ends = (behind == ord(delimiter)) | (behind == _NEWLINE) | (behind == _RETURN)
+    ends |= closing == len(array) - 1
+    ends[: len(opening) - 1] |= doubled[1:]
+    return bool(ends.all())
+
+
+def _comment_starts(data: bytes, format: Format) -> list[int]:
+    """Where lines begin with the comment character, quoted ones too."""
+    if not format.comment:
+        return []
+    pattern = re.compile(rb"^" + re.escape(format.comment.encode()), re.MULTILINE)
+    return [match.start() for match in pattern.finditer(data)]
+
+
+def _one_by_one(
+    data: bytes,
+    array: npt.NDArray[np.uint8],
+    quotes: Ints,
+    escaped: Ints,
+    comments: list[int],
+    format: Format,
+) -> Layout:
+    """The exact reading of quotes that stand anywhere, and of comments."""
+    import numpy as np
+
+    before = array[quotes - 1]
+    begins = (before == ord(format.delimiter)) | (before == _NEWLINE)
+    begins |= quotes == 0
+    marks = [(at, False) for at in quotes[begins].tolist()] + [(at, True) for at in comments]
+    every = quotes.tolist()
+    starts: list[int] = []
+    stops: list[int] = []
+    left_out: list[tuple[int, int]] = []
+    # Nothing begins behind an escape, unless the line end that it precedes ends a comment.
+    inner = set(escaped.tolist())
+    position, at, missing = 0, 0, False
+    for mark, is_comment in sorted(marks):
+        if mark < position or mark - 1 in inner:
+            continue
+        if is_comment:
+            newline = data.find(b"\n", mark)
+            position = len(data) if newline < 0 else newline
+            left_out.append((mark, position))
+            inner.discard(position)
+            continue
+        at = bisect.bisect_left(every, mark, at) + 1
+        while at + 1 < len(every) and every[at + 1] == every[at] + 1:
+            at += 2
+        missing = at >= len(every)
+        position = len(data) if missing else every[at] + 1
+        starts.append(mark)
+        stops.append(position)
+    return Layout(
+        np.array(starts, np.intp),
+        np.array(stops, np.intp),
+        quotes[:0],
+        np.array(sorted(inner), np.intp),
+        tuple(left_out),
+        missing,
+        regular=not len(quotes),
+    )
+
+
+def records(plain: Iterator[bytes], format: Format, path: str, skip: int = 0) -> Iterator[bytes]:
+    """Blocks of whole records; the first `skip` lines, whatever they hold, begin the first one.
+
+    What is known of the bytes before a piece stands before it as the shortest text that means
+    the same, so that no byte is looked at twice, however long a value is.
+    """
+    pending: list[bytes] = []
+    before = b""
+    for piece in plain:
+        start = 0
+        while skip and start < len(piece):
+            newline = piece.find(b"\n", start) + 1
+            start = newline or len(piece)
+            skip -= bool(newline)
+        text = before + piece[start:]
+        found = layout(text, format)
+        cut = int(found.ends[-1]) + 1 - len(before) + start if len(found.ends) else 0
+        before = _context(text, found, format) if text else before
+        if cut:
+            yield b"".join((*pending, piece[:cut]))
+            pending.clear()
+        if cut < len(piece):
+            pending.append(piece[cut:])
+    if before[:1] == format.quote.encode() != b"" and before != 2 * format.quote.encode():
+        raise DatasetError(
+            f"{path} ends inside a quoted value: a quote ({format.quote}) is missing"
+        )
+    if pending:
+        yield b"".join(pending)
+
+
+def _context(text: bytes, found: Layout, format: Format) -> bytes:
+    """The shortest text that leaves a reader where `text` does."""
+    quote, escape = format.quote.encode(), format.escape.encode()
+    pending = escape if len(found.escaped) and found.escaped[-1] == len(text) else b""
+    if found.open:
+        return quote + pending
+    if found.comments and found.comments[-1][1] == len(text):
+        return format.comment.encode()
+    if len(found.stops) and found.stops[-1] == len(text):
+        return quote + quote  # another quote would make it one that is doubled
+    if pending:
+        return b"\0" + escape
+    if len(found.ends) and found.ends[-1] == len(text) - 1:
+        return b""
+    last = len(text) - 1
+    delimited = text.endswith(format.delimiter.encode()) and last not in found.escaped
+    return format.delimiter.encode() if delimited else b"\0"
+
+
+def without_comments(data: bytes, format: Format) -> bytes:
+    """The same lines, those that begin with the comment character blank."""
+    if not format.comment:
+        return data
+    mark = re.escape(format.comment.encode())
+    if not format.newlines_in_values:
+        return re.sub(rb"(?m)^" + mark + rb"[^\n]*", b"", data)
+    parts, position = [], 0
+    for start, stop in layout(data, format).comments:
+        parts.append(data[position:start])
+        position = stop
+    return b"".join((*parts, data[position:]))
+
+
+def unescaped_quote(data: bytes, found: Layout, format: Format) -> int | None:
+    """Where a quoted value begins that holds a backslash before a quote and goes on behind one.
+
+    To read on as if the backslash meant nothing would be to guess.
+    """
+    quote = b"\\" + format.quote.encode()
+    if found.regular or format.escape or quote not in data:
+        return None
+    ends = re.compile(b"[%b\r\n]|\\Z" % re.escape(format.delimiter.encode()))
+    for start, stop in zip(found.starts.tolist(), found.stops.tolist(), strict=True):
+        end = ends.search(data, stop)
+        if end and end.start() > stop and quote in data[start : end.start()]:
+            return int(start)
+    return None
+
+
+def split(data: bytes, found: Layout | None) -> list[bytes]:
+    """The records of a text with their line ends; its lines where nothing is quoted in it."""
+    if found is None:
+        lines = [line + b"\n" for line in data.split(b"\n")]
+        if data.endswith(b"\n"):
+            lines.pop()
+        return lines
+    edges = [0, *(found.ends + 1).tolist()]
+    if edges[-1] < len(data):
+        edges.append(len(data))
+    return [data[start:stop] for start, stop in itertools.pairwise(edges)]
+
+
+def count(data: bytes, found: Layout | None, rows: int) -> int:
+    """How many records are not blank; they are looked at one by one only if need be."""
+    import numpy as np
+
+    # Counted by numpy in a fifth of the time that bytes take.
+    newlines = np.count_nonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
+    ends = int(newlines) if found is None else len(found.ends)
+    lines = ends + (not data.endswith(b"\n"))
+    if lines == rows:
+        return lines
+    return sum(1 for record in split(data, found) if record.strip(b"\r\n"))

@@ -1,0 +1,120 @@
+"""What is said of a JSON value that does not fit its pinned type, and of what helps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from mapred.formats.json.fields import DICTS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mapred.model import Format
+
+Steps: TypeAlias = "tuple[str | int, ...]"
+_LONGEST = 400
+_NAMES = {"double": "float64", "float": "float32", "date32[day]": "date32", "date64[ms]": "date64"}
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A value, the `steps` that lead to it, `what` is wrong, and the type that it needs.
+
+    `extra`: the pinned schema has no such field. `final`: no type and no `as_=` takes it.
+    """
+
+    steps: Steps
+    what: str
+    needed: pa.DataType | None = None
+    extra: bool = False
+    final: bool = False
+
+    @property
+    def name(self) -> str:
+        return str(self.steps[0])
+
+
+def named(type_: pa.DataType) -> str:
+    """A type as people know it, cut where it is long."""
+    text = _NAMES.get(str(type_), str(type_))
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def spelled(steps: Sequence[str | int]) -> str:
+    """The way to a value as people write it: `order.items[0].price`."""
+    first, *rest = steps
+    return str(first) + "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in rest)
+
+
+def told(misfit: Misfit, format: Format) -> str:
+    """A misfit with what to do about it."""
+    if misfit.final:
+        return misfit.what
+    schema = format.schema
+    assert schema is not None
+    what = f"field {spelled(misfit.steps)} {misfit.what}"
+    advice = _schema_advice(misfit, schema)
+    if misfit.name in format.partitions:
+        advice.append("hive=False, for the column of that name comes from a folder")
+    elif misfit.name in format.undecided:
+        what += "; it had no value where the plan looked, so it was taken for text"
+    elif not misfit.extra:
+        advice.append(f"{DICTS}, which takes values of any type")
+    elif len(misfit.steps) == 1:
+        advice.append('extra_columns="ignore" to leave it out')
+    advice = advice or [DICTS]
+    return f"{what}; say {', or '.join(advice)}"
+
+
+def _schema_advice(misfit: Misfit, schema: pa.Schema) -> list[str]:
+    if misfit.needed is None:
+        return []
+    known = misfit.name in schema.names
+    type_ = schema.field(misfit.name).type if known else misfit.needed
+    type_ = _replaced(type_, misfit.steps[1:], misfit.needed)
+    text = (
+        f'"{named(type_)}"' if len(misfit.steps) == 1 and not type_.num_fields else written(type_)
+    )
+    if text is None or len(text) > _LONGEST:
+        return [f"its type in schema= ({named(misfit.needed)})"]
+    return [f"schema={{{json.dumps(misfit.name, ensure_ascii=False)}: {text}}}"]
+
+
+def _replaced(type_: pa.DataType, steps: Steps, by: pa.DataType) -> pa.DataType:
+    """A type with another one at the end of `steps`."""
+    import pyarrow as pa
+
+    if not steps:
+        return by
+    if isinstance(steps[0], int):
+        return pa.list_(_replaced(type_.value_type, steps[1:], by))
+    types = {field.name: field.type for field in type_}
+    types[steps[0]] = _replaced(types.get(steps[0], by), steps[1:], by)
+    return pa.struct(list(types.items()))
+
+
+def written(type_: pa.DataType) -> str | None:
+    """A type as Python code, where it can be."""
+    import pyarrow as pa
+
+    if pa.types.is_struct(type_):
+        parts = [(field.name, written(field.type)) for field in type_]
+        if any(text is None for _, text in parts):
+            return None
+        return f"pa.struct([{', '.join(f'({name!r}, {text})' for name, text in parts)}])"
+    if pa.types.is_list(type_):
+        item = written(type_.value_type)
+        return item and f"pa.list_({item})"
+    if pa.types.is_decimal(type_):
+        return f"pa.{type_}"
+    names = "int64 uint64 float64 string int8 int16 int32 uint8 uint16 uint32 float32 date32"
+    plain = {getattr(pa, name)(): name for name in names.split()} | {pa.bool_(): "bool_"}
+    if type_ in plain:
+        return f"pa.{plain[type_]}()"
+    if pa.types.is_timestamp(type_):
+        zone = f", {type_.tz!r}" if type_.tz else ""
+        return f"pa.timestamp({type_.unit!r}{zone})"
+    return None

@@ -1,0 +1,85 @@
+"""What is wrong with lines of JSON: the file, the line, the field, the value, and what to do."""
+
+from __future__ import annotations
+
+import re
+
+from mapred.errors import DatasetError
+from mapred.formats.json.advice import told
+from mapred.formats.json.misfits import misfit_of
+from mapred.formats.json.objects import (
+    SPACES,
+    Refused,
+    document,
+    exact,
+    geojson,
+    is_collection,
+)
+from mapred.formats.json.tables import Fields, Parse
+from mapred.formats.reading import OpenRange
+from mapred.formats.records import Lines, bad_line
+from mapred.formats.streams import pieces
+from mapred.formats.text import BOM
+from mapred.model import Format
+
+_ARROWS = re.compile(r"^JSON parse error: | in row \d+|^Failed to convert JSON to \S+, ")
+
+
+def error_at(
+    lines: Lines, index: int, message: str, format: Format, open_range: OpenRange
+) -> DatasetError:
+    """The error for line `index` of `lines`, or for the whole file where that is not lines."""
+    with open_range(lines.range_) as file:
+        found = document(next(pieces(file, format, lines.range_.path), b""))
+    if found:
+        return DatasetError(f"{lines.range_.path} {found}")
+    return bad_line(lines, index, message, format, open_range)
+
+
+def refuse_collection(lines: Lines) -> None:
+    """Raise `DatasetError` where the lines are a whole file that is one GeoJSON collection."""
+    is_file = lines.start == 0 and len(lines.data) + len(BOM) >= lines.range_.size
+    if is_file and b"\n" not in lines.data.strip(SPACES) and is_collection(lines.data):
+        raise DatasetError(f"{lines.range_.path} {geojson('fills one line')}")
+
+
+def explained(
+    lines: Lines,
+    fields: Fields,
+    parse: Parse,
+    error: Exception,
+    format: Format,
+    open_range: OpenRange,
+) -> DatasetError:
+    """The error of the first line that cannot be read as `fields`."""
+    parts = lines.data.split(b"\n")
+    for index, line in enumerate(parts):
+        if line.strip(SPACES):
+            message = _message(line, fields, format)
+            if message:
+                return error_at(lines, index, message, format, open_range)
+    bad = _first_bad(parts, parse)
+    return error_at(lines, bad, _ARROWS.sub("", str(error)), format, open_range)
+
+
+def _message(line: bytes, fields: Fields, format: Format) -> str | None:
+    """What is wrong with one line."""
+    try:
+        misfit = misfit_of(exact(line), fields.read, fields.closed, fields.inferred)
+    except Refused as refused:
+        return str(refused)
+    return told(misfit, format) if misfit else None
+
+
+def _first_bad(parts: list[bytes], parse: Parse) -> int:
+    """The index of the line with which all up to it begin to fail; by halving."""
+    good, bad = 0, len(parts)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        try:
+            parse(b"\n".join(parts[:middle]))
+        except Exception:
+            bad = middle
+        else:
+            good = middle
+    return bad - 1

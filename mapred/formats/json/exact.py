@@ -1,0 +1,48 @@
+"""Rows of Arrow arrays whose floats may stand for other numbers than the text has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mapred.arrays import raw
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pyarrow as pa
+
+# From here on not every whole number is a float of so many bits; infinity is above, too.
+_LIMITS = {64: 2.0**53, 32: 2.0**24}
+
+
+def holds(type_: pa.DataType, is_such: Callable[[pa.DataType], bool]) -> bool:
+    """Whether a type is such, or has such a type inside."""
+    inner = (type_.field(number).type for number in range(type_.num_fields))
+    return is_such(type_) or any(holds(each, is_such) for each in inner)
+
+
+def doubtful(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """The rows of a column in which a float is so large that it may not be what was written."""
+    found, start = [np.empty(0, np.int64)], 0
+    for chunk in column.chunks:
+        found.append(_rows(chunk) + start)
+        start += len(chunk)
+    return np.concatenate(found)
+
+
+def _rows(array: pa.Array) -> npt.NDArray[np.int64]:
+    from pyarrow import types
+
+    if types.is_floating(array.type):
+        values = raw(array, np.dtype(f"f{array.type.bit_width // 8}"))
+        return np.flatnonzero(np.abs(values) >= _LIMITS[array.type.bit_width])
+    none = np.empty(0, np.int64)
+    if types.is_struct(array.type):
+        fields = [_rows(array.field(number)) for number in range(array.type.num_fields)]
+        return np.unique(np.concatenate([none, *fields]))
+    if types.is_list(array.type) and holds(array.type, types.is_floating):
+        offsets = np.frombuffer(array.buffers()[1], np.int32, len(array) + 1, array.offset * 4)
+        return np.unique(np.searchsorted(offsets, _rows(array.values), side="right") - 1)
+    return none

@@ -1,0 +1,85 @@
+"""Folder columns that the lines have as well: in each of them they must be the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mapred.formats.json.objects import SPACES, Refused, decoded, plain
+from mapred.formats.records import Lines
+from mapred.formats.tabular import NULL_FOLDER, folders_of, partitions_of
+from mapred.model import Format
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def folder_schema(lines: Lines, format: Format) -> pa.Schema:
+    """The folder columns in the types that they have in the lines, by the first of these."""
+    import pyarrow as pa
+
+    if not format.partitions:
+        return pa.schema([])
+    assert format.schema is not None
+    try:
+        first = decoded(lines.data.lstrip(SPACES).partition(b"\n")[0], plain)
+    except Refused:
+        first = {}
+    types = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
+    return pa.schema(
+        [
+            (name, types.get(type(first.get(name)), format.schema.field(name).type))
+            for name in format.partitions
+        ]
+    )
+
+
+def fill_folders(table: pa.Table, path: str, names: tuple[str, ...]) -> pa.Table:
+    """A folder's column has the folder's value where a line lacks it; it goes where all do."""
+    import pyarrow as pa
+
+    from mapred.arrays import strings
+
+    for name in names:
+        column = table.column(name)
+        if column.null_count == table.num_rows:
+            table = table.drop_columns([name])
+        elif column.null_count:
+            import pyarrow.compute as pc
+
+            text = folders_of(path).get(name)
+            try:
+                value = strings(["" if text is None else text]).cast(column.type)[0]
+            except pa.ArrowException:
+                continue  # so the values that are there differ from the folder's, too
+            number = table.column_names.index(name)
+            table = table.set_column(number, name, pc.fill_null(column, value))
+    return table
+
+
+def add_folders(dicts: list[dict[str, Any]], path: str, format: Format) -> tuple[int, str] | None:
+    """Give dicts the folders' values; the number of a dict that has another one, and what it has."""
+    texts = folders_of(path)
+    values = {name: value.as_py() for name, value in partitions_of(path, format).items()}
+    for number, each in enumerate(dicts):
+        for name, value in values.items():
+            if each.get(name) is None:
+                each[name] = value
+            elif not _is_same(each[name], texts[name]):
+                shown = NULL_FOLDER if texts[name] is None else texts[name]
+                return number, (
+                    f"the folder {name}={shown} is not the field {name}, which is"
+                    f" {each[name]!r}; say hive=False to leave the folder out"
+                )
+    return None
+
+
+def _is_same(value: Any, text: str | None) -> bool:
+    """Whether a folder's text spells a value."""
+    if text is None or isinstance(value, str):
+        return bool(value == text)
+    if isinstance(value, bool):
+        return text == str(value).lower()
+    try:
+        return isinstance(value, int | float) and value == type(value)(text)
+    except ValueError:
+        return False

@@ -1,0 +1,230 @@
+"""Where a JSON value does not fit its pinned type."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from mapred.formats.json.advice import Misfit, Steps, named, spelled
+from mapred.formats.json.fields import (
+    FieldError,
+    Seen,
+    add,
+    decimal_of,
+    digits_of,
+    is_exact,
+    type_of,
+)
+from mapred.formats.json.objects import Fraction, Twice, kind_of, shown, stands_twice
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_INFINITE = math.ldexp(2 - 2**-24, 127)  # as a float32, from here on
+
+
+def misfit_of(
+    value: dict[str, Any], schema: pa.Schema, closed: bool, inferred: Collection[str] = ()
+) -> Misfit | None:
+    """The first value of a line's object that does not fit.
+
+    `closed`: it may not have other fields. Texts are no numbers in `inferred` ones.
+    """
+    if isinstance(value, Twice) and (closed or value.name in schema.names):
+        return Misfit((value.name,), stands_twice(value.name), final=True)
+    for field in schema:
+        texts = field.name not in inferred
+        found = _checked(value.get(field.name), field, (field.name,), texts)
+        if found is not None:
+            return found
+    extra = next((name for name in value if name not in schema.names), None) if closed else None
+    return None if extra is None else _extra((extra,), value[extra])
+
+
+def has_unknown(value: Any, type_: pa.DataType) -> bool:
+    """Whether an object inside `value` has a field that its type lacks."""
+    if isinstance(value, list) and _is_list(type_):
+        return any(has_unknown(item, type_.value_type) for item in value)
+    if not isinstance(value, dict) or not _is_struct(type_):
+        return False
+    numbers = {name: type_.get_field_index(name) for name in value}
+    return any(
+        number < 0 or has_unknown(value[name], type_.field(number).type)
+        for name, number in numbers.items()
+    )
+
+
+def _is_list(type_: pa.DataType) -> bool:
+    from pyarrow import types
+
+    return bool(
+        types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_)
+    )
+
+
+def _is_decimal(type_: pa.DataType) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_decimal(type_))
+
+
+def _is_struct(type_: pa.DataType) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_struct(type_))
+
+
+def _checked(value: Any, field: pa.Field, steps: Steps, texts: bool) -> Misfit | None:
+    """What does not fit in the value of a field; `texts` may be decimal numbers."""
+    if value is None:
+        return None if field.nullable else Misfit(steps, "is missing, but may not be null")
+    kind, wanted = kind_of(value), kind_of_type(field.type)
+    if texts and kind == "text" and _is_decimal(field.type):
+        wanted = kind
+    if kind != wanted:
+        what = f"is {kind} ({shown(value)}), and not {wanted} ({named(field.type)})"
+        return Misfit(steps, what, type_by(value))
+    if kind == "a number":
+        return _number(value, field.type, steps)
+    if kind == "text":
+        return _text(value, field.type, steps)
+    if kind == "a list":
+        return _items(value, field.type, steps, texts)
+    return _fields(value, field.type, steps, texts) if kind == "an object" else None
+
+
+def kind_of_type(type_: pa.DataType) -> str:
+    """The kind of JSON values that become a type."""
+    from pyarrow import types
+
+    if types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_):
+        return "a number"
+    if types.is_boolean(type_):
+        return "true or false"
+    if _is_list(type_):
+        return "a list"
+    return "an object" if _is_struct(type_) else "text"
+
+
+def _items(value: list[Any], type_: pa.DataType, steps: Steps, texts: bool) -> Misfit | None:
+    from pyarrow import types
+
+    if types.is_fixed_size_list(type_) and len(value) != type_.list_size:
+        return Misfit(steps, f"has {len(value)} items, and not {type_.list_size}")
+    found = (_checked(item, type_.value_field, (*steps, n), texts) for n, item in enumerate(value))
+    return next(filter(None, found), None)
+
+
+def _fields(value: dict[str, Any], type_: pa.DataType, steps: Steps, texts: bool) -> Misfit | None:
+    if isinstance(value, Twice):
+        return Misfit((*steps, value.name), stands_twice(spelled((*steps, value.name))), final=True)
+    for field in type_:
+        found = _checked(value.get(field.name), field, (*steps, field.name), texts)
+        if found is not None:
+            return found
+    known = {field.name for field in type_}
+    extra = next((name for name in value if name not in known), None)
+    return None if extra is None else _extra((*steps, extra), value[extra])
+
+
+def _extra(steps: Steps, value: Any) -> Misfit:
+    return Misfit(
+        steps,
+        f"is not in the pinned schema (it is {kind_of(value) or 'null'} here)",
+        type_by(value),
+        extra=True,
+    )
+
+
+def type_by(value: Any) -> pa.DataType | None:
+    """The type that one value suggests."""
+    seen = Seen("")
+    try:
+        add(seen, value, None)
+        return type_of(seen)
+    except FieldError:
+        return None
+
+
+def _number(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
+    from pyarrow import types
+
+    if types.is_decimal(type_):
+        return _decimal(value, type_, steps)
+    return (_whole if types.is_integer(type_) else _float)(value, type_, steps)
+
+
+def _whole(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
+    import pyarrow as pa
+    from pyarrow import types
+
+    if not isinstance(value, int):
+        what = f"is {shown(value)}, which is not a whole number as {named(type_)} has them"
+        return Misfit(steps, what, pa.float64())
+    signed = types.is_signed_integer(type_)
+    span = 1 << type_.bit_width
+    if 0 <= value + signed * span // 2 < span:
+        return None
+    what = f"is {shown(value)}, which {named(type_)} cannot hold"
+    if signed and -(2**63) <= value < 2**63:
+        return Misfit(steps, what, pa.int64())
+    return Misfit(steps, what, decimal_of([value, 2**63]))
+
+
+def _float(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
+    import pyarrow as pa
+
+    double = type_.bit_width == 64
+    if isinstance(value, int) and not is_exact(value, 53 if double else 24):
+        what = f"is {shown(value)}, a whole number that {named(type_)} cannot hold exactly"
+        return Misfit(steps, what, pa.float64() if is_exact(value) else _decimal_for(value))
+    if isinstance(value, Fraction) and not double and abs(float(value)) >= _INFINITE:
+        return Misfit(steps, f"is {value}, which {named(type_)} cannot hold", pa.float64())
+    return None
+
+
+def _decimal_for(value: int) -> pa.DataType | None:
+    """A decimal with places behind the point, for a field that was float."""
+    import pyarrow as pa
+
+    digits, _ = digits_of(value)
+    if digits <= 20:
+        return pa.decimal128(38, 18)
+    return pa.decimal256(76, 38) if digits <= 38 else None
+
+
+def _decimal(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
+    if isinstance(value, float):
+        return Misfit(steps, f"is {shown(value)}, which {named(type_)} cannot hold")
+    whole, scale = digits_of(value)
+    if scale <= type_.scale and whole <= type_.precision - type_.scale:
+        return None
+    needed = decimal_of([value, "9" * (type_.precision - type_.scale), f"1e-{type_.scale}"])
+    return Misfit(steps, f"is {shown(value)}, which {named(type_)} cannot hold", needed)
+
+
+def _text(value: str, type_: pa.DataType, steps: Steps) -> Misfit | None:
+    import pyarrow as pa
+    from pyarrow import types
+
+    from mapred.arrays import strings
+
+    if types.is_string(type_) or types.is_large_string(type_):
+        return None
+    if types.is_decimal(type_) and re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", value):
+        return _decimal(Fraction(value), type_, steps)
+    others = [pa.string()]
+    if types.is_timestamp(type_):
+        zones = ((type_.unit, None), (type_.unit, "UTC"), ("ns", type_.tz), ("ns", "UTC"))
+        others = [pa.timestamp(unit, zone) for unit, zone in zones] + others
+    for fitting in (type_, *others):
+        try:
+            strings([value]).cast(fitting)
+            break
+        except (pa.ArrowException, NotImplementedError):
+            continue
+    if fitting is type_:
+        return None
+    return Misfit(steps, f"is {shown(value)}, which {named(type_)} does not read", fitting)

@@ -1,0 +1,272 @@
+"""A line of JSON as Python values, with what Python's reader would drop still there."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from mapred.formats.text import BOM
+
+SPACES = b" \t\r\n"
+_BLANK = re.compile(rb"[ \t\r\n]*\Z")
+_MAY_OVERFLOW = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{309}")
+_HALF = re.compile("[\ud800-\udfff]")
+_GEOJSON = "FeatureCollection"
+_WHOLE = "read files whole with mapred.read_files and json.loads(file.read())"
+
+
+class Refused(ValueError):
+    """What a line holds instead of an object that can be read, in words for the user."""
+
+
+class Fraction(str):
+    """A number with a decimal point or an exponent, as it stands in the file."""
+
+    __slots__ = ()
+
+
+class Twice(dict[str, Any]):
+    """An object in which at least one name stands twice; `name` is the first of these."""
+
+    name = ""
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in the words of the errors; "" for null."""
+    return KINDS[type(value)]
+
+
+KINDS = {
+    type(None): "",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",  # NaN and Infinity
+    Fraction: "a number",
+    str: "text",
+    list: "a list",
+    dict: "an object",
+    Twice: "an object",
+}
+
+
+def shown(value: Any) -> str:
+    """A value as a line of JSON has it, cut where it is long."""
+    try:
+        text = value if isinstance(value, Fraction) else json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return "..."
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def objects_in(data: bytes) -> int:
+    """How many lines are not blank; each of them must begin and end as an object does.
+
+    In valid JSON no object then goes on over a line's end, since what follows a brace that
+    closes an inner one is never a brace that opens.
+    """
+    ends, between = data.count(b"\n"), data.count(b"}\n{")
+    if data.startswith(b"{") and between == ends - data.endswith(b"}\n"):
+        return between + 1
+    lines = [line.strip(SPACES) for line in lines_of(data)]
+    if not all(line.startswith(b"{") and line.endswith(b"}") for line in lines):
+        raise Refused("each line must hold one JSON object")
+    return len(lines)
+
+
+def is_blank(data: bytes) -> bool:
+    """Whether there is no line but blank ones."""
+    return _BLANK.match(data) is not None
+
+
+def lines_of(data: bytes) -> list[bytes]:
+    """The lines that are not blank."""
+    return [line for line in data.split(b"\n") if line.strip(SPACES)]
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    twice = Twice(found)
+    names = [name for name, _ in pairs]
+    twice.name = next(name for name in names if names.count(name) > 1)
+    return twice
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise Refused("a field stands twice")
+    return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise Refused("a number is too large")
+    return value
+
+
+_exact = json.JSONDecoder(parse_float=Fraction, object_pairs_hook=_pairs).decode
+plain = json.JSONDecoder(parse_float=_finite, object_pairs_hook=_unique).decode
+
+
+def stands_twice(name: str) -> str:
+    """What is wrong with an object that has a name twice."""
+    return (
+        f"field {name} stands twice in one object; mapred.read_text with json.loads keeps the"
+        " last of its values"
+    )
+
+
+def exact(line: bytes) -> dict[str, Any]:
+    """The object of a line, its fractions as they are written; else `Refused`."""
+    value = decoded(line, _exact)
+    if _MAY_OVERFLOW.search(line) and (found := _found(value, _overflows)):
+        raise Refused(
+            f"field {found[0]} is {shown(found[1])}, which is larger than a float64 can be; read such"
+            " numbers with mapred.read_text and json.loads(line, parse_float=decimal.Decimal)"
+        )
+    if b"\\u" in line and (found := _found(value, _halved)):
+        raise Refused(
+            f"field {found[0]} holds half of a surrogate pair, which is not a character;"
+            ' as_="dicts" hands it over as json.loads does'
+        )
+    return value
+
+
+def unique(line: bytes) -> dict[str, Any]:
+    """The object of a line as Python has it, without loss; else `Refused`."""
+    try:
+        return decoded(line, plain)
+    except Refused:
+        value = exact(line)  # which knows the field of a number that is too large
+        twice = _found(value, lambda each: isinstance(each, Twice))
+        if twice:
+            raise Refused(stands_twice(f"{twice[0]}.{twice[1].name}".removeprefix("."))) from None
+        raise
+
+
+def decoded(line: bytes, decode: Callable[[str], Any]) -> dict[str, Any]:
+    """The object that `decode` finds in a line; `Refused` says what is there instead."""
+    try:
+        value = decode(line.decode())
+    except Refused:
+        raise
+    except UnicodeDecodeError as error:
+        raise Refused(
+            f"not valid utf-8 ({error.reason}); say encoding=, or errors='replace' or"
+            " errors='ignore'"
+        ) from error
+    except json.JSONDecodeError as error:
+        raise Refused(_invalid(error)) from error
+    except RecursionError as error:
+        raise Refused(
+            "nested deeper than Python's json module goes; take the line apart with mapred.read_text"
+        ) from error
+    except ValueError as error:
+        raise Refused(
+            "a whole number of more than 4,300 digits, which Python refuses to read; take the line"
+            " apart with mapred.read_text"
+        ) from error
+    if not isinstance(value, dict):
+        raise Refused(
+            f"holds {kind_of(value) or 'null'} and not an object; each line must hold one JSON"
+            " object, and mapred.read_text with json.loads takes lines of other values"
+        )
+    return value
+
+
+def _invalid(error: json.JSONDecodeError) -> str:
+    if error.msg == "Extra data" and error.doc[error.pos] == "{":
+        return "more than one object; each line must hold one JSON object"
+    if error.msg == "Extra data":
+        rest = error.doc[error.pos :].strip()[:20]
+        return f"{rest!r} follows the value; each line must hold one JSON object and no more"
+    detail = error.msg[:1].lower() + error.msg[1:]
+    return (
+        f"not valid JSON: {detail} at character {error.pos + 1}; each line must hold one"
+        " JSON object"
+    )
+
+
+def _found(value: Any, is_such: Callable[[Any], bool]) -> tuple[str, Any] | None:
+    """The path to such a value anywhere in `value`, and the value itself."""
+    left = [("", value)]
+    while left:
+        path, each = left.pop()
+        if is_such(each):
+            return path, each
+        if isinstance(each, dict):
+            left += [(f"{path}.{name}".removeprefix("."), child) for name, child in each.items()]
+        elif isinstance(each, list):
+            left += [(f"{path}[{number}]", child) for number, child in enumerate(each)]
+    return None
+
+
+def _overflows(value: Any) -> bool:
+    return isinstance(value, Fraction) and math.isinf(float(value))
+
+
+def _halved(value: Any) -> bool:
+    """Whether a text, or a name of an object, has half of a surrogate pair."""
+    texts = value if isinstance(value, dict) else (value,) if type(value) is str else ()
+    return any(map(_HALF.search, texts))
+
+
+def document(head: bytes) -> str | None:
+    """What a file is that begins with `head`, and what to do, where it is not an object a line."""
+    text = head.removeprefix(BOM).decode(errors="replace").lstrip()
+    first, _, rest = text.partition("\n")
+    goes_on = _goes_on(first, text)
+    if text.startswith("[") and (goes_on or not rest.strip()):
+        return (
+            "is one JSON array and not lines with one object each; make lines of it"
+            f" (jq -c '.[]' in.json > out.jsonl), or {_WHOLE}"
+        )
+    if not goes_on:
+        return None
+    if f'"{_GEOJSON}"' in text:
+        return geojson("goes over several lines")
+    return (
+        "holds JSON values that go over several lines; make one line of each"
+        f" (jq -c . in.json > out.jsonl), or {_WHOLE}"
+    )
+
+
+def _goes_on(first: str, text: str) -> bool:
+    """Whether the first value of a text is more than its first line."""
+    decode = json.JSONDecoder().raw_decode
+    try:
+        decode(first)
+        return False
+    except (ValueError, RecursionError):
+        if len(first) < len(text) and first.rstrip()[-1:] in tuple("{[,:"):
+            return True
+    try:
+        return decode(text)[1] > len(first)
+    except (ValueError, RecursionError):
+        return text.startswith("[")
+
+
+def geojson(how: str) -> str:
+    """What to do with a GeoJSON collection."""
+    return (
+        f"is a GeoJSON collection, one value that {how}; make a line of each feature"
+        " (jq -c '.features[]' in.geojson > out.jsonl), or read files whole with"
+        ' mapred.read_files and json.loads(file.read())["features"]'
+    )
+
+
+def is_collection(line: bytes) -> bool:
+    """Whether a line holds a whole GeoJSON collection."""
+    if f'"{_GEOJSON}"'.encode() not in line:
+        return False
+    try:
+        value = decoded(line, plain)
+    except Refused:
+        return False
+    return value.get("type") == _GEOJSON and isinstance(value.get("features"), list)

@@ -1,0 +1,140 @@
+"""What samples of JSON files say of their fields."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mapred.errors import DatasetError
+from mapred.formats.json.errors import error_at, refuse_collection
+from mapred.formats.json.fields import FieldError, Seen, add, type_of
+from mapred.formats.json.objects import SPACES, Refused, Twice, exact, stands_twice
+from mapred.formats.reading import Open, OpenRange, Range, Reading
+from mapred.formats.records import Lines
+from mapred.formats.streams import PIECE, whole
+from mapred.formats.text import encoder, head, line_number, range_blocks
+from mapred.model import Format
+from mapred.sampling import ENOUGH, Place, Sample
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Where: TypeAlias = "tuple[Lines, int]"
+
+
+def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
+    """The fields of all samples together, in types that hold each of their values exactly.
+
+    Strings stay strings, whatever they hold. A file without fields decides nothing; where none
+    has any, rows have no columns. A field that `format.columns` leaves out may hold values of
+    several types.
+    """
+    import pyarrow as pa
+
+    def open_range(range_: Range) -> Any:
+        return open_(range_.path)
+
+    told = functools.partial(_told, format, open_range)
+    fields: dict[str, Seen] = {}
+    mixed: set[str] = set()
+    samples: list[Lines] = []
+    enough = 0
+    try:
+        for place in places:
+            lines = _sample(format, place, open_, open_range, reading)
+            if lines is None:
+                continue
+            samples.append(lines)
+            enough += _observe(fields, mixed, lines, format.columns, told)
+            if enough == ENOUGH:
+                break
+        types = {
+            name: type_
+            for name, seen in fields.items()
+            if (type_ := _type(seen, name in mixed, format.columns)) is not None
+        }
+    except FieldError as error:
+        lines, index = error.where
+        raise error_at(lines, index, str(error), format, open_range) from error
+    if not any(lines.data.strip(SPACES) for lines in samples):
+        path = samples[0].range_.path if samples else "the dataset"
+        raise DatasetError(
+            f"{path} is empty, so its fields are unknown; say schema= with a pa.Schema of all"
+            " columns"
+        )
+    return Sample(pa.schema(list(types.items())), {name: fields[name].count for name in types})
+
+
+def _sample(
+    format: Format, place: Place, open_: Open, open_range: OpenRange, reading: Reading
+) -> Lines | None:
+    """About a megabyte of whole lines; None for a place where no line can be told to begin."""
+    reading.sample(place.path, place.offset)
+    length = min(PIECE, place.size - place.offset)
+    range_ = Range(0, place.path, place.offset, length, place.size, "", 0, 0)
+    if place.offset == 0:
+        data = head(format, place.path, open_, reading)
+        refuse_collection(Lines(data, 0, range_))
+        return Lines(data[: data.find(b"\n", PIECE) + 1 or len(data)], 0, range_)
+    if whole(format, place.path):
+        return None
+    to_utf8 = encoder(format, reading)
+    blocks = [
+        (reading.block_start, to_utf8(block))
+        for block in range_blocks(format, range_, open_range, reading, PIECE)
+    ]
+    if not blocks:
+        return None
+    return Lines(b"".join(data for _, data in blocks), blocks[0][0], range_)
+
+
+def _observe(
+    fields: dict[str, Seen],
+    mixed: set[str],
+    lines: Lines,
+    columns: tuple[str, ...] | None,
+    told: Any,
+) -> bool:
+    """Take the lines of a sample into account; whether they hold a field at all."""
+    some = False
+    for index, line in enumerate(lines.data.split(b"\n")):
+        if not line.strip(SPACES):
+            continue
+        where = (lines, index)
+        try:
+            value = exact(line)
+        except Refused as error:
+            raise FieldError(str(error), where) from error
+        if isinstance(value, Twice) and (columns is None or value.name in columns):
+            raise FieldError(stands_twice(value.name), where)
+        some = some or bool(value)
+        for name, child in value.items():
+            seen = fields.get(name) or fields.setdefault(name, Seen(name))
+            if name in mixed:
+                continue
+            try:
+                add(seen, child, where, told)
+            except FieldError:
+                if columns is None or name in columns:
+                    raise
+                mixed.add(name)
+    return some
+
+
+def _type(seen: Seen, mixed: bool, columns: tuple[str, ...] | None) -> pa.DataType | None:
+    """The type of a field; None where it has none and need not have one."""
+    if mixed:
+        return None
+    try:
+        return type_of(seen)
+    except FieldError:
+        if columns is None or seen.path in columns:
+            raise
+        return None
+
+
+def _told(format: Format, open_range: OpenRange, where: Where) -> str:
+    lines, index = where
+    number = line_number(format, lines.range_, lines.start, open_range) + index
+    return f"line {number} of {lines.range_.path}"

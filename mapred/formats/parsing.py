@@ -1,0 +1,311 @@
+"""Records of CSV to columns in pinned types, by Arrow's parser, and what is wrong with one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mapred.formats import conversion, dialect, inference
+from mapred.formats.dialect import Layout
+from mapred.model import Format
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PLACE = re.compile(r"^(In CSV column #\d+: )?(CSV parse error: )?(Row #\d+: )?")
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """The rows of whole records; `skipped` ones had too many or too few values."""
+
+    table: pa.Table
+    skipped: int = 0
+
+
+class Parse(Protocol):
+    """Parses whole records, whose layout may be known."""
+
+    def __call__(self, data: bytes, found: Layout | None = None, /) -> Parsed: ...
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One pass of Arrow's parser: columns in types, and the texts that are null in them."""
+
+    types: pa.Schema
+    nulls: tuple[str, ...]
+    texts_too: bool
+
+
+def parser(format: Format, names: Sequence[str], taken: pa.Schema) -> Parse:
+    """Parse whole records of files with columns `names` to the columns `taken`.
+
+    Values that would change are refused by a `ValueError` or one of Arrow's.
+    """
+    import pyarrow as pa
+    from pyarrow import types
+
+    unique = _unique(names)
+    reads = _reads(format, taken)
+    converted = [field for field in taken if conversion.by_text(field, format)]
+    direct = [field for field in taken if field not in converted]
+    floats = [field.name for field in direct if types.is_floating(field.type)]
+    numbers = [field.name for field in direct if types.is_integer(field.type)] + floats
+    undecided = [field.name for field in direct if field.name in format.undecided]
+    skipped: list[Any] = []
+    options = _parse_options(format, skipped)
+
+    def read(data: bytes, pass_: _Read) -> pa.Table:
+        skipped.clear()
+        return _read(data, format, unique, options, pass_)
+
+    def texts(data: bytes, chosen: Sequence[str]) -> pa.Table:
+        types = pa.schema([(name, pa.string()) for name in chosen])
+        return read(data, _Read(types, _nulls(format), True))
+
+    def parse(data: bytes, found: Layout | None = None) -> Parsed:
+        if not data.endswith(b"\n"):
+            data += b"\n"  # the parser takes an empty last value at a bare end for a quoted one
+        columns: dict[str, Any] = {}
+        for pass_ in reads:
+            table = read(data, pass_)
+            columns.update(zip(table.column_names, table.columns, strict=True))
+        left_out = len(skipped)
+        if numbers and _may_be_led(
+            data, found, table.num_rows * len(names), unique, numbers, format
+        ):
+            written = texts(data, numbers)
+            for name in numbers:
+                _check_led(written[name], name, format)
+        for name in floats:
+            conversion.check_floats(
+                columns[name], lambda name=name: texts(data, [name])[name], format
+            )
+        for field in converted:
+            columns[field.name] = conversion.convert(columns[field.name], field, format)
+        if any(inference.not_text(columns[name], format) for name in undecided):
+            raise conversion.Misfit
+        return Parsed(pa.table([columns[name] for name in taken.names], schema=taken), left_out)
+
+    return parse
+
+
+def text_parser(format: Format, names: Sequence[str]) -> Parse:
+    """Parse whole records to texts, null where these mean null in columns other than text."""
+    import pyarrow as pa
+
+    skipped: list[Any] = []
+    options, unique = _parse_options(format, skipped), _unique(names)
+    types = pa.schema([(name, pa.string()) for name in unique])
+
+    def parse(data: bytes, found: Layout | None = None) -> Parsed:
+        skipped.clear()
+        data = data if data.endswith(b"\n") else data + b"\n"
+        table = _read(data, format, unique, options, _Read(types, _nulls(format), True))
+        return Parsed(table, len(skipped))
+
+    return parse
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """The names, those that occur once more by a name that no file has."""
+    seen: set[str] = set()
+    unique = []
+    for number, name in enumerate(names):
+        unique.append(f"{name}\0{number}" if name in seen else name)
+        seen.add(name)
+    return unique
+
+
+def _nulls(format: Format) -> tuple[str, ...]:
+    return (*inference.NULLS, *(format.null_values or ()))
+
+
+def _reads(format: Format, taken: pa.Schema) -> list[_Read]:
+    """As few passes as there are sets of null markers: for texts, for others, by either way."""
+    import pyarrow as pa
+
+    given = format.null_values
+    passes: dict[tuple[tuple[str, ...], bool], list[tuple[str, pa.DataType]]] = {}
+    for field in taken:
+        by_text, text = conversion.by_text(field, format), conversion.is_text(field.type)
+        type_ = pa.string() if by_text else field.type
+        if text and given is not None:
+            key = given, True
+        else:
+            key = _nulls(format), by_text and not text
+        passes.setdefault(key, []).append((field.name, type_))
+    return [_Read(pa.schema(types), *key) for key, types in passes.items()]
+
+
+def _parse_options(format: Format, skipped: list[Any]) -> Any:
+    from pyarrow import csv as pc
+
+    def skip(row: Any) -> str:
+        skipped.append(row.actual_columns)
+        return "skip"
+
+    return pc.ParseOptions(
+        delimiter=format.delimiter,
+        quote_char=format.quote or False,
+        escape_char=format.escape or False,
+        newlines_in_values=format.newlines_in_values,
+        invalid_row_handler=skip if format.on_bad_rows == "skip" else None,
+    )
+
+
+def _read(
+    data: bytes, format: Format, names: Sequence[str], options: Any, pass_: _Read
+) -> pa.Table:
+    import pyarrow as pa
+    from pyarrow import csv as pc
+
+    return pc.read_csv(
+        pa.BufferReader(data),
+        # A block is parsed as one piece: types and errors never depend on a cut inside it.
+        pc.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=list(names)),
+        options,
+        pc.ConvertOptions(
+            column_types=pass_.types,
+            include_columns=pass_.types.names,
+            null_values=list(pass_.nulls),
+            strings_can_be_null=pass_.texts_too,
+            quoted_strings_can_be_null=False,
+            true_values=[*inference.TRUE, *(format.true_values or ())],
+            false_values=[*inference.FALSE, *(format.false_values or ())],
+            decimal_point=format.decimal,
+        ),
+    )
+
+
+def _check_led(texts: pa.ChunkedArray, name: str, format: Format) -> None:
+    """Refuse leading zeros and plus signs of inferred numbers, and hexadecimal ones anywhere."""
+    import pyarrow.compute as pc
+
+    pattern = r"[ \t]*[+-]?0[xX].*"
+    if name in format.inferred:
+        pattern += r"|[ \t]*(?:\+|-?0[0-9]).*"
+    if pc.any(inference.match(texts, pattern), min_count=0).as_py():
+        raise conversion.Misfit
+
+
+def _may_be_led(
+    data: bytes,
+    found: Layout | None,
+    values: int,
+    names: Sequence[str],
+    numbers: Sequence[str],
+    format: Format,
+) -> bool:
+    """Whether a value of the columns `numbers` may begin with a zero and a digit, + or 0x.
+
+    Only values behind whose beginning a low character stands are looked at: there is no time
+    for all of them. `values` is their number, to tell whether each end of one was found.
+    """
+    import numpy as np
+
+    array = np.frombuffer(data, np.uint8)
+    ends = array == ord(format.delimiter)
+    ends |= array == ord("\n")
+    before = ends
+    for mark in format.quote, format.escape:
+        if mark and mark.encode() in data:
+            before = before | (array == ord(mark))
+    low = array[1:] <= ord("0")
+    low &= before[:-1]
+    at = np.append(np.flatnonzero(low) + 1, 0)
+    first = array[at]
+    if ((first == ord(" ")) | (first == ord("\t"))).any():
+        return True
+    negative = at[first == ord("-")]
+    negative = negative[array[negative + 1] == ord("0")]
+    zeros = np.concatenate((at[first == ord("0")] + 1, negative + 2))
+    second = array[zeros]
+    led = ((second >= ord("0")) & (second <= ord("9"))) | ((second | 32) == ord("x"))
+    positions = np.concatenate((at[first == ord("+")], zeros[led]))
+    if not len(positions):
+        return False
+    if before is not ends and found is None:
+        found = dialect.layout(data, format)
+    columns = _columns_at(positions, np.flatnonzero(ends), found, values, len(names))
+    return columns is None or not columns.isdisjoint(names.index(name) for name in numbers)
+
+
+def _columns_at(
+    positions: Any, ends: Any, found: Layout | None, values: int, width: int
+) -> set[int] | None:
+    """The columns of what stands at `positions`; None where rows differ in width.
+
+    `ends` are delimiters and newlines, also quoted ones, of which the layout tells.
+    """
+    import numpy as np
+
+    before = np.searchsorted(ends, positions)
+    if found is not None and len(found.starts):
+        inside = np.searchsorted(ends, found.stops) - np.searchsorted(ends, found.starts)
+        total = np.append(0, np.cumsum(inside))
+        before -= total[np.searchsorted(found.starts, positions, "right")]
+        values += int(total[-1])
+    if len(ends) != values or (found is not None and len(found.escaped)):
+        return None
+    return set(np.unique(before % width).tolist())
+
+
+def explain(
+    record: bytes, format: Format, names: Sequence[str], taken: pa.Schema, error: Exception
+) -> str:
+    """What is wrong with one record, and what to do."""
+    import pyarrow as pa
+
+    try:
+        record.decode()
+    except UnicodeDecodeError as bad:
+        return f"not valid utf-8 ({bad.object[bad.start : bad.end]!r}); say encoding= or errors="
+    values = _width(record, format)
+    if values != len(names) and format.on_bad_rows == "error":
+        listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+        return (
+            f"{values} value{'s' * (values != 1)} where there are {len(names)} columns ({listed}); say"
+            " on_bad_rows='skip' to leave out such rows"
+        )
+    for field in taken:
+        try:
+            parser(format, names, pa.schema([field]))(record)
+        except pa.ArrowNotImplementedError:
+            return (
+                f"column {field.name!r}: schema= gives it the type {field.type}, which CSV is not"
+                f" read as; say schema={{{field.name!r}: 'string'}}"
+            )
+        except (pa.ArrowException, ValueError):
+            text = text_parser(format, names)(record).table[field.name][0].as_py()
+            return f"column {field.name!r}: {conversion.misfit(text or '', field, format)}"
+    return _PLACE.sub("", str(error))
+
+
+def _width(record: bytes, format: Format) -> int:
+    """How many values a record has."""
+    import pyarrow as pa
+    from pyarrow import csv as pc
+
+    found: list[int] = []
+
+    def note(row: Any) -> str:
+        found.append(row.actual_columns)
+        return "skip"
+
+    data = record if record.endswith(b"\n") else record + b"\n"
+    pc.read_csv(
+        pa.BufferReader(data),
+        pc.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=["value"]),
+        pc.ParseOptions(
+            delimiter=format.delimiter,
+            quote_char=format.quote or False,
+            escape_char=format.escape or False,
+            newlines_in_values=format.newlines_in_values,
+            invalid_row_handler=note,
+        ),
+    )
+    return found[0] if found else 1

@@ -1,0 +1,120 @@
+"""Row groups that cannot hold a row which a filter keeps, by the statistics of a footer.
+
+Statistics are a hint of whoever wrote the file. They do not tell of NaN, may be cut, and may
+be missing: wherever they do not surely rule out a row group, it is read.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from mapred.formats.filters import conditions_of, may_hold
+from mapred.formats.reading import Range, Source
+from mapred.formats.tabular import Shape, partitions_of, pinned
+from mapred.model import Format
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# A comparison of a column, as Arrow writes it; other functions, and `!=`, may hold for NaN.
+_MORE_THAN_COMPARISONS = re.compile(r"\w\(|!=")
+
+
+def kept_groups(
+    source: BinaryIO, file: Any, mine: list[int], format: Format, shape: Shape, range_: Range
+) -> set[int]:
+    """Those row groups whose statistics do not rule out the filter."""
+    conditions = conditions_of(format.predicate, pinned(format))
+    types = {field.name: field.type for field in shape.file}
+    asked = {name for group in conditions or () for name, _, _ in group}
+    if conditions is None or not all(_compares(types[name]) for name in asked & types.keys()):
+        return _kept_by_expression(source, file, mine, format, shape, range_)
+    metadata, names = file.metadata, file.metadata.schema.names
+    folders = partitions_of(range_.path, format) if format.partitions else {}
+    values = {name: value.as_py() for name, value in folders.items()}
+
+    def ends(group: int, name: str) -> tuple[Any, Any] | None:
+        if name in values:
+            return None if values[name] is None else (values[name], values[name])
+        return _ends(metadata, group, names, name) if name in types else None
+
+    return {group for group in mine if may_hold(conditions, functools.partial(ends, group))}
+
+
+def _ends(metadata: Any, group: int, names: list[str], name: str) -> tuple[Any, Any] | None:
+    """The least and the greatest value of a column in a row group, where they are known."""
+    chunk = chunk_of(metadata, group, names, name)
+    known = None if chunk is None else chunk.statistics
+    if known is None or not known.has_min_max:
+        return None
+    try:
+        low, high = known.min, known.max
+        # Not so with NaN, nor where a writer compared numbers without a sign as if they had one.
+        return (low, high) if low <= high else None
+    except (ValueError, OverflowError, TypeError, ArithmeticError):
+        # Texts are cut within a character, and dates lie beyond those of Python.
+        return None
+
+
+def chunk_of(metadata: Any, group: int, names: list[str], name: str) -> Any:
+    """A row group's part of a column, none where it is nested; `names` are those of all leaves."""
+    if name not in names:
+        return None
+    chunk = metadata.row_group(group).column(names.index(name))
+    return chunk if chunk.path_in_schema == name else None
+
+
+def _compares(type_: pa.DataType) -> bool:
+    """Whether Python compares the values of a type as Arrow does; all others are Arrow's."""
+    from pyarrow import types
+
+    plain = types.is_integer, types.is_floating, types.is_decimal, types.is_string, types.is_date32
+    return any(is_(type_) for is_ in plain)
+
+
+def _kept_by_expression(
+    source: BinaryIO, file: Any, mine: list[int], format: Format, shape: Shape, range_: Range
+) -> set[int]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
+
+    schema = file.schema_arrow
+    if not _trusted(file, shape):
+        return set(mine)
+    folders = pc.scalar(True)
+    for name, value in (partitions_of(range_.path, format) if format.partitions else {}).items():
+        folders = folders & (pc.field(name) == value)
+        if name not in schema.names:
+            schema = schema.append(pa.field(name, value.type))
+    fragment = ds.ParquetFileFormat().make_fragment(
+        Source(source), partition_expression=folders, row_groups=mine
+    )
+    try:
+        return {group.id for group in fragment.subset(shape.filter, schema=schema).row_groups}
+    except pa.ArrowException:
+        return set(mine)  # rows are filtered in the pinned types, which these are not
+
+
+def _trusted(file: Any, shape: Shape) -> bool:
+    """Whether Arrow may rule out row groups by the statistics of the columns that are asked for.
+
+    They must have the pinned types; and where a column has floats, only comparisons will do,
+    which do not hold for NaN.
+    """
+    from pyarrow import types
+
+    names, schema = file.metadata.schema.names, file.schema_arrow
+    compared = not _MORE_THAN_COMPARISONS.search(str(shape.filter))
+    for name in shape.filtered_by & set(shape.taken.names):
+        type_ = shape.taken.field(name).type
+        if schema.names.count(name) != 1 or schema.field(name).type != type_:
+            return False
+        if types.is_nested(type_) or (types.is_floating(type_) and not compared):
+            return False
+        leaf = file.metadata.schema.column(names.index(name))
+        if leaf.physical_type == "INT96":  # its statistics have no order
+            return False
+    return True

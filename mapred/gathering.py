@@ -1,0 +1,181 @@
+"""The tables that all tasks of a run returned, as one: lazily read, or in memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mapred import agreement, outputs, unifying
+from mapred.agreement import Source
+from mapred.errors import DatasetError, StorageError
+from mapred.model import Output
+from mapred.storage import Store, arrow_filesystem, each
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of a task or an item: an Arrow file at `path`, or a `table` in memory."""
+
+    source: Source
+    schema: pa.Schema
+    path: str | None = None
+    table: pa.Table | None = None
+
+    def load(self, store: Store) -> pa.Table:
+        import pyarrow as pa
+
+        if self.table is not None:
+            return self.table
+        locate = getattr(store, "local_path", None)
+        try:
+            source = (
+                pa.OSFile(locate(self.path))
+                if locate
+                else pa.BufferReader(store.read(self.path or ""))
+            )
+        except FileNotFoundError as error:
+            raise StorageError(f"{store.uri}/{self.path}: committed, but gone") from error
+        with source:
+            return pa.ipc.open_file(source).read_all()
+
+
+def are_tabular(found: Sequence[Output | None]) -> bool:
+    """Whether tasks returned tables, and nothing else but None."""
+    tabular = [output for output in found if output is not None and output.kind != "none"]
+    return bool(tabular) and all(map(outputs.is_tabular, tabular))
+
+
+def dataset(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]) -> Any:
+    """A `pyarrow.dataset.Dataset` of all rows in plan order; the files are read when it is."""
+    import pyarrow.dataset as ds
+
+    parts = _parts(store, found)
+    known = agreed(store, stage, parts)
+    sizes = {output.path: output.size for _, output in found if output and output.path}
+    children = []
+    for lazy, some in itertools.groupby(parts, lambda part: _is_lazy(part, known.schema)):
+        if lazy:
+            children.append(_files(store, [part.path or "" for part in some], sizes, known.schema))
+        else:
+            tables = [_conform(known, part.source, part.load(store)) for part in some]
+            children.append(ds.dataset(tables, schema=known.schema))
+    return children[0] if len(children) == 1 else ds.dataset(children, schema=known.schema)
+
+
+def table(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]) -> pa.Table:
+    """All rows in plan order, without what `pyarrow.dataset` takes to import."""
+    parts = _parts(store, found)
+    known = agreed(store, stage, parts)
+    loaded = each(store, lambda part: part.load(store), parts)
+    return together(
+        known, [(part.source, table) for part, table in zip(parts, loaded, strict=True)]
+    )
+
+
+def together(known: agreement.Agreed, tables: Sequence[tuple[Source, pa.Table]]) -> pa.Table:
+    """The rows of tables that agree."""
+    import pyarrow as pa
+
+    if not known.schema.names:
+        return unifying.blank(sum(table.num_rows for _, table in tables))
+    return pa.concat_tables([_conform(known, source, table) for source, table in tables])
+
+
+def _conform(known: agreement.Agreed, source: Source, table: pa.Table) -> pa.Table:
+    try:
+        return unifying.conform(table, known.schema)
+    except unifying.Differs as error:
+        raise _with_advice(agreement.two_schemas(known, source, error)) from None
+
+
+_ONE_BY_ONE = "run.outputs() gives them one by one"
+
+
+def _with_advice(error: DatasetError) -> DatasetError:
+    return DatasetError(f"{error}, or take them as they are: {_ONE_BY_ONE}")
+
+
+def agreed(store: Store, stage: str, parts: Sequence[Part]) -> agreement.Agreed:
+    """The schema that holds the rows of all parts; two that differ are a `DatasetError`."""
+    for part in parts:
+        name = unifying.twice(part.schema)
+        if name is not None:
+            raise DatasetError(
+                f"{part.source} returned a table with two columns {name!r}; {_ONE_BY_ONE}"
+            )
+    found: agreement.Agreed | None = None
+    try:
+        for part in parts:
+            found = agreement.agree(found, part.source, part.schema)
+    except DatasetError:
+        # Columns without values may be of any type: what has values was told as it came.
+        found = agreement.latest(store, stage)
+        for part in parts:
+            found = _with_values(store, found, part)
+    assert found is not None
+    return found
+
+
+def _with_values(store: Store, known: agreement.Agreed | None, part: Part) -> agreement.Agreed:
+    try:
+        return agreement.agree(known, part.source, part.schema)
+    except DatasetError:
+        pass
+    try:
+        return agreement.agree(known, part.source, unifying.told(part.load(store)))
+    except DatasetError as error:
+        raise _with_advice(error) from None
+
+
+def _parts(store: Store, found: Sequence[tuple[int, Output | None]]) -> list[Part]:
+    """What holds the rows of each task; of tables without rows one, where there is no other."""
+    there = [(task, output) for task, output in found if output and outputs.is_tabular(output)]
+    there = [pair for pair in there if pair[1].rows] or there[:1]
+    files = [output for _, output in there if output.kind == "arrow"]
+    schemas = each(store, lambda output: _schema_of(store, output), files)
+    parts: list[Part] = []
+    for task, output in there:
+        if output.kind == "arrow":
+            parts.append(Part(Source(task), next(schemas), path=output.path))
+            continue
+        tables = [pair[1] for pair in outputs.load_tables(store, output) if pair is not None]
+        tables = [each_ for each_ in tables if each_.num_rows] or tables[:1]
+        parts += [
+            Part(Source(task), each_.schema.remove_metadata(), table=each_) for each_ in tables
+        ]
+    return parts
+
+
+def _schema_of(store: Store, output: Output) -> pa.Schema:
+    import pyarrow as pa
+
+    locate = getattr(store, "local_path", None)
+    try:
+        if locate is not None:
+            with pa.memory_map(locate(output.path)) as file:
+                return pa.ipc.open_file(file).schema.remove_metadata()
+        with store.open(output.path or "", (output.size, "")) as opened:
+            return pa.ipc.open_file(pa.PythonFile(opened)).schema.remove_metadata()
+    except FileNotFoundError as error:
+        raise StorageError(f"{store.uri}/{output.path}: committed, but gone") from error
+
+
+def _is_lazy(part: Part, schema: pa.Schema) -> bool:
+    return part.path is not None and (
+        part.schema.equals(schema) or unifying.casts(part.schema, schema)
+    )
+
+
+def _files(store: Store, paths: list[str], sizes: dict[str, int], schema: pa.Schema) -> Any:
+    import pyarrow.dataset as ds
+
+    locate = getattr(store, "local_path", None)
+    if locate is not None:
+        return ds.dataset([locate(path) for path in paths], format="ipc", schema=schema)
+    filesystem = arrow_filesystem(store, {path: sizes[path] for path in paths})
+    return ds.dataset(paths, format="ipc", schema=schema, filesystem=filesystem)

@@ -1,0 +1,156 @@
+"""What `aggregate=` asks for, checked once: names, columns, functions and their options."""
+
+from __future__ import annotations
+
+import difflib
+import numbers
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from mapred.errors import ReduceError
+from mapred.model import Aggregation
+from mapred.shuffle.aggregates import STATES, Aggregations
+
+Function = str | tuple[str, Mapping[str, Any]]
+Named = tuple[str, str] | tuple[str, str, Mapping[str, Any]]
+Aggregate = Mapping[str, Function | Named | Sequence[Function]]
+
+# What other libraries call them.
+_OTHER_NAMES = {
+    "std": "stddev",
+    "stdev": "stddev",
+    "var": "variance",
+    "avg": "mean",
+    "average": "mean",
+    "count_distinct": "nunique",
+    "n_unique": "nunique",
+    "percentile": "quantile",
+    "collect": "list",
+    "array_agg": "list",
+    "agg_list": "list",
+}
+
+
+def as_aggregates(aggregate: Aggregate, by: Sequence[str]) -> Aggregations:
+    """`{"qty": "sum", "p95": ("price", "quantile", {"q": 0.95})}` as the columns of an answer."""
+    if not hasattr(aggregate, "items") or not aggregate:
+        raise ReduceError(f"aggregate={aggregate!r} must be a mapping such as {{'qty': 'sum'}}")
+    found = [one for name, asked in aggregate.items() for one in _entry(name, asked)]
+    _check_names(found, by)
+    return tuple(found)
+
+
+def _entry(name: Any, asked: Any) -> Iterator[Aggregation]:
+    """The columns that one entry of the mapping asks for."""
+    if isinstance(asked, tuple) and len(asked) in (2, 3) and isinstance(asked[1], str):
+        yield _aggregation({name: asked}, name, *asked)
+        return
+    functions = asked if isinstance(asked, list) else [asked]
+    for each in functions:
+        function, options = each if _has_options(each) else (each, {})
+        yield _aggregation({name: asked}, f"{name}_{function}", name, function, options)
+    if not functions:
+        raise _unclear({name: asked})
+
+
+def _has_options(asked: Any) -> bool:
+    return isinstance(asked, tuple) and len(asked) == 2 and isinstance(asked[1], Mapping)
+
+
+def _aggregation(
+    entry: Mapping[Any, Any], name: Any, column: Any, function: Any, options: Any = None
+) -> Aggregation:
+    options = {} if options is None else options
+    texts = all(isinstance(each, str) for each in (name, column, function))
+    if not texts or not isinstance(options, Mapping):
+        raise _unclear(entry)
+    if function not in STATES:
+        raise ReduceError(
+            f"aggregate={entry!r}: there is no {function!r}{_nearest(function, STATES)}; there are "
+            f"{', '.join(STATES)}; anything else is a reduce=, which sees all rows of a key"
+        )
+    return Aggregation(name, column, function, _options(entry, function, options))
+
+
+def _unclear(entry: Mapping[Any, Any]) -> ReduceError:
+    return ReduceError(
+        f"aggregate={entry!r} must give a column a function, or a list of them ({{'price': "
+        "['min', 'max']}), or a new name a tuple of column, function and options ({'p95': "
+        "('price', 'quantile', {'q': 0.95})})"
+    )
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    """A hint at the known word that was meant, if any is near."""
+    lower = word.lower()
+    close = [lower] if lower in known else difflib.get_close_matches(lower, known, 1)
+    meant = _OTHER_NAMES.get(lower) or next(iter(close), None)
+    return f"; did you mean {meant!r}?" if meant else ""
+
+
+def _options(
+    entry: Mapping[Any, Any], function: str, options: Mapping[Any, Any]
+) -> Mapping[str, Any]:
+    """The options of a function with their defaults, as plain numbers and texts."""
+    known = _OPTIONS.get(function, {})
+    for name in options:
+        if name not in known:
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise ReduceError(
+                f"aggregate={entry!r}: {function} has no option {name!r}"
+                f"{_nearest(str(name), known)}; {takes}"
+            )
+    found = {name: options.get(name, default) for name, (default, _) in known.items()}
+    for name, (_, check) in known.items():
+        try:
+            found[name] = check(found[name])
+        except (TypeError, ValueError) as error:
+            raise ReduceError(
+                f"aggregate={entry!r}: {name}={found[name]!r} must be {error}"
+            ) from None
+    return found
+
+
+def _as_ddof(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
+        raise ValueError("a whole number from 0; 1 is of a sample, 0 of a whole population")
+    return int(value)
+
+
+def _as_share(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
+        raise ValueError("a number from 0 to 1, as in {'q': 0.95}")
+    return float(value)
+
+
+def _as_interpolation(value: Any) -> str:
+    if value not in ("linear", "lower", "higher"):
+        raise ValueError("'linear', 'lower' or 'higher'")
+    return str(value)
+
+
+_Checks = dict[str, tuple[Any, Callable[[Any], Any]]]
+_DDOF: _Checks = {"ddof": (1, _as_ddof)}
+_INTERPOLATION: _Checks = {"interpolation": ("linear", _as_interpolation)}
+# The default and the check of every option.
+_OPTIONS = {
+    "variance": _DDOF,
+    "stddev": _DDOF,
+    "median": _INTERPOLATION,
+    "quantile": {"q": (None, _as_share), **_INTERPOLATION},
+}
+
+
+def _check_names(found: Sequence[Aggregation], by: Sequence[str]) -> None:
+    """Refuse an answer with two columns of one name."""
+    taken = dict.fromkeys(by, "a key of by=")
+    for each in found:
+        twin = taken.get(each.name)
+        taken[each.name] = f"{each.function} of {each.column!r}"
+        if twin is None:
+            continue
+        raise ReduceError(
+            f"aggregate= names two columns of the answer {each.name!r}: {each.function} of "
+            f"{each.column!r} and {twin}; give one another name, as in "
+            f"{{'another_name': {(each.column, each.function, *filter(None, [each.options]))}}}"
+        )

@@ -1,0 +1,195 @@
+"""The states of each key to the answer, sorted by key; what its type cannot hold is refused."""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mapred.arrays import from_arrow, scalar, to_arrow
+from mapred.errors import DatasetError
+from mapred.model import Aggregation
+from mapred.shuffle.aggregates import STATES, Aggregations, places
+from mapred.shuffle.heavy import named_key
+from mapred.shuffle.kinds import result_types
+from mapred.shuffle.quantiles import Inexact, quantiles
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def finish(
+    table: pa.Table, schema: pa.Schema, by: Sequence[str], aggregates: Aggregations
+) -> pa.Table:
+    """Keys and answers, sorted by key; `schema` is that of the rows."""
+    import pyarrow as pa
+
+    columns: list[Any] = [
+        table.column(f"k{i}").cast(schema.field(name).type) for i, name in enumerate(by)
+    ]
+    keys = pa.Table.from_arrays(columns, [f"k{i}" for i in range(len(by))])
+    known = places(aggregates)
+    types = result_types(schema, aggregates)
+    for each, type_ in zip(aggregates, types, strict=True):
+        states = [
+            table.column(f"s{known[each.column, state] + i}")
+            for state in STATES[each.function]
+            for i in range(3 if state == "moments" else 1)
+        ]
+        try:
+            columns.append(_answer(each, states, type_))
+        except Inexact as error:
+            raise _inexact(error, each, type_, keys, by) from None
+        except _Beyond as error:
+            raise _beyond(error, each, type_, keys, by) from None
+    names = [*by, *(each.name for each in aggregates)]
+    whole = pa.Table.from_arrays(columns, names)
+    return whole if _sorted(keys) else whole.take(_order(keys))
+
+
+class _Beyond(Exception):
+    """Sums of which some do not fit their type."""
+
+    def __init__(self, totals: pa.ChunkedArray) -> None:
+        super().__init__()
+        self.totals = totals
+
+
+def _beyond(
+    error: _Beyond, each: Aggregation, type_: pa.DataType, keys: pa.Table, by: Sequence[str]
+) -> DatasetError:
+    low, high, remedy = _limits(type_)
+    totals = [decimal.Decimal(total or 0) for total in error.totals.to_pylist()]
+    row = next(i for i, total in enumerate(totals) if not low < total < high)
+    return DatasetError(
+        f"the sum of column {each.column!r} for key {named_key(keys, row, by)} is {totals[row]:f}, "
+        f"beyond what {type_} holds: cast the column to {remedy}"
+    )
+
+
+def _limits(type_: pa.DataType) -> tuple[int, int, str]:
+    """The whole numbers just below and above the sums that a type holds, and a type for more."""
+    import pyarrow as pa
+
+    if pa.types.is_decimal(type_):
+        most = 10 ** (type_.precision - type_.scale)
+        remedy = f"decimal256(76, {type_.scale})" if type_.bit_width == 128 else "float64"
+        return -most, most, remedy
+    signed = pa.types.is_signed_integer(type_)
+    return (-(2**63) - 1 if signed else -1), 2 ** (63 if signed else 64), "decimal128(38, 0)"
+
+
+def _inexact(
+    error: Inexact, each: Aggregation, type_: pa.DataType, keys: pa.Table, by: Sequence[str]
+) -> DatasetError:
+    import pyarrow as pa
+
+    floats = pa.types.is_floating(type_)
+    remedy = ", or cast the column to decimal128(38, 0)" if floats else ""
+    return DatasetError(
+        f"the {each.function} of column {each.column!r} for key "
+        f"{named_key(keys, error.group, by)} {error.where}, which {type_} cannot hold: "
+        f"use interpolation='lower' or 'higher'{remedy}"
+    )
+
+
+def _sorted(keys: pa.Table) -> bool:
+    import pyarrow as pa
+
+    first = keys.column(0)
+    if keys.num_columns > 1 or first.null_count or not pa.types.is_integer(first.type):
+        return False
+    numbers = from_arrow(first)
+    return bool(np.all(numbers[:-1] < numbers[1:]))
+
+
+def _order(keys: pa.Table) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    keys = keys.select([n for n in keys.column_names if not pa.types.is_null(keys[n].type)])
+    if not keys.num_columns:
+        return to_arrow(np.arange(keys.num_rows))
+    return pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names])
+
+
+def _answer(
+    each: Aggregation, states: Sequence[pa.ChunkedArray], type_: pa.DataType
+) -> pa.ChunkedArray:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if each.function in ("median", "quantile"):
+        return quantiles(states[0], each.options, type_)
+    if each.function == "nunique":
+        return pc.list_value_length(states[0])
+    if each.function == "mean":
+        count = _above_zero(states[1], 0)
+        return (
+            _decimal_mean(states[0], count, type_)
+            if pa.types.is_decimal(type_)
+            else _mean(states[0], count)
+        )
+    if each.function in ("variance", "stddev"):
+        degrees = _above_zero(states[0], each.options["ddof"])
+        variance = pc.divide(states[2], degrees.cast(pa.float64()))
+        return pc.sqrt(variance) if each.function == "stddev" else variance
+    if each.function == "sum" and states[0].type != type_:
+        raise _Beyond(states[0])
+    return states[0].cast(type_)
+
+
+def _above_zero(count: pa.ChunkedArray, less: int) -> pa.ChunkedArray:
+    """Counts less a number, null where nothing is left."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    left = pc.subtract(count, scalar(less))
+    return pc.if_else(pc.greater(left, scalar(0)), left, pa.nulls(len(left), pa.int64()))
+
+
+def _mean(total: pa.ChunkedArray, count: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Sums through counts, of whole numbers the float64 nearest to that."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    divisor = count.cast(pa.float64())
+    try:
+        # Beyond 2**53, and from decimals, a cast would round before the division does.
+        if not pa.types.is_decimal(total.type):
+            return pc.divide(total.cast(pa.float64()), divisor)
+    except pa.ArrowInvalid:
+        pass
+    pairs = zip(total.to_pylist(), count.to_pylist(), strict=True)
+    means = [int(whole) / number if number else 0.0 for whole, number in pairs]
+    return pc.if_else(
+        count.is_valid(), to_arrow(np.array(means)), pa.nulls(len(means), pa.float64())
+    )
+
+
+def _decimal_mean(
+    total: pa.ChunkedArray, count: pa.ChunkedArray, type_: pa.DataType
+) -> pa.ChunkedArray:
+    """Means of decimals, rounded half away from zero to the scale of their type."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        whole = total.cast(pa.decimal256(38, type_.scale))
+    except pa.ArrowInvalid:
+        context = decimal.Context(prec=200, rounding=decimal.ROUND_HALF_UP)
+        pairs = zip(total.to_pylist(), count.to_pylist(), strict=True)
+        unit = decimal.Decimal(1).scaleb(-type_.scale)
+        means = [
+            context.divide(decimal.Decimal(whole), decimal.Decimal(number)).quantize(
+                unit, context=context
+            )
+            if number
+            else None
+            for whole, number in pairs
+        ]
+        return pa.chunked_array([pa.array(means, type_)])
+    exact = pc.divide(whole, count.cast(pa.decimal256(19, 0)))
+    return pc.round(exact, type_.scale, round_mode="half_towards_infinity").cast(type_)

@@ -1,0 +1,75 @@
+"""The values of each key as lists: the states of what cannot be told from fewer numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mapred.arrays import from_arrow, to_arrow
+from mapred.shuffle.groups import Groups, grouped_by
+from mapred.shuffle.keys import same_bits
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pyarrow as pa
+
+
+def list_type(type_: pa.DataType) -> pa.DataType:
+    """The type of lists of values; large, as a key may have any number of them."""
+    import pyarrow as pa
+
+    return pa.large_list(type_)
+
+
+def singles(column: pa.ChunkedArray, *, nulls: bool) -> pa.ChunkedArray:
+    """A list of each value; without `nulls` that of a null is empty."""
+    import pyarrow as pa
+
+    chunks = []
+    for chunk in column.chunks:
+        lengths = np.ones(len(chunk), np.int64)
+        if not nulls and chunk.null_count:
+            lengths = from_arrow(chunk.is_valid()).astype(np.int64)
+            chunk = chunk.drop_null()
+        chunks.append(_lists(lengths, chunk))
+    return pa.chunked_array(chunks, list_type(column.type))
+
+
+def _lists(lengths: npt.NDArray[np.int64], values: pa.Array) -> pa.Array:
+    import pyarrow as pa
+
+    ends = to_arrow(np.append(0, np.cumsum(lengths)))
+    return pa.LargeListArray.from_arrays(ends, values)
+
+
+def flat(lists: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """The values of all lists, one after the other, and where each list begins and ends."""
+    import pyarrow as pa
+
+    whole = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
+    ends = from_arrow(whole.offsets)
+    return whole.flatten(), ends - ends[0]
+
+
+def concatenated(lists: pa.ChunkedArray, groups: Groups) -> pa.Array:
+    """The lists of each group one after the other."""
+    values, bounds = flat(lists.take(to_arrow(groups.rows)))
+    return _lists(np.diff(bounds[groups.bounds]), values)
+
+
+def distinct(lists: pa.ChunkedArray, groups: Groups) -> pa.Array:
+    """The values of each group once, in some order."""
+    import pyarrow as pa
+
+    values, bounds = flat(concatenated(lists, groups))
+    if pa.types.is_floating(values.type):
+        values = same_bits(pa.chunked_array([values])).combine_chunks()
+    numbers = np.repeat(np.arange(groups.count), np.diff(bounds))
+    pairs = pa.table({"group": to_arrow(numbers), "value": values})
+    found = grouped_by(pairs, ["group", "value"], [])
+    # Of new pairs Arrow may put some that share a slot of its hash table last.
+    of = from_arrow(found["group"])
+    order = to_arrow(np.argsort(of, kind="stable"))
+    lengths = np.bincount(of, minlength=groups.count)
+    return _lists(lengths, found["value"].combine_chunks().take(order))

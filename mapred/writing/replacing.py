@@ -1,0 +1,78 @@
+"""What a run owns by `replace=`: all partitions that have the named values, with rows or without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeAlias
+
+from mapred.errors import DatasetError
+from mapred.writing.target import Target
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Named: TypeAlias = "Mapping[str, frozenset[str | None]]"
+
+
+def named(target: Target, types: Mapping[str, pa.DataType]) -> Named:
+    """The values that `replace=` names of each column, spelled as that type's folders are.
+
+    A value that the column cannot hold is an error. A type that is not known changes nothing.
+    """
+    return {
+        name: frozenset(None if text is None else _spelled(name, text, types) for text in texts)
+        for name, texts in target.replace
+    }
+
+
+def types_of(columns: Mapping[str, str]) -> dict[str, pa.DataType]:
+    """The types of columns by what a manifest calls them; nested ones are left out."""
+    import pyarrow as pa
+
+    found = {}
+    for name, text in columns.items():
+        with suppress(ValueError):
+            found[name] = pa.type_for_alias(text)
+    return found
+
+
+def owns(known: Named, names: Sequence[str], values: Sequence[str | None]) -> bool:
+    """Whether a partition is one of the named ones; columns that are not named may be anything."""
+    return bool(known) and all(
+        value in known[name] for name, value in zip(names, values, strict=True) if name in known
+    )
+
+
+def refuse_others(
+    known: Named, names: Sequence[str], values: Sequence[str | None], shard: int
+) -> None:
+    """Raise for a partition with a value that is not named."""
+    for name, value in zip(names, values, strict=True):
+        if name in known and value not in known[name]:
+            listed = sorted(map(_shown, known[name]))
+            more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
+            raise DatasetError(
+                f"shard {shard} has rows with {name}={_shown(value)}, and replace= names "
+                f"{', '.join(listed[:5])}{more}: leave these rows out in the function, or name that "
+                "value too; nothing was published"
+            )
+
+
+def _spelled(name: str, text: str, types: Mapping[str, pa.DataType]) -> str:
+    import pyarrow as pa
+
+    type_ = types.get(name)
+    if type_ is None or pa.types.is_null(type_):
+        return text
+    try:
+        return str(pa.scalar(text).cast(type_).cast(pa.string()).as_py())
+    except pa.ArrowException:
+        raise DatasetError(
+            f"replace= names {name}={text!r}, and the column {name!r} is {type_}: name values of "
+            "that type, dates as 2026-11-03"
+        ) from None
+
+
+def _shown(value: str | None) -> str:
+    return "null" if value is None else repr(value)

@@ -1,0 +1,115 @@
+"""One schema for all tables of a run: what is null throughout takes the type that others have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import pyarrow as pa
+from pyarrow import types
+
+from mapred.errors import DatasetError
+
+HOW_TO_AGREE = "give the column one type in the function, or pass schema= to cast to"
+
+
+def of_shards(shards: Iterable[tuple[int, bytes]], uri: str) -> pa.Schema | None:
+    """The one schema of what shards wrote (serialised); two are an error that names both."""
+    kept: dict[bytes, tuple[int, pa.Schema]] = {}
+    found: pa.Schema | None = None
+    for shard, data in shards:
+        if data in kept:
+            continue
+        schema = pa.ipc.read_schema(pa.py_buffer(data))
+        both = schema if found is None else joined(found, schema)
+        if both is None:
+            other, theirs = next(e for e in kept.values() if joined(e[1], schema) is None)
+            raise DatasetError(
+                f"shards {other} and {shard} have tables of two schemas, so nothing was published "
+                f"to {uri}: {differing(theirs, schema)}; {HOW_TO_AGREE}"
+            )
+        kept[data], found = (shard, schema), both
+    return found
+
+
+def joined(one: pa.Schema, other: pa.Schema) -> pa.Schema | None:
+    """The schema that both fit, where nulls of one have a type in the other; None if they differ."""
+    if one.names != other.names:
+        return None
+    fields = []
+    for mine, theirs in zip(one, other, strict=True):
+        type_ = _joined(mine.type, theirs.type)
+        if type_ is None:
+            return None
+        fields.append(mine.with_type(type_))
+    return pa.schema(fields)
+
+
+def _joined(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    if one == other or types.is_null(other):
+        return one
+    if types.is_null(one):
+        return other
+    if one.id != other.id or not typeless(one) | typeless(other):
+        return None
+    inner = [_joined(a, b) for a, b in zip(_inner(one), _inner(other), strict=False)]
+    named = not types.is_struct(one) or [f.name for f in one] == [f.name for f in other]
+    if None in inner or not named or len(_inner(one)) != len(_inner(other)):
+        return None
+    return _rebuilt(one, inner)
+
+
+def typeless(type_: pa.DataType) -> bool:
+    """Whether it is null, or nested and has a part that is."""
+    return bool(types.is_null(type_)) or any(map(typeless, _inner(type_)))
+
+
+def changed(type_: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """A type with every part of it that is not nested changed; lists of every kind are lists."""
+    inner = _inner(type_)
+    return _rebuilt(type_, [changed(part, change) for part in inner]) if inner else change(type_)
+
+
+def _inner(type_: pa.DataType) -> list[pa.DataType]:
+    """The types that a nested one is made of."""
+    if types.is_map(type_):
+        return [type_.key_type, type_.item_type]
+    lists = types.is_list, types.is_large_list, types.is_fixed_size_list
+    if types.is_struct(type_) or any(test(type_) for test in lists):
+        return [type_.field(number).type for number in range(type_.num_fields)]
+    return []
+
+
+def _rebuilt(type_: pa.DataType, inner: list[pa.DataType]) -> pa.DataType:
+    if types.is_map(type_):
+        return pa.map_(*inner)
+    if types.is_struct(type_):
+        return pa.struct([type_.field(n).with_type(part) for n, part in enumerate(inner)])
+    if types.is_fixed_size_list(type_):
+        return pa.list_(inner[0], type_.list_size)
+    return pa.list_(inner[0])
+
+
+def known_by(schema: pa.Schema, known: Mapping[str, pa.DataType], kind: str) -> pa.Schema:
+    """The schema with types that the dataset has for columns that are null throughout."""
+    fields = []
+    for field in schema:
+        if types.is_null(field.type):
+            if field.name not in known:
+                raise DatasetError(
+                    f"column {field.name!r} holds nothing but nulls and has no type; give it one, "
+                    f"or pass schema= to write_{kind}"
+                )
+            field = field.with_type(known[field.name])
+        fields.append(field)
+    return pa.schema(fields)
+
+
+def differing(one: pa.Schema, other: pa.Schema) -> str:
+    """The first difference of two schemas, in words."""
+    for name in dict.fromkeys([*one.names, *other.names]):
+        if name not in one.names or name not in other.names:
+            return f"column {name!r} is in one of them only"
+        mine, theirs = one.field(name).type, other.field(name).type
+        if _joined(mine, theirs) is None:
+            return f"column {name!r} is {mine} and {theirs}"
+    return f"the columns come as {', '.join(one.names)} and as {', '.join(other.names)}"
