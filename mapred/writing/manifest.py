@@ -1,7 +1,7 @@
 """The next version of a folder's manifest, put if absent.
 
 Replacing the whole list by one put is what makes a run's files appear at once to those who read
-by it: whoever comes next can finish what a version says is still to be done.
+by it. A later run can finish what a version says is still to be done.
 """
 
 from __future__ import annotations

@@ -215,7 +215,7 @@ def _check_layout(store: Store, target: Target, columns: dict[str, str], now: Ma
 
 
 def _foreign(store: Store, reach: Reach) -> list[str]:
-    """The Parquet files in the folders that are replaced, whoever wrote them."""
+    """The Parquet files in the folders that are replaced, whatever program wrote them."""
     target = reach.target
     if target.mode == "append":
         return []

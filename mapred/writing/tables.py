@@ -112,7 +112,7 @@ def folder_of(names: tuple[str, ...], values: Values) -> str:
 
 
 def values_of(names: tuple[str, ...], folder: str) -> Values | None:
-    """The partition that a folder is, whoever named it; None for a folder of other columns."""
+    """The partition that a folder is, whatever program named it; None for a folder of other columns."""
     parts = [part.partition("=") for part in folder.split("/")] if folder else []
     if tuple(unquote(name) for name, _, _ in parts) != names:
         return None

@@ -181,7 +181,7 @@ def _target(
     if schema is not None:
         missing = [name for name in columns if name not in schema.names]
         if missing:
-            raise DatasetError(f"partition_by={missing[0]!r} is no column of schema=")
+            raise DatasetError(f"partition_by={missing[0]!r} is not a column of schema=")
         text = base64.b64encode(schema.remove_metadata().serialize().to_pybytes()).decode()
     named = () if replace is None else _named(replace, columns)
     return Target(kind, place.rstrip("/"), columns, mode, size, compression, text, named)
