@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -88,11 +87,6 @@ def check(target: Target) -> None:
             )
     store = open_store(target.uri)
     probe(store)
-    locate = getattr(store, "local_path", None)
-    if locate is not None:
-        # A dataset shows no folder of ours that is empty.
-        with suppress(OSError):
-            os.rmdir(locate(".probe"))
     if target.kind == "delta":
         from mapred.writing.files import need_deltalake
 
