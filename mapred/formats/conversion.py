@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from mapred.arrays import from_arrow, strings, to_arrow
@@ -68,7 +69,8 @@ def convert(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> Any:
         return _moments(texts, type_, format)
     if is_text(type_):
         return texts.cast(type_)
-    found = _canonical(texts, field, format).cast(type_)
+    numbers = _canonical(texts, field, format)
+    found = (_plain(numbers, type_) if types.is_decimal(type_) else numbers).cast(type_)
     if types.is_floating(type_) and not types.is_float16(type_):
         check_floats(found, lambda: texts, format)
     return found
@@ -91,6 +93,31 @@ def _canonical(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.Ch
     if format.decimal != ".":
         texts = pc.replace_substring(texts, format.decimal, ".")
     return pc.replace_substring_regex(texts, r"^\+", "")
+
+
+def _plain(texts: pa.ChunkedArray, type_: pa.DataType) -> Any:
+    """Numbers with no more digits than the decimal type has: Arrow's cast wraps beyond its bits."""
+    import pyarrow as pa
+
+    whole, scale = type_.precision - type_.scale, type_.scale
+    pattern = rf"-?0{{0,9}}[0-9]{{0,{max(whole, 0)}}}(?:\.[0-9]{{0,{max(scale, 0)}}})?"
+    if inference.all_match(texts, pattern):
+        return texts
+    plain = [None if text is None else _in_full(text, whole, scale) for text in texts.to_pylist()]
+    return pa.chunked_array([pa.array(plain, pa.string())])
+
+
+def _in_full(text: str, whole: int, scale: int) -> str:
+    """A number without an exponent or zeros that say nothing; a `Misfit` if it has more digits."""
+    sign, digits, exponent = Decimal(text).as_tuple()
+    if not isinstance(exponent, int):
+        raise Misfit
+    kept = "".join(map(str, digits)).lstrip("0")
+    exponent += len(kept) - len(kept.rstrip("0"))
+    kept = kept.rstrip("0")
+    if kept and (len(kept) + exponent > whole or exponent < -scale):
+        raise Misfit
+    return f"{'-' * sign}{kept or '0'}e{exponent if kept else 0}"
 
 
 def _truths(texts: pa.ChunkedArray, format: Format) -> Any:
@@ -176,7 +203,7 @@ def misfit(text: str, field: pa.Field, format: Format) -> str:
         more = ", or true_values= and false_values="
     elif holder == "string" and not re.search("[0-9]", text):
         more = f", or null_values=[{text!r}] if it means null"
-    elif holder == "string" and _OTHERWISE_WRITTEN.fullmatch(text) and _is_number(type_):
+    elif holder == "string" and _is_number(type_) and _is_other_number(text, format):
         more = ", or decimal= and thousands= as its numbers are written"
     reason = f"{text!r} {_reason(text, type_, format)} {named(type_)}"
     return f"{reason}; say schema={{{name!r}: {holder!r}}}{more}"
@@ -188,6 +215,12 @@ def _is_other_date(text: str, format: Format) -> bool:
 
     likely = _LOOKS_LIKE_A_DATE.fullmatch(text) is not None and format.date_formats is None
     return likely and inference.type_of_text(text, format) == pa.string()
+
+
+def _is_other_number(text: str, format: Format) -> bool:
+    """Whether a text is likely a number with another decimal point or separators."""
+    here = re.fullmatch(inference.numbers_of(format, strict=False).any, text)
+    return _OTHERWISE_WRITTEN.fullmatch(text) is not None and here is None
 
 
 def named(type_: pa.DataType) -> str:
@@ -246,8 +279,6 @@ def _holding(text: str, pinned: pa.DataType, format: Format) -> str:
 
 
 def _wider_decimal(text: str, pinned: pa.DataType, format: Format) -> str:
-    from decimal import Decimal
-
     number = Decimal(inference.canonical(text, format))
     exponent = number.as_tuple().exponent
     scale = max(pinned.scale, -exponent if isinstance(exponent, int) else 0)

@@ -84,11 +84,11 @@ def _lines(
     """
     to_utf8 = encoder(format, reading)
     head, held = None, b""
-    if range_.offset and not whole(format, range_.path):
-        head = headers.head_of(format, range_, open_range)
     for block in _blocks(format, range_, open_range, reading, size):
         start, found = reading.block_start, head is not None
-        if head is None:
+        if head is None and range_.offset:
+            head = headers.head_of(format, range_, open_range)
+        elif head is None:
             held += block
             head = headers.find(held, format, range_)
             if head is None:

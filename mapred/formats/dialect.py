@@ -263,6 +263,12 @@ def unescaped_quote(data: bytes, found: Layout, format: Format) -> int | None:
     return None
 
 
+def ended(data: bytes, format: Format) -> bytes:
+    """Whole records with a newline that ends the last one, and at most a blank line more."""
+    escaped = format.escape and data[-2:-1] == format.escape.encode()
+    return data if data.endswith(b"\n") and not escaped else data + b"\n"
+
+
 def split(data: bytes, found: Layout | None) -> list[bytes]:
     """The records of a text with their line ends; its lines where nothing is quoted in it."""
     if found is None:

@@ -67,8 +67,8 @@ def parser(format: Format, names: Sequence[str], taken: pa.Schema) -> Parse:
         return read(data, _Read(types, _nulls(format), True))
 
     def parse(data: bytes, found: Layout | None = None) -> Parsed:
-        if not data.endswith(b"\n"):
-            data += b"\n"  # the parser takes an empty last value at a bare end for a quoted one
+        # The parser takes an empty last value at a bare end for a quoted one.
+        data = dialect.ended(data, format)
         columns: dict[str, Any] = {}
         for pass_ in reads:
             table = read(data, pass_)
@@ -103,7 +103,7 @@ def text_parser(format: Format, names: Sequence[str]) -> Parse:
 
     def parse(data: bytes, found: Layout | None = None) -> Parsed:
         skipped.clear()
-        data = data if data.endswith(b"\n") else data + b"\n"
+        data = dialect.ended(data, format)
         table = _read(data, format, unique, options, _Read(types, _nulls(format), True))
         return Parsed(table, len(skipped))
 
@@ -296,7 +296,7 @@ def _width(record: bytes, format: Format) -> int:
         found.append(row.actual_columns)
         return "skip"
 
-    data = record if record.endswith(b"\n") else record + b"\n"
+    data = dialect.ended(record, format)
     pc.read_csv(
         pa.BufferReader(data),
         pc.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=["value"]),

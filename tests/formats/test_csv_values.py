@@ -230,6 +230,9 @@ def test_types_that_are_given(lab: Any) -> None:
     assert given(pa.int64(), "007") == 7
     assert given(pa.decimal256(76, 3), "1.5") == Decimal("1.500")
     assert given(pa.decimal128(38, 2), "1e3") == 1000
+    assert given(pa.decimal128(38, 2), "1.5" + "0" * 60) == Decimal("1.5")
+    assert given(pa.decimal128(38, 2), "0" * 60 + "7") == 7
+    assert given(pa.decimal128(5, 2), "-123.45") == Decimal("-123.45")
     assert given(pa.float32(), "16777216") == 16777216
     assert given(pa.string_view(), "a") == "a"
     assert given(pa.dictionary(pa.int32(), pa.string()), "a") == "a"
@@ -238,6 +241,10 @@ def test_types_that_are_given(lab: Any) -> None:
         (pa.float32(), "1e300", "would lose digits or overflow in a column of float32"),
         (pa.int64(), "0xF", "is hexadecimal"),
         (pa.decimal128(38, 3), "9" * 37, "say schema={'x': 'decimal256(76, 3)'}"),
+        (pa.decimal128(38, 0), "1" + "0" * 39, "say schema={'x': 'decimal256(76, 0)'}"),
+        (pa.decimal128(38, 0), "1e39", "say schema={'x': 'decimal256(76, 0)'}"),
+        (pa.decimal256(76, 0), "9" * 80, "say schema={'x': 'string'}"),
+        (pa.decimal128(38, 2), "0." + "1" * 60, "say schema={'x': 'string'}"),
         (pa.decimal128(10, 2), "1.005", "say schema={'x': 'decimal128(38, 3)'}"),
         (pa.timestamp("s"), "2024-01-01 10:00:00.5", "say schema={'x': 'timestamp[us]'}"),
         (pa.list_(pa.int64()), "1", "the type list<item: int64>, which CSV is not read as"),

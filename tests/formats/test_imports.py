@@ -18,7 +18,10 @@ import pyarrow as pa
 from mapred import formats, model
 name, as_, path, plan = sys.argv[1:]
 given = model.Format(name, as_)
-if as_ == "table":
+if name == "csv":
+    schema = pa.schema([("a", pa.int64()), ("x", pa.float64()), ("s", pa.string())])
+    given = model.Format(name, as_, schema, inferred=tuple(schema.names), seen=(1, 1, 1))
+elif as_ == "table":
     places = [formats.Place(path, 1)]
     schema = formats.sniff(given, places, lambda path, known=None: open(path, "rb")).schema
     schema = schema.append(pa.field("year", pa.int32()))
@@ -42,6 +45,12 @@ def parquet() -> bytes:
         ("text", "lines", b"a\nb\n", "pyarrow.csv pyarrow.parquet pyarrow.compute"),
         ("text", "strings", b"a\n\xc3\xa9\n", "pyarrow.csv pyarrow.parquet pyarrow.compute"),
         ("json", "table", b'{"a": 1}\n{"a": 2, "s": "\xc3\xa9"}\n', "pyarrow.parquet pyarrow.csv"),
+        (
+            "csv",
+            "table",
+            b'a,x,s\n1,0.5,007\n-2,"1.5","\xc3\xa9"\n',
+            "pyarrow.parquet pyarrow.compute",
+        ),
         ("parquet", "table", parquet(), "pyarrow.csv"),
     ],
 )
