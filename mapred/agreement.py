@@ -64,9 +64,13 @@ def hold(
     """Hold tables against what the stage agreed on; what is agreed with them.
 
     Asks the store for nothing where they add nothing to what is `known`. Two types of one
-    column are a `DatasetError`, which no second attempt would mend.
+    column are a `DatasetError`, which a second attempt would not fix.
     """
-    tables = [(source, table) for source, table in tables if table.num_rows]
+    tables = [
+        (source, table)
+        for source, table in tables
+        if table.num_rows and (known is None or not known.schema.equals(table.schema))
+    ]
     for source, table in tables:
         name = unifying.twice(table.schema)
         if name is not None:

@@ -163,7 +163,7 @@ def _concat(outputs: Iterable[Any]) -> Any:
 
 
 def _unstack(value: Any) -> Any:
-    """The answer of `concat`: frames that had no index of their own are numbered anew."""
+    """The answer of `concat`: frames without an index of their own are renumbered."""
     if not isinstance(value, _Stacked):
         return value
     return value.frame.reset_index(drop=True) if value.plain else value.frame

@@ -127,7 +127,7 @@ class Run:
 
         `dtype_backend` is as in pandas: "numpy_nullable" (the default, as it has a place for a
         null in every type), "pyarrow" or "numpy", where a null among whole numbers or booleans
-        is an error. A type alone decides the dtype; no value changes. What is no number, text
+        is an error. A type alone decides the dtype; no value changes. What is not a number, text
         or time stays a Python object, as do values of several types.
         """
         self.wait()

@@ -213,7 +213,7 @@ def test_a_process_asks_once(tmp_path: Path) -> None:
     assert store.asked == 3
 
 
-def test_who_comes_second_holds_to_what_the_first_put(tmp_path: Path) -> None:
+def test_a_process_that_is_behind_holds_to_what_was_put_first(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     nulls, texts = pa.table({"x": pa.nulls(1)}), pa.table({"x": ["a"]})
     one = other = agreement.hold(store, "map", None, [(Source(0), nulls)])
