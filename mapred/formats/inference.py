@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mapred.arrays import strings
+from mapred.arrays import scalar, strings
 from mapred.model import Format
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _number(values: pa.Array, format: Format) -> pa.DataType | None:
         return None
     whole = match(values, patterns.whole)
     # No text of 15 characters is a whole number that int64 or float64 would change.
-    long = pc.greater(pc.utf8_length(values), 15)
+    long = pc.greater(pc.utf8_length(values), scalar(15))
     big = values.filter(pc.and_(whole, long)).to_pylist()
     integers = [int(canonical(text, format)) for text in big]
     if pc.all(whole).as_py():

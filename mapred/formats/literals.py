@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrays import strings, to_arrow
+from mapred.arrays import scalar, strings, to_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,11 +66,11 @@ def compared(name: str, how: str, value: Any, type_: pa.DataType) -> Any:
         held = _members(value, type_)
         if held is None:
             return None
-        found = field.isin(_array(held, type_)) if held else pc.scalar(False)
+        found = field.isin(_array(held, type_)) if held else pc.scalar(scalar(False))
         return ~found if how == "not in" else found
     if value is None or isinstance(value, bool):
         return None
-    never, always = pc.scalar(False), field.is_valid()
+    never, always = pc.scalar(scalar(False)), field.is_valid()
     if _is_nan(value) and not _is_float(type_):
         return always if how == "!=" else never
     found = _between(value, type_)

@@ -293,7 +293,7 @@ def test_what_a_frame_cannot_hold_names_the_shard(lab: Any) -> None:
 
     files = {"a": FINE}
     with (
-        mock.patch.object(tabular, "_converter", return_value=refuse),
+        mock.patch.object(tabular, "converter", return_value=refuse),
         pytest.raises(DatasetError, match="cannot read a, bytes 0-206: out of bounds"),
     ):
         lab.read(Format("csv", "pandas", SCHEMA), files, lab.cut(files, []))
