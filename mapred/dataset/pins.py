@@ -152,9 +152,11 @@ def places(files: pa.Table) -> Iterator[Place]:
     chosen = dict.fromkeys(int(row) for row in rows)
     for row in chosen:
         yield Place(files["path"][row].as_py(), int(sizes[row]))
-    if len(chosen) < ENOUGH and sizes[largest] > 2 * _SAMPLE:
+    if len(chosen) < ENOUGH and sizes[largest] > _SAMPLE:
         path, size = files["path"][largest].as_py(), int(sizes[largest])
-        yield from (Place(path, size, offset) for offset in (size // 2, size - _SAMPLE))
+        yield Place(path, size, size - _SAMPLE)
+        if size > 2 * _SAMPLE:
+            yield Place(path, size, size // 2)
     by_size = there[np.argsort(-sizes[there], kind="stable")][:_MOST_PLACES]
     for row in by_size:
         if int(row) not in chosen:

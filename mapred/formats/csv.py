@@ -208,11 +208,13 @@ def _unclosed(data: bytes, end: int, format: Format) -> str:
 def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
     """The types of all values at the places, until enough of these had rows.
 
-    The first header gives the names. A column without a value anywhere is text.
+    The first header gives the names, and further headers those that it lacks where files may
+    lack columns. A column without a value anywhere is text.
     """
     import pyarrow as pa
 
     names: tuple[str, ...] | None = None
+    others: dict[str, None] = {}
     texts: dict[str, list[Any]] = {}
     first, full = None, 0
     for place in places:
@@ -225,6 +227,8 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
         reading.sample(place.path, place.offset)
         found, tables = _sample(format, range_, names, open_, reading)
         names = names or found
+        if format.missing_columns == "null":
+            others.update(dict.fromkeys(found or ()))
         for table in tables:
             for name, column in zip(table.column_names, table.columns, strict=True):
                 texts.setdefault(name, []).extend(column.drop_null().chunks)
@@ -236,7 +240,7 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
             f"{first} is empty, as are all files that were looked at, so the columns are unknown;"
             " say schema=pa.schema([...]) with all of them"
         )
-    seen = dict.fromkeys(_once(names, first or "", format), 0)
+    seen = dict.fromkeys([*_once(names, first or "", format), *others], 0)
     fields = []
     for name in seen:
         values = pa.chunked_array(texts.get(name, []), pa.string())
@@ -269,7 +273,8 @@ def _sample(
         if parsed is not None:
             tables.append(parsed.table)
         held += len(lines.data)
-        if held >= PIECE // 2:  # a whole piece may end with a part of a record
+        # A whole piece may end with a part of a record. The end of a file is read to its end.
+        if held >= PIECE // 2 and (not range_.offset or range_.length > PIECE):
             break
     return found, tables
 

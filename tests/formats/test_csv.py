@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import sys
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import mapred
 from mapred import formats
 from mapred.errors import DatasetError, MissingDependency
 from mapred.formats import Reading, tabular
@@ -333,3 +335,30 @@ def test_sniffed_types(lab: Any) -> None:
 def test_sniffing_what_is_not_csv(lab: Any, data: bytes, match: str) -> None:
     with pytest.raises(DatasetError, match=match):
         lab.sniff(Format("csv", "table"), data, "f")
+
+
+def test_columns_that_only_later_files_have_are_read_where_files_may_lack_some(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.csv").write_text("id\n1\n")
+    (tmp_path / "b.csv").write_text("x,id\n9,2\n")
+    made = mapred.read_csv(str(tmp_path / "*.csv"), missing_columns="null")
+    run = mapred.run(_rows, made, root=tmp_path / "runs", progress="none", backend="inline")
+    assert [row for rows in run.result() for row in rows] == [
+        {"id": 1, "x": None},
+        {"id": 2, "x": 9},
+    ]
+
+
+def _rows(table: pa.Table) -> list[dict[str, Any]]:
+    return table.to_pylist()
+
+
+@pytest.mark.parametrize("empty", [360_000, 500_000, 800_000])
+def test_a_value_at_the_end_of_a_file_decides_a_column_that_was_empty(
+    tmp_path: Path, empty: int
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n" + "1,\n" * empty + "3,9\n3,10\n")
+    plan = mapred.plan(str(path))
+    assert plan.format.schema.field("b").type == pa.int64()
