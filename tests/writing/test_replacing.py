@@ -474,7 +474,7 @@ def _either(listed: Counter[Any], seen: Counter[Any]) -> None:
 def test_two_runs_of_a_day_that_are_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    """Whatever is cut off, and whoever goes on: one of the two is there, whole."""
+    """Whatever is cut off, and whichever run continues: one of the two is there, whole."""
     lake, random = str(tmp_path / "lake"), Random(seed)
     write(OLD, to_parquet(lake))
     target = to_parquet(lake, replace={"day": ONE})
