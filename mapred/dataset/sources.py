@@ -122,7 +122,7 @@ def read_csv(
         comment: The character with which lines begin that are left out.
         newlines_in_values: Whether quoted values may hold line ends. Such files are not cut.
         null_values: Texts that mean null, in columns of any type. In columns other than text,
-            the empty text, "NA", "null" and the like mean null as well.
+            the empty text, "NA", "null" and the like mean null as well, quoted or not.
         true_values, false_values: Texts of booleans, beside `true`, `false`, 1 and 0.
         date_formats: Formats of dates and times, as of `strptime`, such as "%d.%m.%Y".
         decimal: The decimal point.

@@ -33,11 +33,15 @@ class Parse(Protocol):
 
 @dataclass(frozen=True)
 class _Read:
-    """One pass of Arrow's parser: columns in types, and the texts that are null in them."""
+    """One pass of Arrow's parser: columns in types, and the texts that are null in them.
+
+    `texts_too`: columns of texts have nulls; `quoted`: texts between quotes may be null.
+    """
 
     types: pa.Schema
     nulls: tuple[str, ...]
     texts_too: bool
+    quoted: bool
 
 
 def parser(format: Format, names: Sequence[str], taken: pa.Schema) -> Parse:
@@ -64,7 +68,7 @@ def parser(format: Format, names: Sequence[str], taken: pa.Schema) -> Parse:
 
     def texts(data: bytes, chosen: Sequence[str]) -> pa.Table:
         types = pa.schema([(name, pa.string()) for name in chosen])
-        return read(data, _Read(types, _nulls(format), True))
+        return read(data, _Read(types, _nulls(format), True, True))
 
     def parse(data: bytes, found: Layout | None = None) -> Parsed:
         # The parser takes an empty last value at a bare end for a quoted one.
@@ -104,7 +108,7 @@ def text_parser(format: Format, names: Sequence[str]) -> Parse:
     def parse(data: bytes, found: Layout | None = None) -> Parsed:
         skipped.clear()
         data = dialect.ended(data, format)
-        table = _read(data, format, unique, options, _Read(types, _nulls(format), True))
+        table = _read(data, format, unique, options, _Read(types, _nulls(format), True, True))
         return Parsed(table, len(skipped))
 
     return parse
@@ -129,14 +133,14 @@ def _reads(format: Format, taken: pa.Schema) -> list[_Read]:
     import pyarrow as pa
 
     given = format.null_values
-    passes: dict[tuple[tuple[str, ...], bool], list[tuple[str, pa.DataType]]] = {}
+    passes: dict[tuple[tuple[str, ...], bool, bool], list[tuple[str, pa.DataType]]] = {}
     for field in taken:
         by_text, text = conversion.by_text(field, format), conversion.is_text(field.type)
         type_ = pa.string() if by_text else field.type
         if text and given is not None:
-            key = given, True
+            key = given, True, False
         else:
-            key = _nulls(format), by_text and not text
+            key = _nulls(format), by_text and not text, True
         passes.setdefault(key, []).append((field.name, type_))
     return [_Read(pa.schema(types), *key) for key, types in passes.items()]
 
@@ -173,7 +177,7 @@ def _read(
             include_columns=pass_.types.names,
             null_values=list(pass_.nulls),
             strings_can_be_null=pass_.texts_too,
-            quoted_strings_can_be_null=False,
+            quoted_strings_can_be_null=pass_.quoted,
             true_values=[*inference.TRUE, *(format.true_values or ())],
             false_values=[*inference.FALSE, *(format.false_values or ())],
             decimal_point=format.decimal,

@@ -126,7 +126,7 @@ def written(case: Case, number: int) -> bytes:
 
 
 def _cell(text: str, case: Case) -> str:
-    needs = (case.quote_all and text) or any(c in text for c in (case.delimiter, "\n", "\r"))
+    needs = case.quote_all or any(c in text for c in (case.delimiter, "\n", "\r"))
     if needs or text.startswith('"'):
         return '"' + text.replace('"', '""') + '"'
     return text

@@ -362,3 +362,17 @@ def test_a_value_at_the_end_of_a_file_decides_a_column_that_was_empty(
     path.write_text("a,b\n" + "1,\n" * empty + "3,9\n3,10\n")
     plan = mapred.plan(str(path))
     assert plan.format.schema.field("b").type == pa.int64()
+
+
+def test_quoted_empty_values_among_numbers_are_null(tmp_path: Path) -> None:
+    """Exports that quote everything write an empty number as two quotes."""
+    path = tmp_path / "a.csv"
+    path.write_text('"id","amount","note"\n"1","9",""\n"2","","x"\n"3","10","NA"\n')
+    run = mapred.run(_rows, str(path), root=tmp_path / "runs", progress="none", backend="inline")
+    assert run.result() == [
+        [
+            {"id": 1, "amount": 9, "note": ""},
+            {"id": 2, "amount": None, "note": "x"},
+            {"id": 3, "amount": 10, "note": "NA"},
+        ]
+    ]
