@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mapred.errors import DatasetError
 from mapred.formats.reading import Open, OpenRange, Range, Reading, Source, rows
-from mapred.formats.schemas import merged
+from mapred.formats.schemas import merged, readable
 from mapred.formats.tabular import Pieces, Shape, check_columns
 from mapred.model import Format
-from mapred.sampling import Place, Sample, files_of
+from mapred.sampling import Place, Sample
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -102,7 +102,7 @@ def _checked(batch: Any) -> pa.Table:
 
 def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
     """The schemas of several files, as one that holds all their values."""
-    files = (_schema(place, open_, reading) for place in files_of(places))
+    files = readable(places, lambda place: _schema(place, open_, reading))
     return Sample(merged(files, union=format.missing_columns == "null"))
 
 

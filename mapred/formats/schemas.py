@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from mapred.sampling import ENOUGH
+from mapred.sampling import ENOUGH, Place, files_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _UNITS = ("s", "ms", "us", "ns")
 _PANDAS = b"pandas"
+
+
+def readable(
+    places: Iterable[Place], schema_of: Callable[[Place], tuple[pa.Schema, bool]]
+) -> Iterator[tuple[pa.Schema, bool]]:
+    """The schemas of files. A run says which later one cannot be read, and may give it up."""
+    import pyarrow as pa
+
+    for number, place in enumerate(files_of(places)):
+        try:
+            yield schema_of(place)
+        except (pa.ArrowException, OSError):
+            if number == 0:
+                raise
 
 
 def merged(schemas: Iterable[tuple[pa.Schema, bool]], *, union: bool) -> pa.Schema:
