@@ -251,6 +251,7 @@ def _survive(
     assert calls - killed - tasks >= tasks // 2, "too few twins"
 
 
+@pytest.mark.slow
 def test_killed_workers_and_twins_change_nothing(
     s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

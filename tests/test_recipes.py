@@ -101,6 +101,7 @@ def test_log_count(root: Path, tmp_path: Path) -> None:
     assert printed[-1] == f"{broken} lines not understood"
 
 
+@pytest.mark.slow
 def test_kmer_count(root: Path, tmp_path: Path) -> None:
     printed = run(tmp_path, str(root / "recipes/kmer_count.py")).splitlines()
     expected: Counter[str] = Counter()
@@ -115,6 +116,7 @@ def test_kmer_count(root: Path, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_tree_reduce(root: Path, tmp_path: Path) -> None:
     printed = run(tmp_path, str(root / "recipes/tree_reduce.py")).splitlines()
     assert [line.split()[:2] for line in printed[-5:-1]] == [
@@ -126,6 +128,7 @@ def test_tree_reduce(root: Path, tmp_path: Path) -> None:
     assert printed[-1].endswith("in 20,480 observations")
 
 
+@pytest.mark.slow
 def test_parquet_etl(root: Path, tmp_path: Path) -> None:
     data = tmp_path / "mapred-recipes"
     for _ in range(2):  # the second run replaces what the first one wrote

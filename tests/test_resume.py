@@ -81,6 +81,7 @@ EVERY_OPERATION = """
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_every_operation_resumes(tmp_path: Path) -> None:
     (tmp_path / "calls").mkdir()
     done = subprocess.run(

@@ -98,6 +98,17 @@ def _literal(value: Any) -> Any:
     return value
 
 
+def written(expression: Any, schema: pa.Schema) -> str:
+    """An expression as Arrow writes it, or the names of all columns.
+
+    Arrow shortens long values, and may cut a character in two, which Python does not read.
+    """
+    try:
+        return str(expression)
+    except UnicodeDecodeError:
+        return ", ".join(schema.names)
+
+
 def mask(columns: pa.Table, expression: Any) -> pa.ChunkedArray:
     """Whether the expression holds, or null, for each row; an `ArrowException` if it cannot."""
     import pyarrow as pa

@@ -79,7 +79,7 @@ def shape_of(format: Format) -> Shape:
     if format.filter is not None:
         expression = filters.expression_of(format.predicate, schema)
         names |= _names_in(expression, schema, names)
-        written = str(expression)
+        written = filters.written(expression, schema)
     filtered_by = frozenset(name for name in schema.names if name in written)
     return Shape(
         file=file,
@@ -105,8 +105,9 @@ def _names_in(expression: Any, schema: pa.Schema, known: set[str]) -> set[str]:
     try:
         filters.mask(pa.Table.from_batches([], schema), expression)
     except (pa.ArrowException, KeyError) as error:
-        raise DatasetError(f"the filter {expression} does not fit the columns: {error}") from error
-    needed, written = set(), str(expression)
+        shown = filters.written(expression, schema)
+        raise DatasetError(f"the filter {shown} does not fit the columns: {error}") from error
+    needed, written = set(), filters.written(expression, schema)
     for number, name in enumerate(schema.names):
         if name not in known and name in written:
             try:

@@ -136,6 +136,7 @@ def _square(item: int) -> int:
     return item * item
 
 
+@pytest.mark.slow
 def test_a_short_answer_is_never_taken_for_the_whole(
     faults: Proxy,
     oss_faults: Proxy,
