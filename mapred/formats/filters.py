@@ -98,15 +98,15 @@ def _literal(value: Any) -> Any:
     return value
 
 
-def written(expression: Any, schema: pa.Schema) -> str:
-    """An expression as Arrow writes it, or the names of all columns.
+def written(expression: Any) -> str | None:
+    """An expression as Arrow writes it; None where that is not a text.
 
-    Arrow shortens long values, and may cut a character in two, which Python does not read.
+    Arrow shortens long values, and may cut a character in two.
     """
     try:
         return str(expression)
     except UnicodeDecodeError:
-        return ", ".join(schema.names)
+        return None
 
 
 def mask(columns: pa.Table, expression: Any) -> pa.ChunkedArray:

@@ -10,7 +10,7 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from mapred.formats.filters import conditions_of, may_hold
+from mapred.formats.filters import conditions_of, may_hold, written
 from mapred.formats.reading import Range, Source
 from mapred.formats.tabular import Shape, partitions_of, pinned
 from mapred.model import Format
@@ -107,7 +107,8 @@ def _trusted(file: Any, shape: Shape) -> bool:
     from pyarrow import types
 
     names, schema = file.metadata.schema.names, file.schema_arrow
-    compared = not _MORE_THAN_COMPARISONS.search(str(shape.filter))
+    text = written(shape.filter)
+    compared = text is not None and not _MORE_THAN_COMPARISONS.search(text)
     for name in shape.filtered_by & set(shape.taken.names):
         type_ = shape.taken.field(name).type
         if schema.names.count(name) != 1 or schema.field(name).type != type_:

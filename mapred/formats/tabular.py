@@ -75,12 +75,11 @@ def shape_of(format: Format) -> Shape:
 
     schema, output = pinned(format), _output_schema(format)
     file = pa.schema([field for field in schema if field.name not in format.partitions])
-    expression, names, written = None, set(output.names), ""
+    expression, names, filtered_by = None, set(output.names), frozenset[str]()
     if format.filter is not None:
         expression = filters.expression_of(format.predicate, schema)
         names |= _names_in(expression, schema, names)
-        written = filters.written(expression, schema)
-    filtered_by = frozenset(name for name in schema.names if name in written)
+        filtered_by = frozenset(_names_written(expression, schema))
     return Shape(
         file=file,
         taken=pa.schema([field for field in file if field.name in names]),
@@ -98,6 +97,12 @@ def _field(schema: pa.Schema, name: str) -> pa.Field:
     return schema.field(name)
 
 
+def _names_written(expression: Any, schema: pa.Schema) -> list[str]:
+    """The columns that an expression may name: all, where it cannot be written down."""
+    text = filters.written(expression)
+    return [name for name in schema.names if text is None or name in text]
+
+
 def _names_in(expression: Any, schema: pa.Schema, known: set[str]) -> set[str]:
     """The columns that an expression needs beside `known`: without them it does not hold."""
     import pyarrow as pa
@@ -105,9 +110,9 @@ def _names_in(expression: Any, schema: pa.Schema, known: set[str]) -> set[str]:
     try:
         filters.mask(pa.Table.from_batches([], schema), expression)
     except (pa.ArrowException, KeyError) as error:
-        shown = filters.written(expression, schema)
+        shown = filters.written(expression) or "given"
         raise DatasetError(f"the filter {shown} does not fit the columns: {error}") from error
-    needed, written = set(), filters.written(expression, schema)
+    needed, written = set(), _names_written(expression, schema)
     for number, name in enumerate(schema.names):
         if name not in known and name in written:
             try:

@@ -170,8 +170,8 @@ def test_whole_runs_import_no_pandas(tmp_path: Path) -> None:
 def test_long_texts_in_filters_are_compared(tmp_path: Path, value: str) -> None:
     """Arrow cuts what it prints of an expression, within a character if need be."""
     pq.write_table(pa.table({"s": ["", value], "n": [1, 2]}), tmp_path / "a.parquet")
-    for filters in ([("s", "in", [value])], [("s", "==", value)], pc.field("s").isin([value])):
-        made = mapred.read_parquet(tmp_path / "a.parquet", filters=filters, columns=["n"])
+    for given_ in ([("s", "in", [value])], [("s", "==", value)], pc.field("s").isin([value])):
+        made = mapred.read_parquet(tmp_path / "a.parquet", filters=given_, columns=["n"])
         plan = mapred.plan(made)
         ranges, open_ = plan.ranges.shard_ranges(0), source_opener(None)
         assert formats.read(plan.format, ranges, open_, formats.Reading()).to_pylist() == [{"n": 2}]
