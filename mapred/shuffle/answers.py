@@ -169,6 +169,9 @@ def _mean(total: pa.ChunkedArray, count: pa.ChunkedArray) -> pa.ChunkedArray:
     )
 
 
+_ROUNDED = 28  # digits
+
+
 def _decimal_mean(
     total: pa.ChunkedArray, count: pa.ChunkedArray, type_: pa.DataType
 ) -> pa.ChunkedArray:
@@ -177,7 +180,8 @@ def _decimal_mean(
     import pyarrow.compute as pc
 
     try:
-        whole = total.cast(pa.decimal256(38, type_.scale))
+        # Of longer numbers Arrow rounds halves the wrong way.
+        whole = total.cast(pa.decimal256(_ROUNDED, type_.scale))
     except pa.ArrowInvalid:
         context = decimal.Context(prec=200, rounding=decimal.ROUND_HALF_UP)
         pairs = zip(total.to_pylist(), count.to_pylist(), strict=True)
