@@ -134,3 +134,10 @@ def oss_root(oss_server: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str
     monkeypatch.setenv("OSS_ACCESS_KEY_SECRET", oss_server["secret"])
     monkeypatch.setenv("OSS_ADDRESSING_STYLE", "path")
     return f"oss://runs/{uuid.uuid4().hex[:12]}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give slow tests the time that they take on a machine with other work."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1200))

@@ -190,7 +190,7 @@ def test_what_is_read_is_what_stands_there(case: Case) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @given(cases())
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 def test_what_is_read_is_what_stands_there_at_length(case: Case) -> None:
     holds(case)
 
@@ -217,7 +217,7 @@ HIDDEN = [
     hidden=st.sampled_from(HIDDEN),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_a_value_past_the_sample_is_exact_or_named(kind: str, hidden: str, seed: int) -> None:
     random_ = random.Random(seed)
     usual = {"small": "17", "price": "1.25", "date": "2024-02-29", "bool": "true", "nothing": ""}
