@@ -133,7 +133,7 @@ def _with_values(store: Store, known: agreement.Agreed | None, part: Part) -> ag
 
 
 def _parts(store: Store, found: Sequence[tuple[int, Output | None]]) -> list[Part]:
-    """What holds the rows of each task; of tables without rows one, where there is no other."""
+    """What holds the rows of each task; of tables without rows one, if no other exists."""
     there = [(task, output) for task, output in found if output and outputs.is_tabular(output)]
     there = [pair for pair in there if pair[1].rows] or there[:1]
     files = [output for _, output in there if output.kind == "arrow"]

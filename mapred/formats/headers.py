@@ -78,7 +78,7 @@ def has_header(format: Format, range_: Range) -> bool:
 def find(data: bytes, format: Format, range_: Range, final: bool = False) -> Head | None:
     """The head of the file that begins with `data`; None where more must be read to tell.
 
-    `final`: there is no more.
+    `final`: nothing follows.
     """
     _refuse_wide_text(data, format, range_.path)
     encoding = encoding_of(format.encoding)

@@ -304,26 +304,13 @@ def line_number(format: Format, range_: Range, offset: int, open_range: OpenRang
     return lines
 
 
-def head(
-    format: Format,
-    path: str,
-    open_: Open,
-    reading: Reading,
-    cut: Callable[[Iterator[bytes], str, str], Iterator[bytes]] | None = None,
-) -> bytes:
-    """The first lines of a file as UTF-8: about a megabyte, always whole lines.
-
-    `cut` makes whole records of the file's pieces where these are more than lines.
-    """
+def head(format: Format, path: str, open_: Open, reading: Reading) -> bytes:
+    """The first lines of a file as UTF-8: about a megabyte, always whole lines."""
     parts: list[bytes] = []
     to_utf8 = encoder(format, reading)
     held = 0
     with open_(path) as file:
-        plain = pieces(file, format, path)
-        whole_lines = (
-            cut(plain, format.quote, path) if cut else _cut(plain, 0, None, reading, PIECE)
-        )
-        for block in whole_lines:
+        for block in _cut(pieces(file, format, path), 0, None, reading, PIECE):
             parts.append(to_utf8(block))
             held += len(block)
             if held >= PIECE:

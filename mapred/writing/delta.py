@@ -105,7 +105,7 @@ def _typed(
 
 
 def types_of(table: Any) -> dict[str, pa.DataType]:
-    """The types of a table's columns; none where there is no table."""
+    """The types of a table's columns; none without a table."""
     if table is None:
         return {}
     return {field.name: field.type for field in pa.schema(table.schema().to_arrow())}

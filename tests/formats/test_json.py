@@ -96,7 +96,7 @@ def pin(lab: Any, files: dict[str, bytes], format: Format = TABLE, *sampled: str
 
 
 def read(lab: Any, files: dict[str, bytes], format: Format = TABLE, cuts: Any = ()) -> Any:
-    """The rows of all files, of which the first one is sampled if there is no schema."""
+    """The rows of all files, of which the first one is sampled without a schema."""
     if format.schema is None:
         format = pin(lab, files, format, next(iter(files)))
     part = lab.read(format, files, lab.cut(files, cuts))
