@@ -23,6 +23,9 @@ BIN := $(VENV)/bin
 # The certificates that the system trusts, as pip uses them too.
 UV := $(BIN)/uv --system-certs
 
+# The tests start hundreds of processes: without bytecode each would compile mapred again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo dev test test-slow test-cluster lint format bench bench-peers lock clean
 .PHONY: test-readers cluster-up cluster-down cluster-status

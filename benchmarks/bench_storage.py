@@ -188,9 +188,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-@pytest.mark.parametrize(
-    "operation", ["write_small", pytest.param("stream_large", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", ["write_small", "stream_large"])
 def test_clients(operation: str, place: Server, tmp_path: Path) -> None:
     work = workload(tmp_path, 20, 3_000_000)
     seconds, peaks = race(operation, ("mapred",), work, place, rounds=1)

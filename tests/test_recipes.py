@@ -34,6 +34,7 @@ def test_recipe_is_short_and_says_what_it_is(recipe: Path) -> None:
     assert f"mapred run recipes/{recipe.name}" in source
 
 
+@pytest.mark.slow
 def test_word_count(root: Path, tmp_path: Path) -> None:
     printed = run(tmp_path, str(root / "recipes/word_count.py"))
     counts = re.findall(r"^ *([\d,]+) (\w+)$", printed, re.M)

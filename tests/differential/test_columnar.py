@@ -244,7 +244,7 @@ def holds(case: Case) -> None:
 
 
 @given(cases())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_what_is_read_is_what_was_written(case: Case) -> None:
     holds(case)
 

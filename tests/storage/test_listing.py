@@ -78,7 +78,7 @@ def moto_root(shared_folder: Path, s3_root: str, monkeypatch: pytest.MonkeyPatch
         yield f"s3://moto/{uuid.uuid4().hex[:12]}"
 
 
-@pytest.mark.parametrize("server", ["moto", "seaweed"])
+@pytest.mark.parametrize("server", [pytest.param("moto", marks=pytest.mark.slow), "seaweed"])
 def test_keys_come_in_byte_order_however_they_are_split(
     server: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
