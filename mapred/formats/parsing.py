@@ -271,10 +271,14 @@ def explain(
     values = _width(record, format)
     if values != len(names) and format.on_bad_rows == "error":
         listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-        return (
-            f"{values} value{'s' * (values != 1)} where there are {len(names)} columns ({listed}); say"
-            " on_bad_rows='skip' to leave out such rows"
+        columns = (
+            f"is 1 column ({listed})" if len(names) == 1 else f"are {len(names)} columns ({listed})"
         )
+        found = f"{values} value{'s' * (values != 1)} where there {columns}"
+        other = next((mark for mark in ";\t|," if len(names) == 1 and mark in names[0]), None)
+        if other is not None:
+            return f"{found}; say delimiter={other!r} if that separates the values"
+        return f"{found}; say on_bad_rows='skip' to leave out such rows"
     for field in taken:
         try:
             parser(format, names, pa.schema([field]))(record)

@@ -10,6 +10,7 @@ from servers import seaweed
 
 from cluster import images
 from cluster.places import CRDS, HERE, INSTALLED, NAMESPACE, S3_SECRET
+from cluster.processes import wait_until
 from cluster.servers import kubectl
 from mapred.backends.argo import rbac
 from mapred.backends.argo.backend import Argo
@@ -38,8 +39,15 @@ def _define() -> None:
         return
     for path in definitions:
         kubectl(*APPLY, path, seconds=120)
-    kubectl("wait", "--for=condition=Established", "crd/workflows.argoproj.io", "--timeout=30s")
+    wait_until(_established, "definition of workflows", 30)
     INSTALLED.write_text(digest)
+
+
+def _established() -> bool:
+    """Whether Workflows are served; `kubectl wait` fails while the kind has no conditions yet."""
+    definition = json.loads(kubectl("get", "crd/workflows.argoproj.io", "--output=json"))
+    conditions = definition.get("status", {}).get("conditions") or []
+    return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
 
 def namespace(name: str, key: str, secret: str) -> str:

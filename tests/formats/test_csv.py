@@ -330,6 +330,7 @@ def test_sniffed_types(lab: Any) -> None:
         (b"", "f is empty"),
         (b"a,a\n1,2\n", "more than one column 'a'"),
         (b"a,b\n1,2,3\n", "f, line 2: 3 values where there are 2 columns"),
+        (b"a;b\n1,5;2\n", r"line 2: 2 values where there is 1 column \(a;b\); say delimiter=';'"),
     ],
 )
 def test_sniffing_what_is_not_csv(lab: Any, data: bytes, match: str) -> None:
