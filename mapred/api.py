@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
-import math
 import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from mapred import (
     backends,
+    checking,
     dataset,
     display,
     formats,
@@ -29,23 +30,28 @@ from mapred import (
 )
 from mapred._version import __version__
 from mapred.backends.base import Backend
+from mapred.checking import FromOne, Location, Size, Text
 from mapred.commands import Command
 from mapred.dataset import Dataset
 from mapred.errors import BackendError, DatasetError, FunctionError, PlanError
-from mapred.model import Format, Resources, Shuffle, Stage
+from mapred.model import Format, Shuffle, Stage
 from mapred.model import Job as JobRecord
+from mapred.options import JobOptions, Options, refuse_unknown, takes_options
 from mapred.parameters import Value
 from mapred.reducers import Reducer, as_reducer
 from mapred.runs import Run, open_run, record_write, write_handle
-from mapred.shuffle.aggregations import Aggregate
-from mapred.shuffle.asking import By, SortBy, as_shuffle, keyed_reducer
+from mapred.shuffle.asking import as_shuffle, keyed_reducer
 from mapred.storage import open_store, probe
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Job", "Plan", "job", "open", "plan", "run", "submit"]
 
 Function = Callable[..., Any]
-Reduce = Callable[..., Any] | Reducer
-Root = str | os.PathLike[str]
+Progress = Annotated[
+    str, checking.one_of("auto", "bar", "plain", "jupyter", "none", error=PlanError)
+]
 
 open = open_run
 # A type that was inferred from fewer values is shown with their number.
@@ -68,9 +74,17 @@ class Plan:
     def shards(self) -> int:
         return self.ranges.shards
 
-    def run(self, fn: Function, **options: Any) -> Run:
+    def run(
+        self,
+        fn: Function,
+        *,
+        backend: str | Backend | Executor = "local",
+        root: Location | None = None,
+        progress: Progress = "auto",
+        **options: Unpack[JobOptions],
+    ) -> Run:
         """`mapred.run(fn, plan, …)`."""
-        return run(fn, self, **options)
+        return run(fn, self, backend=backend, root=root, progress=progress, **options)
 
     def summary(self) -> display.PlanSummary:
         """The numbers that are shown."""
@@ -126,12 +140,13 @@ def _columns(format: Format) -> tuple[display.Column, ...]:
     return tuple(display.Column(n, str(schema.field(n).type), note(n)) for n in names)
 
 
+@checking.checks(PlanError)
 def plan(
     source: Any,
     *,
-    target_bytes: int | str | None = None,
-    max_tasks: int | None = None,
-    per_task: int | None = None,
+    target_bytes: Size | None = None,
+    max_tasks: FromOne | None = None,
+    per_task: FromOne | None = None,
 ) -> Plan:
     """What would run over `source`: a URI or glob, a list of them, a dataset or a frame.
 
@@ -165,26 +180,48 @@ def plan(
     return Plan(chosen, pinned, ranges)
 
 
-@dataclass(frozen=True)
-class Job:
+@dataclass(frozen=True, kw_only=True)
+class Job(Options):
     """What to run, checked but not started: `run` and `submit` start it, as often as wanted."""
 
     fn: Function
     dataset: Any
-    reducer: Reducer | None
-    shuffle: Shuffle | None
-    write: writing.Target | None
-    attempts: int
-    timeout: float | None
-    deadline: float | None
-    max_failed: float
-    target_bytes: int | str | None
-    max_tasks: int | None
-    per_task: int | None
-    resources: Resources
-    reduce_resources: Resources | None
-    seed: int | None
-    name: str
+
+    def __post_init__(self) -> None:
+        checking.check_fields(self, PlanError)
+        _check_function(self.fn)
+        if self.dataset is None:
+            raise DatasetError("dataset=None: pass a URI, a glob, a dataset or items")
+        if isinstance(self.dataset, Plan):
+            if not (self.target_bytes is self.max_tasks is self.per_task is None):
+                raise PlanError("the dataset is planned already: give the limits to mapred.plan")
+        else:
+            object.__setattr__(self, "dataset", dataset.as_dataset(self.dataset))
+        if self.write is not None:
+            if self.reduce is not None or self.shuffle is not None:
+                raise FunctionError("write= is for what map tasks return: leave reduce= out")
+            writing.check_losses(self.write, self.max_failed)
+        if not self.name:
+            object.__setattr__(self, "name", functions.name_of(self.fn))
+        _ = self.reducer  # refuses options that do not go together
+
+    @functools.cached_property
+    def shuffle(self) -> Shuffle | None:
+        """The shuffle that `by`, `aggregate`, `sort_by` and `partitions` ask for."""
+        return as_shuffle(self.by, self.aggregate, self.sort_by, self.partitions)
+
+    @functools.cached_property
+    def reducer(self) -> Reducer | None:
+        """What merges the outputs, or publishes them."""
+        if self.shuffle is not None:
+            return keyed_reducer(self.shuffle, self.reduce, self.fan_in, self.finalize)
+        if self.write is not None:
+            return writing.publisher(self.write)
+        if self.reduce is not None:
+            return as_reducer(self.reduce, fan_in=self.fan_in, finalize=self.finalize)
+        if self.fan_in is not None or self.finalize is not None:
+            raise FunctionError("fan_in= and finalize= need a reduce=")
+        return None
 
     def plan(self) -> Plan:
         """What would run, with what the function's annotation asks for."""
@@ -202,9 +239,7 @@ class Job:
     @property
     def parameters(self) -> frozenset[str]:
         """What `bind` may give values to: places in URIs, the function's further parameters."""
-        source = (
-            self.dataset if isinstance(self.dataset, Plan) else dataset.as_dataset(self.dataset)
-        )
+        source = self.dataset
         texts = source.uris if isinstance(source, Dataset) and not source.literal else ()
         texts += () if self.write is None else self.write.texts()
         places = {name for text in texts for name in parameters.names_in(text)}
@@ -220,11 +255,9 @@ class Job:
         """
         parameters.check(values)
         source, target = self.dataset, self.write
-        if not isinstance(source, Plan):
-            source = dataset.as_dataset(source)
-            if not source.literal:
-                uris = tuple(parameters.filled(uri, values) for uri in source.uris)
-                source = replace(source, uris=uris)
+        if isinstance(source, Dataset) and not source.literal:
+            uris = tuple(parameters.filled(uri, values) for uri in source.uris)
+            source = replace(source, uris=uris)
         if target is not None:
             target = target.filled(lambda text: parameters.filled(text, values))
         known = self.parameters | {*parameters.taken(self.fn, values)}
@@ -234,22 +267,21 @@ class Job:
                     f"nothing takes the parameter {name!r}: neither a place {{{name}}} of a URI nor a "
                     f"parameter of {functions.name_of(self.fn)} after the first"
                 )
-        reducer = self.reducer if target is None else writing.publisher(target)
         fn = parameters.bound(self.fn, values)
-        return replace(self, fn=fn, dataset=source, write=target, reducer=reducer)
+        return replace(self, fn=fn, dataset=source, write=target)
 
+    @checking.checks(BackendError)
     def submit(
         self,
         *,
         backend: str | Backend | Executor = "local",
-        root: Root | None = None,
-        run_id: str | None = None,
+        root: Location | None = None,
+        run_id: Text | None = None,
     ) -> Run:
         """Start it and return at once; `run_id` names the run's folder (default: a new name)."""
         chosen = backends.resolve(backend)
         chosen.prepare()
         if self.write is not None:
-            writing.check_losses(self.write, self.max_failed)
             writing.check(self.write)
         function = functions.dump(self.fn)
         planned = self.plan()
@@ -272,18 +304,20 @@ class Job:
         write_handle(store, handle.ref, "running")
         return Run(store, record, handle)
 
+    @checking.checks(BackendError)
     def run(
         self,
         *,
         backend: str | Backend | Executor = "local",
-        root: Root | None = None,
-        progress: str = "auto",
+        root: Location | None = None,
+        progress: Progress = "auto",
     ) -> Run:
         """Start it, show progress, and return the run once it succeeded; else `RunError`."""
         __tracebackhide__ = True
         return self.submit(backend=backend, root=root).finish(progress)
 
-    def render(self, *, backend: str | Backend = "argo", root: Root | None = None) -> str:
+    @checking.checks(BackendError)
+    def render(self, *, backend: str | Backend = "argo", root: Location | None = None) -> str:
         """The Argo Workflow that `submit` would send, as YAML; nothing is written.
 
         The dataset is listed, as the number of shards decides the loop. Run id and digests
@@ -381,159 +415,35 @@ class Job:
         )
 
 
-def job(
-    fn: Function,
-    dataset: Any,
-    *,
-    reduce: Reduce | None = None,
-    fan_in: int | None = None,
-    finalize: Callable[[Any], Any] | None = None,
-    by: By | None = None,
-    aggregate: Aggregate | None = None,
-    sort_by: SortBy | None = None,
-    partitions: int | None = None,
-    write: writing.Target | None = None,
-    attempts: int = 3,
-    timeout: float | None = None,
-    deadline: float | None = None,
-    max_failed: float = 0,
-    target_bytes: int | str | None = None,
-    max_tasks: int | None = None,
-    per_task: int | None = None,
-    resources: Resources | None = None,
-    reduce_resources: Resources | None = None,
-    seed: int | None = None,
-    name: str | None = None,
-) -> Job:
+@takes_options
+def job(fn: Function, dataset: Any, **options: Unpack[JobOptions]) -> Job:
     """A job, checked and not started; the arguments are those of `run`."""
-    if not callable(fn):
-        raise FunctionError(f"fn={fn!r} is not callable; pass a function, a class or a command")
-    if inspect.iscoroutinefunction(fn):
-        raise FunctionError(f"{functions.name_of(fn)} is async; pass a plain function")
-    if dataset is None:
-        raise DatasetError("dataset=None: pass a URI, a glob, a dataset or items")
-    shuffle = as_shuffle(by, aggregate, sort_by, partitions)
-    if reduce is None and shuffle is None and (fan_in is not None or finalize is not None):
-        raise FunctionError("fan_in= and finalize= need a reduce=")
-    if write is not None and (reduce is not None or shuffle is not None):
-        raise FunctionError("write= is for what map tasks return: leave reduce= out")
-    if write is not None and not isinstance(write, writing.Target):
-        raise FunctionError(f"write={write!r}: pass write_parquet(uri, …) or write_delta(uri, …)")
-    _at_least("attempts", attempts, 1, whole=True)
-    for what, limit in (("timeout", timeout), ("deadline", deadline)):
-        if limit is not None and not limit > 0:
-            raise PlanError(f"{what}={limit!r} must be seconds above zero")
-    if isinstance(max_failed, bool) or not 0 <= max_failed < math.inf:
-        raise PlanError(f"max_failed={max_failed!r} must be a count, or a fraction below 1")
-    if max_failed >= 1 and max_failed != int(max_failed):
-        raise PlanError(f"max_failed={max_failed!r} must be a whole count, or a fraction below 1")
-    if isinstance(dataset, Plan) and not (target_bytes is max_tasks is per_task is None):
-        raise PlanError("the dataset is planned already: give the limits to mapred.plan")
-    if shuffle is not None:
-        reducer = keyed_reducer(shuffle, reduce, fan_in, finalize)
-    else:
-        reducer = None if reduce is None else as_reducer(reduce, fan_in=fan_in, finalize=finalize)
-    if write is not None:
-        writing.check_losses(write, max_failed)
-        reducer = writing.publisher(write)
-    return Job(
-        fn=fn,
-        dataset=dataset,
-        reducer=reducer,
-        shuffle=shuffle,
-        write=write,
-        attempts=attempts,
-        timeout=timeout,
-        deadline=deadline,
-        max_failed=max_failed,
-        target_bytes=target_bytes,
-        max_tasks=max_tasks,
-        per_task=per_task,
-        resources=resources or Resources(),
-        reduce_resources=reduce_resources,
-        seed=seed,
-        name=name or functions.name_of(fn),
-    )
+    return _job("job", fn, dataset, options)
 
 
+@takes_options
 def submit(
     fn: Function,
     dataset: Any,
     *,
-    reduce: Reduce | None = None,
-    fan_in: int | None = None,
-    finalize: Callable[[Any], Any] | None = None,
-    by: By | None = None,
-    aggregate: Aggregate | None = None,
-    sort_by: SortBy | None = None,
-    partitions: int | None = None,
-    write: writing.Target | None = None,
     backend: str | Backend | Executor = "local",
-    root: Root | None = None,
-    attempts: int = 3,
-    timeout: float | None = None,
-    deadline: float | None = None,
-    max_failed: float = 0,
-    target_bytes: int | str | None = None,
-    max_tasks: int | None = None,
-    per_task: int | None = None,
-    resources: Resources | None = None,
-    reduce_resources: Resources | None = None,
-    seed: int | None = None,
-    name: str | None = None,
+    root: Location | None = None,
+    **options: Unpack[JobOptions],
 ) -> Run:
     """Like `run`, but returns the live `Run` at once."""
-    return job(
-        fn,
-        dataset,
-        reduce=reduce,
-        fan_in=fan_in,
-        finalize=finalize,
-        by=by,
-        aggregate=aggregate,
-        sort_by=sort_by,
-        partitions=partitions,
-        write=write,
-        attempts=attempts,
-        timeout=timeout,
-        deadline=deadline,
-        max_failed=max_failed,
-        target_bytes=target_bytes,
-        max_tasks=max_tasks,
-        per_task=per_task,
-        resources=resources,
-        reduce_resources=reduce_resources,
-        seed=seed,
-        name=name,
-    ).submit(backend=backend, root=root)
+    __tracebackhide__ = True
+    return _job("submit", fn, dataset, options).submit(backend=backend, root=root)
 
 
+@takes_options
 def run(
     fn: Function,
     dataset: Any,
     *,
-    reduce: Reduce | None = None,
-    fan_in: int | None = None,
-    finalize: Callable[[Any], Any] | None = None,
-    by: By | None = None,
-    aggregate: Aggregate | None = None,
-    sort_by: SortBy | None = None,
-    partitions: int | None = None,
-    write: writing.Target | None = None,
     backend: str | Backend | Executor = "local",
-    root: Root | None = None,
-    progress: str = "auto",
-    attempts: int = 3,
-    timeout: float | None = None,
-    deadline: float | None = None,
-    max_failed: float = 0,
-    target_bytes: int | str | None = None,
-    max_tasks: int | None = None,
-    per_task: int | None = None,
-    resources: Resources | None = None,
-    reduce_resources: Resources | None = None,
-    seed: int | None = None,
-    name: str | None = None,
+    root: Location | None = None,
+    progress: Progress = "auto",
+    **options: Unpack[JobOptions],
 ) -> Run:
     """Run `fn` over every shard of `dataset`, reduce the outputs, and return the run.
 
@@ -571,29 +481,13 @@ def run(
         DatasetError, FunctionError, BackendError: what was passed cannot be run.
     """
     __tracebackhide__ = True
-    return job(
-        fn,
-        dataset,
-        reduce=reduce,
-        fan_in=fan_in,
-        finalize=finalize,
-        by=by,
-        aggregate=aggregate,
-        sort_by=sort_by,
-        partitions=partitions,
-        write=write,
-        attempts=attempts,
-        timeout=timeout,
-        deadline=deadline,
-        max_failed=max_failed,
-        target_bytes=target_bytes,
-        max_tasks=max_tasks,
-        per_task=per_task,
-        resources=resources,
-        reduce_resources=reduce_resources,
-        seed=seed,
-        name=name,
-    ).run(backend=backend, root=root, progress=progress)
+    started = _job("run", fn, dataset, options)
+    return started.run(backend=backend, root=root, progress=progress)
+
+
+def _job(function: str, fn: Function, dataset: Any, options: Mapping[str, Any]) -> Job:
+    refuse_unknown(function, options)
+    return Job(fn=fn, dataset=dataset, **options)
 
 
 def default_root() -> str:
@@ -606,7 +500,7 @@ def _new_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
 
 
-def _base(root: Root | None, backend: Backend) -> str:
+def _base(root: Location | None, backend: Backend) -> str:
     """Where the run's folder goes: `root=`, else what a named backend says, else the default."""
     if root is not None:
         return os.fspath(root)
@@ -628,6 +522,10 @@ def _handed_over(fn: Function, source: Dataset, pinned: Format) -> Format:
     return pinned if kind is None else replace(pinned, as_=kind)
 
 
-def _at_least(what: str, value: Any, least: int, *, whole: bool) -> None:
-    if isinstance(value, bool) or (whole and not isinstance(value, int)) or value < least:
-        raise PlanError(f"{what}={value!r} must be a whole number, at least {least}")
+def _check_function(fn: Any) -> None:
+    if not callable(fn):
+        raise FunctionError(
+            f"fn={checking.shown(fn)} is not callable; pass a function, a class or a command"
+        )
+    if inspect.iscoroutinefunction(fn):
+        raise FunctionError(f"{functions.name_of(fn)} is async; pass a plain function")

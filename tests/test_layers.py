@@ -12,8 +12,8 @@ import pytest
 
 # Each module imports only from those before it. A new module gets a place here.
 ORDER = (
-    "_version errors arrays frames unifying resources model sampling layout storage dataset formats planner task commands reducers "
-    "functions parameters shuffle outputs graph records agreement writing failures losses tally children versions keyed worker blocks supervisor "
+    "_version errors checking arrays frames unifying resources model sampling layout storage dataset formats planner task commands reducers "
+    "functions parameters shuffle outputs graph records agreement writing options failures losses tally children versions keyed worker blocks supervisor "
     "backends display audit cells gathering results tabulating folder "
     "runs api retention scheduling cli __main__ testing"
 ).split()

@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from typing import Any, cast
 
 from mapred.backends.base import Backend, Handle
+from mapred.checking import shown
 from mapred.errors import BackendError
 from mapred.model import Job
 from mapred.storage import Store
@@ -49,8 +50,12 @@ def resolve(backend: str | Backend | Executor) -> Backend:
     if type(backend).__module__.split(".")[0] == "distributed":
         return restore("dask", {"address": backend})
     if not isinstance(backend, str):
-        if not hasattr(backend, "submit"):
-            raise BackendError(f"backend={backend!r} is no backend and no executor")
+        needs = ("name", "arguments", "prepare", "submit")
+        if isinstance(backend, type) or not all(hasattr(backend, each) for each in needs):
+            raise BackendError(
+                f"backend={shown(backend)} must be a name such as 'local', a backend such as "
+                "mapred.Local(workers=4), or a concurrent.futures.Executor"
+            )
         return backend
     if backend in _PLAIN:
         return restore(backend, {})

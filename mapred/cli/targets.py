@@ -219,19 +219,6 @@ def altered(
     Of `resources`, those of a map task, None leaves what the job says.
     """
     asked = {name: value for name, value in (resources or {}).items() if value is not None}
-    changed = dataclasses.replace(
+    return dataclasses.replace(
         job, resources=dataclasses.replace(job.resources, **asked), **changes
     )
-    mapred.job(
-        changed.fn,
-        changed.dataset,
-        attempts=changed.attempts,
-        timeout=changed.timeout,
-        deadline=changed.deadline,
-        max_failed=changed.max_failed,
-        target_bytes=changed.target_bytes,
-        max_tasks=changed.max_tasks,
-        per_task=changed.per_task,
-        seed=changed.seed,
-    )
-    return changed

@@ -324,6 +324,8 @@ def as_dataset(source: Any) -> Dataset:
         return Dataset("arrow", frame=frame, title=title, options=Format("arrow", ""))
     if isinstance(source, list | tuple | set | frozenset):
         listed = sorted(source, key=str) if isinstance(source, set | frozenset) else source
+        if any(not isinstance(each, str | os.PathLike) for each in listed):
+            return items(listed)
         return _by_suffix(listed)
     hint = "array(n)" if isinstance(source, int) else "items([...])"
     raise DatasetError(

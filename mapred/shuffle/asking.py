@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from mapred.errors import PlanError, ReduceError
+from mapred.checking import Rule, Unfit, check, shown
+from mapred.errors import ReduceError
 from mapred.model import Shuffle
 from mapred.reducers import Reducer
 from mapred.shuffle.aggregations import Aggregate, as_aggregates
 from mapred.shuffle.files import joined
-from mapred.shuffle.hashing import MAX_PARTITIONS
 from mapred.shuffle.schemas import unified
 
 if TYPE_CHECKING:
@@ -32,39 +32,41 @@ def as_shuffle(
         return None
     if by is not None and sort_by is not None:
         raise ReduceError("sort_by= puts all rows in order and by= groups them: pass one of both")
-    if partitions is not None and not (
-        type(partitions) is int and 1 <= partitions <= MAX_PARTITIONS
-    ):
-        raise PlanError(
-            f"partitions={partitions!r} must be a whole number from 1 to {MAX_PARTITIONS:,}"
-        )
     if sort_by is not None:
         if aggregate is not None:
             raise ReduceError("aggregate= goes with by=, not with sort_by=")
         names, descending = _order(sort_by)
         return Shuffle(_columns("sort_by", names), partitions or 0, descending=descending)
-    keys = _columns("by", [by] if isinstance(by, str) else by or ())
+    keys = _columns("by", [by] if isinstance(by, str) else by)
     aggregates = () if aggregate is None else as_aggregates(aggregate, keys)
     return Shuffle(keys, partitions or 0, aggregates)
 
 
-def _columns(what: str, names: Iterable[Any]) -> tuple[str, ...]:
-    found = tuple(names)
-    if {type(name) for name in found} != {str}:
-        raise ReduceError(f"{what}={found!r} must be a column's name, or a list of them")
+def _columns(what: str, names: Any) -> tuple[str, ...]:
+    hint = Annotated[tuple[str, ...], Rule("a column's name, or a list of them", _names)]
+    found: tuple[str, ...] = check(what, names, hint, ReduceError)
     if len(set(found)) < len(found):
         raise ReduceError(f"{what}={found!r} names a column twice")
     return found
 
 
-def _order(sort_by: SortBy) -> tuple[list[str], tuple[bool, ...]]:
-    entries = [sort_by] if isinstance(sort_by, str) else list(sort_by)
+def _names(value: Any) -> tuple[str, ...]:
+    found = tuple(value) if isinstance(value, Iterable) and not isinstance(value, set) else ()
+    if not found or not all(isinstance(name, str) and name for name in found):
+        raise Unfit
+    return tuple(map(str, found))
+
+
+def _order(sort_by: Any) -> tuple[list[str], tuple[bool, ...]]:
+    several = isinstance(sort_by, Iterable) and not isinstance(sort_by, str | bytes | set)
+    entries = list(sort_by) if several else [sort_by]
     pairs = [(entry, "ascending") if isinstance(entry, str) else entry for entry in entries]
     for pair in pairs:
-        if tuple(pair[1:]) not in {("ascending",), ("descending",)}:
+        told = isinstance(pair, tuple | list) and len(pair) == 2
+        if not told or not isinstance(pair[0], str) or pair[1] not in _ORDERS:
             raise ReduceError(
-                f"sort_by={sort_by!r}: {pair!r} must be a column's name, or a pair such as "
-                "('price', 'descending')"
+                f"sort_by={shown(sort_by)}: {shown(pair)} must be a column's name, or a pair such "
+                "as ('price', 'descending')"
             )
     return [name for name, _ in pairs], tuple(_ORDERS[order] for _, order in pairs)
 
