@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from mapred.api import plan as plan
     from mapred.api import run as run
     from mapred.api import submit as submit
+    from mapred.audit import Audit as Audit
     from mapred.backends.argo.backend import Argo as Argo
     from mapred.backends.dask import Dask as Dask
     from mapred.backends.local import Local as Local
     from mapred.commands import command as command
+    from mapred.dataset import Dataset as Dataset
     from mapred.dataset import array as array
     from mapred.dataset import files as files
     from mapred.dataset import items as items
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from mapred.dataset import read_text as read_text
     from mapred.dataset import sweep as sweep
     from mapred.dataset import uniform as uniform
+    from mapred.errors import AccessError as AccessError
     from mapred.errors import BackendError as BackendError
     from mapred.errors import DatasetError as DatasetError
     from mapred.errors import FunctionError as FunctionError
@@ -51,8 +54,11 @@ if TYPE_CHECKING:
     from mapred.errors import StaleDatasetError as StaleDatasetError
     from mapred.errors import StorageError as StorageError
     from mapred.formats.files import File as File
+    from mapred.model import Failure as Failure
     from mapred.model import Resources as Resources
+    from mapred.model import RunStatus as RunStatus
     from mapred.model import Volume as Volume
+    from mapred.reducers import Reducer as Reducer
     from mapred.retention import Removals as Removals
     from mapred.retention import gc as gc
     from mapred.retention import rm as rm
@@ -68,11 +74,13 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "mapred.api": ("Job", "Plan", "job", "open", "plan", "run", "submit"),
+    "mapred.audit": ("Audit",),
     "mapred.backends.argo.backend": ("Argo",),
     "mapred.backends.dask": ("Dask",),
     "mapred.backends.local": ("Local",),
     "mapred.commands": ("command",),
     "mapred.dataset": (
+        "Dataset",
         "array",
         "files",
         "items",
@@ -87,6 +95,7 @@ _WHERE = {
         "uniform",
     ),
     "mapred.errors": (
+        "AccessError",
         "BackendError",
         "DatasetError",
         "FunctionError",
@@ -99,7 +108,8 @@ _WHERE = {
         "StorageError",
     ),
     "mapred.formats.files": ("File",),
-    "mapred.model": ("Resources", "Volume"),
+    "mapred.model": ("Failure", "Resources", "RunStatus", "Volume"),
+    "mapred.reducers": ("Reducer",),
     "mapred.retention": ("Removals", "gc", "rm"),
     "mapred.runs": ("Run",),
     "mapred.scheduling": ("Schedule", "schedule", "schedules", "unschedule"),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from mapred import (
     backends,
@@ -36,7 +36,7 @@ from mapred.dataset import Dataset
 from mapred.errors import BackendError, DatasetError, FunctionError, PlanError
 from mapred.model import Format, Shuffle, Stage
 from mapred.model import Job as JobRecord
-from mapred.options import JobOptions, Options, refuse_unknown, takes_options
+from mapred.options import JobOptions, Options, Progress, refuse_unknown, takes_options
 from mapred.parameters import Value
 from mapred.reducers import Reducer, as_reducer
 from mapred.runs import Run, open_run, record_write, write_handle
@@ -49,9 +49,6 @@ if TYPE_CHECKING:
 __all__ = ["Job", "Plan", "job", "open", "plan", "run", "submit"]
 
 Function = Callable[..., Any]
-Progress = Annotated[
-    str, checking.one_of("auto", "bar", "plain", "jupyter", "none", error=PlanError)
-]
 
 open = open_run
 # A type that was inferred from fewer values is shown with their number.
@@ -253,7 +250,7 @@ class Job(Options):
         keyword where it has a parameter of that name. A `PlanError` names a value that nothing
         takes, and a place without one.
         """
-        parameters.check(values)
+        values = parameters.check(values)
         source, target = self.dataset, self.write
         if isinstance(source, Dataset) and not source.literal:
             uris = tuple(parameters.filled(uri, values) for uri in source.uris)

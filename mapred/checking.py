@@ -239,6 +239,16 @@ def size(value: Any) -> int:
     return number
 
 
+def listed(value: Any) -> tuple[Any, ...]:
+    """The values of any collection but a text, a mapping or a set, which has no order."""
+    if isinstance(value, str | bytes | Mapping | set | frozenset):
+        raise Unfit
+    try:
+        return tuple(value)
+    except TypeError:  # not iterable, or an array without dimensions
+        raise Unfit from None
+
+
 def between(least: int, most: int = _LARGEST, error: type[MapredError] | None = None) -> Rule:
     """A whole number from `least` up to `most`."""
 
@@ -366,18 +376,8 @@ def _sequence(hint: Any) -> Rule:
     inner = rule_of(hint)
 
     def read(value: Any) -> tuple[Any, ...]:
-        # The order of a set differs from process to process.
-        if isinstance(value, str | bytes | Mapping | set | frozenset):
-            raise Unfit
-        if not isinstance(value, collections.abc.Iterable):
-            raise Unfit
-        found = tuple(value)
-        if inner is None:
-            return found
-        try:
-            return tuple(map(inner.read, found))
-        except TypeError:
-            raise Unfit from None
+        found = listed(value)
+        return found if inner is None else tuple(map(inner.read, found))
 
     return Rule("a list" if inner is None else f"a list in which each is {inner.fits}", read)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mapred.checking import Location, checks
 from mapred.errors import FunctionError
 from mapred.task import Task
 
@@ -103,11 +104,12 @@ class Command:
         return printed.decode(errors="replace")
 
 
+@checks(FunctionError)
 def command(
     argv: Sequence[str],
     *,
     env: Mapping[str, str] | None = None,
-    files: Sequence[str | os.PathLike[str]] = (),
+    files: Sequence[Location] = (),
 ) -> Command:
     """A program to run in place of a function: `mapred.run(mapred.command([...]), dataset)`.
 
@@ -115,7 +117,7 @@ def command(
     the worker's environment. `files` are packed with the job (100 MB at most) and lie in the
     program's working folder under their own names. A status other than 0 is a failure.
     """
-    if isinstance(argv, str) or not argv or not all(isinstance(part, str) for part in argv):
+    if not argv:
         raise FunctionError(f"argv={argv!r} must be a list of strings such as ['bash', 'job.sh']")
     packed = []
     for path in map(Path, files):

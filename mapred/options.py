@@ -23,8 +23,9 @@ from mapred.checking import (
     Size,
     Unfit,
     between,
+    one_of,
 )
-from mapred.errors import FunctionError, ReduceError
+from mapred.errors import FunctionError, PlanError, ReduceError
 from mapred.model import Resources
 from mapred.reducers import Reducer
 from mapred.shuffle.aggregations import Aggregate
@@ -33,6 +34,7 @@ from mapred.shuffle.hashing import MAX_PARTITIONS
 from mapred.writing.target import Target
 
 Reduce = Callable[..., Any] | Reducer
+Progress = Annotated[str, one_of("auto", "bar", "plain", "jupyter", "none", error=PlanError)]
 
 
 class JobOptions(TypedDict, total=False):

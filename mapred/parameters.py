@@ -17,6 +17,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from mapred import functions
+from mapred.checking import plain, shown
 from mapred.commands import Command
 from mapred.errors import PlanError
 
@@ -27,13 +28,16 @@ DATE = "date"  # the day or the time for which a run is made
 KINDS = "a text, a number, true or false, or a date"
 
 
-def check(values: Mapping[str, Any]) -> None:
-    """Raise `PlanError` for what is no parameter."""
+def check(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters, numbers of numpy as Python's; `PlanError` for what is not one."""
+    found = {}
     for name, value in values.items():
-        if not name.isidentifier():
-            raise PlanError(f"parameter {name!r} must be a name such as city")
-        if not isinstance(value, str | int | float | bool | date):
-            raise PlanError(f"parameter {name}={value!r} must be {KINDS}")
+        if not str(name).isidentifier():
+            raise PlanError(f"parameter {shown(name)} must be a name such as city")
+        found[name] = plain(value)
+        if not isinstance(found[name], str | int | float | bool | date):
+            raise PlanError(f"parameter {name}={shown(value)} must be {KINDS}")
+    return found
 
 
 def names_in(text: str) -> frozenset[str]:

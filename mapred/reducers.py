@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mapred import unifying
+from mapred.checking import FromOne, checks, shown
 from mapred.errors import ReduceError
 
 FAN_IN = 256
@@ -45,15 +46,13 @@ def as_reducer(
     finalize: Callable[[Any], Any] | None = None,
 ) -> Reducer:
     """What `reduce=`, `fan_in=` and `finalize=` mean together."""
-    if fan_in is not None and (isinstance(fan_in, bool) or fan_in < 2):
-        raise ReduceError(f"fan_in={fan_in!r} must be at least 2 outputs a task")
     if isinstance(reduce, Reducer):
         finish = reduce.finish
         if finalize is not None:
             finish = finalize if finish is None else _Then(finish, finalize)
         return Reducer(reduce.name, reduce.step, reduce.merge, finish, fan_in or reduce.fan_in)
     if not callable(reduce):
-        raise ReduceError(f"reduce={reduce!r} must be a function of an iterable of outputs")
+        raise ReduceError(f"reduce={shown(reduce)} must be a function of an iterable of outputs")
     name = getattr(reduce, "__name__", type(reduce).__name__)
     return Reducer(name, reduce, reduce, finalize, fan_in, check=fan_in is not None)
 
@@ -418,9 +417,8 @@ max = Reducer("max", _MAX.step, _MAX.merge, _MAX.finish, fan_in=FAN_IN)
 merge_counts = Reducer("merge_counts", _merge_counts, _merge_counts, fan_in=FAN_IN)
 
 
-def top_k(k: int, key: Callable[[Any], Any] | None = None) -> Reducer:
+@checks(ReduceError)
+def top_k(k: FromOne, key: Callable[[Any], Any] | None = None) -> Reducer:
     """The `k` largest elements of outputs that are lists, largest first, by `key`."""
-    if isinstance(k, bool) or k < 1:
-        raise ReduceError(f"top_k({k!r}) must keep at least 1")
     ranking = _TopK(k, key)
     return Reducer(f"top_{k}", ranking.step, ranking.step, fan_in=FAN_IN)

@@ -6,14 +6,14 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
+from mapred.checking import AboveZero, FromZero, Rule, Size, Text, Unfit, check, check_fields, size
 from mapred.errors import PlanError
 
 # By these OpenBLAS, MKL and others are told how many threads they may start.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_LEAST_MEMORY = 2**20  # less cannot hold a process: its unit is missing
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_WORDS = {"SECRET", "PASSWORD", "PASSWD", "TOKEN", "APIKEY"}
@@ -21,17 +21,20 @@ _SECRET_WORDS = {"SECRET", "PASSWORD", "PASSWD", "TOKEN", "APIKEY"}
 
 def parse_bytes(text: str | int, what: str = "size") -> int:
     """Bytes of a Kubernetes quantity such as `"4Gi"`, `"500M"` or a plain number."""
-    if isinstance(text, int) and not isinstance(text, bool):
-        number, unit = float(text), ""
-    else:
-        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]i?|)b?\s*", str(text), re.I)
-        if match is None:
-            raise PlanError(f"{what}={text!r} is not a size; write bytes or a form such as '4Gi'")
-        number, unit = float(match[1]), match[2].lower()
-    value = int(number * (_BINARY.get(unit) or _UNITS[unit]))
-    if value <= 0:
-        raise PlanError(f"{what}={text!r} must be above zero")
-    return value
+    return size(check(what, text, Size, PlanError))
+
+
+def _memory(value: Any) -> Any:
+    number = size(value)
+    if number < _LEAST_MEMORY:
+        meant = "" if isinstance(value, str) else f"; did you mean '{number}Gi'?"
+        raise Unfit(f"a process does not fit into {number} bytes{meant}")
+    return value if isinstance(value, str) else number
+
+
+Memory: TypeAlias = Annotated[
+    str | int, Rule("bytes as a whole number, or a text such as '4Gi'", _memory)
+]
 
 
 @dataclass(frozen=True)
@@ -43,17 +46,18 @@ class Volume:
     disk that each pod gets for itself, of `storage_class` or the cluster's default one.
     """
 
-    path: str
-    claim: str | None = None
-    nfs: str | None = None
-    memory: str | int | None = None
-    disk: str | int | None = None
-    storage_class: str | None = None
-    sub_path: str | None = None
+    path: Text
+    claim: Text | None = None
+    nfs: Text | None = None
+    memory: Size | None = None
+    disk: Size | None = None
+    storage_class: Text | None = None
+    sub_path: Text | None = None
     read_only: bool = False
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"(/[^/:]+)+", str(self.path)):
+        check_fields(self, PlanError)
+        if not re.fullmatch(r"(/[^/:]+)+", self.path):
             raise PlanError(f"Volume(path={self.path!r}): write an absolute path such as '/data'")
         sources = [name for name in ("claim", "nfs", "memory", "disk") if getattr(self, name)]
         if len(sources) != 1:
@@ -65,9 +69,6 @@ class Volume:
             raise PlanError(f"Volume({self.path!r}): claim={self.claim!r} is no name of a claim")
         if self.nfs is not None and not re.fullmatch(r"[^/:\s]+:/\S*", self.nfs):
             raise PlanError(f"Volume({self.path!r}): nfs={self.nfs!r}; write 'server:/export'")
-        for what in ("memory", "disk"):
-            if getattr(self, what) is not None:
-                parse_bytes(getattr(self, what), f"Volume({self.path!r}): {what}")
         if self.storage_class is not None and self.disk is None:
             raise PlanError(f"Volume({self.path!r}): storage_class= goes with disk=")
 
@@ -100,41 +101,33 @@ class Resources:
         pod_spec_patch: the last resort: a strategic merge patch of the pod's spec.
     """
 
-    cpu: float = 1
-    memory: str | int | None = None
-    max_memory: str | int | None = None
-    gpu: int = 0
-    gpu_type: str | None = None
-    disk: str | int | None = None
+    cpu: AboveZero = 1
+    memory: Memory | None = None
+    max_memory: Memory | None = None
+    gpu: FromZero = 0
+    gpu_type: Text | None = None
+    disk: Size | None = None
     instance_types: tuple[str, ...] = ()
     spot: bool = False
-    spot_price: float | None = None
+    spot_price: AboveZero | None = None
     spot_fallback: bool | None = None
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[str, ...] = ()
-    priority_class: str | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    priority_class: Text | None = None
+    env: Mapping[Any, Any] = field(default_factory=dict)
+    secrets: Mapping[Any, Any] = field(default_factory=dict)
     volumes: tuple[Volume, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     pod_spec_patch: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for what in ("instance_types", "tolerations", "volumes"):
-            if isinstance(getattr(self, what), str | Mapping | Volume):
-                raise PlanError(f"{what}={getattr(self, what)!r} must be a list")
-            object.__setattr__(self, what, tuple(getattr(self, what)))
-        if not self.cpu > 0:
-            raise PlanError(f"cpu={self.cpu!r} must be above zero")
+        check_fields(self, PlanError)
         self._check_sizes()
         self._check_places()
         check_variables(self.env, self.secrets)
 
     def _check_sizes(self) -> None:
-        for what in ("memory", "max_memory", "disk"):
-            if getattr(self, what) is not None:
-                parse_bytes(getattr(self, what), what)
         if self.max_memory is not None:
             if self.memory is None:
                 raise PlanError(f"max_memory={self.max_memory!r} needs memory=, where to begin")
@@ -142,24 +135,14 @@ class Resources:
                 raise PlanError(
                     f"max_memory={self.max_memory!r} is less than memory={self.memory!r}"
                 )
-        gpus: Any = self.gpu
-        if type(gpus) is not int or gpus < 0:
-            raise PlanError(f"gpu={gpus!r} must be a whole number of GPUs")
         if self.gpu_type is not None and not self.gpu:
             raise PlanError(f"gpu_type={self.gpu_type!r} needs gpu=, how many")
 
     def _check_places(self) -> None:
-        if self.spot_price is not None and not self.spot_price > 0:
-            raise PlanError(f"spot_price={self.spot_price!r} must be above zero")
         if not self.spot and (self.spot_price is not None or self.spot_fallback is not None):
             raise PlanError("spot_price= and spot_fallback= go with spot=True")
         for text in self.tolerations:
             parse_toleration(text)
-        for what in ("node_selector", "labels", "annotations"):
-            pairs: Mapping[Any, Any] = getattr(self, what)
-            for key, value in pairs.items():
-                if not isinstance(key, str) or not isinstance(value, str):
-                    raise PlanError(f"{what}: {key!r}: {value!r} must be two strings")
         paths = [volume.path for volume in self.volumes]
         if len(set(paths)) < len(paths):
             raise PlanError(f"two volumes have one path: {', '.join(sorted(paths))}")

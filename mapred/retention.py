@@ -14,12 +14,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
 from mapred import display, layout, records, writing
 from mapred.api import default_root
 from mapred.backends.base import process_birth
+from mapred.checking import DurationFromZero, Location, checks, seconds
 from mapred.display.numbers import several
 from mapred.errors import MapredError, PlanError, RunError, StorageError
 from mapred.runs import Run
@@ -29,7 +30,6 @@ _DAY = 24 * 3600.0
 _QUIET = 7 * _DAY  # after so long without a sign a run is taken for dead, wherever it ran
 _NAME = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
 _OUTPUT = re.compile(r"(?P<stage>[^/]+)/(?:data|files)/(?P<task>\d+)-(?P<attempt>\d+-[0-9a-f]{8})")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": _DAY, "w": 7 * _DAY}
 # Without the first there is no run; without the next two, no result.
 _FIRST = (layout.JOB, layout.END, layout.MANIFEST)
 
@@ -76,10 +76,11 @@ class Removals:
     __repr__ = __str__
 
 
+@checks(PlanError)
 def gc(
-    root: str | os.PathLike[str] | None = None,
+    root: Location | None = None,
     *,
-    older_than: str | timedelta | None = None,
+    older_than: DurationFromZero | None = None,
     dry_run: bool = False,
 ) -> Removals:
     """Remove from a root what nobody needs: never anything of a run that may be alive.
@@ -87,11 +88,11 @@ def gc(
     Args:
         root: a folder of runs (default `$MAPRED_ROOT`, else `~/.mapred/runs`).
         older_than: also remove runs that were started, and last resumed, longer ago: `"30d"`,
-            `"12h"`, `"2w"`, a `timedelta`. Without it all runs stay, and only what is left of
+            `"12h"`, `"2w"`, a `timedelta`, seconds. Without it all runs stay, and only what is left of
             removed runs and the data of attempts that lost goes.
         dry_run: remove nothing, and say what would go.
     """
-    limit = None if older_than is None else age(older_than)
+    limit = None if older_than is None else seconds(older_than)
     base = os.fspath(root) if root is not None else default_root()
     found: list[Removal] = []
     problems: list[str] = []
@@ -104,7 +105,8 @@ def gc(
     return Removals(tuple(found), dry_run, tuple(problems))
 
 
-def rm(run: Run | str | os.PathLike[str], *, dry_run: bool = False) -> Removals:
+@checks(RunError)
+def rm(run: Run | Location, *, dry_run: bool = False) -> Removals:
     """Remove a run, whatever its age; one that may be alive is a `RunError`.
 
     What it wrote to datasets stays: only files that it never published go there.
@@ -118,20 +120,6 @@ def rm(run: Run | str | os.PathLike[str], *, dry_run: bool = False) -> Removals:
     if not dry_run:
         _remove(store)
     return Removals((removal,), dry_run)
-
-
-def age(text: str | timedelta) -> float:
-    """Seconds of `"30d"`, `"12h"`, `"45m"`, `"2w"` or a timedelta."""
-    if isinstance(text, timedelta):
-        seconds = text.total_seconds()
-    else:
-        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", str(text))
-        if found is None:
-            raise PlanError(f"older_than={text!r} must be a number and s, m, h, d or w: '30d'")
-        seconds = float(found.group(1)) * _UNITS[found.group(2)]
-    if seconds < 0:
-        raise PlanError(f"older_than={text!r} must not be below zero")
-    return seconds
 
 
 def _runs(root: Store) -> Iterator[tuple[str, Listing]]:

@@ -28,8 +28,10 @@ from mapred import (
 )
 from mapred import audit as audits
 from mapred.backends.base import Backend, Handle, process_birth
-from mapred.errors import BackendError, FunctionError, RunError
+from mapred.checking import DurationFromZero, FromZero, Location, checks, seconds
+from mapred.errors import BackendError, FunctionError, PlanError, RunError
 from mapred.model import Failure, Job, RunStatus
+from mapred.options import Progress
 from mapred.storage import Store, each, open_store
 
 if TYPE_CHECKING:
@@ -77,10 +79,11 @@ class Run:
         """`running`, `succeeded`, `failed`, `cancelled`, `suspended` or `interrupted`."""
         return self.status().state
 
-    def wait(self, progress: str = "none", timeout: float | None = None) -> Run:
+    @checks(PlanError)
+    def wait(self, progress: Progress = "none", timeout: DurationFromZero | None = None) -> Run:
         """Wait until nothing works on the run, or `timeout` seconds; shows progress meanwhile."""
         show = display.progress(progress)  # type: ignore[arg-type]
-        limit = None if timeout is None else time.monotonic() + timeout
+        limit = None if timeout is None else time.monotonic() + seconds(timeout)
         try:
             self._watch(show, 0.1 if progress != "none" else 0.5, limit)
         except BaseException:
@@ -103,6 +106,7 @@ class Run:
         self.check()
         return results.result(self.store, self.job)
 
+    @checks(PlanError)
     def outputs(self, stage: str | None = None, errors: str = "raise") -> Iterator[tuple[int, Any]]:
         """What each committed task returned, one by one, in plan order, as (number, value).
 
@@ -253,7 +257,8 @@ class Run:
                     rows.append((stage.name, task, file.name, path, file.size))
         return pd.DataFrame(rows, columns=["stage", "task", "name", "path", "size"])
 
-    def logs(self, task: int | None = None, stage: str = "map") -> str:
+    @checks(PlanError)
+    def logs(self, task: FromZero | None = None, stage: str = "map") -> str:
         """What a task's attempts printed (all tasks of the stage where None), oldest first."""
         self.job.stage(stage)
         paths = [path for path, _ in self.store.list(layout.logs(stage))]
@@ -281,12 +286,13 @@ class Run:
             write_handle(self.store, None, "suspended")
         self._handle = None
 
+    @checks(PlanError)
     def resume(
         self,
         fn: Callable[..., Any] | None = None,
         *,
         backend: str | Backend | None = None,
-        progress: str = "auto",
+        progress: Progress = "auto",
     ) -> Run:
         """Do what is missing, with the stored function or a mended one, and wait for the end.
 
@@ -338,13 +344,15 @@ class Run:
         self.check()
         return self
 
-    def debug(self, shard: int, stage: str = "map") -> list[Any]:
+    @checks(PlanError)
+    def debug(self, shard: FromZero, stage: str = "map") -> list[Any]:
         """Replay one task in this process; an exception stops where it is raised.
 
         Nothing is committed. Gives the values that the task would have stored.
         """
         return worker.replay(self.store, self.job, stage, shard)
 
+    @checks(PlanError)
     def audit(self, *, content: bool = True) -> audits.Audit:
         """Check every byte, item, record and output of the run against its plan.
 
@@ -426,7 +434,8 @@ class Run:
         }
 
 
-def open_run(uri: str | os.PathLike[str]) -> Run:
+@checks(RunError)
+def open_run(uri: Location) -> Run:
     """Take up a run by its folder's URI; a `RunError` where there is none."""
     store = open_store(os.fspath(uri))
     try:

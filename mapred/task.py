@@ -6,10 +6,21 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mapred.checking import Unfit, check, plain, real, shown
 from mapred.errors import FunctionError
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+def _counted(name: object, n: object) -> float:
+    n = plain(n)
+    try:
+        return int(n) if isinstance(n, bool) else real(n)
+    except Unfit:
+        raise FunctionError(
+            f"task.count({shown(name)}, {shown(n)}): the second must be a finite number"
+        ) from None
 
 
 class Task:
@@ -55,7 +66,12 @@ class Task:
         return self._rng[1]
 
     def count(self, name: str, n: float = 1) -> None:
-        """Add `n` to a counter; the counters of all committed attempts are summed."""
+        """Add `n` to a counter; the counters of all committed attempts are summed.
+
+        `n` is a number of Python, numpy or decimal; of booleans the true ones are counted.
+        """
+        if type(n) is not int or type(name) is not str:
+            name, n = check("name", name, str, FunctionError), _counted(name, n)
         self.counters[name] = self.counters.get(name, 0) + n
 
     def output(self, name: str) -> Path:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import mapred
 
 PUBLIC = """
-    Argo BackendError Dask DatasetError File FunctionError Job Local MapredError MissingDependency Plan
-    PlanError ReduceError Removals Resources Run RunError Schedule StaleDatasetError StorageError
+    AccessError Argo Audit BackendError Dask Dataset DatasetError Failure File FunctionError Job Local MapredError MissingDependency Plan
+    PlanError ReduceError Reducer Removals Resources Run RunError RunStatus Schedule StaleDatasetError StorageError
     Task Volume Written
     __version__
     array command errors files gc items job loguniform open plan read_arrow read_csv read_files

@@ -21,6 +21,7 @@ from mapred.backends.driver import Driver
 from mapred.backends.local import available_cpus
 from mapred.backends.pool import DriverThread
 from mapred.backends.processes import WorkerLost
+from mapred.checking import FromOne, Text, check_fields, shown
 from mapred.errors import BackendError, FunctionError, MapredError, MissingDependency
 from mapred.model import Job, Stage
 from mapred.storage import Store
@@ -40,16 +41,17 @@ class Dask:
     """
 
     address: Any = None
-    workers: int | None = None
-    name: str = "dask"
+    workers: FromOne | None = None
+    name: Text = "dask"
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise BackendError(f"workers={self.workers!r} must be at least 1")
+        check_fields(self, BackendError)
+        if isinstance(self.address, str) and not self.address.strip():
+            raise BackendError("address='' is empty: leave it out for a cluster in this process")
         if self.address is not None and not isinstance(self.address, str):
-            if not hasattr(self.address, "get_executor"):
+            if isinstance(self.address, type) or not hasattr(self.address, "get_executor"):
                 raise BackendError(
-                    f"address={self.address!r}: pass a scheduler's address such as "
+                    f"address={shown(self.address)}: pass a scheduler's address such as "
                     "'tcp://10.0.0.5:8786', or a distributed.Client"
                 )
             if self.address.asynchronous:

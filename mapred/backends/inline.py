@@ -10,6 +10,8 @@ from typing import Any
 from mapred.backends.base import Handle
 from mapred.backends.driver import Driver
 from mapred.backends.pool import Finished
+from mapred.checking import Text, check_fields
+from mapred.errors import BackendError
 from mapred.model import Job
 from mapred.storage import Store
 from mapred.worker import run_block
@@ -31,7 +33,10 @@ class InlineExecutor(Executor):
 class Inline:
     """One task after the other in this process and thread."""
 
-    name: str = "inline"
+    name: Text = "inline"
+
+    def __post_init__(self) -> None:
+        check_fields(self, BackendError)
 
     @property
     def arguments(self) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from mapred.backends.driver import Driver
 from mapred.backends.forkserver import run_logged
 from mapred.backends.pool import DriverThread
 from mapred.backends.processes import ProcessExecutor, fork_server
+from mapred.checking import FromOne, Text, check_fields
 from mapred.errors import BackendError
 from mapred.model import Job, Stage
 from mapred.storage import Store
@@ -32,12 +33,11 @@ _KEYED = ("mapred.keyed", "pyarrow.compute", "pyarrow._acero")
 class Local:
     """`workers` processes side by side (default: the processors, divided by a task's cpu)."""
 
-    workers: int | None = None
-    name: str = "local"
+    workers: FromOne | None = None
+    name: Text = "local"
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise BackendError(f"workers={self.workers!r} must be at least 1")
+        check_fields(self, BackendError)
 
     @property
     def arguments(self) -> Mapping[str, Any]:

@@ -115,7 +115,7 @@ def _one_of(value: Any, hints: tuple[Any, ...], where: str) -> Any:
     """The value as the first of the types that takes it; TOML has no null."""
     choices = [hint for hint in hints if hint is not type(None)]
     for hint in choices[:-1]:
-        if type(value) is hint:
+        if type(value) is hint or (type(value) is int and hint is float):
             return value
     return _typed(value, choices[-1], where)
 

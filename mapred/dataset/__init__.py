@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from mapred.dataset.coercion import as_dataset
 from mapred.dataset.pins import pin, why_whole
 from mapred.dataset.sources import (
     array,
-    as_dataset,
     files,
     format_of,
     items,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from mapred.checking import plain, shown
 from mapred.dataset.types import as_type
 from mapred.errors import DatasetError
 from mapred.model import Format
@@ -25,10 +26,10 @@ def text_options(
         try:
             look_up(value)
         except (LookupError, TypeError) as error:
-            raise DatasetError(f"{what}={value!r} is unknown to Python") from error
+            raise DatasetError(f"{what}={shown(value)} is unknown to Python") from error
     if compression not in _COMPRESSIONS:
         raise DatasetError(
-            f"compression={compression!r} is none of {', '.join(map(repr, _COMPRESSIONS))}"
+            f"compression={shown(compression)} is none of {', '.join(map(repr, _COMPRESSIONS))}"
         )
     options = rest or Format(name, "")
     return replace(options, encoding=encoding, errors=errors, compression=compression)
@@ -61,20 +62,18 @@ def schema(schema: Any) -> Any:
     import pyarrow as pa
 
     if not isinstance(schema, pa.Schema):
-        raise DatasetError(f"schema={schema!r} is not a pa.Schema, nor types by column name")
+        raise DatasetError(f"schema={shown(schema)} is not a pa.Schema, nor types by column name")
     return schema
 
 
 def names(what: str, names: Any, empty: bool = False) -> tuple[str, ...] | None:
     if names is None:
         return None
-    if isinstance(names, str | bytes) or not isinstance(names, Iterable):
-        raise DatasetError(f"{what}={names!r} must be a list of strings")
     taken = tuple(names)
     if not all(isinstance(name, str) for name in taken) or not (taken or empty):
-        raise DatasetError(f"{what}={names!r} must be a list of strings, at least one")
+        raise DatasetError(f"{what}={shown(names)} must be a list of strings, at least one")
     if len(set(taken)) < len(taken):
-        raise DatasetError(f"{what}={names!r} names one twice")
+        raise DatasetError(f"{what}={shown(names)} names one twice")
     return taken
 
 
@@ -86,7 +85,7 @@ def filters(filters: Any) -> Any:
         groups = [condition for group in groups for condition in group]
     if not groups or not all(isinstance(c, tuple) and len(c) == 3 for c in groups):
         raise DatasetError(
-            f"filters={filters!r} must be an Arrow expression or conditions such as "
+            f"filters={shown(filters)} must be an Arrow expression or conditions such as "
             "[('price', '>', 3)]"
         )
     return filters
@@ -94,33 +93,22 @@ def filters(filters: Any) -> Any:
 
 def character(what: str, value: Any) -> str:
     if not isinstance(value, str) or len(value) != 1 or value in "\r\n" or ord(value) > 127:
-        raise DatasetError(f"{what}={value!r} must be one ASCII character, and no line end")
-    return value
-
-
-def flag(what: str, value: bool) -> bool:
-    if not isinstance(value, bool):
-        raise DatasetError(f"{what}={value!r} must be True or False")
+        raise DatasetError(f"{what}={shown(value)} must be one ASCII character, and no line end")
     return value
 
 
 def choice(what: str, value: Any, known: Sequence[str]) -> str:
     if value not in known:
-        raise DatasetError(f"{what}={value!r} is none of {', '.join(map(repr, known))}")
+        raise DatasetError(f"{what}={shown(value)} is none of {', '.join(map(repr, known))}")
     return str(value)
 
 
-def count(what: str, value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise DatasetError(f"{what}={value!r} must be a whole number, 0 or more")
-    return value
-
-
 def header_of(value: Any) -> bool | str:
-    if value == "first":
+    if isinstance(value, str) and value == "first":
         return "first"
+    value = plain(value)
     if not isinstance(value, bool):
-        raise DatasetError(f"header={value!r} must be True, False or 'first'")
+        raise DatasetError(f"header={shown(value)} must be True, False or 'first'")
     return value
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mapred.checking import FromOne, FromZero, Unfit, checks, listed, shown
 from mapred.dataset import globs, options
 from mapred.dataset.kinds import kind_of
 from mapred.dataset.values import (
@@ -31,6 +31,7 @@ Schema: TypeAlias = "pa.Schema | Mapping[str, Any] | None"
 _KNOWN = ("parquet", "csv", "json", "arrow")
 
 
+@checks(DatasetError)
 def read_text(
     uris: URIs,
     *,
@@ -61,6 +62,7 @@ def read_text(
     return _dataset("text", uris, as_, chosen, None, filesystem, storage_options)
 
 
+@checks(DatasetError)
 def read_csv(
     uris: URIs,
     *,
@@ -77,7 +79,7 @@ def read_csv(
     escape: str | None = None,
     header: bool | str = True,
     names: Sequence[str] | None = None,
-    skip_rows: int = 0,
+    skip_rows: FromZero = 0,
     comment: str | None = None,
     newlines_in_values: bool = False,
     null_values: Sequence[str] | None = None,
@@ -138,9 +140,9 @@ def read_csv(
         escape=options.character("escape", escape) if escape else "",
         header=options.header_of(header),
         names=options.names("names", names),
-        skip_rows=options.count("skip_rows", skip_rows),
+        skip_rows=skip_rows,
         comment=options.character("comment", comment) if comment else "",
-        newlines_in_values=options.flag("newlines_in_values", newlines_in_values),
+        newlines_in_values=newlines_in_values,
         null_values=options.names("null_values", null_values, empty=True),
         true_values=options.names("true_values", true_values),
         false_values=options.names("false_values", false_values),
@@ -164,6 +166,7 @@ def read_csv(
     return _dataset("csv", uris, as_, chosen, schema, filesystem, storage_options, hive)
 
 
+@checks(DatasetError)
 def read_json(
     uris: URIs,
     *,
@@ -190,6 +193,7 @@ def read_json(
     return _dataset("json", uris, as_, chosen, schema, filesystem, storage_options, hive)
 
 
+@checks(DatasetError)
 def read_parquet(
     uris: URIs,
     *,
@@ -218,6 +222,7 @@ def read_parquet(
     return _dataset("parquet", uris, as_, chosen, schema, filesystem, storage_options, hive)
 
 
+@checks(DatasetError)
 def read_arrow(
     uris: URIs,
     *,
@@ -239,6 +244,7 @@ def read_arrow(
     return _dataset("arrow", uris, as_, chosen, schema, filesystem, storage_options, hive)
 
 
+@checks(DatasetError)
 def read_files(
     uris: URIs,
     *,
@@ -254,6 +260,7 @@ def read_files(
     return _dataset("files", uris, as_, chosen, None, filesystem, storage_options)
 
 
+@checks(DatasetError)
 def files(
     paths: Iterable[str | os.PathLike[str]],
     *,
@@ -274,73 +281,55 @@ def files(
         )
     name = format or "files"
     chosen = Format(name, "", delimiter="" if name == "csv" else ",")
-    listed = _uris(paths)
-    chosen = replace(chosen, storage=_storage(listed, filesystem, storage_options))
-    return Dataset(name, listed, literal=True, as_=as_, options=chosen)
+    taken = _uris(paths)
+    chosen = replace(chosen, storage=_storage(taken, filesystem, storage_options))
+    return Dataset(name, taken, literal=True, as_=as_, options=chosen)
 
 
 def items(iterable: Iterable[Any]) -> Dataset:
-    """Python objects: the function is called for each. They are taken from the iterable now."""
+    """Python objects: the function is called for each. They are taken from the iterable now.
+
+    A list of numbers, a `range` or an array may be passed to `run` without it; a list of texts
+    would be paths there.
+    """
     rows = how_to_list_rows(iterable)
     if rows is not None:
         raise DatasetError(
             f"items() got a {type(iterable).__name__}, which lists its columns: for its rows one by "
             f"one, pass items(frame{rows}); for shards of them, pass the frame itself to run()"
         )
-    if isinstance(iterable, str | bytes | Mapping) or not isinstance(iterable, Iterable):
+    kind = type(iterable).__name__
+    if isinstance(iterable, Mapping):
         raise DatasetError(
-            f"items() takes a list or another iterable of items, not {type(iterable).__name__}"
+            f"items() takes a list or another iterable of items, not {kind}, which lists its keys: "
+            "pass items(mapping.items()) for its entries, or sweep(mapping) for parameters"
         )
-    taken = tuple(iterable)
+    if isinstance(iterable, str | bytes | Dataset) or not isinstance(iterable, Iterable):
+        raise DatasetError(f"items() takes a list or another iterable of items, not {kind}")
+    try:
+        taken = tuple(iterable)
+    except TypeError as error:  # an array without dimensions
+        raise DatasetError(
+            f"items() takes a list or another iterable of items, not {kind}: {error}"
+        ) from None
     if not taken:
         raise DatasetError("items() got no items: there is nothing to run")
     return Dataset("items", items=taken, count=len(taken), title=f"{len(taken):,} items")
 
 
-def array(n: int) -> Dataset:
+@checks(DatasetError)
+def array(n: FromOne) -> Dataset:
     """The indices 0 to n - 1 of an array job: the function is called for each."""
-    try:
-        count = operator.index(n)
-    except TypeError:
-        raise DatasetError(f"array({n!r}) needs a whole number of tasks") from None
-    if count < 1 or isinstance(n, bool):
-        raise DatasetError(f"array({n!r}) needs at least one task")
-    return Dataset("array", count=count, title=f"array of {count:,}")
-
-
-def as_dataset(source: Any) -> Dataset:
-    """Whatever a user may hand over as a dataset.
-
-    A URI, glob or folder, or a list of them, in the format of their suffixes (text for any
-    that is not known); an Arrow table; a pandas or polars frame; or a dataset.
-    """
-    if isinstance(source, Dataset):
-        return source
-    if isinstance(source, str | os.PathLike):
-        return _by_suffix(source)
-    frame = _frame(source)
-    if frame is not None:
-        title = f"table of {frame.num_rows:,} rows"
-        return Dataset("arrow", frame=frame, title=title, options=Format("arrow", ""))
-    if isinstance(source, list | tuple | set | frozenset):
-        listed = sorted(source, key=str) if isinstance(source, set | frozenset) else source
-        if any(not isinstance(each, str | os.PathLike) for each in listed):
-            return items(listed)
-        return _by_suffix(listed)
-    hint = "array(n)" if isinstance(source, int) else "items([...])"
-    raise DatasetError(
-        f"{type(source).__name__} is no dataset; pass a path or glob, a list of them, a table "
-        f"or frame, or mapred.{hint}"
-    )
+    return Dataset("array", count=n, title=f"array of {n:,}")
 
 
 def format_of(source: Any) -> str:
     """The format of paths by their suffixes, listed where they hold wildcards or are folders."""
-    chosen = _by_suffix(source)
+    chosen = by_suffix(source)
     return chosen.format or kind_of(listing(chosen)["path"])[0]
 
 
-def _by_suffix(source: Any) -> Dataset:
+def by_suffix(source: Any) -> Dataset:
     """A dataset of the format that the URIs say; else the listing's suffixes will."""
     uris, exact = _uris(source), _exact(source)
     endings = {suffix_of(uri.rstrip("/").rpartition("/")[2]) for uri in uris}
@@ -364,20 +353,20 @@ def _dataset(
 ) -> Dataset:
     literal = isinstance(uris, Dataset)
     if isinstance(uris, Dataset) and not uris.literal:
-        raise DatasetError(f"read_{name} takes paths, or mapred.files([...]), not {uris!r}")
-    if not isinstance(uris, Dataset | str | os.PathLike) and isinstance(uris, Iterable):
+        raise DatasetError(f"read_{name} takes paths, or mapred.files([...]), not {shown(uris)}")
+    if isinstance(uris, Iterator):
         uris = list(uris)
-    listed = uris.uris if isinstance(uris, Dataset) else _uris(uris)
+    taken = uris.uris if isinstance(uris, Dataset) else _uris(uris)
     exact = uris.exact if isinstance(uris, Dataset) else _exact(uris)
-    storage: Mapping[str, Any] | None = _storage(listed, filesystem, storage_options)
+    storage: Mapping[str, Any] | None = _storage(taken, filesystem, storage_options)
     if isinstance(uris, Dataset) and storage is None:
         storage = uris.options.storage
     return Dataset(
         name,
-        listed,
+        taken,
         literal=literal,
         exact=exact,
-        hive=options.flag("hive", hive),
+        hive=hive,
         as_=as_,
         options=replace(chosen, storage=storage),
         schema=options.schema(schema),
@@ -399,14 +388,17 @@ def _storage(
 
 
 def _uris(uris: Any) -> tuple[str, ...]:
-    listed = [uris] if isinstance(uris, str | os.PathLike) else uris
-    if isinstance(uris, bytes) or not isinstance(listed, Iterable):
-        raise DatasetError(f"{uris!r} is not a path; pass a str, a Path or a list of them")
+    try:
+        several = (uris,) if isinstance(uris, str | os.PathLike) else listed(uris)
+    except Unfit:
+        raise DatasetError(
+            f"{shown(uris)} is not a path; pass a str, a Path or a list of them"
+        ) from None
     found = []
-    for uri in listed:
+    for uri in several:
         if not isinstance(uri, str | os.PathLike):
             raise DatasetError(
-                f"{uri!r} in a list of paths is not a path; pass mapred.items([...]) for a list of "
+                f"{shown(uri)} in a list of paths is not a path; pass mapred.items([...]) for a list of "
                 "other things"
             )
         text = os.fsdecode(os.fspath(uri))
@@ -422,53 +414,5 @@ def _uris(uris: Any) -> tuple[str, ...]:
 
 def _exact(uris: Any) -> tuple[int, ...]:
     """Which of the URIs are `Path` objects, which are never patterns."""
-    listed = [uris] if isinstance(uris, str | os.PathLike) else uris
-    return tuple(number for number, uri in enumerate(listed) if isinstance(uri, os.PathLike))
-
-
-def _frame(source: Any) -> pa.Table | None:
-    """An Arrow table of a table or frame; None for anything else."""
-    package = type(source).__module__.split(".")[0]
-    names = {f"{c.__module__.split('.')[0]}.{c.__name__}" for c in type(source).__mro__}
-    if "polars.LazyFrame" in names:
-        raise DatasetError("a polars LazyFrame is not read yet: pass .collect() of it")
-    import pyarrow as pa
-
-    try:
-        if isinstance(source, pa.Table):
-            return source
-        if isinstance(source, pa.RecordBatch):
-            return pa.Table.from_batches([source])
-        if "pandas.DataFrame" in names:
-            # An index that just numbers the rows is not kept: its parts would begin at 0 again.
-            return pa.Table.from_pandas(source, preserve_index=None if _is_plain(source) else True)
-        if "polars.DataFrame" in names:
-            _refuse_objects(source)
-            return source.to_arrow()
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        detail = " ".join(map(str, error.args))
-        raise DatasetError(f"the {package} frame does not fit into Arrow: {detail}") from error
-    return None
-
-
-def _is_plain(frame: Any) -> bool:
-    """Whether a pandas frame has no index but the numbers of its rows."""
-    index = frame.index
-    is_range = type(index).__name__ == "RangeIndex"
-    return bool(is_range and index.name is None and index.start == 0 and index.step == 1)
-
-
-def _refuse_objects(frame: Any) -> None:
-    """Raise for columns of Python objects, which polars hands over as addresses in memory."""
-    for name, dtype in frame.schema.items():
-        if _holds_objects(dtype):
-            raise DatasetError(
-                f"column {name!r} of the polars frame holds Python objects ({dtype}), which"
-                " workers cannot read; cast it, or pass mapred.items(frame.to_dicts())"
-            )
-
-
-def _holds_objects(dtype: Any) -> bool:
-    inner = [field.dtype for field in getattr(dtype, "fields", ())]
-    inner += [dtype.inner] if getattr(dtype, "inner", None) is not None else []
-    return str(dtype) == "Object" or any(map(_holds_objects, inner))
+    several = [uris] if isinstance(uris, str | os.PathLike) else uris
+    return tuple(number for number, uri in enumerate(several) if isinstance(uri, os.PathLike))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mapred.checking import FromOne, FromZero, Unfit, check, real, shown
 from mapred.dataset.values import Dataset, how_to_list_rows
 from mapred.errors import DatasetError, MissingDependency
 
@@ -61,8 +62,9 @@ def sweep(
     than once. The same `seed` gives the same points. A parameter called `n`, `mode`, `seed`
     or `repeats` goes into a mapping: `sweep({"n": [1, 2]})`.
     """
-    space = {**(parameters or {}), **named}
-    _check(space, mode, n, repeats, seed)
+    space = {**_space(parameters), **named}
+    n, repeats, seed = _numbers(n, repeats, seed)
+    _check(space, mode, n, repeats)
     if mode in ("grid", "zip"):
         lists = {name: _values(name, value, mode) for name, value in space.items()}
         points = _grid(lists, repeats) if mode == "grid" else _zip(lists)
@@ -82,17 +84,41 @@ def sweep(
     )
 
 
-def _check(space: Mapping[Any, Any], mode: str, n: Any, repeats: Any, seed: Any) -> None:
-    if mode not in _MODES:
-        raise DatasetError(f"mode={mode!r} is none of {', '.join(map(repr, _MODES))}")
-    for what, value, least in (("n", n, 1), ("repeats", repeats, 1), ("seed", seed, 0)):
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise DatasetError(
-                f"{what}={value!r} must be a whole number, at least {least}; a parameter of that "
-                f"name goes into a mapping: sweep({{{what!r}: …}})"
+def _space(parameters: Any) -> Mapping[Any, Any]:
+    if parameters is None or isinstance(parameters, Mapping):
+        return parameters or {}
+    kind = type(parameters).__name__
+    if how_to_list_rows(parameters) is not None:
+        raise DatasetError(
+            f"sweep() got a {kind}, which lists its columns: pass "
+            f"items(frame{how_to_list_rows(parameters)}) for its rows one by one"
+        )
+    raise DatasetError(
+        f"sweep() takes a mapping of parameters to values, not {kind}: write sweep(rate=[0.1, 0.01])"
+    )
+
+
+def _numbers(n: Any, repeats: Any, seed: Any) -> tuple[int | None, int, int]:
+    given: list[Any] = []
+    for what, value, hint in (
+        ("n", n, FromOne),
+        ("repeats", repeats, FromOne),
+        ("seed", seed, FromZero),
+    ):
+        try:
+            given.append(
+                None if value is None and what == "n" else check(what, value, hint, DatasetError)
             )
+        except DatasetError as error:
+            raise DatasetError(
+                f"{error}; a parameter of that name goes into a mapping: sweep({{{what!r}: …}})"
+            ) from None
+    return given[0], given[1], given[2]
+
+
+def _check(space: Mapping[Any, Any], mode: Any, n: int | None, repeats: int) -> None:
+    if not isinstance(mode, str) or mode not in _MODES:
+        raise DatasetError(f"mode={shown(mode)} is none of {', '.join(map(repr, _MODES))}")
     if (n is None) == (mode in ("random", "sobol")):
         need = "needs n= samples" if n is None else "takes no n="
         raise DatasetError(f"mode={mode!r} {need}")
@@ -111,16 +137,20 @@ def _values(name: str, value: Any, mode: str) -> Sequence[Any]:
     """The values that a parameter takes; a number, a string or a mapping is one."""
     if isinstance(value, Interval):
         raise DatasetError(f"{name} is an interval, which mode={mode!r} cannot list; give values")
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        return [value]
     rows = how_to_list_rows(value)
     if rows is not None:
         raise DatasetError(
             f"{name} is a {type(value).__name__}, which lists its columns: pass {name}=[frame] for "
             f"one value, or items(frame{rows}) for its rows"
         )
+    if hasattr(value, "to_pylist"):  # an Arrow array, whose own values are wrapped
+        value = value.to_pylist()
+    elif (
+        hasattr(value, "tolist") and getattr(getattr(value, "dtype", None), "kind", "") not in "mM"
+    ):
+        value = value.tolist()  # not of times, which would become bare numbers
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        return [value]
     values = list(value)
     if not values:
         raise DatasetError(f"{name} has no values: there is nothing to run")
@@ -184,10 +214,12 @@ def _samples(space: Mapping[str, Any], units: Any) -> Iterator[dict[str, Any]]:
 
 def _interval(low: float, high: float, log: bool) -> Interval:
     try:
-        low, high = float(low), float(high)
-    except (TypeError, ValueError):
-        raise DatasetError(f"an interval needs two numbers, not {low!r} and {high!r}") from None
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        low, high = float(real(low)), float(real(high))
+    except Unfit:
+        raise DatasetError(
+            f"an interval needs two numbers, not {shown(low)} and {shown(high)}"
+        ) from None
+    if not low < high:
         raise DatasetError(f"an interval from {low} to {high} is empty")
     if log and low <= 0:
         raise DatasetError(f"loguniform({low}, {high}) must begin above zero")

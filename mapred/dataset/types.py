@@ -7,6 +7,7 @@ import decimal
 import re
 from typing import TYPE_CHECKING, Any
 
+from mapred.checking import shown
 from mapred.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -56,20 +57,15 @@ def as_type(name: str, type_: Any) -> pa.DataType:
             found = _named(_PYTHON[type_])
         elif type_ is not None and type_ is not decimal.Decimal:
             found = _of_arrays(type_)
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        NotImplementedError,
-        pa.ArrowException,
-    ):
+    except Exception:  # numpy and pandas raise whatever an odd object makes them raise
         pass
     if found is None:
         hint = "a decimal needs its digits, such as 'decimal128(38, 2)'; " * (
             type_ is decimal.Decimal
         )
-        raise DatasetError(f"schema= gives {name!r} the unknown type {type_!r}; {hint}{_HINT}")
+        raise DatasetError(
+            f"schema= gives {shown(name)} the unknown type {shown(type_)}; {hint}{_HINT}"
+        )
     return found
 
 

@@ -49,8 +49,8 @@ def how_to_list_rows(value: Any) -> str | None:
         "pyarrow.Table": ".to_pylist()",
         "pyarrow.RecordBatch": ".to_pylist()",
     }
-    package, name = type(value).__module__.split(".")[0], type(value).__name__
-    return calls.get(f"{package}.{name}")
+    names = (f"{each.__module__.split('.')[0]}.{each.__name__}" for each in type(value).__mro__)
+    return next((calls[name] for name in names if name in calls), None)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

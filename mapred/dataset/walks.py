@@ -348,7 +348,10 @@ def _no_match(uri: str) -> str:
     base, pattern = _written(uri)
     whole = os.path.join(base, pattern)
     what = "matches no file" if globs.is_glob(pattern) or os.path.isdir(whole) else "does not exist"
-    return f"{uri} {what}; {_deepest(globs.parse(pattern, base).root)}"
+    text = f"{uri} {what}; {_deepest(globs.parse(pattern, base).root)}"
+    if "/" in uri or globs.is_glob(pattern):
+        return text
+    return f"{text}; texts are paths: for items that are texts, pass mapred.items([...])"
 
 
 def _deepest(path: str) -> str:

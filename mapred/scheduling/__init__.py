@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from mapred import backends, functions, layout, parameters
 from mapred.api import Job, Plan, default_root
 from mapred.backends.base import Backend, Schedule
+from mapred.checking import Location, Text, checks
 from mapred.dataset import Dataset, as_dataset
 from mapred.dataset.values import as_of, kind_of_suffix, suffix_of
 from mapred.errors import BackendError, DatasetError, PlanError
@@ -41,16 +42,17 @@ class Template:
     timezone: str
 
 
+@checks(PlanError)
 def schedule(
     job: Job,
     cron: str | Sequence[str],
     *,
-    timezone: str = "UTC",
-    params: Mapping[str, str | int | float | bool] | None = None,
+    timezone: Text = "UTC",
+    params: Mapping[str, Any] | None = None,
     on_failure: str | Sequence[str] | None = None,
     backend: str | Backend = "argo",
-    root: str | os.PathLike[str] | None = None,
-    name: str | None = None,
+    root: Location | None = None,
+    name: Text | None = None,
 ) -> Schedule:
     """Have a job started by the clock of a cluster; a schedule of that name is replaced.
 
@@ -79,7 +81,7 @@ def schedule(
             raise PlanError(f"cron={each!r} must have five fields, such as '0 3 * * *'")
     if not crons:
         raise PlanError("cron=[]: name one time at least")
-    given = dict(params or {})
+    given = parameters.check(params or {})
     _check(job, given, timezone)
     base = os.fspath(root or getattr(chosen, "root", None) or default_root()).rstrip("/")
     here = {k: v for k, v in chosen.arguments.items() if k not in _HERE_ALONE}
@@ -112,7 +114,8 @@ def schedules(*, backend: str | Backend = "argo") -> list[Schedule]:
     return found
 
 
-def unschedule(name: str, *, backend: str | Backend = "argo") -> None:
+@checks(BackendError)
+def unschedule(name: Text, *, backend: str | Backend = "argo") -> None:
     """Have a schedule start no more runs; one that is at work goes on."""
     _scheduling(backend).unschedule(name)
 
@@ -139,7 +142,6 @@ def zone(name: str) -> tzinfo:
 
 
 def _check(job: Job, given: Mapping[str, Any], timezone: str) -> None:
-    parameters.check(given)
     if DATE in given:
         raise PlanError(f"params={{{DATE!r}: …}}: {DATE} is the time for which a run is planned")
     for name, value in given.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from mapred.checking import Rule, Unfit, check, shown
+from mapred.checking import Rule, Unfit, check, listed, shown
 from mapred.errors import ReduceError
 from mapred.model import Shuffle
 from mapred.reducers import Reducer
@@ -28,7 +28,9 @@ def as_shuffle(
     """The shuffle that the arguments of `run` ask for; its `partitions` are 0 for the default."""
     if by is None and sort_by is None:
         if aggregate is not None or partitions is not None:
-            raise ReduceError("aggregate= and partitions= need by=, the key's columns")
+            raise ReduceError(
+                f"aggregate={shown(aggregate)} and partitions={partitions} need by=, the key's columns"
+            )
         return None
     if by is not None and sort_by is not None:
         raise ReduceError("sort_by= puts all rows in order and by= groups them: pass one of both")
@@ -51,15 +53,17 @@ def _columns(what: str, names: Any) -> tuple[str, ...]:
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    found = tuple(value) if isinstance(value, Iterable) and not isinstance(value, set) else ()
+    found = listed(value)
     if not found or not all(isinstance(name, str) and name for name in found):
         raise Unfit
     return tuple(map(str, found))
 
 
 def _order(sort_by: Any) -> tuple[list[str], tuple[bool, ...]]:
-    several = isinstance(sort_by, Iterable) and not isinstance(sort_by, str | bytes | set)
-    entries = list(sort_by) if several else [sort_by]
+    try:
+        entries = listed(sort_by)
+    except Unfit:
+        entries = (sort_by,)
     pairs = [(entry, "ascending") if isinstance(entry, str) else entry for entry in entries]
     for pair in pairs:
         told = isinstance(pair, tuple | list) and len(pair) == 2

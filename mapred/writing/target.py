@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mapred.checking import Location, Size, Text, checks, shown
 from mapred.errors import DatasetError
 from mapred.model import parse_bytes
 
@@ -73,13 +74,14 @@ class Target:
         return replace(self, uri=fill(self.uri), replace=named)
 
 
+@checks(DatasetError)
 def write_parquet(
-    uri: str | os.PathLike[str],
+    uri: Location,
     *,
-    partition_by: str | Sequence[str] = (),
+    partition_by: Text | Sequence[str] = (),
     mode: str | None = None,
     replace: Replace = None,
-    target_file_bytes: int | str = "128Mi",
+    target_file_bytes: Size = "128Mi",
     compression: str = "zstd",
     schema: pa.Schema | None = None,
 ) -> Target:
@@ -109,13 +111,14 @@ def write_parquet(
     )
 
 
+@checks(DatasetError)
 def write_delta(
-    uri: str | os.PathLike[str],
+    uri: Location,
     *,
-    partition_by: str | Sequence[str] = (),
+    partition_by: Text | Sequence[str] = (),
     mode: str | None = None,
     replace: Replace = None,
-    target_file_bytes: int | str = "128Mi",
+    target_file_bytes: Size = "128Mi",
     compression: str = "zstd",
     schema: pa.Schema | None = None,
 ) -> Target:
@@ -179,6 +182,10 @@ def _target(
         raise DatasetError(f"target_file_bytes={target_file_bytes!r} must be at most 1 GiB")
     text = None
     if schema is not None:
+        import pyarrow as pa
+
+        if not isinstance(schema, pa.Schema):
+            raise DatasetError(f"schema={shown(schema)} must be a pa.Schema")
         missing = [name for name in columns if name not in schema.names]
         if missing:
             raise DatasetError(f"partition_by={missing[0]!r} is not a column of schema=")
@@ -193,12 +200,12 @@ def _named(
     """`replace=` as a target holds it: columns of `partition_by`, and values as texts."""
     if not isinstance(replace, Mapping) or not replace:
         raise DatasetError(
-            f'replace={replace!r} must name columns and values, such as {{"day": date(2026, 11, 3)}}'
+            f'replace={shown(replace)} must name columns and values, such as {{"day": date(2026, 11, 3)}}'
         )
     for name in replace:
         if name not in columns:
             raise DatasetError(
-                f"replace= names {name!r}, which is not in partition_by={list(columns)}: only whole "
+                f"replace= names {shown(name)}, which is not in partition_by={list(columns)}: only whole "
                 "partitions can be replaced"
             )
     named = []
@@ -206,7 +213,9 @@ def _named(
         many = isinstance(given, Iterable) and not isinstance(given, str | bytes)
         texts = dict.fromkeys(_text_of(name, value) for value in (given if many else (given,)))
         if not texts:
-            raise DatasetError(f"replace={{{name!r}: {given!r}}} names no value; name one at least")
+            raise DatasetError(
+                f"replace={{{name!r}: {shown(given)}}} names no value; name one at least"
+            )
         named.append((name, tuple(texts)))
     return tuple(named)
 
@@ -228,6 +237,6 @@ def _text_of(name: str, value: Any) -> str | None:
     if isinstance(value, date) and not isinstance(value, datetime):
         return value.isoformat()
     raise DatasetError(
-        f"replace= names {name}={value!r}, and a partition is a text, a whole number, a date, a "
+        f"replace= names {name}={shown(value)}, and a partition is a text, a whole number, a date, a "
         "boolean or None; make one of these of it"
     )

@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from mapred.backends.argo.providers import PROVIDERS
 from mapred.backends.base import Backend, Handle, Schedule
+from mapred.checking import (
+    Duration,
+    DurationFromZero,
+    FromOne,
+    FromZero,
+    Text,
+    check_fields,
+    seconds,
+)
 from mapred.errors import BackendError
 from mapred.model import Job
 from mapred.resources import Resources, Volume
@@ -57,50 +66,50 @@ class Argo:
         pod_spec_patch: the last resort: a strategic merge patch of every pod's spec.
     """
 
-    namespace: str | None = None
-    image: str | None = None
+    namespace: Text | None = None
+    image: Text | None = None
     packages: tuple[str, ...] | None = None
-    platform: str = "x86_64-manylinux_2_28"
-    root: str | None = None
-    endpoint: str | None = None
-    region: str | None = None
-    root_secret: str | None = None
+    platform: Text = "x86_64-manylinux_2_28"
+    root: Text | None = None
+    endpoint: Text | None = None
+    region: Text | None = None
+    root_secret: Text | None = None
     root_secret_keys: tuple[str, str] = ("accessKey", "secretKey")
-    provider: str = "kubernetes"
-    parallelism: int = 256
-    max_pods: int = MOST_PODS
-    retries: int = 5
-    service_account: str = "mapred-task"
-    executor_service_account: str = "mapred-executor"
-    submitter_service_account: str = "mapred-submitter"
-    kubeconfig: str | None = None
-    context: str | None = None
-    server: str | None = None
-    token_env: str = "ARGO_TOKEN"
+    provider: Text = "kubernetes"
+    parallelism: FromOne = 256
+    max_pods: FromOne = MOST_PODS
+    retries: FromZero = 5
+    service_account: Text = "mapred-task"
+    executor_service_account: Text = "mapred-executor"
+    submitter_service_account: Text = "mapred-submitter"
+    kubeconfig: Text | None = None
+    context: Text | None = None
+    server: Text | None = None
+    token_env: Text = "ARGO_TOKEN"
     volumes: tuple[Volume, ...] = ()
-    python: str = "python3"
-    image_pull_policy: str = "IfNotPresent"
+    python: Text = "python3"
+    image_pull_policy: Text = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     image_cache: bool = False
     priority: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
-    ttl: float = 7 * 86_400
-    run_as_user: int = 10_001
-    pending: float = 1800
+    ttl: DurationFromZero = 7 * 86_400
+    run_as_user: FromZero = 10_001
+    pending: Duration = 1800
     pod_spec_patch: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.packages, str):
-            raise BackendError(f"packages={self.packages!r} must be a list")
-        if self.packages is not None:
-            object.__setattr__(self, "packages", tuple(self.packages))
-        for what in ("root_secret_keys", "image_pull_secrets"):
-            object.__setattr__(self, what, tuple(getattr(self, what)))
-        made = tuple(_volume(value) for value in self.volumes)
-        object.__setattr__(self, "volumes", made)
+        if isinstance(self.volumes, list | tuple):
+            made = tuple(_volume(value) for value in self.volumes)
+            object.__setattr__(self, "volumes", made)
+        check_fields(self, BackendError)
         self._check_names()
-        self._check_numbers()
+        if self.max_pods > MOST_PODS:
+            raise BackendError(
+                f"max_pods={self.max_pods}: the limit is {MOST_PODS}; more tasks share pods, each "
+                "with a commit of its own"
+            )
         if self.server is not None and (self.kubeconfig or self.context):
             raise BackendError(
                 "server= is one way to reach the cluster, kubeconfig= and context= another: "
@@ -139,25 +148,6 @@ class Argo:
             url = getattr(self, what)
             if url is not None and not re.fullmatch(start + "/?", url):
                 raise BackendError(f"{what}= must be a URL such as https://host:port, no more")
-
-    def _check_numbers(self) -> None:
-        least = {
-            "pending": 1,
-            "parallelism": 1,
-            "max_pods": 1,
-            "retries": 0,
-            "run_as_user": 0,
-            "ttl": 0,
-        }
-        for what, smallest in least.items():
-            value = getattr(self, what)
-            if isinstance(value, bool) or not value >= smallest:
-                raise BackendError(f"{what}={value!r} must be at least {smallest}")
-        if self.max_pods > MOST_PODS:
-            raise BackendError(
-                f"max_pods={self.max_pods}: the limit is {MOST_PODS}; more tasks share pods, each "
-                "with a commit of its own"
-            )
 
     @property
     def name(self) -> str:
@@ -208,7 +198,7 @@ class Argo:
             job, self, uri=store.uri, digest=digest, packages=packages, name=name
         )
         client.create(render.to_dict(workflow))
-        return following.Following(store, job, client, name, pending=self.pending)
+        return following.Following(store, job, client, name, pending=seconds(self.pending))
 
     def packages_for(
         self,
@@ -305,9 +295,10 @@ class Argo:
 
         _, namespace, name = ref.split(":")
         client = clients.connect(dataclasses.replace(self, namespace=namespace))
-        return following.Following(store, job, client, name, pending=self.pending)
+        return following.Following(store, job, client, name, pending=seconds(self.pending))
 
 
-def _volume(value: Volume | Mapping[str, Any]) -> Volume:
-    """A volume, or what job.json and mapred.toml hold of one."""
-    return value if isinstance(value, Volume) else Volume(**value)
+def _volume(value: Any) -> Any:
+    """A volume of what job.json and mapred.toml hold of one; all else as it is."""
+    known = {each.name for each in dataclasses.fields(Volume)}
+    return Volume(**value) if isinstance(value, Mapping) and known.issuperset(value) else value

@@ -19,6 +19,7 @@ from mapred.backends.argo import pods
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.pods import Compiled, pruned, slug
 from mapred.backends.argo.yaml import to_yaml
+from mapred.checking import seconds
 from mapred.errors import BackendError, MissingDependency
 from mapred.model import Job, Stage
 from mapred.resources import Resources
@@ -166,7 +167,7 @@ def cleaned(argo: Argo) -> dict[str, Any]:
     """When its pods go, and the Workflow itself."""
     return {
         "podGC": {"strategy": "OnPodCompletion", "deleteDelayDuration": "60s"},
-        "ttlStrategy": {"secondsAfterCompletion": math.ceil(argo.ttl)},
+        "ttlStrategy": {"secondsAfterCompletion": math.ceil(seconds(argo.ttl))},
     }
 
 

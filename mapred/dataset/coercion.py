@@ -1,0 +1,141 @@
+"""Whatever a user passes as a dataset: paths, tables and frames, or items."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from typing import TYPE_CHECKING, Any
+
+from mapred.checking import shown
+from mapred.dataset.sources import by_suffix, items
+from mapred.dataset.values import Dataset, how_to_list_rows
+from mapred.errors import DatasetError
+from mapred.model import Format
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def as_dataset(source: Any) -> Dataset:
+    """Whatever a user may pass as a dataset.
+
+    A URI, glob or folder, or a collection of them, in the format of their suffixes (text for any
+    that is not known); an Arrow table; a pandas or polars frame; a dataset. Other collections,
+    such as a `range`, a list of numbers or a one-dimensional array, are items.
+    """
+    if isinstance(source, Dataset):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return by_suffix(source)
+    frame = _frame(source)
+    if frame is not None:
+        title = f"table of {frame.num_rows:,} rows"
+        return Dataset("arrow", frame=frame, title=title, options=Format("arrow", ""))
+    collected = _collected(source)
+    texts = sum(isinstance(each, str | os.PathLike) for each in collected)
+    if not collected:
+        raise DatasetError("the list is empty: there is nothing to run")
+    if texts == len(collected):
+        return by_suffix(collected)
+    if texts:
+        raise DatasetError(
+            f"the list holds paths such as {_first(collected, True)} and other things such as "
+            f"{_first(collected, False)}: pass mapred.items([...]) if they are items"
+        )
+    return items(collected)
+
+
+def _first(values: list[Any], text: bool) -> str:
+    return next(shown(v) for v in values if isinstance(v, str | os.PathLike) == text)
+
+
+def _collected(source: Any) -> list[Any]:
+    """The values of a collection of one dimension, or a `DatasetError` that says what to pass."""
+    kind = type(source).__name__
+    if how_to_list_rows(source) is not None:
+        raise DatasetError(
+            f"{kind} cannot be read: pass mapred.items(frame{how_to_list_rows(source)})"
+        )
+    if isinstance(source, Mapping):
+        raise DatasetError(
+            f"a {kind} is not a dataset: for its values as parameters pass mapred.sweep(mapping), for "
+            "its entries mapred.items(mapping.items())"
+        )
+    if isinstance(source, Iterator):
+        raise DatasetError(
+            f"a {kind} can be read only once and has no length: pass list(…) or mapred.items(…) of it, "
+            "which take its values now"
+        )
+    shape = getattr(source, "shape", None)
+    if shape is not None and len(shape) != 1:
+        raise DatasetError(
+            f"{kind} of shape {tuple(shape)} has no items: pass one dimension, or mapred.items(array) "
+            "for its rows"
+        )
+    if isinstance(source, bytes | bytearray | memoryview) or not (
+        isinstance(source, Iterable) and isinstance(source, Sized)
+    ):
+        hint = "array(n)" if isinstance(source, int) else "items([...])"
+        raise DatasetError(
+            f"{kind} is not a dataset; pass a path or glob, a list of them, a table or frame, or "
+            f"mapred.{hint}"
+        )
+    if hasattr(source, "to_pylist"):  # an Arrow array, whose own values are wrapped
+        return list(source.to_pylist())
+    return _sorted(source) if kind in ("set", "frozenset") else list(source)
+
+
+def _sorted(values: Iterable[Any]) -> list[Any]:
+    """The values of a set in an order that does not change from run to run."""
+    try:
+        return sorted(values)
+    except TypeError:
+        return sorted(values, key=repr)
+
+
+def _frame(source: Any) -> pa.Table | None:
+    """An Arrow table of a table or frame; None for anything else."""
+    package = type(source).__module__.split(".")[0]
+    names = {f"{c.__module__.split('.')[0]}.{c.__name__}" for c in type(source).__mro__}
+    if "polars.LazyFrame" in names:
+        raise DatasetError("a polars LazyFrame is not read yet: pass .collect() of it")
+    import pyarrow as pa
+
+    try:
+        if isinstance(source, pa.Table):
+            return source
+        if isinstance(source, pa.RecordBatch):
+            return pa.Table.from_batches([source])
+        if "pandas.DataFrame" in names:
+            # An index that just numbers the rows is not kept: its parts would begin at 0 again.
+            return pa.Table.from_pandas(source, preserve_index=None if _is_plain(source) else True)
+        if "polars.DataFrame" in names:
+            _refuse_objects(source)
+            return source.to_arrow()
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        detail = " ".join(map(str, error.args))
+        raise DatasetError(f"the {package} frame does not fit into Arrow: {detail}") from error
+    return None
+
+
+def _is_plain(frame: Any) -> bool:
+    """Whether a pandas frame has no index but the numbers of its rows."""
+    index = frame.index
+    is_range = type(index).__name__ == "RangeIndex"
+    return bool(is_range and index.name is None and index.start == 0 and index.step == 1)
+
+
+def _refuse_objects(frame: Any) -> None:
+    """Raise for columns of Python objects, which polars hands over as addresses in memory."""
+    for name, dtype in frame.schema.items():
+        if _holds_objects(dtype):
+            raise DatasetError(
+                f"column {name!r} of the polars frame holds Python objects ({dtype}), which"
+                " workers cannot read; cast it, or pass mapred.items(frame.to_dicts())"
+            )
+
+
+def _holds_objects(dtype: Any) -> bool:
+    inner = [field.dtype for field in getattr(dtype, "fields", ())]
+    inner += [dtype.inner] if getattr(dtype, "inner", None) is not None else []
+    return str(dtype) == "Object" or any(map(_holds_objects, inner))
