@@ -447,7 +447,8 @@ def run(
     Args:
         fn: called once per shard, or once per item (files, items, arrays, sweeps); a class
             is made once per worker process; a `mapred.command` runs a program.
-        dataset: a URI or glob, a list of them, a `read_…` dataset, items, a frame, a plan.
+        dataset: a URI or glob, a list of them, a `read_…` dataset, a frame, a plan; or items: a
+            `range`, a list of what is not text, an array or a series of one dimension.
         reduce: a function of an iterable of outputs, in plan order, run once and streaming;
             or a ready one of `mapred.reducers`. Without it the outputs are the result. A reduce
             never gets None; the list of a run over items has None where an item returned it.
@@ -465,9 +466,10 @@ def run(
         root: where the run's folder is made (default `$MAPRED_ROOT`, else `~/.mapred/runs`).
         progress: `"auto"`, `"bar"`, `"plain"`, `"jupyter"` or `"none"`.
         attempts: how often a task may be tried, each time in a fresh process.
-        timeout: seconds that one attempt may take; `deadline`, seconds for the whole run.
+        timeout: what one attempt may take: seconds, a `timedelta`, or a text such as `"90s"`,
+            `"1h30m"`, `"2d"`; `deadline`, the same for the whole run.
         max_failed: how many shards (items, where `fn` runs once per item) may be given up: a
-            count, or a fraction below 1.
+            count, or a fraction below 1 such as `0.01` or `"1%"`.
         target_bytes, max_tasks, per_task: see `plan`.
         resources: of a map task; `reduce_resources`, of a reduce task.
         seed: of the generators `task.rng` (default: the sweep's, else 0).
@@ -475,7 +477,8 @@ def run(
 
     Raises:
         RunError: the run ended without its result; its `.run` can be resumed.
-        DatasetError, FunctionError, BackendError: what was passed cannot be run.
+        DatasetError, FunctionError, BackendError: what was passed cannot be run. An option that
+            does not fit is named with its value and what fits, before anything is written.
     """
     __tracebackhide__ = True
     started = _job("run", fn, dataset, options)

@@ -32,6 +32,7 @@ from mapred.errors import MapredError
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SHOWN = 100
+_NUMBERS = (numbers.Real, decimal.Decimal)
 _LARGEST = 2**63 - 1
 _LONGEST = 10**9  # seconds; timers of the operating system overflow beyond some times that
 _SECONDS = {
@@ -182,7 +183,7 @@ def whole(value: Any) -> int:
 def real(value: Any) -> float:
     """A finite number of any library as an `int` or a `float`."""
     value = plain(value)
-    if isinstance(value, bool) or not isinstance(value, numbers.Real | decimal.Decimal):
+    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         raise Unfit
     try:
         finite = math.isfinite(value)
@@ -388,14 +389,16 @@ def _mapping(key: Any, value: Any) -> Rule:
 
     def read(given: Any) -> dict[Any, Any]:
         if not isinstance(given, Mapping):
-            raise Unfit(f"this is a {type(given).__name__}")
+            raise Unfit(f"this is of type {type(given).__name__}")
         found = {}
         for name, each in given.items():
             try:
                 name = keys.read(name) if keys else name
                 found[name] = values.read(each) if values else each
             except Unfit:
-                raise Unfit(f"at {shown(name)} there is a {type(each).__name__}") from None
+                raise Unfit(
+                    f"at {shown(name)} there is a value of type {type(each).__name__}"
+                ) from None
         return found
 
     fits = f", from {keys.fits} to {values.fits}" if keys and values else ""

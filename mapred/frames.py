@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mapred.checking import shown
 from mapred.errors import DatasetError, MissingDependency
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def check(dtype_backend: object) -> None:
     """Raise a `DatasetError` unless `dtype_backend` is one of `BACKENDS`."""
     if dtype_backend not in BACKENDS:
         raise DatasetError(
-            f"dtype_backend={dtype_backend!r} is none of {', '.join(map(repr, BACKENDS))}"
+            f"dtype_backend={shown(dtype_backend)} is none of {', '.join(map(repr, BACKENDS))}"
         )
 
 

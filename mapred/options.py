@@ -7,6 +7,7 @@ A new option is a field of `Options` and, with what users may write for it, of `
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterable
@@ -123,11 +124,10 @@ class Options:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def takes_options(function: F) -> F:
-    """Have `help()` and editors show every option in place of `**options`."""
-    shown = inspect.signature(function)
+@functools.cache
+def _keywords() -> tuple[inspect.Parameter, ...]:
     types, options = typing.get_type_hints(JobOptions), {f.name: f for f in fields(Options)}
-    keywords = [
+    return tuple(
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
@@ -135,10 +135,15 @@ def takes_options(function: F) -> F:
             annotation=type_,
         )
         for name, type_ in types.items()
-    ]
+    )
+
+
+def takes_options(function: F) -> F:
+    """Have `help()` and editors show every option in place of `**options`."""
+    shown = inspect.signature(function)
     *own, _ = shown.parameters.values()
     first = [each for each in own if each.kind is not each.KEYWORD_ONLY]
-    parameters = [*first, *keywords, *own[len(first) :]]
+    parameters = [*first, *_keywords(), *own[len(first) :]]
     function.__signature__ = shown.replace(parameters=parameters)  # type: ignore[attr-defined]
     return function
 

@@ -13,7 +13,7 @@ from mapred.errors import PlanError
 
 # By these OpenBLAS, MKL and others are told how many threads they may start.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_LEAST_MEMORY = 2**20  # less cannot hold a process: its unit is missing
+_LEAST_MEMORY = 10**6  # less cannot hold a process: its unit is missing
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_WORDS = {"SECRET", "PASSWORD", "PASSWD", "TOKEN", "APIKEY"}

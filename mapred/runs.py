@@ -299,6 +299,7 @@ class Run:
         Committed tasks are kept whatever function made them; each commit names its digest.
         A run that succeeded is left alone. Raises `RunError` like `mapred.run`.
         """
+        chosen = None if backend is None else backends.resolve(backend)
         handle = self._attached()
         if handle is not None and handle.alive():
             if self._left() == "suspended":
@@ -316,12 +317,13 @@ class Run:
         if end is not None:
             with suppress(FileNotFoundError):
                 self.store.delete(layout.END)
-        chosen = backends.resolve(backend or self._backend())
+        chosen = chosen or backends.resolve(self._backend())
         self._handle = chosen.submit(self.store, self.job, self.digest)
         write_handle(self.store, self._handle.ref, "running")
         return self.finish(progress)
 
-    def finish(self, progress: str) -> Run:
+    @checks(PlanError)
+    def finish(self, progress: Progress) -> Run:
         """Wait and check; an interrupt stops a local run, resumable, and leaves a remote one."""
         __tracebackhide__ = True
         show = display.progress(progress)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,8 @@ class Task:
 
         `n` is a number of Python, numpy or decimal; of booleans the true ones are counted.
         """
-        if type(n) is not int or type(name) is not str:
+        exact = type(n) is int or (type(n) is float and math.isfinite(n))
+        if not exact or type(name) is not str:
             name, n = check("name", name, str, FunctionError), _counted(name, n)
         self.counters[name] = self.counters.get(name, 0) + n
 

@@ -612,16 +612,16 @@ def test_arrays() -> None:
 
 
 NO_DATASETS: list[tuple[Any, str]] = [
-    (lambda: as_dataset([]), "the list of files is empty"),
+    (lambda: as_dataset([]), "the list is empty"),
     (lambda: dataset.read_csv([]), "the list of files is empty"),
     (lambda: dataset.files([]), "the list of files is empty"),
     (lambda: dataset.items([]), "items\\(\\) got no items"),
     (lambda: dataset.items("abc"), "takes a list .* not str"),
     (lambda: dataset.items(3), "takes a list .* not int"),
-    (lambda: dataset.array(0), "at least one task"),
+    (lambda: dataset.array(0), "n=0 must be .* at least 1"),
     (lambda: dataset.array(1.5), "whole number"),
-    (lambda: as_dataset(3), "int is no dataset; .* mapred.array\\(n\\)"),
-    (lambda: as_dataset([1, 2]), "1 in a list of paths is not a path; pass mapred.items"),
+    (lambda: as_dataset(3), "int is not a dataset; .* mapred.array\\(n\\)"),
+    (lambda: dataset.files([1, 2]), "1 in a list of paths is not a path; pass mapred.items"),
     (lambda: as_dataset(""), "'' is not a path"),
     (lambda: as_dataset("a\0b"), "is not a path"),
     (lambda: dataset.read_text(b"x"), "is not a path"),
@@ -642,7 +642,7 @@ NO_DATASETS: list[tuple[Any, str]] = [
     (lambda: dataset.read_csv("x", dtype_backend="numba"), "dtype_backend='numba' is none of"),
     (lambda: dataset.read_parquet("x", missing_columns="fill"), "missing_columns='fill' is none"),
     (lambda: dataset.read_arrow("x", hive=1), "hive=1 must be True or False"),
-    (lambda: dataset.read_csv("x", columns="a"), "must be a list of strings"),
+    (lambda: dataset.read_csv("x", columns="a"), "must be a list in which each is a text"),
     (lambda: dataset.read_csv("x", columns=["a", "a"]), "names one twice"),
     (lambda: dataset.read_csv("x", schema=["a"]), "is not a pa.Schema"),
     (lambda: dataset.read_parquet("x", filters="a > 3"), "conditions such as"),
@@ -755,13 +755,14 @@ def test_sweeps_that_make_no_sense(options: dict[str, Any], message: str) -> Non
 
 
 def test_intervals_that_make_no_sense() -> None:
-    for low, high in ((1, 1), (2, 1), (0, float("inf"))):
+    for low, high in ((1, 1), (2, 1)):
         with pytest.raises(DatasetError, match="is empty"):
             dataset.uniform(low, high)
     with pytest.raises(DatasetError, match="must begin above zero"):
         dataset.loguniform(0, 1)
-    with pytest.raises(DatasetError, match="needs two numbers"):
-        dataset.uniform("a", 1)  # type: ignore[arg-type]
+    for low, high in (("a", 1), (0, float("inf"))):
+        with pytest.raises(DatasetError, match="needs two numbers"):
+            dataset.uniform(low, high)  # type: ignore[arg-type]
 
 
 def test_importing_it_is_lean(root: Path) -> None:
@@ -834,8 +835,5 @@ def test_a_frame_is_neither_a_list_of_items_nor_of_values(frame: Any) -> None:
     rows = eval(advice.group(1), {"frame": frame})
     assert dataset.items(rows).count == 2
     assert dataset.sweep(df=[frame]).count == 1
-    if isinstance(frame, Iterable):
-        with pytest.raises(DatasetError, match=r"df is a .*pass df=\[frame\]"):
-            dataset.sweep(df=frame)
-    else:
-        assert dataset.sweep(df=frame).items[0]["df"] is frame
+    with pytest.raises(DatasetError, match=r"df is a .*pass df=\[frame\]"):
+        dataset.sweep(df=frame)

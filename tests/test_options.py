@@ -28,6 +28,7 @@ import pytest
 import mapred
 from mapred import checking, options
 from mapred.backends.inline import Inline
+from mapred.cli.options import max_failed
 from mapred.dataset import as_dataset
 from mapred.errors import DatasetError, FunctionError, MapredError, PlanError
 from mapred.task import Task
@@ -75,13 +76,16 @@ def test_what_does_not_fit_is_refused_by_name(
     for name, parameter in inspect.signature(call).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             continue
+        says = f"{name}=" if parameter.kind is parameter.KEYWORD_ONLY or call in RECORDS else ""
         for value in ODD:
             arguments = {**BASE.get(call, {}), name: value}
             first = [arguments.pop(name)] if parameter.kind is parameter.POSITIONAL_ONLY else []
-            with suppress(MapredError):
-                call(*first, **arguments)
-                taken = isinstance(value, Odd) and (call.__name__, name) not in ANYTHING
-                assert not taken, f"{name} takes any object"
+            if isinstance(value, Odd) and (call.__name__, name) not in ANYTHING:
+                with pytest.raises(MapredError, match=says or "."):
+                    call(*first, **arguments)
+            else:
+                with suppress(MapredError):
+                    call(*first, **arguments)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -89,6 +93,36 @@ def test_what_does_not_fit_is_refused_by_name(
 def test_a_job_names_option_and_value(name: str) -> None:
     with pytest.raises(MapredError, match=rf"{name}=.*Odd"):
         mapred.job(len, ITEMS, **{name: Odd()})  # type: ignore[arg-type]
+
+
+def _methods(owner: Any) -> list[Callable[..., Any]]:
+    names = [name for name in vars(type(owner)) if not name.startswith("_")]
+    return [getattr(owner, n) for n in names if inspect.isfunction(vars(type(owner))[n])]
+
+
+def test_methods_refuse_what_does_not_fit(tmp_path: Path) -> None:
+    job = mapred.job(abs, ITEMS)
+    run = job.run(backend="inline", root=tmp_path / "runs", progress="none")
+    schedule = {"job": job, "cron": "0 3 * * *"}
+    calls = [(call, {}) for owner in (job, job.plan(), run) for call in _methods(owner)]
+    calls += [
+        (mapred.schedule, schedule),
+        (mapred.unschedule, {"name": "x"}),
+        (mapred.schedules, {}),
+    ]
+    needed = {"debug": {"shard": 0}, "write_parquet": {"uri": "x"}, "write_delta": {"uri": "x"}}
+    before = sorted(tmp_path.rglob("*"))
+    for call, given in calls:
+        given = {**given, **needed.get(call.__name__, {})}
+        if call.__qualname__ == "Plan.run":
+            given = {"fn": abs}
+        for name, parameter in inspect.signature(call).parameters.items():
+            if parameter.kind is not parameter.VAR_KEYWORD:
+                with pytest.raises(MapredError):
+                    call(**{**given, name: Odd()})
+    with pytest.raises(PlanError, match="parameter city="):
+        job.bind(city=Odd())  # type: ignore[arg-type]
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_the_record_and_what_users_write_have_the_same_options() -> None:
@@ -166,6 +200,12 @@ def test_how_many_may_fail() -> None:
     for value in ("100%", "1", 1.5, -1, True):
         with pytest.raises(PlanError, match="max_failed="):
             kept(value)
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", 1), ("0.5", 0.5), ("1%", "1%"), ("x", "x")])
+def test_how_many_may_fail_on_a_command_line(text: str, value: Any) -> None:
+    found = max_failed(text)
+    assert (found, type(found)) == (value, type(value))
 
 
 def test_numbers_of_numpy_are_numbers() -> None:

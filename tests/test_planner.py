@@ -295,8 +295,8 @@ print(sorted(heavy & set(sys.modules)))
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target_bytes": 0}, "target_bytes=0 must be above zero"),
-        ({"target_bytes": "many"}, "target_bytes='many' is not a size"),
+        ({"target_bytes": 0}, "target_bytes=0 must be bytes as a whole number above zero"),
+        ({"target_bytes": "many"}, "target_bytes='many' must be bytes"),
         ({"max_tasks": 0}, "max_tasks=0 must be a whole number above zero"),
         ({"max_tasks": 2.5}, "max_tasks=2.5 must be a whole number"),
         ({"max_tasks": True}, "max_tasks=True must be a whole number"),

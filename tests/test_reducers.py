@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mapred
 from mapred import graph, reducers
 from mapred.errors import ReduceError
 from mapred.model import Resources
@@ -206,7 +207,7 @@ def test_finalize_runs_after_the_reducers_own_finish() -> None:
 @pytest.mark.parametrize("fan_in", [0, 1, -3, True])
 def test_a_tree_needs_at_least_two(fan_in: int) -> None:
     with pytest.raises(ReduceError, match="fan_in="):
-        as_reducer(sum, fan_in=fan_in)
+        mapred.job(abs, [1], reduce=sum, fan_in=fan_in)
 
 
 @given(st.integers(0, 5000), st.integers(2, 300))

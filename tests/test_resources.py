@@ -79,8 +79,8 @@ def test_a_reduce_runs_on_demand_unless_it_is_told_otherwise() -> None:
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"cpu": 0}, "cpu=0 must be above zero"),
-        ({"memory": "much"}, "memory='much' is not a size"),
+        ({"cpu": 0}, "cpu=0 must be a number above zero"),
+        ({"memory": "much"}, "memory='much' must be bytes"),
         ({"max_memory": "4Gi"}, "needs memory="),
         ({"memory": "4Gi", "max_memory": "2Gi"}, "less than memory='4Gi'"),
         ({"gpu": -1}, "gpu=-1"),
@@ -91,7 +91,7 @@ def test_a_reduce_runs_on_demand_unless_it_is_told_otherwise() -> None:
         ({"spot_price": 0.5}, "go with spot=True"),
         ({"spot": True, "spot_price": 0}, "above zero"),
         ({"tolerations": ["a b"]}, "toleration 'a b'"),
-        ({"node_selector": {"pool": 1}}, "two strings"),
+        ({"node_selector": {"pool": 1}}, "from a text to a text; at 'pool'"),
         ({"env": {"1A": "x"}}, "no name of an environment variable"),
         ({"secrets": {"A": "only-a-name"}}, "A must be a reference"),
         ({"env": {"A": "x"}, "secrets": {"A": "s/k"}}, "in env and in secrets"),
@@ -111,7 +111,7 @@ def test_what_makes_no_sense_is_refused(asked: dict[str, Any], says: str) -> Non
         ({"path": "/data", "claim": "x", "nfs": "s:/e"}, "claim and nfs"),
         ({"path": "/data", "claim": "No"}, "no name of a claim"),
         ({"path": "/data", "nfs": "server"}, "server:/export"),
-        ({"path": "/data", "memory": "x"}, "is not a size"),
+        ({"path": "/data", "memory": "x"}, "must be bytes"),
         ({"path": "/data", "claim": "x", "storage_class": "fast"}, "goes with disk="),
     ],
 )

@@ -291,7 +291,7 @@ def test_arguments_are_checked_at_once(tmp_path: Path) -> None:
             wrong()
     with pytest.raises(FunctionError, match="leave reduce= out"):
         mapred.job(day_of, [1], reduce=list, write=mapred.write_parquet(tmp_path))
-    with pytest.raises(FunctionError, match="pass write_parquet"):
+    with pytest.raises(FunctionError, match="must be write_parquet"):
         mapred.job(day_of, [1], write=str(tmp_path))  # type: ignore[arg-type]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mapred import checking
+
 if TYPE_CHECKING:
     from mapred.backends.base import Backend
 
@@ -19,11 +20,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def seconds(text: str) -> float:
-    """Seconds of a duration such as `90`, `90s`, `10m`, `1.5h`."""
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|d|)", text)
-    if match is None:
-        raise click.BadParameter(f"{text!r} is no duration; write seconds, or a form such as 10m")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
+    """Seconds of a duration such as `90`, `90s`, `10m`, `1h30m`."""
+    try:
+        return checking.seconds(text)
+    except checking.Unfit:
+        raise click.BadParameter(
+            f"{text!r} is no duration; write seconds, or a form such as 10m or 1h30m"
+        ) from None
+
+
+def max_failed(text: str) -> float | str:
+    """A count, a fraction below 1 or a percentage, as `mapred.run` takes it."""
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        return text
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ class Settings(Limits):
     attempts: int | None
     timeout: float | None
     deadline: float | None
-    max_failed: float | None
+    max_failed: float | str | None
     seed: int | None
     name: str | None
 
@@ -133,9 +144,9 @@ setting_options = gathered(
     click.option("--deadline", type=seconds, metavar="TIME", help="Of the whole run."),
     click.option(
         "--max-failed",
-        type=float,
+        type=max_failed,
         metavar="N",
-        help="Shards (or items) that may be given up: a count, or a fraction below 1.",
+        help="Shards (or items) that may be given up: a count, a fraction below 1, or 1%.",
     ),
     click.option("--seed", type=int, metavar="N", help="Seed of the tasks' generators."),
     click.option("--name", metavar="TEXT", help="Shown and recorded (default: the function's)."),

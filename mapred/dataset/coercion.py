@@ -75,7 +75,7 @@ def _collected(source: Any) -> list[Any]:
     if isinstance(source, bytes | bytearray | memoryview) or not (
         isinstance(source, Iterable) and isinstance(source, Sized)
     ):
-        hint = "array(n)" if isinstance(source, int) else "items([...])"
+        hint = "array(n)" if type(source) is int else "items([...])"
         raise DatasetError(
             f"{kind} is not a dataset; pass a path or glob, a list of them, a table or frame, or "
             f"mapred.{hint}"

@@ -173,7 +173,7 @@ def test_a_cluster_of_its_own_and_its_name_in_a_file(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"workers": 0}, "workers=0 must be at least 1"),
+        ({"workers": 0}, "workers=0 must be a whole number, at least 1"),
         ({"address": 8786}, "address=8786: pass a scheduler's address such as 'tcp://"),
         ({"address": "nonsense"}, "no Dask scheduler answers at nonsense"),
     ],

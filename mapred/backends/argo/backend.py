@@ -58,10 +58,11 @@ class Argo:
         volumes: of every pod, such as the one that holds the root.
         python: the program in the image.
         priority: among waiting Workflows; pods have `Resources(priority_class=)`.
-        ttl: seconds that a finished Workflow stays in the cluster; its run's folder stays.
+        ttl: how long a finished Workflow stays in the cluster, in seconds or as `"7d"`; its run's
+            folder stays.
         image_cache: where the platform has one.
         run_as_user: the number of the user that pods run as; 0 is root.
-        pending: seconds that pods may wait for a node while none runs, before a run that is
+        pending: how long (seconds, or `"30m"`) pods may wait for a node while none runs, before a run that is
             watched is given up.
         pod_spec_patch: the last resort: a strategic merge patch of every pod's spec.
     """
