@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from mapred.dataset import uniform as uniform
     from mapred.errors import AccessError as AccessError
     from mapred.errors import BackendError as BackendError
+    from mapred.errors import CommandError as CommandError
     from mapred.errors import DatasetError as DatasetError
     from mapred.errors import FunctionError as FunctionError
     from mapred.errors import MapredError as MapredError
@@ -97,6 +98,7 @@ _WHERE = {
     "mapred.errors": (
         "AccessError",
         "BackendError",
+        "CommandError",
         "DatasetError",
         "FunctionError",
         "MapredError",

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow
 
-from mapred import failures, layout, losses, records, versions
+from mapred import failures, layout, losses, records, retries, versions
 from mapred.errors import AccessError, FunctionError, MapredError, StorageError
 from mapred.model import Commit, Failure, Stage
+from mapred.packs import Note, Pack
 from mapred.worker import Context, committed, context, run_task
 
 DONE, FAILED, TRY_AGAIN, MISMATCH, KILLED = 0, 1, 75, 78, 137
 RESULT = "result"  # in place of a stage's name: what closes a run whose last stage has many tasks
 
-Place = tuple[str, int]  # a stage's name, and a task of it
+TaskPlace = tuple[str, int]  # a stage's name, and a task of it
 
 
 class Over(Exception):
@@ -48,29 +50,43 @@ class Block:
 class Loss:
     """An attempt that took its process down, to be recorded by the next child."""
 
-    place: Place
-    attempt: int
+    place: TaskPlace
     kind: str
     message: str
     log: str
     spent: bool = True  # whether it counts as one of the job's attempts
+    item: int | None = None
 
 
 @dataclass
 class Known:
-    """What the children told; each child starts with a copy."""
+    """What the children told; each child starts with a copy.
 
-    tries: dict[Place, int] = field(default_factory=dict)
-    final: set[Place] = field(default_factory=set)
+    `tries` counts the attempts at a task that failed as a whole, `packs` tells of those whose
+    items failed, and `due` when each may run again.
+    """
+
+    tries: dict[TaskPlace, int] = field(default_factory=dict)
+    packs: dict[TaskPlace, Pack] = field(default_factory=dict)
+    due: dict[TaskPlace, float] = field(default_factory=dict)
+    final: set[TaskPlace] = field(default_factory=set)
     lost: list[Loss] = field(default_factory=list)
-    attempts: int = 1
     timeout: float | None = None
     killed: bool = False  # an attempt, by the system
 
-    def start_anew(self, places: Iterable[Place]) -> None:
+    def hear(self, place: TaskPlace, said: Mapping[str, Any]) -> None:
+        """Take over what a child says of a task that is not done."""
+        self.tries[place], self.due[place] = said["tries"], said["due"]
+        if said["pack"] is not None:
+            self.packs[place] = Pack.from_json(said["pack"])
+        if said["final"]:
+            self.final.add(place)
+
+    def start_anew(self, places: Iterable[TaskPlace]) -> None:
         """Forget the attempts at some tasks."""
         for place in places:
             self.tries.pop(place, None)
+            self.packs.pop(place, None)
             self.final.discard(place)
 
 
@@ -78,6 +94,11 @@ class Parent(Protocol):
     """Who started this process, and starts the next one."""
 
     def say(self, **message: Any) -> None: ...
+
+    @property
+    def note(self) -> Note:
+        """Tells of an item before it is called."""
+        ...
 
     def log(self) -> str:
         """What this process printed since it last asked."""
@@ -97,19 +118,59 @@ def ending(block: Block, known: Known, parent: Parent) -> int | None:
         return MISMATCH
     except StorageError as error:
         return _troubled(error)
-    parent.say(job=[run.job.attempts, run.job.timeout])
+    parent.say(timeout=run.job.timeout)
     try:
         for loss in known.lost:
-            stage, index = run.job.stage(loss.place[0]), loss.place[1]
-            failures.died(
-                run.store, stage, index, loss.attempt, loss.kind, loss.message, loss.log, loss.spent
-            )
+            _record(run, loss, known, parent)
+        known.lost = []
         return KILLED if known.killed else _work(run, block, known, parent)
     except StorageError as error:
         return _troubled(error)
     except (Over, MapredError) as error:
         say(str(error))
         return FAILED
+
+
+def _record(run: Context, loss: Loss, known: Known, parent: Parent) -> None:
+    """Record an attempt that took its process down, and what follows for its task."""
+    stage, index = run.job.stage(loss.place[0]), loss.place[1]
+    number = known.tries.get(loss.place, 0) + 1
+    if loss.item is not None:
+        number = max(number, known.packs.get(loss.place, Pack()).attempt(loss.item))
+    final = loss.spent and retries.ends_for_good(run.job, loss.kind)
+    how = loss.kind, loss.message, loss.log, loss.spent, loss.item, final
+    failure = failures.died(run.store, stage, index, number, *how)
+    if loss.spent:
+        _failed(run, loss.place, failure, known, parent, more=True)
+
+
+def _failed(
+    run: Context, place: TaskPlace, failure: Failure, known: Known, parent: Parent, *, more: bool
+) -> None:
+    """Note what follows from a failed attempt: what is tried again, and when."""
+    if failure.items:
+        known.packs[place] = known.packs.get(place, Pack()).after(run.job, failure)
+        losable = losses.allowed(run.job, run.job.stage(place[0]))
+        final = not more or bool(known.packs[place].lost and not losable)
+    else:
+        known.tries[place] = failure.attempts
+        final = losses.final(run.job, failure)
+    known.due[place] = time.monotonic() + retries.pause(failure.attempts)
+    _tell(place, known, parent, final=final)
+
+
+def _tell(place: TaskPlace, known: Known, parent: Parent, *, final: bool) -> None:
+    """Have the parent know of a task that is not done, for the processes to come."""
+    if final:
+        known.final.add(place)
+    pack = known.packs.get(place)
+    parent.say(
+        place=place,
+        tries=known.tries.get(place, 0),
+        pack=None if pack is None else pack.to_json(),
+        due=known.due.get(place, 0.0),
+        final=final,
+    )
 
 
 def _troubled(error: StorageError) -> int:
@@ -159,10 +220,9 @@ def _tasks(
             return None
     commits = committed(run, stage, tasks)
     given_up = run.given_up() if stage.kind == "map" else {}
-    for index in tasks:
-        lost = given_up.get(index, ()) is None or (stage.name, index) in known.final
-        if index in commits or lost:
-            continue
+    lost = {index for name, index in known.final if name == stage.name}
+    todo = [i for i in tasks if i not in commits and i not in lost and given_up.get(i, ()) is not None]
+    for index in _soonest_first(stage, todo, known):
         commit = _attempt(run, stage, index, known, parent)
         if commit is None:
             return None
@@ -170,18 +230,27 @@ def _tasks(
     return dict(sorted(commits.items()))
 
 
+def _soonest_first(stage: Stage, todo: list[int], known: Known) -> list[int]:
+    """Tasks in order, but those that failed a moment ago after the others."""
+    now = time.monotonic()
+    return sorted(todo, key=lambda index: max(now, known.due.get((stage.name, index), 0.0)))
+
+
 def _attempt(run: Context, stage: Stage, index: int, known: Known, parent: Parent) -> Commit | None:
-    """The task's commit; None if the attempt failed."""
-    number = known.tries.get((stage.name, index), 0) + 1
-    parent.say(at=[stage.name, index])
-    outcome = run_task(run, stage, index, number, parent.log)
+    """The task's commit; None if the attempt failed, or did a part of the task."""
+    place = stage.name, index
+    time.sleep(max(0.0, known.due.get(place, 0.0) - time.monotonic()))
+    number = known.tries.get(place, 0) + 1
+    parent.say(at=place)
+    outcome = run_task(run, stage, index, number, parent.log, known.packs.get(place), parent.note)
+    parent.say(ended=True)
     failure = outcome.failure
-    if failure is None:
-        parent.say(ended="done")
-        return outcome.commit
-    say(f"{stage.name} task {index}: {failure.traceback}")
-    parent.say(ended="failed for good" if losses.final(run.job, failure) else "failed")
-    return None
+    if failure is not None:
+        say(f"{stage.name} task {index}: {failure.traceback}")
+        _failed(run, place, failure, known, parent, more=outcome.more)
+    elif outcome.commit is None:
+        _tell(place, known, parent, final=not outcome.more)
+    return outcome.commit
 
 
 def _settle(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mapred.checking import Location, checks
-from mapred.errors import FunctionError
+from mapred.errors import CommandError, FunctionError
 from mapred.task import Task
 
 _FILE_LIMIT = 100 * 2**20
@@ -100,7 +100,8 @@ class Command:
             code = process.returncode
             ended = f"exit status {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
             tail = printed[-2000:].decode(errors="replace")
-            raise FunctionError(f"{' '.join(self.argv)} ended with {ended}\n{tail}".rstrip())
+            text = f"{' '.join(self.argv)} ended with {ended}\n{tail}".rstrip()
+            raise CommandError(text, code)
         return printed.decode(errors="replace")
 
 

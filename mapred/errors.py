@@ -5,7 +5,8 @@ MapredError
 │ ├ PlanError           limits that contradict each other, a dataset that cannot be planned
 │ └ StaleDatasetError   a file changed or vanished after it was planned
 ├ FunctionError         the function: cannot be pickled, another Python in the worker, a wrong output
-│ └ ReduceError         a reducer that is not associative, or has nothing to reduce
+│ ├ ReduceError         a reducer that is not associative, or has nothing to reduce
+│ └ CommandError        a command that ended with a status other than 0: `.status`
 ├ BackendError          where it runs: no such backend, a pool or an engine that fails
 │ ├ StorageError        a root or dataset store that fails, is full, or only pretends
 │ │ └ AccessError       a store that refuses these credentials, or what they may not do
@@ -23,6 +24,7 @@ from typing import Any
 __all__ = [
     "AccessError",
     "BackendError",
+    "CommandError",
     "DatasetError",
     "FunctionError",
     "MapredError",
@@ -57,6 +59,17 @@ class FunctionError(MapredError):
 
 class ReduceError(FunctionError):
     """The reducer is not associative, or has nothing to reduce."""
+
+
+class CommandError(FunctionError):
+    """A command ended with a `status` other than 0; a signal's number is negative."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.status)
 
 
 class BackendError(MapredError):

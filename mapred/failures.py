@@ -2,54 +2,106 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import os
+import sysconfig
 import time
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any
 
-from mapred import layout, records
+from mapred import layout, records, retries
 from mapred.errors import DatasetError, StorageError
-from mapred.model import Failure, Stage
+from mapred.model import Failure, Job, Stage
 from mapred.storage import Store
 from mapred.task import Task
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_TESTING = _PACKAGE + "testing.py"  # its functions are as a user writes them
+# What calls the user's function, and what that calls back to read the run's input.
+_CALLERS = tuple(_PACKAGE + name for name in ("worker", "packs", "reducers", "keyed", "shuffle"))
+_READERS = tuple(_PACKAGE + name for name in ("formats", "worker", "outputs", "keyed", "shuffle"))
+_LIBRARY = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
+_INSTALLED = {"site-packages", "dist-packages"}
 _TRACEBACK_LIMIT, _MESSAGE_LIMIT, _LOG_LIMIT = 20_000, 4000, 4000
 
 
 class ItemsFailed(Exception):
-    """Some items of a task failed where some may; carries their indices and the first error."""
+    """Some items of a task failed; carries the first error, and by item whether that is final."""
 
-    def __init__(self, items: list[int], first: BaseException) -> None:
+    def __init__(self, items: Mapping[int, bool], first: BaseException) -> None:
         super().__init__(f"{len(items)} items failed")
         self.items, self.first = items, first
 
 
-def failed_items(error: BaseException, task: Task) -> tuple[tuple[int, ...], BaseException]:
-    """The indices of the items that failed, and the exception to show for them."""
+def failed_items(
+    error: BaseException, task: Task, job: Job
+) -> tuple[Mapping[int, bool], bool, BaseException]:
+    """The items that failed, each with whether that is final, whether all is, and the error."""
     if isinstance(error, ItemsFailed):
-        return tuple(error.items), error.first
-    return (() if task.item is None else (task.item,)), error
+        return error.items, all(error.items.values()), error.first
+    final = is_final(job, error)
+    return ({} if task.item is None else {task.item: final}), final, error
+
+
+def is_final(job: Job, error: BaseException) -> bool:
+    """Whether no other attempt is made after what a task raised."""
+    files = [f.f_code.co_filename for f, _ in traceback.walk_tb(error.__traceback__)]
+    reached = any(not _is_ours(file) and not _is_library(file) for file in files)
+    return retries.is_final(job, error, reached=reached)
+
+
+def is_of_store(error: BaseException) -> bool:
+    """Whether it is trouble with the store of the run or of the dataset.
+
+    A function may use stores of its own, even by this package: what it raises is its failure.
+    The dataset and earlier outputs are read while the function runs, so its frames alone tell
+    nothing; what counts is where it called back into this package.
+    """
+    if not isinstance(error, StorageError):
+        return False
+    files = [f.f_code.co_filename for f, _ in traceback.walk_tb(error.__traceback__)]
+    for number, (caller, called) in enumerate(itertools.pairwise(files), start=1):
+        if caller.startswith(_CALLERS) and not _is_ours(called) and not _is_library(called):
+            back = next((file for file in files[number:] if _is_ours(file)), "")
+            return back.startswith(_READERS)
+    return True
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith(_PACKAGE) and file != _TESTING
+
+
+@functools.lru_cache(maxsize=256)
+def _is_library(file: str) -> bool:
+    """Whether it is a file of Python's own library."""
+    inside = file.startswith(_LIBRARY) and _INSTALLED.isdisjoint(file.split(os.sep))
+    return inside or file.startswith("<frozen ")
 
 
 def describe(
-    error: BaseException, task: Task, attempt: str, where: str, items: tuple[int, ...]
+    error: BaseException,
+    task: Task,
+    attempt: str,
+    where: str,
+    items: Mapping[int, bool],
+    final: bool,
 ) -> Failure:
     """The record of an attempt that ended in `error` at `where`.
 
     Equal failures have equal signatures: the exception's type and the places it came
     through. The traceback leaves out this package's own frames where there are others.
     """
-    summary = traceback.TracebackException.from_exception(error, limit=-50)
-    own = [frame for frame in summary.stack if not frame.filename.startswith(_PACKAGE)]
-    if own:
-        summary.stack[:] = own
-    kind, message = type(error).__name__, str(error)
+    stack, text = _traced(error)
+    own = [frame for frame in stack if not frame.filename.startswith(_PACKAGE)]
+    kind, message = type(error).__name__, _said(str, error)
     if isinstance(error, SystemExit):
-        message = f"the function called sys.exit({error.code!r}) instead of returning"
+        code = _said(repr, error.code)
+        message = f"the function called sys.exit({code}) instead of returning"
     places = [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in own[-10:]]
     signature = "\n".join([kind, *(places or [message])])
     return Failure(
@@ -59,12 +111,39 @@ def describe(
         kind="dataset" if isinstance(error, DatasetError) else "function",
         error=kind,
         message=message[:_MESSAGE_LIMIT],
-        traceback=_shortened("".join(summary.format())),
+        traceback=_shortened(text),
         signature=hashlib.sha256(signature.encode(errors="replace")).hexdigest()[:16],
         where=where,
-        items=items,
+        items=tuple(items),
         attempts=task.attempt,
+        final=final,
+        lost=tuple(item for item, lost in items.items() if lost),
     )
+
+
+def _traced(error: BaseException) -> tuple[traceback.StackSummary, str]:
+    """The frames that an exception came through, and its traceback as text.
+
+    An exception of the user's may refuse to be formatted.
+    """
+    try:
+        summary = traceback.TracebackException.from_exception(error, limit=-50)
+        own = [frame for frame in summary.stack if not frame.filename.startswith(_PACKAGE)]
+        if own:
+            summary.stack[:] = own
+        return summary.stack, "".join(summary.format())
+    except Exception:
+        stack = traceback.extract_tb(error.__traceback__, limit=-50)
+        return stack, "".join([*stack.format(), type(error).__name__, "\n"])
+
+
+def _said(how: Callable[[Any], str], value: Any) -> str:
+    """`str` or `repr` of a value, whatever its methods raise."""
+    try:
+        return how(value)
+    except BaseException as error:
+        name = type(value).__name__
+        return f"<{name}: its {how.__name__}() raises {type(error).__name__}>"
 
 
 def record(
@@ -95,8 +174,14 @@ def died(
     message: str,
     log: str,
     counts: bool = True,
+    item: int | None = None,
+    final: bool = False,
 ) -> Failure:
-    """Record an attempt that ended with its process; one that `counts` is the user's to answer."""
+    """Record an attempt that ended with its process; one that `counts` is the user's to answer.
+
+    `item` is the one of several at which it ended.
+    """
+    items = () if item is None else (item,)
     return record(
         store,
         Failure(
@@ -107,9 +192,12 @@ def died(
             error="WorkerLost",
             message=message,
             signature=f"{kind}: {message}",
-            where=records.where_of(store, stage, index),
+            where=records.where_of(store, stage, index) if item is None else f"item {item}",
+            items=items,
             log=log,
             attempts=attempt if counts else attempt - 1,
+            final=final,
+            lost=items if final else (),
         ),
     )
 

@@ -11,6 +11,7 @@ root/<run-id>/
   <stage>/schemas/000000.arrow          names and types of the tables, as they came: put if absent
   <stage>/errors/000017-<attempt>.json  a failed attempt
   <stage>/logs/000017-<attempt>.txt     what it printed
+  map/kept/000017/…                     what succeeded in failed attempts, until there is a commit
   result/manifest.json                  the outputs of the last stage
   handle.json                           where the run was last started: how to reach it
   writes/<id>.json                      where tables of this run were written to
@@ -96,6 +97,28 @@ def all_outputs(stage: str) -> str:
 
 def output(stage: str, index: int, attempt: str, name: str) -> str:
     return f"{stage}/files/{index:06d}-{attempt}/{name}"
+
+
+def all_kept() -> str:
+    """The folder of what failed attempts at map tasks kept for the next one."""
+    return "map/kept/"
+
+
+def kept_of(index: int) -> str:
+    return f"map/kept/{index:06d}/"
+
+
+def kept_index(path: str) -> int:
+    """The task in the path of what was kept."""
+    return int(path.removeprefix(all_kept()).partition("/")[0])
+
+
+def kept_values(index: int) -> str:
+    return f"{kept_of(index)}values/"
+
+
+def kept_file(index: int, attempt: str, name: str) -> str:
+    return f"{kept_of(index)}files/{attempt}/{name}"
 
 
 def errors(stage: str) -> str:

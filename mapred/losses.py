@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from mapred import layout, records
 from mapred.model import Failure, GivenUp, Job, Stage
@@ -65,21 +66,39 @@ def given_up(
 
 
 def final(job: Job, failure: Failure) -> bool:
-    """Whether the task of a failed attempt is not to be tried again."""
-    return failure.kind == "dataset" or failure.attempts >= job.attempts
+    """Whether what failed in an attempt is not to be tried again."""
+    return failure.final or failure.attempts >= job.attempts
+
+
+def lost_items(job: Job, failure: Failure) -> tuple[int, ...]:
+    """Those of the failed items that are not to be tried again."""
+    return failure.items if final(job, failure) else failure.lost
 
 
 def failed_for_good(
     store: Store, job: Job, stage: Stage, tasks: Iterable[int]
 ) -> dict[int, Failure]:
-    """Those of the tasks whose attempts are spent, by their records; each with its last one."""
+    """Those of the tasks that lost something for good, by their records; each with its last one.
+
+    Its items are all that the task lost, in whatever attempt; none where all of it is lost.
+    """
     wanted = set(tasks)
     paths = [path for path, _ in store.list(layout.errors(stage.name))] if wanted else []
     paths = [path for path in paths if layout.index_of(path) in wanted]
     found: dict[int, Failure] = {}
     for data in each(store, store.read, paths):
         failure = Failure.from_bytes(data)
-        before = found.get(failure.task)
-        if final(job, failure) and (before is None or before.time < failure.time):
-            found[failure.task] = failure
+        lost = lost_items(job, failure)
+        if lost or final(job, failure):
+            found[failure.task] = merged(found.get(failure.task), replace(failure, items=lost))
     return dict(sorted(found.items()))
+
+
+def merged(before: Failure | None, failure: Failure) -> Failure:
+    """The later of two failures of a task, with the items of both."""
+    if before is None:
+        return failure
+    later = max(before, failure, key=lambda each: each.time)
+    if not before.items or not failure.items:
+        return replace(later, items=())
+    return replace(later, items=tuple(sorted({*before.items, *failure.items})))

@@ -176,7 +176,8 @@ class Job:
 
     `digests` maps every file that a worker loads to its SHA-256; the digest of `job.json`
     itself travels with the engine. `max_failed` is a count or a fraction below 1; `write` says
-    where map tasks write their tables, as `writing.Target` has it.
+    where map tasks write their tables, as `writing.Target` has it. `retry_on` and `no_retry_on`
+    hold names of exception classes with their modules, and exit statuses.
     """
 
     run_id: str
@@ -193,6 +194,8 @@ class Job:
     shuffle: Shuffle | None = None
     seed: int = 0
     attempts: int = 3
+    retry_on: tuple[str | int, ...] | None = None
+    no_retry_on: tuple[str | int, ...] = ()
     timeout: float | None = None
     deadline: float | None = None
     max_failed: float = 0
@@ -353,7 +356,8 @@ class Failure:
 
     `kind` is `function` (it raised), `dataset` (its input cannot be read), `lost` (its
     process died), `timeout` or `memory`; `time` is seconds since the epoch; `signature` is equal for equal failures; `items` are the failed items'
-    indices where the function runs once per item; `where` names file and byte range.
+    indices where the function runs once per item; `where` names file and byte range. A `final`
+    one is not tried again, nor are the `lost` ones of its items.
     """
 
     stage: str
@@ -370,6 +374,8 @@ class Failure:
     attempts: int = 1
     time: float = 0.0
     seconds: float = 0.0
+    final: bool = False
+    lost: tuple[int, ...] = ()
 
     def to_bytes(self) -> builtins.bytes:
         return json.dumps(vars(self), indent=1).encode()

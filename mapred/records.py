@@ -40,6 +40,11 @@ def committed(store: Store, stage: str) -> list[int]:
     return [layout.index_of(path) for path, _ in store.list(layout.commits(stage))]
 
 
+def kept(store: Store) -> set[int]:
+    """The map tasks of which failed attempts kept the values of some items."""
+    return {layout.kept_index(path) for path, _ in store.list(layout.all_kept())}
+
+
 def read_given_up(store: Store) -> dict[int, list[int] | None]:
     """The map tasks of failed.json; a list names single items of a task, None all of it."""
     try:

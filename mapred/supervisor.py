@@ -32,11 +32,13 @@ from mapred.blocks import (  # noqa: E402
     Block,
     Known,
     Loss,
-    Place,
+    TaskPlace,
     ending,
     say,
 )
 from mapred.children import die_with_parent, how_it_ended, kill_group  # noqa: E402
+from mapred.packs import NO_ITEM  # noqa: E402
+from mapred.place import Place  # noqa: E402
 
 gc.freeze()
 gc.enable()
@@ -95,10 +97,11 @@ class _Child:
 
     def __init__(self, block: Block, known: Known) -> None:
         self.known, self.printed = known, Printed()
-        self.at: Place | None = None
+        self.at: TaskPlace | None = None
         self.limit: float | None = None
         self.late = False
         self.heard = b""
+        self.place = Place()
         told, tell = os.pipe()
         answers, self.answer = os.pipe()
         self.output, output = os.pipe()
@@ -112,7 +115,7 @@ class _Child:
         if not self.pid:
             for ours in (told, self.answer, self.output):
                 os.close(ours)
-            _be_child(block, known, _Parent(parent, tell, answers), output)
+            _be_child(block, known, _Parent(parent, tell, answers, self.place), output)
         for theirs in (tell, answers, output):
             os.close(theirs)
         self.told = told
@@ -128,6 +131,7 @@ class _Child:
             kill_group(self.pid)
             for ours in (self.told, self.answer, self.output):
                 os.close(ours)
+            self.place.close()
 
     def _watch(self) -> int | None:
         poller = select.poll()
@@ -182,20 +186,19 @@ class _Child:
 
     def _hear(self, message: dict[str, Any]) -> None:
         known = self.known
-        if "job" in message:
-            known.attempts, known.timeout = message["job"]
+        if "timeout" in message:
+            known.timeout = message["timeout"]
         elif "at" in message:
             self.at = (message["at"][0], message["at"][1])
-            known.tries[self.at] = known.tries.get(self.at, 0) + 1
             if known.timeout is not None:
                 self.limit = time.monotonic() + known.timeout
         elif "log" in message:
             self._copy()
             _write(self.answer, json.dumps(self.printed.take()).encode() + b"\n")
         elif "ended" in message:
-            if message["ended"] == "failed for good" and self.at is not None:
-                known.final.add(self.at)
             self.at = self.limit = None
+        elif "place" in message:
+            known.hear((message["place"][0], message["place"][1]), message)
         elif "anew" in message:
             known.start_anew((stage, index) for stage, index in message["anew"])
 
@@ -207,25 +210,23 @@ class _Child:
         if place is None:
             say(message)
             return KILLED if killed else TRY_AGAIN
-        tries = known.tries[place]
         kind = "timeout" if self.late else "lost"
         if self.late:
             message = f"the attempt took longer than timeout={known.timeout:g} s"
         say(f"{place[0]} task {place[1]}: {message}")
-        known.lost.append(Loss(place, tries, kind, message, self.printed.take(), not killed))
-        if killed:
-            known.killed = True
-            known.tries[place] -= 1
-        elif tries >= known.attempts:
-            known.final.add(place)
+        at = self.place.read()
+        item = at[1] if at is not None and at[0] == place[1] and at[1] != NO_ITEM else None
+        known.lost.append(Loss(place, kind, message, self.printed.take(), not killed, item))
+        known.killed = killed
         return None
 
 
 class _Parent:
     """The parent as its child sees it."""
 
-    def __init__(self, pid: int, tell: int, answers: int) -> None:
+    def __init__(self, pid: int, tell: int, answers: int, place: Place) -> None:
         self.pid, self._tell = pid, tell
+        self.note = place.note
         self._answers = os.fdopen(answers, "rb")
 
     def say(self, **message: Any) -> None:

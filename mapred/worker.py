@@ -24,7 +24,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from mapred import agreement, failures, formats, functions, layout, outputs, records
+from mapred import (
+    agreement,
+    failures,
+    formats,
+    functions,
+    interrupts,
+    layout,
+    outputs,
+    packs,
+    records,
+)
 from mapred.errors import FunctionError, ReduceError, StorageError
 from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
 from mapred.planner import PlanFile
@@ -44,11 +54,15 @@ _LISTED = 500
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one task: its commit (its own or its twin's), or why it has none."""
+    """What became of one task: its commit (its own or its twin's), or why it has none.
+
+    `more` says of a task without one whether it has items that another attempt is to call.
+    """
 
     task: int
     commit: Commit | None = None
     failure: Failure | None = None
+    more: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +125,11 @@ class Context:
         return records.read_given_up(self.store) if self.job.max_failed else {}
 
     @functools.cached_property
+    def kept_before(self) -> frozenset[int]:
+        """The tasks of which an earlier driver's attempts kept something."""
+        return frozenset(records.kept(self.store)) if self.job.items > self.job.shards else frozenset()
+
+    @functools.cached_property
     def dataset(self) -> Callable[[str, tuple[int, str] | None], BinaryIO]:
         """Opens the dataset's files."""
         return source_opener(self.job.format.storage)
@@ -163,25 +182,29 @@ def run_block(
     read_log: Callable[[], str] | None = None,
     follow: bool = False,
     fresh: bool = False,
+    pack: packs.Pack | None = None,
+    note: packs.Note | None = None,
 ) -> list[Outcome]:
     """Run tasks of one stage, one after the other, each with its own commit.
 
     `attempt` counts from 1; `read_log` gives what the process printed since its last call.
     A reduce that is to `follow` waits for inputs that are not committed yet, as its driver
-    sees to it that they will be. Tasks that are `fresh` had no commit a moment ago: nobody
-    asks again, since the commit decides. A failure of the function is an outcome; a failing
-    store raises `StorageError`.
+    sees to it that they will be. Tasks that are `fresh` had neither a commit nor kept values a
+    moment ago: nobody asks again, since the commit decides. `pack` says whose turn it is in a
+    task whose items failed; `note` is told of each item before its call. A failure of the
+    function is an outcome; a failing store raises `StorageError`, and a Ctrl-C what it does.
     """
     run = context(run_uri, digest)
     chosen = run.job.stage(stage)
     tasks = list(tasks)
     there = {} if fresh else committed(run, chosen, tasks)
-    return [
-        Outcome(index, there[index])
-        if index in there
-        else _run_task(run, chosen, index, attempt, read_log, follow)
-        for index in tasks
-    ]
+    with interrupts.noted():
+        return [
+            Outcome(index, there[index])
+            if index in there
+            else _run_task(run, chosen, index, attempt, read_log, follow, fresh, pack, note)
+            for index in tasks
+        ]
 
 
 def committed(run: Context, stage: Stage, tasks: list[int]) -> dict[int, Commit]:
@@ -199,13 +222,14 @@ def run_task(
     index: int,
     number: int = 1,
     read_log: Callable[[], str] | None = None,
-    follow: bool = False,
+    pack: packs.Pack | None = None,
+    note: packs.Note | None = None,
 ) -> Outcome:
     """One attempt at one task, unless it is committed already."""
     committed = run.commit(stage.name, index)
     if committed is not None:
         return Outcome(index, committed)
-    return _run_task(run, stage, index, number, read_log, follow)
+    return _run_task(run, stage, index, number, read_log, False, False, pack, note)
 
 
 def _run_task(
@@ -215,16 +239,27 @@ def _run_task(
     number: int,
     read_log: Callable[[], str] | None,
     follow: bool,
+    fresh: bool,
+    pack: packs.Pack | None,
+    note: packs.Note | None,
 ) -> Outcome:
     attempt = f"{number}-{uuid.uuid4().hex[:8]}"
     folder = os.path.join(tempfile.gettempdir(), f"mapred-{os.getpid()}-{attempt}")
     task = Task(stage=stage.name, shard=index, attempt=number, seed=run.job.seed, folder=folder)
     reading = formats.Reading()
     pid, started, clock = os.getpid(), time.time(), time.perf_counter()
+    turn: packs.Turn | None = None
     _reset_peak_memory()
+    if note is not None:
+        note(index, packs.NO_ITEM)
     try:
-        if stage.kind == "map":
-            values: Any = _map(run, stage, task, reading)
+        if stage.kind == "map" and run.job.format.once_per_item:
+            given_up = run.given_up().get(index) or ()
+            again = not fresh and (number > 1 or index in run.kept_before)
+            turn = packs.Turn(run, task, given_up, pack, again=again)
+            values: Any = _map_items(run, task, reading, turn, note)
+        elif stage.kind == "map":
+            values = _map(run, task, reading)
         elif stage.kind == "reduce":
             values = _reduce(run, stage, task, reading, follow)
         else:
@@ -239,6 +274,8 @@ def _run_task(
 
             values = keyed.sent(run.job.shuffle, values, keyed.memory_limit(stage))
         output = _store_values(run, stage, index, attempt, values)
+        if turn is not None:
+            turn.bring_files(folder)
         files = _store_files(run, stage, index, attempt, folder) if task.wrote_files else ()
         _store_log(run, stage, index, attempt, read_log)
         commit = Commit(
@@ -261,17 +298,25 @@ def _run_task(
             heavy=reading.heavy,
             worker=f"{os.uname().nodename}:{pid}",
         )
-        return Outcome(index, _put_commit(run, commit))
-    except (StorageError, KeyboardInterrupt):
-        raise
+        commit = _put_commit(run, commit)
+        if turn is not None:
+            turn.forget()
+        return Outcome(index, commit)
     except BaseException as error:
         if os.getpid() != pid:
             os._exit(1)
-        items, error = failures.failed_items(error, task)
-        where = _where(run, stage, task, reading, items)
-        failure = failures.describe(error, task, attempt, where, items)
-        seconds = time.perf_counter() - clock
-        return Outcome(index, failure=failures.record(run.store, failure, seconds, read_log))
+        if interrupts.is_real(error) or failures.is_of_store(error):
+            raise
+        if turn is not None:
+            turn.keep(attempt, folder)
+        more = turn is not None and turn.more
+        if isinstance(error, packs.Unfinished):
+            return Outcome(index, more=more)
+        items, final, error = failures.failed_items(error, task, run.job)
+        where = _where(run, stage, task, reading, tuple(items))
+        failure = failures.describe(error, task, attempt, where, items, final)
+        failure = failures.record(run.store, failure, time.perf_counter() - clock, read_log)
+        return Outcome(index, failure=failure, more=more)
     finally:
         if task.wrote_files:
             shutil.rmtree(folder, ignore_errors=True)
@@ -288,48 +333,37 @@ def _put_commit(run: Context, commit: Commit) -> Commit:
     return winner
 
 
-def _map(run: Context, stage: Stage, task: Task, reading: formats.Reading) -> list[Any]:
-    """The values that the function returns for one shard."""
-    job = run.job
-    inputs = formats.read(job.format, run.ranges(task.shard), run.open, reading)
-    function = run.function
+def _map(run: Context, task: Task, reading: formats.Reading) -> list[Any]:
+    """The value that the function returns for one shard."""
+    inputs = formats.read(run.job.format, run.ranges(task.shard), run.open, reading)
+    value = run.function(inputs, **dict.fromkeys(run.task_parameters, task))
+    return [] if value is None else [value]
+
+
+def _map_items(
+    run: Context,
+    task: Task,
+    reading: formats.Reading,
+    turn: packs.Turn,
+    note: packs.Note | None = None,
+) -> list[Any]:
+    """The values that the function returns for the items of one shard."""
+    inputs = formats.read(run.job.format, run.ranges(task.shard), run.open, reading)
     given: dict[str, Any] = dict.fromkeys(run.task_parameters, task)
-    if not job.format.once_per_item:
-        value = function(inputs, **given)
-        return [] if value is None else [value]
-    skipped = set(run.given_up().get(task.shard) or ())
-    values: list[Any] = []
-    failed: list[int] = []
-    first: Exception | None = None
-    inputs = iter(inputs)
-    while True:
-        try:
-            # An item that cannot be read fails like one that the function refuses.
-            item, value = next(inputs, (None, None))
-            if item is None:
-                break
-            task.item = item
-            values.append(None if item in skipped else _call(run, value, given))
-        except Exception as error:
-            task.item = reading.item
-            if task.item in skipped:
-                values.append(None)
-            elif task.item is None or not job.max_failed or isinstance(error, StorageError):
-                raise
-            else:
-                failed.append(task.item)
-                first = first or error
-    if first is not None:
-        raise failures.ItemsFailed(failed, first)
-    return values
+    call = functools.partial(_call, run, given) if given or _keywords(run) else run.function
+    return turn.call_each(inputs, call, reading, note)
 
 
-def _call(run: Context, value: Any, given: dict[str, Any]) -> Any:
-    if run.job.format.as_ == "keywords":
+def _keywords(run: Context) -> bool:
+    return run.job.format.as_ == "keywords"
+
+
+def _call(run: Context, given: dict[str, Any], value: Any) -> Any:
+    if _keywords(run):
         if not run.takes_repeat:
             value.pop("repeat", None)
         return run.function(**value, **given)
-    return run.function(value, **given) if given else run.function(value)
+    return run.function(value, **given)
 
 
 def _reduce(
@@ -440,13 +474,18 @@ def _committed_first(run: Context, source: Stage, wanted: list[int]) -> list[int
 
 def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
     """The values of one task, computed in this process; nothing is stored, nothing caught."""
-    run = Context(store, job)
+    # The first failure is the one to look at.
+    run = Context(store, replace(job, attempts=1))
     # Made by the first `task.output`; what is written there stays, to be looked at.
     folder = os.path.join(tempfile.gettempdir(), f"mapred-replay-{uuid.uuid4().hex[:8]}")
     task = Task(stage=stage, shard=index, attempt=1, seed=job.seed, folder=folder)
     try:
+        if job.stage(stage).kind == "map" and job.format.once_per_item:
+            given_up = run.given_up().get(index) or ()
+            turn = packs.Turn(run, task, given_up, None, again=False)
+            return _map_items(run, task, formats.Reading(), turn)
         if job.stage(stage).kind == "map":
-            return _map(run, job.stage(stage), task, formats.Reading())
+            return _map(run, task, formats.Reading())
         if job.stage(stage).kind != "reduce":
             return list(_shuffle(run, job.stage(stage), task, formats.Reading()).tables)
         return _reduce(run, job.stage(stage), task, formats.Reading())

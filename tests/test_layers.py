@@ -13,7 +13,7 @@ import pytest
 # Each module imports only from those before it. A new module gets a place here.
 ORDER = (
     "_version errors checking arrays frames unifying resources model sampling layout storage dataset formats planner task commands reducers "
-    "functions parameters shuffle outputs graph records agreement writing options failures losses tally children versions keyed worker blocks supervisor "
+    "functions parameters shuffle outputs graph records retries agreement writing options failures interrupts losses packs tally children place versions keyed worker blocks supervisor "
     "backends display audit cells gathering results tabulating folder "
     "runs api retention scheduling cli __main__ testing"
 ).split()

@@ -9,15 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from mapred import failures, losses, records
+from mapred import failures, losses, records, retries
 from mapred.backends.processes import ProcessExecutor, WorkerLost
 from mapred.errors import BackendError, MapredError, StorageError
 from mapred.model import Commit, Failure, GivenUp, Job, RunStatus, Stage
+from mapred.packs import NO_ITEM, Pack
 from mapred.storage import Store
 from mapred.tally import Tally
 from mapred.worker import Outcome, run_block
@@ -25,6 +26,7 @@ from mapred.worker import Outcome, run_block
 _STORAGE_TRIES = 5
 _WINDOW = 1000
 _BLOCK, _BLOCK_SECONDS = 16, 0.01
+_LOOK_SECONDS = 0.2
 
 
 class _Stopped(Exception):
@@ -51,13 +53,18 @@ class _Progress:
     forgiven: dict[tuple[str, int], Failure] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Follower:
-    """A reduce task that was started beside the maps, in a pool of its own."""
+    """A reduce task that was started beside the maps, in a pool of its own.
 
-    stage: str
+    Where an attempt failed there is no `future` until the next one is `due`.
+    """
+
+    stage: Stage
     executor: Executor
-    future: Future[Any]
+    future: Future[Any] | None = None
+    attempt: int = 1
+    due: float = 0.0
 
 
 class Driver:
@@ -88,6 +95,7 @@ class Driver:
             job, store.uri, GivenUp("item" if job.format.once_per_item else "shard")
         )
         self._commits: dict[str, dict[int, Commit | None]] = {}
+        self._known: set[int] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._events: queue.SimpleQueue[Future[Any] | None] = queue.SimpleQueue()
@@ -147,16 +155,23 @@ class Driver:
         committed = set(found)
         todo = [index for index in range(stage.tasks) if index not in committed]
         todo = [index for index in todo if given_up.get(index, []) is not None]
+        self._known = self._known_before(stage, given_up) if todo else set()
         if after is not None and len(todo) > 1:
             self._follow(stage, after)
         failed = self._run_tasks(stage, self._longest_first(stage, todo)) if todo else {}
         if failed:
             partly = self._give_up(stage, failed)
+            self._known = set(partly)
             if partly and self._run_tasks(stage, partly):
                 raise self._failed(stage)
         elif stage.kind == "map" and self.job.max_failed and not given_up:
             # What a reduce or the manifest is about to take in, nobody may give up any more.
             records.put_given_up(self.store, {})
+
+    def _known_before(self, stage: Stage, given_up: Mapping[int, Any]) -> set[int]:
+        """The tasks of which failed attempts of an earlier driver may have kept something."""
+        several = stage.kind == "map" and self.job.items > self.job.shards
+        return records.kept(self.store).union(given_up) if several else set()
 
     def _given_up_before(self, stage: Stage) -> Mapping[int, list[int] | None]:
         """What an earlier driver of this run gave up of a stage, whose failures are shown too."""
@@ -182,9 +197,61 @@ class Driver:
             return
         if records.committed(self.store, after.name):
             return
-        executor = self._executor(after)
-        future = executor.submit(self._call, self.store.uri, self.digest, after.name, (0,), 1, True)
-        self._follower = _Follower(after.name, executor, future)
+        self._follower = _Follower(after, self._executor(after))
+        self._go_on_following()
+
+    def _go_on_following(self) -> None:
+        """Start the next attempt of the follower, if it is time."""
+        follower = self._follower
+        if follower is None or follower.future is not None or time.monotonic() < follower.due:
+            return
+        executor = follower.executor
+        submit = getattr(executor, "submit_fresh", executor.submit)
+        place = self.store.uri, self.digest, follower.stage.name, (0,)
+        follower.future = submit(self._call, *place, follower.attempt, True)
+        follower.future.add_done_callback(self._events.put)
+
+    def _hear_follower(self, future: Future[Any]) -> None:
+        """End the run if the reduce failed for good before the maps are done.
+
+        Whatever else became of it is looked at when its own stage begins.
+        """
+        follower = self._follower
+        if follower is None or future is not follower.future:
+            return
+        try:
+            (outcome,) = future.result()
+        except WorkerLost as lost:
+            failure = self._died(follower.stage, 0, follower.attempt, lost, None)
+        except BaseException:
+            return
+        else:
+            failure = outcome.failure
+        if failure is None:
+            return
+        with self._lock:
+            self._progress.failures[follower.stage.name, 0] = failure
+        if losses.final(self.job, failure):
+            raise self._failed(follower.stage)
+        follower.due = time.monotonic() + retries.pause(follower.attempt)
+        follower.future, follower.attempt = None, follower.attempt + 1
+
+    def _died(
+        self, stage: Stage, index: int, attempt: int, lost: WorkerLost, item: int | None
+    ) -> Failure:
+        """A worker that died under a task: only the function can be blamed, so it counts."""
+        final = retries.ends_for_good(self.job, lost.kind)
+        return failures.died(
+            self.store,
+            stage,
+            index,
+            attempt,
+            lost.kind,
+            str(lost),
+            lost.log,
+            item=item,
+            final=final,
+        )
 
     def _longest_first(self, stage: Stage, todo: list[int]) -> list[int]:
         """Tasks by falling size class; within one in order, as plan files are read by the run."""
@@ -197,10 +264,10 @@ class Driver:
     def _run_tasks(self, stage: Stage, todo: Iterable[int]) -> dict[int, Failure]:
         """Run tasks until each is committed or has failed for good; the failed ones."""
         follower = self._follower
-        if follower is not None and follower.stage == stage.name:
-            self._follower, executor, started = None, follower.executor, follower.future
+        if follower is not None and follower.stage is stage:
+            self._follower, executor = None, follower.executor
             batch = _Batch(self, stage, executor)
-            batch.adopt((0,), started)
+            batch.adopt(0, follower)
             todo = ()
         else:
             executor = self._executor(stage)
@@ -259,24 +326,37 @@ class Driver:
             self._tally.add(commit)
 
 
+@dataclass(frozen=True)
+class _Call:
+    """Some tasks, sent to the pool as one; of a task whose items failed, with its `pack`."""
+
+    tasks: tuple[int, ...]
+    attempt: int = 1
+    pack: Pack | None = None
+
+
 class _Batch:
     """Some tasks of one stage in flight."""
 
     def __init__(self, driver: Driver, stage: Stage, executor: Executor) -> None:
         self.driver, self.stage, self.executor = driver, stage, executor
         self.failed: dict[int, Failure] = {}
-        self.flying: dict[Future[Any], tuple[tuple[int, ...], int]] = {}
+        self.flying: dict[Future[Any], _Call] = {}
         self.spent = self.count = 0.0
         self.workers = executor.max_workers if isinstance(executor, ProcessExecutor) else None
         self.blocks = self.workers is not None and driver.job.timeout is None
         self.window = driver.window or (3 * self.workers if self.workers else _WINDOW)
         self.troubles: dict[int, int] = {}
-        self.later: list[tuple[float, int, int]] = []
+        self.later: list[tuple[float, _Call]] = []
 
-    def adopt(self, tasks: tuple[int, ...], future: Future[Any]) -> None:
-        """Take over a first attempt that is under way."""
-        self.flying[future] = tasks, 1
-        future.add_done_callback(self.driver._events.put)
+    def adopt(self, task: int, follower: _Follower) -> None:
+        """Take over an attempt that is under way, or about to be."""
+        call = _Call((task,), follower.attempt)
+        if follower.future is None:
+            self.later.append((follower.due, call))
+            return
+        self.flying[follower.future] = call
+        follower.future.add_done_callback(self.driver._events.put)
 
     def run(self, todo: list[int]) -> dict[int, Failure]:
         waiting = iter(todo)
@@ -286,7 +366,7 @@ class _Batch:
                 block = tuple(itertools.islice(waiting, self._block()))
                 more = bool(block)
                 if block:
-                    self._submit(block, 1, fresh=True)
+                    self._submit(_Call(block), fresh=self.driver._known.isdisjoint(block))
                     self._take(block=False)
             self._submit_later()
             self._note_running()
@@ -300,30 +380,42 @@ class _Batch:
             return 1
         return max(1, min(_BLOCK, int(_BLOCK_SECONDS / (self.spent / self.count + 1e-6))))
 
-    def _submit(self, tasks: tuple[int, ...], attempt: int, *, fresh: bool = False) -> None:
-        """Send some tasks; `fresh` ones had no commit when the stage began."""
+    def _submit(self, call: _Call, *, fresh: bool = False) -> None:
+        """Send some tasks; `fresh` ones had nothing in the folder when the stage began."""
         driver = self.driver
-        call = functools.partial(driver._call, fresh=True) if fresh else driver._call
+        function = driver._call
+        if fresh:
+            function = functools.partial(function, fresh=True)
+        if call.pack is not None:
+            function = functools.partial(function, pack=call.pack)
         submit = self.executor.submit
-        if attempt > 1:
+        if call.attempt > 1 or call.pack is not None:
             submit = getattr(self.executor, "submit_fresh", submit)
+        place = driver.store.uri, driver.digest, self.stage.name
         try:
-            future = submit(call, driver.store.uri, driver.digest, self.stage.name, tasks, attempt)
+            future = submit(function, *place, call.tasks, call.attempt)
         except (RuntimeError, BrokenExecutor) as error:
             raise _broken(error) from error
-        self.flying[future] = tasks, attempt
+        self.flying[future] = call
         future.add_done_callback(driver._events.put)
 
     def _note_running(self) -> None:
-        flying = sum(len(tasks) for tasks, _ in self.flying.values())
+        flying = sum(len(call.tasks) for call in self.flying.values())
         with self.driver._lock:
             self.driver._progress.running[self.stage.name] = min(flying, self.workers or flying)
 
     def _submit_later(self) -> None:
+        """Send what has waited long enough."""
         now = time.monotonic()
-        for entry in [entry for entry in self.later if entry[0] <= now]:
+        due = [entry for entry in self.later if entry[0] <= now]
+        for entry in due:
             self.later.remove(entry)
-            self._submit((entry[1],), entry[2])
+            self._submit(entry[1])
+
+    def _patience(self) -> float:
+        """Seconds to wait for an answer, until something else is to be looked at."""
+        due = min((when for when, _ in self.later), default=time.monotonic() + _LOOK_SECONDS)
+        return min(_LOOK_SECONDS, max(0.0, due - time.monotonic()))
 
     def _take(self, *, block: bool) -> None:
         """Handle the answers that are there; wait for one if asked to."""
@@ -334,69 +426,115 @@ class _Batch:
             limit = driver.job.deadline
             if limit is not None and time.time() - driver._progress.started > limit:
                 raise _Stopped("failed", f"the run took longer than deadline={limit:g} s")
+            driver._go_on_following()
             try:
-                future = driver._events.get(block=block, timeout=0.2 if block else None)
+                future = driver._events.get(block, self._patience() if block else None)
             except queue.Empty:
                 return
             block = False
             if future is not None and future in self.flying:
-                self._settle(future, *self.flying.pop(future))
+                self._settle(future, self.flying.pop(future))
+            elif future is not None:
+                driver._hear_follower(future)
 
-    def _settle(self, future: Future[Any], tasks: tuple[int, ...], attempt: int) -> None:
+    def _settle(self, future: Future[Any], call: _Call) -> None:
         try:
             outcomes = future.result()
         except CancelledError:
             raise _Stopped(None, "the pool cancelled a task") from None
         except WorkerLost as lost:
-            if len(tasks) == 1:
-                self._lost(tasks[0], attempt, lost)
-            else:
-                # Which of them took the process down shows when each runs by itself.
-                for index in tasks:
-                    self._submit((index,), attempt)
+            self._lost(call, lost)
             return
         except StorageError as error:
-            for index in tasks:
-                self._repeat_for_storage(index, attempt, error)
+            for index in call.tasks:
+                self._repeat_for_storage(replace(call, tasks=(index,)), error)
             return
         except BrokenExecutor as error:
             raise _broken(error) from error
         except MapredError:
             raise
+        except KeyboardInterrupt:
+            # Ctrl-C reaches the processes of a pool as well.
+            raise _Stopped(None, "interrupted; resume it with run.resume()") from None
         except BaseException as error:
             raise BackendError(f"the pool failed: {type(error).__name__}: {error}") from error
         for outcome in outcomes:
             if outcome.commit is not None:
                 self.spent, self.count = self.spent + outcome.commit.seconds, self.count + 1
                 self.driver._note_commit(self.stage, outcome.task, outcome.commit)
-            elif outcome.failure is not None:
-                self._failure(outcome.task, attempt, outcome.failure)
+            else:
+                self._not_done(replace(call, tasks=(outcome.task,)), outcome)
 
-    def _failure(self, index: int, attempt: int, failure: Failure) -> None:
-        driver = self.driver
-        with driver._lock:
-            driver._progress.failures[self.stage.name, index] = failure
-        if not losses.final(driver.job, failure):
-            self._submit((index,), attempt + 1)
+    def _not_done(self, call: _Call, outcome: Outcome) -> None:
+        """Go on with a task that has no commit yet."""
+        failure, index = outcome.failure, outcome.task
+        if failure is None:
+            if outcome.more:
+                self._submit(call)
             return
+        self._note_failure(index, failure)
+        if failure.items:
+            self._items_failed(call, failure, more=outcome.more)
+        elif losses.final(self.driver.job, failure):
+            self._give_up(index, failure)
+        else:
+            self._again(replace(call, attempt=call.attempt + 1), failure)
+
+    def _items_failed(self, call: _Call, failure: Failure, *, more: bool) -> None:
+        """Try failed items again, by themselves; those that are lost are the task's failure."""
+        job, (index,) = self.driver.job, call.tasks
+        lost = losses.lost_items(job, failure)
+        if lost:
+            self._give_up(index, losses.merged(self.failed.get(index), replace(failure, items=lost)))
+        if more:
+            pack = (call.pack or Pack()).after(job, failure)
+            self._again(replace(call, pack=pack), failure)
+
+    def _again(self, call: _Call, failure: Failure) -> None:
+        """Submit a task after the pause that is due, while others go on."""
+        pause = retries.pause(failure.attempts)
+        if pause:
+            self.later.append((time.monotonic() + pause, call))
+        else:
+            self._submit(call)
+
+    def _note_failure(self, index: int, failure: Failure) -> None:
+        with self.driver._lock:
+            self.driver._progress.failures[self.stage.name, index] = failure
+
+    def _give_up(self, index: int, failure: Failure) -> None:
+        """A task, or some items of it, failed for good: the run fails if these are too many."""
+        driver = self.driver
         if driver._there(self.stage, index):
             return
         self.failed[index] = failure
+        self._note_failure(index, failure)
         if driver._too_many(self.stage, self.failed.values()):
             raise driver._failed(self.stage)
 
-    def _lost(self, index: int, attempt: int, lost: WorkerLost) -> None:
-        """A worker that died under a task: only the function can be blamed, so it counts."""
-        failure = failures.died(
-            self.driver.store, self.stage, index, attempt, lost.kind, str(lost), lost.log
-        )
-        self._failure(index, attempt, failure)
+    def _lost(self, call: _Call, lost: WorkerLost) -> None:
+        """Blame the task and the item that the dead worker was at; the others run again."""
+        at, item = lost.at or (None, NO_ITEM)
+        if len(call.tasks) == 1:
+            at = call.tasks[0]
+        for index in call.tasks:
+            one = replace(call, tasks=(index,))
+            if index != at:
+                # Where nobody knows, it shows when each runs by itself.
+                self._submit(one)
+                continue
+            known = call.pack or Pack()
+            attempt = call.attempt if item == NO_ITEM else max(call.attempt, known.attempt(item))
+            found = None if item == NO_ITEM else item
+            failure = self.driver._died(self.stage, index, attempt, lost, found)
+            self._not_done(one, Outcome(index, failure=failure, more=True))
 
-    def _repeat_for_storage(self, index: int, attempt: int, error: StorageError) -> None:
+    def _repeat_for_storage(self, call: _Call, error: StorageError) -> None:
+        (index,) = call.tasks
         tries = self.troubles[index] = self.troubles.get(index, 0) + 1
         if tries >= _STORAGE_TRIES:
             raise error
-        self.later.append((time.monotonic() + 0.1 * 2**tries, index, attempt))
+        self.later.append((time.monotonic() + 0.1 * 2**tries, call))
 
 
 def _broken(error: BaseException) -> BackendError:

@@ -5,8 +5,8 @@ it starts in milliseconds, never runs the user's `__main__`, and inherits no thr
 lock of the driver. One server serves one driver for as long as it lives; when the driver
 goes, by whatever means, the server kills every worker's process group and ends.
 
-A request is a length (4 bytes), a pickled dict of `env`, `cwd`, `path` and `modules`, and two
-file descriptors: the worker's connection and its log. Answers are `NOTICE` structs.
+A request is a length (4 bytes), a pickled dict of `env`, `cwd`, `path` and `modules`, and three
+file descriptors: the worker's connection, its log and its `Place`. Answers are `NOTICE` structs.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from typing import Any
 import pyarrow
 
 from mapred.children import die_with_parent, kill_group
+from mapred.packs import Pack
+from mapred.place import Place
 from mapred.shuffle.memory import keep_freed
 from mapred.worker import Outcome, context, run_block
 
@@ -38,6 +40,7 @@ NOTICE = struct.Struct("!cii")
 STARTED, ENDED = b"s", b"e"
 LOG_CAP = 64 * 1024
 _log: Log | None = None
+_place: Place | None = None
 
 
 class Log:
@@ -87,6 +90,7 @@ def run_logged(
     attempt: int,
     follow: bool = False,
     fresh: bool = False,
+    pack: Pack | None = None,
 ) -> list[Outcome]:
     """`run_block` with what this worker process prints as the attempts' logs."""
     read_log = _log.take if _log else None
@@ -95,7 +99,8 @@ def run_logged(
     pyarrow.set_cpu_count(max(1, int(resources.cpu)))
     if job.shuffle is not None and resources.memory is None:
         keep_freed()
-    return run_block(run_uri, digest, stage, tasks, attempt, read_log, follow, fresh)
+    note = _place.note if _place else None
+    return run_block(run_uri, digest, stage, tasks, attempt, read_log, follow, fresh, pack, note)
 
 
 def serve(control: socket.socket) -> None:
@@ -160,9 +165,9 @@ def _reap(children: set[int], control: socket.socket) -> None:
         control.sendall(NOTICE.pack(ENDED, pid, os.waitstatus_to_exitcode(status)))
 
 
-def _receive(control: socket.socket) -> tuple[dict[str, Any], int, int] | None:
+def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """The next request; None where the driver is gone, be it in the middle of one."""
-    start, descriptors, _, _ = socket.recv_fds(control, 4, 2)
+    start, descriptors, _, _ = socket.recv_fds(control, 4, 3)
     head = bytearray(start)
     if not _fill(control, head, 4):
         return None
@@ -170,8 +175,7 @@ def _receive(control: socket.socket) -> tuple[dict[str, Any], int, int] | None:
     payload = bytearray()
     if not _fill(control, payload, size):
         return None
-    connection, log = descriptors
-    return pickle.loads(payload), connection, log
+    return pickle.loads(payload), descriptors
 
 
 def _fill(control: socket.socket, data: bytearray, size: int) -> bool:
@@ -186,16 +190,15 @@ def _fill(control: socket.socket, data: bytearray, size: int) -> bool:
 
 def _fork(
     settings: dict[str, Any],
-    connection: int,
-    log: int,
+    descriptors: Sequence[int],
     *,
     closing: tuple[socket.socket, ...],
 ) -> int:
     server = os.getpid()
     pid = os.fork()
     if pid:
-        os.close(connection)
-        os.close(log)
+        for descriptor in descriptors:
+            os.close(descriptor)
         return pid
     try:
         signal.set_wakeup_fd(-1)
@@ -204,7 +207,8 @@ def _fork(
             end.close()
         os.setsid()
         die_with_parent(server)
-        _settle(settings, log)
+        connection, log, place = descriptors
+        _settle(settings, log, Place(place))
         _work(Connection(connection))
     except BaseException:
         sys.excepthook(*sys.exc_info())
@@ -212,9 +216,9 @@ def _fork(
     os._exit(0)
 
 
-def _settle(settings: dict[str, Any], log: int) -> None:
+def _settle(settings: dict[str, Any], log: int, place: Place) -> None:
     """Take over the driver's environment, folder and import path; print into the log."""
-    global _log
+    global _log, _place
     os.environ.clear()
     os.environ.update(settings["env"])
     with contextlib.suppress(OSError):
@@ -225,7 +229,7 @@ def _settle(settings: dict[str, Any], log: int) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    _log = Log(log)
+    _log, _place = Log(log), place
 
 
 def _work(connection: Connection) -> None:

@@ -18,6 +18,7 @@ from mapred._version import __version__
 from mapred.backends.forkserver import run_logged
 from mapred.backends.processes import ProcessExecutor
 from mapred.errors import BackendError, MapredError
+from mapred.packs import Pack
 from mapred.storage import open_store
 from mapred.worker import Outcome
 
@@ -58,7 +59,8 @@ def run_apart(
             return Answer(submit(fn, *args).result())
         finally:
             pool.leave()
-    except Exception as error:
+    except BaseException as error:
+        # Dask loses a task that ends in anything but an `Exception`, and waits for it for good.
         return Answer(error=error)
 
 
@@ -69,9 +71,10 @@ def run_repeatable(
     tasks: Iterable[int],
     attempt: int,
     fresh: bool = False,
+    pack: Pack | None = None,
 ) -> list[Outcome]:
     """`run_logged` for a pool that repeats calls by itself: it asks for a commit even so."""
-    return run_logged(run_uri, digest, stage, tasks, attempt)
+    return run_logged(run_uri, digest, stage, tasks, attempt, pack=pack)
 
 
 def sees(uri: str, digest: str) -> str | None:

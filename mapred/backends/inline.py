@@ -7,6 +7,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
+from mapred import interrupts
 from mapred.backends.base import Handle
 from mapred.backends.driver import Driver
 from mapred.backends.pool import Finished
@@ -47,5 +48,6 @@ class Inline:
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
         driver = Driver(store, job, digest, lambda stage: InlineExecutor(), run_block, window=1)
-        driver.run()
+        with interrupts.noted():
+            driver.run()
         return Finished(driver)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
+from mapred.backends import leaving
 from mapred.backends.base import Handle, process_birth
 from mapred.backends.driver import Driver
 from mapred.model import Job, RunStatus
 from mapred.storage import Store
+
+
+_LEAVING_SECONDS = 10.0
 
 
 def _ref(name: str) -> str:
@@ -29,7 +35,9 @@ class DriverThread:
     ) -> None:
         self._driver, self._closing = driver, closing
         self._done = threading.Event()
+        self._waiter: threading.Thread | None = None
         self.ref = _ref(name)
+        leaving.watch(self)
         self._thread = threading.Thread(target=self._run, name="mapred-driver", daemon=True)
         self._thread.start()
 
@@ -47,11 +55,36 @@ class DriverThread:
         return not self._done.is_set()
 
     def wait(self, timeout: float) -> bool:
+        self._waiter = threading.current_thread()
         return self._done.wait(timeout)
 
     def cancel(self) -> None:
         self._driver.stop()
         self._done.wait()
+
+    def leave(self, *, alone: bool) -> None:
+        """Stop a run that this process leaves at work, and say how to continue it.
+
+        If `alone`, one that another thread waits for goes on.
+        """
+        if not self.alive() or (alone and self._is_awaited()):
+            return
+        driver = self._driver
+        driver.stop()
+        self._done.wait(_LEAVING_SECONDS)
+        status = driver.status()
+        if status.state in ("running", "interrupted"):
+            done, total = (sum(getattr(s, n) for s in status.stages) for n in ("done", "total"))
+            sys.stderr.write(
+                f"mapred: this process ends, and run {status.run_id} with it ({done} of {total} "
+                f"tasks are done); to continue: mapred resume {shlex.quote(status.uri)}, or "
+                f"mapred.open({status.uri!r}).resume()\n"
+            )
+
+    def _is_awaited(self) -> bool:
+        waiter = self._waiter
+        others = waiter is not None and waiter is not threading.main_thread()
+        return others and waiter.is_alive() and not waiter.daemon
 
     def suspend(self) -> bool:
         return False
@@ -93,17 +126,27 @@ class Pool:
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
         borrowed = _Borrowed(self.executor)
+        leaving.before_pools(type(self.executor))
         return DriverThread(Driver(store, job, digest, lambda stage: borrowed), self.name)
 
 
 class _Borrowed(Executor):
-    """Somebody else's executor, which outlives the run."""
+    """Somebody else's executor, which outlives the run: only the run's own calls end with it."""
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
+        self._pending: set[Future[Any]] = set()
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        return self.executor.submit(fn, *args, **kwargs)
+        future = self.executor.submit(fn, *args, **kwargs)
+        self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
+        return future
+
+    def kill(self) -> None:
+        """Take back what is still queued; what runs cannot be ended."""
+        for future in list(self._pending):
+            future.cancel()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         return

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from mapred.backends.forkserver import ENDED, NOTICE, STARTED, Log
+from mapred.place import Place
 from mapred.children import how_it_ended, kill_group
 from mapred.errors import BackendError
 from mapred.resources import THREADS
@@ -50,15 +51,18 @@ forkserver.serve(socket.socket(fileno=int(sys.argv[1])))
 class WorkerLost(BackendError):
     """A worker process ended before its call did.
 
-    `kind` is `lost`, `timeout` or `memory`; `log` is what the process had printed.
+    `kind` is `lost`, `timeout` or `memory`; `log` is what the process had printed; `at` the task
+    and the item that it was at, where it had begun with one.
     """
 
-    def __init__(self, kind: str, message: str, log: str = "") -> None:
+    def __init__(
+        self, kind: str, message: str, log: str = "", at: tuple[int, int] | None = None
+    ) -> None:
         super().__init__(message)
-        self.kind, self.log = kind, log
+        self.kind, self.log, self.at = kind, log, at
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.kind, str(self), self.log)
+        return type(self), (self.kind, str(self), self.log, self.at)
 
 
 class _Server:
@@ -86,9 +90,11 @@ class _Server:
         threading.Thread(target=self._listen, name="mapred-forkserver", daemon=True).start()
 
     def start(
-        self, connection: int, log: int, env: Mapping[str, str], modules: Sequence[str]
+        self, descriptors: Sequence[int], env: Mapping[str, str], modules: Sequence[str]
     ) -> int:
         """The pid of a new worker; `env` goes on top of this process's variables.
+
+        The descriptors are its connection, its log and where it notes what it is at.
 
         The server itself imports `modules`, so that all workers share them.
         """
@@ -103,7 +109,7 @@ class _Server:
             if self.dead:
                 raise BackendError("the fork server ended; start the run again")
             try:
-                socket.send_fds(self.control, [struct.pack("!i", len(payload))], [connection, log])
+                socket.send_fds(self.control, [struct.pack("!i", len(payload))], descriptors)
                 self.control.sendall(payload)
             except OSError as error:
                 raise BackendError(f"the fork server ended: {error}") from error
@@ -182,6 +188,7 @@ class _Worker:
     pid: int
     connection: Connection
     log: Log
+    place: Place
     call: _Call | None = None
     started: float = 0.0
     doomed: WorkerLost | None = None
@@ -306,6 +313,7 @@ class ProcessExecutor(Executor):
                 self._remove(idle.pop())
                 idle = []
             worker = idle.pop() if idle else self._start_worker()
+            worker.place.forget()
             worker.call, worker.started = call, time.monotonic()
             with suppress(BrokenPipeError, ConnectionResetError):
                 # A worker that just died is found by its closed connection.
@@ -313,10 +321,11 @@ class ProcessExecutor(Executor):
 
     def _start_worker(self) -> _Worker:
         ours, theirs = socket.socketpair()
-        log = _log_file()
+        log, place = _file_in_memory("mapred-log"), _file_in_memory("mapred-place")
         with theirs:
-            pid = self._server.start(theirs.fileno(), log, self._env, self._modules)
-        worker = _Worker(pid, Connection(ours.detach()), Log(log))
+            descriptors = [theirs.fileno(), log, place]
+            pid = self._server.start(descriptors, self._env, self._modules)
+        worker = _Worker(pid, Connection(ours.detach()), Log(log), Place(place))
         with self._lock:
             self._state.workers.append(worker)
         return worker
@@ -355,11 +364,11 @@ class ProcessExecutor(Executor):
 
     def _bury(self, worker: _Worker) -> None:
         status = self._server.exit_status(worker.pid)
-        log = worker.log.read()
+        log, at = worker.log.read(), worker.place.read()
         self._remove(worker)
         if worker.call is not None:
             lost = worker.doomed or WorkerLost("lost", how_it_ended(status))
-            lost.log = log
+            lost.log, lost.at = log, at
             worker.call.future.set_exception(lost)
 
     def _remove(self, worker: _Worker) -> None:
@@ -368,6 +377,7 @@ class ProcessExecutor(Executor):
         worker.connection.close()
         kill_group(worker.pid)
         os.close(worker.log.descriptor)
+        worker.place.close()
 
     def _enforce(self) -> None:
         """Kill what is over its time or memory; keep logs short."""
@@ -412,10 +422,10 @@ class ProcessExecutor(Executor):
         os.close(write)
 
 
-def _log_file() -> int:
-    """An unlinked file to print to, in memory where the system has such."""
+def _file_in_memory(name: str) -> int:
+    """An unlinked file to append to, in memory where the system has such."""
     if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("mapred-log")
+        descriptor = os.memfd_create(name)
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())

@@ -19,6 +19,7 @@ from mapred.blocks import FAILED, MISMATCH
 from mapred.errors import BackendError
 from mapred.model import Job
 from mapred.resources import THREADS, Resources, Volume, parse_bytes
+from mapred.retries import longest_pauses
 
 WORK = "/mapred"
 ARTIFACTS = f"{WORK}/artifacts"
@@ -261,8 +262,12 @@ def _deadline(job: Job, block: int) -> int | None:
     """Seconds after which a pod is given up, so that one whose node is lost ends too."""
     if job.timeout is None:
         return None
+    # Items that failed are tried again one by one.
+    alone = math.ceil(job.items / max(1, job.shards)) if job.format.once_per_item else 1
+    calls = block * max(1, alone)
+    seconds = calls * (job.timeout * job.attempts + longest_pauses(job.attempts))
     # The field holds 32 bits.
-    return min(math.ceil(job.timeout * job.attempts * block) + _START_SECONDS, 2**31 - 1)
+    return min(math.ceil(seconds) + _START_SECONDS, 2**31 - 1)
 
 
 def mount(number: int, volume: Volume) -> dict[str, Any]:

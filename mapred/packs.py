@@ -1,0 +1,280 @@
+"""Tasks of several items: what failed is tried alone, what succeeded is not called again.
+
+The values of the items that succeeded in a failed attempt are kept in the run's folder; the
+attempt that completes the task commits them with its own. What took its process down is set
+aside until the other items are done, and then has a process to itself.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import cloudpickle
+
+from mapred import interrupts, layout, losses, records
+from mapred.errors import DatasetError, StorageError
+from mapred.failures import ItemsFailed, is_final, is_of_store
+from mapred.formats import Reading
+from mapred.model import Failure, Job
+from mapred.storage import Store
+from mapred.task import Task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Note = Callable[[int, int], None]  # told a task and its item before the item is called
+NO_ITEM = -1
+
+
+class Folder(Protocol):
+    """A run as a worker sees it."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def job(self) -> Job: ...
+
+    def ranges(self, shard: int) -> pa.Table:
+        """The plan's rows of one shard."""
+        ...
+
+
+class Unfinished(Exception):
+    """The attempt did its turn, and the task has other items that are not done."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """What is known of the items of a task that failed.
+
+    `tries` counts the failed attempts of each; the items `alone` took their process down, and
+    those `lost` are not tried again; `crashes` counts processes that several items shared.
+    """
+
+    tries: Mapping[int, int] = field(default_factory=dict)
+    alone: frozenset[int] = frozenset()
+    lost: frozenset[int] = frozenset()
+    crashes: int = 0
+
+    def attempt(self, item: int) -> int:
+        """The number of the next attempt at an item, from 1."""
+        return self.tries.get(item, 0) + 1
+
+    def turn(self, left: Sequence[int]) -> Sequence[int]:
+        """Which of the items that are left are called next, all for the same time."""
+        together = [item for item in left if item not in self.alone]
+        if not together:
+            return left[:1]
+        if self.crashes > 1:
+            # Which of them it was is not certain: a time limit may be too short for all of them.
+            return together[:1]
+        least = min(map(self.attempt, together))
+        return [item for item in together if self.attempt(item) == least]
+
+    def after(self, job: Job, failure: Failure) -> Pack:
+        """What is known after another failed attempt."""
+        items = set(failure.items)
+        tries = {**self.tries, **{item: self.attempt(item) for item in items}}
+        known = replace(self, tries=tries, lost=self.lost.union(losses.lost_items(job, failure)))
+        if failure.kind in ("lost", "timeout", "memory"):
+            shared = items.isdisjoint(self.alone)
+            return replace(known, alone=self.alone | items, crashes=self.crashes + shared)
+        return known
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "tries": list(self.tries.items()),
+            "alone": sorted(self.alone),
+            "lost": sorted(self.lost),
+            "crashes": self.crashes,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Pack:
+        tries = {item: number for item, number in values["tries"]}
+        return cls(tries, frozenset(values["alone"]), frozenset(values["lost"]), values["crashes"])
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What one attempt kept: pickled values by item, what each counted, and its files."""
+
+    function: str  # its digest
+    values: Mapping[int, bytes]
+    counters: Mapping[int, Mapping[str, float]]
+    files: tuple[str, ...]
+
+
+class Turn:
+    """One attempt at a task of items: which of them it calls, and what became of each.
+
+    With `pack` None all items are called, but for those `given_up` by the run and those that an
+    earlier attempt kept: `again` says whether there may be one.
+    """
+
+    def __init__(
+        self, run: Folder, task: Task, given_up: Collection[int], pack: Pack | None, again: bool
+    ) -> None:
+        self._run, self._task, self._given_up = run, task, frozenset(given_up)
+        self._several = run.job.items > run.job.shards
+        self._values: dict[int, Any] = {}
+        self._counters: dict[int, Mapping[str, float]] = {}
+        self._files: tuple[str, ...] = ()
+        self._paths: list[str] = []
+        self._failed: dict[int, bool] = {}
+        self._first: BaseException | None = None
+        self._lost = frozenset[int]() if pack is None else pack.lost
+        if self._several and (again or pack is not None):
+            self._take_over()
+        self._earlier = frozenset(self._values)
+        self._passed = self._earlier | self._given_up
+        if pack is not None:
+            left = self._left()
+            chosen = pack.turn(left) if left else ()
+            if chosen:
+                task.attempt = max(task.attempt, pack.attempt(chosen[0]))
+            self._passed |= frozenset(self._planned()).difference(chosen)
+
+    @property
+    def more(self) -> bool:
+        """Whether another attempt has items to call."""
+        return bool(self._left())
+
+    def _planned(self) -> list[int]:
+        return records.items_of(self._run.ranges(self._task.shard))
+
+    def _left(self) -> list[int]:
+        """The items that are still to be called, in this turn or another."""
+        done = self._given_up | self._lost | self._values.keys()
+        return [i for i in self._planned() if i not in done and not self._failed.get(i, False)]
+
+    def _take_over(self) -> None:
+        """Load what earlier attempts of this function kept; what does not load is called again."""
+        store, shard = self._run.store, self._task.shard
+        function = self._run.job.digests[self._run.job.function]
+        for path, _ in store.list(layout.kept_of(shard)):
+            self._paths.append(path)
+            if not path.startswith(layout.kept_values(shard)):
+                continue
+            with suppress(Exception):
+                kept: _Kept = pickle.loads(store.read(path))
+                if kept.function == function:
+                    self._values |= {i: pickle.loads(data) for i, data in kept.values.items()}
+                    self._counters |= kept.counters
+                    self._files += kept.files
+
+    def call_each(
+        self,
+        inputs: Iterable[tuple[int, Any]],
+        call: Callable[[Any], Any],
+        reading: Reading,
+        note: Note | None,
+    ) -> list[Any]:
+        """The values of all items in order, once there are all; a failure stops no other item.
+
+        Raises `ItemsFailed` where some failed, and `Unfinished` where others are left.
+        """
+        task, passed, values = self._task, self._passed, self._values
+        given = iter(inputs)
+        while True:
+            try:
+                # An item that cannot be read fails like one that the function refuses.
+                item, value = next(given, (None, None))
+                if item is None:
+                    break
+                task.item = item
+                if item in passed:
+                    continue
+                if note is not None:
+                    note(task.shard, item)
+                values[item] = call(value)
+                if task.counters:
+                    self._counters[item], task.counters = task.counters, {}
+            except BaseException as error:
+                task.item, task.counters = reading.item, {}
+                if task.item is None or interrupts.is_real(error) or is_of_store(error):
+                    raise
+                if task.item not in passed:
+                    self._note_failure(task.item, error)
+        return self._finished()
+
+    def _note_failure(self, item: int, error: BaseException) -> None:
+        job = self._run.job
+        final = is_final(job, error) or self._task.attempt >= job.attempts
+        self._failed[item] = final
+        self._first = self._first or error
+        if final and not job.max_failed:
+            # The run fails by it: nothing else matters any more.
+            raise ItemsFailed(self._failed, self._first)
+
+    def _finished(self) -> list[Any]:
+        task = self._task
+        if self._first is not None:
+            raise ItemsFailed(self._failed, self._first)
+        if self._earlier or self._passed:
+            planned = self._planned()
+            left = [item for item in planned if item not in self._given_up | self._values.keys()]
+            if left and self._earlier.issuperset(self._values) and not self._lost.issuperset(left):
+                raise DatasetError(f"items {left} of the plan are not in the dataset")
+            if left:
+                raise Unfinished
+            values = [self._values.get(item) for item in planned]
+        else:
+            values = list(self._values.values())
+        if len(values) > 1:
+            task.item = None
+        for counters in self._counters.values():
+            for name, number in counters.items():
+                task.counters[name] = task.counters.get(name, 0) + number
+        return values
+
+    def keep(self, attempt: str, folder: str) -> None:
+        """Store what succeeded in this attempt, so that another one need not call it again.
+
+        A value that cannot be stored is not kept: its next attempt says why.
+        """
+        values = {}
+        for item in self._values.keys() - self._earlier if self._several else ():
+            with suppress(Exception):
+                values[item] = cloudpickle.dumps(self._values[item], protocol=5)
+        if not values:
+            return
+        store, task = self._run.store, self._task
+        files = []
+        for source in sorted(Path(folder).iterdir()) if task.wrote_files else ():
+            # `task.output` puts the item's number before the name.
+            if int(source.name.partition("-")[0]) in values:
+                path = layout.kept_file(task.shard, attempt, source.name)
+                store.put_file(source, path)
+                files.append(path)
+        counters = {item: self._counters[item] for item in values if item in self._counters}
+        function = self._run.job.digests[self._run.job.function]
+        kept = _Kept(function, values, counters, tuple(files))
+        store.write(f"{layout.kept_values(task.shard)}{attempt}.pkl", pickle.dumps(kept))
+
+    def bring_files(self, folder: str) -> None:
+        """Put the files that earlier attempts kept beside those of this one."""
+        for path in self._files:
+            self._task.wrote_files = True
+            os.makedirs(folder, exist_ok=True)
+            target = Path(folder, path.rpartition("/")[2])
+            try:
+                with self._run.store.open(path) as source, target.open("wb") as copy:
+                    shutil.copyfileobj(source, copy)
+            except FileNotFoundError as error:
+                # Another attempt may have committed the task, and cleaned up.
+                raise StorageError(f"{self._run.store.uri}/{path} is gone") from error
+
+    def forget(self) -> None:
+        """Delete what was kept, once the task is committed."""
+        for path in self._paths:
+            with suppress(StorageError, FileNotFoundError):
+                self._run.store.delete(path)
