@@ -26,6 +26,7 @@ from mapred import (
     layout,
     parameters,
     planner,
+    retries,
     writing,
 )
 from mapred._version import __version__
@@ -198,6 +199,7 @@ class Job(Options):
             if self.reduce is not None or self.shuffle is not None:
                 raise FunctionError("write= is for what map tasks return: leave reduce= out")
             writing.check_losses(self.write, self.max_failed)
+        retries.refuse_contradiction(self.retry_on, self.no_retry_on)
         if not self.name:
             object.__setattr__(self, "name", functions.name_of(self.fn))
         _ = self.reducer  # refuses options that do not go together
@@ -386,6 +388,8 @@ class Job(Options):
             write=None if self.write is None else self.write.to_json(),
             seed=self._seed(planned.dataset),
             attempts=self.attempts,
+            retry_on=None if self.retry_on is None else retries.rules(self.retry_on),
+            no_retry_on=retries.rules(self.no_retry_on or ()),
             timeout=self.timeout,
             deadline=self.deadline,
             max_failed=self.max_failed,
@@ -465,7 +469,11 @@ def run(
         backend: `"local"`, `"inline"`, a backend object or any `concurrent.futures.Executor`.
         root: where the run's folder is made (default `$MAPRED_ROOT`, else `~/.mapred/runs`).
         progress: `"auto"`, `"bar"`, `"plain"`, `"jupyter"` or `"none"`.
-        attempts: how often a task may be tried, each time in a fresh process.
+        attempts: how often a task may be tried, each time in a fresh process: again at once, then
+            after 0.5 s and up to 30 s. Of several items in one task, only those that failed run again.
+        retry_on: exception types, or exit statuses of a command: these alone are tried again;
+            `no_retry_on`, those that are not. A time limit counts as `TimeoutError`, a memory
+            limit as `MemoryError`.
         timeout: what one attempt may take: seconds, a `timedelta`, or a text such as `"90s"`,
             `"1h30m"`, `"2d"`; `deadline`, the same for the whole run.
         max_failed: how many shards (items, where `fn` runs once per item) may be given up: a

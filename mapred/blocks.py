@@ -221,7 +221,9 @@ def _tasks(
     commits = committed(run, stage, tasks)
     given_up = run.given_up() if stage.kind == "map" else {}
     lost = {index for name, index in known.final if name == stage.name}
-    todo = [i for i in tasks if i not in commits and i not in lost and given_up.get(i, ()) is not None]
+    todo = [
+        i for i in tasks if i not in commits and i not in lost and given_up.get(i, ()) is not None
+    ]
     for index in _soonest_first(stage, todo, known):
         commit = _attempt(run, stage, index, known, parent)
         if commit is None:

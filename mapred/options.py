@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, TypedDict, TypeVar
 
+from mapred import retries
 from mapred.checking import (
     DURATION,
     MAX_FAILED,
@@ -50,6 +51,8 @@ class JobOptions(TypedDict, total=False):
     partitions: int | None
     write: Target | None
     attempts: int
+    retry_on: retries.Retried | None
+    no_retry_on: retries.Retried | None
     timeout: Duration | None
     deadline: Duration | None
     max_failed: float | str
@@ -92,6 +95,11 @@ def _finalize(value: Any) -> Any:
 _CHECKED_LATER = Rule("", lambda value: value)
 _FINALIZE = Rule("a function of the reduced value", _finalize, ReduceError)
 _WRITE = Rule("write_parquet(uri, …) or write_delta(uri, …)", _target, FunctionError)
+_RETRIED = Rule(
+    "an exception type such as ConnectionError, an exit status of a command other than 0 such as "
+    "75, or a list of these",
+    retries.listed,
+)
 _RESOURCES = _or_default(Resources, "a mapred.Resources(…)", lambda: _DEFAULT)
 _NAME = _or_default(str, "a text", str)
 
@@ -109,6 +117,8 @@ class Options:
     partitions: Annotated[int, between(1, MAX_PARTITIONS)] | None = None
     write: Annotated[Target, _WRITE] | None = None
     attempts: FromOne = 3
+    retry_on: Annotated[tuple[retries.Given, ...], _RETRIED] | None = None
+    no_retry_on: Annotated[tuple[retries.Given, ...], _RETRIED] | None = None
     timeout: Annotated[float, DURATION] | None = None
     deadline: Annotated[float, DURATION] | None = None
     max_failed: Annotated[float, MAX_FAILED] = 0

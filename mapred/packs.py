@@ -99,7 +99,7 @@ class Pack:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Pack:
-        tries = {item: number for item, number in values["tries"]}
+        tries = dict(values["tries"])
         return cls(tries, frozenset(values["alone"]), frozenset(values["lost"]), values["crashes"])
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import builtins
 import random
+from collections.abc import Iterable
 from typing import Any
 
+from mapred import checking
 from mapred.errors import CommandError, DatasetError, FunctionError, PlanError
 from mapred.model import Job
 
@@ -17,6 +19,8 @@ _FIRST, _LONGEST, _JITTER = 0.5, 30.0, 0.2  # seconds, seconds, a fraction
 
 _GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())  # of Python 3.11 and later
 
+Given = type[BaseException] | int
+Retried = Given | Iterable[Given]
 Rule = str | int
 # What an attempt that its limits ended counts as; a process that died otherwise has no exception.
 _ENDED: dict[str, type[BaseException]] = {"timeout": TimeoutError, "memory": MemoryError}
@@ -36,44 +40,42 @@ def longest_pauses(attempts: int) -> float:
     return sum(waits) * (1 + _JITTER)
 
 
-def rules(
-    retry_on: Any = None, no_retry_on: Any = None
-) -> tuple[tuple[Rule, ...] | None, tuple[Rule, ...]]:
-    """Both options as a job records them; a `PlanError` names what cannot be one."""
-    again = None if retry_on is None else _listed("retry_on", retry_on)
-    never = () if no_retry_on is None else _listed("no_retry_on", no_retry_on)
-    for rule in again or ():
-        names = {rule} if isinstance(rule, int) else _names(rule)
-        if both := names.intersection(_rule(each) for each in never):
-            raise PlanError(
-                f"retry_on= and no_retry_on= contradict each other: {_shown(rule)} would never be "
-                f"tried again, as no_retry_on= names {', '.join(map(str, sorted(both, key=str)))}"
-            )
-    return None if again is None else tuple(map(_rule, again)), tuple(map(_rule, never))
-
-
-def _listed(option: str, value: Any) -> list[Any]:
+def listed(value: Any) -> tuple[Given, ...]:
+    """What one of the options holds, as a tuple."""
     try:
-        given = [value] if isinstance(value, type | int | str) else list(value)
+        given = [value] if isinstance(value, type | str) else list(value)
     except TypeError:
         given = [value]
-    for each in given:
-        is_error = isinstance(each, type) and issubclass(each, BaseException)
-        is_status = isinstance(each, int) and not isinstance(each, bool) and each != 0
-        if not is_error and not is_status:
+    return tuple(_checked(each) for each in given)
+
+
+def _checked(given: Any) -> Given:
+    if isinstance(given, type) and issubclass(given, BaseException):
+        return given
+    status = checking.whole(given)
+    if status == 0:
+        raise checking.Unfit("0 is success")
+    return status
+
+
+def refuse_contradiction(
+    retry_on: tuple[Given, ...] | None, no_retry_on: tuple[Given, ...] | None
+) -> None:
+    """Refuse an error that one option wants tried again, and that the other forbids for good."""
+    never = rules(no_retry_on or ())
+    for given in retry_on or ():
+        names = {given} if isinstance(given, int) else _names(given)
+        if both := names.intersection(never):
+            shown = given if isinstance(given, int) else given.__name__
             raise PlanError(
-                f"{option}={each!r} must be an exception type such as ConnectionError, an exit "
-                "status of a command other than 0 such as 75, or a list of these"
+                f"retry_on= and no_retry_on= contradict each other: {shown} would never be tried "
+                f"again, as no_retry_on= has {', '.join(map(str, both))}"
             )
-    return given
 
 
-def _rule(given: Any) -> Rule:
-    return given if isinstance(given, int) else _name(given)
-
-
-def _shown(given: Any) -> str:
-    return str(given) if isinstance(given, int) else str(given.__name__)
+def rules(given: tuple[Given, ...]) -> tuple[Rule, ...]:
+    """An option as a job records it."""
+    return tuple(each if isinstance(each, int) else _name(each) for each in given)
 
 
 def _name(kind: type) -> str:

@@ -177,6 +177,14 @@ class BackendContract:
         )
         assert run.result() == [0, 10, 20, 30, None, 50, 60, 70, 80]
         assert run.state == "succeeded"
+        assert [script.calls(item) for item in range(9)] == [1, 1, 1, 1, 2, 1, 1, 1, 1]
+
+    def test_tries_one_item_of_a_pack_again(self, backend: Any, tmp_path: Path) -> None:
+        script = Script(_made(tmp_path / "calls"), {4: ["raise"], 7: ["exit", "raise"]})
+        run = self._run(script, mapred.array(10), backend, tmp_path, per_task=10)
+        assert run.result() == [item * 10 for item in range(10)]
+        assert [script.calls(item) for item in range(10)] == [1, 1, 1, 1, 2, 1, 1, 3, 1, 1]
+        assert run.audit().ok
 
     def test_draws_do_not_depend_on_packing(self, backend: Any, tmp_path: Path) -> None:
         draws = [

@@ -127,7 +127,9 @@ class Context:
     @functools.cached_property
     def kept_before(self) -> frozenset[int]:
         """The tasks of which an earlier driver's attempts kept something."""
-        return frozenset(records.kept(self.store)) if self.job.items > self.job.shards else frozenset()
+        return (
+            frozenset(records.kept(self.store)) if self.job.items > self.job.shards else frozenset()
+        )
 
     @functools.cached_property
     def dataset(self) -> Callable[[str, tuple[int, str] | None], BinaryIO]:

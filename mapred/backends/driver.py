@@ -485,7 +485,9 @@ class _Batch:
         job, (index,) = self.driver.job, call.tasks
         lost = losses.lost_items(job, failure)
         if lost:
-            self._give_up(index, losses.merged(self.failed.get(index), replace(failure, items=lost)))
+            self._give_up(
+                index, losses.merged(self.failed.get(index), replace(failure, items=lost))
+            )
         if more:
             pack = (call.pack or Pack()).after(job, failure)
             self._again(replace(call, pack=pack), failure)

@@ -31,8 +31,10 @@ def watch(handle: Leavable) -> None:
         _live.clear()
         _pools.clear()
         _owner = os.getpid()
-        atexit.register(_leave, _owner)
     _live.add(handle)
+    # What was registered last runs first: before the workers are ended.
+    atexit.unregister(_leave)
+    atexit.register(_leave, _owner)
 
 
 def before_pools(kind: type) -> None:

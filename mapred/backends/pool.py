@@ -17,7 +17,6 @@ from mapred.backends.driver import Driver
 from mapred.model import Job, RunStatus
 from mapred.storage import Store
 
-
 _LEAVING_SECONDS = 10.0
 
 

@@ -30,9 +30,9 @@ from pathlib import Path
 from typing import Any
 
 from mapred.backends.forkserver import ENDED, NOTICE, STARTED, Log
-from mapred.place import Place
 from mapred.children import how_it_ended, kill_group
 from mapred.errors import BackendError
+from mapred.place import Place
 from mapred.resources import THREADS
 
 _TICK = 0.25
