@@ -164,12 +164,16 @@ class Turn:
             self._paths.append(path)
             if not path.startswith(layout.kept_values(shard)):
                 continue
-            with suppress(Exception):
-                kept: _Kept = pickle.loads(store.read(path))
-                if kept.function == function:
-                    self._values |= {i: pickle.loads(data) for i, data in kept.values.items()}
-                    self._counters |= kept.counters
-                    self._files += kept.files
+            with suppress(FileNotFoundError):
+                self._load(store.read(path), function)
+
+    def _load(self, data: bytes, function: str) -> None:
+        with suppress(Exception):
+            kept: _Kept = pickle.loads(data)
+            if kept.function == function:
+                self._values |= {i: pickle.loads(value) for i, value in kept.values.items()}
+                self._counters |= kept.counters
+                self._files += kept.files
 
     def call_each(
         self,

@@ -223,17 +223,20 @@ def _last_sign(store: Store) -> float:
 
 
 def _losers(store: Store, files: Listing, settled: bool) -> Listing:
-    """The outputs of attempts that no commit names.
+    """The outputs of attempts that no commit names, and what was kept for attempts to come.
 
     Where a task has no commit yet an attempt may still win, unless all is `settled`.
     """
     outputs: dict[tuple[str, int], dict[str, Listing]] = {}
+    kept: Listing = []
     committed = set()
     for path, size in files:
         found = _OUTPUT.match(path)
         if found is not None:
             task = found["stage"], int(found["task"])
             outputs.setdefault(task, {}).setdefault(found["attempt"], []).append((path, size))
+        if path.startswith(layout.all_kept()):
+            kept.append((path, size))
         stage, _, rest = path.partition("/")
         if rest.startswith("commits/"):
             committed.add((stage, layout.index_of(path)))
@@ -247,6 +250,7 @@ def _losers(store: Store, files: Listing, settled: bool) -> Listing:
         for task, tries in outputs.items():
             if task not in committed:
                 lost += list(tries.values())
+    lost.append([f for f in kept if settled or ("map", layout.kept_index(f[0])) in committed])
     return sorted(file for attempt in lost for file in attempt)
 
 

@@ -125,13 +125,6 @@ class Context:
         return records.read_given_up(self.store) if self.job.max_failed else {}
 
     @functools.cached_property
-    def kept_before(self) -> frozenset[int]:
-        """The tasks of which an earlier driver's attempts kept something."""
-        return (
-            frozenset(records.kept(self.store)) if self.job.items > self.job.shards else frozenset()
-        )
-
-    @functools.cached_property
     def dataset(self) -> Callable[[str, tuple[int, str] | None], BinaryIO]:
         """Opens the dataset's files."""
         return source_opener(self.job.format.storage)
@@ -257,8 +250,7 @@ def _run_task(
     try:
         if stage.kind == "map" and run.job.format.once_per_item:
             given_up = run.given_up().get(index) or ()
-            again = not fresh and (number > 1 or index in run.kept_before)
-            turn = packs.Turn(run, task, given_up, pack, again=again)
+            turn = packs.Turn(run, task, given_up, pack, again=not fresh)
             values: Any = _map_items(run, task, reading, turn, note)
         elif stage.kind == "map":
             values = _map(run, task, reading)
