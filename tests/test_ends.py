@@ -43,7 +43,7 @@ class Rude(Exception):
 
 class Wrong(Exception):
     def __str__(self) -> Any:
-        return 3
+        return 3  # noqa: PLE0307
 
 
 class Base(BaseException):

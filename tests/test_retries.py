@@ -107,7 +107,18 @@ def test_limits_count_as_what_python_calls_them() -> None:
 @pytest.mark.parametrize("option", ["retry_on", "no_retry_on"])
 @pytest.mark.parametrize(
     "value",
-    ["ConnectionError", ["OSError"], ValueError("x"), int, [int], 0, True, 1.5, [None], (OSError, 0)],
+    [
+        "ConnectionError",
+        ["OSError"],
+        ValueError("x"),
+        int,
+        [int],
+        0,
+        True,
+        1.5,
+        [None],
+        (OSError, 0),
+    ],
 )
 def test_what_cannot_be_retried_on_is_refused(option: str, value: Any) -> None:
     with pytest.raises(mapred.PlanError, match=rf"{option}=.* must be .*an exception type"):
