@@ -6,7 +6,6 @@ import functools
 import hashlib
 import itertools
 import os
-import sysconfig
 import time
 import traceback
 import uuid
@@ -25,7 +24,7 @@ _TESTING = _PACKAGE + "testing.py"  # its functions are as a user writes them
 # What calls the user's function, and what that calls back to read the run's input.
 _CALLERS = tuple(_PACKAGE + name for name in ("worker", "packs", "reducers", "keyed", "shuffle"))
 _READERS = tuple(_PACKAGE + name for name in ("formats", "worker", "outputs", "keyed", "shuffle"))
-_LIBRARY = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
+_LIBRARY = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _INSTALLED = {"site-packages", "dist-packages"}
 _TRACEBACK_LIMIT, _MESSAGE_LIMIT, _LOG_LIMIT = 20_000, 4000, 4000
 

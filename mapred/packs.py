@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cloudpickle
 
 from mapred import interrupts, layout, losses, records
-from mapred.errors import DatasetError, StorageError
+from mapred.errors import DatasetError, FunctionError, StorageError
 from mapred.failures import ItemsFailed, is_final, is_of_store
 from mapred.formats import Reading
 from mapred.model import Failure, Job
@@ -125,6 +125,7 @@ class Turn:
     ) -> None:
         self._run, self._task, self._given_up = run, task, frozenset(given_up)
         self._several = run.job.items > run.job.shards
+        self._kept: dict[int, bytes] = {}
         self._values: dict[int, Any] = {}
         self._counters: dict[int, Mapping[str, float]] = {}
         self._files: tuple[str, ...] = ()
@@ -134,8 +135,7 @@ class Turn:
         self._lost = frozenset[int]() if pack is None else pack.lost
         if self._several and (again or pack is not None):
             self._take_over()
-        self._earlier = frozenset(self._values)
-        self._passed = self._earlier | self._given_up
+        self._passed = self._given_up.union(self._kept)
         if pack is not None:
             left = self._left()
             chosen = pack.turn(left) if left else ()
@@ -153,11 +153,11 @@ class Turn:
 
     def _left(self) -> list[int]:
         """The items that are still to be called, in this turn or another."""
-        done = self._given_up | self._lost | self._values.keys()
+        done = self._given_up | self._lost | self._kept.keys() | self._values.keys()
         return [i for i in self._planned() if i not in done and not self._failed.get(i, False)]
 
     def _take_over(self) -> None:
-        """Load what earlier attempts of this function kept; what does not load is called again."""
+        """Find what earlier attempts of this function kept; what is damaged is called again."""
         store, shard = self._run.store, self._task.shard
         function = self._run.job.digests[self._run.job.function]
         for path, _ in store.list(layout.kept_of(shard)):
@@ -171,7 +171,7 @@ class Turn:
         with suppress(Exception):
             kept: _Kept = pickle.loads(data)
             if kept.function == function:
-                self._values |= {i: pickle.loads(value) for i, value in kept.values.items()}
+                self._kept |= kept.values
                 self._counters |= kept.counters
                 self._files += kept.files
 
@@ -212,45 +212,65 @@ class Turn:
 
     def _note_failure(self, item: int, error: BaseException) -> None:
         job = self._run.job
-        final = is_final(job, error) or self._task.attempt >= job.attempts
-        self._failed[item] = final
-        self._first = self._first or error
-        if final and not job.max_failed:
+        self._fail(item, error, is_final(job, error) or self._task.attempt >= job.attempts)
+        if self._failed[item] and not job.max_failed:
             # The run fails by it: nothing else matters any more.
-            raise ItemsFailed(self._failed, self._first)
+            raise ItemsFailed(self._failed, error)
+
+    def _fail(self, item: int, error: BaseException, final: bool) -> None:
+        """Note a failure; the error to tell is the first one that is final, else the first."""
+        if self._first is None or (final and not any(self._failed.values())):
+            self._first = error
+        self._failed[item] = final
 
     def _finished(self) -> list[Any]:
-        task = self._task
         if self._first is not None:
             raise ItemsFailed(self._failed, self._first)
-        if self._earlier or self._passed:
-            planned = self._planned()
-            left = [item for item in planned if item not in self._given_up | self._values.keys()]
-            if left and self._earlier.issuperset(self._values) and not self._lost.issuperset(left):
-                raise DatasetError(f"items {left} of the plan are not in the dataset")
-            if left:
-                raise Unfinished
-            values = [self._values.get(item) for item in planned]
-        else:
-            values = list(self._values.values())
+        values = list(self._values.values()) if not self._passed else self._completed()
         if len(values) > 1:
-            task.item = None
+            self._task.item = None
         for counters in self._counters.values():
             for name, number in counters.items():
-                task.counters[name] = task.counters.get(name, 0) + number
+                self._task.counters[name] = self._task.counters.get(name, 0) + number
         return values
 
-    def keep(self, attempt: str, folder: str) -> None:
-        """Store what succeeded in this attempt, so that another one need not call it again.
+    def _completed(self) -> list[Any]:
+        """The values of this attempt and of those before, if these are all."""
+        planned = self._planned()
+        left = set(planned) - self._given_up - self._kept.keys() - self._values.keys()
+        if left and not self._values and left - self._lost:
+            raise DatasetError(f"items {sorted(left)} of the plan are not in the dataset")
+        if left:
+            raise Unfinished
+        for item, data in self._kept.items():
+            try:
+                self._values[item] = pickle.loads(data)
+            except Exception as error:
+                what = f"what item {item} returned cannot be loaded again"
+                text = f"{what}: {type(error).__name__}: {error}"
+                self._fail(item, FunctionError(text), final=True)
+        if self._first is not None:
+            raise ItemsFailed(self._failed, self._first)
+        return [self._values.get(item) for item in planned]
 
-        A value that cannot be stored is not kept: its next attempt says why.
+    def keep(self, attempt: str, folder: str, error: BaseException) -> BaseException:
+        """Store what succeeded in a failed attempt, so that another one need not call it again.
+
+        Gives the error to tell: another one where values cannot be stored.
         """
         values = {}
-        for item in self._values.keys() - self._earlier if self._several else ():
-            with suppress(Exception):
+        for item in self._values.keys() - self._kept.keys() if self._several else ():
+            try:
                 values[item] = cloudpickle.dumps(self._values[item], protocol=5)
-        if not values:
-            return
+            except Exception as why:
+                kind = type(self._values[item]).__name__
+                text = f"the returned {kind} cannot be stored: {why}"
+                self._fail(item, FunctionError(text), final=True)
+        if values:
+            self._store(attempt, folder, values)
+        return error if self._first is None else ItemsFailed(self._failed, self._first)
+
+    def _store(self, attempt: str, folder: str, values: Mapping[int, bytes]) -> None:
         store, task = self._run.store, self._task
         files = []
         for source in sorted(Path(folder).iterdir()) if task.wrote_files else ():

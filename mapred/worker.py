@@ -302,7 +302,7 @@ def _run_task(
         if interrupts.is_real(error) or failures.is_of_store(error):
             raise
         if turn is not None:
-            turn.keep(attempt, folder)
+            error = turn.keep(attempt, folder, error)
         more = turn is not None and turn.more
         if isinstance(error, packs.Unfinished):
             return Outcome(index, more=more)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -190,24 +191,38 @@ def test_another_function_starts_afresh(tmp_path: Path) -> None:
     assert run.result() == [0, -1, -2, -3]
 
 
-def test_values_that_cannot_be_kept_are_made_again(tmp_path: Path) -> None:
+class Unloadable(Exception):
+    """Can be stored, and not be loaded again."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__("one argument")
+
+    @classmethod
+    def made(cls) -> Unloadable:
+        return cls(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [(threading.Lock, "cannot be stored"), (Unloadable.made, "cannot be loaded again")],
+)
+def test_a_value_that_cannot_be_kept_is_its_items_failure(
+    make: Any, text: str, tmp_path: Path
+) -> None:
+    """Nothing is tried for ever."""
     tried = script(tmp_path, {1: ["raise"]})
 
-    class Once:
-        """Cannot be stored the first time."""
-
-        def __reduce__(self) -> Any:
-            if not (tmp_path / "again").exists():
-                (tmp_path / "again").touch()
-                raise ValueError("not yet")
-            return str, ("once",)
-
-    def function(item: int) -> Any:
-        tried(item)
-        return Once() if item == 0 else item
+    class Function:
+        def __call__(self, item: int) -> Any:
+            tried(item)
+            return make() if item == 0 else item
 
     run = mapred.run(
-        function, mapred.items(range(3)), per_task=3, backend="inline", root=tmp_path, **QUIET
-    )
-    assert run.result() == ["once", 1, 2]
-    assert calls(tried, range(3)) == [2, 2, 1]
+        Function(), mapred.items(range(3)), per_task=3, backend="inline", root=tmp_path,
+        max_failed=1, **QUIET,
+    )  # fmt: skip
+    assert run.result() == [None, 1, 2]
+    assert calls(tried, range(3)) == [1, 2, 1]
+    (failure,) = run.failures
+    assert text in failure.message
+    assert failure.items == (0,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -301,9 +302,10 @@ def test_failures_within_max_failed_are_given_up_by_who_reads(
         for block in range(stage.tasks):
             done = _worker(run.uri, run.digest, stage.name, block, 1)
             assert done.returncode == DONE, done.stdout
-    # Block 2 was skipped by the engine, and run here; item 6 took its whole task along.
-    assert records.read_given_up(run.store) == {0: [1], 3: None}
-    assert mapred.open(run.uri).result() == 0 + 20 + 30 + 40 + 50
+    # Block 2 was skipped by the engine, and run here; item 6 took no other item along.
+    assert records.read_given_up(run.store) == {0: [1], 3: [6]}
+    assert mapred.open(run.uri).result() == 0 + 20 + 30 + 40 + 50 + 70
+    assert [failing.calls(item) for item in range(8)] == [1, 2, 1, 1, 1, 1, 2, 1]
     assert mapred.open(run.uri).audit().ok
 
 
@@ -327,13 +329,25 @@ def test_a_map_of_one_task_gives_up_by_itself(script: Script, tmp_path: Path) ->
     assert mapred.open(run.uri).result() == [0, None, 20]
 
 
-def test_a_pod_that_fails_again_without_the_given_up_items_fails_the_run(
-    script: Script, tmp_path: Path
-) -> None:
-    failing = Script(Path(script.folder), {1: ["raise"] * 9, 2: ["ok", "ok", "raise", "raise"]})
-    run = _fresh(failing, mapred.array(3), tmp_path, per_task=3, attempts=2, max_failed=1)
-    assert _worker(run.uri, run.digest, "map", 0, 1).returncode == FAILED
-    assert records.read_end(run.store)["state"] == "failed"
+def test_what_succeeded_is_not_called_again(script: Script, tmp_path: Path) -> None:
+    outcomes = {1: ["raise"] * 9, 2: ["ok", "raise"], 3: ["_exit"], 4: ["raise", "raise"]}
+    failing = Script(Path(script.folder), outcomes)
+    run = _fresh(failing, mapred.array(6), tmp_path, per_task=6, max_failed=1)
+    done = _worker(run.uri, run.digest, "map", 0, 1)
+    assert done.returncode == DONE, done.stdout
+    assert mapred.open(run.uri).result() == [0, None, 20, 30, 40, 50]
+    # What the process took along that item 3 ended is called once more.
+    assert failing.calls(3) == 2
+    assert failing.calls(4) == 3
+
+
+def test_a_block_does_its_other_tasks_during_a_pause(script: Script, tmp_path: Path) -> None:
+    failing = Script(Path(script.folder), {0: ["raise", "raise"]})
+    run = _fresh(Says(failing), mapred.array(4), tmp_path, per_task=1)
+    done = _worker(run.uri, run.digest, "map", 0, 4)
+    assert done.returncode == DONE
+    spoken = re.findall("item ([0-9]) speaks", done.stdout)
+    assert "".join(spoken) == "001230"
 
 
 def test_a_long_log_keeps_head_and_tail() -> None:
