@@ -30,11 +30,11 @@ _TRACEBACK_LIMIT, _MESSAGE_LIMIT, _LOG_LIMIT = 20_000, 4000, 4000
 
 
 class ItemsFailed(Exception):
-    """Some items of a task failed; carries the first error, and by item whether that is final."""
+    """Some items of a task failed: by item whether that is final, that of `first` before others."""
 
-    def __init__(self, items: Mapping[int, bool], first: BaseException) -> None:
+    def __init__(self, items: Mapping[int, bool], item: int, first: BaseException) -> None:
         super().__init__(f"{len(items)} items failed")
-        self.items, self.first = items, first
+        self.items, self.first = {item: items[item], **items}, first
 
 
 def failed_items(
@@ -113,10 +113,10 @@ def describe(
         traceback=_shortened(text),
         signature=hashlib.sha256(signature.encode(errors="replace")).hexdigest()[:16],
         where=where,
-        items=tuple(items),
+        items=tuple(sorted(items)),
         attempts=task.attempt,
         final=final,
-        lost=tuple(item for item, lost in items.items() if lost),
+        lost=tuple(item for item in sorted(items) if items[item]),
     )
 
 

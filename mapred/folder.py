@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from mapred import layout, losses, records
@@ -43,22 +44,36 @@ def _commits(store: Store, stage: str) -> Iterator[Commit]:
 
 
 def failures(store: Store, job: Job) -> tuple[Failure, ...]:
-    """The last error record of each task that has no commit, or that gave up some items."""
+    """The last error record of each task that has no commit, or that gave up some items.
+
+    It names all items that the task lost, in whatever attempt.
+    """
     found: list[Failure] = []
     for stage in job.stages:
         paths = [path for path, _ in store.list(layout.errors(stage.name))]
         if not paths:
             continue
         there = set(records.committed(store, stage.name))
-        if stage.kind == "map":
-            there -= records.read_given_up(store).keys()
+        given_up = records.read_given_up(store) if stage.kind == "map" else {}
+        there -= given_up.keys()
         latest: dict[int, list[Failure]] = {}
         unsettled = [path for path in paths if layout.index_of(path) not in there]
         for data in each(store, store.read, unsettled):
             failure = Failure.from_bytes(data)
             latest.setdefault(failure.task, []).append(failure)
-        found += [max(tries, key=lambda failure: failure.time) for tries in latest.values()]
+        found += [_last(job, tries, given_up.get(task)) for task, tries in latest.items()]
     return tuple(sorted(found, key=lambda failure: (failure.stage, failure.task)))
+
+
+def _last(job: Job, tries: list[Failure], given_up: list[int] | None) -> Failure:
+    """What is told of the failed attempts at a task; of one that gave up items, of these."""
+    lost = None
+    for failure in tries:
+        items = losses.lost_items(job, failure)
+        chosen = tuple(i for i in items if given_up is None or i in given_up)
+        if chosen:
+            lost = losses.merged(lost, replace(failure, items=chosen))
+    return lost or max(tries, key=lambda failure: failure.time)
 
 
 def shards(store: Store, job: Job) -> Iterator[dict[str, Any]]:

@@ -131,7 +131,7 @@ class Turn:
         self._files: tuple[str, ...] = ()
         self._paths: list[str] = []
         self._failed: dict[int, bool] = {}
-        self._first: BaseException | None = None
+        self._first: tuple[int, BaseException] | None = None
         self._lost = frozenset[int]() if pack is None else pack.lost
         if self._several and (again or pack is not None):
             self._take_over()
@@ -171,9 +171,10 @@ class Turn:
         with suppress(Exception):
             kept: _Kept = pickle.loads(data)
             if kept.function == function:
-                self._kept |= kept.values
-                self._counters |= kept.counters
-                self._files += kept.files
+                wanted = kept.values.keys() - self._given_up
+                self._kept |= {item: kept.values[item] for item in wanted}
+                self._counters |= {i: n for i, n in kept.counters.items() if i in wanted}
+                self._files += tuple(path for path in kept.files if _item_of(path) in wanted)
 
     def call_each(
         self,
@@ -215,17 +216,17 @@ class Turn:
         self._fail(item, error, is_final(job, error) or self._task.attempt >= job.attempts)
         if self._failed[item] and not job.max_failed:
             # The run fails by it: nothing else matters any more.
-            raise ItemsFailed(self._failed, error)
+            raise ItemsFailed(self._failed, item, error)
 
     def _fail(self, item: int, error: BaseException, final: bool) -> None:
         """Note a failure; the error to tell is the first one that is final, else the first."""
         if self._first is None or (final and not any(self._failed.values())):
-            self._first = error
+            self._first = item, error
         self._failed[item] = final
 
     def _finished(self) -> list[Any]:
         if self._first is not None:
-            raise ItemsFailed(self._failed, self._first)
+            raise ItemsFailed(self._failed, *self._first)
         values = list(self._values.values()) if not self._passed else self._completed()
         if len(values) > 1:
             self._task.item = None
@@ -250,7 +251,7 @@ class Turn:
                 text = f"{what}: {type(error).__name__}: {error}"
                 self._fail(item, FunctionError(text), final=True)
         if self._first is not None:
-            raise ItemsFailed(self._failed, self._first)
+            raise ItemsFailed(self._failed, *self._first)
         return [self._values.get(item) for item in planned]
 
     def keep(self, attempt: str, folder: str, error: BaseException) -> BaseException:
@@ -268,14 +269,13 @@ class Turn:
                 self._fail(item, FunctionError(text), final=True)
         if values:
             self._store(attempt, folder, values)
-        return error if self._first is None else ItemsFailed(self._failed, self._first)
+        return error if self._first is None else ItemsFailed(self._failed, *self._first)
 
     def _store(self, attempt: str, folder: str, values: Mapping[int, bytes]) -> None:
         store, task = self._run.store, self._task
         files = []
         for source in sorted(Path(folder).iterdir()) if task.wrote_files else ():
-            # `task.output` puts the item's number before the name.
-            if int(source.name.partition("-")[0]) in values:
+            if _item_of(source.name) in values:
                 path = layout.kept_file(task.shard, attempt, source.name)
                 store.put_file(source, path)
                 files.append(path)
@@ -302,3 +302,8 @@ class Turn:
         for path in self._paths:
             with suppress(StorageError, FileNotFoundError):
                 self._run.store.delete(path)
+
+
+def _item_of(path: str) -> int:
+    """The item that wrote a file: `task.output` puts its number before the name."""
+    return int(path.rpartition("/")[2].partition("-")[0])
