@@ -53,27 +53,37 @@ def failures(store: Store, job: Job) -> tuple[Failure, ...]:
         paths = [path for path, _ in store.list(layout.errors(stage.name))]
         if not paths:
             continue
-        there = set(records.committed(store, stage.name))
+        done = frozenset(records.committed(store, stage.name))
         given_up = records.read_given_up(store) if stage.kind == "map" else {}
-        there -= given_up.keys()
+        settled = done - given_up.keys()
         latest: dict[int, list[Failure]] = {}
-        unsettled = [path for path in paths if layout.index_of(path) not in there]
+        unsettled = [path for path in paths if layout.index_of(path) not in settled]
         for data in each(store, store.read, unsettled):
             failure = Failure.from_bytes(data)
             latest.setdefault(failure.task, []).append(failure)
-        found += [_last(job, tries, given_up.get(task)) for task, tries in latest.items()]
+        for task, tries in latest.items():
+            found.append(_last(job, tries, given_up.get(task), committed=task in done))
     return tuple(sorted(found, key=lambda failure: (failure.stage, failure.task)))
 
 
-def _last(job: Job, tries: list[Failure], given_up: list[int] | None) -> Failure:
-    """What is told of the failed attempts at a task; of one that gave up items, of these."""
-    lost = None
+def _last(
+    job: Job, tries: list[Failure], given_up: list[int] | None, *, committed: bool
+) -> Failure:
+    """What is told of the failed attempts at a task: all items that it lost.
+
+    Of one that is done, these are the items given up, and else those that failed beside them.
+    """
+    latest = max(tries, key=lambda failure: failure.time)
+    if not latest.items:
+        return latest
+    lost = {item for failure in tries for item in losses.lost_items(job, failure)}
+    before = lost.intersection(given_up or ())
+    told = before if committed or lost == before else lost - before
+    found = None
     for failure in tries:
-        items = losses.lost_items(job, failure)
-        chosen = tuple(i for i in items if given_up is None or i in given_up)
-        if chosen:
-            lost = losses.merged(lost, replace(failure, items=chosen))
-    return lost or max(tries, key=lambda failure: failure.time)
+        if items := told.intersection(losses.lost_items(job, failure)):
+            found = losses.merged(found, replace(failure, items=tuple(sorted(items))))
+    return found or latest
 
 
 def shards(store: Store, job: Job) -> Iterator[dict[str, Any]]:

@@ -239,23 +239,25 @@ def _sleeps(item: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "kind", "words"),
+    ("function", "kind", "words", "attempts"),
     [
-        (_recurses, "function", "RecursionError"),
-        (_exits, "function", "called sys.exit(0)"),
-        (_exits_hard, "lost", "exited with status 0 before its task was committed"),
-        (_crashes, "lost", "SIGSEGV"),
-        (_yields, "function", "generator cannot be stored"),
-        (_mixed_frame, "function", "mixed_column"),
+        (_recurses, "function", "RecursionError", 2),
+        (_exits, "function", "called sys.exit(0)", 2),
+        (_exits_hard, "lost", "exited with status 0 before its task was committed", 2),
+        (_crashes, "lost", "SIGSEGV", 2),
+        (_yields, "function", "generator cannot be stored", 1),
+        (_mixed_frame, "function", "mixed_column", 1),
     ],
 )
-def test_functions_that_misbehave(function: Any, kind: str, words: str, fails: Fails) -> None:
+def test_functions_that_misbehave(
+    function: Any, kind: str, words: str, attempts: int, fails: Fails
+) -> None:
     error = fails(function, mapred.array(1), attempts=2)
     assert words in str(error)
     (failure,) = error.failures
     assert failure.kind == kind
     assert "item" in failure.where
-    assert failure.attempts == 2
+    assert failure.attempts == attempts
 
 
 def test_a_gigabyte_of_output_is_capped(fails: Fails) -> None:

@@ -219,6 +219,7 @@ class Driver:
         follower = self._follower
         if follower is None or future is not follower.future:
             return
+        failure: Failure | None
         try:
             (outcome,) = future.result()
         except WorkerLost as lost:

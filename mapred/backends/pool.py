@@ -82,8 +82,9 @@ class DriverThread:
 
     def _is_awaited(self) -> bool:
         waiter = self._waiter
-        others = waiter is not None and waiter is not threading.main_thread()
-        return others and waiter.is_alive() and not waiter.daemon
+        if waiter is None or waiter is threading.main_thread():
+            return False
+        return waiter.is_alive() and not waiter.daemon
 
     def suspend(self) -> bool:
         return False

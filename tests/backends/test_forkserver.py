@@ -30,7 +30,7 @@ def test_a_driver_killed_in_the_middle_of_a_request_has_gone(length: int) -> Non
             assert request is None
             return
         assert request is not None
-        settings, *descriptors = request
+        settings, descriptors = request
         for descriptor in descriptors:
             os.close(descriptor)
         assert settings == SETTINGS
