@@ -21,6 +21,7 @@ import pytest
 
 import mapred
 from mapred import failures
+from mapred.backends.processes import fork_server
 from mapred.errors import AccessError
 from mapred.storage import open_store
 from mapred.task import Task
@@ -394,3 +395,14 @@ def test_a_reduce_that_fails_early_has_all_its_attempts(times: int, tmp_path: Pa
     assert run.result() == 28
     assert len(list((tmp_path / "tries").iterdir())) == times + 1
     assert run.status().failures == ()
+
+
+def test_a_killed_fork_server_is_named(tmp_path: Path) -> None:
+    run = mapred.submit(late, mapred.items(range(40)), per_task=1, root=tmp_path)
+    while commits(run) < 2:
+        time.sleep(0.02)
+    fork_server().process.kill()
+    with pytest.raises(mapred.RunError, match=r"ended from outside|fork server ended") as caught:
+        run.result()
+    assert "backend='local'" not in str(caught.value)
+    assert mapred.open(run.uri).resume(progress="none").result() == list(range(40))

@@ -396,7 +396,7 @@ class _Batch:
         try:
             future = submit(function, *place, call.tasks, call.attempt)
         except (RuntimeError, BrokenExecutor) as error:
-            raise _broken(error) from error
+            raise _broken(error, self.executor) from error
         self.flying[future] = call
         future.add_done_callback(driver._events.put)
 
@@ -451,7 +451,7 @@ class _Batch:
                 self._repeat_for_storage(replace(call, tasks=(index,)), error)
             return
         except BrokenExecutor as error:
-            raise _broken(error) from error
+            raise _broken(error, self.executor) from error
         except MapredError:
             raise
         except KeyboardInterrupt:
@@ -540,9 +540,14 @@ class _Batch:
         self.later.append((time.monotonic() + 0.1 * 2**tries, call))
 
 
-def _broken(error: BaseException) -> BackendError:
+def _broken(error: BaseException, executor: Executor) -> BackendError:
+    if isinstance(executor, ProcessExecutor):
+        return BackendError(
+            "the worker processes are gone: the process that starts them was ended from outside; "
+            "what is committed is kept: resume the run"
+        )
     return BackendError(
-        f"the pool broke ({error}); its committed tasks are kept: resume the run, or use "
+        f"the pool broke ({error}); what is committed is kept: resume the run, or use "
         "backend='local', where a dying worker takes down its own task alone"
     )
 

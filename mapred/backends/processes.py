@@ -322,9 +322,15 @@ class ProcessExecutor(Executor):
     def _start_worker(self) -> _Worker:
         ours, theirs = socket.socketpair()
         log, place = _file_in_memory("mapred-log"), _file_in_memory("mapred-place")
-        with theirs:
-            descriptors = [theirs.fileno(), log, place]
-            pid = self._server.start(descriptors, self._env, self._modules)
+        try:
+            with theirs:
+                descriptors = [theirs.fileno(), log, place]
+                pid = self._server.start(descriptors, self._env, self._modules)
+        except BaseException:
+            ours.close()
+            for descriptor in (log, place):
+                os.close(descriptor)
+            raise
         worker = _Worker(pid, Connection(ours.detach()), Log(log), Place(place))
         with self._lock:
             self._state.workers.append(worker)
