@@ -280,7 +280,9 @@ def _unsettled(
     scope = range(source.tasks) if losable and not given_up else sorted(wanted)
     there = set(records.committed(run.store, name))
     missing = [i for i in scope if i not in there and given_up.get(i, ()) is not None]
+    at_work = {i for place, i in known.packs.keys() - known.final if place == name}
     failed = [i for i in missing if i not in given_up or (name, i) in known.final]
+    failed = [i for i in failed if i not in at_work]
     lost = losses.failed_for_good(run.store, job, source, failed)
     if losses.count(job, lost.values()) > losses.allowed(job, source) or given_up.keys() & lost:
         raise _over(run, source, lost.values())
