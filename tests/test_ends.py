@@ -289,7 +289,11 @@ def script(tmp_path: Path, body: str, pool: str = "'local'", seconds: float = 0.
 
 
 SUBMIT = "run = mapred.submit(slow, mapred.items(range(60)), backend=pool, per_task=1)"
-POOLS = ["'local'", "ThreadPoolExecutor(2)", "ProcessPoolExecutor(2)"]
+POOLS = [
+    "'local'",
+    pytest.param("ThreadPoolExecutor(2)", marks=pytest.mark.slow),
+    pytest.param("ProcessPoolExecutor(2)", marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -315,12 +319,14 @@ def test_a_script_that_ends_with_a_live_run_says_how_to_continue(pool: str, tmp_
         assert mapred.open(uri).state == "succeeded"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", [SUBMIT + "; run.result()", "pass"])
 def test_a_script_without_a_live_run_says_nothing(body: str, tmp_path: Path) -> None:
     process = script(tmp_path, body, seconds=0)
     assert process.communicate(timeout=30) == ("", "")
 
 
+@pytest.mark.slow
 def test_a_run_that_another_thread_waits_for_is_finished(tmp_path: Path) -> None:
     body = (
         "threading.Thread(target=lambda: print(mapred.run(slow, mapred.items(range(6)), "
@@ -330,7 +336,7 @@ def test_a_run_that_another_thread_waits_for_is_finished(tmp_path: Path) -> None
     assert process.communicate(timeout=30) == ("[0, 1, 2, 3, 4, 5]\n", "")
 
 
-@pytest.mark.parametrize("pool", ["'inline'", *POOLS])
+@pytest.mark.parametrize("pool", [pytest.param("'inline'", marks=pytest.mark.slow), *POOLS])
 def test_ctrl_c_stops_the_run_and_the_process(pool: str, tmp_path: Path) -> None:
     body = "mapred.run(slow, mapred.items(range(60)), backend=pool, per_task=1, progress='none')"
     process = script(tmp_path, body, pool)

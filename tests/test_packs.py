@@ -130,7 +130,7 @@ def test_what_counted_and_wrote_in_a_failed_attempt_is_there_once(
     assert run.audit().ok
 
 
-@pytest.mark.parametrize("ending", ["_exit", "kill", "hang"])
+@pytest.mark.parametrize("ending", ["_exit", "kill", pytest.param("hang", marks=pytest.mark.slow)])
 def test_an_item_that_takes_its_process_down_is_isolated(ending: str, tmp_path: Path) -> None:
     tried = script(tmp_path, {4: [ending] * 9})
     options: dict[str, Any] = {"timeout": 1} if ending == "hang" else {}
@@ -153,6 +153,7 @@ def test_an_item_that_dies_once_costs_no_other_more_than_one_call(tmp_path: Path
     assert calls(tried, range(10)) == [2] * 5 + [1, 2, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_items_too_slow_together_are_done_one_by_one(tmp_path: Path) -> None:
     import time
 
