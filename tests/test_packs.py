@@ -192,20 +192,16 @@ def test_another_function_starts_afresh(tmp_path: Path) -> None:
     assert run.result() == [0, -1, -2, -3]
 
 
-class Unloadable(Exception):
+class Unloadable:
     """Can be stored, and not be loaded again."""
 
-    def __init__(self, first: int, second: int) -> None:
-        super().__init__("one argument")
-
-    @classmethod
-    def made(cls) -> Unloadable:
-        return cls(1, 2)
+    def __reduce__(self) -> Any:
+        return int, ("not a number",)
 
 
 @pytest.mark.parametrize(
     ("make", "text"),
-    [(threading.Lock, "cannot be stored"), (Unloadable.made, "cannot be loaded again")],
+    [(threading.Lock, "cannot be stored"), (Unloadable, "cannot be loaded again")],
 )
 def test_a_value_that_cannot_be_kept_is_its_items_failure(
     make: Any, text: str, tmp_path: Path
