@@ -222,6 +222,7 @@ print(mapred.run(f, mapred.items(range(6)), attempts=1, progress="none").result(
 """
 
 
+@pytest.mark.slow
 def test_a_script_is_resumed_by_the_command_line(tmp_path: Path) -> None:
     script = tmp_path / "it's.py"
     script.write_text(SCRIPT)
