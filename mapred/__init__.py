@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mapred.api import Job as Job
     from mapred.api import Plan as Plan
     from mapred.api import job as job
-    from mapred.api import open as open
     from mapred.api import plan as plan
     from mapred.api import run as run
     from mapred.api import submit as submit
@@ -55,6 +54,9 @@ if TYPE_CHECKING:
     from mapred.errors import StaleDatasetError as StaleDatasetError
     from mapred.errors import StorageError as StorageError
     from mapred.formats.files import File as File
+    from mapred.handles import Run as Run
+    from mapred.history import open as open
+    from mapred.history import runs as runs
     from mapred.model import Failure as Failure
     from mapred.model import Resources as Resources
     from mapred.model import RunStatus as RunStatus
@@ -63,7 +65,6 @@ if TYPE_CHECKING:
     from mapred.retention import Removals as Removals
     from mapred.retention import gc as gc
     from mapred.retention import rm as rm
-    from mapred.runs import Run as Run
     from mapred.scheduling import Schedule as Schedule
     from mapred.scheduling import schedule as schedule
     from mapred.scheduling import schedules as schedules
@@ -74,7 +75,7 @@ if TYPE_CHECKING:
     from mapred.writing import write_parquet as write_parquet
 
 _WHERE = {
-    "mapred.api": ("Job", "Plan", "job", "open", "plan", "run", "submit"),
+    "mapred.api": ("Job", "Plan", "job", "plan", "run", "submit"),
     "mapred.audit": ("Audit",),
     "mapred.backends.argo.backend": ("Argo",),
     "mapred.backends.dask": ("Dask",),
@@ -113,7 +114,8 @@ _WHERE = {
     "mapred.model": ("Failure", "Resources", "RunStatus", "Volume"),
     "mapred.reducers": ("Reducer",),
     "mapred.retention": ("Removals", "gc", "rm"),
-    "mapred.runs": ("Run",),
+    "mapred.handles": ("Run",),
+    "mapred.history": ("open", "runs"),
     "mapred.scheduling": ("Schedule", "schedule", "schedules", "unschedule"),
     "mapred.task": ("Task",),
     "mapred.writing": ("Written", "write_delta", "write_parquet"),

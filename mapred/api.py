@@ -1,4 +1,4 @@
-"""What a user calls: `run`, `submit`, `plan`, `job`, `open`."""
+"""What a user calls: `run`, `submit`, `plan`, `job`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from pathlib import Path
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mapred import (
@@ -20,10 +20,13 @@ from mapred import (
     checking,
     dataset,
     display,
+    folder,
     formats,
     functions,
     graph,
     layout,
+    loading,
+    origins,
     parameters,
     planner,
     retries,
@@ -35,23 +38,23 @@ from mapred.checking import FromOne, Location, Size, Text
 from mapred.commands import Command
 from mapred.dataset import Dataset
 from mapred.errors import BackendError, DatasetError, FunctionError, PlanError
+from mapred.handles import Run, record_write
+from mapred.history import default_root
 from mapred.model import Format, Shuffle, Stage
 from mapred.model import Job as JobRecord
 from mapred.options import JobOptions, Options, Progress, refuse_unknown, takes_options
 from mapred.parameters import Value
 from mapred.reducers import Reducer, as_reducer
-from mapred.runs import Run, open_run, record_write, write_handle
 from mapred.shuffle.asking import as_shuffle, keyed_reducer
 from mapred.storage import open_store, probe
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["Job", "Plan", "job", "open", "plan", "run", "submit"]
+__all__ = ["Job", "Plan", "job", "plan", "run", "submit"]
 
 Function = Callable[..., Any]
 
-open = open_run
 # A type that was inferred from fewer values is shown with their number.
 _FEW = 10
 
@@ -184,6 +187,7 @@ class Job(Options):
 
     fn: Function
     dataset: Any
+    bound: Mapping[str, Value] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         checking.check_fields(self, PlanError)
@@ -249,7 +253,8 @@ class Job(Options):
 
         Each fills the places `{name}`, `{name:format}` and `{date-1d:%Y-%m-%d}` of the dataset's
         URIs, of `write`'s and of the values that it replaces, and reaches the function as a
-        keyword where it has a parameter of that name. A `PlanError` names a value that nothing
+        keyword where it has a parameter of that name. They are stored with the run and shown, so
+        what looks like a secret is refused. A `PlanError` names a value that nothing
         takes, and a place without one.
         """
         values = parameters.check(values)
@@ -267,7 +272,8 @@ class Job(Options):
                     f"parameter of {functions.name_of(self.fn)} after the first"
                 )
         fn = parameters.bound(self.fn, values)
-        return replace(self, fn=fn, dataset=source, write=target)
+        bound = {**self.bound, **values}
+        return replace(self, fn=fn, dataset=source, write=target, bound=bound)
 
     @checking.checks(BackendError)
     def submit(
@@ -278,29 +284,29 @@ class Job(Options):
         run_id: Text | None = None,
     ) -> Run:
         """Start it and return at once; `run_id` names the run's folder (default: a new name)."""
+        loading.may_start()
         chosen = backends.resolve(backend)
         chosen.prepare()
         if self.write is not None:
             writing.check(self.write)
         function = functions.dump(self.fn)
         planned = self.plan()
-        run_id = run_id or _new_id()
+        given, run_id = run_id, run_id or _new_id()
         base = _base(root, chosen)
         probe(open_store(base))
         store = open_store(f"{base.rstrip('/')}/{run_id}")
         digests: dict[str, str] = {}
         packages = self._expected(planned, function, chosen)
-        for path, data in self._files(planned, function):
-            store.write(path, data)
-            digests[path] = hashlib.sha256(data).hexdigest()
-        if self.write is not None:
-            record_write(store, self.write.uri, run_id)
-        record = self._record(run_id, planned, digests, packages, chosen)
-        written = record.to_bytes()
-        store.write(layout.JOB, written)
-        digest = hashlib.sha256(written).hexdigest()
-        handle = chosen.submit(store, record, digest)
-        write_handle(store, handle.ref, "running")
+        with nullcontext() if given else folder.withdrawn(store):
+            for path, data in self._files(planned, function):
+                store.write(path, data)
+                digests[path] = hashlib.sha256(data).hexdigest()
+            if self.write is not None:
+                record_write(store, self.write.uri, run_id)
+            record = self._record(run_id, planned, digests, packages, chosen)
+            written = record.to_bytes()
+            store.write(layout.JOB, written)
+            handle = chosen.submit(store, record, hashlib.sha256(written).hexdigest())
         return Run(store, record, handle)
 
     @checking.checks(BackendError)
@@ -398,7 +404,18 @@ class Job(Options):
             python=".".join(map(str, sys.version_info[:2])),
             mapred=__version__,
             packages=packages,
+            submitted=time.time(),
+            dataset=str(planned.dataset),
+            parameters=parameters.to_json(self.bound),
+            code=self._code(),
         )
+
+    def _code(self) -> dict[str, dict[str, Any]]:
+        """Where the functions of the run come from."""
+        found = {layout.FUNCTION: vars(origins.of(self.fn, self.bound))}
+        if self.reducer is not None:
+            found[layout.REDUCE] = vars(origins.of(self.reducer))
+        return found
 
     def _stages(self, planned: Plan) -> tuple[Shuffle | None, tuple[Stage, ...]]:
         """The stages over a plan, and the shuffle with as many partitions as suit it."""
@@ -496,11 +513,6 @@ def run(
 def _job(function: str, fn: Function, dataset: Any, options: Mapping[str, Any]) -> Job:
     refuse_unknown(function, options)
     return Job(fn=fn, dataset=dataset, **options)
-
-
-def default_root() -> str:
-    """Where runs are made unless `root=` says otherwise."""
-    return os.environ.get("MAPRED_ROOT") or str(Path.home() / ".mapred" / "runs")
 
 
 def _new_id() -> str:

@@ -102,10 +102,21 @@ class RunError(MapredError):
     """A run ended without its result.
 
     `run` is the handle (or None where none could be made); `failures` is a tuple of
-    `mapred.model.Failure`, one for every failed task.
+    `mapred.model.Failure`, one for every failed task; `hint` is the end of the message, which
+    says how to resume.
     """
 
-    def __init__(self, message: str, *, run: Any = None, failures: Sequence[Any] = ()) -> None:
+    def __init__(
+        self, message: str, *, run: Any = None, failures: Sequence[Any] = (), hint: str = ""
+    ) -> None:
         super().__init__(message)
         self.run = run
         self.failures = tuple(failures)
+        self.hint = hint
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was stopped from the keyboard; a notebook shows the message alone."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]

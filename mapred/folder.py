@@ -2,39 +2,62 @@
 
 from __future__ import annotations
 
-import time
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from mapred import layout, losses, records
+from mapred import layout, losses, records, starts
+from mapred.errors import MapredError
 from mapred.model import Commit, Failure, GivenUp, Job, RunStatus
+from mapred.starts import Start
 from mapred.storage import Store, each
 from mapred.tally import Tally
 
 
-def status(store: Store, job: Job, left: str, *, alive: bool) -> RunStatus:
+def status(store: Store, job: Job, start: Start, *, alive: bool) -> RunStatus:
     """A run's status from its folder alone: reads every commit.
 
-    `left` is the state in which its handle was left, `alive` whether its driver lives.
+    `start` is its last one, `alive` whether its driver lives.
     """
     end = records.read_end(store)
-    state = end["state"] if end else "running" if alive else left
+    state = end["state"] if end else "running" if alive else start.state
     tally = Tally(job, store.uri, losses.given_up(store, job))
     for stage in job.stages:
         for commit in _commits(store, stage.name):
             tally.add(commit)
-    times = tally.times
-    started = min((task.started for task in times), default=time.time())
-    finished = max((task.started + task.seconds for task in times), default=started)
-    return tally.status(
+    found = tally.status(
         state if state != "running" or alive else "interrupted",
         message=end["message"] if end else "",
-        started=started,
-        finished=None if alive and end is None else finished,
+        started=starts.submitted(job),
+        finished=None,
         running={},
         failures=failures(store, job),
     )
+    return starts.timed(found, store, job, start)
+
+
+@contextmanager
+def withdrawn(store: Store) -> Iterator[None]:
+    """Remove the folder of a run that could not be started: no phantom is left among the runs."""
+    try:
+        yield
+    except Exception:
+        with suppress(MapredError, OSError):
+            discard(store)
+        raise
+
+
+def discard(store: Store) -> None:
+    """Remove all of a folder in which nothing works, job.json first: then it is no run."""
+    files = [path for path, _ in store.list("")]
+    for path in sorted(files, key=lambda path: path != layout.JOB):
+        with suppress(FileNotFoundError):
+            store.delete(path)
+    locate = getattr(store, "local_path", None)
+    if locate is not None:
+        shutil.rmtree(locate(""), ignore_errors=True)
 
 
 def _commits(store: Store, stage: str) -> Iterator[Commit]:

@@ -97,8 +97,29 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 def _sources(filenames: Iterable[str]) -> dict[str, str]:
     """The text of each file that functions came from, notebook cells included."""
+    filenames = list(filenames)
+    for name in filenames:
+        linecache.checkcache(name)  # It may have been edited, and loaded anew, since it was read.
     texts = {name: "".join(linecache.getlines(name)) for name in filenames}
     return {name: text for name, text in texts.items() if 0 < len(text) < _SOURCE_LIMIT}
+
+
+class _Texts(pickle.Unpickler):
+    """Loads texts, and nothing that could run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"{module}.{name} is not a text")
+
+
+def sources_of(data: bytes) -> dict[str, str]:
+    """The text of each file that the functions of a pickle of `dump` came from; runs no code."""
+    found: dict[str, str] = _Texts(io.BytesIO(data)).load()
+    return found
+
+
+def is_portable(data: bytes) -> bool:
+    """Whether a pickle of `dump` holds names alone, and no code, which is of one version."""
+    return b"cloudpickle" not in data
 
 
 def load(data: bytes) -> Any:
@@ -106,7 +127,8 @@ def load(data: bytes) -> Any:
     file = io.BytesIO(data)
     try:
         for name, text in pickle.load(file).items():
-            if not os.path.exists(name):
+            # Where the file has changed since, tracebacks show the source that runs.
+            if "".join(linecache.getlines(name)) != text:
                 lines = text.splitlines(keepends=True)
                 linecache.cache[name] = (len(text), None, lines, name)
         function = pickle.load(file)

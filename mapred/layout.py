@@ -58,6 +58,11 @@ def mended_function(digest: str) -> str:
     return f"function-{digest[:12]}.pkl"
 
 
+def mended_reduce(digest: str) -> str:
+    """The reduce of a run that was resumed with another one."""
+    return f"reduce-{digest[:12]}.pkl"
+
+
 def plan_file(number: int) -> str:
     """The plan file that holds shards `number * PLAN_SHARDS` and on."""
     return f"plan/{number:05d}.parquet"

@@ -177,7 +177,9 @@ class Job:
     `digests` maps every file that a worker loads to its SHA-256; the digest of `job.json`
     itself travels with the engine. `max_failed` is a count or a fraction below 1; `write` says
     where map tasks write their tables, as `writing.Target` has it. `retry_on` and `no_retry_on`
-    hold names of exception classes with their modules, and exit statuses.
+    hold names of exception classes with their modules, and exit statuses. `submitted` is seconds
+    since the epoch; `parameters` are typed as `parameters.to_json` does it; `code` tells of every
+    function of the run, by its path, where it came from (`origins.Origin`).
     """
 
     run_id: str
@@ -206,12 +208,25 @@ class Job:
     python: str = ""
     mapred: str = ""
     packages: Mapping[str, str] = field(default_factory=dict)
+    submitted: float = 0.0
+    dataset: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    code: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def stage(self, name: str) -> Stage:
         for stage in self.stages:
             if stage.name == name:
                 return stage
         raise PlanError(f"run {self.run_id} has no stage {name!r}")
+
+    def function_of(self, stage: Stage) -> str:
+        """The path of the function that the tasks of a stage call."""
+        folds = stage.kind in ("reduce", "shuffle")
+        return self.reduce if folds and self.reduce else self.function
+
+    def python_of(self, path: str) -> str:
+        """The version of Python that pickled the function at a path."""
+        return str(self.code.get(path, {}).get("python") or self.python)
 
     @property
     def failures_allowed(self) -> int:
@@ -443,8 +458,8 @@ class RunStatus:
     """What is known of a run at one moment.
 
     `state` is `running`, `succeeded`, `failed`, `cancelled`, `suspended` or `interrupted`
-    (no last word was written, and nothing runs). Times are seconds since the epoch. `records`
-    leaves out what was given up; `skipped` counts malformed rows that were left out; `heavy`
+    (no last word was written, and nothing runs). Times are seconds since the epoch: `started` is
+    the submission, and nothing worked in the `pauses`. `records` leaves out what was given up; `skipped` counts malformed rows that were left out; `heavy`
     estimates the rows of the keys that stand out.
     """
 
@@ -465,6 +480,8 @@ class RunStatus:
     given_up: GivenUp = field(default_factory=GivenUp)
     times: tuple[TaskTime, ...] = ()
     failures: tuple[Failure, ...] = ()
+    pauses: tuple[tuple[float, float], ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _build(cls: type[T], values: Mapping[str, Any]) -> T:

@@ -12,8 +12,9 @@ import dataclasses
 import functools
 import inspect
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from mapred import functions
@@ -25,6 +26,20 @@ Value = str | int | float | bool | date
 _PLACE = re.compile(r"\{(?P<name>[A-Za-z_]\w*)(?P<shift>[+-]\d{1,6}[dhm])?(?::(?P<form>[^{}]*))?\}")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 DATE = "date"  # the day or the time for which a run is made
+# The last word or two of a name that says what the value is.
+_SECRET_NAMES = frozenset(
+    "password passwd passphrase pwd secret token credential credentials apikey accesskey "
+    "secretkey privatekey authkey accountkey sastoken connectionstring".split()
+)
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+# Keys of AWS, Alibaba Cloud, GitHub, GitLab, Slack, OpenAI and Google; JSON web tokens; PEM; URLs
+# with a password or a signature in them.
+_SECRET = re.compile(
+    r"\b(AKIA|ASIA)[0-9A-Z]{16}\b|\bLTAI[0-9A-Za-z]{12,}|\bgh[pousr]_\w{20,}|\bglpat-[\w-]{16,}"
+    r"|\bxox[abprs]-[\w-]{10,}|\bsk-[\w-]{20,}|\bAIza[\w-]{30,}|\beyJ[\w-]{6,}\.[\w-]+\."
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY|://[^/\s:@]*:[^/\s@]+@|[?&](X-Amz-)?(sig|signature|token)=",
+    re.IGNORECASE,
+)
 KINDS = "a text, a number, true or false, or a date"
 
 
@@ -37,7 +52,60 @@ def check(values: Mapping[str, Any]) -> dict[str, Any]:
         found[name] = plain(value)
         if not isinstance(found[name], str | int | float | bool | date):
             raise PlanError(f"parameter {name}={shown(value)} must be {KINDS}")
+        _refuse_secret(name, found[name])
     return found
+
+
+def _refuse_secret(name: str, value: Value) -> None:
+    if _named_secret(name, value) or (isinstance(value, str) and _SECRET.search(value)):
+        raise PlanError(
+            f"parameter {name} looks like a secret, and parameters are stored and shown in the "
+            "open: have the function read it from os.environ or from a secret store, and pass the "
+            f"name of the variable, as in {name}_variable='NAME'"
+        )
+
+
+def _named_secret(name: str, value: Value) -> bool:
+    words = [word.lower() for word in _WORD.findall(name)]
+    pairs = {"".join(words[place:]) for place in range(max(0, len(words) - 2), len(words))}
+    return not isinstance(value, bool | date) and not _SECRET_NAMES.isdisjoint(pairs)
+
+
+def to_json(values: Mapping[str, Value]) -> dict[str, Any]:
+    """Parameters as JSON holds them, with their types."""
+    return {name: _typed(value) for name, value in values.items()}
+
+
+def _typed(value: Value) -> Any:
+    if isinstance(value, date):
+        return {type(value).__name__: value.isoformat()}
+    # Subclasses, such as numpy's floats and enums of texts, as what they are to JSON.
+    return next(kind(value) for kind in (bool, int, float, str) if isinstance(value, kind))
+
+
+def from_json(values: Mapping[str, Any]) -> dict[str, Value]:
+    """What `to_json` wrote."""
+    return {name: _untyped(value) for name, value in values.items()}
+
+
+def _untyped(value: Any) -> Value:
+    if not isinstance(value, Mapping):
+        return value  # type: ignore[no-any-return]
+    ((kind, text),) = value.items()
+    return datetime.fromisoformat(text) if kind == "datetime" else date.fromisoformat(text)
+
+
+def text_of(values: Mapping[str, Value]) -> str:
+    """`date=2026-03-01 city=Bern`; a text with spaces is quoted as a shell needs it."""
+    return " ".join(f"{name}={shlex.quote(_shown(value))}" for name, value in values.items())
+
+
+def _shown(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="minutes" if not value.second else "auto")
+    return _text(value)
 
 
 def names_in(text: str) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def put_given_up(
 
 
 def read_end(store: Store) -> dict[str, Any] | None:
-    """The last word of a run: `state` and `message`; None while there is none."""
+    """The last word of a run: `state`, `message` and `time`; None while there is none."""
     try:
         return dict(json.loads(store.read(layout.END)))
     except FileNotFoundError:
@@ -77,15 +78,17 @@ def finish(
     state: str,
     message: str,
     commits: Mapping[int, Commit | None] | None = None,
+    when: float | None = None,
 ) -> str:
     """Write the manifest of a run that succeeded and the last word; the word that stands.
 
     `commits` are those of the last stage that are known already. A run whose last stage
-    lacks a commit does not succeed, whatever an engine says.
+    lacks a commit does not succeed, whatever an engine says. `when` it ended is now if not given.
     """
     if state == "succeeded":
         write_manifest(store, job, commits or {})
-    word = json.dumps({"state": state, "message": message}).encode()
+    ended = time.time() if when is None else when
+    word = json.dumps({"state": state, "message": message, "time": ended}).encode()
     if store.put_if_absent(layout.END, word):
         return state
     return str((read_end(store) or {"state": state})["state"])

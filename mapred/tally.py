@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from mapred import parameters
 from mapred.model import (
     Commit,
     Failure,
@@ -89,6 +90,7 @@ class Tally:
             given_up=self.given_up,
             times=tuple(self.times),
             failures=tuple(failures),
+            parameters=parameters.from_json(job.parameters),
         )
 
     def _stage(

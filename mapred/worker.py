@@ -86,6 +86,17 @@ class Context:
             )
         return data
 
+    def check_python(self, stage: Stage) -> None:
+        """Refuse a stage whose function holds code of another Python than this one."""
+        path = self.job.function_of(stage)
+        made, here = self.job.python_of(path), ".".join(map(str, sys.version_info[:2]))
+        if made != here and not functions.is_portable(self.load(path)):
+            option = "fn=" if path == self.job.function else "reduce="
+            raise FunctionError(
+                f"the run was made by Python {made} and this worker has {here}: pickled functions "
+                f"need the same minor version; resume with the function once more, by {option}"
+            )
+
     @functools.cached_property
     def function(self) -> Callable[..., Any]:
         """The user's function, or a new instance of the user's class."""
@@ -158,14 +169,7 @@ def context(run_uri: str, digest: str) -> Context:
             f"{run_uri}/{layout.JOB} has SHA-256 {found}, not {digest} as the run was started "
             "with: it was resumed with another function, or someone changed it"
         )
-    job = Job.from_bytes(data)
-    here = ".".join(map(str, sys.version_info[:2]))
-    if job.python != here:
-        raise FunctionError(
-            f"the run was made by Python {job.python} and this worker has {here}: pickled "
-            "functions need the same minor version"
-        )
-    return Context(store, job)
+    return Context(store, Job.from_bytes(data))
 
 
 def run_block(
@@ -191,6 +195,7 @@ def run_block(
     """
     run = context(run_uri, digest)
     chosen = run.job.stage(stage)
+    run.check_python(chosen)
     tasks = list(tasks)
     there = {} if fresh else committed(run, chosen, tasks)
     with interrupts.noted():
@@ -276,7 +281,7 @@ def _run_task(
             stage=stage.name,
             task=index,
             attempt=attempt,
-            function=run.job.digests[run.job.function],
+            function=run.job.digests[run.job.function_of(stage)],
             output=output,
             files=files,
             records=reading.records,

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from click.testing import CliRunner, Result
 import mapred
 from mapred import layout, testing
 from mapred.cli import main, shown, targets
+from mapred.display import table_text
 
 COMMANDS = {
     "run": [
@@ -387,8 +389,9 @@ def test_an_error_of_the_users_file_names_its_line(tmp_path: Path, runs: Path) -
 def test_a_failed_run_exits_with_1_and_can_be_mended(job_file: str) -> None:
     failed = run(job_file, "--job", "failing", code=1)
     assert "ValueError: one is wrong" in failed.stderr
-    assert "To go on once it is mended: mapred resume 2" in failed.stderr
-    assert "--fn MODULE:FUNCTION" in failed.stderr
+    assert "to resume, once fails is fixed:\nmapred resume 2" in failed.stderr
+    reference = shlex.quote(f"{os.path.relpath(job_file)}:fails")
+    assert failed.stderr.rstrip().endswith(f"--fn {reference}")
     document = json.loads(run(job_file, "--job", "failing", "--json", code=1).stdout)
     assert document["state"] == "failed"
     assert document["result"] is None
@@ -409,7 +412,7 @@ def test_lists_finds_and_shows_runs(job_file: str, runs: Path, tmp_path: Path) -
     assert (oldest["name"], oldest["state"]) == ("times", "succeeded")
     assert (oldest["done"], oldest["tasks"]) == (7, 7)
     table = call("ls", "--root", runs).stdout.splitlines()
-    assert table[0].split() == ["id", "state", "name", "tasks", "when"]
+    assert table[0].split() == ["id", "state", "name", "tasks", "duration", "when", "dataset"]
     assert [line.split()[0] for line in table[1:]] == [newest["id"], oldest["id"]]
     assert len(json.loads(call("ls", "-n", "1", "--json").stdout)) == 1
     for reference in (oldest["id"], oldest["id"][:-2], oldest["uri"]):
@@ -421,7 +424,8 @@ def test_lists_finds_and_shows_runs(job_file: str, runs: Path, tmp_path: Path) -
     assert "2 runs begin with '2'" in call("show", "2", code=2).stderr
     assert "no run 'x'" in call("show", "x", code=2).stderr
     assert "holds no run" in call("show", tmp_path / "gone", code=2).stderr
-    assert "to go on: mapred resume" in call("show", "last").stdout
+    assert "to resume, once fails is fixed:\nmapred resume" in call("show", "last").stdout
+    assert f"failed: mapred show {newest['id']}" in call("ls").stderr
 
 
 def test_a_root_holds_other_things_too(job_file: str, runs: Path) -> None:
@@ -544,7 +548,7 @@ def test_an_interrupt_leaves_no_process_and_a_run_to_go_on_with(job_file: str, r
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
     run_id = next(iter(runs.glob("2*"))).name
-    assert f"To go on: mapred resume {run_id}" in err
+    assert f"Interrupted; to resume:\nmapred resume {run_id}" in err
     assert "Traceback" not in err
     (entry,) = json.loads(call("ls", "--json").stdout)
     assert entry["state"] in ("interrupted", "suspended")
@@ -608,7 +612,7 @@ def test_results_as_text() -> None:
     )
     assert shown.result_text({"k": "\x1b[31m"}) == "dict of 1 key\n  k  \\x1b[31m"
     assert len(shown.result_text("x" * 9999)) == 2001
-    wide = shown.table_text([{f"column {i}": "x" * 30 for i in range(9)}], 70)
+    wide = table_text([{f"column {i}": "x" * 30 for i in range(9)}], 70)
     assert max(map(len, wide.split("\n"))) <= 70
     assert "and the columns column 2, column 3" in wide
 

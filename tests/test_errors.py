@@ -42,7 +42,7 @@ def fails(tmp_path: Path) -> Fails:
             mapred.run(fn, dataset, root=tmp_path / "runs", progress="none", **options)
         error = caught.value
         assert error.run.uri in str(error)
-        assert "resume()" in str(error)
+        assert "resume(" in str(error)
         assert len(str(error)) < 20_000
         return error
 

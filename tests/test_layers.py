@@ -12,10 +12,10 @@ import pytest
 
 # Each module imports only from those before it. A new module gets a place here.
 ORDER = (
-    "_version errors checking arrays frames unifying resources model sampling layout storage dataset formats planner task commands reducers "
+    "_version errors loading checking arrays frames unifying resources model sampling layout storage dataset formats planner task commands reducers "
     "functions parameters shuffle outputs graph records retries agreement writing options failures interrupts losses packs tally children place versions keyed worker blocks supervisor "
-    "backends display audit cells gathering results tabulating folder "
-    "runs api retention scheduling cli __main__ testing"
+    "backends display audit cells gathering results tabulating starts folder "
+    "origins changes hints handles history api retention scheduling cli __main__ testing"
 ).split()
 ON_TOP = ("cli", "__main__", "testing")  # these use the package as a user does
 VAGUE = {"utils", "util", "common", "core", "manager", "helpers", "misc"}
@@ -86,7 +86,7 @@ def test_names_say_what_is_inside(file: Path) -> None:
         (
             "mapred.supervisor",
             "pandas polars scipy fsspec pyarrow.dataset pyarrow.parquet hera kubernetes dask "
-            "distributed IPython click mapred.display mapred.runs mapred.api mapred.backends "
+            "distributed IPython click mapred.display mapred.handles mapred.api mapred.backends "
             "mapred.keyed subprocess email importlib.metadata",
         ),
         (

@@ -60,7 +60,7 @@ BASE: dict[Any, dict[str, Any]] = {
     mapred.sweep: {"a": [1]}, mapred.uniform: {"low": 0, "high": 1},
     mapred.loguniform: {"low": 1, "high": 2}, mapred.command: {"argv": ["true"]},
     mapred.write_parquet: {"uri": "x"}, mapred.write_delta: {"uri": "x"},
-    mapred.reducers.top_k: {"k": 3}, mapred.open: {"uri": "x"}, mapred.rm: {"run": "x"},
+    mapred.reducers.top_k: {"k": 3}, mapred.open: {"run": "x"}, mapred.runs: {}, mapred.rm: {"run": "x"},
     mapred.gc: {"root": "nowhere", "dry_run": True},
 }  # fmt: skip
 # What takes any value by its nature.

@@ -32,7 +32,7 @@ from hypothesis.stateful import (
 )
 
 import mapred
-from mapred import api, layout, outputs, records, results, runs, worker
+from mapred import api, handles, layout, outputs, records, results, worker
 from mapred.backends.inline import Inline
 from mapred.errors import RunError, StorageError
 from mapred.model import Commit, Job, Stage
@@ -197,7 +197,7 @@ class TestMemoryStore(StoreContract):
 class Idle:
     """A backend that starts nothing: the run's folder is made, and that is all."""
 
-    name, ref = "inline", "idle"
+    name, ref, detaches = "inline", "idle", False
     arguments: Mapping[str, Any] = MappingProxyType({})
 
     def prepare(self) -> None:
@@ -215,7 +215,7 @@ def opened(store: MemoryStore) -> Iterator[None]:
     """Every module that opens a store gets this one."""
     with (
         mock.patch.object(worker, "open_store", return_value=store),
-        mock.patch.object(runs, "open_store", return_value=store),
+        mock.patch.object(handles, "open_store", return_value=store),
         mock.patch.object(api, "open_store", lambda uri: MemoryStore(uri, store.files)),
     ):
         yield

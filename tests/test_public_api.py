@@ -10,7 +10,7 @@ PUBLIC = """
     Task Volume Written
     __version__
     array command errors files gc items job loguniform open plan read_arrow read_csv read_files
-    read_json read_parquet read_text reducers rm run schedule schedules submit sweep uniform unschedule
+    read_json read_parquet read_text reducers rm run runs schedule schedules submit sweep uniform unschedule
     write_delta write_parquet
 """
 

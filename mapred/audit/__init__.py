@@ -7,8 +7,9 @@ what lies in the run's folder, `published` what `write=` wrote with the dataset.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
@@ -28,6 +29,21 @@ _MOST = 50
 
 
 @dataclass(frozen=True)
+class MadeBy:
+    """How many commits of a stage came of one function: its name, file and SHA-256."""
+
+    stage: str
+    name: str
+    file: str
+    digest: str
+    commits: int
+
+    def __str__(self) -> str:
+        file = f" of {self.file}" if self.file else ""
+        return f"{several(self.commits, 'commit')} by {self.name}{file} ({self.digest[:12]})"
+
+
+@dataclass(frozen=True)
 class Audit:
     """What was checked, and the problems: none means that the run is whole but for `given_up`.
 
@@ -35,7 +51,8 @@ class Audit:
     beside what was planned; `skipped` malformed rows were left out. Of the `files` of the job, the `outputs` of its tasks and the `published` files of a
     dataset, `contents` were read whole, of `sizes` the size was compared alone, of `etags` the
     store's own checksum as well; `inline` results, which lie in commits, always are. A later version of the dataset has `replaced` other
-    files of the run.
+    files of the run. `functions` says which commits came of which function: a run that was
+    resumed with another one has several for a stage.
     """
 
     run: str
@@ -59,6 +76,7 @@ class Audit:
     sizes: int
     etags: int
     given_up: GivenUp
+    functions: tuple[MadeBy, ...]
     problems: tuple[Problem, ...]
 
     @property
@@ -68,12 +86,12 @@ class Audit:
     def __str__(self) -> str:
         head = f"{self.run}: {self._read()}; {self._looked_at()}: "
         if self.ok:
-            return head + self._whole()
+            return "\n".join([head + self._whole(), *self._made_by()])
         lines = [str(problem) for problem in self.problems[:_MOST]]
         more = len(self.problems) - len(lines)
         lines = [head + several(len(self.problems), "problem"), *lines]
         lines += [f"… and {more:,} more"] if more else []
-        return "\n".join([*lines, *self._less()])
+        return "\n".join([*lines, *self._less(), *self._made_by()])
 
     __repr__ = __str__
 
@@ -100,6 +118,13 @@ class Audit:
         if self.replaced:
             text += f"; {several(self.replaced, 'published file')} replaced by a later version"
         return text
+
+    def _made_by(self) -> Iterator[str]:
+        """For each stage that several functions worked on, how many commits are of which."""
+        for stage in dict.fromkeys(made.stage for made in self.functions):
+            makers = [made for made in self.functions if made.stage == stage]
+            if len(makers) > 1:
+                yield f"{stage}: {', '.join(map(str, makers))}"
 
     def _less(self) -> list[str]:
         """What the run goes without."""
@@ -130,6 +155,7 @@ class _Sums:
     outputs: int = 0
     inline: int = 0
     etags: int = 0
+    functions: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 def audit(store: Store, job: Job, *, content: bool = True) -> Audit:
@@ -173,8 +199,16 @@ def audit(store: Store, job: Job, *, content: bool = True) -> Audit:
         sizes=0 if content else looked_at + inputs - sums.etags,
         etags=sums.etags,
         given_up=given_up,
+        functions=tuple(_made_by(job, sums.functions)),
         problems=tuple(problems),
     )
+
+
+def _made_by(job: Job, counted: Mapping[tuple[str, str], int]) -> Iterator[MadeBy]:
+    paths = {digest: path for path, digest in job.digests.items()}
+    for (stage, digest), commits in counted.items():
+        told = job.code.get(paths.get(digest, ""), {})
+        yield MadeBy(stage, told.get("name", job.name), told.get("file", ""), digest, commits)
 
 
 def _without_commit(store: Store, job: Job) -> set[int]:
@@ -213,6 +247,7 @@ def _stages(
 
 def _add(sums: _Sums, commit: Commit, stage: Stage, kept: int) -> None:
     sums.commits += 1
+    sums.functions[stage.name, commit.function] += 1
     sums.outputs += (commit.output.path is not None) + len(commit.files)
     sums.inline += commit.output.kind == "inline"
     if stage.kind == "map":

@@ -237,8 +237,8 @@ def _translated(error: BaseException) -> MapredError:
 def _gone(client: Any, error: BaseException) -> BackendError:
     return BackendError(
         f"the Dask scheduler went away, or the connection to it (the client is {client.status}; "
-        f"{type(error).__name__}); what is committed is kept: resume the run on a scheduler that "
-        "lives, run.resume(backend=mapred.Dask(address)), or here, run.resume(backend='local')"
+        f"{type(error).__name__}); what is committed is kept: resume the run here, or by "
+        "backend=mapred.Dask(address) on a scheduler that lives"
     )
 
 

@@ -423,7 +423,7 @@ class _Batch:
         driver = self.driver
         while True:
             if driver._stop.is_set():
-                raise _Stopped(None, "stopped; resume it with run.resume()")
+                raise _Stopped(None, "stopped")
             limit = driver.job.deadline
             if limit is not None and time.time() - driver._progress.started > limit:
                 raise _Stopped("failed", f"the run took longer than deadline={limit:g} s")

@@ -17,11 +17,13 @@ from mapred._version import __version__
 from mapred.cli import argo, clusters, metrics, retention
 from mapred.cli.datasets import Input, input_options, job_options
 from mapred.cli.options import (
+    Change,
     Limits,
     Place,
     Reduce,
     Report,
     Settings,
+    change_options,
     json_option,
     limit_options,
     param_option,
@@ -88,7 +90,7 @@ def main() -> None:
 
     \b
     Exit codes: 0 done; 1 the run failed, or the audit found problems;
-    2 wrong usage or input; 130 interrupted (`mapred resume` goes on).
+    2 wrong usage or input; 130 interrupted (`mapred resume` continues).
     """
 
 
@@ -184,22 +186,27 @@ def plan(
 @json_option
 @traceback_option
 def ls(root: str | None, limit: int | None, json: bool) -> None:
-    """List the runs of a root, newest first: id, state, name, tasks done, when it began.
+    """List the runs of a root, newest first: state, name, parameters, tasks done, times, dataset.
+
+    Below the list are commands for runs that failed or were interrupted.
 
     \b
     mapred ls -n 10
     mapred ls --json | jq -r '.[] | select(.state == "failed") | .uri'
     """
-    from mapred.api import default_root
-    from mapred.cli import history, shown
+    from mapred import display, history
+    from mapred.cli import shown
+    from mapred.cli.history import advice
 
-    found = history.entries(root, limit)
+    found = history.runs(root, limit)
     if json:
-        print_json([vars(entry) for entry in found])
+        print_json([shown.entry_json(entry) for entry in found])
     elif found:
-        click.echo(shown.table_text(history.rows(found), terminal_width(), shrink="name"))
+        click.echo(display.table_text(history.rows(found), terminal_width(), shrink="name"))
+        for line in advice(found):
+            click.echo(line, err=True)
     else:
-        click.echo(f"no runs in {root or default_root()}", err=True)
+        click.echo(f"no runs in {root or history.default_root()}", err=True)
 
 
 @main.command(short_help="Show how a run went, and what failed.")
@@ -228,7 +235,7 @@ def show(run_name: str, root: str | None, json: bool) -> None:
     click.echo(display.status_text(status, time.time(), width=_timeline_width()))
     click.echo(f"  {found.uri}")
     if status.state not in ("running", "succeeded", "cancelled"):
-        click.echo(f"  to go on: {how_to_resume(found)}")
+        click.echo(str(how_to_resume(found)))
 
 
 def _timeline_width() -> int:
@@ -263,40 +270,33 @@ def logs(run_name: str, task: int | None, stage: str, root: str | None) -> None:
 
 @main.command(short_help="Do what is missing of a run.")
 @click.argument("run_name", metavar="RUN")
-@click.option(
-    "--fn", metavar="NAME", help="A mended function: module:function or file.py:function."
-)
+@change_options
 @place_options
 @report_options
 @traceback_option
-def resume(run_name: str, fn: str | None, place: Place, report: Report) -> None:
-    """Go on with a run that failed, was interrupted, suspended or killed.
+def resume(run_name: str, change: Change, place: Place, report: Report) -> None:
+    """Resume a run that failed, was interrupted, suspended, cancelled or killed.
 
-    Tasks that are committed stay as they are. Without --fn the stored function is used. A
-    run that another process drives is followed; one that succeeded is left alone.
+    Map tasks that are committed stay as they are. Without --fn the stored function is used; a
+    fixed --reduce does all of the reduce once more. Limits replace those of the run. A run that
+    another process drives is followed; one that succeeded is left alone.
 
     \b
     mapred resume last
     mapred resume last --fn counting.py:count_words
+    mapred resume last --timeout 10m --memory 4Gi --max-failed 0.01
     """
-    from mapred.cli import targets
+    from mapred.cli import resuming
 
     found = _open(run_name, place.root)
-    # The library says on standard output how to go on when it is interrupted.
     with redirect_stdout(sys.stderr):
         if found.state == "running":
-            if fn is not None:
-                raise click.UsageError(f"run {found.id} is running; stop it before you mend it")
+            if change.given():
+                names = ", ".join(f"--{name.replace('_', '-')}" for name in change.given())
+                raise click.UsageError(f"run {found.id} is running; stop it, and give {names} then")
             found.wait(report.shows)
         else:
-            function = None if fn is None else targets.load_function(fn)
-            try:
-                found.resume(function, backend=place.chosen(), progress=report.shows)
-            except RunError:
-                pass  # conclude tells it.
-            except KeyboardInterrupt:
-                click.echo(f"To go on: {how_to_resume(found)}", err=True)
-                raise click.exceptions.Exit(INTERRUPTED) from None
+            resuming.resume(found, change, place.chosen(), report.shows)
     conclude(found, report)
 
 

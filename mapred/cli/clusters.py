@@ -153,7 +153,7 @@ def schedules(backend: str, json: bool) -> None:
     mapred schedules --backend prod
     """
     import mapred
-    from mapred.cli import shown
+    from mapred import display
 
     found = mapred.schedules(backend=backend)
     if json:
@@ -173,7 +173,7 @@ def schedules(backend: str, json: bool) -> None:
         }
         for each in found
     ]
-    click.echo(shown.table_text(rows, terminal_width(), shrink="root"))
+    click.echo(display.table_text(rows, terminal_width(), shrink="root"))
 
 
 @click.command(short_help="Have a job start no more.")

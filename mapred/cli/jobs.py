@@ -10,6 +10,7 @@ import mapred
 from mapred.cli import targets
 from mapred.cli.datasets import Input, dataset_of
 from mapred.cli.options import Reduce
+from mapred.errors import FunctionError
 
 
 def job_of(
@@ -32,11 +33,12 @@ def job_of(
         return job
     if job_name is not None:
         raise click.UsageError("--job goes with a file that defines jobs")
-    function = targets.load_function(target)
+    if not callable(found):
+        raise FunctionError(f"{target} is a {type(found).__name__}, which cannot be called")
     if not datasets:
         raise click.UsageError(f"name the DATASET to run {target} over")
     return mapred.job(
-        function,
+        found,
         dataset_of(datasets, input),
         reduce=None if reduce.reduce is None else targets.load_reducer(reduce.reduce),
         fan_in=reduce.fan_in,

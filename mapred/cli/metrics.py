@@ -12,7 +12,7 @@ import click
 from mapred.cli.options import root_option, traceback_option
 
 if TYPE_CHECKING:
-    from mapred.cli.history import Entry
+    from mapred.history import Entry
 
 _Sample = tuple[Mapping[str, str], float]
 
@@ -36,9 +36,9 @@ def metrics(root: str | None, limit: int) -> None:
     \b
     mapred metrics --root s3://team/runs > mapred.prom.new && mv mapred.prom.new mapred.prom
     """
-    from mapred.cli import history
+    from mapred import history
 
-    click.echo(metrics_text(history.entries(root, limit)), nl=False)
+    click.echo(metrics_text(history.runs(root, limit).entries), nl=False)
 
 
 def metrics_text(newest_first: Sequence[Entry]) -> str:

@@ -71,6 +71,23 @@ class Reduce:
 
 
 @dataclass(frozen=True)
+class Change:
+    """What a resumed run does differently; None where the command line does not say."""
+
+    fn: str | None
+    reduce: str | None
+    timeout: float | None
+    deadline: float | None
+    attempts: int | None
+    max_failed: float | None
+    cpu: float | None
+    memory: str | None
+
+    def given(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a run is kept and what runs it."""
 
@@ -134,9 +151,7 @@ _limit_options = (
     click.option("--per-task", type=int, metavar="N", help="Items in a task (items, arrays)."),
 )
 limit_options = gathered(Limits, *_limit_options)
-setting_options = gathered(
-    Settings,
-    *_limit_options,
+_run_options = (
     click.option("--attempts", type=int, metavar="N", help="Tries of a task (default 3)."),
     click.option(
         "--timeout", type=seconds, metavar="TIME", help="Of one attempt, such as 90 or 10m."
@@ -148,6 +163,11 @@ setting_options = gathered(
         metavar="N",
         help="Shards (or items) that may be given up: a count, a fraction below 1, or 1%.",
     ),
+)
+setting_options = gathered(
+    Settings,
+    *_limit_options,
+    *_run_options,
     click.option("--seed", type=int, metavar="N", help="Seed of the tasks' generators."),
     click.option("--name", metavar="TEXT", help="Shown and recorded (default: the function's)."),
 )
@@ -160,6 +180,17 @@ reduce_options = gathered(
     ),
     click.option("--fan-in", type=int, metavar="N", help="Reduce in a tree of groups of N."),
     click.option("--finalize", metavar="NAME", help="module:function, applied once at the end."),
+)
+
+change_options = gathered(
+    Change,
+    click.option(
+        "--fn", metavar="NAME", help="A fixed function: module:function or file.py:function."
+    ),
+    click.option("--reduce", metavar="NAME", help="A fixed reduce, named as for `mapred run`."),
+    *_run_options,
+    click.option("--cpu", type=float, metavar="CORES", help="Cores of a map task."),
+    click.option("--memory", metavar="SIZE", help="Memory of a map task, such as 4Gi."),
 )
 
 

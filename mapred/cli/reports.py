@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import shutil
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from mapred.errors import MapredError
 
 if TYPE_CHECKING:
     import mapred
+    from mapred.hints import Hint
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
@@ -29,7 +28,7 @@ def follow(run: mapred.Run, report: Report) -> None:
         from mapred.display import run_text
 
         click.echo(f"\n{run_text(run.status())}", err=True)
-        click.echo(f"Interrupted. To go on: {how_to_resume(run)}", err=True)
+        click.echo(f"Interrupted; {how_to_resume(run)}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
 
 
@@ -66,13 +65,13 @@ def conclude(run: mapred.Run, report: Report) -> None:
 
 
 def _tell_failure(run: mapred.Run, error: MapredError, report: Report) -> None:
+    # The end of the message says in Python how to resume.
+    text = str(error).removesuffix(getattr(error, "hint", "")).rstrip()
     if report.json:
         from mapred.cli import shown
 
-        print_json({**shown.status_json(run.status()), "error": str(error), "result": None})
-    # The message's last line says it in Python.
-    text = "\n".join(line for line in str(error).split("\n") if "mapred.open(" not in line)
-    click.echo(f"Error: {text}\nTo go on once it is mended: {how_to_resume(run)}", err=True)
+        print_json({**shown.status_json(run.status()), "error": text, "result": None})
+    click.echo(f"Error: {text}\n{how_to_resume(run)}", err=True)
 
 
 def _result(run: mapred.Run) -> Any:
@@ -85,17 +84,14 @@ def _result(run: mapred.Run) -> Any:
     return run.result()
 
 
-def how_to_resume(run: mapred.Run) -> str:
-    """The command that goes on; after a failure of the function it asks for a mended one.
+def how_to_resume(run: mapred.Run) -> Hint:
+    """The command that resumes the run, with what has to change before it gets further."""
+    from mapred import hints
+    from mapred.cli.history import word
 
-    The run keeps its own copy of the function, so a mended file alone changes nothing.
-    """
-    from mapred.api import default_root
-
-    known = os.path.dirname(run.uri) == os.path.abspath(os.path.expanduser(default_root()))
-    line = f"mapred resume {run.id if known else shlex.quote(run.uri)}"
-    raised = any(each.kind == "function" and each.stage == "map" for each in run.failures)
-    return f"{line} --fn MODULE:FUNCTION" if raised else line
+    return hints.in_shell(
+        word(run.id, run.uri), run.job, hints.remedy(run.store, run.job, run.failures)
+    )
 
 
 def print_json(document: Any) -> None:

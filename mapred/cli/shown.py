@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from mapred.display.numbers import one_line, several, visible
+from mapred.display.tables import table_text
 from mapred.display.text import settled
+from mapred.parameters import to_json
 
 if TYPE_CHECKING:
     from mapred.audit import Audit
     from mapred.display import PlanSummary
+    from mapred.history import Entry
     from mapred.model import Failure, GivenUp, RunStatus
 
 _HEAD = 10
@@ -55,45 +58,6 @@ def _mapping_text(value: Mapping[Any, Any], width: int) -> str:
 
 def _short(value: Any, width: int) -> str:
     return one_line(value if isinstance(value, str) else repr(value), max(width, 20))
-
-
-def table_text(rows: Sequence[Mapping[str, Any]], width: int | None, shrink: str = "") -> str:
-    """Rows with aligned columns, numbers to the right.
-
-    Where they need more than `width` characters, the column `shrink` gives way first, then
-    the last columns do.
-    """
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = {name: [one_line(name, 40), *(_cell(row.get(name)) for row in rows)] for name in names}
-    sizes = {name: max(map(len, column)) for name, column in cells.items()}
-    if width is not None:
-        over = sum(sizes.values()) + 2 * (len(sizes) - 1) - width
-        if shrink in sizes and over > 0:
-            sizes[shrink] = max(sizes[shrink] - over, 8)
-        while len(sizes) > 1 and sum(sizes.values()) + 2 * (len(sizes) - 1) > width:
-            sizes.popitem()
-    numbers = {name for name in names if all(_is_number(row.get(name)) for row in rows)}
-    lines = []
-    for number in range(len(rows) + 1):
-        parts = []
-        for name, size in sizes.items():
-            text = cells[name][number]
-            text = text if len(text) <= size else text[: size - 1] + "…"
-            parts.append(text.rjust(size) if name in numbers else text.ljust(size))
-        lines.append("  ".join(parts).rstrip())
-    if len(sizes) < len(names):
-        lines.append(f"and the columns {', '.join(names[len(sizes) :])}"[:width])
-    return "\n".join(lines)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return one_line("" if value is None else str(value), 60)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_table(value: Any) -> bool:
@@ -159,8 +123,10 @@ def status_json(status: RunStatus) -> dict[str, Any]:
         "state": status.state,
         "message": status.message,
         "stages": [vars(stage) for stage in settled(status)],
+        "parameters": to_json(status.parameters),
         "started": status.started,
         "finished": status.finished,
+        "pauses": [list(pause) for pause in status.pauses],
         "bytes": status.bytes,
         "bytes_done": status.bytes_done,
         "records": status.records,
@@ -170,6 +136,11 @@ def status_json(status: RunStatus) -> dict[str, Any]:
         "heavy": dict(status.heavy),
         "failures": [_failure_json(failure) for failure in status.failures],
     }
+
+
+def entry_json(entry: Entry) -> dict[str, Any]:
+    """What scripts are told of a run in a list."""
+    return {**vars(entry), "parameters": to_json(entry.parameters)}
 
 
 def _given_up_json(given_up: GivenUp) -> dict[str, Any]:
@@ -198,4 +169,6 @@ def audit_json(audit: Audit) -> dict[str, Any]:
     """What scripts are told of an audit."""
     problems = [vars(problem) for problem in audit.problems]
     given_up = _given_up_json(audit.given_up)
-    return {**vars(audit), "ok": audit.ok, "given_up": given_up, "problems": problems}
+    made_by = [vars(made) for made in audit.functions]
+    told = {"ok": audit.ok, "given_up": given_up, "functions": made_by, "problems": problems}
+    return {**vars(audit), **told}

@@ -15,9 +15,12 @@ from types import ModuleType
 from typing import Any
 
 import mapred
+from mapred import loading
 from mapred.errors import FunctionError, MapredError
 from mapred.parameters import DATE
 
+# Each file that was loaded: what it was then, and its module.
+_loaded: dict[str, tuple[tuple[int, int], ModuleType]] = {}
 _REDUCERS = ("concat", "count", "max", "mean", "merge_counts", "min", "sum")
 
 
@@ -72,11 +75,15 @@ def load_file(path: str) -> ModuleType:
     """Run a Python file as a module; its folder leads the import path, as for `python FILE`.
 
     The module is registered under the file's name, which is what has its functions shipped
-    by value.
+    by value. It is loaded once, however many words name it, up to where it starts a run.
     """
     file = os.path.abspath(path)
     if not os.path.isfile(file):
         raise MapredError(f"{path}: no such file")
+    known = _loaded.get(file)
+    stamp = os.stat(file).st_mtime_ns, os.stat(file).st_size
+    if known is not None and known[0] == stamp:
+        return known[1]
     sys.path.insert(0, os.path.dirname(file))
     name = os.path.basename(file)[: -len(".py")]
     if name in sys.modules or name in sys.stdlib_module_names or name == "mapred":
@@ -87,10 +94,12 @@ def load_file(path: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with loading.definitions_alone():
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _failed(path, file, error) from error
+    _loaded[file] = stamp, module
     return module
 
 

@@ -7,6 +7,7 @@ from mapred.display.html import failures_html, plan_html, status_html
 from mapred.display.live import Progress, progress
 from mapred.display.numbers import format_bytes, format_count, format_seconds
 from mapred.display.summary import Column, FailureGroup, PlanSummary, group_failures
+from mapred.display.tables import table_html, table_text
 from mapred.display.text import (
     failures_text,
     plan_text,
@@ -35,5 +36,7 @@ __all__ = [
     "sparkline",
     "status_html",
     "status_text",
+    "table_html",
+    "table_text",
     "timeline_text",
 ]

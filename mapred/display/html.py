@@ -31,6 +31,7 @@ from mapred.display.text import (
     state_text,
 )
 from mapred.model import Failure, RunStatus, StageStatus
+from mapred.parameters import text_of
 
 _STATES = {"succeeded": "#2f9e77", "running": colour(0), "failed": FAILED}
 _LESS = "#c77a12"  # succeeded, without what was given up
@@ -94,6 +95,8 @@ def status_html(status: RunStatus, now: float | None = None, timeline: bool = Tr
     ]
     if status.message:
         parts.append(_line(escaped(visible(status.message)), "white-space:pre-wrap"))
+    if status.parameters:
+        parts.append(_line("with " + _code(text_of(status.parameters), 500)))
     parts.append(_table(_stage(number, stage) for number, stage in enumerate(settled(status))))
     if status.given_up.indices:
         parts.append(_line(escaped(given_up_text(status.given_up))))
@@ -192,6 +195,13 @@ def _line(content: str, style: str = "") -> str:
 
 def _code(text: str, width: int) -> str:
     return f'<code style="background:none;color:inherit;padding:0">{escaped(shortened(text, width))}</code>'
+
+
+def lines_and_table(rows: Sequence[Sequence[str]], lines: Sequence[str]) -> str:
+    """Rows of cells that are HTML, and lines below them that are to be copied."""
+    table = _table(_cells(*((_LEFT, cell) for cell in row)) for row in rows)
+    copied = [f'<pre style="{_PRE}">{line}</pre>' for line in lines]
+    return page([f'<div style="overflow-x:auto">{table}</div>', *copied])
 
 
 def page(parts: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, TextIO
 
 from mapred.display.html import status_html
 from mapred.display.numbers import format_bytes, format_count, format_seconds, several
-from mapred.display.summary import fraction, whole_seconds
+from mapred.display.summary import fraction, paused, whole_seconds
 from mapred.display.text import bar, lost_of, run_text, status_text
 from mapred.errors import PlanError
 from mapred.model import RunStatus, StageStatus
@@ -164,7 +164,7 @@ class _Plain:
         for stage in status.stages:
             if stage.name not in self._ended and 0 < stage.total <= stage.done + stage.given_up:
                 self._ended.add(stage.name)
-                spent = format_seconds(max(0.0, now - status.started))
+                spent = format_seconds(max(0.0, now - status.started - paused(status)))
                 self._out.write(f"{stage.name} done: {_counts(stage)} after {spent}\n")
                 self._last = now
         if self._last is None:

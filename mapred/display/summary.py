@@ -122,11 +122,16 @@ def pace(status: RunStatus, now: float | None = None) -> Pace:
         end = max(time.started + time.seconds for time in status.times)
     if end is None:
         return Pace(None, None, None)
-    elapsed = max(0.0, end - status.started)
+    elapsed = max(0.0, end - status.started - paused(status))
     rate = status.bytes_done / elapsed if elapsed and status.bytes_done else None
     done = fraction(status)
     going = status.state == "running" and 0 < done < 1
     return Pace(elapsed, rate, elapsed * (1 - done) / done if going else None)
+
+
+def paused(status: RunStatus) -> float:
+    """Seconds between a stop of the run and its next start, all pauses together."""
+    return sum(end - begin for begin, end in status.pauses)
 
 
 def fraction(status: RunStatus) -> float:
@@ -147,7 +152,7 @@ def whole_seconds(left: float) -> int:
 class Timeline:
     """Tasks laid out by worker and time; the arrays are parallel to `RunStatus.times`.
 
-    `start` and `stop` count seconds from the first start. `lane` is a row of `labels`,
+    `start` and `stop` count seconds from the first start, pauses cut out. `lane` is a row of `labels`,
     `stage` an index into `stages`; `failed` marks tasks with a failed attempt. `labels` is
     empty where so many workers ran at once that only their number can be drawn.
     """
@@ -169,6 +174,11 @@ def timeline(status: RunStatus, most_lanes: int) -> Timeline | None:
         return None
     start = np.array([time.started for time in times], dtype=np.float64)
     stop = start + np.array([max(0.0, time.seconds) for time in times], dtype=np.float64)
+    for begin, end in reversed(status.pauses):
+        # The latest first, since each cut moves what comes after it.
+        start, stop = (
+            np.where(t < end, np.minimum(t, begin), t - (end - begin)) for t in (start, stop)
+        )
     start, stop = start - start.min(), stop - start.min()
     names = sorted({time.worker for time in times}, key=lambda name: (len(name), name))
     workers = {name: number for number, name in enumerate(names)}

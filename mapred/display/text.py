@@ -30,10 +30,12 @@ from mapred.display.summary import (
     fraction,
     group_failures,
     pace,
+    paused,
     timeline,
     whole_seconds,
 )
 from mapred.model import Failure, GivenUp, RunStatus, StageStatus
+from mapred.parameters import text_of
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _LANES = 16
@@ -171,6 +173,8 @@ def status_text(
     lines = [run_text(status, now)]
     if status.message:
         lines.append("  " + one_line(status.message, 500))
+    if status.parameters:
+        lines.append("  with " + one_line(text_of(status.parameters), 500))
     names = [one_line(stage.name, 40) for stage in status.stages]
     room = max(map(len, names), default=0)
     lines += [
@@ -239,7 +243,7 @@ def pace_facts(status: RunStatus, now: float | None = None) -> list[str]:
     if speed.rate is not None:
         facts.append(f"{format_bytes(speed.rate)}/s")
     if speed.elapsed is not None:
-        facts.append(f"{format_seconds(speed.elapsed)} elapsed")
+        facts.append(f"{format_seconds(speed.elapsed)} elapsed{_beside_pauses(status)}")
     if speed.left is not None:
         facts.append(f"about {format_seconds(whole_seconds(speed.left))} left")
     return facts
@@ -377,4 +381,11 @@ def _amount(status: RunStatus, now: float | None) -> str:
         amount = several(status.records, "record")
     else:
         amount = f"{fraction(status):.0%}"
-    return amount if elapsed is None else f"{amount} in {format_seconds(elapsed)}"
+    if elapsed is None:
+        return amount
+    return f"{amount} in {format_seconds(elapsed)}{_beside_pauses(status)}"
+
+
+def _beside_pauses(status: RunStatus) -> str:
+    """` (and 45 s paused)`, or nothing."""
+    return f" (and {format_seconds(paused(status))} paused)" if status.pauses else ""

@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 import mapred.scheduling as scheduling
 from mapred import backends, functions, layout
 from mapred.errors import AccessError, BackendError, MapredError, RunError, StorageError
-from mapred.runs import Run, open_run
+from mapred.handles import Run, open_run
 from mapred.storage import open_store
 
 FAILED, AGAIN, MISMATCH = 1, 75, 78

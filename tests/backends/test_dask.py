@@ -95,7 +95,7 @@ def test_a_scheduler_that_goes_away_is_one_error(
         assert time.monotonic() < limit
         time.sleep(0.05)
     os.killpg(mortal.pid, signal.SIGKILL)
-    with pytest.raises(RunError, match=r"scheduler went away.*\n.*take it up again"):
+    with pytest.raises(RunError, match=r"scheduler went away.*\n.*to resume"):
         run.result()
     assert run.state == "interrupted"
     resumed = mapred.open(run.uri).resume(backend="local", progress="none")

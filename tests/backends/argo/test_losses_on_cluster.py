@@ -137,7 +137,7 @@ def error_of(cluster: Cluster, root: str, seconds: float, **more: Any) -> str:
         )  # fmt: skip
     assert time.monotonic() - clock < seconds
     assert mapred.open(caught.value.run.uri).state == "failed"
-    assert "to take it up again: mapred.open(" in str(caught.value)
+    assert "\nimport mapred; run = mapred.open(" in str(caught.value)
     return str(caught.value)
 
 

@@ -2,43 +2,50 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
 import secrets
-import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from mapred import audit as audits
 from mapred import (
-    agreement,
     backends,
     display,
     folder,
-    functions,
+    hints,
     layout,
+    origins,
     records,
     results,
+    starts,
     tabulating,
     worker,
     writing,
 )
-from mapred import audit as audits
-from mapred.backends.base import Backend, Handle, process_birth
-from mapred.checking import DurationFromZero, FromZero, Location, checks, seconds
-from mapred.errors import BackendError, FunctionError, PlanError, RunError
-from mapred.model import Failure, Job, RunStatus
-from mapred.options import Progress
+from mapred.backends.base import Backend, Handle
+from mapred.changes import Changes, applied
+from mapred.checking import Duration, DurationFromZero, FromZero, Location, checks, seconds
+from mapred.errors import (
+    BackendError,
+    FunctionError,
+    Interrupted,
+    PlanError,
+    RunError,
+    StorageError,
+)
+from mapred.model import Failure, Job, Resources, RunStatus
+from mapred.options import Progress, Reduce
+from mapred.starts import Start
 from mapred.storage import Store, each, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-_OVER = ("succeeded", "failed", "cancelled")
 
 
 class Run:
@@ -50,7 +57,10 @@ class Run:
 
     def __init__(self, store: Store, job: Job, handle: Handle | None = None) -> None:
         self.store, self.job = store, job
-        self._handle = handle
+        self._handle: Handle | None = None
+        self._known: Start | None = None
+        if handle is not None:
+            self._start(handle, ())
 
     @property
     def id(self) -> str:
@@ -70,9 +80,12 @@ class Run:
         handle = self._attached()
         known = handle.status() if handle else None
         if known is not None:
-            return known
-        _, left = read_handle(self.store)
-        return folder.status(self.store, self.job, left, alive=self._alive_elsewhere())
+            if self._known is None:
+                self._known = starts.read(self.store)
+            return starts.timed(known, self.store, self.job, self._known)
+        start = starts.read(self.store)
+        alive = start.ref is not None and starts.driver_alive(start.ref)
+        return folder.status(self.store, self.job, start, alive=alive)
 
     @property
     def state(self) -> str:
@@ -84,11 +97,17 @@ class Run:
         """Wait until nothing works on the run, or `timeout` seconds; shows progress meanwhile."""
         show = display.progress(progress)  # type: ignore[arg-type]
         limit = None if timeout is None else time.monotonic() + seconds(timeout)
+        stopped = None
         try:
             self._watch(show, 0.1 if progress != "none" else 0.5, limit)
+        except KeyboardInterrupt:
+            stopped = Interrupted(self._how_to_follow())
         except BaseException:
             show.close()
             raise
+        if stopped is not None:
+            show.close()
+            raise stopped
         show.close(self.status())
         return self
 
@@ -211,7 +230,11 @@ class Run:
             except FunctionError:
                 raise
             except Exception as error:
-                raise RunError(f"{error}\n{self._how_to_resume()}", run=self) from error
+                # The scheduler or pool that gave out is none to resume on.
+                gone = isinstance(error, BackendError) and not isinstance(error, StorageError)
+                needed = hints.Remedy(backend="local" if gone else None)
+                hint = str(hints.in_python(self.uri, self.job, needed))
+                raise RunError(f"{error}\n{hint}", run=self, hint=hint) from error
         state = self.state
         if state == "succeeded":
             return
@@ -221,7 +244,9 @@ class Run:
         text = ": ".join(part for part in parts if part)
         if failures:
             text += "\n" + display.failures_text(failures)
-        raise RunError(f"{text}\n{self._how_to_resume()}", run=self, failures=failures)
+        needed = hints.remedy(self.store, self.job, failures)
+        hint = str(hints.in_python(self.uri, self.job, needed))
+        raise RunError(f"{text}\n{hint}", run=self, failures=failures, hint=hint)
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -271,80 +296,150 @@ class Run:
 
     def cancel(self) -> None:
         """Stop the run for good, wherever it runs; what is committed stays in its folder."""
-        self._stop()
+        ended = None if self._stop() else self.status().finished
         self._handle = None
-        records.finish(self.store, self.job, "cancelled", "cancelled by run.cancel()")
+        starts.forget(self.uri)
+        records.finish(self.store, self.job, "cancelled", "cancelled by run.cancel()", when=ended)
 
     def suspend(self) -> None:
         """Stop the run so that `resume` goes on with it; on a cluster, tasks at work may end."""
         handle = self._attached()
         if handle is not None and handle.suspend():
-            write_handle(self.store, handle.ref, "suspended")
+            self._known = starts.stopped(self.store, handle.ref, "suspended")
             return
         self._stop()
         if records.read_end(self.store) is None:
-            write_handle(self.store, None, "suspended")
+            self._known = starts.stopped(self.store, None, "suspended")
         self._handle = None
+        starts.forget(self.uri)
 
     @checks(PlanError)
     def resume(
         self,
         fn: Callable[..., Any] | None = None,
         *,
+        reduce: Reduce | None = None,
+        timeout: Duration | None = None,
+        deadline: Duration | None = None,
+        attempts: int | None = None,
+        max_failed: float | str | None = None,
+        resources: Resources | None = None,
+        reduce_resources: Resources | None = None,
         backend: str | Backend | None = None,
         progress: Progress = "auto",
     ) -> Run:
-        """Do what is missing, with the stored function or a mended one, and wait for the end.
+        """Do what is missing, with what is stored or what is given here, and wait for the end.
 
-        Committed tasks are kept whatever function made them; each commit names its digest.
-        A run that succeeded is left alone. Raises `RunError` like `mapred.run`.
+        Committed map tasks are kept whatever function made them; each commit names its digest,
+        and `audit` tells them apart. A fixed `reduce` does all of the reduce once more, in the
+        tree and with the `finalize` that the run has. Of the limits, which are those of
+        `mapred.run`, what is left out stays as it was. A run that succeeded is left alone, and
+        one that is at work is followed. Raises `RunError` like `mapred.run`.
         """
+        __tracebackhide__ = True
         chosen = None if backend is None else backends.resolve(backend)
+        changes = Changes(
+            fn, reduce, timeout, deadline, attempts, max_failed, resources, reduce_resources
+        )
         handle = self._attached()
-        if handle is not None and handle.alive():
-            if self._left() == "suspended":
+        alive = handle is not None and handle.alive()
+        if alive or (handle is None and self._alive_elsewhere()):
+            if changes.given():
+                raise RunError(self._at_work(changes), run=self)
+            if alive and starts.read(self.store).state == "suspended":
+                assert handle is not None
                 handle.proceed()
-                write_handle(self.store, handle.ref, "running")
-            return self.finish(progress)
-        if handle is None and self._alive_elsewhere():
-            # Another process drives it: follow that one.
+                self._start(handle, self._pauses())
             return self.finish(progress)
         end = records.read_end(self.store)
         if end is not None and end["state"] == "succeeded":
             return self
-        if fn is not None:
-            self._mend(fn)
+        # Another handle may have changed it since.
+        self.job = Job.from_bytes(self.store.read(layout.JOB))
+        if changes.given():
+            self.job = applied(self.store, self.job, changes)
+        self._warn_of_changes()
+        pauses = self._pauses()
         if end is not None:
             with suppress(FileNotFoundError):
                 self.store.delete(layout.END)
-        chosen = chosen or backends.resolve(self._backend())
-        self._handle = chosen.submit(self.store, self.job, self.digest)
-        write_handle(self.store, self._handle.ref, "running")
+        try:
+            chosen = chosen or backends.resolve(self._backend())
+            handle = chosen.submit(self.store, self.job, self.digest)
+        except Exception:
+            if end is not None:
+                self.store.put_if_absent(layout.END, json.dumps(end).encode())
+            raise
+        self._start(handle, pauses)
         return self.finish(progress)
+
+    def _at_work(self, changes: Changes) -> str:
+        """Why a run takes no changes now, and what stops it."""
+        names = " and ".join(f"{name}=" for name in changes.given())
+        where = f"run {self.id} is at work, and takes {names} when it is not"
+        if self._handle is not None:
+            return f"{where}; to stop it:\nimport mapred; mapred.open({self.uri!r}).cancel()"
+        pid = (starts.read(self.store).ref or "").split(":")[2]
+        return f"{where}; to stop it, in a shell:\nkill -INT {pid}"
 
     @checks(PlanError)
     def finish(self, progress: Progress) -> Run:
         """Wait and check; an interrupt stops a local run, resumable, and leaves a remote one."""
         __tracebackhide__ = True
         show = display.progress(progress)  # type: ignore[arg-type]
+        stopped = None
         try:
             self._watch(show, 0.1 if progress != "none" else 0.5, None)
         except KeyboardInterrupt:
-            if self._handle is not None and self._handle.detaches:
-                show.close()
-                sys.stderr.write(f"\nthe run goes on; to follow it: mapred.open({self.uri!r})\n")
-                raise
-            # Stopped before the last status is shown, which says so.
-            self._stop()
-            show.close(self.status())
-            sys.stderr.write(f"\nstopped; {self._how_to_resume()}\n")
-            raise
+            stopped = self._interrupted(show)
         except BaseException:
             show.close()
             raise
+        if stopped is not None:
+            # Raised here, so that its traceback has no frame of this package to be shown.
+            raise stopped
         show.close(self.status())
         self.check()
         return self
+
+    def _interrupted(self, show: display.Progress) -> Interrupted:
+        """Stop what ends with this process, and say how the run goes on."""
+        if self._handle is not None and self._handle.detaches:
+            show.close()
+            text = self._how_to_follow()
+        else:
+            # Stopped before the last status is shown, which says so.
+            self._stop()
+            show.close(self.status())
+            hint = hints.in_python(self.uri, self.job, hints.Remedy())
+            text = f"stopped; {hint.words}: {hint.line}"
+        return Interrupted(text)
+
+    def _how_to_follow(self) -> str:
+        line = f"import mapred; run = mapred.open({self.uri!r}).wait('auto')"
+        return f"the run goes on; to follow it: {line}"
+
+    def _warn_of_changes(self) -> None:
+        """Say that a stored function runs whose source has changed since."""
+        old = origins.outdated(self.store, self.job)
+        if old:
+            hint = hints.in_python(self.uri, self.job, hints.renewal(self.job, old))
+            warnings.warn(
+                f"the run resumes with the code that it stored; stop it to have the new one: {hint}",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _start(self, handle: Handle, pauses: tuple[tuple[float, float], ...]) -> None:
+        """Take over what was started, and remember it for all other handles."""
+        self._handle = handle
+        starts.remember(self.uri, handle)
+        self._known = starts.started(self.store, handle.ref, pauses)
+
+    def _pauses(self) -> tuple[tuple[float, float], ...]:
+        """The pauses so far, with the one that ends now."""
+        known, ended = starts.read(self.store), self.status().finished
+        return known.pauses if ended is None else (*known.pauses, (ended, time.time()))
 
     @checks(PlanError)
     def debug(self, shard: FromZero, stage: str = "map") -> list[Any]:
@@ -363,23 +458,12 @@ class Run:
         """
         return audits.audit(self.store, self.job, content=content)
 
-    def _mend(self, fn: Callable[..., Any]) -> None:
-        """Store another function and the job that names it."""
-        data = functions.dump(fn)
-        digest = hashlib.sha256(data).hexdigest()
-        path = layout.mended_function(digest)
-        self.store.write(path, data)
-        digests = {**self.job.digests, path: digest}
-        self.job = dataclasses.replace(self.job, function=path, digests=digests)
-        agreement.forget_uncommitted(self.store, self.job.stages[-1].name)
-        self.store.write(layout.JOB, self.job.to_bytes())
-
     def _backend(self) -> str | Backend:
         name = str(self.job.backend.get("name"))
         if name not in backends.NAMES:
             raise BackendError(
-                f"the run was made on {name!r}, which cannot be reopened from here; name one: "
-                "run.resume(backend='local')"
+                f"the run was made on {name!r}, which cannot be reopened from here; name a backend:\n"
+                f"import mapred; run = mapred.open({self.uri!r}).resume(backend='local')"
             )
         return backends.restore(name, self.job.backend.get("arguments") or {})
 
@@ -391,14 +475,16 @@ class Run:
                 break
 
     def _attached(self) -> Handle | None:
-        """The handle; of a run on a cluster, one made anew from what its folder names."""
+        """The handle: its own, that of another one in this process, or one to a cluster."""
+        latest, own = starts.driven(self.uri), self._handle
+        if latest is not own and (own is None or not own.detaches):
+            # Another handle of this process may have started the run since, or stopped it.
+            there = latest is not None and latest.alive()
+            self._handle, self._known = latest if there else None, None
         if self._handle is None and records.read_end(self.store) is None:
-            ref, _ = read_handle(self.store)
+            ref = starts.read(self.store).ref
             self._handle = None if ref is None else backends.reopen(self.store, self.job, ref)
         return self._handle
-
-    def _left(self) -> str:
-        return read_handle(self.store)[1]
 
     def _over(self, seconds: float) -> bool:
         handle = self._attached()
@@ -409,21 +495,22 @@ class Run:
         time.sleep(seconds)
         return False
 
-    def _stop(self) -> None:
+    def _stop(self) -> bool:
+        """Stop what works on the run, and remember when; False if nothing did."""
         handle = self._attached()
-        if handle is not None:
-            handle.cancel()
-        elif self._alive_elsewhere():
+        if handle is None and self._alive_elsewhere():
             raise BackendError(
                 f"run {self.id} is driven by another process of this machine; stop it there"
             )
+        if handle is None or not handle.alive():
+            return False
+        handle.cancel()
+        self._known = starts.stopped(self.store, handle.ref, "running")
+        return True
 
     def _alive_elsewhere(self) -> bool:
-        ref, _ = read_handle(self.store)
-        return ref is not None and driver_alive(ref)
-
-    def _how_to_resume(self) -> str:
-        return f"to take it up again: mapred.open({self.uri!r}).resume()"
+        ref = starts.read(self.store).ref
+        return ref is not None and starts.driver_alive(ref)
 
     def __repr__(self) -> str:
         return display.status_text(self.status(), time.time())
@@ -449,30 +536,7 @@ def open_run(uri: Location) -> Run:
     return Run(store, job)
 
 
-def write_handle(store: Store, ref: str | None, state: str) -> None:
-    """Remember where the run was started last."""
-    value = {"ref": ref, "state": state, "time": time.time()}
-    store.write(layout.HANDLE, json.dumps(value).encode())
-
-
 def record_write(store: Store, uri: str, write_id: str) -> None:
     """Remember where tables are written to, for whoever removes the run."""
     value = {"uri": uri, "id": write_id, "time": time.time()}
     store.write(layout.write_record(write_id), json.dumps(value).encode())
-
-
-def read_handle(store: Store) -> tuple[str | None, str]:
-    """The ref of the last handle, and what state it was left in."""
-    try:
-        value = json.loads(store.read(layout.HANDLE))
-    except FileNotFoundError:
-        return None, "interrupted"
-    return value["ref"], value["state"]
-
-
-def driver_alive(ref: str) -> bool:
-    """Whether the process that drove a run lives: known on its own machine alone."""
-    parts = ref.split(":")
-    if len(parts) != 4 or parts[1] != os.uname().nodename:
-        return False
-    return int(parts[2]) != os.getpid() and process_birth(int(parts[2])) == parts[3]

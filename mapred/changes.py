@@ -1,0 +1,167 @@
+"""What a resumed run does differently: another function or reduce, other limits.
+
+The job that says so replaces job.json, whose digest travels with the new start; the functions lie
+beside those of before, and every commit names the one that made it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from mapred import agreement, checking, functions, layout, origins, parameters, records, writing
+from mapred.checking import Duration
+from mapred.errors import FunctionError, PlanError
+from mapred.model import Job, Resources, Stage
+from mapred.options import Options, Reduce
+from mapred.reducers import Reducer, as_reducer
+from mapred.shuffle.asking import keyed_reducer
+from mapred.storage import Store
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What `Run.resume` was given, checked as the options of a job are; None leaves what it says."""
+
+    fn: Callable[..., Any] | None = None
+    reduce: Reduce | None = None
+    timeout: Duration | None = None
+    deadline: Duration | None = None
+    attempts: int | None = None
+    max_failed: float | str | None = None
+    resources: Resources | None = None
+    reduce_resources: Resources | None = None
+
+    def __post_init__(self) -> None:
+        if self.fn is not None and not callable(self.fn):
+            raise FunctionError(f"fn={self.fn!r} is not callable; pass a function or a class")
+        hints = checking.hints_of(Options)
+        for name, value in self.given().items():
+            if name != "fn":
+                kept = checking.check(name, value, hints[name], PlanError)
+                object.__setattr__(self, name, kept)
+
+    def given(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+def applied(store: Store, job: Job, changes: Changes) -> Job:
+    """Write what is new of a run, and give its job; what does not fit it raises before that."""
+    new = _limited(job, changes)
+    files: dict[str, bytes] = {}
+    if changes.fn is not None:
+        fn = parameters.bound(changes.fn, parameters.from_json(job.parameters))
+        new, path, data = _with_code(new, fn, layout.mended_function)
+        new, files[path] = dataclasses.replace(new, function=path), data
+    if changes.reduce is not None:
+        reducer = _reducer(store, job, changes.reduce)
+        new, path, data = _with_code(new, reducer, layout.mended_reduce)
+        new, files[path] = dataclasses.replace(new, reduce=path), data
+        stages = [dataclasses.replace(s, check=_checks(s, reducer)) for s in new.stages]
+        new = dataclasses.replace(new, stages=tuple(stages))
+    if files:
+        here = ".".join(map(str, sys.version_info[:2]))
+        new = dataclasses.replace(new, python=here)
+        _check_versions(store, new)
+    for path, data in files.items():
+        store.write(path, data)
+    if changes.fn is not None:
+        agreement.forget_uncommitted(store, new.stages[-1].name)
+    if changes.reduce is not None:
+        _forget_reduced(store, new)
+    if changes.max_failed is not None:
+        _ask_again(store, new)
+    store.write(layout.JOB, new.to_bytes())
+    return new
+
+
+def _limited(job: Job, changes: Changes) -> Job:
+    limits = ("timeout", "deadline", "attempts", "max_failed")
+    given = {name: value for name, value in changes.given().items() if name in limits}
+    if "max_failed" in given and job.write is not None:
+        writing.check_losses(writing.Target.from_json(job.write), given["max_failed"])
+    stages = [dataclasses.replace(s, resources=_resources(job, s, changes)) for s in job.stages]
+    return dataclasses.replace(job, stages=tuple(stages), **given)
+
+
+def _resources(job: Job, stage: Stage, changes: Changes) -> Resources:
+    """What a task asks for now; a reduce that had what the maps had, on demand, has it still."""
+    asked, before = changes.resources, job.stages[0].resources
+    if stage.kind == "map":
+        return asked or stage.resources
+    if changes.reduce_resources is not None:
+        return changes.reduce_resources
+    shared = stage.resources == before.on_demand()
+    return asked.on_demand() if asked is not None and shared else stage.resources
+
+
+def _with_code(job: Job, function: Any, place: Callable[[str], str]) -> tuple[Job, str, bytes]:
+    """The job that knows one more function, its path, and what is to be written there."""
+    data = functions.dump(function)
+    digest = hashlib.sha256(data).hexdigest()
+    path = place(digest)
+    code = {**job.code, path: vars(origins.of(function, job.parameters))}
+    digests = {**job.digests, path: digest}
+    return dataclasses.replace(job, code=code, digests=digests), path, data
+
+
+def _reducer(store: Store, job: Job, reduce: Reduce) -> Reducer:
+    """The reducer in place of the run's: its tree and its `finalize` are those of the run."""
+    if job.reduce is None or job.write is not None:
+        raise FunctionError(
+            f"run {job.run_id} has no reduce= that another one could replace; its outputs are in "
+            "run.outputs()"
+        )
+    levels = [stage for stage in job.stages if stage.kind == "reduce"]
+    fan_in = levels[0].fan_in if levels and job.shuffle is None else None
+    finalize = None
+    if not isinstance(reduce, Reducer):
+        # Its code may be what cannot be loaded any more.
+        with suppress(FunctionError):
+            finalize = functions.load(store.read(job.reduce)).finish
+    if job.shuffle is not None:
+        reducer = keyed_reducer(job.shuffle, reduce, None, finalize)
+        assert reducer is not None
+        return reducer
+    return as_reducer(reduce, fan_in=fan_in, finalize=finalize)
+
+
+def _checks(stage: Stage, reducer: Reducer) -> bool:
+    return stage.kind == "reduce" and stage.inputs == "map" and reducer.check
+
+
+def _check_versions(store: Store, new: Job) -> None:
+    """Refuse a run that needs code of this Python and code of another one."""
+    left = len(records.committed(store, "map")) < new.shards
+    needed = [("fn", new.function)] if left else []
+    for option, path in [*needed, ("reduce", new.reduce)]:
+        made = new.python_of(path) if path else new.python
+        if path and made != new.python and not functions.is_portable(store.read(path)):
+            what = "function" if option == "fn" else "reduce"
+            raise FunctionError(
+                f"the {what} of run {new.run_id} was pickled by Python {made}, and this is "
+                f"{new.python}: pass it once more as well, by {option}="
+            )
+
+
+def _forget_reduced(store: Store, job: Job) -> None:
+    """Drop what the reduce of before made: one answer comes from one reduce."""
+    for stage in job.stages:
+        if stage.kind not in ("reduce", "shuffle"):
+            continue
+        for index in records.committed(store, stage.name):
+            store.delete(layout.commit(stage.name, index))
+        agreement.forget_uncommitted(store, stage.name)
+
+
+def _ask_again(store: Store, job: Job) -> None:
+    """Try once more what was given up under another limit, unless something was made without it."""
+    later = (stage for stage in job.stages if stage.kind != "map")
+    if not any(records.committed(store, stage.name) for stage in later):
+        with suppress(FileNotFoundError):
+            store.delete(layout.FAILED)

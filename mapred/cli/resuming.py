@@ -1,0 +1,55 @@
+"""`mapred resume`: what a command line changes of a run, and its start."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mapred import hints, origins
+from mapred.cli import targets
+from mapred.cli.history import word
+from mapred.cli.options import Change
+from mapred.cli.reports import INTERRUPTED, how_to_resume
+from mapred.errors import RunError
+
+if TYPE_CHECKING:
+    import mapred
+    from mapred.backends.base import Backend
+
+
+def resume(run: mapred.Run, change: Change, backend: str | Backend | None, progress: str) -> None:
+    """Resume a run and wait for its end, which the caller tells."""
+    changes = _changes(run, change)
+    old = {
+        option: names
+        for option, names in origins.outdated(run.store, run.job).items()
+        if option not in changes
+    }
+    if old:
+        hint = hints.in_shell(word(run.id, run.uri), run.job, hints.renewal(run.job, old))
+        click.echo(f"the run resumes with the code that it stored; {hint}", err=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # The same, for Python.
+            run.resume(**changes, backend=backend, progress=progress)
+    except RunError:
+        pass  # The caller tells it, with the command that resumes.
+    except KeyboardInterrupt:
+        click.echo(f"Interrupted; {how_to_resume(run)}", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def _changes(run: mapred.Run, change: Change) -> dict[str, Any]:
+    """What the words mean, as `Run.resume` takes it."""
+    given = change.given()
+    asked = {name: given.pop(name) for name in ("cpu", "memory") if name in given}
+    if asked:
+        given["resources"] = dataclasses.replace(run.job.stages[0].resources, **asked)
+    if change.fn is not None:
+        given["fn"] = targets.load_function(change.fn)
+    if change.reduce is not None:
+        given["reduce"] = targets.load_reducer(change.reduce)
+    return given

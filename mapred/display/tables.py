@@ -1,0 +1,58 @@
+"""Rows with named cells as a table: text of a given width, or HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mapred.display.html import lines_and_table
+from mapred.display.numbers import escaped, one_line
+
+
+def table_text(rows: Sequence[Mapping[str, Any]], width: int | None, shrink: str = "") -> str:
+    """Rows with aligned columns, numbers to the right.
+
+    Where they need more than `width` characters, the column `shrink` gives way first, then
+    the last columns do.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = {
+        name: [one_line(name, 40), *(cell_text(row.get(name)) for row in rows)] for name in names
+    }
+    sizes = {name: max(map(len, column)) for name, column in cells.items()}
+    if width is not None:
+        over = sum(sizes.values()) + 2 * (len(sizes) - 1) - width
+        if shrink in sizes and over > 0:
+            sizes[shrink] = max(sizes[shrink] - over, 8)
+        while len(sizes) > 1 and sum(sizes.values()) + 2 * (len(sizes) - 1) > width:
+            sizes.popitem()
+    numbers = {name for name in names if all(_is_number(row.get(name)) for row in rows)}
+    lines = []
+    for number in range(len(rows) + 1):
+        parts = []
+        for name, size in sizes.items():
+            text = cells[name][number]
+            text = text if len(text) <= size else text[: size - 1] + "…"
+            parts.append(text.rjust(size) if name in numbers else text.ljust(size))
+        lines.append("  ".join(parts).rstrip())
+    if len(sizes) < len(names):
+        lines.append(f"and the columns {', '.join(names[len(sizes) :])}"[:width])
+    return "\n".join(lines)
+
+
+def cell_text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return one_line("" if value is None else str(value), 60)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def table_html(rows: Sequence[Mapping[str, Any]], below: Sequence[str] = ()) -> str:
+    """Rows as HTML that stands alone in an output cell, with lines of text below."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[escaped(cell_text(row.get(name))) for name in names] for row in rows]
+    head = [f"<b>{escaped(one_line(name, 40))}</b>" for name in names]
+    return lines_and_table([head, *cells] if rows else [], [escaped(text) for text in below])

@@ -1,0 +1,287 @@
+"""The runs of a root: `runs` lists them, `open` takes one by its id, `"last"` or its folder.
+
+A list is told by each run's job.json and last words; no commit is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from mapred import display, hints, layout, losses, parameters, records, starts
+from mapred.checking import FromOne, Location, checks
+from mapred.display.numbers import format_seconds, one_line, several
+from mapred.errors import BackendError, RunError, StorageError
+from mapred.frames import import_pandas
+from mapred.handles import Run, open_run
+from mapred.model import GivenUp, Job
+from mapred.storage import Store, each, is_local, open_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_RESUMABLE = ("failed", "interrupted", "suspended", "cancelled")
+_ADVISED = 3
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run of a root: `created` in UTC as job.json writes it, tasks of all stages.
+
+    `seconds` are those from its submission to its end, or to now, without pauses; None where its
+    end is not known without reading its commits. `given_up` counts what it goes without: `what`
+    is `item` or `shard`.
+    """
+
+    id: str
+    uri: str
+    name: str
+    state: str
+    tasks: int
+    done: int
+    created: str
+    given_up: int = 0
+    what: str = ""
+    seconds: float | None = None
+    dataset: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    backend: str = ""
+
+    @property
+    def resumable(self) -> bool:
+        return self.state in _RESUMABLE
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of a root, newest first; a prompt and a notebook show them as a table."""
+
+    root: str
+    entries: tuple[Entry, ...]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @overload
+    def __getitem__(self, place: int) -> Entry: ...
+    @overload
+    def __getitem__(self, place: slice) -> Runs: ...
+    def __getitem__(self, place: int | slice) -> Entry | Runs:
+        found = self.entries[place]
+        return Runs(self.root, found) if isinstance(found, tuple) else found
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A frame with a row for each run; the parameter `day` is the column `parameters.day`."""
+        pd = import_pandas()
+        names = list(dict.fromkeys(name for entry in self for name in entry.parameters))
+        rows = []
+        for entry in self:
+            row = {k: v for k, v in vars(entry).items() if k not in ("parameters", "what")}
+            row["created"] = _time(entry.created)
+            row |= {f"parameters.{name}": entry.parameters.get(name) for name in names}
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        if not self.entries:
+            return f"no runs in {self.root}"
+        return "\n".join([display.table_text(rows(self), None), *self._advice()])
+
+    def _repr_html_(self) -> str:
+        return display.table_html(rows(self), [repr(self)] if not self else self._advice())
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
+
+    def _advice(self) -> list[str]:
+        """How the newest runs that can be resumed are."""
+        chosen = [entry for entry in self if entry.resumable][:_ADVISED]
+        return [f"{e.state}: import mapred; {_resumed(e)}" for e in chosen]
+
+
+@checks(BackendError)
+def runs(root: Location | None = None, limit: FromOne | None = None) -> Runs:
+    """The runs of a root (default `$MAPRED_ROOT`, else `~/.mapred/runs`), newest first.
+
+    The table has their parameters, states, durations and datasets. It is a sequence of entries,
+    `to_pandas()` gives a frame, and `limit` is the most runs to list.
+
+        >>> mapred.runs(limit=20)
+        >>> failed = [entry.id for entry in mapred.runs() if entry.state == "failed"]
+    """
+    base = _base(root)
+    newest = [name for _, name in sorted(_folders(base), reverse=True)][:limit]
+    store = open_store(base)
+    found = each(store, lambda name: _entry(f"{base}/{name}"), newest) if newest else ()
+    return Runs(base, tuple(found))
+
+
+@checks(RunError)
+def open(run: Location, root: Location | None = None) -> Run:
+    """A run, to look at or to resume: by its id, the start of one, `"last"`, or its folder.
+
+    Ids are looked for in `root` (default `$MAPRED_ROOT`, else `~/.mapred/runs`); a folder may be
+    a path or a URI. A `RunError` where there is no such run.
+
+        >>> run = mapred.open("last")
+    """
+    return open_run(find(run, root))
+
+
+def find(run: Location, root: Location | None = None) -> str:
+    """The folder of a run by its path or URI, its id, the unique start of its id, or `last`."""
+    reference = os.fspath(run)
+    given = not isinstance(run, str) or "/" in reference
+    if given or os.path.isfile(os.path.join(reference, layout.JOB)):
+        return reference
+    base = _base(root)
+    names = [name for _, name in sorted(_folders(base))]
+    if reference == "last" and names:
+        return f"{base}/{names[-1]}"
+    matching = [name for name in names if reference and name.startswith(reference)]
+    if reference in names or len(matching) == 1:
+        return f"{base}/{reference if reference in names else matching[0]}"
+    if matching:
+        shown = ", ".join(matching[:5]) + (", …" if len(matching) > 5 else "")
+        raise RunError(f"{len(matching)} runs begin with {reference!r}: {shown}")
+    raise RunError(
+        f"no run {reference!r} in {base}; mapred.runs(), or `mapred ls` in a shell, shows those "
+        "that are there"
+    )
+
+
+def default_root() -> str:
+    """Where runs are made unless `root=` says otherwise."""
+    return os.environ.get("MAPRED_ROOT") or str(Path.home() / ".mapred" / "runs")
+
+
+def rows(found: Runs) -> list[dict[str, str]]:
+    """The entries as rows of a table, the time in the zone of this machine."""
+    with_parameters = any(entry.parameters for entry in found)
+    return [
+        {
+            "id": entry.id,
+            "state": entry.state,
+            "name": entry.name,
+            **({"parameters": parameters.text_of(entry.parameters)} if with_parameters else {}),
+            "tasks": f"{entry.done:,}/{entry.tasks:,}{_less(entry)}",
+            "duration": "" if entry.seconds is None else format_seconds(entry.seconds),
+            "when": _local_time(entry.created),
+            "dataset": one_line(entry.dataset, 60),
+        }
+        for entry in found
+    ]
+
+
+def _base(root: Location | None) -> str:
+    text = os.fspath(root) if root is not None else default_root()
+    return (open_store(text).uri if is_local(text) else text).rstrip("/")
+
+
+def _resumed(entry: Entry) -> str:
+    backend = hints.backend_for({"name": entry.backend})
+    given = "" if backend is None else f"backend={backend!r}"
+    return f"run = mapred.open({entry.uri!r}).resume({given})"
+
+
+def _less(entry: Entry) -> str:
+    return f", {several(entry.given_up, entry.what)} given up" if entry.given_up else ""
+
+
+def _time(created: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(created.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+
+
+def _local_time(created: str) -> str:
+    when = _time(created)
+    return created if when is None else f"{when.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
+    """(a key that sorts by age, name) of every folder of the root that holds a job.json.
+
+    An id begins with its second; within one second the file's own time decides.
+    """
+    if not is_local(root):
+        for path, _ in open_store(root).list(""):
+            name, _, rest = path.partition("/")
+            if rest == layout.JOB:
+                yield (name[:15], 0), name
+        return
+    folder = open_store(root).uri
+    try:
+        with os.scandir(folder) as found:
+            for entry in found:
+                try:
+                    stat = os.stat(os.path.join(entry.path, layout.JOB))
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+                yield (entry.name[:15], stat.st_mtime_ns), entry.name
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise StorageError(f"cannot list {folder}: {error.strerror}") from error
+
+
+def _entry(uri: str) -> Entry:
+    store = open_store(uri)
+    try:
+        data = store.read(layout.JOB)
+        job = json.loads(data)
+        stages = [(stage["name"], int(stage["tasks"])) for stage in job["stages"]]
+        given_up = _given_up(store, data) if job.get("max_failed") else GivenUp()
+        state, seconds = _state(store, float(job.get("submitted") or 0))
+        tasks = sum(count for _, count in stages)
+        done = tasks - len(given_up.tasks)
+        if state != "succeeded":
+            found = {name: records.committed(store, name) for name, _ in stages}
+            done = sum(map(len, found.values())) - len(given_up.tasks.intersection(found["map"]))
+        lost = len(given_up.indices)
+        return Entry(
+            id=job["run_id"],
+            uri=store.uri,
+            name=job["name"],
+            state=state,
+            tasks=tasks,
+            done=done,
+            created=job["created"],
+            given_up=lost,
+            what=given_up.what if lost else "",
+            seconds=seconds,
+            dataset=job.get("dataset", ""),
+            parameters=parameters.from_json(job.get("parameters", {})),
+            backend=str(job["backend"].get("name", "")),
+        )
+    except (ValueError, KeyError, TypeError, FileNotFoundError):
+        return Entry(uri.rsplit("/", 1)[-1], store.uri, "", "unreadable", 0, 0, "")
+
+
+def _given_up(store: Store, job: bytes) -> GivenUp:
+    tasks = records.read_given_up(store)
+    return losses.given_up(store, Job.from_bytes(job), tasks) if tasks else GivenUp()
+
+
+def _state(store: Store, submitted: float) -> tuple[str, float | None]:
+    """The state of a run, and how long it has worked where that is known."""
+    end, start = records.read_end(store), starts.read(store)
+    state, until = start.state, start.ended
+    if end is not None:
+        state, until = end["state"], end.get("time")
+    elif starts.at_work(store.uri, start):
+        state, until = "running", time.time()
+    elif state == "running":
+        state = "interrupted"
+    known = until is not None and submitted
+    return state, starts.worked(submitted, start, until) if known and until else None
