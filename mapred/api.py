@@ -42,6 +42,7 @@ from mapred.handles import Run, record_write
 from mapred.history import default_root
 from mapred.model import Format, Shuffle, Stage
 from mapred.model import Job as JobRecord
+from mapred.modules import refuse_while_importing, shipping
 from mapred.options import JobOptions, Options, Progress, refuse_unknown, takes_options
 from mapred.parameters import Value
 from mapred.reducers import Reducer, as_reducer
@@ -285,20 +286,45 @@ class Job(Options):
     ) -> Run:
         """Start it and return at once; `run_id` names the run's folder (default: a new name)."""
         loading.may_start()
+        refuse_while_importing()
         chosen = backends.resolve(backend)
         chosen.prepare()
         if self.write is not None:
             writing.check(self.write)
-        function = functions.dump(self.fn)
+        names: set[str] = set()
+        function = functions.dump(self.fn, names)
         planned = self.plan()
+        code = self._carried(planned, function, names)
         given, run_id = run_id, run_id or _new_id()
         base = _base(root, chosen)
         probe(open_store(base))
-        store = open_store(f"{base.rstrip('/')}/{run_id}")
+        packages = self._expected(planned, code, chosen)
+        chosen = self._proved(planned, code, chosen)
+        try:
+            uri = f"{base.rstrip('/')}/{run_id}"
+            return self._started(chosen, planned, code, packages, uri, anew=given is None)
+        except BaseException:
+            discard = getattr(chosen, "discard", None)
+            if discard is not None:
+                discard()
+            raise
+
+    def _started(
+        self,
+        chosen: Backend,
+        planned: Plan,
+        code: Mapping[str, bytes],
+        packages: dict[str, str],
+        uri: str,
+        *,
+        anew: bool,
+    ) -> Run:
+        """Make the run's folder, and start it."""
+        run_id = uri.rpartition("/")[2]
+        store = open_store(uri)
         digests: dict[str, str] = {}
-        packages = self._expected(planned, function, chosen)
-        with nullcontext() if given else folder.withdrawn(store):
-            for path, data in self._files(planned, function):
+        with folder.withdrawn(store) if anew else nullcontext():
+            for path, data in self._files(planned, code):
                 store.write(path, data)
                 digests[path] = hashlib.sha256(data).hexdigest()
             if self.write is not None:
@@ -332,11 +358,13 @@ class Job(Options):
         renders = getattr(chosen, "render", None)
         if renders is None:
             raise BackendError(f"backend {chosen.name!r} has nothing to render; 'argo' has")
-        planned, run_id, function = self.plan(), _new_id(), functions.dump(self.fn)
+        names: set[str] = set()
+        planned, run_id, function = self.plan(), _new_id(), functions.dump(self.fn, names)
+        code = self._carried(planned, function, names)
         digests = {
-            path: hashlib.sha256(data).hexdigest() for path, data in self._files(planned, function)
+            path: hashlib.sha256(data).hexdigest() for path, data in self._files(planned, code)
         }
-        packages = self._expected(planned, function, chosen)
+        packages = self._expected(planned, code, chosen)
         record = self._record(run_id, planned, digests, packages, chosen)
         uri = f"{_base(root, chosen).rstrip('/')}/{run_id}"
         digest = hashlib.sha256(record.to_bytes()).hexdigest()
@@ -346,23 +374,45 @@ class Job(Options):
         """The seed that was given, else the sweep's, else 0."""
         return next((seed for seed in (self.seed, source.seed) if seed is not None), 0)
 
-    def _files(self, planned: Plan, function: bytes) -> Iterator[tuple[str, Any]]:
-        """Path and content of every file of the run's folder but job.json."""
-        yield layout.FUNCTION, function
+    def _carried(self, planned: Plan, function: bytes, names: set[str]) -> dict[str, bytes]:
+        """The files with the user's code: functions, and the modules that all refer to."""
+        code = {layout.FUNCTION: function}
         if self.reducer is not None:
-            yield layout.REDUCE, functions.dump(self.reducer)
+            code[layout.REDUCE] = functions.dump(self.reducer, names)
+        archive = shipping.archive(names | planned.dataset.modules)
+        return {**code, layout.MODULES: archive} if archive else code
+
+    def _proved(self, planned: Plan, code: Mapping[str, bytes], backend: Backend) -> Backend:
+        """The backend, once a process of it, or else one of this machine, has loaded the code."""
+        _, stages = self._stages(planned)
+        loads = tuple(
+            code.get(path, b"") for path in (layout.FUNCTION, layout.REDUCE, layout.MODULES)
+        )
+        prove = getattr(backend, "prove", None)
+        if prove is not None:
+            proved: Backend = prove(stages[0], self.timeout, self.shuffle is not None, loads)
+            return proved
+        here: Any = backends.restore("local", {"workers": 1})
+        here.prove(stages[0], None, False, loads).discard()
+        return backend
+
+    def _files(self, planned: Plan, code: Mapping[str, bytes]) -> Iterator[tuple[str, Any]]:
+        """Path and content of every file of the run's folder but job.json."""
+        yield from code.items()
         yield from planned.dataset.inputs()
         for path, rows in planner.plan_files(planned.ranges):
             yield path, planner.write_plan(rows)
 
-    def _expected(self, planned: Plan, function: bytes, backend: Backend) -> dict[str, str]:
+    def _expected(
+        self, planned: Plan, code: Mapping[str, bytes], backend: Backend
+    ) -> dict[str, str]:
         """Versions of packages that workers on other machines must have, where one asks."""
         expected = getattr(backend, "expected", None)
         if expected is None:
             return {}
-        used = functions.packages_of(function)
-        if self.reducer is not None:
-            used |= functions.packages_of(functions.dump(self.reducer))
+        used: dict[str, str] = {}
+        for path in code.keys() & {layout.FUNCTION, layout.REDUCE}:
+            used |= functions.packages_of(code[path])
         if planned.format.as_ in ("pandas", "polars"):
             used |= functions.versions_of([planned.format.as_])
         found: dict[str, str] = expected(used)
@@ -390,6 +440,7 @@ class Job(Options):
             bytes=planned.ranges.bytes,
             function=layout.FUNCTION,
             reduce=layout.REDUCE if self.reducer else None,
+            modules=layout.MODULES if layout.MODULES in digests else None,
             shuffle=shuffle,
             write=None if self.write is None else self.write.to_json(),
             seed=self._seed(planned.dataset),

@@ -18,6 +18,7 @@ from mapred import agreement, checking, functions, layout, origins, parameters, 
 from mapred.checking import Duration
 from mapred.errors import FunctionError, PlanError
 from mapred.model import Job, Resources, Stage
+from mapred.modules import merged, shipping
 from mapred.options import Options, Reduce
 from mapred.reducers import Reducer, as_reducer
 from mapred.shuffle.asking import keyed_reducer
@@ -54,17 +55,20 @@ def applied(store: Store, job: Job, changes: Changes) -> Job:
     """Write what is new of a run, and give its job; what does not fit it raises before that."""
     new = _limited(job, changes)
     files: dict[str, bytes] = {}
+    names: set[str] = set()
     if changes.fn is not None:
         fn = parameters.bound(changes.fn, parameters.from_json(job.parameters))
-        new, path, data = _with_code(new, fn, layout.mended_function)
+        new, path, data = _with_code(new, fn, layout.mended_function, names)
         new, files[path] = dataclasses.replace(new, function=path), data
     if changes.reduce is not None:
         reducer = _reducer(store, job, changes.reduce)
-        new, path, data = _with_code(new, reducer, layout.mended_reduce)
+        new, path, data = _with_code(new, reducer, layout.mended_reduce, names)
         new, files[path] = dataclasses.replace(new, reduce=path), data
         stages = [dataclasses.replace(s, check=_checks(s, reducer)) for s in new.stages]
         new = dataclasses.replace(new, stages=tuple(stages))
     if files:
+        new, modules = _with_modules(store, new, names)
+        files |= modules
         here = ".".join(map(str, sys.version_info[:2]))
         new = dataclasses.replace(new, python=here)
         _check_versions(store, new)
@@ -100,9 +104,24 @@ def _resources(job: Job, stage: Stage, changes: Changes) -> Resources:
     return asked.on_demand() if asked is not None and shared else stage.resources
 
 
-def _with_code(job: Job, function: Any, place: Callable[[str], str]) -> tuple[Job, str, bytes]:
+def _with_modules(store: Store, job: Job, names: set[str]) -> tuple[Job, dict[str, bytes]]:
+    """The job with the modules of its new code, and those of before that it does without."""
+    data = shipping.archive(names)
+    if not data:
+        return job, {}
+    if job.modules is not None:
+        data = merged(store.read(job.modules), data)
+    digest = hashlib.sha256(data).hexdigest()
+    path = layout.changed_modules(digest)
+    digests = {**job.digests, path: digest}
+    return dataclasses.replace(job, modules=path, digests=digests), {path: data}
+
+
+def _with_code(
+    job: Job, function: Any, place: Callable[[str], str], names: set[str]
+) -> tuple[Job, str, bytes]:
     """The job that knows one more function, its path, and what is to be written there."""
-    data = functions.dump(function)
+    data = functions.dump(function, names)
     digest = hashlib.sha256(data).hexdigest()
     path = place(digest)
     code = {**job.code, path: vars(origins.of(function, job.parameters))}

@@ -1,34 +1,31 @@
 """A user's function, made into bytes that a worker can load, and called.
 
-Functions travel by cloudpickle: those of `__main__`, of a notebook and of local modules by
-value, those of installed packages by reference.
+Functions travel by cloudpickle: those of `__main__` and of a notebook as copies, those of
+modules by name; the sources of local modules go with them.
 """
 
 from __future__ import annotations
 
-import collections
 import collections.abc
 import functools
 import inspect
 import io
 import linecache
-import os
 import pickle
-import site
 import sys
-import sysconfig
 import types
 import typing
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Any
 
 import cloudpickle
 
+from mapred import pickling
 from mapred.commands import Command
 from mapred.errors import FunctionError
 from mapred.model import Format
+from mapred.modules import install, shipping
 from mapred.reducers import Reducer
 from mapred.task import Task
 
@@ -53,15 +50,20 @@ _KINDS: dict[str, dict[str, str]] = {
 }
 
 
-def dump(function: Any) -> bytes:
-    """The pickle of a function (or reducer), or a `FunctionError` that names what cannot be pickled."""
+def dump(function: Any, modules: set[str] | None = None) -> bytes:
+    """The pickle of a function (or reducer), or a `FunctionError` that names what cannot be pickled.
+
+    `modules` receives the names of the modules that it refers to, where the caller ships the
+    local ones among them; else the pickle holds those.
+    """
     sink = io.BytesIO()
-    pickler = _Pickler(sink, protocol=5)
+    pickler = pickling.Pickler(sink)
     try:
-        with _local_modules_by_value():
-            pickler.dump(function)
+        pickler.dump(function)
     except RecursionError as error:
         raise FunctionError(f"{name_of(function)} cannot be pickled: it nests too deep") from error
+    except FunctionError:
+        raise
     except Exception as error:
         culprits = ", ".join(_unpicklable(function)) or "the function itself"
         raise FunctionError(
@@ -76,23 +78,11 @@ def dump(function: Any) -> bytes:
         if len(data) > CLOSURE_LIMIT:
             raise FunctionError(f"{message}; the limit is {CLOSURE_LIMIT:,} bytes: {remedy}")
         warnings.warn(f"{message}; {remedy}", UserWarning, stacklevel=4)
-    return pickle.dumps(_sources(pickler.filenames), protocol=5) + data
-
-
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """cloudpickle, but code keeps the name of its file, so that tracebacks can show it."""
-
-    def __init__(self, file: IO[bytes], protocol: int) -> None:
-        self.filenames: set[str] = set()
-        table = {types.CodeType: self._reduce_code}
-        # The pickler written in C looks its table up once, when it is made.
-        self.dispatch_table = collections.ChainMap(table, cloudpickle.Pickler.dispatch_table)
-        super().__init__(file, protocol=protocol)
-
-    def _reduce_code(self, code: types.CodeType) -> tuple[Any, ...]:
-        make, parts = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
-        self.filenames.add(code.co_filename)
-        return make, tuple(code.co_filename if p == "<dynamic-code>" else p for p in parts)
+    archive = b"" if modules is not None else shipping.archive(pickler.modules)
+    if modules is not None:
+        modules |= pickler.modules
+    head = (_sources(pickler.filenames), tuple(sorted(pickler.modules)), archive)
+    return pickle.dumps(head, protocol=5) + data
 
 
 def _sources(filenames: Iterable[str]) -> dict[str, str]:
@@ -113,7 +103,8 @@ class _Texts(pickle.Unpickler):
 
 def sources_of(data: bytes) -> dict[str, str]:
     """The text of each file that the functions of a pickle of `dump` came from; runs no code."""
-    found: dict[str, str] = _Texts(io.BytesIO(data)).load()
+    head = _Texts(io.BytesIO(data)).load()
+    found: dict[str, str] = head if isinstance(head, dict) else head[0]
     return found
 
 
@@ -124,49 +115,52 @@ def is_portable(data: bytes) -> bool:
 
 def load(data: bytes) -> Any:
     """The function of a pickle; a class becomes an instance, made once per process."""
+    function = loaded(data)
+    return function() if makes_callables(function) else function
+
+
+def loaded(data: bytes) -> Any:
+    """What was pickled; a `FunctionError` says why it cannot be loaded."""
     file = io.BytesIO(data)
     try:
-        for name, text in pickle.load(file).items():
+        texts, _, archive = _head(file)
+        for name, text in texts.items():
             # Where the file has changed since, tracebacks show the source that runs.
             if "".join(linecache.getlines(name)) != text:
                 lines = text.splitlines(keepends=True)
                 linecache.cache[name] = (len(text), None, lines, name)
-        function = pickle.load(file)
+        install(archive)
+        return pickling.load(file)
+    except FunctionError:
+        raise
     except Exception as error:
         raise FunctionError(
             f"the function cannot be loaded in the worker (Python {sys.version.split()[0]}): "
             f"{type(error).__name__}: {error}"
         ) from error
-    return function() if makes_callables(function) else function
 
 
-class _Modules(pickle.Unpickler):
-    """Loads a pickle and notes every module that it names."""
+def prove(function: bytes, reducer: bytes, archive: bytes) -> None:
+    """Load the code of a run as its workers will; nothing is made or called."""
+    install(archive)
+    for data in filter(None, (function, reducer)):
+        loaded(data)
 
-    def __init__(self, file: IO[bytes]) -> None:
-        super().__init__(file)
-        self.names: set[str] = set()
 
-    def find_class(self, module: str, name: str) -> Any:
-        self.names.add(module)
-        found = super().find_class(module, name)
-        if found is cloudpickle.cloudpickle.subimport:
-            return self._import
-        return found
+def _head(file: IO[bytes]) -> tuple[dict[str, str], tuple[str, ...] | None, bytes]:
+    """What stands before a function: sources of copied code, names of modules, an archive of them.
 
-    def _import(self, name: str) -> types.ModuleType:
-        self.names.add(name)
-        module: types.ModuleType = cloudpickle.cloudpickle.subimport(name)
-        return module
+    In runs of mapred 0.1 it was the sources alone.
+    """
+    head = pickle.load(file)
+    return (head, None, b"") if isinstance(head, dict) else head
 
 
 def packages_of(data: bytes) -> dict[str, str]:
     """Names and versions of the installed packages that a pickle of `dump` refers to."""
-    file = io.BytesIO(data)
-    pickle.load(file)
-    reader = _Modules(file)
-    reader.load()
-    tops = {name.split(".")[0] for name in reader.names} - set(sys.stdlib_module_names)
+    names = _head(io.BytesIO(data))[1] or ()
+    tops = {name.split(".")[0] for name in names} | shipping.packages(names)
+    tops -= sys.stdlib_module_names
     return versions_of(tops - {"mapred", "__main__"})
 
 
@@ -318,48 +312,6 @@ def _spell(note: Any) -> str:
     if module in ("pandas", "polars", "pathlib", "mapred"):
         return f"{module}.{note.__qualname__}"
     return f"{note.__module__}.{note.__qualname__}"
-
-
-@contextmanager
-def _local_modules_by_value() -> Iterator[None]:
-    """Have cloudpickle ship the user's own modules, which a worker cannot import."""
-    registered = []
-    for module in list(sys.modules.values()):
-        if (
-            is_local_module(module)
-            and module.__name__ not in cloudpickle.list_registry_pickle_by_value()
-        ):
-            cloudpickle.register_pickle_by_value(module)
-            registered.append(module)
-    try:
-        yield
-    finally:
-        for module in registered:
-            cloudpickle.unregister_pickle_by_value(module)
-
-
-@functools.lru_cache(maxsize=1)
-def _installed() -> tuple[str, ...]:
-    paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    paths |= {*site.getsitepackages(), site.getusersitepackages()}
-    paths.add(os.path.dirname(os.path.abspath(__file__)))
-    # Pods unpack packages into a folder of their own: where this one lies, all others do.
-    paths.add(os.path.dirname(os.path.dirname(os.path.abspath(cloudpickle.__file__))))
-    return tuple(os.path.realpath(path) + os.sep for path in paths if path)
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_local_file(file: str) -> bool:
-    return file.endswith(".py") and not os.path.realpath(file).startswith(_installed())
-
-
-def is_local_module(module: Any) -> bool:
-    """Whether a module is the user's own: a source file outside every installed folder."""
-    name = getattr(module, "__name__", None)
-    file = getattr(module, "__file__", None)
-    if not isinstance(module, types.ModuleType) or name in (None, "__main__", "__mp_main__"):
-        return False
-    return isinstance(file, str) and sys.modules.get(name) is module and _is_local_file(file)
 
 
 def _references(function: Callable[..., Any]) -> Mapping[str, Any]:

@@ -123,6 +123,7 @@ class Run:
         """
         self.wait()
         self.check()
+        self._offer_modules()
         return results.result(self.store, self.job)
 
     @checks(PlanError)
@@ -135,6 +136,7 @@ class Run:
         ends a keyed reduce. A value that was stored and cannot be loaded is a `FunctionError`
         that names it; with `errors="skip"` it is left out.
         """
+        self._offer_modules()
         return results.one_by_one(self.store, self.job, stage, errors)
 
     def to_pandas(self, dtype_backend: str = "numpy_nullable") -> pd.DataFrame:
@@ -155,12 +157,14 @@ class Run:
         """
         self.wait()
         self.check()
+        self._offer_modules()
         return tabulating.to_pandas(self.store, self.job, dtype_backend)
 
     def to_arrow(self) -> pa.Table:
         """The result as one table, with the columns of `to_pandas`."""
         self.wait()
         self.check()
+        self._offer_modules()
         return tabulating.to_arrow(self.store, self.job)
 
     def write_parquet(
@@ -216,6 +220,7 @@ class Run:
     def _write(self, target: writing.Target) -> writing.Written:
         self.wait()
         self.check()
+        self._offer_modules()
         writing.check(target)
         write_id = f"{self.id}-{secrets.token_hex(4)}"
         record_write(self.store, target.uri, write_id)
@@ -457,6 +462,9 @@ class Run:
         with `content=False` their sizes are looked at alone.
         """
         return audits.audit(self.store, self.job, content=content)
+
+    def _offer_modules(self) -> None:
+        worker.offer_modules(worker.Context(self.store, self.job))
 
     def _backend(self) -> str | Backend:
         name = str(self.job.backend.get("name"))

@@ -3,6 +3,7 @@
 root/<run-id>/
   job.json                              the job: stages, backend's arguments, digests of all below
   function.pkl  reduce.pkl              the functions (cloudpickle)
+  modules.pkl                           the sources of the user's own modules
   input/                                pickled items, Arrow frames, command templates
   plan/00000.parquet                    the plan, one file per `PLAN_SHARDS` shards
   <stage>/data/000017-<attempt>.arrow   what one attempt wrote
@@ -27,6 +28,7 @@ JOB = "job.json"
 INPUT = "input/"
 FUNCTION = "function.pkl"
 REDUCE = "reduce.pkl"
+MODULES = "modules.pkl"
 ITEMS = "input/items.pkl"
 FRAME = "input/frame.arrow"
 HANDLE = "handle.json"
@@ -61,6 +63,11 @@ def mended_function(digest: str) -> str:
 def mended_reduce(digest: str) -> str:
     """The reduce of a run that was resumed with another one."""
     return f"reduce-{digest[:12]}.pkl"
+
+
+def changed_modules(digest: str) -> str:
+    """The modules of a run that was resumed with another function."""
+    return f"modules-{digest[:12]}.pkl"
 
 
 def plan_file(number: int) -> str:

@@ -193,6 +193,7 @@ class Job:
     bytes: int
     function: str
     reduce: str | None = None
+    modules: str | None = None
     shuffle: Shuffle | None = None
     seed: int = 0
     attempts: int = 3

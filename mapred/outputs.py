@@ -17,9 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
-
-from mapred import unifying
+from mapred import pickling, unifying
 from mapred.errors import FunctionError, StorageError
 from mapred.model import Output
 from mapred.storage import Store
@@ -148,7 +146,7 @@ def _unpickled(store: Store, output: Output, data: bytes | None) -> Iterator[Any
         for place in range(output.count):
             start = file.tell()
             try:
-                value = pickle.load(file)
+                value = pickling.load(file)
             except Exception as error:  # classes of users raise what they like
                 value = Broken(error)
                 if not _skip_pickle(file, start):
@@ -361,17 +359,15 @@ def _pickled(value: Any) -> bytes:
         pickler.fast = True
         pickler.dump(value)
         return sink.getvalue()
-    try:
+    if pickling.is_plain(value):
         return pickle.dumps(value, protocol=5)
-    except Exception:
-        # Classes that were shipped by value are not importable, so plain pickle refuses them.
-        try:
-            return bytes(cloudpickle.dumps(value, protocol=5))
-        except Exception as error:
-            raise FunctionError(
-                f"the returned {type(value).__name__} cannot be stored: {error}; return plain "
-                "data, a table or a frame, or write a file by task.output"
-            ) from error
+    try:
+        return pickling.dumps(value)
+    except Exception as error:
+        raise FunctionError(
+            f"the returned {type(value).__name__} cannot be stored: {error}; return plain "
+            "data, a table or a frame, or write a file by task.output"
+        ) from error
 
 
 def _plain(counts: dict[Any, Any]) -> bool:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mapred import cells, frames, gathering, layout, outputs, records, unifying
+from mapred import cells, frames, gathering, layout, outputs, pickling, records, unifying
 from mapred.agreement import Source
 from mapred.errors import FunctionError
 from mapred.model import Job
@@ -171,7 +170,7 @@ def _items(store: Store, job: Job) -> Iterator[Any]:
     with store.open(layout.ITEMS) as file:
         for number in range(job.items):
             try:
-                yield pickle.load(file)
+                yield pickling.load(file)
             except Exception as error:  # classes of users raise what they like
                 raise FunctionError(
                     f"item {number} cannot be loaded here: {type(error).__name__}: {error}; "

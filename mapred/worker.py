@@ -37,6 +37,7 @@ from mapred import (
 )
 from mapred.errors import FunctionError, ReduceError, StorageError
 from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
+from mapred.modules import install, offer
 from mapred.planner import PlanFile
 from mapred.reducers import Reducer, check_associative
 from mapred.storage import Store, each, open_store, source_opener
@@ -169,7 +170,16 @@ def context(run_uri: str, digest: str) -> Context:
             f"{run_uri}/{layout.JOB} has SHA-256 {found}, not {digest} as the run was started "
             "with: it was resumed with another function, or someone changed it"
         )
-    return Context(store, Job.from_bytes(data))
+    run = Context(store, Job.from_bytes(data))
+    if run.job.modules is not None:
+        install(run.load(run.job.modules))
+    return run
+
+
+def offer_modules(run: Context) -> None:
+    """Have the classes of a run's values found where this process cannot import them itself."""
+    if run.job.modules is not None:
+        offer(run.load(run.job.modules))
 
 
 def run_block(
@@ -475,6 +485,7 @@ def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
     """The values of one task, computed in this process; nothing is stored, nothing caught."""
     # The first failure is the one to look at.
     run = Context(store, replace(job, attempts=1))
+    offer_modules(run)
     # Made by the first `task.output`; what is written there stays, to be looked at.
     folder = os.path.join(tempfile.gettempdir(), f"mapred-replay-{uuid.uuid4().hex[:8]}")
     task = Task(stage=stage, shard=index, attempt=1, seed=job.seed, folder=folder)

@@ -354,6 +354,7 @@ def test_the_folder_is_as_documented(tmp_path: Path) -> None:
         "job.json",
         "function.pkl",
         "reduce.pkl",
+        "modules.pkl",
         "input/items.pkl",
         "plan/00000.parquet",
         "map/commits/000000.json",

@@ -7,13 +7,13 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
-from mapred import interrupts
+from mapred import functions, interrupts
 from mapred.backends.base import Handle
 from mapred.backends.driver import Driver
 from mapred.backends.pool import Finished
 from mapred.checking import Text, check_fields
 from mapred.errors import BackendError
-from mapred.model import Job
+from mapred.model import Job, Stage
 from mapred.storage import Store
 from mapred.worker import run_block
 
@@ -45,6 +45,13 @@ class Inline:
 
     def prepare(self) -> None:
         return
+
+    def prove(
+        self, stage: Stage, timeout: float | None, keyed: bool, code: tuple[bytes, ...]
+    ) -> Inline:
+        """Load the code here, where it will run."""
+        functions.prove(*code)
+        return self
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
         driver = Driver(store, job, digest, lambda stage: InlineExecutor(), run_block, window=1)

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mapred import functions
 from mapred.backends.base import Handle
 from mapred.backends.driver import Driver
 from mapred.backends.forkserver import run_logged
 from mapred.backends.pool import DriverThread
-from mapred.backends.processes import ProcessExecutor, fork_server
+from mapred.backends.processes import ProcessExecutor, WorkerLost, fork_server
 from mapred.checking import FromOne, Text, check_fields
-from mapred.errors import BackendError
+from mapred.errors import BackendError, FunctionError
 from mapred.model import Job, Stage
+from mapred.modules import needs
 from mapred.storage import Store
 
 
@@ -27,6 +29,18 @@ def available_cpus() -> int:
 
 # What every stage of a keyed reduce imports, some 40 ms in each of its new workers.
 _KEYED = ("mapred.keyed", "pyarrow.compute", "pyarrow._acero")
+
+# Slow to import, and safe to fork once they are: where a module of the user imports one, the fork
+# server does so first, for all workers of this session.
+_SHARED = (
+    "numpy",
+    "pandas",
+    "pyarrow.compute",
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+    "hypothesis",
+    "pytest",
+)
 
 
 @dataclass(frozen=True)
@@ -46,17 +60,66 @@ class Local:
     def prepare(self) -> None:
         fork_server()
 
-    def submit(self, store: Store, job: Job, digest: str) -> Handle:
-        def executor(stage: Stage) -> ProcessExecutor:
-            workers = self.workers or max(1, int(available_cpus() / stage.resources.cpu))
-            return ProcessExecutor(
-                min(workers, stage.tasks),
-                timeout=job.timeout,
-                memory=stage.resources.memory_bytes,
-                env=stage.resources.env,
-                modules=_KEYED if job.shuffle else (),
-            )
+    def prove(
+        self, stage: Stage, timeout: float | None, keyed: bool, code: tuple[bytes, ...]
+    ) -> _Proved:
+        """Have the first worker load the code; the backend whose run goes on with that worker."""
+        shared = tuple(name for name in _SHARED if name in needs(code[-1]))
+        executor = self._executor(stage, None, (*_KEYED, *shared) if keyed else shared)
+        try:
+            executor.submit(functions.prove, *code).result()
+        except WorkerLost as lost:
+            executor.kill()
+            raise FunctionError(f"the function cannot be loaded: {lost}\n{lost.log}") from lost
+        except BaseException:
+            executor.kill()
+            raise
+        executor.timeout = timeout
+        return _Proved(self.workers, self.name, executor)
 
-        return DriverThread(
-            Driver(store, job, digest, executor, run_logged, follows=True), self.name
+    def submit(self, store: Store, job: Job, digest: str) -> Handle:
+        return self._driven(store, job, digest, [])
+
+    def _driven(
+        self, store: Store, job: Job, digest: str, ready: list[ProcessExecutor]
+    ) -> DriverThread:
+        """Start the run; its first stage takes the executor that is ready, if one is."""
+
+        def executor(stage: Stage) -> ProcessExecutor:
+            if ready and stage is job.stages[0]:
+                return ready.pop()
+            return self._executor(stage, job.timeout, _KEYED if job.shuffle else ())
+
+        def closing() -> None:
+            for unused in ready:
+                unused.kill()
+
+        driver = Driver(store, job, digest, executor, run_logged, follows=True)
+        return DriverThread(driver, self.name, closing)
+
+    def _executor(
+        self, stage: Stage, timeout: float | None, modules: tuple[str, ...]
+    ) -> ProcessExecutor:
+        workers = self.workers or max(1, int(available_cpus() / stage.resources.cpu))
+        return ProcessExecutor(
+            min(workers, stage.tasks),
+            timeout=timeout,
+            memory=stage.resources.memory_bytes,
+            env=stage.resources.env,
+            modules=modules,
         )
+
+
+@dataclass(frozen=True)
+class _Proved(Local):
+    """`Local` with a worker that has loaded the code of a run."""
+
+    executor: ProcessExecutor | None = None
+
+    def discard(self) -> None:
+        """End the worker, as there is no run."""
+        if self.executor is not None:
+            self.executor.kill()
+
+    def submit(self, store: Store, job: Job, digest: str) -> Handle:
+        return self._driven(store, job, digest, [] if self.executor is None else [self.executor])

@@ -11,12 +11,15 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
+from mapred import functions
 from mapred.backends import leaving
 from mapred.backends.base import Handle, process_birth
 from mapred.backends.driver import Driver
-from mapred.model import Job, RunStatus
+from mapred.errors import FunctionError
+from mapred.model import Job, RunStatus, Stage
 from mapred.storage import Store
 
+_PROOF_SECONDS = 10.0
 _LEAVING_SECONDS = 10.0
 
 
@@ -123,6 +126,19 @@ class Pool:
 
     def prepare(self) -> None:
         return
+
+    def prove(
+        self, stage: Stage, timeout: float | None, keyed: bool, code: tuple[bytes, ...]
+    ) -> Pool:
+        """Have a worker load the code, unless all are busy for long."""
+        future = self.executor.submit(functions.prove, *code)
+        try:
+            future.result(_PROOF_SECONDS)
+        except FunctionError:
+            raise
+        except Exception:  # the driver says what is wrong with the pool
+            future.cancel()
+        return self
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
         borrowed = _Borrowed(self.executor)

@@ -221,7 +221,7 @@ class ProcessExecutor(Executor):
     ) -> None:
         self.max_workers = workers
         self._env, self._modules = env or {}, modules
-        self._timeout, self._memory = timeout, memory
+        self.timeout, self._memory = timeout, memory
         self._state = _State()
         self._lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
@@ -400,8 +400,8 @@ class ProcessExecutor(Executor):
             worker.log.cap()
             if worker.call is None or worker.doomed:
                 continue
-            if self._timeout is not None and now - worker.started > self._timeout:
-                text = f"the attempt took longer than timeout={self._timeout:g} s"
+            if self.timeout is not None and now - worker.started > self.timeout:
+                text = f"the attempt took longer than timeout={self.timeout:g} s"
                 worker.doomed = WorkerLost("timeout", text)
             elif self._memory is not None and (used := _resident(worker.pid)) > self._memory:
                 text = f"the worker used {used:,} bytes; the limit is memory={self._memory:,}"

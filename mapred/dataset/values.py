@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mapred import layout
-from mapred.errors import DatasetError
+from mapred import layout, pickling
+from mapred.errors import DatasetError, FunctionError
 from mapred.model import Format
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 TABULAR = ("parquet", "csv", "json", "arrow")
 COMPRESSED = ("gz", "bz2", "xz", "zst")
 _FRAME_BATCH = 2**20
-_PLAIN = (int, float, str, bytes, bool, type(None))
 
 _SUFFIXES = {
     "parquet": "parquet", "pq": "parquet",
@@ -97,6 +96,11 @@ class Dataset:
         """Where each pickled item begins in the items file, and where the last one ends."""
         return self._pickles[1]
 
+    @property
+    def modules(self) -> frozenset[str]:
+        """The names of the modules that items refer to."""
+        return self._pickles[2] if self.format == "items" else frozenset()
+
     def inputs(self) -> Iterator[tuple[str, Any]]:
         """The files that a run's folder must hold for this dataset: path and bytes."""
         if self.frame is not None:
@@ -117,13 +121,14 @@ class Dataset:
         return sink.getvalue()
 
     @functools.cached_property
-    def _pickles(self) -> tuple[bytes, npt.NDArray[np.int64]]:
+    def _pickles(self) -> tuple[bytes, npt.NDArray[np.int64], frozenset[str]]:
         import numpy as np
 
-        pickles = [_pickled(number, item) for number, item in enumerate(self.items)]
+        modules: set[str] = set()
+        pickles = [_pickled(number, item, modules) for number, item in enumerate(self.items)]
         offsets = np.zeros(len(pickles) + 1, np.int64)
         np.cumsum([len(data) for data in pickles], out=offsets[1:])
-        return b"".join(pickles), offsets
+        return b"".join(pickles), offsets, frozenset(modules)
 
 
 def handed_over(format: str, as_: Any) -> str:
@@ -164,25 +169,16 @@ def suffixes(paths: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.utf8_lower(pc.struct_field(pc.extract_regex(paths, pattern), "suffix"))
 
 
-def _pickled(number: int, item: Any) -> bytes:
-    """One item, by value; cloudpickle where plain pickle might refer to `__main__`."""
-    if type(item) in _PLAIN:
+def _pickled(number: int, item: Any, modules: set[str]) -> bytes:
+    """One item; the names of the modules that it refers to go into `modules`."""
+    if pickling.is_plain(item):
         return pickle.dumps(item, protocol=5)
-    parts = (
-        item.values() if type(item) is dict else item if type(item) in (list, tuple) else (item,)
-    )
-    if all(type(part) in _PLAIN for part in parts) and _plain_keys(item):
-        return pickle.dumps(item, protocol=5)
-    import cloudpickle
-
     try:
-        return bytes(cloudpickle.dumps(item))
+        return pickling.dumps(item, modules)
+    except FunctionError:
+        raise
     except Exception as error:
         raise DatasetError(
             f"item {number} ({type(item).__name__}) cannot be pickled: {error}; pass what it is "
             "made from, and make it in the function"
         ) from error
-
-
-def _plain_keys(item: Any) -> bool:
-    return type(item) is not dict or all(type(key) in _PLAIN for key in item)

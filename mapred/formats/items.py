@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import pickle
 import pickletools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mapred import pickling
 from mapred.errors import DatasetError
 from mapred.formats.reading import OpenRange, Range, Reading, guarded, read_exactly, rows
 from mapred.model import Format
@@ -103,7 +103,7 @@ class _Pickles:
         """Every value of a range; None where one does not load, or bytes are left over."""
         try:
             self._begin(range_)
-            values = [pickle.load(self._data) for _ in range(range_.count)]
+            values = [pickling.load(self._data) for _ in range(range_.count)]
         except Exception:
             self._range = None
             return None
@@ -116,7 +116,7 @@ class _Pickles:
             self._begin(range_)
         start = self._data.tell()
         try:
-            value = pickle.load(self._data)
+            value = pickling.load(self._data)
         except Exception as error:
             self._skip(start)
             raise DatasetError(

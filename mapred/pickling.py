@@ -1,0 +1,166 @@
+"""Pickles whose classes and functions have one identity wherever they are loaded.
+
+What lies in a module with a file is named, and imported where the pickle is loaded; what
+`__main__`, a notebook's cells and modules without a file define is copied.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import importlib
+import io
+import pickle
+import sys
+import types
+import warnings
+from typing import IO, Any
+
+import cloudpickle
+from cloudpickle import cloudpickle as by_value
+
+from mapred import copying
+from mapred.modules import local
+
+PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
+_STATELESS = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
+
+
+def dumps(value: Any, modules: set[str] | None = None) -> bytes:
+    """The pickle of a value; `modules` receives the names of the modules that it refers to."""
+    sink = io.BytesIO()
+    pickler = Pickler(sink, sent=modules is not None)
+    pickler.dump(value)
+    if modules is not None:
+        modules |= pickler.modules
+    return sink.getvalue()
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is of Python's plain types, or a flat collection of such."""
+    kind = type(value)
+    if kind in PLAIN:
+        return True
+    if kind is dict:
+        return PLAIN.issuperset(map(type, value)) and PLAIN.issuperset(map(type, value.values()))
+    return kind in (list, tuple) and PLAIN.issuperset(map(type, value))
+
+
+def load(file: IO[bytes]) -> Any:
+    """The value of the next pickle in a file."""
+    value = pickle.load(file)
+    copying.complete_models()
+    return value
+
+
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """cloudpickle, but the user's modules are named, not copied, and code keeps its file's name.
+
+    `modules` are the names that it met, and `filenames` where the copied code came from. What
+    is `sent` to workers must be what its file says.
+    """
+
+    def __init__(self, file: IO[bytes], protocol: int = 5, *, sent: bool = True) -> None:
+        self.filenames: set[str] = set()
+        self.modules: set[str] = set()
+        self._sent, self._copied = sent, dict[str, bool]()
+        # The pickler written in C looks its table up once, when it is made.
+        self.dispatch_table = collections.ChainMap(
+            {
+                types.CodeType: self._reduce_code,
+                functools.cached_property: copying.reduce_cached_property,
+            },
+            cloudpickle.Pickler.dispatch_table,
+        )
+        super().__init__(file, protocol=protocol)
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind is types.ModuleType:
+            if not self._copies(obj.__name__) or obj.__name__ in local.MAIN:
+                return NotImplemented
+            state = {k: v for k, v in vars(obj).items() if k not in ("__builtins__", "__loader__")}
+            return by_value.dynamic_subimport, (obj.__name__, state)
+        is_class = issubclass(kind, type)
+        if not (is_class or kind is types.FunctionType or kind is copying.CACHED):
+            self.modules.add(kind.__module__)
+            return NotImplemented
+        named = by_value._lookup_module_and_qualname(obj) is not None
+        if named and not self._copies(obj.__module__):
+            return super().reducer_override(obj) if kind is not copying.CACHED else NotImplemented
+        if is_class:
+            made = by_value._dynamic_class_reduce(obj) if named else super().reducer_override(obj)
+            return copying.without_validators(obj, made)
+        if kind is copying.CACHED:
+            return copying.reduce_cached(obj)
+        if copying.is_dispatcher(obj):
+            return copying.reduce_dispatcher(obj)
+        return self._dynamic_function_reduce(obj)
+
+    def _copies(self, name: Any) -> bool:
+        """Whether what a module defines is copied rather than named."""
+        known = self._copied.get(name)
+        if known is None and isinstance(name, str):
+            self.modules.add(name)
+            known = self._copied[name] = _is_copied(name, self._sent)
+        return bool(known)
+
+    def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
+        globals_ = func.__globals__
+        package = globals_.get("__package__")
+        self.modules.update(local.imported(func.__code__, package))
+        make, arguments, (state, slots), *rest = super()._dynamic_function_reduce(func)
+        name = globals_.get("__name__")
+        module = sys.modules.get(name) if isinstance(name, str) else None
+        at_home = module is not None and vars(module) is globals_
+        if at_home and _has_state(slots["__globals__"]) and not self._copies(name):
+            # It reads and sets what its module holds, like every other function there.
+            slots["__globals__"] = {}
+            arguments = (arguments[0], _Globals(str(name)), *arguments[2:])
+        return (make, arguments, (state, slots), *rest)
+
+    def _reduce_code(self, code: types.CodeType) -> tuple[Any, ...]:
+        make, parts = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
+        self.filenames.add(code.co_filename)
+        return make, tuple(code.co_filename if p == "<dynamic-code>" else p for p in parts)
+
+
+class _Globals:
+    """The variables of a module, as a pickle names them."""
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _globals_of, (self.module,)
+
+
+def _globals_of(module: str) -> dict[str, Any]:
+    return vars(importlib.import_module(module))
+
+
+def _has_state(values: dict[str, Any]) -> bool:
+    return not all(isinstance(value, _STATELESS) for value in values.values())
+
+
+def _is_copied(name: str, sent: bool) -> bool:
+    if name in local.MAIN or not local.has_source(name):
+        return True
+    if not sent:
+        return False
+    from mapred.modules import changes, shipping
+
+    found = local.find(name)
+    if found is None or found.kind not in ("source", "package"):
+        return False
+    if not changes.differs(found, shipping.source(found)):
+        return False
+    if not shipping.reloads():
+        shipping.refuse(found)
+    warnings.warn(
+        f"{found.file} changed since {name} was imported: workers get a copy of what this process "
+        "has, whose classes are not those of the module; run the cell again to have it reloaded",
+        UserWarning,
+        stacklevel=2,
+    )
+    return True
