@@ -20,6 +20,7 @@ from typing import Any
 from mapred import functions
 from mapred.commands import Command
 from mapred.model import Job
+from mapred.modules import local
 from mapred.reducers import Reducer
 from mapred.storage import Store
 
@@ -48,7 +49,7 @@ class Origin:
         """Whether it is the user's own, in a file that is there."""
         module = sys.modules.get(self.module)
         installed = module is not None and self.module != _MAIN
-        own = functions.is_local_module(module) if installed else self.module != "builtins"
+        own = local.find(self.module) is not None if installed else self.module != "builtins"
         return bool(self.qualname) and own and os.path.isfile(self.file)
 
 
