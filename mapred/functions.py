@@ -25,7 +25,7 @@ from mapred import pickling
 from mapred.commands import Command
 from mapred.errors import FunctionError
 from mapred.model import Format
-from mapred.modules import install, local, shipping
+from mapred.modules import install, shipping
 from mapred.reducers import Reducer
 from mapred.task import Task
 
@@ -81,8 +81,8 @@ def dump(function: Any, modules: set[str] | None = None) -> bytes:
     archive = b"" if modules is not None else shipping.archive(pickler.modules)
     if modules is not None:
         modules |= pickler.modules
-    named = filter(None, map(local.find, pickler.modules))
-    files = pickler.filenames | {found.file for found in named if found.file.endswith(".py")}
+    named = [found.file for found, text in shipping.closure(pickler.modules).values() if text]
+    files = pickler.filenames.union(named)
     head = (_sources(files), tuple(sorted(pickler.modules)), archive)
     return pickle.dumps(head, protocol=5) + data
 

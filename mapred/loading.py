@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 _alone = ContextVar("mapred_loading", default=False)
+# Modules that were left half-way: to import one elsewhere would start its run.
+partial: set[str] = set()
 
 
 class _WouldStart(BaseException):
@@ -17,13 +19,13 @@ class _WouldStart(BaseException):
 
 
 @contextmanager
-def definitions_alone() -> Iterator[None]:
-    """Load a file inside of this; it is left where a run would start."""
+def definitions_alone(module: str) -> Iterator[None]:
+    """Load the file of a module inside of this; it is left where a run would start."""
     token = _alone.set(True)
     try:
         yield
     except _WouldStart:
-        pass
+        partial.add(module)
     finally:
         _alone.reset(token)
 

@@ -19,7 +19,7 @@ from typing import IO, Any
 import cloudpickle
 from cloudpickle import cloudpickle as by_value
 
-from mapred import copying
+from mapred import copying, loading
 from mapred.modules import local
 
 PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
@@ -144,7 +144,7 @@ def _has_state(values: dict[str, Any]) -> bool:
 
 
 def _is_copied(name: str, sent: bool) -> bool:
-    if name in local.MAIN or not local.has_source(name):
+    if name in local.MAIN or name in loading.partial or not local.has_source(name):
         return True
     if not sent:
         return False

@@ -96,7 +96,8 @@ def _unlike(module: types.ModuleType, text: bytes) -> bool:
         return True
     if type(getattr(module, "__loader__", None)) is SourceFileLoader:
         there = set(_codes(code))
-        if any(each not in there for each in _live(module, file)):
+        names = {each.co_name for each in code.co_consts if isinstance(each, types.CodeType)}
+        if any(each not in there for each in _live(module, file, names)):
             return True
     return bool(patched(module, tree))
 
@@ -131,10 +132,10 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(constant)
 
 
-def _live(module: types.ModuleType, file: str) -> Iterator[types.CodeType]:
-    """The code of a module's functions, those of its classes included."""
-    values = list(vars(module).values())
-    for value in vars(module).values():
+def _live(module: types.ModuleType, file: str, names: set[str]) -> Iterator[types.CodeType]:
+    """The code of a module's functions and methods; others than `names` a reload left behind."""
+    values = [value for name, value in vars(module).items() if name in names]
+    for value in tuple(values):
         if isinstance(value, type) and value.__module__ == module.__name__:
             values += vars(value).values()
     for value in values:

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mapred import loading
+
 _SOURCE, _PACKAGE, _NAMESPACE, _BINARY = "source", "package", "namespace", "binary"
 MAIN = ("__main__", "__mp_main__")
 _SITES = {"site-packages", "dist-packages"}
@@ -37,8 +39,10 @@ def find(name: str) -> Found | None:
     """The user's own module of this name, imported or not; None for all others."""
     top = name.partition(".")[0]
     module = sys.modules.get(name)
-    if name in MAIN or (
-        module is None and (top in sys.stdlib_module_names or top in sys.builtin_module_names)
+    if (
+        name in MAIN
+        or name in loading.partial
+        or (module is None and (top in sys.stdlib_module_names or top in sys.builtin_module_names))
     ):
         return None
     spec = getattr(module, "__spec__", None) if module is not None else _spec(name)
