@@ -236,7 +236,8 @@ class Run:
                 raise
             except Exception as error:
                 # The scheduler or pool that gave out is none to resume on.
-                gone = isinstance(error, BackendError) and not isinstance(error, StorageError)
+                lost = isinstance(error, BackendError) and not isinstance(error, StorageError)
+                gone = lost and self.job.backend["name"] != "local"
                 needed = hints.Remedy(backend="local" if gone else None)
                 hint = str(hints.in_python(self.uri, self.job, needed))
                 raise RunError(f"{error}\n{hint}", run=self, hint=hint) from error
