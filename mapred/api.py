@@ -40,7 +40,8 @@ from mapred.dataset import Dataset
 from mapred.errors import BackendError, DatasetError, FunctionError, PlanError
 from mapred.handles import Run, record_write
 from mapred.history import default_root
-from mapred.model import Format, Shuffle, Stage
+from mapred.limits import Limits
+from mapred.model import Format, Resources, Shuffle, Stage
 from mapred.model import Job as JobRecord
 from mapred.modules import refuse_while_importing, shipping
 from mapred.options import JobOptions, Options, Progress, refuse_unknown, takes_options
@@ -288,6 +289,7 @@ class Job(Options):
         loading.may_start()
         refuse_while_importing()
         chosen = backends.resolve(backend)
+        backends.check(chosen, self._limits())
         chosen.prepare()
         if self.write is not None:
             writing.check(self.write)
@@ -370,6 +372,10 @@ class Job(Options):
         digest = hashlib.sha256(record.to_bytes()).hexdigest()
         return str(renders(record, uri=uri, digest=digest))
 
+    def _limits(self) -> Limits:
+        asked = (self.resources, self.reduce_resources or self.resources)
+        return Limits(self.timeout, self.max_tasks_per_worker, asked)
+
     def _seed(self, source: Dataset) -> int:
         """The seed that was given, else the sweep's, else 0."""
         return next((seed for seed in (self.seed, source.seed) if seed is not None), 0)
@@ -393,7 +399,9 @@ class Job(Options):
             proved: Backend = prove(stages[0], self.timeout, self.shuffle is not None, loads)
             return proved
         here: Any = backends.restore("local", {"workers": 1})
-        here.prove(stages[0], None, False, loads).discard()
+        # This machine need not have what the tasks will have where they run.
+        plain = replace(stages[0], resources=Resources(env=stages[0].resources.env))
+        here.prove(plain, None, False, loads).discard()
         return backend
 
     def _files(self, planned: Plan, code: Mapping[str, bytes]) -> Iterator[tuple[str, Any]]:
@@ -450,6 +458,7 @@ class Job(Options):
             timeout=self.timeout,
             deadline=self.deadline,
             max_failed=self.max_failed,
+            max_tasks_per_worker=self.max_tasks_per_worker,
             backend={"name": backend.name, "arguments": dict(backend.arguments)},
             digests=digests,
             python=".".join(map(str, sys.version_info[:2])),
@@ -518,7 +527,8 @@ def run(
 
     Args:
         fn: called once per shard, or once per item (files, items, arrays, sweeps); a class
-            is made once per worker process; a `mapred.command` runs a program.
+            is made once per worker process (and thread), and closed at the end: by `__exit__`
+            if it is a context manager, else by `close()`; a `mapred.command` runs a program.
         dataset: a URI or glob, a list of them, a `read_…` dataset, a frame, a plan; or items: a
             `range`, a list of what is not text, an array or a series of one dimension.
         reduce: a function of an iterable of outputs, in plan order, run once and streaming;
@@ -546,6 +556,8 @@ def run(
             `"1h30m"`, `"2d"`; `deadline`, the same for the whole run.
         max_failed: how many shards (items, where `fn` runs once per item) may be given up: a
             count, or a fraction below 1 such as `0.01` or `"1%"`.
+        max_tasks_per_worker: how many tasks a worker process may run before a new one takes its
+            place (default: any number), for libraries that leak.
         target_bytes, max_tasks, per_task: see `plan`.
         resources: of a map task; `reduce_resources`, of a reduce task.
         seed: of the generators `task.rng` (default: the sweep's, else 0).

@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import pyarrow
-
-from mapred import failures, layout, losses, records, retries, versions
+from mapred import failures, layout, losses, records, retries, threads, versions
 from mapred.errors import AccessError, FunctionError, MapredError, StorageError
 from mapred.model import Commit, Failure, Stage
 from mapred.packs import Note, Pack
@@ -214,7 +212,7 @@ def _tasks(
     run: Context, stage: Stage, tasks: list[int], known: Known, parent: Parent
 ) -> dict[int, Commit] | None:
     """The commits of the tasks but those lost for good; None: go on in a fresh process."""
-    pyarrow.set_cpu_count(max(1, int(stage.resources.cpu)))
+    threads.limit(stage.resources.cpu)
     if stage.inputs is not None:
         inputs = {i for index in tasks for i in stage.input_range(index)}
         if not _settle(run, run.job.stage(stage.inputs), inputs, known, parent):
@@ -225,11 +223,12 @@ def _tasks(
     todo = [
         i for i in tasks if i not in commits and i not in lost and given_up.get(i, ()) is not None
     ]
+    left = run.job.max_tasks_per_worker or len(todo)
     for index in _soonest_first(stage, todo, known):
-        commit = _attempt(run, stage, index, known, parent)
+        commit = _attempt(run, stage, index, known, parent) if left else None
         if commit is None:
             return None
-        commits[index] = commit
+        commits[index], left = commit, left - 1
     return dict(sorted(commits.items()))
 
 

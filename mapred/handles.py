@@ -38,6 +38,7 @@ from mapred.errors import (
     RunError,
     StorageError,
 )
+from mapred.limits import Limits
 from mapred.model import Failure, Job, Resources, RunStatus
 from mapred.options import Progress, Reduce
 from mapred.starts import Start
@@ -371,6 +372,7 @@ class Run:
                 self.store.delete(layout.END)
         try:
             chosen = chosen or backends.resolve(self._backend())
+            backends.check(chosen, _limits(self.job))
             handle = chosen.submit(self.store, self.job, self.digest)
         except Exception:
             if end is not None:
@@ -549,3 +551,9 @@ def record_write(store: Store, uri: str, write_id: str) -> None:
     """Remember where tables are written to, for whoever removes the run."""
     value = {"uri": uri, "id": write_id, "time": time.time()}
     store.write(layout.write_record(write_id), json.dumps(value).encode())
+
+
+def _limits(job: Job) -> Limits:
+    """What a run asks of the place where it is resumed."""
+    asked = tuple(stage.resources for stage in job.stages)
+    return Limits(job.timeout, job.max_tasks_per_worker, asked)

@@ -175,8 +175,8 @@ class Job:
     """The immutable specification of a run; `job.json` is its JSON.
 
     `digests` maps every file that a worker loads to its SHA-256; the digest of `job.json`
-    itself travels with the engine. `max_failed` is a count or a fraction below 1; `write` says
-    where map tasks write their tables, as `writing.Target` has it. `retry_on` and `no_retry_on`
+    itself travels with the engine. `max_failed` is a count or a fraction below 1; a process
+    runs at most `max_tasks_per_worker` tasks; `write` says where map tasks write their tables, as `writing.Target` has it. `retry_on` and `no_retry_on`
     hold names of exception classes with their modules, and exit statuses. `submitted` is seconds
     since the epoch; `parameters` are typed as `parameters.to_json` does it; `code` tells of every
     function of the run, by its path, where it came from (`origins.Origin`).
@@ -202,6 +202,7 @@ class Job:
     timeout: float | None = None
     deadline: float | None = None
     max_failed: float = 0
+    max_tasks_per_worker: int | None = None
     workdir: str | None = None
     write: Mapping[str, Any] | None = None
     backend: Mapping[str, Any] = field(default_factory=dict)

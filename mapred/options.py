@@ -56,6 +56,7 @@ class JobOptions(TypedDict, total=False):
     timeout: Duration | None
     deadline: Duration | None
     max_failed: float | str
+    max_tasks_per_worker: int | None
     target_bytes: int | str | None
     max_tasks: int | None
     per_task: int | None
@@ -122,6 +123,7 @@ class Options:
     timeout: Annotated[float, DURATION] | None = None
     deadline: Annotated[float, DURATION] | None = None
     max_failed: Annotated[float, MAX_FAILED] = 0
+    max_tasks_per_worker: FromOne | None = None
     target_bytes: Size | None = None
     max_tasks: FromOne | None = None
     per_task: FromOne | None = None

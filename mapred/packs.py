@@ -254,7 +254,7 @@ class Turn:
             raise ItemsFailed(self._failed, *self._first)
         return [self._values.get(item) for item in planned]
 
-    def keep(self, attempt: str, folder: str, error: BaseException) -> BaseException:
+    def keep(self, attempt: str, error: BaseException) -> BaseException:
         """Store what succeeded in a failed attempt, so that another one need not call it again.
 
         Gives the error to tell: another one where values cannot be stored.
@@ -268,13 +268,13 @@ class Turn:
                 text = f"the returned {kind} cannot be stored: {why}"
                 self._fail(item, FunctionError(text), final=True)
         if values:
-            self._store(attempt, folder, values)
+            self._store(attempt, values)
         return error if self._first is None else ItemsFailed(self._failed, *self._first)
 
-    def _store(self, attempt: str, folder: str, values: Mapping[int, bytes]) -> None:
+    def _store(self, attempt: str, values: Mapping[int, bytes]) -> None:
         store, task = self._run.store, self._task
         files = []
-        for source in sorted(Path(folder).iterdir()) if task.wrote_files else ():
+        for source in sorted(Path(task.folder).iterdir()) if task.wrote_files else ():
             if _item_of(source.name) in values:
                 path = layout.kept_file(task.shard, attempt, source.name)
                 store.put_file(source, path)
@@ -284,12 +284,12 @@ class Turn:
         kept = _Kept(function, values, counters, tuple(files))
         store.write(f"{layout.kept_values(task.shard)}{attempt}.pkl", pickle.dumps(kept))
 
-    def bring_files(self, folder: str) -> None:
+    def bring_files(self) -> None:
         """Put the files that earlier attempts kept beside those of this one."""
         for path in self._files:
             self._task.wrote_files = True
-            os.makedirs(folder, exist_ok=True)
-            target = Path(folder, path.rpartition("/")[2])
+            os.makedirs(self._task.folder, exist_ok=True)
+            target = Path(self._task.folder, path.rpartition("/")[2])
             try:
                 with self._run.store.open(path) as source, target.open("wb") as copy:
                     shutil.copyfileobj(source, copy)

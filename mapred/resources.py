@@ -78,10 +78,10 @@ class Resources:
     """What one task asks for. The same value serves every backend.
 
     `cpu` in cores, `memory` as a Kubernetes quantity: locally the resident size above which
-    a worker process is killed, and `cpu` decides how many run side by side; `env` holds for
-    worker processes too. Numeric libraries start one thread in a local worker, in a pod as many
-    as whole cores, unless `OMP_NUM_THREADS` in `env` says otherwise. All else places pods, and
-    local backends leave it alone.
+    a worker process is killed; `cpu` and `gpu` decide how many run side by side, and each has
+    devices of its own; `env` holds for worker processes too. Numeric libraries start as many
+    threads as whole cores, unless `OMP_NUM_THREADS` or their own variable says otherwise. All
+    else places pods, and local backends leave it alone.
 
     Args:
         max_memory: a pod that ran out of memory is tried again with more, up to this.

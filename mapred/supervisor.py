@@ -37,6 +37,7 @@ from mapred.blocks import (  # noqa: E402
     say,
 )
 from mapred.children import die_with_parent, how_it_ended, kill_group  # noqa: E402
+from mapred.closing import SECONDS, leave  # noqa: E402
 from mapred.packs import NO_ITEM  # noqa: E402
 from mapred.place import Place  # noqa: E402
 
@@ -100,6 +101,7 @@ class _Child:
         self.at: TaskPlace | None = None
         self.limit: float | None = None
         self.late = False
+        self.closing: tuple[int | None] | None = None  # with what status it is about to end
         self.heard = b""
         self.place = Place()
         told, tell = os.pipe()
@@ -153,6 +155,9 @@ class _Child:
                 self._hear(message)
             if gone:
                 self._copy()
+                if self.closing is not None:
+                    say("a worker ended before all that it held was closed")
+                    return self.closing[0]
                 return self._lost(os.waitstatus_to_exitcode(status))
             if self.limit is not None and time.monotonic() > self.limit:
                 self.late, self.limit = True, None
@@ -199,6 +204,8 @@ class _Child:
             self.at = self.limit = None
         elif "place" in message:
             known.hear((message["place"][0], message["place"][1]), message)
+        elif "closing" in message:
+            self.closing, self.limit = (message["closing"],), time.monotonic() + SECONDS
         elif "anew" in message:
             known.start_anew((stage, index) for stage, index in message["anew"])
 
@@ -253,6 +260,9 @@ def _be_child(block: Block, known: Known, parent: _Parent, output: int) -> NoRet
         faulthandler.enable()
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
         end = ending(block, known, parent)
+        parent.say(closing=end)
+        for complaint in leave():
+            say(f"a worker ended: {complaint}")
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
+import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +43,7 @@ class Task:
         self.counters: dict[str, float] = {}
         self.wrote_files = False
         self._seed = seed
-        self._folder = folder
+        self._name = folder
         self._rng: tuple[int | None, np.random.Generator] | None = None
 
     def __repr__(self) -> str:
@@ -76,6 +79,18 @@ class Task:
             name, n = check("name", name, str, FunctionError), _counted(name, n)
         self.counters[name] = self.counters.get(name, 0) + n
 
+    @functools.cached_property
+    def folder(self) -> str:
+        """Where `output` has files written, below the system's folder for temporary ones."""
+        try:
+            return os.path.join(tempfile.gettempdir(), self._name)
+        except FileNotFoundError as error:
+            raise FunctionError(
+                f"task.output() needs a folder for temporary files, and none can be written to: "
+                f"{error.strerror or error}; set TMPDIR to one that can, such as by "
+                "Resources(env={'TMPDIR': …})"
+            ) from None
+
     def output(self, name: str) -> Path:
         """A path to write a file to; it is stored and committed with the attempt.
 
@@ -84,7 +99,7 @@ class Task:
         """
         if not name or name.startswith((".", "/")) or "/" in name or "\0" in name:
             raise FunctionError(f"output name {name!r} must be a plain file name, without '/'")
-        self.wrote_files = True
-        folder = Path(self._folder)
+        folder = Path(self.folder)
         folder.mkdir(parents=True, exist_ok=True)
+        self.wrote_files = True
         return folder / (name if self.item is None else f"{self.item:06d}-{name}")

@@ -14,7 +14,6 @@ import os
 import resource
 import shutil
 import sys
-import tempfile
 import time
 import uuid
 import zlib
@@ -29,11 +28,13 @@ from mapred import (
     failures,
     formats,
     functions,
+    instances,
     interrupts,
     layout,
     outputs,
     packs,
     records,
+    surroundings,
 )
 from mapred.errors import FunctionError, ReduceError, StorageError
 from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
@@ -99,10 +100,16 @@ class Context:
             )
 
     @functools.cached_property
+    def _function(self) -> Callable[[], Callable[..., Any]]:
+        code: Any = functions.loaded(self.load(self.job.function))
+        if functions.makes_callables(code):
+            return instances.PerThread(self.store.uri, code).here
+        return lambda: code
+
+    @property
     def function(self) -> Callable[..., Any]:
-        """The user's function, or a new instance of the user's class."""
-        function: Callable[..., Any] = functions.load(self.load(self.job.function))
-        return function
+        """The user's function; of a class, this thread's instance."""
+        return self._function()
 
     @functools.cached_property
     def task_parameters(self) -> tuple[str, ...]:
@@ -208,7 +215,7 @@ def run_block(
     run.check_python(chosen)
     tasks = list(tasks)
     there = {} if fresh else committed(run, chosen, tasks)
-    with interrupts.noted():
+    with interrupts.noted(), instances.working(run.store.uri):
         return [
             Outcome(index, there[index])
             if index in there
@@ -254,7 +261,7 @@ def _run_task(
     note: packs.Note | None,
 ) -> Outcome:
     attempt = f"{number}-{uuid.uuid4().hex[:8]}"
-    folder = os.path.join(tempfile.gettempdir(), f"mapred-{os.getpid()}-{attempt}")
+    folder = f"mapred-{os.getpid()}-{attempt}"
     task = Task(stage=stage.name, shard=index, attempt=number, seed=run.job.seed, folder=folder)
     reading = formats.Reading()
     pid, started, clock = os.getpid(), time.time(), time.perf_counter()
@@ -262,7 +269,9 @@ def _run_task(
     _reset_peak_memory()
     if note is not None:
         note(index, packs.NO_ITEM)
+    found = surroundings.current()
     try:
+        found = _with_code(run, stage)
         if stage.kind == "map" and run.job.format.once_per_item:
             given_up = run.given_up().get(index) or ()
             turn = packs.Turn(run, task, given_up, pack, again=not fresh)
@@ -276,6 +285,7 @@ def _run_task(
         if os.getpid() != pid:
             # The function forked and both of it came back: only the parent may commit.
             os._exit(1)
+        surroundings.restore(found)
         if stage.kind == "map" and run.job.write is not None:
             values = [_write_values(run.job, index, attempt, values)]
         if stage.kind == "map" and run.job.shuffle is not None:
@@ -284,8 +294,8 @@ def _run_task(
             values = keyed.sent(run.job.shuffle, values, keyed.memory_limit(stage))
         output = _store_values(run, stage, index, attempt, values)
         if turn is not None:
-            turn.bring_files(folder)
-        files = _store_files(run, stage, index, attempt, folder) if task.wrote_files else ()
+            turn.bring_files()
+        files = _store_files(run, stage, index, attempt, task.folder) if task.wrote_files else ()
         _store_log(run, stage, index, attempt, read_log)
         commit = Commit(
             stage=stage.name,
@@ -317,7 +327,7 @@ def _run_task(
         if interrupts.is_real(error) or failures.is_of_store(error):
             raise
         if turn is not None:
-            error = turn.keep(attempt, folder, error)
+            error = turn.keep(attempt, error)
         more = turn is not None and turn.more
         if isinstance(error, packs.Unfinished):
             return Outcome(index, more=more)
@@ -327,8 +337,18 @@ def _run_task(
         failure = failures.record(run.store, failure, time.perf_counter() - clock, read_log)
         return Outcome(index, failure=failure, more=more)
     finally:
+        surroundings.restore(found)
         if task.wrote_files:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(task.folder, ignore_errors=True)
+
+
+def _with_code(run: Context, stage: Stage) -> surroundings.Surroundings | None:
+    """The process as each task finds it: what loading the code has set is there for all."""
+    if stage.kind == "map":
+        _ = run.function
+    elif stage.kind != "manifest" and run.job.reduce is not None:
+        _ = run.reducer
+    return surroundings.current()
 
 
 def _put_commit(run: Context, commit: Commit) -> Commit:
@@ -487,8 +507,9 @@ def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
     run = Context(store, replace(job, attempts=1))
     offer_modules(run)
     # Made by the first `task.output`; what is written there stays, to be looked at.
-    folder = os.path.join(tempfile.gettempdir(), f"mapred-replay-{uuid.uuid4().hex[:8]}")
+    folder = f"mapred-replay-{uuid.uuid4().hex[:8]}"
     task = Task(stage=stage, shard=index, attempt=1, seed=job.seed, folder=folder)
+    found = surroundings.current()
     try:
         if job.stage(stage).kind == "map" and job.format.once_per_item:
             given_up = run.given_up().get(index) or ()
@@ -501,6 +522,9 @@ def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
         return _reduce(run, job.stage(stage), task, formats.Reading())
     except failures.ItemsFailed as error:
         raise error.first from None
+    finally:
+        surroundings.restore(found)
+        instances.close(store.uri)
 
 
 def _write_values(job: Job, index: int, attempt: str, values: list[Any]) -> Any:

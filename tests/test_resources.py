@@ -46,7 +46,10 @@ def test_everything_survives_json() -> None:
 
 
 def test_the_same_line_runs_on_the_laptop() -> None:
-    run = mapred.run(abs, mapred.array(3), backend="inline", resources=EVERYTHING, progress="none")
+    with pytest.warns(UserWarning, match=r"does not keep Resources\(cpu=2, memory='4Gi', gpu=1"):
+        run = mapred.run(
+            abs, mapred.array(3), backend="inline", resources=EVERYTHING, progress="none"
+        )
     assert run.result() == [0, 1, 2]
     assert run.job.stages[0].resources == EVERYTHING
     assert mapred.open(run.uri).job.stages == run.job.stages
@@ -66,7 +69,9 @@ def _mode(i: int) -> str | None:
 def test_a_reduce_runs_on_demand_unless_it_is_told_otherwise() -> None:
     def stages(**options: Any) -> Any:
         values = {"reduce": sum, "resources": EVERYTHING, **options}
-        return mapred.run(abs, mapred.array(2), backend="inline", progress="none", **values).job
+        with pytest.warns(UserWarning, match="backend='local' does"):
+            run = mapred.run(abs, mapred.array(2), backend="inline", progress="none", **values)
+        return run.job
 
     map_, reduce = stages().stages
     assert map_.resources.spot

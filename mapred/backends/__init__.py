@@ -10,10 +10,11 @@ from typing import Any, cast
 from mapred.backends.base import Backend, Handle
 from mapred.checking import shown
 from mapred.errors import BackendError
+from mapred.limits import Limits
 from mapred.model import Job
 from mapred.storage import Store
 
-__all__ = ["NAMES", "Backend", "Handle", "reopen", "resolve", "restore"]
+__all__ = ["NAMES", "Backend", "Handle", "check", "reopen", "resolve", "restore"]
 
 _BACKENDS = {
     "argo": "mapred.backends.argo.backend:Argo",
@@ -71,6 +72,13 @@ def resolve(backend: str | Backend | Executor) -> Backend:
     raise BackendError(
         f"no backend {backend!r}; known are {known}, or any concurrent.futures.Executor ({where})"
     )
+
+
+def check(backend: Backend, limits: Limits) -> None:
+    """Refuse what a backend knows that it cannot keep, before anything is written."""
+    refuse = getattr(backend, "check", None)
+    if refuse is not None:
+        refuse(limits)
 
 
 def _class(name: str) -> Any:

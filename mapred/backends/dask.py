@@ -23,7 +23,7 @@ from mapred.backends.pool import DriverThread
 from mapred.backends.processes import WorkerLost
 from mapred.checking import FromOne, Text, check_fields, shown
 from mapred.errors import BackendError, FunctionError, MapredError, MissingDependency
-from mapred.model import Job, Stage
+from mapred.model import Job, Resources, Stage
 from mapred.storage import Store
 
 _CONNECT_SECONDS, _JOIN_SECONDS, _CLOSE_SECONDS = 30, 60, 10
@@ -75,6 +75,8 @@ class Dask:
             used = functions.packages_of(store.read(job.function))
             _check_versions(client, used)
             _check_root(client, store.uri, digest)
+            for stage in job.stages:
+                _check_devices(client, stage.resources)
         except BaseException:
             close()
             raise
@@ -86,6 +88,9 @@ class Dask:
                 mapred=__version__,
                 timeout=job.timeout,
                 memory=stage.resources.memory_bytes,
+                max_calls=job.max_tasks_per_worker,
+                cpu=stage.resources.cpu,
+                gpu=stage.resources.gpu,
                 env=tuple(sorted(stage.resources.env.items())),
             )
             return DaskExecutor(client, settings, f"{job.name}-{stage.name}")
@@ -312,6 +317,33 @@ def _check_root(client: Any, uri: str, digest: str) -> None:
             f"not all Dask workers can use the run's root {uri}; pass a root= that they see, such "
             "as s3:// with credentials in their environment, or a folder that all machines "
             "share:\n" + "\n".join(lines)
+        )
+
+
+def _check_devices(client: Any, resources: Resources) -> None:
+    """Refuse workers that have too few devices, or that would share theirs."""
+    if not resources.gpu:
+        return
+    try:
+        answers = client.run(hosted.devices_for, dict(resources.env))
+    except Exception as error:
+        raise _gone(client, error) from error
+    few = [
+        f"{worker} has {len(found)}"
+        for worker, (_, found) in answers.items()
+        if len(found) < resources.gpu
+    ]
+    if few:
+        raise BackendError(
+            f"Resources(gpu={resources.gpu}): every Dask worker needs as many devices, and "
+            f"{_some(few)}; ask for fewer, or start workers where there are more"
+        )
+    taken = [(host, name) for host, found in answers.values() for name in found]
+    if len(set(taken)) < len(taken):
+        raise BackendError(
+            f"Resources(gpu={resources.gpu}): several Dask workers of one machine see the same "
+            "devices; start one worker for each machine, or each with devices of its own by "
+            "CUDA_VISIBLE_DEVICES, as `dask cuda worker` does"
         )
 
 

@@ -90,6 +90,7 @@ class Driver:
         self._executor, self._call, self.window = executor, call, window
         self._follows = follows
         self._follower: _Follower | None = None
+        self._leaving: list[Executor] = []
         self._progress = _Progress()
         self._tally = Tally(
             job, store.uri, GivenUp("item" if job.format.once_per_item else "shard")
@@ -121,6 +122,8 @@ class Driver:
                 state = records.finish(self.store, self.job, state, message, known)
         except Exception as error:
             self.error, state, message = error, None, str(error)
+        for executor in self._leaving:
+            executor.shutdown(wait=True)
         with self._lock:
             self._progress.state = state or "interrupted"
             self._progress.message = message
@@ -195,6 +198,8 @@ class Driver:
         alone = stage.kind == "map" and after.kind == "reduce" and after.tasks == 1
         if not self._follows or not alone or self.job.max_failed or self.job.timeout:
             return
+        if after.resources.gpu:
+            return  # it would keep a device from the maps that it waits for
         if records.committed(self.store, after.name):
             return
         self._follower = _Follower(after, self._executor(after))
@@ -278,7 +283,9 @@ class Driver:
         except BaseException:
             _kill(executor)
             raise
-        executor.shutdown(wait=True)
+        # Worker processes close what they hold while the run goes on.
+        executor.shutdown(wait=not isinstance(executor, ProcessExecutor))
+        self._leaving.append(executor)
         return failed
 
     def _give_up(self, stage: Stage, failed: Mapping[int, Failure]) -> list[int]:
@@ -345,7 +352,8 @@ class _Batch:
         self.flying: dict[Future[Any], _Call] = {}
         self.spent = self.count = 0.0
         self.workers = executor.max_workers if isinstance(executor, ProcessExecutor) else None
-        self.blocks = self.workers is not None and driver.job.timeout is None
+        one_by_one = driver.job.timeout is not None or driver.job.max_tasks_per_worker is not None
+        self.blocks = self.workers is not None and not one_by_one
         self.window = driver.window or (3 * self.workers if self.workers else _WINDOW)
         self.troubles: dict[int, int] = {}
         self.later: list[tuple[float, _Call]] = []

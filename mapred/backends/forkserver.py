@@ -24,23 +24,32 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-import pyarrow
-
+from mapred import functions, threads
 from mapred.children import die_with_parent, kill_group
+from mapred.closing import leave
 from mapred.packs import Pack
 from mapred.place import Place
 from mapred.shuffle.memory import keep_freed
 from mapred.worker import Outcome, context, run_block
 
 NOTICE = struct.Struct("!cii")
-STARTED, ENDED = b"s", b"e"
+STARTED, REFUSED, ENDED = b"s", b"r", b"e"
 LOG_CAP = 64 * 1024
 _log: Log | None = None
 _place: Place | None = None
+
+
+@dataclass(frozen=True)
+class Left:
+    """A worker's last message: all is closed, but for what the complaints name."""
+
+    complaints: tuple[str, ...]
 
 
 class Log:
@@ -96,11 +105,17 @@ def run_logged(
     read_log = _log.take if _log else None
     job = context(run_uri, digest).job
     resources = job.stage(stage).resources
-    pyarrow.set_cpu_count(max(1, int(resources.cpu)))
+    threads.limit(resources.cpu)
     if job.shuffle is not None and resources.memory is None:
         keep_freed()
     note = _place.note if _place else None
     return run_block(run_uri, digest, stage, tasks, attempt, read_log, follow, fresh, pack, note)
+
+
+def prove(cpu: float, *code: bytes) -> None:
+    """Load the code of a run, in a process that is set up for its tasks."""
+    threads.limit(cpu)
+    functions.prove(*code)
 
 
 def serve(control: socket.socket) -> None:
@@ -123,9 +138,15 @@ def serve(control: socket.socket) -> None:
                 if request is None:
                     return
                 _load(request[0]["modules"])
-                pid = _fork(*request, closing=(control, wakeup, signalled))
-                children.add(pid)
-                control.sendall(NOTICE.pack(STARTED, pid, 0))
+                try:
+                    pid = _fork(*request, closing=(control, wakeup, signalled))
+                except OSError as error:
+                    control.sendall(NOTICE.pack(REFUSED, 0, error.errno or 0))
+                else:
+                    children.add(pid)
+                    control.sendall(NOTICE.pack(STARTED, pid, 0))
+                for descriptor in request[1]:
+                    os.close(descriptor)
     except OSError:
         return
     finally:
@@ -197,8 +218,6 @@ def _fork(
     server = os.getpid()
     pid = os.fork()
     if pid:
-        for descriptor in descriptors:
-            os.close(descriptor)
         return pid
     try:
         signal.set_wakeup_fd(-1)
@@ -221,6 +240,7 @@ def _settle(settings: dict[str, Any], log: int, place: Place) -> None:
     global _log, _place
     os.environ.clear()
     os.environ.update(settings["env"])
+    time.tzset()
     with contextlib.suppress(OSError):
         os.chdir(settings["cwd"])
     sys.path[:] = settings["path"]
@@ -233,17 +253,20 @@ def _settle(settings: dict[str, Any], log: int, place: Place) -> None:
 
 
 def _work(connection: Connection) -> None:
-    """Answer calls until the driver hangs up or this process is used up.
+    """Answer calls until the driver has no more or this process is used up.
 
     A process in which a task failed, or which was left with more threads than before, is not
     used again: a repeated attempt must start afresh.
     """
-    threads = threading.active_count()
+    before = threading.active_count()
     while True:
         try:
-            function, arguments = connection.recv()
+            call = connection.recv()
         except (EOFError, ConnectionResetError):
             return
+        if call is None:
+            break
+        function, arguments = call
         answer: Any
         try:
             answer = function(*arguments)
@@ -252,10 +275,14 @@ def _work(connection: Connection) -> None:
             )
         except BaseException as error:
             answer, failed = error, True
-        leaving = failed or threading.active_count() > threads
+        leaving = failed or threading.active_count() > before
         try:
             connection.send((answer, leaving))
         except (BrokenPipeError, ConnectionResetError):
             return
         if leaving:
-            return
+            break
+    context.cache_clear()
+    complaints = leave()
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.send(Left(complaints))

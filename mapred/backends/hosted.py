@@ -7,14 +7,17 @@ neighbours along. Here the thread only waits: limits, logs and fresh processes a
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mapred import layout
 from mapred._version import __version__
+from mapred.backends import devices
 from mapred.backends.forkserver import run_logged
 from mapred.backends.processes import ProcessExecutor
 from mapred.errors import BackendError, MapredError
@@ -29,7 +32,9 @@ _IDLE_SECONDS = 30.0
 class Settings:
     """What the processes of one stage share: the run they work for, and their limits.
 
-    `uri` and `digest` are those of the run; `memory` is in bytes and `timeout` in seconds.
+    `uri` and `digest` are those of the run; `memory` is in bytes and `timeout` in seconds. A
+    process takes at most `max_calls`, and a task takes `cpu` of the worker's threads and `gpu` of
+    its machine's devices.
     """
 
     uri: str
@@ -37,6 +42,9 @@ class Settings:
     mapred: str
     timeout: float | None
     memory: int | None
+    max_calls: int | None
+    cpu: float
+    gpu: int
     env: tuple[tuple[str, str], ...]
 
 
@@ -90,14 +98,18 @@ def sees(uri: str, digest: str) -> str | None:
     return None if found == digest else "the folder here is another run's"
 
 
-def end(uri: str) -> None:
-    """End all processes that work for a run."""
+def devices_for(env: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """The name of this worker's machine, and the devices that its tasks may use."""
+    return os.uname().nodename, devices.visible({**os.environ, **env})
+
+
+async def end(uri: str) -> None:
+    """End all processes that work for a run; idle ones close what they hold before."""
     with _lock:
         chosen = [settings for settings in _pools if settings.uri == uri]
         ended = [_pools.pop(settings) for settings in chosen]
-    for pool in ended:
-        # Not waited for: whoever asks may be the event loop of the worker.
-        threading.Thread(target=pool.executor.kill, name="mapred-end", daemon=True).start()
+    # Not in this thread, which is the event loop of the worker.
+    await asyncio.gather(*(asyncio.to_thread(pool.executor.kill) for pool in ended))
 
 
 class _Pool:
@@ -113,11 +125,19 @@ class _Pool:
             raise BackendError(f"a worker cannot use {settings.uri}: {reason}")
         threads, memory = _host_limits()
         self.settings, self.calls, self.number = settings, 0, 0
+        env = dict(settings.env)
+        gpus = devices.visible({**os.environ, **env}) if settings.gpu else ()
+        if len(gpus) < settings.gpu:
+            raise BackendError(f"a Dask worker sees {len(gpus)} devices, and gpu={settings.gpu}")
+        places = max(1, int(threads / settings.cpu))
         self.executor = ProcessExecutor(
-            threads,
+            min(places, len(gpus) // settings.gpu) if settings.gpu else places,
             timeout=settings.timeout,
             memory=settings.memory or memory,
-            env=dict(settings.env),
+            max_calls=settings.max_calls,
+            env=env,
+            gpus=gpus,
+            gpu=settings.gpu,
         )
 
     @classmethod
@@ -126,6 +146,8 @@ class _Pool:
         with _lock:
             pool = _pools.get(settings)
             if pool is None:
+                if settings.gpu:
+                    _free_devices()
                 pool = _pools[settings] = cls(settings)
             pool.calls, pool.number = pool.calls + 1, pool.number + 1
             return pool
@@ -149,6 +171,15 @@ class _Pool:
 
 _lock = threading.Lock()
 _pools: dict[Settings, _Pool] = {}
+
+
+def _free_devices() -> None:
+    """End idle processes, which keep their devices from a stage that begins; `_lock` is held."""
+    for settings in [
+        settings for settings, pool in _pools.items() if settings.gpu and not pool.calls
+    ]:
+        executor = _pools.pop(settings).executor
+        threading.Thread(target=executor.kill, name="mapred-end", daemon=True).start()
 
 
 def _host_limits() -> tuple[int, int | None]:

@@ -7,12 +7,13 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
-from mapred import functions, interrupts
+from mapred import functions, instances, interrupts
 from mapred.backends.base import Handle
 from mapred.backends.driver import Driver
 from mapred.backends.pool import Finished
 from mapred.checking import Text, check_fields
 from mapred.errors import BackendError
+from mapred.limits import Limits, warn
 from mapred.model import Job, Stage
 from mapred.storage import Store
 from mapred.worker import run_block
@@ -43,6 +44,14 @@ class Inline:
     def arguments(self) -> Mapping[str, Any]:
         return {}
 
+    def check(self, limits: Limits) -> None:
+        """Warn of limits: a debugger may stop for as long as it likes."""
+        if asked := limits.asked():
+            warn(
+                f"backend='inline' runs tasks in this process and does not keep {asked}; "
+                "backend='local' does"
+            )
+
     def prepare(self) -> None:
         return
 
@@ -56,5 +65,8 @@ class Inline:
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
         driver = Driver(store, job, digest, lambda stage: InlineExecutor(), run_block, window=1)
         with interrupts.noted():
-            driver.run()
+            try:
+                driver.run()
+            finally:
+                instances.close(store.uri)
         return Finished(driver)

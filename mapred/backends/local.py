@@ -7,14 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mapred import functions
+from mapred.backends import devices
 from mapred.backends.base import Handle
 from mapred.backends.driver import Driver
-from mapred.backends.forkserver import run_logged
+from mapred.backends.forkserver import prove, run_logged
 from mapred.backends.pool import DriverThread
-from mapred.backends.processes import ProcessExecutor, WorkerLost, fork_server
+from mapred.backends.processes import (
+    ProcessExecutor,
+    WorkerLost,
+    current_folder,
+    fork_server,
+)
 from mapred.checking import FromOne, Text, check_fields
 from mapred.errors import BackendError, FunctionError
+from mapred.limits import Limits
 from mapred.model import Job, Stage
 from mapred.modules import needs
 from mapred.storage import Store
@@ -57,6 +63,12 @@ class Local:
     def arguments(self) -> Mapping[str, Any]:
         return {"workers": self.workers}
 
+    def check(self, limits: Limits) -> None:
+        """Refuse what this machine does not have: devices, the folder that workers start in."""
+        current_folder()
+        for resources in limits.resources:
+            devices.check(resources)
+
     def prepare(self) -> None:
         fork_server()
 
@@ -67,7 +79,7 @@ class Local:
         shared = tuple(name for name in _SHARED if name in needs(code[-1]))
         executor = self._executor(stage, None, (*_KEYED, *shared) if keyed else shared)
         try:
-            executor.submit(functions.prove, *code).result()
+            executor.submit(prove, stage.resources.cpu, *code).result()
         except WorkerLost as lost:
             executor.kill()
             raise FunctionError(f"the function cannot be loaded: {lost}\n{lost.log}") from lost
@@ -87,8 +99,11 @@ class Local:
 
         def executor(stage: Stage) -> ProcessExecutor:
             if ready and stage is job.stages[0]:
-                return ready.pop()
-            return self._executor(stage, job.timeout, _KEYED if job.shuffle else ())
+                made = ready.pop()
+            else:
+                made = self._executor(stage, job.timeout, _KEYED if job.shuffle else ())
+            made.max_calls = job.max_tasks_per_worker
+            return made
 
         def closing() -> None:
             for unused in ready:
@@ -100,13 +115,17 @@ class Local:
     def _executor(
         self, stage: Stage, timeout: float | None, modules: tuple[str, ...]
     ) -> ProcessExecutor:
-        workers = self.workers or max(1, int(available_cpus() / stage.resources.cpu))
+        resources = stage.resources
+        workers = self.workers or max(1, int(available_cpus() / resources.cpu))
+        gpus = devices.check(resources)
         return ProcessExecutor(
-            min(workers, stage.tasks),
+            min(workers, stage.tasks, len(gpus) // resources.gpu if resources.gpu else workers),
             timeout=timeout,
-            memory=stage.resources.memory_bytes,
-            env=stage.resources.env,
+            memory=resources.memory_bytes,
+            env=resources.env,
             modules=modules,
+            gpus=gpus,
+            gpu=resources.gpu,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import sys
@@ -11,11 +12,12 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
-from mapred import functions
+from mapred import functions, instances
 from mapred.backends import leaving
 from mapred.backends.base import Handle, process_birth
 from mapred.backends.driver import Driver
-from mapred.errors import FunctionError
+from mapred.errors import BackendError, FunctionError
+from mapred.limits import Limits
 from mapred.model import Job, RunStatus, Stage
 from mapred.storage import Store
 
@@ -124,6 +126,16 @@ class Pool:
     def arguments(self) -> Mapping[str, Any]:
         return {"executor": type(self.executor).__name__}
 
+    def check(self, limits: Limits) -> None:
+        """Refuse limits on processes that are not ours."""
+        if asked := limits.asked():
+            kind = type(self.executor).__name__
+            raise BackendError(
+                f"a {kind} cannot keep {asked}: its workers are not mapred's to end or to set up; "
+                "leave that out, or use backend='local', which keeps it (a Dask cluster does too: "
+                "pass its Client, not its executor)"
+            )
+
     def prepare(self) -> None:
         return
 
@@ -143,7 +155,9 @@ class Pool:
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
         borrowed = _Borrowed(self.executor)
         leaving.before_pools(type(self.executor))
-        return DriverThread(Driver(store, job, digest, lambda stage: borrowed), self.name)
+        driver = Driver(store, job, digest, lambda stage: borrowed)
+        # Those of threads; other processes close theirs when they end.
+        return DriverThread(driver, self.name, functools.partial(instances.close, store.uri))
 
 
 class _Borrowed(Executor):

@@ -10,9 +10,11 @@ from __future__ import annotations
 import atexit
 import collections
 import fcntl
+import logging
 import os
 import pickle
 import queue
+import resource
 import select
 import socket
 import struct
@@ -23,19 +25,24 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from mapred.backends.forkserver import ENDED, NOTICE, STARTED, Log
+from mapred.backends import devices
+from mapred.backends.forkserver import ENDED, NOTICE, REFUSED, STARTED, Left, Log
 from mapred.children import how_it_ended, kill_group
+from mapred.closing import SECONDS
 from mapred.errors import BackendError
 from mapred.place import Place
 from mapred.resources import THREADS
 
 _TICK = 0.25
+_HURRY_SECONDS = 5.0  # within which idle workers leave a pool that is killed
+_OTHER_FILES = 16  # that a driver has open at one time, besides its workers' connections
+_log = logging.getLogger("mapred")
 # Memory from the C library, in pages of 2 MiB where the system has such: TPC-H Q1 takes a tenth
 # longer with Arrow's own allocator and small pages. The pages are glibc's, from 2.35 on.
 _MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "system", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
@@ -69,17 +76,24 @@ class _Server:
     """The driver's end of a fork server. One thread at a time may start workers."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
         env = {**dict.fromkeys(THREADS, "1"), **_MEMORY, **os.environ}
-        env["PYTHONPATH"] = os.pathsep.join([*sys.path[1:], str(Path(__file__).parents[2])])
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _SERVER, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                env=env,
-            )
+        env["PYTHONPATH"] = os.pathsep.join([*_import_path()[1:], str(Path(__file__).parents[2])])
+        try:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-c", _SERVER, str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                    env=env,
+                )
+        except OSError as error:
+            raise BackendError(
+                f"no process can be started that worker processes are made from: {error}; "
+                "close files or end processes of this user, or raise the limits "
+                "(ulimit -n, ulimit -u)"
+            ) from error
         self.control = ours
         self.owner = os.getpid()
         self.lock = threading.Lock()
@@ -100,8 +114,8 @@ class _Server:
         """
         settings = {
             "env": {**os.environ, **env},
-            "cwd": os.getcwd(),
-            "path": list(sys.path),
+            "cwd": current_folder(),
+            "path": _import_path(),
             "modules": list(modules),
         }
         payload = pickle.dumps(settings)
@@ -114,8 +128,13 @@ class _Server:
             except OSError as error:
                 raise BackendError(f"the fork server ended: {error}") from error
             pid = self.started.get(timeout=60)
-        if pid < 0:
+        if pid == _GONE:
             raise BackendError("the fork server ended while it started a worker")
+        if pid < 0:
+            raise BackendError(
+                f"no worker process can be started: {os.strerror(-pid)}; let this user have more "
+                "processes (ulimit -u) or memory, or run fewer: backend=mapred.Local(workers=…)"
+            )
         return pid
 
     def exit_status(self, pid: int, timeout: float = 5.0) -> int | None:
@@ -147,6 +166,8 @@ class _Server:
                     # The system gives the ids of ended processes to new ones after some time.
                     self.ended.pop(pid, None)
                 self.started.put(pid)
+            elif kind == REFUSED:
+                self.started.put(-status)
             elif kind == ENDED:
                 with self.condition:
                     self.ended[pid] = status
@@ -154,9 +175,31 @@ class _Server:
         with self.condition:
             self.dead = True
             self.condition.notify_all()
-        self.started.put(-1)
+        self.started.put(_GONE)
 
 
+def _import_path() -> list[str]:
+    """`sys.path` without what Python itself passes over, such as a `Path`."""
+    entries: list[Any] = sys.path
+    return [entry for entry in entries if isinstance(entry, str)]
+
+
+def current_folder() -> str:
+    """Where this process is, as its workers will be; an error where the folder is gone."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        try:
+            place = os.readlink("/proc/self/cwd").removesuffix(" (deleted)")
+        except OSError:
+            place = os.environ.get("PWD", "")
+        raise BackendError(
+            f"the current folder {place} was removed; change to one that exists "
+            "(os.chdir, or cd in a shell) and start again"
+        ) from None
+
+
+_GONE = 0  # in place of a worker's pid, where the server is dead
 _server: _Server | None = None
 _server_lock = threading.Lock()
 
@@ -192,6 +235,9 @@ class _Worker:
     call: _Call | None = None
     started: float = 0.0
     doomed: WorkerLost | None = None
+    calls: int = 0
+    leaves: float | None = None  # the time by which it has to, once it takes no more calls
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass
@@ -206,8 +252,9 @@ class ProcessExecutor(Executor):
     """Calls in worker processes of their own.
 
     `timeout` (seconds) and `memory` (bytes resident, children included) hold for each call;
-    a call whose process ends early raises `WorkerLost` and touches no other call. `env` adds
-    to the variables of the workers; `modules` are what their calls import anyway.
+    a call whose process ends early raises `WorkerLost` and touches no other call. A worker
+    takes at most `max_calls`. `env` adds to the variables of the workers; `modules` are what
+    their calls import anyway. Each worker has `gpu` of the devices `gpus` for itself.
     """
 
     def __init__(
@@ -216,12 +263,17 @@ class ProcessExecutor(Executor):
         *,
         timeout: float | None = None,
         memory: int | None = None,
+        max_calls: int | None = None,
         env: Mapping[str, str] | None = None,
         modules: Sequence[str] = (),
+        gpus: Sequence[str] = (),
+        gpu: int = 0,
     ) -> None:
+        _check_files(workers)
         self.max_workers = workers
         self._env, self._modules = env or {}, modules
-        self.timeout, self._memory = timeout, memory
+        self._gpus, self._gpu = gpus, gpu
+        self.timeout, self._memory, self.max_calls = timeout, memory, max_calls
         self._state = _State()
         self._lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
@@ -255,7 +307,7 @@ class ProcessExecutor(Executor):
             self._thread.join()
 
     def kill(self) -> None:
-        """End every worker at once; their calls raise `WorkerLost`."""
+        """End every worker that has a call, which raises `WorkerLost`; the others leave."""
         self._close(cancel_futures=True, kill=True)
         self._thread.join()
 
@@ -300,38 +352,69 @@ class ProcessExecutor(Executor):
         """Give queued calls to idle workers; start workers while there is room."""
         state = self._state
         while state.queue:
-            idle = [worker for worker in state.workers if worker.call is None]
-            if not idle and len(state.workers) >= self.max_workers:
-                return
             with self._lock:
                 if not state.queue:
                     return
-                call = state.queue.popleft()
+                call = state.queue[0]
+            idle = [worker for worker in state.workers if not (worker.call or worker.leaves)]
+            if call.fresh:
+                if idle and not self._room():
+                    self._dismiss(idle.pop())
+                idle = []
+            if not idle and not self._room():
+                return
+            worker = idle.pop() if idle else self._start_worker()
+            if worker is None:
+                return
+            with self._lock:
+                if not state.queue or state.queue[0] is not call:
+                    continue
+                state.queue.popleft()
             if not call.future.set_running_or_notify_cancel():
                 continue
-            if call.fresh and idle:
-                self._remove(idle.pop())
-                idle = []
-            worker = idle.pop() if idle else self._start_worker()
             worker.place.forget()
             worker.call, worker.started = call, time.monotonic()
             with suppress(BrokenPipeError, ConnectionResetError):
                 # A worker that just died is found by its closed connection.
                 worker.connection.send(call.payload)
 
-    def _start_worker(self) -> _Worker:
-        ours, theirs = socket.socketpair()
-        log, place = _file_in_memory("mapred-log"), _file_in_memory("mapred-place")
-        try:
-            with theirs:
-                descriptors = [theirs.fileno(), log, place]
-                pid = self._server.start(descriptors, self._env, self._modules)
-        except BaseException:
-            ours.close()
-            for descriptor in (log, place):
-                os.close(descriptor)
-            raise
-        worker = _Worker(pid, Connection(ours.detach()), Log(log), Place(place))
+    def _room(self) -> bool:
+        """Whether one more worker may start; some that leave may still be there."""
+        workers = self._state.workers
+        staying = sum(1 for worker in workers if worker.leaves is None)
+        if self._gpu and devices.free(self._gpus) < self._gpu:
+            return False
+        return staying < self.max_workers and len(workers) < 2 * self.max_workers
+
+    def _dismiss(self, worker: _Worker, seconds: float = SECONDS) -> None:
+        """Have an idle worker close what it holds and end."""
+        worker.leaves = time.monotonic() + seconds
+        with suppress(OSError):
+            worker.connection.send(None)
+
+    def _start_worker(self) -> _Worker | None:
+        """A new worker; None where another pool was faster to take the devices."""
+        env, taken = self._env, devices.take(self._gpus, self._gpu)
+        if taken is None:
+            return None
+        if taken:
+            env = {**env, devices.VARIABLE: ",".join(taken)}
+        with ExitStack() as undo:
+            undo.callback(devices.give_back, taken)
+            try:
+                ours, theirs = socket.socketpair()
+                undo.callback(ours.close)
+                with theirs:
+                    log = _file_in_memory("mapred-log")
+                    undo.callback(os.close, log)
+                    place = _file_in_memory("mapred-place")
+                    undo.callback(os.close, place)
+                    descriptors = [theirs.fileno(), log, place]
+                    pid = self._server.start(descriptors, env, self._modules)
+            except OSError as error:
+                raise BackendError(f"a worker process cannot be started: {error}") from error
+            undo.pop_all()
+        worker = _Worker(pid, Connection(ours.detach()), Log(log), Place(place), gpus=taken)
         with self._lock:
             self._state.workers.append(worker)
         return worker
@@ -342,7 +425,8 @@ class ProcessExecutor(Executor):
         poller = select.poll()
         for descriptor in (*descriptors, self._wake_read):
             poller.register(descriptor, select.POLLIN)
-        busy = any(w.call for w in self._state.workers)
+        state = self._state
+        busy = bool(state.queue) or any(w.call or w.leaves for w in state.workers)
         for descriptor, _ in poller.poll(_TICK * 1000 if busy else None):
             if descriptor == self._wake_read:
                 os.read(self._wake_read, 4096)
@@ -351,16 +435,26 @@ class ProcessExecutor(Executor):
 
     def _hear(self, worker: _Worker) -> None:
         try:
-            answer, leaving = worker.connection.recv()
+            message = worker.connection.recv()
         except (EOFError, ConnectionResetError, OSError):
             self._bury(worker)
             return
         except Exception as error:
             # An answer that this process cannot unpickle.
-            answer, leaving = BackendError(f"a worker's answer cannot be read: {error}"), True
-        call, worker.call = worker.call, None
-        if leaving:
+            message = BackendError(f"a worker's answer cannot be read: {error}"), False
+            self._dismiss(worker)
+        if isinstance(message, Left):
+            for complaint in message.complaints:
+                _log.warning("a worker ended: %s", complaint)
             self._remove(worker)
+            return
+        (answer, leaving), call = message, worker.call
+        worker.call = None
+        worker.calls += self.max_calls is not None
+        if leaving:
+            worker.leaves = time.monotonic() + SECONDS
+        elif self.max_calls is not None and worker.calls >= self.max_calls:
+            self._dismiss(worker)
         if call is None:
             return
         if isinstance(answer, BaseException):
@@ -371,19 +465,27 @@ class ProcessExecutor(Executor):
     def _bury(self, worker: _Worker) -> None:
         status = self._server.exit_status(worker.pid)
         log, at = worker.log.read(), worker.place.read()
-        self._remove(worker)
+        self._remove(worker, ended=status is not None)
         if worker.call is not None:
             lost = worker.doomed or WorkerLost("lost", how_it_ended(status))
             lost.log, lost.at = log, at
             worker.call.future.set_exception(lost)
+        elif worker.leaves is not None:
+            _log.warning(
+                "a worker ended (exit status %s) before all that it held was closed\n%s",
+                status,
+                log,
+            )
 
-    def _remove(self, worker: _Worker) -> None:
+    def _remove(self, worker: _Worker, *, ended: bool = False) -> None:
         with self._lock:
             self._state.workers.remove(worker)
         worker.connection.close()
         kill_group(worker.pid)
         os.close(worker.log.descriptor)
         worker.place.close()
+        if worker.gpus and (ended or self._server.exit_status(worker.pid, SECONDS) is not None):
+            devices.give_back(worker.gpus)
 
     def _enforce(self) -> None:
         """Kill what is over its time or memory; keep logs short."""
@@ -398,6 +500,14 @@ class ProcessExecutor(Executor):
                     self._bury(worker)
                 continue
             worker.log.cap()
+            if worker.leaves is not None and now > worker.leaves:
+                _log.warning(
+                    "a worker was killed that had not closed all that it held within its time "
+                    "(close(), __exit__() or an exit handler hangs)\n%s",
+                    worker.log.read(),
+                )
+                self._remove(worker)
+                continue
             if worker.call is None or worker.doomed:
                 continue
             if self.timeout is not None and now - worker.started > self.timeout:
@@ -419,13 +529,44 @@ class ProcessExecutor(Executor):
                 call.future.set_exception(error)
 
     def _end_all(self) -> None:
-        for worker in list(self._state.workers):
-            self._remove(worker)
+        try:
+            self._part()
+        finally:
+            os.close(self._wake_read)
+            write, self._wake_write = self._wake_write, -1
+            os.close(write)
+
+    def _part(self) -> None:
+        """Kill the workers that have a call, and let the others leave."""
+        state = self._state
+        seconds = _HURRY_SECONDS if state.killed else SECONDS
+        for worker in list(state.workers):
             if worker.call is not None:
+                self._remove(worker)
                 worker.call.future.set_exception(WorkerLost("lost", "the pool was stopped"))
-        os.close(self._wake_read)
-        write, self._wake_write = self._wake_write, -1
-        os.close(write)
+            elif worker.leaves is None:
+                self._dismiss(worker, seconds)
+            else:
+                worker.leaves = min(worker.leaves, time.monotonic() + seconds)
+        while state.workers:
+            self._wait()
+            self._enforce()
+
+
+def _check_files(workers: int) -> None:
+    """Refuse to start with fewer files than a pool opens, besides those that are open."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        used = len(os.listdir("/dev/fd")) + _OTHER_FILES
+    except OSError:
+        return  # nobody tells what is open; a file too many is found when it is opened
+    if limit != resource.RLIM_INFINITY and used + 2 * workers > limit:
+        fewer = (limit - used) // 2
+        instead = f", or run fewer: backend=mapred.Local(workers={fewer})" if fewer > 0 else ""
+        raise BackendError(
+            f"{workers} worker processes need {used + 2 * workers} open files, and this process "
+            f"may have {limit}: raise the limit (ulimit -n {used + 2 * workers}){instead}"
+        )
 
 
 def _file_in_memory(name: str) -> int:

@@ -62,6 +62,7 @@ def test_an_answer_counts_though_its_worker_ended_since(
     monkeypatch.setattr(executor, "_wait", until_it_ended)
     pid = executor.submit(answer_and_leave).result(30)
     assert pid != os.getpid()
+    executor.shutdown()
     assert executor.pids() == []
 
 

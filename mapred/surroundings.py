@@ -1,0 +1,88 @@
+"""What a task may change of its process and must not leave to the next one.
+
+Only the main thread's tasks are looked after: what threads share cannot be restored for one
+of them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The current folder (None where it was removed), umask, variables and locale."""
+
+    folder: str | None
+    umask: int
+    environment: Mapping[bytes, bytes]
+    locale: str | None
+
+
+def current() -> Surroundings | None:
+    """The process as it is now; None in a thread that shares it with others."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    return Surroundings(_folder(), _umask(), _environment().copy(), _locale())
+
+
+def restore(known: Surroundings | None) -> None:
+    """Undo what has changed since `known` was noted."""
+    if known is None:
+        return
+    if known.folder is not None and _folder() != known.folder:
+        # A folder that the task removed is no loss to the next one's relative paths.
+        with suppress(OSError):
+            os.chdir(known.folder)
+    if _umask() != known.umask:
+        os.umask(known.umask)
+    if _environment() != known.environment:
+        zone = os.environb.get(b"TZ")
+        os.environb.clear()
+        os.environb.update(known.environment)
+        if zone != known.environment.get(b"TZ"):
+            time.tzset()
+    if _locale() != known.locale:
+        _set_locale(known.locale)
+
+
+def _folder() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
+
+
+def _umask() -> int:
+    # The system tells it only to those who set it.
+    value = os.umask(0o077)
+    os.umask(value)
+    return value
+
+
+def _environment() -> dict[bytes, bytes]:
+    """The variables as they are kept: `os.environ` decodes them all for a copy, which is slow."""
+    kept: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
+    return kept
+
+
+def _locale() -> str | None:
+    """The C library's locale; None before anybody could have set one."""
+    locale = sys.modules.get("locale")
+    return None if locale is None else str(locale.setlocale(locale.LC_ALL))
+
+
+def _set_locale(value: str | None) -> None:
+    import locale
+
+    with suppress(locale.Error):
+        # Python starts with the user's character type and the "C" locale for all else.
+        locale.setlocale(locale.LC_ALL, value or "C")
+        if value is None:
+            locale.setlocale(locale.LC_CTYPE, "")
