@@ -108,7 +108,9 @@ def ending(block: Block, known: Known, parent: Parent) -> int | None:
     try:
         run = context(block.run_uri, block.digest)
         versions.check(run.job)
-        run.check_python(run.job.stage(block.stage))
+        for stage in run.job.stages:
+            if stage.name == block.stage:
+                run.check_python(stage)
     except FileNotFoundError:
         say(f"{block.run_uri} holds no run")
         return FAILED
