@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from servers import oss_gateway
+from servers import oss_signatures
 from servers.sharing import Plan, answers, free_ports
 
 
@@ -17,7 +17,8 @@ def plan(home: Path, clock: float = 0) -> Plan:
     """How to start one, whose clock may be ahead; it keeps everything in memory."""
     port, platform = free_ports(2)
     endpoint = f"http://127.0.0.1:{port}"
-    known = {"endpoint": endpoint, "key": oss_gateway.KEY, "secret": oss_gateway.SECRET}
+    known = {"endpoint": endpoint, "key": oss_signatures.KEY, "secret": oss_signatures.SECRET}
+    known["region"] = oss_signatures.REGION
     known["platform"] = f"http://127.0.0.1:{platform}"
     # Started by its name, it would not find its neighbours.
     code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from servers import oss_gateway; "

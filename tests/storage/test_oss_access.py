@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import oss, oss_gateway, oss_platform, oss_tokens
+from servers import oss, oss_platform, oss_signatures, oss_tokens
 
 from mapred.errors import StorageError
 from mapred.storage import Store, open_store, probe
@@ -37,13 +37,13 @@ class TestOSSStoreByV4(StoreContract):
     @pytest.fixture
     def store(self, oss_root: str, monkeypatch: pytest.MonkeyPatch) -> Store:
         monkeypatch.setenv("OSS_SIGNATURE_VERSION", "V4")
-        monkeypatch.setenv("OSS_REGION", oss_gateway.REGION)
+        monkeypatch.setenv("OSS_REGION", oss_signatures.REGION)
         return open_store(oss_root)
 
 
 _BY_NAME = """
 import os, sys, mapred
-from servers import oss_gateway
+from servers import oss_gateway, oss_signatures
 
 def square(item):
     return item * item
@@ -149,7 +149,7 @@ def test_credentials_that_end_are_renewed(
     for name, value in source(oss_server, tmp_path).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("OSS_SIGNATURE_VERSION", version)
-    monkeypatch.setenv("OSS_REGION", oss_gateway.REGION)
+    monkeypatch.setenv("OSS_REGION", oss_signatures.REGION)
     store = open_store(without_keys)
     probe(store)
     began = time.time()
@@ -239,7 +239,7 @@ def test_a_clock_that_is_off_is_named(
     oss_root: str, clock: int, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OSS_SIGNATURE_VERSION", version)
-    monkeypatch.setenv("OSS_REGION", oss_gateway.REGION)
+    monkeypatch.setenv("OSS_REGION", oss_signatures.REGION)
     with oss.started(tmp_path, clock) as known:
         monkeypatch.setenv("OSS_ENDPOINT", known["endpoint"])
         with pytest.raises(StorageError, match="RequestTimeTooSkewed") as caught:
