@@ -134,8 +134,6 @@ def oss_root(oss_server: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str
     monkeypatch.setenv("OSS_ACCESS_KEY_SECRET", oss_server["secret"])
     monkeypatch.setenv("OSS_REGION", oss_server["region"])
     monkeypatch.setenv("OSS_ADDRESSING_STYLE", "path")
-    # No service of a cloud's machines is asked here.
-    monkeypatch.setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
     return f"oss://runs/{uuid.uuid4().hex[:12]}"
 
 

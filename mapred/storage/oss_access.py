@@ -10,8 +10,8 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -73,6 +73,8 @@ class Source:
                 given.get_access_key_secret(),
                 given.get_security_token() or None,
             )
+        except MissingDependency:
+            raise
         except Exception as error:
             reason, passing = _reason(error)
         if self.otherwise:
@@ -83,39 +85,50 @@ class Source:
 
 
 def source(env: Mapping[str, str] = os.environ) -> Source:
-    """The first of the sources that is there; in the order of Alibaba's own tools."""
+    """The first of the sources that is there, in the order of Alibaba's own tools."""
     if given := _from_environment(env):
         return given
-    # Only for sources that are asked: the package takes half a second to import.
-    providers = _providers()
     if all(env.get(name) for name in _OIDC):
-        return _role(env, providers)
+        return _role(env)
     home = Path(env.get("HOME") or "~").expanduser()
     profile = env.get("ALIBABA_CLOUD_PROFILE")
     config = home / ".aliyun/config.json"
     named = env.get("ALIBABA_CLOUD_CREDENTIALS_FILE")
     if config.is_file() and not named and not _yes(env, "ALIBABA_CLOUD_CLI_PROFILE_DISABLED"):
-        provider = providers.CLIProfileCredentialsProvider(
-            profile_file=str(config), profile_name=profile
-        )
-        return Source(_called(profile, config), provider.get_credentials)
-    file = Path(named) if named else home / ".alibabacloud/credentials.ini"
+        name = f"[{profile}] of {config}" if profile else f"the current profile of {config}"
+        return _asked(name, "CLIProfile", profile_file=str(config), profile_name=profile)
+    file = Path(named or home / ".alibabacloud/credentials.ini").expanduser()
     if named or file.is_file():
-        provider = providers.ProfileCredentialsProvider(
-            profile_file=str(file.expanduser()), profile_name=profile or "default"
-        )
-        return Source(_called(profile or "default", file), provider.get_credentials)
+        section = profile or "default"
+        name = f"[{section}] of {file}"
+        return _asked(name, "Profile", profile_file=str(file), profile_name=section)
     role = env.get("ALIBABA_CLOUD_ECS_METADATA")
     uri = env.get("ALIBABA_CLOUD_CREDENTIALS_URI")
     if uri and not role:
-        url = providers.URLCredentialsProvider(uri=uri)
-        return Source("ALIBABA_CLOUD_CREDENTIALS_URI", url.get_credentials)
+        return _asked("ALIBABA_CLOUD_CREDENTIALS_URI", "URL", uri=uri)
     if _yes(env, "ALIBABA_CLOUD_ECS_METADATA_DISABLED"):
         raise CredentialsError(_NONE)
-    # Without threads of its own that renew keys.
-    machine = providers.EcsRamRoleCredentialsProvider(role_name=role, async_update_enabled=False)
     name = f"the RAM role {role or ''} of this machine"
-    return Source(name, machine.get_credentials, "" if role else _NONE)
+    # Without threads of its own that renew keys.
+    found = _asked(name, "EcsRamRole", role_name=role, async_update_enabled=False)
+    return found if role else replace(found, otherwise=_NONE)
+
+
+def _asked(name: str, kind: str, **options: Any) -> Source:
+    """A source that a provider of Alibaba's package asks."""
+
+    @cache
+    def provider() -> Any:
+        # Only where keys are asked for: the package takes half a second to import.
+        try:
+            from alibabacloud_credentials import provider as kinds
+        except ImportError:
+            raise MissingDependency("alibabacloud-credentials", "oss") from None
+        # It logs what a service answered, tokens included, to the error stream.
+        logging.getLogger("credentials").setLevel(logging.CRITICAL + 1)
+        return getattr(kinds, f"{kind}CredentialsProvider")(**options)
+
+    return Source(name, lambda: provider().get_credentials())
 
 
 def _from_environment(env: Mapping[str, str]) -> Source | None:
@@ -129,10 +142,12 @@ def _from_environment(env: Mapping[str, str]) -> Source | None:
     return None
 
 
-def _role(env: Mapping[str, str], providers: Any) -> Source:
+def _role(env: Mapping[str, str]) -> Source:
     """A role, for the token that the cluster keeps fresh in a file."""
     role, provider, file = (env[name] for name in _OIDC)
-    made = providers.OIDCRoleArnCredentialsProvider(
+    found = _asked(
+        f"the role {role}",
+        "OIDCRoleArn",
         role_arn=role,
         oidc_provider_arn=provider,
         oidc_token_file_path=file,
@@ -143,27 +158,11 @@ def _role(env: Mapping[str, str], providers: Any) -> Source:
     )
 
     def ask() -> Any:
-        try:
-            Path(file).read_bytes()
-        except OSError:
-            raise ValueError(f"{_OIDC[2]}={file} cannot be read") from None
-        return made.get_credentials()
+        if not os.access(file, os.R_OK):
+            raise ValueError(f"{_OIDC[2]}={file} cannot be read")
+        return found.ask()
 
-    return Source(f"the role {role}", ask)
-
-
-def _providers() -> Any:
-    try:
-        from alibabacloud_credentials import provider
-    except ImportError:
-        raise MissingDependency("alibabacloud-credentials", "oss") from None
-    # It logs what a service answered, tokens included, to the error stream.
-    logging.getLogger("credentials").setLevel(logging.CRITICAL + 1)
-    return provider
-
-
-def _called(profile: str | None, file: Path) -> str:
-    return f"[{profile}] of {file}" if profile else f"the current profile of {file}"
+    return replace(found, ask=ask)
 
 
 def _yes(env: Mapping[str, str], name: str) -> bool:

@@ -184,7 +184,7 @@ class Provider:
         return keys != used
 
 
-def fault(error: Exception) -> Fault:
+def fault(error: Any) -> Fault:
     """What an error of the SDK says, without the request that its text repeats."""
     while isinstance(error, oss.exceptions.OperationError | oss.UploadError):
         error = error.unwrap()

@@ -58,7 +58,7 @@ def signing(kind: Any) -> Any:
                 raise ValueError(
                     f"a signature names the region, which {self._endpoint} does not: set OSS_REGION"
                 )
-            self._auth = Auth(keys, region)
+            self._auth: Any = Auth(keys, region)
 
     return Signing
 
