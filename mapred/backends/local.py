@@ -15,7 +15,7 @@ from mapred.backends.processes import ProcessExecutor, fork_server
 from mapred.checking import FromOne, Text, check_fields
 from mapred.errors import BackendError
 from mapred.model import Job, Stage
-from mapred.storage import Store
+from mapred.storage import Store, client_modules
 
 
 def available_cpus() -> int:
@@ -54,7 +54,7 @@ class Local:
                 timeout=job.timeout,
                 memory=stage.resources.memory_bytes,
                 env=stage.resources.env,
-                modules=_KEYED if job.shuffle else (),
+                modules=(*(_KEYED if job.shuffle else ()), *client_modules(store)),
             )
 
         return DriverThread(

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-# What workers of an `oss://` root import, so that they may share it.
-MODULES = ("mapred.storage.oss_client",)
 _SMALL = 16 * 2**20  # what goes in one request
 # Codes of credentials that ended, or were replaced where they are from.
 _ENDED = ("SecurityTokenExpired", "InvalidSecurityToken", "InvalidAccessKeyId")
