@@ -194,6 +194,8 @@ class OSSStore:
 
     def _failed(self, verb: str, path: str, fault: Fault) -> Exception:
         answer = fault.answer
+        if isinstance(fault.credentials, MissingDependency):
+            return fault.credentials
         if fault.credentials is not None:
             return StorageError(f"{self.uri}: {fault.credentials}")
         missing = answer.status == 404 and answer.code != "NoSuchBucket"

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import alibabacloud_oss_v2 as oss
 
-from mapred.errors import StorageError
+from mapred.errors import MapredError, StorageError
 from mapred.storage import oss_access
 from mapred.storage.oss_access import CredentialsError, Keys, Source
 from mapred.storage.remote import Answer, Patience, quoted, short_reason
@@ -37,7 +37,7 @@ class Fault:
 
     answer: Answer
     garbled: bool = False
-    credentials: CredentialsError | None = None
+    credentials: MapredError | None = None  # there are none to sign with
 
 
 class Client:
@@ -198,7 +198,7 @@ def fault(error: Any) -> Fault:
         return Fault(Answer(error.status_code, code, message, "", known), garbled)
     if isinstance(error, oss.exceptions.CredentialsFetchError):
         cause = error.kwargs["error"]
-        if isinstance(cause, CredentialsError):
+        if isinstance(cause, MapredError):
             return Fault(Answer(None, "", "", str(cause)), credentials=cause)
     refused = oss.exceptions.BucketNameInvalidError | oss.exceptions.ObjectNameInvalidError
     if isinstance(error, refused):
@@ -215,7 +215,7 @@ class _Passing(oss.retry.ErrorRetryable):  # type: ignore[misc]
     def is_error_retryable(self, error: Exception) -> bool:
         found = fault(error)
         if found.credentials is not None:
-            return found.credentials.passing
+            return isinstance(found.credentials, CredentialsError) and found.credentials.passing
         return found.answer.unknown and not found.garbled
 
 
