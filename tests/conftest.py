@@ -132,6 +132,7 @@ def oss_root(oss_server: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str
     monkeypatch.setenv("OSS_ENDPOINT", oss_server["endpoint"])
     monkeypatch.setenv("OSS_ACCESS_KEY_ID", oss_server["key"])
     monkeypatch.setenv("OSS_ACCESS_KEY_SECRET", oss_server["secret"])
+    monkeypatch.setenv("OSS_REGION", oss_server["region"])
     monkeypatch.setenv("OSS_ADDRESSING_STYLE", "path")
     return f"oss://runs/{uuid.uuid4().hex[:12]}"
 

@@ -20,8 +20,11 @@ ORDER = (
 ON_TOP = ("cli", "__main__", "testing")  # these use the package as a user does
 VAGUE = {"utils", "util", "common", "core", "manager", "helpers", "misc"}
 # Packages that a run can do without, and the one module that may import each at its top.
-OPTIONAL = {"click": "mapred.cli"} | dict.fromkeys(
-    "obstore opendal hera kubernetes dask distributed IPython pandas polars scipy".split()
+OPTIONAL = {
+    "click": "mapred.cli",
+    "alibabacloud_oss_v2": "mapred.storage.oss_client",
+} | dict.fromkeys(
+    "obstore alibabacloud_credentials requests hera kubernetes dask distributed IPython pandas polars scipy".split()
 )
 PACKAGE = Path(__file__).parent.parent / "mapred"
 FILES = sorted(PACKAGE.rglob("*.py"))

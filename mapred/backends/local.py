@@ -23,7 +23,7 @@ from mapred.errors import BackendError, FunctionError
 from mapred.limits import Limits
 from mapred.model import Job, Stage
 from mapred.modules import needs
-from mapred.storage import Store
+from mapred.storage import Store, client_modules
 
 
 def available_cpus() -> int:
@@ -100,8 +100,10 @@ class Local:
         def executor(stage: Stage) -> ProcessExecutor:
             if ready and stage is job.stages[0]:
                 made = ready.pop()
+                made.modules = (*made.modules, *client_modules(store))
             else:
-                made = self._executor(stage, job.timeout, _KEYED if job.shuffle else ())
+                modules = (*(_KEYED if job.shuffle else ()), *client_modules(store))
+                made = self._executor(stage, job.timeout, modules)
             made.max_calls = job.max_tasks_per_worker
             return made
 

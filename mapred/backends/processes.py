@@ -271,7 +271,7 @@ class ProcessExecutor(Executor):
     ) -> None:
         _check_files(workers)
         self.max_workers = workers
-        self._env, self._modules = env or {}, modules
+        self._env, self.modules = env or {}, modules
         self._gpus, self._gpu = gpus, gpu
         self.timeout, self._memory, self.max_calls = timeout, memory, max_calls
         self._state = _State()
@@ -410,7 +410,7 @@ class ProcessExecutor(Executor):
                     place = _file_in_memory("mapred-place")
                     undo.callback(os.close, place)
                     descriptors = [theirs.fileno(), log, place]
-                    pid = self._server.start(descriptors, env, self._modules)
+                    pid = self._server.start(descriptors, env, self.modules)
             except OSError as error:
                 raise BackendError(f"a worker process cannot be started: {error}") from error
             undo.pop_all()

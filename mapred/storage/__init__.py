@@ -19,6 +19,7 @@ from mapred.storage.sources import fingerprint, is_local, local_etag, open_sourc
 __all__ = [
     "Store",
     "arrow_filesystem",
+    "client_modules",
     "each",
     "etags",
     "fingerprint",
@@ -96,6 +97,11 @@ def open_store(uri: str) -> Store:
         f"root {uri!r}: no store for {scheme}://; a run's root is a local or mounted path, or "
         "s3://, gs://, az:// or oss:// with a bucket and a prefix"
     )
+
+
+def client_modules(store: Store) -> tuple[str, ...]:
+    """What every process that uses a store imports, and takes long enough to be shared."""
+    return ("mapred.storage.oss_client",) if store.uri.startswith("oss://") else ()
 
 
 def etags(store: Store, folder: str) -> dict[str, tuple[int, str]]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mapred.errors import DatasetError, MissingDependency
+from mapred.storage import ossfs
 
 _SECRET = re.compile(
     "secret|passw|passphrase|token|credential|connectionstring|privatekey|accountkey|accesskey"
@@ -98,8 +99,11 @@ def filesystem_of(storage: Mapping[str, Any] | None, uri: str) -> tuple[Any, str
 
         if scheme == "oss" or (storage and storage["scheme"] == "oss"):
             options = {**_oss_environment(), **options}
-        if storage and storage["class"]:
-            filesystem = _class(storage["class"])(**options)
+        kind = _class(storage["class"]) if storage and storage["class"] else None
+        if kind is None and scheme == "oss":
+            kind = fsspec.get_filesystem_class("oss")
+        if kind is not None:
+            filesystem = (ossfs.signing(kind) if ossfs.is_kind(kind) else kind)(**options)
             return filesystem, filesystem._strip_protocol(uri)
         found: tuple[Any, str] = fsspec.core.url_to_fs(uri, **options)
         return found

@@ -1,7 +1,7 @@
 """Listing objects into Arrow: pages of key, size and etag, with no loop over objects.
 
 `Lister` is what a walk needs of a bucket: all that lies below a folder, one level of it, and
-one object. S3, Google and Azure by obstore, OSS by OpenDAL, everything else by fsspec.
+one object. S3, Google and Azure by obstore, OSS by its own SDK, everything else by fsspec.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def lister_of(uri: str, storage: Mapping[str, Any] | None) -> tuple[Lister, str]
     if storage is None and scheme in OBJECTS:
         bucket, _, key = rest.partition("/")
         store = store_of(f"{scheme}://{bucket}")
-        kind = _OpenDAL if scheme == "oss" else _Obstore
+        kind = _OSS if scheme == "oss" else _Obstore
         return kind(store, f"{scheme}://{bucket}/"), key
     filesystem, path = filesystem_of(storage, uri)
     return _Fsspec(filesystem, *_prefix(filesystem, uri, path)), path.strip("/")
@@ -87,7 +87,7 @@ class _Obstore:
         return found
 
 
-class _OpenDAL:
+class _OSS:
     marks = False
     streams = True
 

@@ -127,7 +127,7 @@ def _number(name: str, default: float) -> float:
     try:
         return float(text) if text else default
     except ValueError:
-        raise StorageError(f"{name}={text!r} is no number") from None
+        raise StorageError(f"{name}={text!r} is not a number") from None
 
 
 def put_if_absent(
@@ -351,6 +351,15 @@ def answer_of(text: str) -> Answer:
         " ".join(plain.split())[:400],
         _ahead(whole),
     )
+
+
+def short_reason(error: Any) -> str:
+    """Why a connection failed, in a few words: the whole text repeats the request."""
+    text = str(error)
+    said = re.search(r"\[Errno -?\d+\] ([\w ]+)", text)
+    if said:
+        return said[1].lower()
+    return "timed out" if "timed out" in text else type(error).__name__
 
 
 def _ahead(text: str) -> float | None:

@@ -9,27 +9,37 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from servers import oss_gateway
+from servers import oss_signatures
 from servers.sharing import Plan, answers, free_ports
 
 
-def plan(home: Path, clock: float = 0) -> Plan:
-    """How to start one, whose clock may be ahead; it keeps everything in memory."""
-    port, platform = free_ports(2)
+def plan(home: Path, clock: float = 0, certificate: Path | None = None) -> Plan:
+    """How to start one, whose clock may be ahead; it keeps everything in memory.
+
+    With a certificate, and its key in the same file, it serves by TLS too.
+    """
+    port, platform, tls = free_ports(3)
     endpoint = f"http://127.0.0.1:{port}"
-    known = {"endpoint": endpoint, "key": oss_gateway.KEY, "secret": oss_gateway.SECRET}
+    known = {"endpoint": endpoint, "key": oss_signatures.KEY, "secret": oss_signatures.SECRET}
+    known["region"] = oss_signatures.REGION
     known["platform"] = f"http://127.0.0.1:{platform}"
     # Started by its name, it would not find its neighbours.
     code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from servers import oss_gateway; "
     command = [sys.executable, "-c", f"{code}oss_gateway.main(*sys.argv[1:])"]
     folder = str(Path(__file__).parent.parent)
-    return [*command, folder, str(port), str(platform), str(clock)], known, endpoint
+    command += [folder, str(port), str(platform), str(clock)]
+    if certificate is not None:
+        command += [str(tls), str(certificate)]
+        known["tls"] = str(tls)
+    return command, known, endpoint
 
 
 @contextlib.contextmanager
-def started(home: Path, clock: float) -> Iterator[dict[str, Any]]:
+def started(
+    home: Path, clock: float = 0, certificate: Path | None = None
+) -> Iterator[dict[str, Any]]:
     """One of the test's own."""
-    command, known, url = plan(home, clock)
+    command, known, url = plan(home, clock, certificate)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         assert answers(url, process.pid, seconds=40)
@@ -37,3 +47,20 @@ def started(home: Path, clock: float) -> Iterator[dict[str, Any]]:
     finally:
         process.kill()
         process.wait()
+
+
+# As OSS has them; a pod finds them by its list of hosts.
+DOMAIN = f"oss-{oss_signatures.REGION}.aliyuncs.com"
+HOSTS = (f"runs.{DOMAIN}", f"s3.{DOMAIN}", f"runs.s3.{DOMAIN}")
+
+
+def certificate(folder: Path) -> Path:
+    """A certificate of those hosts, its own authority, and its key in one file."""
+    file, key = folder / "oss.pem", folder / "oss.key"
+    names = ",".join(f"DNS:{host}" for host in HOSTS)
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"]
+    made += ["-subj", "/CN=oss", "-addext", f"subjectAltName={names}"]
+    subprocess.run([*made, "-keyout", key, "-out", file], check=True, capture_output=True)
+    (folder / "ca.crt").write_text(file.read_text())
+    file.write_text(key.read_text() + file.read_text())
+    return file

@@ -1,10 +1,12 @@
-"""A stand-in for Alibaba Cloud's OSS: a bucket in memory behind really checked signatures.
+"""A stand-in for Alibaba Cloud's OSS: buckets in memory behind really checked signatures.
 
-`python -m servers.oss_gateway PORT PLATFORM_PORT [CLOCK]` serves the bucket `runs`;
-`versioned` is a bucket that keeps versions and so, like the real one, ignores
-`x-oss-forbid-overwrite`. The bucket is named in the path, or before one of `DOMAINS` in the
-host. It knows what a run's root needs: objects, ranges, multipart uploads, listings, both of
-OSS's signature versions (V1 in the Authorization header, V4), and security tokens that end.
+`python -m servers.oss_gateway PORT PLATFORM_PORT [CLOCK [TLS_PORT CERTIFICATE]]` serves the bucket
+`runs`; `versioned` is a bucket that keeps versions and so, like the real one, ignores
+`x-oss-forbid-overwrite`. A bucket is named before `oss-cn-test.DOMAIN` or, at the S3-compatible
+address, before `s3.oss-cn-test.DOMAIN`, as the service has it; where the host is none of these,
+as 127.0.0.1, in the path. It knows what a run's root and Argo's artifacts need: objects, ranges,
+multipart uploads, listings, signatures of version 4, and security tokens that end. What the
+service refuses is refused: version 1, the bucket in the path of its hosts, aws-chunked bodies.
 Its clock is CLOCK seconds ahead. What hands out credentials on the cloud listens at
 PLATFORM_PORT. It is not the service: what it does is taken from OSS's published interface.
 """
@@ -12,40 +14,34 @@ PLATFORM_PORT. It is not the service: what it does is taken from OSS's published
 from __future__ import annotations
 
 import asyncio
-import base64
-import calendar
 import hashlib
-import hmac
+import re
+import ssl
 import sys
 import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.utils import formatdate, parsedate_to_datetime
+from email.utils import formatdate
+from functools import cached_property
 from urllib.parse import parse_qsl, quote, unquote
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+import crcmod
 from aiohttp import web
-from servers import oss_platform, oss_tokens
+from servers import oss_platform
+from servers.oss_signatures import REGION, Asked, Refusal, check
 
-KEY, SECRET = "osskey", "osssecret0123456789"
-REGION = "cn-test"
 DOMAINS = (f"oss-{REGION}.mapred.test", f"oss-{REGION}-internal.mapred.test")
 BUCKETS = ("runs", "versioned")
-SKEW = 900  # seconds that a client's clock may be off
 CLOCK = 0.0
-# The query parameters that V1 signs; all others are left out.
-SIGNED = {"acl", "uploads", "uploadId", "partNumber", "delete", "location", "security-token"}
-SIGNED |= {"continuation-token", "bucketInfo", "versions", "versionId"}
-
-
-class Refusal(Exception):
-    """An answer that OSS gives to a request that it does not carry out."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code, self.message = status, code, message
+_HOST = re.compile(
+    rf"(?:(?P<bucket>[a-z0-9-]+)\.)??(?P<s3>s3\.)?oss-{REGION}(?:-internal)?"
+    r"\.(?:mapred\.test|aliyuncs\.com)(?::\d+)?"
+)
+_crc64 = crcmod.mkCrcFun(0x142F0E1EBA9EA3693, initCrc=0, xorOut=0xFFFFFFFFFFFFFFFF)
+Headers = Mapping[str, str]
 
 
 @dataclass
@@ -53,106 +49,13 @@ class Object:
     data: bytes
     modified: float = field(default_factory=time.time)
 
-    @property
+    @cached_property
     def etag(self) -> str:
         return f'"{hashlib.md5(self.data).hexdigest().upper()}"'
 
-
-# --- signatures
-
-
-def check_signature(method: str, path: str, query: list[tuple[str, str]], headers: Headers) -> None:
-    """Refuse a request that was not signed with a known key, now."""
-    given = headers.get("Authorization", "")
-    if given.startswith("OSS4-HMAC-SHA256 "):
-        key, wanted, got = _version_4(method, path, query, headers, given)
-    elif given.startswith("OSS "):
-        key, _, got = given[4:].partition(":")
-        wanted = _version_1(method, path, query, headers, _secret(key))
-    else:
-        raise Refusal(403, "AccessDenied", "Anonymous access is forbidden for this operation.")
-    if not any(hmac.compare_digest(each, got) for each in wanted):
-        raise Refusal(403, "SignatureDoesNotMatch", "The signature that we calculated differs.")
-    if issued := oss_tokens.known(key):
-        token = headers.get("x-oss-security-token", "")
-        if not hmac.compare_digest(token, issued.token):
-            raise Refusal(403, "InvalidSecurityToken", f"The security token {token} is invalid.")
-        if _now() >= issued.ends:
-            raise Refusal(403, "SecurityTokenExpired", f"The security token {token} has expired.")
-
-
-Headers = Mapping[str, str]
-
-
-def _secret(key: str) -> str:
-    if key == KEY:
-        return SECRET
-    if issued := oss_tokens.known(key):
-        return issued.secret
-    raise Refusal(403, "InvalidAccessKeyId", "The access key does not exist in our records.")
-
-
-def _now() -> float:
-    return time.time() + CLOCK
-
-
-def _check_clock(seconds: float) -> None:
-    if abs(_now() - seconds) > SKEW:
-        raise Refusal(403, "RequestTimeTooSkewed", "The request's time is too far from ours.")
-
-
-def _own_headers(headers: Headers) -> list[tuple[str, str]]:
-    lower = ((name.lower(), value.strip()) for name, value in headers.items())
-    return sorted((name, value) for name, value in lower if name.startswith("x-oss-"))
-
-
-def _version_1(
-    method: str, path: str, query: list[tuple[str, str]], headers: Headers, secret: str
-) -> list[str]:
-    date = headers.get("x-oss-date") or headers.get("Date", "")
-    _check_clock(parsedate_to_datetime(date).timestamp())
-    signed = sorted((n, v) for n, v in query if n in SIGNED or n.startswith("x-oss-"))
-    tail = "&".join(f"{name}={value}" if value else name for name, value in signed)
-    lines = [method, headers.get("Content-MD5", ""), headers.get("Content-Type", "")]
-    lines.append(headers.get("Date", date))
-    own = "".join(f"{name}:{value}\n" for name, value in _own_headers(headers))
-    # OpenDAL leaves out the slash behind a bucket that stands alone; others write it.
-    resources = {path, path.rstrip("/")} if path.count("/") == 2 else {path}
-    wanted = []
-    for resource in resources:
-        text = "\n".join(lines) + "\n" + own + resource + (f"?{tail}" if tail else "")
-        digest = hmac.new(secret.encode(), text.encode(), hashlib.sha1).digest()
-        wanted.append(base64.b64encode(digest).decode())
-    return wanted
-
-
-def _version_4(
-    method: str, path: str, query: list[tuple[str, str]], headers: Headers, given: str
-) -> tuple[str, list[str], str]:
-    fields = dict(part.strip().split("=", 1) for part in given.split(" ", 1)[1].split(","))
-    key, day, region, service, ending = fields["Credential"].split("/")
-    if (region, service, ending) != (REGION, "oss", "aliyun_v4_request"):
-        raise Refusal(400, "InvalidArgument", "Invalid signing region in Authorization header.")
-    date = headers["x-oss-date"]
-    _check_clock(calendar.timegm(time.strptime(date, "%Y%m%dT%H%M%SZ")))
-    also = [name for name in fields.get("AdditionalHeaders", "").split(";") if name]
-    lower = {name.lower(): value.strip() for name, value in headers.items()}
-    names = [n for n in lower if n.startswith("x-oss-") or n in ("content-type", "content-md5")]
-    canonical = "".join(f"{name}:{lower[name]}\n" for name in sorted({*names, *also}))
-    quoted = sorted((quote(n, safe="-_.~"), quote(v, safe="-_.~")) for n, v in query)
-    asked = "&".join(f"{name}={value}" if value else name for name, value in quoted)
-    payload = lower.get("x-oss-content-sha256", "UNSIGNED-PAYLOAD")
-    request = [method, quote(path, safe="/-_.~"), asked, canonical, ";".join(sorted(also)), payload]
-    digest = hashlib.sha256("\n".join(request).encode()).hexdigest()
-    scope = f"{day}/{region}/{service}/{ending}"
-    text = "\n".join(["OSS4-HMAC-SHA256", date, scope, digest])
-    signing = b"aliyun_v4" + _secret(key).encode()
-    for part in (day, region, service, ending):
-        signing = hmac.new(signing, part.encode(), hashlib.sha256).digest()
-    return key, [hmac.new(signing, text.encode(), hashlib.sha256).hexdigest()], fields["Signature"]
-
-
-# --- objects
+    @property
+    def crc(self) -> dict[str, str]:
+        return {"x-oss-hash-crc64ecma": str(_crc64(self.data))}
 
 
 class Gateway:
@@ -164,26 +67,25 @@ class Gateway:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        raw, _, asked = request.raw_path.removeprefix(f"http://{request.host}").partition("?")
+        raw, _, asked = _target(request).partition("?")
         path, query = unquote(raw), parse_qsl(asked, keep_blank_values=True)
-        for domain in DOMAINS:
-            if (named := request.host.removesuffix(f".{domain}")) != request.host:
-                path = f"/{named}{path}"
         try:
-            bucket, _, key = path[1:].partition("/")
-            check_signature(request.method, f"/{bucket}/{key}", query, request.headers)
+            bucket, key, s3 = _place(request.host, path)
+            signed = path if s3 else f"/{bucket}/{key}"
+            now = time.time() + CLOCK
+            check(Asked(request.method, signed, query, request.headers, body, now), s3)
             if not key and request.method in ("PUT", "DELETE"):
                 return self.bucket(request.method, bucket)
             if bucket not in self.buckets:
                 raise Refusal(404, "NoSuchBucket", "The specified bucket does not exist.")
-            return self.carry_out(request, bucket, key, dict(query), body)
+            return self.carry_out(request, bucket, key, dict(query), body, s3)
         except Refusal as refusal:
             text = (
                 f"<Error><Code>{refusal.code}</Code><Message>{escape(refusal.message)}</Message>"
                 "</Error>"
             )
             answer = _xml("" if request.method == "HEAD" else text, refusal.status)
-            answer.headers["Date"] = formatdate(_now(), usegmt=True)
+            answer.headers["Date"] = formatdate(time.time() + CLOCK, usegmt=True)
             return answer
 
     def bucket(self, method: str, bucket: str) -> web.StreamResponse:
@@ -196,10 +98,18 @@ class Gateway:
         return web.Response(status=204)
 
     def carry_out(
-        self, request: web.Request, bucket: str, key: str, query: dict[str, str], body: bytes
+        self,
+        request: web.Request,
+        bucket: str,
+        key: str,
+        query: dict[str, str],
+        body: bytes,
+        s3: bool,
     ) -> web.StreamResponse:
         objects, method, headers = self.buckets[bucket], request.method, request.headers
         if not key:
+            if "location" in query:
+                return _xml(f"<LocationConstraint>oss-{REGION}</LocationConstraint>")
             return _listing(objects, query)
         if "uploads" in query or "uploadId" in query:
             return self.multipart(method, bucket, key, query, body)
@@ -209,14 +119,14 @@ class Gateway:
                 raise Refusal(409, "FileAlreadyExists", "The object you specified already exists.")
             if "x-oss-copy-source" in headers:
                 return self.copy(objects, key, unquote(headers["x-oss-copy-source"]))
-            objects[key] = Object(body)
-            return web.Response(headers={"ETag": objects[key].etag})
+            made = objects[key] = Object(body)
+            return web.Response(headers={"ETag": made.etag, **made.crc})
         if method == "DELETE":
             objects.pop(key, None)
             return web.Response(status=204)
         if key not in objects:
             raise Refusal(404, "NoSuchKey", "The specified key does not exist.")
-        return _content(objects[key], headers, method)
+        return _content(objects[key], headers, method, s3)
 
     def copy(self, objects: dict[str, Object], key: str, source: str) -> web.Response:
         bucket, _, name = source.lstrip("/").partition("/")
@@ -240,7 +150,8 @@ class Gateway:
         parts = self.uploads[query["uploadId"]]
         if method == "PUT":
             parts[int(query["partNumber"])] = body
-            return web.Response(headers={"ETag": Object(body).etag})
+            part = Object(body)
+            return web.Response(headers={"ETag": part.etag, **part.crc})
         del self.uploads[query["uploadId"]]
         if method == "DELETE":
             return web.Response(status=204)
@@ -249,7 +160,29 @@ class Gateway:
             raise Refusal(400, "InvalidPart", "The parts named are not those uploaded.")
         known = self.buckets[bucket][key] = Object(b"".join(parts[n] for n in named))
         names = f"<Bucket>{bucket}</Bucket><Key>{escape(key)}</Key><ETag>{known.etag}</ETag>"
-        return _xml(f"<CompleteMultipartUploadResult>{names}</CompleteMultipartUploadResult>")
+        answer = _xml(f"<CompleteMultipartUploadResult>{names}</CompleteMultipartUploadResult>")
+        answer.headers.update(known.crc)
+        return answer
+
+
+def _target(request: web.Request) -> str:
+    """Path and query; a client that takes us for its proxy writes the whole address."""
+    return re.sub(r"https?://[^/]+", "", request.raw_path, count=1)
+
+
+def _place(host: str, path: str) -> tuple[str, str, bool]:
+    """Bucket and key of a request, and whether it came to the S3-compatible address."""
+    known = _HOST.fullmatch(host)
+    if known is None:
+        bucket, _, key = path[1:].partition("/")
+        return bucket, key, False
+    if known["bucket"] is None:
+        raise Refusal(
+            403,
+            "SecondLevelDomainForbidden",
+            "The bucket you are attempting to access must be addressed using OSS third level domain.",
+        )
+    return known["bucket"], path[1:], known["s3"] is not None
 
 
 def _xml(text: str, status: int = 200) -> web.Response:
@@ -257,9 +190,12 @@ def _xml(text: str, status: int = 200) -> web.Response:
     return web.Response(status=status, text=head + text, content_type="application/xml")
 
 
-def _content(known: Object, headers: Headers, method: str) -> web.StreamResponse:
-    """An object or a range of it; a range that leaves the object is ignored, as OSS does."""
-    if headers.get("If-Match", known.etag) != known.etag:
+def _content(known: Object, headers: Headers, method: str, s3: bool) -> web.StreamResponse:
+    """An object or a range of it.
+
+    A range that leaves the object is ignored, unless the standard's behaviour is asked for.
+    """
+    if headers.get("If-Match", known.etag) not in (known.etag, known.etag.strip('"')):
         raise Refusal(412, "PreconditionFailed", "At least one of the preconditions failed.")
     fields = {
         "ETag": known.etag,
@@ -270,6 +206,10 @@ def _content(known: Object, headers: Headers, method: str) -> web.StreamResponse
     first, dash, last = headers.get("Range", "").removeprefix("bytes=").partition("-")
     if dash and first:
         start, end = int(first), int(last) if last else size - 1
+        if s3 or headers.get("x-oss-range-behavior") == "standard":
+            if start >= size:
+                raise Refusal(416, "InvalidRange", "The requested range cannot be satisfied.")
+            end = min(end, size - 1)
         if start <= end < size:
             data, status = data[start : end + 1], 206
             fields["Content-Range"] = f"bytes {start}-{end}/{size}"
@@ -315,20 +255,30 @@ def _listing(objects: dict[str, Object], query: dict[str, str]) -> web.StreamRes
     return _xml(f"<ListBucketResult>{text}</ListBucketResult>")
 
 
-async def _serve(port: int, platform: int) -> None:
+async def _serve(port: int, platform: int, tls: int, certificate: str) -> None:
     gateway = web.Application(client_max_size=1 << 30)
     gateway.router.add_route("*", "/{path:.*}", Gateway().answer)
-    for application, at in ((oss_platform.application(), platform), (gateway, port)):
+    context = None
+    if tls:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+    for application, at, secured in (
+        (oss_platform.application(), platform, None),
+        (gateway, port, None),
+        (gateway, tls, context),
+    ):
+        if not at:
+            continue
         runner = web.AppRunner(application, access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", at).start()
+        await web.TCPSite(runner, "127.0.0.1", at, ssl_context=secured).start()
     await asyncio.Event().wait()
 
 
-def main(port: str, platform: str, clock: str = "0") -> None:
+def main(port: str, platform: str, clock: str = "0", tls: str = "0", certificate: str = "") -> None:
     global CLOCK
     CLOCK = float(clock)
-    asyncio.run(_serve(int(port), int(platform)))
+    asyncio.run(_serve(int(port), int(platform), int(tls), certificate))
 
 
 if __name__ == "__main__":

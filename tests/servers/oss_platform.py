@@ -76,7 +76,7 @@ async def credentials(request: web.Request) -> web.Response:
 
 def application() -> web.Application:
     known = web.Application()
-    known.router.add_route("*", "/sts/", security_token_service)
+    known.router.add_route("*", "/sts{tail:/?}", security_token_service)
     known.router.add_put("/latest/api/token", metadata_session)
     known.router.add_get("/latest/meta-data/ram/security-credentials/{role:.*}", metadata)
     known.router.add_get("/credentials", credentials)

@@ -142,7 +142,7 @@ def _mark(base: str) -> None:
         client.close()
     else:
         for name in MARKERS:
-            store._client().operator.create_dir(f"{prefix}/{name}")  # type: ignore[attr-defined]
+            store.write(name, b"")
 
 
 SOURCES: dict[str, Callable[[Place], Dataset]] = {

@@ -155,7 +155,7 @@ def test_a_bucket_that_is_not_there(s3_root: str, s3_server: dict[str, Any]) -> 
         listing(mapred.read_text(f"{s3_root}/nothing/**"))
 
 
-@pytest.mark.parametrize("client", ["opendal", "ossfs", "s3fs"])
+@pytest.mark.parametrize("client", ["oss", "ossfs", "s3fs"])
 def test_other_clients_hide_no_refusal(
     client: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -216,6 +216,8 @@ class Argo:
             return None
         from mapred.backends.argo import environment, places
 
+        if places.scheme_of(uri):
+            places.location(self, uri, "packages")  # refused before they are resolved
         root = open_store(uri.rstrip("/").rpartition("/")[0])
         return environment.store_packages(
             root,

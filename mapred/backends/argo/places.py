@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 from mapred.backends.argo.backend import Argo
 from mapred.errors import BackendError
 from mapred.resources import Volume
+from mapred.storage.oss_access import region_of
 
+_OSS_EXAMPLE = "https://oss-cn-hangzhou-internal.aliyuncs.com"
 OBJECT_STORES = ("s3", "oss", "gs", "az")
 
 
@@ -30,8 +32,7 @@ def location(argo: Argo, uri: str, key: str) -> dict[str, Any]:
     if scheme == "s3":
         return {"s3": {**_s3(argo), "bucket": bucket, "key": path, **_keys(argo)}}
     if scheme == "oss":
-        found = {"endpoint": _endpoint(argo, "oss"), "bucket": bucket, "key": path}
-        return {"oss": {**found, **_keys(argo)}}
+        return {"s3": {**_s3_of_oss(argo), "bucket": bucket, "key": path, **_keys(argo)}}
     secret = _secret(argo, argo.root_secret_keys[1])
     if scheme == "gs":
         found = {"bucket": bucket, "key": path}
@@ -48,12 +49,42 @@ def _s3(argo: Argo) -> dict[str, Any]:
     return {"endpoint": urlsplit(argo.endpoint).netloc, **region, **insecure}
 
 
+def _s3_of_oss(argo: Argo) -> dict[str, Any]:
+    """The S3-compatible address of OSS: Argo's own client of OSS signs by version 1 alone.
+
+    Always by HTTPS, as Argo's client of S3 sends bodies in chunks without, which OSS refuses.
+    The names of `aliyuncs.com` have it put the bucket into the host's name, as OSS wants it.
+    """
+    endpoint = urlsplit(_endpoint(argo, "oss"))
+    host = endpoint.hostname or ""
+    region = (argo.region or region_of(endpoint.geturl()) or "").removeprefix("oss-")
+    if not host.endswith(".aliyuncs.com") or not region:
+        raise BackendError(
+            f"endpoint={argo.endpoint!r} is none of OSS's own, such as {_OSS_EXAMPLE!r}, and Argo "
+            "fetches packages from the S3-compatible address that belongs to one; name it, or "
+            "image= with all packages"
+        )
+    if argo.root_secret is None:
+        raise BackendError(
+            "a root on oss:// needs root_secret= where pods fetch packages: Argo fetches them, and "
+            "knows no role of Alibaba's; name the Secret, or image= with all packages"
+        )
+    port = f":{endpoint.port}" if endpoint.port else ""
+    name = host if host.startswith("s3.") else f"s3.{host}"
+    return {"endpoint": f"{name}{port}", "region": region}
+
+
+def copies(argo: Argo, uri: str) -> bool:
+    """Whether Argo can keep copies of commits as artifacts of the Workflow."""
+    try:
+        return bool(scheme_of(uri)) and bool(location(argo, uri, "copy"))
+    except BackendError:
+        return False
+
+
 def _endpoint(argo: Argo, scheme: str) -> str:
     if argo.endpoint is None:
-        example = {
-            "oss": "https://oss-cn-hangzhou-internal.aliyuncs.com",
-            "az": "https://ACCOUNT.blob.core.windows.net",
-        }[scheme]
+        example = {"oss": _OSS_EXAMPLE, "az": "https://ACCOUNT.blob.core.windows.net"}[scheme]
         raise BackendError(
             f"a root on {scheme}:// needs endpoint=, as the pods reach it, such as {example!r}"
         )
@@ -82,6 +113,8 @@ _VARIABLES: Mapping[str, tuple[str, str, str]] = {
     "az": ("AZURE_ENDPOINT", "", "AZURE_STORAGE_ACCOUNT_KEY"),
 }
 
+_REGIONS = {"s3": "AWS_REGION", "oss": "OSS_REGION"}
+
 
 def variables(argo: Argo, uri: str) -> list[dict[str, Any]]:
     """The environment that lets a worker reach its root: settings, and secrets by reference."""
@@ -92,8 +125,8 @@ def variables(argo: Argo, uri: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if argo.endpoint is not None:
         found.append({"name": endpoint, "value": argo.endpoint.rstrip("/")})
-    if argo.region is not None and scheme == "s3":
-        found.append({"name": "AWS_REGION", "value": argo.region})
+    if argo.region is not None and scheme in _REGIONS:
+        found.append({"name": _REGIONS[scheme], "value": argo.region})
     if argo.root_secret is not None:
         for name, key in zip((access, secret), argo.root_secret_keys, strict=True):
             if name:
@@ -108,7 +141,8 @@ def check_root(argo: Argo, uri: str, volumes: tuple[Volume, ...]) -> None:
     if scheme:
         if scheme not in OBJECT_STORES:
             raise BackendError(f"root {uri!r}: pods know no store for {scheme}://")
-        location(argo, uri, "x")
+        if scheme in ("oss", "az"):
+            _endpoint(argo, scheme)
         return
     path = uri.removeprefix("file://")
     shared = [volume for volume in volumes if volume.claim or volume.nfs]

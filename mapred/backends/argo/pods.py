@@ -154,7 +154,7 @@ def _archive(run: Compiled) -> str:
 
 def _artifacts(run: Compiled, closes: bool) -> dict[str, Any]:
     """Copies for whoever looks at the Workflow; a pod that failed has none to give."""
-    if not places.scheme_of(run.uri):
+    if not places.copies(run.argo, run.uri):
         return {}
     names = {"commits": "argo/{{inputs.parameters.stage}}/{{inputs.parameters.block}}.json"}
     names |= {"result": "argo/result.json"} if closes else {}
@@ -178,7 +178,7 @@ def environment(argo: Argo, uri: str, asked: Resources) -> list[dict[str, Any]]:
         {"name": "HOME", "value": WORK},
         {"name": "LOGNAME", "value": "mapred"},
     ]
-    if places.scheme_of(uri):
+    if places.copies(argo, uri):
         found.append({"name": "MAPRED_ARTIFACTS", "value": ARTIFACTS})
     found += places.variables(argo, uri)
     known = {*asked.env, *asked.secrets}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -16,9 +17,10 @@ from typing import Any
 import pytest
 from backends.argo import cases
 from cluster.access import Cluster
-from cluster.places import BIN
+from cluster.places import BIN, HOST_IN_PODS
 from hypothesis import HealthCheck, given, settings
 from packaging.requirements import Requirement
+from servers import oss
 
 import mapred
 from mapred import layout
@@ -230,8 +232,13 @@ def test_a_pod_out_of_memory_gets_more(cluster: Cluster, cluster_root: str) -> N
 
 @pytest.fixture(scope="module")
 def archive() -> bytes:
-    """All that a worker on S3 imports, as it is installed here; as one archive."""
-    wanted, found = ["mapred", "obstore", "arro3-core"], set()
+    """All that a worker on S3 imports."""
+    return archived("mapred", "obstore", "arro3-core")
+
+
+def archived(*names: str) -> bytes:
+    """Packages, as they are installed here, with what they need; as one archive."""
+    wanted, found = [*names], set()
     while wanted:
         name = wanted.pop()
         if name in found:
@@ -268,6 +275,88 @@ def test_packages_come_from_the_root_on_a_stock_image(
     over = run._handle.finished()
     assert over["status"]["phase"] == "Succeeded", over["status"]
     assert mapred.open(run.uri).result() == 1
+
+
+@pytest.fixture
+def oss_argo(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Argo, str]]:
+    """A backend whose pods reach a stand-in for OSS by the service's own names, and a root there."""
+    if not cluster.own:
+        pytest.skip("pods of another cluster do not reach this machine")
+    file = oss.certificate(tmp_path)
+    with oss.started(tmp_path, certificate=file) as known:
+        keys = {"accessKey": known["key"], "secretKey": known["secret"]}
+        held = [
+            {"kind": "Secret", "metadata": {"name": "mapred-oss"}, "stringData": keys},
+            {
+                "kind": "ConfigMap",
+                "metadata": {"name": "mapred-oss"},
+                "data": {"ca.crt": (tmp_path / "ca.crt").read_text()},
+            },
+        ]
+        for each in held:
+            cluster.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", **each}))
+        for name, value in {
+            "OSS_ENDPOINT": known["endpoint"],
+            "OSS_REGION": known["region"],
+            "OSS_ADDRESSING_STYLE": "path",
+            "OSS_ACCESS_KEY_ID": known["key"],
+            "OSS_ACCESS_KEY_SECRET": known["secret"],
+        }.items():
+            monkeypatch.setenv(name, value)
+        argo = backend(
+            cluster,
+            region=None,
+            endpoint=f"https://{oss.DOMAIN}:{known['tls']}",
+            root_secret="mapred-oss",
+            pod_spec_patch=_reaches_oss(),
+        )
+        yield argo, f"oss://runs/{tmp_path.name}"
+
+
+def _reaches_oss() -> dict[str, Any]:
+    """Names of the hosts, and the authority that each container is to trust."""
+
+    def trusting(name: str, variable: str) -> dict[str, Any]:
+        return {
+            "name": name,
+            "env": [{"name": variable, "value": "/oss/ca.crt"}],
+            "volumeMounts": [{"name": "oss", "mountPath": "/oss", "readOnly": True}],
+        }
+
+    return {
+        "hostAliases": [{"ip": HOST_IN_PODS, "hostnames": list(oss.HOSTS)}],
+        "volumes": [{"name": "oss", "configMap": {"name": "mapred-oss"}}],
+        "initContainers": [trusting("init", "SSL_CERT_FILE")],
+        "containers": [trusting("wait", "SSL_CERT_FILE"), trusting("main", "REQUESTS_CA_BUNDLE")],
+    }
+
+
+def test_a_run_on_oss_is_signed_by_version_4_throughout(
+    cluster: Cluster, oss_argo: tuple[Argo, str]
+) -> None:
+    # The stand-in takes no other version, and refuses what Argo's own client of OSS sends.
+    argo, root = oss_argo
+    packages = archived("mapred", "alibabacloud-oss-v2")
+    digest = hashlib.sha256(packages).hexdigest()
+    open_store(root).write(layout.packages(digest), packages)
+    run = mapred.submit(
+        square,
+        mapred.array(4),
+        reduce=sum,
+        backend=Sent(cluster, dataclasses.replace(argo, image=cluster.images.python), digest),
+        root=root,
+        per_task=2,
+        resources=SMALL,
+    )
+    over = run._handle.finished()
+    assert over["status"]["phase"] == "Succeeded", over["status"]
+    assert mapred.open(run.uri).result() == 14
+    store = run.store
+    commit = store.read(layout.commit("map", 0))
+    assert store.read("argo/map/0.json") == b"[" + commit + b"]\n"
+    assert store.read("argo/result.json") == store.read(layout.MANIFEST)
 
 
 def test_packages_that_someone_changed_are_refused(cluster: Cluster, cluster_root: str) -> None:

@@ -162,6 +162,61 @@ def test_a_root_that_pods_cannot_see_is_refused() -> None:
         cases.text(cases.job(), Argo(), root="oss://team/runs")
 
 
+OSS = "https://oss-cn-hangzhou-internal.aliyuncs.com"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "region", "address"),
+    [
+        (OSS, None, ("s3.oss-cn-hangzhou-internal.aliyuncs.com", "cn-hangzhou")),
+        # By HTTPS all the same: without it Argo's client signs in chunks, which OSS refuses.
+        (OSS.replace("https", "http"), None, ("s3.oss-cn-hangzhou-internal.aliyuncs.com", "cn-hangzhou")),
+        ("https://oss-cn-beijing.aliyuncs.com:8443", None, ("s3.oss-cn-beijing.aliyuncs.com:8443", "cn-beijing")),
+        ("https://oss-accelerate.aliyuncs.com", "oss-cn-hongkong", ("s3.oss-accelerate.aliyuncs.com", "cn-hongkong")),
+    ],
+)  # fmt: skip
+def test_argo_reaches_oss_by_its_s3_compatible_address(
+    endpoint: str, region: str | None, address: tuple[str, str]
+) -> None:
+    argo = Argo(endpoint=endpoint, region=region, root_secret="oss")
+    rendered = cases.text(cases.job(2), argo, root="oss://team/runs", packages=cases.PACKAGES)
+    (document,) = from_yaml(rendered)
+    templates = document["spec"]["templates"][1:]
+    artifacts = [
+        artifact
+        for template in templates
+        for side in ("inputs", "outputs")
+        for artifact in template[side]["artifacts"]
+    ]
+    assert {(each["s3"]["endpoint"], each["s3"]["region"]) for each in artifacts} == {address}
+    assert not any("oss" in each or each["s3"].get("insecure") for each in artifacts)
+    assert problems(document) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"endpoint": OSS}, "needs root_secret="),
+        ({"endpoint": "https://data.example.com", "root_secret": "oss"}, "is none of OSS's own"),
+    ],
+)
+def test_packages_on_oss_that_argo_cannot_fetch_are_refused_and_an_image_does_without(
+    more: dict[str, str], says: str
+) -> None:
+    root = "oss://team/runs"
+    with pytest.raises(BackendError, match=says):
+        cases.text(cases.job(), Argo(**more), root=root, packages=cases.PACKAGES)
+    with pytest.raises(BackendError, match=says):
+        Argo(**more).packages_for(f"{root}/{cases.RUN_ID}", "3.11")
+    (document,) = from_yaml(cases.text(cases.job(), Argo(**more, image="team/image:1"), root=root))
+    map_ = document["spec"]["templates"][1]
+    assert "artifacts" not in map_["inputs"]
+    assert "outputs" not in map_
+    names = [variable["name"] for variable in map_["container"]["env"]]
+    assert "OSS_ENDPOINT" in names
+    assert "MAPRED_ARTIFACTS" not in names
+
+
 def test_a_manifest_that_is_too_large_is_refused() -> None:
     asked = Resources(env={"A": "x" * 2**20})
     with pytest.raises(BackendError, match="Argo takes 1,048,576"):
