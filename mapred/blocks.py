@@ -140,7 +140,7 @@ def _record(run: Context, loss: Loss, known: Known, parent: Parent) -> None:
         number = max(number, known.packs.get(loss.place, Pack()).attempt(loss.item))
     final = loss.spent and retries.ends_for_good(run.job, loss.kind)
     how = loss.kind, loss.message, loss.log, loss.spent, loss.item, final
-    failure = failures.died(run.store, stage, index, number, *how)
+    failure = failures.died(run.store, run.job, stage, index, number, *how)
     if loss.spent:
         _failed(run, loss.place, failure, known, parent, more=True)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from mapred import layout, records, retries
+from mapred import layout, points, records, retries
 from mapred.errors import DatasetError, StorageError
 from mapred.model import Failure, Job, Stage
 from mapred.storage import Store
@@ -89,17 +89,18 @@ def describe(
     where: str,
     items: Mapping[int, bool],
     final: bool,
+    values: Mapping[int, str],
 ) -> Failure:
-    """The record of an attempt that ended in `error` at `where`.
+    """The record of an attempt that ended in `error` at `where`; `values` are those of `items`.
 
     Equal failures have equal signatures: the exception's type and the places it came
     through. The traceback leaves out this package's own frames where there are others.
     """
     stack, text = _traced(error)
     own = [frame for frame in stack if not frame.filename.startswith(_PACKAGE)]
-    kind, message = type(error).__name__, _said(str, error)
+    kind, message = type(error).__name__, points.said(str, error)
     if isinstance(error, SystemExit):
-        code = _said(repr, error.code)
+        code = points.said(repr, error.code)
         message = f"the function called sys.exit({code}) instead of returning"
     places = [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in own[-10:]]
     signature = "\n".join([kind, *(places or [message])])
@@ -117,6 +118,8 @@ def describe(
         attempts=task.attempt,
         final=final,
         lost=tuple(item for item in sorted(items) if items[item]),
+        values=values,
+        worker=f"{os.uname().nodename}:{os.getpid()}",
     )
 
 
@@ -134,15 +137,6 @@ def _traced(error: BaseException) -> tuple[traceback.StackSummary, str]:
     except Exception:
         stack = traceback.extract_tb(error.__traceback__, limit=-50)
         return stack, "".join([*stack.format(), type(error).__name__, "\n"])
-
-
-def _said(how: Callable[[Any], str], value: Any) -> str:
-    """`str` or `repr` of a value, whatever its methods raise."""
-    try:
-        return how(value)
-    except BaseException as error:
-        name = type(value).__name__
-        return f"<{name}: its {how.__name__}() raises {type(error).__name__}>"
 
 
 def record(
@@ -166,6 +160,7 @@ def record(
 
 def died(
     store: Store,
+    job: Job,
     stage: Stage,
     index: int,
     attempt: int,
@@ -181,6 +176,7 @@ def died(
     `item` is the one of several at which it ended.
     """
     items = () if item is None else (item,)
+    values = points.stored_values(store, job, index, items)
     return record(
         store,
         Failure(
@@ -191,12 +187,15 @@ def died(
             error="WorkerLost",
             message=message,
             signature=f"{kind}: {message}",
-            where=records.where_of(store, stage, index) if item is None else f"item {item}",
+            where=points.item_text(item, values)
+            if item is not None
+            else records.where_of(store, stage, index),
             items=items,
             log=log,
             attempts=attempt if counts else attempt - 1,
             final=final,
             lost=items if final else (),
+            values=values,
         ),
     )
 

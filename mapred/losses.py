@@ -99,6 +99,8 @@ def merged(before: Failure | None, failure: Failure) -> Failure:
     if before is None:
         return failure
     later = max(before, failure, key=lambda each: each.time)
+    values = {**before.values, **failure.values}
     if not before.items or not failure.items:
-        return replace(later, items=())
-    return replace(later, items=tuple(sorted({*before.items, *failure.items})))
+        return replace(later, items=(), values=values)
+    items = tuple(sorted({*before.items, *failure.items}))
+    return replace(later, items=items, values=values)

@@ -367,14 +367,15 @@ class Commit:
         return cls(**values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Failure:
     """One failed attempt, or a task that was lost with its worker.
 
     `kind` is `function` (it raised), `dataset` (its input cannot be read), `lost` (its
     process died), `timeout` or `memory`; `time` is seconds since the epoch; `signature` is equal for equal failures; `items` are the failed items'
-    indices where the function runs once per item; `where` names file and byte range. A `final`
-    one is not tried again, nor are the `lost` ones of its items.
+    indices where the function runs once per item, and `values` what the first of them are, as
+    text; `where` names file and byte range. A `final` one is not tried again, nor are the `lost`
+    ones of its items. `worker` is that of the attempt, if it lived to tell.
     """
 
     stage: str
@@ -393,13 +394,45 @@ class Failure:
     seconds: float = 0.0
     final: bool = False
     lost: tuple[int, ...] = ()
+    values: Mapping[int, str] = field(default_factory=dict)
+    worker: str = ""
 
     def to_bytes(self) -> builtins.bytes:
         return json.dumps(vars(self), indent=1).encode()
 
     @classmethod
     def from_bytes(cls, data: builtins.bytes) -> Failure:
-        return _build(cls, json.loads(data))
+        values = json.loads(data)
+        told = {int(item): text for item, text in values.get("values", {}).items()}
+        return _build(cls, {**values, "values": told})
+
+    def __repr__(self) -> str:
+        """One line; `str` has the place, the traceback and the log as well."""
+        items = ", ".join(map(str, self.items[:3])) + "…" * (len(self.items) > 3)
+        at = f"item{'s' * (len(self.items) > 1)} {items}" if items else f"task {self.task}"
+        said = " ".join(self.message.split())[:120]
+        return f"<Failure of {self.stage} {at}: {self.error}{': ' * bool(said)}{said}>"
+
+    def __str__(self) -> str:
+        lines = [f"{self.stage} task {self.task}: {self.error}: {self.message}"]
+        lines += [f"at {self.where}"] * bool(self.where)
+        lines += [self.traceback.rstrip()] * bool(self.traceback)
+        lines += ["log ends with", self.log.rstrip()] * bool(self.log)
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """A failed attempt at a task that succeeded later: what failed, when it ended, and where."""
+
+    stage: str
+    task: int
+    kind: str
+    error: str
+    items: tuple[int, ...] = ()
+    time: float = 0.0
+    seconds: float = 0.0
+    worker: str = ""
 
 
 @dataclass(frozen=True)
@@ -455,14 +488,15 @@ class TaskTime:
     peak_memory: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunStatus:
     """What is known of a run at one moment.
 
     `state` is `running`, `succeeded`, `failed`, `cancelled`, `suspended` or `interrupted`
     (no last word was written, and nothing runs). Times are seconds since the epoch: `started` is
     the submission, and nothing worked in the `pauses`. `records` leaves out what was given up; `skipped` counts malformed rows that were left out; `heavy`
-    estimates the rows of the keys that stand out.
+    estimates the rows of the keys that stand out; `retries` are failed attempts at tasks that
+    succeeded later.
     """
 
     run_id: str
@@ -484,6 +518,11 @@ class RunStatus:
     failures: tuple[Failure, ...] = ()
     pauses: tuple[tuple[float, float], ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    retries: tuple[Retry, ...] = ()
+
+    def __repr__(self) -> str:
+        done = ", ".join(f"{stage.done} of {stage.total} {stage.name}" for stage in self.stages)
+        return f"<RunStatus of {self.run_id}: {self.state}, {done}>"
 
 
 def _build(cls: type[T], values: Mapping[str, Any]) -> T:

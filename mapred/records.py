@@ -222,7 +222,7 @@ def where_of(store: Store, stage: Stage, index: int) -> str:
     if items := _items(rows):
         if len(items) > 1:
             return f"items {items[0]} to {items[-1]}"
-        file = "" if first["path"] in ("", layout.ITEMS) else f", {first['path']}"
+        file = "" if first["path"] in ("", layout.ITEMS) else f": {first['path']}"
         return f"item {items[0]}{file}"
     text = f"{first['path']} bytes {first['offset']}–{first['offset'] + first['length']}"
     return text + (f" and {more} more range{'s' * (more > 1)}" if more else "")

@@ -17,7 +17,7 @@ import sys
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from mapred import (
     layout,
     outputs,
     packs,
+    points,
     records,
     surroundings,
 )
@@ -332,8 +333,9 @@ def _run_task(
         if isinstance(error, packs.Unfinished):
             return Outcome(index, more=more)
         items, final, error = failures.failed_items(error, task, run.job)
-        where = _where(run, stage, task, reading, tuple(items))
-        failure = failures.describe(error, task, attempt, where, items, final)
+        values = points.values_of(run.job, run.ranges(index), run.open, items) if items else {}
+        where = _where(run, stage, task, reading, items, values)
+        failure = failures.describe(error, task, attempt, where, items, final, values)
         failure = failures.record(run.store, failure, time.perf_counter() - clock, read_log)
         return Outcome(index, failure=failure, more=more)
     finally:
@@ -602,16 +604,19 @@ def _store_log(
 
 
 def _where(
-    run: Context, stage: Stage, task: Task, reading: formats.Reading, items: tuple[int, ...]
+    run: Context,
+    stage: Stage,
+    task: Task,
+    reading: formats.Reading,
+    items: Iterable[int],
+    values: Mapping[int, str],
 ) -> str:
-    """What the task was at: an item, a file's bytes or row group, the outputs it reduced."""
-    if items and run.job.format.name == "files":
-        rows = run.ranges(task.shard)
-        path = rows["path"][items[0] - rows["first"][0].as_py()].as_py()
-        return f"item {items[0]}, {path}"
-    if items:
-        return f"item {items[0]}"
-    where = reading.where() if stage.kind == "map" else ""
+    """What the task was at: an item, a line, a file's bytes or row group, what it reduced."""
+    for item in items:
+        return points.item_text(item, values)
+    where = ""
+    if stage.kind == "map":
+        where = points.line_text(run.job.format, reading, run.open) or reading.where()
     return where or records.where_of(run.store, stage, task.shard)
 
 

@@ -249,6 +249,7 @@ class Driver:
         final = retries.ends_for_good(self.job, lost.kind)
         return failures.died(
             self.store,
+            self.job,
             stage,
             index,
             attempt,

@@ -24,6 +24,7 @@ from mapred.display.text import (
     heavy_text,
     limit_text,
     pace_facts,
+    places_text,
     plan_size,
     settled,
     skew,
@@ -133,8 +134,8 @@ def failures_html(failures: Sequence[Failure], most: int = 10) -> str:
 def _failure(group: FailureGroup) -> str:
     first = group.first
     inside = ""
-    if first.where:
-        inside += _line("at " + _code(first.where, 300), "margin-left:14px")
+    for number, place in enumerate(places_text(group)):
+        inside += _line(("" if number else "at ") + _code(place, 400), "margin-left:14px")
     if first.traceback:
         inside += f'<pre style="{_PRE}">{escaped(tail(first.traceback, 30))}</pre>'
     if first.log:

@@ -74,13 +74,15 @@ def bins(sizes: Sequence[int] | npt.NDArray[Any], most: int) -> Bins:
 class FailureGroup:
     """Failures of one signature: the first of them, how many, in which tasks, of which items.
 
-    `items` is empty where they are not known of every failure.
+    `items` is empty where they are not known of every failure; `places` are the items with their
+    values, else where each task failed.
     """
 
     first: Failure
     count: int
     tasks: tuple[int, ...]
     items: tuple[int, ...] = ()
+    places: tuple[str, ...] = ()
 
 
 def group_failures(failures: Sequence[Failure]) -> list[FailureGroup]:
@@ -91,7 +93,11 @@ def group_failures(failures: Sequence[Failure]) -> list[FailureGroup]:
         groups.setdefault((failure.stage, failure.kind, *told), []).append(failure)
     found = [
         FailureGroup(
-            same[0], len(same), tuple(dict.fromkeys(failure.task for failure in same)), _items(same)
+            same[0],
+            len(same),
+            tuple(dict.fromkeys(failure.task for failure in same)),
+            _items(same),
+            _places(same),
         )
         for same in groups.values()
     ]
@@ -102,6 +108,17 @@ def _items(failures: Sequence[Failure]) -> tuple[int, ...]:
     if not all(failure.items for failure in failures):
         return ()
     return tuple(dict.fromkeys(item for failure in failures for item in failure.items))
+
+
+def _places(failures: Sequence[Failure]) -> tuple[str, ...]:
+    items = [
+        f"item {item}: {failure.values[item]}"
+        for failure in failures
+        for item in failure.items
+        if item in failure.values
+    ]
+    places = items or [failure.where for failure in failures if failure.where]
+    return tuple(dict.fromkeys(places))
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from mapred import errors
 from mapred.display.numbers import (
     estimated,
     format_bytes,
@@ -41,7 +43,10 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _LANES = 16
 # A plan shows so many columns.
 COLUMNS = 40
+# A group of failures shows so many items.
+PLACES = 20
 _STAGE_MARKS = "█▓▒░"
+_LINE_END = "\n"
 _BYTES = re.compile(r"bytes=(\d{4,18})\b")
 
 
@@ -163,6 +168,20 @@ def skipped_text(rows: int) -> str:
     return f"{several(rows, 'bad row')} skipped"
 
 
+def retries_text(status: RunStatus) -> str:
+    """`2 retries (ValueError, lost)`: the failed attempts at what succeeded later, by kind."""
+    kinds = Counter(
+        retry.error if retry.kind in ("function", "dataset") else retry.kind
+        for retry in status.retries
+    ).most_common(5)
+    number = len(status.retries)
+    told = ", ".join(
+        one_line(kind, 40) if count == number else f"{format_count(count)} × {one_line(kind, 40)}"
+        for kind, count in kinds
+    )
+    return f"{several(number, 'retry', 'retries')} ({told})"
+
+
 def status_text(
     status: RunStatus, now: float | None = None, timeline: bool = True, width: int = 60
 ) -> str:
@@ -236,6 +255,8 @@ def pace_facts(status: RunStatus, now: float | None = None) -> list[str]:
         facts.append(several(status.records, "record"))
     if status.skipped:
         facts.append(skipped_text(status.skipped))
+    if status.retries:
+        facts.append(retries_text(status))
     if status.bytes:
         part = status.bytes_done < status.bytes
         facts.append(format_bytes(status.bytes_done))
@@ -292,7 +313,7 @@ def timeline_text(status: RunStatus, width: int = 60) -> str:
     ]
     shown = [f"{mark} {one_line(name, 40)}" for name, mark in marks.items()]
     if line.failed.any():
-        shown.append("x had a failed attempt")
+        shown.append("x failed attempt")
     return "\n".join([*rows, f"{'':<{room}}  {ruler}", f"{'':<{room}}  {'  '.join(shown)}"])
 
 
@@ -306,7 +327,7 @@ def failures_text(failures: Sequence[Failure], most: int = 10, details: bool = T
     for group in groups[:most]:
         lines.append("  " + group_line(group))
         if details:
-            lines += _details(group.first)
+            lines += _details(group)
     if len(groups) > most:
         rest = sum(group.count for group in groups[most:])
         lines.append(f"  and {format_count(rest)} more of {several(len(groups) - most, 'kind')}")
@@ -316,16 +337,31 @@ def failures_text(failures: Sequence[Failure], most: int = 10, details: bool = T
 def group_line(group: FailureGroup) -> str:
     """`3 × map: ValueError: bad price (function; items 4, 13, 22)`."""
     first = group.first
-    said = one_line(f"{first.error}: {first.message}" if first.message else first.error)
+    said = error_text(first)
     times = f"{format_count(group.count)} × " if group.count > 1 else ""
     what, numbers = ("item", group.items) if group.items else ("task", group.tasks)
-    which = f"{what}{'s' * (len(numbers) > 1)} {listed(numbers, 5)}"
+    which = f"{what}{'s' * (len(numbers) > 1)} {listed(numbers, PLACES)}"
     return f"{times}{one_line(first.stage, 40)}: {said} ({one_line(first.kind)}; {which})"
 
 
-def _details(failure: Failure) -> Iterator[str]:
-    if failure.where:
-        yield f"    at {shortened(failure.where, 200)}"
+def error_text(failure: Failure) -> str:
+    """The exception on one line: of an error of mapred's own its first line, which has the advice."""
+    if failure.error in errors.__all__:
+        return one_line(f"{failure.error}: {failure.message.partition(_LINE_END)[0]}", 600)
+    return one_line(f"{failure.error}: {failure.message}" if failure.message else failure.error)
+
+
+def places_text(group: FailureGroup) -> list[str]:
+    """The items of a group with their values, else its places; of many the first ones."""
+    shown = [shortened(place, 400) for place in group.places[:PLACES]]
+    more = len(group.places) - PLACES
+    return [*shown, f"and {format_count(more)} more"] if more > 0 else shown
+
+
+def _details(group: FailureGroup) -> Iterator[str]:
+    failure = group.first
+    for number, place in enumerate(places_text(group)):
+        yield f"    {'   ' if number else 'at '}{place}"
     if failure.traceback:
         yield from (f"    {line}" for line in tail(failure.traceback, 12).split("\n"))
     if failure.log:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from mapred.errors import DatasetError, MapredError, StaleDatasetError
 from mapred.model import Span
@@ -13,6 +14,9 @@ from mapred.storage import fingerprint
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+T = TypeVar("T")
 
 
 class Open(Protocol):
@@ -82,6 +86,9 @@ class Reading:
         self._place = ""
         self._block: tuple[int, int] | None = None
         self._what = "bytes"
+        self._before = 0
+        self._lines: Sequence[Any] = ()
+        self._left: Iterator[Any] = iter(())
 
     @property
     def bytes(self) -> int:
@@ -105,6 +112,7 @@ class Reading:
         self._range = range_
         self._start = self._stop = range_.offset
         self._place, self._block, self._what = "", None, "bytes"
+        self._before = self.records
 
     def sample(self, path: str, offset: int = 0) -> None:
         """Name the file that a client takes a sample of."""
@@ -123,6 +131,26 @@ class Reading:
         """The block handed out last came back: its bytes count."""
         if self._block is not None and self._what == "bytes":
             self._stop = self._block[1]
+
+    def hand_out(self, lines: list[T]) -> Iterator[T]:
+        """Iterate over lines so that `line` knows how far it came, at no cost for each."""
+        self._lines = lines
+        self._left = iter(lines)
+        return self._left
+
+    def take_back(self) -> None:
+        """All of the lines handed out came back: they count."""
+        self.records += len(self._lines)
+        self._lines = ()
+
+    @property
+    def line(self) -> tuple[int, Any, Range, int] | None:
+        """The line handed out last: its number, from 1, behind a byte of a range; the line."""
+        taken = len(self._lines) - operator.length_hint(self._left)
+        if self._range is None or not self._lines or not taken:
+            return None
+        number = self.records - self._before + taken
+        return number, self._lines[taken - 1], self._range, self._start
 
     def at(self, place: str) -> None:
         """Name the part of the file that is read next, such as a row group."""

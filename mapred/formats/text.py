@@ -174,7 +174,7 @@ def _cuts(piece: bytes, stop: int, size: int) -> Iterator[int]:
 
 def _str_lists(
     format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading
-) -> Iterator[list[str]]:
+) -> Iterator[Iterator[str]]:
     decode = decoder(format, reading)
     with guarded(reading):
         for block in blocks(format, ranges, open_range, reading, LINES_BLOCK):
@@ -184,13 +184,13 @@ def _str_lists(
             lines = text.split("\n")
             if block.endswith(b"\n"):
                 lines.pop()
-            yield lines
-            reading.records += len(lines)
+            yield reading.hand_out(lines)
+            reading.take_back()
 
 
 def _byte_lists(
     format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading
-) -> Iterator[list[bytes]]:
+) -> Iterator[Iterator[bytes]]:
     with guarded(reading):
         for block in blocks(format, ranges, open_range, reading, LINES_BLOCK):
             if b"\r" in block:
@@ -198,8 +198,8 @@ def _byte_lists(
             lines = block.split(b"\n")
             if block.endswith(b"\n"):
                 lines.pop()
-            yield lines
-            reading.records += len(lines)
+            yield reading.hand_out(lines)
+            reading.take_back()
 
 
 def _strings(

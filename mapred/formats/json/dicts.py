@@ -28,7 +28,7 @@ def read(
 
 def _dict_lists(
     format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading
-) -> Iterator[list[dict[str, Any]]]:
+) -> Iterator[Iterator[dict[str, Any]]]:
     with guarded(reading):
         for lines in blocks(format, ranges, open_range, reading, LINES_BLOCK):
             dicts = _dicts(lines, format, open_range)
@@ -37,8 +37,8 @@ def _dict_lists(
             if format.columns is not None:
                 names = format.columns
                 dicts = [{name: each[name] for name in names if name in each} for each in dicts]
-            yield dicts
-            reading.records += len(dicts)
+            yield reading.hand_out(dicts)
+            reading.take_back()
 
 
 def _dicts(lines: Lines, format: Format, open_range: OpenRange) -> list[dict[str, Any]]:
