@@ -111,7 +111,7 @@ class RunError(MapredError):
     ) -> None:
         super().__init__(message)
         self.run = run
-        self.failures = tuple(failures)
+        self.failures = failures if isinstance(failures, tuple) else tuple(failures)
         self.hint = hint
 
 

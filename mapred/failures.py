@@ -11,7 +11,6 @@ import traceback
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
 
 from mapred import layout, points, records, retries
 from mapred.errors import DatasetError, StorageError

@@ -12,7 +12,7 @@ from mapred import layout, losses, records, starts
 from mapred.errors import MapredError
 from mapred.model import Commit, Failure, GivenUp, Job, RunStatus
 from mapred.starts import Start
-from mapred.storage import Store, each
+from mapred.storage import Store
 from mapred.tally import Tally
 
 
@@ -27,6 +27,8 @@ def status(store: Store, job: Job, start: Start, *, alive: bool) -> RunStatus:
     for stage in job.stages:
         for commit in _commits(store, stage.name):
             tally.add(commit)
+        for failure in records.read_failures(store, stage.name):
+            tally.note(failure)
     found = tally.status(
         state if state != "running" or alive else "interrupted",
         message=end["message"] if end else "",
@@ -73,16 +75,11 @@ def failures(store: Store, job: Job) -> tuple[Failure, ...]:
     """
     found: list[Failure] = []
     for stage in job.stages:
-        paths = [path for path, _ in store.list(layout.errors(stage.name))]
-        if not paths:
-            continue
         done = frozenset(records.committed(store, stage.name))
         given_up = records.read_given_up(store) if stage.kind == "map" else {}
         settled = done - given_up.keys()
         latest: dict[int, list[Failure]] = {}
-        unsettled = [path for path in paths if layout.index_of(path) not in settled]
-        for data in each(store, store.read, unsettled):
-            failure = Failure.from_bytes(data)
+        for failure in records.read_failures(store, stage.name, but=settled):
             latest.setdefault(failure.task, []).append(failure)
         for task, tries in latest.items():
             found.append(_last(job, tries, given_up.get(task), committed=task in done))

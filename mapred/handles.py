@@ -39,7 +39,7 @@ from mapred.errors import (
     StorageError,
 )
 from mapred.limits import Limits
-from mapred.model import Failure, Job, Resources, RunStatus
+from mapred.model import Job, Resources, RunStatus
 from mapred.options import Progress, Reduce
 from mapred.starts import Start
 from mapred.storage import Store, each, open_store
@@ -256,7 +256,7 @@ class Run:
         raise RunError(f"{text}\n{hint}", run=self, failures=failures, hint=hint)
 
     @property
-    def failures(self) -> tuple[Failure, ...]:
+    def failures(self) -> display.Failures:
         """The last failure of every task that has no commit, or that gave up some items."""
         return display.Failures(folder.failures(self.store, self.job))
 
@@ -524,6 +524,10 @@ class Run:
         return ref is not None and starts.driver_alive(ref)
 
     def __repr__(self) -> str:
+        """One line, and nothing is read: debuggers ask for it all the time."""
+        return f"<Run {self.id} of {self.job.name}: {self.uri}>"
+
+    def __str__(self) -> str:
         return display.status_text(self.status(), time.time())
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from mapred import layout, records
+from mapred import records
 from mapred.model import Failure, GivenUp, Job, Stage
-from mapred.storage import Store, each
+from mapred.storage import Store
 
 
 def allowed(job: Job, stage: Stage) -> int:
@@ -83,11 +83,9 @@ def failed_for_good(
     Its items are all that the task lost, in whatever attempt; none where all of it is lost.
     """
     wanted = set(tasks)
-    paths = [path for path, _ in store.list(layout.errors(stage.name))] if wanted else []
-    paths = [path for path in paths if layout.index_of(path) in wanted]
+    tries = records.read_failures(store, stage.name, wanted) if wanted else ()
     found: dict[int, Failure] = {}
-    for data in each(store, store.read, paths):
-        failure = Failure.from_bytes(data)
+    for failure in tries:
         lost = lost_items(job, failure)
         if lost or final(job, failure):
             found[failure.task] = merged(found.get(failure.task), replace(failure, items=lost))

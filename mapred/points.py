@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mapred import formats, records
+from mapred.formats.reading import Open, opener
 from mapred.formats.text import line_number
 from mapred.model import Format, Job
 from mapred.storage import Store
@@ -78,9 +79,7 @@ def item_text(item: int, values: Mapping[int, str]) -> str:
     return f"item {item}: {values[item]}" if item in values else f"item {item}"
 
 
-def values_of(
-    job: Job, ranges: pa.Table, open_: formats.Open, items: Collection[int]
-) -> dict[int, str]:
+def values_of(job: Job, ranges: pa.Table, open_: Open, items: Collection[int]) -> dict[int, str]:
     """The items of a shard as text, by their numbers, as far as they can be told.
 
     They are read again, after the failure: nothing is kept of an item that succeeds, and a
@@ -119,7 +118,7 @@ def stored_values(store: Store, job: Job, shard: int, items: Collection[int]) ->
     return values_of(job, records.shard_ranges(store, shard), open_, items)
 
 
-def line_text(format: Format, reading: formats.Reading, open_: formats.Open) -> str:
+def line_text(format: Format, reading: formats.Reading, open_: Open) -> str:
     """`line 1,234 of FILE (bytes 0-65536): 'a,b'` for the line handed out last; else nothing.
 
     Of JSON it is the row: blank lines are none.
@@ -132,7 +131,7 @@ def line_text(format: Format, reading: formats.Reading, open_: formats.Open) -> 
     behind = f" after byte {start:,}" if start else ""
     if what == "line" and 0 < start <= _LINES_BYTES:
         with suppress(Exception):  # to count lines is not worth another failure
-            number += line_number(format, range_, start, formats.opener(open_)) - 1
+            number += line_number(format, range_, start, opener(open_)) - 1
             behind = ""
     held = reading.where().rpartition(", ")[2]
     return f"{what} {number:,}{behind} of {range_.path} ({held}): {_cut(_text(line))}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from mapred import layout
 from mapred.arrays import from_arrow
 from mapred.errors import RunError
-from mapred.model import Commit, Job, Output, Stage, StoredFile
+from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
 from mapred.planner import PlanFile, read_plan, read_shard
 from mapred.storage import Store, each
 
@@ -39,6 +39,19 @@ def read_commits(store: Store, stage: str, indices: Iterable[int]) -> Iterator[C
 def committed(store: Store, stage: str) -> list[int]:
     """The indices of the committed tasks of a stage, by one listing."""
     return [layout.index_of(path) for path, _ in store.list(layout.commits(stage))]
+
+
+def read_failures(
+    store: Store,
+    stage: str,
+    only: Container[int] | None = None,
+    but: Container[int] = frozenset(),
+) -> Iterator[Failure]:
+    """The records of the failed attempts at a stage's tasks, or at some of them."""
+    paths = [path for path, _ in store.list(layout.errors(stage))]
+    tasks = ((path, layout.index_of(path)) for path in paths)
+    chosen = [path for path, task in tasks if task not in but and (only is None or task in only)]
+    return map(Failure.from_bytes, each(store, store.read, chosen))
 
 
 def kept(store: Store) -> set[int]:

@@ -10,6 +10,7 @@ from mapred.model import (
     Failure,
     GivenUp,
     Job,
+    Retry,
     RunStatus,
     Stage,
     StageStatus,
@@ -28,6 +29,7 @@ class Tally:
         self._bytes = self._records = self._skipped = 0
         self._counters: dict[str, float] = {}
         self._heavy: dict[str, int] = {}
+        self._tries: dict[tuple[str, int, str], Retry] = {}
 
     def add(self, commit: Commit) -> bool:
         """Count a commit; False for one that was counted before."""
@@ -54,6 +56,24 @@ class Tally:
             self._skipped += commit.skipped
             self._records += self.given_up.kept.get(commit.task, commit.records)
         return True
+
+    def note(self, failure: Failure) -> None:
+        """Note a failed attempt: a retry, if the task succeeds."""
+        self._tries[failure.stage, failure.task, failure.attempt] = Retry(
+            failure.stage,
+            failure.task,
+            failure.kind,
+            failure.error,
+            failure.items,
+            failure.time,
+            failure.seconds,
+            failure.worker,
+        )
+
+    def _succeeded_later(self, retry: Retry) -> bool:
+        lost = self.given_up.lost.get(retry.task, ()) if retry.stage == "map" else ()
+        given_up = bool(retry.items) and set(retry.items) <= set(lost)
+        return retry.task in self.done[retry.stage] and not given_up
 
     def status(
         self,
@@ -91,6 +111,7 @@ class Tally:
             times=tuple(self.times),
             failures=tuple(failures),
             parameters=parameters.from_json(job.parameters),
+            retries=tuple(filter(self._succeeded_later, self._tries.values())),
         )
 
     def _stage(

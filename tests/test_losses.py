@@ -161,14 +161,14 @@ def test_items_whose_worker_dies_are_named(tmp_path: Path) -> None:
     run = mapred.run(script, mapred.items(range(6)), **options)
     assert told(run) == told(mapred.open(run.uri))
     (failure,) = run.failures
-    assert failure.where == "item 4"
+    assert failure.where == "item 4: 4"
     assert run.status().given_up.indices == (4,)
     assert "whole but for 1 item given up: 4" in str(run.audit())
     assert run.result() == [0, 10, 20, 30, None, 50]
     # So it is in a task of several items: they share a process, and the others are done.
     packed = mapred.run(script, mapred.items(range(6)), per_task=3, **options)
     assert told(packed) == told(mapred.open(packed.uri))
-    assert packed.failures[0].where == "item 4"
+    assert packed.failures[0].where == "item 4: 4"
     assert packed.status().given_up.indices == (4,)
     assert "whole but for 1 item given up: 4" in str(packed.audit())
     assert packed.result() == [0, 10, 20, 30, None, 50]

@@ -97,6 +97,7 @@ class Driver:
         )
         self._commits: dict[str, dict[int, Commit | None]] = {}
         self._known: set[int] = set()
+        self._resumed = False
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._events: queue.SimpleQueue[Future[Any] | None] = queue.SimpleQueue()
@@ -155,6 +156,11 @@ class Driver:
             found, records.read_commits(self.store, stage.name, found), strict=True
         ):
             self._note_commit(stage, index, commit)
+        if stage is self.job.stages[0]:
+            self._resumed = bool(found)
+        for failure in records.read_failures(self.store, stage.name) if self._resumed else ():
+            with self._lock:
+                self._tally.note(failure)
         committed = set(found)
         todo = [index for index in range(stage.tasks) if index not in committed]
         todo = [index for index in todo if given_up.get(index, []) is not None]
@@ -235,8 +241,7 @@ class Driver:
             failure = outcome.failure
         if failure is None:
             return
-        with self._lock:
-            self._progress.failures[follower.stage.name, 0] = failure
+        self._note_failure(follower.stage, 0, failure)
         if losses.final(self.job, failure):
             raise self._failed(follower.stage)
         follower.due = time.monotonic() + retries.pause(follower.attempt)
@@ -320,6 +325,11 @@ class Driver:
             found = [f for (name, _), f in self._progress.failures.items() if name == stage.name]
             before = len(self._tally.given_up.indices) if stage.kind == "map" else 0
         return _Stopped("failed", losses.describe(self.job, stage, found, before))
+
+    def _note_failure(self, stage: Stage, index: int, failure: Failure) -> None:
+        with self._lock:
+            self._progress.failures[stage.name, index] = failure
+            self._tally.note(failure)
 
     def _note_commit(self, stage: Stage, index: int, commit: Commit | None) -> None:
         if commit is None:
@@ -482,7 +492,7 @@ class _Batch:
             if outcome.more:
                 self._submit(call)
             return
-        self._note_failure(index, failure)
+        self.driver._note_failure(self.stage, index, failure)
         if failure.items:
             self._items_failed(call, failure, more=outcome.more)
         elif losses.final(self.driver.job, failure):
@@ -510,17 +520,13 @@ class _Batch:
         else:
             self._submit(call)
 
-    def _note_failure(self, index: int, failure: Failure) -> None:
-        with self.driver._lock:
-            self.driver._progress.failures[self.stage.name, index] = failure
-
     def _give_up(self, index: int, failure: Failure) -> None:
         """A task, or some items of it, failed for good: the run fails if these are too many."""
         driver = self.driver
         if driver._there(self.stage, index):
             return
         self.failed[index] = failure
-        self._note_failure(index, failure)
+        self.driver._note_failure(self.stage, index, failure)
         if driver._too_many(self.stage, self.failed.values()):
             raise driver._failed(self.stage)
 

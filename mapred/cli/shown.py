@@ -135,6 +135,7 @@ def status_json(status: RunStatus) -> dict[str, Any]:
         "counters": dict(status.counters),
         "heavy": dict(status.heavy),
         "failures": [_failure_json(failure) for failure in status.failures],
+        "retries": [vars(retry) for retry in status.retries],
     }
 
 

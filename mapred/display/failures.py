@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from mapred.display.html import failures_html, page
 from mapred.display.text import failures_text
 from mapred.model import Failure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_COLUMNS = (
+    "stage", "task", "item", "value", "attempt", "kind", "type", "message", "where", "worker",
+    "time", "seconds", "final", "traceback",
+)  # fmt: skip
 
 
 class Failures(tuple[Failure, ...]):
     """A tuple of failures; a prompt and a notebook show them grouped, with their tracebacks."""
 
     __slots__ = ()
+
+    @overload
+    def __getitem__(self, key: SupportsIndex, /) -> Failure: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> Failures: ...
+    def __getitem__(self, key: SupportsIndex | slice, /) -> Failure | Failures:
+        found = super().__getitem__(key)
+        return Failures(found) if isinstance(found, tuple) else found
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A frame with a row for every failed item, or for every failed task without items.
+
+        `value` is the item as text, `attempt` the number of the last attempt, `type` the
+        exception's class; `item` and `value` are missing where they are not known.
+        """
+        from mapred.frames import import_pandas
+
+        pd = import_pandas()
+        frame = pd.DataFrame(list(_rows(self)), columns=list(_COLUMNS))
+        types = {"task": "int64", "item": "Int64", "attempt": "int64", "seconds": "float64"}
+        frame = frame.astype({**types, "final": "bool"})
+        frame["time"] = pd.to_datetime(frame["time"].astype("float64"), unit="s", utc=True)
+        return frame
 
     def __repr__(self) -> str:
         return failures_text(self) or "no failures"
@@ -22,3 +54,28 @@ class Failures(tuple[Failure, ...]):
             "text/plain": repr(self),
             "text/html": page([failures_html(self) or "no failures"]),
         }
+
+
+def _rows(failures: Failures) -> Iterator[tuple[Any, ...]]:
+    for failure in failures:
+        for item in failure.items or (None,):
+            value = None if item is None else failure.values.get(item)
+            where = failure.where
+            if item is not None and len(failure.items) > 1:
+                where = f"item {item}" + (f": {value}" if value is not None else "")
+            yield (
+                failure.stage,
+                failure.task,
+                item,
+                value,
+                failure.attempts,
+                failure.kind,
+                failure.error,
+                failure.message,
+                where,
+                failure.worker,
+                failure.time,
+                failure.seconds,
+                failure.final,
+                failure.traceback,
+            )

@@ -20,7 +20,7 @@ from mapred.display.numbers import (
     several,
     shortened,
 )
-from mapred.display.summary import Floats, Timeline, bins, busy, timeline
+from mapred.display.summary import Floats, Timeline, attempts, bins, busy, timeline
 from mapred.model import RunStatus, TaskTime
 
 STAGE_COLOURS = ("#4287d6", "#d08a1d", "#2f9e77", "#9a6dd7")
@@ -91,6 +91,7 @@ def timeline_picture(status: RunStatus) -> str:
     lane = 15 if len(line.labels) <= 12 else 12
     floor = lane * len(line.labels) + 4
     single = len(line.start) <= _SINGLE_TASKS
+    tasks = attempts(status)
     parts = [_axis(line.seconds, left, floor)]
     for number, label in enumerate(line.labels):
         mine = np.flatnonzero(line.lane == number)
@@ -98,12 +99,12 @@ def timeline_picture(status: RunStatus) -> str:
         parts.append(_label(-6, lane / 2 + 2, shortened(label, 18), "end", min(11, lane - 3)))
         parts.append(f'<path d="M0 {lane - 1}H{_WIDTH - left}" {_FAINT}/>')
         if single:
-            parts += [_task(line, status.times, i, scale, lane - 3) for i in mine.tolist()]
+            parts += [_task(line, tasks, i, scale, lane - 3) for i in mine.tolist()]
         else:
             parts.append(_cells(line, mine, _WIDTH - left, lane - 3))
         parts.append("</g>")
     name = (
-        f"{several(len(line.start), 'task')} on {several(len(line.labels), 'lane')} "
+        f"{several(len(status.times), 'task')} on {several(len(line.labels), 'lane')} "
         f"in {format_seconds(line.seconds)}"
     )
     return _picture(name, floor + 20, "".join(parts)) + _legend(line)
@@ -117,7 +118,7 @@ def _task(line: Timeline, times: Sequence[TaskTime], i: int, scale: float, heigh
     title = f"{task.stage} {task.task}, {format_seconds(task.seconds)}"
     if task.bytes:
         title += f", {format_bytes(task.bytes)}"
-    title += ", had a failed attempt" if line.failed[i] else ""
+    title += ", failed attempt" if line.failed[i] else ""
     fill = FAILED if line.failed[i] else colour(int(line.stage[i]))
     length = max(float(line.stop[i] - line.start[i]) * scale - 0.6, 0.8)
     return (
@@ -212,7 +213,7 @@ def _axis(seconds: float, left: float, floor: float) -> str:
 def _legend(line: Timeline, before: str = "") -> str:
     shown = [(name, colour(number)) for number, name in enumerate(line.stages)]
     if line.labels and line.failed.any():
-        shown.append(("had a failed attempt", FAILED))
+        shown.append(("failed attempt", FAILED))
     items = "".join(
         f'<span style="margin-right:14px"><span style="color:{fill}">■</span> {escaped(name)}</span>'
         for name, fill in shown

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mapred.model import Failure, RunStatus
+from mapred.model import Failure, RunStatus, TaskTime
 
 Floats = npt.NDArray[np.float64]
 
@@ -167,10 +167,10 @@ def whole_seconds(left: float) -> int:
 
 @dataclass(frozen=True)
 class Timeline:
-    """Tasks laid out by worker and time; the arrays are parallel to `RunStatus.times`.
+    """Tasks laid out by worker and time; the arrays are parallel to `attempts`.
 
     `start` and `stop` count seconds from the first start, pauses cut out. `lane` is a row of `labels`,
-    `stage` an index into `stages`; `failed` marks tasks with a failed attempt. `labels` is
+    `stage` an index into `stages`; `failed` marks failed attempts, and tasks that had one. `labels` is
     empty where so many workers ran at once that only their number can be drawn.
     """
 
@@ -184,10 +184,31 @@ class Timeline:
     seconds: float
 
 
+def attempts(status: RunStatus) -> list[TaskTime]:
+    """The tasks that are done, then the failed attempts at some of them.
+
+    One that took its worker down is shown where the task was done in the end.
+    """
+    workers = {(time.stage, time.task): time.worker for time in status.times}
+    return [
+        *status.times,
+        *(
+            TaskTime(
+                retry.stage,
+                retry.task,
+                retry.time - retry.seconds,
+                retry.seconds,
+                retry.worker or workers.get((retry.stage, retry.task), ""),
+            )
+            for retry in status.retries
+        ),
+    ]
+
+
 def timeline(status: RunStatus, most_lanes: int) -> Timeline | None:
     """The timeline of a run on at most `most_lanes` lanes; None before a task has ended."""
-    times = status.times
-    if not times:
+    times = attempts(status)
+    if not status.times:
         return None
     start = np.array([time.started for time in times], dtype=np.float64)
     stop = start + np.array([max(0.0, time.seconds) for time in times], dtype=np.float64)
@@ -214,7 +235,13 @@ def timeline(status: RunStatus, most_lanes: int) -> Timeline | None:
         stop=stop,
         lane=row,
         stage=np.array([numbers[time.stage] for time in times], dtype=np.int64),
-        failed=np.array([(time.stage, time.task) in bad for time in times], dtype=np.bool_),
+        failed=np.array(
+            [
+                number >= len(status.times) or (time.stage, time.task) in bad
+                for number, time in enumerate(times)
+            ],
+            dtype=np.bool_,
+        ),
         seconds=max(float(stop.max()), 1e-6),
     )
 
