@@ -169,13 +169,16 @@ def died(
     counts: bool = True,
     item: int | None = None,
     final: bool = False,
+    placed: bool = True,
 ) -> Failure:
     """Record an attempt that ended with its process; one that `counts` is the user's to answer.
 
-    `item` is the one of several at which it ended.
+    `item` is the one of several at which it ended. Where the pool is not `placed`, so that it
+    cannot tell, a lone item of the task is told in words.
     """
     items = () if item is None else (item,)
-    values = points.stored_values(store, job, index, items)
+    told = items if placed else points.lone_item(store, job, stage, index)
+    values = points.stored_values(store, job, index, told)
     return record(
         store,
         Failure(
@@ -186,8 +189,8 @@ def died(
             error="WorkerLost",
             message=message,
             signature=f"{kind}: {message}",
-            where=points.item_text(item, values)
-            if item is not None
+            where=points.item_text(told[0], values)
+            if told
             else records.where_of(store, stage, index),
             items=items,
             log=log,

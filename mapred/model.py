@@ -394,7 +394,7 @@ class Failure:
     seconds: float = 0.0
     final: bool = False
     lost: tuple[int, ...] = ()
-    values: Mapping[int, str] = field(default_factory=dict)
+    values: Mapping[int, str] = field(default_factory=dict, hash=False)
     worker: str = ""
 
     def to_bytes(self) -> builtins.bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mapred import formats, records
 from mapred.formats.reading import Open, opener
 from mapred.formats.text import line_number
-from mapred.model import Format, Job
+from mapred.model import Format, Job, Stage
 from mapred.storage import Store
 
 if TYPE_CHECKING:
@@ -116,6 +116,14 @@ def stored_values(store: Store, job: Job, shard: int, items: Collection[int]) ->
     if not items:
         return {}
     return values_of(job, records.shard_ranges(store, shard), open_, items)
+
+
+def lone_item(store: Store, job: Job, stage: Stage, index: int) -> tuple[int, ...]:
+    """The item of a task that has one alone; of any other nothing."""
+    if stage.kind != "map" or not job.format.once_per_item:
+        return ()
+    items = records.items_of(records.shard_ranges(store, index))
+    return tuple(items) if len(items) == 1 else ()
 
 
 def line_text(format: Format, reading: formats.Reading, open_: Open) -> str:

@@ -131,7 +131,7 @@ def test_any_exception_is_one_items_failure_on_dask(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [Mute(), Rude(), Wrong(), SystemExit(Mute()), Base(), _grouped()])
 def test_a_failure_is_told_whatever_its_exception_does(error: BaseException) -> None:
     task = Task(stage="map", shard=0, attempt=1, seed=0, folder="")
-    failure = failures.describe(error, task, "1-a", "item 0", {}, False)
+    failure = failures.describe(error, task, "1-a", "item 0", {}, False, {})
     assert failure.error == type(error).__name__
     assert failure.message or isinstance(error, Base)
     assert failures.Failure.from_bytes(failure.to_bytes()) == failure

@@ -117,9 +117,9 @@ def test_files_are_told_by_their_paths(tmp_path: Path) -> None:
         (tmp_path / f"{name}.bin").write_bytes(b"x")
     options = {**RUN, "root": tmp_path / "runs", "backend": "inline", "max_failed": 2}
     run = mapred.run(fail, mapred.read_files(str(tmp_path / "*.bin")), **options)
-    assert [each.where for each in run.failures] == [
-        f"item {i}: {tmp_path / name}" for i, name in enumerate(("a.bin", "b.bin"))
-    ]
+    told = {item: text for each in run.failures for item, text in each.values.items()}
+    assert told == {i: str(tmp_path / name) for i, name in enumerate(("a.bin", "b.bin"))}
+    assert run.failures[0].where == f"item 0: {tmp_path / 'a.bin'}"
 
 
 def hang_or_die(x: str) -> str:

@@ -263,6 +263,7 @@ class Driver:
             lost.log,
             item=item,
             final=final,
+            placed=item is not None or lost.at is not None,
         )
 
     def _longest_first(self, stage: Stage, todo: list[int]) -> list[int]:
