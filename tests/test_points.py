@@ -261,3 +261,11 @@ def test_reprs_are_one_line_and_read_nothing(
     assert run.id in repr(run)
     assert status.state in repr(status)
     assert repr(failure) == "<Failure of map item 0: ValueError: bad>"
+
+
+def test_items_that_are_their_numbers_are_listed_once(tmp_path: Path) -> None:
+    options = {**RUN, "root": tmp_path, "backend": "inline", "max_failed": 30, "per_task": 1}
+    run = mapred.run(fail, mapred.array(25), **options)
+    text = repr(run.failures)
+    assert f"items {', '.join(map(str, range(20)))} and 5 more" in text
+    assert text.count("item ") == 1

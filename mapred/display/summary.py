@@ -118,7 +118,9 @@ def _places(failures: Sequence[Failure]) -> tuple[str, ...]:
         if item in failure.values
     ]
     places = items or [failure.where for failure in failures if failure.where]
-    return tuple(dict.fromkeys(places))
+    # Items without values are listed by their numbers.
+    numbered = not items and bool(_items(failures))
+    return tuple(dict.fromkeys(places[:1] if numbered else places))
 
 
 @dataclass(frozen=True)
