@@ -38,6 +38,7 @@ class _NotStarted:
     """The handle of a run that nobody works on."""
 
     ref = "none"
+    detaches = True
 
     def alive(self) -> bool:
         return False

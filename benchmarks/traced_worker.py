@@ -49,7 +49,7 @@ def main() -> None:
         step("opening the input")
         return function(*arguments, **named)
 
-    vars(run)["function"] = first_call
+    vars(run)["_function"] = lambda: first_call
     (outcome,) = worker.run_block(run_uri, digest, "map", [int(first)])
     status = int(outcome.failure is not None)
     print(json.dumps({"steps": STEPS, "bytes": read, "status": status}))

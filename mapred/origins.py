@@ -63,7 +63,9 @@ def of(function: Any, bound: Collection[str] = ()) -> Origin:
     target = _bare(function)
     if target is None:
         return Origin(functions.name_of(function), python=python, time=time.time())
-    module, qualname = str(target.__module__), str(target.__qualname__)
+    # What is written in C may lack either.
+    module = str(getattr(target, "__module__", None) or "builtins")
+    qualname = str(getattr(target, "__qualname__", "<unknown>"))
     file = _file_of(target)
     named = "<" not in qualname and _is_all(function, bound)
     return Origin(

@@ -39,7 +39,7 @@ from mapred import (
 )
 from mapred.errors import FunctionError, ReduceError, StorageError
 from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
-from mapred.modules import install, offer
+from mapred.modules import install, is_known, offer
 from mapred.planner import PlanFile
 from mapred.reducers import Reducer, check_associative
 from mapred.storage import Store, each, open_store, source_opener
@@ -186,7 +186,7 @@ def context(run_uri: str, digest: str) -> Context:
 
 def offer_modules(run: Context) -> None:
     """Have the classes of a run's values found where this process cannot import them itself."""
-    if run.job.modules is not None:
+    if run.job.modules is not None and not is_known(run.job.digests[run.job.modules]):
         offer(run.load(run.job.modules))
 
 

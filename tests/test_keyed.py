@@ -489,6 +489,7 @@ def test_a_partition_whose_worker_dies_is_reduced_again(tmp_path: Path) -> None:
     assert found.audit().ok
 
 
+@pytest.mark.filterwarnings("ignore:backend='inline'")
 def test_memory_of_the_task_is_the_limit(tmp_path: Path) -> None:
     options = {"by": "k", "reduce": same, "partitions": 2}
     whole = run(skewed, mapred.array(3), tmp_path, **options)

@@ -6,6 +6,13 @@ installed, and of the local modules that it imports. A worker imports each by it
 
 from __future__ import annotations
 
-from mapred.modules.importing import install, merged, needs, offer, refuse_while_importing
+from mapred.modules.importing import (
+    install,
+    is_known,
+    merged,
+    needs,
+    offer,
+    refuse_while_importing,
+)
 
-__all__ = ["install", "merged", "needs", "offer", "refuse_while_importing"]
+__all__ = ["install", "is_known", "merged", "needs", "offer", "refuse_while_importing"]

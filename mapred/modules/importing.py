@@ -84,13 +84,18 @@ def made_here(archive: bytes) -> None:
     _made.add(hashlib.sha256(archive).hexdigest())
 
 
+def is_known(digest: str) -> bool:
+    """Whether this process has the modules of the archive with this SHA-256."""
+    return digest in _made or digest in _installed
+
+
 def install(archive: bytes) -> None:
     """Have the modules of an archive imported from it, instead of what else has their names.
 
     In the user's own session those that it can import itself go first.
     """
     digest = hashlib.sha256(archive).hexdigest()
-    if not archive or digest in _made or digest in _installed:
+    if not archive or is_known(digest):
         return
     if _is_session():
         offer(archive)
@@ -112,7 +117,7 @@ def install(archive: bytes) -> None:
 def offer(archive: bytes) -> None:
     """Have the modules of an archive imported from it where nothing else has their names."""
     digest = hashlib.sha256(archive).hexdigest()
-    if not archive or digest in _made or digest in _installed:
+    if not archive or is_known(digest):
         return
     _installed.add(digest)
     shipment = _opened(archive, digest)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from failing import fails_once
 from servers import oss_tokens, seaweed
 from servers.faults import KINDS, LENGTHS, Proxy, proxy
 
@@ -272,20 +273,12 @@ def test_a_run_writes_no_credential(
     s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = os.environ["AWS_SECRET_ACCESS_KEY"]
-    run = mapred.run(_fail_once, mapred.items([str(tmp_path)]), root=s3_root, progress="none")
+    run = mapred.run(fails_once, mapred.items([str(tmp_path)]), root=s3_root, progress="none")
     store = open_store(s3_root)
     files = [path for path, _ in store.list("")]
     assert any("/errors/" in path for path in files)
     assert not [path for path in files if secret.encode() in store.read(path)]
     assert run.audit().ok
-
-
-def _fail_once(folder: str) -> int:
-    if not os.path.exists(f"{folder}/failed"):
-        Path(folder, "failed").touch()
-        raise ValueError("once")
-    print("a line of the log")
-    return 1
 
 
 def test_a_clock_that_is_off_is_named(faults: Proxy, s3_root: str) -> None:

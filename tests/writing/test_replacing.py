@@ -259,9 +259,9 @@ def test_losses_and_replace_do_not_go_together(tmp_path: Path) -> None:
         write([], target, max_failed=2)
     from mapred.cli.targets import altered
 
-    job = altered(mapred.job(table, mapred.items([[]]), write=target), {"max_failed": 0.5})
+    job = mapred.job(table, mapred.items([[]]), write=target)
     with pytest.raises(PlanError, match=r"max_failed=0\.5 together with replace="):
-        job.run(backend="inline", progress="none")
+        altered(job, {"max_failed": 0.5})
 
 
 def test_a_result_with_losses_replaces_nothing(tmp_path: Path) -> None:

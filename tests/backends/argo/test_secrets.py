@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from backends.argo import cases, remote
 from cluster.access import Cluster
+from failing import fails
 
 import mapred
 from mapred.backends.argo.yaml import to_yaml
@@ -21,15 +22,6 @@ from mapred.errors import MapredError
 from mapred.storage import open_store
 
 PLANTED = "planted-" + secrets.token_hex(8)
-
-
-def fails(i: int) -> int:
-    import os
-
-    print("asked for", sorted(name for name in os.environ if "PASSWORD" in name))
-    if i == 1:
-        raise ValueError(f"no table {i}")
-    return i
 
 
 def everything(root: str) -> str:
