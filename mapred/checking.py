@@ -150,8 +150,14 @@ def rule_of(hint: Any) -> Rule | None:
         return _sequence(inner[0])
     if hint in _PLAIN:
         return _PLAIN[hint]
-    # `Any` is a class from Python 3.11 on; a protocol is asked about where it is used.
-    if not isinstance(hint, type) or hint in (Any, object) or getattr(hint, "_is_protocol", False):
+    # `Any` is a class from Python 3.11 on, and up to 3.10 so is `os.PathLike[str]`; a protocol
+    # is asked about where it is used.
+    if (
+        origin is not None
+        or not isinstance(hint, type)
+        or hint in (Any, object)
+        or getattr(hint, "_is_protocol", False)
+    ):
         return None
     return _instance(hint)
 
