@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import inspect
 import os
 import secrets
 import sys
@@ -20,9 +19,11 @@ from mapred import (
     checking,
     dataset,
     display,
+    fitting,
     folder,
     formats,
     functions,
+    generators,
     graph,
     layout,
     loading,
@@ -30,6 +31,7 @@ from mapred import (
     parameters,
     planner,
     retries,
+    signatures,
     writing,
 )
 from mapred._version import __version__
@@ -193,7 +195,7 @@ class Job(Options):
 
     def __post_init__(self) -> None:
         checking.check_fields(self, PlanError)
-        _check_function(self.fn)
+        self._check_function()
         if self.dataset is None:
             raise DatasetError("dataset=None: pass a URI, a glob, a dataset or items")
         if isinstance(self.dataset, Plan):
@@ -209,6 +211,7 @@ class Job(Options):
         if not self.name:
             object.__setattr__(self, "name", functions.name_of(self.fn))
         _ = self.reducer  # refuses options that do not go together
+        fitting.check_reduce(self.reduce, self.finalize, by_key=self.shuffle is not None)
 
     @functools.cached_property
     def shuffle(self) -> Shuffle | None:
@@ -293,6 +296,7 @@ class Job(Options):
         chosen.prepare()
         if self.write is not None:
             writing.check(self.write)
+        self._check_fit()
         names: set[str] = set()
         function = functions.dump(self.fn, names)
         planned = self.plan()
@@ -360,6 +364,7 @@ class Job(Options):
         renders = getattr(chosen, "render", None)
         if renders is None:
             raise BackendError(f"backend {chosen.name!r} has nothing to render; 'argo' has")
+        self._check_fit()
         names: set[str] = set()
         planned, run_id, function = self.plan(), _new_id(), functions.dump(self.fn, names)
         code = self._carried(planned, function, names)
@@ -375,6 +380,29 @@ class Job(Options):
     def _limits(self) -> Limits:
         asked = (self.resources, self.reduce_resources or self.resources)
         return Limits(self.timeout, self.max_tasks_per_worker, asked)
+
+    def _check_function(self) -> None:
+        if not callable(self.fn):
+            raise FunctionError(
+                f"fn={checking.shown(self.fn)} is not callable; pass a function, a class or a command"
+            )
+        fitting.check_kind(self.fn, piecewise=self._piecewise)
+
+    @property
+    def _piecewise(self) -> bool:
+        """Whether the function may yield its tables one by one."""
+        return self.shuffle is not None or self.write is not None
+
+    def _check_fit(self) -> None:
+        """Raise unless the function can be called as the dataset asks for; warn of generators."""
+        source = self.dataset
+        source = source.dataset if isinstance(source, Plan) else dataset.as_dataset(source)
+        names = source.items[0].keys() if source.as_ == "keywords" else None
+        fitting.check_function(self.fn, source.format, names, piecewise=self._piecewise)
+        step = None if self.reducer is None else self.reducer.step
+        for function in (self.fn, step):
+            if function is not None:
+                generators.warn_if_carried(function, functions.name_of(function))
 
     def _seed(self, source: Dataset) -> int:
         """The seed that was given, else the sweep's, else 0."""
@@ -447,6 +475,7 @@ class Job(Options):
             files=planned.ranges.files,
             bytes=planned.ranges.bytes,
             function=layout.FUNCTION,
+            task_parameters=signatures.task_parameters(self.fn),
             reduce=layout.REDUCE if self.reducer else None,
             modules=layout.MODULES if layout.MODULES in digests else None,
             shuffle=shuffle,
@@ -601,14 +630,5 @@ def _handed_over(fn: Function, source: Dataset, pinned: Format) -> Format:
                 f"a command cannot be handed {pinned.name}; pass text, files, items or an array"
             )
         return replace(pinned, as_=kinds[pinned.name])
-    kind = functions.input_kind(fn, pinned)
+    kind = signatures.input_kind(fn, pinned)
     return pinned if kind is None else replace(pinned, as_=kind)
-
-
-def _check_function(fn: Any) -> None:
-    if not callable(fn):
-        raise FunctionError(
-            f"fn={checking.shown(fn)} is not callable; pass a function, a class or a command"
-        )
-    if inspect.iscoroutinefunction(fn):
-        raise FunctionError(f"{functions.name_of(fn)} is async; pass a plain function")

@@ -14,7 +14,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from mapred import agreement, checking, functions, layout, origins, parameters, records, writing
+from mapred import (
+    agreement,
+    checking,
+    fitting,
+    functions,
+    layout,
+    origins,
+    parameters,
+    pickling,
+    records,
+    signatures,
+    writing,
+)
 from mapred.checking import Duration
 from mapred.errors import FunctionError, PlanError
 from mapred.model import Job, Resources, Stage
@@ -58,8 +70,11 @@ def applied(store: Store, job: Job, changes: Changes) -> Job:
     names: set[str] = set()
     if changes.fn is not None:
         fn = parameters.bound(changes.fn, parameters.from_json(job.parameters))
+        _check_fit(store, job, fn)
         new, path, data = _with_code(new, fn, layout.mended_function, names)
-        new, files[path] = dataclasses.replace(new, function=path), data
+        receiving = signatures.task_parameters(fn)
+        new = dataclasses.replace(new, function=path, task_parameters=receiving)
+        files[path] = data
     if changes.reduce is not None:
         reducer = _reducer(store, job, changes.reduce)
         new, path, data = _with_code(new, reducer, layout.mended_reduce, names)
@@ -82,6 +97,19 @@ def applied(store: Store, job: Job, changes: Changes) -> Job:
         _ask_again(store, new)
     store.write(layout.JOB, new.to_bytes())
     return new
+
+
+def _check_fit(store: Store, job: Job, fn: Callable[..., Any]) -> None:
+    """Raise unless another function can be called as the run's was."""
+    names = None
+    if job.format.as_ == "keywords":
+        try:
+            with store.open(layout.ITEMS) as file:
+                names = pickling.load(file).keys()
+        except Exception:
+            return  # its classes may be those of another machine: the workers will tell
+    piecewise = job.shuffle is not None or job.write is not None
+    fitting.check_function(fn, job.format.name, names, piecewise=piecewise)
 
 
 def _limited(job: Job, changes: Changes) -> Job:
@@ -136,6 +164,7 @@ def _reducer(store: Store, job: Job, reduce: Reduce) -> Reducer:
             f"run {job.run_id} has no reduce= that another one could replace; its outputs are in "
             "run.outputs()"
         )
+    fitting.check_reduce(reduce, None, by_key=job.shuffle is not None)
     levels = [stage for stage in job.stages if stage.kind == "reduce"]
     fan_in = levels[0].fan_in if levels and job.shuffle is None else None
     finalize = None

@@ -6,7 +6,6 @@ modules by name; the sources of local modules go with them.
 
 from __future__ import annotations
 
-import collections.abc
 import functools
 import inspect
 import io
@@ -14,7 +13,6 @@ import linecache
 import pickle
 import sys
 import types
-import typing
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Any
@@ -24,30 +22,12 @@ import cloudpickle
 from mapred import pickling
 from mapred.commands import Command
 from mapred.errors import FunctionError
-from mapred.model import Format
 from mapred.modules import install, shipping
 from mapred.reducers import Reducer
-from mapred.task import Task
 
 CLOSURE_WARNING = 10 * 2**20
 CLOSURE_LIMIT = 100 * 2**20
 _SOURCE_LIMIT = 2**20
-
-_KINDS: dict[str, dict[str, str]] = {
-    "text": {
-        "Iterator[str]": "lines",
-        "Iterator[bytes]": "byte_lines",
-        "pyarrow.lib.Array": "strings",
-        "bytes": "bytes",
-    },
-    "table": {
-        "pyarrow.lib.Table": "table",
-        "pandas.DataFrame": "pandas",
-        "polars.DataFrame": "polars",
-        "Iterator[pyarrow.lib.RecordBatch]": "batches",
-    },
-    "files": {"mapred.File": "file", "bytes": "bytes", "pathlib.Path": "path"},
-}
 
 
 def dump(function: Any, modules: set[str] | None = None) -> bytes:
@@ -200,120 +180,6 @@ def name_of(function: Any) -> str:
         return function.name
     target = function if hasattr(function, "__qualname__") else type(function)
     return str(target.__qualname__).replace("<locals>.", "")
-
-
-def task_parameters(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The parameters annotated `mapred.Task`, which receive the task by keyword."""
-    if isinstance(function, Command):
-        return ("task",)
-    found = []
-    for name, parameter in signature(function).items():
-        note = parameter.annotation
-        if note is Task or (isinstance(note, str) and note.split(".")[-1].strip("'\"") == "Task"):
-            found.append(name)
-    return tuple(found)
-
-
-def first_input(function: Callable[..., Any]) -> str | None:
-    """The parameter that receives a shard or an item; None where there is none."""
-    tasks = task_parameters(function)
-    return next((name for name in signature(function) if name not in tasks), None)
-
-
-def annotated(function: Callable[..., Any]) -> bool:
-    """Whether the parameter that receives the input says what it wants."""
-    name = None if isinstance(function, Command) else first_input(function)
-    return name is not None and (
-        signature(function)[name].annotation is not inspect.Parameter.empty
-    )
-
-
-def takes(function: Callable[..., Any], name: str) -> bool:
-    """Whether a function can be called with the keyword `name`."""
-    parameters = signature(function)
-    any_keyword = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    return any_keyword or name in parameters or isinstance(function, Command)
-
-
-def input_kind(function: Callable[..., Any], format: Format) -> str | None:
-    """What the annotation of the first parameter asks for (`Format.as_`), None if nothing.
-
-    Only the formats with a choice are looked at; an annotation that cannot be resolved, or
-    that the format cannot give, is a `FunctionError` that names `as_=`.
-    """
-    family = format.name if format.name in ("text", "files") else "table"
-    if format.name in ("items", "array") or isinstance(function, Command):
-        return None
-    name = first_input(function)
-    first = None if name is None else signature(function)[name]
-    if first is None or first.annotation is inspect.Parameter.empty:
-        return None
-    note = _resolve(function, first)
-    spelled = _spell(note)
-    if spelled in ("typing.Any", "Any", "object"):
-        return None
-    kind = _KINDS[family].get(spelled)
-    if kind is None:
-        raise FunctionError(
-            f"{name_of(function)}: a {format.name} dataset cannot be passed as "
-            f"{first.name}: {spelled}; annotate one of {', '.join(_KINDS[family])}, "
-            "or set as_= on the dataset"
-        )
-    return kind
-
-
-def signature(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The parameters of a call; of a class whose instances are called, those of `__call__`."""
-    target: Any = function
-    if makes_callables(function):
-        target = function.__call__  # type: ignore[operator]
-    try:
-        parameters = dict(inspect.signature(target).parameters)
-    except (TypeError, ValueError):
-        return {}
-    if makes_callables(function):
-        parameters.pop("self", None)
-    return parameters
-
-
-def _resolve(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
-    note = parameter.annotation
-    if not isinstance(note, str):
-        return note
-    target: Any = function
-    while isinstance(target, functools.partial):
-        target = target.func
-    if inspect.isclass(target) or not isinstance(target, types.FunctionType | types.MethodType):
-        target = target.__call__
-    target = inspect.unwrap(getattr(target, "__func__", target))
-    cells = inspect.getclosurevars(target) if isinstance(target, types.FunctionType) else None
-    try:
-        return eval(
-            note, getattr(target, "__globals__", {}), dict(cells.nonlocals if cells else {})
-        )
-    except Exception as error:
-        raise FunctionError(
-            f"{name_of(function)}: the annotation {parameter.name}: {note} cannot be resolved "
-            f"({type(error).__name__}: {error}); import its type at the module's top, or set "
-            "as_= on the dataset"
-        ) from error
-
-
-def _spell(note: Any) -> str:
-    """An annotation in the form of the tables above."""
-    origin = typing.get_origin(note)
-    if origin in (collections.abc.Iterator, collections.abc.Iterable, collections.abc.Generator):
-        return f"Iterator[{_spell(typing.get_args(note)[0])}]"
-    if origin is not None:
-        return str(note)
-    if not isinstance(note, type):
-        return str(note)
-    module = note.__module__.split(".")[0]
-    if module == "builtins":
-        return note.__qualname__
-    if module in ("pandas", "polars", "pathlib", "mapred"):
-        return f"{module}.{note.__qualname__}"
-    return f"{note.__module__}.{note.__qualname__}"
 
 
 def _references(function: Callable[..., Any]) -> Mapping[str, Any]:

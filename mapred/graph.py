@@ -66,7 +66,7 @@ def stages(
                 input_tasks=width,
                 fan_in=reducer.fan_in,
                 last=tasks == 1,
-                check=reducer.check and not levels,
+                check=reducer.check and (not levels or (len(levels) == 1 and reducer.fan_in == 2)),
                 resources=reduce_resources or resources.on_demand(),
             )
         )

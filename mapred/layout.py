@@ -4,7 +4,7 @@ root/<run-id>/
   job.json                              the job: stages, backend's arguments, digests of all below
   function.pkl  reduce.pkl              the functions (cloudpickle)
   modules.pkl                           the sources of the user's own modules
-  input/                                pickled items, Arrow frames, command templates
+  input/                                pickled items and how often each came before, Arrow frames
   plan/00000.parquet                    the plan, one file per `PLAN_SHARDS` shards
   <stage>/data/000017-<attempt>.arrow   what one attempt wrote
   <stage>/files/000017-<attempt>/NAME   what it wrote by `task.output`
@@ -30,6 +30,7 @@ FUNCTION = "function.pkl"
 REDUCE = "reduce.pkl"
 MODULES = "modules.pkl"
 ITEMS = "input/items.pkl"
+OCCURRENCES = "input/occurrences"
 FRAME = "input/frame.arrow"
 HANDLE = "handle.json"
 FAILED = "failed.json"

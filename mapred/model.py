@@ -176,10 +176,12 @@ class Job:
 
     `digests` maps every file that a worker loads to its SHA-256; the digest of `job.json`
     itself travels with the engine. `max_failed` is a count or a fraction below 1; a process
-    runs at most `max_tasks_per_worker` tasks; `write` says where map tasks write their tables, as `writing.Target` has it. `retry_on` and `no_retry_on`
-    hold names of exception classes with their modules, and exit statuses. `submitted` is seconds
-    since the epoch; `parameters` are typed as `parameters.to_json` does it; `code` tells of every
-    function of the run, by its path, where it came from (`origins.Origin`).
+    runs at most `max_tasks_per_worker` tasks; `write` says where map tasks write their tables, as
+    `writing.Target` has it. `retry_on` and `no_retry_on` hold names of exception classes with
+    their modules, and exit statuses. `task_parameters` are those of the function that receive the
+    task. `submitted` is seconds since the epoch; `parameters` are typed as `parameters.to_json`
+    does it; `code` tells of every function of the run, by its path, where it came from
+    (`origins.Origin`).
     """
 
     run_id: str
@@ -192,6 +194,7 @@ class Job:
     files: int
     bytes: int
     function: str
+    task_parameters: tuple[str, ...] | None = None
     reduce: str | None = None
     modules: str | None = None
     shuffle: Shuffle | None = None

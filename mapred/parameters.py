@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from mapred import functions
+from mapred import signatures
 from mapred.checking import plain, shown
 from mapred.commands import Command
 from mapred.errors import PlanError
+from mapred.functions import makes_callables
 
 Value = str | int | float | bool | date
 _PLACE = re.compile(r"\{(?P<name>[A-Za-z_]\w*)(?P<shift>[+-]\d{1,6}[dhm])?(?::(?P<form>[^{}]*))?\}")
@@ -140,16 +141,16 @@ def asked(fn: Callable[..., Any]) -> frozenset[str]:
     """The parameters that the function names after its first input; a program's is `date`."""
     if isinstance(fn, Command):
         return frozenset({DATE})
-    left_out = {functions.first_input(fn), *functions.task_parameters(fn)}
+    left_out = {signatures.first_input(fn), *signatures.task_parameters(fn)}
     many = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    named = functions.signature(fn).items()
+    named = signatures.signature(fn).items()
     return frozenset(n for n, each in named if n not in left_out and each.kind not in many)
 
 
 def taken(fn: Callable[..., Any], names: Iterable[str]) -> tuple[str, ...]:
     """Those of the names that the function can be given by keyword, its first input left out."""
-    first = functions.first_input(fn)
-    return tuple(name for name in names if name != first and functions.takes(fn, name))
+    first = signatures.first_input(fn)
+    return tuple(name for name in names if name != first and signatures.takes(fn, name))
 
 
 def bound(fn: Callable[..., Any], values: Mapping[str, Value]) -> Callable[..., Any]:
@@ -161,7 +162,7 @@ def bound(fn: Callable[..., Any], values: Mapping[str, Value]) -> Callable[..., 
     if not given:
         return fn
     made: Callable[..., Any] = (
-        _bound_class(fn, given) if functions.makes_callables(fn) else functools.partial(fn, **given)
+        _bound_class(fn, given) if makes_callables(fn) else functools.partial(fn, **given)
     )
     return made
 

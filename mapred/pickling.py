@@ -19,7 +19,7 @@ from typing import IO, Any
 import cloudpickle
 from cloudpickle import cloudpickle as by_value
 
-from mapred import copying, loading
+from mapred import copying, generators, loading
 from mapred.modules import local
 
 PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
@@ -69,6 +69,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             {
                 types.CodeType: self._reduce_code,
                 functools.cached_property: copying.reduce_cached_property,
+                **generators.reducers(),
             },
             cloudpickle.Pickler.dispatch_table,
         )

@@ -28,7 +28,7 @@ Step = Callable[[Iterable[Any]], Any]
 class Reducer:
     """Three steps and, when it makes a tree, how many inputs a task takes (`fan_in`).
 
-    `check` asks for the comparison of two groupings before a user's tree is trusted.
+    `check` asks for the comparison of several groupings, since a user's tree may not be one.
     """
 
     name: str
@@ -55,59 +55,6 @@ def as_reducer(
         raise ReduceError(f"reduce={shown(reduce)} must be a function of an iterable of outputs")
     name = getattr(reduce, "__name__", type(reduce).__name__)
     return Reducer(name, reduce, reduce, finalize, fan_in, check=fan_in is not None)
-
-
-def check_associative(reducer: Reducer, outputs: list[Any]) -> None:
-    """Compare two groupings of a few outputs; a difference is a `ReduceError`."""
-    if len(outputs) < 2:
-        return
-    middle = (len(outputs) + 1) // 2
-    try:
-        whole = reducer.step(iter(outputs))
-        halves = [reducer.step(iter(outputs[:middle])), reducer.step(iter(outputs[middle:]))]
-        grouped = reducer.merge(iter(halves))
-    except Exception as error:
-        raise ReduceError(
-            f"{reducer.name} cannot reduce its own results ({type(error).__name__}: {error}); "
-            "a tree needs a result that may be an input: leave fan_in out"
-        ) from error
-    if not _equal(whole, grouped):
-        raise ReduceError(
-            f"{reducer.name} is not associative: {len(outputs)} outputs at once gave "
-            f"{_short(whole)}, in two groups {_short(grouped)}; leave fan_in out, or move the "
-            "last step into finalize="
-        )
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _equal(left: Any, right: Any) -> bool:
-    """Equality of two results; floats to a relative 1e-9, as sums of floats are regrouped."""
-    import math
-
-    if isinstance(left, float) and isinstance(right, float | int):
-        return math.isclose(left, right, rel_tol=1e-9, abs_tol=1e-12) or (
-            math.isnan(left) and math.isnan(right)
-        )
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(_equal(left[k], right[k]) for k in left)
-    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        return len(left) == len(right) and all(map(_equal, left, right))
-    if hasattr(left, "equals"):
-        return bool(left.equals(right))
-    if hasattr(left, "__array__"):
-        import numpy as np
-
-        left, right = np.asarray(left), np.asarray(right)
-        if left.shape != right.shape:
-            return False
-        if left.dtype.kind in "fc":
-            return bool(np.allclose(left, right, rtol=1e-9, equal_nan=True))
-        return bool(np.array_equal(left, right))
-    return bool(left == right)
 
 
 class _Then:

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mapred import seeds
 from mapred.checking import Unfit, check, plain, real, shown
 from mapred.errors import FunctionError
 
@@ -44,7 +45,8 @@ class Task:
         self.wrote_files = False
         self._seed = seed
         self._name = folder
-        self._rng: tuple[int | None, np.random.Generator] | None = None
+        self._entropy = b""
+        self._rng: np.random.Generator | None = None
 
     def __repr__(self) -> str:
         return f"Task({self.stage!r}, shard={self.shard}, attempt={self.attempt})"
@@ -58,16 +60,19 @@ class Task:
     def rng(self) -> np.random.Generator:
         """A generator of this item's own (of this shard's where there are no items).
 
-        It is seeded by the run's seed and the index alone (`numpy.random.SeedSequence` with
-        the index as its spawn key), so it does not depend on how items were packed.
+        It is seeded by the run's seed and by the item's value (the point and its repeat, the
+        shard's ranges), so its numbers depend neither on how items were packed nor on what else
+        is in the dataset. `random` and `numpy.random` are seeded alike.
         """
-        if self._rng is None or self._rng[0] != self.item:
-            import numpy as np
+        if self._rng is None:
+            self._rng = seeds.rng_of(self._entropy)
+        return self._rng
 
-            index = self.shard if self.item is None else self.item
-            sequence = np.random.SeedSequence(self._seed, spawn_key=(index,))
-            self._rng = self.item, np.random.default_rng(sequence)
-        return self._rng[1]
+    def begin(self, item: int | None, spelling: str) -> None:
+        """Go on to an item (None: to the shard as a whole), and seed what draws random numbers."""
+        self.item = item
+        self._entropy, self._rng = seeds.entropy(self._seed, spelling), None
+        seeds.seed_globals(self._entropy)
 
     def count(self, name: str, n: float = 1) -> None:
         """Add `n` to a counter; the counters of all committed attempts are summed.

@@ -17,7 +17,7 @@ import sys
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,13 +35,16 @@ from mapred import (
     packs,
     points,
     records,
+    regrouping,
+    seeds,
+    signatures,
     surroundings,
 )
 from mapred.errors import FunctionError, ReduceError, StorageError
 from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
 from mapred.modules import install, is_known, offer
 from mapred.planner import PlanFile
-from mapred.reducers import Reducer, check_associative
+from mapred.reducers import Reducer
 from mapred.storage import Store, each, open_store, source_opener
 from mapred.task import Task
 
@@ -114,12 +117,13 @@ class Context:
 
     @functools.cached_property
     def task_parameters(self) -> tuple[str, ...]:
-        return functions.task_parameters(self.function)
+        named = self.job.task_parameters
+        return signatures.task_parameters(self.function) if named is None else named
 
     @functools.cached_property
     def takes_repeat(self) -> bool:
         """Whether a sweep's function wants to know which repeat it is."""
-        return functions.takes(self.function, "repeat")
+        return signatures.takes(self.function, "repeat")
 
     @functools.cached_property
     def reducer(self) -> Reducer:
@@ -136,6 +140,13 @@ class Context:
                 self.plans.pop(next(iter(self.plans)))
             self.plans[number] = PlanFile(self.load(layout.plan_file(number)))
         return self.plans[number].shard(shard)
+
+    @functools.cached_property
+    def occurrences(self) -> Sequence[int] | None:
+        """How many items before each are spelled alike; None where all differ."""
+        if layout.OCCURRENCES not in self.job.digests:
+            return None
+        return memoryview(self.load(layout.OCCURRENCES)).cast("q")
 
     def commit(self, stage: str, index: int) -> Commit | None:
         return records.read_commit(self.store, stage, index)
@@ -216,7 +227,7 @@ def run_block(
     run.check_python(chosen)
     tasks = list(tasks)
     there = {} if fresh else committed(run, chosen, tasks)
-    with interrupts.noted(), instances.working(run.store.uri):
+    with interrupts.noted(), instances.working(run.store.uri), seeds.kept():
         return [
             Outcome(index, there[index])
             if index in there
@@ -347,6 +358,8 @@ def _run_task(
 def _with_code(run: Context, stage: Stage) -> surroundings.Surroundings | None:
     """The process as each task finds it: what loading the code has set is there for all."""
     if stage.kind == "map":
+        # A class is made here: where it draws numbers, each worker is to make the same one.
+        seeds.seed_globals(seeds.entropy(run.job.seed, "function"))
         _ = run.function
     elif stage.kind != "manifest" and run.job.reduce is not None:
         _ = run.reducer
@@ -366,7 +379,9 @@ def _put_commit(run: Context, commit: Commit) -> Commit:
 
 def _map(run: Context, task: Task, reading: formats.Reading) -> list[Any]:
     """The value that the function returns for one shard."""
-    inputs = formats.read(run.job.format, run.ranges(task.shard), run.open, reading)
+    ranges = run.ranges(task.shard)
+    inputs = formats.read(run.job.format, ranges, run.open, reading)
+    task.begin(None, seeds.of_shard(ranges))
     value = run.function(inputs, **dict.fromkeys(run.task_parameters, task))
     return [] if value is None else [value]
 
@@ -379,14 +394,34 @@ def _map_items(
     note: packs.Note | None = None,
 ) -> list[Any]:
     """The values that the function returns for the items of one shard."""
-    inputs = formats.read(run.job.format, run.ranges(task.shard), run.open, reading)
+    ranges = run.ranges(task.shard)
+    inputs = formats.read(run.job.format, ranges, run.open, reading)
     given: dict[str, Any] = dict.fromkeys(run.task_parameters, task)
-    call = functools.partial(_call, run, given) if given or _keywords(run) else run.function
+    called = functools.partial(_call, run, given) if given or _keywords(run) else run.function
+    spelling = _spelling(run, ranges)
+
+    def call(value: Any) -> Any:
+        item = task.item
+        assert item is not None
+        task.begin(item, spelling(item, value))
+        return called(value)
+
     return turn.call_each(inputs, call, reading, note)
 
 
 def _keywords(run: Context) -> bool:
     return run.job.format.as_ == "keywords"
+
+
+def _spelling(run: Context, ranges: pa.Table) -> Callable[[int, Any], str]:
+    """What spells an item, by its index and value."""
+    if run.job.format.name == "files":
+        numbered = zip(ranges["first"].to_pylist(), ranges["path"].to_pylist(), strict=True)
+        paths = dict(numbered)
+        return lambda item, value: seeds.of_item(paths[item])
+    spell = seeds.of_point if _keywords(run) else seeds.of_item
+    counted = run.occurrences
+    return lambda item, value: spell(value, 0 if counted is None else counted[item])
 
 
 def _call(run: Context, given: dict[str, Any], value: Any) -> Any:
@@ -404,13 +439,18 @@ def _reduce(
     reducer = run.reducer
     if not follow:
         _see_to_inputs(run, stage, task.shard)
-    values = _input_values(run, stage, task.shard, reading, follow)
+    task.begin(None, f"{stage.name} {task.shard}")
     first_level = stage.inputs == "map"
-    if stage.check and task.shard == 0:
-        few = [value for _, value in zip(range(4), values, strict=False)]
-        check_associative(reducer, few)
-        reading.records = 0
-        values = _input_values(run, stage, task.shard, reading, follow)
+    checked = stage.check and regrouping.is_checked(task.shard)
+    if checked and not first_level:
+        # Where two outputs make a group, only those of several groups tell means apart.
+        below = run.job.stage(stage.inputs or "")
+        few = [i for each in stage.input_range(task.shard) for i in below.input_range(each)]
+        raw = _values_of(run, run.job.stage("map"), few, formats.Reading())
+        regrouping.check_associative(reducer, list(itertools.islice(raw, regrouping.WINDOW)))
+    values = _input_values(run, stage, task.shard, reading, follow)
+    if checked:
+        values = regrouping.watched(reducer, values)
     result = (reducer.step if first_level else reducer.merge)(values)
     return [reducer.finish(result) if stage.last and reducer.finish else result]
 
@@ -422,6 +462,7 @@ def _shuffle(run: Context, stage: Stage, task: Task, reading: formats.Reading) -
     job = run.job
     assert job.shuffle is not None
     _see_to_inputs(run, stage, task.shard)
+    task.begin(None, f"{stage.name} {task.shard}")
     if stage.kind == "manifest":
         given_up = run.given_up()
         there = [i for i in range(stage.input_tasks) if given_up.get(i, ()) is not None]
@@ -459,8 +500,18 @@ def _input_values(
 ) -> Iterator[Any]:
     """The outputs that task `index` reduces, in plan order; to follow is to wait for them."""
     source = run.job.stage(stage.inputs or "")
+    yield from _values_of(run, source, stage.input_range(index), reading, follow)
+
+
+def _values_of(
+    run: Context,
+    source: Stage,
+    indices: Iterable[int],
+    reading: formats.Reading,
+    follow: bool = False,
+) -> Iterator[Any]:
     given_up = run.given_up() if source.kind == "map" else {}
-    wanted = [i for i in stage.input_range(index) if given_up.get(i, ()) is not None]
+    wanted = [i for i in indices if given_up.get(i, ()) is not None]
     for ready in _ready(run, source, wanted) if follow else [wanted]:
         fetched = each(run.store, lambda i: _fetch(run, source, i), ready)
         for output, data in fetched:
@@ -513,15 +564,17 @@ def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
     task = Task(stage=stage, shard=index, attempt=1, seed=job.seed, folder=folder)
     found = surroundings.current()
     try:
-        if job.stage(stage).kind == "map" and job.format.once_per_item:
-            given_up = run.given_up().get(index) or ()
-            turn = packs.Turn(run, task, given_up, None, again=False)
-            return _map_items(run, task, formats.Reading(), turn)
-        if job.stage(stage).kind == "map":
-            return _map(run, task, formats.Reading())
-        if job.stage(stage).kind != "reduce":
-            return list(_shuffle(run, job.stage(stage), task, formats.Reading()).tables)
-        return _reduce(run, job.stage(stage), task, formats.Reading())
+        with seeds.kept():
+            _with_code(run, job.stage(stage))
+            if job.stage(stage).kind == "map" and job.format.once_per_item:
+                given_up = run.given_up().get(index) or ()
+                turn = packs.Turn(run, task, given_up, None, again=False)
+                return _map_items(run, task, formats.Reading(), turn)
+            if job.stage(stage).kind == "map":
+                return _map(run, task, formats.Reading())
+            if job.stage(stage).kind != "reduce":
+                return list(_shuffle(run, job.stage(stage), task, formats.Reading()).tables)
+            return _reduce(run, job.stage(stage), task, formats.Reading())
     except failures.ItemsFailed as error:
         raise error.first from None
     finally:

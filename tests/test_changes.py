@@ -166,6 +166,21 @@ def test_parameters_stay_bound() -> None:
     assert run.resume(lambda x, scale: scale, **QUIET).result()[3] == 6
 
 
+def test_another_function_gets_the_task_where_it_says_so() -> None:
+    def shards(x: int, job: mapred.Task) -> str:
+        return job.stage
+
+    run = failed(broken)
+    assert run.resume(shards, **QUIET).result() == ["map"] * 6
+
+
+def test_a_reduce_that_does_not_fit_is_refused() -> None:
+    run = failed(lambda x: x, reduce=broken)
+    with pytest.raises(mapred.ReduceError, match="for a function of two values"):
+        run.resume(reduce=lambda total, value: total + value, **QUIET)
+    assert run.resume(reduce=sum, **QUIET).result() == 15
+
+
 def test_the_audit_names_the_functions() -> None:
     def first(x: int) -> float:
         return 6 / (x - 3)

@@ -7,21 +7,15 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
-import pandas as pd
-import pyarrow as pa
 import pytest
 
 import mapred
 from mapred import functions
 from mapred.errors import FunctionError
-from mapred.model import Format
-
-TEXT, TABLE, FILES = Format("text", "lines"), Format("parquet", "table"), Format("files", "file")
 
 
 def _loaded_elsewhere(data: bytes, argument: Any, folder: Path) -> Any:
@@ -156,62 +150,3 @@ def test_a_huge_closure_is_refused() -> None:
 def test_a_pickle_that_does_not_load_says_so() -> None:
     with pytest.raises(FunctionError, match="cannot be loaded in the worker"):
         functions.load(b"not a pickle")
-
-
-def _takes_task(lines: Iterator[str], job: mapred.Task, other: int = 0) -> None: ...
-def _takes_quoted_task(lines: Iterator[str], task: mapred.Task) -> None: ...
-
-
-def test_task_parameters_are_found_by_annotation() -> None:
-    assert functions.task_parameters(_takes_task) == ("job",)
-    assert functions.task_parameters(functools.partial(_takes_quoted_task)) == ("task",)
-    assert functions.task_parameters(_plus) == ()
-
-
-def _frame(x: pd.DataFrame) -> None: ...
-def _table(x: pa.Table) -> None: ...
-def _batches(x: Iterator[pa.RecordBatch]) -> None: ...
-def _lines(x: Iterator[str]) -> None: ...
-def _some_lines(x: Iterable[str]) -> None: ...
-def _byte_lines(x: Iterator[bytes]) -> None: ...
-def _strings(x: pa.Array) -> None: ...
-def _bytes(x: bytes) -> None: ...
-def _file(x: mapred.File) -> None: ...
-def _path(x: Path) -> None: ...
-def _anything(x: Any) -> None: ...
-def _bare(x) -> None: ...  # type: ignore[no-untyped-def]
-
-
-@pytest.mark.parametrize(
-    ("function", "format", "kind"),
-    [
-        (_frame, TABLE, "pandas"),
-        (_table, TABLE, "table"),
-        (_batches, TABLE, "batches"),
-        (_lines, TEXT, "lines"),
-        (_some_lines, TEXT, "lines"),
-        (_byte_lines, TEXT, "byte_lines"),
-        (_strings, TEXT, "strings"),
-        (_bytes, TEXT, "bytes"),
-        (_file, FILES, "file"),
-        (_bytes, FILES, "bytes"),
-        (_path, FILES, "path"),
-        (_anything, TEXT, None),
-        (_bare, TEXT, None),
-        (functools.partial(_frame), TABLE, "pandas"),
-    ],
-)
-def test_the_annotation_asks_for_a_kind(function: Any, format: Format, kind: str | None) -> None:
-    assert functions.input_kind(function, format) == kind
-
-
-def test_a_kind_that_the_format_cannot_give_names_as() -> None:
-    with pytest.raises(FunctionError, match=r"pandas\.DataFrame.*as_="):
-        functions.input_kind(_frame, TEXT)
-
-
-def test_an_annotation_that_cannot_be_resolved_names_as() -> None:
-    def unresolved(x: NoSuchType) -> None: ...  # type: ignore[name-defined]  # noqa: F821
-
-    with pytest.raises(FunctionError, match=r"NoSuchType cannot be resolved.*as_="):
-        functions.input_kind(unresolved, TABLE)

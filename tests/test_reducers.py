@@ -16,7 +16,7 @@ import mapred
 from mapred import graph, reducers
 from mapred.errors import ReduceError
 from mapred.model import Resources
-from mapred.reducers import Reducer, as_reducer, check_associative
+from mapred.reducers import Reducer, as_reducer
 
 
 def reduce_tree(reducer: Reducer, outputs: list[Any], fan_in: int) -> Any:
@@ -174,29 +174,6 @@ def test_no_outputs_at_all(reducer: Reducer, empty: Any) -> None:
 def test_no_outputs_where_nothing_is_defined(reducer: Reducer) -> None:
     with pytest.raises(ReduceError, match="of no outputs is not defined"):
         reduce_tree(reducer, [], 2)
-
-
-def _mean(outputs: Any) -> float:
-    values = list(outputs)
-    return float(sum(values) / len(values))
-
-
-def test_a_mean_of_means_is_refused() -> None:
-    with pytest.raises(ReduceError, match=r"not associative.*leave fan_in out"):
-        check_associative(as_reducer(_mean, fan_in=2), [1.0, 2.0, 6.0])
-
-
-def test_a_result_that_cannot_be_an_input_is_refused() -> None:
-    with pytest.raises(ReduceError, match="cannot reduce its own results"):
-        check_associative(as_reducer(lambda o: [sum(o)], fan_in=2), [1, 2, 3])
-
-
-@pytest.mark.parametrize(
-    "outputs",
-    [[1, 2, 3], [0.1, 0.2, 0.3], [np.arange(3.0), np.ones(3), np.ones(3)], [1, 2], [1]],
-)
-def test_sums_are_associative(outputs: list[Any]) -> None:
-    check_associative(as_reducer(sum, fan_in=2), outputs)
 
 
 def test_finalize_runs_after_the_reducers_own_finish() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mapred import layout, pickling
+from mapred import layout, pickling, seeds
 from mapred.errors import DatasetError, FunctionError
 from mapred.model import Format
 
@@ -107,6 +107,10 @@ class Dataset:
             yield layout.FRAME, self.frame_file
         elif self.format == "items":
             yield layout.ITEMS, self._pickles[0]
+            spelling = seeds.of_point if self.as_ == "keywords" else seeds.of_item
+            counted = seeds.occurrences(self.items, spelling)
+            if counted is not None:
+                yield layout.OCCURRENCES, counted
 
     @functools.cached_property
     def frame_file(self) -> pa.Buffer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mapred.errors import DatasetError, StaleDatasetError
@@ -23,12 +23,25 @@ _PAST_END = 1 << 16
 BOM = b"\xef\xbb\xbf"
 
 
+class LineIterator(Iterator[Any]):
+    """The lines of a shard, once, as they are read; `sum(1 for _ in lines)` counts them."""
+
+    def __init__(self, blocks: Iterable[Iterable[Any]]) -> None:
+        self._lines = itertools.chain.from_iterable(blocks)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._lines
+
+    def __next__(self) -> Any:
+        return next(self._lines)
+
+
 def read(format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading) -> Any:
     """Lines of str or bytes, lazily; or all of them as an Arrow array or as bytes."""
     if format.as_ == "lines":
-        return itertools.chain.from_iterable(_str_lists(format, ranges, open_range, reading))
+        return LineIterator(_str_lists(format, ranges, open_range, reading))
     if format.as_ == "byte_lines":
-        return itertools.chain.from_iterable(_byte_lists(format, ranges, open_range, reading))
+        return LineIterator(_byte_lists(format, ranges, open_range, reading))
     if format.as_ == "strings":
         return _strings(format, ranges, open_range, reading)
     if format.as_ == "bytes":

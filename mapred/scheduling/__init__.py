@@ -15,7 +15,7 @@ from datetime import datetime, timezone, tzinfo
 from typing import Any
 from urllib.parse import urlsplit
 
-from mapred import backends, functions, layout, parameters
+from mapred import backends, functions, layout, parameters, signatures
 from mapred.api import Job, Plan
 from mapred.backends.base import Backend, Schedule
 from mapred.checking import Location, Text, checks
@@ -158,7 +158,7 @@ def _settled(job: Job) -> Job:
     """
     planned = isinstance(job.dataset, Plan)
     source = job.dataset.dataset if planned else as_dataset(job.dataset)
-    asks = functions.annotated(job.fn)
+    asks = signatures.annotated(job.fn)
     if source.as_ is not None or not asks or source.format in ("items", "array"):
         return job
     told = source.format or _format_of(source)
@@ -167,7 +167,7 @@ def _settled(job: Job) -> Job:
             f"{source}: the suffix does not say the format, and {job.name} asks for one by its "
             "annotation; say it: mapred.read_text(…), read_csv(…), …"
         )
-    kind = functions.input_kind(job.fn, Format(told, ""))
+    kind = signatures.input_kind(job.fn, Format(told, ""))
     source = replace(source, as_=as_of(told, kind))
     return replace(job, dataset=replace(job.dataset, dataset=source) if planned else source)
 

@@ -30,6 +30,7 @@ _MAY_PASS = (
 )
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 4.0
 _TRIES = 9
+_CHANCE = random.SystemRandom()  # the user's function may have seeded the other one
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Patience:
             if time.monotonic() + wait > limit:
                 return
             yield wait
-            wait = min(_LONGEST_WAIT, random.uniform(_FIRST_WAIT, 3 * wait))
+            wait = min(_LONGEST_WAIT, _CHANCE.uniform(_FIRST_WAIT, 3 * wait))
 
 
 def patience() -> Patience:

@@ -25,6 +25,7 @@ from mapred.writing.schemas import known_by
 from mapred.writing.target import Target
 
 _TRIES = 100
+_CHANCE = random.SystemRandom()  # the user's function may have seeded the other one
 _LONGEST_WAIT = 2.0  # seconds
 _REPLACING = "mapred.replacing"
 
@@ -45,7 +46,7 @@ def commit(
             # Another transaction was faster: our twin's, or one to begin anew behind.
             if attempt == _TRIES - 1:
                 raise StorageError(f"{target.uri}: {_TRIES} transactions failed: {error}") from None
-            time.sleep(random.uniform(0, min(0.05 * 2 ** min(attempt, 6), _LONGEST_WAIT)))
+            time.sleep(_CHANCE.uniform(0, min(0.05 * 2 ** min(attempt, 6), _LONGEST_WAIT)))
         except Exception as error:
             # Our twin may have made the table in between.
             if "already exists" not in str(error) or attempt == _TRIES - 1:
