@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -115,6 +116,8 @@ def _check_fit(store: Store, job: Job, fn: Callable[..., Any]) -> None:
 def _limited(job: Job, changes: Changes) -> Job:
     limits = ("timeout", "deadline", "attempts", "max_failed")
     given = {name: value for name, value in changes.given().items() if name in limits}
+    if "deadline" in given:
+        given["deadline_since"] = time.time()
     if "max_failed" in given and job.write is not None:
         writing.check_losses(writing.Target.from_json(job.write), given["max_failed"])
     stages = [dataclasses.replace(s, resources=_resources(job, s, changes)) for s in job.stages]

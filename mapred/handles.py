@@ -16,6 +16,7 @@ from mapred import audit as audits
 from mapred import (
     backends,
     display,
+    drivers,
     folder,
     hints,
     layout,
@@ -85,12 +86,12 @@ class Run:
                 self._known = starts.read(self.store)
             return starts.timed(known, self.store, self.job, self._known)
         start = starts.read(self.store)
-        alive = start.ref is not None and starts.driver_alive(start.ref)
+        alive = start.ref is not None and drivers.alive(start.ref)
         return folder.status(self.store, self.job, start, alive=alive)
 
     @property
     def state(self) -> str:
-        """`running`, `succeeded`, `failed`, `cancelled`, `suspended` or `interrupted`."""
+        """As `RunStatus.state`: `running`, `queued`, `succeeded`, `failed`, `suspended`, …"""
         return self.status().state
 
     @checks(PlanError)
@@ -305,7 +306,7 @@ class Run:
         """Stop the run for good, wherever it runs; what is committed stays in its folder."""
         ended = None if self._stop() else self.status().finished
         self._handle = None
-        starts.forget(self.uri)
+        drivers.forget(self.uri)
         records.finish(self.store, self.job, "cancelled", "cancelled by run.cancel()", when=ended)
 
     def suspend(self) -> None:
@@ -318,7 +319,7 @@ class Run:
         if records.read_end(self.store) is None:
             self._known = starts.stopped(self.store, None, "suspended")
         self._handle = None
-        starts.forget(self.uri)
+        drivers.forget(self.uri)
 
     @checks(PlanError)
     def resume(
@@ -353,10 +354,11 @@ class Run:
         if alive or (handle is None and self._alive_elsewhere()):
             if changes.given():
                 raise RunError(self._at_work(changes), run=self)
-            if alive and starts.read(self.store).state == "suspended":
+            start = starts.read(self.store)
+            if alive and start.state == "suspended":
                 assert handle is not None
                 handle.proceed()
-                self._start(handle, self._pauses())
+                self._start(handle, starts.paused(start, start.ended, time.time()).pauses)
             return self.finish(progress)
         end = records.read_end(self.store)
         if end is not None and end["state"] == "succeeded":
@@ -366,10 +368,13 @@ class Run:
         if changes.given():
             self.job = applied(self.store, self.job, changes)
         self._warn_of_changes()
-        pauses = self._pauses()
+        before = starts.read(self.store)
+        paused = starts.paused(before, self.status().finished, time.time())
         if end is not None:
             with suppress(FileNotFoundError):
                 self.store.delete(layout.END)
+        # A deadline counts from the moment at which the run is submitted again.
+        starts.write(self.store, paused)
         try:
             chosen = chosen or backends.resolve(self._backend())
             backends.check(chosen, _limits(self.job))
@@ -377,8 +382,9 @@ class Run:
         except Exception:
             if end is not None:
                 self.store.put_if_absent(layout.END, json.dumps(end).encode())
+            starts.write(self.store, before)
             raise
-        self._start(handle, pauses)
+        self._start(handle, paused.pauses)
         return self.finish(progress)
 
     def _at_work(self, changes: Changes) -> str:
@@ -441,13 +447,8 @@ class Run:
     def _start(self, handle: Handle, pauses: tuple[tuple[float, float], ...]) -> None:
         """Take over what was started, and remember it for all other handles."""
         self._handle = handle
-        starts.remember(self.uri, handle)
+        drivers.remember(self.uri, handle)
         self._known = starts.started(self.store, handle.ref, pauses)
-
-    def _pauses(self) -> tuple[tuple[float, float], ...]:
-        """The pauses so far, with the one that ends now."""
-        known, ended = starts.read(self.store), self.status().finished
-        return known.pauses if ended is None else (*known.pauses, (ended, time.time()))
 
     @checks(PlanError)
     def debug(self, shard: FromZero, stage: str = "map") -> list[Any]:
@@ -487,7 +488,7 @@ class Run:
 
     def _attached(self) -> Handle | None:
         """The handle: its own, that of another one in this process, or one to a cluster."""
-        latest, own = starts.driven(self.uri), self._handle
+        latest, own = drivers.driven(self.uri), self._handle
         if latest is not own and (own is None or not own.detaches):
             # Another handle of this process may have started the run since, or stopped it.
             there = latest is not None and latest.alive()
@@ -521,7 +522,7 @@ class Run:
 
     def _alive_elsewhere(self) -> bool:
         ref = starts.read(self.store).ref
-        return ref is not None and starts.driver_alive(ref)
+        return ref is not None and drivers.alive(ref)
 
     def __repr__(self) -> str:
         """One line, and nothing is read: debuggers ask for it all the time."""

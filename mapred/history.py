@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,10 +15,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from mapred import display, hints, layout, losses, parameters, records, starts
+from mapred import (
+    backends,
+    display,
+    drivers,
+    hints,
+    layout,
+    losses,
+    parameters,
+    records,
+    starts,
+)
 from mapred.checking import FromOne, Location, checks
-from mapred.display.numbers import format_seconds, one_line, several
-from mapred.errors import BackendError, RunError, StorageError
+from mapred.display.numbers import format_seconds, format_time, one_line, several
+from mapred.errors import BackendError, MapredError, RunError, StorageError
 from mapred.frames import import_pandas
 from mapred.handles import Run, open_run
 from mapred.model import GivenUp, Job
@@ -36,7 +47,8 @@ class Entry:
 
     `seconds` are those from its submission to its end, or to now, without pauses; None where its
     end is not known without reading its commits. `given_up` counts what it goes without: `what`
-    is `item` or `shard`.
+    is `item` or `shard`. `queued_since`, in seconds since the epoch, is since when a run on a
+    cluster waits for its turn.
     """
 
     id: str
@@ -52,6 +64,7 @@ class Entry:
     dataset: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     backend: str = ""
+    queued_since: float | None = None
 
     @property
     def resumable(self) -> bool:
@@ -121,7 +134,8 @@ def runs(root: Location | None = None, limit: FromOne | None = None) -> Runs:
     base = _base(root)
     newest = [name for _, name in sorted(_folders(base), reverse=True)][:limit]
     store = open_store(base)
-    found = each(store, lambda name: _entry(f"{base}/{name}"), newest) if newest else ()
+    clusters = _Clusters()
+    found = each(store, lambda name: _entry(f"{base}/{name}", clusters), newest) if newest else ()
     return Runs(base, tuple(found))
 
 
@@ -170,7 +184,7 @@ def rows(found: Runs) -> list[dict[str, str]]:
     return [
         {
             "id": entry.id,
-            "state": entry.state,
+            "state": _state_text(entry),
             "name": entry.name,
             **({"parameters": parameters.text_of(entry.parameters)} if with_parameters else {}),
             "tasks": f"{entry.done:,}/{entry.tasks:,}{_less(entry)}",
@@ -191,6 +205,12 @@ def _resumed(entry: Entry) -> str:
     backend = hints.backend_for({"name": entry.backend})
     given = "" if backend is None else f"backend={backend!r}"
     return f"run = mapred.open({entry.uri!r}).resume({given})"
+
+
+def _state_text(entry: Entry) -> str:
+    if entry.queued_since is None:
+        return entry.state
+    return f"{entry.state} since {format_time(entry.queued_since)}"
 
 
 def _less(entry: Entry) -> str:
@@ -235,14 +255,37 @@ def _folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
         raise StorageError(f"cannot list {folder}: {error.strerror}") from error
 
 
-def _entry(uri: str) -> Entry:
+class _Clusters:
+    """What clusters say of the runs of a list. One that gives no answer is asked once."""
+
+    def __init__(self) -> None:
+        self._away: set[str] = set()
+        self._lock = threading.Lock()
+
+    def state(self, store: Store, job: bytes, ref: str) -> tuple[str, float | None] | None:
+        """The state of a run that goes on there and since when it is queued; None of any other."""
+        if ref.count(":") != 2:
+            return None
+        cluster = ref.rpartition(":")[0]
+        with self._lock:
+            if cluster in self._away:
+                return "unknown", None
+            try:
+                known = backends.standing(store, Job.from_bytes(job), ref)
+            except MapredError:
+                self._away.add(cluster)
+                return "unknown", None
+        return None if known is None else (known.state, known.queued_since)
+
+
+def _entry(uri: str, clusters: _Clusters) -> Entry:
     store = open_store(uri)
     try:
         data = store.read(layout.JOB)
         job = json.loads(data)
         stages = [(stage["name"], int(stage["tasks"])) for stage in job["stages"]]
         given_up = _given_up(store, data) if job.get("max_failed") else GivenUp()
-        state, seconds = _state(store, float(job.get("submitted") or 0))
+        state, seconds, queued = _state(store, data, float(job.get("submitted") or 0), clusters)
         tasks = sum(count for _, count in stages)
         done = tasks - len(given_up.tasks)
         if state != "succeeded":
@@ -263,6 +306,7 @@ def _entry(uri: str) -> Entry:
             dataset=job.get("dataset", ""),
             parameters=parameters.from_json(job.get("parameters", {})),
             backend=str(job["backend"].get("name", "")),
+            queued_since=queued,
         )
     except (ValueError, KeyError, TypeError, FileNotFoundError):
         return Entry(uri.rsplit("/", 1)[-1], store.uri, "", "unreadable", 0, 0, "")
@@ -273,15 +317,22 @@ def _given_up(store: Store, job: bytes) -> GivenUp:
     return losses.given_up(store, Job.from_bytes(job), tasks) if tasks else GivenUp()
 
 
-def _state(store: Store, submitted: float) -> tuple[str, float | None]:
-    """The state of a run, and how long it has worked where that is known."""
-    end, start = records.read_end(store), starts.read(store)
-    state, until = start.state, start.ended
-    if end is not None:
-        state, until = end["state"], end.get("time")
-    elif starts.at_work(store.uri, start):
+def _state(
+    store: Store, job: bytes, submitted: float, clusters: _Clusters
+) -> tuple[str, float | None, float | None]:
+    """The state of a run, how long it has worked where that is known, since when it is queued."""
+    end, start, queued = records.read_end(store), starts.read(store), None
+    state, until = "interrupted" if start.state == "running" else start.state, start.ended
+    if end is None and drivers.at_work(store.uri, start):
         state, until = "running", time.time()
-    elif state == "running":
-        state = "interrupted"
-    known = until is not None and submitted
-    return state, starts.worked(submitted, start, until) if known and until else None
+    elif end is None and start.ref is not None:
+        known = clusters.state(store, job, start.ref)
+        if known is None:
+            end = records.read_end(store)  # A look at a cluster may write it.
+        else:
+            state, queued = known
+            until = start.ended if state == "suspended" else time.time()
+    if end is not None:
+        state, until = str(end["state"]), end.get("time")
+    seconds = starts.worked(submitted, start, until) if until is not None and submitted else None
+    return state, seconds, queued

@@ -179,9 +179,9 @@ class Job:
     runs at most `max_tasks_per_worker` tasks; `write` says where map tasks write their tables, as
     `writing.Target` has it. `retry_on` and `no_retry_on` hold names of exception classes with
     their modules, and exit statuses. `task_parameters` are those of the function that receive the
-    task. `submitted` is seconds since the epoch; `parameters` are typed as `parameters.to_json`
-    does it; `code` tells of every function of the run, by its path, where it came from
-    (`origins.Origin`).
+    task. `submitted` is seconds since the epoch, and so is `deadline_since`, from which
+    `deadline` counts (0: the submission); `parameters` are typed as `parameters.to_json` does it;
+    `code` tells of every function of the run, by its path, where it came from (`origins.Origin`).
     """
 
     run_id: str
@@ -204,6 +204,7 @@ class Job:
     no_retry_on: tuple[str | int, ...] = ()
     timeout: float | None = None
     deadline: float | None = None
+    deadline_since: float = 0.0
     max_failed: float = 0
     max_tasks_per_worker: int | None = None
     workdir: str | None = None
@@ -496,8 +497,11 @@ class RunStatus:
     """What is known of a run at one moment.
 
     `state` is `running`, `succeeded`, `failed`, `cancelled`, `suspended` or `interrupted`
-    (no last word was written, and nothing runs). Times are seconds since the epoch: `started` is
-    the submission, and nothing worked in the `pauses`. `records` leaves out what was given up; `skipped` counts malformed rows that were left out; `heavy`
+    (no last word was written, and nothing runs); on a cluster also `queued` (none of its pods
+    runs, and some wait for their turn since `queued_since`; `message` says for what) or
+    `unknown` (what the cluster says cannot be read). Times are seconds since the epoch: `started`
+    is the submission, and nothing worked in the `pauses`. `records` leaves out what was given up;
+    `skipped` counts malformed rows that were left out; `heavy`
     estimates the rows of the keys that stand out; `retries` are failed attempts at tasks that
     succeeded later.
     """
@@ -522,6 +526,12 @@ class RunStatus:
     pauses: tuple[tuple[float, float], ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     retries: tuple[Retry, ...] = ()
+    queued_since: float | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether the run goes on by itself, as far as is known."""
+        return self.state in ("running", "queued", "unknown")
 
     def __repr__(self) -> str:
         done = ", ".join(f"{stage.done} of {stage.total} {stage.name}" for stage in self.stages)

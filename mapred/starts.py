@@ -1,7 +1,8 @@
-"""When a run worked: its submission, the pauses between its starts, its end; and where it runs.
+"""When a run worked: its submission, the pauses between its starts, its end.
 
-`handle.json` tells of the last start and of the pauses before it. A duration counts from the
-submission and leaves pauses out, for a run that this process drives as for one read from its folder.
+`handle.json` tells of the last start and of the pauses before it. A duration and a deadline count
+from the submission and leave pauses out, for a run that this process drives as for one read from
+its folder.
 """
 
 from __future__ import annotations
@@ -9,15 +10,12 @@ from __future__ import annotations
 import calendar
 import dataclasses
 import json
-import os
+import math
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
-from weakref import WeakValueDictionary
 
 from mapred import layout, records
-from mapred.backends.base import Handle, process_birth
 from mapred.model import Failure, Job, RunStatus, TaskTime
 from mapred.storage import Store
 
@@ -49,57 +47,23 @@ def read(store: Store) -> Start:
 
 def started(store: Store, ref: str | None, pauses: tuple[tuple[float, float], ...] = ()) -> Start:
     """Remember where a run was started."""
-    return _write(store, Start(ref, "running", time.time(), None, pauses))
+    return write(store, Start(ref, "running", time.time(), None, pauses))
 
 
 def stopped(store: Store, ref: str | None, state: str) -> Start:
     """Remember that a run was stopped just now; `ref` is what may go on with it."""
-    return _write(store, dataclasses.replace(read(store), ref=ref, state=state, ended=time.time()))
+    return write(store, dataclasses.replace(read(store), ref=ref, state=state, ended=time.time()))
 
 
-def _write(store: Store, start: Start) -> Start:
+def write(store: Store, start: Start) -> Start:
     store.write(layout.HANDLE, json.dumps(vars(start)).encode())
     return start
 
 
-# What drives a run in this process, by the run's folder, however many handles it has.
-_driven: WeakValueDictionary[str, Handle] = WeakValueDictionary()
-
-
-def remember(uri: str, handle: Handle) -> None:
-    """Have all handles of this process know what drives a run; a cluster knows by itself."""
-    if not handle.detaches:
-        with suppress(TypeError):  # A backend's own handle may allow no weak reference.
-            _driven[uri] = handle
-
-
-def forget(uri: str) -> None:
-    """Have the folder alone tell of a run, which was stopped."""
-    _driven.pop(uri, None)
-
-
-def driven(uri: str) -> Handle | None:
-    """What drives a run in this process, or did last; None where nothing here does."""
-    handle = _driven.get(uri)
-    # A process that was forked from the one that drives it drives nothing.
-    here = handle is not None and handle.ref.split(":")[2:3] == [str(os.getpid())]
-    return handle if here else None
-
-
-def at_work(uri: str, start: Start) -> bool:
-    """Whether a process of this machine, this one included, drives a run."""
-    here = driven(uri)
-    if here is not None and here.alive():
-        return True
-    return start.ref is not None and driver_alive(start.ref)
-
-
-def driver_alive(ref: str) -> bool:
-    """Whether the process that drove a run lives: known on its own machine alone."""
-    parts = ref.split(":")
-    if len(parts) != 4 or parts[1] != os.uname().nodename:
-        return False
-    return int(parts[2]) != os.getpid() and process_birth(int(parts[2])) == parts[3]
+def paused(start: Start, ended: float | None, now: float) -> Start:
+    """The last start of a run that goes on `now`, with the pause since it ended, if it did."""
+    pauses = start.pauses if ended is None else (*start.pauses, (ended, now))
+    return dataclasses.replace(start, ended=now, pauses=pauses)
 
 
 def submitted(job: Job) -> float:
@@ -122,12 +86,26 @@ def timed(status: RunStatus, store: Store, job: Job, start: Start) -> RunStatus:
     """The status with the run's times: the same whoever asks, and from wherever."""
     begun = submitted(job)
     finished = None
-    if status.state != "running":
+    if not status.live:
         ended = end_of(store, start, status.times, status.failures)
         finished = begun if ended is None else max(begun, ended)
     return dataclasses.replace(status, started=begun, finished=finished, pauses=start.pauses)
 
 
 def worked(begun: float, start: Start, until: float) -> float:
-    """Seconds from the submission to `until`, pauses left out."""
-    return max(0.0, until - begun - sum(end - begin for begin, end in start.pauses))
+    """Seconds from `begun`, as a rule the submission, to `until`, pauses left out."""
+    paused = sum(max(0.0, end - max(begin, begun)) for begin, end in start.pauses)
+    return max(0.0, until - begun - paused)
+
+
+def left(job: Job, start: Start, now: float) -> float:
+    """Seconds that are left of a deadline; a run that was stopped uses none of them up."""
+    if job.deadline is None:
+        return math.inf
+    begun = job.deadline_since or submitted(job)
+    return job.deadline - worked(begun, start, now if start.ended is None else start.ended)
+
+
+def overdue(job: Job) -> str:
+    """What is said of a run that its deadline ended."""
+    return f"the run took longer than deadline={job.deadline:g} s"

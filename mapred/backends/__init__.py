@@ -11,10 +11,10 @@ from mapred.backends.base import Backend, Handle
 from mapred.checking import shown
 from mapred.errors import BackendError
 from mapred.limits import Limits
-from mapred.model import Job
+from mapred.model import Job, RunStatus
 from mapred.storage import Store
 
-__all__ = ["NAMES", "Backend", "Handle", "check", "reopen", "resolve", "restore"]
+__all__ = ["NAMES", "Backend", "Handle", "check", "reopen", "resolve", "restore", "standing"]
 
 _BACKENDS = {
     "argo": "mapred.backends.argo.backend:Argo",
@@ -40,6 +40,13 @@ def reopen(store: Store, job: Job, ref: str) -> Handle | None:
     backend = restore(name, job.backend.get("arguments") or {})
     reopens = getattr(backend, "reopen", None)
     return None if reopens is None else cast(Handle, reopens(store, job, ref))
+
+
+def standing(store: Store, job: Job, ref: str) -> RunStatus | None:
+    """What the cluster says of a run that goes on there, by one look; None of any other run."""
+    handle = reopen(store, job, ref)
+    look = getattr(handle, "standing", None)
+    return None if look is None else cast(RunStatus | None, look())
 
 
 def resolve(backend: str | Backend | Executor) -> Backend:

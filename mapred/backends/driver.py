@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import queue
 import threading
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mapred import failures, losses, records, retries
+from mapred import failures, losses, records, retries, starts
 from mapred.backends.processes import ProcessExecutor, WorkerLost
 from mapred.errors import BackendError, MapredError, StorageError
 from mapred.model import Commit, Failure, GivenUp, Job, RunStatus, Stage
@@ -89,6 +90,9 @@ class Driver:
         self.error: BaseException | None = None
         self._executor, self._call, self.window = executor, call, window
         self._follows = follows
+        self._due = math.inf
+        if job.deadline is not None:
+            self._due = time.monotonic() + starts.left(job, starts.read(store), time.time())
         self._follower: _Follower | None = None
         self._leaving: list[Executor] = []
         self._progress = _Progress()
@@ -444,9 +448,8 @@ class _Batch:
         while True:
             if driver._stop.is_set():
                 raise _Stopped(None, "stopped")
-            limit = driver.job.deadline
-            if limit is not None and time.time() - driver._progress.started > limit:
-                raise _Stopped("failed", f"the run took longer than deadline={limit:g} s")
+            if time.monotonic() > driver._due:
+                raise _Stopped("failed", starts.overdue(driver.job))
             driver._go_on_following()
             try:
                 future = driver._events.get(block, self._patience() if block else None)

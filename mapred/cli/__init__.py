@@ -234,7 +234,7 @@ def show(run_name: str, root: str | None, json: bool) -> None:
 
     click.echo(display.status_text(status, time.time(), width=_timeline_width()))
     click.echo(f"  {found.uri}")
-    if status.state not in ("running", "succeeded", "cancelled"):
+    if not status.live and status.state not in ("succeeded", "cancelled"):
         click.echo(str(how_to_resume(found)))
 
 
@@ -290,7 +290,7 @@ def resume(run_name: str, change: Change, place: Place, report: Report) -> None:
 
     found = _open(run_name, place.root)
     with redirect_stdout(sys.stderr):
-        if found.state == "running":
+        if found.status().live:
             if change.given():
                 names = ", ".join(f"--{name.replace('_', '-')}" for name in change.given())
                 raise click.UsageError(f"run {found.id} is running; stop it, and give {names} then")

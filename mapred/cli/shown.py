@@ -127,6 +127,7 @@ def status_json(status: RunStatus) -> dict[str, Any]:
         "started": status.started,
         "finished": status.finished,
         "pauses": [list(pause) for pause in status.pauses],
+        "queued_since": status.queued_since,
         "bytes": status.bytes,
         "bytes_done": status.bytes_done,
         "records": status.records,

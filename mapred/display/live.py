@@ -9,9 +9,15 @@ from collections.abc import Callable
 from typing import Any, Literal, Protocol, TextIO
 
 from mapred.display.html import status_html
-from mapred.display.numbers import format_bytes, format_count, format_seconds, several
+from mapred.display.numbers import (
+    format_bytes,
+    format_count,
+    format_seconds,
+    one_line,
+    several,
+)
 from mapred.display.summary import fraction, paused, whole_seconds
-from mapred.display.text import bar, lost_of, run_text, status_text
+from mapred.display.text import bar, lost_of, run_text, state_text, status_text
 from mapred.errors import PlanError
 from mapred.model import RunStatus, StageStatus
 
@@ -56,6 +62,8 @@ def progress_line(status: RunStatus, rate: float | None, left: float | None, wid
     """The stage at work on one line of at most `width` characters."""
     stage = _at_work(status)
     parts = []
+    if status.state == "queued":
+        parts.append(state_text(status))
     if stage is not None:
         parts.append(f"{format_count(stage.done)}/{format_count(stage.total)}")
     if status.bytes:
@@ -69,6 +77,8 @@ def progress_line(status: RunStatus, rate: float | None, left: float | None, wid
         parts.append(f"{format_count(failed)} failed")
     if status.given_up.indices:
         parts.append(f"{several(len(status.given_up.indices), status.given_up.what)} given up")
+    if status.state == "queued" and status.message:
+        parts.append(one_line(status.message))
     name = stage.name if stage is not None else status.state
     done = (stage.done + stage.given_up) / stage.total if stage and stage.total else 0.0
     room = min(30, width - len(name) - sum(len(part) + 2 for part in parts) - 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Sequence
 from html import escape
 
@@ -21,6 +22,11 @@ def format_bytes(size: float) -> str:
     while abs(value) >= 999.5 and unit < len(_SIZES) - 1:
         value, unit = value / 1000, unit + 1
     return f"{_three_digits(value)} {_SIZES[unit]}"
+
+
+def format_time(seconds: float) -> str:
+    """A moment, in seconds since the epoch, in the zone of this machine: `2026-01-02 03:04`."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def format_seconds(seconds: float) -> str:

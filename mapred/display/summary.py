@@ -136,7 +136,7 @@ def pace(status: RunStatus, now: float | None = None) -> Pace:
     """The pace of a run as seen at `now`, in seconds since the epoch."""
     end = status.finished
     if end is None:
-        end = now if status.state == "running" else None
+        end = now if status.live else None
     if end is None and status.times:
         end = max(time.started + time.seconds for time in status.times)
     if end is None:

@@ -15,6 +15,7 @@ from mapred.display.numbers import (
     format_bytes,
     format_count,
     format_seconds,
+    format_time,
     listed,
     one_line,
     several,
@@ -152,8 +153,10 @@ def run_text(status: RunStatus, now: float | None = None) -> str:
 
 
 def state_text(status: RunStatus) -> str:
-    """`succeeded`, or `succeeded, 3 items given up`."""
+    """`succeeded`, `succeeded, 3 items given up` or `queued since 2026-01-02 03:04`."""
     state, number = one_line(status.state), len(status.given_up.indices)
+    if status.queued_since is not None:
+        state += f" since {format_time(status.queued_since)}"
     return f"{state}, {several(number, status.given_up.what)} given up" if number else state
 
 
@@ -218,7 +221,7 @@ def status_text(
 
 def settled(status: RunStatus) -> tuple[StageStatus, ...]:
     """The stages; of a run that is over, without tasks that its end cut off."""
-    if status.state == "running":
+    if status.live:
         return status.stages
     return tuple(replace(stage, running=0) for stage in status.stages)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mapred import starts
 from mapred.backends.argo.providers import PROVIDERS
 from mapred.backends.base import Backend, Handle, Schedule
 from mapred.checking import (
@@ -62,8 +64,9 @@ class Argo:
             folder stays.
         image_cache: where the platform has one.
         run_as_user: the number of the user that pods run as; 0 is root.
-        pending: how long (seconds, or `"30m"`) pods may wait for a node while none runs, before a run that is
-            watched is given up.
+        pending: how long (seconds, or `"30m"`) pods may wait for what no node offers, or to
+            start, while none runs, before a run that is watched is given up. Pods that wait for their turn (a
+            quota, a queue, busy nodes, Argo's parallelism) wait as long as it takes.
         pod_spec_patch: the last resort: a strategic merge patch of every pod's spec.
     """
 
@@ -189,6 +192,9 @@ class Argo:
         """Create the Workflow of a run whose pods unpack an archive that is there already."""
         from mapred.backends.argo import clients, following, render
 
+        left = None
+        if job.deadline is not None:
+            left = max(1.0, starts.left(job, starts.read(store), time.time()))
         client = clients.connect(self)
         name = first = render.workflow_name(job)
         tries = 1
@@ -196,7 +202,12 @@ class Argo:
             tries += 1
             name = f"{first[:58]}-{tries}"
         workflow = render.render(
-            job, self, uri=store.uri, digest=digest, packages=packages, name=name
+            dataclasses.replace(job, deadline=left),
+            self,
+            uri=store.uri,
+            digest=digest,
+            packages=packages,
+            name=name,
         )
         client.create(render.to_dict(workflow))
         return following.Following(store, job, client, name, pending=seconds(self.pending))

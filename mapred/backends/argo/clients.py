@@ -33,6 +33,11 @@ class Client(Protocol):
     @property
     def namespace(self) -> str: ...
 
+    @property
+    def moves_deadlines(self) -> bool:
+        """Whether `proceed` can set a deadline."""
+        ...
+
     def create(self, manifest: Mapping[str, Any]) -> None: ...
 
     def get(self, name: str) -> dict[str, Any] | None:
@@ -47,8 +52,8 @@ class Client(Protocol):
         """Start no more of its pods; those that run go on."""
         ...
 
-    def proceed(self, name: str) -> None:
-        """Take back `suspend`."""
+    def proceed(self, name: str, deadline: int | None = None) -> None:
+        """Take back `suspend`; `deadline` are the `activeDeadlineSeconds` from then on."""
         ...
 
     def log(self, name: str, node: str, lines: int | None = None) -> str:
@@ -81,6 +86,8 @@ def connect(argo: Argo) -> Client:
 
 class KubernetesClient:
     """By kubeconfig and context, or by the account of the pod that this process runs in."""
+
+    moves_deadlines = True
 
     def __init__(self, argo: Argo) -> None:
         try:
@@ -138,8 +145,9 @@ class KubernetesClient:
     def suspend(self, name: str) -> None:
         self._patch(name, {"suspend": True})
 
-    def proceed(self, name: str) -> None:
-        self._patch(name, {"suspend": None})
+    def proceed(self, name: str, deadline: int | None = None) -> None:
+        moved = {} if deadline is None else {"activeDeadlineSeconds": deadline}
+        self._patch(name, {"suspend": None, **moved})
 
     def log(self, name: str, node: str, lines: int | None = None) -> str:
         for pod in self._pods(name):
@@ -248,6 +256,8 @@ class KubernetesClient:
 class ServerClient:
     """By an Argo server's URL and a token from the environment; hera speaks to it."""
 
+    moves_deadlines = False
+
     def __init__(self, argo: Argo) -> None:
         try:
             from hera.exceptions import HeraException, NotFound
@@ -288,7 +298,7 @@ class ServerClient:
         request = self._models.WorkflowSuspendRequest(name=name, namespace=self.namespace)
         self._call("suspend workflows", lambda: self._service.suspend_workflow(name, request))
 
-    def proceed(self, name: str) -> None:
+    def proceed(self, name: str, deadline: int | None = None) -> None:
         request = self._models.WorkflowResumeRequest(name=name, namespace=self.namespace)
         self._call("resume workflows", lambda: self._service.resume_workflow(name, request))
 

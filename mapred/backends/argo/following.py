@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import calendar
 import dataclasses
-import gzip
-import json
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from mapred import losses, records
+from mapred import losses, records, starts
+from mapred.backends.argo import statuses
 from mapred.backends.argo.clients import Client, Unreachable
+from mapred.backends.argo.statuses import OVER, Pods, Queued
 from mapred.blocks import MISMATCH
 from mapred.errors import BackendError
-from mapred.model import Job, RunStatus
+from mapred.model import GivenUp, Job, RunStatus
 from mapred.storage import Store
 from mapred.tally import Tally
 
-OVER = ("Succeeded", "Failed", "Error")
 _SHORTEST, _LONGEST = 1.0, 15.0  # seconds between two looks at the Workflow
 _LISTED, _RARELY = 2.0, 60.0  # seconds between two listings of the commits
 _CLEARED = 60.0
@@ -39,7 +38,8 @@ _HOPELESS_SECONDS = 90.0
 class Following:
     """The handle of a run on a cluster. It only looks: the run goes on without it.
 
-    `pending` is the number of seconds that pods may wait for a node, none of them running.
+    `pending` is the number of seconds that pods may wait to start, none of them running; those
+    that wait for their turn (a quota, a queue, busy nodes) wait as long as it takes.
     """
 
     detaches = True
@@ -51,6 +51,8 @@ class Following:
         self._store, self._job, self._client, self._workflow = store, job, client, workflow
         self._pending = pending
         self._over = self._suspended = False
+        self._queued: Queued | None = None
+        self._unreadable = ""
         self._seen: tuple[str, str] | None = None
         self._next_look, self._pause = 0.0, _SHORTEST
         self._stuck_since: dict[str, float] = {}
@@ -76,10 +78,10 @@ class Following:
     def cancel(self) -> None:
         """Terminate the Workflow, and wait until its pods are told."""
         found = self._client.get(self._workflow)
-        if found is not None and _phase(found) not in OVER:
+        if found is not None and statuses.phase(found) not in OVER:
             self._client.terminate(self._workflow)
             limit = time.monotonic() + 120
-            while found is not None and _phase(found) not in OVER:
+            while found is not None and statuses.phase(found) not in OVER:
                 if time.monotonic() > limit:
                     raise BackendError(
                         f"workflow {self._workflow} was told to stop 120 s ago and has not: "
@@ -92,12 +94,15 @@ class Following:
     def suspend(self) -> bool:
         if not self.alive():
             return False
+        if self._job.deadline is not None and not self._client.moves_deadlines:
+            return False  # Argo would count the pause.
         self._client.suspend(self._workflow)
         return True
 
     def proceed(self) -> None:
-        self._client.proceed(self._workflow)
+        self._client.proceed(self._workflow, self._moved_deadline())
         self._suspended = False
+        self._next_look = 0.0
 
     def status(self) -> RunStatus | None:
         if self._seen_over():
@@ -109,7 +114,26 @@ class Following:
             moved = before is None or before.stages != self._listing.stages
             self._listing_pause = _LISTED if moved else min(_RARELY, 1.5 * self._listing_pause)
             self._next_listing = now + self._listing_pause
-        return self._listing
+        return dataclasses.replace(self._listing, **self._standing())
+
+    def standing(self) -> RunStatus | None:
+        """The run's state by one look at the Workflow, without its progress."""
+        if self._looked_over(at_once=True):
+            return None
+        tally = Tally(self._job, self._store.uri, GivenUp())
+        return dataclasses.replace(self._status(tally), **self._standing())
+
+    def _standing(self) -> dict[str, Any]:
+        """State, message and since when it is queued, by the last look at the Workflow."""
+        if self._suspended:
+            return {"state": "suspended"}
+        if self._unreadable:
+            text = f"the status of workflow {self._workflow} cannot be read: {self._unreadable}"
+            return {"state": "unknown", "message": text}
+        if self._queued is not None:
+            since, why = self._queued.since, self._queued.why
+            return {"state": "queued", "message": why, "queued_since": since}
+        return {"state": "running"}
 
     def raise_error(self) -> None:
         return  # What went wrong is the run's last word.
@@ -120,17 +144,16 @@ class Following:
         tally = Tally(job, self._store.uri, losses.given_up(self._store, job))
         for stage in job.stages:
             tally.done[stage.name].update(records.committed(self._store, stage.name))
-        status = tally.status(
-            "suspended" if self._suspended else "running",
-            message="",
-            started=self._began,
-            finished=None,
-            running={},
-            failures=(),
-        )
+        status = self._status(tally)
         first = status.stages[0]
         done = first.done / first.total if first.total else 1.0
         return dataclasses.replace(status, bytes_done=int(done * job.bytes))
+
+    def _status(self, tally: Tally) -> RunStatus:
+        began = self._began
+        return tally.status(
+            "running", message="", started=began, finished=None, running={}, failures=()
+        )
 
     def _seen_over(self) -> bool:
         """Like `_looked_over`; a cluster that gives no answer for a while is asked again."""
@@ -167,17 +190,57 @@ class Following:
         moved, self._seen = seen != self._seen, seen
         self._pause = _SHORTEST if moved else min(_LONGEST, 1.2 * self._pause)
         self._next_look = now + self._pause
-        if found is None or _phase(found) in OVER:
+        if found is None or statuses.phase(found) in OVER:
             self._conclude(found)
         else:
-            self._suspended = bool(found["spec"].get("suspend")) and not _running(found)
-            self._see_to(found, now)
+            self._note(found, now)
         return self._over
+
+    def _note(self, found: Mapping[str, Any], now: float) -> None:
+        """Take in what a Workflow that is not over says, and end it where it is time."""
+        try:
+            pods, self._unreadable = statuses.pods(found), ""
+        except statuses.Unreadable as error:
+            pods, self._unreadable = (), str(error)
+        held = bool(found["spec"].get("suspend"))
+        self._suspended = held and not statuses.running(pods)
+        self._queued = None if held or self._unreadable else statuses.queued(found, pods)
+        if self._job.deadline is not None and self._overdue(held):
+            self._give_up(starts.overdue(self._job))
+        else:
+            self._see_to(pods, now)
+
+    def _overdue(self, held: bool) -> bool:
+        """Whether the deadline has passed; what suspended or resumed it counts, whoever did."""
+        last, now = starts.read(self._store), time.time()
+        if last.ref != self.ref:
+            return False  # It was created a moment ago.
+        if held and last.state != "suspended":
+            starts.stopped(self._store, self.ref, "suspended")
+        elif not held and last.state == "suspended":
+            last = starts.started(
+                self._store, self.ref, starts.paused(last, last.ended, now).pauses
+            )
+        return not held and starts.left(self._job, last, now) < 0
+
+    def _moved_deadline(self) -> int | None:
+        """The `activeDeadlineSeconds` of a Workflow that goes on: Argo counts its pauses too."""
+        if self._job.deadline is None:
+            return None
+        now = time.time()
+        left = starts.left(self._job, starts.read(self._store), now)
+        found = self._client.get(self._workflow) or {}
+        begun = statuses.moment((found.get("status") or {}).get("startedAt"))
+        return max(1, math.ceil(left + (0.0 if begun is None else now - begun)))
+
+    def _give_up(self, text: str) -> None:
+        self.cancel()
+        records.finish(self._store, self._job, "failed", text)
 
     def _stop_what_is_left(self) -> None:
         """A run that failed needs no more of its pods."""
         found = self._client.get(self._workflow)
-        if found is not None and _phase(found) not in OVER:
+        if found is not None and statuses.phase(found) not in OVER:
             self._client.terminate(self._workflow)
 
     def _conclude(self, found: Mapping[str, Any] | None) -> None:
@@ -187,18 +250,25 @@ class Following:
             return
         if found is None:
             message = f"workflow {self._workflow} is gone from {self._client.namespace!r}"
-        elif _phase(found) == "Succeeded":
+        elif statuses.phase(found) == "Succeeded":
             message = (
                 f"Argo says that workflow {self._workflow} succeeded, and the run was never closed"
             )
+        elif self._job.deadline is not None and statuses.outlived(found):
+            message = starts.overdue(self._job)
         else:
-            message = f"workflow {self._workflow} {_phase(found).lower()}: {self._reason(found)}"
+            phase = statuses.phase(found).lower()
+            message = f"workflow {self._workflow} {phase}: {self._reason(found)}"
         stopped = found is not None and bool(found["spec"].get("shutdown"))
         records.finish(self._store, self._job, "cancelled" if stopped else "failed", message)
 
     def _reason(self, found: Mapping[str, Any]) -> str:
         """Why a Workflow failed: its pods' messages, equal ones once, and one pod's last lines."""
-        failed = [node for node in _pods(found) if node.get("phase") in ("Failed", "Error")]
+        try:
+            pods = statuses.pods(found)
+        except statuses.Unreadable:
+            pods = ()
+        failed = [node for node in pods if node.get("phase") in ("Failed", "Error")]
         counts: dict[str, int] = {}
         for node in failed:
             text = str(node.get("message") or node["phase"])
@@ -207,12 +277,12 @@ class Following:
             f"{text} ({number} pods)" if number > 1 else text for text, number in counts.items()
         ]
         if not texts:
-            texts = [str(found.get("status", {}).get("message") or "it gives no reason")]
+            texts = [str((found.get("status") or {}).get("message") or "it gives no reason")]
         logs = (self._client.log(self._workflow, node["id"], _lines(node)) for node in failed[:3])
         tail = next(filter(None, logs), "")
         return "; ".join(texts[:5]) + (f"\n{tail.rstrip()}" if tail else "")
 
-    def _see_to(self, found: Mapping[str, Any], now: float) -> None:
+    def _see_to(self, pods: Pods, now: float) -> None:
         """End a Workflow that waits for what will never come; wake one that lost a pod."""
         if now >= self._next_clearing:
             self._next_clearing = now + _CLEARED
@@ -221,8 +291,9 @@ class Following:
             before, self._unnoticed = self._unnoticed, self._client.unnoticed(self._workflow)
             for pod in before & self._unnoticed:
                 self._client.delete_pod(pod)
-        waiting = {n["id"]: str(n.get("message") or "") for n in _pods(found) if _waits(n)}
-        running = _running(found)
+        texts = {node["id"]: str(node.get("message") or "") for node in statuses.waiting(pods)}
+        waiting = {node: text for node, text in texts.items() if not statuses.waits_its_turn(text)}
+        running = statuses.running(pods)
         self._stuck_since = {node: self._stuck_since.get(node, now) for node in waiting}
         for node, message in waiting.items():
             seconds = now - self._stuck_since[node]
@@ -234,8 +305,7 @@ class Following:
                     f"a pod of workflow {self._workflow} has waited {seconds:.0f} s and cannot "
                     f"start: {message or 'no node takes it'}"
                 )
-                self.cancel()
-                records.finish(self._store, self._job, "failed", text)
+                self._give_up(text)
                 return
 
 
@@ -244,26 +314,5 @@ def _lines(node: Mapping[str, Any]) -> int:
     return 40 if (node.get("outputs") or {}).get("exitCode") == str(MISMATCH) else 8
 
 
-def _phase(found: Mapping[str, Any]) -> str:
-    return str(found.get("status", {}).get("phase") or "Pending")
-
-
 def _progress(found: Mapping[str, Any]) -> tuple[str, str]:
-    return _phase(found), str(found.get("status", {}).get("progress") or "")
-
-
-def _running(found: Mapping[str, Any]) -> bool:
-    return any(node.get("phase") == "Running" for node in _pods(found))
-
-
-def _waits(node: Mapping[str, Any]) -> bool:
-    return node.get("phase") == "Pending"
-
-
-def _pods(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The nodes of a Workflow that are pods; a large status is compressed."""
-    status = found.get("status", {})
-    nodes = status.get("nodes")
-    if nodes is None and status.get("compressedNodes"):
-        nodes = json.loads(gzip.decompress(base64.b64decode(status["compressedNodes"])))
-    yield from (node for node in (nodes or {}).values() if node.get("type") == "Pod")
+    return statuses.phase(found), str((found.get("status") or {}).get("progress") or "")

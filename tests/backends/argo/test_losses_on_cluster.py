@@ -237,13 +237,20 @@ def full_quota(cluster: Cluster) -> Iterator[Any]:
 
 
 def test_a_full_quota(cluster: Cluster, cluster_root: str, full_quota: Any) -> None:
+    """The run waits for its turn, beyond the seconds of `pending`, and says for what."""
     namespace = full_quota(0)
-    text = error_of(cluster, cluster_root, 200, pending=15, namespace=namespace)
-    assert "exceeded quota" in text
-    # One pod after the other has room: the run waits for its turn.
+    run = mapred.submit(
+        shout, mapred.array(2), per_task=1, reduce=sum, root=cluster_root, resources=SMALL,
+        backend=argo(cluster, max_pods=2, pending=15, namespace=namespace),
+    )  # fmt: skip
+    until(lambda: "exceeded quota" in run.status().message, "the quota keeps pods out")
+    status = run.wait(timeout=40).status()
+    assert status.state == "queued"
+    assert status.queued_since is not None
+    assert "exceeded quota" in status.message
+    # One pod after the other has room.
     full_quota(1)
-    (uri,) = [part for part in text.split("'") if part.startswith("s3://")]
-    assert mapred.open(uri).resume(progress="none").result() == 1
+    assert run.finish("none").result() == 1
 
 
 def approximately(i: int) -> int:
