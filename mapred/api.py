@@ -351,6 +351,7 @@ class Job(Options):
     ) -> Run:
         """Start it, show progress, and return the run once it succeeded; else `RunError`."""
         __tracebackhide__ = True
+        display.progress(progress)  # Loaded here, not while the run is already at work.
         return self.submit(backend=backend, root=root).finish(progress)
 
     @checking.checks(BackendError)
@@ -582,7 +583,8 @@ def run(
             `no_retry_on`, those that are not. A time limit counts as `TimeoutError`, a memory
             limit as `MemoryError`.
         timeout: what one attempt may take: seconds, a `timedelta`, or a text such as `"90s"`,
-            `"1h30m"`, `"2d"`; `deadline`, the same for the whole run.
+            `"1h30m"`, `"2d"`; `deadline`, the same for the whole run, from its submission and
+            without pauses.
         max_failed: how many shards (items, where `fn` runs once per item) may be given up: a
             count, or a fraction below 1 such as `0.01` or `"1%"`.
         max_tasks_per_worker: how many tasks a worker process may run before a new one takes its

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from mapred import audit as audits
 from mapred import (
     backends,
     display,
@@ -24,7 +23,6 @@ from mapred import (
     records,
     results,
     starts,
-    tabulating,
     worker,
     writing,
 )
@@ -48,6 +46,8 @@ from mapred.storage import Store, each, open_store
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+    from mapred import audit as audits
 
 
 class Run:
@@ -97,10 +97,11 @@ class Run:
     @checks(PlanError)
     def wait(self, progress: Progress = "none", timeout: DurationFromZero | None = None) -> Run:
         """Wait until nothing works on the run, or `timeout` seconds; shows progress meanwhile."""
-        show = display.progress(progress)  # type: ignore[arg-type]
+        show = display.progress("none")
         limit = None if timeout is None else time.monotonic() + seconds(timeout)
         stopped = None
         try:
+            show = display.progress(progress)
             self._watch(show, 0.1 if progress != "none" else 0.5, limit)
         except KeyboardInterrupt:
             stopped = Interrupted(self._how_to_follow())
@@ -160,6 +161,8 @@ class Run:
         self.wait()
         self.check()
         self._offer_modules()
+        from mapred import tabulating
+
         return tabulating.to_pandas(self.store, self.job, dtype_backend)
 
     def to_arrow(self) -> pa.Table:
@@ -167,6 +170,8 @@ class Run:
         self.wait()
         self.check()
         self._offer_modules()
+        from mapred import tabulating
+
         return tabulating.to_arrow(self.store, self.job)
 
     def write_parquet(
@@ -341,8 +346,9 @@ class Run:
         Committed map tasks are kept whatever function made them; each commit names its digest,
         and `audit` tells them apart. A fixed `reduce` does all of the reduce once more, in the
         tree and with the `finalize` that the run has. Of the limits, which are those of
-        `mapred.run`, what is left out stays as it was. A run that succeeded is left alone, and
-        one that is at work is followed. Raises `RunError` like `mapred.run`.
+        `mapred.run`, what is left out stays as it was; a `deadline` counts from here, one that is
+        left out from the submission, without pauses. A run that succeeded is left alone, and one
+        that is at work is followed. Raises `RunError` like `mapred.run`.
         """
         __tracebackhide__ = True
         chosen = None if backend is None else backends.resolve(backend)
@@ -368,6 +374,7 @@ class Run:
         if changes.given():
             self.job = applied(self.store, self.job, changes)
         self._warn_of_changes()
+        display.progress(progress)  # Loaded here, not while the run is already at work.
         before = starts.read(self.store)
         paused = starts.paused(before, self.status().finished, time.time())
         if end is not None:
@@ -400,9 +407,10 @@ class Run:
     def finish(self, progress: Progress) -> Run:
         """Wait and check; an interrupt stops a local run, resumable, and leaves a remote one."""
         __tracebackhide__ = True
-        show = display.progress(progress)  # type: ignore[arg-type]
+        show = display.progress("none")
         stopped = None
         try:
+            show = display.progress(progress)
             self._watch(show, 0.1 if progress != "none" else 0.5, None)
         except KeyboardInterrupt:
             stopped = self._interrupted(show)
@@ -465,6 +473,8 @@ class Run:
         So is what the run wrote by `write=`. Every output and published file is read once;
         with `content=False` their sizes are looked at alone.
         """
+        from mapred import audit as audits
+
         return audits.audit(self.store, self.job, content=content)
 
     def _offer_modules(self) -> None:

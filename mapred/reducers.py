@@ -334,9 +334,11 @@ def _sum_counts(table: Any) -> Any:
     import numpy as np
     import pyarrow as pa
 
+    from mapred.arrays import from_arrow
+
     key, *rest = table.column_names
     numbered = table[key].cast(pa.large_string()).combine_chunks().dictionary_encode()
-    words, numbers = numbered.dictionary, np.asarray(numbered.indices)
+    words, numbers = numbered.dictionary, from_arrow(numbered.indices)
     columns = {key: words.cast(table.schema.field(key).type)}
     for name in rest:
         sums = np.zeros(len(words), np.int64)

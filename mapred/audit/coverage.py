@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mapred import records
+from mapred.arrays import from_arrow
 from mapred.audit.problems import Problem
 from mapred.errors import DatasetError
 from mapred.formats import parquet
@@ -26,7 +27,7 @@ def coverage(plan: pa.Table, job: Job) -> Iterator[Problem]:
     if not plan.num_rows:
         return
     if job.format.once_per_item:
-        first, count = plan["first"].to_numpy(), plan["count"].to_numpy()
+        first, count = from_arrow(plan["first"]), from_arrow(plan["count"])
         expected = np.concatenate([[0], np.cumsum(count)[:-1]])
         for row in np.flatnonzero(first != expected)[:20]:
             text = f"starts at item {first[row]}, not at {expected[row]}"
@@ -35,11 +36,11 @@ def coverage(plan: pa.Table, job: Job) -> Iterator[Problem]:
             yield Problem("gap or overlap", "plan", f"{count.sum()} items of {job.items}")
         return
     path = plan["path"].combine_chunks()
-    offset, length = plan["offset"].to_numpy(), plan["length"].to_numpy()
-    size = plan["size"].to_numpy()
+    offset, length = from_arrow(plan["offset"]), from_arrow(plan["length"])
+    size = from_arrow(plan["size"])
     same = np.zeros(len(offset), bool)
     if len(offset) > 1:
-        same[1:] = np.asarray(pc.equal(path[1:], path[:-1]).to_numpy(zero_copy_only=False))
+        same[1:] = from_arrow(pc.equal(path[1:], path[:-1]))
     expected = np.where(same, np.concatenate([[0], (offset + length)[:-1]]), 0)
     last = np.concatenate([~same[1:], [True]])
     for row in np.flatnonzero((offset != expected) | (last & (offset + length != size)))[:20]:
@@ -53,7 +54,7 @@ def coverage(plan: pa.Table, job: Job) -> Iterator[Problem]:
 def planned_size(plan: pa.Table, path: str) -> int | None:
     """The size of an input file of the run by the ranges of it; None where it has none."""
     rows = plan.filter(pc.equal(plan["path"], path))
-    stops = rows["offset"].to_numpy() + rows["length"].to_numpy()
+    stops = from_arrow(rows["offset"]) + from_arrow(rows["length"])
     return int(stops.max()) if len(stops) else None
 
 
@@ -79,7 +80,7 @@ def reading(
 
 
 def _rows(plan: pa.Table, shard: int) -> pa.Table:
-    shards = plan["shard"].to_numpy()
+    shards = from_arrow(plan["shard"])
     start, stop = np.searchsorted(shards, [shard, shard + 1])
     return plan.slice(start, stop - start)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -112,6 +113,14 @@ class Backend(Protocol):
 
 def process_birth(pid: int) -> str | None:
     """When a process was started, as a text to compare; None where there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat, open("/proc/stat", "rb") as system:
+            # What follows the program's name, which may hold blanks and brackets.
+            ticks = int(stat.read().rpartition(b")")[2].split()[19])
+            boot = next(int(line.split()[1]) for line in system if line.startswith(b"btime"))
+            return f"{ticks / os.sysconf('SC_CLK_TCK') + boot:.2f}"
+    except (OSError, ValueError, IndexError, StopIteration):
+        pass  # There is no such process, or another system than Linux.
     import psutil
 
     try:

@@ -338,10 +338,12 @@ def _once(found: pa.Table) -> pa.Table:
     import numpy as np
     import pyarrow as pa
 
+    from mapred.arrays import from_arrow, to_arrow
+
     codes = pa.chunked_array([found["path"].combine_chunks()]).dictionary_encode()
-    numbers = codes.combine_chunks().indices.to_numpy()
+    numbers = from_arrow(codes.combine_chunks().indices)
     _, first = np.unique(numbers, return_index=True)
-    return found if len(first) == len(found) else found.take(pa.array(np.sort(first)))
+    return found if len(first) == len(found) else found.take(to_arrow(np.sort(first)))
 
 
 def _no_match(uri: str) -> str:

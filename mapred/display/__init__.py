@@ -1,21 +1,53 @@
-"""Plans and runs as text, HTML and pictures: pure functions of their input."""
+"""Plans and runs as text, HTML and pictures: pure functions of their input.
+
+Each module is loaded with the first name that is asked for: most runs show nothing.
+"""
 
 from __future__ import annotations
 
-from mapred.display.failures import Failures
-from mapred.display.html import failures_html, plan_html, status_html
-from mapred.display.live import Progress, progress
-from mapred.display.numbers import format_bytes, format_count, format_seconds
-from mapred.display.summary import Column, FailureGroup, PlanSummary, group_failures
-from mapred.display.tables import table_html, table_text
-from mapred.display.text import (
-    failures_text,
-    plan_text,
-    run_text,
-    sparkline,
-    status_text,
-    timeline_text,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mapred.display.failures import Failures as Failures
+    from mapred.display.html import failures_html as failures_html
+    from mapred.display.html import plan_html as plan_html
+    from mapred.display.html import status_html as status_html
+    from mapred.display.numbers import format_bytes as format_bytes
+    from mapred.display.numbers import format_count as format_count
+    from mapred.display.numbers import format_seconds as format_seconds
+    from mapred.display.showing import Progress as Progress
+    from mapred.display.showing import progress as progress
+    from mapred.display.summary import Column as Column
+    from mapred.display.summary import FailureGroup as FailureGroup
+    from mapred.display.summary import PlanSummary as PlanSummary
+    from mapred.display.summary import group_failures as group_failures
+    from mapred.display.tables import table_html as table_html
+    from mapred.display.tables import table_text as table_text
+    from mapred.display.text import failures_text as failures_text
+    from mapred.display.text import plan_text as plan_text
+    from mapred.display.text import run_text as run_text
+    from mapred.display.text import sparkline as sparkline
+    from mapred.display.text import status_text as status_text
+    from mapred.display.text import timeline_text as timeline_text
+
+_WHERE = {
+    "failures": ("Failures",),
+    "html": ("failures_html", "plan_html", "status_html"),
+    "numbers": ("format_bytes", "format_count", "format_seconds"),
+    "showing": ("Progress", "progress"),
+    "summary": ("Column", "FailureGroup", "PlanSummary", "group_failures"),
+    "tables": ("table_html", "table_text"),
+    "text": (
+        "failures_text",
+        "plan_text",
+        "run_text",
+        "sparkline",
+        "status_text",
+        "timeline_text",
+    ),
+}
+_NAMES = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
     "Column",
@@ -40,3 +72,11 @@ __all__ = [
     "table_text",
     "timeline_text",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+    globals()[name] = value
+    return value

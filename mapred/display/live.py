@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
-from collections.abc import Callable
-from typing import Any, Literal, Protocol, TextIO
+from typing import Any, TextIO
 
 from mapred.display.html import status_html
 from mapred.display.numbers import (
@@ -16,46 +13,12 @@ from mapred.display.numbers import (
     one_line,
     several,
 )
+from mapred.display.showing import Clock
 from mapred.display.summary import fraction, paused, whole_seconds
 from mapred.display.text import bar, lost_of, run_text, state_text, status_text
-from mapred.errors import PlanError
 from mapred.model import RunStatus, StageStatus
 
-Kind = Literal["auto", "bar", "plain", "jupyter", "none"]
-Clock = Callable[[], float]
 _ASCII = str.maketrans("━─×…", "#-x~")
-
-
-class Progress(Protocol):
-    """Shows each status it is called with, as often as suits the medium; `close` shows the last.
-
-    Output that breaks (a closed pipe, a lost terminal) ends the showing, never the run.
-    """
-
-    def __call__(self, status: RunStatus) -> None: ...
-
-    def close(self, status: RunStatus | None = None) -> None: ...
-
-
-def progress(
-    kind: Kind = "auto", stream: TextIO | None = None, *, clock: Clock = time.time
-) -> Progress:
-    """What shows a run's progress: `auto` picks by notebook, terminal or neither.
-
-    `stream` is standard error where None; `clock` gives seconds since the epoch.
-    """
-    out = sys.stderr if stream is None else stream
-    if kind == "auto":
-        kind = "jupyter" if stream is None and _in_notebook() else _by_stream(out)
-    if kind == "jupyter":
-        return _Notebook(clock)
-    if kind == "none" or out is None:
-        return _Silent()
-    if kind == "bar":
-        return _Bar(out, clock)
-    if kind == "plain":
-        return _Plain(out, clock)
-    raise PlanError(f"progress={kind!r} is none of auto, bar, plain, jupyter, none")
 
 
 def progress_line(status: RunStatus, rate: float | None, left: float | None, width: int) -> str:
@@ -104,14 +67,6 @@ class _Speed:
         return (status.bytes_done - size) / seconds, left
 
 
-class _Silent:
-    def __call__(self, status: RunStatus) -> None:
-        pass
-
-    def close(self, status: RunStatus | None = None) -> None:
-        pass
-
-
 class _Stream:
     """A text stream that may break, or lack the characters, at any write."""
 
@@ -139,7 +94,7 @@ class _Stream:
             return 80
 
 
-class _Bar:
+class Bar:
     """One line of a terminal, written over at most ten times a second."""
 
     def __init__(self, stream: TextIO, clock: Clock) -> None:
@@ -160,7 +115,7 @@ class _Bar:
         self._out.write(f"\r\x1b[K{text}")
 
 
-class _Plain:
+class Plain:
     """A line every five seconds and one at the end of each stage."""
 
     def __init__(self, stream: TextIO, clock: Clock) -> None:
@@ -188,7 +143,7 @@ class _Plain:
             self._out.write(run_text(status, self._clock()) + "\n")
 
 
-class _Notebook:
+class Notebook:
     """One display that is updated in place, at most twice a second."""
 
     def __init__(self, clock: Clock) -> None:
@@ -228,20 +183,3 @@ def _at_work(status: RunStatus) -> StageStatus | None:
     """The first stage with tasks left, or None."""
     left = (stage for stage in status.stages if stage.done + stage.given_up < stage.total)
     return next(left, None)
-
-
-def _by_stream(stream: TextIO | None) -> Literal["bar", "plain", "none"]:
-    if stream is None:
-        return "none"
-    try:
-        terminal = stream.isatty()
-    except (ValueError, AttributeError):
-        terminal = False
-    return "bar" if terminal and os.environ.get("TERM") != "dumb" else "plain"
-
-
-def _in_notebook() -> bool:
-    """Whether a kernel runs this process; IPython is never imported to find out."""
-    module = sys.modules.get("IPython")
-    shell = module.get_ipython() if hasattr(module, "get_ipython") else None  # type: ignore[union-attr]
-    return getattr(shell, "kernel", None) is not None

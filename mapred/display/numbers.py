@@ -6,7 +6,6 @@ import math
 import re
 import time
 from collections.abc import Sequence
-from html import escape
 
 _SIZES = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _UNSAFE = re.compile(
@@ -88,6 +87,8 @@ def visible(text: str) -> str:
 
 def escaped(text: str) -> str:
     """The visible text for HTML, fit for attributes too."""
+    from html import escape
+
     return escape(visible(text))
 
 

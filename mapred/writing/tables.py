@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from mapred import outputs
+from mapred.arrays import from_arrow, to_arrow
 from mapred.errors import DatasetError, FunctionError
 from mapred.writing.schemas import changed
 from mapred.writing.target import NULL, Target
@@ -62,13 +63,13 @@ def by_partition(table: pa.Table, names: tuple[str, ...]) -> Iterator[tuple[Valu
             column = column.combine_chunks()
         _check_values(name, table.schema.field(name).type, column.dictionary.drop_null())
         # Numbered anew after each column, so that a number never exceeds the rows.
-        codes = codes * len(column.dictionary) + column.indices.to_numpy()
+        codes = codes * len(column.dictionary) + from_arrow(column.indices)
         codes = np.unique(codes, return_inverse=True)[1].astype(np.int64)
         known.append(column)
     order = np.argsort(codes, kind="stable")
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
     ends = [*starts[1:], len(order)]
-    rows = rest if len(starts) == 1 else rest.take(pa.array(order))
+    rows = rest if len(starts) == 1 else rest.take(to_arrow(order))
     for start, end in zip(starts, ends, strict=True):
         first = int(order[start])
         values = tuple(column[first].as_py() for column in known)

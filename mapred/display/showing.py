@@ -1,0 +1,73 @@
+"""Which progress is shown: a line of a terminal, plain lines, a notebook's display, or none."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Literal, Protocol, TextIO
+
+from mapred.errors import PlanError
+from mapred.model import RunStatus
+
+Clock = Callable[[], float]
+
+
+class Progress(Protocol):
+    """Shows each status it is called with, as often as suits the medium; `close` shows the last.
+
+    Output that breaks (a closed pipe, a lost terminal) ends the showing, never the run.
+    """
+
+    def __call__(self, status: RunStatus) -> None: ...
+
+    def close(self, status: RunStatus | None = None) -> None: ...
+
+
+def progress(
+    kind: str = "auto", stream: TextIO | None = None, *, clock: Clock = time.time
+) -> Progress:
+    """What shows a run's progress: `auto` picks by notebook, terminal or neither.
+
+    `stream` is standard error where None; `clock` gives seconds since the epoch.
+    """
+    out = sys.stderr if stream is None else stream
+    if kind == "auto":
+        kind = "jupyter" if stream is None and _in_notebook() else _by_stream(out)
+    if kind != "none":
+        from mapred.display import live
+    if kind == "jupyter":
+        return live.Notebook(clock)
+    if kind == "none" or out is None:
+        return Silent()
+    if kind == "bar":
+        return live.Bar(out, clock)
+    if kind == "plain":
+        return live.Plain(out, clock)
+    raise PlanError(f"progress={kind!r} is none of auto, bar, plain, jupyter, none")
+
+
+class Silent:
+    def __call__(self, status: RunStatus) -> None:
+        pass
+
+    def close(self, status: RunStatus | None = None) -> None:
+        pass
+
+
+def _by_stream(stream: TextIO | None) -> Literal["bar", "plain", "none"]:
+    if stream is None:
+        return "none"
+    try:
+        terminal = stream.isatty()
+    except (ValueError, AttributeError):
+        terminal = False
+    return "bar" if terminal and os.environ.get("TERM") != "dumb" else "plain"
+
+
+def _in_notebook() -> bool:
+    """Whether a kernel runs this process; IPython is never imported to find out."""
+    module = sys.modules.get("IPython")
+    shell = module.get_ipython() if hasattr(module, "get_ipython") else None  # type: ignore[union-attr]
+    return getattr(shell, "kernel", None) is not None
