@@ -204,9 +204,9 @@ def _survive(
     fates, start = Fates(seed), processes._Server.start
 
     def started(
-        server: Any, connection: int, log: int, env: Mapping[str, str], modules: Sequence[str]
+        server: Any, descriptors: Sequence[int], env: Mapping[str, str], modules: Sequence[str]
     ) -> int:
-        return start(server, connection, log, {**env, **fates.next()}, modules)
+        return start(server, descriptors, {**env, **fates.next()}, modules)
 
     monkeypatch.setattr(processes._Server, "start", started)
     job = mapred.job(Map(folder), mapred.array(tasks), per_task=1, reduce=Reduce(folder), fan_in=25)
@@ -309,7 +309,8 @@ EVERY_OPERATION = """
 
     # All bytes that a reader may see, without the names of attempts and the times.
     def shown(run):
-        found = [pickle.dumps(run.result()), run.store.read(layout.END)]
+        end = json.loads(run.store.read(layout.END))
+        found = [pickle.dumps(run.result()), end["state"], end["message"]]
         for stage in run.job.stages:
             for task in range(stage.tasks):
                 commit = records.read_commit(run.store, stage.name, task)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import re
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -43,6 +44,7 @@ URI = "/memory/run"
 TASKS, ITEMS = 3, 6
 BROKEN = "MAPRED_TEST_BROKEN"  # the items that the function refuses, with commas between
 GO, DIE_BEFORE, DIE_AFTER, LOSE, FAIL = "go on", "die before", "die after", "lose", "fail"
+TASK = re.compile(r"(?P<stage>map|reduce-[0-9]+|result)/[a-z]+/(?P<index>[0-9]{6})")
 LOST = remote.Answer(None, "", "", "the answer got lost")
 
 
@@ -324,13 +326,13 @@ class Protocol(RuleBasedStateMachine):
             lambda: worker.run_block(URI, digest, stage, [task], attempt),
         )
 
-    @precondition(lambda self: any("0" in actor.at for actor in self.live))
+    @precondition(lambda self: any(TASK.search(actor.at) for actor in self.live))
     @rule(which=st.integers(0, 9), at_once=st.booleans())
     def overtake(self, which: int, at_once: bool) -> None:
         """A worker of the task that another one, or a driver, is busy with."""
-        busy = [actor.at for actor in self.live if "0" in actor.at]
-        path = busy[which % len(busy)].split()[1]
-        actor = self.begin_task(path.split("/")[0], layout.index_of(path), 1)
+        busy = [found for actor in self.live if (found := TASK.search(actor.at))]
+        found = busy[which % len(busy)]
+        actor = self.begin_task(found["stage"], int(found["index"]), 1)
         if at_once:
             actor.finish()
             self.keep(actor)

@@ -44,7 +44,13 @@ def comparable(value: Any, type_: pa.DataType) -> Any:
     from pyarrow import types
 
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [comparable(each, type_) for each in value]
+        values = [comparable(each, type_) for each in value]
+        # Arrow looks up bits, and so tells 0.0 from -0.0.
+        if types.is_floating(type_) and any(
+            type(each) in (int, float) and not each for each in values
+        ):
+            values += [0.0, -0.0]
+        return values
     if isinstance(value, np.integer | np.floating | np.bool_):
         value = value.item()
     if types.is_decimal(type_) and isinstance(value, float) and math.isfinite(value):

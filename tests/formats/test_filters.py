@@ -119,6 +119,20 @@ def test_decimals_are_compared_with_numbers(how: str, value: Any, rows: list[int
     assert [row for row, each in enumerate(holds) if each] == rows
 
 
+@pytest.mark.parametrize("zero", [0.0, -0.0, 0, [0.0], [-0.0, 7.5], [0, None], [1.5, 0]])
+@pytest.mark.parametrize("type_", [pa.float64(), pa.float32()])
+def test_both_zeros_are_zero(zero: Any, type_: pa.DataType) -> None:
+    table = pa.table({"x": pa.array([0.0, -0.0, 3.0], type_)})
+    hows = (
+        [("in", True), ("not in", False)]
+        if isinstance(zero, list)
+        else [("=", True), ("!=", False)]
+    )
+    for how, there in hows:
+        expression = filters.expression_of([("x", how, zero)], table.schema)
+        assert filters.mask(table, expression).to_pylist() == [there, there, not there]
+
+
 def test_decimals_are_looked_up_by_numbers() -> None:
     table = pa.table({"n": pa.array([Decimal(24), Decimal("7.5"), None], pa.decimal128(15, 2))})
     for value, rows in [(24, [True, False, None]), (7, [False, False, None])]:
