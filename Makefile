@@ -14,7 +14,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-WORKERS ?= 2
+WORKERS ?= 3
 WORKLOADS ?=
 SIZE ?= small
 TESTS ?=
