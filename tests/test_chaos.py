@@ -212,14 +212,15 @@ def _survive(
     job = mapred.job(Map(folder), mapred.array(tasks), per_task=1, reduce=Reduce(folder), fan_in=25)
     run = job.submit(root=root, backend=mapred.Local(workers=2))
     second = mapred.open(run.uri)
-    with _twins(run, seed), ThreadPoolExecutor(2) as pool:
-        resumed = pool.submit(second.resume, backend=mapred.Local(workers=1), progress="none")
+    with _twins(run, seed), ThreadPoolExecutor(1) as pool:
+        driver = mapred.Local(workers=1).submit(run.store, run.job, run.digest)
         # Both are at work, and the twins; nothing is committed, so all is done twice.
         _wait_until(lambda: len({c.name.split()[1] for c in folder.glob("calls/*")}) == 3)
         (folder / "go").touch()
         pod = pool.submit(_pod, run, seed, fates)
         run.finish("none")
-        assert resumed.result(250).state == "succeeded"
+        assert driver.wait(250)
+        driver.raise_error()
         assert pod.result(250) == DONE
     again = mapred.open(run.uri)
     # Of each item once, of all its twins the one that is committed.
