@@ -84,7 +84,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return by_value.dynamic_subimport, (obj.__name__, state)
         is_class = issubclass(kind, type)
         if not (is_class or kind is types.FunctionType or kind is copying.CACHED):
-            self.modules.add(kind.__module__)
+            # Of a class that has `__module__` among its slots, it is a descriptor.
+            if isinstance(kind.__module__, str):
+                self.modules.add(kind.__module__)
             return NotImplemented
         named = by_value._lookup_module_and_qualname(obj) is not None
         if named and not self._copies(obj.__module__):

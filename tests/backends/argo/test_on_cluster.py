@@ -129,6 +129,7 @@ class Created:
 
     cluster: Cluster
     ref: str
+    detaches = True
 
     def finished(self) -> dict[str, Any]:
         return self.cluster.finished(self.ref)
