@@ -72,13 +72,13 @@ def applied(store: Store, job: Job, changes: Changes) -> Job:
     if changes.fn is not None:
         fn = parameters.bound(changes.fn, parameters.from_json(job.parameters))
         _check_fit(store, job, fn)
-        new, path, data = _with_code(new, fn, layout.mended_function, names)
+        new, path, data = _with_code(new, fn, layout.changed_function, names)
         receiving = signatures.task_parameters(fn)
         new = dataclasses.replace(new, function=path, task_parameters=receiving)
         files[path] = data
     if changes.reduce is not None:
         reducer = _reducer(store, job, changes.reduce)
-        new, path, data = _with_code(new, reducer, layout.mended_reduce, names)
+        new, path, data = _with_code(new, reducer, layout.changed_reduce, names)
         new, files[path] = dataclasses.replace(new, reduce=path), data
         stages = [dataclasses.replace(s, check=_checks(s, reducer)) for s in new.stages]
         new = dataclasses.replace(new, stages=tuple(stages))

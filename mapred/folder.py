@@ -52,7 +52,7 @@ def withdrawn(store: Store) -> Iterator[None]:
 
 
 def discard(store: Store) -> None:
-    """Remove all of a folder in which nothing works, job.json first: then it is no run."""
+    """Remove all of a folder in which nothing works, job.json first: without it nothing opens it as a run."""
     files = [path for path, _ in store.list("")]
     for path in sorted(files, key=lambda path: path != layout.JOB):
         with suppress(FileNotFoundError):

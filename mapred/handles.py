@@ -124,9 +124,7 @@ class Run:
 
         Waits for a live run. A run without an answer raises `RunError`.
         """
-        self.wait()
-        self.check()
-        self._offer_modules()
+        self._await_result()
         return results.result(self.store, self.job)
 
     @checks(PlanError)
@@ -158,18 +156,14 @@ class Run:
         is an error. A type alone decides the dtype; no value changes. What is not a number, text
         or time stays a Python object, as do values of several types.
         """
-        self.wait()
-        self.check()
-        self._offer_modules()
+        self._await_result()
         from mapred import tabulating
 
         return tabulating.to_pandas(self.store, self.job, dtype_backend)
 
     def to_arrow(self) -> pa.Table:
         """The result as one table, with the columns of `to_pandas`."""
-        self.wait()
-        self.check()
-        self._offer_modules()
+        self._await_result()
         from mapred import tabulating
 
         return tabulating.to_arrow(self.store, self.job)
@@ -225,9 +219,7 @@ class Run:
         return self._write(target)
 
     def _write(self, target: writing.Target) -> writing.Written:
-        self.wait()
-        self.check()
-        self._offer_modules()
+        self._await_result()
         writing.check(target)
         write_id = f"{self.id}-{secrets.token_hex(4)}"
         record_write(self.store, target.uri, write_id)
@@ -476,6 +468,12 @@ class Run:
         from mapred import audit as audits
 
         return audits.audit(self.store, self.job, content=content)
+
+    def _await_result(self) -> None:
+        """Wait for the result; raise what keeps the run from it."""
+        self.wait()
+        self.check()
+        self._offer_modules()
 
     def _offer_modules(self) -> None:
         worker.offer_modules(worker.Context(self.store, self.job))

@@ -56,12 +56,12 @@ def schedule(name: str, digest: str) -> str:
     return f".schedules/{name}/{digest}.pkl"
 
 
-def mended_function(digest: str) -> str:
+def changed_function(digest: str) -> str:
     """The function of a run that was resumed with another one."""
     return f"function-{digest[:12]}.pkl"
 
 
-def mended_reduce(digest: str) -> str:
+def changed_reduce(digest: str) -> str:
     """The reduce of a run that was resumed with another one."""
     return f"reduce-{digest[:12]}.pkl"
 

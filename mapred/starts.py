@@ -83,7 +83,7 @@ def end_of(
 
 
 def timed(status: RunStatus, store: Store, job: Job, start: Start) -> RunStatus:
-    """The status with the run's times: the same whoever asks, and from wherever."""
+    """The status with the run's times: the same live and reopened."""
     begun = submitted(job)
     finished = None
     if not status.live:

@@ -283,7 +283,7 @@ def test_options_of_a_file_are_checked(job_file: str) -> None:
     assert "attempts=0" in run(job_file, "--attempts", "0", code=2).stderr
     assert "memory='lots'" in run(job_file, "--memory", "lots", code=2).stderr
     assert "own reduce" in run(job_file, "--reduce", "sum", code=2).stderr
-    assert "is no duration" in run(job_file, "--timeout", "soon", code=2).stderr
+    assert "is not a duration" in run(job_file, "--timeout", "soon", code=2).stderr
     assert (
         "--workers" in call("run", job_file, "--backend", "inline", "--workers", "2", code=2).stderr
     )

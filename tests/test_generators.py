@@ -29,19 +29,6 @@ SYSTEM = random.SystemRandom()
 TABLE = {"rng": [RNG]}
 
 
-class Simulation:
-    shared = RNG
-
-    def __init__(self, **fields: Any) -> None:
-        self.__dict__.update(fields)
-
-    def __call__(self, x: int) -> float:
-        return 0.0
-
-    def method(self, x: int) -> float:
-        return 0.0
-
-
 class Clean:
     def __init__(self, **fields: Any) -> None:
         self.__dict__.update(fields)
@@ -51,6 +38,10 @@ class Clean:
 
     def method(self, x: int) -> float:
         return 0.0
+
+
+class Simulation(Clean):
+    shared = RNG
 
 
 def uses_rng(x: int) -> float:

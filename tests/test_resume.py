@@ -200,7 +200,7 @@ def _failing_run(tmp_path: Path, **options: Any) -> tuple[Any, Script]:
     return caught.value.run, script
 
 
-def test_a_mended_function_does_what_is_missing(tmp_path: Path) -> None:
+def test_a_fixed_function_does_what_is_missing(tmp_path: Path) -> None:
     run, script = _failing_run(tmp_path)
     before = set(records.committed(run.store, "map"))
     again = mapred.open(run.uri).resume(lambda item: item * 10, progress="none")

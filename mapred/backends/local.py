@@ -138,7 +138,7 @@ class _Proved(Local):
     executor: ProcessExecutor | None = None
 
     def discard(self) -> None:
-        """End the worker, as there is no run."""
+        """End the worker of a run that did not start."""
         if self.executor is not None:
             self.executor.kill()
 

@@ -25,7 +25,7 @@ def seconds(text: str) -> float:
         return checking.seconds(text)
     except checking.Unfit:
         raise click.BadParameter(
-            f"{text!r} is no duration; write seconds, or a form such as 10m or 1h30m"
+            f"{text!r} is not a duration; write seconds, or a form such as 10m or 1h30m"
         ) from None
 
 

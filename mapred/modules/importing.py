@@ -147,7 +147,7 @@ def merged(before: bytes, after: bytes) -> bytes:
 
 
 def refuse_while_importing() -> None:
-    """Raise where a run would start while a worker, or whoever reads a result, imports a module.
+    """Raise where a run would start while a worker or a reader of results imports a module.
 
     A worker that started one would have workers that start one, and so on.
     """

@@ -211,7 +211,7 @@ class Following:
             self._see_to(pods, now)
 
     def _overdue(self, held: bool) -> bool:
-        """Whether the deadline has passed; what suspended or resumed it counts, whoever did."""
+        """Whether the deadline has passed; pauses count whichever client made them."""
         last, now = starts.read(self._store), time.time()
         if last.ref != self.ref:
             return False  # It was created a moment ago.

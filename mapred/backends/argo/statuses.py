@@ -94,7 +94,7 @@ def queued(found: Mapping[str, Any], known: Pods) -> Queued | None:
         return Queued(max(min(begun), *ended), next(filter(None, texts), "no node takes its pods"))
     if phase(found) == "Pending" and not known and created is not None:
         why = (found.get("status") or {}).get("message")
-        return Queued(created, str(why or "Argo has not taken it up"))
+        return Queued(created, str(why or "Argo has not started it"))
     return None
 
 
