@@ -249,6 +249,18 @@ LAYOUTS = {
         "space.inner",
         3,
     ),
+    "folders in folders": ({"far/away/now.py": "def f(x):\n    return x + 1\n"}, "far.away.now", 3),
+    "packages in packages": (
+        {"top/__init__.py": "one = 1\n", "top/mid/__init__.py": "", "top/mid/low/__init__.py": "",
+         "top/mid/low/end.py": "import sys\ndef f(x):\n    return x + sys.modules['top'].one\n"},
+        "top.mid.low.end",
+        3,
+    ),
+    "a package in a folder": (
+        {"box/kit/__init__.py": "", "box/kit/tool.py": "def f(x):\n    return x + 1\n"},
+        "box.kit.tool",
+        3,
+    ),
     "data beside": (
         {
             "withdata/__init__.py": "import pathlib\nfrom importlib import resources\n"

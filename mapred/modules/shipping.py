@@ -34,9 +34,10 @@ def closure(names: Iterable[str]) -> dict[str, tuple[Found, bytes]]:
             continue
         text = source(found)
         known[name] = found, text
-        package = name if found.folders else name.rpartition(".")[0]
-        if package and package != name:
-            todo.append(package)
+        parent = name.rpartition(".")[0]
+        package = name if found.folders else parent
+        if parent:
+            todo.append(parent)
         if text:
             todo += [each for each in _imports(found, text, package) if _worth(each, known)]
     return dict(sorted(known.items()))

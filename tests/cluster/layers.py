@@ -41,8 +41,6 @@ print(json.dumps({
     "stdlib": sysconfig.get_path("stdlib"), "program": sys.executable,
 }))
 """
-# The modules of tests travel to pods with their functions, and import these.
-OF_TESTS = ("pytest", "hypothesis")
 
 
 def base() -> Path:
@@ -155,19 +153,13 @@ def packages(say: Callable[[str], None]) -> Path:
     lock = PROJECT / ".ci" / "requirements.txt"
     wanted = PROJECT / "pyproject.toml"
     extras = _extras()
-    key = [
-        lock.read_text(),
-        *_dependencies(wanted),
-        *extras,
-        *OF_TESTS,
-        _probe(this_python())["full"],
-    ]
+    key = [lock.read_text(), *_dependencies(wanted), *extras, _probe(this_python())["full"]]
 
     def fill(tree: Path) -> None:
         say(f"installing mapred's packages for {', '.join(extras)}")
         options = [word for extra in extras for word in ("--extra", extra)]
         run(*UV, "pip", "install", "--quiet", "--python", sys.executable, "--target", _site(tree),
-            "--constraints", lock, "--requirements", wanted, *options, *OF_TESTS, seconds=900)  # fmt: skip
+            "--constraints", lock, "--requirements", wanted, *options, seconds=900)  # fmt: skip
         shutil.rmtree(_site(tree) / "bin", ignore_errors=True)
         _compile(this_python(), _site(tree))
 

@@ -63,13 +63,3 @@ def running_pod(cluster: Cluster, run: mapred.Run, template: str = "map") -> dic
 
     until(there, "a pod runs")
     return found[0]
-
-
-def shout(i: int) -> int:
-    print(f"shouting {i}")
-    return i * i
-
-
-def dawdles(i: int) -> int:
-    time.sleep(4)
-    return i

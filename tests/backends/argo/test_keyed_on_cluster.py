@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from backends.argo.functions import as_it_is, dearest
 from backends.argo.remote import QUIET, SMALL, argo
 from cluster.access import Cluster
 
@@ -47,19 +48,6 @@ def sales(cluster_root: str) -> str:
         pq.write_table(sample(number), sink, row_group_size=1000)
         store.write(f"sales/{number}.parquet", sink.getvalue().to_pybytes())
     return f"{cluster_root}/sales/*.parquet"
-
-
-def dearest(rows: pa.Table) -> pa.Table:
-    """The three highest prices of each shop, those of one price in the order of their files."""
-    parts = []
-    for shop in pc.unique(rows["shop"]):
-        equal = pc.is_null(rows["shop"]) if shop.as_py() is None else pc.equal(rows["shop"], shop)
-        parts.append(rows.filter(equal).sort_by([("price", "descending")])[:3])
-    return pa.concat_tables(parts)
-
-
-def as_it_is(rows: pa.Table) -> pa.Table:
-    return rows
 
 
 CASES: dict[str, dict[str, Any]] = {

@@ -14,16 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backends.argo.remote import (
-    QUIET,
-    SMALL,
-    argo,
-    dawdles,
-    running_pod,
-    shout,
-    until,
-    workflow_of,
-)
+from backends.argo.functions import dawdles, holds_400_mib, shout
+from backends.argo.remote import QUIET, SMALL, argo, running_pod, until, workflow_of
 from cluster import workflows
 from cluster.access import Cluster
 from cluster.places import HOST_IN_PODS, NODE
@@ -255,9 +247,3 @@ def test_a_full_quota(cluster: Cluster, cluster_root: str, full_quota: Any) -> N
 
 def approximately(i: int) -> int:
     return int(pytest.approx(i).expected)
-
-
-def holds_400_mib(i: int) -> int:
-    held = bytearray(400 * 2**20)
-    held[::4096] = b"x" * len(held[::4096])
-    return len(held)

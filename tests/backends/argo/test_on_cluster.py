@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from backends.argo import cases
+from backends.argo.functions import add, holds_200_mib, refuses, square
 from cluster.access import Cluster
 from cluster.places import BIN, HOST_IN_PODS
 from hypothesis import HealthCheck, given, settings
@@ -392,21 +393,3 @@ def test_another_python_is_refused(cluster: Cluster, cluster_root: str) -> None:
     over = run._handle.finished()
     (only,) = nodes(over, "map")
     assert only["outputs"]["exitCode"] == "78"
-
-
-def square(i: int) -> int:
-    return i * i
-
-
-def add(values: Iterator[int]) -> int:
-    return sum(values)
-
-
-def refuses(i: int) -> int:
-    raise ValueError(f"never {i}")
-
-
-def holds_200_mib(i: int) -> int:
-    held = bytearray(200 * 2**20)
-    held[::4096] = b"x" * len(held[::4096])
-    return len(held) // 2**20

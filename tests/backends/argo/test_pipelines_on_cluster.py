@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from backends.argo.functions import halves, numbers
 from backends.argo.remote import SMALL, argo
 from cluster.access import Cluster
 
 import mapred
 
 pytestmark = pytest.mark.on_cluster
-
-
-def numbers(lines: Iterator[str]) -> list[int]:
-    return [int(line) for line in lines if line]
-
-
-def halves(number: int) -> int:
-    return number // 2
 
 
 def test_a_pod_carries_on_a_pipeline(cluster: Cluster, cluster_root: str) -> None:

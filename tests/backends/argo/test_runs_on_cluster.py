@@ -8,20 +8,28 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from backends.argo.functions import (
+    collect,
+    dawdles,
+    divides,
+    divides_carefully,
+    draws,
+    refuses_the_last,
+    shout,
+    sleeps,
+)
 from backends.argo.remote import (
     PATIENCE,
     QUIET,
     SMALL,
     argo,
     committed,
-    dawdles,
     running_pod,
-    shout,
     until,
     workflow_of,
 )
@@ -155,7 +163,8 @@ def test_cancelled(cluster: Cluster, cluster_root: str) -> None:
 
 DRIVER = """
 import os, sys, mapred
-from backends.argo.remote import dawdles, SMALL
+from backends.argo.functions import dawdles
+from backends.argo.remote import SMALL
 backend = mapred.Argo(**{settings!r})
 mapred.run(dawdles, mapred.array(4), per_task=1, reduce=sum, backend=backend, root={root!r},
            resources=SMALL, progress="none")
@@ -281,32 +290,3 @@ def test_what_fails_within_max_failed_is_given_up(cluster: Cluster, cluster_root
     )  # fmt: skip
     assert run.result() == [0, 1, 2]
     assert records.read_given_up(run.store) == {1: [3]}
-
-
-def divides(i: int) -> int:
-    print(f"dividing by {i - 2}")
-    return 10 // (i - 2)
-
-
-def divides_carefully(i: int) -> int:
-    return 10 // (i - 2) if i != 2 else 0
-
-
-def sleeps(i: int) -> int:
-    time.sleep(600)
-    return i
-
-
-def draws(i: int) -> bytes:
-    time.sleep(2)
-    return os.urandom(8)
-
-
-def refuses_the_last(i: int) -> int:
-    if i == 3:
-        raise ValueError("not the last")
-    return i
-
-
-def collect(values: Iterable[int | None]) -> list[int]:
-    return [value for value in values if value is not None]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from backends.argo import remote
+from backends.argo.functions import refuses, year
 from cluster.access import Cluster
 
 import mapred
@@ -36,14 +37,6 @@ def name(cluster: Cluster) -> Iterator[str]:
     yield chosen
     cluster.kubectl("delete", "cronworkflow", chosen, "--ignore-not-found")
     cluster.kubectl("delete", "workflow", "-l", f"mapred-schedule={chosen}", "--wait=false")
-
-
-def year(lines: Any, word: str, date: Any) -> str:
-    return f"{word} {date:%Z} {len(list(lines))}"
-
-
-def fails(i: int) -> None:
-    raise ValueError("never")
 
 
 def test_a_schedule_fires(
@@ -114,7 +107,7 @@ def test_a_program_is_told_of_a_failure(
 ) -> None:
     told = 'test "$MAPRED_STATUS" = Failed && echo "$MAPRED_FAILURES" | grep -q fire'
     mapred.schedule(
-        mapred.job(fails, mapred.array(1), attempts=1, resources=SMALL),
+        mapred.job(refuses, mapred.array(1), attempts=1, resources=SMALL),
         "0 0 1 1 *",
         on_failure=["sh", "-c", told],
         backend=argo,

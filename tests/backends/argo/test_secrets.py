@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from backends.argo import cases, remote
+from backends.argo.functions import checks_the_password
 from cluster.access import Cluster
 from failing import fails
 
@@ -80,13 +81,6 @@ def database(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("delete", "secret", name, "--ignore-not-found")
 
 
-def holds(i: int) -> int:
-    import os
-
-    assert os.environ["PGPASSWORD"].startswith("planted-")
-    return fails(i)
-
-
 @pytest.mark.on_cluster
 def test_no_value_of_a_secret_is_in_a_run_on_a_cluster(
     cluster: Cluster, cluster_root: str, database: str, capfd: Any
@@ -94,7 +88,12 @@ def test_no_value_of_a_secret_is_in_a_run_on_a_cluster(
     argo = remote.argo(cluster, ttl=600)
     asked = mapred.Resources(cpu=0.01, secrets={"PGPASSWORD": f"{database}/password"})
     run = mapred.submit(
-        holds, mapred.array(2), attempts=1, resources=asked, backend=argo, root=cluster_root
+        checks_the_password,
+        mapred.array(2),
+        attempts=1,
+        resources=asked,
+        backend=argo,
+        root=cluster_root,
     )
     assert run._handle is not None
     workflow = run._handle.ref.rpartition(":")[2]
