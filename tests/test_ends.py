@@ -221,7 +221,7 @@ def commits(run: Any) -> int:
 def quickly(pool: Executor) -> None:
     begun = time.monotonic()
     assert pool.submit(abs, -1).result() == 1
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 5
 
 
 @pytest.mark.parametrize("end", ["failure", "deadline", "cancel", "suspend"])

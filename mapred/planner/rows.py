@@ -18,7 +18,7 @@ from mapred.errors import PlanError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mapred.planner.shards import Plan
+    from mapred.planner.shards import Ints, Plan
 
 
 def plan_files(plan: Plan) -> Iterator[tuple[str, pa.Table]]:
@@ -49,15 +49,17 @@ def plan_schema() -> pa.Schema:
 def write_plan(table: pa.Table) -> pa.Buffer:
     """The bytes of a plan file: Parquet, in row groups small enough to read one shard."""
     import pyarrow as pa
-    from pyarrow import parquet
+    from pyarrow._parquet import ParquetWriter  # as `_open` does
 
     sink = pa.BufferOutputStream()
-    parquet.write_table(
-        table,
+    writer = ParquetWriter(
         sink,
+        table.schema,
+        version="2.6",
+        writer_engine_version="V2",
+        data_page_version="1.0",
         compression="zstd",
         compression_level=1,
-        row_group_size=2**12,
         use_dictionary=["offset", "count"],
         column_encoding={
             "shard": "DELTA_BINARY_PACKED",
@@ -69,6 +71,8 @@ def write_plan(table: pa.Table) -> pa.Buffer:
         },
         write_statistics=["shard"],
     )
+    writer.write_table(table, row_group_size=2**12)
+    writer.close()
     return sink.getvalue()
 
 
@@ -136,7 +140,7 @@ def rows(plan: Plan, shard: int, stop: int) -> pa.Table:
     head = int(file[0])
     listing = plan.listing.slice(head, int(file[-1]) + 1 - head)
     if len(listing) != len(file):
-        listing = listing.take(to_arrow(file - head))
+        listing = _repeated(listing, file - head)
     columns = {
         "shard": to_arrow(np.repeat(np.arange(shard, stop, dtype=np.int64), np.diff(starts))),
         "path": listing["path"],
@@ -149,3 +153,13 @@ def rows(plan: Plan, shard: int, stop: int) -> pa.Table:
     }
     table, schema = pa.table(columns), plan_schema()
     return table if table.schema == schema else table.cast(schema)  # which loads pyarrow.compute
+
+
+def _repeated(listing: pa.Table, file: Ints) -> pa.Table:
+    """The rows of a listing at the places `file`."""
+    import pyarrow as pa
+
+    if len(listing) > 1:
+        return listing.take(to_arrow(file))  # which loads pyarrow.compute
+    columns = {name: pa.repeat(listing[name][0], len(file)) for name in listing.column_names}
+    return pa.table(columns)
