@@ -16,22 +16,13 @@ from typing import Any
 import pytest
 
 import mapred
+from benchmarks.functions import stamp
 from benchmarks.report import Row, Section, in_turn, spread
 
 STARTS = 21
 SHARDS = 100_000
 HERE = Path(__file__).parent
 STAMP = "MAPRED_BENCH_STAMP"
-
-
-def stamp(given: Any) -> None:
-    """Say when the user's function was reached."""
-    import os
-    import time
-
-    now = time.monotonic()
-    with open(os.environ["MAPRED_BENCH_STAMP"], "w") as file:
-        file.write(repr(now))
 
 
 class _NotStarted:

@@ -12,6 +12,7 @@ from cluster.access import Cluster
 
 import mapred
 from benchmarks.argo import reach, rivals
+from benchmarks.functions import hits
 from benchmarks.report import Row, Section, in_turn, spread
 from mapred import layout
 from mapred.backends.argo import clients
@@ -25,7 +26,7 @@ def by_mapred(found: Cluster, root: str, count: int) -> float:
     """Seconds of `mapred.run` and `result`; the Workflow and its pods are removed afterwards."""
     start = time.perf_counter()
     run = mapred.run(
-        rivals.hits,
+        hits,
         mapred.array(count),
         reduce=sum,
         backend=reach.argo(found),

@@ -14,7 +14,8 @@ from cluster.access import Cluster
 
 import mapred
 from benchmarks.argo import reach
-from benchmarks.bench_start import FolderOnly, stamp
+from benchmarks.bench_start import FolderOnly
+from benchmarks.functions import stamp
 from benchmarks.report import Row, Section, spread
 from mapred.backends.argo import pods
 from mapred.resources import Resources
@@ -33,8 +34,8 @@ def times(found: Cluster, root: str, starts: int) -> dict[str, list[float]]:
     found.kubectl("create", "-f", "-", stdin=json.dumps(pod))
     try:
         done = found.kubectl(
-            "wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=300s",
-            seconds=330, check=False,
+            "wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=200s",
+            seconds=230, check=False,
         )  # fmt: skip
         log = found.kubectl("logs", name, check=False).stdout
         if done.returncode:

@@ -21,6 +21,7 @@ from cluster.access import Cluster
 import mapred
 from benchmarks.argo import reach, rivals
 from benchmarks.bench_start import FolderOnly
+from benchmarks.functions import hits
 from benchmarks.report import Row, Section
 from mapred.backends.argo import clients, render
 
@@ -152,7 +153,7 @@ def by_mapred(found: Cluster, root: str, shards: int, *, real: bool) -> tuple[ma
         tolerations=() if real else (f"{fake.TOLERATION['key']}:NoSchedule",),
     )
     run = mapred.submit(
-        rivals.hits,
+        hits,
         mapred.array(shards),
         per_task=1,
         reduce=sum,

@@ -9,17 +9,10 @@ from typing import Any
 from cluster import access, fake, shapes
 
 from benchmarks.argo import reach
+from benchmarks.functions import hits
 
 CPU = 0.01  # asked for by each pod of each contender: what limits is the machine, not the scheduler
 REQUESTS = {"requests": {"cpu": "10m"}}
-
-
-def hits(i: int) -> int:
-    """Of 200,000 random points in a square, those in its quarter of a circle."""
-    import numpy
-
-    x, y = numpy.random.default_rng(i).random((2, 200_000))
-    return int((x * x + y * y < 1).sum())
 
 
 def answer(count: int) -> int:

@@ -76,7 +76,7 @@ def test_a_run_is_read_after_its_pods_and_its_workflow_are_gone(
         shout, mapred.array(5), per_task=1, reduce=sum, backend=backend, root=cluster_root,
         resources=SMALL,
     )  # fmt: skip
-    assert run.state == "running"
+    assert run.state in ("queued", "running")
     ask = f"import mapred; run = mapred.open({run.uri!r}); print(run.result())"
     # Another process follows it by the folder alone, while it goes on.
     assert answer(ask) == "30"
