@@ -252,7 +252,7 @@ def test_what_is_read_is_what_was_written(case: Case) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @given(cases())
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=700, deadline=None)
 def test_what_is_read_is_what_was_written_at_length(case: Case) -> None:
     holds(case)
 
