@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mapred import from_frames
 from mapred.errors import FunctionError
 
 if TYPE_CHECKING:
@@ -122,12 +123,9 @@ def _converted(values: list[Any], families: frozenset[str]) -> pa.Array | None:
         return found if all(map(_same, values, back)) else None
     if family.startswith(("datetime64", "timedelta64")):
         return pa.array(np.array(values, family))
-    if any(getattr(v, "nanosecond", 0) or getattr(v, "nanoseconds", 0) for v in values):
-        # Arrow would cut pandas' nanoseconds off.
-        import pandas as pd
-
-        return pa.array(pd.Series(values), from_pandas=True)
-    return pa.array(values)
+    found = pa.array(values)
+    finer = from_frames.holds_nanoseconds(values, found.type)
+    return from_frames.in_nanoseconds(values, found.type) if finer else found
 
 
 def _whole(given: list[int], values: list[int | None]) -> pa.Array:

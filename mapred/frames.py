@@ -29,6 +29,21 @@ def import_pandas() -> Any:
         raise MissingDependency("pandas", "pandas") from error
 
 
+def register_types(schema: pa.Schema) -> bool:
+    """Register the types of pandas with Arrow, such as periods, if `schema` has unregistered ones.
+
+    Arrow reads such a column as the numbers that stand for its values.
+    """
+    kinds = ((field.metadata or {}).get(b"ARROW:extension:name", b"") for field in schema)
+    if not any(kind.startswith(b"pandas.") for kind in kinds):
+        return False
+    try:
+        import_pandas().array([], "period[D]").__arrow_array__()
+    except MissingDependency:
+        return False
+    return True
+
+
 def check(dtype_backend: object) -> None:
     """Raise a `DatasetError` unless `dtype_backend` is one of `BACKENDS`."""
     if dtype_backend not in BACKENDS:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mapred import agreement, outputs, unifying
+from mapred import agreement, frames, outputs, unifying
 from mapred.agreement import Source
 from mapred.errors import DatasetError, StorageError
 from mapred.model import Output
@@ -152,15 +152,22 @@ def _parts(store: Store, found: Sequence[tuple[int, Output | None]]) -> list[Par
 
 
 def _schema_of(store: Store, output: Output) -> pa.Schema:
+    schema = _stored_schema(store, output)
+    if frames.register_types(schema):
+        schema = _stored_schema(store, output)
+    return schema.remove_metadata()
+
+
+def _stored_schema(store: Store, output: Output) -> pa.Schema:
     import pyarrow as pa
 
     locate = getattr(store, "local_path", None)
     try:
         if locate is not None:
             with pa.memory_map(locate(output.path)) as file:
-                return pa.ipc.open_file(file).schema.remove_metadata()
+                return pa.ipc.open_file(file).schema
         with store.open(output.path or "", (output.size, "")) as opened:
-            return pa.ipc.open_file(pa.PythonFile(opened)).schema.remove_metadata()
+            return pa.ipc.open_file(pa.PythonFile(opened)).schema
     except FileNotFoundError as error:
         raise StorageError(f"{store.uri}/{output.path}: committed, but gone") from error
 

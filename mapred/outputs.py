@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mapred import pickling, unifying
+from mapred import frames, from_frames, pickling, unifying
 from mapred.errors import FunctionError, StorageError
 from mapred.model import Output
 from mapred.storage import Store
@@ -135,7 +135,7 @@ def load_tables(
             yield None
             continue
         kind, payload = found
-        (table,) = _from_ipc(pa.ipc.open_file(pa.py_buffer(payload)).read_all())
+        (table,) = _from_ipc(_read_all(pa.py_buffer(payload)))
         yield kind, table
 
 
@@ -196,43 +196,26 @@ def as_arrow(value: Any) -> pa.Table | None:
 
 def to_table(value: Any) -> pa.Table | None:
     """A table, frame or batch as a table without a frame's index; None for all else."""
-    import pyarrow as pa
-
     kind = _tabular(value)
-    if kind != "pandas":
-        return None if kind is None else _to_arrow(value, kind)
-    try:
-        return pa.Table.from_pandas(value, preserve_index=False)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise FunctionError(f"the returned frame cannot be stored as Arrow: {error}") from error
+    return None if kind is None else _to_arrow(value, kind, preserve_index=False)
 
 
-def _to_arrow(value: Any, kind: str | None) -> pa.Table:
+def _to_arrow(value: Any, kind: str | None, *, preserve_index: bool | None = None) -> pa.Table:
     import pyarrow as pa
 
     if kind == "table":
         return value
     if kind == "batch":
         return pa.Table.from_batches([value])
-    if kind == "polars":
-        return _from_polars(value)
     try:
-        return pa.Table.from_pandas(value)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        if kind == "polars":
+            return from_frames.from_polars(value)
+        return from_frames.from_pandas(value, preserve_index=preserve_index)
+    except from_frames.Unfit as error:
         raise FunctionError(
             f"the returned frame cannot be stored as Arrow: {error}; give that column one type, "
             "or return something else than a frame"
         ) from error
-
-
-def _from_polars(frame: Any) -> pa.Table:
-    for name, dtype in frame.schema.items():
-        if str(dtype) == "Object":
-            raise FunctionError(
-                f"column {name!r} of the returned frame holds Python objects, which polars cannot "
-                "hand on; give that column a type, or return something else than a frame"
-            )
-    return frame.to_arrow()
 
 
 def _to_ipc(tables: list[pa.Table | None]) -> Any:
@@ -303,7 +286,14 @@ def read_table(store: Store, output: Output, data: bytes | None = None) -> pa.Ta
             raise StorageError(f"{store.uri}/{output.path}: committed, but gone") from error
     else:
         source = pa.py_buffer(_open(store, output).read() if data is None else data)
-    return pa.ipc.open_file(source).read_all()
+    return _read_all(source)
+
+
+def _read_all(source: Any) -> pa.Table:
+    import pyarrow as pa
+
+    table = pa.ipc.open_file(source).read_all()
+    return pa.ipc.open_file(source).read_all() if frames.register_types(table.schema) else table
 
 
 def _from_ipc(whole: pa.Table) -> Iterator[pa.Table | None]:

@@ -169,6 +169,7 @@ EVERYTHING = {
     "p95": ("d", "quantile", {"q": 0.95}),
     "days": ("day", "list"),
     "names": ("name", "nunique"),
+    "nothing": ("null", "list"),
     "some": ("n", "stddev", {"ddof": 0}),
 }
 
@@ -183,6 +184,7 @@ def logged(item: int) -> pa.Table:
             "d": pa.array(numbers).cast(pa.decimal128(21, 0)).cast(pa.decimal128(30, 2)),
             "day": pa.array(numbers % 5000).cast(pa.int32()).cast(pa.date32()),
             "name": [f"name {number % 9}" for number in numbers.tolist()],
+            "null": pa.nulls(50),
         }
     )
 

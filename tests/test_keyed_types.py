@@ -13,7 +13,7 @@ from test_keyed import run, same
 
 import mapred
 from mapred.model import Shuffle
-from mapred.shuffle import collecting
+from mapred.shuffle import collecting, schemas
 from mapred.shuffle.aggregations import as_aggregates
 
 FAR = [253_402_300_799]
@@ -90,6 +90,15 @@ def test_two_types_of_a_column_are_one_error_with_a_remedy(
     assert str(remedy) in str(caught.value)
     cast = columns(first.cast(remedy), second.cast(remedy, safe=False))
     assert run(cast, mapred.array(2), tmp_path, **WAYS[way]).to_arrow().num_rows
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_text_is_not_made_bytes(depth: int) -> None:
+    inside = (lambda type_: type_, pa.list_, lambda type_: pa.struct({"a": type_}))[depth]
+    both = [pa.schema([("x", inside(type_))]) for type_ in (pa.string(), pa.binary())]
+    for one, other in (both, both[::-1]):
+        with pytest.raises(mapred.FunctionError, match=r"column 'x' is .* do not go together"):
+            schemas.unified([one, other], ["k"])
 
 
 def all_parts(rows: collecting.Collected, tables: list[pa.Table]) -> list[pa.Table]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import pickle
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -292,6 +294,27 @@ def test_an_index_that_all_frames_have_comes_back(root: Path, tmp_path: Path) ->
     assert unnamed.columns.tolist() == ["v"]
     plain = run(lambda f: f, dataset, root, target_bytes=3000).to_pandas()
     assert plain.index.tolist() == [0, 1, 2, 3]
+
+
+PERIODS = """
+import sys, mapred
+def months(i):
+    import pandas as pd
+    return pd.DataFrame({"p": pd.period_range("2026-01", periods=i + 1, freq="M")})
+run = mapred.run(months, mapred.array(2), root=sys.argv[1], per_task=int(sys.argv[2]), progress="none")
+print(run.result().schema.types[0], run.to_arrow()["p"].type)
+print(run.to_pandas()["p"].astype(str).tolist())
+"""
+
+
+@pytest.mark.parametrize("per_task", ["1", "2"])
+def test_periods_stay_periods_in_a_process_that_had_none(per_task: str, tmp_path: Path) -> None:
+    script = tmp_path / "periods.py"
+    script.write_text(PERIODS)
+    command = [sys.executable, str(script), str(tmp_path / "runs"), per_task]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.count("pandas.period") == 2, done.stdout
+    assert "['2026-01', '2026-01', '2026-02']" in done.stdout
 
 
 def test_rows_without_columns_stay(root: Path) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import TYPE_CHECKING, Any
 
+from mapred import from_frames
 from mapred.checking import shown
 from mapred.dataset.sources import by_suffix, items
 from mapred.dataset.values import Dataset, how_to_list_rows
@@ -108,13 +109,15 @@ def _frame(source: Any) -> pa.Table | None:
             return pa.Table.from_batches([source])
         if "pandas.DataFrame" in names:
             # An index that just numbers the rows is not kept: its parts would begin at 0 again.
-            return pa.Table.from_pandas(source, preserve_index=None if _is_plain(source) else True)
+            kept = None if _is_plain(source) else True
+            return from_frames.from_pandas(source, preserve_index=kept)
         if "polars.DataFrame" in names:
-            _refuse_objects(source)
-            return source.to_arrow()
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        detail = " ".join(map(str, error.args))
-        raise DatasetError(f"the {package} frame does not fit into Arrow: {detail}") from error
+            return from_frames.from_polars(source)
+    except from_frames.Unfit as error:
+        raise DatasetError(
+            f"the {package} frame does not fit into Arrow: {error}; give that column one type, or"
+            f" pass mapred.items(frame{how_to_list_rows(source)})"
+        ) from error
     return None
 
 
@@ -123,19 +126,3 @@ def _is_plain(frame: Any) -> bool:
     index = frame.index
     is_range = type(index).__name__ == "RangeIndex"
     return bool(is_range and index.name is None and index.start == 0 and index.step == 1)
-
-
-def _refuse_objects(frame: Any) -> None:
-    """Raise for columns of Python objects, which polars hands over as addresses in memory."""
-    for name, dtype in frame.schema.items():
-        if _holds_objects(dtype):
-            raise DatasetError(
-                f"column {name!r} of the polars frame holds Python objects ({dtype}), which"
-                " workers cannot read; cast it, or pass mapred.items(frame.to_dicts())"
-            )
-
-
-def _holds_objects(dtype: Any) -> bool:
-    inner = [field.dtype for field in getattr(dtype, "fields", ())]
-    inner += [dtype.inner] if getattr(dtype, "inner", None) is not None else []
-    return str(dtype) == "Object" or any(map(_holds_objects, inner))

@@ -71,7 +71,7 @@ def convert(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> Any:
         return texts.cast(type_)
     numbers = _canonical(texts, field, format)
     found = (_plain(numbers, type_) if types.is_decimal(type_) else numbers).cast(type_)
-    if types.is_floating(type_) and not types.is_float16(type_):
+    if types.is_floating(type_):
         check_floats(found, lambda: texts, format)
     return found
 
@@ -163,7 +163,7 @@ def check_floats(column: Any, texts: Any, format: Format) -> None:
     import numpy as np
 
     values = from_arrow(column)
-    bits = 24 if values.dtype == np.float32 else 53
+    bits = np.finfo(values.dtype).nmant + 1
     with np.errstate(invalid="ignore"):
         big = np.flatnonzero(np.abs(values) >= 2.0**bits)
     if not len(big):

@@ -138,7 +138,8 @@ def _answer(
         return pc.sqrt(variance) if each.function == "stddev" else variance
     if each.function == "sum" and states[0].type != type_:
         raise _Beyond(states[0])
-    return states[0].cast(type_)
+    # Arrow's cast of lists of nulls to their own type breaks them.
+    return states[0] if states[0].type == type_ else states[0].cast(type_)
 
 
 def _above_zero(count: pa.ChunkedArray, less: int) -> pa.ChunkedArray:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mapred import from_frames
 from mapred.errors import FunctionError
 from mapred.shuffle.hashing import Hashes, hash_rows
 
@@ -31,10 +32,8 @@ def tables(value: Any) -> Iterator[pa.Table]:
         table = pa.Table.from_batches([value])
     elif isinstance(value, pa.Table):
         table = value
-    elif (module, name) == ("polars", "DataFrame"):
-        table = value.to_arrow()
-    elif (module, name) == ("pandas", "DataFrame"):
-        table = _from_pandas(value)
+    elif name == "DataFrame" and module in ("pandas", "polars"):
+        table = _from_frame(value, module)
     else:
         raise FunctionError(
             f"the function returned a {name}: with by= or sort_by= it must return a pa.Table, a "
@@ -43,12 +42,12 @@ def tables(value: Any) -> Iterator[pa.Table]:
     yield plain(table)
 
 
-def _from_pandas(frame: Any) -> pa.Table:
-    import pyarrow as pa
-
+def _from_frame(frame: Any, package: str) -> pa.Table:
     try:
-        return pa.Table.from_pandas(frame)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        if package == "polars":
+            return from_frames.from_polars(frame)
+        return from_frames.from_pandas(frame)
+    except from_frames.Unfit as error:
         raise FunctionError(
             f"the returned frame cannot be stored as Arrow: {error}; give that column one type"
         ) from error

@@ -41,6 +41,8 @@ def clash(column: str, one: Typed, other: Typed, value: str = "") -> FunctionErr
     if types.is_timestamp(first) and types.is_timestamp(second):
         zone = first.tz or second.tz
         remedy = f"timestamp[us{f', tz={zone}' if zone else ''}]"
+    elif _text_and_bytes(first, second) or _text_and_bytes(second, first):
+        remedy = "binary"
     elif types.is_temporal(first) or not _number(first) or not _number(second):
         remedy = "string"
     elif types.is_integer(first) and types.is_integer(second):
@@ -103,7 +105,7 @@ def _both(one: pa.DataType, other: pa.DataType, name: str, *, key: bool) -> pa.D
 
     if one == other:
         return one
-    if _rounds(one, other):
+    if _changes(one, other):
         return None
     if key and len({family(each, name) for each in (one, other)} - {"null"}) > 1:
         return None
@@ -125,15 +127,28 @@ def _as_decimal(type_: pa.DataType) -> pa.DataType:
     return pa.decimal128(len(str(1 << type_.bit_width)), 0)
 
 
-def _rounds(one: pa.DataType, other: pa.DataType) -> bool:
-    """Whether a decimal meets a float, at any depth: no type holds the values of both."""
+def _changes(one: pa.DataType, other: pa.DataType) -> bool:
+    """Whether a decimal meets a float, or text bytes, at any depth: no type holds both."""
     from pyarrow import types
 
+    if types.is_struct(one) and types.is_struct(other):
+        shared = {field.name for field in one} & {field.name for field in other}
+        return any(_changes(one.field(name).type, other.field(name).type) for name in shared)
     if one.num_fields and one.num_fields == other.num_fields:
         pairs = ((each.field(i).type for each in (one, other)) for i in range(one.num_fields))
-        return any(_rounds(*pair) for pair in pairs)
+        return any(_changes(*pair) for pair in pairs)
     pairs_ = ((one, other), (other, one))
-    return any(types.is_decimal(a) and types.is_floating(b) for a, b in pairs_)
+    return any(
+        (types.is_decimal(a) and types.is_floating(b)) or _text_and_bytes(a, b) for a, b in pairs_
+    )
+
+
+def _text_and_bytes(one: pa.DataType, other: pa.DataType) -> bool:
+    from pyarrow import types
+
+    texts = types.is_string, types.is_large_string
+    some_bytes = types.is_binary, types.is_large_binary, types.is_fixed_size_binary
+    return any(is_(one) for is_ in texts) and any(is_(other) for is_ in some_bytes)
 
 
 def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:

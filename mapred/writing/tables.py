@@ -160,7 +160,7 @@ def _plain(table: pa.Table, target: Target) -> pa.Table:
 def plain_type(type_: pa.DataType) -> pa.DataType:
     """The type that stands for all that hold the same values, as Parquet gives it back.
 
-    No dictionary, view or large one; milliseconds, not seconds.
+    No dictionary, view or large one; milliseconds, not seconds; no decimals of a negative scale.
     """
     return changed(type_, _plain_leaf)
 
@@ -176,6 +176,9 @@ def _plain_leaf(type_: pa.DataType) -> pa.DataType:
         return pa.timestamp("ms", type_.tz)
     if pa.types.is_date64(type_):
         return pa.date32()
+    if pa.types.is_decimal(type_) and type_.scale < 0:
+        digits = type_.precision - type_.scale
+        return pa.decimal128(digits, 0) if digits <= 38 else pa.decimal256(min(digits, 76), 0)
     return pa.time32("ms") if type_ == pa.time32("s") else type_
 
 

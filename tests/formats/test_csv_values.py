@@ -238,10 +238,13 @@ def test_types_that_are_given(lab: Any) -> None:
     assert given(pa.decimal128(38, 2), "0" * 60 + "7") == 7
     assert given(pa.decimal128(5, 2), "-123.45") == Decimal("-123.45")
     assert given(pa.float32(), "16777216") == 16777216
+    assert given(pa.float16(), "65504") == 65504
     assert given(pa.string_view(), "a") == "a"
     assert given(pa.dictionary(pa.int32(), pa.string()), "a") == "a"
     for type_, text, message in [
         (pa.float32(), "16777217", "say schema={'x': 'float64'}"),
+        (pa.float16(), "2049", "say schema={'x': 'float64'}"),
+        (pa.float16(), "65520", "would lose digits or overflow in a column of float16"),
         (pa.float32(), "1e300", "would lose digits or overflow in a column of float32"),
         (pa.int64(), "0xF", "is hexadecimal"),
         (pa.decimal128(38, 3), "9" * 37, "say schema={'x': 'decimal256(76, 3)'}"),
