@@ -7,7 +7,7 @@ the time off where dates came first, and nanoseconds off everywhere.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mapred.checking import shown
@@ -35,7 +35,7 @@ def from_pandas(frame: pd.DataFrame, *, preserve_index: bool | None = None) -> p
         raise Unfit(" ".join(map(str, error.args))) from error
     for place, values in _objects(frame, table.num_columns):
         name, type_ = table.column_names[place], table.schema.field(place).type
-        _check(name, values.dropna().tolist(), type_)
+        _check(name, values, type_)
         if holds_nanoseconds(values, type_):
             try:
                 table = table.set_column(place, name, in_nanoseconds(values, type_))
@@ -75,15 +75,17 @@ def _is_large(value: Any) -> bool:
     return isinstance(value, int) and not -(2**63) <= value < 2**63
 
 
-def _check(name: str, values: Sequence[Any], type_: pa.DataType) -> None:
+def _check(name: str, values: pd.Series, type_: pa.DataType) -> None:
     """Raise for a value that Arrow changed on its way to the column's type."""
     changes = _changes(type_)
-    odd = [] if changes is None else [value for value in values if changes(value)]
-    if odd:
-        raise Unfit(
-            f"column {name!r} holds {shown(odd[0])}, which would not stay as it is among values "
-            f"of type {type_}"
-        )
+    if changes is None:
+        return
+    for value in values.dropna():
+        if changes(value):
+            raise Unfit(
+                f"column {name!r} holds {shown(value)}, which would not stay as it is among values "
+                f"of type {type_}"
+            )
 
 
 def _changes(type_: pa.DataType) -> Callable[[Any], bool] | None:

@@ -13,7 +13,7 @@ from test_keyed import run, same
 
 import mapred
 from mapred.model import Shuffle
-from mapred.shuffle import collecting, schemas
+from mapred.shuffle import collecting, keys, schemas
 from mapred.shuffle.aggregations import as_aggregates
 
 FAR = [253_402_300_799]
@@ -99,6 +99,14 @@ def test_text_is_not_made_bytes(depth: int) -> None:
     for one, other in (both, both[::-1]):
         with pytest.raises(mapred.FunctionError, match=r"column 'x' is .* do not go together"):
             schemas.unified([one, other], ["k"])
+
+
+def test_encodings_are_not_shuffled() -> None:
+    runs = pa.RunEndEncodedArray.from_arrays([2, 3], [2**60 + 1, None])
+    texts = pa.RunEndEncodedArray.from_arrays([3], pa.array(["a"]))
+    (table,) = keys.tables(pa.table({"k": texts, "x": runs}))
+    assert table.schema.types == [pa.string(), pa.int64()]
+    assert table["x"].to_pylist() == [2**60 + 1, 2**60 + 1, None]
 
 
 def all_parts(rows: collecting.Collected, tables: list[pa.Table]) -> list[pa.Table]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def tables(value: Any) -> Iterator[pa.Table]:
     """What a function returned as plain tables: a table, batch or frame, or an iterator of them.
 
-    Dictionaries are decoded and views made plain, since a partition is read without the rest
+    Dictionaries and runs are decoded and views made plain, since a partition is read without the rest
     of its file; metadata is dropped, since it would differ from task to task.
     """
     import pyarrow as pa
@@ -54,7 +54,7 @@ def _from_frame(frame: Any, package: str) -> pa.Table:
 
 
 def plain(table: pa.Table) -> pa.Table:
-    """A table without dictionaries, views and metadata."""
+    """A table without dictionaries, runs, views and metadata."""
     import pyarrow as pa
 
     names = table.column_names
@@ -62,19 +62,26 @@ def plain(table: pa.Table) -> pa.Table:
     if twice:
         raise FunctionError(f"the returned table has more than one column {sorted(twice)[0]!r}")
     fields = [pa.field(field.name, _plain_type(field)) for field in table.schema]
-    columns = [
-        column if column.type == field.type else column.cast(field.type)
-        for column, field in zip(table.columns, fields, strict=True)
-    ]
+    columns = [_as(column, field.type) for column, field in zip(table.columns, fields, strict=True)]
     # Built from arrays with a length, a table of no columns would forget its rows.
     return pa.Table.from_arrays(columns, schema=pa.schema(fields)) if columns else table
+
+
+def _as(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    if pa.types.is_run_end_encoded(column.type):  # no cast takes these
+        import pyarrow.compute as pc
+
+        column = pc.run_end_decode(column)
+    return column if column.type == type_ else column.cast(type_)
 
 
 def _plain_type(field: pa.Field) -> pa.DataType:
     import pyarrow as pa
 
     types, type_ = pa.types, field.type
-    if types.is_dictionary(type_):
+    if types.is_dictionary(type_) or types.is_run_end_encoded(type_):
         return _plain_type(field.with_type(type_.value_type))
     if types.is_string_view(type_):
         return pa.large_string()

@@ -336,6 +336,7 @@ def test_a_partition_column_that_one_shard_lacks(tmp_path: Path) -> None:
         (pa.array([1], pa.timestamp("s", "UTC")), pa.timestamp("ms", "UTC")),
         (pa.array([1], pa.time32("s")), pa.time32("ms")),
         (pa.array([86_400_000], pa.date64()), pa.date32()),
+        (pa.array([decimal.Decimal(1200), None], pa.decimal128(5, -2)), pa.decimal128(7, 0)),
     ],
     ids=lambda each: str(each.type if isinstance(each, pa.Array) else each),
 )  # fmt: skip
