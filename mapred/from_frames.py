@@ -51,7 +51,13 @@ def from_polars(frame: Any) -> pa.Table:
             raise Unfit(
                 f"column {name!r} holds Python objects ({dtype}), which polars cannot hand on"
             )
-    return frame.to_arrow()
+    try:
+        return frame.to_arrow()
+    except (ValueError, TypeError, NotImplementedError) as error:
+        types = ", ".join(f"{name!r}: {dtype}" for name, dtype in frame.schema.items())
+        raise Unfit(
+            f"one of the columns ({types}) is of a type that Arrow lacks ({error})"
+        ) from error
 
 
 def _holds_objects(dtype: Any) -> bool:

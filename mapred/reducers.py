@@ -230,8 +230,33 @@ def _sum(outputs: Iterable[Any]) -> Any:
     iterator = iter(outputs)
     total = next(iterator, 0)
     for output in iterator:
-        total = total + output
+        total = _plus(total, output)
     return total
+
+
+def _plus(one: Any, other: Any) -> Any:
+    """The sum of two values; whole numbers of numpy, which would wrap around, are exact or refused."""
+    if "numpy" not in (type(one).__module__, type(other).__module__):
+        return one + other
+    import numpy as np
+
+    one, other = (each.item() if isinstance(each, np.integer) else each for each in (one, other))
+    whole = one + other
+    if isinstance(whole, np.ndarray):
+        mine, theirs = np.asarray(one), np.asarray(other)
+        if mine.dtype.kind in "iu" and theirs.dtype.kind in "iu" and _wraps(mine, theirs, whole):
+            raise ReduceError(
+                f"the sum of arrays is beyond what {whole.dtype} holds; return arrays of a wider "
+                "type, such as int64 or object"
+            )
+    return whole
+
+
+def _wraps(one: Any, other: Any, whole: Any) -> bool:
+    """Whether the sum of two arrays of whole numbers is another than that of their values."""
+    if whole.dtype.kind == "u":
+        return bool((whole < one).any())
+    return whole.dtype.kind == "f" or bool((((one ^ whole) & (other ^ whole)) < 0).any())
 
 
 def _rows(output: Any) -> int:
@@ -249,7 +274,7 @@ def _mean_step(outputs: Iterable[Any]) -> tuple[Any, int]:
     total: Any = 0
     n = 0
     for output in outputs:
-        total, n = total + output, n + 1
+        total, n = _plus(total, output), n + 1
     return total, n
 
 
@@ -257,7 +282,7 @@ def _mean_merge(partials: Iterable[tuple[Any, int]]) -> tuple[Any, int]:
     total: Any = 0
     n = 0
     for part, count in partials:
-        total, n = total + part, n + count
+        total, n = _plus(total, part), n + count
     return total, n
 
 

@@ -95,6 +95,12 @@ def test_objects_of_polars_are_refused() -> None:
         list(keys.tables(frame))
 
 
+def test_a_type_that_arrow_lacks_is_named() -> None:
+    frame = pl.DataFrame({"x": pl.Series([1]).cast(pl.Int128)})
+    with pytest.raises(from_frames.Unfit, match="'x': Int128"):
+        from_frames.from_polars(frame)
+
+
 def test_values_of_results_keep_their_nanoseconds() -> None:
     lone = [pd.Timedelta(1, "ns"), dt.timedelta(1)]
     assert cells.convert(lone).to_pylist() == lone

@@ -32,6 +32,25 @@ def reduce_tree(reducer: Reducer, outputs: list[Any], fan_in: int) -> Any:
 numbers = st.lists(st.integers(-1000, 1000), min_size=1, max_size=40)
 
 
+def test_whole_numbers_of_numpy_do_not_wrap_around() -> None:
+    large = [np.int64(2**62)] * 4
+    assert reduce_tree(reducers.sum, large, 2) == 2**64
+    assert reduce_tree(reducers.mean, large, 3) == 2**62
+    assert reduce_tree(reducers.sum, [np.uint8(200), np.uint8(200), 1], 2) == 401
+    small = [np.array([100], np.int8)] * 2
+    for values in (small, [np.array([2**63], np.uint64)] * 2, [np.array([-100], np.int8)] * 2):
+        with pytest.raises(
+            ReduceError, match=r"beyond what u?int.* holds; return arrays of a wider"
+        ):
+            reduce_tree(reducers.sum, values, 2)
+        wide = reduce_tree(reducers.sum, [value.astype(object) for value in values], 2)
+        assert wide.tolist() == [2 * int(values[0][0])]
+    mixed = [np.array([2**63], np.uint64), np.array([1], np.int64)]
+    with pytest.raises(ReduceError, match="beyond what float64 holds"):
+        reduce_tree(reducers.sum, mixed, 2)
+    assert reduce_tree(reducers.sum, [np.array([1, -2], np.int8)] * 3, 2).tolist() == [3, -6]
+
+
 @given(numbers, st.integers(2, 7))
 def test_numbers_do_not_depend_on_the_tree(values: list[int], fan_in: int) -> None:
     assert reduce_tree(reducers.sum, values, fan_in) == sum(values)

@@ -145,6 +145,6 @@ def _may(condition: Condition, ends: tuple[Any, Any] | None) -> bool:
             return bool(COMPARED[how](high, value))
         if how == "in":  # statistics do not tell of NaN, which Arrow finds
             return any(each != each or low <= each <= high for each in value)
-    except TypeError:
+    except (TypeError, ArithmeticError):
         pass  # they do not compare in Python; Arrow will say so, or knows better
     return True

@@ -133,6 +133,12 @@ def test_both_zeros_are_zero(zero: Any, type_: pa.DataType) -> None:
         assert filters.mask(table, expression).to_pylist() == [there, there, not there]
 
 
+def test_decimals_beside_nan_rule_out_nothing() -> None:
+    for how in ("<", "<=", ">", ">=", "="):
+        condition = ("x", how, float("nan"))
+        assert filters.may_hold([[condition]], lambda name: (Decimal(1), Decimal(2)))
+
+
 def test_decimals_are_looked_up_by_numbers() -> None:
     table = pa.table({"n": pa.array([Decimal(24), Decimal("7.5"), None], pa.decimal128(15, 2))})
     for value, rows in [(24, [True, False, None]), (7, [False, False, None])]:
