@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -49,6 +49,30 @@ def withdrawn(store: Store) -> Iterator[None]:
         with suppress(MapredError, OSError):
             discard(store)
         raise
+
+
+@contextmanager
+def restored(store: Store, paths: Iterable[str]) -> Iterator[None]:
+    """Put files of a run back as they were, where what changes them is refused in the end."""
+    before = {path: _read(store, path) for path in dict.fromkeys(paths)}
+    try:
+        yield
+    except Exception:
+        with suppress(MapredError, OSError):
+            for path, data in before.items():
+                if data is not None:
+                    store.write(path, data)
+                else:
+                    with suppress(FileNotFoundError):
+                        store.delete(path)
+        raise
+
+
+def _read(store: Store, path: str) -> bytes | None:
+    try:
+        return store.read(path)
+    except FileNotFoundError:
+        return None
 
 
 def discard(store: Store) -> None:

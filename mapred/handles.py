@@ -27,7 +27,7 @@ from mapred import (
     writing,
 )
 from mapred.backends.base import Backend, Handle
-from mapred.changes import Changes, applied
+from mapred.changes import Changes, revised
 from mapred.checking import Duration, DurationFromZero, FromZero, Location, checks, seconds
 from mapred.errors import (
     BackendError,
@@ -363,26 +363,23 @@ class Run:
             return self
         # Another handle may have changed it since.
         self.job = Job.from_bytes(self.store.read(layout.JOB))
-        if changes.given():
-            self.job = applied(self.store, self.job, changes)
-        self._warn_of_changes()
+        revision = revised(self.store, self.job, changes)
+        chosen = chosen or backends.resolve(self._backend())
+        backends.check(chosen, _limits(revision.job))
+        self._warn_of_changes(revision.job)
         display.progress(progress)  # Loaded here, not while the run is already at work.
         before = starts.read(self.store)
         paused = starts.paused(before, self.status().finished, time.time())
-        if end is not None:
-            with suppress(FileNotFoundError):
-                self.store.delete(layout.END)
-        # A deadline counts from the moment at which the run is submitted again.
-        starts.write(self.store, paused)
-        try:
-            chosen = chosen or backends.resolve(self._backend())
-            backends.check(chosen, _limits(self.job))
-            handle = chosen.submit(self.store, self.job, self.digest)
-        except Exception:
+        with folder.restored(self.store, (*revision.paths, layout.END, layout.HANDLE)):
+            if changes.given():
+                revision.write(self.store)
             if end is not None:
-                self.store.put_if_absent(layout.END, json.dumps(end).encode())
-            starts.write(self.store, before)
-            raise
+                with suppress(FileNotFoundError):
+                    self.store.delete(layout.END)
+            # A deadline counts from the moment at which the run is submitted again.
+            starts.write(self.store, paused)
+            handle = chosen.submit(self.store, revision.job, self.digest)
+        self.job = revision.job
         self._start(handle, paused.pauses)
         return self.finish(progress)
 
@@ -433,11 +430,11 @@ class Run:
         line = f"import mapred; run = mapred.open({self.uri!r}).wait('auto')"
         return f"the run goes on; to follow it: {line}"
 
-    def _warn_of_changes(self) -> None:
+    def _warn_of_changes(self, job: Job) -> None:
         """Say that a stored function runs whose source has changed since."""
-        old = origins.outdated(self.store, self.job)
+        old = origins.outdated(self.store, job)
         if old:
-            hint = hints.in_python(self.uri, self.job, hints.renewal(self.job, old))
+            hint = hints.in_python(self.uri, job, hints.renewal(job, old))
             warnings.warn(
                 f"the run resumes with the code that it stored; stop it to have the new one: {hint}",
                 UserWarning,
