@@ -133,9 +133,11 @@ def _traced(error: BaseException) -> tuple[traceback.StackSummary, str]:
         if own:
             summary.stack[:] = own
         return summary.stack, "".join(summary.format())
-    except Exception:
+    except BaseException:
         stack = traceback.extract_tb(error.__traceback__, limit=-50)
-        return stack, "".join([*stack.format(), type(error).__name__, "\n"])
+        own = [frame for frame in stack if not frame.filename.startswith(_PACKAGE)]
+        head = "Traceback (most recent call last):\n"
+        return stack, "".join([head, *traceback.format_list(own or stack), type(error).__name__, "\n"])
 
 
 def record(

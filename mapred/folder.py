@@ -42,12 +42,16 @@ def status(store: Store, job: Job, start: Start, *, alive: bool) -> RunStatus:
 
 @contextmanager
 def withdrawn(store: Store) -> Iterator[None]:
-    """Remove the folder of a run that could not be started: no phantom is left among the runs."""
+    """Remove the folder of a run that could not be started: no phantom is left among the runs.
+
+    One that was complete when Ctrl-C came may have been at work, and can be resumed.
+    """
     try:
         yield
-    except Exception:
+    except BaseException as error:
         with suppress(MapredError, OSError):
-            discard(store)
+            if isinstance(error, Exception) or _read(store, layout.JOB) is None:
+                discard(store)
         raise
 
 

@@ -1,12 +1,15 @@
-"""Telling a real Ctrl-C from a KeyboardInterrupt that a function raises by itself."""
+"""Ctrl-C: what the user is told, and how it differs from a KeyboardInterrupt of a function."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
+
+from mapred.errors import Interrupted
 
 _came = False
 
@@ -44,3 +47,29 @@ def is_real(error: BaseException) -> bool:
     """Whether an exception came of a signal, so that it is not the function's."""
     main = threading.current_thread() is threading.main_thread()
     return isinstance(error, KeyboardInterrupt) and main and _came
+
+
+@contextmanager
+def told(text: Callable[[], str]) -> Iterator[None]:
+    """Have a Ctrl-C end in `Interrupted` with this text, which is shown without a traceback."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        stopped = Interrupted(text())
+    else:
+        return
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _show
+    raise stopped from None
+
+
+def _show(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """What a script shows as it ends; a notebook asks the exception itself."""
+    if isinstance(error, Interrupted):
+        sys.stderr.write(f"{error}\n")
+    else:
+        sys.__excepthook__(kind, error, traceback)
