@@ -325,7 +325,14 @@ def _entry(uri: str, clusters: _Clusters) -> Entry:
             backend=str(job["backend"].get("name", "")),
             queued_since=queued,
         )
-    except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError, StorageError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        FileNotFoundError,
+        StorageError,
+    ) as error:
         if isinstance(error, StorageError) and not is_local(uri):
             raise  # the store's fault, and so that of every run; a file may be that of another user
         return Entry(uri.rsplit("/", 1)[-1], store.uri, "", "unreadable", 0, 0, "")

@@ -11,7 +11,7 @@ from types import FrameType, TracebackType
 
 from mapred.errors import Interrupted
 
-_came = False
+_came = _noting = False
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def noted() -> Iterator[None]:
     Signals reach the main thread alone; where the handler is not Python's, as in a process that
     ignores them, there is nothing to note.
     """
-    global _came
+    global _came, _noting
     before = signal.getsignal(signal.SIGINT)
     main = threading.current_thread() is threading.main_thread()
     if not main or not callable(before) or getattr(before, "notes", False):
@@ -34,19 +34,23 @@ def noted() -> Iterator[None]:
         before(number, frame)
 
     note.notes = True  # type: ignore[attr-defined]
-    _came = False
+    _came, _noting = False, True
     signal.signal(signal.SIGINT, note)
     try:
         yield
     finally:
+        _noting = False
         if signal.getsignal(signal.SIGINT) is note:
             signal.signal(signal.SIGINT, before)
 
 
 def is_real(error: BaseException) -> bool:
-    """Whether an exception came of a signal, so that it is not the function's."""
+    """Whether an exception came of a signal, so that it is not the user's code's."""
     main = threading.current_thread() is threading.main_thread()
-    return isinstance(error, KeyboardInterrupt) and main and _came
+    if not main or not isinstance(error, KeyboardInterrupt):
+        return False
+    # Where nobody notes, it may be, unless this process ignores the signal.
+    return _came if _noting else callable(signal.getsignal(signal.SIGINT))
 
 
 @contextmanager
@@ -65,9 +69,7 @@ def told(text: Callable[[], str]) -> Iterator[None]:
     raise stopped from None
 
 
-def _show(
-    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
-) -> None:
+def _show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """What a script shows as it ends; a notebook asks the exception itself."""
     if isinstance(error, Interrupted):
         sys.stderr.write(f"{error}\n")

@@ -121,11 +121,16 @@ REFUSED: list[dict[str, Any]] = [
     {"timeout": 5, "backend": "threads"},
     {"fn": lambda x: x, "resources": mapred.Resources(memory="1Gi"), "backend": "threads"},
     {"resources": mapred.Resources(gpu=99)},
-    {"fn": lambda x: x, "reduce": max, "max_failed": 2, "backend": mapred.Dask("tcp://127.0.0.1:9")},
+    {
+        "fn": lambda x: x,
+        "reduce": max,
+        "max_failed": 2,
+        "backend": mapred.Dask("tcp://127.0.0.1:9"),
+    },
 ]
 
 
-@pytest.mark.parametrize("given", REFUSED, ids=lambda given: "-".join(given))
+@pytest.mark.parametrize("given", REFUSED, ids="-".join)
 def test_a_refused_resume_leaves_the_folder_as_it_was(
     given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

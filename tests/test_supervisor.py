@@ -210,7 +210,7 @@ def test_a_job_that_was_changed_is_refused(run: Any) -> None:
 
 
 def test_another_python_is_refused(run: Any) -> None:
-    run.job = applied(run.store, run.job, Changes(fn=lambda item: item))
+    _revise(run, lambda item: item)
     tamper(run, layout.JOB, lambda job: {**job, "python": "3.9", "code": {}})
     done = _worker(run.uri, run.digest, "map", 0, 1)
     assert done.returncode == MISMATCH
