@@ -97,15 +97,17 @@ def latest(store: Store, stage: str) -> Agreed | None:
     return _read(store, stage, max(map(layout.index_of, paths))) if paths else None
 
 
-def forget_uncommitted(store: Store, stage: str) -> None:
-    """Drop what tables said whose tasks have no commit: another function may say otherwise."""
+def uncommitted(store: Store, stage: str) -> list[str]:
+    """The files of what tables said whose tasks have no commit, and of all that was said later."""
     numbers = sorted(layout.index_of(path) for path, _ in store.list(layout.schemas(stage)))
     there = set(records.committed(store, stage)) if numbers else set()
+    found: list[str] = []
     for number in reversed(numbers):
         agreed = _read(store, stage, number)
         if agreed is not None and {source.task for source in agreed.sources} <= there:
-            return
-        store.delete(layout.schema(stage, number))
+            break
+        found.append(layout.schema(stage, number))
+    return found
 
 
 def _read(store: Store, stage: str, number: int) -> Agreed | None:

@@ -25,6 +25,7 @@ from mapred import (
     functions,
     generators,
     graph,
+    interrupts,
     layout,
     loading,
     origins,
@@ -40,7 +41,7 @@ from mapred.checking import FromOne, Location, Size, Text
 from mapred.commands import Command
 from mapred.dataset import Dataset
 from mapred.errors import BackendError, DatasetError, FunctionError, PlanError
-from mapred.handles import Run, record_write
+from mapred.handles import Run, how_to_continue, record_write
 from mapred.history import default_root
 from mapred.limits import Limits
 from mapred.model import Format, Resources, Shuffle, Stage
@@ -289,6 +290,13 @@ class Job(Options):
         run_id: Text | None = None,
     ) -> Run:
         """Start it and return at once; `run_id` names the run's folder (default: a new name)."""
+        __tracebackhide__ = True
+        with interrupts.told(_nothing_started):
+            return self._submitted(backend, root, run_id)
+
+    def _submitted(
+        self, backend: str | Backend | Executor, root: Location | None, run_id: str | None
+    ) -> Run:
         loading.may_start()
         refuse_while_importing()
         chosen = backends.resolve(backend)
@@ -338,7 +346,8 @@ class Job(Options):
             record = self._record(run_id, planned, digests, packages, chosen)
             written = record.to_bytes()
             store.write(layout.JOB, written)
-            handle = chosen.submit(store, record, hashlib.sha256(written).hexdigest())
+            with interrupts.told(lambda: how_to_continue(uri, record)):
+                handle = chosen.submit(store, record, hashlib.sha256(written).hexdigest())
         return Run(store, record, handle)
 
     @checking.checks(BackendError)
@@ -606,7 +615,12 @@ def run(
 
 def _job(function: str, fn: Function, dataset: Any, options: Mapping[str, Any]) -> Job:
     refuse_unknown(function, options)
-    return Job(fn=fn, dataset=dataset, **options)
+    with interrupts.told(_nothing_started):
+        return Job(fn=fn, dataset=dataset, **options)
+
+
+def _nothing_started() -> str:
+    return "stopped; no run was started"
 
 
 def _new_id() -> str:

@@ -10,9 +10,9 @@ import dataclasses
 import hashlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mapred import (
@@ -64,8 +64,32 @@ class Changes:
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
-def applied(store: Store, job: Job, changes: Changes) -> Job:
-    """Write what is new of a run, and give its job; what does not fit it raises before that."""
+@dataclass(frozen=True)
+class Revision:
+    """A run as it is to be resumed: its job, files to write, and files that no longer hold."""
+
+    job: Job
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All files of the folder that `write` touches."""
+        return layout.JOB, *self.files, *self.dropped
+
+    def write(self, store: Store) -> None:
+        for path, data in self.files.items():
+            store.write(path, data)
+        for path in self.dropped:
+            with suppress(FileNotFoundError):
+                store.delete(path)
+        store.write(layout.JOB, self.job.to_bytes())
+
+
+def revised(store: Store, job: Job, changes: Changes) -> Revision:
+    """The run with what was given; nothing is written. What does not fit it raises."""
+    if not changes.given():
+        return Revision(job)
     new = _limited(job, changes)
     files: dict[str, bytes] = {}
     names: set[str] = set()
@@ -88,16 +112,7 @@ def applied(store: Store, job: Job, changes: Changes) -> Job:
         here = ".".join(map(str, sys.version_info[:2]))
         new = dataclasses.replace(new, python=here)
         _check_versions(store, new)
-    for path, data in files.items():
-        store.write(path, data)
-    if changes.fn is not None:
-        agreement.forget_uncommitted(store, new.stages[-1].name)
-    if changes.reduce is not None:
-        _forget_reduced(store, new)
-    if changes.max_failed is not None:
-        _ask_again(store, new)
-    store.write(layout.JOB, new.to_bytes())
-    return new
+    return Revision(new, files, tuple(_dropped(store, new, changes)))
 
 
 def _check_fit(store: Store, job: Job, fn: Callable[..., Any]) -> None:
@@ -200,19 +215,19 @@ def _check_versions(store: Store, new: Job) -> None:
             )
 
 
-def _forget_reduced(store: Store, job: Job) -> None:
-    """Drop what the reduce of before made: one answer comes from one reduce."""
-    for stage in job.stages:
-        if stage.kind not in ("reduce", "shuffle"):
-            continue
-        for index in records.committed(store, stage.name):
-            store.delete(layout.commit(stage.name, index))
-        agreement.forget_uncommitted(store, stage.name)
-
-
-def _ask_again(store: Store, job: Job) -> None:
-    """Try once more what was given up under another limit, unless something was made without it."""
+def _dropped(store: Store, job: Job, changes: Changes) -> Iterator[str]:
+    """What the functions and limits of before left behind, and the new ones are not to find."""
+    folds = [stage.name for stage in job.stages if stage.kind in ("reduce", "shuffle")]
+    if changes.fn is not None:
+        yield from agreement.uncommitted(store, job.stages[-1].name)
+    if changes.reduce is not None:
+        # One answer comes from one reduce.
+        for name in folds:
+            yield from (path for path, _ in store.list(layout.commits(name)))
+            yield from (path for path, _ in store.list(layout.schemas(name)))
     later = (stage for stage in job.stages if stage.kind != "map")
-    if not any(records.committed(store, stage.name) for stage in later):
-        with suppress(FileNotFoundError):
-            store.delete(layout.FAILED)
+    if changes.max_failed is not None and not any(
+        records.committed(store, stage.name) for stage in later
+    ):
+        # Nothing was made without what was given up: it is tried once more.
+        yield layout.FAILED

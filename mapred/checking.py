@@ -162,6 +162,15 @@ def rule_of(hint: Any) -> Rule | None:
     return _instance(hint)
 
 
+def said(how: Callable[[Any], str], value: Any) -> str:
+    """`str` or `repr` of a value, whatever its methods raise."""
+    try:
+        return how(value)
+    except BaseException as error:
+        name = type(value).__name__
+        return f"<{name}: its {how.__name__}() raises {type(error).__name__}>"
+
+
 def shown(value: Any) -> str:
     """A value in a message: its repr, cut."""
     try:

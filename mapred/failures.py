@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from mapred import layout, points, records, retries
+from mapred.checking import said
 from mapred.errors import DatasetError, StorageError
 from mapred.model import Failure, Job, Stage
 from mapred.storage import Store
@@ -97,9 +98,9 @@ def describe(
     """
     stack, text = _traced(error)
     own = [frame for frame in stack if not frame.filename.startswith(_PACKAGE)]
-    kind, message = type(error).__name__, points.said(str, error)
+    kind, message = type(error).__name__, said(str, error)
     if isinstance(error, SystemExit):
-        code = points.said(repr, error.code)
+        code = said(repr, error.code)
         message = f"the function called sys.exit({code}) instead of returning"
     places = [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in own[-10:]]
     signature = "\n".join([kind, *(places or [message])])
@@ -133,9 +134,13 @@ def _traced(error: BaseException) -> tuple[traceback.StackSummary, str]:
         if own:
             summary.stack[:] = own
         return summary.stack, "".join(summary.format())
-    except Exception:
+    except BaseException:
         stack = traceback.extract_tb(error.__traceback__, limit=-50)
-        return stack, "".join([*stack.format(), type(error).__name__, "\n"])
+        own = [frame for frame in stack if not frame.filename.startswith(_PACKAGE)]
+        head = "Traceback (most recent call last):\n"
+        return stack, "".join(
+            [head, *traceback.format_list(own or stack), type(error).__name__, "\n"]
+        )
 
 
 def record(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -42,13 +42,41 @@ def status(store: Store, job: Job, start: Start, *, alive: bool) -> RunStatus:
 
 @contextmanager
 def withdrawn(store: Store) -> Iterator[None]:
-    """Remove the folder of a run that could not be started: no phantom is left among the runs."""
+    """Remove the folder of a run that could not be started: no phantom is left among the runs.
+
+    One that was complete when Ctrl-C came may have been at work, and can be resumed.
+    """
+    try:
+        yield
+    except BaseException as error:
+        with suppress(MapredError, OSError):
+            if isinstance(error, Exception) or _read(store, layout.JOB) is None:
+                discard(store)
+        raise
+
+
+@contextmanager
+def restored(store: Store, paths: Iterable[str]) -> Iterator[None]:
+    """Put files of a run back as they were, where what changes them is refused in the end."""
+    before = {path: _read(store, path) for path in dict.fromkeys(paths)}
     try:
         yield
     except Exception:
         with suppress(MapredError, OSError):
-            discard(store)
+            for path, data in before.items():
+                if data is not None:
+                    store.write(path, data)
+                else:
+                    with suppress(FileNotFoundError):
+                        store.delete(path)
         raise
+
+
+def _read(store: Store, path: str) -> bytes | None:
+    try:
+        return store.read(path)
+    except FileNotFoundError:
+        return None
 
 
 def discard(store: Store) -> None:

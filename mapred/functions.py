@@ -17,9 +17,8 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Any
 
-import cloudpickle
-
 from mapred import pickling
+from mapred.checking import said
 from mapred.commands import Command
 from mapred.errors import FunctionError
 from mapred.modules import install, shipping
@@ -47,7 +46,7 @@ def dump(function: Any, modules: set[str] | None = None) -> bytes:
     except Exception as error:
         culprits = ", ".join(_unpicklable(function)) or "the function itself"
         raise FunctionError(
-            f"{name_of(function)} cannot be sent to a worker: {culprits}: {error}; "
+            f"{name_of(function)} cannot be sent to a worker: {culprits}: {said(str, error)}; "
             "make it inside the function, or give the function a class that makes it once"
         ) from error
     data = sink.getvalue()
@@ -118,7 +117,7 @@ def loaded(data: bytes) -> Any:
     except Exception as error:
         raise FunctionError(
             f"the function cannot be loaded in the worker (Python {sys.version.split()[0]}): "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {said(str, error)}"
         ) from error
 
 
@@ -206,12 +205,12 @@ def _unpicklable(function: Callable[..., Any]) -> list[str]:
     names = []
     for name, value in _references(function).items():
         try:
-            cloudpickle.dumps(value)
+            pickling.dumps(value, set())
         except Exception:
             names.append(f"the variable {name!r} ({type(value).__name__})")
     return names
 
 
 def _largest(function: Callable[..., Any]) -> list[tuple[str, int]]:
-    sizes = {name: len(cloudpickle.dumps(v)) for name, v in _references(function).items()}
+    sizes = {name: len(pickling.dumps(v, set())) for name, v in _references(function).items()}
     return sorted(sizes.items(), key=lambda pair: -pair[1])[:5]

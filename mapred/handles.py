@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ from mapred import (
     drivers,
     folder,
     hints,
+    interrupts,
     layout,
     origins,
     records,
@@ -27,12 +29,11 @@ from mapred import (
     writing,
 )
 from mapred.backends.base import Backend, Handle
-from mapred.changes import Changes, applied
+from mapred.changes import Changes, revised
 from mapred.checking import Duration, DurationFromZero, FromZero, Location, checks, seconds
 from mapred.errors import (
     BackendError,
     FunctionError,
-    Interrupted,
     PlanError,
     RunError,
     StorageError,
@@ -97,21 +98,17 @@ class Run:
     @checks(PlanError)
     def wait(self, progress: Progress = "none", timeout: DurationFromZero | None = None) -> Run:
         """Wait until nothing works on the run, or `timeout` seconds; shows progress meanwhile."""
-        show = display.progress("none")
+        __tracebackhide__ = True
         limit = None if timeout is None else time.monotonic() + seconds(timeout)
-        stopped = None
-        try:
-            show = display.progress(progress)
-            self._watch(show, 0.1 if progress != "none" else 0.5, limit)
-        except KeyboardInterrupt:
-            stopped = Interrupted(self._how_to_follow())
-        except BaseException:
-            show.close()
-            raise
-        if stopped is not None:
-            show.close()
-            raise stopped
-        show.close(self.status())
+        show = display.progress("none")
+        with interrupts.told(self._how_to_follow):
+            try:
+                show = display.progress(progress)
+                self._watch(show, 0.1 if progress != "none" else 0.5, limit)
+            except BaseException:
+                show.close()
+                raise
+            show.close(self.status())
         return self
 
     def result(self) -> Any:
@@ -363,26 +360,25 @@ class Run:
             return self
         # Another handle may have changed it since.
         self.job = Job.from_bytes(self.store.read(layout.JOB))
-        if changes.given():
-            self.job = applied(self.store, self.job, changes)
-        self._warn_of_changes()
+        revision = revised(self.store, self.job, changes)
+        chosen = chosen or backends.resolve(self._backend())
+        backends.check(chosen, _limits(revision.job))
+        self._warn_of_changes(revision.job)
         display.progress(progress)  # Loaded here, not while the run is already at work.
         before = starts.read(self.store)
         paused = starts.paused(before, self.status().finished, time.time())
-        if end is not None:
-            with suppress(FileNotFoundError):
-                self.store.delete(layout.END)
-        # A deadline counts from the moment at which the run is submitted again.
-        starts.write(self.store, paused)
-        try:
-            chosen = chosen or backends.resolve(self._backend())
-            backends.check(chosen, _limits(self.job))
-            handle = chosen.submit(self.store, self.job, self.digest)
-        except Exception:
+        changed = (*revision.paths, layout.END, layout.HANDLE)
+        stopped = functools.partial(how_to_continue, self.uri, revision.job)
+        with interrupts.told(stopped), folder.restored(self.store, changed):
+            if changes.given():
+                revision.write(self.store)
             if end is not None:
-                self.store.put_if_absent(layout.END, json.dumps(end).encode())
-            starts.write(self.store, before)
-            raise
+                with suppress(FileNotFoundError):
+                    self.store.delete(layout.END)
+            # A deadline counts from the moment at which the run is submitted again.
+            starts.write(self.store, paused)
+            handle = chosen.submit(self.store, revision.job, self.digest)
+        self.job = revision.job
         self._start(handle, paused.pauses)
         return self.finish(progress)
 
@@ -400,44 +396,38 @@ class Run:
         """Wait and check; an interrupt stops a local run, resumable, and leaves a remote one."""
         __tracebackhide__ = True
         show = display.progress("none")
-        stopped = None
-        try:
-            show = display.progress(progress)
-            self._watch(show, 0.1 if progress != "none" else 0.5, None)
-        except KeyboardInterrupt:
-            stopped = self._interrupted(show)
-        except BaseException:
-            show.close()
-            raise
-        if stopped is not None:
-            # Raised here, so that its traceback has no frame of this package to be shown.
-            raise stopped
+        with interrupts.told(lambda: self._interrupted(show)):
+            try:
+                show = display.progress(progress)
+                self._watch(show, 0.1 if progress != "none" else 0.5, None)
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
+                show.close()
+                raise
         show.close(self.status())
         self.check()
         return self
 
-    def _interrupted(self, show: display.Progress) -> Interrupted:
+    def _interrupted(self, show: display.Progress) -> str:
         """Stop what ends with this process, and say how the run goes on."""
         if self._handle is not None and self._handle.detaches:
             show.close()
-            text = self._how_to_follow()
-        else:
-            # Stopped before the last status is shown, which says so.
-            self._stop()
-            show.close(self.status())
-            hint = hints.in_python(self.uri, self.job, hints.Remedy())
-            text = f"stopped; {hint.words}: {hint.line}"
-        return Interrupted(text)
+            return self._how_to_follow()
+        # Stopped before the last status is shown, which says so.
+        self._stop()
+        show.close(self.status())
+        return how_to_continue(self.uri, self.job)
 
     def _how_to_follow(self) -> str:
         line = f"import mapred; run = mapred.open({self.uri!r}).wait('auto')"
         return f"the run goes on; to follow it: {line}"
 
-    def _warn_of_changes(self) -> None:
+    def _warn_of_changes(self, job: Job) -> None:
         """Say that a stored function runs whose source has changed since."""
-        old = origins.outdated(self.store, self.job)
+        old = origins.outdated(self.store, job)
         if old:
-            hint = hints.in_python(self.uri, self.job, hints.renewal(self.job, old))
+            hint = hints.in_python(self.uri, job, hints.renewal(job, old))
             warnings.warn(
                 f"the run resumes with the code that it stored; stop it to have the new one: {hint}",
                 UserWarning,
@@ -558,6 +548,12 @@ def open_run(uri: Location) -> Run:
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{uri}/{layout.JOB} cannot be read: {error}") from error
     return Run(store, job)
+
+
+def how_to_continue(uri: str, job: Job) -> str:
+    """What is said of a run that Ctrl-C stopped."""
+    hint = hints.in_python(uri, job, hints.Remedy())
+    return f"stopped; {hint.words}: {hint.line}"
 
 
 def record_write(store: Store, uri: str, write_id: str) -> None:

@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from keyword import iskeyword
 from typing import Any
 
 from mapred import backends, origins, records
@@ -94,8 +95,8 @@ def in_python(uri: str, job: Job, needed: Remedy) -> Hint:
         if _is_current(origin):
             given.append(f"{option}={origin.qualname}")
         elif origin.local and origin.module != "__main__" and origins.can_import(origin):
-            modules += ["importlib", origin.module]
-            given.append(f"{option}=importlib.reload({origin.module}).{origin.qualname}")
+            modules += ["importlib", *([origin.module] if _is_name(origin.module) else [])]
+            given.append(f"{option}=importlib.reload({_module(origin.module)}).{origin.qualname}")
         elif origin.local:
             hint = in_shell(shlex.quote(uri), job, needed)
             return Hint(f"{hint.words}, in a shell", hint.line)
@@ -149,6 +150,15 @@ def _once(needed: Remedy) -> str:
     if broken and needed.changed:
         return f"{', '.join(map(_near, needed.changed))} changed since; to resume with the new {broken[0]}"
     return f"to resume, once {' and '.join(broken)} is fixed" if broken else "to resume"
+
+
+def _is_name(module: str) -> bool:
+    """Whether an `import` statement can name a module: a file may have any name."""
+    return all(part.isidentifier() and not iskeyword(part) for part in module.split("."))
+
+
+def _module(name: str) -> str:
+    return name if _is_name(name) else f"importlib.import_module({name!r})"
 
 
 def _is_current(origin: Origin) -> bool:

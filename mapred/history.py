@@ -1,12 +1,15 @@
 """The runs of a root: `runs` lists them, `open` takes one by its id, `"last"` or its folder.
 
-A list is told by each run's job.json and last words; no commit is read.
+A list is told by each run's job.json and last words; commits are read of those alone that were
+killed, and left no word.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import stat
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +22,7 @@ from mapred import (
     backends,
     display,
     drivers,
+    folder,
     hints,
     layout,
     losses,
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
 
 _RESUMABLE = ("failed", "interrupted", "suspended", "cancelled")
 _ADVISED = 3
+_MOST_COMMITS = 1000
+_ID = re.compile(r"\d{8}-\d{6}")
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Entry:
     """One run of a root: `created` in UTC as job.json writes it, tasks of all stages.
 
     `seconds` are those from its submission to its end, or to now, without pauses; None where its
-    end is not known without reading its commits. `given_up` counts what it goes without: `what`
+    end would take many commits to know. `given_up` counts what it goes without: `what`
     is `item` or `shard`. `queued_since`, in seconds since the epoch, is since when a run on a
     cluster waits for its turn.
     """
@@ -232,7 +238,8 @@ def _local_time(created: str) -> str:
 def _folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
     """(a key that sorts by age, name) of every folder of the root that holds a job.json.
 
-    An id begins with its second; within one second the file's own time decides.
+    An id begins with its second; within one second, and for names given by `run_id=`, the file's
+    own time decides.
     """
     if not is_local(root):
         for path, _ in open_store(root).list(""):
@@ -245,14 +252,22 @@ def _folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
         with os.scandir(folder) as found:
             for entry in found:
                 try:
-                    stat = os.stat(os.path.join(entry.path, layout.JOB))
-                except (FileNotFoundError, NotADirectoryError):
-                    continue
-                yield (entry.name[:15], stat.st_mtime_ns), entry.name
+                    known = os.stat(os.path.join(entry.path, layout.JOB))
+                except OSError:
+                    continue  # not a run, or not one of this user's
+                if stat.S_ISREG(known.st_mode):
+                    yield (_second(entry.name, known.st_mtime), known.st_mtime_ns), entry.name
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
         raise StorageError(f"cannot list {folder}: {error.strerror}") from error
+
+
+def _second(name: str, changed: float) -> str:
+    """When a run was made, in UTC: by its id, or by the time of its job.json."""
+    if _ID.match(name):
+        return name[:15]
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime(changed))
 
 
 class _Clusters:
@@ -291,6 +306,8 @@ def _entry(uri: str, clusters: _Clusters) -> Entry:
         if state != "succeeded":
             found = {name: records.committed(store, name) for name, _ in stages}
             done = sum(map(len, found.values())) - len(given_up.tasks.intersection(found["map"]))
+            if seconds is None and sum(map(len, found.values())) <= _MOST_COMMITS:
+                seconds = _seconds_of_killed(store, data)
         lost = len(given_up.indices)
         return Entry(
             id=job["run_id"],
@@ -308,8 +325,24 @@ def _entry(uri: str, clusters: _Clusters) -> Entry:
             backend=str(job["backend"].get("name", "")),
             queued_since=queued,
         )
-    except (ValueError, KeyError, TypeError, FileNotFoundError):
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        FileNotFoundError,
+        StorageError,
+    ) as error:
+        if isinstance(error, StorageError) and not is_local(uri):
+            raise  # the store's fault, and so that of every run; a file may be that of another user
         return Entry(uri.rsplit("/", 1)[-1], store.uri, "", "unreadable", 0, 0, "")
+
+
+def _seconds_of_killed(store: Store, job: bytes) -> float | None:
+    """How long a run worked that ended without a word, by its commits and failures."""
+    start, known = starts.read(store), Job.from_bytes(job)
+    status = folder.status(store, known, start, alive=False)
+    return starts.worked(starts.submitted(known), start, status.finished or status.started)
 
 
 def _given_up(store: Store, job: bytes) -> GivenUp:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -47,7 +48,8 @@ class Instance:
             elif hasattr(kind, "__exit__"):
                 made.__exit__(None, None, None)
         except BaseException as error:
-            return f"{kind.__qualname__} could not be closed: {type(error).__name__}: {error}"
+            told = "".join(traceback.format_exception_only(error)).strip()
+            return f"{kind.__qualname__} could not be closed: {told}"
         return None
 
 

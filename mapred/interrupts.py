@@ -1,14 +1,17 @@
-"""Telling a real Ctrl-C from a KeyboardInterrupt that a function raises by itself."""
+"""Ctrl-C: what the user is told, and how it differs from a KeyboardInterrupt of a function."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
 
-_came = False
+from mapred.errors import Interrupted
+
+_came = _noting = False
 
 
 @contextmanager
@@ -18,7 +21,7 @@ def noted() -> Iterator[None]:
     Signals reach the main thread alone; where the handler is not Python's, as in a process that
     ignores them, there is nothing to note.
     """
-    global _came
+    global _came, _noting
     before = signal.getsignal(signal.SIGINT)
     main = threading.current_thread() is threading.main_thread()
     if not main or not callable(before) or getattr(before, "notes", False):
@@ -31,16 +34,44 @@ def noted() -> Iterator[None]:
         before(number, frame)
 
     note.notes = True  # type: ignore[attr-defined]
-    _came = False
+    _came, _noting = False, True
     signal.signal(signal.SIGINT, note)
     try:
         yield
     finally:
+        _noting = False
         if signal.getsignal(signal.SIGINT) is note:
             signal.signal(signal.SIGINT, before)
 
 
 def is_real(error: BaseException) -> bool:
-    """Whether an exception came of a signal, so that it is not the function's."""
+    """Whether an exception came of a signal, so that it is not the user's code's."""
     main = threading.current_thread() is threading.main_thread()
-    return isinstance(error, KeyboardInterrupt) and main and _came
+    if not main or not isinstance(error, KeyboardInterrupt):
+        return False
+    # Where nobody notes, it may be, unless this process ignores the signal.
+    return _came if _noting else callable(signal.getsignal(signal.SIGINT))
+
+
+@contextmanager
+def told(text: Callable[[], str]) -> Iterator[None]:
+    """Have a Ctrl-C end in `Interrupted` with this text, which is shown without a traceback."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        stopped = Interrupted(text())
+    else:
+        return
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _show
+    raise stopped from None
+
+
+def _show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """What a script shows as it ends; a notebook asks the exception itself."""
+    if isinstance(error, Interrupted):
+        sys.stderr.write(f"{error}\n")
+    else:
+        sys.__excepthook__(kind, error, traceback)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mapred import frames, from_frames, pickling, unifying
+from mapred.checking import said
 from mapred.errors import FunctionError, StorageError
 from mapred.model import Output
 from mapred.storage import Store
@@ -41,7 +42,7 @@ class Broken:
     error: Exception
 
     def __str__(self) -> str:
-        return f"cannot be loaded: {type(self.error).__name__}: {self.error}"
+        return f"cannot be loaded: {type(self.error).__name__}: {said(str, self.error)}"
 
 
 def encode(
@@ -355,7 +356,7 @@ def _pickled(value: Any) -> bytes:
         return pickling.dumps(value)
     except Exception as error:
         raise FunctionError(
-            f"the returned {type(value).__name__} cannot be stored: {error}; return plain "
+            f"the returned {type(value).__name__} cannot be stored: {said(str, error)}; return plain "
             "data, a table or a frame, or write a file by task.output"
         ) from error
 

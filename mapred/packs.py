@@ -7,6 +7,7 @@ aside until the other items are done, and then has a process to itself.
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import shutil
@@ -16,9 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import cloudpickle
-
-from mapred import interrupts, layout, losses, records
+from mapred import interrupts, layout, losses, pickling, records
+from mapred.checking import said
 from mapred.errors import DatasetError, FunctionError, StorageError
 from mapred.failures import ItemsFailed, is_final, is_of_store
 from mapred.formats import Reading
@@ -245,10 +245,10 @@ class Turn:
             raise Unfinished
         for item, data in self._kept.items():
             try:
-                self._values[item] = pickle.loads(data)
+                self._values[item] = pickling.load(io.BytesIO(data))
             except Exception as error:
                 what = f"what item {item} returned cannot be loaded again"
-                text = f"{what}: {type(error).__name__}: {error}"
+                text = f"{what}: {type(error).__name__}: {said(str, error)}"
                 self._fail(item, FunctionError(text), final=True)
         if self._first is not None:
             raise ItemsFailed(self._failed, *self._first)
@@ -262,10 +262,10 @@ class Turn:
         values = {}
         for item in self._values.keys() - self._kept.keys() if self._several else ():
             try:
-                values[item] = cloudpickle.dumps(self._values[item], protocol=5)
+                values[item] = pickling.dumps(self._values[item])
             except Exception as why:
                 kind = type(self._values[item]).__name__
-                text = f"the returned {kind} cannot be stored: {why}"
+                text = f"the returned {kind} cannot be stored: {said(str, why)}"
                 self._fail(item, FunctionError(text), final=True)
         if values:
             self._store(attempt, values)

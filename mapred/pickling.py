@@ -14,12 +14,13 @@ import pickle
 import sys
 import types
 import warnings
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import cloudpickle
 from cloudpickle import cloudpickle as by_value
 
-from mapred import copying, generators, loading
+from mapred import copying, generators, interrupts, loading
+from mapred.checking import said
 from mapred.modules import local
 
 PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
@@ -48,9 +49,19 @@ def is_plain(value: Any) -> bool:
 
 def load(file: IO[bytes]) -> Any:
     """The value of the next pickle in a file."""
-    value = pickle.load(file)
-    copying.complete_models()
+    try:
+        value = pickle.load(file)
+        copying.complete_models()
+    except BaseException as error:
+        _raise(error)
     return value
+
+
+def _raise(error: BaseException) -> NoReturn:
+    """Raise what a value's own code raised; what would end the process, as an `Exception`."""
+    if isinstance(error, Exception) or interrupts.is_real(error):
+        raise error
+    raise pickle.PickleError(f"{type(error).__name__}: {said(str, error)}") from error
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -74,6 +85,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             cloudpickle.Pickler.dispatch_table,
         )
         super().__init__(file, protocol=protocol)
+
+    def dump(self, value: Any) -> None:
+        try:
+            super().dump(value)
+        except BaseException as error:
+            _raise(error)
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)

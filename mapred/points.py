@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mapred import formats, records
+from mapred.checking import said
 from mapred.formats.reading import Open, opener
 from mapred.formats.text import line_number
 from mapred.model import Format, Job, Stage
@@ -44,15 +45,6 @@ class _Brief(reprlib.Repr):
 
 
 _brief = _Brief().repr
-
-
-def said(how: Callable[[Any], str], value: Any) -> str:
-    """`str` or `repr` of a value, whatever its methods raise."""
-    try:
-        return how(value)
-    except BaseException as error:
-        name = type(value).__name__
-        return f"<{name}: its {how.__name__}() raises {type(error).__name__}>"
 
 
 def value_text(format: Format, value: Any) -> str:

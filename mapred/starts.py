@@ -74,12 +74,15 @@ def submitted(job: Job) -> float:
 def end_of(
     store: Store, start: Start, times: Iterable[TaskTime], failures: Iterable[Failure]
 ) -> float | None:
-    """When a run that is not at work ended: its last word, its stop, or its last sign of life."""
+    """When a run that is not at work ended: its last word, its stop, or its last sign of life.
+
+    Its last start is one as well: a run may have been killed before it did anything.
+    """
     told = (records.read_end(store) or {}).get("time") or start.ended
     if told is not None:
         return float(told)
     signs = [task.started + task.seconds for task in times]
-    return max([*signs, *(failure.time for failure in failures)], default=None)
+    return max([*signs, *(failure.time for failure in failures), start.time]) or None
 
 
 def timed(status: RunStatus, store: Store, job: Job, start: Start) -> RunStatus:

@@ -7,29 +7,48 @@ of them.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
+
+# What a task handles to stop itself, or for its children; SIGINT is its driver's.
+_SIGNALS = (signal.SIGALRM, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The current folder (None where it was removed), umask, variables and locale."""
+    """The current folder (None where it was removed), umask, variables, locale, signals, streams.
+
+    `alarm` says whether a timer runs that ends in SIGALRM.
+    """
 
     folder: str | None
     umask: int
     environment: Mapping[bytes, bytes]
     locale: str | None
+    handlers: Mapping[int, Any]
+    alarm: bool
+    streams: tuple[Any, Any]
 
 
 def current() -> Surroundings | None:
     """The process as it is now; None in a thread that shares it with others."""
     if threading.current_thread() is not threading.main_thread():
         return None
-    return Surroundings(_folder(), _umask(), _environment().copy(), _locale())
+    return Surroundings(
+        _folder(),
+        _umask(),
+        _environment().copy(),
+        _locale(),
+        _handlers(),
+        _has_alarm(),
+        (sys.stdout, sys.stderr),
+    )
 
 
 def restore(known: Surroundings | None) -> None:
@@ -50,6 +69,14 @@ def restore(known: Surroundings | None) -> None:
             time.tzset()
     if _locale() != known.locale:
         _set_locale(known.locale)
+    if _has_alarm() and not known.alarm:
+        signal.alarm(0)
+    for number, handler in _handlers().items():
+        before = known.handlers[number]
+        # A handler that was not set by Python cannot be set by it.
+        if handler is not before and before is not None:
+            signal.signal(number, before)
+    sys.stdout, sys.stderr = known.streams
 
 
 def _folder() -> str | None:
@@ -70,6 +97,14 @@ def _environment() -> dict[bytes, bytes]:
     """The variables as they are kept: `os.environ` decodes them all for a copy, which is slow."""
     kept: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
     return kept
+
+
+def _handlers() -> dict[int, Any]:
+    return {number: signal.getsignal(number) for number in _SIGNALS}
+
+
+def _has_alarm() -> bool:
+    return signal.getitimer(signal.ITIMER_REAL)[0] > 0
 
 
 def _locale() -> str | None:

@@ -236,5 +236,6 @@ def test_another_function_may_return_other_types(tmp_path: Path) -> None:
     run.resume(lambda i: pa.table({"x": ["b"]}), progress="none")
     assert run.to_arrow()["x"].to_pylist() == ["a", "b"]
     run.store.delete(layout.commit("map", 0))
-    agreement.forget_uncommitted(run.store, "map")
+    for path in agreement.uncommitted(run.store, "map"):
+        run.store.delete(path)
     assert agreement.latest(run.store, "map") is None

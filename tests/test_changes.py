@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,36 @@ def test_wrong_changes_change_nothing(given: dict[str, Any], says: str) -> None:
     with pytest.raises(mapred.MapredError, match=says):
         run.resume(**given, **QUIET)
     assert {path: run.store.read(path) for path, _ in run.store.list("")} == before
+
+
+REFUSED: list[dict[str, Any]] = [
+    {"timeout": 5, "backend": "threads"},
+    {"fn": lambda x: x, "resources": mapred.Resources(memory="1Gi"), "backend": "threads"},
+    {"resources": mapred.Resources(gpu=99)},
+    {
+        "fn": lambda x: x,
+        "reduce": max,
+        "max_failed": 2,
+        "backend": mapred.Dask("tcp://127.0.0.1:9"),
+    },
+]
+
+
+@pytest.mark.parametrize("given", REFUSED, ids="-".join)
+def test_a_refused_resume_leaves_the_folder_as_it_was(
+    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mapred.backends.dask._CONNECT_SECONDS", 0.2)
+    run = failed(lambda x: {"a": [1][x]}, reduce=broken, max_failed=5)
+    before = {path: run.store.read(path) for path, _ in run.store.list("")}
+    job = run.job
+    with ThreadPoolExecutor(1) as pool:
+        backend = given.get("backend")
+        given = {**given, "backend": pool if backend == "threads" else backend}
+        with pytest.raises(mapred.BackendError):
+            run.resume(**given, **QUIET)
+    assert {path: run.store.read(path) for path, _ in run.store.list("")} == before
+    assert run.job == job
 
 
 def test_other_limits() -> None:

@@ -62,11 +62,18 @@ def _grouped() -> BaseException:
     return BaseExceptionGroup("several", [KeyboardInterrupt(), Mute()])  # noqa: F821
 
 
+class Noted(Exception):
+    @property
+    def __notes__(self) -> Any:  # type: ignore[override]
+        raise SystemExit("no notes")
+
+
 RAISED: dict[str, Any] = {
     "KeyboardInterrupt": KeyboardInterrupt,
     "Mute": Mute,
     "Rude": Rude,
     "Wrong": Wrong,
+    "Noted": Noted,
     "Base": Base,
     "GeneratorExit": GeneratorExit,
     "SystemExit": lambda: SystemExit(Mute()),
@@ -98,7 +105,9 @@ def check(backend: Any, root: Path, per_task: int = 1) -> None:
     assert run.result() == ["fine", *[None] * len(RAISED), "fine"]
     assert run.status().given_up.indices == tuple(range(1, len(RAISED) + 1))
     if per_task == 1:
-        assert all(f.attempts == 2 and len(f.items) == 1 and f.traceback for f in run.failures)
+        assert all(f.attempts == 2 and len(f.items) == 1 for f in run.failures)
+        assert all("__call__" in f.traceback for f in run.failures)
+        assert all("call_each" not in f.traceback for f in run.failures)
         found = {f.error for f in run.failures} - {"BaseExceptionGroup", "Base"}
         assert found == RAISED.keys() - {"Group", "Base"}
 
@@ -413,3 +422,63 @@ def test_a_killed_fork_server_is_named(tmp_path: Path) -> None:
         run.result()
     assert "backend='local'" not in str(caught.value)
     assert mapred.open(run.uri).resume(progress="none").result() == list(range(40))
+
+
+# What pickling and loading a value raises, which is the user's code as well.
+
+
+class Pickles:
+    """Its pickle cannot be made, or not be loaded, since that raises what has this name."""
+
+    def __init__(self, name: str, when: str) -> None:
+        self.name, self.when = name, when
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _pickled(self) if self.when == "load" else _raise(self.name)
+
+
+def _pickled(value: Pickles) -> tuple[Any, ...]:
+    return _raise, (value.name,)
+
+
+def _raise(name: str) -> Any:
+    raise RAISED[name]()
+
+
+PICKLED = ["Mute", "SystemExit", "Base", "GeneratorExit"]
+
+
+@pytest.mark.parametrize("name", [*PICKLED, "KeyboardInterrupt"])
+def test_a_returned_value_that_cannot_be_stored_is_one_items_failure(
+    name: str, tmp_path: Path
+) -> None:
+    run = mapred.run(
+        lambda x: Pickles(name, "dump") if x == 1 else x, mapred.items(range(3)),
+        backend="inline", root=tmp_path, attempts=1, max_failed=1, per_task=3, **QUIET,
+    )  # fmt: skip
+    assert run.result() == [0, None, 2]
+    assert run.failures[0].error == "FunctionError"
+
+
+@pytest.mark.parametrize("name", [*PICKLED, "KeyboardInterrupt"])
+def test_an_item_that_cannot_be_loaded_is_named(name: str, tmp_path: Path) -> None:
+    run = mapred.run(
+        lambda x: 1, mapred.items([0, Pickles(name, "load"), 2]),
+        backend="inline", root=tmp_path, attempts=1, max_failed=1, per_task=3, **QUIET,
+    )  # fmt: skip
+    assert run.result() == [1, None, 1]
+    assert "item 1 cannot be loaded" in run.failures[0].message
+
+
+@pytest.mark.parametrize("name", PICKLED)
+def test_a_value_that_cannot_travel_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(mapred.DatasetError, match=r"item 1 .* cannot be pickled"):
+        mapred.run(abs, mapred.items([0, Pickles(name, "dump")]), root=tmp_path, **QUIET)
+    value = Pickles(name, "dump")
+    with pytest.raises(mapred.FunctionError, match="cannot be sent to a worker"):
+        mapred.run(lambda x: value, mapred.items([0]), root=tmp_path, **QUIET)
+    run = mapred.run(
+        lambda x: Pickles(name, "load"), mapred.items([0]), root=tmp_path, backend="inline", **QUIET
+    )
+    with pytest.raises(mapred.FunctionError, match="cannot be loaded"):
+        run.result()

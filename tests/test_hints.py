@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import subprocess
 import sys
@@ -78,6 +79,14 @@ def test_a_function_of_a_module_is_loaded_anew(module: Path) -> None:
     edit(module, FIXED)
     assert pasted(str(error)).result()[3] == 0.0
     assert error.hint == "\n".join(str(error).splitlines()[-2:])
+
+
+def test_a_file_of_any_name_is_loaded_anew(module: Path) -> None:
+    file = module.with_name("01-shop class.py")
+    module.rename(file)
+    error = fails(importlib.import_module("01-shop class").f)
+    edit(file, FIXED)
+    assert pasted(str(error)).result()[3] == 0.0
 
 
 def test_a_file_that_changed_since_is_noticed(module: Path) -> None:
@@ -282,9 +291,10 @@ def test_a_stop_shows_one_line(tmp_path: Path) -> None:
 
     shell = InteractiveShell()
     cell = f"""
-import _thread, threading, time, mapred
-threading.Timer(1, _thread.interrupt_main).start()
-run = mapred.run(time.sleep, mapred.items([30]), progress="none", root={str(tmp_path)!r})
+import os, signal, time, mapred
+driver = os.getpid()
+stop = lambda x: (os.kill(driver, signal.SIGINT), time.sleep(30))
+run = mapred.run(stop, mapred.items([1]), progress="none", root={str(tmp_path)!r})
 """
     shown: list[str] = []
     shell._showtraceback = lambda kind, value, lines: shown.extend(lines)  # type: ignore[method-assign]
@@ -293,3 +303,41 @@ run = mapred.run(time.sleep, mapred.items([30]), progress="none", root={str(tmp_
     assert line.startswith("stopped; to resume: import mapred; run = mapred.open(")
     assert "\n" not in line
     assert mapred.open("last", tmp_path).state == "interrupted"
+
+
+STOP = """
+import os, signal, time, mapred
+def stop(*args, **given):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(9)
+"""
+PLANNING = "from mapred import planner\nplanner.plan_items = stop\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("mapred.run(stop, mapred.items([1]), backend='inline')", "stopped; to resume: "),
+        (PLANNING + "mapred.run(abs, mapred.items([1]))", "stopped; no run was started"),
+    ],
+    ids=["inline", "planning"],
+)
+def test_ctrl_c_in_a_script_shows_one_line(body: str, says: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STOP + body],
+        env={**os.environ, "MAPRED_ROOT": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(says)
+    if "inline" in body:
+        namespace: dict[str, Any] = {}
+        line = line.removeprefix(says).replace(".resume()", "")
+        exec(line, namespace)
+        assert namespace["run"].state == "interrupted"
+        assert namespace["run"].resume(abs, progress="none").result() == [1]
+    else:
+        assert list(tmp_path.glob("2*")) == []

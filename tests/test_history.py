@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from datetime import date, datetime, timezone
@@ -42,6 +45,25 @@ def test_what_names_no_run(tmp_path: Path) -> None:
             mapred.open(wrong)  # type: ignore[arg-type]
     with pytest.raises(mapred.BackendError, match="limit=0"):
         mapred.runs(limit=0)
+
+
+def test_what_else_lies_in_a_root(tmp_path: Path) -> None:
+    run = mapred.run(abs, mapred.items([1]), root=tmp_path, **QUIET)
+    for number, text in enumerate(["{", "[]", '{"stages": [], "backend": "local"}', "\udcff"]):
+        folder = tmp_path / f"2026 {number}"
+        folder.mkdir()
+        (folder / "job.json").write_text(text, errors="surrogateescape")
+        os.utime(folder / "job.json", (0, 0))
+    (tmp_path / "folder" / "job.json").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    known = mapred.runs(tmp_path)
+    assert [entry.state for entry in known] == ["succeeded", *["unreadable"] * 4]
+    assert "unreadable" in repr(known)
+    assert mapred.open("last", tmp_path).uri == run.uri
+    job = mapred.job(abs, mapred.items([2]))
+    named = job.submit(root=tmp_path, run_id="a name of its own").wait()
+    assert mapred.open("last", tmp_path).uri == named.uri
 
 
 def test_a_relative_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,6 +243,32 @@ def test_durations_are_the_same_live_and_reopened() -> None:
     assert (live.started, live.finished) == (opened.started, opened.finished)
     assert pace(live).elapsed == mapred.runs()[0].seconds
     assert live.started <= min(task.started for task in live.times)
+
+
+KILLED = """
+import os, mapred
+me = os.getpid()
+options = {"per_task": 1, "backend": "inline", "progress": "none"}
+mapred.run(lambda x: x and os.kill(me, 9), mapred.items([0, 1]), **options)
+"""
+
+
+def test_a_killed_run_worked_until_its_last_sign_of_life(tmp_path: Path) -> None:
+    env = {**os.environ, "MAPRED_ROOT": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", KILLED], env=env, check=False)
+    (entry,) = mapred.runs(tmp_path)
+    assert (entry.state, entry.done) == ("interrupted", 1)
+    run = mapred.open("last", tmp_path)
+    assert entry.seconds == pace(run.status()).elapsed
+    assert entry.seconds is not None
+    assert entry.seconds > 0
+    # Killed again, right after it went on: the pause is no more than that.
+    known = starts.read(run.store)
+    last = run.status().finished
+    assert last is not None
+    again = starts.Start(known.ref, "running", last + 100, None, ((last, last + 100),))
+    starts.write(run.store, again)
+    assert mapred.runs(tmp_path)[0].seconds == pytest.approx(entry.seconds)
 
 
 def test_pauses_are_told_apart() -> None:

@@ -176,6 +176,22 @@ def test_a_class_that_cannot_be_closed_is_told_of(
     assert "Refuses could not be closed: OSError: the disk is full" in caplog.text
 
 
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class RefusesSilently(Buffers):
+    def close(self) -> None:
+        raise Mute
+
+
+def test_why_a_class_cannot_be_closed_is_told_whatever_it_raises() -> None:
+    text = instances.Instance(RefusesSilently).close()
+    assert text is not None
+    assert "Mute" in text
+
+
 class Hangs(Buffers):
     def close(self) -> None:
         time.sleep(600)

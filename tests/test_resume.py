@@ -264,7 +264,8 @@ def test_an_interrupt_leaves_no_process_and_a_resumable_run(tmp_path: Path) -> N
         time.sleep(0.02)
     driver.send_signal(signal.SIGINT)
     out, err = driver.communicate(timeout=30)
-    assert "Interrupted: stopped; to resume: import mapred; run = mapred.open(" in err
+    assert "\nstopped; to resume: import mapred; run = mapred.open(" in err
+    assert "Traceback" not in err
     assert "resume()" in out + err
     assert "interrupted" in err
     assert "running" not in err

@@ -19,7 +19,7 @@ import pytest
 import mapred
 from mapred import backends, layout, records
 from mapred.blocks import DONE, FAILED, KILLED, MISMATCH, TRY_AGAIN
-from mapred.changes import Changes, applied
+from mapred.changes import Changes, revised
 from mapred.supervisor import LOG_CAP, Printed
 from mapred.testing import Script, drop_commit, tamper
 
@@ -179,17 +179,23 @@ def test_another_patch_of_a_package_is_a_warning(tmp_path: Path) -> None:
     assert f"WARNING mapred: the image has other patches: {said}" in done.stdout
 
 
+def _revise(run: Any, fn: Any) -> None:
+    revision = revised(run.store, run.job, Changes(fn=fn))
+    revision.write(run.store)
+    run.job = revision.job
+
+
 def test_a_function_that_fails_is_tried_again_in_a_fresh_process(
     run: Any, script: Script, tmp_path: Path
 ) -> None:
     (tmp_path / "more").mkdir()
     failing = Script(tmp_path / "more", {2: ["raise"]})
-    run.job = applied(run.store, run.job, Changes(fn=failing))
+    _revise(run, failing)
     assert _worker(run.uri, run.digest, "map", 2, 1).returncode == DONE
     assert failing.calls(2) == 2
     drop_commit(run, 2)
     failing = Script(tmp_path / "more", {2: ["raise"] * 9})
-    run.job = applied(run.store, run.job, Changes(fn=failing))
+    _revise(run, failing)
     done = _worker(run.uri, run.digest, "map", 2, 1)
     assert done.returncode == FAILED
     assert "ValueError: item 2" in done.stdout
@@ -204,7 +210,7 @@ def test_a_job_that_was_changed_is_refused(run: Any) -> None:
 
 
 def test_another_python_is_refused(run: Any) -> None:
-    run.job = applied(run.store, run.job, Changes(fn=lambda item: item))
+    _revise(run, lambda item: item)
     tamper(run, layout.JOB, lambda job: {**job, "python": "3.9", "code": {}})
     done = _worker(run.uri, run.digest, "map", 0, 1)
     assert done.returncode == MISMATCH

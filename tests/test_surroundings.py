@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import locale
 import os
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +50,23 @@ def leaves_traces(item: int) -> tuple[Any, ...]:
     found = seen()
     change()
     return found
+
+
+def test_signals_alarms_and_streams_are_as_they_were() -> None:
+    """What a task leaves armed would strike the next one."""
+    handler = signal.getsignal(signal.SIGALRM)
+    found, out = surroundings.current(), sys.stdout
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    signal.alarm(1000)
+    sys.stdout = io.StringIO()
+    surroundings.restore(found)
+    assert signal.getsignal(signal.SIGALRM) == handler
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    assert sys.stdout is out
+    # An alarm of the caller's own goes on.
+    signal.setitimer(signal.ITIMER_REAL, 1000)
+    surroundings.restore(surroundings.current())
+    assert signal.alarm(0) > 0
 
 
 def test_all_is_as_it_was() -> None:

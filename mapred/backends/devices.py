@@ -46,10 +46,10 @@ def check(resources: Resources) -> tuple[str, ...]:
         return found
     there = f"{len(found)} NVIDIA device{'' if len(found) == 1 else 's'}"
     said = f" ({VARIABLE}={env[VARIABLE]!r})" if VARIABLE in env else ""
+    fewer = f"ask for at most {len(found)}" if found else "leave gpu= out"
     raise BackendError(
         f"Resources(gpu={resources.gpu}): a task needs {resources.gpu}, and {os.uname().nodename} "
-        f"has {there}{said}; ask for at most {len(found)}, or run on a backend that has more, "
-        "such as backend='argo'"
+        f"has {there}{said}; {fewer}, or run on a backend that has more, such as backend='argo'"
     )
 
 

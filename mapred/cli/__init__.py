@@ -293,7 +293,9 @@ def resume(run_name: str, change: Change, place: Place, report: Report) -> None:
         if found.status().live:
             if change.given():
                 names = ", ".join(f"--{name.replace('_', '-')}" for name in change.given())
-                raise click.UsageError(f"run {found.id} is running; stop it, and give {names} then")
+                raise click.UsageError(
+                    f"run {found.id} is running: stop it before you give {names}"
+                )
             found.wait(report.shows)
         else:
             resuming.resume(found, change, place.chosen(), report.shows)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mapred import layout, pickling, seeds
+from mapred.checking import said
 from mapred.errors import DatasetError, FunctionError
 from mapred.model import Format
 
@@ -183,6 +184,6 @@ def _pickled(number: int, item: Any, modules: set[str]) -> bytes:
         raise
     except Exception as error:
         raise DatasetError(
-            f"item {number} ({type(item).__name__}) cannot be pickled: {error}; pass what it is "
+            f"item {number} ({type(item).__name__}) cannot be pickled: {said(str, error)}; pass what it is "
             "made from, and make it in the function"
         ) from error

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mapred import pickling
+from mapred.checking import said
 from mapred.errors import DatasetError
 from mapred.formats.reading import OpenRange, Range, Reading, guarded, read_exactly, rows
 from mapred.model import Format
@@ -120,7 +121,8 @@ class _Pickles:
         except Exception as error:
             self._skip(start)
             raise DatasetError(
-                f"item {range_.first + number} cannot be loaded: {type(error).__name__}: {error}"
+                f"item {range_.first + number} cannot be loaded: {type(error).__name__}: "
+                f"{said(str, error)}"
             ) from error
         if number + 1 == range_.count and self._data.tell() != range_.length:
             raise DatasetError(f"{range_.path}: more than {range_.count} items in {range_}")

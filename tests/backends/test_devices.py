@@ -158,7 +158,7 @@ def test_who_asks_for_none_sees_all(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("0,1", 3, r"a task needs 3, and .* has 2 NVIDIA devices \(CUDA_VISIBLE_DEVICES='0,1'\)"),
         ("5", 2, "has 1 NVIDIA device .*at most 1"),
-        ("", 1, "has 0 NVIDIA devices"),
+        ("", 1, "has 0 NVIDIA devices .*leave gpu= out"),
     ],
 )
 def test_more_than_there_are_is_refused(
