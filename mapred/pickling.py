@@ -20,7 +20,7 @@ import cloudpickle
 from cloudpickle import cloudpickle as by_value
 
 from mapred import copying, generators, loading
-from mapred.modules import local
+from mapred.modules import imports, local
 
 PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
 _STATELESS = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
@@ -111,7 +111,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
         globals_ = func.__globals__
         package = globals_.get("__package__")
-        self.modules.update(local.imported(func.__code__, package))
+        self.modules.update(imports.imported(func.__code__, package))
         make, arguments, (state, slots), *rest = super()._dynamic_function_reduce(func)
         name = globals_.get("__name__")
         module = sys.modules.get(name) if isinstance(name, str) else None
