@@ -182,6 +182,42 @@ def test_texts_that_are_no_duration(written: str) -> None:
         mapred.job(len, ITEMS, timeout=written)
 
 
+@pytest.mark.parametrize(
+    "written", [np.timedelta64(5), np.timedelta64(1, "M"), np.timedelta64("NaT")]
+)
+def test_times_of_numpy_need_a_unit_of_fixed_length(written: Any) -> None:
+    with pytest.raises(PlanError, match="timeout="):
+        mapred.job(len, ITEMS, timeout=written)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [np.timedelta64(5), np.array(5, "m8[M]"), np.timedelta64(1, "M"), np.datetime64(3, "s")],
+)
+def test_times_of_numpy_are_not_numbers(written: Any) -> None:
+    for name in (
+        "attempts",
+        "max_tasks_per_worker",
+        "max_failed",
+        "seed",
+        "target_bytes",
+        "per_task",
+    ):
+        with pytest.raises(MapredError, match=f"{name}="):
+            mapred.job(len, ITEMS, **{name: written})
+    with pytest.raises(MapredError, match="cpu="):
+        mapred.Resources(cpu=written)
+    with pytest.raises(FunctionError, match="finite number"):
+        Task(stage="map", shard=0, attempt=1, seed=0, folder="").count("n", written)
+
+
+@pytest.mark.parametrize("written", [b"2", {}, {ValueError: 1}, "ValueError", True])
+def test_texts_and_mappings_say_no_errors_to_try_again(written: Any) -> None:
+    for name in ("retry_on", "no_retry_on"):
+        with pytest.raises(PlanError, match=f"{name}="):
+            mapred.job(len, ITEMS, **{name: written})
+
+
 def test_how_many_may_fail() -> None:
     def kept(value: Any) -> float:
         return mapred.job(len, ITEMS, max_failed=value).max_failed
