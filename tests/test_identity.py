@@ -359,6 +359,32 @@ def test_what_a_module_imports_is_read_off_its_source() -> None:
     assert imports.of_module("top.end", "", text.encode(), "top") == ("importlib", "top.near")
 
 
+def test_objects_of_modules_that_cannot_be_copied_are_named(tmp_path: Path) -> None:
+    (tmp_path / "stock.py").write_text(
+        "import threading\nlock = threading.Lock()\n"
+        "class Shelf:\n    def __init__(self):\n        self.lock = threading.Lock()\n"
+        "    def put(self, x):\n        with self.lock:\n            return self is shelf and x\n"
+        "shelf = Shelf()\nrates = [1]\n"
+    )
+    script = """
+        import mapred, stock
+        from stock import lock, rates, shelf
+        rates.append(2)
+        def f(x):
+            with lock:
+                return shelf.put(x), lock is stock.lock, rates
+        items = mapred.items([3])
+        print(mapred.run(shelf.put, items, progress="none").result())
+        print(mapred.run(f, items, progress="none").result())
+        own = stock.Shelf()
+        try:
+            mapred.run(own.put, items, progress="none")
+        except mapred.errors.FunctionError as error:
+            print("refused")
+    """
+    assert _python(script, tmp_path).splitlines() == ["[3]", "[(3, True, [1, 2])]", "refused"]
+
+
 def test_modules_of_an_archive_are_sent_before_they_are_imported(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "lib.zip", "w") as archive:
         archive.writestr("zipped.py", "def f(x):\n    import later\n    return x + later.one\n")
