@@ -32,6 +32,8 @@ def check_function(
     says that it may yield what it returns, piece by piece.
     """
     if isinstance(function, Command):
+        if "task" in (names or ()):
+            raise FunctionError("a command cannot have a parameter called 'task': rename it")
         return
     check_kind(function, piecewise=piecewise)
     if makes_callables(function):

@@ -54,8 +54,8 @@ def only_named() -> dict[int, tuple[str, str]]:
     """
     found: dict[int, tuple[str, str]] = {}
     for name, module in list(sys.modules.items()):
-        if isinstance(module, types.ModuleType) and local.find(name) is not None:
-            for key, value in list(vars(module).items()):
+        if local.find(name) is not None:
+            for key, value in list(getattr(module, "__dict__", {}).items()):
                 if not key.startswith("__") and not isinstance(value, _STATELESS):
                     try:
                         dumps(value)
