@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 import secrets
 import sys
 import time
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from mapred import (
     backends,
@@ -37,7 +38,7 @@ from mapred import (
 )
 from mapred._version import __version__
 from mapred.backends.base import Backend
-from mapred.checking import FromOne, Location, Size, Text
+from mapred.checking import FromOne, Location, Size
 from mapred.commands import Command
 from mapred.dataset import Dataset
 from mapred.errors import BackendError, DatasetError, FunctionError, PlanError
@@ -62,6 +63,15 @@ Function = Callable[..., Any]
 
 # A type that was inferred from fewer values is shown with their number.
 _FEW = 10
+
+
+def _folder_name(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"\w[\w.-]*", value):
+        raise checking.Unfit
+    return value
+
+
+_RUN_ID = checking.Rule("the name of a folder, of letters, digits, '_', '-' and '.'", _folder_name)
 
 
 @dataclass(frozen=True)
@@ -156,10 +166,10 @@ def plan(
 ) -> Plan:
     """What would run over `source`: a URI or glob, a list of them, a dataset or a frame.
 
-    Lists the files and reads samples of at most a few for names and types, opens no other. `target_bytes` is the size
-    of a shard (default: a 32nd of all, between 1 MiB and 32 MiB; files that are read whole
-    count some more than they have, since opening one takes time), `max_tasks` the most
-    shards, `per_task` the items in one (items, arrays and sweeps alone).
+    Lists the files, and opens at most a few for samples of names and types. `target_bytes` is the
+    size of a shard (default: a 32nd of all, between 1 MiB and 32 MiB; files that are read whole
+    count as larger than they are, since opening one takes time), `max_tasks` the most shards,
+    `per_task` the items in one (items, arrays and sweeps alone).
     """
     chosen = dataset.as_dataset(source)
     if chosen.format in ("items", "array"):
@@ -287,7 +297,7 @@ class Job(Options):
         *,
         backend: str | Backend | Executor = "local",
         root: Location | None = None,
-        run_id: Text | None = None,
+        run_id: Annotated[str, _RUN_ID] | None = None,
     ) -> Run:
         """Start it and return at once; `run_id` names the run's folder (default: a new name)."""
         __tracebackhide__ = True

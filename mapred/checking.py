@@ -181,16 +181,25 @@ def shown(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A numpy scalar as Python's; all else as it is."""
+    """A numpy scalar as Python's, but for a time, which would lose its unit; all else as it is."""
     if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
-        return value.item()
+        return value[()] if value.dtype.kind in "mM" else value.item()
     return value
+
+
+def _is_number(value: Any, kinds: tuple[type, ...]) -> bool:
+    """Whether a value is of one of these kinds; truth values and numpy's times are none."""
+    return isinstance(value, kinds) and not isinstance(value, bool) and not _is_time(value)
+
+
+def _is_time(value: Any) -> bool:
+    return type(value).__name__ == "timedelta64" and type(value).__module__ == "numpy"
 
 
 def whole(value: Any) -> int:
     """A whole number of any library as an `int`."""
     value = plain(value)
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    if not _is_number(value, (numbers.Integral,)):
         raise Unfit
     return int(value)
 
@@ -198,7 +207,7 @@ def whole(value: Any) -> int:
 def real(value: Any) -> float:
     """A finite number of any library as an `int` or a `float`."""
     value = plain(value)
-    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
+    if not _is_number(value, _NUMBERS):
         raise Unfit
     try:
         finite = math.isfinite(value)
@@ -212,7 +221,9 @@ def real(value: Any) -> float:
 
 def seconds(value: Any) -> float:
     """Seconds of a number, a `timedelta`, a `np.timedelta64` or a text such as `"1h30m"`."""
-    if type(value).__name__ == "timedelta64" and type(value).__module__ == "numpy":
+    if _is_time(value):
+        if sys.modules["numpy"].datetime_data(value.dtype)[0] in ("generic", "M", "Y"):
+            raise Unfit("a time without a unit, or in months or years, is not a number of seconds")
         value = value.astype("timedelta64[us]").item()  # None for a NaT
     if isinstance(value, timedelta):
         value = value.total_seconds()

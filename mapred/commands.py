@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -90,19 +91,34 @@ class Command:
             process = subprocess.Popen(
                 self.argv, cwd=work, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
             )
-        except OSError as error:
+        except ValueError as error:  # a NUL byte in an item or a parameter
             raise FunctionError(
-                f"{self.argv[0]!r} cannot be started: {error.strerror}; "
-                "name a program that the worker has"
+                f"{self.argv[0]!r} cannot be started: {error}; environment variables cannot hold "
+                "such a value"
+            ) from error
+        except OSError as error:
+            remedy = "name a program that the worker has"
+            if error.errno == errno.E2BIG:
+                remedy = "write long items and parameters to files, and pass their names"
+            raise FunctionError(
+                f"{self.argv[0]!r} cannot be started: {error.strerror}; {remedy}"
             ) from error
         printed, _ = process.communicate()
         if process.returncode:
             code = process.returncode
-            ended = f"exit status {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
+            ended = f"exit status {code}" if code > 0 else f"signal {_signal(-code)}"
             tail = printed[-2000:].decode(errors="replace")
             text = f"{' '.join(self.argv)} ended with {ended}\n{tail}".rstrip()
             raise CommandError(text, code)
         return printed.decode(errors="replace")
+
+
+def _signal(number: int) -> str:
+    """The name of a signal; of most real-time ones, which have none, the number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
 
 
 @checks(FunctionError)
@@ -118,14 +134,25 @@ def command(
     the worker's environment. `files` are packed with the job (100 MB at most) and lie in the
     program's working folder under their own names. A status other than 0 is a failure.
     """
-    if not argv:
-        raise FunctionError(f"argv={argv!r} must be a list of strings such as ['bash', 'job.sh']")
+    if not argv or not argv[0] or "\0" in "".join(argv):
+        raise FunctionError(
+            f"argv={argv!r} must be a list of strings such as ['bash', 'job.sh'], the first a program"
+        )
+    for name, value in (env or {}).items():
+        if not name or set("=\0").intersection(name) or "\0" in value:
+            raise FunctionError(f"env: {name!r} cannot be set as an environment variable")
     packed = []
     for path in map(Path, files):
         try:
             packed.append((path.name, path.read_bytes()))
         except OSError as error:
             raise FunctionError(f"{path} cannot be packed: {error.strerror}") from error
+    names = [name for name, _ in packed]
+    for name in names:
+        if names.count(name) > 1:
+            raise FunctionError(
+                f"files= has {name!r} more than once: they lie in one folder under their own names"
+            )
     total = sum(len(content) for _, content in packed)
     if total > _FILE_LIMIT:
         raise FunctionError(f"the files of a command hold {total:,} bytes; limit {_FILE_LIMIT:,}")

@@ -11,7 +11,7 @@ from mapred.commands import Command
 from mapred.errors import FunctionError, MapredError, ReduceError
 from mapred.functions import makes_callables, name_of
 from mapred.reducers import Reducer
-from mapred.signatures import own_signature, takes, task_parameters
+from mapred.signatures import own_signature, signature, takes, task_parameters
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _INPUTS = {"items": "one item", "array": "one item", "files": "one file"}
@@ -32,6 +32,8 @@ def check_function(
     says that it may yield what it returns, piece by piece.
     """
     if isinstance(function, Command):
+        if "task" in (names or ()):
+            raise FunctionError("a command cannot have a parameter called 'task': rename it")
         return
     check_kind(function, piecewise=piecewise)
     if makes_callables(function):
@@ -164,7 +166,12 @@ def _misfit_of_names(
         )
     open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
     known = [name for name, each in parameters.items() if each.kind not in _MANY]
-    unknown = [] if open_ended else [name for name in names if name not in known]
+    unknown = [name for name in names if name not in known]
+    if open_ended:
+        # A decorator may take and give more than what it wraps; a near miss is none of that.
+        known = [name for name, each in signature(function).items() if each.kind not in _MANY]
+        free = [name for name in known if name not in {*names, *tasks}]
+        unknown = [name for name in unknown if name not in known and _near(name, free)]
     missing = [n for n in _required(parameters) if n not in names and n not in tasks]
     if unknown:
         return _unknown(unknown, [name for name in known if name not in {*names, *tasks}])
@@ -181,16 +188,20 @@ def _misfit_of_names(
 
 
 def _unknown(unknown: Sequence[str], free: Sequence[str]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(unknown[0], free, 1)
+    near = _near(unknown[0], free)
     if near:
-        return f"has no parameter {unknown[0]!r}; did you mean {near[0]!r}?"
+        return f"has no parameter {unknown[0]!r}; did you mean {near!r}?"
     named = " and ".join(map(repr, unknown))
     return (
         f"has no parameter {named}, and a sweep gives its parameters as keywords: "
         f"add {_it(unknown)} to the function, or leave {_it(unknown)} out of the sweep"
     )
+
+
+def _near(name: str, names: Sequence[str]) -> str | None:
+    import difflib
+
+    return next(iter(difflib.get_close_matches(name, names, 1)), None)
 
 
 def _takes_one(parameters: dict[str, inspect.Parameter]) -> bool:
@@ -218,6 +229,9 @@ def _of_ufunc(function: Any) -> dict[str, inspect.Parameter]:
 def _shown(function: Callable[..., Any], parameters: dict[str, inspect.Parameter]) -> str:
     """The function with the names of its parameters, as in a traceback."""
     names = [_STARS.get(each.kind, "") + name for name, each in parameters.items()]
+    kinds = [each.kind for each in parameters.values()]
+    if inspect.Parameter.KEYWORD_ONLY in kinds and inspect.Parameter.VAR_POSITIONAL not in kinds:
+        names.insert(kinds.index(inspect.Parameter.KEYWORD_ONLY), "*")
     text = f"{name_of(function)}({', '.join(names)})"
     return text if len(text) <= 120 else f"{name_of(function)}(…)"
 

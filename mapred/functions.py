@@ -35,10 +35,8 @@ def dump(function: Any, modules: set[str] | None = None) -> bytes:
     `modules` receives the names of the modules that it refers to, where the caller ships the
     local ones among them; else the pickle holds those.
     """
-    sink = io.BytesIO()
-    pickler = pickling.Pickler(sink)
     try:
-        pickler.dump(function)
+        pickler, data = _pickled(function)
     except RecursionError as error:
         raise FunctionError(f"{name_of(function)} cannot be pickled: it nests too deep") from error
     except FunctionError:
@@ -49,7 +47,6 @@ def dump(function: Any, modules: set[str] | None = None) -> bytes:
             f"{name_of(function)} cannot be sent to a worker: {culprits}: {said(str, error)}; "
             "make it inside the function, or give the function a class that makes it once"
         ) from error
-    data = sink.getvalue()
     if len(data) > CLOSURE_WARNING:
         sizes = ", ".join(f"{name} ({size:,} bytes)" for name, size in _largest(function))
         message = f"{name_of(function)} carries {len(data):,} bytes: {sizes or 'its closure'}"
@@ -64,6 +61,24 @@ def dump(function: Any, modules: set[str] | None = None) -> bytes:
     files = pickler.filenames.union(named)
     head = (_sources(files), tuple(sorted(pickler.modules)), archive)
     return pickle.dumps(head, protocol=5) + data
+
+
+def _pickled(function: Any) -> tuple[pickling.Pickler, bytes]:
+    """The pickle; what cannot be copied and lies at the top of a local module is named."""
+    sink = io.BytesIO()
+    pickler = pickling.Pickler(sink)
+    try:
+        pickler.dump(function)
+    except FunctionError:
+        raise
+    except Exception:
+        homes = pickling.only_named()
+        if not homes:
+            raise
+        sink = io.BytesIO()
+        pickler = pickling.Pickler(sink, homes=homes)
+        pickler.dump(function)
+    return pickler, sink.getvalue()
 
 
 def _sources(filenames: Iterable[str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-from mapred.modules import local
+from mapred.modules import imports, local
 
 _DEEPEST = 5
 _MOST = 2000
@@ -133,7 +133,7 @@ def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
             continue
     yield from ((".default", each) for each in function.__defaults__ or ())
     yield from ((f".{key}", each) for key, each in (function.__kwdefaults__ or {}).items())
-    names = list(_names(function.__code__))
+    names = [name for code in imports.nested(function.__code__) for name in code.co_names]
     for name in names:
         if name not in function.__globals__:
             continue
@@ -143,10 +143,3 @@ def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
         elif _is_own(value.__name__):
             inside = vars(value)
             yield from ((f".{name}.{each}", inside[each]) for each in names if each in inside)
-
-
-def _names(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant)

@@ -20,7 +20,7 @@ from typing import Any
 from mapred import functions
 from mapred.commands import Command
 from mapred.model import Job
-from mapred.modules import local
+from mapred.modules import imports, local
 from mapred.reducers import Reducer
 from mapred.storage import Store
 
@@ -209,7 +209,7 @@ def _used(target: Any) -> Iterator[Any]:
         return
     if not isinstance(target, types.FunctionType):
         return
-    names = set(_names(target.__code__))
+    names = {name for code in imports.nested(target.__code__) for name in code.co_names}
     found = [value for name, value in target.__globals__.items() if name in names]
     for cell in target.__closure__ or ():
         try:
@@ -220,13 +220,6 @@ def _used(target: Any) -> Iterator[Any]:
         each = _bare(each) if callable(each) else None
         if isinstance(each, types.FunctionType) or inspect.isclass(each):
             yield each
-
-
-def _names(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant)
 
 
 def _read(file: str) -> str:

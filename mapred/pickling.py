@@ -14,6 +14,7 @@ import pickle
 import sys
 import types
 import warnings
+from collections.abc import Mapping
 from typing import IO, Any, NoReturn
 
 import cloudpickle
@@ -21,7 +22,7 @@ from cloudpickle import cloudpickle as by_value
 
 from mapred import copying, generators, interrupts, loading
 from mapred.checking import said
-from mapred.modules import local
+from mapred.modules import imports, local
 
 PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
 _STATELESS = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
@@ -47,6 +48,23 @@ def is_plain(value: Any) -> bool:
     return kind in (list, tuple) and PLAIN.issuperset(map(type, value))
 
 
+def only_named() -> dict[int, tuple[str, str]]:
+    """The objects of local modules that cannot be copied, by their id: module and name.
+
+    Such as what holds a lock or a connection; a worker that imports the module makes its own.
+    """
+    found: dict[int, tuple[str, str]] = {}
+    for name, module in list(sys.modules.items()):
+        if local.find(name) is not None:
+            for key, value in list(getattr(module, "__dict__", {}).items()):
+                if not key.startswith("__") and not isinstance(value, _STATELESS):
+                    try:
+                        dumps(value)
+                    except Exception:
+                        found.setdefault(id(value), (name, key))
+    return found
+
+
 def load(file: IO[bytes]) -> Any:
     """The value of the next pickle in a file."""
     try:
@@ -68,13 +86,20 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle, but the user's modules are named, not copied, and code keeps its file's name.
 
     `modules` are the names that it met, and `filenames` where the copied code came from. What
-    is `sent` to workers must be what its file says.
+    is `sent` to workers must be what its file says. `homes` are objects to name, by their id.
     """
 
-    def __init__(self, file: IO[bytes], protocol: int = 5, *, sent: bool = True) -> None:
+    def __init__(
+        self,
+        file: IO[bytes],
+        protocol: int = 5,
+        *,
+        sent: bool = True,
+        homes: Mapping[int, tuple[str, str]] | None = None,
+    ) -> None:
         self.filenames: set[str] = set()
         self.modules: set[str] = set()
-        self._sent, self._copied = sent, dict[str, bool]()
+        self._sent, self._copied, self._homes = sent, dict[str, bool](), homes or {}
         # The pickler written in C looks its table up once, when it is made.
         self.dispatch_table = collections.ChainMap(
             {
@@ -101,6 +126,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return by_value.dynamic_subimport, (obj.__name__, state)
         is_class = issubclass(kind, type)
         if not (is_class or kind is types.FunctionType or kind is copying.CACHED):
+            if id(obj) in self._homes:
+                module, name = self._homes[id(obj)]
+                self.modules.add(module)
+                return _attribute, (module, name)
             # Of a class that has `__module__` among its slots, it is a descriptor.
             if isinstance(kind.__module__, str):
                 self.modules.add(kind.__module__)
@@ -128,7 +157,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
         globals_ = func.__globals__
         package = globals_.get("__package__")
-        self.modules.update(local.imported(func.__code__, package))
+        self.modules.update(imports.imported(func.__code__, package))
         make, arguments, (state, slots), *rest = super()._dynamic_function_reduce(func)
         name = globals_.get("__name__")
         module = sys.modules.get(name) if isinstance(name, str) else None
@@ -153,6 +182,10 @@ class _Globals:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _globals_of, (self.module,)
+
+
+def _attribute(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
 
 
 def _globals_of(module: str) -> dict[str, Any]:

@@ -216,11 +216,22 @@ def _equal_arrays(left: Any, right: Any, inputs: Sequence[Any]) -> bool:
 def _equal_objects(left: Any, right: Any, inputs: Sequence[Any]) -> bool:
     if bool(left == right):
         return True
-    fields = getattr(left, "__dict__", None)
     if type(left) is not type(right):
         return False
-    if fields is None:
+    fields = _fields(left)
+    if not fields:
         return "__eq__" not in {name for kind in type(left).__mro__[:-1] for name in vars(kind)}
     return equal(
-        fields, vars(right), [vars(value) for value in inputs if type(value) is type(left)]
+        fields, _fields(right), [_fields(value) for value in inputs if type(value) is type(left)]
     )
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """The attributes of an object, those in slots as well."""
+    fields = dict(getattr(value, "__dict__", {}))
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
+                fields[name] = getattr(value, name)
+    return fields

@@ -66,7 +66,9 @@ class Volume:
                 f"{' and '.join(sources) or 'none'}"
             )
         if self.claim is not None and not _NAME.fullmatch(self.claim):
-            raise PlanError(f"Volume({self.path!r}): claim={self.claim!r} is no name of a claim")
+            raise PlanError(
+                f"Volume({self.path!r}): claim={self.claim!r} cannot be the name of a claim"
+            )
         if self.nfs is not None and not re.fullmatch(r"[^/:\s]+:/\S*", self.nfs):
             raise PlanError(f"Volume({self.path!r}): nfs={self.nfs!r}; write 'server:/export'")
         if self.storage_class is not None and self.disk is None:
@@ -183,10 +185,10 @@ def check_variables(env: Mapping[Any, Any], secrets: Mapping[Any, Any]) -> None:
     """Names that a shell takes, secrets by reference alone; no error shows a value."""
     for name in (*env, *secrets):
         if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
-            raise PlanError(f"{name!r} is no name of an environment variable")
+            raise PlanError(f"{name!r} cannot be the name of an environment variable")
     for name, value in env.items():
-        if not isinstance(value, str):
-            raise PlanError(f"env: the value of {name} must be a string")
+        if not isinstance(value, str) or "\0" in value:
+            raise PlanError(f"env: the value of {name} must be a string without NUL bytes")
         words = name.upper().split("_")
         if _SECRET_WORDS.intersection(words) and words[-1] not in ("FILE", "PATH", "NAME", "URL"):
             raise PlanError(

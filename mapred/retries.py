@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mapred import checking
@@ -42,6 +42,8 @@ def longest_pauses(attempts: int) -> float:
 
 def listed(value: Any) -> tuple[Given, ...]:
     """What one of the options holds, as a tuple."""
+    if isinstance(value, bytes | Mapping):
+        raise checking.Unfit
     try:
         given = [value] if isinstance(value, type | str) else list(value)
     except TypeError:

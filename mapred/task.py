@@ -102,6 +102,7 @@ class Task:
         Where the function runs once per item the file's stored name starts with the item's
         index, so items of one shard may use one name.
         """
+        name = check("name", name, str, FunctionError)
         if not name or name.startswith((".", "/")) or "/" in name or "\0" in name:
             raise FunctionError(f"output name {name!r} must be a plain file name, without '/'")
         folder = Path(self.folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import glob
+import itertools
 import os
 import pickle
 import re
@@ -738,7 +739,8 @@ def test_sobol_needs_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({}, "got no parameters"),
         ({"a": []}, "a has no values"),
-        ({"a": [1], "mode": "all"}, "mode='all' is none of"),
+        ({"a": [1], "mode": "all"}, "mode='all' must be one of"),
+        ({"a": itertools.count()}, "a has more than 10,000,000 values"),
         ({"a": [1], "seed": [1, 2]}, "goes into a mapping"),
         ({"a": [1], "n": 3}, "takes no n="),
         ({"a": [1], "mode": "random"}, "needs n="),

@@ -54,6 +54,15 @@ def only_by_position(x: float, y: float, /) -> float:
     return x + y
 
 
+def passing_on(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*inputs: Any, **keywords: Any) -> Any:
+        keywords.pop("verbose", None)
+        return function(*inputs, **keywords)
+
+    return wrapper
+
+
 def _name(value: Any) -> str:
     """An id for a case; lambdas have none of their own."""
     return f"{getattr(value, '__name__', type(value).__name__)}-{next(_COUNT)}"
@@ -142,6 +151,8 @@ def test_functions_of_one_input(function: Any) -> None:
         (dict, ["x", "y"]),
         (command(["true"]), ["x"]),
         (lambda: 3, ["repeat"]),
+        (passing_on(rate), ["rate", "verbose"]),
+        (passing_on(two), ["a"]),
     ],
     ids=_name,
 )
@@ -201,6 +212,8 @@ def test_a_function_of_the_task_alone_needs_a_parameter_for_the_item() -> None:
         (with_task, ["x", "task"], "receives the task as 'task', a parameter of the sweep"),
         (bare_task, ["x"], "write task: mapred.Task"),
         (Pair, ["x", "z"], "has no parameter 'z'"),
+        (passing_on(rate), ["rte"], "has no parameter 'rte'; did you mean 'rate'"),
+        (passing_on(two), ["a", "bb"], "has no parameter 'bb'; did you mean 'b'"),
     ],
     ids=_name,
 )

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -19,6 +20,7 @@ import pytest
 import mapred
 from mapred import functions
 from mapred.errors import FunctionError
+from mapred.modules import imports
 
 SHOP = '''
 """A module of the user's own."""
@@ -276,6 +278,33 @@ LAYOUTS = {
     "a name of the standard library": (
         {"statistics.py": "def f(x):\n    return x + 1\n"}, "statistics", 3
     ),
+    "imports by a text": (
+        {
+            "main.py": "import importlib\nfrom kit import *\ndef f(x):\n"
+            "    return x + importlib.import_module('plugin').zero + late.one\n",
+            "plugin.py": "import importlib, pkgutil\nimport kit\n"
+            "names = [each.name for each in pkgutil.iter_modules(kit.__path__)]\n"
+            "zero = sum(importlib.import_module('.' + n, 'kit').one for n in names) - len(names)\n",
+            "kit/__init__.py": "__all__ = ['late']\n",
+            "kit/late.py": "one = 1\n",
+            "kit/deep/__init__.py": "from far import one\n",
+            "far.py": "one = 1\n",
+        },
+        "main",
+        3,
+    ),
+    "files that a module names": (
+        {
+            "space/reader.py": "import pathlib\nfrom importlib import resources\n"
+            "here = pathlib.Path(__file__).parent\n"
+            "def f(x):\n    text = resources.files('space').joinpath('zero.txt').read_text()\n"
+            "    return x + int((here / 'data' / 'one.txt').read_text()) + int(text)\n",
+            "space/data/one.txt": "1",
+            "space/zero.txt": "0",
+        },
+        "space.reader",
+        3,
+    ),
     "source in hand": (
         {"sourced.py": "import inspect\ndef f(x):\n    return inspect.getsource(f)[:5]\n"},
         "sourced",
@@ -314,6 +343,65 @@ def test_modules_are_imported_where_their_files_are_not(
     there = _python(called, elsewhere)
     assert there.startswith(f"{answer} ")
     assert there.split()[-1].startswith(str(elsewhere))
+
+
+def test_what_a_module_imports_is_read_off_its_source() -> None:
+    many = "".join(f"v{i} = 'text {i}'\n" for i in range(300))
+    text = many + "from . import near\nfrom ..far import away\nimport third.deep as d\n"
+    found = imports.of_module("top.mid.end", "", text.encode(), "top.mid")
+    assert found == ("top.mid", "top.mid.near", "top.far", "top.far.away", "third.deep")
+    for flag in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+        text = f"def f():\n    if {flag}:\n        import absent\n    else:\n        import real\n"
+        assert imports.of_module("end", "", text.encode(), "") == ("real",)
+    text = (
+        "import importlib\ndef f(n):\n    return importlib.import_module(n)\nf('.near'); f('a b')\n"
+    )
+    assert imports.of_module("top.end", "", text.encode(), "top") == ("importlib", "top.near")
+
+
+def test_objects_of_modules_that_cannot_be_copied_are_named(tmp_path: Path) -> None:
+    (tmp_path / "stock.py").write_text(
+        "import threading\nlock = threading.Lock()\n"
+        "class Shelf:\n    def __init__(self):\n        self.lock = threading.Lock()\n"
+        "    def put(self, x):\n        with self.lock:\n            return self is shelf and x\n"
+        "shelf = Shelf()\nrates = [1]\n"
+    )
+    script = """
+        import mapred, stock
+        from stock import lock, rates, shelf
+        rates.append(2)
+        def f(x):
+            with lock:
+                return shelf.put(x), lock is stock.lock, rates
+        items = mapred.items([3])
+        print(mapred.run(shelf.put, items, progress="none").result())
+        print(mapred.run(f, items, progress="none").result())
+        own = stock.Shelf()
+        try:
+            mapred.run(own.put, items, progress="none")
+        except mapred.errors.FunctionError as error:
+            print("refused")
+    """
+    assert _python(script, tmp_path).splitlines() == ["[3]", "[(3, True, [1, 2])]", "refused"]
+
+
+def test_modules_of_an_archive_are_sent_before_they_are_imported(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "lib.zip", "w") as archive:
+        archive.writestr("zipped.py", "def f(x):\n    import later\n    return x + later.one\n")
+        archive.writestr("later.py", "one = 1\n")
+    made = """
+        import pathlib
+        from mapred import functions
+        from zipped import f
+        pathlib.Path("function.pkl").write_bytes(functions.dump(f))
+    """
+    called = """
+        from mapred import functions
+        print(functions.load(open("function.pkl", "rb").read())(1))
+    """
+    _python(made, tmp_path, tmp_path / "lib.zip")
+    (tmp_path / "lib.zip").unlink()
+    assert _python(called, tmp_path) == "2\n"
 
 
 def test_a_file_that_changed_since_its_import_is_refused(tmp_path: Path) -> None:

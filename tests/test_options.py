@@ -182,6 +182,88 @@ def test_texts_that_are_no_duration(written: str) -> None:
         mapred.job(len, ITEMS, timeout=written)
 
 
+@pytest.mark.parametrize(
+    "written", [np.timedelta64(5), np.timedelta64(1, "M"), np.timedelta64("NaT")]
+)
+def test_times_of_numpy_need_a_unit_of_fixed_length(written: Any) -> None:
+    with pytest.raises(PlanError, match="timeout="):
+        mapred.job(len, ITEMS, timeout=written)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [np.timedelta64(5), np.array(5, "m8[M]"), np.timedelta64(1, "M"), np.datetime64(3, "s")],
+)
+def test_times_of_numpy_are_not_numbers(written: Any) -> None:
+    for name in (
+        "attempts",
+        "max_tasks_per_worker",
+        "max_failed",
+        "seed",
+        "target_bytes",
+        "per_task",
+    ):
+        with pytest.raises(MapredError, match=f"{name}="):
+            mapred.job(len, ITEMS, **{name: written})
+    with pytest.raises(MapredError, match="cpu="):
+        mapred.Resources(cpu=written)
+    with pytest.raises(FunctionError, match="finite number"):
+        Task(stage="map", shard=0, attempt=1, seed=0, folder="").count("n", written)
+
+
+@pytest.mark.parametrize("written", [b"2", {}, {ValueError: 1}, "ValueError", True])
+def test_texts_and_mappings_say_no_errors_to_try_again(written: Any) -> None:
+    for name in ("retry_on", "no_retry_on"):
+        with pytest.raises(PlanError, match=f"{name}="):
+            mapred.job(len, ITEMS, **{name: written})
+
+
+@pytest.mark.parametrize("run_id", ["..", ".", "a/../../b", "/tmp/x", "a\\b", "a b", "", "x\0"])
+def test_a_run_id_cannot_lead_out_of_the_root(run_id: str, tmp_path: Path) -> None:
+    with pytest.raises(MapredError, match="run_id="):
+        mapred.job(len, ITEMS).submit(run_id=run_id, root=tmp_path / "runs", backend="inline")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_commands_that_could_never_start_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.sh").touch()
+    calls: list[tuple[list[str], dict[str, Any], str]] = [
+        ([""], {}, "argv="), (["echo", "\0"], {}, "argv="), (["true"], {"env": {"A=B": "x"}}, "env: 'A=B'"),
+        (["true"], {"env": {"A": "\0"}}, "env: 'A'"),
+        (["true"], {"files": [tmp_path / "x.sh", tmp_path / "." / "x.sh"]}, "'x.sh' more than once"),
+    ]  # fmt: skip
+    for argv, options_, said in calls:
+        with pytest.raises(FunctionError, match=said):
+            mapred.command(argv, **options_)
+    with pytest.raises(FunctionError, match="a parameter called 'task'"):
+        mapred.run(mapred.command(["true"]), mapred.sweep(task=[1]), root=tmp_path / "runs")
+    with pytest.raises(PlanError, match="NUL"):
+        mapred.Resources(env={"A": "\0"})
+
+
+def test_commands_say_why_they_did_not_start_or_ended(tmp_path: Path) -> None:
+    def told(argv: list[str], item: str) -> str:
+        with pytest.raises(mapred.RunError) as failed:
+            mapred.run(
+                mapred.command(argv), mapred.items([item]), attempts=1, root=tmp_path, backend="inline",
+                progress="none",
+            )  # fmt: skip
+        return str(failed.value)
+
+    assert "FunctionError: 'true' cannot be started: embedded null byte" in told(["true"], "\0")
+    assert "write long items and parameters to files" in told(["true"], "x" * 2_000_000)
+    assert "ended with signal 35" in told(["bash", "-c", "kill -35 $$"], "x")
+
+
+def test_intervals_and_samples_beyond_what_can_be_drawn() -> None:
+    with pytest.raises(DatasetError, match="too wide"):
+        mapred.uniform(-1e308, 1e308)
+    pytest.importorskip("scipy")
+    many = {f"p{i}": mapred.uniform(0, 1) for i in range(21_202)}
+    with pytest.raises(DatasetError, match=r"21,202 parameters.*mode='random'"):
+        mapred.sweep(many, mode="sobol", n=1)
+
+
 def test_how_many_may_fail() -> None:
     def kept(value: Any) -> float:
         return mapred.job(len, ITEMS, max_failed=value).max_failed

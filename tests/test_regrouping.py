@@ -94,6 +94,20 @@ class Plain:
         self.total = total
 
 
+class Slotted:
+    """The same with slots."""
+
+    __slots__ = ("__weakref__", "total")
+
+    def __init__(self, total: float) -> None:
+        self.total = total
+
+
+@dataclass(slots=True)
+class SlottedStats:
+    total: float
+
+
 class Sulky:
     __hash__ = None  # type: ignore[assignment]
 
@@ -143,8 +157,18 @@ ASSOCIATIVE: list[tuple[Callable[..., Any], list[Any]]] = [
      [pl.DataFrame({"v": [x]}) for x in TENTHS]),
     (lambda outputs: functools.reduce(lambda a, b: Stats(a.n + b.n, a.total + b.total), outputs),
      [Stats(1, x) for x in TENTHS]),
-    (lambda outputs: Plain(sum(output.total for output in outputs)), [Plain(x) for x in TENTHS]),
+    *((lambda outputs, kind=kind: kind(sum(output.total for output in outputs)),
+       [kind(x) for x in TENTHS]) for kind in (Plain, Slotted, SlottedStats)),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [Plain, Slotted, SlottedStats])
+def test_means_in_objects_are_found(kind: Any) -> None:
+    with pytest.raises(ReduceError, match="not associative"):
+        check_associative(
+            as_reducer(lambda outputs: kind(_mean(output.total for output in outputs)), fan_in=4),
+            [kind(x) for x in NUMBERS],
+        )
 
 
 @pytest.mark.parametrize("number", range(len(ASSOCIATIVE)))

@@ -118,7 +118,7 @@ def _numbers(n: Any, repeats: Any, seed: Any) -> tuple[int | None, int, int]:
 
 def _check(space: Mapping[Any, Any], mode: Any, n: int | None, repeats: int) -> None:
     if not isinstance(mode, str) or mode not in _MODES:
-        raise DatasetError(f"mode={shown(mode)} is none of {', '.join(map(repr, _MODES))}")
+        raise DatasetError(f"mode={shown(mode)} must be one of {', '.join(map(repr, _MODES))}")
     if (n is None) == (mode in ("random", "sobol")):
         need = "needs n= samples" if n is None else "takes no n="
         raise DatasetError(f"mode={mode!r} {need}")
@@ -128,7 +128,9 @@ def _check(space: Mapping[Any, Any], mode: Any, n: int | None, repeats: int) -> 
         raise DatasetError("a parameter may not be called 'repeat' where repeats= numbers it so")
     for name in space:
         if not isinstance(name, str) or not name.isidentifier():
-            raise DatasetError(f"{name!r} is no name of a parameter: the function gets keywords")
+            raise DatasetError(
+                f"{name!r} cannot be the name of a parameter: the function gets keywords"
+            )
     if n is not None and n * repeats > _MOST_POINTS:
         raise DatasetError(f"a sweep of {n * repeats:,} points is above {_MOST_POINTS:,}")
 
@@ -151,9 +153,11 @@ def _values(name: str, value: Any, mode: str) -> Sequence[Any]:
         value = value.tolist()  # not of times, which would become bare numbers
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         return [value]
-    values = list(value)
+    values = list(itertools.islice(value, _MOST_POINTS + 1))
     if not values:
         raise DatasetError(f"{name} has no values: there is nothing to run")
+    if len(values) > _MOST_POINTS:
+        raise DatasetError(f"{name} has more than {_MOST_POINTS:,} values, the limit of a sweep")
     return values
 
 
@@ -195,6 +199,10 @@ def _units(mode: str, n: int, dimensions: int, seed: int) -> Any:
         sampler = qmc.Sobol(dimensions, rng=generator)
     except TypeError:  # scipy before 1.15
         sampler = qmc.Sobol(dimensions, seed=generator)
+    except ValueError as error:
+        raise DatasetError(
+            f"mode='sobol' cannot take {dimensions:,} parameters: {error}; use mode='random'"
+        ) from error
     return sampler.random_base2(max(0, (n - 1).bit_length()))[:n]
 
 
@@ -221,6 +229,8 @@ def _interval(low: float, high: float, log: bool) -> Interval:
         ) from None
     if not low < high:
         raise DatasetError(f"an interval from {low} to {high} is empty")
+    if not math.isfinite(high - low):
+        raise DatasetError(f"an interval from {low} to {high} is too wide for floats")
     if log and low <= 0:
         raise DatasetError(f"loguniform({low}, {high}) must begin above zero")
     return Interval(low, high, log)

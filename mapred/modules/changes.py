@@ -13,6 +13,7 @@ from contextlib import suppress
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from typing import Any
 
+from mapred.modules.imports import nested
 from mapred.modules.local import Found
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None))
@@ -95,7 +96,7 @@ def _unlike(module: types.ModuleType, text: bytes) -> bool:
     except (SyntaxError, ValueError):
         return True
     if type(getattr(module, "__loader__", None)) is SourceFileLoader:
-        there = set(_codes(code))
+        there = set(nested(code))
         names = {each.co_name for each in code.co_consts if isinstance(each, types.CodeType)}
         if any(each not in there for each in _live(module, file, names)):
             return True
@@ -123,13 +124,6 @@ def patched(module: types.ModuleType, tree: ast.Module) -> list[str]:
             if isinstance(value, _PLAIN) and (type(now) is not type(value) or now != value):
                 found.append(name)
     return found
-
-
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _codes(constant)
 
 
 def _live(module: types.ModuleType, file: str, names: set[str]) -> Iterator[types.CodeType]:

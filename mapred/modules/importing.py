@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import FrameType, ModuleType
 from typing import NamedTuple
 
@@ -77,6 +77,8 @@ _ahead, _behind = _Finder(), _Finder()
 # Archives that this process, or the one that it was forked from, made of its own modules.
 _made: set[str] = set()
 _installed: set[str] = set()
+# Folders that hold all files of an archive.
+_complete: set[str] = set()
 
 
 def made_here(archive: bytes) -> None:
@@ -201,10 +203,14 @@ def _opened(archive: bytes, digest: str) -> _Shipment:
 
 
 def _namespace(source: Source, shipment: _Shipment) -> ModuleSpec:
-    spec = ModuleSpec(source.name, None, is_package=True)
     folders = [folder for folder in source.folders if os.path.isdir(folder)]
     if len(folders) < len(source.folders):
         folders.append(os.path.join(_unpacked(shipment), source.name.replace(".", "/")))
+    # Python's own finder makes a path that `importlib.resources` can read.
+    found = PathFinder.find_spec(source.name, [os.path.dirname(folder) for folder in folders])
+    if found is not None and found.loader is None:
+        return found
+    spec = ModuleSpec(source.name, None, is_package=True)
     spec.submodule_search_locations = folders
     return spec
 
@@ -234,12 +240,15 @@ def _holds(file: str, text: bytes) -> bool:
 def _unpacked(shipment: _Shipment) -> str:
     """The folder of an archive's files, made by whichever process needs it first."""
     folder = os.path.join(_own_folder(), shipment.digest[:32])
+    if folder in _complete and os.path.isdir(folder):
+        return folder
     sources = shipment.modules.values()
     files = {s.place: s.text for s in sources if s.kind in ("source", "package")}
     for package, path, content in shipment.data:
         files[os.path.join(package.replace(".", "/"), path)] = content
     for path, content in files.items():
         _put(os.path.join(folder, path), content)
+    _complete.add(folder)
     return folder
 
 

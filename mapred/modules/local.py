@@ -1,9 +1,8 @@
-"""Which modules are the user's own, where their files lie, and what they import."""
+"""Which modules are the user's own, and where their files lie."""
 
 from __future__ import annotations
 
 import contextlib
-import dis
 import functools
 import importlib.machinery
 import importlib.util
@@ -11,8 +10,7 @@ import os
 import site
 import sys
 import sysconfig
-import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +43,7 @@ def find(name: str) -> Found | None:
         or (module is None and (top in sys.stdlib_module_names or top in sys.builtin_module_names))
     ):
         return None
-    spec = getattr(module, "__spec__", None) if module is not None else _spec(name)
+    spec = spec_of(name)
     file = getattr(module, "__file__", None) or getattr(spec, "origin", None)
     folders = getattr(module, "__path__", None) or getattr(spec, "submodule_search_locations", None)
     return _found(name, file, tuple(map(str, folders or ())))
@@ -63,8 +61,10 @@ def _found(name: str, file: Any, folders: tuple[str, ...]) -> Found | None:
     return Found(name, _PACKAGE if folders else _SOURCE, file, folders)
 
 
-def _spec(name: str) -> Any:
-    """Where a module that is not imported would come from; nothing is imported."""
+def spec_of(name: str) -> Any:
+    """Where a module comes from, or would come from; nothing is imported."""
+    if name in sys.modules:
+        return getattr(sys.modules[name], "__spec__", None)
     parent = name.rpartition(".")[0]
     folders: Sequence[str] | None = None
     if parent:
@@ -126,28 +126,3 @@ def _targets(path: tuple[str, ...]) -> tuple[str, ...]:
             if any(name.endswith(".dist-info") for name in os.listdir(entry)):
                 found.append(os.path.realpath(entry))
     return tuple(found)
-
-
-def imported(code: types.CodeType, package: str | None) -> Iterator[str]:
-    """The names that code imports, wherever in it: modules, and what may be modules of them."""
-    if dis.opmap["IMPORT_NAME"] in code.co_code[::2]:
-        yield from _imported(code, package)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from imported(constant, package)
-
-
-def _imported(code: types.CodeType, package: str | None) -> Iterator[str]:
-    before: list[Any] = [None, None]
-    for instruction in dis.get_instructions(code):
-        if instruction.opname == "IMPORT_NAME":
-            level, names = before
-            name = str(instruction.argval)
-            if isinstance(level, int) and level:
-                try:
-                    name = importlib.util.resolve_name("." * level + name, package or "")
-                except (ImportError, ValueError):
-                    continue
-            yield name
-            yield from (f"{name}.{each}" for each in names or () if each != "*")
-        before = [before[1], instruction.argval]

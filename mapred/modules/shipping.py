@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import ast
-import functools
 import os
 import pickle
 import sys
-import types
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from importlib.machinery import SourceFileLoader
 
 from mapred.errors import FunctionError
-from mapred.modules import changes, importing
-from mapred.modules.local import Found, find, imported
-
-_DATA_FILE, _DATA_ALL, _DATA_COUNT = 256 * 1024, 4 * 2**20, 1000
-_NOT_DATA = (".py", ".pyc", ".pyo", ".so", ".pyd")
+from mapred.modules import changes, data, importing, imports
+from mapred.modules.local import Found, find, spec_of
 
 
 def closure(names: Iterable[str]) -> dict[str, tuple[Found, bytes]]:
@@ -39,7 +32,8 @@ def closure(names: Iterable[str]) -> dict[str, tuple[Found, bytes]]:
         if parent:
             todo.append(parent)
         if text:
-            todo += [each for each in _imports(found, text, package) if _worth(each, known)]
+            asked_for = imports.of_module(found.name, found.file, text, package)
+            todo += [each for each in asked_for if _worth(each, known)]
     return dict(sorted(known.items()))
 
 
@@ -47,6 +41,28 @@ def _worth(name: str, known: Mapping[str, object]) -> bool:
     """Whether a name may be a local module; most are names in installed ones."""
     top = name.partition(".")[0]
     return top in known or "." not in name or find(top) is not None
+
+
+def _whole(known: Mapping[str, tuple[Found, bytes]]) -> dict[str, tuple[Found, bytes]]:
+    """These modules with all others of their packages, which code may import by a text."""
+    found, new = dict(known), known
+    while new:
+        inside = closure(name for each, _ in new.values() for name in _inside(each))
+        new = {name: each for name, each in inside.items() if name not in found}
+        found |= new
+    return dict(sorted(found.items()))
+
+
+def _inside(package: Found) -> Iterator[str]:
+    for folder in package.folders if package.kind == "package" else ():
+        for entry in os.scandir(folder) if os.path.isdir(folder) else ():
+            stem, suffix = os.path.splitext(entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                is_module = os.path.exists(os.path.join(entry.path, "__init__.py"))
+            else:
+                is_module = suffix == ".py" and not stem.startswith("__")
+            if is_module and stem.isidentifier():
+                yield f"{package.name}.{stem}"
 
 
 def archive(names: Collection[str]) -> bytes:
@@ -62,15 +78,14 @@ def archive(names: Collection[str]) -> bytes:
     for found, text in known.values():
         if found.kind in ("source", "package") and is_stale(found, text):
             refuse(found)
+    whole = _whole(known).values()
     modules = [
         importing.Source(found.name, found.kind, found.file, found.folders, text)
-        for found, text in known.values()
+        for found, text in whole
     ]
-    data = [
-        entry for found, _ in known.values() if found.kind == "package" for entry in _data(found)
-    ]
+    files = [entry for found, text in whole for entry in data.beside(found, text)]
     needs = sorted(_needs(known))
-    packed = pickle.dumps((1, [tuple(each) for each in modules], data, needs), protocol=5)
+    packed = pickle.dumps((1, [tuple(each) for each in modules], files, needs), protocol=5)
     importing.made_here(packed)
     return packed
 
@@ -106,59 +121,12 @@ def source(found: Found) -> bytes:
         with open(found.file, "rb") as file:
             return file.read()
     except OSError as error:
-        module = sys.modules.get(found.name)
         with suppress(AttributeError, OSError, ImportError):
             # A zip file, of which the loader knows how to read.
-            return bytes(module.__loader__.get_data(found.file))  # type: ignore[union-attr]
+            return bytes(spec_of(found.name).loader.get_data(found.file))
         raise FunctionError(
             f"the source of {found.name} cannot be read, so it cannot be sent to workers: {error}"
         ) from error
-
-
-def _imports(found: Found, text: bytes, package: str) -> tuple[str, ...]:
-    return _imported_by(found.name, found.file, text, package)
-
-
-@functools.lru_cache(maxsize=4096)
-def _imported_by(name: str, file: str, text: bytes, package: str) -> tuple[str, ...]:
-    try:
-        code = _code(name, file, text)
-    except (SyntaxError, ValueError):
-        return ()
-    return tuple(dict.fromkeys(imported(code, package)))
-
-
-def _code(name: str, file: str, text: bytes) -> types.CodeType:
-    """The compiled module, as Python keeps it beside the file where it does."""
-    if os.path.exists(file):
-        code = SourceFileLoader(name, file).get_code(name)
-        assert code is not None
-        return code
-    return compile(text, file, "exec", dont_inherit=True)
-
-
-def _data(found: Found) -> Iterator[tuple[str, str, bytes]]:
-    """The small files in a package's own folders: package, path below it, content."""
-    left, count = _DATA_ALL, 0
-    for folder in found.folders:
-        for place, folders, names in os.walk(folder):
-            below = os.path.relpath(place, folder)
-            hidden = [each for each in folders if each.startswith((".", "__pycache__"))]
-            inner = [each for each in folders if os.path.exists(f"{place}/{each}/__init__.py")]
-            folders[:] = sorted(set(folders).difference(hidden, inner))
-            for name in sorted(names):
-                count += 1
-                if count > _DATA_COUNT:
-                    return
-                file = os.path.join(place, name)
-                if name.startswith(".") or name.endswith(_NOT_DATA):
-                    continue
-                with suppress(OSError):
-                    if os.path.getsize(file) <= min(_DATA_FILE, left):
-                        with open(file, "rb") as opened:
-                            content = opened.read()
-                        left -= len(content)
-                        yield found.name, os.path.normpath(os.path.join(below, name)), content
 
 
 def binaries(names: Collection[str]) -> list[Found]:
@@ -173,17 +141,5 @@ def packages(names: Collection[str]) -> set[str]:
 
 def _needs(known: Mapping[str, tuple[Found, bytes]]) -> set[str]:
     own = {name.partition(".")[0] for name in known}
-    found = {name for _, text in known.values() for name in _first_imports(text)}
+    found = {name for _, text in known.values() for name in imports.first_of(text)}
     return {name for name in found if name.partition(".")[0] not in own}
-
-
-@functools.lru_cache(maxsize=1024)
-def _first_imports(text: bytes) -> frozenset[str]:
-    names: list[str] = []
-    with suppress(SyntaxError, ValueError):
-        for node in ast.parse(text).body:
-            if isinstance(node, ast.Import):
-                names += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                names.append(str(node.module))
-    return frozenset(names)

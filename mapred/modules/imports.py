@@ -1,0 +1,113 @@
+"""What code imports, read off it; nothing is imported."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dis
+import functools
+import importlib.util
+import os
+import re
+import types
+from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
+from typing import Any
+
+# What imports, or opens, a module whose name is a text.
+_BY_TEXT = {"import_module", "__import__", "resources", "files", "get_data"}
+_MODULE = re.compile(r"\.*[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+@functools.lru_cache(maxsize=4096)
+def of_module(name: str, file: str, text: bytes, package: str) -> tuple[str, ...]:
+    """The names that a module's text imports, but for what only type checkers see."""
+    try:
+        code = _without_types(text) if b"TYPE_CHECKING" in text else code_of(name, file, text)
+    except (SyntaxError, ValueError):
+        return ()
+    return tuple(dict.fromkeys(imported(code, package)))
+
+
+@functools.lru_cache(maxsize=1024)
+def first_of(text: bytes) -> frozenset[str]:
+    """The names that a module's text imports first thing, whatever happens."""
+    names: list[str] = []
+    with contextlib.suppress(SyntaxError, ValueError):
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.Import):
+                names += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.append(str(node.module))
+    return frozenset(names)
+
+
+def code_of(name: str, file: str, text: bytes) -> types.CodeType:
+    """The compiled module, as Python keeps it beside the file where it does."""
+    if os.path.exists(file):
+        code = SourceFileLoader(name, file).get_code(name)
+        assert code is not None
+        return code
+    return compile(text, file, "exec", dont_inherit=True)
+
+
+def _without_types(text: bytes) -> types.CodeType:
+    tree = _TypesLeftOut().visit(ast.parse(text))
+    return compile(tree, "<module>", "exec", dont_inherit=True)
+
+
+class _TypesLeftOut(ast.NodeTransformer):
+    def visit_If(self, node: ast.If) -> ast.AST:
+        name = getattr(node.test, "id", None) or getattr(node.test, "attr", None)
+        if name == "TYPE_CHECKING":
+            node.body = [ast.copy_location(ast.Pass(), node)]
+        return self.generic_visit(node)
+
+
+def imported(code: types.CodeType, package: str | None) -> Iterator[str]:
+    """The names that code imports, wherever in it: modules, and what may be modules of them."""
+    codes = list(nested(code))
+    for each in codes:
+        if dis.opmap["IMPORT_NAME"] in each.co_code[::2]:
+            yield from _imported(each, package)
+    if any(_BY_TEXT.intersection(each.co_names) for each in codes):
+        for text in filter(_MODULE.fullmatch, texts(code)):
+            yield from _resolved(text, package)
+
+
+def nested(code: types.CodeType) -> Iterator[types.CodeType]:
+    """A code and all codes inside it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from nested(constant)
+
+
+def texts(code: types.CodeType) -> set[str]:
+    """The texts that are written in a code, alone or in a tuple."""
+    found: set[str] = set()
+    for each in nested(code):
+        for constant in each.co_consts:
+            several = constant if isinstance(constant, tuple) else (constant,)
+            found.update(text for text in several if isinstance(text, str))
+    return found
+
+
+def _resolved(name: str, package: str | None) -> Iterator[str]:
+    """The absolute name of a module, none where its dots lead out of the package."""
+    with contextlib.suppress(ImportError, ValueError):
+        yield importlib.util.resolve_name(name, package or "")
+
+
+def _imported(code: types.CodeType, package: str | None) -> Iterator[str]:
+    before: list[Any] = [None, None]
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "EXTENDED_ARG":  # a part of the instruction behind it
+            continue
+        if instruction.opname == "IMPORT_NAME":
+            level, names = before
+            dots = "." * level if isinstance(level, int) else ""
+            for name in _resolved(dots + str(instruction.argval), package):
+                yield name
+                yield from (f"{name}.{each}" for each in names or () if each != "*")
+        before = [before[1], instruction.argval]
