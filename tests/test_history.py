@@ -62,7 +62,7 @@ def test_what_else_lies_in_a_root(tmp_path: Path) -> None:
     assert "unreadable" in repr(known)
     assert mapred.open("last", tmp_path).uri == run.uri
     job = mapred.job(abs, mapred.items([2]))
-    named = job.submit(root=tmp_path, run_id="a name of its own").wait()
+    named = job.submit(root=tmp_path, run_id="a-name-of-its-own").wait()
     assert mapred.open("last", tmp_path).uri == named.uri
 
 

@@ -45,12 +45,15 @@ def _worth(name: str, known: Mapping[str, object]) -> bool:
 
 def _whole(known: Mapping[str, tuple[Found, bytes]]) -> dict[str, tuple[Found, bytes]]:
     """These modules with all others of their packages, which code may import by a text."""
-    found, new = dict(known), known
-    while new:
-        inside = closure(name for each, _ in new.values() for name in _inside(each))
-        new = {name: each for name, each in inside.items() if name not in found}
-        found |= new
-    return dict(sorted(found.items()))
+    whole, todo = dict(known), [found for found, _ in known.values()]
+    while todo:
+        for name in _inside(todo.pop()):
+            found = find(name) if name not in whole else None
+            if found is not None:
+                with suppress(FunctionError):  # a file that nobody may need
+                    whole[name] = found, source(found)
+                    todo.append(found)
+    return dict(sorted(whole.items()))
 
 
 def _inside(package: Found) -> Iterator[str]:
