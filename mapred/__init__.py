@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mapred.api import plan as plan
     from mapred.api import run as run
     from mapred.api import submit as submit
+    from mapred.attempts import Failure as Failure
     from mapred.audit import Audit as Audit
     from mapred.backends.argo.backend import Argo as Argo
     from mapred.backends.dask import Dask as Dask
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
     from mapred.handles import Run as Run
     from mapred.history import open as open
     from mapred.history import runs as runs
-    from mapred.model import Failure as Failure
     from mapred.model import Resources as Resources
     from mapred.model import RunStatus as RunStatus
     from mapred.model import Volume as Volume
@@ -111,7 +111,8 @@ _WHERE = {
         "StorageError",
     ),
     "mapred.formats.files": ("File",),
-    "mapred.model": ("Failure", "Resources", "RunStatus", "Volume"),
+    "mapred.attempts": ("Failure",),
+    "mapred.model": ("Resources", "RunStatus", "Volume"),
     "mapred.reducers": ("Reducer",),
     "mapred.retention": ("Removals", "gc", "rm"),
     "mapred.handles": ("Run",),

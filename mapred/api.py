@@ -6,7 +6,6 @@ import functools
 import hashlib
 import os
 import re
-import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +21,6 @@ from mapred import (
     display,
     fitting,
     folder,
-    formats,
     functions,
     generators,
     graph,
@@ -43,19 +41,19 @@ from mapred.commands import Command
 from mapred.dataset import Dataset
 from mapred.errors import BackendError, DatasetError, FunctionError, PlanError
 from mapred.handles import Run, how_to_continue, record_write
-from mapred.history import default_root
 from mapred.limits import Limits
-from mapred.model import Format, Resources, Shuffle, Stage
+from mapred.model import Format, Resources, Stage
 from mapred.model import Job as JobRecord
 from mapred.modules import refuse_while_importing, shipping
 from mapred.options import JobOptions, Options, Progress, refuse_unknown, takes_options
 from mapred.parameters import Value
 from mapred.reducers import Reducer, as_reducer
-from mapred.shuffle.asking import as_shuffle, keyed_reducer
 from mapred.storage import open_store, probe
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from mapred.keying import Shuffle
 
 __all__ = ["Job", "Plan", "job", "plan", "run", "submit"]
 
@@ -179,9 +177,11 @@ def plan(
         ranges = planner.plan_items(
             chosen.count, per_task=per_task, max_tasks=max_tasks, offsets=offsets
         )
-        return Plan(chosen, dataset.pin(chosen, None, formats.sniff), ranges)
+        return Plan(chosen, dataset.item_format(chosen), ranges)
     if per_task is not None:
         raise PlanError("per_task= is for items, arrays and sweeps; files take target_bytes=")
+    from mapred import formats
+
     files = dataset.listing(chosen)
     pinned = dataset.pin(chosen, files, formats.sniff)
     formats.check(pinned)
@@ -227,12 +227,19 @@ class Job(Options):
     @functools.cached_property
     def shuffle(self) -> Shuffle | None:
         """The shuffle that `by`, `aggregate`, `sort_by` and `partitions` ask for."""
-        return as_shuffle(self.by, self.aggregate, self.sort_by, self.partitions)
+        asked = (self.by, self.aggregate, self.sort_by, self.partitions)
+        if all(each is None for each in asked):
+            return None
+        from mapred.shuffle.asking import as_shuffle
+
+        return as_shuffle(*asked)
 
     @functools.cached_property
     def reducer(self) -> Reducer | None:
         """What merges the outputs, or publishes them."""
         if self.shuffle is not None:
+            from mapred.shuffle.asking import keyed_reducer
+
             return keyed_reducer(self.shuffle, self.reduce, self.fan_in, self.finalize)
         if self.write is not None:
             return writing.publisher(self.write)
@@ -635,14 +642,14 @@ def _nothing_started() -> str:
 
 def _new_id() -> str:
     """The id of a run: its time, which sorts, and a random part."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(4).hex()}"
 
 
 def _base(root: Location | None, backend: Backend) -> str:
     """Where the run's folder goes: `root=`, else what a named backend says, else the default."""
     if root is not None:
         return os.fspath(root)
-    return getattr(backend, "root", None) or default_root()
+    return getattr(backend, "root", None) or folder.default_root()
 
 
 def _handed_over(fn: Function, source: Dataset, pinned: Format) -> Format:

@@ -173,6 +173,24 @@ def scalar(value: str | int | bool) -> pa.Scalar:
     return strings([value])[0]
 
 
+def nullable(values: Sequence[Any], kind: type) -> pa.Array:
+    """Values that are all of `bool`, `int`, `float` or `str`, None for null; whole numbers of 64 bits."""
+    import pyarrow as pa
+
+    known = [value is not None for value in values]
+    filled = [kind() if value is None else value for value in values]
+    if kind is str:
+        made = strings(filled)
+    elif kind is bool:
+        made = flags(filled)
+    else:
+        made = to_arrow(np.array(filled, np.int64 if kind is int else np.float64))
+    if all(known):
+        return made
+    buffers = [flags(known).buffers()[1], *made.buffers()[1:]]
+    return pa.Array.from_buffers(made.type, len(made), buffers)
+
+
 def flags(values: Sequence[bool]) -> pa.BooleanArray:
     import pyarrow as pa
 

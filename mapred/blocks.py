@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mapred import failures, layout, losses, records, retries, threads, versions
+from mapred.attempts import Failure
 from mapred.errors import AccessError, FunctionError, MapredError, StorageError
-from mapred.model import Commit, Failure, Stage
+from mapred.model import Commit, Stage
 from mapred.packs import Note, Pack
 from mapred.worker import Context, committed, context, run_task
 

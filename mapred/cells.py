@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapred import from_frames
+from mapred.arrays import nullable
 from mapred.errors import FunctionError
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ class Unfit:
 
     def __init__(self, examples: list[tuple[int, str]], reason: str) -> None:
         self.examples, self.reason = examples, reason
+
+
+_SIMPLE = {"bool": bool, "float": float, "str": str}
+_LONG = 2**29  # characters, which have up to four bytes each
 
 
 def convert(values: Sequence[Any]) -> Any:
@@ -111,12 +116,14 @@ def _converted(values: list[Any], families: frozenset[str]) -> pa.Array | None:
     if families == {"int", "float"}:
         if not all(value is None or float(value) == value or value != value for value in values):
             return None
-        return pa.array([None if value is None else float(value) for value in values])
+        return nullable([None if value is None else float(value) for value in values], float)
     if families == {"int", "Decimal"}:
         return pa.array([None if value is None else Decimal(value) for value in values])
     if len(families) > 1:
         return None
     (family,) = families
+    if family in _SIMPLE and (family != "str" or sum(len(v or "") for v in values) < _LONG):
+        return nullable(values, _SIMPLE[family])
     if family == _OTHER:
         found = pa.array(values)
         back = found.to_pylist()
@@ -133,7 +140,7 @@ def _whole(given: list[int], values: list[int | None]) -> pa.Array:
 
     low, high = min(given), max(given)
     if low >= -(2**63) and high < 2**63:
-        return pa.array(values, pa.int64())
+        return nullable(values, int)
     if low >= 0 and high < 2**64:
         return pa.array(values, pa.uint64())
     return pa.array([None if value is None else Decimal(value) for value in values])

@@ -54,10 +54,9 @@ class Changes:
     def __post_init__(self) -> None:
         if self.fn is not None and not callable(self.fn):
             raise FunctionError(f"fn={self.fn!r} is not callable; pass a function or a class")
-        hints = checking.hints_of(Options)
         for name, value in self.given().items():
             if name != "fn":
-                kept = checking.check(name, value, hints[name], PlanError)
+                kept = checking.check(name, value, checking.hint_of(Options, name), PlanError)
                 object.__setattr__(self, name, kept)
 
     def given(self) -> dict[str, Any]:

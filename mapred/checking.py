@@ -43,10 +43,10 @@ _SECONDS = {
     **dict.fromkeys(("d", "day", "days"), 86_400),
     **dict.fromkeys(("w", "week", "weeks"), 7 * 86_400),
 }
-_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)\s*", re.ASCII)
+_PART = r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)\s*"
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BYTES |= {f"{unit}i": 2 ** (10 * power) for power, unit in enumerate("kmgt", 1)}
-_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]i?|)b?\s*", re.I | re.ASCII)
+_SIZE = r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]i?|)b?\s*"
 
 
 class Unfit(ValueError):
@@ -83,11 +83,10 @@ def check(name: str, value: Any, hint: Any, error: type[MapredError]) -> Any:
 def check_fields(record: Any, error: type[MapredError]) -> None:
     """Check every field of a frozen record, for its `__post_init__`."""
     owner: Any = type(record)
-    hints = hints_of(owner)
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
         if value is not field.default:
-            kept = check(field.name, value, hints[field.name], error)
+            kept = check(field.name, value, hint_of(owner, field.name), error)
             object.__setattr__(record, field.name, kept)
 
 
@@ -95,21 +94,19 @@ def checks(error: type[MapredError]) -> Callable[[F], F]:
     """Decorate a function whose arguments are checked against their annotations."""
 
     def decorate(function: F) -> F:
-        signature = inspect.signature(function)
-
         @functools.wraps(function)
         def checked(*args: Any, **keywords: Any) -> Any:
             __tracebackhide__ = True
+            signature = _signature(function)
             try:
                 bound = signature.bind(*args, **keywords)
             except TypeError:
                 return function(*args, **keywords)  # Python's own message names the function
-            hints = hints_of(function)
             for name, value in bound.arguments.items():
                 parameter = signature.parameters[name]
                 if parameter.kind is parameter.VAR_KEYWORD or value is parameter.default:
                     continue
-                bound.arguments[name] = check(name, value, hints.get(name, Any), error)
+                bound.arguments[name] = check(name, value, hint_of(function, name), error)
             return function(*bound.args, **bound.kwargs)
 
         return typing.cast(F, checked)
@@ -117,19 +114,22 @@ def checks(error: type[MapredError]) -> Callable[[F], F]:
     return decorate
 
 
+_signature = functools.cache(inspect.signature)
+
+
 @functools.cache
-def hints_of(owner: Any) -> Mapping[str, Any]:
-    """The annotations of a function or class; `Any` for those of packages that are not loaded."""
-    owners = reversed(owner.__mro__) if isinstance(owner, type) else [owner]
-    found: dict[str, Any] = {}
-    for each in owners:
-        known = vars(sys.modules[each.__module__])
-        for name, text in inspect.get_annotations(each).items():
+def hint_of(owner: Any, name: str) -> Any:
+    """An annotation of a function or class; `Any` for one of a package that is not loaded."""
+    for each in owner.__mro__ if isinstance(owner, type) else [owner]:
+        text = inspect.get_annotations(each).get(name)
+        if isinstance(text, str):
             try:
-                found[name] = eval(text, known) if isinstance(text, str) else text
+                return eval(text, vars(sys.modules[each.__module__]))
             except NameError:
-                found[name] = Any
-    return found
+                return Any
+        if text is not None:
+            return text
+    return Any
 
 
 @functools.cache
@@ -238,8 +238,9 @@ def _spelled_seconds(text: str) -> float:
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text, re.ASCII):
         return float(text)
     total, at, last = 0.0, 0, math.inf
+    part = re.compile(_PART, re.ASCII)
     while at < len(text):
-        match = _PART.match(text, at)
+        match = part.match(text, at)
         unit = _SECONDS.get(match[2], math.inf) if match else math.inf
         if match is None or unit >= last:
             raise Unfit
@@ -252,7 +253,7 @@ def _spelled_seconds(text: str) -> float:
 def size(value: Any) -> int:
     """Bytes of a number or of a text such as `"4Gi"` or `"500M"`."""
     if isinstance(value, str):
-        match = _SIZE.fullmatch(value)
+        match = re.fullmatch(_SIZE, value, re.I | re.ASCII)
         if match is None:
             raise Unfit
         number = int(float(match[1]) * _BYTES[match[2].lower()])

@@ -5,18 +5,19 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mapred.checking import Location, checks
 from mapred.errors import CommandError, FunctionError
-from mapred.task import Task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mapred.task import Task
 
 _FILE_LIMIT = 100 * 2**20
 
@@ -38,9 +39,13 @@ class Command:
 
     @property
     def name(self) -> str:
-        return Path(self.argv[0]).name
+        return os.path.basename(self.argv[0])
 
     def __call__(self, *inputs: Any, task: Task, **parameters: Any) -> str:
+        import shutil
+        import tempfile
+        from pathlib import Path
+
         folder = Path(tempfile.mkdtemp(prefix="mapred-command-"))
         try:
             work = folder / "work"
@@ -59,6 +64,8 @@ class Command:
     def _environment(
         self, folder: Path, task: Task, inputs: tuple[Any, ...], parameters: Mapping[str, Any]
     ) -> dict[str, str]:
+        from pathlib import Path
+
         output = folder / "output"
         output.mkdir()
         env = {
@@ -134,6 +141,8 @@ def command(
     the worker's environment. `files` are packed with the job (100 MB at most) and lie in the
     program's working folder under their own names. A status other than 0 is a failure.
     """
+    from pathlib import Path
+
     if not argv or not argv[0] or "\0" in "".join(argv):
         raise FunctionError(
             f"argv={argv!r} must be a list of strings such as ['bash', 'job.sh'], the first a program"

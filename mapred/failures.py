@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from mapred import layout, points, records, retries
+from mapred.attempts import Failure
 from mapred.checking import said
 from mapred.errors import DatasetError, StorageError
-from mapred.model import Failure, Job, Stage
+from mapred.model import Job, Stage
 from mapred.storage import Store
 from mapred.task import Task
 

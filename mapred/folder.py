@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mapred import layout, losses, records, starts
 from mapred.errors import MapredError
-from mapred.model import Commit, Failure, GivenUp, Job, RunStatus
+from mapred.model import Commit, GivenUp, Job, RunStatus
 from mapred.starts import Start
 from mapred.storage import Store
 from mapred.tally import Tally
+
+if TYPE_CHECKING:
+    from mapred.attempts import Failure
+
+
+def default_root() -> str:
+    """Where runs are made unless `root=` says otherwise."""
+    return os.environ.get("MAPRED_ROOT") or os.path.expanduser("~/.mapred/runs")
 
 
 def status(store: Store, job: Job, start: Start, *, alive: bool) -> RunStatus:
@@ -87,6 +95,8 @@ def discard(store: Store) -> None:
             store.delete(path)
     locate = getattr(store, "local_path", None)
     if locate is not None:
+        import shutil
+
         shutil.rmtree(locate(""), ignore_errors=True)
 
 

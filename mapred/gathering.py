@@ -44,12 +44,6 @@ class Part:
             return pa.ipc.open_file(source).read_all()
 
 
-def are_tabular(found: Sequence[Output | None]) -> bool:
-    """Whether tasks returned tables, and nothing else but None."""
-    tabular = [output for output in found if output is not None and output.kind != "none"]
-    return bool(tabular) and all(map(outputs.is_tabular, tabular))
-
-
 def dataset(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]) -> Any:
     """A `pyarrow.dataset.Dataset` of all rows in plan order; the files are read when it is."""
     import pyarrow.dataset as ds

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from mapred.model import Resources, Shuffle, Stage
+from mapred.model import Resources, Stage
 from mapred.reducers import Reducer
+
+if TYPE_CHECKING:
+    from mapred.keying import Shuffle
 
 _PARTITION_BYTES = 64 * 2**20
 _FEW, _MANY = 16, 2000

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 import os
-import secrets
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,18 +17,15 @@ from mapred import (
     display,
     drivers,
     folder,
-    hints,
     interrupts,
     layout,
     origins,
     records,
     results,
     starts,
-    worker,
     writing,
 )
 from mapred.backends.base import Backend, Handle
-from mapred.changes import Changes, revised
 from mapred.checking import Duration, DurationFromZero, FromZero, Location, checks, seconds
 from mapred.errors import (
     BackendError,
@@ -40,6 +36,7 @@ from mapred.errors import (
 )
 from mapred.limits import Limits
 from mapred.model import Job, Resources, RunStatus
+from mapred.modules import is_known
 from mapred.options import Progress, Reduce
 from mapred.starts import Start
 from mapred.storage import Store, each, open_store
@@ -49,6 +46,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mapred import audit as audits
+    from mapred.changes import Changes
 
 
 class Run:
@@ -218,7 +216,7 @@ class Run:
     def _write(self, target: writing.Target) -> writing.Written:
         self._await_result()
         writing.check(target)
-        write_id = f"{self.id}-{secrets.token_hex(4)}"
+        write_id = f"{self.id}-{os.urandom(4).hex()}"
         record_write(self.store, target.uri, write_id)
         return writing.write_result(self.store, target, write_id)
 
@@ -231,6 +229,8 @@ class Run:
             except FunctionError:
                 raise
             except Exception as error:
+                from mapred import hints
+
                 # The scheduler or pool that gave out is none to resume on.
                 lost = isinstance(error, BackendError) and not isinstance(error, StorageError)
                 gone = lost and self.job.backend["name"] != "local"
@@ -240,6 +240,8 @@ class Run:
         state = self.state
         if state == "succeeded":
             return
+        from mapred import hints
+
         failures = self.failures
         end = records.read_end(self.store) or {}
         parts = [f"run {self.id} {state}", end.get("message", "")]
@@ -340,6 +342,8 @@ class Run:
         that is at work is followed. Raises `RunError` like `mapred.run`.
         """
         __tracebackhide__ = True
+        from mapred.changes import Changes, revised
+
         chosen = None if backend is None else backends.resolve(backend)
         changes = Changes(
             fn, reduce, timeout, deadline, attempts, max_failed, resources, reduce_resources
@@ -427,6 +431,8 @@ class Run:
         """Say that a stored function runs whose source has changed since."""
         old = origins.outdated(self.store, job)
         if old:
+            from mapred import hints
+
             hint = hints.in_python(self.uri, job, hints.renewal(job, old))
             warnings.warn(
                 f"the run resumes with the code that it stored; stop it to have the new one: {hint}",
@@ -446,6 +452,8 @@ class Run:
 
         Nothing is committed. Gives the values that the task would have stored.
         """
+        from mapred import worker
+
         return worker.replay(self.store, self.job, stage, shard)
 
     @checks(PlanError)
@@ -466,7 +474,11 @@ class Run:
         self._offer_modules()
 
     def _offer_modules(self) -> None:
-        worker.offer_modules(worker.Context(self.store, self.job))
+        path = self.job.modules
+        if path is not None and not is_known(self.job.digests[path]):
+            from mapred import worker
+
+            worker.offer_modules(worker.Context(self.store, self.job))
 
     def _backend(self) -> str | Backend:
         name = str(self.job.backend.get("name"))
@@ -552,6 +564,8 @@ def open_run(uri: Location) -> Run:
 
 def how_to_continue(uri: str, job: Job) -> str:
     """What is said of a run that Ctrl-C stopped."""
+    from mapred import hints
+
     hint = hints.in_python(uri, job, hints.Remedy())
     return f"stopped; {hint.words}: {hint.line}"
 

@@ -12,7 +12,8 @@ from keyword import iskeyword
 from typing import Any
 
 from mapred import backends, origins, records
-from mapred.model import Failure, Job, Resources
+from mapred.attempts import Failure
+from mapred.model import Job, Resources
 from mapred.origins import Origin
 from mapred.storage import Store
 

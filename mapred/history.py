@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from mapred import (
@@ -33,6 +32,7 @@ from mapred import (
 from mapred.checking import FromOne, Location, checks
 from mapred.display.numbers import format_seconds, format_time, one_line, several
 from mapred.errors import BackendError, MapredError, RunError, StorageError
+from mapred.folder import default_root
 from mapred.frames import import_pandas
 from mapred.handles import Run, open_run
 from mapred.model import GivenUp, Job
@@ -177,11 +177,6 @@ def find(run: Location, root: Location | None = None) -> str:
         f"no run {reference!r} in {base}; mapred.runs(), or `mapred ls` in a shell, shows those "
         "that are there"
     )
-
-
-def default_root() -> str:
-    """Where runs are made unless `root=` says otherwise."""
-    return os.environ.get("MAPRED_ROOT") or str(Path.home() / ".mapred" / "runs")
 
 
 def rows(found: Runs) -> list[dict[str, str]]:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from mapred import records
 from mapred.errors import StorageError
 from mapred.formats import Reading
-from mapred.model import Commit, Job, Output, Parts, Shuffle, Stage
+from mapred.keying import Parts, Shuffle
+from mapred.model import Commit, Job, Output, Stage
 from mapred.shuffle import collecting, files, heavy, manifest, merging, texts
 from mapred.shuffle.schemas import Misfit, fitted
 from mapred.storage import Store, each

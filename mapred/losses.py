@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from mapred import records
-from mapred.model import Failure, GivenUp, Job, Stage
+from mapred.model import GivenUp, Job, Stage
 from mapred.storage import Store
+
+if TYPE_CHECKING:
+    from mapred.attempts import Failure
 
 
 def allowed(job: Job, stage: Stage) -> int:

@@ -6,7 +6,7 @@ import base64
 import builtins
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +18,17 @@ from mapred.resources import parse_bytes as parse_bytes
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from mapred.attempts import Failure, Retry
+    from mapred.keying import Parts, Shuffle
+
 T = TypeVar("T")
+
+# What users write for the columns of a `Shuffle`.
+By = str | Sequence[str]
+SortBy = str | Sequence[str | tuple[str, str]]
+_Function = str | tuple[str, Mapping[str, Any]]
+_Named = tuple[str, str] | tuple[str, str, Mapping[str, Any]]
+Aggregate = Mapping[str, _Function | _Named | Sequence[_Function]]
 
 
 @dataclass(frozen=True)
@@ -113,35 +123,6 @@ class Format:
             # Left pickled: a run that is only looked at unpickles nothing.
             values["filter"] = base64.b64decode(values["filter"])
         return _build(cls, values)
-
-
-@dataclass(frozen=True)
-class Aggregation:
-    """A column `name` of a keyed reduce's answer: `function` of the values of `column`."""
-
-    name: str
-    column: str
-    function: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Shuffle:
-    """How a keyed reduce goes: rows to one of `partitions` by the columns `by`.
-
-    With `aggregates` these are the answer; without them a function gets the rows. With
-    `descending`, a flag for each column of `by`, rows are sorted by them instead.
-    """
-
-    by: tuple[str, ...]
-    partitions: int
-    aggregates: tuple[Aggregation, ...] = ()
-    descending: tuple[bool, ...] = ()
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Shuffle:
-        aggregates = tuple(Aggregation(**each) for each in values["aggregates"])
-        return _build(cls, {**values, "aggregates": aggregates})
 
 
 @dataclass(frozen=True)
@@ -254,24 +235,11 @@ class Job:
             _build(Stage, {**stage, "resources": Resources.from_json(stage["resources"])})
             for stage in values["stages"]
         )
-        values["shuffle"] = values.get("shuffle") and Shuffle.from_json(values["shuffle"])
+        if values.get("shuffle"):
+            from mapred.keying import Shuffle
+
+            values["shuffle"] = Shuffle.from_json(values["shuffle"])
         return _build(cls, values)
-
-
-@dataclass(frozen=True)
-class Parts:
-    """How a file of partition-ordered rows is divided: part *p* is the bytes from `offsets[p]`
-    to `offsets[p + 1]`.
-
-    `schema` is that of the `taken` rows as the function returned them; `heavy` the most
-    frequent keys; `sample` keys at even distances. All three are Arrow, base64-encoded.
-    """
-
-    offsets: tuple[int, ...]
-    schema: str
-    taken: int = 0
-    heavy: str | None = None
-    sample: str | None = None
 
 
 @dataclass(frozen=True)
@@ -300,7 +268,11 @@ class Output:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Output:
         parts = values.get("parts")
-        return cls(**{**values, "parts": parts and _build(Parts, parts)})
+        if parts:
+            from mapred.keying import Parts
+
+            parts = Parts(**{**parts, "offsets": tuple(parts["offsets"])})
+        return cls(**{**values, "parts": parts})
 
 
 @dataclass(frozen=True)
@@ -371,72 +343,17 @@ class Commit:
         return cls(**values)
 
 
-@dataclass(frozen=True, repr=False)
-class Failure:
-    """One failed attempt, or a task that was lost with its worker.
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one task: its commit (its own or its twin's), or why it has none.
 
-    `kind` is `function` (it raised), `dataset` (its input cannot be read), `lost` (its
-    process died), `timeout` or `memory`; `time` is seconds since the epoch; `signature` is equal for equal failures; `items` are the failed items'
-    indices where the function runs once per item, and `values` what the first of them are, as
-    text; `where` names file and byte range. A `final` one is not tried again, nor are the `lost`
-    ones of its items. `worker` is that of the attempt, if it lived to tell.
+    `more` says of a task without one whether it has items that another attempt is to call.
     """
 
-    stage: str
     task: int
-    attempt: str
-    kind: str
-    error: str
-    message: str
-    traceback: str = ""
-    signature: str = ""
-    where: str = ""
-    log: str = ""
-    items: tuple[int, ...] = ()
-    attempts: int = 1
-    time: float = 0.0
-    seconds: float = 0.0
-    final: bool = False
-    lost: tuple[int, ...] = ()
-    values: Mapping[int, str] = field(default_factory=dict, hash=False)
-    worker: str = ""
-
-    def to_bytes(self) -> builtins.bytes:
-        return json.dumps(vars(self), indent=1).encode()
-
-    @classmethod
-    def from_bytes(cls, data: builtins.bytes) -> Failure:
-        values = json.loads(data)
-        told = {int(item): text for item, text in values.get("values", {}).items()}
-        return _build(cls, {**values, "values": told})
-
-    def __repr__(self) -> str:
-        """One line; `str` has the place, the traceback and the log as well."""
-        items = ", ".join(map(str, self.items[:3])) + "…" * (len(self.items) > 3)
-        at = f"item{'s' * (len(self.items) > 1)} {items}" if items else f"task {self.task}"
-        said = " ".join(self.message.split())[:120]
-        return f"<Failure of {self.stage} {at}: {self.error}{': ' * bool(said)}{said}>"
-
-    def __str__(self) -> str:
-        lines = [f"{self.stage} task {self.task}: {self.error}: {self.message}"]
-        lines += [f"at {self.where}"] * bool(self.where)
-        lines += [self.traceback.rstrip()] * bool(self.traceback)
-        lines += ["log ends with", self.log.rstrip()] * bool(self.log)
-        return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class Retry:
-    """A failed attempt at a task that succeeded later: what failed, when it ended, and where."""
-
-    stage: str
-    task: int
-    kind: str
-    error: str
-    items: tuple[int, ...] = ()
-    time: float = 0.0
-    seconds: float = 0.0
-    worker: str = ""
+    commit: Commit | None = None
+    failure: Failure | None = None
+    more: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ A new option is a field of `Options` and, with what users may write for it, of `
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import typing
@@ -28,11 +27,8 @@ from mapred.checking import (
     one_of,
 )
 from mapred.errors import FunctionError, PlanError, ReduceError
-from mapred.model import Resources
+from mapred.model import Aggregate, By, Resources, SortBy
 from mapred.reducers import Reducer
-from mapred.shuffle.aggregations import Aggregate
-from mapred.shuffle.asking import By, SortBy
-from mapred.shuffle.hashing import MAX_PARTITIONS
 from mapred.writing.target import Target
 
 Reduce = Callable[..., Any] | Reducer
@@ -67,6 +63,7 @@ class JobOptions(TypedDict, total=False):
 
 
 _DEFAULT = Resources()
+_MAX_PARTITIONS = 1 << 16
 
 
 def _or_default(kind: type, fits: str, default: Callable[[], Any]) -> Rule:
@@ -115,7 +112,7 @@ class Options:
     by: Annotated[By, _CHECKED_LATER] | None = None
     aggregate: Annotated[Aggregate, _CHECKED_LATER] | None = None
     sort_by: Annotated[SortBy, _CHECKED_LATER] | None = None
-    partitions: Annotated[int, between(1, MAX_PARTITIONS)] | None = None
+    partitions: Annotated[int, between(1, _MAX_PARTITIONS)] | None = None
     write: Annotated[Target, _WRITE] | None = None
     attempts: FromOne = 3
     retry_on: Annotated[tuple[retries.Given, ...], _RETRIED] | None = None
@@ -165,6 +162,8 @@ def refuse_unknown(function: str, names: Iterable[str]) -> None:
     known = [f.name for f in fields(Options)] + ["backend", "root", "progress"]
     for name in names:
         if name not in known:
+            import difflib
+
             close = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             if name == "workers":

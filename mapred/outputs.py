@@ -85,6 +85,12 @@ def is_tabular(output: Output) -> bool:
     return output.kind == "arrow" or output.type == "tables"
 
 
+def are_tabular(found: Sequence[Output | None]) -> bool:
+    """Whether tasks returned tables, and nothing else but None."""
+    tabular = [output for output in found if output is not None and output.kind != "none"]
+    return bool(tabular) and all(map(is_tabular, tabular))
+
+
 def suffix(output: Output) -> str:
     return "arrow" if output.kind == "arrow" else "pkl"
 

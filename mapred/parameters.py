@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import inspect
 import re
-import shlex
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -24,7 +23,7 @@ from mapred.errors import PlanError
 from mapred.functions import makes_callables
 
 Value = str | int | float | bool | date
-_PLACE = re.compile(r"\{(?P<name>[A-Za-z_]\w*)(?P<shift>[+-]\d{1,6}[dhm])?(?::(?P<form>[^{}]*))?\}")
+_PLACE = r"\{(?P<name>[A-Za-z_]\w*)(?P<shift>[+-]\d{1,6}[dhm])?(?::(?P<form>[^{}]*))?\}"
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 DATE = "date"  # the day or the time for which a run is made
 # The last word or two of a name that says what the value is.
@@ -32,14 +31,14 @@ _SECRET_NAMES = frozenset(
     "password passwd passphrase pwd secret token credential credentials apikey accesskey "
     "secretkey privatekey authkey accountkey sastoken connectionstring".split()
 )
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 # Keys of AWS, Alibaba Cloud, GitHub, GitLab, Slack, OpenAI and Google; JSON web tokens; PEM; URLs
 # with a password or a signature in them.
-_SECRET = re.compile(
+_SECRET = (
+    r"(?i)"
     r"\b(AKIA|ASIA)[0-9A-Z]{16}\b|\bLTAI[0-9A-Za-z]{12,}|\bgh[pousr]_\w{20,}|\bglpat-[\w-]{16,}"
     r"|\bxox[abprs]-[\w-]{10,}|\bsk-[\w-]{20,}|\bAIza[\w-]{30,}|\beyJ[\w-]{6,}\.[\w-]+\."
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY|://[^/\s:@]*:[^/\s@]+@|[?&](X-Amz-)?(sig|signature|token)=",
-    re.IGNORECASE,
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY|://[^/\s:@]*:[^/\s@]+@|[?&](X-Amz-)?(sig|signature|token)="
 )
 KINDS = "a text, a number, true or false, or a date"
 
@@ -58,7 +57,7 @@ def check(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_secret(name: str, value: Value) -> None:
-    if _named_secret(name, value) or (isinstance(value, str) and _SECRET.search(value)):
+    if _named_secret(name, value) or (isinstance(value, str) and re.search(_SECRET, value)):
         raise PlanError(
             f"parameter {name} looks like a secret, and parameters are stored and shown in the "
             "open: have the function read it from os.environ or from a secret store, and pass the "
@@ -67,7 +66,7 @@ def _refuse_secret(name: str, value: Value) -> None:
 
 
 def _named_secret(name: str, value: Value) -> bool:
-    words = [word.lower() for word in _WORD.findall(name)]
+    words = [word.lower() for word in re.findall(_WORD, name)]
     pairs = {"".join(words[place:]) for place in range(max(0, len(words) - 2), len(words))}
     return not isinstance(value, bool | date) and not _SECRET_NAMES.isdisjoint(pairs)
 
@@ -98,6 +97,8 @@ def _untyped(value: Any) -> Value:
 
 def text_of(values: Mapping[str, Value]) -> str:
     """`date=2026-03-01 city=Bern`; a text with spaces is quoted as a shell needs it."""
+    import shlex
+
     return " ".join(f"{name}={shlex.quote(_shown(value))}" for name, value in values.items())
 
 
@@ -111,7 +112,7 @@ def _shown(value: Value) -> str:
 
 def names_in(text: str) -> frozenset[str]:
     """The parameters that a text has places for."""
-    return frozenset(match["name"] for match in _PLACE.finditer(text))
+    return frozenset(match["name"] for match in re.finditer(_PLACE, text))
 
 
 def filled(text: str, values: Mapping[str, Value]) -> str:
@@ -134,7 +135,7 @@ def filled(text: str, values: Mapping[str, Value]) -> str:
                 f"{match[0]} of {text!r} cannot be filled by {value!r}: {error}"
             ) from None
 
-    return _PLACE.sub(put, text)
+    return re.sub(_PLACE, put, text)
 
 
 def asked(fn: Callable[..., Any]) -> frozenset[str]:

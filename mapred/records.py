@@ -12,13 +12,15 @@ import numpy as np
 from mapred import layout
 from mapred.arrays import from_arrow
 from mapred.errors import RunError
-from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
+from mapred.model import Commit, Job, Output, Stage, StoredFile
 from mapred.planner import PlanFile, read_plan, read_shard
 from mapred.storage import Store, each
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
+
+    from mapred.attempts import Failure
 
 _INLINE_TOTAL = 8 * 2**20
 
@@ -51,6 +53,8 @@ def read_failures(
     paths = [path for path, _ in store.list(layout.errors(stage))]
     tasks = ((path, layout.index_of(path)) for path in paths)
     chosen = [path for path, task in tasks if task not in but and (only is None or task in only)]
+    from mapred.attempts import Failure
+
     return map(Failure.from_bytes, each(store, store.read, chosen))
 
 

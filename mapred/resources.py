@@ -14,8 +14,8 @@ from mapred.errors import PlanError
 # By these OpenBLAS, MKL and others are told how many threads they may start.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _LEAST_MEMORY = 10**6  # less cannot hold a process: its unit is missing
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
+_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _SECRET_WORDS = {"SECRET", "PASSWORD", "PASSWD", "TOKEN", "APIKEY"}
 
 
@@ -65,7 +65,7 @@ class Volume:
                 f"Volume({self.path!r}) needs one of claim=, nfs=, memory= or disk=; it has "
                 f"{' and '.join(sources) or 'none'}"
             )
-        if self.claim is not None and not _NAME.fullmatch(self.claim):
+        if self.claim is not None and not re.fullmatch(_NAME, self.claim):
             raise PlanError(
                 f"Volume({self.path!r}): claim={self.claim!r} cannot be the name of a claim"
             )
@@ -184,7 +184,7 @@ def parse_toleration(text: str) -> dict[str, str]:
 def check_variables(env: Mapping[Any, Any], secrets: Mapping[Any, Any]) -> None:
     """Names that a shell takes, secrets by reference alone; no error shows a value."""
     for name in (*env, *secrets):
-        if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
+        if not isinstance(name, str) or not re.fullmatch(_VARIABLE, name):
             raise PlanError(f"{name!r} cannot be the name of an environment variable")
     for name, value in env.items():
         if not isinstance(value, str) or "\0" in value:
@@ -197,7 +197,7 @@ def check_variables(env: Mapping[Any, Any], secrets: Mapping[Any, Any]) -> None:
             )
     for name, reference in secrets.items():
         secret, _, key = reference.partition("/") if isinstance(reference, str) else ("", "", "")
-        if not _NAME.fullmatch(secret) or not re.fullmatch(r"[-._a-zA-Z0-9]+", key):
+        if not re.fullmatch(_NAME, secret) or not re.fullmatch(r"[-._a-zA-Z0-9]+", key):
             raise PlanError(f"secrets: {name} must be a reference: 'name-of-the-secret/key'")
         if name in env:
             raise PlanError(f"{name} is in env and in secrets")

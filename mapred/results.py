@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mapred import gathering, outputs, records
+from mapred import outputs, records
 from mapred.errors import FunctionError
 from mapred.frames import import_pandas as import_pandas
 from mapred.model import Job, Output
@@ -23,7 +23,9 @@ def result(store: Store, job: Job) -> Any:
     entries = entries_of(store)
     if job.stages[-1].kind == "reduce":
         return reduced(store, job, entries)
-    if gathering.are_tabular([output for _, output in entries]):
+    if outputs.are_tabular([output for _, output in entries]):
+        from mapred import gathering
+
         return gathering.dataset(store, job.stages[-1].name, entries)
     if job.shuffle is not None:
         return _nothing()

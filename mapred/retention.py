@@ -22,8 +22,8 @@ from mapred.backends.base import process_birth
 from mapred.checking import DurationFromZero, Location, checks, seconds
 from mapred.display.numbers import several
 from mapred.errors import MapredError, PlanError, RunError, StorageError
+from mapred.folder import default_root
 from mapred.handles import Run
-from mapred.history import default_root
 from mapred.storage import Store, each, open_store
 
 _DAY = 24 * 3600.0

@@ -10,8 +10,6 @@ import array
 import enum
 import functools
 import hashlib
-import importlib.abc
-import importlib.machinery
 import importlib.util
 import random
 import sys
@@ -19,6 +17,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 _LONG = 200
@@ -58,12 +57,12 @@ def _seed_numpy(module: Any) -> None:
             module.seed(words)
 
 
-class _WhenNumpyLoads(importlib.abc.MetaPathFinder):
+class _WhenNumpyLoads:
     """Seeds `numpy.random` as it is imported, perhaps by the function itself."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: Any = None
-    ) -> importlib.machinery.ModuleSpec | None:
+    ) -> ModuleSpec | None:
         if name != "numpy.random":
             return None
         sys.meta_path.remove(self)

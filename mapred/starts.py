@@ -7,17 +7,20 @@ its folder.
 
 from __future__ import annotations
 
-import calendar
 import dataclasses
 import json
 import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mapred import layout, records
-from mapred.model import Failure, Job, RunStatus, TaskTime
+from mapred.model import Job, RunStatus, TaskTime
 from mapred.storage import Store
+
+if TYPE_CHECKING:
+    from mapred.attempts import Failure
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,11 @@ def paused(start: Start, ended: float | None, now: float) -> Start:
 
 def submitted(job: Job) -> float:
     """When the run was made; to the second for one of an earlier version."""
-    return job.submitted or float(calendar.timegm(time.strptime(job.created, "%Y-%m-%dT%H:%M:%SZ")))
+    if job.submitted:
+        return job.submitted
+    import calendar
+
+    return float(calendar.timegm(time.strptime(job.created, "%Y-%m-%dT%H:%M:%SZ")))
 
 
 def end_of(

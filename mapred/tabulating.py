@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mapred import cells, frames, gathering, layout, outputs, pickling, records, unifying
 from mapred.agreement import Source
+from mapred.arrays import to_arrow as as_arrow
 from mapred.errors import FunctionError
 from mapred.model import Job
 from mapred.results import Entry, count_items, entries_of, numbered, reduced
@@ -28,7 +29,7 @@ def to_arrow(store: Store, job: Job) -> pa.Table:
         whole = reduced(store, job, entries)
         table = outputs.as_arrow(whole)
         return _array_table(*_reduced_rows(whole)) if table is None else table
-    if gathering.are_tabular([output for _, output in entries]):
+    if outputs.are_tabular([output for _, output in entries]):
         if job.format.once_per_item and job.shuffle is None:
             return _beside(store, job, entries)[0]
         return gathering.table(store, job.stages[-1].name, entries)
@@ -50,7 +51,7 @@ def to_pandas(store: Store, job: Job, dtype_backend: str) -> pd.DataFrame:
         if table is not None:
             return frames.to_pandas(table, dtype_backend)
         return _object_frame(_reduced_rows(whole)[0], dtype_backend)
-    if gathering.are_tabular([output for _, output in entries]):
+    if outputs.are_tabular([output for _, output in entries]):
         if job.format.once_per_item and job.shuffle is None:
             table, objects = _beside(store, job, entries)
             frame = frames.to_pandas(table, dtype_backend)
@@ -195,7 +196,7 @@ def _beside(
         [returned.source.item for returned in found],
         [returned.table.num_rows for returned in found],
     )
-    places = pa.array(numbers, pa.int64())
+    places = as_arrow(numbers.astype(np.int64))
     inputs = _columns(_inputs(store, job))
     columns: dict[str, Any] = {_number_name(inputs): places}
     objects: dict[str, tuple[int, list[Any]]] = {}

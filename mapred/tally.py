@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from mapred import parameters
-from mapred.model import (
-    Commit,
-    Failure,
-    GivenUp,
-    Job,
-    Retry,
-    RunStatus,
-    Stage,
-    StageStatus,
-    TaskTime,
-)
+from mapred.model import Commit, GivenUp, Job, RunStatus, Stage, StageStatus, TaskTime
+
+if TYPE_CHECKING:
+    from mapred.attempts import Failure, Retry
 
 
 class Tally:
@@ -59,6 +53,8 @@ class Tally:
 
     def note(self, failure: Failure) -> None:
         """Note a failed attempt: a retry, if the task succeeds."""
+        from mapred.attempts import Retry
+
         self._tries[failure.stage, failure.task, failure.attempt] = Retry(
             failure.stage,
             failure.task,

@@ -6,8 +6,6 @@ import functools
 import logging
 import math
 import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mapred import seeds
@@ -15,6 +13,8 @@ from mapred.checking import Unfit, check, plain, real, shown
 from mapred.errors import FunctionError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
 
@@ -88,6 +88,8 @@ class Task:
     def folder(self) -> str:
         """Where `output` has files written, below the system's folder for temporary ones."""
         try:
+            import tempfile
+
             return os.path.join(tempfile.gettempdir(), self._name)
         except FileNotFoundError as error:
             raise FunctionError(
@@ -105,6 +107,8 @@ class Task:
         name = check("name", name, str, FunctionError)
         if not name or name.startswith((".", "/")) or "/" in name or "\0" in name:
             raise FunctionError(f"output name {name!r} must be a plain file name, without '/'")
+        from pathlib import Path
+
         folder = Path(self.folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.wrote_files = True

@@ -39,9 +39,10 @@ from mapred import (
     seeds,
     signatures,
     surroundings,
+    turns,
 )
 from mapred.errors import FunctionError, ReduceError, StorageError
-from mapred.model import Commit, Failure, Job, Output, Stage, StoredFile
+from mapred.model import Commit, Job, Outcome, Output, Stage, StoredFile
 from mapred.modules import install, is_known, offer
 from mapred.planner import PlanFile
 from mapred.reducers import Reducer
@@ -56,19 +57,6 @@ if TYPE_CHECKING:
 _FOLLOW_HERE, _FOLLOW_REMOTE = (0.01, 0.01), (0.1, 1.0)  # seconds: shortest and longest wait
 _SMALL_INPUT = 4 * 2**20
 _LISTED = 500
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one task: its commit (its own or its twin's), or why it has none.
-
-    `more` says of a task without one whether it has items that another attempt is to call.
-    """
-
-    task: int
-    commit: Commit | None = None
-    failure: Failure | None = None
-    more: bool = False
 
 
 @dataclass(frozen=True)
@@ -277,7 +265,7 @@ def _run_task(
     task = Task(stage=stage.name, shard=index, attempt=number, seed=run.job.seed, folder=folder)
     reading = formats.Reading()
     pid, started, clock = os.getpid(), time.time(), time.perf_counter()
-    turn: packs.Turn | None = None
+    turn: turns.Turn | None = None
     _reset_peak_memory()
     if note is not None:
         note(index, packs.NO_ITEM)
@@ -286,7 +274,7 @@ def _run_task(
         found = _with_code(run, stage)
         if stage.kind == "map" and run.job.format.once_per_item:
             given_up = run.given_up().get(index) or ()
-            turn = packs.Turn(run, task, given_up, pack, again=not fresh)
+            turn = turns.Turn(run, task, given_up, pack, again=not fresh)
             values: Any = _map_items(run, task, reading, turn, note)
         elif stage.kind == "map":
             values = _map(run, task, reading)
@@ -341,7 +329,7 @@ def _run_task(
         if turn is not None:
             error = turn.keep(attempt, error)
         more = turn is not None and turn.more
-        if isinstance(error, packs.Unfinished):
+        if isinstance(error, turns.Unfinished):
             return Outcome(index, more=more)
         items, final, error = failures.failed_items(error, task, run.job)
         values = points.values_of(run.job, run.ranges(index), run.open, items) if items else {}
@@ -390,7 +378,7 @@ def _map_items(
     run: Context,
     task: Task,
     reading: formats.Reading,
-    turn: packs.Turn,
+    turn: turns.Turn,
     note: packs.Note | None = None,
 ) -> list[Any]:
     """The values that the function returns for the items of one shard."""
@@ -568,7 +556,7 @@ def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
             _with_code(run, job.stage(stage))
             if job.stage(stage).kind == "map" and job.format.once_per_item:
                 given_up = run.given_up().get(index) or ()
-                turn = packs.Turn(run, task, given_up, None, again=False)
+                turn = turns.Turn(run, task, given_up, None, again=False)
                 return _map_items(run, task, formats.Reading(), turn)
             if job.stage(stage).kind == "map":
                 return _map(run, task, formats.Reading())

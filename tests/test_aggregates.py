@@ -17,7 +17,8 @@ from test_keyed import shuffled
 
 import mapred
 from mapred.backends.inline import Inline
-from mapred.model import Job, Shuffle
+from mapred.keying import Shuffle
+from mapred.model import Job
 from mapred.shuffle.aggregations import as_aggregates
 
 

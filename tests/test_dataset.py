@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mapred import dataset, layout
-from mapred.dataset import Dataset, as_dataset, listing, pin
+from mapred.dataset import Dataset, as_dataset, item_format, listing, pin
 from mapred.dataset.globs import parse
 from mapred.dataset.pins import places
 from mapred.errors import DatasetError, MissingDependency
@@ -598,7 +598,7 @@ def test_items_are_pickled_back_to_back() -> None:
     back = [pickle.loads(data[a:b]) for a, b in zip(made.offsets, made.offsets[1:], strict=False)]
     assert back[:3] == [1, "two", {"three": 3}]
     assert back[3]() == 4
-    assert pin(made, None, sniff) == Format("items", "item")
+    assert item_format(made) == Format("items", "item")
     with pytest.raises(DatasetError, match=r"item 1 \(generator\) cannot be pickled"):
         _ = dataset.items([1, (i for i in ())]).offsets
     with pytest.raises(DatasetError, match="lies in memory"):
@@ -609,7 +609,7 @@ def test_arrays() -> None:
     made = dataset.array(10**12)
     assert (made.format, made.count, list(made.inputs())) == ("array", 10**12, [])
     assert dataset.array(np.int64(3)).count == 3
-    assert pin(made, None, sniff) == Format("array", "item")
+    assert item_format(made) == Format("array", "item")
 
 
 NO_DATASETS: list[tuple[Any, str]] = [
@@ -692,7 +692,7 @@ def test_grids_and_zips() -> None:
     assert made.items == tuple(
         {"rate": rate, "depth": depth, "name": "x"} for rate in (0.1, 0.2) for depth in (1, 2)
     )
-    assert pin(made, None, sniff) == Format("items", "keywords")
+    assert item_format(made) == Format("items", "keywords")
     assert str(made) == "sweep of 4 points over rate, depth, name"
     repeated = dataset.sweep(rate=np.array([1.5]), repeats=2, seed=5)
     assert repeated.items == ({"rate": 1.5, "repeat": 0}, {"rate": 1.5, "repeat": 1})

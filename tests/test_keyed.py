@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 import mapred
 from mapred import keyed, layout
 from mapred.backends.inline import Inline
-from mapred.model import Resources, Shuffle
+from mapred.keying import Shuffle
+from mapred.model import Resources
 from mapred.shuffle import collecting, merging
 from mapred.shuffle.aggregations import as_aggregates
 from mapred.testing import Orders, Script, drop_commit, orders

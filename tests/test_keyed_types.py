@@ -12,7 +12,7 @@ import pytest
 from test_keyed import run, same
 
 import mapred
-from mapred.model import Shuffle
+from mapred.keying import Shuffle
 from mapred.shuffle import collecting, keys, schemas
 from mapred.shuffle.aggregations import as_aggregates
 

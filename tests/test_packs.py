@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import mapred
 from mapred import layout
-from mapred.model import Failure, Format, Job, Stage
+from mapred.attempts import Failure
+from mapred.model import Format, Job, Stage
 from mapred.packs import Pack
 from mapred.place import Place
 from mapred.testing import Script

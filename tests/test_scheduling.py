@@ -18,7 +18,7 @@ import pytest
 import mapred
 from mapred import functions, layout
 from mapred.backends import argo
-from mapred.backends.base import Schedule
+from mapred.backends.schedules import Schedule
 from mapred.errors import BackendError, PlanError
 from mapred.scheduling import Template, firing
 from mapred.storage import open_store

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mapred import records
-from mapred.arrays import from_arrow
+from mapred.arrays import from_arrow, scalar
 from mapred.audit.problems import Problem
 from mapred.errors import DatasetError
 from mapred.formats import parquet
@@ -53,7 +53,7 @@ def coverage(plan: pa.Table, job: Job) -> Iterator[Problem]:
 
 def planned_size(plan: pa.Table, path: str) -> int | None:
     """The size of an input file of the run by the ranges of it; None where it has none."""
-    rows = plan.filter(pc.equal(plan["path"], path))
+    rows = plan.filter(pc.equal(plan["path"], scalar(path)))
     stops = from_arrow(rows["offset"]) + from_arrow(rows["length"])
     return int(stops.max()) if len(stops) else None
 

@@ -8,17 +8,15 @@ from __future__ import annotations
 import functools
 import os
 import re
-import subprocess
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from mapred.errors import BackendError
 from mapred.resources import Resources
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 _ASK_SECONDS = 30
-_NAME = re.compile(r"[0-9]+|(GPU|MIG)-\S+")
+_NAME = r"[0-9]+|(GPU|MIG)-\S+"
 _lock = threading.Lock()
 _taken: set[str] = set()
 
@@ -30,7 +28,7 @@ def visible(env: Mapping[str, str]) -> tuple[str, ...]:
         return _installed(env.get("PATH", ""))
     found: dict[str, None] = {}
     for name in map(str.strip, listed.split(",")):
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(_NAME, name):
             break  # CUDA ends the list here too; "" and "-1" mean none
         found[name] = None
     return tuple(found)
@@ -78,6 +76,8 @@ def free(names: Sequence[str]) -> int:
 @functools.lru_cache(maxsize=8)
 def _installed(path: str) -> tuple[str, ...]:
     """All devices of this machine, as its driver tells."""
+    import subprocess
+
     try:
         answer = subprocess.run(
             ["nvidia-smi", "-L"],
@@ -108,6 +108,8 @@ def _parse(listing: str) -> tuple[str, ...]:
 
 def _by_system() -> tuple[str, ...]:
     """The driver's own files, where `nvidia-smi` is missing; CUDA counts from 0 in any case."""
+    from pathlib import Path
+
     known = Path("/proc/driver/nvidia/gpus")
     count = len(list(known.iterdir())) if known.is_dir() else 0
     count = count or sum(1 for each in Path("/dev").glob("nvidia[0-9]*"))

@@ -11,18 +11,21 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred import failures, losses, records, retries, starts
+from mapred import losses, records, retries, starts
+from mapred.backends.calls import run_block
 from mapred.backends.processes import ProcessExecutor, WorkerLost
 from mapred.errors import BackendError, MapredError, StorageError
-from mapred.model import Commit, Failure, GivenUp, Job, RunStatus, Stage
+from mapred.model import Commit, GivenUp, Job, Outcome, RunStatus, Stage
 from mapred.packs import NO_ITEM, Pack
 from mapred.storage import Store
 from mapred.tally import Tally
-from mapred.worker import Outcome, run_block
+
+if TYPE_CHECKING:
+    from mapred.attempts import Failure
 
 _STORAGE_TRIES = 5
 _WINDOW = 1000
@@ -255,6 +258,8 @@ class Driver:
         self, stage: Stage, index: int, attempt: int, lost: WorkerLost, item: int | None
     ) -> Failure:
         """A worker that died under a task: only the function can be blamed, so it counts."""
+        from mapred import failures
+
         final = retries.ends_for_good(self.job, lost.kind)
         return failures.died(
             self.store,

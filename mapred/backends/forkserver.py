@@ -26,69 +26,20 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any
 
 from mapred import functions, threads
+from mapred.backends.messages import ENDED, NOTICE, REFUSED, STARTED, Channel, Left, Log
 from mapred.children import die_with_parent, kill_group
 from mapred.closing import leave
+from mapred.model import Outcome
 from mapred.packs import Pack
 from mapred.place import Place
 from mapred.shuffle.memory import keep_freed
-from mapred.worker import Outcome, context, run_block
+from mapred.worker import context, run_block
 
-NOTICE = struct.Struct("!cii")
-STARTED, REFUSED, ENDED = b"s", b"r", b"e"
-LOG_CAP = 64 * 1024
 _log: Log | None = None
 _place: Place | None = None
-
-
-@dataclass(frozen=True)
-class Left:
-    """A worker's last message: all is closed, but for what the complaints name."""
-
-    complaints: tuple[str, ...]
-
-
-class Log:
-    """What a worker printed: an unlinked file that driver and worker share."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-
-    def cap(self) -> None:
-        """Keep head and tail alone once the file is far above the cap."""
-        if os.fstat(self.descriptor).st_size > 8 * LOG_CAP:
-            text = self._head_and_tail()
-            os.ftruncate(self.descriptor, 0)
-            os.write(self.descriptor, text)
-
-    def read(self) -> str:
-        """All that is there, head and tail when it is long."""
-        return self._head_and_tail().decode(errors="replace")
-
-    def take(self) -> str:
-        """What was printed since the last take."""
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
-        if not os.fstat(self.descriptor).st_size:
-            return ""
-        text = self.read()
-        os.ftruncate(self.descriptor, 0)
-        return text
-
-    def _head_and_tail(self) -> bytes:
-        size = os.fstat(self.descriptor).st_size
-        head = os.pread(self.descriptor, LOG_CAP, 0)
-        if size <= LOG_CAP:
-            return head
-        if size <= 2 * LOG_CAP:
-            return head + os.pread(self.descriptor, LOG_CAP, LOG_CAP)
-        tail = os.pread(self.descriptor, LOG_CAP, size - LOG_CAP)
-        return head + f"\n… {size - 2 * LOG_CAP:,} bytes left out …\n".encode() + tail
 
 
 def run_logged(
@@ -228,7 +179,7 @@ def _fork(
         die_with_parent(server)
         connection, log, place = descriptors
         _settle(settings, log, Place(place))
-        _work(Connection(connection))
+        _work(Channel(socket.socket(fileno=connection)))
     except BaseException:
         sys.excepthook(*sys.exc_info())
         os._exit(70)
@@ -252,7 +203,7 @@ def _settle(settings: dict[str, Any], log: int, place: Place) -> None:
     _log, _place = Log(log), place
 
 
-def _work(connection: Connection) -> None:
+def _work(channel: Channel) -> None:
     """Answer calls until the driver has no more or this process is used up.
 
     A process in which a task failed, or which was left with more threads than before, is not
@@ -261,7 +212,7 @@ def _work(connection: Connection) -> None:
     before = threading.active_count()
     while True:
         try:
-            call = connection.recv()
+            call = channel.receive()
         except (EOFError, ConnectionResetError):
             return
         if call is None:
@@ -277,7 +228,7 @@ def _work(connection: Connection) -> None:
             answer, failed = error, True
         leaving = failed or threading.active_count() > before
         try:
-            connection.send((answer, leaving))
+            channel.send((answer, leaving))
         except (BrokenPipeError, ConnectionResetError):
             return
         if leaving:
@@ -285,4 +236,4 @@ def _work(connection: Connection) -> None:
     context.cache_clear()
     complaints = leave()
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        connection.send(Left(complaints))
+        channel.send(Left(complaints))

@@ -21,9 +21,9 @@ from mapred.backends import devices
 from mapred.backends.forkserver import run_logged
 from mapred.backends.processes import ProcessExecutor
 from mapred.errors import BackendError, MapredError
+from mapred.model import Outcome
 from mapred.packs import Pack
 from mapred.storage import open_store
-from mapred.worker import Outcome
 
 _IDLE_SECONDS = 30.0
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from mapred.backends import devices
 from mapred.backends.base import Handle
+from mapred.backends.calls import prove, run_logged
 from mapred.backends.driver import Driver
-from mapred.backends.forkserver import prove, run_logged
 from mapred.backends.pool import DriverThread
 from mapred.backends.processes import (
     ProcessExecutor,

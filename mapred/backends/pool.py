@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shlex
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
-from mapred import functions, instances
+from mapred import functions
 from mapred.backends import leaving
 from mapred.backends.base import Handle, process_birth
 from mapred.backends.driver import Driver
@@ -78,6 +77,8 @@ class DriverThread:
         self._done.wait(_LEAVING_SECONDS)
         status = driver.status()
         if status.state in ("running", "interrupted"):
+            import shlex
+
             done, total = (sum(getattr(s, n) for s in status.stages) for n in ("done", "total"))
             sys.stderr.write(
                 f"mapred: this process ends, and run {status.run_id} with it ({done} of {total} "
@@ -153,6 +154,8 @@ class Pool:
         return self
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
+        from mapred import instances
+
         borrowed = _Borrowed(self.executor)
         leaving.before_pools(type(self.executor))
         driver = Driver(store, job, digest, lambda stage: borrowed)

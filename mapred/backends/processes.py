@@ -20,25 +20,23 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from mapred.backends import devices
-from mapred.backends.forkserver import ENDED, NOTICE, REFUSED, STARTED, Left, Log
+from mapred.backends.messages import ENDED, NOTICE, REFUSED, STARTED, Channel, Left, Log
 from mapred.children import how_it_ended, kill_group
 from mapred.closing import SECONDS
 from mapred.errors import BackendError
 from mapred.place import Place
 from mapred.resources import THREADS
 
+_HERE = os.path.abspath(f"{__file__}/../../..")  # where this package lies
 _TICK = 0.25
 _HURRY_SECONDS = 5.0  # within which idle workers leave a pool that is killed
 _OTHER_FILES = 16  # that a driver has open at one time, besides its workers' connections
@@ -77,7 +75,7 @@ class _Server:
 
     def __init__(self) -> None:
         env = {**dict.fromkeys(THREADS, "1"), **_MEMORY, **os.environ}
-        env["PYTHONPATH"] = os.pathsep.join([*_import_path()[1:], str(Path(__file__).parents[2])])
+        env["PYTHONPATH"] = os.pathsep.join([*_import_path()[1:], _HERE])
         try:
             ours, theirs = socket.socketpair()
             with theirs:
@@ -229,7 +227,7 @@ class _Call:
 @dataclass
 class _Worker:
     pid: int
-    connection: Connection
+    channel: Channel
     log: Log
     place: Place
     call: _Call | None = None
@@ -376,7 +374,7 @@ class ProcessExecutor(Executor):
             worker.call, worker.started = call, time.monotonic()
             with suppress(BrokenPipeError, ConnectionResetError):
                 # A worker that just died is found by its closed connection.
-                worker.connection.send(call.payload)
+                worker.channel.send(call.payload)
 
     def _room(self) -> bool:
         """Whether one more worker may start; some that leave may still be there."""
@@ -390,7 +388,7 @@ class ProcessExecutor(Executor):
         """Have an idle worker close what it holds and end."""
         worker.leaves = time.monotonic() + seconds
         with suppress(OSError):
-            worker.connection.send(None)
+            worker.channel.send(None)
 
     def _start_worker(self) -> _Worker | None:
         """A new worker; None where another pool was faster to take the devices."""
@@ -414,14 +412,14 @@ class ProcessExecutor(Executor):
             except OSError as error:
                 raise BackendError(f"a worker process cannot be started: {error}") from error
             undo.pop_all()
-        worker = _Worker(pid, Connection(ours.detach()), Log(log), Place(place), gpus=taken)
+        worker = _Worker(pid, Channel(ours), Log(log), Place(place), gpus=taken)
         with self._lock:
             self._state.workers.append(worker)
         return worker
 
     def _wait(self) -> None:
         """Sleep until a worker answers or dies, a call comes in, or the next tick."""
-        descriptors = {w.connection.fileno(): w for w in self._state.workers}
+        descriptors = {w.channel.fileno(): w for w in self._state.workers}
         poller = select.poll()
         for descriptor in (*descriptors, self._wake_read):
             poller.register(descriptor, select.POLLIN)
@@ -435,7 +433,7 @@ class ProcessExecutor(Executor):
 
     def _hear(self, worker: _Worker) -> None:
         try:
-            message = worker.connection.recv()
+            message = worker.channel.receive()
         except (EOFError, ConnectionResetError, OSError):
             self._bury(worker)
             return
@@ -480,7 +478,7 @@ class ProcessExecutor(Executor):
     def _remove(self, worker: _Worker, *, ended: bool = False) -> None:
         with self._lock:
             self._state.workers.remove(worker)
-        worker.connection.close()
+        worker.channel.close()
         kill_group(worker.pid)
         os.close(worker.log.descriptor)
         worker.place.close()
@@ -494,7 +492,7 @@ class ProcessExecutor(Executor):
             if worker.pid in self._server.ended:
                 # It may have answered since. What never answers is not waited for: a process
                 # that it left behind may hold its connection open.
-                if worker.connection.poll():
+                if worker.channel.has_more():
                     self._hear(worker)
                 else:
                     self._bury(worker)
@@ -574,6 +572,8 @@ def _file_in_memory(name: str) -> int:
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create(name)
     else:
+        import tempfile
+
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)

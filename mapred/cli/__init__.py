@@ -194,7 +194,7 @@ def ls(root: str | None, limit: int | None, json: bool) -> None:
     mapred ls -n 10
     mapred ls --json | jq -r '.[] | select(.state == "failed") | .uri'
     """
-    from mapred import display, history
+    from mapred import display, folder, history
     from mapred.cli import shown
     from mapred.cli.history import advice
 
@@ -206,7 +206,7 @@ def ls(root: str | None, limit: int | None, json: bool) -> None:
         for line in advice(found):
             click.echo(line, err=True)
     else:
-        click.echo(f"no runs in {root or history.default_root()}", err=True)
+        click.echo(f"no runs in {root or folder.default_root()}", err=True)
 
 
 @main.command(short_help="Show how a run went, and what failed.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 
-from mapred import hints, history
+from mapred import folder, hints, history
 from mapred.errors import MapredError, RunError
 
 _ADVISED = 5
@@ -21,7 +21,7 @@ def find(reference: str, root: str | None) -> str:
 
 def word(run_id: str, uri: str) -> str:
     """How the command line names a run: its id where that is found, else its folder."""
-    home = os.path.abspath(os.path.expanduser(history.default_root()))
+    home = os.path.abspath(os.path.expanduser(folder.default_root()))
     return run_id if os.path.dirname(uri) == home else shlex.quote(uri)
 
 

@@ -14,10 +14,11 @@ from mapred.display.text import settled
 from mapred.parameters import to_json
 
 if TYPE_CHECKING:
+    from mapred.attempts import Failure
     from mapred.audit import Audit
     from mapred.display import PlanSummary
     from mapred.history import Entry
-    from mapred.model import Failure, GivenUp, RunStatus
+    from mapred.model import GivenUp, RunStatus
 
 _HEAD = 10
 _ROWS_IN_JSON = 10_000

@@ -1,24 +1,68 @@
-"""What to read: files by URI, items, tables, sweeps; listed into Arrow, pinned on the client."""
+"""What to read: files by URI, items, tables, sweeps; listed into Arrow, pinned on the client.
+
+Names are loaded at first use: items need nothing of what lists and reads files.
+"""
 
 from __future__ import annotations
 
-from mapred.dataset.coercion import as_dataset
-from mapred.dataset.pins import pin, why_whole
-from mapred.dataset.sources import (
-    array,
-    files,
-    format_of,
-    items,
-    read_arrow,
-    read_csv,
-    read_files,
-    read_json,
-    read_parquet,
-    read_text,
-)
-from mapred.dataset.sweeps import loguniform, sweep, uniform
-from mapred.dataset.values import Dataset, handed_over
-from mapred.dataset.walks import listing
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mapred.dataset.coercion import as_dataset as as_dataset
+    from mapred.dataset.given import array as array
+    from mapred.dataset.given import item_format as item_format
+    from mapred.dataset.given import items as items
+    from mapred.dataset.pins import pin as pin
+    from mapred.dataset.pins import why_whole as why_whole
+    from mapred.dataset.sources import files as files
+    from mapred.dataset.sources import format_of as format_of
+    from mapred.dataset.sources import read_arrow as read_arrow
+    from mapred.dataset.sources import read_csv as read_csv
+    from mapred.dataset.sources import read_files as read_files
+    from mapred.dataset.sources import read_json as read_json
+    from mapred.dataset.sources import read_parquet as read_parquet
+    from mapred.dataset.sources import read_text as read_text
+    from mapred.dataset.sweeps import loguniform as loguniform
+    from mapred.dataset.sweeps import sweep as sweep
+    from mapred.dataset.sweeps import uniform as uniform
+    from mapred.dataset.values import Dataset as Dataset
+    from mapred.dataset.values import handed_over as handed_over
+    from mapred.dataset.walks import listing as listing
+
+_WHERE = {
+    "coercion": ("as_dataset",),
+    "given": (
+        "array",
+        "item_format",
+        "items",
+    ),
+    "pins": (
+        "pin",
+        "why_whole",
+    ),
+    "sources": (
+        "files",
+        "format_of",
+        "read_arrow",
+        "read_csv",
+        "read_files",
+        "read_json",
+        "read_parquet",
+        "read_text",
+    ),
+    "sweeps": (
+        "loguniform",
+        "sweep",
+        "uniform",
+    ),
+    "values": (
+        "Dataset",
+        "handed_over",
+    ),
+    "walks": ("listing",),
+}
+_NAMES = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
     "Dataset",
@@ -27,6 +71,7 @@ __all__ = [
     "files",
     "format_of",
     "handed_over",
+    "item_format",
     "items",
     "listing",
     "loguniform",
@@ -41,3 +86,11 @@ __all__ = [
     "uniform",
     "why_whole",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mapred import from_frames
 from mapred.checking import shown
-from mapred.dataset.sources import by_suffix, items
+from mapred.dataset.given import items
 from mapred.dataset.values import Dataset, how_to_list_rows
 from mapred.errors import DatasetError
 from mapred.model import Format
@@ -27,7 +27,7 @@ def as_dataset(source: Any) -> Dataset:
     if isinstance(source, Dataset):
         return source
     if isinstance(source, str | os.PathLike):
-        return by_suffix(source)
+        return _by_suffix(source)
     frame = _frame(source)
     if frame is not None:
         title = f"table of {frame.num_rows:,} rows"
@@ -37,13 +37,19 @@ def as_dataset(source: Any) -> Dataset:
     if not collected:
         raise DatasetError("the list is empty: there is nothing to run")
     if texts == len(collected):
-        return by_suffix(collected)
+        return _by_suffix(collected)
     if texts:
         raise DatasetError(
             f"the list holds paths such as {_first(collected, True)} and other things such as "
             f"{_first(collected, False)}: pass mapred.items([...]) if they are items"
         )
     return items(collected)
+
+
+def _by_suffix(source: Any) -> Dataset:
+    from mapred.dataset.sources import by_suffix
+
+    return by_suffix(source)
 
 
 def _first(values: list[Any], text: bool) -> str:

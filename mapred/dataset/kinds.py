@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from mapred.arrays import scalar
 from mapred.dataset.values import COMPRESSED, kind_of_suffix, suffix_of, suffixes
 from mapred.errors import DatasetError
 
@@ -51,8 +52,6 @@ def refuse_archives(paths: pa.ChunkedArray, format: str) -> None:
         return
     import pyarrow.compute as pc
 
-    from mapred.arrays import scalar
-
     compressed = "|".join(COMPRESSED)
     endings = "|".join((*_ARCHIVES, *_PACKED, *_BINARY))
     found = pc.match_substring_regex(paths, rf"(?i)\.(?:{endings})(?:\.(?:{compressed}))?$")
@@ -96,7 +95,7 @@ def partitions(paths: pa.ChunkedArray, prefix: str = "") -> dict[str, pa.DataTyp
                 f"{paths[number]} lies in no folder {name}=…, as {paths[0]} does; read them apart"
             )
         distinct = values.unique().drop_null()
-        known = distinct.filter(pc.not_equal(distinct, _NULL))
+        known = distinct.filter(pc.not_equal(distinct, scalar(_NULL)))
         whole = pc.all(pc.match_substring_regex(known, _WHOLE), min_count=1).as_py()
         found[unquote(name)] = pa.int64() if whole else pa.string()
     return found
@@ -110,7 +109,7 @@ def _same_folders(paths: pa.ChunkedArray, prefix: str) -> None:
     if prefix:
         folders = pc.utf8_slice_codeunits(folders, len(prefix))
     counts = pc.count_substring_regex(folders, r"[^/=]+=[^/]*/")
-    other = pc.index(pc.not_equal(counts, counts[0]), True).as_py()
+    other = pc.index(pc.not_equal(counts, counts[0]), scalar(True)).as_py()
     if other >= 0:
         raise DatasetError(
             f"{paths[other]} does not lie in the same name=value folders as {paths[0]}; read "

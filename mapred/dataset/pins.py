@@ -26,16 +26,14 @@ _SAMPLE = 2**20
 _MOST_PLACES = 16
 
 
-def pin(dataset: Dataset, files: pa.Table | None, sniff: Sniff) -> Format:
+def pin(dataset: Dataset, files: pa.Table, sniff: Sniff) -> Format:
     """The format that workers are told: its name, what is handed over, names and types.
 
-    `files` is the listing (None for items and arrays); `sniff(format, places, open)` reads
+    `files` is the listing; `sniff(format, places, open)` reads
     samples at places in the order in which they are worth it. Raises `DatasetError` where
     names or types contradict each other.
     """
     options = replace(dataset.options, schema=None)
-    if dataset.format in ("items", "array"):
-        return replace(options, name=dataset.format, as_=handed_over(dataset.format, dataset.as_))
     if dataset.frame is not None:
         return _selected(
             replace(
@@ -46,7 +44,6 @@ def pin(dataset: Dataset, files: pa.Table | None, sniff: Sniff) -> Format:
                 dtype_backend=_backend_of(dataset.frame),
             )
         )
-    assert files is not None
     name, delimiter = (dataset.format, "") if dataset.format else kind_of(lakes.published(files))
     assert name is not None
     format = replace(options, name=name, as_=handed_over(name, dataset.as_))

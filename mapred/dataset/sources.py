@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mapred.checking import FromOne, FromZero, Unfit, checks, listed, shown
+from mapred.checking import FromZero, Unfit, checks, listed, shown
 from mapred.dataset import globs, options
 from mapred.dataset.kinds import kind_of
 from mapred.dataset.values import (
     TABULAR,
     Dataset,
-    how_to_list_rows,
     kind_of_suffix,
     suffix_of,
 )
@@ -284,43 +283,6 @@ def files(
     taken = _uris(paths)
     chosen = replace(chosen, storage=_storage(taken, filesystem, storage_options))
     return Dataset(name, taken, literal=True, as_=as_, options=chosen)
-
-
-def items(iterable: Iterable[Any]) -> Dataset:
-    """Python objects: the function is called for each. They are taken from the iterable now.
-
-    A list of numbers, a `range` or an array may be passed to `run` without it; a list of texts
-    would be paths there.
-    """
-    rows = how_to_list_rows(iterable)
-    if rows is not None:
-        raise DatasetError(
-            f"items() got a {type(iterable).__name__}, which lists its columns: for its rows one by "
-            f"one, pass items(frame{rows}); for shards of them, pass the frame itself to run()"
-        )
-    kind = type(iterable).__name__
-    if isinstance(iterable, Mapping):
-        raise DatasetError(
-            f"items() takes a list or another iterable of items, not {kind}, which lists its keys: "
-            "pass items(mapping.items()) for its entries, or sweep(mapping) for parameters"
-        )
-    if isinstance(iterable, str | bytes | Dataset) or not isinstance(iterable, Iterable):
-        raise DatasetError(f"items() takes a list or another iterable of items, not {kind}")
-    try:
-        taken = tuple(iterable)
-    except TypeError as error:  # an array without dimensions
-        raise DatasetError(
-            f"items() takes a list or another iterable of items, not {kind}: {error}"
-        ) from None
-    if not taken:
-        raise DatasetError("items() got no items: there is nothing to run")
-    return Dataset("items", items=taken, count=len(taken), title=f"{len(taken):,} items")
-
-
-@checks(DatasetError)
-def array(n: FromOne) -> Dataset:
-    """The indices 0 to n - 1 of an array job: the function is called for each."""
-    return Dataset("array", count=n, title=f"array of {n:,}")
 
 
 def format_of(source: Any) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
+from mapred.attempts import Failure
 from mapred.display.html import failures_html, page
 from mapred.display.text import failures_text
-from mapred.model import Failure
 
 if TYPE_CHECKING:
     import pandas as pd

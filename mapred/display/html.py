@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from mapred.attempts import Failure
 from mapred.display.numbers import (
     escaped,
     format_bytes,
@@ -31,7 +32,7 @@ from mapred.display.text import (
     slowest_text,
     state_text,
 )
-from mapred.model import Failure, RunStatus, StageStatus
+from mapred.model import RunStatus, StageStatus
 from mapred.parameters import text_of
 
 _STATES = {"succeeded": "#2f9e77", "running": colour(0), "failed": FAILED}

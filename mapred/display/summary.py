@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mapred.model import Failure, RunStatus, TaskTime
+from mapred.attempts import Failure
+from mapred.model import RunStatus, TaskTime
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from mapred import errors
+from mapred.attempts import Failure
 from mapred.display.numbers import (
     estimated,
     format_bytes,
@@ -37,7 +38,7 @@ from mapred.display.summary import (
     timeline,
     whole_seconds,
 )
-from mapred.model import Failure, GivenUp, RunStatus, StageStatus
+from mapred.model import GivenUp, RunStatus, StageStatus
 from mapred.parameters import text_of
 
 _BLOCKS = "▁▂▃▄▅▆▇█"

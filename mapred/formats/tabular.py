@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote
 
-from mapred.arrays import spelled, strings
+from mapred.arrays import scalar, spelled, strings
 from mapred.errors import DatasetError
 from mapred.formats import filters
 from mapred.formats.casting import Unfit, converted, first_unfit, shown
@@ -309,8 +309,8 @@ def _check_folder(column: pa.ChunkedArray, name: str, path: str) -> None:
     elif value is None:
         equal = pc.is_null(pc.is_null(column))
     else:
-        equal = pc.fill_null(pc.equal(column, value), False)
-    row = pc.index(equal, False).as_py()
+        equal = pc.fill_null(pc.equal(column, value), scalar(False))
+    row = pc.index(equal, scalar(False)).as_py()
     if row >= 0:
         shown = NULL_FOLDER if text is None else text
         raise DatasetError(

@@ -9,7 +9,6 @@ import importlib.util
 import os
 import pickle
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -265,6 +264,8 @@ def _put(file: str, content: bytes) -> None:
 @functools.lru_cache(maxsize=1)
 def _own_folder() -> str:
     """A folder for temporary files that nobody else may write to."""
+    import tempfile
+
     folder = os.path.join(tempfile.gettempdir(), f"mapred-modules-{os.getuid()}")
     with suppress(FileExistsError):
         os.mkdir(folder, 0o700)

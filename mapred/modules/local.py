@@ -9,7 +9,6 @@ import importlib.util
 import os
 import site
 import sys
-import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,7 +108,11 @@ def _is_installed(folder: str) -> bool:
 def _installed() -> tuple[str, ...]:
     import cloudpickle
 
-    paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    platform = (
+        os.path.join(p, sys.platlibdir, version) for p in (sys.exec_prefix, sys.base_exec_prefix)
+    )
+    paths = {os.path.dirname(os.__file__), *platform}
     paths |= {*site.getsitepackages(), site.getusersitepackages()}
     paths.add(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     # Pods unpack packages into a folder of their own: where this one lies, all others do.

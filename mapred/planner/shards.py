@@ -8,10 +8,9 @@ arrays: the ranges, and where each shard starts.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from mapred import layout
 from mapred.arrays import from_arrow, large_strings, strings, to_arrow
@@ -21,9 +20,10 @@ from mapred.planner.rows import rows
 from mapred.storage import is_local
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pyarrow as pa
 
-Ints = npt.NDArray[np.int64]
+Ints: TypeAlias = "npt.NDArray[np.int64]"
 
 MAX_TASKS = 10_000
 MAX_ITEM_TASKS = 1_000

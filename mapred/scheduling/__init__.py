@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 
 from mapred import backends, functions, layout, parameters, signatures
 from mapred.api import Job, Plan
-from mapred.backends.base import Backend, Schedule
+from mapred.backends.base import Backend
+from mapred.backends.schedules import Schedule
 from mapred.checking import Location, Text, checks
 from mapred.dataset import Dataset, as_dataset
 from mapred.dataset.values import as_of, kind_of_suffix, suffix_of
 from mapred.errors import BackendError, DatasetError, PlanError
-from mapred.history import default_root
+from mapred.folder import default_root
 from mapred.model import Format
 from mapred.parameters import DATE
 from mapred.storage import is_local, open_store, probe

@@ -14,7 +14,7 @@ import numpy as np
 
 from mapred.arrays import from_arrow, to_arrow
 from mapred.errors import DatasetError
-from mapred.model import Aggregation
+from mapred.keying import Aggregation
 from mapred.shuffle import lists
 from mapred.shuffle.dense import summed
 from mapred.shuffle.groups import Groups, grouped_by, groups_of, taken

@@ -8,12 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mapred.errors import ReduceError
-from mapred.model import Aggregation
+from mapred.keying import Aggregation
+from mapred.model import Aggregate
 from mapred.shuffle.aggregates import STATES, Aggregations
-
-Function = str | tuple[str, Mapping[str, Any]]
-Named = tuple[str, str] | tuple[str, str, Mapping[str, Any]]
-Aggregate = Mapping[str, Function | Named | Sequence[Function]]
 
 # What other libraries call them.
 _OTHER_NAMES = {

@@ -10,7 +10,7 @@ import numpy as np
 
 from mapred.arrays import from_arrow, scalar, to_arrow
 from mapred.errors import DatasetError
-from mapred.model import Aggregation
+from mapred.keying import Aggregation
 from mapred.shuffle.aggregates import STATES, Aggregations, places
 from mapred.shuffle.heavy import named_key
 from mapred.shuffle.kinds import result_types

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mapred.checking import Rule, Unfit, check, listed, shown
 from mapred.errors import ReduceError
-from mapred.model import Shuffle
+from mapred.keying import Shuffle
+from mapred.model import Aggregate, By, SortBy
 from mapred.reducers import Reducer
-from mapred.shuffle.aggregations import Aggregate, as_aggregates
+from mapred.shuffle.aggregations import as_aggregates
 from mapred.shuffle.files import joined
 from mapred.shuffle.schemas import unified
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-By = str | Sequence[str]
-SortBy = str | Sequence[str | tuple[str, str]]
 
 _ORDERS = {"ascending": False, "descending": True}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapred.arrays import picked, to_arrow
-from mapred.model import Shuffle
+from mapred.keying import Shuffle
 from mapred.shuffle.aggregates import combined, lift, merged_to_send, places
 from mapred.shuffle.dense import lies_close
 from mapred.shuffle.files import Held, Parts, joined, ordered, spill

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 Hashes: TypeAlias = "npt.NDArray[np.uint64]"
 
-MAX_PARTITIONS = 1 << 16
 _U = np.uint64
 _NULL = _U(0x7F4A7C15F39CC060)
 _STEP = _U(0x9E3779B97F4A7C15)

@@ -16,7 +16,8 @@ import numpy as np
 
 from mapred.arrays import from_arrow, large_strings, to_arrow
 from mapred.errors import FunctionError
-from mapred.model import Output, Parts, Shuffle
+from mapred.keying import Parts, Shuffle
+from mapred.model import Output
 from mapred.shuffle.ordering import ranks
 from mapred.shuffle.schemas import Misfit, clash, fitted, unified
 from mapred.shuffle.texts import decoded, decoded_table, encoded, encoded_table

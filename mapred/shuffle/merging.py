@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.model import Shuffle
+from mapred.keying import Shuffle
 from mapred.shuffle.aggregates import merge
 from mapred.shuffle.answers import finish
 from mapred.shuffle.collecting import sent_schema

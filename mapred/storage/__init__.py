@@ -9,12 +9,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from mapred.errors import StorageError
 from mapred.storage.concurrent import each
 from mapred.storage.sources import fingerprint, is_local, local_etag, open_source, source_opener
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "Store",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import collections
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mapred.storage.sources import is_local
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 THREADS = 32
 _AHEAD = 2 * THREADS
@@ -40,6 +42,8 @@ def ahead(
         yield from map(call, first)
         return
     coming = itertools.chain(first, coming)
+    from concurrent.futures import ThreadPoolExecutor
+
     pool = ThreadPoolExecutor(threads, "mapred-storage")
     try:
         waiting.extend(

@@ -12,15 +12,16 @@ import errno
 import io
 import itertools
 import os
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 from mapred.errors import AccessError, StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -120,6 +121,8 @@ class LocalStore:
                 if error.errno != errno.EXDEV:
                     raise
                 temporary = self._temporary_beside(target)
+                import shutil
+
                 shutil.copyfile(source, temporary)
                 os.replace(temporary, target)
         return ""
@@ -135,6 +138,8 @@ class LocalStore:
                 raise
             except OSError:
                 # Mounted object stores know no links.
+                import shutil
+
                 shutil.copyfile(known, temporary)
             os.replace(temporary, wanted)
             # Two names of one file are left alone by a rename.

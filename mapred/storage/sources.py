@@ -16,7 +16,7 @@ from mapred.errors import DatasetError, MapredError, StaleDatasetError, StorageE
 T = TypeVar("T")
 Known: TypeAlias = "tuple[int, str]"
 OBJECTS = ("s3", "gs", "az", "oss")
-_SETTINGS = re.compile("(AWS|OSS|ALIBABA_CLOUD|GOOGLE|AZURE|MAPRED|HTTPS?_PROXY|NO_PROXY)", re.I)
+_SETTINGS = "(AWS|OSS|ALIBABA_CLOUD|GOOGLE|AZURE|MAPRED|HTTPS?_PROXY|NO_PROXY)"
 _CHANGED = "{} was changed after it was planned; plan the dataset again"
 _BLOCK = 4 * 2**20  # what fsspec reads ahead; the default of some clients is 50 MB
 
@@ -85,7 +85,7 @@ def remote_fingerprint(info: Mapping[str, Any]) -> tuple[int | None, str]:
 
 def store_of(uri: str) -> Any:
     """The client of one bucket, kept for as long as the environment says the same."""
-    said = (item for item in os.environ.items() if _SETTINGS.match(item[0]))
+    said = (item for item in os.environ.items() if re.match(_SETTINGS, item[0], re.I))
     return _store(uri, hash(frozenset(said)))
 
 

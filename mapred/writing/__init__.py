@@ -1,25 +1,46 @@
-"""Writing a run's tables as a dataset: files by the workers, made visible by one last task."""
+"""Writing a run's tables as a dataset: files by the workers, made visible by one last task.
+
+Names are loaded at first use: most runs write nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from mapred import outputs, parameters, records
-from mapred.errors import DatasetError, PlanError, StorageError
-from mapred.model import Output
-from mapred.reducers import Reducer
-from mapred.storage import Store, open_store, probe
-from mapred.writing import replacing
-from mapred.writing.target import Target, write_delta, write_parquet
-
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from mapred.writing.target import Target as Target
+    from mapred.writing.target import write_delta as write_delta
+    from mapred.writing.target import write_parquet as write_parquet
+    from mapred.writing.whole import Written as Written
+    from mapred.writing.whole import check as check
+    from mapred.writing.whole import check_losses as check_losses
+    from mapred.writing.whole import discard as discard
+    from mapred.writing.whole import gathered as gathered
+    from mapred.writing.whole import publish as publish
+    from mapred.writing.whole import publisher as publisher
+    from mapred.writing.whole import write_result as write_result
+    from mapred.writing.whole import write_values as write_values
 
-    from mapred.writing.files import WrittenFile, Wrote
+_WHERE = {
+    "target": (
+        "Target",
+        "write_delta",
+        "write_parquet",
+    ),
+    "whole": (
+        "Written",
+        "check",
+        "check_losses",
+        "discard",
+        "gathered",
+        "publish",
+        "publisher",
+        "write_result",
+        "write_values",
+    ),
+}
+_NAMES = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
     "Target",
@@ -27,6 +48,7 @@ __all__ = [
     "check",
     "check_losses",
     "discard",
+    "gathered",
     "publish",
     "publisher",
     "write_delta",
@@ -36,159 +58,9 @@ __all__ = [
 ]
 
 
-_THREADS = 4
-
-
-@dataclass(frozen=True)
-class Written:
-    """What a run put into a dataset: `version` of its manifest or table, `partitions` by folder."""
-
-    uri: str
-    kind: str
-    version: int
-    files: int
-    rows: int
-    bytes: int
-    partitions: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Publish:
-    """The reducer of a run that writes: takes what each task wrote, gives a `Written`."""
-
-    target: Target
-
-    def __call__(self, wrote: Iterable[Wrote]) -> Written:
-        return publish(self.target, wrote)
-
-
-def publisher(target: Target) -> Reducer:
-    """The last task of a run that writes to `target`."""
-    step = Publish(target)
-    return Reducer(f"write_{target.kind}", step, step)
-
-
-def check_losses(target: Target, max_failed: float) -> None:
-    """Raise for a run that may lose rows of what it replaces."""
-    if target.replace and max_failed:
-        raise PlanError(
-            f"max_failed={max_failed!r} together with replace=: what was there would be removed, and "
-            "the rows of a shard that is given up would be missing; leave one of the two out"
-        )
-
-
-def check(target: Target) -> None:
-    """Raise what would keep a run from publishing, before it begins: no package, no right."""
-    for text in target.texts()[1:]:
-        if places := parameters.names_in(text):
-            raise PlanError(
-                f"replace= has a place for {min(places)!r} in {text!r}, and the job has no value for "
-                f"it: say job.bind({min(places)}=…)"
-            )
-    store = open_store(target.uri)
-    probe(store)
-    if target.kind == "delta":
-        from mapred.writing.files import need_deltalake
-
-        need_deltalake()
-        if store.list("_manifest"):
-            raise DatasetError(f"{target.uri} is a folder that write_parquet made: name another")
-    elif store.list("_delta_log"):
-        raise DatasetError(
-            f"{target.uri} is a Delta table, and write_parquet would write past its log: use "
-            "write_delta, or another folder"
-        )
-    if target.replace:
-        replacing.named(target, _types(target, store))
-
-
-def write_values(
-    target: Target, write_id: str, shard: int, attempt: str, values: Iterable[Any]
-) -> Wrote:
-    """Write a task's tables; no reader sees them before `publish`."""
-    from mapred.writing.files import write
-
-    return write(target, write_id, shard, attempt, values)
-
-
-def publish(target: Target, wrote: Iterable[Wrote]) -> Written:
-    """Make what the tasks wrote visible, all of it by one put; once, however often it is called."""
-    write_id, written, schema = gathered(wrote, target)
-    if write_id is None:
-        return Written(target.uri, target.kind, -1, 0, 0, 0)
-    if target.kind == "delta":
-        from mapred.writing import delta
-
-        version = delta.commit(target, write_id, written, schema)
-    else:
-        from mapred.writing import publishing
-
-        version = publishing.publish(target, write_id, written, schema).version
-    rows, size = sum(file.rows for file in written), sum(file.bytes for file in written)
-    folders = tuple(sorted({file.folder for file in written}))
-    return Written(target.uri, target.kind, version, len(written), rows, size, folders)
-
-
-def write_result(store: Store, target: Target, write_id: str) -> Written:
-    """Write the tables of a run that is over from this process, a few outputs at a time."""
-    check_losses(target, len(records.read_given_up(store)))
-
-    def one(entry: tuple[int, Output | None, Any]) -> Wrote:
-        task, output, _ = entry
-        values = outputs.decode(store, output) if output is not None else iter(())
-        return write_values(target, write_id, task, "1", values)
-
-    try:
-        with ThreadPoolExecutor(_THREADS) as pool:
-            wrote = list(pool.map(one, records.read_manifest(store)))
-        return publish(target, wrote)
-    except BaseException:
-        with suppress(StorageError):
-            discard(target.uri, write_id)
-        raise
-
-
-def discard(uri: str, write_id: str, *, dry_run: bool = False) -> int:
-    """Drop what lies hidden at `uri` of a run that goes; the bytes that it takes.
-
-    What a manifest names already is published first, for readers count on it.
-    """
-    from mapred.writing import files, manifest, publishing
-
-    store = open_store(uri)
-    if dry_run:
-        return sum(size for _, size in store.list(files.staging(write_id)))
-    if write_id in manifest.latest(store).unfinished():
-        publishing.roll_forward(store, write_id)
-    return publishing.drop_staging(store, write_id)
-
-
-def gathered(
-    wrote: Iterable[Wrote], target: Target
-) -> tuple[str | None, list[WrittenFile], pa.Schema | None]:
-    """The run, all files, and the schema of all tables; those without rows have no say in it."""
-    from mapred.writing import schemas
-
-    parts = list(wrote)
-    written = [file for part in parts for file in part.files]
-    filled = any(file.rows for file in written)
-    told = [(p.shard, p.schema) for p in parts if p.schema and (p.rows or not filled)]
-    schema = schemas.of_shards(told if filled else told[:1], target.uri)
-    if not target.partition_by:
-        # One empty file is enough for the columns.
-        written = [file for file in written if file.rows] or written[:1]
-    return parts[0].write_id if parts else None, written, schema
-
-
-def _types(target: Target, store: Store) -> Mapping[str, pa.DataType]:
-    """The types of the partition columns, as far as `schema=` or what is there says them."""
-    schema = target.pinned()
-    if schema is not None:
-        return {name: schema.field(name).type for name in target.partition_by}
-    if target.kind == "delta":
-        from mapred.writing import delta
-
-        return delta.types_of(delta.open_table(target))
-    from mapred.writing import manifest
-
-    return replacing.types_of(manifest.latest(store).columns)
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from mapred import outputs
-from mapred.arrays import from_arrow, to_arrow
+from mapred.arrays import from_arrow, scalar, to_arrow
 from mapred.errors import DatasetError, FunctionError
 from mapred.writing.schemas import changed
 from mapred.writing.target import NULL, Target
@@ -80,18 +80,17 @@ def _check_values(name: str, type_: pa.DataType, texts: pa.Array) -> None:
     """Raise for a value whose folder another value would have, or no file system."""
     import pyarrow.compute as pc
 
-    if pc.index(texts, NULL).as_py() >= 0:
+    if pc.index(texts, scalar(NULL).cast(texts.type)).as_py() >= 0:
         raise DatasetError(
             f"partition_by={name!r}: the text {NULL!r} stands for null in a folder's name; write "
             "null, or another text"
         )
-    if pa.types.is_date(type_):
-        years = pc.less(pc.utf8_length(texts), 10), pc.greater(pc.utf8_length(texts), 10)
-        if pc.any(pc.or_(*years)).as_py():
-            raise DatasetError(
-                f"partition_by={name!r}: a date is before the year 0 or after 9999, which no "
-                "folder's name can hold; write null, or make a text of the column"
-            )
+    odd = pc.not_equal(pc.utf8_length(texts), scalar(10))
+    if pa.types.is_date(type_) and pc.any(odd).as_py():
+        raise DatasetError(
+            f"partition_by={name!r}: a date is before the year 0 or after 9999, which no "
+            "folder's name can hold; write null, or make a text of the column"
+        )
     for text in texts.to_pylist():
         if (
             len(name) + len(text) >= _LONGEST // 4

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from mapred import starts
 from mapred.backends.argo.providers import PROVIDERS
-from mapred.backends.base import Backend, Handle, Schedule
+from mapred.backends.base import Backend, Handle
+from mapred.backends.schedules import Schedule
 from mapred.checking import (
     Duration,
     DurationFromZero,

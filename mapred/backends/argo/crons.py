@@ -21,7 +21,8 @@ from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.clients import Client
 from mapred.backends.argo.pods import LOCKED, WORK, pruned, slug
 from mapred.backends.argo.providers import place
-from mapred.backends.base import Handle, Schedule
+from mapred.backends.base import Handle
+from mapred.backends.schedules import Schedule
 from mapred.errors import BackendError, MissingDependency
 from mapred.model import Job
 from mapred.resources import Resources

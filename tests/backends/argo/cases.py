@@ -14,7 +14,7 @@ from mapred.backends.argo import crons
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.render import render_text
 from mapred.backends.argo.yaml import to_yaml
-from mapred.backends.base import Schedule
+from mapred.backends.schedules import Schedule
 from mapred.model import Format, Job, Resources, Stage, Volume
 from mapred.reducers import Reducer, as_reducer
 

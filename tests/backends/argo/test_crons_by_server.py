@@ -10,7 +10,7 @@ from servers.argo_server import Server, serving
 import mapred
 from mapred.backends.argo import crons
 from mapred.backends.argo.backend import Argo
-from mapred.backends.base import Schedule
+from mapred.backends.schedules import Schedule
 from mapred.errors import BackendError
 from mapred.resources import Resources
 

@@ -1,0 +1,56 @@
+"""Datasets of what is given as it is: Python objects, and the indices of an array job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from mapred.checking import FromOne, checks
+from mapred.dataset.values import Dataset, handed_over, how_to_list_rows
+from mapred.errors import DatasetError
+from mapred.model import Format
+
+
+def items(iterable: Iterable[Any]) -> Dataset:
+    """Python objects: the function is called for each. They are taken from the iterable now.
+
+    A list of numbers, a `range` or an array may be passed to `run` without it; a list of texts
+    would be paths there.
+    """
+    rows = how_to_list_rows(iterable)
+    if rows is not None:
+        raise DatasetError(
+            f"items() got a {type(iterable).__name__}, which lists its columns: for its rows one by "
+            f"one, pass items(frame{rows}); for shards of them, pass the frame itself to run()"
+        )
+    kind = type(iterable).__name__
+    if isinstance(iterable, Mapping):
+        raise DatasetError(
+            f"items() takes a list or another iterable of items, not {kind}, which lists its keys: "
+            "pass items(mapping.items()) for its entries, or sweep(mapping) for parameters"
+        )
+    if isinstance(iterable, str | bytes | Dataset) or not isinstance(iterable, Iterable):
+        raise DatasetError(f"items() takes a list or another iterable of items, not {kind}")
+    try:
+        taken = tuple(iterable)
+    except TypeError as error:  # an array without dimensions
+        raise DatasetError(
+            f"items() takes a list or another iterable of items, not {kind}: {error}"
+        ) from None
+    if not taken:
+        raise DatasetError("items() got no items: there is nothing to run")
+    return Dataset("items", items=taken, count=len(taken), title=f"{len(taken):,} items")
+
+
+@checks(DatasetError)
+def array(n: FromOne) -> Dataset:
+    """The indices 0 to n - 1 of an array job: the function is called for each."""
+    return Dataset("array", count=n, title=f"array of {n:,}")
+
+
+def item_format(dataset: Dataset) -> Format:
+    """What `pin` gives of files, for items and arrays, of which nothing has to be read."""
+    assert dataset.format is not None
+    as_ = handed_over(dataset.format, dataset.as_)
+    return replace(dataset.options, schema=None, name=dataset.format, as_=as_)
