@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cluster.access import Cluster
 
 ROOT = Path(__file__).parent.parent
-settings.register_profile("mapred", deadline=None)  # the clock decides no test
+settings.register_profile("mapred", deadline=None, max_examples=60)  # the clock decides no test
 settings.load_profile("mapred")
 
 

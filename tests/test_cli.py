@@ -557,6 +557,7 @@ def test_an_interrupt_leaves_no_process_and_a_run_to_go_on_with(job_file: str, r
     assert document["result"] == list(range(100))
 
 
+@pytest.mark.slow
 def test_resume_follows_a_run_that_is_driven_elsewhere(job_file: str, runs: Path) -> None:
     with start("run", job_file, "--job", "waiting", "--workers", "16") as process:
         _until(lambda: list(runs.glob("*/map/commits/*")))

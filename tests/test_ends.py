@@ -413,6 +413,7 @@ def test_a_reduce_that_fails_early_has_all_its_attempts(times: int, tmp_path: Pa
     assert run.status().failures == ()
 
 
+@pytest.mark.slow
 def test_a_killed_fork_server_is_named(tmp_path: Path) -> None:
     run = mapred.submit(late, mapred.items(range(40)), per_task=1, root=tmp_path)
     while commits(run) < 2:

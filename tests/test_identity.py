@@ -485,6 +485,7 @@ def test_storing_a_result_runs_no_code_again(tmp_path: Path) -> None:
     assert _python(opened, tmp_path).strip() == "<class 'made.P'>"
 
 
+@pytest.mark.slow
 def test_what_main_defines_is_copied(tmp_path: Path) -> None:
     pytest.importorskip("pydantic")
     (tmp_path / "script.py").write_text("""

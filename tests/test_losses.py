@@ -99,6 +99,7 @@ def check_items(run: mapred.Run, items: int, bad: set[int]) -> None:
     assert document["given_up"] == {"what": "item", "indices": sorted(bad)}
 
 
+@pytest.mark.slow
 @given(
     items=st.integers(1, 30),
     bad=st.sets(st.integers(0, 29)),

@@ -519,6 +519,7 @@ def drive(machine: type[Protocol], examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_protocol_holds(machine: type[Protocol]) -> None:
     drive(machine, examples=40, steps=30)
 
@@ -557,6 +558,7 @@ def test_a_reduce_runs_what_was_skipped(machine: type[Protocol], shape: str) -> 
     state.teardown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_who_gives_up_late_changes_no_answer(machine: type[Protocol], shape: str) -> None:
     state = machine()

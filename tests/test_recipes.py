@@ -60,6 +60,7 @@ def test_monte_carlo_pi(root: Path, tmp_path: Path) -> None:
     assert all(abs(mean - 3.14159) < 0.02 for mean in means.values())
 
 
+@pytest.mark.slow
 def test_parquet_stats(root: Path, tmp_path: Path) -> None:
     printed = run(tmp_path, str(root / "recipes/parquet_stats.py"))
     trips = ds.dataset(tmp_path / "mapred-recipes/trips").to_table(filter=pc.field("fare") > 1)
@@ -81,6 +82,7 @@ def test_array_job(root: Path, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_log_count(root: Path, tmp_path: Path) -> None:
     printed = run(tmp_path, str(root / "recipes/log_count.py")).splitlines()
     expected: dict[tuple[str, str], list[int]] = {}

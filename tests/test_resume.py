@@ -180,6 +180,7 @@ def _kill_and_resume(folder: Path, seed: int) -> str:
     return "after" if ended == "succeeded" else "inside"
 
 
+@pytest.mark.slow
 def test_a_driver_killed_at_random_moments_resumes(tmp_path: Path) -> None:
     seen = [_kill_and_resume(tmp_path / str(seed), seed) for seed in range(3)]
     assert "inside" in seen, "no kill came while tasks ran: mend the moments"

@@ -57,6 +57,7 @@ def run(tmp_path: Path, script: Script) -> Any:
     return run
 
 
+@pytest.mark.slow
 def test_a_block_of_tasks(run: Any) -> None:
     done = _worker(run.uri, run.digest, "map", 1, 3)
     assert (done.returncode, done.stdout, done.stderr) == (DONE, "", "")
@@ -88,6 +89,7 @@ def test_the_last_task_closes_the_run(run: Any, tmp_path: Path) -> None:
     assert (artifacts / "result.json").read_bytes() == run.store.read(layout.MANIFEST)
 
 
+@pytest.mark.slow
 def test_a_twin_that_lost_leaves_the_winners_commit(run: Any, tmp_path: Path) -> None:
     artifacts = tmp_path / "artifacts"
     assert _worker(run.uri, run.digest, "map", 0, 1).returncode == DONE
@@ -260,6 +262,7 @@ def test_an_attempt_that_hangs_is_ended(script: Script, tmp_path: Path) -> None:
     assert failure["log"] == "item 0 speaks\n"
 
 
+@pytest.mark.slow
 def test_a_flood_of_output_stops_no_clock(tmp_path: Path) -> None:
     run = _fresh(floods, mapred.array(1), tmp_path, timeout=2, attempts=1)
     assert _worker(run.uri, run.digest, "map", 0, 1, output=False).returncode == FAILED
@@ -268,6 +271,7 @@ def test_a_flood_of_output_stops_no_clock(tmp_path: Path) -> None:
     assert len(run.store.read(layout.log("map", 0, failure.attempt))) < 4 * LOG_CAP
 
 
+@pytest.mark.slow
 def test_what_the_system_kills_is_left_to_the_engine(script: Script, tmp_path: Path) -> None:
     killed = Script(Path(script.folder), {1: ["kill"]})
     run = _fresh(killed, mapred.array(3), tmp_path, per_task=1, attempts=1)
@@ -298,6 +302,7 @@ def test_a_failure_for_good_ends_the_run(script: Script, tmp_path: Path) -> None
     assert failing.calls(2) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fan_in", [None, 2])
 def test_failures_within_max_failed_are_given_up_by_who_reads(
     script: Script, tmp_path: Path, fan_in: int | None
@@ -318,6 +323,7 @@ def test_failures_within_max_failed_are_given_up_by_who_reads(
     assert mapred.open(run.uri).audit().ok
 
 
+@pytest.mark.slow
 def test_one_failure_more_than_max_failed_ends_the_run(script: Script, tmp_path: Path) -> None:
     failing = Script(Path(script.folder), {1: ["raise"] * 9, 2: ["raise"] * 9})
     run = _fresh(failing, mapred.array(4), tmp_path, per_task=1, attempts=1, max_failed=1)
@@ -352,6 +358,7 @@ def test_what_succeeded_is_not_called_again(script: Script, tmp_path: Path) -> N
     assert failing.calls(4) == 3
 
 
+@pytest.mark.slow
 def test_a_block_does_its_other_tasks_during_a_pause(script: Script, tmp_path: Path) -> None:
     failing = Script(Path(script.folder), {0: ["raise", "raise"]})
     run = _fresh(Says(failing), mapred.array(4), tmp_path, per_task=1)

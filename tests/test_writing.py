@@ -452,6 +452,7 @@ def republished(lake: str, last: int, looking: bool, patch: pytest.MonkeyPatch) 
     return target, outputs, watched.count
 
 
+@pytest.mark.slow
 def test_every_moment_of_publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, count = republished(str(tmp_path / "whole"), -1, True, monkeypatch)
     assert by_folder(str(tmp_path / "whole")) == NEW
@@ -509,6 +510,7 @@ mapred.run(day_of, mapred.items(range(6)), write=mapred.write_parquet(lake, part
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_while_it_publishes_is_resumed(lake: str, tmp_path: Path) -> None:
     write(lambda _: day_of(0), [0], mapred.write_parquet(lake, partition_by="day"))
     arguments = [sys.executable, "-c", _SCRIPT, lake, str(tmp_path / "runs"), "3"]

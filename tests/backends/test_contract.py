@@ -46,6 +46,7 @@ class TestThreads(BackendContract):
             yield pool
 
 
+@pytest.mark.slow
 class TestProcessPool(BackendContract):
     @pytest.fixture
     def backend(self) -> Iterator[Any]:

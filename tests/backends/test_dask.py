@@ -125,6 +125,7 @@ def test_workers_that_cannot_see_the_root_or_are_gone(
             run.result()
 
 
+@pytest.mark.slow
 def test_a_client_is_a_backend_and_stays_open(dask_scheduler: str, tmp_path: Path) -> None:
     with distributed.Client(dask_scheduler, set_as_default=False) as client:
         run = mapred.run(slowly, mapred.array(3), backend=client, root=tmp_path, progress="none")

@@ -129,6 +129,7 @@ def _in_a_process(script: str, files: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, preexec_fn=lower)
 
 
+@pytest.mark.slow
 def test_few_open_files_are_one_error_whose_advice_helps() -> None:
     done = _in_a_process(
         """

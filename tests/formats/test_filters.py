@@ -170,6 +170,7 @@ print(found.num_rows, found["i_sum"][0].as_py(), "pandas" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_whole_runs_import_no_pandas(tmp_path: Path) -> None:
     pq.write_table(pa.table({"i": [1, 2, 3], "s": ["a", "b", "b"]}), tmp_path / "a.parquet")
     (tmp_path / "a.csv").write_text("i,s\n1,a\n2,b\n")

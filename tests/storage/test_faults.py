@@ -162,6 +162,7 @@ def test_a_run_is_exact_though_every_tenth_answer_is_spoiled(faults: Proxy, s3_r
     _runs_exactly(faults, s3_root)
 
 
+@pytest.mark.slow
 def test_a_run_on_oss_is_exact_too(oss_faults: Proxy, oss_root: str) -> None:
     _runs_exactly(oss_faults, oss_root)
 
@@ -443,6 +444,7 @@ def _slow_square(item: int) -> int:
     return item * item
 
 
+@pytest.mark.slow
 def test_large_files_are_whole_though_answers_are_cut(faults: Proxy, s3_root: str) -> None:
     store = open_store(s3_root)
     data = bytes(range(256)) * 4096 * 40

@@ -187,6 +187,7 @@ DRIVER = """
 """
 
 
+@pytest.mark.slow
 def test_a_run_on_it_survives_killed_workers_and_a_killed_driver(nas: Path, tmp_path: Path) -> None:
     calls = tmp_path / "calls"
     calls.mkdir()

@@ -50,6 +50,7 @@ def test_large_files_go_in_parts(oss_root: str, tmp_path: Path) -> None:
     check_large_files(open_store(oss_root), tmp_path)
 
 
+@pytest.mark.slow
 def test_listings_have_pages_and_no_markers(oss_root: str) -> None:
     store = open_store(oss_root)
     names = [f"many/{number:05d}" for number in range(1203)]

@@ -48,6 +48,7 @@ print(again.result())
 """
 
 
+@pytest.mark.slow
 def test_public_and_internal_endpoints_reach_one_run(
     oss_root: str, oss_server: dict[str, Any], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

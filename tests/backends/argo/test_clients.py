@@ -146,6 +146,7 @@ def test_a_workflow_that_is_gone_ends_the_run(run: mapred.Run, server: Server) -
         run.result()
 
 
+@pytest.mark.slow
 def test_a_server_in_trouble_is_asked_again(run: mapred.Run, server: Server) -> None:
     server.trouble = 2
     run.wait(timeout=3)
