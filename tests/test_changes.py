@@ -147,6 +147,7 @@ def test_a_refused_resume_leaves_the_folder_as_it_was(
     assert run.job == job
 
 
+@pytest.mark.slow
 def test_other_limits() -> None:
     def sleeps(x: int, task: mapred.Task) -> int:
         time.sleep(0.5)

@@ -534,6 +534,7 @@ def test_plan(job_file: str, tmp_path: Path) -> None:
     assert "matches no file" in call("plan", "*.parquet", code=2).stderr
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_no_process_and_a_run_to_go_on_with(job_file: str, runs: Path) -> None:
     with start("run", job_file, "--job", "waiting", start_new_session=True) as process:
         driver = psutil.Process(process.pid)

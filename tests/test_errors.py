@@ -304,6 +304,7 @@ def _raises_everywhere(item: int) -> int:
     raise ValueError(f"bad item {item}")
 
 
+@pytest.mark.slow
 def test_equal_failures_are_one_line(fails: Fails, tmp_path: Path) -> None:
     error = fails(_raises_everywhere, mapred.array(200), max_failed=100)
     assert len(error.failures) > 100

@@ -109,6 +109,7 @@ def test_a_worker_process_closes_at_the_end(cls: Any, folder: Path) -> None:
         assert len(noted(folder, "exits")) == len(set(noted(folder, "exits"))) > 0
 
 
+@pytest.mark.slow
 def test_a_pool_of_processes_closes_when_it_ends(folder: Path) -> None:
     with spawned() as pool:
         mapred.run(Buffers, mapred.array(4), per_task=1, backend=pool, progress="none")

@@ -530,6 +530,7 @@ def test_the_protocol_holds_for_long(machine: type[Protocol]) -> None:
     drive(machine, examples=1500, steps=60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("at", ["write ", "put "])
 def test_who_is_overtaken_at_each_word_leaves_the_winner_alone(
@@ -548,6 +549,7 @@ def test_who_is_overtaken_at_each_word_leaves_the_winner_alone(
     state.teardown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["items, tree", "shards, tree"])
 def test_a_reduce_runs_what_was_skipped(machine: type[Protocol], shape: str) -> None:
     state = machine()
@@ -574,6 +576,7 @@ def test_who_gives_up_late_changes_no_answer(machine: type[Protocol], shape: str
     state.teardown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_of_two_who_give_up_the_first_is_right(machine: type[Protocol], shape: str) -> None:
     state = machine()

@@ -234,6 +234,7 @@ def _fresh(fn: Any, dataset: Any, root: Path, **options: Any) -> Any:
     return mapred.submit(fn, dataset, backend=FolderOnly(), root=root, **options)
 
 
+@pytest.mark.slow
 def test_what_ends_a_process_is_recorded_and_repeated(script: Script, tmp_path: Path) -> None:
     dying = Script(Path(script.folder), {0: ["_exit", "raise"], 1: ["exit"], 2: ["segfault"]})
     run = _fresh(Says(dying), mapred.array(4), tmp_path, per_task=1, attempts=3)
@@ -251,6 +252,7 @@ def test_what_ends_a_process_is_recorded_and_repeated(script: Script, tmp_path: 
     assert "Fatal Python error" in run.logs(2)
 
 
+@pytest.mark.slow
 def test_an_attempt_that_hangs_is_ended(script: Script, tmp_path: Path) -> None:
     hanging = Script(Path(script.folder), {0: ["hang"]})
     run = _fresh(Says(hanging), mapred.array(2), tmp_path, per_task=1, timeout=2)

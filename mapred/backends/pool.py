@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,7 +143,10 @@ class Pool:
     def prove(
         self, stage: Stage, timeout: float | None, keyed: bool, code: tuple[bytes, ...]
     ) -> Pool:
-        """Have a worker load the code, unless all are busy for long."""
+        """Have a worker load the code, unless all are busy for long; threads are this process."""
+        if isinstance(self.executor, ThreadPoolExecutor):
+            functions.prove(*code)
+            return self
         future = self.executor.submit(functions.prove, *code)
         try:
             future.result(_PROOF_SECONDS)

@@ -41,7 +41,8 @@ def _data_files(found: Found, text: bytes) -> Iterator[tuple[str, str]]:
         folder = os.path.dirname(found.file)
         if os.path.exists(os.path.join(folder, "__init__.py")):
             return  # they come with the package
-        for name in sorted(imports.texts(imports.code_of(found.name, found.file, text))):
+        texts = imports.texts(imports.code_of(found.name, found.file, text))
+        for name in sorted(text for text in texts if "\0" not in text):
             place = os.path.normpath(os.path.join(folder, name.lstrip("/")))
             if place.startswith(folder + os.sep):
                 files = [place] if os.path.isfile(place) else _files(place)

@@ -23,6 +23,7 @@ class TestLocal(BackendContract):
         return Local(workers=2)
 
 
+@pytest.mark.slow
 class TestDask(BackendContract):
     """A scheduler and workers in processes of their own."""
 

@@ -92,6 +92,7 @@ def test_each_fault_is_survived(
     _survives(faults, s3_root, kind, monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     ["truncated", *LENGTHS, *(pytest.param(k, marks=pytest.mark.slow) for k in ("busy", "stall"))],

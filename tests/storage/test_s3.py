@@ -268,6 +268,7 @@ def test_other_clouds_have_the_same_store(scheme: str) -> None:
     assert open_store(f"{scheme}://bucket/a/").uri == f"{scheme}://bucket/a"
 
 
+@pytest.mark.slow
 class TestLocalOnS3(BackendContract):
     kills = True
 

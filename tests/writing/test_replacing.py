@@ -434,6 +434,7 @@ def published(lake: str, last: int, patch: pytest.MonkeyPatch, look: Any = None)
 NEW = Counter([(9, ONE, "de"), (8, TWO, "it"), OLD[4]])
 
 
+@pytest.mark.slow
 def test_every_moment_of_replacing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = str(tmp_path / "whole")
     _, _, count = published(
