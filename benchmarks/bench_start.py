@@ -23,6 +23,16 @@ STARTS = 21
 SHARDS = 100_000
 HERE = Path(__file__).parent
 STAMP = "MAPRED_BENCH_STAMP"
+IMPORTS = "import numpy, pyarrow"
+TEN_ITEMS = """
+import mapred
+
+def square(item):
+    return item * item
+
+run = mapred.run(square, mapred.items(range(10)), root={root!r}, progress="none")
+assert run.result() == [item * item for item in range(10)]
+"""
 
 
 class _NotStarted:
@@ -59,6 +69,16 @@ def python(code: str) -> float:
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
     return time.perf_counter() - start
+
+
+def cpu(code: str) -> float:
+    """Seconds of CPU that a fresh process takes for some code, its children left out."""
+    told = "import resource\nused = resource.getrusage(resource.RUSAGE_SELF)\n"
+    code = f"{code}\n{told}print(used.ru_utime + used.ru_stime)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
 
 
 def worker(run: mapred.Run, folder: Path, task: int = 0) -> float:
@@ -130,6 +150,19 @@ def measure(folder: Path) -> Section:
             beyond <= 0.05,
         ),
     ]
+    ten = TEN_ITEMS.format(root=str(root))
+    used = in_turn({"imports": lambda: cpu(IMPORTS), "run": lambda: cpu(ten)}, STARTS)
+    ratio = statistics.median(used["run"]) / statistics.median(used["imports"])
+    rows += [
+        Row("CPU of `import numpy, pyarrow`", spread(used["imports"], 1000, "ms", 0), "1"),
+        Row(
+            "CPU of the driver of ten items",
+            spread(used["run"], 1000, "ms", 0),
+            f"{ratio:.2f}",
+            "≤ 1.4",
+            ratio <= 1.4,
+        ),
+    ]
     run = small_run(root)
     times = in_turn({"worker": lambda: worker(run, root)}, STARTS)["worker"]
     rows.append(
@@ -165,6 +198,11 @@ def measure(folder: Path) -> Section:
         "whose imports are timed one after the other.",
         tuple(rows),
     )
+
+
+def test_driver(tmp_path: Path) -> None:
+    assert 0 < cpu(IMPORTS) < 30
+    assert 0 < cpu(TEN_ITEMS.format(root=str(tmp_path))) < 60
 
 
 def test_worker(tmp_path: Path) -> None:
