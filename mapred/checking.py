@@ -188,7 +188,7 @@ def plain(value: Any) -> Any:
 
 
 def _is_number(value: Any, kinds: tuple[type, ...]) -> bool:
-    """Whether a value is of one of these kinds; truth values and numpy's times are none."""
+    """Whether a value is of one of these kinds; truth values and times of numpy are not numbers."""
     return isinstance(value, kinds) and not isinstance(value, bool) and not _is_time(value)
 
 

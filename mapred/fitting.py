@@ -168,7 +168,7 @@ def _misfit_of_names(
     known = [name for name, each in parameters.items() if each.kind not in _MANY]
     unknown = [name for name in names if name not in known]
     if open_ended:
-        # A decorator may take and give more than what it wraps; a near miss is none of that.
+        # A decorator may take other names than what it wraps, but hardly one that is almost the same.
         known = [name for name, each in signature(function).items() if each.kind not in _MANY]
         free = [name for name in known if name not in {*names, *tasks}]
         unknown = [name for name in unknown if name not in known and _near(name, free)]

@@ -65,7 +65,7 @@ class _TypesLeftOut(ast.NodeTransformer):
 
 
 def imported(code: types.CodeType, package: str | None) -> Iterator[str]:
-    """The names that code imports, wherever in it: modules, and what may be modules of them."""
+    """The names that code imports anywhere in it: modules, and what may be modules of them."""
     codes = list(nested(code))
     for each in codes:
         if dis.opmap["IMPORT_NAME"] in each.co_code[::2]:
