@@ -72,7 +72,7 @@ def _pickled(function: Any) -> tuple[pickling.Pickler, bytes]:
     except FunctionError:
         raise
     except Exception:
-        homes = pickling.only_named()
+        homes = pickling.homes()
         if not homes:
             raise
         sink = io.BytesIO()

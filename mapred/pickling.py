@@ -48,21 +48,24 @@ def is_plain(value: Any) -> bool:
     return kind in (list, tuple) and PLAIN.issuperset(map(type, value))
 
 
-def only_named() -> dict[int, tuple[str, str]]:
-    """The objects of local modules that cannot be copied, by their id: module and name.
-
-    Such as what holds a lock or a connection; a worker that imports the module makes its own.
-    """
+def homes() -> dict[int, tuple[str, str]]:
+    """The objects at the top of local modules, by their id: module and name."""
     found: dict[int, tuple[str, str]] = {}
     for name, module in list(sys.modules.items()):
         if local.find(name) is not None:
             for key, value in list(getattr(module, "__dict__", {}).items()):
                 if not key.startswith("__") and not isinstance(value, _STATELESS):
-                    try:
-                        dumps(value)
-                    except Exception:
-                        found.setdefault(id(value), (name, key))
+                    found.setdefault(id(value), (name, key))
     return found
+
+
+def _can_be_copied(value: Any) -> bool:
+    """Whether a value can be pickled: what holds a lock or a connection cannot."""
+    try:
+        dumps(value)
+    except Exception:
+        return False
+    return True
 
 
 def load(file: IO[bytes]) -> Any:
@@ -86,7 +89,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle, but the user's modules are named, not copied, and code keeps its file's name.
 
     `modules` are the names that it met, and `filenames` where the copied code came from. What
-    is `sent` to workers must be what its file says. `homes` are objects to name, by their id.
+    is `sent` to workers must be what its file says. `homes` are objects by their id, to name where
+    they cannot be copied: a worker that imports their module makes its own.
     """
 
     def __init__(
@@ -126,7 +130,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return by_value.dynamic_subimport, (obj.__name__, state)
         is_class = issubclass(kind, type)
         if not (is_class or kind is types.FunctionType or kind is copying.CACHED):
-            if id(obj) in self._homes:
+            if id(obj) in self._homes and not _can_be_copied(obj):
                 module, name = self._homes[id(obj)]
                 self.modules.add(module)
                 return _attribute, (module, name)
