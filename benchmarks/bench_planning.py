@@ -130,6 +130,7 @@ def test_plan_to_files(benchmark: Any, files: pa.Table, tmp_path: Path) -> None:
     benchmark.pedantic(write, (made, tmp_path), rounds=1 if FULL else 3)
 
 
+@pytest.mark.slow
 def test_peak_memory_of_plan_and_files(tmp_path: Path) -> None:
     """The whole of it in a process of its own, against the bytes of the listing."""
     run = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import uuid
@@ -28,12 +29,17 @@ def root() -> Path:
     return ROOT
 
 
+@pytest.fixture(scope="session")
+def _roots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Names of folders that no test has had."""
+    base = tmp_path_factory.mktemp("roots")
+    return (base / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def _runs_in_a_folder_of_their_own(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _runs_in_a_folder_of_their_own(_roots: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """No test leaves runs in the user's home."""
-    monkeypatch.setenv("MAPRED_ROOT", str(tmp_path_factory.mktemp("runs")))
+    monkeypatch.setenv("MAPRED_ROOT", str(next(_roots)))
 
 
 @pytest.fixture

@@ -465,6 +465,7 @@ def test_a_module_that_starts_a_run_when_imported_names_the_guard(tmp_path: Path
     assert (tmp_path / "imports").read_text() == "xxx"
 
 
+@pytest.mark.slow
 def test_storing_a_result_runs_no_code_again(tmp_path: Path) -> None:
     (tmp_path / "made.py").write_text(
         "open('imports', 'a').write('x')\n"

@@ -255,6 +255,7 @@ def test_commands_say_why_they_did_not_start_or_ended(tmp_path: Path) -> None:
     assert "ended with signal 35" in told(["bash", "-c", "kill -35 $$"], "x")
 
 
+@pytest.mark.slow
 def test_intervals_and_samples_beyond_what_can_be_drawn() -> None:
     with pytest.raises(DatasetError, match="too wide"):
         mapred.uniform(-1e308, 1e308)

@@ -130,6 +130,7 @@ def hang_or_die(x: str) -> str:
     return x
 
 
+@pytest.mark.slow
 def test_lost_items_are_told_with_their_values(tmp_path: Path) -> None:
     options = {**RUN, "root": tmp_path, "backend": "local", "max_failed": 2, "timeout": 1.0}
     run = mapred.run(hang_or_die, mapred.items(["a", "die", "b", "hang"]), **options)

@@ -307,6 +307,7 @@ print(run.to_pandas()["p"].astype(str).tolist())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_task", ["1", "2"])
 def test_periods_stay_periods_in_a_process_that_had_none(per_task: str, tmp_path: Path) -> None:
     script = tmp_path / "periods.py"

@@ -348,6 +348,7 @@ def test_a_map_of_one_task_gives_up_by_itself(script: Script, tmp_path: Path) ->
     assert mapred.open(run.uri).result() == [0, None, 20]
 
 
+@pytest.mark.slow
 def test_what_succeeded_is_not_called_again(script: Script, tmp_path: Path) -> None:
     outcomes = {1: ["raise"] * 9, 2: ["ok", "raise"], 3: ["_exit"], 4: ["raise", "raise"]}
     failing = Script(Path(script.folder), outcomes)

@@ -466,6 +466,7 @@ def test_every_moment_of_publishing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert not open_store(lake).list("_staging")
 
 
+@pytest.mark.slow
 def test_the_next_run_finishes_what_was_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

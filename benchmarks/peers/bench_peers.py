@@ -37,6 +37,7 @@ def test_every_workload_names_its_engines() -> None:
         assert named >= {"duckdb", "polars", "dask", "ray", "spark", "daft", "lithops", "mrjob"}
 
 
+@pytest.mark.slow
 def test_a_process_is_timed_and_its_answer_kept(tmp_path: Path) -> None:
     known = race.checked("sweep", "mapred", "2,2,2", tmp_path)
     assert known.rows == [[sweep.fit(*point)] for point in sweep.points("2,2,2")]

@@ -45,6 +45,7 @@ def oss_faults(
         yield known
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lost", pytest.param("failed", marks=pytest.mark.slow)])
 def test_an_answer_lost_after_the_write_is_found_out(
     faults: Proxy, s3_root: str, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -159,6 +160,7 @@ def test_a_short_answer_is_never_taken_for_the_whole(
         assert store.read("f") == b"0123456789"
 
 
+@pytest.mark.slow
 def test_a_run_is_exact_though_every_tenth_answer_is_spoiled(faults: Proxy, s3_root: str) -> None:
     _runs_exactly(faults, s3_root)
 

@@ -165,6 +165,7 @@ def _square(item: int) -> int:
     return item * item
 
 
+@pytest.mark.slow
 def test_a_run_on_oss(oss_root: str) -> None:
     run = mapred.run(_square, mapred.array(20), reduce=sum, root=oss_root, progress="none")
     assert run.result() == 2470

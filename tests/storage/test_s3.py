@@ -97,6 +97,7 @@ def test_markers_of_folders_are_no_files(s3_root: str, s3_server: dict[str, Any]
     assert store.list("m/") == [("m/empty-file", 0), ("m/x/a", 1)]
 
 
+@pytest.mark.slow
 def test_listings_have_pages(s3_root: str) -> None:
     store = open_store(s3_root)
     names = [f"many/{number:05d}" for number in range(1003)]
