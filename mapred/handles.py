@@ -231,7 +231,7 @@ class Run:
             except Exception as error:
                 from mapred import hints
 
-                # The scheduler or pool that gave out is none to resume on.
+                # A scheduler or pool that gave out cannot be resumed on.
                 lost = isinstance(error, BackendError) and not isinstance(error, StorageError)
                 gone = lost and self.job.backend["name"] != "local"
                 needed = hints.Remedy(backend="local" if gone else None)
