@@ -563,6 +563,27 @@ def test_several_runs_at_once(tmp_path: Path) -> None:
     assert rest in [rows_of(range(3), 1000 * n) for n in range(3)]
 
 
+def test_who_is_late_leaves_no_file_that_was_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = str(tmp_path / "lake")
+    target = mapred.write_parquet(lake, partition_by="day")
+    first, second = wrote(target, "first", 0, [0]), wrote(target, "second", 1000, [0])
+    show = publishing._show
+
+    def late(store: Any, entry: Any) -> bool:
+        data = store.read(entry.path)
+        monkeypatch.setattr(publishing, "_show", show)
+        writing.publish(target, first)
+        writing.publish(target, second)
+        store.write(entry.final, data)
+        return True
+
+    monkeypatch.setattr(publishing, "_show", late)
+    writing.publish(target, first)
+    assert by_folder(lake) == by_manifest(lake) == rows_of([0], 1000)
+
+
 def test_old_versions_of_the_manifest_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifest, "_KEPT", 3)
     target = mapred.write_parquet(tmp_path / "lake", partition_by="day")

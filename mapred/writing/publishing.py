@@ -132,7 +132,13 @@ def roll_forward(store: Store, write_id: str) -> None:
                 if write_id in manifest.latest(store).unfinished():
                     raise _gone(store, write_id)
                 break
-    manifest.update(store, partial(_finished, write_id))
+    left = manifest.update(store, partial(_finished, write_id))
+    # Another process may have finished the run, and a later one replaced its files, before ours
+    # were shown: what no version has any more goes again.
+    names = {entry.name for entry in left.entries}
+    shown = [entry.final for _, new in todo.values() for entry in new if entry.final is not None]
+    for path in set(shown) - names:
+        _remove(store, path)
     drop_staging(store, write_id)
 
 
