@@ -5,8 +5,9 @@ Names are loaded at first use: items need nothing of what lists and reads files.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mapred import deferred
 
 if TYPE_CHECKING:
     from mapred.dataset.coercion import as_dataset as as_dataset
@@ -62,7 +63,6 @@ _WHERE = {
     ),
     "walks": ("listing",),
 }
-_NAMES = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
     "Dataset",
@@ -87,10 +87,4 @@ __all__ = [
     "why_whole",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = deferred.names_of(__name__, _WHERE)

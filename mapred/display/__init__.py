@@ -5,8 +5,9 @@ Each module is loaded with the first name that is asked for: most runs show noth
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mapred import deferred
 
 if TYPE_CHECKING:
     from mapred.display.failures import Failures as Failures
@@ -47,7 +48,6 @@ _WHERE = {
         "timeline_text",
     ),
 }
-_NAMES = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
     "Column",
@@ -73,10 +73,4 @@ __all__ = [
     "timeline_text",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = deferred.names_of(__name__, _WHERE)

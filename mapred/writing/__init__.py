@@ -5,8 +5,9 @@ Names are loaded at first use: most runs write nothing.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mapred import deferred
 
 if TYPE_CHECKING:
     from mapred.writing.target import Target as Target
@@ -40,7 +41,6 @@ _WHERE = {
         "write_values",
     ),
 }
-_NAMES = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
     "Target",
@@ -57,10 +57,4 @@ __all__ = [
     "write_values",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = deferred.names_of(__name__, _WHERE)
