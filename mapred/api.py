@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mapred import (
@@ -40,6 +40,7 @@ from mapred.checking import FromOne, Location, Size
 from mapred.commands import Command
 from mapred.dataset import Dataset
 from mapred.errors import BackendError, DatasetError, FunctionError, PlanError
+from mapred.frozen import dataclass
 from mapred.handles import Run, how_to_continue, record_write
 from mapred.limits import Limits
 from mapred.model import Format, Resources, Stage

@@ -23,11 +23,11 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from mapred.errors import MapredError
+from mapred.frozen import dataclass
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -8,11 +8,11 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mapred.checking import Location, checks
 from mapred.errors import CommandError, FunctionError
+from mapred.frozen import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from dataclasses import dataclass
 
+from mapred.frozen import dataclass
 from mapred.resources import Resources
 
 _DEFAULT = Resources()

@@ -7,10 +7,11 @@ import builtins
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mapred.errors import PlanError
+from mapred.frozen import dataclass
 from mapred.resources import Resources as Resources
 from mapred.resources import Volume as Volume
 from mapred.resources import parse_bytes as parse_bytes

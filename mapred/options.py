@@ -10,7 +10,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Annotated, Any, TypedDict, TypeVar
 
 from mapred import retries
@@ -27,6 +27,7 @@ from mapred.checking import (
     one_of,
 )
 from mapred.errors import FunctionError, PlanError, ReduceError
+from mapred.frozen import dataclass
 from mapred.model import Aggregate, By, Resources, SortBy
 from mapred.reducers import Reducer
 from mapred.writing.target import Target

@@ -14,11 +14,12 @@ import tokenize
 import types
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from mapred import functions
 from mapred.commands import Command
+from mapred.frozen import dataclass
 from mapred.model import Job
 from mapred.modules import imports, local
 from mapred.reducers import Reducer

@@ -14,12 +14,13 @@ import pickle
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mapred import frames, from_frames, pickling, unifying
 from mapred.checking import said
 from mapred.errors import FunctionError, StorageError
+from mapred.frozen import dataclass
 from mapred.model import Output
 from mapred.storage import Store
 

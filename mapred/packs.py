@@ -7,10 +7,11 @@ itself. `turns` are the attempts.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from mapred import losses
+from mapred.frozen import dataclass
 from mapred.model import Job
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ import heapq
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from mapred import unifying
 from mapred.checking import FromOne, checks, shown
 from mapred.errors import ReduceError
+from mapred.frozen import dataclass
 
 FAN_IN = 256
 

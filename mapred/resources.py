@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, TypeAlias
 
 from mapred.checking import AboveZero, FromZero, Rule, Size, Text, Unfit, check, check_fields, size
 from mapred.errors import PlanError
+from mapred.frozen import dataclass
 
 # By these OpenBLAS, MKL and others are told how many threads they may start.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")

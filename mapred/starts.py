@@ -12,10 +12,10 @@ import json
 import math
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mapred import layout, records
+from mapred.frozen import dataclass
 from mapred.model import Job, RunStatus, TaskTime
 from mapred.storage import Store
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from mapred.backends import devices
@@ -20,6 +19,7 @@ from mapred.backends.processes import (
 )
 from mapred.checking import FromOne, Text, check_fields
 from mapred.errors import BackendError, FunctionError
+from mapred.frozen import dataclass
 from mapred.limits import Limits
 from mapred.model import Job, Stage
 from mapred.modules import needs

@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from mapred import functions
@@ -16,6 +15,7 @@ from mapred.backends import leaving
 from mapred.backends.base import Handle, process_birth
 from mapred.backends.driver import Driver
 from mapred.errors import BackendError, FunctionError
+from mapred.frozen import dataclass
 from mapred.limits import Limits
 from mapred.model import Job, RunStatus, Stage
 from mapred.storage import Store

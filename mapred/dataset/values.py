@@ -6,12 +6,13 @@ import functools
 import pickle
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from mapred import layout, pickling, seeds
 from mapred.checking import said
 from mapred.errors import DatasetError, FunctionError
+from mapred.frozen import dataclass
 from mapred.model import Format
 
 if TYPE_CHECKING:

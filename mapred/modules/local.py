@@ -10,10 +10,10 @@ import os
 import site
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mapred import loading
+from mapred.frozen import dataclass
 
 _SOURCE, _PACKAGE, _NAMESPACE, _BINARY = "source", "package", "namespace", "binary"
 MAIN = ("__main__", "__mp_main__")

@@ -7,7 +7,7 @@ arrays: the ranges, and where each shard starts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from mapred import layout
 from mapred.arrays import from_arrow, large_strings, strings, to_arrow
 from mapred.errors import PlanError
+from mapred.frozen import dataclass
 from mapred.model import parse_bytes
 from mapred.planner.rows import rows
 from mapred.storage import is_local

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mapred.checking import Location, Size, Text, checks, shown
 from mapred.errors import DatasetError
+from mapred.frozen import dataclass
 from mapred.model import parse_bytes
 
 if TYPE_CHECKING:
