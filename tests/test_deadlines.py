@@ -22,7 +22,9 @@ def nap(i: int) -> int:
     return i
 
 
-@pytest.mark.parametrize("backend", ["inline", "local", "threads"])
+@pytest.mark.parametrize(
+    "backend", ["inline", "local", "threads", pytest.param("dask", marks=pytest.mark.slow)]
+)
 def test_it_ends_the_run_in_the_same_words(tmp_path: Path, backend: Any) -> None:
     with ThreadPoolExecutor(1) as threads, pytest.raises(mapred.RunError) as caught:
         mapred.run(
