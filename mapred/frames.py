@@ -48,7 +48,7 @@ def check(dtype_backend: object) -> None:
     """Raise a `DatasetError` unless `dtype_backend` is one of `BACKENDS`."""
     if dtype_backend not in BACKENDS:
         raise DatasetError(
-            f"dtype_backend={shown(dtype_backend)} is none of {', '.join(map(repr, BACKENDS))}"
+            f"dtype_backend={shown(dtype_backend)} is not one of {', '.join(map(repr, BACKENDS))}"
         )
 
 

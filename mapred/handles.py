@@ -571,7 +571,7 @@ def how_to_continue(uri: str, job: Job) -> str:
 
 
 def record_write(store: Store, uri: str, write_id: str) -> None:
-    """Remember where tables are written to, for whoever removes the run."""
+    """Remember where tables are written to, for cleanup."""
     value = {"uri": uri, "id": write_id, "time": time.time()}
     store.write(layout.write_record(write_id), json.dumps(value).encode())
 

@@ -151,7 +151,7 @@ def log(stage: str, index: int, attempt: str) -> str:
 
 
 def write_record(write_id: str) -> str:
-    """The record of a dataset that the run writes to, for whoever removes the run."""
+    """The record of a dataset that the run writes to, for cleanup."""
     return f"{WRITES}{write_id}.json"
 
 

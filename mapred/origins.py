@@ -146,7 +146,7 @@ def can_import(origin: Origin) -> bool:
 
 
 def _file_of(target: Any) -> str:
-    """The file that defined a function or class; of a cell, a name that is no file's."""
+    """The file that defined a function or class; of a cell, a name that is not a file's."""
     try:
         file = inspect.getfile(target)
     except (TypeError, OSError):

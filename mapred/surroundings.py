@@ -56,7 +56,7 @@ def restore(known: Surroundings | None) -> None:
     if known is None:
         return
     if known.folder is not None and _folder() != known.folder:
-        # A folder that the task removed is no loss to the next one's relative paths.
+        # A folder that the task removed does not affect the next one's relative paths.
         with suppress(OSError):
             os.chdir(known.folder)
     if _umask() != known.umask:

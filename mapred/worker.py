@@ -628,7 +628,9 @@ def _measure(path: Path) -> tuple[int, int]:
             while block := file.read(1 << 20):
                 size, crc32 = size + len(block), zlib.crc32(block, crc32)
     except OSError as error:
-        raise FunctionError(f"task.output({path.name!r}) is no readable file: {error}") from error
+        raise FunctionError(
+            f"task.output({path.name!r}) is not a readable file: {error}"
+        ) from error
     return size, crc32
 
 

@@ -107,7 +107,7 @@ def test_a_job_is_scheduled_by_a_command(folder: Path, monkeypatch: pytest.Monke
         done = call("unschedule", "bern", "--backend", "prod")
         assert (done.exit_code, done.output) == (0, "bern starts no more\n")
         for wrong, said in {
-            ("nightly_job:dated", "0 3 * * *"): "is no job",
+            ("nightly_job:dated", "0 3 * * *"): "is not a job",
             ("nightly_job:job", "3 * * *"): "must have five fields",
             ("nightly_job:job", "0 3 * * *", "--param", "date=2026-03-01"): "is the time for which",
         }.items():

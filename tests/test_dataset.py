@@ -223,7 +223,7 @@ def test_links(tree: Path) -> None:
     assert found("d/*.txt") == ["d/a.txt", "d/link.txt"]
     Path("d/self.txt").symlink_to(tree / "d/self.txt")
     assert found("d/*.txt") == ["d/a.txt", "d/link.txt"]
-    with pytest.raises(DatasetError, match=r"pipe.txt is no regular file"):
+    with pytest.raises(DatasetError, match=r"pipe.txt is not a regular file"):
         found("d/pipe.txt")
 
 
@@ -501,7 +501,7 @@ def test_a_whole_schema_needs_no_file(tree: Path) -> None:
     assert format.schema == pa.schema({"zip": pa.string()})
     with pytest.raises(DatasetError, match=r"schema= names 'zip', which is not a column; .* a, b"):
         pinned(dataset.read_csv("*.csv", schema={"zip": "string"}))
-    with pytest.raises(DatasetError, match="columns= names 'zip', which is none of a, b"):
+    with pytest.raises(DatasetError, match="columns= names 'zip', which is not one of a, b"):
         pinned(dataset.read_csv("*.csv", columns=["zip"]))
     with pytest.raises(DatasetError, match="schema= gives 'a' the unknown type 'words'"):
         dataset.read_csv("*.csv", schema={"a": "words"})
@@ -628,26 +628,26 @@ NO_DATASETS: list[tuple[Any, str]] = [
     (lambda: dataset.read_text(b"x"), "is not a path"),
     (lambda: dataset.read_text("x", encoding="utf-9"), "encoding='utf-9' is unknown"),
     (lambda: dataset.read_text("x", errors="loose"), "errors='loose' is unknown"),
-    (lambda: dataset.read_text("x", compression="rar"), "compression='rar' is none of"),
+    (lambda: dataset.read_text("x", compression="rar"), "compression='rar' is not one of"),
     (lambda: dataset.read_csv("x", delimiter="||"), "must be one ASCII character"),
     (lambda: dataset.read_csv("x", header="yes"), "must be True, False or 'first'"),
     (lambda: dataset.read_csv("x", skip_rows=-1), "skip_rows=-1 must be a whole number"),
     (
         lambda: dataset.read_csv("x", on_bad_rows="drop"),
-        "on_bad_rows='drop' is none of 'error', 'skip'",
+        "on_bad_rows='drop' is not one of 'error', 'skip'",
     ),
     (
         lambda: dataset.read_csv("x", delimiter=";", decimal=";"),
         "delimiter= and decimal= are both ';'",
     ),
-    (lambda: dataset.read_csv("x", dtype_backend="numba"), "dtype_backend='numba' is none of"),
-    (lambda: dataset.read_parquet("x", missing_columns="fill"), "missing_columns='fill' is none"),
+    (lambda: dataset.read_csv("x", dtype_backend="numba"), "dtype_backend='numba' is not one of"),
+    (lambda: dataset.read_parquet("x", missing_columns="fill"), "missing_columns='fill' is not one of"),
     (lambda: dataset.read_arrow("x", hive=1), "hive=1 must be True or False"),
     (lambda: dataset.read_csv("x", columns="a"), "must be a list in which each is a text"),
     (lambda: dataset.read_csv("x", columns=["a", "a"]), "names one twice"),
     (lambda: dataset.read_csv("x", schema=["a"]), "is not a pa.Schema"),
     (lambda: dataset.read_parquet("x", filters="a > 3"), "conditions such as"),
-    (lambda: dataset.files(["x"], format="xls"), "format='xls' is none of"),
+    (lambda: dataset.files(["x"], format="xls"), "format='xls' is not one of"),
     (lambda: dataset.read_csv(dataset.array(3)), "takes paths"),
 ]
 

@@ -218,7 +218,7 @@ def test_frames_can_be_written_to() -> None:
 
 
 def test_another_word_is_refused() -> None:
-    with pytest.raises(DatasetError, match="dtype_backend='arrow' is none of 'numpy_nullable'"):
+    with pytest.raises(DatasetError, match="dtype_backend='arrow' is not one of 'numpy_nullable'"):
         frames.to_pandas(pa.table({}), "arrow")
 
 

@@ -89,7 +89,7 @@ def test_the_word_for_dtypes(root: Path) -> None:
     assert made.to_pandas("pyarrow")["id"].dtype == "int64[pyarrow]"
     with pytest.raises(DatasetError, match=r"column 'ok' .*use dtype_backend='numpy_nullable'"):
         made.to_pandas("numpy")
-    with pytest.raises(DatasetError, match="dtype_backend='float' is none of"):
+    with pytest.raises(DatasetError, match="dtype_backend='float' is not one of"):
         made.to_pandas("float")
     table = returning([pa.table({"id": [BIG, None]})], root)
     assert table.to_pandas()["id"].tolist() == [BIG, pd.NA]

@@ -224,7 +224,7 @@ def test_modes(tmp_path: Path) -> None:
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "lake/orders").mkdir(parents=True)
     pq.write_table(day_of(0), tmp_path / "lake/orders/1.parquet")
-    with pytest.raises(RunError, match=r"orders/1\.parquet, which is no file of a dataset"):
+    with pytest.raises(RunError, match=r"orders/1\.parquet, which is not a file of a dataset"):
         write(day_of, [0], mapred.write_parquet(tmp_path / "lake"))
     assert (tmp_path / "lake/orders/1.parquet").exists()
 

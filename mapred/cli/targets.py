@@ -53,7 +53,7 @@ def job_named(target: str, name: str | None) -> mapred.Job:
     found = load_named(target)
     if not isinstance(found, mapred.Job):
         raise MapredError(
-            f"{target} is no job; write job = mapred.job(function, dataset), and name that"
+            f"{target} is not a job; write job = mapred.job(function, dataset), and name that"
         )
     return found
 

@@ -29,7 +29,7 @@ def text_options(
             raise DatasetError(f"{what}={shown(value)} is unknown to Python") from error
     if compression not in _COMPRESSIONS:
         raise DatasetError(
-            f"compression={shown(compression)} is none of {', '.join(map(repr, _COMPRESSIONS))}"
+            f"compression={shown(compression)} is not one of {', '.join(map(repr, _COMPRESSIONS))}"
         )
     options = rest or Format(name, "")
     return replace(options, encoding=encoding, errors=errors, compression=compression)
@@ -99,7 +99,7 @@ def character(what: str, value: Any) -> str:
 
 def choice(what: str, value: Any, known: Sequence[str]) -> str:
     if value not in known:
-        raise DatasetError(f"{what}={shown(value)} is none of {', '.join(map(repr, known))}")
+        raise DatasetError(f"{what}={shown(value)} is not one of {', '.join(map(repr, known))}")
     return str(value)
 
 

@@ -171,7 +171,7 @@ def _selected(format: Format) -> Format:
     for name in format.columns or ():
         if name not in format.schema.names:
             raise DatasetError(
-                f"columns= names {name!r}, which is none of {', '.join(format.schema.names)}"
+                f"columns= names {name!r}, which is not one of {', '.join(format.schema.names)}"
             )
     return format
 

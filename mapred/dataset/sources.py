@@ -276,7 +276,7 @@ def files(
     """
     if format is not None and format not in ("files", "text", *TABULAR):
         raise DatasetError(
-            f"format={format!r} is none of 'files', 'text', {', '.join(map(repr, TABULAR))}"
+            f"format={format!r} is not one of 'files', 'text', {', '.join(map(repr, TABULAR))}"
         )
     name = format or "files"
     chosen = Format(name, "", delimiter="" if name == "csv" else ",")

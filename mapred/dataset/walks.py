@@ -187,7 +187,7 @@ def _plain(uri: str) -> str:
 
 
 def _written(uri: str) -> tuple[str, str]:
-    """A local URI as a folder that exists, whose name is no pattern, and the rest."""
+    """A local URI as a folder that exists, whose name is not a pattern, and the rest."""
     path = _plain(uri)
     base = os.getcwd()
     if path.startswith("~/"):
@@ -237,7 +237,7 @@ def _literal(path: str) -> Row:
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     if not os.path.isfile(path):
-        what = "a folder; give it without files()" if os.path.isdir(path) else "no regular file"
+        what = "a folder; give it without files()" if os.path.isdir(path) else "not a regular file"
         raise DatasetError(f"{path} is {what}")
     return Row(path, stat.st_size, local_etag(stat))
 
@@ -260,7 +260,7 @@ def _files_below(glob: Glob, folders: list[tuple[str, bool]]) -> Iterator[Row]:
     """Walk depth first; folders that match as a whole are added to `folders`.
 
     Links to folders are followed unless they lead back; links to nothing and special files
-    are no files.
+    are not files.
     """
     hops: tuple[str, ...] = ()
     stack = [(iter(_entries(glob.root)), glob.start(), False, hops)]
@@ -290,7 +290,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """What a regular file is; None for what is no file, or none any more."""
+    """What a regular file is; None for what is not a regular file, or is gone."""
     try:
         return entry.stat() if entry.is_file() else None
     except OSError as error:

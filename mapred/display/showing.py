@@ -45,7 +45,7 @@ def progress(
         return live.Bar(out, clock)
     if kind == "plain":
         return live.Plain(out, clock)
-    raise PlanError(f"progress={kind!r} is none of auto, bar, plain, jupyter, none")
+    raise PlanError(f"progress={kind!r} is not one of auto, bar, plain, jupyter, none")
 
 
 class Silent:

@@ -1,7 +1,7 @@
 """Filters: a user's conditions as an Arrow expression, as a mask, and against statistics.
 
 Arrow's own ways import `pyarrow.dataset` and with it pandas, longer than all else that a worker
-loads; here only what is no plain condition goes that way.
+loads; here only what is not a plain condition goes that way.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ _ROW = re.compile(r"Row #\d+: | in row \d+")
 class Lines:
     """Whole lines of `range_` that begin at byte `start` of the file's text.
 
-    `skipped` lines came before `data` (a header). `spaces`: white space alone is no record.
+    `skipped` lines came before `data` (a header). `spaces`: white space alone is not a record.
     """
 
     data: bytes

@@ -55,7 +55,7 @@ def compression_of(format: Format, path: str) -> str | None:
     if format.compression is None or format.compression in _SUFFIXES.values():
         return format.compression
     known = ", ".join(_SUFFIXES.values())
-    raise DatasetError(f"compression={format.compression!r} is none of infer, {known}, None")
+    raise DatasetError(f"compression={format.compression!r} is not one of infer, {known}, None")
 
 
 def whole(format: Format, path: str) -> bool:

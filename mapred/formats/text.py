@@ -259,7 +259,7 @@ def _joined(format: Format, ranges: pa.Table, open_range: OpenRange, reading: Re
     with guarded(reading):
         for block in blocks(format, ranges, open_range, reading, LARGE_BLOCK):
             if parts and not parts[-1].endswith(b"\n"):
-                # A carriage return that ends a file is no part of the newline that is added.
+                # A carriage return that ends a file is not part of the newline that is added.
                 parts.append(b"\r\n" if parts[-1].endswith(b"\r") else b"\n")
             parts.append(block)
             reading.records += block.count(b"\n") + (not block.endswith(b"\n"))

@@ -121,7 +121,7 @@ def _described(filesystem: Any) -> tuple[str, dict[str, Any], str]:
 
     if not isinstance(filesystem, fsspec.AbstractFileSystem):
         raise DatasetError(
-            f"filesystem={type(filesystem).__name__} is no file system of fsspec; pass one, or "
+            f"filesystem={type(filesystem).__name__} is not a file system of fsspec; pass one, or "
             "storage_options="
         )
     kind = type(filesystem)

@@ -131,7 +131,7 @@ class _Fsspec:
         if not found:
             self._why_nothing(path)
         known = [remote_fingerprint(found[name]) for name in names]
-        # A tree is looked for by its name, and a file of that very name is no part of it.
+        # A tree is looked for by its name, and a file of that very name is not part of it.
         keys = [name.removeprefix(self._root).lstrip("/") for name in names]
         rows = [
             (key, size, etag)

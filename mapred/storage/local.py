@@ -33,7 +33,7 @@ _HINTS = {
     errno.EPERM: "the file system refuses it; choose another root",
     errno.ESTALE: "the file server took it away; mount it again, then resume the run",
     errno.ETIMEDOUT: "the file server does not answer; resume the run when it does",
-    errno.EIO: "the disk or the file server is in trouble; resume the run when it is mended",
+    errno.EIO: "the disk or the file server is in trouble; resume the run when it is repaired",
 }
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}

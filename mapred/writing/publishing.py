@@ -253,7 +253,7 @@ def _check_foreign(store: Store, target: Target, paths: Iterable[str]) -> None:
         names = tuple(part.partition("=")[0] for part in path.split("/")[:-1])
         if names != target.partition_by:
             raise DatasetError(
-                f"{store.uri} holds {path}, which is no file of a dataset partitioned by "
+                f"{store.uri} holds {path}, which is not a file of a dataset partitioned by "
                 f"{list(target.partition_by)}: move it away, or name another folder"
             )
 

@@ -199,7 +199,7 @@ def test_only_a_suffix_makes_a_compressed_file(lab: Any) -> None:
     assert lab.read(format, files, lab.cut(files, [])).value == ["a", "b", "c"]
     del files["c.gz"]
     assert lab.read(LINES, files, lab.cut(files, [])).value == ["a", "b"]
-    with pytest.raises(DatasetError, match="compression='rar' is none of"):
+    with pytest.raises(DatasetError, match="compression='rar' is not one of"):
         lab.read(Format("text", "lines", compression="rar"), files, lab.cut(files, []))
 
 

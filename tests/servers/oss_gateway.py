@@ -3,7 +3,7 @@
 `python -m servers.oss_gateway PORT PLATFORM_PORT [CLOCK [TLS_PORT CERTIFICATE]]` serves the bucket
 `runs`; `versioned` is a bucket that keeps versions and so, like the real one, ignores
 `x-oss-forbid-overwrite`. A bucket is named before `oss-cn-test.DOMAIN` or, at the S3-compatible
-address, before `s3.oss-cn-test.DOMAIN`, as the service has it; where the host is none of these,
+address, before `s3.oss-cn-test.DOMAIN`, as the service has it; where the host is not one of these,
 as 127.0.0.1, in the path. It knows what a run's root and Argo's artifacts need: objects, ranges,
 multipart uploads, listings, signatures of version 4, and security tokens that end. What the
 service refuses is refused: version 1, the bucket in the path of its hosts, aws-chunked bodies.

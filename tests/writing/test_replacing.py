@@ -366,7 +366,9 @@ def test_files_of_other_programs_vanish_too(tmp_path: Path) -> None:
     write([(8, ONE, "cn")], to_parquet(str(lake), replace={"country": "cn"}))
     assert by_folder(str(lake)) == Counter([(8, ONE, "cn"), (9, ONE, "de"), *OLD[3:]])
     pq.write_table(pa.table({"n": [1]}), lake / "day=2026-11-03/x.parquet")
-    with pytest.raises(RunError, match=r"day=2026-11-03/x.parquet, which is no file of a dataset"):
+    with pytest.raises(
+        RunError, match=r"day=2026-11-03/x.parquet, which is not a file of a dataset"
+    ):
         write([], to_parquet(str(lake), replace={"day": THREE}))
 
 

@@ -144,7 +144,7 @@ class Argo:
         named.update({f"image_pull_secrets: {n}": n for n in self.image_pull_secrets})
         for what, name in named.items():
             if name is not None and not _NAME.fullmatch(name):
-                raise BackendError(f"{what}={name!r} is no name that Kubernetes takes")
+                raise BackendError(f"{what}={name!r} is not a name that Kubernetes takes")
         if len(self.root_secret_keys) != 2:
             raise BackendError("root_secret_keys= are two: of the access key, of the secret key")
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.token_env):

@@ -205,7 +205,7 @@ def _plain_name(requirement: str) -> str:
     try:
         return str(canonicalize_name(Requirement(requirement).name))
     except InvalidRequirement as error:
-        raise BackendError(f"packages: {requirement!r} is no requirement: {error}") from None
+        raise BackendError(f"packages: {requirement!r} is not a requirement: {error}") from None
 
 
 def _own_digest() -> str:

@@ -38,7 +38,7 @@ def problems(document: Any) -> list[str]:
     """What is wrong with one object of a manifest, each with its place in it."""
     if not isinstance(document, Mapping) or document.get("kind") not in KINDS:
         kind = document.get("kind") if isinstance(document, Mapping) else type(document).__name__
-        return [f"kind: {kind!r} is none of {', '.join(KINDS)}"]
+        return [f"kind: {kind!r} is not one of {', '.join(KINDS)}"]
     return list(_problems(document))
 
 
@@ -72,21 +72,21 @@ def _metadata(document: Mapping[str, Any]) -> Iterator[str]:
     name = metadata.get("name") or metadata.get("generateName")
     most = 52 if document["kind"] == "CronWorkflow" else 63
     if not isinstance(name, str):
-        yield f"metadata.name: {name!r} is no text"
+        yield f"metadata.name: {name!r} is not a text"
     elif len(name) > most:
         yield f"metadata.name: {name!r} has {len(name)} letters; the limit is {most}"
     elif not _OBJECT_NAME.fullmatch(name.removesuffix("-")):
-        yield f"metadata.name: {name!r} is no name that Kubernetes takes"
+        yield f"metadata.name: {name!r} is not a name that Kubernetes takes"
     yield from _labels(metadata, "metadata")
 
 
 def _labels(metadata: Mapping[str, Any], where: str) -> Iterator[str]:
     for key, value in (metadata.get("labels") or {}).items():
         if not isinstance(value, str) or not _LABEL.fullmatch(value):
-            yield f"{where}.labels.{key}: {value!r} is no value of a label"
+            yield f"{where}.labels.{key}: {value!r} is not a value of a label"
     for key, value in (metadata.get("annotations") or {}).items():
         if not isinstance(value, str):
-            yield f"{where}.annotations.{key}: {value!r} is no text"
+            yield f"{where}.annotations.{key}: {value!r} is not a text"
 
 
 def _keys(value: Any, where: str) -> Iterator[str]:
@@ -94,7 +94,7 @@ def _keys(value: Any, where: str) -> Iterator[str]:
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
-                yield f"{where}: the key {key!r} is no text; put it in quotes"
+                yield f"{where}: the key {key!r} is not a text; put it in quotes"
                 continue
             place = f"{where}.{key}".lstrip(".")
             if key in _REMOVED and _is_removed(key, where):
@@ -123,7 +123,7 @@ def _arguments(arguments: Any, where: str) -> Iterator[str]:
         if not isinstance(name, str) or name.lower() in _BOOLEANS:
             yield f"{where}: the parameter {name!r} is a boolean to YAML; choose another name"
         elif not _PARAMETER_NAME.fullmatch(name):
-            yield f"{where}: {name!r} is no name of a parameter"
+            yield f"{where}: {name!r} is not a name of a parameter"
         if isinstance(value, str) and len(value.encode()) > VARIABLE_BYTES:
             yield f"{where}: the value of {name!r} is longer than {VARIABLE_BYTES:,} bytes"
 
@@ -132,7 +132,7 @@ def _template(template: Mapping[str, Any], volumes: set[Any]) -> Iterator[str]:
     name = template.get("name")
     where = f"templates.{name}"
     if not isinstance(name, str) or not _TASK_NAME.fullmatch(name):
-        yield f"{where}: {name!r} is no name of a template"
+        yield f"{where}: {name!r} is not a name of a template"
     tasks = (template.get("dag") or {}).get("tasks") or []
     tasks = [*tasks, *(step for group in template.get("steps") or [] for step in group)]
     if len(tasks) > TASKS:
@@ -149,13 +149,13 @@ def _template(template: Mapping[str, Any], volumes: set[Any]) -> Iterator[str]:
             yield from _container(template[kind], own, f"{where}.{kind}")
     for key, value in (template.get("nodeSelector") or {}).items():
         if not isinstance(value, str):
-            yield f"{where}.nodeSelector.{key}: {value!r} is no text; put it in quotes"
+            yield f"{where}.nodeSelector.{key}: {value!r} is not a text; put it in quotes"
 
 
 def _task(task: Mapping[str, Any], where: str) -> Iterator[str]:
     name = task.get("name")
     if not isinstance(name, str) or not _TASK_NAME.fullmatch(name):
-        yield f"{where}: {name!r} is no name of a task"
+        yield f"{where}: {name!r} is not a name of a task"
     elif task.get("depends") and name[0].isdigit():
         yield f"{where}: the task {name!r} has depends, and its name begins with a digit"
     yield from _arguments(task.get("arguments"), f"{where}.{name}")
@@ -175,16 +175,16 @@ def _retry(retry: Any, where: str) -> Iterator[str]:
         return
     limit, backoff = retry.get("limit"), retry.get("backoff") or {}
     if limit is not None and not re.fullmatch(r"[0-9]+|\{\{.*\}\}", str(limit)):
-        yield f"{where}.limit: {limit!r} is no whole number"
+        yield f"{where}.limit: {limit!r} is not a whole number"
     if retry.get("retryPolicy", "Always") not in _POLICIES:
-        yield f"{where}.retryPolicy: {retry['retryPolicy']!r} is none of {', '.join(_POLICIES)}"
+        yield f"{where}.retryPolicy: {retry['retryPolicy']!r} is not one of {', '.join(_POLICIES)}"
     if backoff and limit is None:
         yield f"{where}: a backoff without a limit is not waited for"
     if backoff and "duration" not in backoff:
         yield f"{where}.backoff: it needs a duration"
     for what in ("duration", "cap", "maxDuration"):
         if what in backoff and not _DURATION.fullmatch(str(backoff[what])):
-            yield f"{where}.backoff.{what}: {backoff[what]!r} is no duration, such as 10s"
+            yield f"{where}.backoff.{what}: {backoff[what]!r} is not a duration, such as 10s"
     expression = str(retry.get("expression") or "")
     known = re.findall(r"\b(lastRetry\.\w+)", expression)
     wrong = set(known) - {f"lastRetry.{x}" for x in ("exitCode", "status", "duration", "message")}
@@ -208,7 +208,7 @@ def _patch(patch: Any, where: str) -> Iterator[str]:
         yield str(error).partition("\n")[0]
         return
     if len(documents) != 1 or not isinstance(documents[0], Mapping):
-        yield f"{where}: it is no mapping"
+        yield f"{where}: it is not a mapping"
 
 
 def _container(container: Mapping[str, Any], volumes: set[Any], where: str) -> Iterator[str]:
@@ -222,12 +222,12 @@ def _container(container: Mapping[str, Any], volumes: set[Any], where: str) -> I
     for variable in container.get("env") or []:
         value = variable.get("value")
         if value is not None and not isinstance(value, str):
-            yield f"{where}.env.{variable.get('name')}: {value!r} is no text; put it in quotes"
+            yield f"{where}.env.{variable.get('name')}: {value!r} is not a text; put it in quotes"
     resources = container.get("resources") or {}
     for kind in ("requests", "limits"):
         for what, size in (resources.get(kind) or {}).items():
             if what in ("memory", "ephemeral-storage") and not _is_size(size):
-                yield f"{where}.resources.{kind}.{what}: {size!r} is no size, such as 4Gi"
+                yield f"{where}.resources.{kind}.{what}: {size!r} is not a size, such as 4Gi"
 
 
 def _is_size(size: Any) -> bool:

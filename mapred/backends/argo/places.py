@@ -60,7 +60,7 @@ def _s3_of_oss(argo: Argo) -> dict[str, Any]:
     region = (argo.region or region_of(endpoint.geturl()) or "").removeprefix("oss-")
     if not host.endswith(".aliyuncs.com") or not region:
         raise BackendError(
-            f"endpoint={argo.endpoint!r} is none of OSS's own, such as {_OSS_EXAMPLE!r}, and Argo "
+            f"endpoint={argo.endpoint!r} is not one of OSS's own, such as {_OSS_EXAMPLE!r}, and Argo "
             "fetches packages from the S3-compatible address that belongs to one; name it, or "
             "image= with all packages"
         )

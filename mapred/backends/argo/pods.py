@@ -153,7 +153,7 @@ def _archive(run: Compiled) -> str:
 
 
 def _artifacts(run: Compiled, closes: bool) -> dict[str, Any]:
-    """Copies for whoever looks at the Workflow; a pod that failed has none to give."""
+    """Copies for people who look at the Workflow; a pod that failed has none to give."""
     if not places.copies(run.argo, run.uri):
         return {}
     names = {"commits": "argo/{{inputs.parameters.stage}}/{{inputs.parameters.block}}.json"}

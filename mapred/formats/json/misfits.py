@@ -30,7 +30,7 @@ def misfit_of(
 ) -> Misfit | None:
     """The first value of a line's object that does not fit.
 
-    `closed`: it may not have other fields. Texts are no numbers in `inferred` ones.
+    `closed`: it may not have other fields. Texts are not numbers in `inferred` ones.
     """
     if isinstance(value, Twice) and (closed or value.name in schema.names):
         return Misfit((value.name,), stands_twice(value.name), final=True)

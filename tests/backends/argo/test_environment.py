@@ -21,7 +21,7 @@ PLACE = {"python": HERE, "platform": "x86_64-manylinux_2_28", "scheme": "s3"}
 
 
 def test_what_is_no_requirement_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BackendError, match="'two words' is no requirement"):
+    with pytest.raises(BackendError, match="'two words' is not a requirement"):
         environment.store_packages(open_store(str(tmp_path)), ("two words",), **PLACE)
 
 

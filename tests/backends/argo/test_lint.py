@@ -37,14 +37,14 @@ def retry(document: dict[str, Any]) -> dict[str, Any]:
 
 
 RULES: dict[str, Breaks] = {
-    "is none of Workflow": lambda d: d.update(kind="Pod"),
+    "is not one of Workflow": lambda d: d.update(kind="Pod"),
     "has 70 letters; the limit is 63": lambda d: d["metadata"].update(name="x" * 70),
-    "is no name that Kubernetes takes": lambda d: d["metadata"].update(name="A_b"),
-    "metadata.name: None is no text": lambda d: d["metadata"].update(name=False),
-    "no value of a label": lambda d: d["metadata"].update(labels={"a": "b c"}),
-    "annotations.a: 1 is no text": lambda d: d["metadata"].update(annotations={"a": 1}),
+    "is not a name that Kubernetes takes": lambda d: d["metadata"].update(name="A_b"),
+    "metadata.name: None is not a text": lambda d: d["metadata"].update(name=False),
+    "not a value of a label": lambda d: d["metadata"].update(labels={"a": "b c"}),
+    "annotations.a: 1 is not a text": lambda d: d["metadata"].update(annotations={"a": 1}),
     "bytes; the limit is 1,048,576": lambda d: d["metadata"].update(annotations={"a": "x" * 2**20}),
-    "the key True is no text": lambda d: spec(d).update({True: 1}),
+    "the key True is not a text": lambda d: spec(d).update({True: 1}),
     "no such field; write schedules": lambda d: spec(d).update(schedule="* * * * *"),
     "no such field; write mutexes": lambda d: spec(d).update(synchronization={"mutex": {}}),
     "no such field; write podPriorityClassName": lambda d: spec(d).update(podPriority=1),
@@ -60,18 +60,18 @@ RULES: dict[str, Breaks] = {
         arguments={"parameters": [{"name": False}]}
     ),
     "parameter 'n' is a boolean": lambda d: pod(d)["inputs"]["parameters"].append({"name": "n"}),
-    "'a b' is no name of a parameter": lambda d: dag(d)[0]["arguments"]["parameters"].append(
+    "'a b' is not a name of a parameter": lambda d: dag(d)[0]["arguments"]["parameters"].append(
         {"name": "a b"}
     ),
     "longer than 131,072 bytes": lambda d: spec(d)["arguments"]["parameters"].append(
         {"name": "p", "value": "x" * 140_000}
     ),
     "203 tasks; the limit is 200": lambda d: dag(d).extend([dag(d)[0]] * 200),
-    "no name of a task": lambda d: dag(d)[0].update(name="a_b"),
+    "not a name of a task": lambda d: dag(d)[0].update(name="a_b"),
     "begins with a digit": lambda d: dag(d)[1].update(name="1a"),
     "a loop of 20,000": lambda d: dag(d)[0].update(withSequence={"count": "20000"}),
-    "no name of a template": lambda d: pod(d).update(name="a_b"),
-    "limit: 'many' is no whole number": lambda d: retry(d).update(limit="many"),
+    "not a name of a template": lambda d: pod(d).update(name="a_b"),
+    "limit: 'many' is not a whole number": lambda d: retry(d).update(limit="many"),
     "retryPolicy: 'Sometimes'": lambda d: retry(d).update(retryPolicy="Sometimes"),
     "a backoff without a limit": lambda d: retry(d).pop("limit"),
     "it needs a duration": lambda d: retry(d).update(backoff={"cap": "1m"}),
@@ -85,17 +85,17 @@ RULES: dict[str, Breaks] = {
         withSequence={"count": "{{=asInt(workflow.parameters.x)/2}}"}
     ),
     "is no YAML": lambda d: pod(d).update(podSpecPatch="{a: [}"),
-    "it is no mapping": lambda d: spec(d).update(podSpecPatch="- a"),
+    "it is not a mapping": lambda d: spec(d).update(podSpecPatch="- a"),
     "command: none is given": lambda d: pod(d)["container"].pop("command"),
     "image: none is given": lambda d: pod(d)["container"].pop("image"),
     "there is no volume 'mapred'": lambda d: pod(d).pop("volumes"),
-    "env.MODE: True is no text": lambda d: pod(d)["container"]["env"].append(
+    "env.MODE: True is not a text": lambda d: pod(d)["container"]["env"].append(
         {"name": "MODE", "value": True}
     ),
-    "'much' is no size": lambda d: pod(d)["container"].update(
+    "'much' is not a size": lambda d: pod(d)["container"].update(
         resources={"limits": {"memory": "much"}}
     ),
-    "nodeSelector.gpu: True is no text": lambda d: pod(d).update(nodeSelector={"gpu": True}),
+    "nodeSelector.gpu: True is not a text": lambda d: pod(d).update(nodeSelector={"gpu": True}),
 }
 
 
@@ -131,4 +131,4 @@ def test_patches_with_variables_are_read_as_they_will_be() -> None:
 
 @pytest.mark.parametrize("document", [None, [], "text", {"kind": 1}, {}])
 def test_what_is_no_object_is_said(document: Any) -> None:
-    assert "is none of" in problems(document)[0]
+    assert "is not one of" in problems(document)[0]

@@ -197,7 +197,7 @@ def test_argo_reaches_oss_by_its_s3_compatible_address(
     ("more", "says"),
     [
         ({"endpoint": OSS}, "needs root_secret="),
-        ({"endpoint": "https://data.example.com", "root_secret": "oss"}, "is none of OSS's own"),
+        ({"endpoint": "https://data.example.com", "root_secret": "oss"}, "is not one of OSS's own"),
     ],
 )
 def test_packages_on_oss_that_argo_cannot_fetch_are_refused_and_an_image_does_without(
@@ -280,7 +280,7 @@ def test_the_backend_survives_job_json() -> None:
     ("given_", "says"),
     [
         ({"provider": "ecs"}, "provider='ecs'"),
-        ({"namespace": "Team"}, "no name that Kubernetes takes"),
+        ({"namespace": "Team"}, "not a name that Kubernetes takes"),
         ({"parallelism": 0}, "parallelism=0"),
         ({"max_pods": 5000}, "the limit is 2000"),
         ({"retries": -1}, "retries=-1"),
