@@ -131,6 +131,7 @@ REFUSED: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("given", REFUSED, ids="-".join)
+@pytest.mark.slow
 def test_a_refused_resume_leaves_the_folder_as_it_was(
     given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -641,7 +641,10 @@ NO_DATASETS: list[tuple[Any, str]] = [
         "delimiter= and decimal= are both ';'",
     ),
     (lambda: dataset.read_csv("x", dtype_backend="numba"), "dtype_backend='numba' is not one of"),
-    (lambda: dataset.read_parquet("x", missing_columns="fill"), "missing_columns='fill' is not one of"),
+    (
+        lambda: dataset.read_parquet("x", missing_columns="fill"),
+        "missing_columns='fill' is not one of",
+    ),
     (lambda: dataset.read_arrow("x", hive=1), "hive=1 must be True or False"),
     (lambda: dataset.read_csv("x", columns="a"), "must be a list in which each is a text"),
     (lambda: dataset.read_csv("x", columns=["a", "a"]), "names one twice"),

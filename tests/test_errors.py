@@ -260,6 +260,7 @@ def test_functions_that_misbehave(
     assert failure.attempts == attempts
 
 
+@pytest.mark.slow
 def test_a_gigabyte_of_output_is_capped(fails: Fails) -> None:
     error = fails(_shouts, mapred.array(1))
     assert "after a gigabyte" in str(error)

@@ -112,7 +112,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     del sys.modules["shop_of_mine"]
 
 
-BACKENDS = ("local", "inline", "threads", "processes", "spawned", "dask")
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("processes", "spawned", "dask")]
+BACKENDS = ["local", "inline", "threads", *SLOW]
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -313,6 +314,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize(("files", "module", "answer"), LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.slow
 def test_modules_are_imported_where_their_files_are_not(
     files: dict[str, str], module: str, answer: Any, tmp_path: Path
 ) -> None:

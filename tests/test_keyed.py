@@ -194,6 +194,7 @@ def test_decimal_sums_do_not_overflow(big: int) -> None:
     assert found["d_sum"].to_pylist() == [decimal.Decimal(big) * rows / 2] * 2
 
 
+@pytest.mark.slow
 def test_rows_beyond_the_limit_are_spilled_and_divided() -> None:
     table = pa.table({"k": np.arange(200_000) % 5000, "v": np.arange(200_000)})
     limit = 100_000
@@ -211,6 +212,7 @@ def test_rows_beyond_the_limit_are_spilled_and_divided() -> None:
     assert len(handed) > 50
 
 
+@pytest.mark.slow
 def test_a_key_beyond_the_limit_is_handed_over_whole() -> None:
     table = pa.table({"k": ["heavy"] * 50_000 + ["light"] * 10, "v": np.arange(50_010)})
     sizes: dict[str, int] = {}
@@ -481,6 +483,7 @@ class Mortal:
         return rows
 
 
+@pytest.mark.slow
 def test_a_partition_whose_worker_dies_is_reduced_again(tmp_path: Path) -> None:
     options = {"by": "customer", "partitions": 3, "backend": "local"}
     found = run(orders, mapred.array(6), tmp_path, reduce=Mortal(tmp_path), **options)
@@ -491,6 +494,7 @@ def test_a_partition_whose_worker_dies_is_reduced_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:backend='inline'")
+@pytest.mark.slow
 def test_memory_of_the_task_is_the_limit(tmp_path: Path) -> None:
     options = {"by": "k", "reduce": same, "partitions": 2}
     whole = run(skewed, mapred.array(3), tmp_path, **options)

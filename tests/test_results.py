@@ -261,6 +261,7 @@ def _all(outputs_: Iterable[Counter[str]]) -> Counter[str]:
 
 @pytest.mark.parametrize("reduce", [_all, reducers.merge_counts], ids=["own", "ready"])
 @pytest.mark.parametrize("fan_in", [None, 2])
+@pytest.mark.slow
 def test_counts_of_a_tree_and_of_one_task(reduce: Any, fan_in: int | None, tmp_path: Path) -> None:
     text = "".join(f"a b{i % 7} c\n" for i in range(500))
     (tmp_path / "a.txt").write_text(text)

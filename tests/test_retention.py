@@ -275,6 +275,7 @@ def test_the_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("answer", ["n", "y"])
+@pytest.mark.slow
 def test_at_a_terminal_it_asks(tmp_path: Path, answer: str) -> None:
     root = str(tmp_path)
     run = make(root)

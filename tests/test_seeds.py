@@ -45,6 +45,7 @@ def _flat(found: list[tuple[Any, ...]]) -> list[Any]:
 @pytest.mark.parametrize(
     "dataset", [mapred.array(8), mapred.items([*"aabbccdd"]), mapred.items([None] * 8)]
 )
+@pytest.mark.slow
 def test_numbers_do_not_depend_on_where_and_how_items_run(dataset: Any, tmp_path: Path) -> None:
     runs = [
         mapred.run(all_three, dataset, backend=backend, per_task=n, seed=5, root=tmp_path, **QUIET)

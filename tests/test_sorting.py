@@ -130,6 +130,7 @@ def checksum(tables_: Any) -> tuple[int, int]:
     return count, total
 
 
+@pytest.mark.slow
 def test_a_terasort_passes_its_check(tmp_path: Path) -> None:
     run = mapred.run(
         records, mapred.array(20), sort_by="key", root=tmp_path, progress="none", partitions=6

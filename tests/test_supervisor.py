@@ -114,6 +114,7 @@ def test_artifacts_that_cannot_be_written_are_tried_again(run: Any, tmp_path: Pa
     assert "MAPRED_ARTIFACTS" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_root_that_refuses_is_final(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same keys in another pod are refused as well: an engine must not try them for minutes."""
     run = mapred.run(str, mapred.array(2), root=s3_root, progress="none")
@@ -341,6 +342,7 @@ def test_one_failure_more_than_max_failed_ends_the_run(script: Script, tmp_path:
     assert {failure.task for failure in mapred.open(run.uri).failures} == {1, 2}
 
 
+@pytest.mark.slow
 def test_a_map_of_one_task_gives_up_by_itself(script: Script, tmp_path: Path) -> None:
     failing = Script(Path(script.folder), {1: ["raise"] * 9})
     run = _fresh(failing, mapred.array(3), tmp_path, per_task=3, attempts=2, max_failed=1)

@@ -116,6 +116,7 @@ def write(fn: Callable[..., Any], items: Any, target: writing.Target, **options:
 
 
 @READERS
+@pytest.mark.slow
 def test_other_programs_read_what_was_written(
     lake: str, read: Callable[[str], list[dict[str, Any]]]
 ) -> None:

@@ -139,6 +139,7 @@ def test_a_client_is_a_backend_and_stays_open(dask_scheduler: str, tmp_path: Pat
         mapred.run(slowly, mapred.array(3), backend=client, root=tmp_path, progress="none")
 
 
+@pytest.mark.slow
 def test_all_mismatches_are_told_at_once(
     dask_scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

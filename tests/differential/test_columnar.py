@@ -245,6 +245,7 @@ def holds(case: Case) -> None:
 
 @given(cases())
 @settings(max_examples=100, deadline=None)
+@pytest.mark.slow
 def test_what_is_read_is_what_was_written(case: Case) -> None:
     holds(case)
 

@@ -183,6 +183,7 @@ def _check_column(name: str, texts: list[str], values: list[Any], type_: pa.Data
 
 @given(cases())
 @settings(max_examples=40, deadline=None)
+@pytest.mark.slow
 def test_what_is_read_is_what_stands_there(case: Case) -> None:
     holds(case)
 

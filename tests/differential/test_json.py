@@ -123,6 +123,7 @@ def holds(case: Case) -> None:
 
 @given(cases())
 @settings(max_examples=50, deadline=None)
+@pytest.mark.slow
 def test_what_is_read_is_what_stands_there(case: Case) -> None:
     holds(case)
 
@@ -144,6 +145,7 @@ ODD: list[Any] = [2**53 + 1, 2**63, 2**64, 10**40, 1.5, "x", True, [1], {"x": 1}
     target_bytes=st.sampled_from([1, 1 << 20]),
 )
 @settings(max_examples=60, deadline=None)
+@pytest.mark.slow
 def test_fields_of_several_types_are_exact_or_named(
     rows: list[Any], depth: str, target_bytes: int
 ) -> None:

@@ -200,8 +200,8 @@ def test_what_a_run_says_is_escaped(sample) -> None:
     [
         (1, 1, "1 task on 1 lane"),
         (2000, 32, "2,000 tasks on 32 lanes"),
-        (100_000, 8, "100,000 tasks on 8 lanes"),
-        (100_000, 2000, "at most 2,000; 100,000 tasks"),
+        pytest.param(100_000, 8, "100,000 tasks on 8 lanes", marks=pytest.mark.slow),
+        pytest.param(100_000, 2000, "at most 2,000; 100,000 tasks", marks=pytest.mark.slow),
     ],
 )
 def test_timelines_stay_quick_and_small(sample, tasks, workers, said) -> None:

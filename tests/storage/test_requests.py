@@ -66,6 +66,7 @@ def test_a_task_puts_its_commit_and_asks_for_nothing(counted: Proxy, s3_root: st
     assert asked(counted).total() <= TASKS + 12
 
 
+@pytest.mark.slow
 def test_a_large_result_is_put_once_and_read_once(counted: Proxy, s3_root: str) -> None:
     array = mapred.array(TASKS)
     backend = Local(workers=2)
@@ -79,6 +80,7 @@ def test_a_large_result_is_put_once_and_read_once(counted: Proxy, s3_root: str) 
     assert (found["GET map/data"], found["HEAD map/data"]) == (TASKS, 0)
 
 
+@pytest.mark.slow
 def test_a_reduce_reads_each_input_once(counted: Proxy, s3_root: str) -> None:
     array = mapred.array(TASKS)
     backend = Local(workers=2)

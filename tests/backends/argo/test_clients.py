@@ -114,6 +114,7 @@ def run(server: Server, s3_root: str) -> mapred.Run:
     return mapred.submit(abs, mapred.array(3), backend=argo, root=s3_root)
 
 
+@pytest.mark.slow
 def test_a_run_is_submitted_followed_and_stopped(run: mapred.Run, server: Server) -> None:
     ((name, workflow),) = server.workflows.items()
     assert workflow["metadata"]["annotations"]["mapred-uri"] == run.uri
