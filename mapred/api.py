@@ -36,7 +36,7 @@ from mapred import (
 )
 from mapred._version import __version__
 from mapred.backends.base import Backend
-from mapred.checking import FromOne, Location, Size
+from mapred.checking import FolderMode, FromOne, Location, Size
 from mapred.commands import Command
 from mapred.dataset import Dataset
 from mapred.errors import BackendError, DatasetError, FunctionError, PlanError
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from mapred.keying import Shuffle
+    from mapred.storage import Store
 
 __all__ = ["Job", "Plan", "job", "plan", "run", "submit"]
 
@@ -305,15 +306,23 @@ class Job(Options):
         *,
         backend: str | Backend | Executor = "local",
         root: Location | None = None,
+        mode: FolderMode | None = None,
         run_id: Annotated[str, _RUN_ID] | None = None,
     ) -> Run:
-        """Start it and return at once; `run_id` names the run's folder (default: a new name)."""
+        """Start it and return at once; `run_id` names the run's folder (default: a new name).
+
+        `mode` is that of `mapred.run`.
+        """
         __tracebackhide__ = True
         with interrupts.told(_nothing_started):
-            return self._submitted(backend, root, run_id)
+            return self._submitted(backend, root, mode, run_id)
 
     def _submitted(
-        self, backend: str | Backend | Executor, root: Location | None, run_id: str | None
+        self,
+        backend: str | Backend | Executor,
+        root: Location | None,
+        mode: int | None,
+        run_id: str | None,
     ) -> Run:
         loading.may_start()
         refuse_while_importing()
@@ -329,12 +338,13 @@ class Job(Options):
         code = self._carried(planned, function, names)
         given, run_id = run_id, run_id or _new_id()
         base = _base(root, chosen)
-        probe(open_store(base))
+        probe(open_store(base, mode=mode))
         packages = self._expected(planned, code, chosen)
         chosen = self._proved(planned, code, chosen)
         try:
             uri = f"{base.rstrip('/')}/{run_id}"
-            return self._started(chosen, planned, code, packages, uri, anew=given is None)
+            store = open_store(uri, mode=mode)
+            return self._started(chosen, planned, code, packages, store, anew=given is None)
         except BaseException:
             discard = getattr(chosen, "discard", None)
             if discard is not None:
@@ -347,13 +357,12 @@ class Job(Options):
         planned: Plan,
         code: Mapping[str, bytes],
         packages: dict[str, str],
-        uri: str,
+        store: Store,
         *,
         anew: bool,
     ) -> Run:
         """Make the run's folder, and start it."""
-        run_id = uri.rpartition("/")[2]
-        store = open_store(uri)
+        uri, run_id = store.uri, store.uri.rpartition("/")[2]
         digests: dict[str, str] = {}
         with folder.withdrawn(store) if anew else nullcontext():
             for path, data in self._files(planned, code):
@@ -374,12 +383,13 @@ class Job(Options):
         *,
         backend: str | Backend | Executor = "local",
         root: Location | None = None,
+        mode: FolderMode | None = None,
         progress: Progress = "auto",
     ) -> Run:
         """Start it, show progress, and return the run once it succeeded; else `RunError`."""
         __tracebackhide__ = True
         display.progress(progress)  # Loaded here, not while the run is already at work.
-        return self.submit(backend=backend, root=root).finish(progress)
+        return self.submit(backend=backend, root=root, mode=mode).finish(progress)
 
     @checking.checks(BackendError)
     def render(self, *, backend: str | Backend = "argo", root: Location | None = None) -> str:
@@ -563,11 +573,12 @@ def submit(
     *,
     backend: str | Backend | Executor = "local",
     root: Location | None = None,
+    mode: FolderMode | None = None,
     **options: Unpack[JobOptions],
 ) -> Run:
     """Like `run`, but returns the live `Run` at once."""
     __tracebackhide__ = True
-    return _job("submit", fn, dataset, options).submit(backend=backend, root=root)
+    return _job("submit", fn, dataset, options).submit(backend=backend, root=root, mode=mode)
 
 
 @takes_options
@@ -577,6 +588,7 @@ def run(
     *,
     backend: str | Backend | Executor = "local",
     root: Location | None = None,
+    mode: FolderMode | None = None,
     progress: Progress = "auto",
     **options: Unpack[JobOptions],
 ) -> Run:
@@ -603,6 +615,8 @@ def run(
             `fn` returns, and the result says what was written; without `reduce` only.
         backend: `"local"`, `"inline"`, a backend object or any `concurrent.futures.Executor`.
         root: where the run's folder is made (default `$MAPRED_ROOT`, else `~/.mapred/runs`).
+        mode: rights of that folder, such as `0o750`, and of a root that is made for it (default:
+            this user's alone, or the group's too in a root that is setgid or group-writable).
         progress: `"auto"`, `"bar"`, `"plain"`, `"jupyter"` or `"none"`.
         attempts: how often a task may be tried, each time in a fresh process: again at once, then
             after 0.5 s and up to 30 s. Of several items in one task, only those that failed run again.
@@ -628,7 +642,7 @@ def run(
     """
     __tracebackhide__ = True
     started = _job("run", fn, dataset, options)
-    return started.run(backend=backend, root=root, progress=progress)
+    return started.run(backend=backend, root=root, mode=mode, progress=progress)
 
 
 def _job(function: str, fn: Function, dataset: Any, options: Mapping[str, Any]) -> Job:

@@ -371,6 +371,13 @@ def _path(value: Any) -> Any:
     return value
 
 
+def _folder_mode(value: Any) -> int:
+    mode = whole(value)
+    if not 0o700 <= mode <= 0o777:
+        raise Unfit(f"it is {mode:#o}: begin the number with 0o" if mode > 0 else "")
+    return mode
+
+
 def _function(value: Any) -> Any:
     if not callable(value):
         raise Unfit
@@ -457,6 +464,9 @@ MAX_FAILED = Rule("a count, or a share below 1 such as 0.01 or '1%'", _share)
 Text: TypeAlias = Annotated[str, Rule("a text that is not empty", _filled_text)]
 Location: TypeAlias = Annotated[
     str | os.PathLike[str], Rule("a path or URI that is not empty", _path)
+]
+FolderMode: TypeAlias = Annotated[
+    int, Rule("the rights of a folder, from 0o700 to 0o777, such as 0o750", _folder_mode)
 ]
 FromZero: TypeAlias = Annotated[int, between(0)]
 FromOne: TypeAlias = Annotated[int, between(1)]

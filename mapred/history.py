@@ -36,7 +36,7 @@ from mapred.folder import default_root
 from mapred.frames import import_pandas
 from mapred.handles import Run, open_run
 from mapred.model import GivenUp, Job
-from mapred.storage import Store, each, is_local, open_store
+from mapred.storage import Store, each, is_local, modes, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,19 +164,39 @@ def find(run: Location, root: Location | None = None) -> str:
     if given or os.path.isfile(os.path.join(reference, layout.JOB)):
         return reference
     base = _base(root)
+    if reference == "last" and (seen := last(base)).name:
+        return f"{base}/{seen.name}"
     names = [name for _, name in sorted(_folders(base))]
-    if reference == "last" and names:
-        return f"{base}/{names[-1]}"
     matching = [name for name in names if reference and name.startswith(reference)]
     if reference in names or len(matching) == 1:
         return f"{base}/{reference if reference in names else matching[0]}"
     if matching:
         shown = ", ".join(matching[:5]) + (", …" if len(matching) > 5 else "")
         raise RunError(f"{len(matching)} runs begin with {reference!r}: {shown}")
+    if reference == "last" and names:
+        raise RunError(f"{several(len(names), 'run')} in {base}, and none that this user may read")
     raise RunError(
         f"no run {reference!r} in {base}; mapred.runs(), or `mapred ls` in a shell, shows those "
         "that are there"
     )
+
+
+@dataclass(frozen=True)
+class Last:
+    """The newest run of a root that this user may read, and newer ones that are closed."""
+
+    name: str | None
+    closed: tuple[str, ...]
+
+
+def last(root: str) -> Last:
+    """The run that `last` means."""
+    closed: list[str] = []
+    for _, name in sorted(_folders(root), reverse=True):
+        if not _is_closed(root, name):
+            return Last(name, tuple(closed))
+        closed.append(name)
+    return Last(None, tuple(closed))
 
 
 def rows(found: Runs) -> list[dict[str, str]]:
@@ -234,7 +254,7 @@ def _folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
     """(a key that sorts by age, name) of every folder of the root that holds a job.json.
 
     An id begins with its second; within one second, and for names given by `run_id=`, the file's
-    own time decides.
+    own time decides. A folder that is closed to this user may hold one.
     """
     if not is_local(root):
         for path, _ in open_store(root).list(""):
@@ -248,14 +268,25 @@ def _folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
             for entry in found:
                 try:
                     known = os.stat(os.path.join(entry.path, layout.JOB))
+                except PermissionError:
+                    if entry.name.startswith(".") or "+" in entry.name:
+                        continue  # not a run's name; `lost+found` is on every disk
+                    known = entry.stat(follow_symlinks=False)
+                    yield (_second(entry.name, known.st_mtime), known.st_mtime_ns), entry.name
+                    continue
                 except OSError:
-                    continue  # not a run, or not one of this user's
+                    continue  # not a run
                 if stat.S_ISREG(known.st_mode):
                     yield (_second(entry.name, known.st_mtime), known.st_mtime_ns), entry.name
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
-        raise StorageError(f"cannot list {folder}: {error.strerror}") from error
+        why = modes.why_closed(folder, write=False)
+        raise StorageError(f"cannot list {folder}: {error.strerror}: {why}") from error
+
+
+def _is_closed(root: str, name: str) -> bool:
+    return is_local(root) and not os.access(f"{open_store(root).uri}/{name}/{layout.JOB}", os.R_OK)
 
 
 def _second(name: str, changed: float) -> str:

@@ -21,10 +21,10 @@ from mapred import display, layout, records, writing
 from mapred.backends.base import process_birth
 from mapred.checking import DurationFromZero, Location, checks, seconds
 from mapred.display.numbers import several
-from mapred.errors import MapredError, PlanError, RunError, StorageError
+from mapred.errors import AccessError, MapredError, PlanError, RunError, StorageError
 from mapred.folder import default_root
 from mapred.handles import Run
-from mapred.storage import Store, each, open_store
+from mapred.storage import Store, each, is_local, modes, open_store
 
 _DAY = 24 * 3600.0
 _QUIET = 7 * _DAY  # after so long without a sign a run is taken for dead, wherever it ran
@@ -49,11 +49,15 @@ class Removal:
 
 @dataclass(frozen=True)
 class Removals:
-    """Everything that `gc` or `rm` removed, or (`dry_run`) would remove."""
+    """Everything that `gc` or `rm` removed, or (`dry_run`) would remove.
+
+    `problems` are what should have gone and did not, `closed` folders that this user may not read.
+    """
 
     removals: tuple[Removal, ...]
     dry_run: bool
     problems: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
 
     @property
     def files(self) -> int:
@@ -71,7 +75,7 @@ class Removals:
             for removal in self.removals
         ]
         total = f"{several(self.files, 'file')}, {display.format_bytes(self.bytes)}"
-        return "\n".join([*lines, f"{would} {total}", *self.problems])
+        return "\n".join([*lines, f"{would} {total}", *self.problems, *self.closed])
 
     __repr__ = __str__
 
@@ -96,13 +100,14 @@ def gc(
     base = os.fspath(root) if root is not None else default_root()
     found: list[Removal] = []
     problems: list[str] = []
-    for name, files in sorted(_runs(open_store(base))):
+    closed: list[str] = []
+    for name, files in sorted(_runs(open_store(base), closed)):
         store = open_store(f"{base.rstrip('/')}/{name}")
         try:
             found += _collect(store, name, files, limit, dry_run)
         except (MapredError, OSError) as error:
             problems.append(f"{store.uri} stays: {error}")
-    return Removals(tuple(found), dry_run, tuple(problems))
+    return Removals(tuple(found), dry_run, tuple(problems), tuple(closed))
 
 
 @checks(RunError)
@@ -122,14 +127,32 @@ def rm(run: Run | Location, *, dry_run: bool = False) -> Removals:
     return Removals((removal,), dry_run)
 
 
-def _runs(root: Store) -> Iterator[tuple[str, Listing]]:
-    """Name and files of every folder of a root that is a run's, whole or not."""
+def _runs(root: Store, closed: list[str]) -> Iterator[tuple[str, Listing]]:
+    """Name and files of every folder of a root that is a run's, whole or not; notes those closed."""
+    if is_local(root.uri):
+        for name in _names(root.uri):
+            store = open_store(f"{root.uri}/{name}")
+            try:
+                yield name, store.list("")
+            except AccessError as error:
+                closed.append(f"{store.uri} is passed over: {error}")
+        return
     found: dict[str, Listing] = {}
     for path, size in root.list(""):
         name, _, rest = path.partition("/")
         if rest and _NAME.fullmatch(name):
             found.setdefault(name, []).append((rest, size))
     yield from found.items()
+
+
+def _names(root: str) -> list[str]:
+    try:
+        return [name for name in os.listdir(root) if _NAME.fullmatch(name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        why = modes.why_closed(root, write=False)
+        raise StorageError(f"cannot list {root}: {error.strerror}: {why}") from error
 
 
 def _collect(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import math
-import os
 from typing import TYPE_CHECKING
 
 from mapred import seeds
@@ -86,11 +85,11 @@ class Task:
 
     @functools.cached_property
     def folder(self) -> str:
-        """Where `output` has files written, below the system's folder for temporary ones."""
+        """Where `output` has files written: a folder of this user alone, made for them."""
         try:
             import tempfile
 
-            return os.path.join(tempfile.gettempdir(), self._name)
+            return tempfile.mkdtemp(prefix=f"{self._name}-")
         except FileNotFoundError as error:
             raise FunctionError(
                 f"task.output() needs a folder for temporary files, and none can be written to: "
@@ -110,6 +109,5 @@ class Task:
         from pathlib import Path
 
         folder = Path(self.folder)
-        folder.mkdir(parents=True, exist_ok=True)
         self.wrote_files = True
         return folder / (name if self.item is None else f"{self.item:06d}-{name}")

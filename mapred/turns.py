@@ -7,7 +7,6 @@ attempt that completes the task commits them with its own.
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -233,7 +232,6 @@ class Turn:
         """Put the files that earlier attempts kept beside those of this one."""
         for path in self._files:
             self._task.wrote_files = True
-            os.makedirs(self._task.folder, exist_ok=True)
             target = Path(self._task.folder, path.rpartition("/")[2])
             try:
                 with self._run.store.open(path) as source, target.open("wb") as copy:

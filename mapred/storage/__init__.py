@@ -75,18 +75,24 @@ class Store(Protocol):
         ...
 
 
-def open_store(uri: str) -> Store:
+def open_store(uri: str, *, mode: int | None = None, dataset: bool = False) -> Store:
     """The store at `uri`: a local or NAS path, `file://`, or an object store's bucket and prefix.
 
-    Endpoints and credentials are never in it: they come from each process's environment.
+    Endpoints and credentials are never in it: they come from each process's environment. A local
+    folder is made for its owner alone, with `mode`, or as a `dataset`: see `mapred.storage.modes`.
     """
     from mapred.storage.local import LocalStore
 
     scheme, separator, rest = uri.partition("://")
     if not separator:
-        return LocalStore(uri)
+        return LocalStore(uri, mode=mode, dataset=dataset)
     if scheme == "file":
-        return LocalStore(rest)
+        return LocalStore(rest, mode=mode, dataset=dataset)
+    if mode is not None:
+        raise StorageError(
+            f"mode={mode:#o} is for a root on a local or mounted path, and {uri!r} is none: who "
+            "reads a bucket is up to its policy"
+        )
     if scheme in ("s3", "gs", "az"):
         from mapred.storage.objects import ObjectStore
 
@@ -135,7 +141,8 @@ def arrow_filesystem(store: Store, sizes: Mapping[str, int]) -> Any:
 
 def probe(store: Store) -> None:
     """Show that the second of two puts of one name is refused, or raise `StorageError`."""
-    name = f".probe/{uuid.uuid4().hex}"
+    # Without a folder: it would be the first user's, and closed to the next one.
+    name = f".probe-{uuid.uuid4().hex}"
     first = store.put_if_absent(name, b"first")
     try:
         second = store.put_if_absent(name, b"second")

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 from mapred.errors import AccessError, StorageError
+from mapred.storage import modes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,6 @@ _HINTS = {
     errno.ENOSPC: "the disk is full; free some space, then resume the run",
     errno.EDQUOT: "the quota is used up; free some space, then resume the run",
     errno.EROFS: "the file system is read-only; choose another root",
-    errno.EACCES: "permission denied; choose a root that this user may write",
     errno.EPERM: "the file system refuses it; choose another root",
     errno.ESTALE: "the file server took it away; mount it again, then resume the run",
     errno.ETIMEDOUT: "the file server does not answer; resume the run when it does",
@@ -56,11 +56,16 @@ def _fresh(path: str, act: Callable[[], T]) -> T:
 
 
 class LocalStore:
-    """Files below a directory, made when first written to."""
+    """Files below a directory, made when first written to.
 
-    def __init__(self, root: str | Path) -> None:
+    It is a root's or a run's, and made with `mode` where that is said; a dataset's is as open as
+    the umask says. See `mapred.storage.modes`.
+    """
+
+    def __init__(self, root: str | Path, *, mode: int | None = None, dataset: bool = False) -> None:
         self._root = os.path.abspath(os.path.expanduser(root))
-        self._folders: set[str] = set()
+        self._mode, self._dataset = mode, dataset
+        self._grants: dict[str, modes.Grant] = {}
         self._temporary = f".tmp-{uuid.uuid4().hex[:12]}"
         self._count = itertools.count()
 
@@ -114,7 +119,7 @@ class LocalStore:
     def put_file(self, source: Path, path: str) -> str:
         with self._mapped("write", path):
             target = self._full(path)
-            self._make_folder(target)
+            modes.give(source, self._grant(target))
             try:
                 os.replace(source, target)
             except OSError as error:
@@ -123,6 +128,7 @@ class LocalStore:
                 temporary = self._temporary_beside(target)
                 import shutil
 
+                modes.create(temporary, self._grant(target)).close()
                 shutil.copyfile(source, temporary)
                 os.replace(temporary, target)
         return ""
@@ -130,7 +136,7 @@ class LocalStore:
     def copy(self, source: str, target: str) -> None:
         with self._mapped("read", source):
             known, wanted = self._full(source), self._full(target)
-            self._make_folder(wanted)
+            grant = self._grant(wanted)
             temporary = self._temporary_beside(wanted)
             try:
                 os.link(known, temporary)
@@ -140,6 +146,7 @@ class LocalStore:
                 # Mounted object stores know no links.
                 import shutil
 
+                modes.create(temporary, grant).close()
                 shutil.copyfile(known, temporary)
             os.replace(temporary, wanted)
             # Two names of one file are left alone by a rename.
@@ -162,18 +169,31 @@ class LocalStore:
         folder = os.path.dirname(target)
         return f"{folder}/{self._temporary}-{os.getpid()}-{next(self._count)}"
 
-    def _make_folder(self, target: str) -> None:
+    def _grant(self, target: str) -> modes.Grant:
+        """Make the folder of a file, unless it is there; what the file gets in it."""
         folder = os.path.dirname(target)
-        if folder not in self._folders:
-            os.makedirs(folder, exist_ok=True)
-            self._folders.add(folder)
+        known = self._grants.get(folder)
+        if known is None:
+            found = modes.make(folder, self._granted)
+            known = self._grants[folder] = self._granted(target, found)
+        return known
+
+    def _granted(self, path: str, above: os.stat_result) -> modes.Grant:
+        """What a new file or folder gets in the folder above it."""
+        if self._dataset:
+            return modes.of_dataset(above)
+        if path == self._root:
+            return modes.shared(above, self._mode)
+        if not path.startswith(f"{self._root}/") or path[len(self._root) + 1] == ".":
+            return modes.shared(above)
+        return modes.inherited(above)
 
     def _write_temporary(self, path: str, data: bytes) -> str:
         target = self._full(path)
-        self._make_folder(target)
+        grant = self._grant(target)
         temporary = self._temporary_beside(target)
         try:
-            with open(temporary, "xb", buffering=0) as file:
+            with modes.create(temporary, grant) as file:
                 view = memoryview(data)
                 while view:
                     view = view[file.write(view) or 0 :]
@@ -243,5 +263,9 @@ def _read(path: str, offset: int, length: int | None) -> bytes:
 def _failure(verb: str, path: str, error: OSError) -> StorageError:
     hint = _HINTS.get(error.errno or 0, "check the root and try again")
     reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno == errno.EACCES:
+        # In a listing it may be a folder further down.
+        path = error.filename if verb == "list" and isinstance(error.filename, str) else path
+        hint = modes.why_closed(path, write=verb in ("write", "delete"))
     kind = AccessError if error.errno in _REFUSALS else StorageError
     return kind(f"cannot {verb} {path}: {reason}: {hint}")

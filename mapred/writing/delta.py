@@ -101,7 +101,7 @@ def _typed(
     types: Mapping[str, pa.DataType],
 ) -> tuple[pa.Schema, list[Any]]:
     """The schema, and the files to add, once columns of nulls have types."""
-    schema, store = known_by(schema, types, target.kind), open_store(target.uri)
+    schema, store = known_by(schema, types, target.kind), open_store(target.uri, dataset=True)
     return schema, [_add(target, typed(target, store, schema, file)) for file in written]
 
 

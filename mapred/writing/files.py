@@ -100,7 +100,7 @@ class _Writer:
     def __init__(self, target: Target, write_id: str, shard: int, attempt: str) -> None:
         self.target, self.write_id = target, write_id
         self.shard, self.attempt = shard, attempt
-        self.store: Store = open_store(target.uri)
+        self.store: Store = open_store(target.uri, dataset=True)
         self.folder = Path(tempfile.mkdtemp(prefix="mapred-write-"))
         self.pool = ThreadPoolExecutor(_UPLOADS)
         self.parts: dict[Values, _Part] = {}

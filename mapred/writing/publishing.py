@@ -60,7 +60,7 @@ def publish(
     target: Target, write_id: str, written: Sequence[WrittenFile], schema: pa.Schema | None
 ) -> Manifest:
     """Make the files of `write_id` the dataset's; does nothing that was done before."""
-    store = open_store(target.uri)
+    store = open_store(target.uri, dataset=True)
     now = manifest.latest(store)
     if write_id not in now.runs:
         try:

@@ -70,7 +70,7 @@ def check(target: Target) -> None:
                 f"replace= has a place for {min(places)!r} in {text!r}, and the job has no value for "
                 f"it: say job.bind({min(places)}=…)"
             )
-    store = open_store(target.uri)
+    store = open_store(target.uri, dataset=True)
     probe(store)
     if target.kind == "delta":
         from mapred.writing.files import need_deltalake
@@ -140,7 +140,7 @@ def discard(uri: str, write_id: str, *, dry_run: bool = False) -> int:
     """
     from mapred.writing import files, manifest, publishing
 
-    store = open_store(uri)
+    store = open_store(uri, dataset=True)
     if dry_run:
         return sum(size for _, size in store.list(files.staging(write_id)))
     if write_id in manifest.latest(store).unfinished():
