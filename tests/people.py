@@ -73,10 +73,8 @@ class User:
         """A Python."""
         home = self.office / f"{self.number}"
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("MAPRED", "XDG"))}
-        groups = "--clear-groups" if self.number == EVE else f"--groups={TEAM}"
-        become = ["setpriv", f"--reuid={self.number}", f"--regid={self.number}", groups, "--"]
         return subprocess.run(
-            [*_shown(self.office / "python"), *become, sys.executable, *words],
+            [*self.become(), sys.executable, *words],
             umask=self.umask,
             cwd=home,
             env={**kept, "HOME": str(home), "PYTHONPATH": str(PACKAGE)},
@@ -84,6 +82,12 @@ class User:
             text=True,
             timeout=100,
         )
+
+    def become(self) -> list[str]:
+        """What a command begins with that is this user's."""
+        groups = "--clear-groups" if self.number == EVE else f"--groups={TEAM}"
+        become = ["setpriv", f"--reuid={self.number}", f"--regid={self.number}", groups, "--"]
+        return [*_shown(self.office / "python"), *become]
 
 
 def _shown(spare: Path) -> list[str]:
