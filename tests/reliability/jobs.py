@@ -16,7 +16,7 @@ import mapred
 from mapred.storage import open_store
 
 ITEMS = 40
-PACE = "RELIABILITY_PACE"  # seconds that an item takes
+GATE = "RELIABILITY_GATE"  # a file, in the environment: items wait until it is there
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,10 @@ class Kind:
 
 
 def square(i: int) -> int:
-    time.sleep(float(os.environ.get(PACE, "0.015")))
+    time.sleep(0.015)
+    gate = os.environ.get(GATE)
+    while gate is not None and not os.path.exists(gate):
+        time.sleep(0.01)
     return i * i
 
 
