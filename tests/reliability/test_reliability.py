@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,10 +42,8 @@ def scene(folder: Path) -> Scene:
     return Scene(folder, "items", random.Random(0))
 
 
-def says(scene: Scene, *lines: object, code: int = 0) -> Outcome:
-    text = "\n".join(json.dumps(line) for line in lines)
-    script = f"import sys; print({text!r}); sys.exit({code})"
-    return scene.spawn([sys.executable, "-c", script]).outcome()
+def says(scene: Scene, *lines: object) -> Outcome:
+    return scene.spawn(["printf", "%s\\n", *map(json.dumps, lines)]).outcome()
 
 
 @pytest.mark.parametrize(
@@ -69,11 +66,10 @@ def test_how_a_process_ended(tmp_path: Path, line: object, kind: str, fault: boo
 
 def test_a_process_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = scene(tmp_path)
-    assert says(found, code=3).kind == "foreign"
-    killed = found.spawn([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
-    assert killed.outcome() == Outcome("killed")
+    assert found.spawn(["false"]).outcome().kind == "foreign"
+    assert found.spawn(["sh", "-c", "kill -9 $$"]).outcome() == Outcome("killed")
     monkeypatch.setattr(trials, "BOUND", 0.3)
-    hangs = found.spawn([sys.executable, "-c", "import time; time.sleep(60)"]).outcome()
+    hangs = found.spawn(["sleep", "60"]).outcome()
     assert hangs.kind == "hang"
     assert hangs.fault
 
