@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 
 from mapred.errors import DatasetError, MissingDependency
 from mapred.formats.reading import Source
-from mapred.storage import Store, open_store
+from mapred.storage import Store
 from mapred.writing import replacing, stats
+from mapred.writing.opening import open_store
 from mapred.writing.schemas import HOW_TO_AGREE, differing, joined, typeless
 from mapred.writing.tables import Values, by_partition, folder_of, tables
 from mapred.writing.target import Target
@@ -100,7 +101,7 @@ class _Writer:
     def __init__(self, target: Target, write_id: str, shard: int, attempt: str) -> None:
         self.target, self.write_id = target, write_id
         self.shard, self.attempt = shard, attempt
-        self.store: Store = open_store(target.uri, dataset=True)
+        self.store: Store = open_store(target.uri)
         self.folder = Path(tempfile.mkdtemp(prefix="mapred-write-"))
         self.pool = ThreadPoolExecutor(_UPLOADS)
         self.parts: dict[Values, _Part] = {}

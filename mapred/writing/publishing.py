@@ -27,10 +27,11 @@ from typing import Any
 import pyarrow as pa
 
 from mapred.errors import DatasetError, StorageError
-from mapred.storage import Store, open_store
+from mapred.storage import Store
 from mapred.writing import files, manifest, replacing, schemas
 from mapred.writing.files import WrittenFile
 from mapred.writing.manifest import Entry, Manifest
+from mapred.writing.opening import open_store
 from mapred.writing.replacing import Named
 from mapred.writing.tables import folder_of, values_of
 from mapred.writing.target import Target
@@ -60,7 +61,7 @@ def publish(
     target: Target, write_id: str, written: Sequence[WrittenFile], schema: pa.Schema | None
 ) -> Manifest:
     """Make the files of `write_id` the dataset's; does nothing that was done before."""
-    store = open_store(target.uri, dataset=True)
+    store = open_store(target.uri)
     now = manifest.latest(store)
     if write_id not in now.runs:
         try:

@@ -12,8 +12,9 @@ from mapred import outputs, parameters, records
 from mapred.errors import DatasetError, PlanError, StorageError
 from mapred.model import Output
 from mapred.reducers import Reducer
-from mapred.storage import Store, open_store, probe
+from mapred.storage import Store, probe
 from mapred.writing import replacing
+from mapred.writing.opening import open_store
 from mapred.writing.target import Target
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def check(target: Target) -> None:
                 f"replace= has a place for {min(places)!r} in {text!r}, and the job has no value for "
                 f"it: say job.bind({min(places)}=…)"
             )
-    store = open_store(target.uri, dataset=True)
+    store = open_store(target.uri)
     probe(store)
     if target.kind == "delta":
         from mapred.writing.files import need_deltalake
@@ -140,7 +141,7 @@ def discard(uri: str, write_id: str, *, dry_run: bool = False) -> int:
     """
     from mapred.writing import files, manifest, publishing
 
-    store = open_store(uri, dataset=True)
+    store = open_store(uri)
     if dry_run:
         return sum(size for _, size in store.list(files.staging(write_id)))
     if write_id in manifest.latest(store).unfinished():
