@@ -517,7 +517,7 @@ class _Batch:
             self._give_up(
                 index, losses.merged(self.failed.get(index), replace(failure, items=lost))
             )
-        if more:
+        if more or not lost:
             pack = (call.pack or Pack()).after(job, failure)
             self._again(replace(call, pack=pack), failure)
 
