@@ -26,7 +26,7 @@ from mapred import (
     starts,
     writing,
 )
-from mapred.backends.base import Backend, Handle
+from mapred.backends.base import Backend, Handle, Vanished
 from mapred.checking import Duration, DurationFromZero, FromZero, Location, checks, seconds
 from mapred.errors import (
     BackendError,
@@ -229,6 +229,8 @@ class Run:
                 self._handle.raise_error()
             except FunctionError:
                 raise
+            except Vanished as error:
+                raise RunError(str(error), run=self) from error
             except Exception as error:
                 from mapred import hints
 

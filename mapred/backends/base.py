@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from mapred.errors import BackendError
 from mapred.model import Job, RunStatus
 from mapred.storage import Store
+
+
+class Vanished(BackendError):
+    """The folder of a run was taken away while the run was at work: nothing can go on."""
 
 
 class Handle(Protocol):
