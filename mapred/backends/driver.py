@@ -280,7 +280,7 @@ class Driver:
             return
         failure: Failure | None
         try:
-            (outcome,) = future.result()
+            (outcome,) = future.result(0)
         except WorkerLost as lost:
             failure = self._died(follower.stage, 0, follower.attempt, lost, None)
         except BaseException:
@@ -511,7 +511,7 @@ class _Batch:
 
     def _settle(self, future: Future[Any], call: _Call) -> None:
         try:
-            outcomes = future.result()
+            outcomes = future.result(0)
         except CancelledError:
             raise _Stopped(None, "the pool cancelled a task") from None
         except WorkerLost as lost:

@@ -21,6 +21,7 @@ from mapred.storage import Store
 
 _PROOF_SECONDS = 10.0
 _LEAVING_SECONDS = 10.0
+_CANCEL_SECONDS = 300.0  # a store that does not answer is asked again for some minutes
 
 
 class DriverThread:
@@ -62,7 +63,11 @@ class DriverThread:
 
     def cancel(self) -> None:
         self._driver.stop()
-        self._done.wait()
+        if not self._done.wait(_CANCEL_SECONDS):
+            raise BackendError(
+                f"the run did not stop within {_CANCEL_SECONDS:g} s: its store or its pool does not "
+                "answer; end this process to stop it"
+            )
 
     def leave(self, *, alone: bool) -> None:
         """Stop a run that this process leaves at work, and say how to continue it.
