@@ -31,6 +31,7 @@ from mapred import (
     parameters,
     planner,
     retries,
+    shortages,
     signatures,
     writing,
 )
@@ -309,7 +310,7 @@ class Job(Options):
     ) -> Run:
         """Start it and return at once; `run_id` names the run's folder (default: a new name)."""
         __tracebackhide__ = True
-        with interrupts.told(_nothing_started):
+        with interrupts.told(_nothing_started), shortages.told():
             return self._submitted(backend, root, run_id)
 
     def _submitted(

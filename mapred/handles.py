@@ -23,6 +23,7 @@ from mapred import (
     origins,
     records,
     results,
+    shortages,
     starts,
     writing,
 )
@@ -376,7 +377,7 @@ class Run:
         paused = starts.paused(before, self.status().finished, time.time())
         changed = (*revision.paths, layout.END, layout.HANDLE)
         stopped = functools.partial(how_to_continue, self.uri, revision.job)
-        with interrupts.told(stopped), folder.restored(self.store, changed):
+        with interrupts.told(stopped), shortages.told(), folder.restored(self.store, changed):
             if changes.given():
                 revision.write(self.store)
             if end is not None:

@@ -14,11 +14,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 from mapred import layout
 from mapred.errors import MapredError
+from mapred.frozen import dataclass
 from mapred.storage import Store
 
 BEAT_SECONDS = 20.0

@@ -19,6 +19,7 @@ from typing import Any
 from mapred.backends.messages import ENDED, NOTICE, REFUSED, STARTED, bound_sending
 from mapred.errors import BackendError
 from mapred.resources import THREADS
+from mapred.shortages import REMEDY
 
 _HERE = os.path.abspath(f"{__file__}/../../..")  # where this package lies
 _START_SECONDS = 60.0  # in which a server that lives imports what is needed, and forks
@@ -103,7 +104,8 @@ class ForkServer:
         if pid < 0:
             raise BackendError(
                 f"no worker process can be started: {os.strerror(-pid)}; let this user have more "
-                "processes (ulimit -u) or memory, or run fewer: backend=mapred.Local(workers=…)"
+                "processes (ulimit -u), files (ulimit -n) or memory, or run fewer: "
+                "backend=mapred.Local(workers=…)"
             )
         return pid
 
@@ -167,9 +169,7 @@ class ForkServer:
 
 def _cannot_start(error: Exception) -> BackendError:
     return BackendError(
-        f"no process can be started that worker processes are made from: {error}; "
-        "close files or end processes of this user, or raise the limits "
-        "(ulimit -n, ulimit -u)"
+        f"no process can be started that worker processes are made from: {error}; {REMEDY}"
     )
 
 

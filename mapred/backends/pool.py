@@ -38,7 +38,13 @@ class DriverThread:
         self.ref = liveness.own_ref(name)
         leaving.watch(self)
         self._thread = threading.Thread(target=self._run, name="mapred-driver", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # the system has no room for one more thread
+            self._done.set()
+            if closing is not None:
+                closing()
+            raise
 
     def _run(self) -> None:
         driver = self._driver

@@ -29,6 +29,7 @@ from mapred.children import how_it_ended, kill_group
 from mapred.closing import SECONDS
 from mapred.errors import BackendError
 from mapred.place import Place
+from mapred.shortages import REMEDY
 
 _TICK, _IDLE_TICK = 0.25, 60.0
 _SEND_SECONDS = 30.0  # in which a worker that waits for calls takes one
@@ -37,7 +38,6 @@ _LOSSES = 10  # of a fork server that a call survives: it may be what brings the
 _HURRY_SECONDS = 5.0  # within which idle workers leave a pool that is killed
 _OTHER_FILES = 16  # that a driver has open at one time, besides its workers' connections
 _STOPPED = "the pool was stopped"
-_MORE = "close files or end processes of this user, or raise the limits (ulimit -n, ulimit -u)"
 _log = logging.getLogger("mapred")
 
 
@@ -138,7 +138,7 @@ class ProcessExecutor(Executor):
             self._close_wake()
             if isinstance(error, RuntimeError):
                 raise BackendError(
-                    f"a pool of worker processes cannot be started: {error}; {_MORE}"
+                    f"a pool of worker processes cannot be started: {error}; {REMEDY}"
                 ) from error
             raise
 
@@ -317,7 +317,7 @@ class ProcessExecutor(Executor):
                     noted = Place(os.dup(place))
             except (OSError, ValueError) as error:
                 raise BackendError(
-                    f"a worker process cannot be started: {error}; {_MORE}"
+                    f"a worker process cannot be started: {error}; {REMEDY}"
                 ) from error
             os.close(place)
             undo.pop_all()
