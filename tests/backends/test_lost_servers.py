@@ -8,6 +8,7 @@ import random
 import signal
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -249,13 +250,15 @@ def slowly(item: int) -> int:
 
 
 def test_no_future_is_lost_where_the_manager_itself_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    executor = ProcessExecutor(1)
+    executor, queued = ProcessExecutor(1), threading.Event()
 
     def fail() -> None:
-        raise ZeroDivisionError
+        if queued.is_set():
+            raise ZeroDivisionError
 
     monkeypatch.setattr(executor, "_enforce", fail)
     calls = [executor.submit(time.sleep, 60) for _ in range(3)]
+    queued.set()
     for call in calls:
         with pytest.raises((ZeroDivisionError, WorkerLost)):
             call.result(30)
