@@ -31,6 +31,7 @@ from mapred import (
     parameters,
     planner,
     retries,
+    shortages,
     signatures,
     writing,
 )
@@ -314,7 +315,7 @@ class Job(Options):
         `mode` is that of `mapred.run`.
         """
         __tracebackhide__ = True
-        with interrupts.told(_nothing_started):
+        with interrupts.told(_nothing_started), shortages.told():
             return self._submitted(backend, root, mode, run_id)
 
     def _submitted(

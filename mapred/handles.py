@@ -19,13 +19,15 @@ from mapred import (
     folder,
     interrupts,
     layout,
+    liveness,
     origins,
     records,
     results,
+    shortages,
     starts,
     writing,
 )
-from mapred.backends.base import Backend, Handle
+from mapred.backends.base import Backend, Handle, Vanished
 from mapred.checking import Duration, DurationFromZero, FromZero, Location, checks, seconds
 from mapred.errors import (
     BackendError,
@@ -85,7 +87,7 @@ class Run:
                 self._known = starts.read(self.store)
             return starts.timed(known, self.store, self.job, self._known)
         start = starts.read(self.store)
-        alive = start.ref is not None and drivers.alive(start.ref)
+        alive = drivers.alive(self.store, start)
         return folder.status(self.store, self.job, start, alive=alive)
 
     @property
@@ -228,6 +230,8 @@ class Run:
                 self._handle.raise_error()
             except FunctionError:
                 raise
+            except Vanished as error:
+                raise RunError(str(error), run=self) from error
             except Exception as error:
                 from mapred import hints
 
@@ -373,7 +377,7 @@ class Run:
         paused = starts.paused(before, self.status().finished, time.time())
         changed = (*revision.paths, layout.END, layout.HANDLE)
         stopped = functools.partial(how_to_continue, self.uri, revision.job)
-        with interrupts.told(stopped), folder.restored(self.store, changed):
+        with interrupts.told(stopped), shortages.told(), folder.restored(self.store, changed):
             if changes.given():
                 revision.write(self.store)
             if end is not None:
@@ -392,8 +396,11 @@ class Run:
         where = f"run {self.id} is at work, and takes {names} when it is not"
         if self._handle is not None:
             return f"{where}; to stop it:\nimport mapred; mapred.open({self.uri!r}).cancel()"
-        pid = (starts.read(self.store).ref or "").split(":")[2]
-        return f"{where}; to stop it, in a shell:\nkill -INT {pid}"
+        process = liveness.process_of(starts.read(self.store).ref or "")
+        if process is None:
+            return where  # It ended just now.
+        there = "" if liveness.lives(process) else f" of {process.host}"
+        return f"{where}; to stop it, in a shell{there}:\nkill -INT {process.pid}"
 
     @checks(PlanError)
     def finish(self, progress: Progress) -> Run:
@@ -445,6 +452,9 @@ class Run:
         self._handle = handle
         drivers.remember(self.uri, handle)
         self._known = starts.started(self.store, handle.ref, pauses)
+        known = None if handle.detaches else handle.status()
+        if known is not None and known.state == "interrupted":
+            starts.interrupted(self.store, handle.ref)
 
     @checks(PlanError)
     def debug(self, shard: FromZero, stage: str = "map") -> list[Any]:
@@ -520,19 +530,19 @@ class Run:
     def _stop(self) -> bool:
         """Stop what works on the run, and remember when; False if nothing did."""
         handle = self._attached()
-        if handle is None and self._alive_elsewhere():
-            raise BackendError(
-                f"run {self.id} is driven by another process of this machine; stop it there"
-            )
+        if handle is None:
+            reason = drivers.may_live(self.store, starts.read(self.store))
+            if reason and records.read_end(self.store) is None:
+                raise BackendError(f"run {self.id} may be alive: {reason}")
         if handle is None or not handle.alive():
             return False
         handle.cancel()
-        self._known = starts.stopped(self.store, handle.ref, "running")
+        ref, state = (handle.ref, "running") if handle.detaches else (None, "interrupted")
+        self._known = starts.stopped(self.store, ref, state)
         return True
 
     def _alive_elsewhere(self) -> bool:
-        ref = starts.read(self.store).ref
-        return ref is not None and drivers.alive(ref)
+        return drivers.alive(self.store, starts.read(self.store))
 
     def __repr__(self) -> str:
         """One line, and nothing is read: debuggers ask for it all the time."""

@@ -382,7 +382,7 @@ def _state(
     """The state of a run, how long it has worked where that is known, since when it is queued."""
     end, start, queued = records.read_end(store), starts.read(store), None
     state, until = "interrupted" if start.state == "running" else start.state, start.ended
-    if end is None and drivers.at_work(store.uri, start):
+    if end is None and drivers.at_work(store, start):
         state, until = "running", time.time()
     elif end is None and start.ref is not None:
         known = clusters.state(store, job, start.ref)

@@ -15,6 +15,7 @@ root/<run-id>/
   map/kept/000017/…                     what succeeded in failed attempts, until there is a commit
   result/manifest.json                  the outputs of the last stage
   handle.json                           where the run was last started: how to reach it
+  heartbeat.json                        when the process that drives it last said that it lives
   writes/<id>.json                      where tables of this run were written to
   failed.json  end.json                 final words: put if absent
   removed.json                          the run is being removed: what is left goes too
@@ -33,6 +34,7 @@ ITEMS = "input/items.pkl"
 OCCURRENCES = "input/occurrences"
 FRAME = "input/frame.arrow"
 HANDLE = "handle.json"
+HEARTBEAT = "heartbeat.json"
 FAILED = "failed.json"
 END = "end.json"
 MANIFEST = "result/manifest.json"

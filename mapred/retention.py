@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from mapred import display, layout, records, writing
-from mapred.backends.base import process_birth
+from mapred import display, drivers, layout, liveness, records, starts, writing
 from mapred.checking import DurationFromZero, Location, checks, seconds
 from mapred.display.numbers import several
 from mapred.errors import AccessError, MapredError, PlanError, RunError, StorageError
@@ -190,22 +189,25 @@ def _alive(store: Store, files: Listing) -> str | None:
     paths = {path for path, _ in files}
     if layout.END in paths or layout.JOB not in paths:
         return None
-    handle = _handle(store)
-    ref = str(handle.get("ref") or "")
-    if not ref and handle.get("state") == "suspended":
-        return None
-    here = ref.split(":")
-    if len(here) == 4 and here[1] == os.uname().nodename:
-        if process_birth(int(here[2])) == here[3]:
-            return f"the process {here[2]} of this machine drives it"
-        return None
+    start = starts.read(store)
+    if start.ref is None and start.state != "running":
+        return None if layout.HANDLE in paths else _recent(store, "")
+    process = liveness.process_of(start.ref or "")
+    if process is None or (not process.boot and liveness.lives(process) is None):
+        return _recent(store, "" if process is None else process.host)
+    return drivers.may_live(store, start)
+
+
+def _recent(store: Store, host: str) -> str | None:
+    """Why a run may be alive whose driver nobody knows; None after a week without a sign."""
     quiet = time.time() - max(_last_start(store, store.uri.rsplit("/", 1)[-1]), _last_sign(store))
     if quiet > _QUIET:
         return None
-    where = f"on {here[1]}" if len(here) == 4 else "elsewhere"
+    where = f"on {host}" if host else "elsewhere"
     return (
         f"it has no last word, was started {where}, and did something "
-        f"{display.format_seconds(max(0.0, quiet))} ago"
+        f"{display.format_seconds(max(0.0, quiet))} ago; stop it first: "
+        f"mapred.open({store.uri!r}).cancel()"
     )
 
 
@@ -280,9 +282,7 @@ def _losers(store: Store, files: Listing, settled: bool) -> Listing:
 def _check_dead(store: Store, files: Listing) -> None:
     alive = None if _is_marked(files) else _alive(store, files)
     if alive:
-        raise RunError(
-            f"{store.uri} may be alive: {alive}; stop it first: mapred.open({store.uri!r}).cancel()"
-        )
+        raise RunError(f"{store.uri} may be alive: {alive}")
 
 
 def _remove(store: Store) -> None:

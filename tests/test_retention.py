@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 import mapred
-from mapred import layout, retention, writing
+from mapred import layout, liveness, retention, writing
 from mapred.cli import main
 from mapred.errors import PlanError, RunError
 from mapred.storage import open_store
@@ -97,14 +97,14 @@ def test_a_live_run_is_never_touched(tmp_path: Path) -> None:
     root = str(tmp_path)
     run = make(root, OLD)
     files = run.store.list("")
-    me = f"local:{os.uname().nodename}:{os.getpid()}:{retention.process_birth(os.getpid())}"
+    me = liveness.own_ref("local")
     for ref, ago in ((me, OLD), ("local:another-machine:17:5.00", 0), ("argo:prod/x-17", 0)):
         driven_by(run, ref, ago) if layout.END in dict(run.store.list("")) else run.store.write(
             layout.HANDLE,
             json.dumps({"ref": ref, "state": "running", "time": time.time() - ago}).encode(),
         )
         assert mapred.gc(root, older_than="0s").files == 0
-        with pytest.raises(RunError, match=r"may be alive: .*; stop it first"):
+        with pytest.raises(RunError, match=r"may be alive: .*; stop it first: mapred.open"):
             mapred.rm(run)
     assert {path for path, _ in files} - {path for path, _ in run.store.list("")} == {layout.END}
     run.cancel()

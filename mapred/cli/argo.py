@@ -23,6 +23,8 @@ from mapred.cli.options import (
 from mapred.cli.reports import FAILED
 from mapred.errors import BackendError, MissingDependency
 
+_LINT_SECONDS = 120
+
 backend_option = click.option(
     "--backend",
     default="argo",
@@ -124,9 +126,17 @@ def _own_problems(paths: Sequence[Path]) -> tuple[int, list[str]]:
 def _argos_problems(program: str, paths: Sequence[Path]) -> list[str]:
     """What Argo's own linter says, a line a problem."""
     call = [program, "lint", "--offline", "-o", "simple", *map(str, paths)]
-    done = subprocess.run(
-        call, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
+    try:
+        done = subprocess.run(
+            call,
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=_LINT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return [f"{program} lint did not end within {_LINT_SECONDS} s"]
     if done.returncode == 0:
         return []
     said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]

@@ -35,6 +35,9 @@ _HINTS = {
     errno.ETIMEDOUT: "the file server does not answer; resume the run when it does",
     errno.EIO: "the disk or the file server is in trouble; resume the run when it is repaired",
 }
+_HINTS |= dict.fromkeys(
+    (errno.EMFILE, errno.ENFILE), "close files, or raise the limit (ulimit -n); then resume the run"
+)
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 _STALE_WAITS = (0.0, 0.1, 1.0)

@@ -17,6 +17,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from mapred import layout
@@ -107,9 +108,9 @@ def _install(lock: str, tree: Path, python: str, platform: str) -> None:
         # A pod is new each time: without this each would compile all that it imports.
         compiling = [sys.executable, "-m", "compileall", "-qq", "-j", "0", "-s", str(tree)]
         # Files of other Pythons may lie among those of a package: they stay uncompiled.
-        subprocess.run(
-            [*compiling, "--invalidation-mode", "unchecked-hash", str(tree)], check=False
-        )
+        compiling += ["--invalidation-mode", "unchecked-hash", str(tree)]
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(compiling, check=False, timeout=_SECONDS)
 
 
 def _pack(tree: Path, archive: Path) -> None:
