@@ -536,7 +536,7 @@ def _committed_first(run: Context, source: Stage, wanted: list[int]) -> list[int
     """Those of the wanted tasks, from the first on, that are committed."""
     locate = getattr(run.store, "local_path", None)
     if locate is not None:
-        paths = (locate(layout.commit(source.name, i)) for i in wanted)
+        paths = (f"{locate('')}{layout.commit(source.name, i)}" for i in wanted)
         return wanted[: sum(1 for _ in itertools.takewhile(os.path.exists, paths))]
     there = set(records.committed(run.store, source.name))
     return list(itertools.takewhile(there.__contains__, wanted))
