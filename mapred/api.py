@@ -366,6 +366,7 @@ class Job(Options):
             store.write(layout.JOB, written)
             with interrupts.told(lambda: how_to_continue(uri, record)):
                 handle = chosen.submit(store, record, hashlib.sha256(written).hexdigest())
+        backends.remember(store.uri, chosen)
         return Run(store, record, handle)
 
     @checking.checks(BackendError)
@@ -516,7 +517,7 @@ class Job(Options):
             deadline=self.deadline,
             max_failed=self.max_failed,
             max_tasks_per_worker=self.max_tasks_per_worker,
-            backend={"name": backend.name, "arguments": dict(backend.arguments)},
+            backend=backends.recorded(backend),
             digests=digests,
             python=".".join(map(str, sys.version_info[:2])),
             mapred=__version__,

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mapred import (
@@ -77,9 +78,19 @@ class Run:
         return hashlib.sha256(self.store.read(layout.JOB)).hexdigest()
 
     def status(self) -> RunStatus:
-        """State and progress now; from the driver where it lives here, else from the folder."""
-        handle = self._attached()
-        known = handle.status() if handle else None
+        """State and progress now; from the driver where it lives here, else from the folder.
+
+        Where a cluster that works on the run cannot be reached, the folder tells its progress, the
+        state is `unknown`, and the message says why.
+        """
+        try:
+            handle = self._attached()
+            known = handle.status() if handle else None
+        except BackendError as error:
+            if isinstance(error, StorageError):
+                raise
+            found = folder.status(self.store, self.job, starts.read(self.store), alive=True)
+            return replace(found, state="unknown", message=str(error))
         if known is not None:
             if self._known is None:
                 self._known = starts.read(self.store)
@@ -345,6 +356,8 @@ class Run:
         from mapred.changes import Changes, revised
 
         chosen = None if backend is None else backends.resolve(backend)
+        if chosen is not None:
+            backends.remember(self.uri, chosen)
         changes = Changes(
             fn, reduce, timeout, deadline, attempts, max_failed, resources, reduce_resources
         )
@@ -487,7 +500,7 @@ class Run:
                 f"the run was made on {name!r}, which cannot be reopened from here; name a backend:\n"
                 f"import mapred; run = mapred.open({self.uri!r}).resume(backend='local')"
             )
-        return backends.restore(name, self.job.backend.get("arguments") or {})
+        return backends.of_run(self.uri, self.job)
 
     def _watch(self, show: display.Progress, pause: float, limit: float | None) -> None:
         """Show the run's status until it is over, or the clock is past `limit`."""

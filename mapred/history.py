@@ -29,6 +29,7 @@ from mapred import (
     records,
     starts,
 )
+from mapred.backends.base import Backend
 from mapred.checking import FromOne, Location, checks
 from mapred.display.numbers import format_seconds, format_time, one_line, several
 from mapred.errors import BackendError, MapredError, RunError, StorageError
@@ -146,15 +147,22 @@ def runs(root: Location | None = None, limit: FromOne | None = None) -> Runs:
 
 
 @checks(RunError)
-def open(run: Location, root: Location | None = None) -> Run:
+def open(
+    run: Location, root: Location | None = None, *, backend: str | Backend | None = None
+) -> Run:
     """A run, to look at or to resume: by its id, the start of one, `"last"`, or its folder.
 
     Ids are looked for in `root` (default `$MAPRED_ROOT`, else `~/.mapred/runs`); a folder may be
-    a path or a URI. A `RunError` where there is no such run.
+    a path or a URI. A `RunError` where there is no such run. `backend` says how the cluster that
+    works on it is reached: `mapred.Argo(…)`, or a name of mapred.toml. A run's folder does not tell
+    that; without it mapred.toml and the environment do.
 
         >>> run = mapred.open("last")
     """
-    return open_run(find(run, root))
+    found = open_run(find(run, root))
+    if backend is not None:
+        backends.remember(found.uri, backends.resolve(backend))
+    return found
 
 
 def find(run: Location, root: Location | None = None) -> str:

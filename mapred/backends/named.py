@@ -43,6 +43,11 @@ def tables() -> tuple[Path | None, Mapping[str, Any]]:
     return None, {}
 
 
+def kind_of(name: str, table: Any) -> str:
+    """The type of the backend that a table describes."""
+    return str(table.get("type", name)) if isinstance(table, Mapping) else name
+
+
 def made(name: str, table: Any, file: Path | None, classes: Mapping[str, Any]) -> Backend:
     """The backend of a table, each of its keys an argument of its type; no value is shown."""
     where = f"{file}: [backend.{name}]"
