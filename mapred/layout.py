@@ -24,6 +24,9 @@ Stages are called `map`, `reduce-1`, `reduce-2`, …
 
 from __future__ import annotations
 
+import functools
+import re
+
 JOB = "job.json"
 INPUT = "input/"
 FUNCTION = "function.pkl"
@@ -39,6 +42,28 @@ MANIFEST = "result/manifest.json"
 REMOVED = "removed.json"
 WRITES = "writes/"
 PLAN_SHARDS = 1000
+
+_NAMED = (
+    r"(?:job|handle|failed|end|removed)\.json",
+    r"(?:function|reduce|modules)(?:-[0-9a-f]{12})?\.pkl",
+    r"input/(?:items\.pkl|occurrences|frame\.arrow)(?:\.sums)?",
+    r"plan/\d{5,}\.parquet",
+    r"result/manifest\.json",
+    r"writes/[^/]+\.json",
+    r"[a-z]+(?:-\d+)?/(?:data|commits|schemas|errors|logs)/\d{6,}[^/]*",
+    r"[a-z]+(?:-\d+)?/files/\d{6,}-[^/]+/[^/]+",
+    r"map/kept/\d{6,}/(?:values/[^/]+|files/[^/]+/[^/]+)",
+)
+
+
+def is_named(path: str) -> bool:
+    """Whether a path is one that this module gives to a file of a run; all else is not a run's."""
+    return _named().fullmatch(path) is not None
+
+
+@functools.cache
+def _named() -> re.Pattern[str]:
+    return re.compile("|".join(_NAMED), re.DOTALL)
 
 
 def packages(digest: str) -> str:

@@ -63,7 +63,9 @@ def of_run(uri: str, job: Job) -> Backend:
 def reopen(store: Store, job: Job, ref: str) -> Handle | None:
     """The handle of a run that goes on without the process that started it, else None."""
     name, _, rest = ref.partition(":")
-    if name != job.backend.get("name") or not hasattr(_BACKENDS.get(name) and _class(name), "reopen"):
+    if name != job.backend.get("name") or not hasattr(
+        _BACKENDS.get(name) and _class(name), "reopen"
+    ):
         return None
     known = reach.told(store.uri, name) or _of_this_side(name, rest.partition(":")[0])
     reopens: Any = known
