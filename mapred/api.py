@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +28,7 @@ from mapred import (
     loading,
     origins,
     parameters,
+    pieces,
     planner,
     retries,
     signatures,
@@ -65,12 +65,16 @@ _FEW = 10
 
 
 def _folder_name(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"\w[\w.-]*", value):
+    if not layout.is_run_id(value):
         raise checking.Unfit
-    return value
+    return str(value)
 
 
-_RUN_ID = checking.Rule("the name of a folder, of letters, digits, '_', '-' and '.'", _folder_name)
+_RUN_ID = checking.Rule(
+    "the name of a folder, of up to 128 letters (a-z, A-Z), digits, '_', '-' and '.', the first of "
+    "them a letter or digit",
+    _folder_name,
+)
 
 
 @dataclass(frozen=True)
@@ -464,7 +468,9 @@ class Job(Options):
     def _files(self, planned: Plan, code: Mapping[str, bytes]) -> Iterator[tuple[str, Any]]:
         """Path and content of every file of the run's folder but job.json."""
         yield from code.items()
-        yield from planned.dataset.inputs()
+        for path, data in planned.dataset.inputs():
+            yield path, data
+            yield from pieces.sums_of(path, data)
         for path, rows in planner.plan_files(planned.ranges):
             yield path, planner.write_plan(rows)
 

@@ -24,6 +24,7 @@ from mapred import (
     origins,
     parameters,
     pickling,
+    pieces,
     records,
     signatures,
     writing,
@@ -119,7 +120,7 @@ def _check_fit(store: Store, job: Job, fn: Callable[..., Any]) -> None:
     names = None
     if job.format.as_ == "keywords":
         try:
-            with store.open(layout.ITEMS) as file:
+            with pieces.open_(store, job.digests, layout.ITEMS) as file:
                 names = pickling.load(file).keys()
         except Exception:
             return  # its classes may be those of another machine: the workers will tell

@@ -9,7 +9,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from mapred import (
     interrupts,
     layout,
     origins,
+    pickling,
     records,
     results,
     starts,
@@ -57,8 +58,10 @@ class Run:
     `mapred.open`.
     """
 
-    def __init__(self, store: Store, job: Job, handle: Handle | None = None) -> None:
-        self.store, self.job = store, job
+    def __init__(
+        self, store: Store, job: Job, handle: Handle | None = None, *, allow_pickle: bool = True
+    ) -> None:
+        self.store, self.job, self._allow_pickle = store, job, allow_pickle
         self._handle: Handle | None = None
         self._known: Start | None = None
         if handle is not None:
@@ -131,7 +134,8 @@ class Run:
         Waits for a live run. A run without an answer raises `RunError`.
         """
         self._await_result()
-        return results.result(self.store, self.job)
+        with self._loading():
+            return results.result(self.store, self.job)
 
     @checks(PlanError)
     def outputs(self, stage: str | None = None, errors: str = "raise") -> Iterator[tuple[int, Any]]:
@@ -144,7 +148,7 @@ class Run:
         that names it; with `errors="skip"` it is left out.
         """
         self._offer_modules()
-        return results.one_by_one(self.store, self.job, stage, errors)
+        return self._stepped(results.one_by_one(self.store, self.job, stage, errors))
 
     def to_pandas(self, dtype_backend: str = "numpy_nullable") -> pd.DataFrame:
         """The result as one frame; a sweep's has its parameters and results as columns.
@@ -165,14 +169,16 @@ class Run:
         self._await_result()
         from mapred import tabulating
 
-        return tabulating.to_pandas(self.store, self.job, dtype_backend)
+        with self._loading():
+            return tabulating.to_pandas(self.store, self.job, dtype_backend)
 
     def to_arrow(self) -> pa.Table:
         """The result as one table, with the columns of `to_pandas`."""
         self._await_result()
         from mapred import tabulating
 
-        return tabulating.to_arrow(self.store, self.job)
+        with self._loading():
+            return tabulating.to_arrow(self.store, self.job)
 
     def write_parquet(
         self,
@@ -229,7 +235,8 @@ class Run:
         writing.check(target)
         write_id = f"{self.id}-{os.urandom(4).hex()}"
         record_write(self.store, target.uri, write_id)
-        return writing.write_result(self.store, target, write_id)
+        with self._loading():
+            return writing.write_result(self.store, target, write_id)
 
     def check(self) -> None:
         """Raise what kept the run from its result; nothing if it succeeded."""
@@ -355,6 +362,7 @@ class Run:
         __tracebackhide__ = True
         from mapred.changes import Changes, revised
 
+        self._refuse_code("resume")
         chosen = None if backend is None else backends.resolve(backend)
         if chosen is not None:
             backends.remember(self.uri, chosen)
@@ -467,18 +475,43 @@ class Run:
         """
         from mapred import worker
 
+        self._refuse_code("debug")
         return worker.replay(self.store, self.job, stage, shard)
 
     @checks(PlanError)
-    def audit(self, *, content: bool = True) -> audits.Audit:
+    def audit(self, *, content: bool = True, contact: bool = False) -> audits.Audit:
         """Check every byte, item, record and output of the run against its plan.
 
         So is what the run wrote by `write=`. Every output and published file is read once;
-        with `content=False` their sizes are looked at alone.
+        with `content=False` their sizes are looked at alone. The run's record cannot lead to a
+        server: footers of Parquet files for which it names one, an option or a file system that
+        this side does not are read with `contact=True`, where you trust who wrote it.
         """
         from mapred import audit as audits
 
-        return audits.audit(self.store, self.job, content=content)
+        return audits.audit(self.store, self.job, content=content, contact=contact)
+
+    def _loading(self) -> AbstractContextManager[None]:
+        """What loads values inside of this keeps to what `allow_pickle` says."""
+        return pickling.plain_alone(not self._allow_pickle)
+
+    def _stepped(self, values: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+        """The values of an iterator, each of which loads one."""
+        while True:
+            with self._loading():
+                try:
+                    found = next(values)
+                except StopIteration:
+                    return
+            yield found
+
+    def _refuse_code(self, what: str) -> None:
+        if not self._allow_pickle:
+            raise RunError(
+                f"{what} runs the function that lies in {self.uri}, and the run was opened with "
+                "allow_pickle=False; where you trust all who can write to its root: "
+                "mapred.open(…, allow_pickle=True)"
+            )
 
     def _await_result(self) -> None:
         """Wait for the result; raise what keeps the run from it."""
@@ -488,7 +521,7 @@ class Run:
 
     def _offer_modules(self) -> None:
         path = self.job.modules
-        if path is not None and not is_known(self.job.digests[path]):
+        if path is not None and self._allow_pickle and not is_known(self.job.digests[path]):
             from mapred import worker
 
             worker.offer_modules(worker.Context(self.store, self.job))
@@ -563,7 +596,7 @@ class Run:
 
 
 @checks(RunError)
-def open_run(uri: Location) -> Run:
+def open_run(uri: Location, allow_pickle: bool = True) -> Run:
     """Take up a run by its folder's URI; a `RunError` where there is none."""
     store = open_store(os.fspath(uri))
     try:
@@ -572,7 +605,9 @@ def open_run(uri: Location) -> Run:
         raise RunError(f"{uri} holds no run: there is no {layout.JOB} in it") from None
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{uri}/{layout.JOB} cannot be read: {error}") from error
-    return Run(store, job)
+    if not layout.is_run_id(job.run_id):
+        raise RunError(f"{uri}/{layout.JOB} cannot be read: {job.run_id!r} is not the id of a run")
+    return Run(store, job, allow_pickle=allow_pickle)
 
 
 def how_to_continue(uri: str, job: Job) -> str:

@@ -28,6 +28,22 @@ def _counted(name: object, n: object) -> float:
         ) from None
 
 
+def written(folder: str) -> list[Path]:
+    """The files that a task left in the folder of its outputs; a link or a pipe is refused."""
+    found = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if not entry.is_file(follow_symlinks=False):
+            kind = "a link" if entry.is_symlink() else "a folder" if entry.is_dir() else "no file"
+            raise FunctionError(
+                f"task.output({entry.name!r}) is {kind}, and what is stored must be a regular file: "
+                "copy to it what it is to hold"
+            )
+        found.append(entry.path)
+    from pathlib import Path
+
+    return [Path(path) for path in found]
+
+
 class Task:
     """One attempt at one shard; any parameter annotated `mapred.Task` receives it.
 

@@ -326,7 +326,9 @@ def test_a_stray_file_makes_no_run(tmp_path: Path, files: dict[str, str]) -> Non
     project.mkdir()
     for name, text in {**files, "thesis.tex": "mine"}.items():
         (project / name).write_text(text)
-    with pytest.raises(RunError, match=r"holds no run|is not that of a run|not the folder of a run"):
+    with pytest.raises(
+        RunError, match=r"holds no run|is not that of a run|not the folder of a run"
+    ):
         mapred.rm(project)
     told = CliRunner().invoke(main, ["rm", str(project), "--yes"])
     assert told.exit_code == 2

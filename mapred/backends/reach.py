@@ -35,7 +35,7 @@ def recorded(backend: Backend) -> dict[str, Any]:
 
 def remember(uri: str, backend: Backend) -> None:
     """Have this process reach a run by the backend that it was given for it."""
-    if backend.name in _OF_THIS_SIDE and dataclasses.is_dataclass(backend):
+    if backend.name in _OF_THIS_SIDE and hasattr(backend, "__dataclass_fields__"):
         _told[uri] = backend
 
 
@@ -60,8 +60,9 @@ def joined(made: Backend, side: Backend, record: Mapping[str, Any], uri: str) ->
                 f"reached is said here; name it in mapred.toml, or resume with it:\n"
                 f"import mapred; run = mapred.open({uri!r}).resume(backend=mapred.{kind}({name}=…))"
             )
-    replaced: Any = made
-    return dataclasses.replace(replaced, **{name: getattr(side, name) for name in own})
+    kept: Any = made
+    reached: Backend = dataclasses.replace(kept, **{name: getattr(side, name) for name in own})
+    return reached
 
 
 def shape_of(record: Mapping[str, Any]) -> dict[str, Any]:

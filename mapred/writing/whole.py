@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -118,10 +119,13 @@ def write_result(store: Store, target: Target, write_id: str) -> Written:
     """Write the tables of a run that is over from this process, a few outputs at a time."""
     check_losses(target, len(records.read_given_up(store)))
 
+    # What pickles may be loaded is said for this thread, and holds for those of the pool.
+    said = contextvars.copy_context()
+
     def one(entry: tuple[int, Output | None, Any]) -> Wrote:
         task, output, _ = entry
         values = outputs.decode(store, output) if output is not None else iter(())
-        return write_values(target, write_id, task, "1", values)
+        return said.copy().run(write_values, target, write_id, task, "1", values)
 
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
