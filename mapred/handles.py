@@ -533,7 +533,7 @@ class Run:
                 f"the run was made on {name!r}, which cannot be reopened from here; name a backend:\n"
                 f"import mapred; run = mapred.open({self.uri!r}).resume(backend='local')"
             )
-        return backends.of_run(self.uri, self.job)
+        return backends.of_run(self.uri, self.job, starts.read(self.store).ref)
 
     def _watch(self, show: display.Progress, pause: float, limit: float | None) -> None:
         """Show the run's status until it is over, or the clock is past `limit`."""

@@ -113,8 +113,6 @@ def rm(run: Run | Location, *, dry_run: bool = False) -> Removals:
 
     What it wrote to datasets stays: only files that it never published go there.
     """
-    if not isinstance(run, Run) and not os.fspath(run):
-        raise RunError("rm('') names no run: pass a run, or its folder")
     store = run.store if isinstance(run, Run) else open_store(os.fspath(run))
     found = remains.of(store)
     remains.check(store, found)

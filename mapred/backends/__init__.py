@@ -49,14 +49,18 @@ def restore(name: str, arguments: Mapping[str, Any]) -> Backend:
         raise BackendError(f"backend {name!r} cannot be made again: {error}") from None
 
 
-def of_run(uri: str, job: Job) -> Backend:
-    """The backend that goes on with a run: as job.json describes it, reached as this side says."""
+def of_run(uri: str, job: Job, ref: str | None) -> Backend:
+    """The backend that goes on with a run: as job.json describes it, reached as this side says.
+
+    `ref` is that of its last start, which names a namespace.
+    """
     name = str(job.backend.get("name"))
     known = reach.told(uri, name)
     if known is not None:
         return known
     made = restore(name, reach.shape_of(job.backend))
-    side = _of_this_side(name, getattr(made, "namespace", None))
+    namespace = getattr(made, "namespace", None) or (ref or "").partition(":")[2].partition(":")[0]
+    side = _of_this_side(name, namespace)
     return reach.joined(made, side, job.backend, uri)
 
 

@@ -125,6 +125,7 @@ def _given_away(path: Path) -> None:
         (lambda folder, file: folder.chmod(0o777), "others may write in"),
         (lambda folder, file: folder.parent.chmod(0o777), "others may write in"),
     ],
+    ids=["owner", "owner of the folder", "file", "folder", "folder above"],
 )
 def test_a_file_that_others_have_a_say_in_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any, says: str
