@@ -47,6 +47,16 @@ def own_of_table(item: int) -> Any:
     return Own() if item else table_of(item)
 
 
+def test_the_page_says_of_each_call_what_it_trusts(root: Path) -> None:
+    page = (root / "docs/trust.md").read_text()
+    calls = [name for name in vars(Run) if name[0] != "_" and callable(getattr(Run, name))]
+    verbs = ("open", "runs", "run", "submit", "job", "plan", "rm", "gc")
+    for name in (*calls, *verbs, "schedule", "schedules", "unschedule"):
+        assert f"`{name}`" in page or f"`mapred.{name}`" in page, name
+    for name in main.commands:
+        assert f"`mapred {name}`" in page, name
+
+
 # Pickles
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from mapred.backends import reach
 from mapred.backends.base import Backend, Handle
-from mapred.backends.reach import recorded, remember
+from mapred.backends.reach import recorded
 from mapred.checking import shown
 from mapred.errors import BackendError
 from mapred.limits import Limits
@@ -47,6 +47,13 @@ def restore(name: str, arguments: Mapping[str, Any]) -> Backend:
         return cast(Backend, _class(name)(**arguments))
     except TypeError as error:
         raise BackendError(f"backend {name!r} cannot be made again: {error}") from None
+
+
+def remember(uri: str, backend: Backend) -> None:
+    """Have this process reach a run by the backend that it was given for it."""
+    if reach.is_reached(backend):
+        # Made again: a client that was handed over may be closed by then.
+        reach.remember(uri, restore(backend.name, backend.arguments))
 
 
 def of_run(uri: str, job: Job, ref: str | None) -> Backend:

@@ -33,10 +33,14 @@ def recorded(backend: Backend) -> dict[str, Any]:
     return {"name": backend.name, "arguments": kept, **({"said": said} if said else {})}
 
 
+def is_reached(backend: Backend) -> bool:
+    """Whether something has to lead from here to a backend."""
+    return backend.name in _OF_THIS_SIDE
+
+
 def remember(uri: str, backend: Backend) -> None:
     """Have this process reach a run by the backend that it was given for it."""
-    if backend.name in _OF_THIS_SIDE and hasattr(backend, "__dataclass_fields__"):
-        _told[uri] = backend
+    _told[uri] = backend
 
 
 def told(uri: str, name: str) -> Backend | None:
