@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, BinaryIO
 
 from mapred import layout
 from mapred.errors import FunctionError
+from mapred.frozen import dataclass
 from mapred.storage import Store
 
 PIECE = 2**20

@@ -74,13 +74,12 @@ def of_run(uri: str, job: Job, ref: str | None) -> Backend:
 def reopen(store: Store, job: Job, ref: str) -> Handle | None:
     """The handle of a run that goes on without the process that started it, else None."""
     name, _, rest = ref.partition(":")
-    if name != job.backend.get("name") or not hasattr(
-        _BACKENDS.get(name) and _class(name), "reopen"
-    ):
+    if name not in _BACKENDS or name != job.backend.get("name"):
         return None
-    known = reach.told(store.uri, name) or _of_this_side(name, rest.partition(":")[0])
-    reopens: Any = known
-    return cast("Handle | None", reopens.reopen(store, job, ref))
+    if not hasattr(_class(name), "reopen"):
+        return None
+    side: Any = reach.told(store.uri, name) or _of_this_side(name, rest.partition(":")[0])
+    return cast("Handle | None", side.reopen(store, job, ref))
 
 
 def _of_this_side(name: str, namespace: str | None) -> Backend:

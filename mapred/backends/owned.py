@@ -45,6 +45,12 @@ def _reason(file: Path) -> str | None:
             return f"it belongs to {_name(known.st_uid)}"
     if _others_write(os.stat(file)):
         return "others may write it"
+    ways = {file, Path(os.path.realpath(file))}
+    return next(filter(None, map(_reason_of_way, ways)), None)
+
+
+def _reason_of_way(file: Path) -> str | None:
+    """Why others could put another file, or folder, in the place of one on the way."""
     child = file
     for folder in file.parents:
         known = os.stat(folder)

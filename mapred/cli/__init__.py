@@ -48,6 +48,7 @@ from mapred.escaping import visible
 
 if TYPE_CHECKING:
     import mapred
+    from mapred.backends import Backend
 
 
 class Commands(click.Group):
@@ -305,7 +306,7 @@ def resume(run_name: str, change: Change, place: Place, report: Report) -> None:
     """
     from mapred.cli import resuming
 
-    found = _open(run_name, place.root)
+    found = _open(run_name, place.root, place.chosen())
     with redirect_stdout(sys.stderr):
         if found.status().live:
             if change.given():
@@ -348,13 +349,13 @@ def audit(run_name: str, no_content: bool, contact: bool, root: str | None, json
         raise click.exceptions.Exit(FAILED)
 
 
-def _open(reference: str, root: str | None) -> mapred.Run:
+def _open(reference: str, root: str | None, backend: str | Backend | None = None) -> mapred.Run:
     """The run that RUN names; one that is not there is wrong input, not a failed run."""
     import mapred
     from mapred.cli import history
 
     try:
-        return mapred.open(history.find(reference, root))
+        return mapred.open(history.find(reference, root), backend=backend)
     except RunError as error:
         raise MapredError(str(error)) from error
 
