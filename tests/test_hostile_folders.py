@@ -453,8 +453,9 @@ QUICK = {popen: "written", kubeconfig: "failed", pickles_by_own_names: "written"
 
 
 def _cases() -> Iterator[Any]:
-    for door in DOORS:
-        for kind in KINDS:
+    for number, door in enumerate(DOORS):
+        some = {KINDS[number % len(KINDS)], KINDS[(number + 2) % len(KINDS)]}
+        for kind in sorted(some | {QUICK[door]} if door in QUICK else some):
             slow = () if QUICK.get(door) == kind else (pytest.mark.slow,)
             yield pytest.param(door, kind, id=f"{door.__name__}-{kind}", marks=slow)
 
@@ -588,8 +589,8 @@ def test_no_text_of_a_record_does_anything(made: Made, tmp_path: Path, canaries:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 6))
+@pytest.mark.parametrize("seed", range(2, 5))
 def test_no_text_of_any_record_does_anything(
     made: Made, tmp_path: Path, canaries: Canaries, seed: int
 ) -> None:
-    _altered(made, tmp_path, canaries, seed, 12, KINDS)
+    _altered(made, tmp_path, canaries, seed, 8, KINDS)
