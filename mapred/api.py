@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +28,7 @@ from mapred import (
     loading,
     origins,
     parameters,
+    pieces,
     planner,
     retries,
     shortages,
@@ -67,12 +67,16 @@ _FEW = 10
 
 
 def _folder_name(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"\w[\w.-]*", value):
+    if not layout.is_run_id(value):
         raise checking.Unfit
-    return value
+    return str(value)
 
 
-_RUN_ID = checking.Rule("the name of a folder, of letters, digits, '_', '-' and '.'", _folder_name)
+_RUN_ID = checking.Rule(
+    "the name of a folder, of up to 128 letters (a-z, A-Z), digits, '_', '-' and '.', the first of "
+    "them a letter or digit",
+    _folder_name,
+)
 
 
 @dataclass(frozen=True)
@@ -376,6 +380,7 @@ class Job(Options):
             store.write(layout.JOB, written)
             with interrupts.told(lambda: how_to_continue(uri, record)):
                 handle = chosen.submit(store, record, hashlib.sha256(written).hexdigest())
+        backends.remember(store.uri, chosen)
         return Run(store, record, handle)
 
     @checking.checks(BackendError)
@@ -474,7 +479,9 @@ class Job(Options):
     def _files(self, planned: Plan, code: Mapping[str, bytes]) -> Iterator[tuple[str, Any]]:
         """Path and content of every file of the run's folder but job.json."""
         yield from code.items()
-        yield from planned.dataset.inputs()
+        for path, data in planned.dataset.inputs():
+            yield path, data
+            yield from pieces.sums_of(path, data)
         for path, rows in planner.plan_files(planned.ranges):
             yield path, planner.write_plan(rows)
 
@@ -527,7 +534,7 @@ class Job(Options):
             deadline=self.deadline,
             max_failed=self.max_failed,
             max_tasks_per_worker=self.max_tasks_per_worker,
-            backend={"name": backend.name, "arguments": dict(backend.arguments)},
+            backend=backends.recorded(backend),
             digests=digests,
             python=".".join(map(str, sys.version_info[:2])),
             mapred=__version__,

@@ -9,7 +9,8 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mapred import (
@@ -21,6 +22,7 @@ from mapred import (
     layout,
     liveness,
     origins,
+    pickling,
     records,
     results,
     shortages,
@@ -58,8 +60,10 @@ class Run:
     `mapred.open`.
     """
 
-    def __init__(self, store: Store, job: Job, handle: Handle | None = None) -> None:
-        self.store, self.job = store, job
+    def __init__(
+        self, store: Store, job: Job, handle: Handle | None = None, *, allow_pickle: bool = True
+    ) -> None:
+        self.store, self.job, self._allow_pickle = store, job, allow_pickle
         self._handle: Handle | None = None
         self._known: Start | None = None
         if handle is not None:
@@ -79,9 +83,19 @@ class Run:
         return hashlib.sha256(self.store.read(layout.JOB)).hexdigest()
 
     def status(self) -> RunStatus:
-        """State and progress now; from the driver where it lives here, else from the folder."""
-        handle = self._attached()
-        known = handle.status() if handle else None
+        """State and progress now; from the driver where it lives here, else from the folder.
+
+        Where a cluster that works on the run cannot be reached, the folder tells its progress, the
+        state is `unknown`, and the message says why.
+        """
+        try:
+            handle = self._attached()
+            known = handle.status() if handle else None
+        except BackendError as error:
+            if isinstance(error, StorageError):
+                raise
+            found = folder.status(self.store, self.job, starts.read(self.store), alive=True)
+            return replace(found, state="unknown", message=str(error))
         if known is not None:
             if self._known is None:
                 self._known = starts.read(self.store)
@@ -122,7 +136,8 @@ class Run:
         Waits for a live run. A run without an answer raises `RunError`.
         """
         self._await_result()
-        return results.result(self.store, self.job)
+        with self._loading():
+            return results.result(self.store, self.job)
 
     @checks(PlanError)
     def outputs(self, stage: str | None = None, errors: str = "raise") -> Iterator[tuple[int, Any]]:
@@ -135,7 +150,7 @@ class Run:
         that names it; with `errors="skip"` it is left out.
         """
         self._offer_modules()
-        return results.one_by_one(self.store, self.job, stage, errors)
+        return self._stepped(results.one_by_one(self.store, self.job, stage, errors))
 
     def to_pandas(self, dtype_backend: str = "numpy_nullable") -> pd.DataFrame:
         """The result as one frame; a sweep's has its parameters and results as columns.
@@ -156,14 +171,16 @@ class Run:
         self._await_result()
         from mapred import tabulating
 
-        return tabulating.to_pandas(self.store, self.job, dtype_backend)
+        with self._loading():
+            return tabulating.to_pandas(self.store, self.job, dtype_backend)
 
     def to_arrow(self) -> pa.Table:
         """The result as one table, with the columns of `to_pandas`."""
         self._await_result()
         from mapred import tabulating
 
-        return tabulating.to_arrow(self.store, self.job)
+        with self._loading():
+            return tabulating.to_arrow(self.store, self.job)
 
     def write_parquet(
         self,
@@ -220,7 +237,8 @@ class Run:
         writing.check(target)
         write_id = f"{self.id}-{os.urandom(4).hex()}"
         record_write(self.store, target.uri, write_id)
-        return writing.write_result(self.store, target, write_id)
+        with self._loading():
+            return writing.write_result(self.store, target, write_id)
 
     def check(self) -> None:
         """Raise what kept the run from its result; nothing if it succeeded."""
@@ -348,7 +366,10 @@ class Run:
         __tracebackhide__ = True
         from mapred.changes import Changes, revised
 
+        self._refuse_code("resume")
         chosen = None if backend is None else backends.resolve(backend)
+        if chosen is not None:
+            backends.remember(self.uri, chosen)
         changes = Changes(
             fn, reduce, timeout, deadline, attempts, max_failed, resources, reduce_resources
         )
@@ -464,18 +485,43 @@ class Run:
         """
         from mapred import worker
 
+        self._refuse_code("debug")
         return worker.replay(self.store, self.job, stage, shard)
 
     @checks(PlanError)
-    def audit(self, *, content: bool = True) -> audits.Audit:
+    def audit(self, *, content: bool = True, contact: bool = False) -> audits.Audit:
         """Check every byte, item, record and output of the run against its plan.
 
         So is what the run wrote by `write=`. Every output and published file is read once;
-        with `content=False` their sizes are looked at alone.
+        with `content=False` their sizes are looked at alone. The run's record cannot lead to a
+        server: footers of Parquet files for which it names one, an option or a file system that
+        this side does not are read with `contact=True`, where you trust who wrote it.
         """
         from mapred import audit as audits
 
-        return audits.audit(self.store, self.job, content=content)
+        return audits.audit(self.store, self.job, content=content, contact=contact)
+
+    def _loading(self) -> AbstractContextManager[None]:
+        """What loads values inside of this keeps to what `allow_pickle` says."""
+        return pickling.plain_alone(not self._allow_pickle)
+
+    def _stepped(self, values: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+        """The values of an iterator, each of which loads one."""
+        while True:
+            with self._loading():
+                try:
+                    found = next(values)
+                except StopIteration:
+                    return
+            yield found
+
+    def _refuse_code(self, what: str) -> None:
+        if not self._allow_pickle:
+            raise RunError(
+                f"{what} runs the function that lies in {self.uri}, and the run was opened with "
+                "allow_pickle=False; where you trust all who can write to its root: "
+                "mapred.open(…, allow_pickle=True)"
+            )
 
     def _await_result(self) -> None:
         """Wait for the result; raise what keeps the run from it."""
@@ -485,7 +531,7 @@ class Run:
 
     def _offer_modules(self) -> None:
         path = self.job.modules
-        if path is not None and not is_known(self.job.digests[path]):
+        if path is not None and self._allow_pickle and not is_known(self.job.digests[path]):
             from mapred import worker
 
             worker.offer_modules(worker.Context(self.store, self.job))
@@ -497,7 +543,7 @@ class Run:
                 f"the run was made on {name!r}, which cannot be reopened from here; name a backend:\n"
                 f"import mapred; run = mapred.open({self.uri!r}).resume(backend='local')"
             )
-        return backends.restore(name, self.job.backend.get("arguments") or {})
+        return backends.of_run(self.uri, self.job, starts.read(self.store).ref)
 
     def _watch(self, show: display.Progress, pause: float, limit: float | None) -> None:
         """Show the run's status until it is over, or the clock is past `limit`."""
@@ -560,7 +606,7 @@ class Run:
 
 
 @checks(RunError)
-def open_run(uri: Location) -> Run:
+def open_run(uri: Location, allow_pickle: bool = True) -> Run:
     """Take up a run by its folder's URI; a `RunError` where there is none."""
     store = open_store(os.fspath(uri))
     try:
@@ -569,7 +615,9 @@ def open_run(uri: Location) -> Run:
         raise RunError(f"{uri} holds no run: there is no {layout.JOB} in it") from None
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{uri}/{layout.JOB} cannot be read: {error}") from error
-    return Run(store, job)
+    if not layout.is_run_id(job.run_id):
+        raise RunError(f"{uri}/{layout.JOB} cannot be read: {job.run_id!r} is not the id of a run")
+    return Run(store, job, allow_pickle=allow_pickle)
 
 
 def how_to_continue(uri: str, job: Job) -> str:

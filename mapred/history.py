@@ -29,6 +29,7 @@ from mapred import (
     records,
     starts,
 )
+from mapred.backends.base import Backend
 from mapred.checking import FromOne, Location, checks
 from mapred.display.numbers import format_seconds, format_time, one_line, several
 from mapred.errors import BackendError, MapredError, RunError, StorageError
@@ -146,28 +147,47 @@ def runs(root: Location | None = None, limit: FromOne | None = None) -> Runs:
 
 
 @checks(RunError)
-def open(run: Location, root: Location | None = None) -> Run:
+def open(
+    run: Location,
+    root: Location | None = None,
+    *,
+    backend: str | Backend | None = None,
+    allow_pickle: bool = True,
+) -> Run:
     """A run, to look at or to resume: by its id, the start of one, `"last"`, or its folder.
 
     Ids are looked for in `root` (default `$MAPRED_ROOT`, else `~/.mapred/runs`); a folder may be
-    a path or a URI. A `RunError` where there is no such run.
+    a path or a URI. A `RunError` where there is no such run. `backend` says how the cluster that
+    works on it is reached: `mapred.Argo(…)`, or a name of mapred.toml. A run's folder does not tell
+    that; without it mapred.toml and the environment do.
+
+    Whoever can write to a run's root can run code where its results are loaded, since many are
+    pickles. With `allow_pickle=False` tables and plain values are still given, anything else that
+    is pickled is a `FunctionError`, and the run can neither be resumed nor debugged.
 
         >>> run = mapred.open("last")
     """
-    return open_run(find(run, root))
+    reached = None if backend is None else backends.resolve(backend)
+    found = open_run(find(run, root), allow_pickle)
+    if reached is not None:
+        backends.remember(found.uri, reached)
+    return found
 
 
 def find(run: Location, root: Location | None = None) -> str:
     """The folder of a run by its path or URI, its id, the unique start of its id, or `last`."""
     reference = os.fspath(run)
-    given = not isinstance(run, str) or "/" in reference
-    if given or os.path.isfile(os.path.join(reference, layout.JOB)):
+    if not isinstance(run, str) or "/" in reference:
         return reference
+    if not reference:
+        raise RunError("'' names no run: give an id, the start of one, 'last', or a folder")
     base = _base(root)
     if reference == "last" and (seen := last(base)).name:
         return f"{base}/{seen.name}"
     names = [name for _, name in sorted(_folders(base))]
-    matching = [name for name in names if reference and name.startswith(reference)]
+    if reference not in names and os.path.isfile(os.path.join(reference, layout.JOB)):
+        return reference
+    matching = [name for name in names if name.startswith(reference)]
     if reference in names or len(matching) == 1:
         return f"{base}/{reference if reference in names else matching[0]}"
     if matching:
@@ -336,7 +356,7 @@ def _entry(uri: str, clusters: _Clusters) -> Entry:
                 seconds = _seconds_of_killed(store, data)
         lost = len(given_up.indices)
         return Entry(
-            id=job["run_id"],
+            id=_id_of(job),
             uri=store.uri,
             name=job["name"],
             state=state,
@@ -362,6 +382,14 @@ def _entry(uri: str, clusters: _Clusters) -> Entry:
         if isinstance(error, StorageError) and not is_local(uri):
             raise  # the store's fault, and so that of every run; a file may be that of another user
         return Entry(uri.rsplit("/", 1)[-1], store.uri, "", "unreadable", 0, 0, "")
+
+
+def _id_of(job: Mapping[str, Any]) -> str:
+    """The id that job.json says; `ValueError` for what cannot be one."""
+    told = job["run_id"]
+    if not layout.is_run_id(told):
+        raise ValueError(f"{told!r} is not the id of a run")
+    return str(told)
 
 
 def _seconds_of_killed(store: Store, job: bytes) -> float | None:

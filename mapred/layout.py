@@ -5,6 +5,7 @@ root/<run-id>/
   function.pkl  reduce.pkl              the functions (cloudpickle)
   modules.pkl                           the sources of the user's own modules
   input/                                pickled items and how often each came before, Arrow frames
+  sums/                                 the digests of each MiB of these, where they are large
   plan/00000.parquet                    the plan, one file per `PLAN_SHARDS` shards
   <stage>/data/000017-<attempt>.arrow   what one attempt wrote
   <stage>/files/000017-<attempt>/NAME   what it wrote by `task.output`
@@ -25,6 +26,9 @@ Stages are called `map`, `reduce-1`, `reduce-2`, …
 
 from __future__ import annotations
 
+import functools
+import re
+
 JOB = "job.json"
 INPUT = "input/"
 FUNCTION = "function.pkl"
@@ -41,6 +45,40 @@ MANIFEST = "result/manifest.json"
 REMOVED = "removed.json"
 WRITES = "writes/"
 PLAN_SHARDS = 1000
+
+# A run's id is the name of its folder, and a word of command lines.
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_NAMED = (
+    r"(?:job|handle|heartbeat|failed|end|removed)\.json",
+    r"(?:function|reduce|modules)(?:-[0-9a-f]{12})?\.pkl",
+    r"(?:input|sums)/(?:items\.pkl|occurrences|frame\.arrow)",
+    r"plan/\d{5,}\.parquet",
+    r"result/manifest\.json",
+    r"writes/[^/]+\.json",
+    r"[a-z]+(?:-\d+)?/(?:data|commits|schemas|errors|logs)/\d{6,}[^/]*",
+    r"[a-z]+(?:-\d+)?/files/\d{6,}-[^/]+/[^/]+",
+    r"map/kept/\d{6,}/(?:values/[^/]+|files/[^/]+/[^/]+)",
+)
+
+
+def is_run_id(text: object) -> bool:
+    """Whether a text can be the id of a run: up to 128 letters, digits, `_`, `-` and `.`."""
+    return isinstance(text, str) and _RUN_ID.fullmatch(text) is not None
+
+
+def is_named(path: str) -> bool:
+    """Whether a path is one that this module gives to a file of a run; all else is not a run's."""
+    return _named().fullmatch(path) is not None
+
+
+@functools.cache
+def _named() -> re.Pattern[str]:
+    return re.compile("|".join(_NAMED), re.DOTALL)
+
+
+def sums(path: str) -> str:
+    """The digests of the pieces of an input file."""
+    return f"sums/{path.removeprefix(INPUT)}"
 
 
 def packages(digest: str) -> str:

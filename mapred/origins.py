@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
+import importlib.machinery
 import inspect
 import os
 import pickle
@@ -112,7 +112,9 @@ def changed(origin: Origin, data: bytes) -> tuple[str, ...]:
     found = [
         name
         for name, text in sources.items()
-        if os.path.isfile(name) and _read(name).rstrip("\n") != text.rstrip("\n")
+        if name.endswith(".py")
+        and os.path.isfile(name)
+        and _read(name).rstrip("\n") != text.rstrip("\n")
     ]
     current = (
         current_of(origin) if origin.module == _MAIN and not os.path.isfile(origin.file) else None
@@ -127,7 +129,8 @@ def current_of(origin: Origin) -> Any:
     """The function that has the name now in a module that is loaded here; None if there is none."""
     found: Any = sys.modules.get(origin.module)
     for part in origin.qualname.split("."):
-        found = getattr(found, part, None)
+        # Not by `getattr`, which may run code: names come from a run's folder.
+        found = inspect.getattr_static(found, part, None)
     found = _bare(found) if callable(found) else None
     if found is None or found.__qualname__ != origin.qualname:
         return None
@@ -137,11 +140,19 @@ def current_of(origin: Origin) -> Any:
 
 
 def can_import(origin: Origin) -> bool:
-    """Whether `import` of the module finds the file here."""
-    try:
-        spec = importlib.util.find_spec(origin.module)
-    except (ImportError, ValueError, AttributeError):
-        return False
+    """Whether `import` of the module finds the file here; nothing is imported to find out."""
+    folders: Any = None
+    spec = None
+    name = ""
+    for part in origin.module.split("."):
+        name = f"{name}.{part}" if name else part
+        try:
+            spec = importlib.machinery.PathFinder.find_spec(name, folders)
+        except (ImportError, ValueError, AttributeError, OSError):
+            return False
+        if spec is None:
+            return False
+        folders = spec.submodule_search_locations or []
     return spec is not None and spec.origin is not None and _same(spec.origin, origin.file)
 
 

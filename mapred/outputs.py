@@ -15,7 +15,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from mapred import frames, from_frames, pickling, unifying
 from mapred.checking import said
@@ -138,7 +138,7 @@ def load_tables(
         return
     import pyarrow as pa
 
-    for found in _unpickled(store, output, data):
+    for found in _unpickled(store, output, data, pickling.load_plain):
         if found is None:
             yield None
             continue
@@ -147,14 +147,21 @@ def load_tables(
         yield kind, table
 
 
-def _unpickled(store: Store, output: Output, data: bytes | None) -> Iterator[Any]:
+def _unpickled(
+    store: Store,
+    output: Output,
+    data: bytes | None,
+    load: Callable[[IO[bytes]], Any] = pickling.load,
+) -> Iterator[Any]:
     if output.kind == "inline":
         data = base64.b64decode(output.inline or "")
     with _open(store, output) if data is None else io.BytesIO(data) as file:
         for place in range(output.count):
             start = file.tell()
             try:
-                value = pickling.load(file)
+                value = load(file)
+            except pickling.Refused:
+                raise
             except Exception as error:  # classes of users raise what they like
                 value = Broken(error)
                 if not _skip_pickle(file, start):

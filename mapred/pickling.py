@@ -14,7 +14,9 @@ import pickle
 import sys
 import types
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import IO, Any, NoReturn
 
 import cloudpickle
@@ -22,6 +24,7 @@ from cloudpickle import cloudpickle as by_value
 
 from mapred import copying, generators, interrupts, loading
 from mapred.checking import said
+from mapred.errors import FunctionError
 from mapred.modules import imports, local
 
 PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
@@ -68,8 +71,53 @@ def _can_be_copied(value: Any) -> bool:
     return True
 
 
+class Refused(FunctionError):
+    """A pickle that names more than plain values, where pickles are not allowed."""
+
+
+# Names that plain values have in a pickle; to call what they name does nothing else.
+_PLAIN_NAMES = {
+    "builtins": {"complex", "set", "frozenset", "range", "slice"},
+    "collections": {"Counter", "OrderedDict"},
+    "datetime": {"date", "datetime", "time", "timedelta", "timezone"},
+    "decimal": {"Decimal"},
+    "fractions": {"Fraction"},
+}
+_plain_alone: ContextVar[bool] = ContextVar("mapred_plain_alone", default=False)
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Loads plain values, and nothing that could run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if name in _PLAIN_NAMES.get(module, ()):
+            return super().find_class(module, name)
+        raise Refused(
+            f"a pickle names {module}.{name}, and the run was opened with allow_pickle=False, as "
+            "whoever wrote a pickle can run code where it is loaded; where you trust all who can "
+            "write to the run's root: mapred.open(…, allow_pickle=True)"
+        )
+
+
+@contextmanager
+def plain_alone(on: bool) -> Iterator[None]:
+    """Have `load` refuse, where `on`, whatever is more than a plain value."""
+    token = _plain_alone.set(on)
+    try:
+        yield
+    finally:
+        _plain_alone.reset(token)
+
+
+def load_plain(file: IO[bytes]) -> Any:
+    """The value of the next pickle in a file, which must be of plain types."""
+    return _PlainUnpickler(file).load()
+
+
 def load(file: IO[bytes]) -> Any:
     """The value of the next pickle in a file."""
+    if _plain_alone.get():
+        return load_plain(file)
     try:
         value = pickle.load(file)
         copying.complete_models()

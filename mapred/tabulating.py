@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mapred import cells, frames, gathering, layout, outputs, pickling, records, unifying
+from mapred import cells, frames, gathering, layout, outputs, pickling, pieces, records, unifying
 from mapred.agreement import Source
 from mapred.arrays import to_arrow as as_arrow
 from mapred.errors import FunctionError
@@ -168,10 +168,12 @@ def _inputs(store: Store, job: Job) -> list[dict[str, Any]]:
 
 
 def _items(store: Store, job: Job) -> Iterator[Any]:
-    with store.open(layout.ITEMS) as file:
+    with pieces.open_(store, job.digests, layout.ITEMS) as file:
         for number in range(job.items):
             try:
                 yield pickling.load(file)
+            except pickling.Refused:
+                raise
             except Exception as error:  # classes of users raise what they like
                 raise FunctionError(
                     f"item {number} cannot be loaded here: {type(error).__name__}: {error}; "

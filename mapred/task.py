@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+import os
 from typing import TYPE_CHECKING
 
 from mapred import seeds
@@ -25,6 +26,22 @@ def _counted(name: object, n: object) -> float:
         raise FunctionError(
             f"task.count({shown(name)}, {shown(n)}): the second must be a finite number"
         ) from None
+
+
+def written(folder: str) -> list[Path]:
+    """The files that a task left in the folder of its outputs; a link or a pipe is refused."""
+    found = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if not entry.is_file(follow_symlinks=False):
+            kind = "a link" if entry.is_symlink() else "a folder" if entry.is_dir() else "no file"
+            raise FunctionError(
+                f"task.output({entry.name!r}) is {kind}, and what is stored must be a regular file: "
+                "copy to it what it is to hold"
+            )
+        found.append(entry.path)
+    from pathlib import Path
+
+    return [Path(path) for path in found]
 
 
 class Task:

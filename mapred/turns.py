@@ -23,7 +23,7 @@ from mapred.formats import Reading
 from mapred.model import Job
 from mapred.packs import Note, Pack
 from mapred.storage import Store
-from mapred.task import Task
+from mapred.task import Task, written
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -218,7 +218,7 @@ class Turn:
     def _store(self, attempt: str, values: Mapping[int, bytes]) -> None:
         store, task = self._run.store, self._task
         files = []
-        for source in sorted(Path(task.folder).iterdir()) if task.wrote_files else ():
+        for source in written(task.folder) if task.wrote_files else ():
             if _item_of(source.name) in values:
                 path = layout.kept_file(task.shard, attempt, source.name)
                 store.put_file(source, path)

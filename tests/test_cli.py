@@ -471,7 +471,9 @@ def test_metrics_of_a_root(job_file: str, runs: Path) -> None:
     assert 'mapred_last_success_created_timestamp_seconds{job="fails"}' not in said
     assert len(found) == 4, "the broken one is listed, and counted alone"
     assert "29990101" not in said
-    text = re.compile(r'(# (HELP|TYPE) mapred_\w+ .+|mapred_\w+(\{(\w+="([^"\\]|\\.)*",?)+\})? \d+)')
+    text = re.compile(
+        r'(# (HELP|TYPE) mapred_\w+ .+|mapred_\w+(\{(\w+="([^"\\]|\\.)*",?)+\})? \d+)'
+    )
     assert all(text.fullmatch(line) for line in said.splitlines()), said
     assert 'job="times"' not in call("metrics", "-n", "2").stdout
 

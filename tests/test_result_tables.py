@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import hashlib
 import pickle
 import subprocess
 import sys
@@ -231,7 +233,12 @@ def test_keys_that_are_not_text(root: Path) -> None:
 
 def test_an_item_that_cannot_be_loaded_is_named(root: Path) -> None:
     made = run(lambda i: 1, mapred.items([4, 5]), root)
-    made.store.write("input/items.pkl", pickle.dumps(4) + pickle.dumps(Fragile(1, 2)))
+    items = pickle.dumps(4) + pickle.dumps(Fragile(1, 2))
+    made.store.write("input/items.pkl", items)
+    with pytest.raises(FunctionError, match="is not the file that the job names"):
+        made.to_arrow()
+    digests = {**made.job.digests, "input/items.pkl": hashlib.sha256(items).hexdigest()}
+    made.job = dataclasses.replace(made.job, digests=digests)
     with pytest.raises(FunctionError, match="item 1 cannot be loaded here: TypeError"):
         made.to_arrow()
     assert made.result() == [1, 1]

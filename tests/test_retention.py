@@ -238,11 +238,114 @@ def test_datasets_stay_and_what_was_never_published_goes(root: str, tmp_path: Pa
 def test_what_cannot_be_removed_is_told(tmp_path: Path) -> None:
     make(str(tmp_path), OLD)
     run = make(str(tmp_path), OLD + 100)
-    run.store.write(layout.write_record("x"), json.dumps({"uri": "ftp://x/y", "id": "x"}).encode())
+    record = {"uri": "ftp://x/y", "id": run.id}
+    run.store.write(layout.write_record("x"), json.dumps(record).encode())
     done = mapred.gc(tmp_path, older_than="30d")
     assert len(done.problems) == 1
     assert "no store for ftp://" in done.problems[0]
     assert names(str(tmp_path)) == {run.id}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"id": "../../victim/thesis"},
+        {"id": ".."},
+        {"id": ""},
+        {"id": "20200101-000000-0123abcd"},
+        {"id": 3},
+        {},
+        [],
+    ],
+)
+def test_a_record_leads_nowhere_else(tmp_path: Path, record: Any) -> None:
+    root, victim = tmp_path / "runs", tmp_path / "victim" / "thesis"
+    run = make(str(root), OLD)
+    victim.mkdir(parents=True)
+    (victim / "a.tex").write_text("x")
+    (root / "_staging" / "20200101-000000-0123abcd").mkdir(parents=True)
+    (root / "_staging" / "20200101-000000-0123abcd" / "_000000-1-a.parquet.part").write_text("x")
+    value = {"uri": str(root), **record} if isinstance(record, dict) else record
+    run.store.write(layout.write_record("a"), json.dumps(value).encode())
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RunError, match="delete that file, and remove the run again"):
+        mapred.rm(run)
+    assert "delete that file" in mapred.gc(root, older_than="1d").problems[0]
+    assert sorted(tmp_path.rglob("*")) == before
+    Path(run.uri, "writes", "a.json").unlink()
+    assert mapred.rm(run).problems == ()
+
+
+def test_of_a_dataset_only_what_the_run_hid_goes_and_it_is_told(tmp_path: Path) -> None:
+    lake, run = tmp_path / "lake", make(str(tmp_path / "runs"))
+    hidden = lake / "_staging" / run.id
+    for name in ("day=1/_000000-1-0123abcd-0000.parquet.part", "_000001-1-0123abcd-0000.parquet"):
+        (hidden / name).parent.mkdir(parents=True, exist_ok=True)
+        (hidden / name).write_text("xx")
+    (hidden / "thesis.tex").write_text("mine")
+    (hidden / "link").symlink_to(tmp_path)
+    record = {"uri": str(lake), "id": run.id}
+    run.store.write(layout.write_record(run.id), json.dumps(record).encode())
+    would = mapred.rm(run, dry_run=True)
+    first = would.removals[0]
+    assert (first.what, first.files, first.bytes) == ("staged", 2, 4)
+    assert str(lake) in str(would)
+    assert mapred.rm(run).removals == would.removals
+    assert sorted(each.name for each in hidden.rglob("*")) == ["link", "thesis.tex"]
+    assert (tmp_path / "runs").exists()
+
+
+def test_files_that_are_not_mapreds_stay_and_are_told(tmp_path: Path) -> None:
+    run = make(str(tmp_path / "runs"))
+    folder = Path(run.uri)
+    (folder / "thesis.tex").write_text("mine")
+    (folder / "map" / "data" / "notes.txt").write_text("mine")
+    (folder / "outside").symlink_to(tmp_path)
+    (folder / ".tmp-0123456789ab-17-0").write_text("half")
+    would = mapred.rm(run, dry_run=True)
+    done = mapred.rm(run)
+    assert would.removals == done.removals
+    assert len(done.problems) == 1
+    assert "and 2 other files stay" in done.problems[0]
+    left = sorted(str(each.relative_to(folder)) for each in folder.rglob("*"))
+    assert left == ["map", "map/data", "map/data/notes.txt", "outside", "thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"removed.json": "{}"},
+        {"removed.json": '{"time": 1}'},
+        {"job.json": "{}", "end.json": "{}"},
+        {"job.json": "[]", "function.pkl": "x"},
+        {"job.json": "", "end.json": "{}", "function.pkl": "x"},
+    ],
+)
+def test_a_stray_file_makes_no_run(tmp_path: Path, files: dict[str, str]) -> None:
+    project = tmp_path / "proj"
+    project.mkdir()
+    for name, text in {**files, "thesis.tex": "mine"}.items():
+        (project / name).write_text(text)
+    with pytest.raises(
+        RunError, match=r"holds no run|is not that of a run|not the folder of a run"
+    ):
+        mapred.rm(project)
+    told = CliRunner().invoke(main, ["rm", str(project), "--yes"])
+    assert told.exit_code == 2
+    assert sorted(os.listdir(project)) == sorted([*files, "thesis.tex"])
+
+
+def test_a_run_behind_a_link_is_not_removed(tmp_path: Path) -> None:
+    run = make(str(tmp_path / "runs"))
+    link = tmp_path / "runs" / "20200101-000000-0123abcd"
+    link.symlink_to(run.uri)
+    with pytest.raises(RunError, match="is a link to"):
+        mapred.rm(link)
+    assert mapred.gc(tmp_path / "runs", older_than="1s").files == 0
+    assert run.result().count_rows() == 2
+    for nothing in ("", Path("")):
+        with pytest.raises(RunError):
+            mapred.rm(nothing)
 
 
 @pytest.mark.parametrize("text", ["30x", "d", "-1d", "1 month", ""])

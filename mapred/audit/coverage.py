@@ -19,7 +19,7 @@ from mapred.errors import DatasetError
 from mapred.formats import parquet
 from mapred.formats.reading import Range
 from mapred.model import Commit, GivenUp, Job
-from mapred.storage import Store, open_source
+from mapred.storage import Store, looking, open_source
 
 
 def coverage(plan: pa.Table, job: Job) -> Iterator[Problem]:
@@ -124,15 +124,27 @@ def _spans(
             yield shard, row, listed.get(number, planned) if read else None
 
 
-def row_groups(store: Store, plan: pa.Table, job: Job, given_up: GivenUp) -> Iterator[Problem]:
-    """Each row group of each Parquet file belongs to one range, and its reader took its rows."""
+def row_groups(
+    store: Store, plan: pa.Table, job: Job, given_up: GivenUp, *, contact: bool
+) -> Iterator[Problem]:
+    """Each row group of each Parquet file belongs to one range, and its reader took its rows.
+
+    Without `contact`, files that only the run's record leads to are not opened.
+    """
     if job.format.name != "parquet":
         return
     rows = plan.select(["shard", "path", "offset", "length", "size"]).to_pylist()
     groups, records_, shards = Counter[int](), Counter[int](), set[int]()
+    unread: set[int] = set()
     for path, found in itertools.groupby(rows, key=lambda row: str(row["path"])):
         ranges = list(found)
         if all(row["shard"] in given_up.tasks for row in ranges):
+            continue
+        why = None if contact else looking.refusal(path, job.format.storage)
+        if why is not None:
+            text = f"its footer was not read: {why}; where you trust it: audit(contact=True)"
+            yield Problem("not read", path, text)
+            unread.update(row["shard"] for row in ranges)
             continue
         try:
             with open_source(path, storage=job.format.storage) as file:
@@ -150,7 +162,7 @@ def row_groups(store: Store, plan: pa.Table, job: Job, given_up: GivenUp) -> Ite
         if seen != list(range(footer.num_row_groups)):
             text = f"row groups {seen} of {footer.num_row_groups} belong to its ranges"
             yield Problem("gap or overlap", path, text)
-    numbers = sorted(shards - given_up.tasks)
+    numbers = sorted(shards - given_up.tasks - unread)
     commits = records.read_commits(store, "map", numbers)
     for shard, commit in zip(numbers, commits, strict=True):
         if commit is None:

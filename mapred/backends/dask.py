@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from mapred import functions, versions
+from mapred import functions, pieces, versions
 from mapred._version import __version__
 from mapred.backends import hosted
 from mapred.backends.base import Handle
@@ -72,7 +72,7 @@ class Dask:
         client, close = self._connected(distributed)
         try:
             _await_workers(client, 1 if self.address is None else self.workers or 1)
-            used = functions.packages_of(store.read(job.function))
+            used = functions.packages_of(pieces.read(store, job.digests, job.function))
             _check_versions(client, used)
             _check_root(client, store.uri, digest)
             for stage in job.stages:

@@ -30,7 +30,7 @@ def find(reference: str, root: str | None) -> str:
 def word(run_id: str, uri: str) -> str:
     """How the command line names a run: its id where that is found, else its folder."""
     home = os.path.abspath(os.path.expanduser(folder.default_root()))
-    return run_id if os.path.dirname(uri) == home else shlex.quote(uri)
+    return run_id if uri == os.path.join(home, run_id) else shlex.quote(uri)
 
 
 def advice(found: history.Runs) -> list[str]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from mapred.cli.options import root_option, traceback_option
+from mapred.cli.reports import say
+from mapred.escaping import visible
 
 if TYPE_CHECKING:
     from mapred.history import Entry
@@ -38,7 +40,7 @@ def metrics(root: str | None, limit: int) -> None:
     """
     from mapred import history
 
-    click.echo(metrics_text(history.runs(root, limit).entries), nl=False)
+    say(metrics_text(history.runs(root, limit).entries), nl=False)
 
 
 def metrics_text(newest_first: Sequence[Entry]) -> str:
@@ -106,4 +108,4 @@ def _gauge(name: str, about: str, samples: Sequence[_Sample]) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return visible(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

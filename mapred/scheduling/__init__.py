@@ -30,7 +30,7 @@ from mapred.storage import is_local, open_store, probe
 
 __all__ = ["Schedule", "Template", "dated", "schedule", "schedules", "unschedule", "zone"]
 
-_HERE_ALONE = ("kubeconfig", "context", "server")
+_HERE_ALONE = ("kubeconfig", "context", "server", "token_env")
 _FIELD = re.compile(r"[0-9A-Za-z*/,?#-]+")
 
 

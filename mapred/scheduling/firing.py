@@ -91,6 +91,11 @@ def start(
         over = known.state in ("succeeded", "failed", "cancelled")
         return known if over else known.resume(backend=chosen, progress="none")
     job = scheduling.dated(template.job, when.astimezone(scheduling.zone(template.timezone)), given)
+    source = getattr(job.dataset, "dataset", job.dataset)
+    if source.options.storage is not None:
+        from mapred.storage import filesystems
+
+        filesystems.admit(source.options.storage)
     return job.submit(backend=chosen, root=root, run_id=run_id)
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from mapred.errors import DatasetError, MissingDependency
@@ -42,6 +43,10 @@ _OSS = {
     "token": "OSS_SECURITY_TOKEN",
 }
 
+# What was handed over in this process: the classes of file systems, and records as JSON.
+_handed: dict[str, type] = {}
+_made: set[str] = set()
+
 
 def record(filesystem: Any, storage_options: Any, scheme: str) -> dict[str, Any] | None:
     """How workers make the file system that a user chose; None where the user chose none.
@@ -64,13 +69,20 @@ def record(filesystem: Any, storage_options: Any, scheme: str) -> dict[str, Any]
         what = f"the {type(filesystem).__name__}"
     _refuse_secrets(options, what, scheme)
     try:
-        return {"class": where, "scheme": scheme, "options": json.loads(json.dumps(options))}
+        made = {"class": where, "scheme": scheme, "options": json.loads(json.dumps(options))}
+        _made.add(json.dumps(made, sort_keys=True))
+        return made
     except (TypeError, ValueError):
         odd = next((n for n, value in options.items() if not _is_plain(value)), "")
         raise DatasetError(
             f"{what}: {odd!r} is a {type(options.get(odd)).__name__}, which cannot travel to the "
             "workers; use options that JSON can hold"
         ) from None
+
+
+def was_made_here(storage: Mapping[str, Any]) -> bool:
+    """Whether a record is of a file system that was handed over in this process."""
+    return json.dumps(storage, sort_keys=True, default=str) in _made
 
 
 def refuse_secrets_in(uri: str) -> None:
@@ -99,7 +111,7 @@ def filesystem_of(storage: Mapping[str, Any] | None, uri: str) -> tuple[Any, str
 
         if scheme == "oss" or (storage and storage["scheme"] == "oss"):
             options = {**_oss_environment(), **options}
-        kind = _class(storage["class"]) if storage and storage["class"] else None
+        kind = _class(storage["class"], storage["scheme"]) if storage else None
         if kind is None and scheme == "oss":
             kind = fsspec.get_filesystem_class("oss")
         if kind is not None:
@@ -125,9 +137,10 @@ def _described(filesystem: Any) -> tuple[str, dict[str, Any], str]:
             "storage_options="
         )
     kind = type(filesystem)
-    where = f"{kind.__module__}:{kind.__qualname__}"
+    where = _where(kind)
     if kind.__module__ == "__main__" or "<" in where:
         raise DatasetError(f"{kind.__qualname__} cannot be imported by workers; put it in a module")
+    _hand_over(kind)
     protocols = [kind.protocol] if isinstance(kind.protocol, str) else list(kind.protocol)
     names = _positional(kind)
     options = dict(zip(names, filesystem.storage_args, strict=False))
@@ -190,12 +203,54 @@ def _is_plain(value: Any) -> bool:
     return True
 
 
-def _class(where: str) -> Any:
+def _class(where: str, scheme: str) -> Any:
+    """The class that a record names; `DatasetError` for one that nobody made known here.
+
+    A record may lie in a folder of somebody else's, so that nothing is imported on its word.
+    """
+    if not where:
+        return None
+    if where in _handed:
+        return _handed[where]
+    import fsspec
+
+    try:
+        kind: Any = fsspec.get_filesystem_class(scheme)
+    except (ImportError, ValueError):
+        kind = None
+    if kind is None or _where(kind) != where:
+        raise DatasetError(
+            f"the file system {where} is not one that fsspec knows here as {scheme!r}; where you "
+            f"trust it, make it known: fsspec.register_implementation({scheme!r}, …)"
+        )
+    return kind
+
+
+def admit(storage: Mapping[str, Any]) -> None:
+    """Make known the class that a record names, for a process that runs the code of its run anyway."""
+    where = storage["class"]
+    if not where or where in _handed:
+        return
+    import fsspec
+
+    with suppress(DatasetError):
+        _hand_over(_class(where, storage["scheme"]))
+        return
     module, _, name = where.partition(":")
     found: Any = importlib.import_module(module)
     for part in name.split("."):
         found = getattr(found, part)
-    return found
+    if not (isinstance(found, type) and issubclass(found, fsspec.AbstractFileSystem)):
+        raise DatasetError(f"{where} is not a file system of fsspec")
+    _hand_over(found)
+
+
+def _hand_over(kind: type) -> None:
+    _handed[_where(kind)] = kind
+
+
+def _where(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}"
 
 
 def _oss_environment() -> dict[str, str]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 from mapred.errors import AccessError, StorageError
 from mapred.storage import modes
+from mapred.storage.inside import Folder, refuse_ways_out
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +69,7 @@ class LocalStore:
     def __init__(self, root: str | Path, *, mode: int | None = None, dataset: bool = False) -> None:
         self._root = os.path.abspath(os.path.expanduser(root))
         self._mode, self._dataset = mode, dataset
+        self._inside = Folder(self._root)
         self._grants: dict[str, modes.Grant] = {}
         self._temporary = f".tmp-{uuid.uuid4().hex[:12]}"
         self._count = itertools.count()
@@ -78,7 +80,8 @@ class LocalStore:
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         with self._mapped("read", path):
-            return _fresh(self._full(path), lambda: _read(self._full(path), offset, length))
+            full = self._full(path)
+            return _fresh(full, lambda: _read(self._inside.opened(full), offset, length))
 
     def write(self, path: str, data: bytes) -> str:
         def write() -> None:
@@ -113,11 +116,14 @@ class LocalStore:
         folder = prefix.rstrip("/")
         with self._mapped("list", prefix):
             whole = self._full(folder)
+            self._inside.hold(whole)
             return _fresh(whole, lambda: sorted(self._walk(whole, folder)))
 
     def delete(self, path: str) -> None:
         with self._mapped("delete", path):
-            os.unlink(self._full(path))
+            full = self._full(path)
+            self._inside.hold(os.path.dirname(full))
+            os.unlink(full)
 
     def put_file(self, source: Path, path: str) -> str:
         with self._mapped("write", path):
@@ -139,6 +145,7 @@ class LocalStore:
     def copy(self, source: str, target: str) -> None:
         with self._mapped("read", source):
             known, wanted = self._full(source), self._full(target)
+            self._inside.hold_file(known)
             grant = self._grant(wanted)
             temporary = self._temporary_beside(wanted)
             try:
@@ -158,13 +165,17 @@ class LocalStore:
 
     def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
         with self._mapped("read", path):
-            return cast(BinaryIO, io.BufferedReader(_Reader(self._full(path))))
+            return cast(BinaryIO, io.BufferedReader(_Reader(self._full(path), self._inside)))
 
     def local_path(self, path: str) -> str:
         """Where a file really lies, for readers that map it into memory."""
-        return self._full(path)
+        full = self._full(path)
+        if path:
+            self._inside.hold_file(full)
+        return full
 
     def _full(self, path: str) -> str:
+        refuse_ways_out(path)
         return f"{self._root}/{path}"
 
     def _temporary_beside(self, target: str) -> str:
@@ -177,6 +188,7 @@ class LocalStore:
         folder = os.path.dirname(target)
         known = self._grants.get(folder)
         if known is None:
+            self._inside.hold(folder)
             found = modes.make(folder, self._granted)
             known = self._grants[folder] = self._granted(target, found)
         return known
@@ -238,6 +250,9 @@ class LocalStore:
 class _Reader(io.FileIO):
     """An open file whose faults are `StorageError`s too: a server may take it away meanwhile."""
 
+    def __init__(self, path: str, inside: Folder) -> None:
+        super().__init__(path, opener=lambda path, _: inside.opened(path))
+
     def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
         try:
             return super().readinto(buffer)
@@ -251,8 +266,8 @@ class _Reader(io.FileIO):
             raise _failure("read", str(self.name), error) from error
 
 
-def _read(path: str, offset: int, length: int | None) -> bytes:
-    with open(path, "rb", buffering=0) as file:
+def _read(descriptor: int, offset: int, length: int | None) -> bytes:
+    with open(descriptor, "rb", buffering=0) as file:
         if offset:
             file.seek(offset)
         size = os.fstat(file.fileno()).st_size - offset if length is None else length

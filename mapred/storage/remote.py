@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, BinaryIO, TypeAlias, cast
 
 from mapred.errors import AccessError, StorageError
+from mapred.storage.inside import refuse_ways_out
 
 _BUFFER = 4 * 2**20
 _WHOLE = 2**20
@@ -46,7 +47,10 @@ class Place:
         return f"{self.scheme}://{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
 
     def key(self, path: str) -> str:
-        return f"{self.prefix}/{path}" if self.prefix else path
+        if not self.prefix:
+            return path  # a bucket as a whole: names such as `a/../b` are keys like any other
+        refuse_ways_out(path)
+        return f"{self.prefix}/{path}"
 
     def path(self, key: str) -> str:
         return key[len(self.prefix) + 1 :] if self.prefix else key
