@@ -24,6 +24,7 @@ from mapred.storage import Store
 BEAT_SECONDS = 20.0
 FRESH_SECONDS = 90.0  # a driver elsewhere that beat so lately is at work
 QUIET_SECONDS = 24 * 3600.0  # one that did not for so long, and was not only paused, has ended
+_DIGITS = 10  # of a process id, at most
 _SAME_START = 60.0  # seconds by which times of one start differ, as clocks are set
 _PROC = "/proc"
 
@@ -53,7 +54,7 @@ def own_ref(name: str) -> str:
 def process_of(ref: str) -> Process | None:
     """The process that a ref names; None for the ref of a cluster."""
     parts = ref.split(":")
-    if len(parts) not in (4, 6) or not parts[2].isdecimal():
+    if len(parts) not in (4, 6) or not parts[2].isdecimal() or len(parts[2]) > _DIGITS:
         return None
     return Process(parts[1], int(parts[2]), *parts[3:])
 

@@ -144,7 +144,10 @@ def test_without_proc_the_time_of_the_start_counts(monkeypatch: pytest.MonkeyPat
     assert liveness.lives(Process("another-machine", os.getpid(), "1.00")) is None
 
 
-@pytest.mark.parametrize("ref", ["argo:prod/x-17", "x", "local:h:pid:1.00", "local:h:-1:1.00", ""])
+@pytest.mark.parametrize(
+    "ref",
+    ["argo:prod/x-17", "x", "local:h:pid:1.00", "local:h:-1:1.00", f"local:h:{'9' * 5000}:1", ""],
+)
 def test_other_refs_name_no_process(ref: str) -> None:
     assert liveness.process_of(ref) is None
 

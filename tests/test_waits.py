@@ -83,17 +83,14 @@ OF_KUBERNETES = re.compile(
 
 
 def functions(tree: ast.Module, file: str) -> Iterator[tuple[str, ast.AST]]:
-    """The dotted name of each function of a module, and what stands in it but not in another."""
-
-    def inside(node: ast.AST, name: str) -> Iterator[tuple[str, ast.AST]]:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                yield from inside(child, f"{name}.{child.name}")
-            else:
-                yield name, child
-                yield from inside(child, name)
-
-    yield from inside(tree, file)
+    """All nodes of a module, each with the dotted name of the function that it stands in."""
+    left: list[tuple[str, ast.AST]] = [(file, tree)]
+    while left:
+        name, node = left.pop()
+        yield name, node
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            name = f"{name}.{node.name}"
+        left += [(name, child) for child in ast.iter_child_nodes(node)]
 
 
 def unbounded(source: str, file: str = "module") -> Iterator[str]:
@@ -118,20 +115,20 @@ def called(call: ast.Call) -> str:
 
 
 def waits(call: ast.Call, *, looped: bool) -> bool:
-    name, text = called(call), ast.unparse(call)
-    if name in ("run", "call") and text.startswith("subprocess."):
-        return not is_bounded(call, None)
+    name = called(call)
     if OF_KUBERNETES.match(name):
         given = {keyword.arg for keyword in call.keywords}
         return given.isdisjoint({"_request_timeout", None})
+    if name in ("run", "call"):
+        return ast.unparse(call.func).startswith("subprocess.") and not is_bounded(call, None)
     if name not in BOUNDS or is_of_others(name, call):
         return False
     if name == "sleep":
         return looped
     if name == "waitpid":
-        return "WNOHANG" not in text
+        return "WNOHANG" not in ast.unparse(call)
     if name == "shutdown":
-        return "wait=False" not in text
+        return "wait=False" not in ast.unparse(call)
     return not is_bounded(call, BOUNDS[name])
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -201,9 +202,10 @@ class Driver:
         """Raise, now and then, where what the run needs was taken away from its folder."""
         if time.monotonic() < self._look_due:
             return
-        self._check_folder()
-        if self._awaited is not None:
-            self._check_commits(self._awaited)
+        with suppress(StorageError):  # A store that gives no answer now has taken nothing away.
+            self._check_folder()
+            if self._awaited is not None:
+                self._check_commits(self._awaited)
         self._look_due = time.monotonic() + _FOLDER_SECONDS
 
     def _check_folder(self) -> None:

@@ -6,7 +6,6 @@ import atexit
 import os
 import pickle
 import queue
-import signal
 import socket
 import struct
 import subprocess
@@ -17,6 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from mapred.backends.messages import ENDED, NOTICE, REFUSED, STARTED, bound_sending
+from mapred.children import signal_name
 from mapred.errors import BackendError
 from mapred.resources import THREADS
 from mapred.shortages import REMEDY
@@ -116,9 +116,7 @@ class ForkServer:
         status = self.process.returncode
         ended = "is gone" if status is None else f"exited with status {status}"
         if status is not None and status < 0:
-            ended = f"was killed by {signal.Signals(-status).name}"
-            if status == -signal.SIGKILL:
-                ended += " (the system's out-of-memory killer does that)"
+            ended = f"was killed by {signal_name(-status)}"
         return f"the process that worker processes are forked from {ended}, again and again"
 
     def exit_status(self, pid: int, timeout: float = 5.0) -> int | None:

@@ -290,7 +290,9 @@ class ProcessExecutor(Executor):
             state.patience = time.monotonic() + 0.1 * 2**state.refusals
         else:
             with self._lock:
-                state.queue.remove(call)
+                if not state.queue or state.queue[0] is not call:
+                    return  # It was cancelled just now.
+                state.queue.popleft()
             call.fail(error)
 
     def _start_worker(self) -> _Worker | None:

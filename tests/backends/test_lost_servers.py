@@ -214,6 +214,23 @@ def test_a_server_that_always_dies_fails_the_call(
         mapred.run(abs, mapred.items([1]), progress="none")
 
 
+def end_by_a_signal_without_a_name() -> None:
+    os.kill(os.getpid(), signal.SIGRTMIN + 1)
+    time.sleep(60)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="has no signals for real time")
+def test_a_worker_that_ends_by_an_odd_signal_is_one_lost_call() -> None:
+    executor = ProcessExecutor(1)
+    try:
+        lost = executor.submit(end_by_a_signal_without_a_name).exception(30)
+        assert isinstance(lost, WorkerLost)
+        assert "killed by signal 35" in str(lost)
+        assert executor.submit(os.getpid).result(30) > 0
+    finally:
+        executor.kill()
+
+
 def test_half_an_answer_keeps_nobody_waiting() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
