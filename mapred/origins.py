@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.machinery
 import inspect
 import os
 import pickle
@@ -141,18 +140,7 @@ def current_of(origin: Origin) -> Any:
 
 def can_import(origin: Origin) -> bool:
     """Whether `import` of the module finds the file here; nothing is imported to find out."""
-    folders: Any = None
-    spec = None
-    name = ""
-    for part in origin.module.split("."):
-        name = f"{name}.{part}" if name else part
-        try:
-            spec = importlib.machinery.PathFinder.find_spec(name, folders)
-        except (ImportError, ValueError, AttributeError, OSError):
-            return False
-        if spec is None:
-            return False
-        folders = spec.submodule_search_locations or []
+    spec = local.spec_of(origin.module)
     return spec is not None and spec.origin is not None and _same(spec.origin, origin.file)
 
 

@@ -248,6 +248,10 @@ def test_what_was_handed_over_here_is_used() -> None:
     options = {"endpoint_url": "http://handed-over"}
     made = filesystems.record(None, options, "s3")
     assert looking.refusal("s3://bucket/key", made) is None
+    # What was meant for one server is not for each that a record names.
+    headers = filesystems.record(None, {"timeout": 3}, "https")
+    assert "names a server" in str(looking.refusal("https://theirs/key", headers))
+    assert "names a server" in str(looking.refusal("simplecache::https://theirs/key", made))
 
 
 @pytest.mark.parametrize("where", ["subprocess:Popen", "os:system", "mapred.handles:Run", "no:X"])

@@ -17,6 +17,11 @@ from mapred.storage.sources import OBJECTS, is_local
 
 # Of these a URI names a bucket and a key, and no server.
 _BUCKETS = {*OBJECTS, "s3a", "gcs"}
+# Of these it names the server, whoever made the file system.
+_SERVERS = {
+    *("http", "https", "ftp", "ftps", "sftp", "ssh", "smb", "hdfs", "webhdfs", "webdav", "dav"),
+    *("git", "github", "gitlab", "jupyter", "dbfs", "abfs", "abfss", "adl", "wasb", "wasbs"),
+}
 # Options that lead nowhere and read no file of this machine.
 _HARMLESS = {
     "anon",
@@ -44,7 +49,7 @@ def refusal(path: str, storage: Mapping[str, Any] | None) -> str | None:
     if is_local(path):
         return _of_local(path)
     scheme, _, rest = path.partition("://")
-    if storage is not None:
+    if storage is not None and scheme not in _SERVERS and "::" not in path:
         from mapred.storage.filesystems import was_made_here
 
         if was_made_here(storage):
