@@ -13,7 +13,7 @@ import tokenize
 import types
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
 from mapred import functions
@@ -82,7 +82,12 @@ def of(function: Any, bound: Collection[str] = ()) -> Origin:
 def known(job: Job, path: str | None) -> Origin | None:
     """What job.json says of a function's origin; None for a run of an earlier version."""
     told = job.code.get(path or "")
-    return None if told is None else Origin(**told)
+    if told is None:
+        return None
+    found = Origin(**told)
+    # Its name becomes part of lines that people paste.
+    is_name = all(part.isidentifier() for part in found.qualname.split("."))
+    return found if is_name else replace(found, qualname="")
 
 
 def outdated(store: Store, job: Job) -> dict[str, tuple[str, ...]]:

@@ -20,6 +20,7 @@ from mapred import display, drivers, layout, liveness, records, remains, starts,
 from mapred.checking import DurationFromZero, Location, checks, seconds
 from mapred.display.numbers import several
 from mapred.errors import AccessError, MapredError, PlanError, RunError, StorageError
+from mapred.escaping import visible
 from mapred.folder import default_root
 from mapred.handles import Run
 from mapred.remains import Listing, Remains
@@ -71,7 +72,7 @@ class Removals:
             for removal in self.removals
         ]
         total = f"{several(self.files, 'file')}, {display.format_bytes(self.bytes)}"
-        return "\n".join([*lines, f"{would} {total}", *self.problems, *self.closed])
+        return visible("\n".join([*lines, f"{would} {total}", *self.problems, *self.closed]))
 
     __repr__ = __str__
 

@@ -309,6 +309,24 @@ def test_an_id_that_is_none_is_not_taken_from_a_record() -> None:
     assert "rm -rf" not in CliRunner().invoke(main, ["ls"]).output
 
 
+def test_no_code_of_a_record_is_advised_to_be_pasted(tmp_path: Path) -> None:
+    def fails(item: int) -> None:
+        raise ValueError(item)
+
+    with pytest.raises(RunError) as caught:
+        mapred.run(fails, range(1), attempts=1, **INLINE)
+    run = caught.value.run
+    (tmp_path / "code.py").write_text("")
+    evil = "f; __import__('os').system('id')"
+    told = {"name": "f", "module": "code", "qualname": evil, "file": str(tmp_path / "code.py")}
+    job = json.loads(run.store.read(layout.JOB)) | {"code": {run.job.function: told}}
+    run.store.write(layout.JOB, json.dumps(job).encode())
+    with pytest.raises(RunError) as caught:
+        mapred.open(run.uri).check()
+    assert "system" not in str(caught.value)
+    assert "system" not in CliRunner().invoke(main, ["show", run.uri]).output
+
+
 @pytest.mark.parametrize(
     "words",
     [

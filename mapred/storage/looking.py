@@ -17,7 +17,7 @@ from mapred.storage.sources import OBJECTS, is_local
 
 # Of these a URI names a bucket and a key, and no server.
 _BUCKETS = {*OBJECTS, "s3a", "gcs"}
-# Of these it names the server, whoever made the file system.
+# Of these it names the server, also where this process made the file system.
 _SERVERS = {
     *("http", "https", "ftp", "ftps", "sftp", "ssh", "smb", "hdfs", "webhdfs", "webdav", "dav"),
     *("git", "github", "gitlab", "jupyter", "dbfs", "abfs", "abfss", "adl", "wasb", "wasbs"),
