@@ -82,29 +82,28 @@ OF_KUBERNETES = re.compile(
 )
 
 
-def functions(tree: ast.Module, file: str) -> Iterator[tuple[str, ast.AST]]:
-    """All nodes of a module, each with the dotted name of the function that it stands in."""
-    left: list[tuple[str, ast.AST]] = [(file, tree)]
+def calls(tree: ast.Module, file: str) -> Iterator[tuple[str, ast.Call, bool]]:
+    """Each call of a module: the function that it stands in, and whether in a `while` loop."""
+    left: list[tuple[str, ast.AST, bool]] = [(file, tree, False)]
     while left:
-        name, node = left.pop()
-        yield name, node
+        name, node, looped = left.pop()
+        if isinstance(node, ast.Call):
+            yield name, node, looped
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            name = f"{name}.{node.name}"
-        left += [(name, child) for child in ast.iter_child_nodes(node)]
+            name, looped = f"{name}.{node.name}", False
+        looped = looped or isinstance(node, ast.While)
+        left += [
+            (name, child, looped)
+            for child in ast.iter_child_nodes(node)
+            if not isinstance(child, (ast.Constant, ast.Name, ast.expr_context))
+        ]
 
 
 def unbounded(source: str, file: str = "module") -> Iterator[str]:
     """`function:call` of every wait that has no bound where it stands."""
-    tree = ast.parse(source)
-    looped = {
-        id(node)
-        for loop in ast.walk(tree)
-        if isinstance(loop, ast.While)
-        for node in ast.walk(loop)
-    }
-    for name, node in functions(tree, file):
-        if isinstance(node, ast.Call) and waits(node, looped=id(node) in looped):
-            yield f"{name}:{called(node)}"
+    for name, call, looped in calls(ast.parse(source), file):
+        if waits(call, looped=looped):
+            yield f"{name}:{called(call)}"
 
 
 def called(call: ast.Call) -> str:
