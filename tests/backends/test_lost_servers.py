@@ -105,7 +105,7 @@ def kill_the_server(task: mapred.Task) -> int:
 
 
 @pytest.mark.slow
-def test_a_call_survives_the_server_wherever_it_is_killed(
+def test_a_call_survives_the_server_at_each_step_of_its_protocol(
     tmp_path: Path, served: Callable[..., None]
 ) -> None:
     for number, (name, step) in enumerate(STEPS.items()):
