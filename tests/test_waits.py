@@ -59,7 +59,6 @@ ENDED_BY = {
     "dataset.lakes.Lakes._settled:sleep": _LIMIT,
     "dataset.remotes._named:result": _STORE,
     "handles.Run._await_result:wait": _USER,
-    "loading.may_start:get": "a context variable",
     "scheduling.firing.main:wait": _USER,
     "storage.concurrent.ahead:result": _STORE,
     "storage.concurrent.ahead:shutdown": _STORE,
@@ -82,29 +81,41 @@ OF_KUBERNETES = re.compile(
 )
 
 
-def functions(tree: ast.Module, file: str) -> Iterator[tuple[str, ast.AST]]:
-    """All nodes of a module, each with the dotted name of the function that it stands in."""
-    left: list[tuple[str, ast.AST]] = [(file, tree)]
+def calls(tree: ast.Module, file: str) -> Iterator[tuple[str, ast.Call, bool]]:
+    """Each call of a module: the function that it stands in, and whether in a `while` loop."""
+    left: list[tuple[str, ast.AST, bool]] = [(file, tree, False)]
     while left:
-        name, node = left.pop()
-        yield name, node
+        name, node, looped = left.pop()
+        if isinstance(node, ast.Call):
+            yield name, node, looped
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            name = f"{name}.{node.name}"
-        left += [(name, child) for child in ast.iter_child_nodes(node)]
+            name, looped = f"{name}.{node.name}", False
+        looped = looped or isinstance(node, ast.While)
+        left += [
+            (name, child, looped)
+            for child in ast.iter_child_nodes(node)
+            if not isinstance(child, (ast.Constant, ast.Name, ast.expr_context))
+        ]
 
 
 def unbounded(source: str, file: str = "module") -> Iterator[str]:
     """`function:call` of every wait that has no bound where it stands."""
     tree = ast.parse(source)
-    looped = {
-        id(node)
-        for loop in ast.walk(tree)
-        if isinstance(loop, ast.While)
-        for node in ast.walk(loop)
-    }
-    for name, node in functions(tree, file):
-        if isinstance(node, ast.Call) and waits(node, looped=id(node) in looped):
-            yield f"{name}:{called(node)}"
+    settings = {ast.unparse(target) for target in context_variables(tree)}
+    for name, call, looped in calls(tree, file):
+        if settings and owner_of(call) in settings:
+            continue
+        if waits(call, looped=looped):
+            yield f"{name}:{called(call)}"
+
+
+def context_variables(tree: ast.Module) -> Iterator[ast.expr]:
+    """The names of a module's context variables, whose `get` waits for nothing."""
+    for node in tree.body:
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)):
+            continue
+        if isinstance(node.value, ast.Call) and called(node.value) == "ContextVar":
+            yield from node.targets if isinstance(node, ast.Assign) else [node.target]
 
 
 def called(call: ast.Call) -> str:
@@ -132,9 +143,13 @@ def waits(call: ast.Call, *, looped: bool) -> bool:
     return not is_bounded(call, BOUNDS[name])
 
 
+def owner_of(call: ast.Call) -> str:
+    return ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+
+
 def is_of_others(name: str, call: ast.Call) -> bool:
     """Whether another thing of the name is meant: a text's `join`, a mapping's `get`, …"""
-    owner = ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+    owner = owner_of(call)
     return (
         (name == "join" and bool(call.args))
         or (name == "get" and bool(call.args))
@@ -181,6 +196,7 @@ def test_every_wait_has_a_bound_or_a_reason() -> None:
         ("queue.get(block=True)", True),
         ("queue.get(timeout=5)", False),
         ("known.get('name')", False),
+        ("known: Any = ContextVar('known')\nknown.get()", False),
         ("thread.join()", True),
         ("', '.join(names)", False),
         ("future.result()", True),
