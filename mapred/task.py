@@ -102,7 +102,7 @@ class Task:
 
     @functools.cached_property
     def folder(self) -> str:
-        """Where `output` has files written: a folder of this user alone, made for them."""
+        """The temporary folder of `output`, which only this user may read."""
         try:
             import tempfile
 

@@ -59,15 +59,19 @@ def run_at_work(folder: Path, before: list[str]) -> Iterator[tuple[mapred.Run, i
         process.wait(60)
 
 
-def unshared() -> list[str]:
-    """What has a command run in a PID namespace of its own."""
-    command = ["unshare", "--mount", "--pid", "--fork", "--mount-proc"]
+PIDS = ["--mount", "--pid", "--fork", "--mount-proc"]
+CLOCKS = ["--time", "--boottime", "100000", "--fork"]
+
+
+def unshared(options: list[str] = PIDS) -> list[str]:
+    """What has a command run in a PID namespace of its own, or in another one."""
+    command = ["unshare", *options]
     try:
         allowed = subprocess.run([*command, "true"], capture_output=True).returncode == 0
     except FileNotFoundError:
         allowed = False
     if not allowed:
-        pytest.skip("needs unshare and the right to make a PID namespace")
+        pytest.skip(f"needs the right to unshare {' '.join(options)}")
     return command
 
 
@@ -247,11 +251,16 @@ def test_a_run_at_work_in_another_namespace_is_left_alone(tmp_path: Path) -> Non
 @linux
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_a_run_at_work_is_left_alone_from_another_namespace(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [PIDS, CLOCKS], ids=["pids", "clocks"])
+def test_a_run_at_work_is_left_alone_from_another_namespace(
+    tmp_path: Path, options: list[str]
+) -> None:
     with run_at_work(tmp_path, []) as (run, pid):
         command = [sys.executable, "-m", "mapred", "gc", "--root", str(tmp_path / "runs")]
         done = subprocess.run(
-            [*unshared(), *command, "--older-than", "0s", "--yes"], capture_output=True, text=True
+            [*unshared(options), *command, "--older-than", "0s", "--yes"],
+            capture_output=True,
+            text=True,
         )
         assert "removed 0 files" in done.stdout, done.stdout + done.stderr
         assert run.state == "running"

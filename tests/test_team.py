@@ -232,7 +232,7 @@ def test_a_mode_that_does_not_fit_is_named(tmp_path: Path, mode: Any, says: str)
 
 
 def test_a_mode_is_for_paths_alone() -> None:
-    with pytest.raises(StorageError, match=r"mode=0o750 is for a root on a local or mounted path"):
+    with pytest.raises(StorageError, match=r"mode=0o750 needs a root on a local or mounted path"):
         mapred.run(abs, mapred.items([1]), root="s3://bucket/runs", mode=0o750, **QUIET)
 
 

@@ -78,8 +78,8 @@ class Store(Protocol):
 def open_store(uri: str, *, mode: int | None = None, dataset: bool = False) -> Store:
     """The store at `uri`: a local or NAS path, `file://`, or an object store's bucket and prefix.
 
-    Endpoints and credentials are never in it: they come from each process's environment. A local
-    folder is made for its owner alone, with `mode`, or as a `dataset`: see `mapred.storage.modes`.
+    Endpoints and credentials are never in it: they come from each process's environment. `mode`
+    and `dataset` decide the rights of a local folder: see `mapred.storage.modes`.
     """
     from mapred.storage.local import LocalStore
 
@@ -90,8 +90,8 @@ def open_store(uri: str, *, mode: int | None = None, dataset: bool = False) -> S
         return LocalStore(rest, mode=mode, dataset=dataset)
     if mode is not None:
         raise StorageError(
-            f"mode={mode:#o} is for a root on a local or mounted path, and {uri!r} is none: who "
-            "reads a bucket is up to its policy"
+            f"mode={mode:#o} needs a root on a local or mounted path, not {uri!r}: the policy of a "
+            "bucket says who may read it"
         )
     if scheme in ("s3", "gs", "az"):
         from mapred.storage.objects import ObjectStore

@@ -62,8 +62,8 @@ def _fresh(path: str, act: Callable[[], T]) -> T:
 class LocalStore:
     """Files below a directory, made when first written to.
 
-    It is a root's or a run's, and made with `mode` where that is said; a dataset's is as open as
-    the umask says. See `mapred.storage.modes`.
+    `mapred.storage.modes` says who may use them: the store is a root's or a run's, whose folder
+    gets `mode` if one is given, or a `dataset`'s.
     """
 
     def __init__(self, root: str | Path, *, mode: int | None = None, dataset: bool = False) -> None:
@@ -184,7 +184,7 @@ class LocalStore:
         return f"{folder}/{self._temporary}-{os.getpid()}-{next(self._count)}"
 
     def _grant(self, target: str) -> modes.Grant:
-        """Make the folder of a file, unless it is there; what the file gets in it."""
+        """Create the folder of a file if it is missing, and return the grant of the file."""
         folder = os.path.dirname(target)
         known = self._grants.get(folder)
         if known is None:
@@ -194,7 +194,7 @@ class LocalStore:
         return known
 
     def _granted(self, path: str, above: os.stat_result) -> modes.Grant:
-        """What a new file or folder gets in the folder above it."""
+        """The grant of a new file or folder; `above` is its parent."""
         if self._dataset:
             return modes.of_dataset(above)
         if path == self._root:

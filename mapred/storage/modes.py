@@ -1,10 +1,11 @@
-"""Who may use what is made on a local path: its owner alone, unless the folder around it is shared.
+"""Rights of new files and folders on local paths: for the owner alone, unless the root is shared.
 
-A folder is shared with its group where it is setgid or the group may write to it, and with
-everybody where everybody may. A sticky one such as `/tmp` is shared only if it is setgid: its
-users keep to themselves there. What is made inside a run's folder has the rights of that folder.
+A root is shared with its group if it is setgid or group-writable, and with everybody if everybody
+may write to it. A sticky root such as `/tmp` is shared only if it is setgid. Inside a run's folder
+everything has the rights of that folder, whatever the umask.
 
-A dataset's folder is made as any program makes one, by the umask, and shared as a root is.
+Datasets follow the umask, like the files of any program; in a shared folder the group gets its
+rights too.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ PRIVATE = 0o700
 
 @dataclass(frozen=True)
 class Grant:
-    """Mode, owner and group of what is made in a folder; -1 for those that come by themselves.
+    """Mode, owner and group of a new file or folder; -1 leaves the owner or group as it is.
 
-    With `umask` the mode adds to what the umask of the process leaves.
+    With `umask` the mode is added to what the umask of the process leaves.
     """
 
     mode: int
@@ -35,13 +36,13 @@ class Grant:
 
     @property
     def first(self) -> int:
-        """The mode to make something with, before it is given the rest."""
+        """The mode to create a file or folder with, before `give`."""
         return 0o777 if self.umask else self.mode & 0o777
 
     def give(self, descriptor: int) -> None:
-        """Give an open file or folder of this process's making what it is to have.
+        """Apply the grant to an open file or folder that this process created.
 
-        A group that cannot be given gets no rights: they would be those of another one.
+        Where the group cannot be set, the group gets no rights: they would go to another group.
         """
         known = os.fstat(descriptor)
         found = stat.S_IMODE(known.st_mode)
@@ -56,13 +57,13 @@ class Grant:
                 mode &= ~(stat.S_IRWXG | stat.S_ISGID)
         mode |= found if self.umask else found & stat.S_ISGID
         if found != mode:
-            # Some file systems know no modes.
+            # Some file systems do not support modes.
             with suppress(OSError):
                 os.fchmod(descriptor, mode)
 
 
 def shared(folder: os.stat_result, mode: int | None = None) -> Grant:
-    """What a new folder, such as a run's, gets in one that is there; `mode` is the user's choice."""
+    """The grant of a new run or root in an existing folder; `mode` is the user's choice."""
     if mode is not None:
         return Grant(mode | (stat.S_ISGID if mode & stat.S_IRWXG else 0), _owner(folder))
     own = not folder.st_mode & stat.S_ISVTX
@@ -75,28 +76,25 @@ def shared(folder: os.stat_result, mode: int | None = None) -> Grant:
 
 
 def inherited(folder: os.stat_result) -> Grant:
-    """What is made in a run's folder gets."""
+    """The grant of what is created inside a run's folder."""
     return _granted(folder, folder.st_mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
 def of_dataset(folder: os.stat_result) -> Grant:
-    """What is made in a dataset's folder, or is one, gets."""
+    """The grant of a dataset's folder and of what is created inside it."""
     found = shared(folder)
     return Grant(found.mode, -1, found.group, umask=True)
 
 
 def make(folder: str, grant: Callable[[str, os.stat_result], Grant]) -> os.stat_result:
-    """Make a folder and those above it, unless they are there.
-
-    `grant` says what a folder gets in the one around it.
-    """
+    """Create a folder and its missing parents; `grant` is called with a path and its parent."""
     with suppress(FileNotFoundError):
         found = os.stat(folder)
         if not stat.S_ISDIR(found.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
         return found
     given = grant(folder, make(os.path.dirname(folder), grant))
-    # One that is shared appears with all its rights: another user may be about to use it.
+    # A shared folder appears with all its rights at once: another user may be waiting for it.
     hidden = bool(given.mode & 0o077) and not given.umask
     made = f"{os.path.dirname(folder)}/.tmp-{uuid.uuid4().hex}" if hidden else folder
     try:
@@ -119,14 +117,14 @@ def make(folder: str, grant: Callable[[str, os.stat_result], Grant]) -> os.stat_
 
 
 def create(path: str, grant: Grant) -> FileIO:
-    """A new file, open to write, with all its rights."""
+    """Create a file with its rights, and open it to write."""
     file = FileIO(path, "x", opener=lambda path, flags: os.open(path, flags, grant.first & 0o666))
     grant.give(file.fileno())
     return file
 
 
 def give(path: str | os.PathLike[str], grant: Grant) -> None:
-    """Give a file of this process's making what it is to have; a link is left alone."""
+    """Apply a grant to a file that this process created; symlinks are left alone."""
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -142,12 +140,12 @@ def _granted(folder: os.stat_result, rights: int) -> Grant:
 
 
 def _owner(folder: os.stat_result) -> int:
-    """Root works for the owner of a folder, as pods do that have no user of their own."""
+    """Root creates files for the owner of the folder, as pods that run as root must."""
     return folder.st_uid if os.geteuid() == 0 else -1
 
 
 def why_closed(path: str, *, write: bool) -> str:
-    """Which file or folder on the way to a path keeps this user out, whose it is, what to do."""
+    """Name the file or folder that keeps this user out of a path, its owner, and what to do."""
     way = [path]
     while (above := os.path.dirname(way[-1])) != way[-1]:
         way.append(above)

@@ -7,5 +7,5 @@ from mapred.storage import Store
 
 
 def open_store(uri: str) -> Store:
-    """The store of a dataset; a local one is as open as the umask says, unlike a run's."""
+    """Open the store of a dataset, whose local files follow the umask, unlike those of a run."""
     return storage.open_store(uri, dataset=True)

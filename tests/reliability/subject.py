@@ -38,7 +38,8 @@ def _told(action: str, name: str, where: str) -> dict[str, Any]:
         ours = type(error).__module__ == "mapred.errors"
         return {"error": type(error).__name__, "text": str(error), "ours": ours}
     exact = json.loads(json.dumps(answer)) == json.loads(json.dumps(kind.exact))
-    return {"exact": exact, "whole": audit.ok, "text": "" if audit.ok else str(audit)}
+    text = str(audit) if not audit.ok else "" if exact else str(answer)[:200]
+    return {"exact": exact, "whole": audit.ok, "text": text}
 
 
 def _set_clock(step: float) -> None:

@@ -111,7 +111,8 @@ class Subject:
             text = f"{last['error']}: {last['text']}"
             return Outcome("error" if last["ours"] else "foreign", text)
         if not last["exact"] or not last["whole"]:
-            return Outcome("wrong", f"another answer, or not whole: {last['text']}")
+            what = "not whole" if last["exact"] else "another answer"
+            return Outcome("wrong", f"{what}: {last['text']}")
         return Outcome("exact")
 
 
@@ -224,7 +225,7 @@ def judged(name: str, attack: Attack, scene: Scene, seed: int) -> Verdict:
         fault = f"the trial itself failed: {type(error).__name__}: {error}"
     finally:
         fault = fault or _orphans(scene)
-    wrong = [each.fault for each in told if each.fault]
+    wrong = list(dict.fromkeys(each.fault for each in told if each.fault))
     fault = fault or "; ".join(wrong)
     if result == "fault" and not fault:
         fault = f"not exact in the end: {told[-1].kind} {told[-1].text}"
