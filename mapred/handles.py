@@ -21,6 +21,7 @@ from mapred import (
     interrupts,
     layout,
     liveness,
+    manifests,
     origins,
     pickling,
     records,
@@ -240,7 +241,7 @@ class Run:
         write_id = f"{self.id}-{os.urandom(4).hex()}"
         record_write(self.store, target.uri, write_id)
         with self._loading():
-            return writing.write_result(self.store, target, write_id)
+            return writing.write_result(self.store, self.job, target, write_id)
 
     def check(self) -> None:
         """Raise what kept the run from its result; nothing if it succeeded."""
@@ -327,7 +328,7 @@ class Run:
         ended = None if self._stop() else self.status().finished
         self._handle = None
         drivers.forget(self.uri)
-        records.finish(self.store, self.job, "cancelled", "cancelled by run.cancel()", when=ended)
+        manifests.finish(self.store, self.job, "cancelled", "cancelled by run.cancel()", when=ended)
 
     def suspend(self) -> None:
         """Stop the run so that `resume` goes on with it; on a cluster, tasks at work may end."""
@@ -394,7 +395,8 @@ class Run:
                 self._start(handle, starts.paused(start, start.ended, time.time()).pauses)
             return "at work"
         end = records.read_end(self.store)
-        if end is not None and end["state"] == "succeeded":
+        succeeded = end is not None and end["state"] == "succeeded"
+        if succeeded and manifests.whole(self.store, self.job):
             return "succeeded"
         # Another handle may have changed it since.
         self.job = Job.from_bytes(self.store.read(layout.JOB))
@@ -409,9 +411,8 @@ class Run:
         with interrupts.told(stopped), shortages.told(), folder.restored(self.store, changed):
             if changes.given():
                 revision.write(self.store)
-            if end is not None:
-                with suppress(FileNotFoundError):
-                    self.store.delete(layout.END)
+            with suppress(FileNotFoundError):
+                self.store.delete(layout.END)
             # A deadline counts from the moment at which the run is submitted again.
             starts.write(self.store, paused)
             handle = chosen.submit(self.store, revision.job, self.digest)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mapred import layout
 from mapred.arrays import from_arrow
-from mapred.errors import RunError
-from mapred.model import Commit, Job, Output, Stage, StoredFile
+from mapred.errors import RunError, StorageError
+from mapred.model import Commit, Job, Stage
 from mapred.planner import PlanFile, read_plan, read_shard
 from mapred.storage import Store, each
 
@@ -22,15 +22,19 @@ if TYPE_CHECKING:
 
     from mapred.attempts import Failure
 
-_INLINE_TOTAL = 8 * 2**20
-
 
 def read_commit(store: Store, stage: str, index: int) -> Commit | None:
     """The commit of a task, None where there is none."""
+    path = layout.commit(stage, index)
     try:
-        return Commit.from_bytes(store.read(layout.commit(stage, index)))
+        return Commit.from_bytes(store.read(path))
     except FileNotFoundError:
         return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{store.uri}/{path} cannot be read: {error}; to have its task run again, delete it and "
+            "resume the run"
+        ) from error
 
 
 def read_commits(store: Store, stage: str, indices: Iterable[int]) -> Iterator[Commit | None]:
@@ -55,7 +59,11 @@ def read_failures(
     chosen = [path for path, task in tasks if task not in but and (only is None or task in only)]
     from mapred.attempts import Failure
 
-    return map(Failure.from_bytes, each(store, store.read, chosen))
+    for data in each(store, store.read, chosen):
+        with suppress(
+            ValueError, TypeError, KeyError
+        ):  # it tells of an attempt, and decides nothing
+            yield Failure.from_bytes(data)
 
 
 def kept(store: Store) -> set[int]:
@@ -67,9 +75,20 @@ def read_given_up(store: Store) -> dict[int, list[int] | None]:
     """The map tasks of failed.json; a list names single items of a task, None all of it."""
     try:
         tasks = json.loads(store.read(layout.FAILED))["tasks"]
+        return {int(task): _items_given_up(items) for task, items in tasks.items()}
     except FileNotFoundError:
         return {}
-    return {int(task): items for task, items in tasks.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RunError(
+            f"{store.uri}/{layout.FAILED} cannot be read: {error}; it says what the run gave up: to "
+            "have that tried again, delete it and resume the run"
+        ) from error
+
+
+def _items_given_up(items: Any) -> list[int] | None:
+    if items is not None and not all(isinstance(item, int) for item in items):
+        raise ValueError(f"{items!r} are not numbers of items")
+    return items if items is None else list(items)
 
 
 def put_given_up(
@@ -82,87 +101,19 @@ def put_given_up(
 
 
 def read_end(store: Store) -> dict[str, Any] | None:
-    """The last word of a run: `state`, `message` and `time`; None while there is none."""
-    try:
-        return dict(json.loads(store.read(layout.END)))
-    except FileNotFoundError:
-        return None
+    """The last word of a run: `state`, `message` and `time`; None while there is none.
 
-
-def finish(
-    store: Store,
-    job: Job,
-    state: str,
-    message: str,
-    commits: Mapping[int, Commit | None] | None = None,
-    when: float | None = None,
-) -> str:
-    """Write the manifest of a run that succeeded and the last word; the word that stands.
-
-    `commits` are those of the last stage that are known already. A run whose last stage
-    lacks a commit does not succeed, whatever an engine says. `when` it ended is now if not given.
+    One that cannot be read, as a power cut may leave it, counts as none: the run can be resumed.
     """
-    if state == "succeeded":
-        write_manifest(store, job, commits or {})
-    ended = time.time() if when is None else when
-    word = json.dumps({"state": state, "message": message, "time": ended}).encode()
-    if store.put_if_absent(layout.END, word):
-        return state
-    return str((read_end(store) or {"state": state})["state"])
-
-
-def write_manifest(store: Store, job: Job, known: Mapping[int, Commit | None]) -> None:
-    """The outputs of every task of the last stage, in order; one that is there stands."""
-    stage = job.stages[-1]
-    given_up = read_given_up(store) if stage.kind == "map" and job.max_failed else {}
-    entries: list[list[Any]] = []
-    room = _INLINE_TOTAL
-    lost = {index for index, items in given_up.items() if items is None}
-    unknown = [i for i in range(stage.tasks) if i not in lost and known.get(i) is None]
-    read = read_commits(store, stage.name, unknown)
-    for index in range(stage.tasks):
-        if index in lost:
-            entries.append([index, None, []])
-            continue
-        commit = known.get(index) or next(read)
-        if commit is None:
-            raise RunError(f"{store.uri}: task {index} of {stage.name} was never committed")
-        output = dict(vars(commit.output))
-        room -= len(output["inline"] or "")
-        if room < 0 and output["inline"]:
-            output["inline"] = ""
-        entries.append([index, output, [vars(file) for file in commit.files]])
-    data = json.dumps({"stage": stage.name, "tasks": entries}, separators=(",", ":"))
-    store.put_if_absent(layout.MANIFEST, data.encode())
-
-
-def read_manifest(store: Store) -> list[tuple[int, Output | None, tuple[StoredFile, ...]]]:
-    """What `write_manifest` wrote: task, output (None if given up) and files."""
     try:
-        values = json.loads(store.read(layout.MANIFEST))
-    except FileNotFoundError:
-        raise RunError(f"{store.uri} has no manifest: the run did not succeed") from None
-    found = []
-    outputs = [output and Output(**output) for _, output, _ in values["tasks"]]
-    left_out = [
-        index
-        for (index, _, _), output in zip(values["tasks"], outputs, strict=True)
-        if _left_out(output)
-    ]
-    commits = read_commits(store, values["stage"], left_out)
-    for (index, _, files), known in zip(values["tasks"], outputs, strict=True):
-        if _left_out(known):
-            commit = next(commits)
-            if commit is None:
-                raise RunError(f"{store.uri}: the commit of task {index} is gone")
-            known = commit.output
-        found.append((index, known, tuple(StoredFile(**file) for file in files)))
-    return found
-
-
-def _left_out(output: Output | None) -> bool:
-    """Whether a value that its commit holds was too much for the manifest."""
-    return output is not None and output.kind == "inline" and not output.inline
+        word = dict(json.loads(store.read(layout.END)))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    if not isinstance(word.get("state"), str):
+        return None
+    ended = word.get("time")
+    when = float(ended) if isinstance(ended, int | float) else None
+    return {**word, "message": str(word.get("message", "")), "time": when}
 
 
 def plan_of(store: Store, number: int) -> pa.Table:

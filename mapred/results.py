@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mapred import outputs, records
+from mapred import manifests, outputs, records
 from mapred.errors import FunctionError
 from mapred.frames import import_pandas as import_pandas
 from mapred.model import Job, Output
@@ -20,7 +20,7 @@ def result(store: Store, job: Job) -> Any:
     In the list of a job that runs once per item there is one place for every item, None
     where it returned None or was given up; other lists leave None out.
     """
-    entries = entries_of(store)
+    entries = entries_of(store, job)
     if job.stages[-1].kind == "reduce":
         return reduced(store, job, entries)
     if outputs.are_tabular([output for _, output in entries]):
@@ -32,9 +32,9 @@ def result(store: Store, job: Job) -> Any:
     return [value for _, value in numbered(store, job, entries)]
 
 
-def entries_of(store: Store) -> list[Entry]:
+def entries_of(store: Store, job: Job) -> list[Entry]:
     """What every task of the last stage gave, by the run's manifest."""
-    return [(task, output) for task, output, _ in records.read_manifest(store)]
+    return [(task, output) for task, output, _ in manifests.read(store, job)]
 
 
 def reduced(store: Store, job: Job, entries: list[Entry]) -> Any:

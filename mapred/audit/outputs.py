@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mapred import layout, records
+from mapred import layout, manifests, records
 from mapred.audit.files import Stored, crc32_text
 from mapred.audit.problems import Problem
-from mapred.errors import MapredError
 from mapred.model import Commit, Output, StoredFile
 from mapred.storage import Store
 
@@ -48,11 +47,18 @@ def listed(store: Store) -> tuple[Listed, list[Problem]]:
     end = records.read_end(store)
     if end is None or end["state"] != "succeeded":
         return {}, []
-    try:
-        entries = records.read_manifest(store)
-    except (MapredError, ValueError, KeyError, TypeError) as error:
-        return {}, [Problem("missing", layout.MANIFEST, f"the list of results: {error}")]
-    return {task: (output, files) for task, output, files in entries}, []
+    found = manifests.ending(store)
+    problems = []
+    if not found.same_job:
+        text = f"it is not the job that the run ended with: {layout.END} names another SHA-256"
+        problems.append(Problem("changed", layout.JOB, text))
+    if found.listed is None:
+        text = "the list of results is gone, or cannot be read; run.resume() makes it again"
+        problems.append(Problem("missing", layout.MANIFEST, text))
+    elif not found.same_manifest:
+        text = f"it is not the list that the run ended with: {layout.END} names another SHA-256"
+        problems.append(Problem("changed", layout.MANIFEST, text))
+    return {task: (output, files) for task, output, files in found.listed or ()}, problems
 
 
 def unlisted(
