@@ -156,6 +156,9 @@ def _stored_schema(store: Store, output: Output) -> pa.Schema:
             return pa.ipc.open_file(pa.PythonFile(opened)).schema
     except FileNotFoundError as error:
         raise StorageError(f"{store.uri}/{output.path}: committed, but gone") from error
+    except (OSError, pa.ArrowException) as error:
+        outputs.check(store, output, outputs.read_whole(store, output))
+        raise StorageError(f"{store.uri}/{output.path} cannot be read: {error}") from error
 
 
 def _is_lazy(part: Part, schema: pa.Schema) -> bool:

@@ -622,7 +622,7 @@ def open_run(uri: Location, allow_pickle: bool = True) -> Run:
         job = Job.from_bytes(store.read(layout.JOB))
     except FileNotFoundError:
         raise RunError(f"{uri} holds no run: there is no {layout.JOB} in it") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise RunError(f"{uri}/{layout.JOB} cannot be read: {error}") from error
     if not layout.is_run_id(job.run_id):
         raise RunError(f"{uri}/{layout.JOB} cannot be read: {job.run_id!r} is not the id of a run")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,10 +28,13 @@ def read_commit(store: Store, stage: str, index: int) -> Commit | None:
     """The commit of a task, None where there is none."""
     path = layout.commit(stage, index)
     try:
-        return Commit.from_bytes(store.read(path))
+        commit = Commit.from_bytes(store.read(path))
+        if (commit.stage, commit.task) != (stage, index):
+            raise ValueError(f"it is that of {commit.stage} task {commit.task}")
+        return commit
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StorageError(
             f"{store.uri}/{path} cannot be read: {error}; to have its task run again, delete it and "
             "resume the run"
@@ -59,11 +63,12 @@ def read_failures(
     chosen = [path for path, task in tasks if task not in but and (only is None or task in only)]
     from mapred.attempts import Failure
 
-    for data in each(store, store.read, chosen):
-        with suppress(
-            ValueError, TypeError, KeyError
-        ):  # it tells of an attempt, and decides nothing
-            yield Failure.from_bytes(data)
+    for path, data in zip(chosen, each(store, store.read, chosen), strict=True):
+        # One that cannot be read tells of an attempt, and decides nothing.
+        with suppress(ValueError, TypeError, KeyError, AttributeError):
+            failure = Failure.from_bytes(data)
+            if (failure.stage, failure.task) == (stage, layout.index_of(path)):
+                yield failure
 
 
 def kept(store: Store) -> set[int]:
@@ -118,12 +123,29 @@ def read_end(store: Store) -> dict[str, Any] | None:
 
 def plan_of(store: Store, number: int) -> pa.Table:
     """One plan file as a table."""
-    return read_plan(store.read(layout.plan_file(number)))
+    with _plan_file(store, number) as data:
+        return read_plan(data)
 
 
-def shard_ranges(store: Store, shard: int) -> pa.Table:
-    """The plan's rows of one shard."""
-    return read_shard(store.read(layout.plan_file(shard // layout.PLAN_SHARDS)), shard)
+def shard_ranges(store: Store, shard: int, job: Job | None = None) -> pa.Table:
+    """The plan's rows of one shard, by the plan that the job names, if it is given."""
+    with _plan_file(store, shard // layout.PLAN_SHARDS, job) as data:
+        return read_shard(data, shard)
+
+
+@contextmanager
+def _plan_file(store: Store, number: int, job: Job | None = None) -> Iterator[bytes]:
+    """A plan file to read from; a `StorageError` where it is damaged or not the job's."""
+    path = layout.plan_file(number)
+    try:
+        data = store.read(path)
+        if job is not None and job.digests.get(path) != hashlib.sha256(data).hexdigest():
+            raise ValueError("its SHA-256 is not the one that the job names")
+        yield data
+    except FileNotFoundError as error:
+        raise StorageError(f"{store.uri}/{path} is gone") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise StorageError(f"{store.uri}/{path} is damaged: {error}; start a new run") from error
 
 
 def items_of(ranges: pa.Table) -> list[int]:
@@ -153,7 +175,8 @@ def _summed(store: Store, job: Job, column: str) -> npt.NDArray[np.int64]:
     sums = np.zeros(job.shards, np.int64)
 
     def columns(number: int) -> pa.Table:
-        return read_plan(store.read(layout.plan_file(number)), ("shard", column))
+        with _plan_file(store, number, job) as data:
+            return read_plan(data, ("shard", column))
 
     for plan in each(store, columns, plan_numbers(job)):
         np.add.at(sums, from_arrow(plan["shard"]), from_arrow(plan[column]))
@@ -166,7 +189,8 @@ def shard_items(store: Store, shards: Sequence[int]) -> Iterator[range]:
     for shard in shards:
         number = shard // layout.PLAN_SHARDS
         if plan is None or plan[0] != number:
-            plan = number, PlanFile(store.read(layout.plan_file(number)))
+            with _plan_file(store, number) as data:
+                plan = number, PlanFile(data)
         yield _items(plan[1].shard(shard))
 
 

@@ -112,7 +112,7 @@ def numbered(store: Store, job: Job, entries: list[Entry]) -> Iterator[tuple[int
         return
     number = 0
     loaded = _loaded(store, entries)
-    counts = [count_items(store, task, output) for task, output in entries]
+    counts = [count_items(store, job, task, output) for task, output in entries]
     for (task, output), count in zip(entries, counts, strict=True):
         for item in range(number, number + count):
             value = None if output is None else next(loaded)[2]
@@ -122,6 +122,8 @@ def numbered(store: Store, job: Job, entries: list[Entry]) -> Iterator[tuple[int
         number += count
 
 
-def count_items(store: Store, task: int, output: Output | None) -> int:
+def count_items(store: Store, job: Job, task: int, output: Output | None) -> int:
     """How many items a task has, whether or not it was given up."""
-    return output.count if output else len(records.items_of(records.shard_ranges(store, task)))
+    if output is not None:
+        return output.count
+    return len(records.items_of(records.shard_ranges(store, task, job)))

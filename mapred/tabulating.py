@@ -244,7 +244,7 @@ def _tables(store: Store, job: Job, entries: list[Entry]) -> list[_Returned]:
                 if value is not None:
                     source = Source(task, first + place if per_item else None)
                     found.append(_Returned(source, *value))
-        first += count_items(store, task, output) if per_item else 0
+        first += count_items(store, job, task, output) if per_item else 0
     return [returned for returned in found if returned.table.num_rows] or found[:1]
 
 

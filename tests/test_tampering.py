@@ -1,0 +1,165 @@
+"""Whatever is done to a run's folder: the answer is the same, or the audit and `result()` say no."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from tamperings import Files, Tampering, contents, put, tamperings
+
+import mapred
+from mapred.errors import MapredError
+
+RUN: dict[str, Any] = {"backend": "inline", "progress": "none", "attempts": 1}
+
+
+def rows(item: int) -> pa.Table:
+    return pa.table({"n": [item] * 20, "k": [f"k{i % 3}" for i in range(20)]})
+
+
+def numbered(item: int, task: mapred.Task) -> str:
+    task.output("file.txt").write_text(f"file of {item}")
+    return f"item {item}"
+
+
+def large(item: int) -> str:
+    return f"{item}" * 20_000
+
+
+def short(lines: Iterable[str]) -> int:
+    found = list(lines)
+    if any("bad" in line for line in found):
+        raise ValueError("bad")
+    return sum(map(len, found))
+
+
+def fails_once(item: int) -> int:
+    if item == 1:
+        raise ValueError("one")
+    return item
+
+
+def added(a: int, b: int) -> dict[str, int]:
+    return {"sum": a + b}
+
+
+def count(batch: pa.Table) -> int:
+    return batch.num_rows
+
+
+def total(values: Iterable[int]) -> int:
+    return sum(values)
+
+
+def words(lines: Iterable[str]) -> Counter[str]:
+    return Counter(word for line in lines for word in line.split())
+
+
+def _texts(folder: Path) -> str:
+    for number in range(3):
+        lines = [f"line {i} {'bad' if number == 1 else 'good'}\n" for i in range(30)]
+        (folder / f"{number}.txt").write_text("".join(lines))
+    return str(folder / "*.txt")
+
+
+def _tables(folder: Path, suffix: str) -> str:
+    for number in range(2):
+        if suffix == "csv":
+            lines = "".join(f"{i},{i % 3}\n" for i in range(40))
+            (folder / f"{number}.csv").write_text(f"n,k\n{lines}")
+        else:
+            pq.write_table(rows(number), folder / f"{number}.parquet", row_group_size=5)
+    return str(folder / f"*.{suffix}")
+
+
+def _run(fn: Any, data: Any, folder: Path, **options: Any) -> mapred.Run:
+    return mapred.run(fn, data, root=folder / "runs", **{**RUN, **options})
+
+
+KINDS: dict[str, Callable[[Path], mapred.Run]] = {
+    "items": lambda f: _run(str, mapred.items(["a", "b", "c"]), f),
+    "files": lambda f: _run(numbered, mapred.items(range(2)), f),
+    "large": lambda f: _run(large, mapred.items(range(2)), f),
+    "text": lambda f: _run(words, _texts(f), f, target_bytes=200, reduce=mapred.reducers.sum),
+    "csv": lambda f: _run(count, _tables(f, "csv"), f, target_bytes=100),
+    "parquet": lambda f: _run(count, _tables(f, "parquet"), f, max_tasks=3, reduce=total),
+    "keyed": lambda f: _run(
+        rows, mapred.items(range(3)), f, by="k", aggregate={"n": "sum"}, partitions=2
+    ),
+    "sorted": lambda f: _run(rows, mapred.items(range(3)), f, sort_by="n", partitions=2),
+    "tree": lambda f: _run(int, mapred.array(5), f, per_task=1, reduce=total, fan_in=2),
+    "write": lambda f: _run(
+        rows, mapred.items(range(2)), f, write=mapred.write_parquet(f / "lake", partition_by="k")
+    ),
+    "delta": lambda f: _run(rows, mapred.items(range(2)), f, write=mapred.write_delta(f / "lake")),
+    "arrow": lambda f: _run(rows, mapred.items(range(3)), f, per_task=1),
+    "sweep": lambda f: _run(added, mapred.sweep(a=[1, 2], b=[3]), f),
+    "given up": lambda f: _run(short, _texts(f), f, target_bytes=200, max_failed=9),
+    "items given up": lambda f: _run(fails_once, mapred.items(range(3)), f, max_failed=1),
+}
+
+
+def observed(uri: str) -> str:
+    """The answer in words that tell every difference."""
+    found = mapred.open(uri).result()
+    return repr(found.to_table().to_pydict() if isinstance(found, ds.Dataset) else found)
+
+
+def verdict(uri: str, before: str) -> str:
+    """What is wrong with what a tampered run says of itself; nothing if it is as it should be."""
+    try:
+        answer = observed(uri)
+    except MapredError:
+        answer = None
+    except Exception as error:
+        return f"result: {type(error).__name__}: {error}"
+    if answer not in (None, before):
+        return f"another answer: {answer[:200]}"
+    try:
+        whole = mapred.open(uri).audit().ok
+    except MapredError as error:
+        if answer is not None:
+            return f"the audit is refused, and the answer is the same: {error}"
+        whole = False
+    except Exception as error:
+        return f"audit: {type(error).__name__}: {error}"
+    return "whole, and no answer" if answer is None and whole else ""
+
+
+def faults(run: mapred.Run, folder: Path, chosen: Callable[[Files], Iterable[Tampering]]) -> Any:
+    before, files = observed(run.uri), contents(folder)
+    found = {}
+    for tampering in chosen(files):
+        after = {**files, tampering.path: tampering.data or b""}
+        if tampering.data is None:
+            del after[tampering.path]
+        put(folder, after)
+        wrong = verdict(run.uri, before)
+        if wrong:
+            found[str(tampering)] = wrong
+        put(folder, files)
+    assert observed(run.uri) == before
+    return found
+
+
+def of_the_run(files: Files) -> Iterable[Tampering]:
+    """All that can be done to what the run made, and nothing to its dataset."""
+    return tamperings({path: files[path] for path in files if path.startswith(("runs/", "lake/"))})
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=() if kind == "items" else pytest.mark.slow) for kind in KINDS],
+)
+def test_no_tampering_goes_unnoticed(tmp_path: Path, kind: str) -> None:
+    if kind == "delta":
+        pytest.importorskip("deltalake")
+    run = KINDS[kind](tmp_path)
+    assert run.audit().ok, run.audit()
+    assert faults(run, tmp_path, of_the_run) == {}
