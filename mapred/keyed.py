@@ -180,10 +180,14 @@ def _range(store: Store, path: str, offset: int, length: int, before: int, after
             f"{data.size} of them are there"
         )
     if before >= 0 and zlib.crc32(data, before) != after:
-        commit = layout.commit(path.partition("/")[0], layout.index_of(path))
+        # The manifest names the files of the maps, and has to name that of another attempt.
+        stages = dict.fromkeys((path.partition("/")[0], "manifest"))
+        index = layout.index_of(path)
+        commits = [layout.commit(name, index if name == "map" else 0) for name in stages]
         raise StorageError(
-            f"{store.uri}/{path}: bytes {offset} to {offset + length} are not what was committed; to "
-            f"have its task run again, delete {store.uri}/{commit} and resume the run"
+            f"{store.uri}/{path}: bytes {offset} to {offset + length} are not what was committed; "
+            f"to have its task run again, delete {' and '.join(commits)} in {store.uri} and resume "
+            "the run"
         )
     return data
 

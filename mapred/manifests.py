@@ -12,10 +12,10 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 from mapred import layout, records
 from mapred.errors import RunError, StorageError
+from mapred.frozen import dataclass
 from mapred.model import Commit, Job, Output, StoredFile
 from mapred.records import read_commits, read_end, read_given_up
 from mapred.storage import Store

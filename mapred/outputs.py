@@ -186,10 +186,9 @@ def _checked_reader(store: Store, output: Output, data: bytes | None) -> Any:
     if output.kind == "inline":
         return io.BytesIO(inline_value(store, output))
     if data is None and hasattr(store, "local_path"):
-        file = _open(store, output)
-        compare(store, output, checksums.of_file(file))
-        file.seek(0)
-        return file
+        with _open(store, output) as file:
+            compare(store, output, checksums.of_file(file))
+        return _open(store, output)
     return io.BytesIO(check(store, output, read_whole(store, output) if data is None else data))
 
 
@@ -223,7 +222,7 @@ def compare(store: Store, output: Output, found: tuple[int, int]) -> None:
     except StorageError as error:
         commit = layout.commit(path.partition("/")[0], layout.index_of(path))
         raise StorageError(
-            f"{error}; to have its task run again, delete {store.uri}/{commit} and resume the run"
+            f"{error}; to have its task run again, delete {commit} in {store.uri} and resume the run"
         ) from None
 
 

@@ -14,6 +14,8 @@ import pytest
 from tamperings import Files, Tampering, contents, put, tamperings
 
 import mapred
+from mapred import layout
+from mapred.backends import driver
 from mapred.errors import MapredError
 
 RUN: dict[str, Any] = {"backend": "inline", "progress": "none", "attempts": 1}
@@ -163,3 +165,41 @@ def test_no_tampering_goes_unnoticed(tmp_path: Path, kind: str) -> None:
     run = KINDS[kind](tmp_path)
     assert run.audit().ok, run.audit()
     assert faults(run, tmp_path, of_the_run) == {}
+
+
+def reduced_again(run: mapred.Run, before: str) -> str:
+    """What is wrong with what a tampered run gives once it is resumed."""
+    try:
+        mapred.open(run.uri).resume(backend="inline", progress="none")
+        answer = observed(run.uri)
+    except MapredError:
+        return ""
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "" if answer == before else f"another answer: {answer[:200]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["text", "keyed", "sorted", "tree", "parquet"])
+def test_a_reduce_takes_nothing_that_was_tampered_with(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "_STORAGE_TRIES", 1)
+    run = KINDS[kind](tmp_path)
+    before = observed(run.uri)
+    for path, _ in run.store.list(""):
+        stage = path.partition("/")[0]
+        if path in (layout.END, layout.MANIFEST) or stage in {s.name for s in run.job.stages[1:]}:
+            run.store.delete(path)
+    files = contents(tmp_path)
+    found = {}
+    for tampering in tamperings({path: files[path] for path in files if "/map/" in path}):
+        after = {**files, tampering.path: tampering.data or b""}
+        if tampering.data is None:
+            del after[tampering.path]
+        put(tmp_path, after)
+        wrong = reduced_again(run, before)
+        if wrong:
+            found[str(tampering)] = wrong
+        put(tmp_path, files)
+    assert found == {}

@@ -55,7 +55,8 @@ class Audit:
     dataset, `contents` were read whole, of `sizes` the size was compared alone, of `etags` the
     store's own checksum as well; `inline` results, which lie in commits, always are. A later version of the dataset has `replaced` other
     files of the run. `functions` says which commits came of which function: a run that was
-    resumed with another one has several for a stage.
+    resumed with another one has several for a stage. Nobody read the `unread_bytes` of shards that
+    were given up, nor their `unread_records`, which are estimated by those of the others.
     """
 
     run: str
@@ -79,12 +80,20 @@ class Audit:
     sizes: int
     etags: int
     given_up: GivenUp
+    unread_bytes: int
+    unread_records: int
     functions: tuple[MadeBy, ...]
     problems: tuple[Problem, ...]
 
     @property
     def ok(self) -> bool:
+        """Whether nothing is wrong: what `max_failed` and `on_bad_rows` allow to be lost may be."""
         return not self.problems
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is wrong and nothing was given up or skipped."""
+        return self.ok and not self.given_up.indices and not self.skipped
 
     def __str__(self) -> str:
         head = f"{self.run}: {self._read()}; {self._looked_at()}: "
@@ -131,8 +140,15 @@ class Audit:
 
     def _less(self) -> list[str]:
         """What the run goes without."""
-        lost = [given_up_text(self.given_up)] if self.given_up.indices else []
+        lost = [given_up_text(self.given_up) + self._unread()] if self.given_up.indices else []
         return lost + ([skipped_text(self.skipped)] if self.skipped else [])
+
+    def _unread(self) -> str:
+        """How much of the dataset nobody read."""
+        if not self.unread_bytes:
+            return ""
+        about = f" and about {several(self.unread_records, 'record')}" if self.records else ""
+        return f" ({several(self.unread_bytes, 'byte')}{about} not read)"
 
     def _whole(self) -> str:
         less = self._less()
@@ -170,16 +186,16 @@ def audit(store: Store, job: Job, *, content: bool = True, contact: bool = False
     """
     changed = ending.same_job(store)
     tasks, problems = ending.lost(store, job)
-    plan, unread = _plan(store, job)
-    given_up = losses.given_up(store, job, tasks) if not unread else GivenUp()
+    plan, unreadable = _plan(store, job)
+    given_up = GivenUp() if unreadable else losses.given_up(store, job, tasks)
     lost = {task for task, items in tasks.items() if items is None}
     sums = _Sums()
-    problems += [*ending.ended(store), *([] if changed is None else [changed]), *unread]
+    problems += [*ending.ended(store), *([] if changed is None else [changed]), *unreadable]
     foreign = [*_job_files(store, job, plan, content=content)]
     problems += foreign
     problems += _stages(store, job, plan, given_up, lost, sums, content=content)
     put = Published()
-    if changed is None and not unread:
+    if changed is None and not unreadable:
         # What a job or a plan names that somebody changed is not opened.
         problems += coverage.coverage(plan, job)
         problems += coverage.seams(store, plan, job)
@@ -189,6 +205,7 @@ def audit(store: Store, job: Job, *, content: bool = True, contact: bool = False
         problems += put.problems
     inputs = sum(path.startswith(layout.INPUT) for path in job.digests)
     looked_at = sums.outputs + put.files
+    unread = 0 if job.format.once_per_item else coverage.unread_bytes(plan, lost)
     return Audit(
         run=job.run_id,
         shards=sums.shards,
@@ -211,6 +228,8 @@ def audit(store: Store, job: Job, *, content: bool = True, contact: bool = False
         sizes=0 if content else looked_at + inputs - sums.etags,
         etags=sums.etags,
         given_up=given_up,
+        unread_bytes=unread,
+        unread_records=round(unread * sums.records / max(1, sums.bytes)),
         functions=tuple(_made_by(job, sums.functions)),
         problems=tuple(problems),
     )

@@ -33,12 +33,13 @@ def taken(store: Store, job: Job, stage: Stage, lost: Collection[int]) -> Iterat
             if found is not None and found.ranges != number:
                 text = f"took {found.ranges} of {number} outputs of {stage.inputs}"
                 yield Problem("cut off", f"{stage.name} task {index}", text)
-    elif stage.kind == "shuffle" and job.shuffle is not None and not job.shuffle.descending:
-        # Of sorted rows, a part may be read for two partitions.
+    elif stage.kind == "shuffle" and job.shuffle is not None:
         maps = _of_all(store, job.stages[0], lost)
         partitions = _of_all(store, stage, ())
         sent = sum(found.output.rows for found in maps)
-        read = sum(found.records for found in partitions)
+        # Of sorted rows, a part may be read for two partitions, and each row is given once.
+        is_sort = bool(job.shuffle.descending)
+        read = sum(found.output.rows if is_sort else found.records for found in partitions)
         if maps and partitions and sent != read:
             text = f"its tasks read {read} of the {sent} rows that the maps sent"
             yield Problem("cut off", stage.name, text)

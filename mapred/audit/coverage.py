@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from mapred.audit.problems import Problem
 from mapred.errors import DatasetError
 from mapred.formats import parquet
 from mapred.formats.reading import Range
+from mapred.formats.streams import compression_of
 from mapred.model import Commit, GivenUp, Job
 from mapred.storage import Store, looking, open_source
 
@@ -60,6 +61,12 @@ def planned_size(plan: pa.Table, path: str) -> int | None:
     return int(stops.max()) if len(stops) else None
 
 
+def unread_bytes(plan: pa.Table, shards: Collection[int]) -> int:
+    """The planned bytes of shards that nobody read."""
+    lengths = from_arrow(plan["length"]) if plan.num_rows else np.zeros(0, np.int64)
+    return int(lengths[np.isin(from_arrow(plan["shard"]), list(shards))].sum())
+
+
 def reading(
     plan: pa.Table, commit: Commit, index: int, job: Job, given_up: GivenUp
 ) -> Iterator[Problem]:
@@ -77,7 +84,7 @@ def reading(
     elif commit.bytes != (planned := _planned_bytes(rows, commit)):
         text = f"its commit says that {commit.bytes} bytes were read, and its ranges have {planned}"
         yield Problem("changed", where, text)
-    elif _too_many(commit, job):
+    elif _too_many(commit, rows, job):
         text = f"{commit.records} records were read from {commit.bytes} bytes"
         yield Problem("changed", where, text)
     if job.format.once_per_item:
@@ -87,10 +94,12 @@ def reading(
             yield Problem("cut off", where, f"read {commit.records} of {items} items")
 
 
-def _too_many(commit: Commit, job: Job) -> bool:
+def _too_many(commit: Commit, rows: pa.Table, job: Job) -> bool:
     """Whether there are more lines than bytes: how many there are, the data alone would tell."""
-    is_plain = job.format.name in _LINES and job.format.compression is None
-    return is_plain and not 0 <= commit.records + commit.skipped <= commit.bytes
+    if job.format.name not in _LINES or 0 <= commit.records + commit.skipped <= commit.bytes:
+        return False
+    paths = rows["path"].unique().to_pylist()
+    return all(compression_of(job.format, path) is None for path in paths)
 
 
 def _planned_bytes(rows: pa.Table, commit: Commit) -> int:
