@@ -28,13 +28,10 @@ class Part:
     table: pa.Table | None = None
 
     def load(self, store: Store) -> pa.Table:
-        import pyarrow as pa
-
         if self.output is None:
             assert self.table is not None
             return self.table
-        data = pa.py_buffer(outputs.read_whole(store, self.output))
-        return pa.ipc.open_file(outputs.check(store, self.output, data)).read_all()
+        return outputs.read_table(store, self.output)
 
 
 def dataset(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]) -> Any:
