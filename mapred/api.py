@@ -434,8 +434,8 @@ class Job(Options):
             path: hashlib.sha256(data).hexdigest() for path, data in self._files(planned, code)
         }
         packages = self._expected(planned, code, chosen)
-        uri = f"{_base(root, chosen).rstrip('/')}/{run_id}"
         record = self._record(run_id, planned, digests, packages, chosen)
+        uri = f"{_base(root, chosen).rstrip('/')}/{run_id}"
         digest = hashlib.sha256(record.to_bytes()).hexdigest()
         return str(renders(record, uri=uri, digest=digest))
 

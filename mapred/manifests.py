@@ -44,9 +44,14 @@ def finish(
     if state == "succeeded":
         manifest = write(store, job, commits or {})
         word |= {"job": _sha256(_job_data(store)), "manifest": _sha256(manifest)}
-    if store.put_if_absent(layout.END, json.dumps(word).encode()):
+    data = json.dumps(word).encode()
+    if store.put_if_absent(layout.END, data):
         return state
-    return str((read_end(store) or {"state": state})["state"])
+    standing = read_end(store)
+    if standing is not None:
+        return str(standing["state"])
+    store.write(layout.END, data)  # one that cannot be read was in the way
+    return state
 
 
 def write(store: Store, job: Job, known: Mapping[int, Commit | None]) -> bytes:
@@ -96,8 +101,8 @@ def made(store: Store, job: Job, known: Mapping[int, Commit | None]) -> bytes:
 class Ending:
     """What lies there of the end of a run that succeeded, and what its last word names.
 
-    `listed` is None where the manifest is gone or cannot be read; a digest that `word` has not,
-    as that of an earlier version, is "".
+    `listed` is None where the manifest is gone or cannot be read. The digests that the last word
+    names are "" where an earlier version wrote it.
     """
 
     job: str

@@ -1,4 +1,4 @@
-"""Checksums: those of records, and those of outputs wherever one is read whole."""
+"""Checksums: those of records, and those of outputs that are read whole."""
 
 from __future__ import annotations
 

@@ -18,9 +18,8 @@ def ended(store: Store) -> Iterator[Problem]:
     """A run that did not succeed, as far as its folder says, is not whole."""
     end = records.read_end(store)
     if end is None:
-        there = any(path == layout.END for path, _ in store.list(""))
-        text = "it cannot be read" if there else "there is no last word"
-        yield Problem("unfinished", layout.END, f"{text}: the run is at work or was interrupted")
+        text = "there is no last word that can be read: the run is at work or was interrupted"
+        yield Problem("unfinished", layout.END, text)
     elif end["state"] != "succeeded":
         text = ": ".join(part for part in (f"the run {end['state']}", end["message"]) if part)
         yield Problem("unfinished", layout.END, text)
