@@ -28,17 +28,27 @@ def read_commit(store: Store, stage: str, index: int) -> Commit | None:
     """The commit of a task, None where there is none."""
     path = layout.commit(stage, index)
     try:
-        commit = Commit.from_bytes(store.read(path))
-        if (commit.stage, commit.task) != (stage, index):
-            raise ValueError(f"it is that of {commit.stage} task {commit.task}")
-        return commit
+        commit = found_commit(store, path)
     except FileNotFoundError:
         return None
+    if (commit.stage, commit.task) != (stage, index):
+        raise _unreadable(store, path, f"it is that of {commit.stage} task {commit.task}")
+    return commit
+
+
+def found_commit(store: Store, path: str) -> Commit:
+    """The commit in a file, whichever task it is of."""
+    try:
+        return Commit.from_bytes(store.read(path))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StorageError(
-            f"{store.uri}/{path} cannot be read: {error}; to have its task run again, delete it and "
-            "resume the run"
-        ) from error
+        raise _unreadable(store, path, str(error)) from error
+
+
+def _unreadable(store: Store, path: str, reason: str) -> StorageError:
+    return StorageError(
+        f"{store.uri}/{path} cannot be read: {reason}; to have its task run again, delete it and "
+        "resume the run"
+    )
 
 
 def read_commits(store: Store, stage: str, indices: Iterable[int]) -> Iterator[Commit | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from mapred import records
+from mapred import layout, records
 from mapred.audit.problems import Problem
 from mapred.errors import MapredError
 from mapred.model import Commit, Job, Stage
@@ -12,9 +12,11 @@ from mapred.storage import Store, each
 
 
 def commit(store: Store, stage: str, index: int) -> tuple[Commit | None, Problem | None]:
-    """The commit of a task; one that cannot be read counts as none, and is a problem."""
+    """What lies there as the commit of a task; one that cannot be read is a problem, and none."""
     try:
-        return records.read_commit(store, stage, index), None
+        return records.found_commit(store, layout.commit(stage, index)), None
+    except FileNotFoundError:
+        return None, None
     except MapredError as error:
         return None, Problem("changed", f"{stage} task {index}", str(error))
 
