@@ -396,8 +396,9 @@ class Job(Options):
                 _note_write(store, record)
                 return _begun(store, record, chosen)
             known = open_run(store.uri)
+        known = naming.same(known, record)
         backends.remember(store.uri, chosen)
-        if go_on(naming.same(known, record), chosen) != "started":
+        if go_on(known, chosen) != "started":
             _discard(chosen)
         return known
 
