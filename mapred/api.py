@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import nullcontext
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +25,7 @@ from mapred import (
     interrupts,
     layout,
     loading,
+    naming,
     origins,
     parameters,
     pieces,
@@ -42,7 +42,7 @@ from mapred.commands import Command
 from mapred.dataset import Dataset
 from mapred.errors import BackendError, DatasetError, FunctionError, PlanError
 from mapred.frozen import dataclass
-from mapred.handles import Run, how_to_continue, record_write
+from mapred.handles import Run, go_on, how_to_continue, open_run, record_write
 from mapred.limits import Limits
 from mapred.model import Format, Resources, Stage
 from mapred.model import Job as JobRecord
@@ -50,7 +50,7 @@ from mapred.modules import refuse_while_importing, shipping
 from mapred.options import JobOptions, Options, Progress, refuse_unknown, takes_options
 from mapred.parameters import Value
 from mapred.reducers import Reducer, as_reducer
-from mapred.storage import open_store, probe
+from mapred.storage import Store, open_store, probe
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -316,6 +316,8 @@ class Job(Options):
     ) -> Run:
         """Start it and return at once; `run_id` names the run's folder (default: a new name).
 
+        A name belongs to one job. Where this job has a run of that name already, the run goes on,
+        or is given as it is if it succeeded; a run of another job is a `RunError` that names it.
         `mode` is that of `mapred.run`.
         """
         __tracebackhide__ = True
@@ -341,19 +343,16 @@ class Job(Options):
         function = functions.dump(self.fn, names)
         planned = self.plan()
         code = self._carried(planned, function, names)
-        given, run_id = run_id, run_id or _new_id()
         base = _base(root, chosen)
         probe(open_store(base, mode=mode))
         packages = self._expected(planned, code, chosen)
         chosen = self._proved(planned, code, chosen)
         try:
-            uri = f"{base.rstrip('/')}/{run_id}"
-            store = open_store(uri, mode=mode)
-            return self._started(chosen, planned, code, packages, store, anew=given is None)
+            store = open_store(f"{base.rstrip('/')}/{run_id or _new_id()}", mode=mode)
+            start = self._started if run_id is None else self._named
+            return start(chosen, planned, code, packages, store)
         except BaseException:
-            discard = getattr(chosen, "discard", None)
-            if discard is not None:
-                discard()
+            _discard(chosen)
             raise
 
     def _started(
@@ -363,25 +362,45 @@ class Job(Options):
         code: Mapping[str, bytes],
         packages: dict[str, str],
         store: Store,
-        *,
-        anew: bool,
     ) -> Run:
         """Make the run's folder, and start it."""
-        uri, run_id = store.uri, store.uri.rpartition("/")[2]
         digests: dict[str, str] = {}
-        with folder.withdrawn(store) if anew else nullcontext():
+        with folder.withdrawn(store):
             for path, data in self._files(planned, code):
                 store.write(path, data)
                 digests[path] = hashlib.sha256(data).hexdigest()
-            if self.write is not None:
-                record_write(store, self.write.uri, run_id)
-            record = self._record(run_id, planned, digests, packages, chosen)
-            written = record.to_bytes()
-            store.write(layout.JOB, written)
-            with interrupts.told(lambda: how_to_continue(uri, record)):
-                handle = chosen.submit(store, record, hashlib.sha256(written).hexdigest())
+            record = self._record(_id_of(store), planned, digests, packages, chosen)
+            _note_write(store, record)
+            store.write(layout.JOB, record.to_bytes())
+            return _begun(store, record, chosen)
+
+    def _named(
+        self,
+        chosen: Backend,
+        planned: Plan,
+        code: Mapping[str, bytes],
+        packages: dict[str, str],
+        store: Store,
+    ) -> Run:
+        """Start a run under the name that the user gave, or go on with this job's of that name."""
+        digests = naming.digests_of(self._files(planned, code))
+        record = self._record(_id_of(store), planned, digests, packages, chosen)
+        known = naming.find(store)
+        if known is None:
+            naming.refuse_remains(store, digests)
+            with naming.claimed(store) as claim:
+                for path, data in self._files(planned, code):
+                    claim.put(path, data)
+                won = claim.decide(record.to_bytes())
+            if won:
+                _note_write(store, record)
+                return _begun(store, record, chosen)
+            known = open_run(store.uri)
+        known = naming.same(known, record)
         backends.remember(store.uri, chosen)
-        return Run(store, record, handle)
+        if go_on(known, chosen) != "started":
+            _discard(chosen)
+        return known
 
     @checking.checks(BackendError)
     def run(
@@ -666,6 +685,30 @@ def _nothing_started() -> str:
 def _new_id() -> str:
     """The id of a run: its time, which sorts, and a random part."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(4).hex()}"
+
+
+def _id_of(store: Store) -> str:
+    return store.uri.rpartition("/")[2]
+
+
+def _discard(chosen: Backend) -> None:
+    """End the worker that was to be a run's first one."""
+    discard = getattr(chosen, "discard", None)
+    if discard is not None:
+        discard()
+
+
+def _note_write(store: Store, record: JobRecord) -> None:
+    if record.write is not None:
+        record_write(store, record.write["uri"], record.run_id)
+
+
+def _begun(store: Store, record: JobRecord, chosen: Backend) -> Run:
+    """Start a run whose folder is complete."""
+    with interrupts.told(lambda: how_to_continue(store.uri, record)):
+        handle = chosen.submit(store, record, hashlib.sha256(record.to_bytes()).hexdigest())
+    backends.remember(store.uri, chosen)
+    return Run(store, record, handle)
 
 
 def _base(root: Location | None, backend: Backend) -> str:

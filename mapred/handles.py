@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mapred import (
     backends,
@@ -21,6 +21,7 @@ from mapred import (
     interrupts,
     layout,
     liveness,
+    manifests,
     origins,
     pickling,
     records,
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 
     from mapred import audit as audits
     from mapred.changes import Changes
+
+Standing = Literal["succeeded", "at work", "started"]
 
 
 class Run:
@@ -238,7 +241,7 @@ class Run:
         write_id = f"{self.id}-{os.urandom(4).hex()}"
         record_write(self.store, target.uri, write_id)
         with self._loading():
-            return writing.write_result(self.store, target, write_id)
+            return writing.write_result(self.store, self.job, target, write_id)
 
     def check(self) -> None:
         """Raise what kept the run from its result; nothing if it succeeded."""
@@ -325,7 +328,7 @@ class Run:
         ended = None if self._stop() else self.status().finished
         self._handle = None
         drivers.forget(self.uri)
-        records.finish(self.store, self.job, "cancelled", "cancelled by run.cancel()", when=ended)
+        manifests.finish(self.store, self.job, "cancelled", "cancelled by run.cancel()", when=ended)
 
     def suspend(self) -> None:
         """Stop the run so that `resume` goes on with it; on a cluster, tasks at work may end."""
@@ -364,7 +367,7 @@ class Run:
         that is at work is followed. Raises `RunError` like `mapred.run`.
         """
         __tracebackhide__ = True
-        from mapred.changes import Changes, revised
+        from mapred.changes import Changes
 
         self._refuse_code("resume")
         chosen = None if backend is None else backends.resolve(backend)
@@ -373,6 +376,13 @@ class Run:
         changes = Changes(
             fn, reduce, timeout, deadline, attempts, max_failed, resources, reduce_resources
         )
+        display.progress(progress)  # Loaded here, not while the run is already at work.
+        return self if self._go_on(chosen, changes) == "succeeded" else self.finish(progress)
+
+    def _go_on(self, chosen: Backend | None, changes: Changes) -> Standing:
+        """Start what is missing, unless the run is at work or succeeded; which it was."""
+        from mapred.changes import revised
+
         handle = self._attached()
         alive = handle is not None and handle.alive()
         if alive or (handle is None and self._alive_elsewhere()):
@@ -383,17 +393,17 @@ class Run:
                 assert handle is not None
                 handle.proceed()
                 self._start(handle, starts.paused(start, start.ended, time.time()).pauses)
-            return self.finish(progress)
+            return "at work"
         end = records.read_end(self.store)
-        if end is not None and end["state"] == "succeeded":
-            return self
+        succeeded = end is not None and end["state"] == "succeeded"
+        if succeeded and manifests.whole(self.store, self.job):
+            return "succeeded"
         # Another handle may have changed it since.
         self.job = Job.from_bytes(self.store.read(layout.JOB))
         revision = revised(self.store, self.job, changes)
         chosen = chosen or backends.resolve(self._backend())
         backends.check(chosen, _limits(revision.job))
         self._warn_of_changes(revision.job)
-        display.progress(progress)  # Loaded here, not while the run is already at work.
         before = starts.read(self.store)
         paused = starts.paused(before, self.status().finished, time.time())
         changed = (*revision.paths, layout.END, layout.HANDLE)
@@ -401,15 +411,14 @@ class Run:
         with interrupts.told(stopped), shortages.told(), folder.restored(self.store, changed):
             if changes.given():
                 revision.write(self.store)
-            if end is not None:
-                with suppress(FileNotFoundError):
-                    self.store.delete(layout.END)
+            with suppress(FileNotFoundError):
+                self.store.delete(layout.END)
             # A deadline counts from the moment at which the run is submitted again.
             starts.write(self.store, paused)
             handle = chosen.submit(self.store, revision.job, self.digest)
         self.job = revision.job
         self._start(handle, paused.pauses)
-        return self.finish(progress)
+        return "started"
 
     def _at_work(self, changes: Changes) -> str:
         """Why a run takes no changes now, and what stops it."""
@@ -465,7 +474,7 @@ class Run:
             warnings.warn(
                 f"the run resumes with the code that it stored; stop it to have the new one: {hint}",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _start(self, handle: Handle, pauses: tuple[tuple[float, float], ...]) -> None:
@@ -613,11 +622,18 @@ def open_run(uri: Location, allow_pickle: bool = True) -> Run:
         job = Job.from_bytes(store.read(layout.JOB))
     except FileNotFoundError:
         raise RunError(f"{uri} holds no run: there is no {layout.JOB} in it") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise RunError(f"{uri}/{layout.JOB} cannot be read: {error}") from error
     if not layout.is_run_id(job.run_id):
         raise RunError(f"{uri}/{layout.JOB} cannot be read: {job.run_id!r} is not the id of a run")
     return Run(store, job, allow_pickle=allow_pickle)
+
+
+def go_on(run: Run, backend: Backend) -> Standing:
+    """Have a run do what is missing, and return at once; one that succeeded is left alone."""
+    from mapred.changes import Changes
+
+    return run._go_on(backend, Changes())
 
 
 def how_to_continue(uri: str, job: Job) -> str:

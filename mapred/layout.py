@@ -31,6 +31,7 @@ import re
 
 JOB = "job.json"
 INPUT = "input/"
+PLAN = "plan/"
 FUNCTION = "function.pkl"
 REDUCE = "reduce.pkl"
 MODULES = "modules.pkl"
@@ -113,7 +114,7 @@ def changed_modules(digest: str) -> str:
 
 def plan_file(number: int) -> str:
     """The plan file that holds shards `number * PLAN_SHARDS` and on."""
-    return f"plan/{number:05d}.parquet"
+    return f"{PLAN}{number:05d}.parquet"
 
 
 def commits(stage: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mapred import checksums
 from mapred.errors import PlanError
 from mapred.frozen import dataclass
 from mapred.resources import Resources as Resources
@@ -272,7 +273,10 @@ class Output:
         if parts:
             from mapred.keying import Parts
 
-            parts = Parts(**{**parts, "offsets": tuple(parts["offsets"])})
+            numbers = {
+                name: tuple(parts[name]) for name in ("offsets", "checksums") if name in parts
+            }
+            parts = Parts(**{**parts, **numbers})
         return cls(**{**values, "parts": parts})
 
 
@@ -333,11 +337,11 @@ class Commit:
         values = {**vars(self), "output": self.output.to_json()}
         values["files"] = [vars(file) for file in self.files]
         values["spans"] = [[span.range, span.start, span.stop] for span in self.spans]
-        return json.dumps(values, separators=(",", ":")).encode()
+        return checksums.sealed(values)
 
     @classmethod
     def from_bytes(cls, data: builtins.bytes) -> Commit:
-        values = json.loads(data)
+        values = checksums.unsealed(data)
         values["output"] = Output.from_json(values["output"])
         values["files"] = tuple(StoredFile(**file) for file in values["files"])
         values["spans"] = tuple(Span(*span) for span in values["spans"])

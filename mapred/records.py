@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mapred import layout
 from mapred.arrays import from_arrow
-from mapred.errors import RunError
-from mapred.model import Commit, Job, Output, Stage, StoredFile
+from mapred.errors import RunError, StorageError
+from mapred.model import Commit, Job, Stage
 from mapred.planner import PlanFile, read_plan, read_shard
 from mapred.storage import Store, each
 
@@ -22,15 +23,32 @@ if TYPE_CHECKING:
 
     from mapred.attempts import Failure
 
-_INLINE_TOTAL = 8 * 2**20
-
 
 def read_commit(store: Store, stage: str, index: int) -> Commit | None:
     """The commit of a task, None where there is none."""
+    path = layout.commit(stage, index)
     try:
-        return Commit.from_bytes(store.read(layout.commit(stage, index)))
+        commit = found_commit(store, path)
     except FileNotFoundError:
         return None
+    if (commit.stage, commit.task) != (stage, index):
+        raise _unreadable(store, path, f"it is that of {commit.stage} task {commit.task}")
+    return commit
+
+
+def found_commit(store: Store, path: str) -> Commit:
+    """The commit in a file, whichever task it is of."""
+    try:
+        return Commit.from_bytes(store.read(path))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unreadable(store, path, str(error)) from error
+
+
+def _unreadable(store: Store, path: str, reason: str) -> StorageError:
+    return StorageError(
+        f"{store.uri}/{path} cannot be read: {reason}; to have its task run again, delete it and "
+        "resume the run"
+    )
 
 
 def read_commits(store: Store, stage: str, indices: Iterable[int]) -> Iterator[Commit | None]:
@@ -55,7 +73,12 @@ def read_failures(
     chosen = [path for path, task in tasks if task not in but and (only is None or task in only)]
     from mapred.attempts import Failure
 
-    return map(Failure.from_bytes, each(store, store.read, chosen))
+    for path, data in zip(chosen, each(store, store.read, chosen), strict=True):
+        # One that cannot be read tells of an attempt, and decides nothing.
+        with suppress(ValueError, TypeError, KeyError, AttributeError):
+            failure = Failure.from_bytes(data)
+            if (failure.stage, failure.task) == (stage, layout.index_of(path)):
+                yield failure
 
 
 def kept(store: Store) -> set[int]:
@@ -67,9 +90,20 @@ def read_given_up(store: Store) -> dict[int, list[int] | None]:
     """The map tasks of failed.json; a list names single items of a task, None all of it."""
     try:
         tasks = json.loads(store.read(layout.FAILED))["tasks"]
+        return {int(task): _items_given_up(items) for task, items in tasks.items()}
     except FileNotFoundError:
         return {}
-    return {int(task): items for task, items in tasks.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RunError(
+            f"{store.uri}/{layout.FAILED} cannot be read: {error}; it says what the run gave up: to "
+            "have that tried again, delete it and resume the run"
+        ) from error
+
+
+def _items_given_up(items: Any) -> list[int] | None:
+    if items is not None and not all(isinstance(item, int) for item in items):
+        raise ValueError(f"{items!r} are not numbers of items")
+    return items if items is None else list(items)
 
 
 def put_given_up(
@@ -82,97 +116,46 @@ def put_given_up(
 
 
 def read_end(store: Store) -> dict[str, Any] | None:
-    """The last word of a run: `state`, `message` and `time`; None while there is none."""
-    try:
-        return dict(json.loads(store.read(layout.END)))
-    except FileNotFoundError:
-        return None
+    """The last word of a run: `state`, `message` and `time`; None while there is none.
 
-
-def finish(
-    store: Store,
-    job: Job,
-    state: str,
-    message: str,
-    commits: Mapping[int, Commit | None] | None = None,
-    when: float | None = None,
-) -> str:
-    """Write the manifest of a run that succeeded and the last word; the word that stands.
-
-    `commits` are those of the last stage that are known already. A run whose last stage
-    lacks a commit does not succeed, whatever an engine says. `when` it ended is now if not given.
+    One that cannot be read, as a power cut may leave it, counts as none: the run can be resumed.
     """
-    if state == "succeeded":
-        write_manifest(store, job, commits or {})
-    ended = time.time() if when is None else when
-    word = json.dumps({"state": state, "message": message, "time": ended}).encode()
-    if store.put_if_absent(layout.END, word):
-        return state
-    return str((read_end(store) or {"state": state})["state"])
-
-
-def write_manifest(store: Store, job: Job, known: Mapping[int, Commit | None]) -> None:
-    """The outputs of every task of the last stage, in order; one that is there stands."""
-    stage = job.stages[-1]
-    given_up = read_given_up(store) if stage.kind == "map" and job.max_failed else {}
-    entries: list[list[Any]] = []
-    room = _INLINE_TOTAL
-    lost = {index for index, items in given_up.items() if items is None}
-    unknown = [i for i in range(stage.tasks) if i not in lost and known.get(i) is None]
-    read = read_commits(store, stage.name, unknown)
-    for index in range(stage.tasks):
-        if index in lost:
-            entries.append([index, None, []])
-            continue
-        commit = known.get(index) or next(read)
-        if commit is None:
-            raise RunError(f"{store.uri}: task {index} of {stage.name} was never committed")
-        output = dict(vars(commit.output))
-        room -= len(output["inline"] or "")
-        if room < 0 and output["inline"]:
-            output["inline"] = ""
-        entries.append([index, output, [vars(file) for file in commit.files]])
-    data = json.dumps({"stage": stage.name, "tasks": entries}, separators=(",", ":"))
-    store.put_if_absent(layout.MANIFEST, data.encode())
-
-
-def read_manifest(store: Store) -> list[tuple[int, Output | None, tuple[StoredFile, ...]]]:
-    """What `write_manifest` wrote: task, output (None if given up) and files."""
     try:
-        values = json.loads(store.read(layout.MANIFEST))
-    except FileNotFoundError:
-        raise RunError(f"{store.uri} has no manifest: the run did not succeed") from None
-    found = []
-    outputs = [output and Output(**output) for _, output, _ in values["tasks"]]
-    left_out = [
-        index
-        for (index, _, _), output in zip(values["tasks"], outputs, strict=True)
-        if _left_out(output)
-    ]
-    commits = read_commits(store, values["stage"], left_out)
-    for (index, _, files), known in zip(values["tasks"], outputs, strict=True):
-        if _left_out(known):
-            commit = next(commits)
-            if commit is None:
-                raise RunError(f"{store.uri}: the commit of task {index} is gone")
-            known = commit.output
-        found.append((index, known, tuple(StoredFile(**file) for file in files)))
-    return found
-
-
-def _left_out(output: Output | None) -> bool:
-    """Whether a value that its commit holds was too much for the manifest."""
-    return output is not None and output.kind == "inline" and not output.inline
+        word = dict(json.loads(store.read(layout.END)))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    if not isinstance(word.get("state"), str):
+        return None
+    ended = word.get("time")
+    when = float(ended) if isinstance(ended, int | float) else None
+    return {**word, "message": str(word.get("message", "")), "time": when}
 
 
 def plan_of(store: Store, number: int) -> pa.Table:
     """One plan file as a table."""
-    return read_plan(store.read(layout.plan_file(number)))
+    with _plan_file(store, number) as data:
+        return read_plan(data)
 
 
-def shard_ranges(store: Store, shard: int) -> pa.Table:
-    """The plan's rows of one shard."""
-    return read_shard(store.read(layout.plan_file(shard // layout.PLAN_SHARDS)), shard)
+def shard_ranges(store: Store, shard: int, job: Job | None = None) -> pa.Table:
+    """The plan's rows of one shard, by the plan that the job names, if it is given."""
+    with _plan_file(store, shard // layout.PLAN_SHARDS, job) as data:
+        return read_shard(data, shard)
+
+
+@contextmanager
+def _plan_file(store: Store, number: int, job: Job | None = None) -> Iterator[bytes]:
+    """A plan file to read from; a `StorageError` where it is damaged or not the job's."""
+    path = layout.plan_file(number)
+    try:
+        data = store.read(path)
+        if job is not None and job.digests.get(path) != hashlib.sha256(data).hexdigest():
+            raise ValueError("its SHA-256 is not the one that the job names")
+        yield data
+    except FileNotFoundError as error:
+        raise StorageError(f"{store.uri}/{path} is gone") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise StorageError(f"{store.uri}/{path} is damaged: {error}; start a new run") from error
 
 
 def items_of(ranges: pa.Table) -> list[int]:
@@ -202,7 +185,8 @@ def _summed(store: Store, job: Job, column: str) -> npt.NDArray[np.int64]:
     sums = np.zeros(job.shards, np.int64)
 
     def columns(number: int) -> pa.Table:
-        return read_plan(store.read(layout.plan_file(number)), ("shard", column))
+        with _plan_file(store, number, job) as data:
+            return read_plan(data, ("shard", column))
 
     for plan in each(store, columns, plan_numbers(job)):
         np.add.at(sums, from_arrow(plan["shard"]), from_arrow(plan[column]))
@@ -215,7 +199,8 @@ def shard_items(store: Store, shards: Sequence[int]) -> Iterator[range]:
     for shard in shards:
         number = shard // layout.PLAN_SHARDS
         if plan is None or plan[0] != number:
-            plan = number, PlanFile(store.read(layout.plan_file(number)))
+            with _plan_file(store, number) as data:
+                plan = number, PlanFile(data)
         yield _items(plan[1].shard(shard))
 
 

@@ -42,13 +42,23 @@ class Start:
 
 
 def read(store: Store) -> Start:
-    """What handle.json says; of a run that never started, that it is interrupted."""
+    """What handle.json says; of a run that never started, that it is interrupted.
+
+    So it is of one whose handle.json cannot be read, as a power cut may leave it.
+    """
     try:
         value = json.loads(store.read(layout.HANDLE))
-    except FileNotFoundError:
+        pauses = tuple((float(begin), float(end)) for begin, end in value.get("pauses", ()))
+        ref, ended = value["ref"], value.get("ended")
+        return Start(
+            None if ref is None else str(ref),
+            str(value["state"]),
+            float(value["time"]),
+            None if ended is None else float(ended),
+            pauses,
+        )
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return Start()
-    pauses = tuple((begin, end) for begin, end in value.get("pauses", ()))
-    return Start(value["ref"], value["state"], value["time"], value.get("ended"), pauses)
 
 
 def started(store: Store, ref: str | None, pauses: tuple[tuple[float, float], ...] = ()) -> Start:

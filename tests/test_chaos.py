@@ -319,7 +319,7 @@ EVERY_OPERATION = """
                 found += [run.store.read(file.path) for file in commit.files]
                 if commit.output.path:
                     found.append(run.store.read(commit.output.path))
-        manifest = records.read_manifest(run.store)
+        manifest = manifests.read(run.store, run.job)
         assert [index for index, *_ in manifest] == [0]
         assert run.audit().ok, run.audit()
         return hashlib.sha256(repr(found).encode()).hexdigest()

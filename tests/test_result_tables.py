@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import hashlib
+import json
 import pickle
 import subprocess
 import sys
@@ -19,7 +20,9 @@ import pyarrow as pa
 import pytest
 
 import mapred
+from mapred import layout
 from mapred.errors import DatasetError, FunctionError
+from mapred.testing import tamper
 
 RUN: dict[str, Any] = {"progress": "none", "backend": "inline", "attempts": 1}
 BIG = 2**60 + 1
@@ -399,12 +402,18 @@ def test_reduced_frames_and_tables(root: Path) -> None:
 
 def test_an_older_run_of_two_schemas_is_one_error(root: Path) -> None:
     made = returning([pa.table({"x": [1]}), pa.table({"x": [2]})], root, per_task=1)
-    entry = made.store.read("map/commits/000001.json")
     other = returning([0, pa.table({"x": ["a"]})], root, per_task=1)
     source = next(path for path, _ in other.store.list("map/data/"))
     target = next(path for path, _ in made.store.list("map/data/") if "/000001-" in path)
     made.store.write(target, other.store.read(source))
-    assert entry
+    made.store.write(layout.END, json.dumps({"state": "succeeded", "message": ""}).encode())
+    without = {"size": 0, "crc32": 0}
+
+    def older(manifest: dict[str, Any]) -> dict[str, Any]:
+        tasks = [[task, {**output, **without}, files] for task, output, files in manifest["tasks"]]
+        return {**manifest, "tasks": tasks}
+
+    tamper(made, layout.MANIFEST, older)
     message = r"shards 0 and 1 returned tables of two schemas: column 'x' is int64 and string; .*run.outputs\(\)"
     for call in (made.result, made.to_pandas, made.to_arrow):
         with pytest.raises(DatasetError, match=message.replace("shards", "(shards|items)")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from mapred import layout, liveness, retention, writing
 from mapred.cli import main
 from mapred.errors import PlanError, RunError
 from mapred.storage import open_store
+from mapred.testing import tamper
 
 OLD = 40 * 24 * 3600
 
@@ -58,8 +61,11 @@ def aged(run: mapred.Run, root: str, seconds: float) -> mapred.Run:
         store.write(path, run.store.read(path))
     handle = json.loads(store.read(layout.HANDLE))
     store.write(layout.HANDLE, json.dumps({**handle, "time": when}).encode())
-    job = json.loads(store.read(layout.JOB)) | {"run_id": name}
-    store.write(layout.JOB, json.dumps(job).encode())
+    job = json.dumps(json.loads(store.read(layout.JOB)) | {"run_id": name}).encode()
+    store.write(layout.JOB, job)
+    with suppress(FileNotFoundError):
+        end = json.loads(store.read(layout.END)) | {"job": hashlib.sha256(job).hexdigest()}
+        store.write(layout.END, json.dumps(end).encode())
     retention.rm(run)
     return mapred.open(store.uri)
 
@@ -118,9 +124,8 @@ def test_a_run_elsewhere_is_alive_while_it_commits(tmp_path: Path) -> None:
     # The commits are of this minute.
     assert mapred.gc(tmp_path, older_than="1d").files == 0
     for index in range(2):
-        path = layout.commit("map", index)
-        commit = json.loads(run.store.read(path)) | {"started": time.time() - OLD}
-        run.store.write(path, json.dumps(commit).encode())
+        started = {"started": time.time() - OLD}
+        tamper(run, layout.commit("map", index), lambda commit, new=started: {**commit, **new})
     assert mapred.gc(tmp_path, older_than="1d").files > 5
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred import layout, losses, records, retries, starts
+from mapred import layout, losses, manifests, records, retries, starts
 from mapred.backends.base import Vanished
 from mapred.backends.calls import run_block
 from mapred.backends.processes import ProcessExecutor, WorkerLost
@@ -138,7 +138,7 @@ class Driver:
             if state is not None:
                 last = self.job.stages[-1].name
                 known = self._commits.get(last)
-                state = records.finish(self.store, self.job, state, message, known)
+                state = manifests.finish(self.store, self.job, state, message, known)
         except Exception as error:
             self.error, state, message = error, None, str(error)
         for executor in self._leaving:

@@ -330,9 +330,10 @@ def resume(run_name: str, change: Change, place: Place, report: Report) -> None:
 def audit(run_name: str, no_content: bool, contact: bool, root: str | None, json: bool) -> None:
     """Check every byte, item, record and output of a run against its plan.
 
-    So is what the run published as a dataset. Gaps, duplicates, readers that stopped early
-    and files that changed are named, and the exit code is 1 if there are any. What was given
-    up within --max-failed is told, and is not a problem.
+    So is what the run published as a dataset. Gaps, duplicates, readers that stopped early,
+    files and records that changed, and a run that did not succeed are named, and the exit code
+    is 1 if there are any. What was given up within --max-failed is told with what nobody read of
+    it, and is not a problem: `complete` of --json is true where nothing was given up or skipped.
 
     \b
     mapred audit last && echo whole

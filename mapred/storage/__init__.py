@@ -7,7 +7,7 @@ out. Datasets are only read, and any fsspec protocol will do.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
@@ -132,11 +132,16 @@ def _as_folder(key: str) -> str:
     return f"{key}/" if key else ""
 
 
-def arrow_filesystem(store: Store, sizes: Mapping[str, int]) -> Any:
-    """Files of a store, of these sizes, as a `pyarrow.fs.FileSystem` to read from."""
+def arrow_filesystem(
+    store: Store, sizes: Mapping[str, int], check: Callable[[str, Any], None]
+) -> Any:
+    """Files of a store, of these sizes, as a `pyarrow.fs.FileSystem` to read from.
+
+    `check` gets the path and the bytes of each file that is read whole.
+    """
     from mapred.storage.arrow import filesystem
 
-    return filesystem(store, sizes)
+    return filesystem(store, sizes, check)
 
 
 def probe(store: Store) -> None:

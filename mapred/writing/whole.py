@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mapred import outputs, parameters, records
+from mapred import manifests, outputs, parameters, records
 from mapred.errors import DatasetError, PlanError, StorageError
-from mapred.model import Output
+from mapred.model import Job, Output
 from mapred.reducers import Reducer
 from mapred.storage import Store, probe
 from mapred.writing import replacing
@@ -116,7 +116,7 @@ def publish(target: Target, wrote: Iterable[Wrote]) -> Written:
     return Written(target.uri, target.kind, version, len(written), rows, size, folders)
 
 
-def write_result(store: Store, target: Target, write_id: str) -> Written:
+def write_result(store: Store, job: Job, target: Target, write_id: str) -> Written:
     """Write the tables of a run that is over from this process, a few outputs at a time."""
     check_losses(target, len(records.read_given_up(store)))
 
@@ -130,7 +130,7 @@ def write_result(store: Store, target: Target, write_id: str) -> Written:
 
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
-            wrote = list(pool.map(one, records.read_manifest(store)))
+            wrote = list(pool.map(one, manifests.read(store, job)))
         return publish(target, wrote)
     except BaseException:
         with suppress(StorageError):

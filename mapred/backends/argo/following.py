@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from mapred import losses, records, starts
+from mapred import losses, manifests, records, starts
 from mapred.backends.argo import statuses
 from mapred.backends.argo.clients import Client, Unreachable
 from mapred.backends.argo.statuses import OVER, Pods, Queued
@@ -258,7 +258,7 @@ class Following:
 
     def _give_up(self, text: str) -> None:
         self.cancel()
-        records.finish(self._store, self._job, "failed", text)
+        manifests.finish(self._store, self._job, "failed", text)
 
     def _stop_what_is_left(self) -> None:
         """A run that failed needs no more of its pods."""
@@ -283,7 +283,7 @@ class Following:
             phase = statuses.phase(found).lower()
             message = f"workflow {self._workflow} {phase}: {self._reason(found)}"
         stopped = found is not None and bool(found["spec"].get("shutdown"))
-        records.finish(self._store, self._job, "cancelled" if stopped else "failed", message)
+        manifests.finish(self._store, self._job, "cancelled" if stopped else "failed", message)
 
     def _reason(self, found: Mapping[str, Any]) -> str:
         """Why a Workflow failed: its pods' messages, equal ones once, and one pod's last lines."""
