@@ -50,7 +50,7 @@ from mapred.modules import refuse_while_importing, shipping
 from mapred.options import JobOptions, Options, Progress, refuse_unknown, takes_options
 from mapred.parameters import Value
 from mapred.reducers import Reducer, as_reducer
-from mapred.storage import open_store, probe
+from mapred.storage import open_store, probe, refuse_secrets
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -671,8 +671,11 @@ def _new_id() -> str:
 def _base(root: Location | None, backend: Backend) -> str:
     """Where the run's folder goes: `root=`, else what a named backend says, else the default."""
     if root is not None:
-        return os.fspath(root)
-    return getattr(backend, "root", None) or folder.default_root()
+        found = os.fspath(root)
+    else:
+        found = getattr(backend, "root", None) or folder.default_root()
+    refuse_secrets(found)
+    return found
 
 
 def _handed_over(fn: Function, source: Dataset, pinned: Format) -> Format:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
 
+from mapred import secrecy
 from mapred.errors import DatasetError, MapredError, StaleDatasetError, StorageError
 
 T = TypeVar("T")
@@ -218,6 +219,6 @@ def reason(error: Exception) -> str:
     for known in (error, error.__cause__):
         code, message = getattr(known, "code", None), getattr(known, "message", None)
         if isinstance(code, str) and code:
-            return f"{code}: {message}"
+            return secrecy.cleaned(f"{code}: {message}")
     detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return f"{type(error).__name__}: {detail}"
+    return secrecy.cleaned(f"{type(error).__name__}: {detail}")
