@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import io
 import itertools
 import linecache
 import re
@@ -22,7 +23,7 @@ _placed: dict[str, list[str]] = {}
 
 def excerpt(text: str, codes: Iterable[types.CodeType]) -> str:
     """The text with the lines that these codes were compiled from; all others are empty."""
-    lines = text.splitlines(keepends=True)
+    lines = io.StringIO(text).readlines()
     kept: dict[int, str] = {}
     lambdas = []
     for code in codes:
@@ -46,10 +47,10 @@ def digest(text: str) -> str:
 
 def place(name: str, text: str) -> None:
     """Have tracebacks show these lines of a file, where it has others here or is not here."""
-    lines = text.splitlines(keepends=True)
+    lines = io.StringIO(text).readlines()
     here = linecache.getlines(name)
     pairs = list(itertools.zip_longest(lines, here, fillvalue=""))
-    if all(line == known for line, known in pairs if line.strip()):
+    if all(_shows(known, line) for line, known in pairs):
         return
     if name in _placed:  # what another function brought of the same file
         pairs = list(itertools.zip_longest(lines, _placed[name], fillvalue=""))
@@ -77,8 +78,8 @@ def _expressions(text: str, codes: Sequence[types.CodeType]) -> list[tuple[int, 
     except (SyntaxError, ValueError, RecursionError):
         return []
     wanted = {(code.co_firstlineno, code.co_varnames[: code.co_argcount]) for code in codes}
-    found: dict[int, bytearray] = {}
-    lines = text.encode(errors="surrogatepass").splitlines(keepends=True)
+    found: dict[int, str] = {}
+    lines = io.StringIO(text).readlines()
     for node in ast.walk(tree):
         if not isinstance(node, ast.Lambda):
             continue
@@ -87,8 +88,22 @@ def _expressions(text: str, codes: Sequence[types.CodeType]) -> list[tuple[int, 
             continue
         for number in range(node.lineno - 1, node.end_lineno or node.lineno):
             line = lines[number]
-            start = node.col_offset if number == node.lineno - 1 else 0
-            stop = node.end_col_offset if number + 1 == node.end_lineno else len(line)
-            blank = found.setdefault(number, bytearray(b" " * len(line.rstrip(b"\r\n")) + b"\n"))
-            blank[start:stop] = line[start:stop]
-    return [(number, line.decode(errors="surrogatepass")) for number, line in found.items()]
+            start = _column(line, node.col_offset) if number == node.lineno - 1 else 0
+            ends = number + 1 == node.end_lineno
+            stop = _column(line, node.end_col_offset or 0) if ends else len(line.rstrip("\n"))
+            before = found.get(number, "").rstrip("\n")
+            found[number] = f"{before:{start}}"[:start] + line[start:stop] + before[stop:] + "\n"
+    return list(found.items())
+
+
+def _column(line: str, offset: int) -> int:
+    """The place in a line that lies so many bytes behind its start."""
+    return len(line.encode(errors="surrogatepass")[:offset].decode(errors="surrogatepass"))
+
+
+def _shows(known: str, line: str) -> bool:
+    """Whether a line is the known one, or has blanks in its stead."""
+    text = line.rstrip()
+    return len(text) <= len(known) and all(
+        mine in (" ", other) for mine, other in zip(text, known, strict=False)
+    )

@@ -67,7 +67,7 @@ _SIGNED = ("x-amz-", "x-goog-", "x-oss-")
 _BUCKETS = ("s3", "s3a", "gs", "gcs", "oss", "az")
 _CONTAINERS = ("abfs", "abfss", "wasb", "wasbs")  # abfs://container@account…/path
 _USERS = ("ssh", "sftp", "scp", "git", "git+ssh", "hdfs", "webhdfs", "viewfs", "smb")
-_URL = re.compile(r"([a-z][a-z0-9+.-]+):(/+)(.*)", re.I | re.S)
+_URL = re.compile(r"([a-z][a-z0-9+.-]{1,63}):(/+)(.*)", re.I | re.S)
 
 # How services begin their keys and tokens; what opens a private key; addresses that are secrets.
 _FORMS = (
@@ -76,38 +76,50 @@ _FORMS = (
     r"\bgh[pousr]_\w{4,}|\bgithub_pat_\w{4,}",
     r"\bgl(?:pat|dt|rt|cbt|ptt|soat|agent)-[\w-]{4,}",
     r"\bxox[a-z]-[\w-]{4,}|\bxapp-[\w-]{8,}",
-    r"\bsk-(?=[\w-]*\d)[\w-]{12,}|\b[srp]k_(?:live|test)_\w{4,}|\bwhsec_\w{8,}",
+    r"\bsk-(?=[\w-]{0,99}\d)[\w-]{12,}|\b[srp]k_(?:live|test)_\w{4,}|\bwhsec_\w{8,}",
     r"\bAIza[\w-]{20,}|\bya29\.[\w-]{8,}|\bGOCSPX-[\w-]{8,}",
-    r"\beyJ[\w-]{6,}\.[\w-]+",
+    r"\beyJ[\w-]{6,999}\.[\w-]+",
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File|AGE-SECRET-KEY-",
     r"\bhf_\w{16,}|\bnpm_\w{20,}|\bpypi-[\w-]{16,}|\bdckr_(?:pat|oat)_[\w-]{8,}|\bdo[opr]_v1_\w{8,}",
-    r"\bSG\.[\w-]{8,}\.[\w-]{8,}|\bkey-[0-9a-f]{32}\b|\bSK[0-9a-f]{32}\b",
+    r"\bSG\.[\w-]{8,}\.[\w-]{8,}|\bkey-[0-9a-f]{32}\b",
     r"\bshp(?:at|ca|pa|ss)_\w{8,}|\bdapi[0-9a-f]{16,}|\bhv[sbr]\.[\w-]{8,}|\blin_api_\w{8,}",
-    r"\b(?:gsk|r8|glc|figd|sntrys|sbp|ntn|nvapi|xai|pplx)[_-][\w-]{20,}|\bATATT3[\w-]{8,}",
+    r"\b(?:gsk_|r8_|glc_|figd_|sntrys_|sbp_|ntn_|nvapi-|xai-|pplx-)[\w-]{20,}|\bATATT3[\w-]{8,}",
     r"\b(?:PMAK|NRAK)-[\w-]{8,}|\b\d{8,10}:AA[\w-]{30,}",
     r"\b[Bb]earer +[\w.~+/-]{8,}|\b[Bb]asic +[A-Za-z0-9+/]{8,}=*",
     r"hooks\.slack\.com/services/.|discord(?:app)?\.com/api/webhooks/.|webhook\.office\.com/.",
     r"outlook\.office\.com/webhook/.|qyapi\.weixin\.qq\.com/cgi-bin/webhook/.",
     r"open\.(?:feishu\.cn|larksuite\.com)/open-apis/bot/.|api\.telegram\.org/bot.",
-    # A secret key of AWS: forty letters of base64, which a digest in hexadecimal is not.
-    r"^(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])(?=[^0-9]*[0-9])[A-Za-z0-9/+]{40}$",
 )
-# One of these is in every URL that holds a secret: many URLs are looked through at once.
+# One of these is in whatever matches a form, and one of `_URL_MARKS` in a URL that holds a secret
+# otherwise: what has none is done with at once.
 _MARKS = (
-    *"@?#%",
-    *"AKIA ASIA ABIA ACCA LTAI gh github_pat_ gl xox xapp- sk- k_live_ k_test_ whsec_ AIza ya29. "
-    "GOCSPX- eyJ PRIVATE PuTTY AGE- hf_ npm_ pypi- dckr_ do SG. key- SK shp dapi hv lin_api_ gsk r8 "
-    "glc figd sntrys sbp ntn nvapi xai pplx ATATT3 PMAK- NRAK- :AA earer asic hooks. /api/webhooks/ "
-    "webhook bot".split(),
+    *("earer ", "asic "),
+    *(
+        "AKIA ASIA ABIA ACCA LTAI ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- gldt- glrt- "
+        "glcbt- glptt- glsoat- glagent- xox xapp- sk- k_live_ k_test_ whsec_ AIza ya29. "
+        "GOCSPX- eyJ PRIVATE PuTTY AGE-SE hf_ npm_ pypi- dckr_ dop_v1_ doo_v1_ dor_v1_ SG. "
+        "key- shpat_ shpca_ shppa_ shpss_ dapi hvs. hvb. hvr. lin_api_ gsk_ r8_ glc_ figd_ "
+        "sntrys_ sbp_ ntn_ nvapi- xai- pplx- ATATT3 PMAK- NRAK- :AA hooks. /api/webhooks/ "
+        "webhook /bot"
+    ).split(),
 )
+_URL_MARKS = "@?#%"
+# A secret key of AWS: forty letters of base64, which a digest in hexadecimal is not.
+_AWS = re.compile(r"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])(?=[^0-9]*[0-9])[A-Za-z0-9/+]{40}")
+# It begins at a word and is bounded, so that a long text is looked through in one go.
 _PAIR = re.compile(
-    r"""([A-Za-z][\w.-]*)["']?\s*[=:]\s*["']?(?![${<(/\\]|None\b|null\b)[^\s"',;&]"""
+    r"""(?<!\w)([A-Za-z][\w.-]{0,63})["']?\s{0,9}[=:]\s{0,9}["']?"""
+    r"""(?![${<(/\\]|None\b|null\b)[^\s"',;&]"""
 )
 
 
 @cache
 def _forms() -> re.Pattern[str]:
     return re.compile("|".join(_FORMS))
+
+
+def _has_form(text: str) -> bool:
+    return any(mark in text for mark in _MARKS) and _forms().search(text) is not None
 
 
 def named(name: str) -> bool:
@@ -124,7 +136,7 @@ def looks(text: str) -> bool:
     """Whether a text looks like a secret, or has one in it."""
     if isinstance(text, Public):
         return False
-    if _forms().search(text) or any(in_url(url) for url in _urls(text)):
+    if _has_form(text) or _AWS.fullmatch(text) or any(map(in_url, _urls(text))):
         return True
     return any(named(match[1]) for match in _PAIR.finditer(text) if not _is_scheme(text, match))
 
@@ -174,12 +186,12 @@ def in_url(url: str) -> str | None:
 def refuse_urls(urls: Sequence[str], what: str, kind: type[MapredError], instead: str) -> None:
     """Raise an error for a URL that holds a secret; it shows nothing of the URL."""
     together = "\n".join(urls)
-    if ":/" not in together or not any(mark in together for mark in _MARKS):
+    if ":/" not in together or not any(mark in together for mark in (*_URL_MARKS, *_MARKS)):
         return
     for url in urls:
         if isinstance(url, Public) or ":/" not in url:
             continue
-        held = in_url(url) or ("what looks like a key or a token" if _forms().search(url) else None)
+        held = in_url(url) or ("what looks like a key or a token" if _has_form(url) else None)
         if held is not None:
             raise kind(f"{what} holds {held}, which would be stored and shown: {instead}")
 
@@ -214,7 +226,7 @@ def _is_scheme(text: str, match: re.Match[str]) -> bool:
 
 
 def _urls(text: str) -> Iterator[str]:
-    for match in re.finditer(r"[\w+.:-]+:/[^\s\"'<>]+", text):
+    for match in re.finditer(r"(?<![\w+.:-])[\w+.:-]{1,255}:/[^\s\"'<>]+", text):
         yield match[0]
 
 
@@ -258,6 +270,6 @@ def _secret_query(rest: str) -> str | None:
             continue
         if known.startswith(_SIGNED) or known in ("key", "code") or named(name):
             return name
-        if _forms().search(value):
+        if _has_form(value):
             return name
     return None

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,28 @@ def test_names_and_texts_are_judged_in_one_place() -> None:
     assert [text for text in SECRET_TEXTS if not secrecy.looks(text)] == []
     assert [text for text in PLAIN_TEXTS if secrecy.looks(text)] == []
     assert not secrecy.looks(secrecy.public(SECRET_TEXTS[0]))
+
+
+def test_long_texts_are_looked_through_in_one_go() -> None:
+    began = time.process_time()
+    for text in (
+        "x",
+        "a.",
+        "a-",
+        "://",
+        "a:/",
+        "sk-",
+        "eyJ-",
+        "password ",
+        "a=",
+        "?a=",
+        "-----BEGIN ",
+    ):
+        many = text * 3_000
+        assert not secrecy.looks(many)
+        assert not secrecy.in_url(f"s3://bucket/{many}")
+        secrecy.cleaned(f"https://host/{many}")
+    assert time.process_time() - began < 5
 
 
 def _is_refused(url: str) -> bool:

@@ -162,6 +162,12 @@ class Argo:
         for what in ("root", "endpoint", "server"):
             url, remedy = getattr(self, what) or "", "name Secrets and variables instead"
             secrecy.refuse_urls((url,), f"{what}=", BackendError, remedy)
+        for what in ("labels", "annotations", "pod_spec_patch"):
+            if name := secrecy.found_in(getattr(self, what)):
+                raise BackendError(
+                    f"{what}: {name} looks like a secret, and a Workflow is shown in the open: "
+                    "leave it out, or write mapred.public('…') if all may see it"
+                )
 
     @property
     def name(self) -> str:
