@@ -46,7 +46,7 @@ class Client(Protocol):
         ...
 
     def terminate(self, name: str) -> None:
-        """Stop every pod of it, at once."""
+        """Stop every pod of it, at once; one that is suspended ends too."""
         ...
 
     def suspend(self, name: str) -> None:
@@ -294,7 +294,10 @@ class ServerClient:
 
     def terminate(self, name: str) -> None:
         request = self._models.WorkflowTerminateRequest(name=name, namespace=self.namespace)
-        self._call("stop workflows", lambda: self._service.terminate_workflow(name, request))
+        told = self._call("stop workflows", lambda: self._service.terminate_workflow(name, request))
+        # While it is suspended the controller looks at nothing of it, not even at this.
+        if told.spec.suspend:
+            self.proceed(name)
 
     def suspend(self, name: str) -> None:
         request = self._models.WorkflowSuspendRequest(name=name, namespace=self.namespace)
