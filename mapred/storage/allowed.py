@@ -131,6 +131,18 @@ def resolved(options: Any) -> Any:
     return value
 
 
+def hidden(text: str, options: Any) -> str:
+    """A text of others without the values of the variables that the options name."""
+    names = (
+        match[1]
+        for _, value in _leaves(options)
+        if isinstance(value, str) and (match := _REFERENCE.fullmatch(value))
+    )
+    for value in filter(None, map(os.environ.get, names)):
+        text = text.replace(value, "…")
+    return text
+
+
 def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     if isinstance(value, Mapping):
         for key, inner in value.items():

@@ -97,7 +97,8 @@ def filesystem_of(storage: Mapping[str, Any] | None, uri: str) -> tuple[Any, str
             raise MissingDependency(*_EXTRAS[scheme]) from error
         raise DatasetError(f"{uri}: {error}") from error
     except (TypeError, ValueError) as error:
-        raise DatasetError(f"{uri}: the file system cannot be made: {error}") from error
+        said = allowed.hidden(str(error), storage["options"] if storage else {})
+        raise DatasetError(f"{uri}: the file system cannot be made: {said}") from None
 
 
 def _described(filesystem: Any) -> tuple[str, dict[str, Any], str]:

@@ -7,6 +7,7 @@ import functools
 import io
 import os
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
@@ -217,7 +218,9 @@ def reason(error: Exception) -> str:
     The whole text of a refused signature repeats what was signed, a session's token included.
     """
     for known in (error, error.__cause__):
-        code, message = getattr(known, "code", None), getattr(known, "message", None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # aiohttp's, of its own `code`
+            code, message = getattr(known, "code", None), getattr(known, "message", None)
         if isinstance(code, str) and code:
             return secrecy.cleaned(f"{code}: {message}")
     detail = (error.strerror if isinstance(error, OSError) else None) or str(error)

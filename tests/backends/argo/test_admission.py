@@ -27,7 +27,7 @@ BRACES = "{{pod.name}}"
 # Forms in which one argument or another takes a text.
 VALUES: list[Any] = [
     form.replace("X", braces)
-    for braces in (BRACES, "{{=sprig.env('HOME')}}", "{{ pod.name }}", "{{")
+    for braces in (BRACES, "{{=1}}")
     for form in ("X", "aX", "/X", "/a/X", "http://X", "s:/X", "X=v:NoSchedule", "s3://b/X", "2026X")
 ]
 VALUES += [
@@ -177,7 +177,7 @@ def test_volumes(field: str) -> None:
 @pytest.mark.parametrize("field", fields(Schedule))
 def test_schedules(field: str) -> None:
     met = False
-    for value in VALUES if field != "name" else filter(str.isprintable, VALUES[:36]):
+    for value in VALUES if field != "name" else filter(str.isprintable, VALUES[:18]):
         met |= refused_or_clean(cron, ARGO, **{field: value})
     assert met or field in ("suspended", "last", "active", "name")
 
