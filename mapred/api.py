@@ -31,6 +31,7 @@ from mapred import (
     pieces,
     planner,
     retries,
+    secrecy,
     shortages,
     signatures,
     writing,
@@ -228,6 +229,10 @@ class Job(Options):
         retries.refuse_contradiction(self.retry_on, self.no_retry_on)
         if not self.name:
             object.__setattr__(self, "name", functions.name_of(self.fn))
+        if secrecy.looks(self.name):
+            raise PlanError(
+                "name= looks like a secret, and the names of jobs are shown in the open"
+            )
         _ = self.reducer  # refuses options that do not go together
         fitting.check_reduce(self.reduce, self.finalize, by_key=self.shuffle is not None)
 

@@ -36,20 +36,10 @@ def check(values: Mapping[str, Any]) -> dict[str, Any]:
         if not str(name).isidentifier():
             raise PlanError(f"parameter {shown(name)} must be a name such as city")
         found[name] = plain(value)
+        secrecy.refuse_parameter(name, found[name], PlanError)
         if not isinstance(found[name], str | int | float | bool | date):
             raise PlanError(f"parameter {name}={shown(value)} must be {KINDS}")
-        _refuse_secret(name, found[name])
     return found
-
-
-def _refuse_secret(name: str, value: Value) -> None:
-    if secrecy.suspect(name, value):
-        raise PlanError(
-            f"parameter {name} looks like a secret, and parameters are stored and shown in the "
-            "open: have the function read it from os.environ or from a secret store, and pass the "
-            f"name of the variable, as in {name}_variable='NAME'; or write {name}="
-            "mapred.public('…') if all may see it"
-        )
 
 
 def to_json(values: Mapping[str, Value]) -> dict[str, Any]:
@@ -116,7 +106,11 @@ def filled(text: str, values: Mapping[str, Value]) -> str:
                 f"{match[0]} of {text!r} cannot be filled by {value!r}: {error}"
             ) from None
 
-    return re.sub(_PLACE, put, text)
+    found = re.sub(_PLACE, put, text)
+    if found != text:
+        remedy = "leave it out; credentials come from the environment or a profile"
+        secrecy.refuse_urls((found,), "a URI filled by its parameters", PlanError, remedy)
+    return found
 
 
 def asked(fn: Callable[..., Any]) -> frozenset[str]:

@@ -130,11 +130,13 @@ class Resources:
         self._check_sizes()
         self._check_places()
         check_variables(self.env, self.secrets)
-        for what in ("labels", "annotations", "node_selector", "pod_spec_patch"):
-            if name := secrecy.found_in(getattr(self, what)):
+        mappings = ("labels", "annotations", "node_selector", "pod_spec_patch")
+        for what, value in vars(self).items():
+            name = secrecy.found_in(value) if what in mappings else None
+            if name is not None or (what != "env" and secrecy.anywhere_in(value)):
                 raise PlanError(
-                    f"{what}: {name} looks like a secret, and pods are shown in the open: leave it "
-                    "out, or write mapred.public('…') if all may see it"
+                    f"{what}= looks like a secret{f' at {name!r}' if name else ''}, and pods are "
+                    "shown in the open: leave it out, or write mapred.public('…') if all may see it"
                 )
 
     def _check_sizes(self) -> None:

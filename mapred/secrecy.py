@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from functools import cache
 from typing import Any
 
@@ -143,11 +144,31 @@ def looks(text: str) -> bool:
 
 def suspect(name: str, value: Any) -> bool:
     """Whether a named value is one that may not be stored; numbers pass unless the name is plain."""
-    if isinstance(value, Public | bool) or value is None:
+    if value is None or isinstance(value, Public | bool | date):
         return False
     if isinstance(value, str):
         return bool(value) and (named(name) or looks(value))
-    return isinstance(value, int | float) and _is_word(name)
+    return _is_word(name) if isinstance(value, int | float) else named(name)
+
+
+def refuse_parameter(name: str, value: Any, kind: type[MapredError]) -> None:
+    """Raise an error for a parameter that may not be stored; it shows nothing of the value."""
+    if suspect(name, value):
+        raise kind(
+            f"parameter {name} looks like a secret, and parameters are stored and shown in the "
+            "open: have the function read it from os.environ or from a secret store, and pass the "
+            f"name of the variable, as in {name}_variable='NAME'; or write {name}="
+            "mapred.public('…') if all may see it"
+        )
+
+
+def anywhere_in(value: Any) -> bool:
+    """Whether a text in nested mappings and lists looks like a secret, whatever its name."""
+    if isinstance(value, Mapping):
+        return any(map(anywhere_in, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(anywhere_in, value))
+    return isinstance(value, str) and looks(value)
 
 
 def found_in(value: Any, name: str = "") -> str | None:

@@ -22,6 +22,7 @@ from click.testing import CliRunner
 
 import mapred
 from mapred import excerpts, functions, secrecy
+from mapred.backends.argo.claims import claim
 from mapred.cli import main
 from mapred.errors import DatasetError, MapredError, StorageError
 from mapred.model import Resources
@@ -195,6 +196,12 @@ DOORS: dict[str, Callable[[str], Any]] = {
         mapred.job(abs, mapred.array(1)), "0 3 * * *", root=url, backend=mapred.Argo()
     ),
     "env": lambda url: Resources(env={"PLACE": url}),
+    "sweep": lambda url: mapred.sweep(place=["a", url]),
+    "name": lambda url: mapred.job(abs, mapred.array(1), name=url),
+    "packages": lambda url: mapred.Argo(packages=("numpy", f"pack @ {url}")),
+    "image": lambda url: mapred.Argo(image=url),
+    "claim": lambda url: claim("corpus", url, endpoint="oss-cn-hangzhou.aliyuncs.com"),
+    "endpoint of a claim": lambda url: claim("corpus", "oss://b/x", endpoint=url),
     "parameter": lambda url: mapred.job(lambda x, place: x, mapred.array(1)).bind(place=url),
     "command": lambda url: mapred.command(["curl", url]),
     "plan": lambda url: cli("plan", url),
@@ -418,6 +425,34 @@ def test_variables_and_parameters_that_look_like_secrets_are_refused_unless_publ
         # Runs of before are read, whatever they hold.
         assert Resources.from_json(json.loads(json.dumps(dataclasses.asdict(asked)))) == asked
     assert Resources(env=dict.fromkeys(PLAIN_NAMES, "1"))
+
+
+def test_what_is_filled_by_parameters_is_looked_at_again() -> None:
+    logs = mapred.read_text("s3://{place}/x?{what}")
+    job = mapred.job(list, logs)
+    assert job.bind(place="b", what="y=1").dataset.uris == ("s3://b/x?y=1",)  # type: ignore[union-attr]
+    for place, what in ((f"k:{PLANTED}@b", "y=1"), ("b", f"k={PLANTED}&sig=1")):
+        with pytest.raises(MapredError) as caught:
+            job.bind(place=place, what=what)
+        assert PLANTED not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", [PLANTED, PLANTED.encode(), [PLANTED], {"a": PLANTED}, 1234, 1.5], ids=repr
+)
+def test_a_value_of_any_type_is_not_shown_under_the_name_of_a_secret(value: Any) -> None:
+    for call in (
+        lambda: mapred.job(_takes_any, mapred.array(1)).bind(password=value),
+        lambda: mapred.sweep(password=value),
+        lambda: mapred.sweep(x=[1, 2], password=[value, value]),
+        lambda: Resources(env={"PASSWORD": value}),
+        lambda: mapred.command(["true"], env={"PASSWORD": value}),
+    ):
+        with pytest.raises(MapredError) as caught:
+            call()
+        assert PLANTED not in str(caught.value)
+        assert "1234" not in str(caught.value)
+    assert mapred.sweep(token_count=[1, 2], max_tokens=5)
 
 
 def _takes_any(x: int, **more: Any) -> int:

@@ -162,11 +162,14 @@ class Argo:
         for what in ("root", "endpoint", "server"):
             url, remedy = getattr(self, what) or "", "name Secrets and variables instead"
             secrecy.refuse_urls((url,), f"{what}=", BackendError, remedy)
-        for what in ("labels", "annotations", "pod_spec_patch"):
-            if name := secrecy.found_in(getattr(self, what)):
+        mappings = ("labels", "annotations", "pod_spec_patch")
+        for what, value in vars(self).items():
+            name = secrecy.found_in(value) if what in mappings else None
+            if name is not None or secrecy.anywhere_in(value):
                 raise BackendError(
-                    f"{what}: {name} looks like a secret, and a Workflow is shown in the open: "
-                    "leave it out, or write mapred.public('…') if all may see it"
+                    f"{what}= looks like a secret{f' at {name!r}' if name else ''}, and a Workflow "
+                    "is shown in the open: leave it out, or write mapred.public('…') if all may "
+                    "see it"
                 )
 
     @property
