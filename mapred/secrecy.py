@@ -43,7 +43,7 @@ _WORDS = frozenset(
 )
 _LAST = frozenset("pass pwd pw pat auth sas sig signature pem otp cred".split())
 # These within a word, as in PGPASSWORD, SECRETKEY and dbConnectionString.
-_WITHIN = re.compile(
+_WITHIN = (
     r"secret(?!ar)|passw|passphrase|credential|connectionstring|authorization|mysqlpwd|pgpass"
     r"|(?:api|access|secret|private|account|auth|shared|storage|master|signing|encryption|ssh|gpg"
     r"|session|client|customer|ssec?)key|(?:auth|access|sas|session|refresh|id|bearer|api|hf)token$"
@@ -61,14 +61,14 @@ _HARMLESS_KEYS = frozenset(
     "dedup idempotency kms".split()
 )
 _DIRECTORIES = ("PWD", "OLDPWD")
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 _HARMLESS_QUERIES = ("x-oss-process", "x-oss-traffic-limit")
 _SIGNED = ("x-amz-", "x-goog-", "x-oss-")
 
 _BUCKETS = ("s3", "s3a", "gs", "gcs", "oss", "az")
 _CONTAINERS = ("abfs", "abfss", "wasb", "wasbs")  # abfs://container@account…/path
 _USERS = ("ssh", "sftp", "scp", "git", "git+ssh", "hdfs", "webhdfs", "viewfs", "smb")
-_URL = re.compile(r"([a-z][a-z0-9+.-]{1,63}):(/+)(.*)", re.I | re.S)
+_URL = r"(?is)([a-z][a-z0-9+.-]{1,63}):(/+)(.*)"
 
 # How services begin their keys and tokens; what opens a private key; addresses that are secrets.
 _FORMS = (
@@ -82,7 +82,7 @@ _FORMS = (
     r"\beyJ[\w-]{6,999}\.[\w-]+",
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File|AGE-SECRET-KEY-",
     r"\bhf_\w{16,}|\bnpm_\w{20,}|\bpypi-[\w-]{16,}|\bdckr_(?:pat|oat)_[\w-]{8,}|\bdo[opr]_v1_\w{8,}",
-    r"\bSG\.[\w-]{8,}\.[\w-]{8,}|\bkey-[0-9a-f]{32}\b",
+    r"\bSG\.[\w-]{8,}\.[\w-]{8,}",
     r"\bshp(?:at|ca|pa|ss)_\w{8,}|\bdapi[0-9a-f]{16,}|\bhv[sbr]\.[\w-]{8,}|\blin_api_\w{8,}",
     r"\b(?:gsk_|r8_|glc_|figd_|sntrys_|sbp_|ntn_|nvapi-|xai-|pplx-)[\w-]{20,}|\bATATT3[\w-]{8,}",
     r"\b(?:PMAK|NRAK)-[\w-]{8,}|\b\d{8,10}:AA[\w-]{30,}",
@@ -94,21 +94,21 @@ _FORMS = (
 # One of these is in whatever matches a form, and one of `_URL_MARKS` in a URL that holds a secret
 # otherwise: what has none is done with at once.
 _MARKS = (
-    *("earer ", "asic "),
+    *("earer ", "asic ", "PRIVATE KEY"),
     *(
         "AKIA ASIA ABIA ACCA LTAI ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- gldt- glrt- "
         "glcbt- glptt- glsoat- glagent- xox xapp- sk- k_live_ k_test_ whsec_ AIza ya29. "
-        "GOCSPX- eyJ PRIVATE PuTTY AGE-SE hf_ npm_ pypi- dckr_ dop_v1_ doo_v1_ dor_v1_ SG. "
-        "key- shpat_ shpca_ shppa_ shpss_ dapi hvs. hvb. hvr. lin_api_ gsk_ r8_ glc_ figd_ "
-        "sntrys_ sbp_ ntn_ nvapi- xai- pplx- ATATT3 PMAK- NRAK- :AA hooks. /api/webhooks/ "
-        "webhook /bot"
+        "GOCSPX- eyJ PuTTY AGE-SE hf_ npm_ pypi- dckr_ dop_v1_ doo_v1_ dor_v1_ SG. "
+        "shpat_ shpca_ shppa_ shpss_ dapi hvs. hvb. hvr. lin_api_ gsk_ r8_ glc_ figd_ "
+        "sntrys_ sbp_ ntn_ nvapi- xai- pplx- ATATT3 PMAK- NRAK- :AA hooks.slack /api/webhooks/ "
+        "office.com/ qyapi.weixin open-apis/bot telegram.org/bot"
     ).split(),
 )
 _URL_MARKS = "@?#%"
 # A secret key of AWS: forty letters of base64, which a digest in hexadecimal is not.
-_AWS = re.compile(r"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])(?=[^0-9]*[0-9])[A-Za-z0-9/+]{40}")
+_AWS = r"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])(?=[^0-9]*[0-9])[A-Za-z0-9/+]{40}"
 # It begins at a word and is bounded, so that a long text is looked through in one go.
-_PAIR = re.compile(
+_PAIR = (
     r"""(?<!\w)([A-Za-z][\w.-]{0,63})["']?\s{0,9}[=:]\s{0,9}["']?"""
     r"""(?![${<(/\\]|None\b|null\b)[^\s"',;&]"""
 )
@@ -125,10 +125,10 @@ def _has_form(text: str) -> bool:
 
 def named(name: str) -> bool:
     """Whether a name says that its value is a secret: DB_PASSWORD, apiKey, GITHUB_PAT, sig."""
-    words = [word.lower() for word in _WORD.findall(name)]
+    words = [word.lower() for word in re.findall(_WORD, name)]
     if not words or name in _DIRECTORIES or words[-1] in _ABOUT or words[-2:] == ["key", "id"]:
         return False
-    if _WORDS.intersection(words) or words[-1] in _LAST or _WITHIN.search("".join(words)):
+    if _WORDS.intersection(words) or words[-1] in _LAST or re.search(_WITHIN, "".join(words)):
         return True
     return words[-1] == "key" and len(words) > 1 and words[-2] not in _HARMLESS_KEYS
 
@@ -137,9 +137,13 @@ def looks(text: str) -> bool:
     """Whether a text looks like a secret, or has one in it."""
     if isinstance(text, Public):
         return False
-    if _has_form(text) or _AWS.fullmatch(text) or any(map(in_url, _urls(text))):
+    if _has_form(text) or (len(text) == 40 and re.fullmatch(_AWS, text)):
         return True
-    return any(named(match[1]) for match in _PAIR.finditer(text) if not _is_scheme(text, match))
+    if ":/" in text and any(map(in_url, _urls(text))):
+        return True
+    return ("=" in text or ":" in text) and any(
+        named(match[1]) for match in re.finditer(_PAIR, text) if not _is_scheme(text, match)
+    )
 
 
 def suspect(name: str, value: Any) -> bool:
@@ -193,7 +197,7 @@ def in_url(url: str) -> str | None:
     if isinstance(url, Public) or ":/" not in url:
         return None
     for part in dict.fromkeys((url, *url.split("::"))):
-        match = _URL.search(part)
+        match = re.search(_URL, part)
         if match is None:
             continue
         scheme, slashes, rest = match[1].lower(), match[2], match[3]
@@ -238,7 +242,7 @@ def _without_value(match: re.Match[str]) -> str:
 
 def _is_word(name: str) -> bool:
     """Whether a name speaks of a secret in full, so that even a number under it is one."""
-    words = [word.lower() for word in _WORD.findall(name)]
+    words = [word.lower() for word in re.findall(_WORD, name)]
     return bool(words) and words[-1] not in _ABOUT and not _WORDS.isdisjoint(words)
 
 
