@@ -39,12 +39,13 @@ def as_public(value: Any) -> Any:
 # Words that name a secret, at any place of a name, and those that do so as its last word.
 _WORDS = frozenset(
     "secret secrets password passwords passwd pswd passphrase passcode credential credentials creds "
-    "token bearer jwt cookie cookies authorization connstr dsn".split()
+    "token bearer jwt cookie cookies authorization dsn".split()
 )
 _LAST = frozenset("pass pwd pw pat auth sas sig signature pem otp cred".split())
 # These within a word, as in PGPASSWORD, SECRETKEY and dbConnectionString.
 _WITHIN = (
-    r"secret(?!ar)|passw|passphrase|credential|connectionstring|authorization|mysqlpwd|pgpass"
+    r"secret(?!ar)|passw|passphrase|passcode|passkey|kennwort|motdepasse|credential|connectionstring"
+    r"|connstr|authorization|mnemonic|seedphrase|pwd$|(?:ssh|db|my|pg|user|root|ftp|smtp|mail|ldap)pass$"
     r"|(?:api|access|secret|private|account|auth|shared|storage|master|signing|encryption|ssh|gpg"
     r"|session|client|customer|ssec?)key|(?:auth|access|sas|session|refresh|id|bearer|api|hf)token$"
 )
@@ -62,6 +63,7 @@ _HARMLESS_KEYS = frozenset(
 )
 _DIRECTORIES = ("PWD", "OLDPWD")
 _WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
+_OF_QUERIES = ("key", "code", "session", "sessionid", "jsessionid", "sid")
 _HARMLESS_QUERIES = ("x-oss-process", "x-oss-traffic-limit")
 _SIGNED = ("x-amz-", "x-goog-", "x-oss-")
 
@@ -77,7 +79,7 @@ _FORMS = (
     r"\bgh[pousr]_\w{4,}|\bgithub_pat_\w{4,}",
     r"\bgl(?:pat|dt|rt|cbt|ptt|soat|agent)-[\w-]{4,}",
     r"\bxox[a-z]-[\w-]{4,}|\bxapp-[\w-]{8,}",
-    r"\bsk-(?=[\w-]{0,99}\d)[\w-]{12,}|\b[srp]k_(?:live|test)_\w{4,}|\bwhsec_\w{8,}",
+    r"\bsk-(?:(?=[\w-]{0,99}\d)[\w-]{12,}|\w{20,})|\b[srp]k_(?:live|test)_\w{4,}|\bwhsec_\w{8,}",
     r"\bAIza[\w-]{20,}|\bya29\.[\w-]{8,}|\bGOCSPX-[\w-]{8,}",
     r"\beyJ[\w-]{6,999}\.[\w-]+",
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY|PuTTY-User-Key-File|AGE-SECRET-KEY-",
@@ -105,8 +107,8 @@ _MARKS = (
     ).split(),
 )
 _URL_MARKS = "@?#%"
-# A secret key of AWS: forty letters of base64, which a digest in hexadecimal is not.
-_AWS = r"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])(?=[^0-9]*[0-9])[A-Za-z0-9/+]{40}"
+# A secret key of AWS: forty letters of base64, which a digest in hexadecimal is not; one of Azure.
+_BASE64 = r"(?=[^A-Z]*[A-Z])(?=[^a-z]*[a-z])(?=[^0-9]*[0-9])[A-Za-z0-9/+]{40}|[A-Za-z0-9+/]{86}=="
 # It begins at a word and is bounded, so that a long text is looked through in one go.
 _PAIR = (
     r"""(?<!\w)([A-Za-z][\w.-]{0,63})["']?\s{0,9}[=:]\s{0,9}["']?"""
@@ -137,7 +139,7 @@ def looks(text: str) -> bool:
     """Whether a text looks like a secret, or has one in it."""
     if isinstance(text, Public):
         return False
-    if _has_form(text) or (len(text) == 40 and re.fullmatch(_AWS, text)):
+    if _has_form(text) or (len(text) in (40, 88) and re.fullmatch(_BASE64, text)):
         return True
     if ":/" in text and any(map(in_url, _urls(text))):
         return True
@@ -293,7 +295,7 @@ def _secret_query(rest: str) -> str | None:
         known = name.lower()
         if known in _HARMLESS_QUERIES or not equals:
             continue
-        if known.startswith(_SIGNED) or known in ("key", "code") or named(name):
+        if known.startswith(_SIGNED) or known in _OF_QUERIES or named(name):
             return name
         if _has_form(value):
             return name

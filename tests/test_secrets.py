@@ -35,7 +35,7 @@ SECRET_NAMES = (
     "PGPASSWORD OPENAI_API_KEY WANDB_API_KEY AZURE_STORAGE_KEY AZURE_STORAGE_CONNECTION_STRING "
     "GITHUB_PAT MYSQL_PWD DB_PASS SECRETKEY SNOWFLAKE_PRIVATE_KEY HF_TOKEN AWS_SECRET_ACCESS_KEY "
     "apiKey password db_password token client_secret SECRET_KEY_BASE dbpassword sig SENTRY_DSN "
-    "SSH_KEY VAULT_SECRET_ID accessToken DB_PW ACCESSKEY HTTP_AUTH"
+    "SSHPASS dbpwd CONN_STR passkey FERNET_KEY SSH_KEY VAULT_SECRET_ID accessToken DB_PW ACCESSKEY HTTP_AUTH"
 ).split()
 PLAIN_NAMES = (
     "TOKENIZERS_PARALLELISM AWS_WEB_IDENTITY_TOKEN_FILE OMP_NUM_THREADS max_tokens n_tokens key "
@@ -66,6 +66,8 @@ SECRET_URLS = [
     f"https://account.blob.core.windows.net/c/x?sv=1&SIG={PLANTED}",
     f"https://host/x?%73ig={PLANTED}",
     f"https://host/x?a=1;token={PLANTED}",
+    f"https://host/x?sessionid={PLANTED}",
+    f"https://host/x?OSSAccessKeyId=a&Signature={PLANTED}",
     f"https://host/x#access_token={PLANTED}",
     f"gs://bucket/x?X-Goog-Signature={PLANTED}",
     f"https://host/x?page=ghp_{PLANTED}",
@@ -84,6 +86,8 @@ SECRET_TEXTS = [
     "AKIA" + PLANTED.upper() + "00000",
     f"sk-proj-{PLANTED}00000",
     f"sk_live_{PLANTED}",
+    "sk-" + f"{PLANTED}".replace("4", "a") * 2,
+    f"{PLANTED * 7}{'x' * 9}==",
     f"eyJhbGciOi.{PLANTED}.x",
     f"-----BEGIN RSA PRIVATE KEY-----\n{PLANTED}",
     f"wJalrXUtnFEMI/K7MDENG/bPx{PLANTED}KEYA",
