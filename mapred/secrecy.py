@@ -69,6 +69,7 @@ _SIGNED = ("x-amz-", "x-goog-", "x-oss-")
 
 _BUCKETS = ("s3", "s3a", "gs", "gcs", "oss", "az")
 _CONTAINERS = ("abfs", "abfss", "wasb", "wasbs")  # abfs://container@account…/path
+_NETWORK = ("http", "https", "ftp", "sftp", *_BUCKETS, *_CONTAINERS)
 _USERS = ("ssh", "sftp", "scp", "git", "git+ssh", "hdfs", "webhdfs", "viewfs", "smb")
 _URL = r"(?is)([a-z][a-z0-9+.-]{1,63}):(/+)(.*)"
 
@@ -267,7 +268,8 @@ def _plain(text: str) -> str:
 
 
 def _has_login(scheme: str, slashes: str, rest: str) -> bool:
-    if slashes != "//" and (scheme in ("file", "local") or "@" not in rest):
+    # With one slash it is a URL that was written wrong, or a list of paths such as PATH.
+    if slashes != "//" and scheme not in _NETWORK:
         return False
     head = rest.partition("/")[0]
     if "@" in head:

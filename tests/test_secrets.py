@@ -112,6 +112,7 @@ PLAIN_TEXTS = [
     "550e8400-e29b-41d4-a716-446655440000",
     "scikit-learn>=1.5",
     "token://x",
+    "/usr/lib:/b@1:/opt/c@2/bin",
     "1:30@x",
 ]
 
@@ -419,7 +420,9 @@ def test_variables_and_parameters_that_look_like_secrets_are_refused_unless_publ
         with pytest.raises(mapred.FunctionError, match=r"mapred\.public") as refused:
             mapred.command(["true"], env={name: value})
         assert PLANTED not in str(refused.value)
-        job = mapred.job(_takes_any, mapred.array(1))
+        public = mapred.public(value)
+        assert mapred.command(["a", public], env={name: public}).env == ((name, value),)
+        job = mapred.job(_takes_any, mapred.array(1), name=public)
         with pytest.raises(mapred.PlanError, match=r"_variable=.*mapred\.public") as told:
             job.bind(**{name: value})
         assert PLANTED not in str(told.value)

@@ -46,7 +46,7 @@ _SSH = frozenset(
     "host username port look_for_keys allow_agent compress key_filename banner_timeout "
     "auth_timeout temppath".split()
 )
-_HDFS = frozenset("host port user replication kerberos use_https use_ssl kerb_kwargs".split())
+_HDFS = frozenset("host port user replication kerberos use_https use_ssl".split())
 _HEADERS = frozenset(
     "accept accept-encoding accept-language cache-control range user-agent if-none-match "
     "if-modified-since".split()

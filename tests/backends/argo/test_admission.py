@@ -202,3 +202,10 @@ def test_names_parameters_and_commands_stay_in_the_folder() -> None:
 
 def _takes(x: int, place: str) -> str:
     return place
+
+
+def test_what_is_said_to_be_public_stands_in_a_manifest() -> None:
+    asked = Resources(env={"API_KEY": mapred.public("demo")}, labels={"token": mapred.public("a")})
+    text = cases.text(cases.job(resources=asked), ARGO)
+    assert re.search(r"- name: API_KEY\n +value: demo\n", text)
+    assert "token: a\n" in text
