@@ -112,9 +112,7 @@ def changed(origin: Origin, data: bytes) -> tuple[str, ...]:
     found = [
         name
         for name, known in digests.items()
-        if name.endswith(".py")
-        and os.path.isfile(name)
-        and excerpts.digest(_read(name)) != known
+        if name.endswith(".py") and os.path.isfile(name) and excerpts.digest(_read(name)) != known
     ]
     current = (
         current_of(origin) if origin.module == _MAIN and not os.path.isfile(origin.file) else None
