@@ -31,6 +31,7 @@ from mapred import (
     pieces,
     planner,
     retries,
+    secrecy,
     shortages,
     signatures,
     writing,
@@ -50,7 +51,7 @@ from mapred.modules import refuse_while_importing, shipping
 from mapred.options import JobOptions, Options, Progress, refuse_unknown, takes_options
 from mapred.parameters import Value
 from mapred.reducers import Reducer, as_reducer
-from mapred.storage import Store, open_store, probe
+from mapred.storage import Store, open_store, probe, refuse_secrets
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -228,6 +229,10 @@ class Job(Options):
         retries.refuse_contradiction(self.retry_on, self.no_retry_on)
         if not self.name:
             object.__setattr__(self, "name", functions.name_of(self.fn))
+        if secrecy.looks(self.name):
+            raise PlanError(
+                "name= looks like a secret, and the names of jobs are shown in the open"
+            )
         _ = self.reducer  # refuses options that do not go together
         fitting.check_reduce(self.reduce, self.finalize, by_key=self.shuffle is not None)
 
@@ -714,8 +719,11 @@ def _begun(store: Store, record: JobRecord, chosen: Backend) -> Run:
 def _base(root: Location | None, backend: Backend) -> str:
     """Where the run's folder goes: `root=`, else what a named backend says, else the default."""
     if root is not None:
-        return os.fspath(root)
-    return getattr(backend, "root", None) or folder.default_root()
+        found = os.fspath(root)
+    else:
+        found = getattr(backend, "root", None) or folder.default_root()
+    refuse_secrets(found)
+    return found
 
 
 def _handed_over(fn: Function, source: Dataset, pinned: Format) -> Format:

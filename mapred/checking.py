@@ -28,6 +28,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 from mapred.errors import MapredError
 from mapred.frozen import dataclass
+from mapred.secrecy import Public
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -347,7 +348,7 @@ def _share(value: Any) -> float:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise Unfit
-    return str(plain(value))
+    return value if isinstance(value, Public) else str(plain(value))
 
 
 def _filled_text(value: Any) -> str:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import field, replace
 from typing import Any
 
-from mapred import functions
+from mapred import excerpts, functions
 from mapred.commands import Command
 from mapred.frozen import dataclass
 from mapred.model import Job
@@ -110,15 +110,13 @@ def changed(origin: Origin, data: bytes) -> tuple[str, ...]:
     Empty where nothing has, or where that cannot be known from here.
     """
     try:
-        sources = functions.sources_of(data)
+        digests = functions.digests_of(data)
     except pickle.UnpicklingError:
         return ()
     found = [
         name
-        for name, text in sources.items()
-        if name.endswith(".py")
-        and os.path.isfile(name)
-        and _read(name).rstrip("\n") != text.rstrip("\n")
+        for name, known in digests.items()
+        if name.endswith(".py") and os.path.isfile(name) and excerpts.digest(_read(name)) != known
     ]
     current = (
         current_of(origin) if origin.module == _MAIN and not os.path.isfile(origin.file) else None

@@ -136,7 +136,7 @@ def _raise(error: BaseException) -> NoReturn:
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle, but the user's modules are named, not copied, and code keeps its file's name.
 
-    `modules` are the names that it met, and `filenames` where the copied code came from. What
+    `modules` are the names that it met, and `codes` what was copied, by its file. What
     is `sent` to workers must be what its file says. `homes` are objects by their id, to name where
     they cannot be copied: a worker that imports their module makes its own.
     """
@@ -149,7 +149,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         sent: bool = True,
         homes: Mapping[int, tuple[str, str]] | None = None,
     ) -> None:
-        self.filenames: set[str] = set()
+        self.codes: dict[str, list[types.CodeType]] = {}
         self.modules: set[str] = set()
         self._sent, self._copied, self._homes = sent, dict[str, bool](), homes or {}
         # The pickler written in C looks its table up once, when it is made.
@@ -222,7 +222,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _reduce_code(self, code: types.CodeType) -> tuple[Any, ...]:
         make, parts = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
-        self.filenames.add(code.co_filename)
+        self.codes.setdefault(code.co_filename, []).append(code)
         return make, tuple(code.co_filename if p == "<dynamic-code>" else p for p in parts)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import Any, cast
 
+from mapred import secrecy
 from mapred.backends import reach
 from mapred.backends.base import Backend, Handle
 from mapred.backends.reach import recorded
@@ -42,9 +43,9 @@ _PLAIN = ("inline", "local")
 
 
 def restore(name: str, arguments: Mapping[str, Any]) -> Backend:
-    """A backend by its name and arguments."""
+    """A backend by its name and arguments, which were judged when they were given."""
     try:
-        return cast(Backend, _class(name)(**arguments))
+        return cast(Backend, _class(name)(**secrecy.as_public(arguments)))
     except TypeError as error:
         raise BackendError(f"backend {name!r} cannot be made again: {error}") from None
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
+from mapred import secrecy
 from mapred.errors import StorageError
 from mapred.storage.concurrent import each
 from mapred.storage.sources import fingerprint, is_local, local_etag, open_source, source_opener
@@ -30,8 +31,15 @@ __all__ = [
     "open_source",
     "open_store",
     "probe",
+    "refuse_secrets",
     "source_opener",
 ]
+
+
+_NO_CREDENTIALS = (
+    "a root is a path, or a bucket and a prefix, never credentials: those come from the "
+    "environment or a profile"
+)
 
 
 class Store(Protocol):
@@ -83,6 +91,7 @@ def open_store(uri: str, *, mode: int | None = None, dataset: bool = False) -> S
     """
     from mapred.storage.local import LocalStore
 
+    refuse_secrets(uri)
     scheme, separator, rest = uri.partition("://")
     if not separator:
         return LocalStore(uri, mode=mode, dataset=dataset)
@@ -105,6 +114,11 @@ def open_store(uri: str, *, mode: int | None = None, dataset: bool = False) -> S
         f"root {uri!r}: no store for {scheme}://; a run's root is a local or mounted path, or "
         "s3://, gs://, az:// or oss:// with a bucket and a prefix"
     )
+
+
+def refuse_secrets(root: str) -> None:
+    """Raise `StorageError` for a root whose URI holds a secret, and show nothing of it."""
+    secrecy.refuse_urls((root,), "a root", StorageError, _NO_CREDENTIALS)
 
 
 def client_modules(store: Store) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """A user's own file system of fsspec, as a record that travels in the job and holds no secret.
 
-Workers make the file system anew from the record; credentials come from the environment or
-the profile of each process, so an option that carries one is refused.
+Workers make the file system anew from the record. It holds what `allowed` knows to be harmless;
+all else comes from the environment or the profile of each process.
 """
 
 from __future__ import annotations
@@ -9,24 +9,14 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from mapred import secrecy
 from mapred.errors import DatasetError, MissingDependency
-from mapred.storage import ossfs
+from mapred.storage import allowed, ossfs
 
-_SECRET = re.compile(
-    "secret|passw|passphrase|token|credential|connectionstring|privatekey|accountkey|accesskey"
-    "|apikey|customerkey|authorization|cookie|signature"
-)
-_SECRET_NAMES = ("key", "auth", "sas", "pwd")
-_NO_SECRETS = ("anon", "google_default", "cloud", "browser", "cache", "")  # gcsfs: token="anon"
-_LOGIN = re.compile(r"://[^/@\s]*:[^/@\s]*@")
-_SIGNED = re.compile(
-    r"[?&](?:x-amz-signature|x-goog-signature|signature|sig|x-oss-signature)=", re.I
-)
 _EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "oss": ("ossfs", "oss")}
 _S3 = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile (AWS_PROFILE)"
 _AZURE = "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and …_KEY or …_SAS_TOKEN"
@@ -85,27 +75,10 @@ def was_made_here(storage: Mapping[str, Any]) -> bool:
     return json.dumps(storage, sort_keys=True, default=str) in _made
 
 
-def refuse_secrets_in(uri: str) -> None:
-    """Raise `DatasetError` for a URI that holds a password or a signature: plans are files."""
-    scheme = uri.partition("://")[0]
-    authority = uri.partition("://")[2].split("/")[0]
-    remote = scheme not in ("", "file", "local") and "://" in uri
-    if remote and ("@" in authority and ":" in authority.rpartition("@")[0]):
-        raise DatasetError(
-            f"a {scheme}:// path holds a login, and a plan is written to the run's folder; leave "
-            f"it out and set {_variables(scheme, 'password')} for the run and its workers"
-        )
-    if remote and _SIGNED.search(uri):
-        raise DatasetError(
-            f"a {scheme}:// path is signed, and a plan is written to the run's folder; name the "
-            "object itself and let the environment give the credentials"
-        )
-
-
 def filesystem_of(storage: Mapping[str, Any] | None, uri: str) -> tuple[Any, str]:
     """The file system of a URI, and the URI's path in it; as recorded, or the scheme's own."""
     scheme = uri.partition("://")[0] if "://" in uri else ""
-    options = dict(storage["options"]) if storage else {}
+    options = allowed.resolved(storage["options"]) if storage else {}
     try:
         import fsspec
 
@@ -124,7 +97,8 @@ def filesystem_of(storage: Mapping[str, Any] | None, uri: str) -> tuple[Any, str
             raise MissingDependency(*_EXTRAS[scheme]) from error
         raise DatasetError(f"{uri}: {error}") from error
     except (TypeError, ValueError) as error:
-        raise DatasetError(f"{uri}: the file system cannot be made: {error}") from error
+        said = allowed.hidden(str(error), storage["options"] if storage else {})
+        raise DatasetError(f"{uri}: the file system cannot be made: {said}") from None
 
 
 def _described(filesystem: Any) -> tuple[str, dict[str, Any], str]:
@@ -154,45 +128,26 @@ def _described(filesystem: Any) -> tuple[str, dict[str, Any], str]:
     return where, {**options, **given}, protocols[0]
 
 
-def _positional(kind: type) -> list[str]:
+def _positional(kind: Any) -> list[str]:
     import inspect
 
-    return list(inspect.signature(kind).parameters)
+    # The class itself has the signature of what caches its instances.
+    return list(inspect.signature(kind.__init__).parameters)[1:]
 
 
 def _refuse_secrets(options: Mapping[str, Any], what: str, scheme: str) -> None:
-    for name, value in _flat(options):
-        if _is_secret(name, value):
-            raise DatasetError(
-                f"{what}: {name!r} is a credential, and a job is written to the run's folder; "
-                f"leave it out and set {_variables(scheme, name)} for the run and its workers"
-            )
+    path = allowed.refused(options, scheme)
+    if path is not None:
+        raise DatasetError(
+            f"{what}: {path[-1]!r} may be a credential, and a job is written to the run's folder; "
+            f"give a variable of the run and its workers, {allowed.by_reference(path, scheme)}, or "
+            f"leave it out and set {_variables(scheme, path[-1])}; what all may see is "
+            "mapred.public('…')"
+        )
 
 
 def _variables(scheme: str, name: str) -> str:
     return _VARIABLES.get(scheme) or f"FSSPEC_{scheme}_{name}".upper().replace("-", "_")
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(inner, str(key))
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _flat(inner, name)
-    else:
-        yield name, value
-
-
-def _is_secret(name: str, value: Any) -> bool:
-    if value is None or isinstance(value, bool):
-        return False
-    if isinstance(value, str) and (value in _NO_SECRETS or _LOGIN.search(value)):
-        return value not in _NO_SECRETS
-    plain = re.sub("[^a-z0-9]", "", name.lower())
-    if plain.endswith(("file", "filename", "path")):
-        return False
-    return plain in _SECRET_NAMES or _SECRET.search(plain) is not None
 
 
 def _is_plain(value: Any) -> bool:
@@ -255,4 +210,6 @@ def _where(kind: type) -> str:
 
 def _oss_environment() -> dict[str, str]:
     """The arguments of ossfs, which reads no key from the environment by itself."""
-    return {option: os.environ[name] for option, name in _OSS.items() if os.environ.get(name)}
+    found = {option: os.environ[name] for option, name in _OSS.items() if os.environ.get(name)}
+    secrecy.refuse_endpoint(found.get("endpoint", ""), "OSS_ENDPOINT", DatasetError)
+    return found

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mapred import layout, starts
+from mapred import layout, secrecy, starts
 from mapred.backends.argo.providers import PROVIDERS
 from mapred.backends.base import Backend, Handle
 from mapred.backends.schedules import Schedule
@@ -159,6 +159,18 @@ class Argo:
             url = getattr(self, what)
             if url is not None and not re.fullmatch(start + "/?", url):
                 raise BackendError(f"{what}= must be a URL such as https://host:port, no more")
+        for what in ("root", "endpoint", "server"):
+            url, remedy = getattr(self, what) or "", "name Secrets and variables instead"
+            secrecy.refuse_urls((url,), f"{what}=", BackendError, remedy)
+        mappings = ("labels", "annotations", "pod_spec_patch")
+        for what, value in vars(self).items():
+            name = secrecy.found_in(value) if what in mappings else None
+            if name is not None or secrecy.anywhere_in(value):
+                raise BackendError(
+                    f"{what}= looks like a secret{f' at {name!r}' if name else ''}, and a Workflow "
+                    "is shown in the open: leave it out, or write mapred.public('…') if all may "
+                    "see it"
+                )
 
     @property
     def name(self) -> str:

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from mapred import layout
+from mapred import layout, secrecy
 from mapred.errors import BackendError, MissingDependency
 from mapred.storage import Store
 
@@ -148,7 +148,7 @@ def _uv(*words: str, what: str, stdin: str | None = None) -> str:
     except subprocess.TimeoutExpired:
         raise BackendError(f"{what}: uv took more than {_SECONDS} s") from None
     if done.returncode:
-        raise BackendError(f"{what}: {done.stderr.strip()[-2000:]}")
+        raise BackendError(f"{what}: {secrecy.cleaned(done.stderr.strip()[-2000:])}")
     return done.stdout
 
 
