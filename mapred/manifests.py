@@ -124,9 +124,10 @@ def ending(store: Store) -> Ending:
     """Look at the end of a run."""
     word = read_end(store) or {}
     data, listed = b"", None
-    with suppress(FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
-        data = store.read(layout.MANIFEST)
-        listed = parsed(data)
+    if word.get("state") == "succeeded":  # no other run has a manifest
+        with suppress(FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+            data = store.read(layout.MANIFEST)
+            listed = parsed(data)
     told = str(word.get("job") or ""), str(word.get("manifest") or "")
     return Ending(_sha256(_job_data(store)), told[0], _sha256(data), told[1], listed)
 
