@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from mapred import layout, records
 from mapred.errors import RunError, StorageError
@@ -132,6 +133,12 @@ def ending(store: Store) -> Ending:
     return Ending(_sha256(_job_data(store)), told[0], _sha256(data), told[1], listed)
 
 
+def has_its_job(store: Store) -> bool:
+    """Whether job.json is the one that a run ended with; nothing but the two is read."""
+    word = read_end(store) or {}
+    return word.get("job") in (None, "", _sha256(_job_data(store)))
+
+
 def read(store: Store, job: Job) -> list[Listed]:
     """What every task of the last stage of a run that succeeded gave, and its files.
 
@@ -185,14 +192,19 @@ def _made_again(store: Store, job: Job, found: Ending) -> list[Listed]:
 
 def parsed(data: bytes) -> list[Listed]:
     """The entries of a manifest."""
+    entries = json.loads(data)["tasks"]
     return [
-        (
-            index,
-            None if output is None else Output.from_json(output),
-            tuple(StoredFile(**file) for file in files),
-        )
-        for index, output, files in json.loads(data)["tasks"]
+        (index, _output(output), tuple(StoredFile(**file) for file in files))
+        for index, output, files in entries
     ]
+
+
+def _output(values: Mapping[str, Any] | None) -> Output | None:
+    if values is None:
+        return None
+    if not isinstance(values.get("path"), str | None):
+        raise TypeError(f"{values['path']!r} is not a path")
+    return Output.from_json(values)
 
 
 def _completed(store: Store, job: Job, listed: list[Listed]) -> list[Listed]:

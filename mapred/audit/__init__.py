@@ -193,7 +193,9 @@ def audit(store: Store, job: Job, *, content: bool = True, contact: bool = False
     problems += [*ending.ended(store), *([] if changed is None else [changed]), *unreadable]
     foreign = [*_job_files(store, job, plan, content=content)]
     problems += foreign
-    problems += _stages(store, job, plan, given_up, lost, sums, content=content)
+    # What lies in a folder whose files are not those of the job leads nowhere.
+    listed, wrong = ({}, []) if foreign else ending.listed(store, job, lost)
+    problems += [*wrong, *_stages(store, job, plan, given_up, lost, listed, sums, content=content)]
     put = Published()
     if changed is None and not unreadable:
         # What a job or a plan names that somebody changed is not opened.
@@ -248,12 +250,11 @@ def _stages(
     plan: pa.Table,
     given_up: GivenUp,
     lost: set[int],
+    listed: ending.Entries,
     sums: _Sums,
     *,
     content: bool,
 ) -> Iterator[Problem]:
-    listed, wrong = ending.listed(store, job, lost)
-    yield from wrong
     for stage in job.stages:
         attempts: dict[str, int] = {}
         tasks = [i for i in range(stage.tasks) if stage.kind != "map" or i not in lost]
