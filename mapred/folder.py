@@ -89,8 +89,7 @@ def _read(store: Store, path: str) -> bytes | None:
 
 def discard(store: Store) -> None:
     """Remove all of a folder in which nothing works, job.json first: without it nothing opens it as a run."""
-    files = [path for path, _ in store.list("")]
-    for path in sorted(files, key=lambda path: path != layout.JOB):
+    for path in [layout.JOB, *(path for path, _ in store.list(""))]:
         with suppress(FileNotFoundError):
             store.delete(path)
     locate = getattr(store, "local_path", None)
