@@ -132,7 +132,7 @@ def test_a_read_only_root_is_told_at_once(backend: str, small_disk: Path, tmp_pa
         (errno.ENOSPC, FullError, "the disk is full; free some space"),
         (errno.EDQUOT, FullError, "the quota is used up; free some space"),
         (errno.EROFS, AccessError, "the file system is read-only; choose another root"),
-        (errno.EACCES, AccessError, "permission denied; choose a root that this user may write"),
+        (errno.EACCES, AccessError, "Permission denied: check who may write it"),
     ],
 )
 def test_each_refusal_has_its_error(
