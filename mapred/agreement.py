@@ -7,6 +7,7 @@ fails its task before it commits.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -93,19 +94,33 @@ def hold(
 
 def latest(store: Store, stage: str) -> Agreed | None:
     """What the tables of a stage agree on; None where none had rows."""
-    paths = [path for path, _ in store.list(layout.schemas(stage))]
-    return _read(store, stage, max(map(layout.index_of, paths))) if paths else None
+    listed = [layout.index_of(path) for path, _ in store.list(layout.schemas(stage))]
+    found = None
+    # A listing may not show yet what was put last.
+    for number in itertools.count(max(listed, default=0)):
+        agreed = _read(store, stage, number)
+        if agreed is None:
+            return found
+        found = agreed
+    raise AssertionError
+
+
+def files(store: Store, stage: str) -> list[str]:
+    """The files of all that tables said."""
+    last = latest(store, stage)
+    return [] if last is None else [layout.schema(stage, n) for n in range(last.number + 1)]
 
 
 def uncommitted(store: Store, stage: str) -> list[str]:
     """The files of what tables said whose tasks have no commit, and of all that was said later."""
-    numbers = sorted(layout.index_of(path) for path, _ in store.list(layout.schemas(stage)))
-    there = set(records.committed(store, stage)) if numbers else set()
+    last = latest(store, stage)
     found: list[str] = []
-    for number in reversed(numbers):
+    for number in range(-1 if last is None else last.number, -1, -1):
         agreed = _read(store, stage, number)
-        if agreed is not None and {source.task for source in agreed.sources} <= there:
-            break
+        if agreed is not None:
+            tasks = {source.task for source in agreed.sources}
+            if None not in records.read_commits(store, stage, tasks):
+                break
         found.append(layout.schema(stage, number))
     return found
 

@@ -61,6 +61,17 @@ def committed(store: Store, stage: str) -> list[int]:
     return [layout.index_of(path) for path, _ in store.list(layout.commits(stage))]
 
 
+def done(store: Store, stage: Stage) -> list[int]:
+    """The tasks of a stage to look for commits of: all, once the run succeeded.
+
+    Else those that a listing shows, which may lag behind.
+    """
+    end = read_end(store)
+    if end is not None and end.get("state") == "succeeded":
+        return list(range(stage.tasks))
+    return committed(store, stage.name)
+
+
 def read_failures(
     store: Store,
     stage: str,

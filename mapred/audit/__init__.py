@@ -296,7 +296,7 @@ def _listing(store: Store, stage: Stage) -> files.Listing:
 
 def _look(store: Store, known: files.Listing | None, file: Stored) -> Problem | None:
     """What is wrong with a file: by a listing, or by content where there is none."""
-    return files.by_content(store, file) if known is None else files.by_size(known, file)
+    return files.by_content(store, file) if known is None else files.by_size(store, known, file)
 
 
 def _checked(
@@ -329,7 +329,9 @@ def _job_files(store: Store, job: Job, plan: pa.Table, *, content: bool) -> Iter
             problem = files.by_content(store, file)
         elif path.startswith(layout.INPUT):
             known = {name: (size, "") for name, size in store.list(layout.INPUT)}
-            problem = files.by_size(known, replace(file, size=coverage.planned_size(plan, path)))
+            problem = files.by_size(
+                store, known, replace(file, size=coverage.planned_size(plan, path))
+            )
         else:
             problem = files.by_name(store, file)
         if problem is not None:
