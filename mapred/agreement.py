@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mapred import layout, records, unifying
-from mapred.errors import DatasetError
+from mapred.errors import DatasetError, RecordError
 from mapred.storage import Store
 
 if TYPE_CHECKING:
@@ -47,12 +47,20 @@ class Agreed:
         return data
 
     @classmethod
-    def from_bytes(cls, number: int, data: bytes) -> Agreed:
+    def from_bytes(cls, number: int, data: bytes, where: str) -> Agreed:
+        """What the file `where` holds; a `RecordError` if it is nothing of the kind."""
         import pyarrow as pa
 
-        schema = pa.ipc.read_schema(pa.py_buffer(data))
-        told = json.loads(schema.metadata[_FROM])
-        return cls(number, schema.remove_metadata(), tuple(Source(*each) for each in told))
+        try:
+            schema = pa.ipc.read_schema(pa.py_buffer(data))
+            told = json.loads(schema.metadata[_FROM])
+            sources = tuple(Source(int(task), item) for task, item in told)
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError) as e:
+            why = "is empty, as a power cut leaves files" if not data else f"cannot be read ({e})"
+            raise RecordError(
+                f"{where} {why}: what the tables of this run agree on is lost; start a new run"
+            ) from None
+        return cls(number, schema.remove_metadata(), sources)
 
 
 def hold(
@@ -93,13 +101,12 @@ def hold(
 
 def latest(store: Store, stage: str) -> Agreed | None:
     """What the tables of a stage agree on; None where none had rows."""
-    paths = [path for path, _ in store.list(layout.schemas(stage))]
-    return _read(store, stage, max(map(layout.index_of, paths))) if paths else None
+    return _read(store, stage, max(numbers)) if (numbers := _numbers(store, stage)) else None
 
 
 def uncommitted(store: Store, stage: str) -> list[str]:
     """The files of what tables said whose tasks have no commit, and of all that was said later."""
-    numbers = sorted(layout.index_of(path) for path, _ in store.list(layout.schemas(stage)))
+    numbers = sorted(_numbers(store, stage))
     there = set(records.committed(store, stage)) if numbers else set()
     found: list[str] = []
     for number in reversed(numbers):
@@ -110,9 +117,15 @@ def uncommitted(store: Store, stage: str) -> list[str]:
     return found
 
 
+def _numbers(store: Store, stage: str) -> list[int]:
+    found = (layout.index_of(path) for path, _ in store.list(layout.schemas(stage)))
+    return [number for number in found if number is not None]
+
+
 def _read(store: Store, stage: str, number: int) -> Agreed | None:
     try:
-        return Agreed.from_bytes(number, store.read(layout.schema(stage, number)))
+        path = layout.schema(stage, number)
+        return Agreed.from_bytes(number, store.read(path), f"{store.uri}/{path}")
     except FileNotFoundError:
         return None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 import time
 import warnings
@@ -27,6 +26,7 @@ from mapred import (
 )
 from mapred.backends.base import Backend, Handle
 from mapred.checking import Duration, DurationFromZero, FromZero, Location, checks, seconds
+from mapred.coding import encode
 from mapred.errors import (
     BackendError,
     FunctionError,
@@ -291,7 +291,10 @@ class Run:
         """What a task's attempts printed (all tasks of the stage where None), oldest first."""
         self.job.stage(stage)
         paths = [path for path, _ in self.store.list(layout.logs(stage))]
-        chosen = [path for path in paths if task is None or layout.index_of(path) == task]
+        known = [(path, layout.index_of(path)) for path in paths]
+        chosen = [
+            path for path, each in known if each is not None and (task is None or each == task)
+        ]
         texts = []
         for path, text in zip(chosen, each(self.store, self.store.read, chosen), strict=True):
             head = f"--- {stage} task {layout.index_of(path)}, attempt {layout.attempt_of(path)}"
@@ -363,7 +366,7 @@ class Run:
         if end is not None and end["state"] == "succeeded":
             return self
         # Another handle may have changed it since.
-        self.job = Job.from_bytes(self.store.read(layout.JOB))
+        self.job = records.read_job(self.store)
         revision = revised(self.store, self.job, changes)
         chosen = chosen or backends.resolve(self._backend())
         backends.check(chosen, _limits(revision.job))
@@ -553,13 +556,7 @@ class Run:
 def open_run(uri: Location) -> Run:
     """Take up a run by its folder's URI; a `RunError` where there is none."""
     store = open_store(os.fspath(uri))
-    try:
-        job = Job.from_bytes(store.read(layout.JOB))
-    except FileNotFoundError:
-        raise RunError(f"{uri} holds no run: there is no {layout.JOB} in it") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{uri}/{layout.JOB} cannot be read: {error}") from error
-    return Run(store, job)
+    return Run(store, records.read_job(store))
 
 
 def how_to_continue(uri: str, job: Job) -> str:
@@ -572,8 +569,8 @@ def how_to_continue(uri: str, job: Job) -> str:
 
 def record_write(store: Store, uri: str, write_id: str) -> None:
     """Remember where tables are written to, for cleanup."""
-    value = {"uri": uri, "id": write_id, "time": time.time()}
-    store.write(layout.write_record(write_id), json.dumps(value).encode())
+    written = records.Write(uri, write_id, time.time())
+    store.write(layout.write_record(write_id), encode(written))
 
 
 def _limits(job: Job) -> Limits:

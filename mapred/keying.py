@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mapred.coding import Count, Tasks
+
 
 @dataclass(frozen=True)
 class Aggregation:
@@ -26,15 +28,9 @@ class Shuffle:
     """
 
     by: tuple[str, ...]
-    partitions: int
+    partitions: Tasks
     aggregates: tuple[Aggregation, ...] = ()
     descending: tuple[bool, ...] = ()
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Shuffle:
-        aggregates = tuple(Aggregation(**each) for each in values["aggregates"])
-        known = {**values, "by": tuple(values["by"]), "aggregates": aggregates}
-        return cls(**{**known, "descending": tuple(values["descending"])})
 
 
 @dataclass(frozen=True)
@@ -46,8 +42,8 @@ class Parts:
     frequent keys; `sample` keys at even distances. All three are Arrow, base64-encoded.
     """
 
-    offsets: tuple[int, ...]
+    offsets: tuple[Count, ...]
     schema: str
-    taken: int = 0
+    taken: Count = 0
     heavy: str | None = None
     sample: str | None = None

@@ -24,6 +24,8 @@ Stages are called `map`, `reduce-1`, `reduce-2`, …
 
 from __future__ import annotations
 
+import re
+
 JOB = "job.json"
 INPUT = "input/"
 FUNCTION = "function.pkl"
@@ -39,6 +41,13 @@ MANIFEST = "result/manifest.json"
 REMOVED = "removed.json"
 WRITES = "writes/"
 PLAN_SHARDS = 1000
+_NUMBER, _ATTEMPT = r"([0-9]{6,18})", r"-[0-9]+-[0-9a-f]+"
+_NAMES = {
+    "commits": re.compile(rf"{_NUMBER}\.json"),
+    "schemas": re.compile(rf"{_NUMBER}\.arrow"),
+    "errors": re.compile(rf"{_NUMBER}{_ATTEMPT}\.json"),
+    "logs": re.compile(rf"{_NUMBER}{_ATTEMPT}\.txt"),
+}
 
 
 def packages(digest: str) -> str:
@@ -121,9 +130,10 @@ def kept_of(index: int) -> str:
     return f"map/kept/{index:06d}/"
 
 
-def kept_index(path: str) -> int:
-    """The task in the path of what was kept."""
-    return int(path.removeprefix(all_kept()).partition("/")[0])
+def kept_index(path: str) -> int | None:
+    """The task in the path of what was kept; None for a file that is nothing of the kind."""
+    number, slash, _ = path.removeprefix(all_kept()).partition("/")
+    return int(number) if slash and number.isdecimal() else None
 
 
 def kept_values(index: int) -> str:
@@ -155,10 +165,15 @@ def write_record(write_id: str) -> str:
     return f"{WRITES}{write_id}.json"
 
 
-def index_of(path: str) -> int:
-    """The task index in the name of a commit, an error, a log or an output."""
-    name = path.rsplit("/", 1)[-1]
-    return int(name.split(".", 1)[0].split("-", 1)[0])
+def index_of(path: str) -> int | None:
+    """The task index in the name of a commit, an error, a log or a schema.
+
+    None for a file that is none of these: folders get files of desktops and editors as well.
+    """
+    folder, _, name = path.rpartition("/")
+    named = _NAMES.get(folder.rpartition("/")[2])
+    found = None if named is None else named.fullmatch(name)
+    return None if found is None else int(found[1])
 
 
 def attempt_of(path: str) -> str:

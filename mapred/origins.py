@@ -17,7 +17,8 @@ from contextlib import suppress
 from dataclasses import field
 from typing import Any
 
-from mapred import functions
+from mapred import functions, layout
+from mapred.coding import read
 from mapred.commands import Command
 from mapred.frozen import dataclass
 from mapred.model import Job
@@ -83,7 +84,7 @@ def of(function: Any, bound: Collection[str] = ()) -> Origin:
 def known(job: Job, path: str | None) -> Origin | None:
     """What job.json says of a function's origin; None for a run of an earlier version."""
     told = job.code.get(path or "")
-    return None if told is None else Origin(**told)
+    return None if told is None else read(Origin, told, f"{layout.JOB}: code of {path}")
 
 
 def outdated(store: Store, job: Job) -> dict[str, tuple[str, ...]]:

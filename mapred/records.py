@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import os
 import time
+import uuid
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from mapred import layout
 from mapred.arrays import from_arrow
-from mapred.errors import RunError
+from mapred.coding import LARGEST, Count, Seconds, StageName, Tasks, decode, encode
+from mapred.errors import NotAFile, RecordError, RunError, StorageError
 from mapred.model import Commit, Job, Output, Stage, StoredFile
 from mapred.planner import PlanFile, read_plan, read_shard
 from mapred.storage import Store, each
@@ -25,12 +29,137 @@ if TYPE_CHECKING:
 _INLINE_TOTAL = 8 * 2**20
 
 
-def read_commit(store: Store, stage: str, index: int) -> Commit | None:
-    """The commit of a task, None where there is none."""
+T = TypeVar("T")
+
+# What can be done about a record that cannot be read; the commits are kept whatever it is.
+_REMEDIES = {
+    layout.JOB: "put a copy of it back; without it nothing of the run can be used",
+    layout.HANDLE: "delete it, then resume the run",
+    layout.END: "delete it, then resume the run",
+    layout.FAILED: "delete it, then resume the run: what was given up is tried again",
+}
+
+
+@dataclass(frozen=True)
+class End:
+    """The last word of a run; `time` is in seconds since the epoch."""
+
+    state: Literal["succeeded", "failed", "cancelled"]
+    message: str = ""
+    time: Seconds | None = None
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What failed.json says: the map tasks that gave up items, None for all of a task."""
+
+    tasks: Mapping[int, list[Count] | None]
+
+
+@dataclass(frozen=True)
+class Write:
+    """A dataset that a run writes to, and the name of the run there."""
+
+    uri: str
+    id: str
+    time: Seconds = 0.0
+
+
+class Entry(NamedTuple):
+    """What a task of the last stage gave; no output where it was given up."""
+
+    task: Tasks
+    output: Output | None
+    files: tuple[StoredFile, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The outputs of the last stage, in order."""
+
+    stage: StageName
+    tasks: tuple[Entry, ...] = field(default=())
+
+
+def read(store: Store, path: str, cls: type[T]) -> T:
+    """The record in a file of the run's folder.
+
+    Raises `FileNotFoundError` where there is none, and a `RecordError`, which names the file,
+    the field and what was expected, for what is not such a record.
+    """
+    return decoded(store, path, cls, read_data(store, path))
+
+
+def read_data(store: Store, path: str) -> bytes:
+    """The bytes of a record, and no more than one may have."""
     try:
-        return Commit.from_bytes(store.read(layout.commit(stage, index)))
+        return store.read(path, 0, LARGEST + 1)
+    except NotAFile as error:
+        raise _with_remedy(RecordError(str(error)), path) from None
+
+
+def decoded(store: Store, path: str, cls: type[T], data: bytes) -> T:
+    """The record in the bytes of a file."""
+    where = f"{store.uri}/{path}"
+    try:
+        if cls is Job:
+            return Job.from_bytes(data, where)  # type: ignore[return-value]
+        return decode(cls, data, where)
+    except RecordError as error:
+        raise _with_remedy(error, path) from None
+
+
+def _with_remedy(error: RecordError, path: str) -> RecordError:
+    remedy = None if error.newer else _REMEDIES.get(path)
+    if remedy is None:
+        return error
+    return RecordError(f"{error}; {remedy}", newer=error.newer, blank=error.blank)
+
+
+def read_unless_blank(store: Store, path: str, cls: type[T]) -> T | None:
+    """A record; None where there is none, or what a power cut left of it: an empty file."""
+    try:
+        return read(store, path, cls)
     except FileNotFoundError:
         return None
+    except RecordError as error:
+        if error.blank:
+            return None
+        raise
+
+
+def read_job(store: Store) -> Job:
+    """The specification of a run; a `RunError` where there is none."""
+    try:
+        return read(store, layout.JOB, Job)
+    except FileNotFoundError:
+        raise RunError(f"{store.uri} holds no run: there is no {layout.JOB} in it") from None
+
+
+def read_commit(store: Store, stage: str, index: int) -> Commit | None:
+    """The commit of a task; None where there is none, and one that cannot be read counts as none."""
+    try:
+        return checked_commit(store, stage, index)
+    except FileNotFoundError:
+        return None
+    except RecordError as error:
+        if error.newer:
+            raise
+        return None
+
+
+def checked_commit(store: Store, stage: str, index: int, path: str | None = None) -> Commit:
+    """The commit of a task, in its file or another; a `RecordError` says why it is not readable."""
+    path = path or layout.commit(stage, index)
+    commit = found_commit(store, path)
+    if (commit.stage, commit.task) != (stage, index):
+        raise RecordError(f"{store.uri}/{path} is the commit of {commit.stage} task {commit.task}")
+    return commit
+
+
+def found_commit(store: Store, path: str) -> Commit:
+    """The commit in a file, whichever task it is of."""
+    return read(store, path, Commit)
 
 
 def read_commits(store: Store, stage: str, indices: Iterable[int]) -> Iterator[Commit | None]:
@@ -40,7 +169,51 @@ def read_commits(store: Store, stage: str, indices: Iterable[int]) -> Iterator[C
 
 def committed(store: Store, stage: str) -> list[int]:
     """The indices of the committed tasks of a stage, by one listing."""
-    return [layout.index_of(path) for path, _ in store.list(layout.commits(stage))]
+    return [index for index, size in _listed_commits(store, stage) if size]
+
+
+def _listed_commits(store: Store, stage: str) -> Iterator[tuple[int, int]]:
+    """Index and size of every file that has the name of a commit."""
+    for path, size in store.list(layout.commits(stage)):
+        index = layout.index_of(path)
+        if index is not None and path == layout.commit(stage, index):
+            yield index, size
+
+
+def sound_commits(store: Store, stage: str) -> Iterator[tuple[int, Commit]]:
+    """Index and commit of every committed task, for a driver that goes on with the rest.
+
+    What cannot be read, such as an empty file after a power cut, is moved aside: its task runs
+    again, and can commit.
+    """
+    found = [index for index, _ in _listed_commits(store, stage)]
+    for index, commit in zip(found, read_commits(store, stage, found), strict=True):
+        if commit is None:
+            move_aside(store, stage, index)
+        else:
+            yield index, commit
+
+
+def move_aside(store: Store, stage: str, index: int) -> None:
+    """Give what cannot be read as a commit another name, `….broken`, unless that was done."""
+    path = layout.commit(stage, index)
+    aside = f"{path}.{uuid.uuid4().hex[:8]}.broken"
+    locate = getattr(store, "local_path", None)
+    with suppress(FileNotFoundError):
+        if locate is None:
+            store.copy(path, aside)
+            if read_commit(store, stage, index) is None:
+                store.delete(path)
+            return
+        try:
+            os.rename(locate(path), locate(aside))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageError(f"cannot move {store.uri}/{path}: {error.strerror}") from error
+        with suppress(RecordError):
+            # Another driver was faster, and a task has committed meanwhile: that stands.
+            store.put_if_absent(path, checked_commit(store, stage, index, aside).to_bytes())
 
 
 def read_failures(
@@ -49,44 +222,69 @@ def read_failures(
     only: Container[int] | None = None,
     but: Container[int] = frozenset(),
 ) -> Iterator[Failure]:
-    """The records of the failed attempts at a stage's tasks, or at some of them."""
-    paths = [path for path, _ in store.list(layout.errors(stage))]
-    tasks = ((path, layout.index_of(path)) for path in paths)
-    chosen = [path for path, task in tasks if task not in but and (only is None or task in only)]
+    """The records of the failed attempts at a stage's tasks, or at some of them.
+
+    For one that cannot be read there is a failure that says so.
+    """
+    chosen = []
+    for path, _ in store.list(layout.errors(stage)):
+        task = layout.index_of(path)
+        if task is not None and task not in but and (only is None or task in only):
+            chosen.append((path, task))
+    return each(store, lambda found: _failure(store, stage, *found), chosen)
+
+
+def _failure(store: Store, stage: str, path: str, task: int) -> Failure:
     from mapred.attempts import Failure
 
-    return map(Failure.from_bytes, each(store, store.read, chosen))
+    try:
+        found = read(store, path, Failure)
+        if (found.stage, found.task) == (stage, task):
+            return found
+        text = f"{store.uri}/{path} is the failure of {found.stage} task {found.task}"
+    except FileNotFoundError:
+        text = f"{store.uri}/{path} is gone"
+    except RecordError as error:
+        text = str(error)
+    attempt = layout.attempt_of(path)
+    return Failure(stage, task, attempt, "lost", RecordError.__name__, text, signature=attempt)
 
 
 def kept(store: Store) -> set[int]:
     """The map tasks of which failed attempts kept the values of some items."""
-    return {layout.kept_index(path) for path, _ in store.list(layout.all_kept())}
+    found = {layout.kept_index(path) for path, _ in store.list(layout.all_kept())}
+    return {index for index in found if index is not None}
 
 
 def read_given_up(store: Store) -> dict[int, list[int] | None]:
     """The map tasks of failed.json; a list names single items of a task, None all of it."""
     try:
-        tasks = json.loads(store.read(layout.FAILED))["tasks"]
+        return dict(read(store, layout.FAILED, Lost).tasks)
     except FileNotFoundError:
         return {}
-    return {int(task): items for task, items in tasks.items()}
 
 
 def put_given_up(
     store: Store, tasks: Mapping[int, list[int] | None]
 ) -> Mapping[int, list[int] | None]:
     """Put failed.json; the word that stands, which is another driver's if that was faster."""
-    if store.put_if_absent(layout.FAILED, json.dumps({"tasks": tasks}).encode()):
+    if store.put_if_absent(layout.FAILED, encode(Lost(tasks))):
         return tasks
     return read_given_up(store)
 
 
 def read_end(store: Store) -> dict[str, Any] | None:
     """The last word of a run: `state`, `message` and `time`; None while there is none."""
-    try:
-        return dict(json.loads(store.read(layout.END)))
-    except FileNotFoundError:
-        return None
+    found = read_unless_blank(store, layout.END, End)
+    return None if found is None else dict(vars(found))
+
+
+def read_writes(store: Store, paths: Iterable[str]) -> Iterator[Write]:
+    """What the records of datasets say among some paths; one that cannot be read says nothing."""
+    for path in paths:
+        if path.startswith(layout.WRITES) and path.endswith(".json"):
+            with suppress(FileNotFoundError, RecordError):
+                yield read(store, path, Write)
 
 
 def finish(
@@ -105,58 +303,56 @@ def finish(
     if state == "succeeded":
         write_manifest(store, job, commits or {})
     ended = time.time() if when is None else when
-    word = json.dumps({"state": state, "message": message, "time": ended}).encode()
+    word = encode(End(state, message, ended))  # type: ignore[arg-type]
     if store.put_if_absent(layout.END, word):
         return state
-    return str((read_end(store) or {"state": state})["state"])
+    standing = read_end(store)
+    if standing is not None:
+        return str(standing["state"])
+    store.write(layout.END, word)  # An empty file was in the way.
+    return state
 
 
 def write_manifest(store: Store, job: Job, known: Mapping[int, Commit | None]) -> None:
     """The outputs of every task of the last stage, in order; one that is there stands."""
     stage = job.stages[-1]
     given_up = read_given_up(store) if stage.kind == "map" and job.max_failed else {}
-    entries: list[list[Any]] = []
+    entries: list[Entry] = []
     room = _INLINE_TOTAL
     lost = {index for index, items in given_up.items() if items is None}
     unknown = [i for i in range(stage.tasks) if i not in lost and known.get(i) is None]
     read = read_commits(store, stage.name, unknown)
     for index in range(stage.tasks):
         if index in lost:
-            entries.append([index, None, []])
+            entries.append(Entry(index, None, ()))
             continue
         commit = known.get(index) or next(read)
         if commit is None:
             raise RunError(f"{store.uri}: task {index} of {stage.name} was never committed")
-        output = dict(vars(commit.output))
-        room -= len(output["inline"] or "")
-        if room < 0 and output["inline"]:
-            output["inline"] = ""
-        entries.append([index, output, [vars(file) for file in commit.files]])
-    data = json.dumps({"stage": stage.name, "tasks": entries}, separators=(",", ":"))
-    store.put_if_absent(layout.MANIFEST, data.encode())
+        output = commit.output
+        room -= len(output.inline or "")
+        if room < 0 and output.inline:
+            output = replace(output, inline="")
+        entries.append(Entry(index, output, commit.files))
+    store.put_if_absent(layout.MANIFEST, encode(Manifest(stage.name, tuple(entries))))
 
 
-def read_manifest(store: Store) -> list[tuple[int, Output | None, tuple[StoredFile, ...]]]:
+def read_manifest(store: Store) -> list[Entry]:
     """What `write_manifest` wrote: task, output (None if given up) and files."""
     try:
-        values = json.loads(store.read(layout.MANIFEST))
+        manifest = read(store, layout.MANIFEST, Manifest)
     except FileNotFoundError:
         raise RunError(f"{store.uri} has no manifest: the run did not succeed") from None
+    left_out = [entry.task for entry in manifest.tasks if _left_out(entry.output)]
+    commits = read_commits(store, manifest.stage, left_out)
     found = []
-    outputs = [output and Output(**output) for _, output, _ in values["tasks"]]
-    left_out = [
-        index
-        for (index, _, _), output in zip(values["tasks"], outputs, strict=True)
-        if _left_out(output)
-    ]
-    commits = read_commits(store, values["stage"], left_out)
-    for (index, _, files), known in zip(values["tasks"], outputs, strict=True):
-        if _left_out(known):
+    for entry in manifest.tasks:
+        if _left_out(entry.output):
             commit = next(commits)
             if commit is None:
-                raise RunError(f"{store.uri}: the commit of task {index} is gone")
-            known = commit.output
-        found.append((index, known, tuple(StoredFile(**file) for file in files)))
+                raise RunError(f"{store.uri}: the commit of task {entry.task} is gone")
+            entry = entry._replace(output=commit.output)
+        found.append(entry)
     return found
 
 

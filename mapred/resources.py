@@ -158,11 +158,6 @@ class Resources:
         """The same on capacity that nobody takes away."""
         return dataclasses.replace(self, spot=False, spot_price=None, spot_fallback=None)
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Resources:
-        volumes = [Volume(**volume) for volume in values.get("volumes", ())]
-        return cls(**{**values, "volumes": tuple(volumes)})
-
 
 def parse_toleration(text: str) -> dict[str, str]:
     """The Kubernetes toleration that `key=value:Effect`, `key:Effect`, `key` or `*` means."""

@@ -11,13 +11,12 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
 
-from mapred import display, layout, records, writing
+from mapred import display, layout, records, starts, writing
 from mapred.backends.base import process_birth
 from mapred.checking import DurationFromZero, Location, checks, seconds
 from mapred.display.numbers import several
@@ -167,9 +166,9 @@ def _alive(store: Store, files: Listing) -> str | None:
     paths = {path for path, _ in files}
     if layout.END in paths or layout.JOB not in paths:
         return None
-    handle = _handle(store)
-    ref = str(handle.get("ref") or "")
-    if not ref and handle.get("state") == "suspended":
+    start = starts.read(store)
+    ref = start.ref or ""
+    if not ref and start.state == "suspended":
         return None
     here = ref.split(":")
     if len(here) == 4 and here[1] == os.uname().nodename:
@@ -186,16 +185,9 @@ def _alive(store: Store, files: Listing) -> str | None:
     )
 
 
-def _handle(store: Store) -> Mapping[str, Any]:
-    try:
-        return dict(json.loads(store.read(layout.HANDLE)))
-    except FileNotFoundError:
-        return {}
-
-
 def _last_start(store: Store, name: str) -> float:
     """When the run was made, or resumed for the last time."""
-    return max(float(_handle(store).get("time") or 0), _named_time(name))
+    return max(starts.read(store).time, _named_time(name))
 
 
 def _named_time(name: str) -> float:
@@ -210,15 +202,12 @@ def _named_time(name: str) -> float:
 def _last_sign(store: Store) -> float:
     """The end of the last commit, or the last failure, of a run: reads them all."""
     times = [0.0]
-    for stage in json.loads(store.read(layout.JOB))["stages"]:
-        name = stage["name"]
+    for stage in records.read_job(store).stages:
+        name = stage.name
         for commit in records.read_commits(store, name, records.committed(store, name)):
             if commit is not None:
                 times.append(commit.started + commit.seconds)
-        paths = [path for path, _ in store.list(layout.errors(name))]
-        times += [
-            float(json.loads(data).get("time") or 0) for data in each(store, store.read, paths)
-        ]
+        times += [failure.time for failure in records.read_failures(store, name)]
     return max(times)
 
 
@@ -238,8 +227,9 @@ def _losers(store: Store, files: Listing, settled: bool) -> Listing:
         if path.startswith(layout.all_kept()):
             kept.append((path, size))
         stage, _, rest = path.partition("/")
-        if rest.startswith("commits/"):
-            committed.add((stage, layout.index_of(path)))
+        index = layout.index_of(path) if rest.startswith("commits/") and size else None
+        if index is not None:
+            committed.add((stage, index))
     tried = [task for task, tries in outputs.items() if task in committed and len(tries) > 1]
     lost = []
     commits = each(store, lambda task: records.read_commit(store, *task), tried)
@@ -270,10 +260,8 @@ def _remove(store: Store) -> None:
     # Looked at anew: it may have been resumed since it was found.
     files = store.list("")
     _check_dead(store, files)
-    for path, _ in files:
-        if path.startswith(layout.WRITES):
-            written = json.loads(store.read(path))
-            writing.discard(written["uri"], written["id"])
+    for written in records.read_writes(store, [path for path, _ in files]):
+        writing.discard(written.uri, written.id)
     store.write(layout.REMOVED, json.dumps({"time": time.time()}).encode())
     for path in _FIRST:
         with suppress(FileNotFoundError):

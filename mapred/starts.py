@@ -8,13 +8,13 @@ its folder.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mapred import layout, records
+from mapred.coding import Seconds, encode
 from mapred.frozen import dataclass
 from mapred.model import Job, RunStatus, TaskTime
 from mapred.storage import Store
@@ -33,19 +33,14 @@ class Start:
 
     ref: str | None = None
     state: str = "interrupted"
-    time: float = 0.0
-    ended: float | None = None
-    pauses: tuple[tuple[float, float], ...] = ()
+    time: Seconds = 0.0
+    ended: Seconds | None = None
+    pauses: tuple[tuple[Seconds, Seconds], ...] = ()
 
 
 def read(store: Store) -> Start:
     """What handle.json says; of a run that never started, that it is interrupted."""
-    try:
-        value = json.loads(store.read(layout.HANDLE))
-    except FileNotFoundError:
-        return Start()
-    pauses = tuple((begin, end) for begin, end in value.get("pauses", ()))
-    return Start(value["ref"], value["state"], value["time"], value.get("ended"), pauses)
+    return records.read_unless_blank(store, layout.HANDLE, Start) or Start()
 
 
 def started(store: Store, ref: str | None, pauses: tuple[tuple[float, float], ...] = ()) -> Start:
@@ -59,7 +54,7 @@ def stopped(store: Store, ref: str | None, state: str) -> Start:
 
 
 def write(store: Store, start: Start) -> Start:
-    store.write(layout.HANDLE, json.dumps(vars(start)).encode())
+    store.write(layout.HANDLE, encode(start))
     return start
 
 

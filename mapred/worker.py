@@ -177,7 +177,7 @@ def context(run_uri: str, digest: str) -> Context:
             f"{run_uri}/{layout.JOB} has SHA-256 {found}, not {digest} as the run was started "
             "with: it was resumed with another function, or someone changed it"
         )
-    run = Context(store, Job.from_bytes(data))
+    run = Context(store, records.decoded(store, layout.JOB, Job, data))
     if run.job.modules is not None:
         install(run.load(run.job.modules))
     return run
@@ -359,6 +359,13 @@ def _put_commit(run: Context, commit: Commit) -> Commit:
     if run.store.put_if_absent(path, commit.to_bytes()):
         return commit
     # Another attempt won, or it was our own put whose answer got lost: the record tells.
+    winner = run.commit(commit.stage, commit.task)
+    if winner is not None:
+        return winner
+    # What cannot be read, such as an empty file after a power cut, has the name of a commit.
+    records.move_aside(run.store, commit.stage, commit.task)
+    if run.store.put_if_absent(path, commit.to_bytes()):
+        return commit
     winner = run.commit(commit.stage, commit.task)
     if winner is None:
         raise StorageError(f"{run.store.uri}/{path} was refused as existing, but is not there")

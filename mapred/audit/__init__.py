@@ -20,6 +20,7 @@ from mapred.audit.problems import Problem
 from mapred.audit.published import published
 from mapred.display.numbers import several
 from mapred.display.text import given_up_text, skipped_text
+from mapred.errors import RecordError
 from mapred.model import Commit, GivenUp, Job, Stage
 from mapred.storage import Store, each, etags
 
@@ -231,12 +232,12 @@ def _stages(
         check = functools.partial(_checked, store, stage, look)
         for index, (commit, bad_outputs) in zip(tasks, each(store, check, tasks), strict=True):
             where = f"{stage.name} task {index}"
+            yield from bad_outputs
             if commit is None:
                 text = f"no commit; it reads {records.where_of(store, stage, index)}"
                 yield Problem("missing", where, text)
                 continue
             yield from _identity(commit, stage, index, attempts)
-            yield from bad_outputs
             _add(sums, commit, stage, given_up.kept.get(index, commit.records))
             sums.etags += sum(files.has_etag(known or {}, file) for file in outputs.stored(commit))
             if stage.kind == "map":
@@ -273,9 +274,12 @@ def _checked(
     store: Store, stage: Stage, look: Callable[[Stored], Problem | None], index: int
 ) -> tuple[Commit | None, list[Problem]]:
     """A task's commit, and what is wrong with its outputs."""
-    commit = records.read_commit(store, stage.name, index)
-    if commit is None:
+    try:
+        commit = records.found_commit(store, layout.commit(stage.name, index))
+    except FileNotFoundError:
         return None, []
+    except RecordError as error:
+        return None, [Problem("changed", f"{stage.name} task {index}", str(error))]
     found = map(look, outputs.stored(commit))
     inline = outputs.inline(commit) if commit.output.kind == "inline" else ()
     return commit, [*(problem for problem in found if problem is not None), *inline]

@@ -12,13 +12,14 @@ import errno
 import io
 import itertools
 import os
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
-from mapred.errors import AccessError, StorageError
+from mapred.errors import AccessError, NotAFile, StorageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,7 +149,8 @@ class LocalStore:
 
     def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
         with self._mapped("read", path):
-            return cast(BinaryIO, io.BufferedReader(_Reader(self._full(path))))
+            file = _Reader(self._full(path), opener=_opened)
+            return cast(BinaryIO, io.BufferedReader(file))
 
     def local_path(self, path: str) -> str:
         """Where a file really lies, for readers that map it into memory."""
@@ -210,6 +212,11 @@ class LocalStore:
             raise StorageError(f"cannot {verb} {self._full(path)}: the root is gone") from error
         except OSError as error:
             raise _failure(verb, self._full(path), error) from error
+        except ValueError as error:
+            # A NUL byte, or half of a character that UTF-8 cannot write.
+            raise StorageError(
+                f"cannot {verb} {self._full(path)!r}: a file cannot have that name ({error})"
+            ) from error
 
 
 class _Reader(io.FileIO):
@@ -228,11 +235,30 @@ class _Reader(io.FileIO):
             raise _failure("read", str(self.name), error) from error
 
 
+def _opened(path: str, flags: int) -> int:
+    """A descriptor of a regular file; nothing else is waited for, and no link is followed."""
+    try:
+        known = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise NotAFile(f"{path} is a link, where a file belongs: remove it") from None
+        if error.errno == errno.ENXIO:
+            raise NotAFile(f"{path} is a socket or a device, where a file belongs") from None
+        raise
+    mode = os.fstat(known).st_mode
+    if stat.S_ISREG(mode):
+        return known
+    os.close(known)
+    kind = {stat.S_IFDIR: "folder", stat.S_IFIFO: "named pipe"}.get(stat.S_IFMT(mode), "device")
+    raise NotAFile(f"{path} is a {kind}, where a file belongs: remove it")
+
+
 def _read(path: str, offset: int, length: int | None) -> bytes:
-    with open(path, "rb", buffering=0) as file:
+    with open(path, "rb", buffering=0, opener=_opened) as file:
         if offset:
             file.seek(offset)
-        size = os.fstat(file.fileno()).st_size - offset if length is None else length
+        size = max(0, os.fstat(file.fileno()).st_size - offset)
+        size = size if length is None else min(size, length)
         parts = []
         while size > 0 and (part := file.read(min(size, 1 << 30))):
             parts.append(part)
