@@ -15,14 +15,15 @@ import functools
 import json
 import math
 import re
+import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from mapred.checking import hint_of, shown
+from mapred.checking import shown
 from mapred.errors import MapredError, RecordError
 
 T = TypeVar("T")
@@ -167,40 +168,78 @@ def _reader(hint: Any) -> _Reader:
 
 @functools.cache
 def _of_class(cls: Any) -> _Reader:
-    """Reads a dataclass; fields that it does not know are those of a newer version."""
+    """Reads a dataclass; fields that it does not know are those of a newer version.
+
+    Its `in_json` has the types of those fields that JSON holds in another form.
+    """
     known = dataclasses.fields(cls)
-    readers = {field.name: _reader(_hint(cls, field.name)) for field in known}
-    needed = [
-        field.name
+    apart = getattr(cls, "in_json", {})
+    readers = {
+        field.name: _reader(apart[field.name])
+        if field.name in apart
+        else _named_reader(field.type, cls.__module__)
         for field in known
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    ]
+    }
+    needed = [field.name for field in known if _default(field) is dataclasses.MISSING]
+    make = _filled(cls, known)
 
     def read(values: Any) -> Any:
         if type(values) is not dict:
             raise _Unfit("an object", values)
         kept = {}
-        for name, value in values.items():
-            reader = readers.get(name)
-            if reader is not None:
-                try:
+        name = ""
+        try:
+            for name, value in values.items():
+                reader = readers.get(name)
+                if reader is not None:
                     kept[name] = reader(value)
-                except _Unfit as unfit:
-                    raise unfit.within(name) from None
+        except _Unfit as unfit:
+            raise unfit.within(name) from None
         for name in needed:
             if name not in kept:
                 raise _Unfit(f"a record has {', '.join(needed)}", dataclasses.MISSING).within(name)
         try:
-            return cls(**kept)
+            return make(kept)
         except MapredError as error:
             raise _Unfit(f"one that holds together ({error})", values) from None
 
     return read
 
 
-def _hint(cls: Any, name: str) -> Any:
-    """The annotation of a field; one that JSON holds in another form says so by `in_json`."""
-    return getattr(cls, "in_json", {}).get(name) or hint_of(cls, name)
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """What makes the default of a field, or `MISSING`."""
+    if field.default is not dataclasses.MISSING:
+        return lambda: field.default
+    return field.default_factory
+
+
+def _filled(cls: Any, known: Sequence[dataclasses.Field[Any]]) -> Callable[[dict[str, Any]], Any]:
+    """What makes a value of a class of its fields, which were checked already.
+
+    The constructor of a frozen class sets every field by itself, which takes longer than to read
+    them; there may be as many commits as tasks.
+    """
+    if hasattr(cls, "__post_init__"):
+        return lambda kept: cls(**kept)
+    defaults = {field.name: _default(field) for field in known}
+
+    def make(kept: dict[str, Any]) -> Any:
+        if len(kept) < len(defaults):
+            kept = {name: kept[name] if name in kept else d() for name, d in defaults.items()}
+        made = object.__new__(cls)
+        made.__dict__.update(kept)
+        return made
+
+    return make
+
+
+@functools.cache
+def _named_reader(annotation: str, module: str) -> _Reader:
+    """What reads a field by its annotation; anything where that names what is not loaded."""
+    try:
+        return _reader(eval(annotation, vars(sys.modules[module])))
+    except NameError:
+        return _anything
 
 
 def _whole(value: Any) -> Any:
