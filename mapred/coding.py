@@ -31,8 +31,8 @@ _Reader = Callable[[Any], Any]
 
 # What is read here was written with the same first number. A higher second one added fields.
 VERSION = "1.0"
+EMPTY = "is empty, as a power cut leaves files"  # said of one that should hold something
 _MAJOR = int(VERSION.partition(".")[0])
-LARGEST = 2**30  # bytes of a record: a manifest of a million tasks is smaller
 _LONGEST = 2**63  # bounds of a whole number, as those of Arrow and of files
 _DEEPEST = 50  # of what a field of any type holds
 _MOST_TASKS = 10**7
@@ -108,10 +108,8 @@ def is_blank(data: bytes) -> bool:
 
 def _parsed(data: bytes, where: str) -> Any:
     """What a file holds as JSON, once its version is known to be one that is read here."""
-    if len(data) > LARGEST:
-        raise RecordError(f"{where} is larger than {LARGEST:,} bytes, the limit of a record")
     if is_blank(data):
-        raise RecordError(f"{where} is empty, as a power cut leaves files", blank=True)
+        raise RecordError(f"{where} {EMPTY}", blank=True)
     try:
         values = json.loads(data)
     except RecursionError:
@@ -177,7 +175,7 @@ def _of_class(cls: Any) -> _Reader:
     readers = {
         field.name: _reader(apart[field.name])
         if field.name in apart
-        else _named_reader(field.type, cls.__module__)
+        else _named_reader(str(field.type), cls.__module__)
         for field in known
     }
     needed = [field.name for field in known if _default(field) is dataclasses.MISSING]

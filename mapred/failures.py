@@ -15,7 +15,7 @@ from contextlib import suppress
 from mapred import layout, points, records, retries
 from mapred.attempts import Failure
 from mapred.checking import said
-from mapred.errors import DatasetError, StorageError
+from mapred.errors import DatasetError, RecordError, StorageError
 from mapred.model import Job, Stage
 from mapred.storage import Store
 from mapred.task import Task
@@ -56,13 +56,13 @@ def is_final(job: Job, error: BaseException) -> bool:
 
 
 def is_of_store(error: BaseException) -> bool:
-    """Whether it is trouble with the store of the run or of the dataset.
+    """Whether it is trouble with the store or the records of the run, or of the dataset.
 
     A function may use stores of its own, even by this package: what it raises is its failure.
     The dataset and earlier outputs are read while the function runs, so its frames alone tell
     nothing; what counts is where it called back into this package.
     """
-    if not isinstance(error, StorageError):
+    if not isinstance(error, StorageError | RecordError):
         return False
     files = [f.f_code.co_filename for f, _ in traceback.walk_tb(error.__traceback__)]
     for number, (caller, called) in enumerate(itertools.pairwise(files), start=1):

@@ -31,6 +31,7 @@ from mapred.errors import (
     BackendError,
     FunctionError,
     PlanError,
+    RecordError,
     RunError,
     StorageError,
 )
@@ -226,7 +227,7 @@ class Run:
         if self._handle is not None:
             try:
                 self._handle.raise_error()
-            except FunctionError:
+            except (FunctionError, RecordError):
                 raise
             except Exception as error:
                 from mapred import hints

@@ -315,7 +315,7 @@ def _entry(uri: str, clusters: _Clusters) -> Entry:
     store = open_store(uri)
     try:
         return _read_entry(store, clusters)
-    except (RunError, FileNotFoundError, StorageError) as error:
+    except (MapredError, FileNotFoundError) as error:
         if isinstance(error, StorageError) and not is_local(uri):
             raise  # the store's fault, and so that of every run; a file may be that of another user
         problem = str(error).removeprefix(f"{store.uri}/")

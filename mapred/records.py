@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
@@ -14,7 +14,7 @@ import numpy as np
 
 from mapred import layout
 from mapred.arrays import from_arrow
-from mapred.coding import LARGEST, Count, Seconds, StageName, Tasks, decode, encode
+from mapred.coding import EMPTY, Count, Seconds, StageName, Tasks, decode, encode
 from mapred.errors import NotAFile, RecordError, RunError, StorageError
 from mapred.model import Commit, Job, Output, Stage, StoredFile
 from mapred.planner import PlanFile, read_plan, read_shard
@@ -31,6 +31,9 @@ _INLINE_TOTAL = 8 * 2**20
 
 T = TypeVar("T")
 
+LARGEST = 2**30  # bytes; the manifest of a million tasks is smaller
+_USUAL = 16 * 2**20
+
 # What can be done about a record that cannot be read; the commits are kept whatever it is.
 _REMEDIES = {
     layout.JOB: "put a copy of it back; without it nothing of the run can be used",
@@ -38,6 +41,7 @@ _REMEDIES = {
     layout.END: "delete it, then resume the run",
     layout.FAILED: "delete it, then resume the run: what was given up is tried again",
 }
+_NO_PLAN = "put a copy of it back, or start a new run"
 
 
 @dataclass(frozen=True)
@@ -93,9 +97,17 @@ def read(store: Store, path: str, cls: type[T]) -> T:
 def read_data(store: Store, path: str) -> bytes:
     """The bytes of a record, and no more than one may have."""
     try:
-        return store.read(path, 0, LARGEST + 1)
+        data = store.read(path, 0, _USUAL + 1)
+        if len(data) <= _USUAL:
+            return data
+        locate = getattr(store, "local_path", None)
+        if locate is None or os.path.getsize(locate(path)) <= LARGEST:
+            data = store.read(path, 0, LARGEST + 1)
+            if len(data) <= LARGEST:
+                return data
     except NotAFile as error:
         raise _with_remedy(RecordError(str(error)), path) from None
+    raise RecordError(f"{store.uri}/{path} is larger than {LARGEST:,} bytes, which no record is")
 
 
 def decoded(store: Store, path: str, cls: type[T], data: bytes) -> T:
@@ -363,12 +375,30 @@ def _left_out(output: Output | None) -> bool:
 
 def plan_of(store: Store, number: int) -> pa.Table:
     """One plan file as a table."""
-    return read_plan(store.read(layout.plan_file(number)))
+    return _from_plan(store, number, read_plan)
 
 
 def shard_ranges(store: Store, shard: int) -> pa.Table:
     """The plan's rows of one shard."""
-    return read_shard(store.read(layout.plan_file(shard // layout.PLAN_SHARDS)), shard)
+    return _from_plan(store, shard // layout.PLAN_SHARDS, lambda data: read_shard(data, shard))
+
+
+def _from_plan(store: Store, number: int, take: Callable[[bytes], T]) -> T:
+    """What `take` makes of a plan file; a `RecordError` where it is lost or damaged."""
+    path = layout.plan_file(number)
+    import pyarrow as pa
+
+    why, data = "is gone", b""
+    try:
+        data = store.read(path)
+        return take(data)
+    except FileNotFoundError:
+        pass
+    except NotAFile as error:
+        raise RecordError(f"{error}; {_NO_PLAN}") from None
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
+        why = f"is not a plan that mapred wrote ({error})" if data else EMPTY
+    raise RecordError(f"{store.uri}/{path} {why}; {_NO_PLAN}")
 
 
 def items_of(ranges: pa.Table) -> list[int]:
@@ -397,11 +427,18 @@ def _summed(store: Store, job: Job, column: str) -> npt.NDArray[np.int64]:
     """A column of the plan, summed for every shard."""
     sums = np.zeros(job.shards, np.int64)
 
-    def columns(number: int) -> pa.Table:
-        return read_plan(store.read(layout.plan_file(number)), ("shard", column))
+    def read_columns(data: bytes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        plan = read_plan(data, ("shard", column))
+        shards, values = from_arrow(plan["shard"]), from_arrow(plan[column])
+        if len(shards) and not 0 <= shards.min() <= shards.max() < job.shards:
+            raise ValueError(f"it has other shards than the {job.shards} of the job")
+        return shards, values
 
-    for plan in each(store, columns, plan_numbers(job)):
-        np.add.at(sums, from_arrow(plan["shard"]), from_arrow(plan[column]))
+    def columns(number: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        return _from_plan(store, number, read_columns)
+
+    for shards, values in each(store, columns, plan_numbers(job)):
+        np.add.at(sums, shards, values)
     return sums
 
 
@@ -411,7 +448,7 @@ def shard_items(store: Store, shards: Sequence[int]) -> Iterator[range]:
     for shard in shards:
         number = shard // layout.PLAN_SHARDS
         if plan is None or plan[0] != number:
-            plan = number, PlanFile(store.read(layout.plan_file(number)))
+            plan = number, _from_plan(store, number, PlanFile)
         yield _items(plan[1].shard(shard))
 
 

@@ -41,7 +41,8 @@ from mapred import (
     surroundings,
     turns,
 )
-from mapred.errors import FunctionError, ReduceError, StorageError
+from mapred.coding import EMPTY, is_blank
+from mapred.errors import FunctionError, MapredError, RecordError, ReduceError, StorageError
 from mapred.model import Commit, Job, Outcome, Output, Stage, StoredFile
 from mapred.modules import install, is_known, offer
 from mapred.planner import PlanFile
@@ -71,14 +72,27 @@ class Context:
 
     def load(self, path: str) -> bytes:
         """A file of the run, refused if its digest is not the one the job names."""
-        data = self.store.read(path)
+        try:
+            data = self.store.read(path)
+        except FileNotFoundError:
+            raise self._lost(path, "is gone") from None
         digest = hashlib.sha256(data).hexdigest()
         if digest != self.job.digests.get(path):
+            if is_blank(data):
+                raise self._lost(path, EMPTY)
             raise FunctionError(
                 f"{self.store.uri}/{path} is not the file that the job names (SHA-256 {digest}); "
                 "someone changed it: start a new run"
             )
         return data
+
+    def _lost(self, path: str, why: str) -> MapredError:
+        """The error of a file that a power cut or a hand took away, with what can be done."""
+        what = f"{self.store.uri}/{path} {why}"
+        if path in (self.job.function, self.job.reduce, self.job.modules):
+            option = "reduce=" if path == self.job.reduce else "fn="
+            return FunctionError(f"{what}; resume with the function once more, by {option}")
+        return RecordError(f"{what}; put a copy of it back, or start a new run")
 
     def check_python(self, stage: Stage) -> None:
         """Refuse a stage whose function holds code of another Python than this one."""

@@ -89,7 +89,8 @@ class LocalStore:
                 _fresh(target, lambda: os.link(temporary, target))
             except FileExistsError:
                 # NFS may repeat a call whose answer was lost: then the name is our own file's.
-                return os.path.samefile(temporary, target)
+                # What else has the name may be a link that leads nowhere.
+                return os.path.samestat(os.lstat(temporary), os.lstat(target))
             except OSError as error:
                 if error.errno in _NO_LINKS:
                     raise StorageError(
@@ -199,8 +200,9 @@ class LocalStore:
                 if entry.is_dir(follow_symlinks=False):
                     yield from self._walk(entry.path, path)
                 else:
+                    # Of a link its own.
                     with suppress(FileNotFoundError):
-                        yield path, entry.stat().st_size
+                        yield path, entry.stat(follow_symlinks=False).st_size
 
     @contextmanager
     def _mapped(self, verb: str, path: str) -> Iterator[None]:
