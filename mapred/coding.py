@@ -18,9 +18,11 @@ import re
 import sys
 import types
 import typing
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from itertools import repeat
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from mapred.checking import shown
@@ -225,7 +227,8 @@ def _filled(cls: Any, known: Sequence[dataclasses.Field[Any]]) -> Callable[[dict
         if len(kept) < len(defaults):
             kept = {name: kept[name] if name in kept else d() for name, d in defaults.items()}
         made = object.__new__(cls)
-        made.__dict__.update(kept)
+        # One by one, as the instances of a class share their keys then.
+        deque(map(object.__setattr__, repeat(made), kept, kept.values()), maxlen=0)
         return made
 
     return make

@@ -8,7 +8,7 @@ root/<run-id>/
   plan/00000.parquet                    the plan, one file per `PLAN_SHARDS` shards
   <stage>/data/000017-<attempt>.arrow   what one attempt wrote
   <stage>/files/000017-<attempt>/NAME   what it wrote by `task.output`
-  <stage>/commits/000017.json           the commit: put if absent
+  <stage>/commits/000017.json           the commit: put if absent; `….broken` was one that cannot be read
   <stage>/schemas/000000.arrow          names and types of the tables, as they came: put if absent
   <stage>/errors/000017-<attempt>.json  a failed attempt
   <stage>/logs/000017-<attempt>.txt     what it printed
@@ -168,7 +168,7 @@ def write_record(write_id: str) -> str:
 def index_of(path: str) -> int | None:
     """The task index in the name of a commit, an error, a log or a schema.
 
-    None for a file that is none of these: folders get files of desktops and editors as well.
+    None for any other file: desktops and editors leave theirs in folders as well.
     """
     folder, _, name = path.rpartition("/")
     named = _NAMES.get(folder.rpartition("/")[2])

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from mapred import layout
 from mapred.arrays import from_arrow
 from mapred.coding import EMPTY, Count, Seconds, StageName, Tasks, decode, encode
 from mapred.errors import NotAFile, RecordError, RunError, StorageError
+from mapred.frozen import dataclass
 from mapred.model import Commit, Job, Output, Stage, StoredFile
 from mapred.planner import PlanFile, read_plan, read_shard
 from mapred.storage import Store, each
