@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mapred import layout, records, unifying
-from mapred.coding import EMPTY
+from mapred.coding import EMPTY, is_blank
 from mapred.errors import DatasetError, RecordError
 from mapred.storage import Store
 
@@ -57,7 +57,7 @@ class Agreed:
             told = json.loads(schema.metadata[_FROM])
             sources = tuple(Source(int(task), item) for task, item in told)
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError) as e:
-            why = f"cannot be read ({e})" if data else EMPTY
+            why = EMPTY if is_blank(data) else f"cannot be read ({e})"
             raise RecordError(
                 f"{where} {why}: what the tables of this run agree on is lost; start a new run"
             ) from None

@@ -234,7 +234,7 @@ class Run:
 
                 # A scheduler or pool that gave out cannot be resumed on.
                 lost = isinstance(error, BackendError) and not isinstance(error, StorageError)
-                gone = lost and self.job.backend["name"] != "local"
+                gone = lost and self.job.backend.get("name") != "local"
                 needed = hints.Remedy(backend="local" if gone else None)
                 hint = str(hints.in_python(self.uri, self.job, needed))
                 raise RunError(f"{error}\n{hint}", run=self, hint=hint) from error

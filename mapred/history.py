@@ -331,7 +331,9 @@ def _read_entry(store: Store, clusters: _Clusters) -> Entry:
     done = tasks - len(given_up.tasks)
     if state != "succeeded":
         found = {stage.name: records.committed(store, stage.name) for stage in job.stages}
-        done = sum(map(len, found.values())) - len(given_up.tasks.intersection(found["map"]))
+        done = sum(map(len, found.values())) - len(
+            given_up.tasks.intersection(found.get("map", ()))
+        )
         if seconds is None and sum(map(len, found.values())) <= _MOST_COMMITS:
             seconds = _seconds_of_killed(store, data)
     lost = len(given_up.indices)

@@ -235,8 +235,10 @@ class Job:
         job = decode(cls, data, where)
         names = [stage.name for stage in job.stages]
         inputs = {stage.inputs for stage in job.stages} - {None}
-        if not names or len(set(names)) < len(names) or not inputs.issubset(names):
-            raise RecordError(f"{where}: stages must be different, and one the input of another")
+        if names[:1] != ["map"] or len(set(names)) < len(names) or not inputs.issubset(names):
+            raise RecordError(f"{where}: stages must be map and others, each with its input")
+        if any(stage.kind in ("manifest", "shuffle") for stage in job.stages) and not job.shuffle:
+            raise RecordError(f"{where}: shuffle is missing, and a stage needs it")
         if job.stages[0].tasks != job.shards:
             raise RecordError(
                 f"{where}: shards must be {job.stages[0].tasks}, the tasks of the first stage, "
@@ -254,7 +256,7 @@ class Output:
     `polars`, `batch` or `object`.
     """
 
-    kind: str
+    kind: Literal["arrow", "parts", "pickle", "inline", "none"]
     type: str = "object"
     count: Count = 0
     rows: Count = 0

@@ -14,7 +14,7 @@ import numpy as np
 
 from mapred import layout
 from mapred.arrays import from_arrow
-from mapred.coding import EMPTY, Count, Seconds, StageName, Tasks, decode, encode
+from mapred.coding import EMPTY, Count, Seconds, StageName, Tasks, decode, encode, is_blank
 from mapred.errors import NotAFile, RecordError, RunError, StorageError
 from mapred.frozen import dataclass
 from mapred.model import Commit, Job, Output, Stage, StoredFile
@@ -398,7 +398,7 @@ def _from_plan(store: Store, number: int, take: Callable[[bytes], T]) -> T:
     except NotAFile as error:
         raise RecordError(f"{error}; {_NO_PLAN}") from None
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
-        why = f"is not a plan that mapred wrote ({error})" if data else EMPTY
+        why = EMPTY if is_blank(data) else f"is not a plan that mapred wrote ({error})"
     raise RecordError(f"{store.uri}/{path} {why}; {_NO_PLAN}")
 
 

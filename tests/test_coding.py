@@ -176,7 +176,8 @@ def test_a_part_that_does_not_hold_together_says_why() -> None:
     ("values", "said"),
     [
         ({"shards": 4}, "shards must be 3, the tasks of the first stage, and is 4"),
-        ({"stages": []}, "stages must be different"),
+        ({"stages": []}, "stages must be map and others"),
+        ({"shuffle": None}, "shuffle is missing, and a stage needs it"),
     ],
 )
 def test_a_job_whose_parts_differ(values: Any, said: str) -> None:

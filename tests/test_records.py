@@ -392,6 +392,42 @@ def test_a_failure_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert f"{path.name} is empty" in failure.message
 
 
+ODD_TEXT = chr(0xD800) + "\0\x1b]0;t\x07\u202e"
+STRUCTURE = frozenset(
+    "run_id created kind state stage inputs function path ref version as_ attempt format backend "
+    "digests resources crc32 stages.name".split()
+)
+
+
+def with_odd_texts(values: Any, name: str = "") -> Any:
+    """A record whose free texts no terminal and no encoding takes as they are."""
+    if isinstance(values, dict):
+        found = {key: (key, f"{name}.{key}") for key in values}
+        return {
+            key: value if STRUCTURE.intersection(found[key]) else with_odd_texts(value, key)
+            for key, value in values.items()
+        }
+    if isinstance(values, list):
+        return [with_odd_texts(value, name) for value in values]
+    return ODD_TEXT if isinstance(values, str) and values else values
+
+
+def test_texts_that_no_encoding_takes_are_shown(kinds: Kinds) -> None:
+    run = kinds.runs[1]
+    for path in run.rglob("*.json"):
+        path.write_text(json.dumps(with_odd_texts(json.loads(path.read_text()))))
+    assert kinds.sound in said("ls", "--root", str(kinds.root))
+    names = [entry["name"] for entry in json.loads(said("ls", "--json", "--root", str(kinds.root)))]
+    assert ODD_TEXT in names
+    assert "mapred_runs" in said("metrics", "--root", str(kinds.root))
+    for name in CALLS:
+        with suppress(MapredError):
+            CALLS[name](mapred.open(run))
+    for command in RUN_COMMANDS:
+        assert said(command.split()[0], str(run), *command.split()[1:])
+    kinds.restore(run)
+
+
 def test_a_given_up_task_that_the_run_does_not_have(kinds: Kinds) -> None:
     run = kinds.runs[0]
     (run / "failed.json").write_text(json.dumps({"tasks": {"77": None}}))

@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 the run failed, or the audit found problems; 2 wrong usage
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
@@ -55,6 +56,9 @@ class Commands(click.Group):
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
+        # A record may hold half of a character, which no encoding writes.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
