@@ -8,6 +8,7 @@
 #   make test-cluster  the tests on a Kubernetes with Argo, which it starts on this machine as root
 #   make test-readers  what mapred wrote, read by Spark and DuckDB's Delta; needs Java 17 and Maven
 #   make cluster-up    cluster-down and cluster-status: that cluster alone
+#   make reliability  runs under attack, by seeds, which writes docs/reliability.md; as root
 #   make lock        remake .ci/requirements.txt from pyproject.toml
 #
 # Another Python: make test PYTHON=python3.13 VENV=.venv-3.13
@@ -18,6 +19,9 @@ WORKERS ?= 3
 WORKLOADS ?=
 SIZE ?= small
 TESTS ?=
+ATTACKS ?=
+FIRST ?= 1
+SEEDS ?= 20
 LOCK := .ci/requirements.txt
 BIN := $(VENV)/bin
 # The certificates that the system trusts, as pip uses them too.
@@ -28,7 +32,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo dev test test-slow test-cluster lint format bench bench-peers lock clean
-.PHONY: test-readers cluster-up cluster-down cluster-status
+.PHONY: reliability test-readers cluster-up cluster-down cluster-status
 .DELETE_ON_ERROR:
 
 help:
@@ -56,6 +60,12 @@ cluster-up cluster-down cluster-status: cluster-%: $(VENV)/.dev
 test-readers: $(VENV)/.dev $(VENV)-readers/.readers
 	MAPRED_TEST_READERS=$(abspath $(VENV)-readers) \
 	  $(BIN)/python -m pytest -m slow tests/test_readers.py
+
+# What build/reliability.jsonl holds already is not done again: remove it to begin anew.
+reliability: $(VENV)/.dev
+	@mkdir -p build
+	cd tests && $(abspath $(BIN))/python -m reliability $(ATTACKS) --first $(FIRST) --seeds $(SEEDS) \
+	  --record ../build/reliability.jsonl --report ../docs/reliability.md
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from mapred.scheduling import schedule as schedule
     from mapred.scheduling import schedules as schedules
     from mapred.scheduling import unschedule as unschedule
+    from mapred.secrecy import public as public
     from mapred.task import Task as Task
     from mapred.writing import Written as Written
     from mapred.writing import write_delta as write_delta
@@ -118,6 +119,7 @@ _WHERE = {
     "mapred.handles": ("Run",),
     "mapred.history": ("open", "runs"),
     "mapred.scheduling": ("Schedule", "schedule", "schedules", "unschedule"),
+    "mapred.secrecy": ("public",),
     "mapred.task": ("Task",),
     "mapred.writing": ("Written", "write_delta", "write_parquet"),
 }

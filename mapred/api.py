@@ -5,12 +5,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import nullcontext
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,21 +25,25 @@ from mapred import (
     interrupts,
     layout,
     loading,
+    naming,
     origins,
     parameters,
+    pieces,
     planner,
     retries,
+    secrecy,
+    shortages,
     signatures,
     writing,
 )
 from mapred._version import __version__
 from mapred.backends.base import Backend
-from mapred.checking import FromOne, Location, Size
+from mapred.checking import FolderMode, FromOne, Location, Size
 from mapred.commands import Command
 from mapred.dataset import Dataset
 from mapred.errors import BackendError, DatasetError, FunctionError, PlanError
 from mapred.frozen import dataclass
-from mapred.handles import Run, how_to_continue, record_write
+from mapred.handles import Run, go_on, how_to_continue, open_run, record_write
 from mapred.limits import Limits
 from mapred.model import Format, Resources, Stage
 from mapred.model import Job as JobRecord
@@ -49,12 +51,13 @@ from mapred.modules import refuse_while_importing, shipping
 from mapred.options import JobOptions, Options, Progress, refuse_unknown, takes_options
 from mapred.parameters import Value
 from mapred.reducers import Reducer, as_reducer
-from mapred.storage import open_store, probe
+from mapred.storage import Store, open_store, probe, refuse_secrets
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from mapred.keying import Shuffle
+    from mapred.storage import Store
 
 __all__ = ["Job", "Plan", "job", "plan", "run", "submit"]
 
@@ -65,12 +68,16 @@ _FEW = 10
 
 
 def _folder_name(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"\w[\w.-]*", value):
+    if not layout.is_run_id(value):
         raise checking.Unfit
-    return value
+    return str(value)
 
 
-_RUN_ID = checking.Rule("the name of a folder, of letters, digits, '_', '-' and '.'", _folder_name)
+_RUN_ID = checking.Rule(
+    "the name of a folder, of up to 128 letters (a-z, A-Z), digits, '_', '-' and '.', the first of "
+    "them a letter or digit",
+    _folder_name,
+)
 
 
 @dataclass(frozen=True)
@@ -222,6 +229,10 @@ class Job(Options):
         retries.refuse_contradiction(self.retry_on, self.no_retry_on)
         if not self.name:
             object.__setattr__(self, "name", functions.name_of(self.fn))
+        if secrecy.looks(self.name):
+            raise PlanError(
+                "name= looks like a secret, and the names of jobs are shown in the open"
+            )
         _ = self.reducer  # refuses options that do not go together
         fitting.check_reduce(self.reduce, self.finalize, by_key=self.shuffle is not None)
 
@@ -305,15 +316,25 @@ class Job(Options):
         *,
         backend: str | Backend | Executor = "local",
         root: Location | None = None,
+        mode: FolderMode | None = None,
         run_id: Annotated[str, _RUN_ID] | None = None,
     ) -> Run:
-        """Start it and return at once; `run_id` names the run's folder (default: a new name)."""
+        """Start it and return at once; `run_id` names the run's folder (default: a new name).
+
+        A name belongs to one job. Where this job has a run of that name already, the run goes on,
+        or is given as it is if it succeeded; a run of another job is a `RunError` that names it.
+        `mode` is that of `mapred.run`.
+        """
         __tracebackhide__ = True
-        with interrupts.told(_nothing_started):
-            return self._submitted(backend, root, run_id)
+        with interrupts.told(_nothing_started), shortages.told():
+            return self._submitted(backend, root, mode, run_id)
 
     def _submitted(
-        self, backend: str | Backend | Executor, root: Location | None, run_id: str | None
+        self,
+        backend: str | Backend | Executor,
+        root: Location | None,
+        mode: int | None,
+        run_id: str | None,
     ) -> Run:
         loading.may_start()
         refuse_while_importing()
@@ -327,18 +348,16 @@ class Job(Options):
         function = functions.dump(self.fn, names)
         planned = self.plan()
         code = self._carried(planned, function, names)
-        given, run_id = run_id, run_id or _new_id()
         base = _base(root, chosen)
-        probe(open_store(base))
+        probe(open_store(base, mode=mode))
         packages = self._expected(planned, code, chosen)
         chosen = self._proved(planned, code, chosen)
         try:
-            uri = f"{base.rstrip('/')}/{run_id}"
-            return self._started(chosen, planned, code, packages, uri, anew=given is None)
+            store = open_store(f"{base.rstrip('/')}/{run_id or _new_id()}", mode=mode)
+            start = self._started if run_id is None else self._named
+            return start(chosen, planned, code, packages, store)
         except BaseException:
-            discard = getattr(chosen, "discard", None)
-            if discard is not None:
-                discard()
+            _discard(chosen)
             raise
 
     def _started(
@@ -347,26 +366,46 @@ class Job(Options):
         planned: Plan,
         code: Mapping[str, bytes],
         packages: dict[str, str],
-        uri: str,
-        *,
-        anew: bool,
+        store: Store,
     ) -> Run:
         """Make the run's folder, and start it."""
-        run_id = uri.rpartition("/")[2]
-        store = open_store(uri)
         digests: dict[str, str] = {}
-        with folder.withdrawn(store) if anew else nullcontext():
+        with folder.withdrawn(store):
             for path, data in self._files(planned, code):
                 store.write(path, data)
                 digests[path] = hashlib.sha256(data).hexdigest()
-            if self.write is not None:
-                record_write(store, self.write.uri, run_id)
-            record = self._record(run_id, planned, digests, packages, chosen)
-            written = record.to_bytes()
-            store.write(layout.JOB, written)
-            with interrupts.told(lambda: how_to_continue(uri, record)):
-                handle = chosen.submit(store, record, hashlib.sha256(written).hexdigest())
-        return Run(store, record, handle)
+            record = self._record(_id_of(store), planned, digests, packages, chosen)
+            _note_write(store, record)
+            store.write(layout.JOB, record.to_bytes())
+            return _begun(store, record, chosen)
+
+    def _named(
+        self,
+        chosen: Backend,
+        planned: Plan,
+        code: Mapping[str, bytes],
+        packages: dict[str, str],
+        store: Store,
+    ) -> Run:
+        """Start a run under the name that the user gave, or go on with this job's of that name."""
+        digests = naming.digests_of(self._files(planned, code))
+        record = self._record(_id_of(store), planned, digests, packages, chosen)
+        known = naming.find(store)
+        if known is None:
+            naming.refuse_remains(store, digests)
+            with naming.claimed(store) as claim:
+                for path, data in self._files(planned, code):
+                    claim.put(path, data)
+                won = claim.decide(record.to_bytes())
+            if won:
+                _note_write(store, record)
+                return _begun(store, record, chosen)
+            known = open_run(store.uri)
+        known = naming.same(known, record)
+        backends.remember(store.uri, chosen)
+        if go_on(known, chosen) != "started":
+            _discard(chosen)
+        return known
 
     @checking.checks(BackendError)
     def run(
@@ -374,12 +413,13 @@ class Job(Options):
         *,
         backend: str | Backend | Executor = "local",
         root: Location | None = None,
+        mode: FolderMode | None = None,
         progress: Progress = "auto",
     ) -> Run:
         """Start it, show progress, and return the run once it succeeded; else `RunError`."""
         __tracebackhide__ = True
         display.progress(progress)  # Loaded here, not while the run is already at work.
-        return self.submit(backend=backend, root=root).finish(progress)
+        return self.submit(backend=backend, root=root, mode=mode).finish(progress)
 
     @checking.checks(BackendError)
     def render(self, *, backend: str | Backend = "argo", root: Location | None = None) -> str:
@@ -463,7 +503,9 @@ class Job(Options):
     def _files(self, planned: Plan, code: Mapping[str, bytes]) -> Iterator[tuple[str, Any]]:
         """Path and content of every file of the run's folder but job.json."""
         yield from code.items()
-        yield from planned.dataset.inputs()
+        for path, data in planned.dataset.inputs():
+            yield path, data
+            yield from pieces.sums_of(path, data)
         for path, rows in planner.plan_files(planned.ranges):
             yield path, planner.write_plan(rows)
 
@@ -516,7 +558,7 @@ class Job(Options):
             deadline=self.deadline,
             max_failed=self.max_failed,
             max_tasks_per_worker=self.max_tasks_per_worker,
-            backend={"name": backend.name, "arguments": dict(backend.arguments)},
+            backend=backends.recorded(backend),
             digests=digests,
             python=".".join(map(str, sys.version_info[:2])),
             mapred=__version__,
@@ -563,11 +605,12 @@ def submit(
     *,
     backend: str | Backend | Executor = "local",
     root: Location | None = None,
+    mode: FolderMode | None = None,
     **options: Unpack[JobOptions],
 ) -> Run:
     """Like `run`, but returns the live `Run` at once."""
     __tracebackhide__ = True
-    return _job("submit", fn, dataset, options).submit(backend=backend, root=root)
+    return _job("submit", fn, dataset, options).submit(backend=backend, root=root, mode=mode)
 
 
 @takes_options
@@ -577,6 +620,7 @@ def run(
     *,
     backend: str | Backend | Executor = "local",
     root: Location | None = None,
+    mode: FolderMode | None = None,
     progress: Progress = "auto",
     **options: Unpack[JobOptions],
 ) -> Run:
@@ -603,6 +647,8 @@ def run(
             `fn` returns, and the result says what was written; without `reduce` only.
         backend: `"local"`, `"inline"`, a backend object or any `concurrent.futures.Executor`.
         root: where the run's folder is made (default `$MAPRED_ROOT`, else `~/.mapred/runs`).
+        mode: rights of that folder, such as `0o750`, and of a root that is made for it (default:
+            this user's alone, or the group's too in a root that is setgid or group-writable).
         progress: `"auto"`, `"bar"`, `"plain"`, `"jupyter"` or `"none"`.
         attempts: how often a task may be tried, each time in a fresh process: again at once, then
             after 0.5 s and up to 30 s. Of several items in one task, only those that failed run again.
@@ -628,7 +674,7 @@ def run(
     """
     __tracebackhide__ = True
     started = _job("run", fn, dataset, options)
-    return started.run(backend=backend, root=root, progress=progress)
+    return started.run(backend=backend, root=root, mode=mode, progress=progress)
 
 
 def _job(function: str, fn: Function, dataset: Any, options: Mapping[str, Any]) -> Job:
@@ -646,11 +692,38 @@ def _new_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(4).hex()}"
 
 
+def _id_of(store: Store) -> str:
+    return store.uri.rpartition("/")[2]
+
+
+def _discard(chosen: Backend) -> None:
+    """End the worker that was to be a run's first one."""
+    discard = getattr(chosen, "discard", None)
+    if discard is not None:
+        discard()
+
+
+def _note_write(store: Store, record: JobRecord) -> None:
+    if record.write is not None:
+        record_write(store, record.write["uri"], record.run_id)
+
+
+def _begun(store: Store, record: JobRecord, chosen: Backend) -> Run:
+    """Start a run whose folder is complete."""
+    with interrupts.told(lambda: how_to_continue(store.uri, record)):
+        handle = chosen.submit(store, record, hashlib.sha256(record.to_bytes()).hexdigest())
+    backends.remember(store.uri, chosen)
+    return Run(store, record, handle)
+
+
 def _base(root: Location | None, backend: Backend) -> str:
     """Where the run's folder goes: `root=`, else what a named backend says, else the default."""
     if root is not None:
-        return os.fspath(root)
-    return getattr(backend, "root", None) or folder.default_root()
+        found = os.fspath(root)
+    else:
+        found = getattr(backend, "root", None) or folder.default_root()
+    refuse_secrets(found)
+    return found
 
 
 def _handed_over(fn: Function, source: Dataset, pinned: Format) -> Format:

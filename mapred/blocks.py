@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from mapred import failures, layout, losses, records, retries, threads, versions
+from mapred import failures, layout, losses, manifests, records, retries, threads, versions
 from mapred.attempts import Failure
 from mapred.errors import AccessError, FunctionError, MapredError, StorageError
 from mapred.model import Commit, Stage
@@ -204,7 +204,7 @@ def _work(run: Context, block: Block, known: Known, parent: Parent) -> int | Non
     if closes:
         if not _settle(run, last, range(last.tasks), known, parent):
             return None
-        state = records.finish(run.store, run.job, "succeeded", "")
+        state = manifests.finish(run.store, run.job, "succeeded", "")
         if state != "succeeded":
             raise Over(f"the run was {state} meanwhile")
     _leave_artifacts(run, commits.values(), closes)
@@ -313,7 +313,7 @@ def _stop_if_too_many(run: Context, known: Known) -> None:
 
 def _over(run: Context, stage: Stage, lost: Collection[Failure]) -> Over:
     message = losses.describe(run.job, stage, lost)
-    records.finish(run.store, run.job, "failed", message)
+    manifests.finish(run.store, run.job, "failed", message)
     return Over(message)
 
 

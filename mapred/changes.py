@@ -24,6 +24,7 @@ from mapred import (
     origins,
     parameters,
     pickling,
+    pieces,
     records,
     signatures,
     writing,
@@ -119,7 +120,7 @@ def _check_fit(store: Store, job: Job, fn: Callable[..., Any]) -> None:
     names = None
     if job.format.as_ == "keywords":
         try:
-            with store.open(layout.ITEMS) as file:
+            with pieces.open_(store, job.digests, layout.ITEMS) as file:
                 names = pickling.load(file).keys()
         except Exception:
             return  # its classes may be those of another machine: the workers will tell
@@ -155,7 +156,7 @@ def _with_modules(store: Store, job: Job, names: set[str]) -> tuple[Job, dict[st
     if not data:
         return job, {}
     if job.modules is not None:
-        data = merged(store.read(job.modules), data)
+        data = merged(pieces.read(store, job.digests, job.modules), data)
     digest = hashlib.sha256(data).hexdigest()
     path = layout.changed_modules(digest)
     digests = {**job.digests, path: digest}
@@ -186,9 +187,10 @@ def _reducer(store: Store, job: Job, reduce: Reduce) -> Reducer:
     fan_in = levels[0].fan_in if levels and job.shuffle is None else None
     finalize = None
     if not isinstance(reduce, Reducer):
+        data = pieces.read(store, job.digests, job.reduce)
         # Its code may be what cannot be loaded any more.
         with suppress(FunctionError):
-            finalize = functions.load(store.read(job.reduce)).finish
+            finalize = functions.load(data).finish
     if job.shuffle is not None:
         reducer = keyed_reducer(job.shuffle, reduce, None, finalize)
         assert reducer is not None
@@ -206,7 +208,11 @@ def _check_versions(store: Store, new: Job) -> None:
     needed = [("fn", new.function)] if left else []
     for option, path in [*needed, ("reduce", new.reduce)]:
         made = new.python_of(path) if path else new.python
-        if path and made != new.python and not functions.is_portable(store.read(path)):
+        if (
+            path
+            and made != new.python
+            and not functions.is_portable(pieces.read(store, new.digests, path))
+        ):
             what = "function" if option == "fn" else "reduce"
             raise FunctionError(
                 f"the {what} of run {new.run_id} was pickled by Python {made}, and this is "

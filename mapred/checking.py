@@ -28,6 +28,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 from mapred.errors import MapredError
 from mapred.frozen import dataclass
+from mapred.secrecy import Public
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -347,7 +348,7 @@ def _share(value: Any) -> float:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise Unfit
-    return str(plain(value))
+    return value if isinstance(value, Public) else str(plain(value))
 
 
 def _filled_text(value: Any) -> str:
@@ -369,6 +370,13 @@ def _path(value: Any) -> Any:
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise Unfit
     return value
+
+
+def _folder_mode(value: Any) -> int:
+    mode = whole(value)
+    if not 0o700 <= mode <= 0o777:
+        raise Unfit(f"it is {mode:#o}: begin the number with 0o" if mode > 0 else "")
+    return mode
 
 
 def _function(value: Any) -> Any:
@@ -457,6 +465,9 @@ MAX_FAILED = Rule("a count, or a share below 1 such as 0.01 or '1%'", _share)
 Text: TypeAlias = Annotated[str, Rule("a text that is not empty", _filled_text)]
 Location: TypeAlias = Annotated[
     str | os.PathLike[str], Rule("a path or URI that is not empty", _path)
+]
+FolderMode: TypeAlias = Annotated[
+    int, Rule("the rights of a folder, from 0o700 to 0o777, such as 0o750", _folder_mode)
 ]
 FromZero: TypeAlias = Annotated[int, between(0)]
 FromOne: TypeAlias = Annotated[int, between(1)]

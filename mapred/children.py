@@ -25,12 +25,19 @@ def die_with_parent(parent: int) -> None:
             os._exit(1)
 
 
+def signal_name(number: int) -> str:
+    """The name of a signal that ended a process, and what sends it."""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:  # one of those for real time, which have none
+        return f"signal {number}"
+    return f"{name} (the system's out-of-memory killer does that)" if name == "SIGKILL" else name
+
+
 def how_it_ended(status: int | None) -> str:
     """The end of a worker process in words; a negative status is a signal's number."""
     if status is None:
         return "the worker process ended, no one knows how"
     if status < 0:
-        name = signal.Signals(-status).name
-        hint = " (the system's out-of-memory killer does that)" if name == "SIGKILL" else ""
-        return f"the worker process was killed by {name}{hint}"
+        return f"the worker process was killed by {signal_name(-status)}"
     return f"the worker process exited with status {status} before its task was committed"

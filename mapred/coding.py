@@ -23,8 +23,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import repeat
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
+from mapred import checksums
 from mapred.checking import shown
 from mapred.errors import MapredError, RecordError
 
@@ -118,9 +119,11 @@ def _parsed(data: bytes, where: str) -> Any:
         raise RecordError(f"{where} is nested too deeply for a record") from None
     except ValueError as error:
         raise RecordError(f"{where} is not a record in JSON: {error}") from None
-    version = values.get("version", VERSION) if type(values) is dict else VERSION
-    if version != VERSION:
-        _check_version(version, where)
+    if type(values) is dict:
+        if values.get("version", VERSION) != VERSION:
+            _check_version(values["version"], where)
+        if "seal" in values and not checksums.is_whole(data):
+            raise RecordError(f"{where} is not what was written: its checksum differs")
     return values
 
 
@@ -219,6 +222,8 @@ def _filled(cls: Any, known: Sequence[dataclasses.Field[Any]]) -> Callable[[dict
     The constructor of a frozen class sets every field by itself, which takes longer than to read
     them; there may be as many commits as tasks.
     """
+    if hasattr(cls, "of_stored"):
+        return cast(Callable[[dict[str, Any]], Any], cls.of_stored)
     if hasattr(cls, "__post_init__"):
         return lambda kept: cls(**kept)
     defaults = {field.name: _default(field) for field in known}

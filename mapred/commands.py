@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mapred import secrecy
 from mapred.checking import Location, checks
 from mapred.errors import CommandError, FunctionError
 from mapred.frozen import dataclass
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from mapred.task import Task
 
 _FILE_LIMIT = 100 * 2**20
+_STORED = (
+    "and a command is stored with the job: set it in the environment of the workers, which the "
+    "program inherits, or write mapred.public('…') if all may see it"
+)
 
 
 @dataclass(frozen=True)
@@ -150,6 +155,10 @@ def command(
     for name, value in (env or {}).items():
         if not name or set("=\0").intersection(name) or "\0" in value:
             raise FunctionError(f"env: {name!r} cannot be set as an environment variable")
+        if secrecy.suspect(name, value):
+            raise FunctionError(f"env: {name} looks like a secret, {_STORED}")
+    if any(map(secrecy.looks, argv)):
+        raise FunctionError(f"a word of argv= looks like a secret, {_STORED}")
     packed = []
     for path in map(Path, files):
         try:

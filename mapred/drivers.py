@@ -1,4 +1,4 @@
-"""What drives a run: a handle of this process, or another process of this machine."""
+"""What drives a run: a handle of this process, or another process."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import os
 from contextlib import suppress
 from weakref import WeakValueDictionary
 
-from mapred.backends.base import Handle, process_birth
+from mapred import liveness
+from mapred.backends.base import Handle
+from mapred.display.numbers import format_seconds
 from mapred.starts import Start
+from mapred.storage import Store
 
 # What drives a run in this process, by the run's folder, however many handles it has.
 _driven: WeakValueDictionary[str, Handle] = WeakValueDictionary()
@@ -33,17 +36,57 @@ def driven(uri: str) -> Handle | None:
     return handle if here else None
 
 
-def at_work(uri: str, start: Start) -> bool:
-    """Whether a process of this machine, this one included, drives a run."""
-    here = driven(uri)
+def at_work(store: Store, start: Start) -> bool:
+    """Whether a process drives a run, this one included."""
+    here = driven(store.uri)
     if here is not None and here.alive():
         return True
-    return start.ref is not None and alive(start.ref)
+    return alive(store, start)
 
 
-def alive(ref: str) -> bool:
-    """Whether the process that drove a run lives: known on its own machine alone."""
-    parts = ref.split(":")
-    if len(parts) != 4 or parts[1] != os.uname().nodename:
+def alive(store: Store, start: Start) -> bool:
+    """Whether another process drives a run: one that lives, or elsewhere gave a sign lately."""
+    process = None if start.ref is None else liveness.process_of(start.ref)
+    if start.ref is None or process is None:
         return False
-    return int(parts[2]) != os.getpid() and process_birth(int(parts[2])) == parts[3]
+    lives = liveness.lives(process)
+    if lives is not None:
+        return lives and not _is_own(process)
+    if not process.boot:
+        return False
+    return liveness.seconds_quiet(store, start.ref, start.time) < liveness.FRESH_SECONDS
+
+
+def may_live(store: Store, start: Start) -> str | None:
+    """Why the process that drove a run may live, and what to do; None where it has ended.
+
+    None also of a cluster, which is asked itself.
+    """
+    process = None if start.ref is None else liveness.process_of(start.ref)
+    if start.ref is None or process is None:
+        return None
+    lives = liveness.lives(process)
+    if lives:
+        here = driven(store.uri)
+        if _is_own(process) and here is not None and not here.alive():
+            return None
+        if _is_own(process):
+            return f"this process drives it; stop it first: mapred.open({store.uri!r}).cancel()"
+        return (
+            f"the process {process.pid} of this machine drives it; stop it there, in a shell: "
+            f"kill -INT {process.pid}"
+        )
+    quiet = liveness.seconds_quiet(store, start.ref, start.time)
+    if lives is False or (process.boot and quiet > liveness.QUIET_SECONDS):
+        return None
+    if not process.boot:
+        return None
+    return (
+        f"the process {process.pid} of {process.host} drives it, which cannot be seen from here and "
+        f"gave a sign of life {format_seconds(quiet)} ago; stop it there, or, if it is gone, "
+        f"resume the run here first: mapred.open({store.uri!r}).resume()"
+    )
+
+
+def _is_own(process: liveness.Process) -> bool:
+    return process.pid == os.getpid()

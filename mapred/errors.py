@@ -23,6 +23,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mapred.escaping import visible
+
 __all__ = [
     "AccessError",
     "BackendError",
@@ -42,7 +44,13 @@ __all__ = [
 
 
 class MapredError(Exception):
-    """The root of every error that mapred raises on purpose."""
+    """The root of every error that mapred raises on purpose.
+
+    Its text is safe to show: names and messages from elsewhere may hold a terminal's commands.
+    """
+
+    def __str__(self) -> str:
+        return visible(super().__str__())
 
 
 class DatasetError(MapredError):

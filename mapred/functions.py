@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Any
 
-from mapred import pickling
+from mapred import excerpts, pickling
 from mapred.checking import said
 from mapred.commands import Command
 from mapred.errors import FunctionError
@@ -58,8 +58,11 @@ def dump(function: Any, modules: set[str] | None = None) -> bytes:
     if modules is not None:
         modules |= pickler.modules
     named = [found.file for found, text in shipping.closure(pickler.modules).values() if text]
-    files = pickler.filenames.union(named)
-    head = (_sources(files), tuple(sorted(pickler.modules)), archive)
+    texts = _sources(pickler.codes.keys() | named)
+    digests = {name: excerpts.digest(text) for name, text in texts.items()}
+    for name in pickler.codes.keys() & texts.keys() - set(named):
+        texts[name] = excerpts.excerpt(texts[name], pickler.codes[name])
+    head = (texts, tuple(sorted(pickler.modules)), archive, digests)
     return pickle.dumps(head, protocol=5) + data
 
 
@@ -97,11 +100,14 @@ class _Texts(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is not a text")
 
 
-def sources_of(data: bytes) -> dict[str, str]:
-    """The text of each file that the functions of a pickle of `dump` came from; runs no code."""
+def digests_of(data: bytes) -> dict[str, str]:
+    """The digest of each file that the functions of a pickle of `dump` came from; runs no code."""
     head = _Texts(io.BytesIO(data)).load()
-    found: dict[str, str] = head if isinstance(head, dict) else head[0]
-    return found
+    if isinstance(head, tuple) and len(head) > 3:
+        found: dict[str, str] = head[3]
+        return found
+    texts = head if isinstance(head, dict) else head[0]
+    return {name: excerpts.digest(text) for name, text in texts.items()}
 
 
 def is_portable(data: bytes) -> bool:
@@ -122,9 +128,7 @@ def loaded(data: bytes) -> Any:
         texts, _, archive = _head(file)
         for name, text in texts.items():
             # Where the file has changed since, tracebacks show the source that runs.
-            if "".join(linecache.getlines(name)) != text:
-                lines = text.splitlines(keepends=True)
-                linecache.cache[name] = (len(text), None, lines, name)
+            excerpts.place(name, text)
         install(archive)
         return pickling.load(file)
     except FunctionError:
@@ -146,10 +150,10 @@ def prove(function: bytes, reducer: bytes, archive: bytes) -> None:
 def _head(file: IO[bytes]) -> tuple[dict[str, str], tuple[str, ...] | None, bytes]:
     """What stands before a function: sources of copied code, names of modules, an archive of them.
 
-    In runs of mapred 0.1 it was the sources alone.
+    The digests of the files follow. In runs of mapred 0.1 it was the sources alone.
     """
     head = pickle.load(file)
-    return (head, None, b"") if isinstance(head, dict) else head
+    return (head, None, b"") if isinstance(head, dict) else head[:3]
 
 
 def packages_of(data: bytes) -> dict[str, str]:

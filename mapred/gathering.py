@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,29 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of a task or an item: an Arrow file at `path`, or a `table` in memory."""
+    """Rows of a task or an item: the Arrow file of an `output`, or a `table` in memory."""
 
     source: Source
     schema: pa.Schema
-    path: str | None = None
+    output: Output | None = None
     table: pa.Table | None = None
 
     def load(self, store: Store) -> pa.Table:
-        import pyarrow as pa
-
-        if self.table is not None:
+        if self.output is None:
+            assert self.table is not None
             return self.table
-        locate = getattr(store, "local_path", None)
-        try:
-            source = (
-                pa.OSFile(locate(self.path))
-                if locate
-                else pa.BufferReader(store.read(self.path or ""))
-            )
-        except FileNotFoundError as error:
-            raise StorageError(f"{store.uri}/{self.path}: committed, but gone") from error
-        with source:
-            return pa.ipc.open_file(source).read_all()
+        return outputs.read_table(store, self.output)
 
 
 def dataset(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]) -> Any:
@@ -50,11 +40,10 @@ def dataset(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]
 
     parts = _parts(store, found)
     known = agreed(store, stage, parts)
-    sizes = {output.path: output.size for _, output in found if output and output.path}
     children = []
     for lazy, some in itertools.groupby(parts, lambda part: _is_lazy(part, known.schema)):
         if lazy:
-            children.append(_files(store, [part.path or "" for part in some], sizes, known.schema))
+            children.append(_files(store, [part.output for part in some], known.schema))
         else:
             tables = [_conform(known, part.source, part.load(store)) for part in some]
             children.append(ds.dataset(tables, schema=known.schema))
@@ -135,7 +124,7 @@ def _parts(store: Store, found: Sequence[tuple[int, Output | None]]) -> list[Par
     parts: list[Part] = []
     for task, output in there:
         if output.kind == "arrow":
-            parts.append(Part(Source(task), next(schemas), path=output.path))
+            parts.append(Part(Source(task), next(schemas), output))
             continue
         tables = [pair[1] for pair in outputs.load_tables(store, output) if pair is not None]
         tables = [each_ for each_ in tables if each_.num_rows] or tables[:1]
@@ -164,19 +153,26 @@ def _stored_schema(store: Store, output: Output) -> pa.Schema:
             return pa.ipc.open_file(pa.PythonFile(opened)).schema
     except FileNotFoundError as error:
         raise StorageError(f"{store.uri}/{output.path}: committed, but gone") from error
+    except (OSError, pa.ArrowException) as error:
+        outputs.check(store, output, outputs.read_whole(store, output))
+        raise StorageError(f"{store.uri}/{output.path} cannot be read: {error}") from error
 
 
 def _is_lazy(part: Part, schema: pa.Schema) -> bool:
-    return part.path is not None and (
+    return part.output is not None and (
         part.schema.equals(schema) or unifying.casts(part.schema, schema)
     )
 
 
-def _files(store: Store, paths: list[str], sizes: dict[str, int], schema: pa.Schema) -> Any:
+def _files(store: Store, found: Sequence[Output | None], schema: pa.Schema) -> Any:
+    """A dataset of files, each of which is checked when it is first opened."""
     import pyarrow.dataset as ds
 
-    locate = getattr(store, "local_path", None)
-    if locate is not None:
-        return ds.dataset([locate(path) for path in paths], format="ipc", schema=schema)
-    filesystem = arrow_filesystem(store, {path: sizes[path] for path in paths})
-    return ds.dataset(paths, format="ipc", schema=schema, filesystem=filesystem)
+    files = {output.path or "": output for output in found if output is not None}
+    sizes = {path: output.size for path, output in files.items()}
+    filesystem = arrow_filesystem(store, sizes, functools.partial(_check, store, files))
+    return ds.dataset(list(files), format="ipc", schema=schema, filesystem=filesystem)
+
+
+def _check(store: Store, files: Mapping[str, Output], path: str, data: Any) -> None:
+    outputs.check(store, files[path], data)

@@ -8,8 +8,9 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from mapred import (
     backends,
@@ -18,13 +19,17 @@ from mapred import (
     folder,
     interrupts,
     layout,
+    liveness,
+    manifests,
     origins,
+    pickling,
     records,
     results,
+    shortages,
     starts,
     writing,
 )
-from mapred.backends.base import Backend, Handle
+from mapred.backends.base import Backend, Handle, Vanished
 from mapred.checking import Duration, DurationFromZero, FromZero, Location, checks, seconds
 from mapred.coding import encode
 from mapred.errors import (
@@ -49,6 +54,8 @@ if TYPE_CHECKING:
     from mapred import audit as audits
     from mapred.changes import Changes
 
+Standing = Literal["succeeded", "at work", "started"]
+
 
 class Run:
     """One execution of a job: a folder, and whatever still works on it.
@@ -57,8 +64,10 @@ class Run:
     `mapred.open`.
     """
 
-    def __init__(self, store: Store, job: Job, handle: Handle | None = None) -> None:
-        self.store, self.job = store, job
+    def __init__(
+        self, store: Store, job: Job, handle: Handle | None = None, *, allow_pickle: bool = True
+    ) -> None:
+        self.store, self.job, self._allow_pickle = store, job, allow_pickle
         self._handle: Handle | None = None
         self._known: Start | None = None
         if handle is not None:
@@ -78,15 +87,25 @@ class Run:
         return hashlib.sha256(self.store.read(layout.JOB)).hexdigest()
 
     def status(self) -> RunStatus:
-        """State and progress now; from the driver where it lives here, else from the folder."""
-        handle = self._attached()
-        known = handle.status() if handle else None
+        """State and progress now; from the driver where it lives here, else from the folder.
+
+        Where a cluster that works on the run cannot be reached, the folder tells its progress, the
+        state is `unknown`, and the message says why.
+        """
+        try:
+            handle = self._attached()
+            known = handle.status() if handle else None
+        except BackendError as error:
+            if isinstance(error, StorageError):
+                raise
+            found = folder.status(self.store, self.job, starts.read(self.store), alive=True)
+            return replace(found, state="unknown", message=str(error))
         if known is not None:
             if self._known is None:
                 self._known = starts.read(self.store)
             return starts.timed(known, self.store, self.job, self._known)
         start = starts.read(self.store)
-        alive = start.ref is not None and drivers.alive(start.ref)
+        alive = drivers.alive(self.store, start)
         return folder.status(self.store, self.job, start, alive=alive)
 
     @property
@@ -121,7 +140,8 @@ class Run:
         Waits for a live run. A run without an answer raises `RunError`.
         """
         self._await_result()
-        return results.result(self.store, self.job)
+        with self._loading():
+            return results.result(self.store, self.job)
 
     @checks(PlanError)
     def outputs(self, stage: str | None = None, errors: str = "raise") -> Iterator[tuple[int, Any]]:
@@ -134,7 +154,7 @@ class Run:
         that names it; with `errors="skip"` it is left out.
         """
         self._offer_modules()
-        return results.one_by_one(self.store, self.job, stage, errors)
+        return self._stepped(results.one_by_one(self.store, self.job, stage, errors))
 
     def to_pandas(self, dtype_backend: str = "numpy_nullable") -> pd.DataFrame:
         """The result as one frame; a sweep's has its parameters and results as columns.
@@ -155,14 +175,16 @@ class Run:
         self._await_result()
         from mapred import tabulating
 
-        return tabulating.to_pandas(self.store, self.job, dtype_backend)
+        with self._loading():
+            return tabulating.to_pandas(self.store, self.job, dtype_backend)
 
     def to_arrow(self) -> pa.Table:
         """The result as one table, with the columns of `to_pandas`."""
         self._await_result()
         from mapred import tabulating
 
-        return tabulating.to_arrow(self.store, self.job)
+        with self._loading():
+            return tabulating.to_arrow(self.store, self.job)
 
     def write_parquet(
         self,
@@ -219,7 +241,8 @@ class Run:
         writing.check(target)
         write_id = f"{self.id}-{os.urandom(4).hex()}"
         record_write(self.store, target.uri, write_id)
-        return writing.write_result(self.store, target, write_id)
+        with self._loading():
+            return writing.write_result(self.store, self.job, target, write_id)
 
     def check(self) -> None:
         """Raise what kept the run from its result; nothing if it succeeded."""
@@ -229,6 +252,8 @@ class Run:
                 self._handle.raise_error()
             except (FunctionError, RecordError):
                 raise
+            except Vanished as error:
+                raise RunError(str(error), run=self) from error
             except Exception as error:
                 from mapred import hints
 
@@ -307,7 +332,7 @@ class Run:
         ended = None if self._stop() else self.status().finished
         self._handle = None
         drivers.forget(self.uri)
-        records.finish(self.store, self.job, "cancelled", "cancelled by run.cancel()", when=ended)
+        manifests.finish(self.store, self.job, "cancelled", "cancelled by run.cancel()", when=ended)
 
     def suspend(self) -> None:
         """Stop the run so that `resume` goes on with it; on a cluster, tasks at work may end."""
@@ -346,12 +371,22 @@ class Run:
         that is at work is followed. Raises `RunError` like `mapred.run`.
         """
         __tracebackhide__ = True
-        from mapred.changes import Changes, revised
+        from mapred.changes import Changes
 
+        self._refuse_code("resume")
         chosen = None if backend is None else backends.resolve(backend)
+        if chosen is not None:
+            backends.remember(self.uri, chosen)
         changes = Changes(
             fn, reduce, timeout, deadline, attempts, max_failed, resources, reduce_resources
         )
+        display.progress(progress)  # Loaded here, not while the run is already at work.
+        return self if self._go_on(chosen, changes) == "succeeded" else self.finish(progress)
+
+    def _go_on(self, chosen: Backend | None, changes: Changes) -> Standing:
+        """Start what is missing, unless the run is at work or succeeded; which it was."""
+        from mapred.changes import revised
+
         handle = self._attached()
         alive = handle is not None and handle.alive()
         if alive or (handle is None and self._alive_elsewhere()):
@@ -362,33 +397,32 @@ class Run:
                 assert handle is not None
                 handle.proceed()
                 self._start(handle, starts.paused(start, start.ended, time.time()).pauses)
-            return self.finish(progress)
+            return "at work"
         end = records.read_end(self.store)
-        if end is not None and end["state"] == "succeeded":
-            return self
+        succeeded = end is not None and end["state"] == "succeeded"
+        if succeeded and manifests.whole(self.store, self.job):
+            return "succeeded"
         # Another handle may have changed it since.
         self.job = records.read_job(self.store)
         revision = revised(self.store, self.job, changes)
         chosen = chosen or backends.resolve(self._backend())
         backends.check(chosen, _limits(revision.job))
         self._warn_of_changes(revision.job)
-        display.progress(progress)  # Loaded here, not while the run is already at work.
         before = starts.read(self.store)
         paused = starts.paused(before, self.status().finished, time.time())
         changed = (*revision.paths, layout.END, layout.HANDLE)
         stopped = functools.partial(how_to_continue, self.uri, revision.job)
-        with interrupts.told(stopped), folder.restored(self.store, changed):
+        with interrupts.told(stopped), shortages.told(), folder.restored(self.store, changed):
             if changes.given():
                 revision.write(self.store)
-            if end is not None:
-                with suppress(FileNotFoundError):
-                    self.store.delete(layout.END)
+            with suppress(FileNotFoundError):
+                self.store.delete(layout.END)
             # A deadline counts from the moment at which the run is submitted again.
             starts.write(self.store, paused)
             handle = chosen.submit(self.store, revision.job, self.digest)
         self.job = revision.job
         self._start(handle, paused.pauses)
-        return self.finish(progress)
+        return "started"
 
     def _at_work(self, changes: Changes) -> str:
         """Why a run takes no changes now, and what stops it."""
@@ -396,8 +430,11 @@ class Run:
         where = f"run {self.id} is at work, and takes {names} when it is not"
         if self._handle is not None:
             return f"{where}; to stop it:\nimport mapred; mapred.open({self.uri!r}).cancel()"
-        pid = (starts.read(self.store).ref or "").split(":")[2]
-        return f"{where}; to stop it, in a shell:\nkill -INT {pid}"
+        process = liveness.process_of(starts.read(self.store).ref or "")
+        if process is None:
+            return where  # It ended just now.
+        there = "" if liveness.lives(process) else f" of {process.host}"
+        return f"{where}; to stop it, in a shell{there}:\nkill -INT {process.pid}"
 
     @checks(PlanError)
     def finish(self, progress: Progress) -> Run:
@@ -441,7 +478,7 @@ class Run:
             warnings.warn(
                 f"the run resumes with the code that it stored; stop it to have the new one: {hint}",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _start(self, handle: Handle, pauses: tuple[tuple[float, float], ...]) -> None:
@@ -449,6 +486,9 @@ class Run:
         self._handle = handle
         drivers.remember(self.uri, handle)
         self._known = starts.started(self.store, handle.ref, pauses)
+        known = None if handle.detaches else handle.status()
+        if known is not None and known.state == "interrupted":
+            starts.interrupted(self.store, handle.ref)
 
     @checks(PlanError)
     def debug(self, shard: FromZero, stage: str = "map") -> list[Any]:
@@ -458,18 +498,43 @@ class Run:
         """
         from mapred import worker
 
+        self._refuse_code("debug")
         return worker.replay(self.store, self.job, stage, shard)
 
     @checks(PlanError)
-    def audit(self, *, content: bool = True) -> audits.Audit:
+    def audit(self, *, content: bool = True, contact: bool = False) -> audits.Audit:
         """Check every byte, item, record and output of the run against its plan.
 
         So is what the run wrote by `write=`. Every output and published file is read once;
-        with `content=False` their sizes are looked at alone.
+        with `content=False` their sizes are looked at alone. The run's record cannot lead to a
+        server: footers of Parquet files for which it names one, an option or a file system that
+        this side does not are read with `contact=True`, where you trust who wrote it.
         """
         from mapred import audit as audits
 
-        return audits.audit(self.store, self.job, content=content)
+        return audits.audit(self.store, self.job, content=content, contact=contact)
+
+    def _loading(self) -> AbstractContextManager[None]:
+        """What loads values inside of this keeps to what `allow_pickle` says."""
+        return pickling.plain_alone(not self._allow_pickle)
+
+    def _stepped(self, values: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+        """The values of an iterator, each of which loads one."""
+        while True:
+            with self._loading():
+                try:
+                    found = next(values)
+                except StopIteration:
+                    return
+            yield found
+
+    def _refuse_code(self, what: str) -> None:
+        if not self._allow_pickle:
+            raise RunError(
+                f"{what} runs the function that lies in {self.uri}, and the run was opened with "
+                "allow_pickle=False; where you trust all who can write to its root: "
+                "mapred.open(…, allow_pickle=True)"
+            )
 
     def _await_result(self) -> None:
         """Wait for the result; raise what keeps the run from it."""
@@ -479,7 +544,7 @@ class Run:
 
     def _offer_modules(self) -> None:
         path = self.job.modules
-        if path is not None and not is_known(self.job.digests[path]):
+        if path is not None and self._allow_pickle and not is_known(self.job.digests[path]):
             from mapred import worker
 
             worker.offer_modules(worker.Context(self.store, self.job))
@@ -491,7 +556,7 @@ class Run:
                 f"the run was made on {name!r}, which cannot be reopened from here; name a backend:\n"
                 f"import mapred; run = mapred.open({self.uri!r}).resume(backend='local')"
             )
-        return backends.restore(name, self.job.backend.get("arguments") or {})
+        return backends.of_run(self.uri, self.job, starts.read(self.store).ref)
 
     def _watch(self, show: display.Progress, pause: float, limit: float | None) -> None:
         """Show the run's status until it is over, or the clock is past `limit`."""
@@ -524,19 +589,19 @@ class Run:
     def _stop(self) -> bool:
         """Stop what works on the run, and remember when; False if nothing did."""
         handle = self._attached()
-        if handle is None and self._alive_elsewhere():
-            raise BackendError(
-                f"run {self.id} is driven by another process of this machine; stop it there"
-            )
+        if handle is None:
+            reason = drivers.may_live(self.store, starts.read(self.store))
+            if reason and records.read_end(self.store) is None:
+                raise BackendError(f"run {self.id} may be alive: {reason}")
         if handle is None or not handle.alive():
             return False
         handle.cancel()
-        self._known = starts.stopped(self.store, handle.ref, "running")
+        ref, state = (handle.ref, "running") if handle.detaches else (None, "interrupted")
+        self._known = starts.stopped(self.store, ref, state)
         return True
 
     def _alive_elsewhere(self) -> bool:
-        ref = starts.read(self.store).ref
-        return ref is not None and drivers.alive(ref)
+        return drivers.alive(self.store, starts.read(self.store))
 
     def __repr__(self) -> str:
         """One line, and nothing is read: debuggers ask for it all the time."""
@@ -554,10 +619,17 @@ class Run:
 
 
 @checks(RunError)
-def open_run(uri: Location) -> Run:
+def open_run(uri: Location, allow_pickle: bool = True) -> Run:
     """Take up a run by its folder's URI; a `RunError` where there is none."""
     store = open_store(os.fspath(uri))
-    return Run(store, records.read_job(store))
+    return Run(store, records.read_job(store), allow_pickle=allow_pickle)
+
+
+def go_on(run: Run, backend: Backend) -> Standing:
+    """Have a run do what is missing, and return at once; one that succeeded is left alone."""
+    from mapred.changes import Changes
+
+    return run._go_on(backend, Changes())
 
 
 def how_to_continue(uri: str, job: Job) -> str:

@@ -28,6 +28,7 @@ from mapred import (
     records,
     starts,
 )
+from mapred.backends.base import Backend
 from mapred.checking import FromOne, Location, checks
 from mapred.coding import Moment, Seconds, StageName, Tasks
 from mapred.display.numbers import format_seconds, format_time, one_line, several
@@ -36,7 +37,7 @@ from mapred.folder import default_root
 from mapred.frames import import_pandas
 from mapred.handles import Run, open_run
 from mapred.model import GivenUp, Job
-from mapred.storage import Store, each, is_local, open_store
+from mapred.storage import Store, each, is_local, modes, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,37 +148,76 @@ def runs(root: Location | None = None, limit: FromOne | None = None) -> Runs:
 
 
 @checks(RunError)
-def open(run: Location, root: Location | None = None) -> Run:
+def open(
+    run: Location,
+    root: Location | None = None,
+    *,
+    backend: str | Backend | None = None,
+    allow_pickle: bool = True,
+) -> Run:
     """A run, to look at or to resume: by its id, the start of one, `"last"`, or its folder.
 
     Ids are looked for in `root` (default `$MAPRED_ROOT`, else `~/.mapred/runs`); a folder may be
-    a path or a URI. A `RunError` where there is no such run.
+    a path or a URI. A `RunError` where there is no such run. `backend` says how the cluster that
+    works on it is reached: `mapred.Argo(…)`, or a name of mapred.toml. A run's folder does not tell
+    that; without it mapred.toml and the environment do.
+
+    Whoever can write to a run's root can run code where its results are loaded, since many are
+    pickles. With `allow_pickle=False` tables and plain values are still given, anything else that
+    is pickled is a `FunctionError`, and the run can neither be resumed nor debugged.
 
         >>> run = mapred.open("last")
     """
-    return open_run(find(run, root))
+    reached = None if backend is None else backends.resolve(backend)
+    found = open_run(find(run, root), allow_pickle)
+    if reached is not None:
+        backends.remember(found.uri, reached)
+    return found
 
 
 def find(run: Location, root: Location | None = None) -> str:
     """The folder of a run by its path or URI, its id, the unique start of its id, or `last`."""
     reference = os.fspath(run)
-    given = not isinstance(run, str) or "/" in reference
-    if given or os.path.isfile(os.path.join(reference, layout.JOB)):
+    if not isinstance(run, str) or "/" in reference:
         return reference
+    if not reference:
+        raise RunError("'' names no run: give an id, the start of one, 'last', or a folder")
     base = _base(root)
+    if reference == "last" and (seen := last(base)).name:
+        return f"{base}/{seen.name}"
     names = [name for _, name in sorted(_folders(base))]
-    if reference == "last" and names:
-        return f"{base}/{names[-1]}"
-    matching = [name for name in names if reference and name.startswith(reference)]
+    if reference not in names and os.path.isfile(os.path.join(reference, layout.JOB)):
+        return reference
+    matching = [name for name in names if name.startswith(reference)]
     if reference in names or len(matching) == 1:
         return f"{base}/{reference if reference in names else matching[0]}"
     if matching:
         shown = ", ".join(matching[:5]) + (", …" if len(matching) > 5 else "")
         raise RunError(f"{len(matching)} runs begin with {reference!r}: {shown}")
+    if reference == "last" and names:
+        raise RunError(f"{several(len(names), 'run')} in {base}, and none that this user may read")
     raise RunError(
         f"no run {reference!r} in {base}; mapred.runs(), or `mapred ls` in a shell, shows those "
         "that are there"
     )
+
+
+@dataclass(frozen=True)
+class Last:
+    """The newest run of a root that this user may read, and newer ones that are closed."""
+
+    name: str | None
+    closed: tuple[str, ...]
+
+
+def last(root: str) -> Last:
+    """The run that `last` means."""
+    closed: list[str] = []
+    for _, name in sorted(_folders(root), reverse=True):
+        if not _is_closed(root, name):
+            return Last(name, tuple(closed))
+        closed.append(name)
+    return Last(None, tuple(closed))
 
 
 def rows(found: Runs) -> list[dict[str, str]]:
@@ -235,7 +275,7 @@ def _folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
     """(a key that sorts by age, name) of every folder of the root that holds a job.json.
 
     An id begins with its second; within one second, and for names given by `run_id=`, the file's
-    own time decides.
+    own time decides. A folder that is closed to this user may hold one.
     """
     if not is_local(root):
         for path, _ in open_store(root).list(""):
@@ -249,15 +289,26 @@ def _folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
             for entry in found:
                 try:
                     known = os.lstat(os.path.join(entry.path, layout.JOB))
+                except PermissionError:
+                    if entry.name.startswith(".") or "+" in entry.name:
+                        continue  # not a run's name; `lost+found` is on every disk
+                    known = entry.stat(follow_symlinks=False)
+                    yield (_second(entry.name, known.st_mtime), known.st_mtime_ns), entry.name
+                    continue
                 except OSError:
-                    continue  # not a run, or not one of this user's
+                    continue  # not a run
                 # Of a run, one that is a folder, a pipe or a link is told as unreadable.
                 if stat.S_ISREG(known.st_mode) or _ID.match(entry.name):
                     yield (_second(entry.name, known.st_mtime), known.st_mtime_ns), entry.name
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
-        raise StorageError(f"cannot list {folder}: {error.strerror}") from error
+        why = modes.why_closed(folder, write=False)
+        raise StorageError(f"cannot list {folder}: {error.strerror}: {why}") from error
+
+
+def _is_closed(root: str, name: str) -> bool:
+    return is_local(root) and not os.access(f"{open_store(root).uri}/{name}/{layout.JOB}", os.R_OK)
 
 
 def _second(name: str, changed: float) -> str:
@@ -325,6 +376,7 @@ def _entry(uri: str, clusters: _Clusters) -> Entry:
 def _read_entry(store: Store, clusters: _Clusters) -> Entry:
     data = records.read_data(store, layout.JOB)
     job = records.decoded(store, layout.JOB, _Listed, data)
+    records.check_id(store, job.run_id)
     given_up = _given_up(store, data) if job.max_failed else GivenUp()
     state, seconds, queued = _state(store, data, job.submitted, clusters)
     tasks = sum(stage.tasks for stage in job.stages)
@@ -375,7 +427,7 @@ def _state(
     """The state of a run, how long it has worked where that is known, since when it is queued."""
     end, start, queued = records.read_end(store), starts.read(store), None
     state, until = "interrupted" if start.state == "running" else start.state, start.ended
-    if end is None and drivers.at_work(store.uri, start):
+    if end is None and drivers.at_work(store, start):
         state, until = "running", time.time()
     elif end is None and start.ref is not None:
         known = clusters.state(store, job, start.ref)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mapred import records
+from mapred import checksums, layout, records
 from mapred.errors import StorageError
 from mapred.formats import Reading
 from mapred.keying import Parts, Shuffle
@@ -152,12 +152,16 @@ def _segments(
     start, stop = parts.offsets[index : index + 2]
     if start == stop:
         return known, []
-    part = files.read_part(_range(store, output.path or "", start, stop - start), schema)
-    return known, manifest.segments(part, known)
+    before, after = parts.checksums[index : index + 2] or (-1, -1)
+    data = _range(store, output.path or "", start, stop - start, before, after)
+    return known, manifest.segments(files.read_part(data, schema), known)
 
 
-def _range(store: Store, path: str, offset: int, length: int) -> pa.Buffer:
-    """A range of a run's file; mapped into memory where the store is a path."""
+def _range(store: Store, path: str, offset: int, length: int, before: int, after: int) -> pa.Buffer:
+    """A checked range of a run's file; mapped into memory where the store is a path.
+
+    The CRC-32 of the file up to the range is `before`, and with it `after`; -1 where unknown.
+    """
     import pyarrow as pa
 
     locate = getattr(store, "local_path", None)
@@ -175,6 +179,16 @@ def _range(store: Store, path: str, offset: int, length: int) -> pa.Buffer:
             f"{store.uri}/{path}: bytes {offset} to {offset + length} were committed, and "
             f"{data.size} of them are there"
         )
+    if before >= 0 and zlib.crc32(data, before) != after:
+        # The manifest names the files of the maps, and has to name that of another attempt.
+        stages = dict.fromkeys((path.partition("/")[0], "manifest"))
+        index = layout.index_of(path) or 0
+        commits = [layout.commit(name, index if name == "map" else 0) for name in stages]
+        raise StorageError(
+            f"{store.uri}/{path}: bytes {offset} to {offset + length} are not what was committed; "
+            f"to have its task run again, delete {' and '.join(commits)} in {store.uri} and resume "
+            "the run"
+        )
     return data
 
 
@@ -191,7 +205,8 @@ def _read(
     whole = collecting.sent_schema(known.schema, shuffle)
 
     def read(segment: manifest.Segment) -> tuple[manifest.Segment, pa.Buffer]:
-        return segment, _range(store, segment.path, segment.offset, segment.length)
+        place = segment.path, segment.offset, segment.length
+        return segment, _range(store, *place, segment.before, segment.after)
 
     for group in _groups(segments, limit):
         for segment, data in each(store, read, group):
@@ -229,17 +244,19 @@ def store_sheets(store: Store, sheets: Sheets, path: str, limit: int) -> Output:
         sink = pa.BufferOutputStream()
         offsets = files.write_parts(sink, sheets.schema, sheets.tables)
         payload = sink.getvalue()
-        etag = store.write(path, payload)
-        measured = payload.size, zlib.crc32(payload), etag
+        sums, crc32 = checksums.running(payload, offsets)
+        size, etag = payload.size, store.write(path, payload)
     else:
-        offsets, measured = _through_disk(store, sheets, path)
-    size, crc32, etag = measured
-    return replace(sheets.describe(offsets), path=path, size=size, crc32=crc32, etag=etag)
+        offsets, sums, size, crc32, etag = _through_disk(store, sheets, path)
+    output = sheets.describe(offsets)
+    parts = None if output.parts is None else replace(output.parts, checksums=sums)
+    return replace(output, path=path, size=size, crc32=crc32, etag=etag, parts=parts)
 
 
 def _through_disk(
     store: Store, sheets: Sheets, path: str
-) -> tuple[tuple[int, ...], tuple[int, int, str]]:
+) -> tuple[tuple[int, ...], tuple[int, ...], int, int, str]:
+    """Offsets and the checksums there, size, checksum and etag of a file."""
     import pyarrow as pa
 
     try:
@@ -250,14 +267,14 @@ def _through_disk(
     try:
         with pa.OSFile(name, "wb") as sink:
             offsets = files.write_parts(sink, sheets.schema, sheets.tables)
-        size = crc32 = 0
-        with Path(name).open("rb") as file:
-            while block := file.read(1 << 20):
-                size, crc32 = size + len(block), zlib.crc32(block, crc32)
+        with pa.memory_map(name) as file:
+            data = file.read_buffer()
+            sums, crc32 = checksums.running(data, offsets)
+            size = data.size
         etag = store.put_file(Path(name), path)
     except OSError as error:
         raise files.cannot_spill(error) from error
     finally:
         with suppress(FileNotFoundError):
             os.unlink(name)
-    return offsets, (size, crc32, etag)
+    return offsets, sums, size, crc32, etag

@@ -41,6 +41,8 @@ class Parts:
 
     `schema` is that of the `taken` rows as the function returned them; `heavy` the most
     frequent keys; `sample` keys at even distances. All three are Arrow, base64-encoded.
+    `checksums[p]` is the CRC-32 of all bytes before `offsets[p]`, from which that of a part
+    continues. A file of an earlier version has none.
     """
 
     offsets: tuple[Count, ...]
@@ -48,3 +50,4 @@ class Parts:
     taken: Count = 0
     heavy: str | None = None
     sample: str | None = None
+    checksums: tuple[Count, ...] = ()

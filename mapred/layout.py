@@ -5,6 +5,7 @@ root/<run-id>/
   function.pkl  reduce.pkl              the functions (cloudpickle)
   modules.pkl                           the sources of the user's own modules
   input/                                pickled items and how often each came before, Arrow frames
+  sums/                                 the digests of each MiB of these, where they are large
   plan/00000.parquet                    the plan, one file per `PLAN_SHARDS` shards
   <stage>/data/000017-<attempt>.arrow   what one attempt wrote
   <stage>/files/000017-<attempt>/NAME   what it wrote by `task.output`
@@ -15,6 +16,7 @@ root/<run-id>/
   map/kept/000017/…                     what succeeded in failed attempts, until there is a commit
   result/manifest.json                  the outputs of the last stage
   handle.json                           where the run was last started: how to reach it
+  heartbeat.json                        when the process that drives it last said that it lives
   writes/<id>.json                      where tables of this run were written to
   failed.json  end.json                 final words: put if absent
   removed.json                          the run is being removed: what is left goes too
@@ -24,10 +26,12 @@ Stages are called `map`, `reduce-1`, `reduce-2`, …
 
 from __future__ import annotations
 
+import functools
 import re
 
 JOB = "job.json"
 INPUT = "input/"
+PLAN = "plan/"
 FUNCTION = "function.pkl"
 REDUCE = "reduce.pkl"
 MODULES = "modules.pkl"
@@ -35,6 +39,7 @@ ITEMS = "input/items.pkl"
 OCCURRENCES = "input/occurrences"
 FRAME = "input/frame.arrow"
 HANDLE = "handle.json"
+HEARTBEAT = "heartbeat.json"
 FAILED = "failed.json"
 END = "end.json"
 MANIFEST = "result/manifest.json"
@@ -47,7 +52,42 @@ _NAMES = {
     "schemas": re.compile(rf"{_NUMBER}\.arrow"),
     "errors": re.compile(rf"{_NUMBER}{_ATTEMPT}\.json"),
     "logs": re.compile(rf"{_NUMBER}{_ATTEMPT}\.txt"),
+    "data": re.compile(rf"{_NUMBER}{_ATTEMPT}\.[a-z]+"),
 }
+
+# A run's id is the name of its folder, and a word of command lines.
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_NAMED = (
+    r"(?:job|handle|heartbeat|failed|end|removed)\.json",
+    r"(?:function|reduce|modules)(?:-[0-9a-f]{12})?\.pkl",
+    r"(?:input|sums)/(?:items\.pkl|occurrences|frame\.arrow)",
+    r"plan/\d{5,}\.parquet",
+    r"result/manifest\.json",
+    r"writes/[^/]+\.json",
+    r"[a-z]+(?:-\d+)?/(?:data|commits|schemas|errors|logs)/\d{6,}[^/]*",
+    r"[a-z]+(?:-\d+)?/files/\d{6,}-[^/]+/[^/]+",
+    r"map/kept/\d{6,}/(?:values/[^/]+|files/[^/]+/[^/]+)",
+)
+
+
+def is_run_id(text: object) -> bool:
+    """Whether a text can be the id of a run: up to 128 letters, digits, `_`, `-` and `.`."""
+    return isinstance(text, str) and _RUN_ID.fullmatch(text) is not None
+
+
+def is_named(path: str) -> bool:
+    """Whether a path is one that this module gives to a file of a run; all else is not a run's."""
+    return _named().fullmatch(path) is not None
+
+
+@functools.cache
+def _named() -> re.Pattern[str]:
+    return re.compile("|".join(_NAMED), re.DOTALL)
+
+
+def sums(path: str) -> str:
+    """The digests of the pieces of an input file."""
+    return f"sums/{path.removeprefix(INPUT)}"
 
 
 def packages(digest: str) -> str:
@@ -82,7 +122,7 @@ def changed_modules(digest: str) -> str:
 
 def plan_file(number: int) -> str:
     """The plan file that holds shards `number * PLAN_SHARDS` and on."""
-    return f"plan/{number:05d}.parquet"
+    return f"{PLAN}{number:05d}.parquet"
 
 
 def commits(stage: str) -> str:
@@ -166,7 +206,7 @@ def write_record(write_id: str) -> str:
 
 
 def index_of(path: str) -> int | None:
-    """The task index in the name of a commit, an error, a log or a schema.
+    """The task index in the name of a commit, an error, a log, a schema or an output.
 
     None for any other file: desktops and editors leave theirs in folders as well.
     """

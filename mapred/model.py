@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from mapred import checksums
 from mapred.coding import (
     ArrowSchema,
     Count,
@@ -321,7 +322,7 @@ class Commit:
     worker: str = ""
 
     def to_bytes(self) -> builtins.bytes:
-        return encode(self)
+        return checksums.sealed(encode(self))
 
     @classmethod
     def from_bytes(cls, data: builtins.bytes, where: str = "a commit") -> Commit:

@@ -160,7 +160,7 @@ def takes_options(function: F) -> F:
 
 def refuse_unknown(function: str, names: Iterable[str]) -> None:
     """Raise for a name that is not an option, as Python does, with the one that was meant."""
-    known = [f.name for f in fields(Options)] + ["backend", "root", "progress"]
+    known = [f.name for f in fields(Options)] + ["backend", "root", "mode", "progress"]
     for name in names:
         if name not in known:
             import difflib

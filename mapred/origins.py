@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
 import inspect
 import os
 import pickle
@@ -14,10 +13,10 @@ import tokenize
 import types
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
-from mapred import functions, layout
+from mapred import excerpts, functions, layout
 from mapred.coding import read
 from mapred.commands import Command
 from mapred.frozen import dataclass
@@ -84,7 +83,12 @@ def of(function: Any, bound: Collection[str] = ()) -> Origin:
 def known(job: Job, path: str | None) -> Origin | None:
     """What job.json says of a function's origin; None for a run of an earlier version."""
     told = job.code.get(path or "")
-    return None if told is None else read(Origin, told, f"{layout.JOB}: code of {path}")
+    if told is None:
+        return None
+    found = read(Origin, told, f"{layout.JOB}: code of {path}")
+    # Its name becomes part of lines that people paste.
+    is_name = all(part.isidentifier() for part in found.qualname.split("."))
+    return found if is_name else replace(found, qualname="")
 
 
 def outdated(store: Store, job: Job) -> dict[str, tuple[str, ...]]:
@@ -107,13 +111,13 @@ def changed(origin: Origin, data: bytes) -> tuple[str, ...]:
     Empty where nothing has, or where that cannot be known from here.
     """
     try:
-        sources = functions.sources_of(data)
+        digests = functions.digests_of(data)
     except pickle.UnpicklingError:
         return ()
     found = [
         name
-        for name, text in sources.items()
-        if os.path.isfile(name) and _read(name).rstrip("\n") != text.rstrip("\n")
+        for name, known in digests.items()
+        if name.endswith(".py") and os.path.isfile(name) and excerpts.digest(_read(name)) != known
     ]
     current = (
         current_of(origin) if origin.module == _MAIN and not os.path.isfile(origin.file) else None
@@ -128,7 +132,8 @@ def current_of(origin: Origin) -> Any:
     """The function that has the name now in a module that is loaded here; None if there is none."""
     found: Any = sys.modules.get(origin.module)
     for part in origin.qualname.split("."):
-        found = getattr(found, part, None)
+        # Not by `getattr`, which may run code: names come from a run's folder.
+        found = inspect.getattr_static(found, part, None)
     found = _bare(found) if callable(found) else None
     if found is None or found.__qualname__ != origin.qualname:
         return None
@@ -138,11 +143,8 @@ def current_of(origin: Origin) -> Any:
 
 
 def can_import(origin: Origin) -> bool:
-    """Whether `import` of the module finds the file here."""
-    try:
-        spec = importlib.util.find_spec(origin.module)
-    except (ImportError, ValueError, AttributeError):
-        return False
+    """Whether `import` of the module finds the file here; nothing is imported to find out."""
+    spec = local.spec_of(origin.module)
     return spec is not None and spec.origin is not None and _same(spec.origin, origin.file)
 
 

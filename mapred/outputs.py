@@ -15,9 +15,9 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from mapred import frames, from_frames, pickling, unifying
+from mapred import checksums, frames, from_frames, layout, pickling, unifying
 from mapred.checking import said
 from mapred.errors import FunctionError, StorageError
 from mapred.frozen import dataclass
@@ -138,7 +138,7 @@ def load_tables(
         return
     import pyarrow as pa
 
-    for found in _unpickled(store, output, data):
+    for found in _unpickled(store, output, data, pickling.load_plain):
         if found is None:
             yield None
             continue
@@ -147,14 +147,19 @@ def load_tables(
         yield kind, table
 
 
-def _unpickled(store: Store, output: Output, data: bytes | None) -> Iterator[Any]:
-    if output.kind == "inline":
-        data = base64.b64decode(output.inline or "")
-    with _open(store, output) if data is None else io.BytesIO(data) as file:
+def _unpickled(
+    store: Store,
+    output: Output,
+    data: bytes | None,
+    load: Callable[[IO[bytes]], Any] = pickling.load,
+) -> Iterator[Any]:
+    with _checked_reader(store, output, data) as file:
         for place in range(output.count):
             start = file.tell()
             try:
-                value = pickling.load(file)
+                value = load(file)
+            except pickling.Refused:
+                raise
             except Exception as error:  # classes of users raise what they like
                 value = Broken(error)
                 if not _skip_pickle(file, start):
@@ -174,6 +179,54 @@ def _skip_pickle(file: Any, start: int) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _checked_reader(store: Store, output: Output, data: bytes | None) -> Any:
+    """A reader of pickled values, once their checksum was compared; `data` is what `fetch` gave."""
+    if output.kind == "inline":
+        return io.BytesIO(inline_value(store, output))
+    if data is None and hasattr(store, "local_path"):
+        with _open(store, output) as file:
+            compare(store, output, checksums.of_file(file))
+        return _open(store, output)
+    return io.BytesIO(check(store, output, read_whole(store, output) if data is None else data))
+
+
+def inline_value(store: Store, output: Output) -> bytes:
+    """The bytes of a value that lies in a commit; a `StorageError` where they have changed."""
+    try:
+        data = base64.b64decode(output.inline or "", validate=True)
+    except ValueError as error:
+        raise StorageError(f"{store.uri}: a value in a commit is not base64: {error}") from None
+    checksums.check(data, output.size, output.crc32, f"{store.uri}: a value in a commit")
+    return data
+
+
+def read_whole(store: Store, output: Output) -> bytes:
+    """The bytes of an output's file, as they are."""
+    with _open(store, output) as file:
+        return bytes(file.read())
+
+
+def check(store: Store, output: Output, data: Any) -> Any:
+    """The bytes of an output's file; a `StorageError` where they are not those committed."""
+    compare(store, output, (memoryview(data).nbytes, zlib.crc32(data)))
+    return data
+
+
+def compare(store: Store, output: Output, found: tuple[int, int]) -> None:
+    """Raise a `StorageError` unless a file has the size and CRC-32 of an output."""
+    path = output.path or ""
+    try:
+        checksums.compare(found, output.size, output.crc32, f"{store.uri}/{path}")
+    except StorageError as error:
+        index = layout.index_of(path)
+        if index is None:
+            raise
+        commit = layout.commit(path.partition("/")[0], index)
+        raise StorageError(
+            f"{error}; to have its task run again, delete {commit} in {store.uri} and resume the run"
+        ) from None
 
 
 def _open(store: Store, output: Output) -> Any:
@@ -289,12 +342,13 @@ def read_table(store: Store, output: Output, data: bytes | None = None) -> pa.Ta
     locate = getattr(store, "local_path", None)
     if locate is not None:
         try:
-            source: Any = pa.memory_map(locate(output.path))
+            with pa.memory_map(locate(output.path)) as file:
+                source = file.read_buffer()
         except FileNotFoundError as error:
             raise StorageError(f"{store.uri}/{output.path}: committed, but gone") from error
     else:
-        source = pa.py_buffer(_open(store, output).read() if data is None else data)
-    return _read_all(source)
+        source = pa.py_buffer(read_whole(store, output) if data is None else data)
+    return _read_all(check(store, output, source))
 
 
 def _read_all(source: Any) -> pa.Table:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from mapred import signatures
+from mapred import secrecy, signatures
 from mapred.checking import plain, shown
 from mapred.commands import Command
 from mapred.errors import PlanError, RecordError
@@ -27,20 +27,6 @@ Value = str | int | float | bool | date
 _PLACE = r"\{(?P<name>[A-Za-z_]\w*)(?P<shift>[+-]\d{1,6}[dhm])?(?::(?P<form>[^{}]*))?\}"
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 DATE = "date"  # the day or the time for which a run is made
-# The last word or two of a name that says what the value is.
-_SECRET_NAMES = frozenset(
-    "password passwd passphrase pwd secret token credential credentials apikey accesskey "
-    "secretkey privatekey authkey accountkey sastoken connectionstring".split()
-)
-_WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
-# Keys of AWS, Alibaba Cloud, GitHub, GitLab, Slack, OpenAI and Google; JSON web tokens; PEM; URLs
-# with a password or a signature in them.
-_SECRET = (
-    r"(?i)"
-    r"\b(AKIA|ASIA)[0-9A-Z]{16}\b|\bLTAI[0-9A-Za-z]{12,}|\bgh[pousr]_\w{20,}|\bglpat-[\w-]{16,}"
-    r"|\bxox[abprs]-[\w-]{10,}|\bsk-[\w-]{20,}|\bAIza[\w-]{30,}|\beyJ[\w-]{6,}\.[\w-]+\."
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY|://[^/\s:@]*:[^/\s@]+@|[?&](X-Amz-)?(sig|signature|token)="
-)
 KINDS = "a text, a number, true or false, or a date"
 
 
@@ -51,25 +37,10 @@ def check(values: Mapping[str, Any]) -> dict[str, Any]:
         if not str(name).isidentifier():
             raise PlanError(f"parameter {shown(name)} must be a name such as city")
         found[name] = plain(value)
+        secrecy.refuse_parameter(name, found[name], PlanError)
         if not isinstance(found[name], str | int | float | bool | date):
             raise PlanError(f"parameter {name}={shown(value)} must be {KINDS}")
-        _refuse_secret(name, found[name])
     return found
-
-
-def _refuse_secret(name: str, value: Value) -> None:
-    if _named_secret(name, value) or (isinstance(value, str) and re.search(_SECRET, value)):
-        raise PlanError(
-            f"parameter {name} looks like a secret, and parameters are stored and shown in the "
-            "open: have the function read it from os.environ or from a secret store, and pass the "
-            f"name of the variable, as in {name}_variable='NAME'"
-        )
-
-
-def _named_secret(name: str, value: Value) -> bool:
-    words = [word.lower() for word in re.findall(_WORD, name)]
-    pairs = {"".join(words[place:]) for place in range(max(0, len(words) - 2), len(words))}
-    return not isinstance(value, bool | date) and not _SECRET_NAMES.isdisjoint(pairs)
 
 
 def to_json(values: Mapping[str, Value]) -> dict[str, Any]:
@@ -138,7 +109,11 @@ def filled(text: str, values: Mapping[str, Value]) -> str:
                 f"{match[0]} of {text!r} cannot be filled by {value!r}: {error}"
             ) from None
 
-    return re.sub(_PLACE, put, text)
+    found = re.sub(_PLACE, put, text)
+    if found != text:
+        remedy = "leave it out; credentials come from the environment or a profile"
+        secrecy.refuse_urls((found,), "a URI filled by its parameters", PlanError, remedy)
+    return found
 
 
 def asked(fn: Callable[..., Any]) -> frozenset[str]:

@@ -14,7 +14,9 @@ import pickle
 import sys
 import types
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import IO, Any, NoReturn
 
 import cloudpickle
@@ -22,6 +24,7 @@ from cloudpickle import cloudpickle as by_value
 
 from mapred import copying, generators, interrupts, loading
 from mapred.checking import said
+from mapred.errors import FunctionError
 from mapred.modules import imports, local
 
 PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
@@ -68,8 +71,53 @@ def _can_be_copied(value: Any) -> bool:
     return True
 
 
+class Refused(FunctionError):
+    """A pickle that names more than plain values, where pickles are not allowed."""
+
+
+# Names that plain values have in a pickle; to call what they name does nothing else.
+_PLAIN_NAMES = {
+    "builtins": {"complex", "set", "frozenset", "range", "slice"},
+    "collections": {"Counter", "OrderedDict"},
+    "datetime": {"date", "datetime", "time", "timedelta", "timezone"},
+    "decimal": {"Decimal"},
+    "fractions": {"Fraction"},
+}
+_plain_alone: ContextVar[bool] = ContextVar("mapred_plain_alone", default=False)
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Loads plain values, and nothing that could run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if name in _PLAIN_NAMES.get(module, ()):
+            return super().find_class(module, name)
+        raise Refused(
+            f"a pickle names {module}.{name}, and the run was opened with allow_pickle=False, as "
+            "whoever wrote a pickle can run code where it is loaded; where you trust all who can "
+            "write to the run's root: mapred.open(…, allow_pickle=True)"
+        )
+
+
+@contextmanager
+def plain_alone(on: bool) -> Iterator[None]:
+    """Have `load` refuse, where `on`, whatever is more than a plain value."""
+    token = _plain_alone.set(on)
+    try:
+        yield
+    finally:
+        _plain_alone.reset(token)
+
+
+def load_plain(file: IO[bytes]) -> Any:
+    """The value of the next pickle in a file, which must be of plain types."""
+    return _PlainUnpickler(file).load()
+
+
 def load(file: IO[bytes]) -> Any:
     """The value of the next pickle in a file."""
+    if _plain_alone.get():
+        return load_plain(file)
     try:
         value = pickle.load(file)
         copying.complete_models()
@@ -88,7 +136,7 @@ def _raise(error: BaseException) -> NoReturn:
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle, but the user's modules are named, not copied, and code keeps its file's name.
 
-    `modules` are the names that it met, and `filenames` where the copied code came from. What
+    `modules` are the names that it met, and `codes` what was copied, by its file. What
     is `sent` to workers must be what its file says. `homes` are objects by their id, to name where
     they cannot be copied: a worker that imports their module makes its own.
     """
@@ -101,7 +149,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         sent: bool = True,
         homes: Mapping[int, tuple[str, str]] | None = None,
     ) -> None:
-        self.filenames: set[str] = set()
+        self.codes: dict[str, list[types.CodeType]] = {}
         self.modules: set[str] = set()
         self._sent, self._copied, self._homes = sent, dict[str, bool](), homes or {}
         # The pickler written in C looks its table up once, when it is made.
@@ -174,7 +222,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _reduce_code(self, code: types.CodeType) -> tuple[Any, ...]:
         make, parts = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
-        self.filenames.add(code.co_filename)
+        self.codes.setdefault(code.co_filename, []).append(code)
         return make, tuple(code.co_filename if p == "<dynamic-code>" else p for p in parts)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from mapred import formats, records
+from mapred import formats, pieces, records
 from mapred.checking import said
 from mapred.formats.reading import Open, opener
 from mapred.formats.text import line_number
@@ -103,7 +103,7 @@ def stored_values(store: Store, job: Job, shard: int, items: Collection[int]) ->
     """`values_of` for a process that knows the run's folder alone."""
 
     def open_(path: str, known: tuple[int, str] | None = None) -> Any:
-        return store.open(path, known)
+        return pieces.open_(store, job.digests, path)
 
     if not items:
         return {}

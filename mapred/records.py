@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import time
 import uuid
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import field, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
 from mapred import layout
 from mapred.arrays import from_arrow
-from mapred.coding import EMPTY, Count, Seconds, StageName, Tasks, decode, encode, is_blank
+from mapred.coding import EMPTY, Count, Seconds, decode, encode, is_blank
 from mapred.errors import NotAFile, RecordError, RunError, StorageError
 from mapred.frozen import dataclass
-from mapred.model import Commit, Job, Output, Stage, StoredFile
+from mapred.model import Commit, Job, Stage
 from mapred.planner import PlanFile, read_plan, read_shard
 from mapred.storage import Store, each
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mapred.attempts import Failure
-
-_INLINE_TOTAL = 8 * 2**20
 
 
 T = TypeVar("T")
@@ -38,20 +36,24 @@ _USUAL = 16 * 2**20
 # What can be done about a record that cannot be read; the commits are kept whatever it is.
 _REMEDIES = {
     layout.JOB: "put a copy of it back; without it nothing of the run can be used",
-    layout.HANDLE: "delete it, then resume the run",
-    layout.END: "delete it, then resume the run",
     layout.FAILED: "delete it, then resume the run: what was given up is tried again",
 }
+_AGAIN = "delete it, then resume the run: its task runs again"
 _NO_PLAN = "put a copy of it back, or start a new run"
 
 
 @dataclass(frozen=True)
 class End:
-    """The last word of a run; `time` is in seconds since the epoch."""
+    """The last word of a run; `time` is in seconds since the epoch.
+
+    `job` and `manifest` are the SHA-256 of these files as they were then.
+    """
 
     state: Literal["succeeded", "failed", "cancelled"]
     message: str = ""
     time: Seconds | None = None
+    job: str = ""
+    manifest: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,22 +72,6 @@ class Write:
     time: Seconds = 0.0
 
 
-class Entry(NamedTuple):
-    """What a task of the last stage gave; no output where it was given up."""
-
-    task: Tasks
-    output: Output | None
-    files: tuple[StoredFile, ...]
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The outputs of the last stage, in order."""
-
-    stage: StageName
-    tasks: tuple[Entry, ...] = field(default=())
-
-
 def read(store: Store, path: str, cls: type[T]) -> T:
     """The record in a file of the run's folder.
 
@@ -97,17 +83,14 @@ def read(store: Store, path: str, cls: type[T]) -> T:
 
 def read_data(store: Store, path: str) -> bytes:
     """The bytes of a record, and no more than one may have."""
-    try:
-        data = store.read(path, 0, _USUAL + 1)
-        if len(data) <= _USUAL:
+    data = store.read(path, 0, _USUAL + 1)
+    if len(data) <= _USUAL:
+        return data
+    locate = getattr(store, "local_path", None)
+    if locate is None or os.path.getsize(locate(path)) <= LARGEST:
+        data = store.read(path, 0, LARGEST + 1)
+        if len(data) <= LARGEST:
             return data
-        locate = getattr(store, "local_path", None)
-        if locate is None or os.path.getsize(locate(path)) <= LARGEST:
-            data = store.read(path, 0, LARGEST + 1)
-            if len(data) <= LARGEST:
-                return data
-    except NotAFile as error:
-        raise _with_remedy(RecordError(str(error)), path) from None
     raise RecordError(f"{store.uri}/{path} is larger than {LARGEST:,} bytes, which no record is")
 
 
@@ -123,41 +106,62 @@ def decoded(store: Store, path: str, cls: type[T], data: bytes) -> T:
 
 
 def _with_remedy(error: RecordError, path: str) -> RecordError:
-    remedy = None if error.newer else _REMEDIES.get(path)
-    if remedy is None:
+    remedy = _AGAIN if "/commits/" in path else _REMEDIES.get(path)
+    if remedy is None or error.newer:
         return error
     return RecordError(f"{error}; {remedy}", newer=error.newer, blank=error.blank)
 
 
-def read_unless_blank(store: Store, path: str, cls: type[T]) -> T | None:
-    """A record; None where there is none, or what a power cut left of it: an empty file."""
+def read_if_sound(store: Store, path: str, cls: type[T]) -> T | None:
+    """A record; None where there is none, or none that can be read, as after a power cut.
+
+    That of a newer version is a `RecordError` here too.
+    """
     try:
         return read(store, path, cls)
     except FileNotFoundError:
         return None
     except RecordError as error:
-        if error.blank:
-            return None
-        raise
+        if error.newer:
+            raise
+        return None
 
 
 def read_job(store: Store) -> Job:
     """The specification of a run; a `RunError` where there is none."""
     try:
-        return read(store, layout.JOB, Job)
+        job = read(store, layout.JOB, Job)
     except FileNotFoundError:
         raise RunError(f"{store.uri} holds no run: there is no {layout.JOB} in it") from None
+    check_id(store, job.run_id)
+    return job
+
+
+def check_id(store: Store, run_id: str) -> None:
+    """Refuse what job.json says as an id and cannot be one: it becomes part of lines to paste."""
+    if not layout.is_run_id(run_id):
+        raise RecordError(
+            f"{store.uri}/{layout.JOB}: what it says as run_id is not the id of a run"
+        )
 
 
 def read_commit(store: Store, stage: str, index: int) -> Commit | None:
     """The commit of a task; None where there is none, and one that cannot be read counts as none."""
     try:
-        return checked_commit(store, stage, index)
-    except FileNotFoundError:
+        return sound_commit(store, stage, index)
+    except NotAFile:
         return None
     except RecordError as error:
         if error.newer:
             raise
+        return None
+
+
+def sound_commit(store: Store, stage: str, index: int) -> Commit | None:
+    """The commit of a task, None where there is none; a `RecordError` for one that is damaged."""
+    try:
+        return checked_commit(store, stage, index)
+    except FileNotFoundError:
         return None
 
 
@@ -219,12 +223,13 @@ def move_aside(store: Store, stage: str, index: int) -> None:
                 store.delete(path)
             return
         try:
-            os.rename(locate(path), locate(aside))
+            # By the folder's own place: what lies there may be a link, which no other call takes.
+            os.rename(f"{locate('')}{path}", f"{locate('')}{aside}")
         except FileNotFoundError:
             return
         except OSError as error:
             raise StorageError(f"cannot move {store.uri}/{path}: {error.strerror}") from error
-        with suppress(RecordError):
+        with suppress(RecordError, NotAFile):
             # Another driver was faster, and a task has committed meanwhile: that stands.
             store.put_if_absent(path, checked_commit(store, stage, index, aside).to_bytes())
 
@@ -257,10 +262,11 @@ def _failure(store: Store, stage: str, path: str, task: int) -> Failure:
         text = f"{store.uri}/{path} is the failure of {found.stage} task {found.task}"
     except FileNotFoundError:
         text = f"{store.uri}/{path} is gone"
-    except RecordError as error:
+    except (RecordError, NotAFile) as error:
         text = str(error)
     attempt = layout.attempt_of(path)
-    return Failure(stage, task, attempt, "lost", RecordError.__name__, text, signature=attempt)
+    told = Failure(stage, task, attempt, "lost", RecordError.__name__, text, signature=attempt)
+    return replace(told, attempts=0)  # It tells of an attempt, and decides nothing.
 
 
 def kept(store: Store) -> set[int]:
@@ -287,118 +293,45 @@ def put_given_up(
 
 
 def read_end(store: Store) -> dict[str, Any] | None:
-    """The last word of a run: `state`, `message` and `time`; None while there is none."""
-    found = read_unless_blank(store, layout.END, End)
-    return None if found is None else dict(vars(found))
+    """The last word of a run: `state`, `message` and `time`; None while there is none.
 
-
-def read_writes(store: Store, paths: Iterable[str]) -> Iterator[Write]:
-    """What the records of datasets say among some paths; one that cannot be read says nothing."""
-    for path in paths:
-        if path.startswith(layout.WRITES) and path.endswith(".json"):
-            with suppress(FileNotFoundError, RecordError):
-                yield read(store, path, Write)
-
-
-def finish(
-    store: Store,
-    job: Job,
-    state: str,
-    message: str,
-    commits: Mapping[int, Commit | None] | None = None,
-    when: float | None = None,
-) -> str:
-    """Write the manifest of a run that succeeded and the last word; the word that stands.
-
-    `commits` are those of the last stage that are known already. A run whose last stage
-    lacks a commit does not succeed, whatever an engine says. `when` it ended is now if not given.
+    One that cannot be read, as a power cut may leave it, counts as none: the run can be resumed.
     """
-    if state == "succeeded":
-        write_manifest(store, job, commits or {})
-    ended = time.time() if when is None else when
-    word = encode(End(state, message, ended))  # type: ignore[arg-type]
-    if store.put_if_absent(layout.END, word):
-        return state
-    standing = read_end(store)
-    if standing is not None:
-        return str(standing["state"])
-    store.write(layout.END, word)  # An empty file was in the way.
-    return state
-
-
-def write_manifest(store: Store, job: Job, known: Mapping[int, Commit | None]) -> None:
-    """The outputs of every task of the last stage, in order; one that is there stands."""
-    stage = job.stages[-1]
-    given_up = read_given_up(store) if stage.kind == "map" and job.max_failed else {}
-    entries: list[Entry] = []
-    room = _INLINE_TOTAL
-    lost = {index for index, items in given_up.items() if items is None}
-    unknown = [i for i in range(stage.tasks) if i not in lost and known.get(i) is None]
-    read = read_commits(store, stage.name, unknown)
-    for index in range(stage.tasks):
-        if index in lost:
-            entries.append(Entry(index, None, ()))
-            continue
-        commit = known.get(index) or next(read)
-        if commit is None:
-            raise RunError(f"{store.uri}: task {index} of {stage.name} was never committed")
-        output = commit.output
-        room -= len(output.inline or "")
-        if room < 0 and output.inline:
-            output = replace(output, inline="")
-        entries.append(Entry(index, output, commit.files))
-    store.put_if_absent(layout.MANIFEST, encode(Manifest(stage.name, tuple(entries))))
-
-
-def read_manifest(store: Store) -> list[Entry]:
-    """What `write_manifest` wrote: task, output (None if given up) and files."""
-    try:
-        manifest = read(store, layout.MANIFEST, Manifest)
-    except FileNotFoundError:
-        raise RunError(f"{store.uri} has no manifest: the run did not succeed") from None
-    left_out = [entry.task for entry in manifest.tasks if _left_out(entry.output)]
-    commits = read_commits(store, manifest.stage, left_out)
-    found = []
-    for entry in manifest.tasks:
-        if _left_out(entry.output):
-            commit = next(commits)
-            if commit is None:
-                raise RunError(f"{store.uri}: the commit of task {entry.task} is gone")
-            entry = entry._replace(output=commit.output)
-        found.append(entry)
-    return found
-
-
-def _left_out(output: Output | None) -> bool:
-    """Whether a value that its commit holds was too much for the manifest."""
-    return output is not None and output.kind == "inline" and not output.inline
+    found = read_if_sound(store, layout.END, End)
+    return None if found is None else dict(vars(found))
 
 
 def plan_of(store: Store, number: int) -> pa.Table:
     """One plan file as a table."""
-    return _from_plan(store, number, read_plan)
+    with _plan_file(store, number) as data:
+        return read_plan(data)
 
 
-def shard_ranges(store: Store, shard: int) -> pa.Table:
-    """The plan's rows of one shard."""
-    return _from_plan(store, shard // layout.PLAN_SHARDS, lambda data: read_shard(data, shard))
+def shard_ranges(store: Store, shard: int, job: Job | None = None) -> pa.Table:
+    """The plan's rows of one shard, by the plan that the job names, if it is given."""
+    with _plan_file(store, shard // layout.PLAN_SHARDS, job) as data:
+        return read_shard(data, shard)
 
 
-def _from_plan(store: Store, number: int, take: Callable[[bytes], T]) -> T:
-    """What `take` makes of a plan file; a `RecordError` where it is lost or damaged."""
-    path = layout.plan_file(number)
+@contextmanager
+def _plan_file(store: Store, number: int, job: Job | None = None) -> Iterator[bytes]:
+    """A plan file to read from; a `RecordError` where it is lost, damaged or not the job's."""
     import pyarrow as pa
 
+    path = layout.plan_file(number)
     why, data = "is gone", b""
     try:
         data = store.read(path)
-        return take(data)
+        if job is not None and job.digests.get(path) != hashlib.sha256(data).hexdigest():
+            raise ValueError("its SHA-256 is not the one that the job names")
+        yield data
+        return
     except FileNotFoundError:
         pass
     except NotAFile as error:
-        raise RecordError(f"{error}; {_NO_PLAN}") from None
+        why = f"cannot be read ({error})"
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
-        why = EMPTY if is_blank(data) else f"is not a plan that mapred wrote ({error})"
+        why = EMPTY if is_blank(data) else f"is damaged ({error})"
     raise RecordError(f"{store.uri}/{path} {why}; {_NO_PLAN}")
 
 
@@ -428,15 +361,13 @@ def _summed(store: Store, job: Job, column: str) -> npt.NDArray[np.int64]:
     """A column of the plan, summed for every shard."""
     sums = np.zeros(job.shards, np.int64)
 
-    def read_columns(data: bytes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        plan = read_plan(data, ("shard", column))
-        shards, values = from_arrow(plan["shard"]), from_arrow(plan[column])
-        if len(shards) and not 0 <= shards.min() <= shards.max() < job.shards:
-            raise ValueError(f"it has other shards than the {job.shards} of the job")
-        return shards, values
-
     def columns(number: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        return _from_plan(store, number, read_columns)
+        with _plan_file(store, number, job) as data:
+            plan = read_plan(data, ("shard", column))
+            shards, values = from_arrow(plan["shard"]), from_arrow(plan[column])
+            if len(shards) and not 0 <= shards.min() <= shards.max() < job.shards:
+                raise ValueError(f"it has other shards than the {job.shards} of the job")
+            return shards, values
 
     for shards, values in each(store, columns, plan_numbers(job)):
         np.add.at(sums, shards, values)
@@ -449,7 +380,8 @@ def shard_items(store: Store, shards: Sequence[int]) -> Iterator[range]:
     for shard in shards:
         number = shard // layout.PLAN_SHARDS
         if plan is None or plan[0] != number:
-            plan = number, _from_plan(store, number, PlanFile)
+            with _plan_file(store, number) as data:
+                plan = number, PlanFile(data)
         yield _items(plan[1].shard(shard))
 
 

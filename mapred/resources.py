@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Any, TypeAlias
 
+from mapred import secrecy
 from mapred.checking import AboveZero, FromZero, Rule, Size, Text, Unfit, check, check_fields, size
 from mapred.errors import PlanError
 from mapred.frozen import dataclass
@@ -17,7 +18,6 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _LEAST_MEMORY = 10**6  # less cannot hold a process: its unit is missing
 _NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
-_SECRET_WORDS = {"SECRET", "PASSWORD", "PASSWD", "TOKEN", "APIKEY"}
 
 
 def parse_bytes(text: str | int, what: str = "size") -> int:
@@ -97,7 +97,8 @@ class Resources:
         node_selector: labels of the nodes; `tolerations` of their taints, written as
             `"key=value:NoSchedule"`, `"key:NoSchedule"` or `"*"` for all.
         priority_class: which pods may push out others.
-        env: variables in the open; `secrets`, variables by reference: `{"PGPASSWORD":
+        env: variables in the open: what only looks like a secret is written
+            `mapred.public("…")`; `secrets`, variables by reference: `{"PGPASSWORD":
             "database/password"}` is the key `password` of the Secret `database`.
         volumes: what pods mount.
         labels, annotations: of the pods, added to those of the platform.
@@ -129,6 +130,14 @@ class Resources:
         self._check_sizes()
         self._check_places()
         check_variables(self.env, self.secrets)
+        mappings = ("labels", "annotations", "node_selector", "pod_spec_patch")
+        for what, value in vars(self).items():
+            name = secrecy.found_in(value) if what in mappings else None
+            if name is not None or (what != "env" and secrecy.anywhere_in(value)):
+                raise PlanError(
+                    f"{what}= looks like a secret{f' at {name!r}' if name else ''}, and pods are "
+                    "shown in the open: leave it out, or write mapred.public('…') if all may see it"
+                )
 
     def _check_sizes(self) -> None:
         if self.max_memory is not None:
@@ -158,6 +167,11 @@ class Resources:
         """The same on capacity that nobody takes away."""
         return dataclasses.replace(self, spot=False, spot_price=None, spot_fallback=None)
 
+    @classmethod
+    def of_stored(cls, values: Mapping[str, Any]) -> Resources:
+        """What a record holds; it was judged when it was written, and is not judged again."""
+        return cls(**secrecy.as_public(values))
+
 
 def parse_toleration(text: str) -> dict[str, str]:
     """The Kubernetes toleration that `key=value:Effect`, `key:Effect`, `key` or `*` means."""
@@ -185,11 +199,12 @@ def check_variables(env: Mapping[Any, Any], secrets: Mapping[Any, Any]) -> None:
     for name, value in env.items():
         if not isinstance(value, str) or "\0" in value:
             raise PlanError(f"env: the value of {name} must be a string without NUL bytes")
-        words = name.upper().split("_")
-        if _SECRET_WORDS.intersection(words) and words[-1] not in ("FILE", "PATH", "NAME", "URL"):
+        if secrecy.suspect(name, value):
             raise PlanError(
-                f"env would show the value of {name} to all who see the job; store it in a Secret "
-                f"and write secrets={{{name!r}: 'name-of-the-secret/key'}}"
+                f"env would show the value of {name}, which looks like a secret, to all who see "
+                f"the job; store it in a Secret and write secrets={{{name!r}: "
+                "'name-of-the-secret/key'}, set it in the environment of the workers, or write "
+                f"env={{{name!r}: mapred.public('…')}} if all may see it"
             )
     for name, reference in secrets.items():
         secret, _, key = reference.partition("/") if isinstance(reference, str) else ("", "", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mapred import outputs, records
+from mapred import manifests, outputs, records
 from mapred.errors import FunctionError
 from mapred.frames import import_pandas as import_pandas
 from mapred.model import Job, Output
@@ -20,7 +20,7 @@ def result(store: Store, job: Job) -> Any:
     In the list of a job that runs once per item there is one place for every item, None
     where it returned None or was given up; other lists leave None out.
     """
-    entries = entries_of(store)
+    entries = entries_of(store, job)
     if job.stages[-1].kind == "reduce":
         return reduced(store, job, entries)
     if outputs.are_tabular([output for _, output in entries]):
@@ -32,9 +32,9 @@ def result(store: Store, job: Job) -> Any:
     return [value for _, value in numbered(store, job, entries)]
 
 
-def entries_of(store: Store) -> list[Entry]:
+def entries_of(store: Store, job: Job) -> list[Entry]:
     """What every task of the last stage gave, by the run's manifest."""
-    return [(task, output) for task, output, _ in records.read_manifest(store)]
+    return [(task, output) for task, output, _ in manifests.read(store, job)]
 
 
 def reduced(store: Store, job: Job, entries: list[Entry]) -> Any:
@@ -67,7 +67,8 @@ def one_by_one(store: Store, job: Job, stage: str | None, errors: str) -> Iterat
             f"leave stage= out, or say stage={job.stages[-1].name!r}"
         )
     tasks = records.committed(store, chosen.name)
-    commits = records.read_commits(store, chosen.name, tasks)
+    read = records.read_commit if errors == "skip" else records.sound_commit
+    commits = each(store, lambda task: read(store, chosen.name, task), tasks)
     entries = [(commit.task, commit.output) for commit in commits if commit is not None]
     per_item = chosen.kind == "map" and job.format.once_per_item
     firsts = records.first_items(store, job) if per_item else None
@@ -112,7 +113,7 @@ def numbered(store: Store, job: Job, entries: list[Entry]) -> Iterator[tuple[int
         return
     number = 0
     loaded = _loaded(store, entries)
-    counts = [count_items(store, task, output) for task, output in entries]
+    counts = [count_items(store, job, task, output) for task, output in entries]
     for (task, output), count in zip(entries, counts, strict=True):
         for item in range(number, number + count):
             value = None if output is None else next(loaded)[2]
@@ -122,6 +123,8 @@ def numbered(store: Store, job: Job, entries: list[Entry]) -> Iterator[tuple[int
         number += count
 
 
-def count_items(store: Store, task: int, output: Output | None) -> int:
+def count_items(store: Store, job: Job, task: int, output: Output | None) -> int:
     """How many items a task has, whether or not it was given up."""
-    return output.count if output else len(records.items_of(records.shard_ranges(store, task)))
+    if output is not None:
+        return output.count
+    return len(records.items_of(records.shard_ranges(store, task, job)))

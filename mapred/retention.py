@@ -6,33 +6,29 @@ lives on this machine, or, where that cannot be known, one that did anything wit
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from mapred import display, layout, records, starts, writing
-from mapred.backends.base import process_birth
+from mapred import display, drivers, layout, liveness, records, remains, starts, writing
 from mapred.checking import DurationFromZero, Location, checks, seconds
 from mapred.display.numbers import several
-from mapred.errors import MapredError, PlanError, RunError, StorageError
+from mapred.errors import AccessError, MapredError, PlanError, RunError, StorageError
+from mapred.escaping import visible
 from mapred.folder import default_root
 from mapred.handles import Run
-from mapred.storage import Store, each, open_store
+from mapred.remains import Listing, Remains
+from mapred.storage import Store, each, is_local, modes, open_store
 
 _DAY = 24 * 3600.0
 _QUIET = 7 * _DAY  # after so long without a sign a run is taken for dead, wherever it ran
-_NAME = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
 _OUTPUT = re.compile(r"(?P<stage>[^/]+)/(?:data|files)/(?P<task>\d+)-(?P<attempt>\d+-[0-9a-f]{8})")
 # Without the first there is no run; without the next two, no result.
 _FIRST = (layout.JOB, layout.END, layout.MANIFEST)
-
-Listing = list[tuple[str, int]]
 
 
 @dataclass(frozen=True)
@@ -48,11 +44,15 @@ class Removal:
 
 @dataclass(frozen=True)
 class Removals:
-    """Everything that `gc` or `rm` removed, or (`dry_run`) would remove."""
+    """Everything that `gc` or `rm` removed, or (`dry_run`) would remove.
+
+    `problems` are what should have gone and did not, `closed` folders that this user may not read.
+    """
 
     removals: tuple[Removal, ...]
     dry_run: bool
     problems: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
 
     @property
     def files(self) -> int:
@@ -70,7 +70,7 @@ class Removals:
             for removal in self.removals
         ]
         total = f"{several(self.files, 'file')}, {display.format_bytes(self.bytes)}"
-        return "\n".join([*lines, f"{would} {total}", *self.problems])
+        return visible("\n".join([*lines, f"{would} {total}", *self.problems, *self.closed]))
 
     __repr__ = __str__
 
@@ -95,13 +95,19 @@ def gc(
     base = os.fspath(root) if root is not None else default_root()
     found: list[Removal] = []
     problems: list[str] = []
-    for name, files in sorted(_runs(open_store(base))):
+    closed: list[str] = []
+    for name, listed in sorted(_runs(open_store(base), closed)):
         store = open_store(f"{base.rstrip('/')}/{name}")
         try:
-            found += _collect(store, name, files, limit, dry_run)
+            there = remains.of(store, listed)
+            gone = list(_collect(store, name, there, limit, dry_run))
         except (MapredError, OSError) as error:
             problems.append(f"{store.uri} stays: {error}")
-    return Removals(tuple(found), dry_run, tuple(problems))
+            continue
+        found += gone
+        if any(removal.what in ("run", "rest") for removal in gone):
+            problems += _left(store, there)
+    return Removals(tuple(found), dry_run, tuple(problems), tuple(closed))
 
 
 @checks(RunError)
@@ -111,47 +117,59 @@ def rm(run: Run | Location, *, dry_run: bool = False) -> Removals:
     What it wrote to datasets stays: only files that it never published go there.
     """
     store = run.store if isinstance(run, Run) else open_store(os.fspath(run))
-    files = store.list("")
-    if not any(path in (layout.JOB, layout.REMOVED) for path, _ in files):
-        raise RunError(f"{store.uri} holds no run: there is no {layout.JOB} in it")
-    _check_dead(store, files)
-    removal = Removal("run", store.uri, "the run", *_measure(files))
-    if not dry_run:
-        _remove(store)
-    return Removals((removal,), dry_run)
+    found = remains.of(store)
+    remains.check(store, found)
+    _check_dead(store, found.files)
+    removals = tuple(_whole(store, found, "run", "the run", dry_run))
+    return Removals(removals, dry_run, _left(store, found))
 
 
-def _runs(root: Store) -> Iterator[tuple[str, Listing]]:
-    """Name and files of every folder of a root that is a run's, whole or not."""
+def _runs(root: Store, closed: list[str]) -> Iterator[tuple[str, Listing]]:
+    """Name and files of every folder of a root that is a run's, whole or not; notes those closed."""
+    if is_local(root.uri):
+        for name in _names(root.uri):
+            store = open_store(f"{root.uri}/{name}")
+            try:
+                yield name, store.list("")
+            except AccessError as error:
+                closed.append(f"{store.uri} is passed over: {error}")
+        return
     found: dict[str, Listing] = {}
     for path, size in root.list(""):
         name, _, rest = path.partition("/")
-        if rest and _NAME.fullmatch(name):
+        if rest and remains.MADE.fullmatch(name):
             found.setdefault(name, []).append((rest, size))
     yield from found.items()
 
 
+def _names(root: str) -> list[str]:
+    try:
+        return [name for name in os.listdir(root) if remains.MADE.fullmatch(name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        why = modes.why_closed(root, write=False)
+        raise StorageError(f"cannot list {root}: {error.strerror}: {why}") from error
+
+
 def _collect(
-    store: Store, name: str, files: Listing, limit: float | None, dry_run: bool
+    store: Store, name: str, found: Remains, limit: float | None, dry_run: bool
 ) -> Iterator[Removal]:
     """What goes of one run, and is gone unless `dry_run`, when it has been told."""
     now = time.time()
-    paths = {path for path, _ in files}
-    if layout.JOB not in paths or _is_marked(files):
+    files = found.files
+    if layout.JOB not in found.paths or _is_marked(files):
         # Somebody may be writing the folder of a new run: its job.json comes last.
-        if _is_marked(files) or now - _named_time(name) > _DAY:
-            yield Removal("rest", store.uri, "what is left of a removed run", *_measure(files))
-            if not dry_run:
-                _remove(store)
+        if files and (_is_marked(files) or now - _named_time(name) > _DAY):
+            yield from _whole(store, found, "rest", "what is left of a removed run", dry_run)
         return
+    remains.check(store, found)
     if _alive(store, files):
         return
     last = _last_start(store, name)
     if limit is not None and now - last > limit:
         days = display.format_seconds(now - last)
-        yield Removal("run", store.uri, f"a run of {days} ago", *_measure(files))
-        if not dry_run:
-            _remove(store)
+        yield from _whole(store, found, "run", f"a run of {days} ago", dry_run)
         return
     if now - last > _DAY:
         losers = _losers(store, files, settled=now - last > _QUIET)
@@ -167,21 +185,24 @@ def _alive(store: Store, files: Listing) -> str | None:
     if layout.END in paths or layout.JOB not in paths:
         return None
     start = starts.read(store)
-    ref = start.ref or ""
-    if not ref and start.state == "suspended":
-        return None
-    here = ref.split(":")
-    if len(here) == 4 and here[1] == os.uname().nodename:
-        if process_birth(int(here[2])) == here[3]:
-            return f"the process {here[2]} of this machine drives it"
-        return None
+    if start.ref is None and start.state != "running":
+        return None if layout.HANDLE in paths else _recent(store, "")
+    process = liveness.process_of(start.ref or "")
+    if process is None or (not process.boot and liveness.lives(process) is None):
+        return _recent(store, "" if process is None else process.host)
+    return drivers.may_live(store, start)
+
+
+def _recent(store: Store, host: str) -> str | None:
+    """Why a run may be alive whose driver nobody knows; None after a week without a sign."""
     quiet = time.time() - max(_last_start(store, store.uri.rsplit("/", 1)[-1]), _last_sign(store))
     if quiet > _QUIET:
         return None
-    where = f"on {here[1]}" if len(here) == 4 else "elsewhere"
+    where = f"on {host}" if host else "elsewhere"
     return (
         f"it has no last word, was started {where}, and did something "
-        f"{display.format_seconds(max(0.0, quiet))} ago"
+        f"{display.format_seconds(max(0.0, quiet))} ago; stop it first: "
+        f"mapred.open({store.uri!r}).cancel()"
     )
 
 
@@ -247,37 +268,48 @@ def _losers(store: Store, files: Listing, settled: bool) -> Listing:
 def _check_dead(store: Store, files: Listing) -> None:
     alive = None if _is_marked(files) else _alive(store, files)
     if alive:
-        raise RunError(
-            f"{store.uri} may be alive: {alive}; stop it first: mapred.open({store.uri!r}).cancel()"
-        )
+        raise RunError(f"{store.uri} may be alive: {alive}")
 
 
-def _remove(store: Store) -> None:
+def _whole(store: Store, found: Remains, what: str, why: str, dry_run: bool) -> Iterator[Removal]:
+    """All that goes with a run, and is gone unless `dry_run`: its folder, what it left in datasets."""
+    hidden = list(remains.staged(store, found))
+    for left in hidden:
+        if left.files:
+            uri = f"{left.uri}: {left.write_id}"
+            yield Removal("staged", uri, "what it never published", *_measure(left.files))
+    yield Removal(what, store.uri, why, *_measure(found.files))
+    if not dry_run:
+        _remove(store, hidden)
+
+
+def _remove(store: Store, hidden: Iterable[remains.Staged]) -> None:
     """Remove a run: marked first, so that it is finished later if this is cut off.
 
     Without job.json there is no run to be opened, so nobody reads one that is half there.
     """
     # Looked at anew: it may have been resumed since it was found.
-    files = store.list("")
+    files = remains.of(store).files
     _check_dead(store, files)
-    for written in records.read_writes(store, [path for path, _ in files]):
-        writing.discard(written.uri, written.id)
-    store.write(layout.REMOVED, json.dumps({"time": time.time()}).encode())
+    for left in hidden:
+        writing.discard(left.uri, left.write_id)
+    store.write(layout.REMOVED, remains.mark(store))
     for path in _FIRST:
         with suppress(FileNotFoundError):
             store.delete(path)
     _delete(store, [path for path, _ in files if path not in (*_FIRST, layout.REMOVED)])
     with suppress(FileNotFoundError):
         store.delete(layout.REMOVED)
-    locate = getattr(store, "local_path", None)
-    if locate is not None:
-        # Temporary files and empty folders, which are in no listing.
-        try:
-            shutil.rmtree(locate(""))
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise StorageError(f"{store.uri} cannot be removed: {error.strerror}") from error
+    remains.sweep(store)
+
+
+def _left(store: Store, found: Remains) -> tuple[str, ...]:
+    """What is said of files that have no name of mapred's."""
+    if not found.foreign:
+        return ()
+    more = len(found.foreign) - 1
+    others = f" and {several(more, 'other file')}" if more else ""
+    return (f"{store.uri}/{found.foreign[0]}{others} stay: mapred names no file so",)
 
 
 def _delete(store: Store, paths: list[str]) -> None:

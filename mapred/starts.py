@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mapred import layout, records
 from mapred.coding import Seconds, encode
+from mapred.errors import MapredError
 from mapred.frozen import dataclass
 from mapred.model import Job, RunStatus, TaskTime
 from mapred.storage import Store
@@ -39,8 +42,11 @@ class Start:
 
 
 def read(store: Store) -> Start:
-    """What handle.json says; of a run that never started, that it is interrupted."""
-    return records.read_unless_blank(store, layout.HANDLE, Start) or Start()
+    """What handle.json says; of a run that never started, that it is interrupted.
+
+    So it is of one whose handle.json cannot be read, as a power cut may leave it.
+    """
+    return records.read_if_sound(store, layout.HANDLE, Start) or Start()
 
 
 def started(store: Store, ref: str | None, pauses: tuple[tuple[float, float], ...] = ()) -> Start:
@@ -51,6 +57,33 @@ def started(store: Store, ref: str | None, pauses: tuple[tuple[float, float], ..
 def stopped(store: Store, ref: str | None, state: str) -> Start:
     """Remember that a run was stopped just now; `ref` is what may go on with it."""
     return write(store, dataclasses.replace(read(store), ref=ref, state=state, ended=time.time()))
+
+
+def interrupted(store: Store, ref: str) -> None:
+    """Remember that what drove a run has ended before the run did, unless it is driven anew.
+
+    There may be no room for a new file, since a full disk may be what ended it.
+    """
+    with suppress(MapredError, OSError, ValueError):
+        start = read(store)
+        if start.ref != ref:
+            return
+        ended = dataclasses.replace(start, ref=None, state="interrupted", ended=time.time())
+        try:
+            write(store, ended)
+        except MapredError:
+            _overwrite(store, encode(ended))
+
+
+def _overwrite(store: Store, data: bytes) -> None:
+    """Write handle.json where it lies, in the room that it has."""
+    locate = getattr(store, "local_path", None)
+    if locate is None:
+        return
+    with open(locate(layout.HANDLE), "r+b", buffering=0) as file:
+        room = os.fstat(file.fileno()).st_size
+        if len(data) <= room:
+            file.write(data.ljust(room))
 
 
 def write(store: Store, start: Start) -> Start:

@@ -121,7 +121,7 @@ class _Child:
         for theirs in (tell, answers, output):
             os.close(theirs)
         self.told = told
-        for ours in (self.told, self.output):
+        for ours in (self.told, self.output, self.answer):
             os.set_blocking(ours, False)
         known.lost = []
 
@@ -149,6 +149,7 @@ class _Child:
                 if "end" in message:
                     self._copy()
                     if not gone:
+                        kill_group(self.pid)  # It has nothing more to do, and may be stopped.
                         os.waitpid(self.pid, 0)
                     end: int | None = message["end"]
                     return end
@@ -199,7 +200,7 @@ class _Child:
                 self.limit = time.monotonic() + known.timeout
         elif "log" in message:
             self._copy()
-            _write(self.answer, json.dumps(self.printed.take()).encode() + b"\n")
+            self._answer(json.dumps(self.printed.take()).encode() + b"\n")
         elif "ended" in message:
             self.at = self.limit = None
         elif "place" in message:
@@ -208,6 +209,14 @@ class _Child:
             self.closing, self.limit = (message["closing"],), time.monotonic() + SECONDS
         elif "anew" in message:
             known.start_anew((stage, index) for stage, index in message["anew"])
+
+    def _answer(self, data: bytes) -> None:
+        """Send to the child, while it reads: what it left behind may hold its end open."""
+        poller = select.poll()
+        poller.register(self.answer, select.POLLOUT)
+        with contextlib.suppress(OSError):
+            while data and poller.poll(SECONDS * 1000):
+                data = data[os.write(self.answer, data) :]
 
     def _lost(self, status: int) -> int | None:
         """The child ended without a word: a loss to record, or the machine's own doing."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mapred import cells, frames, gathering, layout, outputs, pickling, records, unifying
+from mapred import cells, frames, gathering, layout, outputs, pickling, pieces, records, unifying
 from mapred.agreement import Source
 from mapred.arrays import to_arrow as as_arrow
 from mapred.errors import FunctionError
@@ -24,7 +24,7 @@ def to_arrow(store: Store, job: Job) -> pa.Table:
     """The result as one table; see `to_pandas` for what is not a table."""
     import pyarrow as pa
 
-    entries = entries_of(store)
+    entries = entries_of(store, job)
     if job.stages[-1].kind == "reduce":
         whole = reduced(store, job, entries)
         table = outputs.as_arrow(whole)
@@ -42,7 +42,7 @@ def to_pandas(store: Store, job: Job, dtype_backend: str) -> pd.DataFrame:
     """The result as one frame; see `Run.to_pandas`."""
     pd = frames.import_pandas()
     frames.check(dtype_backend)
-    entries = entries_of(store)
+    entries = entries_of(store, job)
     if job.stages[-1].kind == "reduce":
         whole = reduced(store, job, entries)
         if isinstance(whole, pd.DataFrame):
@@ -168,10 +168,12 @@ def _inputs(store: Store, job: Job) -> list[dict[str, Any]]:
 
 
 def _items(store: Store, job: Job) -> Iterator[Any]:
-    with store.open(layout.ITEMS) as file:
+    with pieces.open_(store, job.digests, layout.ITEMS) as file:
         for number in range(job.items):
             try:
                 yield pickling.load(file)
+            except pickling.Refused:
+                raise
             except Exception as error:  # classes of users raise what they like
                 raise FunctionError(
                     f"item {number} cannot be loaded here: {type(error).__name__}: {error}; "
@@ -242,7 +244,7 @@ def _tables(store: Store, job: Job, entries: list[Entry]) -> list[_Returned]:
                 if value is not None:
                     source = Source(task, first + place if per_item else None)
                     found.append(_Returned(source, *value))
-        first += count_items(store, task, output) if per_item else 0
+        first += count_items(store, job, task, output) if per_item else 0
     return [returned for returned in found if returned.table.num_rows] or found[:1]
 
 

@@ -28,6 +28,22 @@ def _counted(name: object, n: object) -> float:
         ) from None
 
 
+def written(folder: str) -> list[Path]:
+    """The files that a task left in the folder of its outputs; a link or a pipe is refused."""
+    found = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if not entry.is_file(follow_symlinks=False):
+            kind = "a link" if entry.is_symlink() else "a folder" if entry.is_dir() else "no file"
+            raise FunctionError(
+                f"task.output({entry.name!r}) is {kind}, and what is stored must be a regular file: "
+                "copy to it what it is to hold"
+            )
+        found.append(entry.path)
+    from pathlib import Path
+
+    return [Path(path) for path in found]
+
+
 class Task:
     """One attempt at one shard; any parameter annotated `mapred.Task` receives it.
 
@@ -86,11 +102,11 @@ class Task:
 
     @functools.cached_property
     def folder(self) -> str:
-        """Where `output` has files written, below the system's folder for temporary ones."""
+        """The temporary folder of `output`, which only this user may read."""
         try:
             import tempfile
 
-            return os.path.join(tempfile.gettempdir(), self._name)
+            return tempfile.mkdtemp(prefix=f"{self._name}-")
         except FileNotFoundError as error:
             raise FunctionError(
                 f"task.output() needs a folder for temporary files, and none can be written to: "
@@ -110,6 +126,5 @@ class Task:
         from pathlib import Path
 
         folder = Path(self.folder)
-        folder.mkdir(parents=True, exist_ok=True)
         self.wrote_files = True
         return folder / (name if self.item is None else f"{self.item:06d}-{name}")

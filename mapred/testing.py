@@ -23,6 +23,7 @@ from typing import Any
 
 import mapred
 from mapred import layout
+from mapred.checksums import sealed
 from mapred.storage import Store, open_store, probe
 
 
@@ -409,9 +410,11 @@ class StoreContract:
 
 
 def tamper(run: Any, path: str, change: Callable[[Any], Any]) -> None:
-    """Change a JSON record of a run in place, as a fault would."""
+    """Change a JSON record of a run in place, as if it had been written so: its seal fits."""
     value = json.loads(run.store.read(path))
-    run.store.write(path, json.dumps(change(value)).encode())
+    was_sealed = value.pop("seal", None) is not None
+    data = json.dumps(change(value)).encode()
+    run.store.write(path, sealed(data) if was_sealed else data)
 
 
 def drop_commit(run: Any, task: int, stage: str = "map") -> None:

@@ -7,7 +7,6 @@ attempt that completes the task commits them with its own.
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -24,7 +23,7 @@ from mapred.formats import Reading
 from mapred.model import Job
 from mapred.packs import Note, Pack
 from mapred.storage import Store
-from mapred.task import Task
+from mapred.task import Task, written
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -219,7 +218,7 @@ class Turn:
     def _store(self, attempt: str, values: Mapping[int, bytes]) -> None:
         store, task = self._run.store, self._task
         files = []
-        for source in sorted(Path(task.folder).iterdir()) if task.wrote_files else ():
+        for source in written(task.folder) if task.wrote_files else ():
             if _item_of(source.name) in values:
                 path = layout.kept_file(task.shard, attempt, source.name)
                 store.put_file(source, path)
@@ -233,7 +232,6 @@ class Turn:
         """Put the files that earlier attempts kept beside those of this one."""
         for path in self._files:
             self._task.wrote_files = True
-            os.makedirs(self._task.folder, exist_ok=True)
             target = Path(self._task.folder, path.rpartition("/")[2])
             try:
                 with self._run.store.open(path) as source, target.open("wb") as copy:

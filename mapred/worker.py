@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import itertools
 import os
 import resource
@@ -33,6 +32,7 @@ from mapred import (
     layout,
     outputs,
     packs,
+    pieces,
     points,
     records,
     regrouping,
@@ -41,14 +41,14 @@ from mapred import (
     surroundings,
     turns,
 )
-from mapred.coding import EMPTY, is_blank
+from mapred.coding import EMPTY
 from mapred.errors import FunctionError, MapredError, RecordError, ReduceError, StorageError
 from mapred.model import Commit, Job, Outcome, Output, Stage, StoredFile
 from mapred.modules import install, is_known, offer
 from mapred.planner import PlanFile
 from mapred.reducers import Reducer
 from mapred.storage import Store, each, open_store, source_opener
-from mapred.task import Task
+from mapred.task import Task, written
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from mapred import keyed
 
 _FOLLOW_HERE, _FOLLOW_REMOTE = (0.01, 0.01), (0.1, 1.0)  # seconds: shortest and longest wait
-_SMALL_INPUT = 4 * 2**20
 _LISTED = 500
 
 
@@ -67,24 +66,17 @@ class Context:
     store: Store
     job: Job
     plans: dict[int, PlanFile] = field(default_factory=dict)
-    inputs: dict[str, bytes | None] = field(default_factory=dict)
+    inputs: dict[str, bytes | pieces.Pieces] = field(default_factory=dict)
     agreed: dict[str, agreement.Agreed | None] = field(default_factory=dict)
 
     def load(self, path: str) -> bytes:
         """A file of the run, refused if its digest is not the one the job names."""
         try:
-            data = self.store.read(path)
+            return pieces.read(self.store, self.job.digests, path)
         except FileNotFoundError:
             raise self._lost(path, "is gone") from None
-        digest = hashlib.sha256(data).hexdigest()
-        if digest != self.job.digests.get(path):
-            if is_blank(data):
-                raise self._lost(path, EMPTY)
-            raise FunctionError(
-                f"{self.store.uri}/{path} is not the file that the job names (SHA-256 {digest}); "
-                "someone changed it: start a new run"
-            )
-        return data
+        except RecordError as error:
+            raise self._lost(path, EMPTY) from error
 
     def _lost(self, path: str, why: str) -> MapredError:
         """The error of a file that a power cut or a hand took away, with what can be done."""
@@ -160,6 +152,10 @@ class Context:
     @functools.cached_property
     def dataset(self) -> Callable[[str, tuple[int, str] | None], BinaryIO]:
         """Opens the dataset's files."""
+        if self.job.format.storage is not None:
+            from mapred.storage import filesystems
+
+            filesystems.admit(self.job.format.storage)
         return source_opener(self.job.format.storage)
 
     def open(self, path: str, known: tuple[int, str] | None = None) -> Any:
@@ -169,15 +165,10 @@ class Context:
         return self.dataset(path, known)
 
     def _input(self, path: str) -> Any:
-        """An input file; a small one that lies on a remote store is loaded once a process."""
-        if hasattr(self.store, "local_path"):
-            return self.store.open(path)
+        """An input file, held against its digests; a small one is loaded once a process."""
         if path not in self.inputs:
-            with self.store.open(path) as file:
-                size = file.seek(0, os.SEEK_END)
-            self.inputs[path] = self.load(path) if size <= _SMALL_INPUT else None
-        data = self.inputs[path]
-        return self.store.open(path) if data is None else io.BytesIO(data)
+            self.inputs[path] = pieces.held(self.store, self.job.digests, path)
+        return pieces.opened(self.inputs[path])
 
 
 @functools.lru_cache(maxsize=4)
@@ -557,7 +548,7 @@ def _committed_first(run: Context, source: Stage, wanted: list[int]) -> list[int
     """Those of the wanted tasks, from the first on, that are committed."""
     locate = getattr(run.store, "local_path", None)
     if locate is not None:
-        paths = (locate(layout.commit(source.name, i)) for i in wanted)
+        paths = (f"{locate('')}{layout.commit(source.name, i)}" for i in wanted)
         return wanted[: sum(1 for _ in itertools.takewhile(os.path.exists, paths))]
     there = set(records.committed(run.store, source.name))
     return list(itertools.takewhile(there.__contains__, wanted))
@@ -633,7 +624,7 @@ def _store_files(
     run: Context, stage: Stage, index: int, attempt: str, folder: str
 ) -> tuple[StoredFile, ...]:
     stored = []
-    for source in sorted(Path(folder).iterdir()):
+    for source in written(folder):
         path = layout.output(stage.name, index, attempt, source.name)
         size, crc32 = _measure(source)
         etag = run.store.put_file(source, path)

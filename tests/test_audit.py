@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import mapred
 from mapred import audit as audits
-from mapred import layout, records, worker, writing
+from mapred import layout, manifests, worker, writing
 from mapred.cli import main
 from mapred.storage import open_store
 from mapred.storage.local import LocalStore
@@ -240,9 +240,11 @@ def test_the_list_that_results_are_read_from_is_compared(tmp_path: Path) -> None
         return manifest
 
     tamper(run, layout.MANIFEST, change)
-    assert run.result()[1] == "item 2"
-    (text,) = problems(run)
-    assert text.startswith("changed: map task 1: result/manifest.json lists another output")
+    with pytest.raises(mapred.RunError, match="is not what it was when the run ended"):
+        run.result()
+    changed, another = problems(run)
+    assert changed.startswith("changed: result/manifest.json: it is not the list")
+    assert another.startswith("changed: map task 1: result/manifest.json lists another output")
     run.store.delete(layout.MANIFEST)
     (text,) = problems(run)
     assert text.startswith("missing: result/manifest.json")
@@ -254,7 +256,7 @@ def test_the_list_may_name_what_a_twin_wrote(tmp_path: Path, content: bool) -> N
     run.store.delete(layout.commit("map", 1))
     assert worker.run_block(run.uri, run.digest, "map", [1])[0].commit is not None
     assert run.audit(content=content).ok
-    listed = records.read_manifest(run.store)[1][1]
+    listed = manifests.read(run.store, run.job)[1][1]
     assert listed is not None
     run.store.delete(listed.path or "")
     (text,) = problems(run, content=content)

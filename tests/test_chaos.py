@@ -22,7 +22,7 @@ import pytest
 
 import mapred
 from mapred import outputs, records
-from mapred.backends import processes
+from mapred.backends import forking
 from mapred.backends.forkserver import run_logged
 from mapred.backends.processes import ProcessExecutor, WorkerLost
 from mapred.blocks import DONE, KILLED
@@ -201,14 +201,14 @@ def _survive(
 ) -> None:
     for name in ("calls", "killed"):
         (folder / name).mkdir(parents=True)
-    fates, start = Fates(seed), processes._Server.start
+    fates, start = Fates(seed), forking.ForkServer.start
 
     def started(
         server: Any, descriptors: Sequence[int], env: Mapping[str, str], modules: Sequence[str]
     ) -> int:
         return start(server, descriptors, {**env, **fates.next()}, modules)
 
-    monkeypatch.setattr(processes._Server, "start", started)
+    monkeypatch.setattr(forking.ForkServer, "start", started)
     job = mapred.job(Map(folder), mapred.array(tasks), per_task=1, reduce=Reduce(folder), fan_in=25)
     run = job.submit(root=root, backend=mapred.Local(workers=2))
     second = mapred.open(run.uri)
@@ -319,7 +319,7 @@ EVERY_OPERATION = """
                 found += [run.store.read(file.path) for file in commit.files]
                 if commit.output.path:
                     found.append(run.store.read(commit.output.path))
-        manifest = records.read_manifest(run.store)
+        manifest = manifests.read(run.store, run.job)
         assert [index for index, *_ in manifest] == [0]
         assert run.audit().ok, run.audit()
         return hashlib.sha256(repr(found).encode()).hexdigest()

@@ -14,8 +14,9 @@ from mapred.attempts import Failure
 from mapred.coding import VERSION, decode, encode
 from mapred.errors import RecordError
 from mapred.keying import Aggregation, Parts, Shuffle
+from mapred.manifests import Listed, Manifest
 from mapred.model import Commit, Format, Job, Output, Resources, Span, Stage, StoredFile
-from mapred.records import End, Entry, Lost, Manifest, Write
+from mapred.records import End, Lost, Write
 from mapred.resources import Volume
 from mapred.starts import Start
 
@@ -62,7 +63,7 @@ RECORDS: list[Any] = [
     Start("local:h:1:2", "running", 5.5, None, ((1.0, 2.5),)),
     End("failed", "no", 7),
     Lost({3: [1, 2], 5: None}),
-    Manifest("map", (Entry(0, COMMIT.output, COMMIT.files), Entry(1, None, ()))),
+    Manifest("map", (Listed(0, COMMIT.output, COMMIT.files), Listed(1, None, ()))),
     Write("s3://b/x", "20260301-120000-0123abcd", 3.0),
 ]
 IDS = [type(record).__name__ for record in RECORDS]

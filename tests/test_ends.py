@@ -21,7 +21,7 @@ import pytest
 
 import mapred
 from mapred import failures
-from mapred.backends.processes import fork_server
+from mapred.backends.forking import fork_server
 from mapred.errors import AccessError
 from mapred.storage import open_store
 from mapred.task import Task

@@ -12,10 +12,10 @@ import pytest
 
 # Each module imports only from those before it. A new module gets a place here.
 ORDER = (
-    "_version errors frozen deferred loading interrupts checking coding arrays frames from_frames unifying resources limits threads keying attempts model sampling seeds layout modules copying generators pickling storage dataset formats planner task commands reducers "
-    "functions signatures fitting regrouping instances closing surroundings parameters shuffle outputs graph records starts retries agreement writing options points failures losses packs turns tally children place versions keyed worker blocks supervisor "
+    "_version escaping errors shortages frozen secrecy deferred loading interrupts checking checksums coding arrays frames from_frames unifying resources limits threads keying attempts model sampling seeds layout modules copying generators pickling excerpts storage dataset formats planner task commands reducers "
+    "functions signatures fitting regrouping instances closing surroundings parameters shuffle outputs graph pieces records manifests liveness starts retries agreement writing options points failures losses packs turns tally children place versions keyed worker blocks supervisor "
     "backends display audit cells gathering results tabulating drivers folder "
-    "origins changes hints handles history api retention scheduling cli __main__ testing"
+    "origins changes hints handles naming history api remains retention scheduling cli __main__ testing"
 ).split()
 ON_TOP = ("cli", "__main__", "testing")  # these use the package as a user does
 VAGUE = {"utils", "util", "common", "core", "manager", "helpers", "misc"}

@@ -193,7 +193,10 @@ def test_shards_given_up_are_told_everywhere(tmp_path: Path) -> None:
         assert report.ok
         assert (report.bytes, report.records) == (8000, 4000)
         assert "4 of 5 shards, 4 of 5 ranges, 8,000 of 10,000 bytes, 4,000 records" in str(report)
-        assert str(report).endswith(": whole but for 1 shard given up: 2")
+        unread = "(2,000 bytes and about 1,000 records not read)"
+        assert str(report).endswith(f": whole but for 1 shard given up: 2 {unread}")
+        assert (report.unread_bytes, report.unread_records) == (2000, 1000)
+        assert not report.complete
     for text in (str(run), str(opened), cli("show", run.uri)):
         assert text.startswith(f"Run {run.id} succeeded, 1 shard given up: 4 of 5 map tasks")
         assert "4/5, 1 shard given up" in text
@@ -210,8 +213,8 @@ def test_a_broken_file_that_was_given_up_is_no_problem(tmp_path: Path) -> None:
     source = mapred.read_parquet(str(tmp_path / "*.parquet"))
     options = {"target_bytes": 1, "root": tmp_path / "runs", "max_tasks": 4, "max_failed": 1}
     run = mapred.run(lambda table: table.num_rows, source, **options, **RUN)
-    assert str(run.audit()).endswith(": whole but for 1 shard given up: 1")
-    assert run.audit().records == 300
+    assert ": whole but for 1 shard given up: 1 (" in str(run.audit())
+    assert (run.audit().records, run.audit().unread_records) == (300, 100)
 
 
 def test_a_resumed_run_tells_what_was_given_up_before(tmp_path: Path) -> None:

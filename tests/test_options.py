@@ -219,7 +219,25 @@ def test_texts_and_mappings_say_no_errors_to_try_again(written: Any) -> None:
             mapred.job(len, ITEMS, **{name: written})
 
 
-@pytest.mark.parametrize("run_id", ["..", ".", "a/../../b", "/tmp/x", "a\\b", "a b", "", "x\0"])
+@pytest.mark.parametrize(
+    "run_id",
+    [
+        "..",
+        ".",
+        ".hidden",
+        "-x",
+        "a/b",
+        "a/../../b",
+        "/tmp/x",
+        "a\\b",
+        "a b",
+        "",
+        "x\0",
+        "é",
+        "a\n",
+        "x" * 129,
+    ],
+)
 def test_a_run_id_cannot_lead_out_of_the_root(run_id: str, tmp_path: Path) -> None:
     with pytest.raises(MapredError, match="run_id="):
         mapred.job(len, ITEMS).submit(run_id=run_id, root=tmp_path / "runs", backend="inline")

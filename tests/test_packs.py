@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mapred
-from mapred import layout
+from mapred import layout, worker
 from mapred.attempts import Failure
 from mapred.model import Format, Job, Stage
 from mapred.packs import Pack
@@ -224,3 +224,19 @@ def test_a_value_that_cannot_be_kept_is_its_items_failure(
     (failure,) = run.failures
     assert text in failure.message
     assert failure.items == (0,)
+
+
+def test_a_task_that_fails_when_its_items_have_succeeded_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, tried = worker._store_values, list[int]()
+
+    def failing(*arguments: Any) -> Any:
+        tried.append(1)
+        if len(tried) == 1:
+            raise MemoryError("no room for the values")
+        return store(*arguments)
+
+    monkeypatch.setattr(worker, "_store_values", failing)
+    run = mapred.run(abs, mapred.items([-1]), root=tmp_path, backend="inline", progress="none")
+    assert (run.result(), len(tried)) == ([1], 2)

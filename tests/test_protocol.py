@@ -218,7 +218,7 @@ def opened(store: MemoryStore) -> Iterator[None]:
     with (
         mock.patch.object(worker, "open_store", return_value=store),
         mock.patch.object(handles, "open_store", return_value=store),
-        mock.patch.object(api, "open_store", lambda uri: MemoryStore(uri, store.files)),
+        mock.patch.object(api, "open_store", lambda uri, **_: MemoryStore(uri, store.files)),
     ):
         yield
 

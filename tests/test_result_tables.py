@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import hashlib
+import json
 import pickle
 import subprocess
 import sys
@@ -17,7 +20,9 @@ import pyarrow as pa
 import pytest
 
 import mapred
+from mapred import layout
 from mapred.errors import DatasetError, FunctionError
+from mapred.testing import tamper
 
 RUN: dict[str, Any] = {"progress": "none", "backend": "inline", "attempts": 1}
 BIG = 2**60 + 1
@@ -231,7 +236,12 @@ def test_keys_that_are_not_text(root: Path) -> None:
 
 def test_an_item_that_cannot_be_loaded_is_named(root: Path) -> None:
     made = run(lambda i: 1, mapred.items([4, 5]), root)
-    made.store.write("input/items.pkl", pickle.dumps(4) + pickle.dumps(Fragile(1, 2)))
+    items = pickle.dumps(4) + pickle.dumps(Fragile(1, 2))
+    made.store.write("input/items.pkl", items)
+    with pytest.raises(FunctionError, match="is not the file that the job names"):
+        made.to_arrow()
+    digests = {**made.job.digests, "input/items.pkl": hashlib.sha256(items).hexdigest()}
+    made.job = dataclasses.replace(made.job, digests=digests)
     with pytest.raises(FunctionError, match="item 1 cannot be loaded here: TypeError"):
         made.to_arrow()
     assert made.result() == [1, 1]
@@ -392,12 +402,18 @@ def test_reduced_frames_and_tables(root: Path) -> None:
 
 def test_an_older_run_of_two_schemas_is_one_error(root: Path) -> None:
     made = returning([pa.table({"x": [1]}), pa.table({"x": [2]})], root, per_task=1)
-    entry = made.store.read("map/commits/000001.json")
     other = returning([0, pa.table({"x": ["a"]})], root, per_task=1)
     source = next(path for path, _ in other.store.list("map/data/"))
     target = next(path for path, _ in made.store.list("map/data/") if "/000001-" in path)
     made.store.write(target, other.store.read(source))
-    assert entry
+    made.store.write(layout.END, json.dumps({"state": "succeeded", "message": ""}).encode())
+    without = {"size": 0, "crc32": 0}
+
+    def older(manifest: dict[str, Any]) -> dict[str, Any]:
+        tasks = [[task, {**output, **without}, files] for task, output, files in manifest["tasks"]]
+        return {**manifest, "tasks": tasks}
+
+    tamper(made, layout.MANIFEST, older)
     message = r"shards 0 and 1 returned tables of two schemas: column 'x' is int64 and string; .*run.outputs\(\)"
     for call in (made.result, made.to_pandas, made.to_arrow):
         with pytest.raises(DatasetError, match=message.replace("shards", "(shards|items)")):

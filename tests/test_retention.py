@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,11 @@ import pytest
 from click.testing import CliRunner
 
 import mapred
-from mapred import layout, retention, writing
+from mapred import layout, liveness, retention, writing
 from mapred.cli import main
 from mapred.errors import PlanError, RunError
 from mapred.storage import open_store
+from mapred.testing import tamper
 
 OLD = 40 * 24 * 3600
 
@@ -58,8 +61,11 @@ def aged(run: mapred.Run, root: str, seconds: float) -> mapred.Run:
         store.write(path, run.store.read(path))
     handle = json.loads(store.read(layout.HANDLE))
     store.write(layout.HANDLE, json.dumps({**handle, "time": when}).encode())
-    job = json.loads(store.read(layout.JOB)) | {"run_id": name}
-    store.write(layout.JOB, json.dumps(job).encode())
+    job = json.dumps(json.loads(store.read(layout.JOB)) | {"run_id": name}).encode()
+    store.write(layout.JOB, job)
+    with suppress(FileNotFoundError):
+        end = json.loads(store.read(layout.END)) | {"job": hashlib.sha256(job).hexdigest()}
+        store.write(layout.END, json.dumps(end).encode())
     retention.rm(run)
     return mapred.open(store.uri)
 
@@ -97,14 +103,14 @@ def test_a_live_run_is_never_touched(tmp_path: Path) -> None:
     root = str(tmp_path)
     run = make(root, OLD)
     files = run.store.list("")
-    me = f"local:{os.uname().nodename}:{os.getpid()}:{retention.process_birth(os.getpid())}"
+    me = liveness.own_ref("local")
     for ref, ago in ((me, OLD), ("local:another-machine:17:5.00", 0), ("argo:prod/x-17", 0)):
         driven_by(run, ref, ago) if layout.END in dict(run.store.list("")) else run.store.write(
             layout.HANDLE,
             json.dumps({"ref": ref, "state": "running", "time": time.time() - ago}).encode(),
         )
         assert mapred.gc(root, older_than="0s").files == 0
-        with pytest.raises(RunError, match=r"may be alive: .*; stop it first"):
+        with pytest.raises(RunError, match=r"may be alive: .*; stop it first: mapred.open"):
             mapred.rm(run)
     assert {path for path, _ in files} - {path for path, _ in run.store.list("")} == {layout.END}
     run.cancel()
@@ -118,9 +124,8 @@ def test_a_run_elsewhere_is_alive_while_it_commits(tmp_path: Path) -> None:
     # The commits are of this minute.
     assert mapred.gc(tmp_path, older_than="1d").files == 0
     for index in range(2):
-        path = layout.commit("map", index)
-        commit = json.loads(run.store.read(path)) | {"started": time.time() - OLD}
-        run.store.write(path, json.dumps(commit).encode())
+        started = {"started": time.time() - OLD}
+        tamper(run, layout.commit("map", index), lambda commit, new=started: {**commit, **new})
     assert mapred.gc(tmp_path, older_than="1d").files > 5
 
 
@@ -238,11 +243,114 @@ def test_datasets_stay_and_what_was_never_published_goes(root: str, tmp_path: Pa
 def test_what_cannot_be_removed_is_told(tmp_path: Path) -> None:
     make(str(tmp_path), OLD)
     run = make(str(tmp_path), OLD + 100)
-    run.store.write(layout.write_record("x"), json.dumps({"uri": "ftp://x/y", "id": "x"}).encode())
+    record = {"uri": "ftp://x/y", "id": run.id}
+    run.store.write(layout.write_record("x"), json.dumps(record).encode())
     done = mapred.gc(tmp_path, older_than="30d")
     assert len(done.problems) == 1
     assert "no store for ftp://" in done.problems[0]
     assert names(str(tmp_path)) == {run.id}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"id": "../../victim/thesis"},
+        {"id": ".."},
+        {"id": ""},
+        {"id": "20200101-000000-0123abcd"},
+        {"id": 3},
+        {},
+        [],
+    ],
+)
+def test_a_record_leads_nowhere_else(tmp_path: Path, record: Any) -> None:
+    root, victim = tmp_path / "runs", tmp_path / "victim" / "thesis"
+    run = make(str(root), OLD)
+    victim.mkdir(parents=True)
+    (victim / "a.tex").write_text("x")
+    (root / "_staging" / "20200101-000000-0123abcd").mkdir(parents=True)
+    (root / "_staging" / "20200101-000000-0123abcd" / "_000000-1-a.parquet.part").write_text("x")
+    value = {"uri": str(root), **record} if isinstance(record, dict) else record
+    run.store.write(layout.write_record("a"), json.dumps(value).encode())
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RunError, match="delete that file, and remove the run again"):
+        mapred.rm(run)
+    assert "delete that file" in mapred.gc(root, older_than="1d").problems[0]
+    assert sorted(tmp_path.rglob("*")) == before
+    Path(run.uri, "writes", "a.json").unlink()
+    assert mapred.rm(run).problems == ()
+
+
+def test_of_a_dataset_only_what_the_run_hid_goes_and_it_is_told(tmp_path: Path) -> None:
+    lake, run = tmp_path / "lake", make(str(tmp_path / "runs"))
+    hidden = lake / "_staging" / run.id
+    for name in ("day=1/_000000-1-0123abcd-0000.parquet.part", "_000001-1-0123abcd-0000.parquet"):
+        (hidden / name).parent.mkdir(parents=True, exist_ok=True)
+        (hidden / name).write_text("xx")
+    (hidden / "thesis.tex").write_text("mine")
+    (hidden / "link").symlink_to(tmp_path)
+    record = {"uri": str(lake), "id": run.id}
+    run.store.write(layout.write_record(run.id), json.dumps(record).encode())
+    would = mapred.rm(run, dry_run=True)
+    first = would.removals[0]
+    assert (first.what, first.files, first.bytes) == ("staged", 2, 4)
+    assert str(lake) in str(would)
+    assert mapred.rm(run).removals == would.removals
+    assert sorted(each.name for each in hidden.rglob("*")) == ["link", "thesis.tex"]
+    assert (tmp_path / "runs").exists()
+
+
+def test_files_that_are_not_mapreds_stay_and_are_told(tmp_path: Path) -> None:
+    run = make(str(tmp_path / "runs"))
+    folder = Path(run.uri)
+    (folder / "thesis.tex").write_text("mine")
+    (folder / "map" / "data" / "notes.txt").write_text("mine")
+    (folder / "outside").symlink_to(tmp_path)
+    (folder / ".tmp-0123456789ab-17-0").write_text("half")
+    would = mapred.rm(run, dry_run=True)
+    done = mapred.rm(run)
+    assert would.removals == done.removals
+    assert len(done.problems) == 1
+    assert "and 2 other files stay" in done.problems[0]
+    left = sorted(str(each.relative_to(folder)) for each in folder.rglob("*"))
+    assert left == ["map", "map/data", "map/data/notes.txt", "outside", "thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"removed.json": "{}"},
+        {"removed.json": '{"time": 1}'},
+        {"job.json": "{}", "end.json": "{}"},
+        {"job.json": "[]", "function.pkl": "x"},
+        {"job.json": "", "end.json": "{}", "function.pkl": "x"},
+    ],
+)
+def test_a_stray_file_makes_no_run(tmp_path: Path, files: dict[str, str]) -> None:
+    project = tmp_path / "proj"
+    project.mkdir()
+    for name, text in {**files, "thesis.tex": "mine"}.items():
+        (project / name).write_text(text)
+    with pytest.raises(
+        RunError, match=r"holds no run|is not that of a run|not the folder of a run"
+    ):
+        mapred.rm(project)
+    told = CliRunner().invoke(main, ["rm", str(project), "--yes"])
+    assert told.exit_code == 2
+    assert sorted(os.listdir(project)) == sorted([*files, "thesis.tex"])
+
+
+def test_a_run_behind_a_link_is_not_removed(tmp_path: Path) -> None:
+    run = make(str(tmp_path / "runs"))
+    link = tmp_path / "runs" / "20200101-000000-0123abcd"
+    link.symlink_to(run.uri)
+    with pytest.raises(RunError, match="is a link to"):
+        mapred.rm(link)
+    assert mapred.gc(tmp_path / "runs", older_than="1s").files == 0
+    assert run.result().count_rows() == 2
+    for nothing in ("", Path("")):
+        with pytest.raises(RunError):
+            mapred.rm(nothing)
 
 
 @pytest.mark.parametrize("text", ["30x", "d", "-1d", "1 month", ""])

@@ -139,7 +139,7 @@ def test_a_commit_has_the_permissions_of_the_others(tmp_path: Path) -> None:
         progress="none",
     )  # fmt: skip
     commits = list(Path(run.uri, "map", "commits").iterdir())
-    assert {commit.stat().st_mode & 0o777 for commit in commits} == {0o644}
+    assert {commit.stat().st_mode & 0o777 for commit in commits} == {0o600}
 
 
 def hour(item: int) -> int:

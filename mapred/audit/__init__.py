@@ -7,6 +7,7 @@ what lies in the run's folder, `published` what `write=` wrote with the dataset.
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,19 +15,20 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 
 from mapred import layout, losses, records
-from mapred.audit import coverage, files, outputs
+from mapred.audit import commits, coverage, ending, files, outputs
 from mapred.audit.files import Stored
 from mapred.audit.problems import Problem
-from mapred.audit.published import published
+from mapred.audit.published import Published, published
 from mapred.display.numbers import several
 from mapred.display.text import given_up_text, skipped_text
-from mapred.errors import RecordError
 from mapred.model import Commit, GivenUp, Job, Stage
+from mapred.planner import read_plan
 from mapred.storage import Store, each, etags
 
 __all__ = ["Audit", "Problem", "audit"]
 
 _MOST = 50
+_BROKEN = (ValueError, KeyError, TypeError, OSError, pa.ArrowException)
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class Audit:
     dataset, `contents` were read whole, of `sizes` the size was compared alone, of `etags` the
     store's own checksum as well; `inline` results, which lie in commits, always are. A later version of the dataset has `replaced` other
     files of the run. `functions` says which commits came of which function: a run that was
-    resumed with another one has several for a stage.
+    resumed with another one has several for a stage. Nobody read the `unread_bytes` of shards that
+    were given up, nor their `unread_records`, which are estimated by those of the others.
     """
 
     run: str
@@ -77,12 +80,20 @@ class Audit:
     sizes: int
     etags: int
     given_up: GivenUp
+    unread_bytes: int
+    unread_records: int
     functions: tuple[MadeBy, ...]
     problems: tuple[Problem, ...]
 
     @property
     def ok(self) -> bool:
+        """Whether nothing is wrong: what `max_failed` and `on_bad_rows` allow to be lost may be."""
         return not self.problems
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is wrong and nothing was given up or skipped."""
+        return self.ok and not self.given_up.indices and not self.skipped
 
     def __str__(self) -> str:
         head = f"{self.run}: {self._read()}; {self._looked_at()}: "
@@ -129,8 +140,15 @@ class Audit:
 
     def _less(self) -> list[str]:
         """What the run goes without."""
-        lost = [given_up_text(self.given_up)] if self.given_up.indices else []
+        lost = [given_up_text(self.given_up) + self._unread()] if self.given_up.indices else []
         return lost + ([skipped_text(self.skipped)] if self.skipped else [])
+
+    def _unread(self) -> str:
+        """How much of the dataset nobody read."""
+        if not self.unread_bytes:
+            return ""
+        about = f" and about {several(self.unread_records, 'record')}" if self.records else ""
+        return f" ({several(self.unread_bytes, 'byte')}{about} not read)"
 
     def _whole(self) -> str:
         less = self._less()
@@ -159,25 +177,35 @@ class _Sums:
     functions: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
-def audit(store: Store, job: Job, *, content: bool = True) -> Audit:
+def audit(store: Store, job: Job, *, content: bool = True, contact: bool = False) -> Audit:
     """Check a run's folder and what it published; nothing that a user wrote is unpickled.
 
     Reads every plan file and commit, and once every file of the job, output, published file
     and footer of a Parquet dataset. Without `content` files are looked at by size alone.
+    With `contact` the dataset is read by whatever file system and options the run's record says.
     """
-    plan = _plan(store, job)
-    given_up = losses.given_up(store, job)
+    changed = ending.same_job(store)
+    tasks, problems = ending.lost(store, job)
+    plan, unreadable = _plan(store, job)
+    given_up = GivenUp() if unreadable else losses.given_up(store, job, tasks)
+    lost = {task for task, items in tasks.items() if items is None}
     sums = _Sums()
-    problems = [*_job_files(store, job, plan, content=content)]
-    problems += coverage.coverage(plan, job)
-    problems += _stages(store, job, plan, given_up, sums, content=content)
-    problems += coverage.seams(store, plan, job)
-    if content:
-        problems += coverage.row_groups(store, plan, job, given_up)
-    put = published(store, job, _without_commit(store, job), content=content)
-    problems += put.problems
+    problems += [*ending.ended(store), *([] if changed is None else [changed]), *unreadable]
+    foreign = [*_job_files(store, job, plan, content=content)]
+    problems += foreign
+    problems += _stages(store, job, plan, given_up, lost, sums, content=content)
+    put = Published()
+    if changed is None and not unreadable:
+        # What a job or a plan names that somebody changed is not opened.
+        problems += coverage.coverage(plan, job)
+        problems += coverage.seams(store, plan, job)
+        if content and not foreign:
+            problems += coverage.row_groups(store, plan, job, given_up, contact=contact)
+        put = published(store, job, lost, content=content)
+        problems += put.problems
     inputs = sum(path.startswith(layout.INPUT) for path in job.digests)
     looked_at = sums.outputs + put.files
+    unread = 0 if job.format.once_per_item else coverage.unread_bytes(plan, lost)
     return Audit(
         run=job.run_id,
         shards=sums.shards,
@@ -200,6 +228,8 @@ def audit(store: Store, job: Job, *, content: bool = True) -> Audit:
         sizes=0 if content else looked_at + inputs - sums.etags,
         etags=sums.etags,
         given_up=given_up,
+        unread_bytes=unread,
+        unread_records=round(unread * sums.records / max(1, sums.bytes)),
         functions=tuple(_made_by(job, sums.functions)),
         problems=tuple(problems),
     )
@@ -207,43 +237,41 @@ def audit(store: Store, job: Job, *, content: bool = True) -> Audit:
 
 def _made_by(job: Job, counted: Mapping[tuple[str, str], int]) -> Iterator[MadeBy]:
     paths = {digest: path for path, digest in job.digests.items()}
-    for (stage, digest), commits in counted.items():
+    for (stage, digest), number in counted.items():
         told = job.code.get(paths.get(digest, ""), {})
-        yield MadeBy(stage, told.get("name", job.name), told.get("file", ""), digest, commits)
-
-
-def _without_commit(store: Store, job: Job) -> set[int]:
-    """The map tasks that were given up as a whole: whatever they committed counts for nothing."""
-    given_up = records.read_given_up(store) if job.max_failed else {}
-    return {task for task, items in given_up.items() if items is None}
+        yield MadeBy(stage, told.get("name", job.name), told.get("file", ""), digest, number)
 
 
 def _stages(
-    store: Store, job: Job, plan: pa.Table, given_up: GivenUp, sums: _Sums, *, content: bool
+    store: Store,
+    job: Job,
+    plan: pa.Table,
+    given_up: GivenUp,
+    lost: set[int],
+    sums: _Sums,
+    *,
+    content: bool,
 ) -> Iterator[Problem]:
-    listed, wrong = outputs.listed(store)
+    listed, wrong = ending.listed(store, job, lost)
     yield from wrong
     for stage in job.stages:
         attempts: dict[str, int] = {}
-        lost = _without_commit(store, job) if stage.kind == "map" else set()
-        tasks = [index for index in range(stage.tasks) if index not in lost]
+        tasks = [i for i in range(stage.tasks) if stage.kind != "map" or i not in lost]
         known = None if content else _listing(store, stage)
         look = functools.partial(_look, store, known)
         check = functools.partial(_checked, store, stage, look)
-        for index, (commit, bad_outputs) in zip(tasks, each(store, check, tasks), strict=True):
-            where = f"{stage.name} task {index}"
-            yield from bad_outputs
+        for index, (commit, bad) in zip(tasks, each(store, check, tasks), strict=True):
+            yield from bad
             if commit is None:
-                text = f"no commit; it reads {records.where_of(store, stage, index)}"
-                yield Problem("missing", where, text)
                 continue
             yield from _identity(commit, stage, index, attempts)
             _add(sums, commit, stage, given_up.kept.get(index, commit.records))
             sums.etags += sum(files.has_etag(known or {}, file) for file in outputs.stored(commit))
-            if stage.kind == "map":
+            if stage.kind == "map" and plan.num_rows:
                 yield from coverage.reading(plan, commit, index, job, given_up)
             if stage.last:
                 yield from outputs.unlisted(listed, commit, look)
+        yield from commits.taken(store, job, stage, lost)
 
 
 def _add(sums: _Sums, commit: Commit, stage: Stage, kept: int) -> None:
@@ -273,16 +301,23 @@ def _look(store: Store, known: files.Listing | None, file: Stored) -> Problem | 
 def _checked(
     store: Store, stage: Stage, look: Callable[[Stored], Problem | None], index: int
 ) -> tuple[Commit | None, list[Problem]]:
-    """A task's commit, and what is wrong with its outputs."""
-    try:
-        commit = records.found_commit(store, layout.commit(stage.name, index))
-    except FileNotFoundError:
-        return None, []
-    except RecordError as error:
-        return None, [Problem("changed", f"{stage.name} task {index}", str(error))]
+    """A task's commit, and what is wrong with it and its outputs."""
+    commit, problem = commits.commit(store, stage.name, index)
+    if problem is not None:
+        return None, [problem]
+    if commit is None:
+        text = f"no commit; it reads {_where(store, stage, index)}"
+        return None, [Problem("missing", f"{stage.name} task {index}", text)]
     found = map(look, outputs.stored(commit))
     inline = outputs.inline(commit) if commit.output.kind == "inline" else ()
     return commit, [*(problem for problem in found if problem is not None), *inline]
+
+
+def _where(store: Store, stage: Stage, index: int) -> str:
+    try:
+        return records.where_of(store, stage, index)
+    except (FileNotFoundError, *_BROKEN):
+        return "what a plan says that cannot be read"
 
 
 def _job_files(store: Store, job: Job, plan: pa.Table, *, content: bool) -> Iterator[Problem]:
@@ -300,10 +335,21 @@ def _job_files(store: Store, job: Job, plan: pa.Table, *, content: bool) -> Iter
             yield problem
 
 
-def _plan(store: Store, job: Job) -> pa.Table:
-    numbers = range(-(-job.shards // layout.PLAN_SHARDS))
-    tables = list(each(store, lambda number: records.plan_of(store, number), numbers))
-    return pa.concat_tables(tables) if tables else pa.table({"shard": pa.array([], pa.int64())})
+def _plan(store: Store, job: Job) -> tuple[pa.Table, list[Problem]]:
+    """The plan of a run; an empty one, and why, where it is not the one that the job names."""
+    empty = pa.table({"shard": pa.array([], pa.int64()), "path": pa.array([], pa.string())})
+    tables, problems = [], []
+    for number in records.plan_numbers(job):
+        path = layout.plan_file(number)
+        try:
+            data = store.read(path)
+            if job.digests.get(path) != hashlib.sha256(data).hexdigest():
+                raise ValueError("its SHA-256 is not the one that the job names")
+            tables.append(read_plan(data))
+        except (FileNotFoundError, *_BROKEN) as error:
+            text = f"it cannot be compared with what was read: {error}"
+            problems.append(Problem("unreadable", path, text))
+    return pa.concat_tables(tables) if tables and not problems else empty, problems
 
 
 def _identity(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mapred import records
 from mapred.arrays import from_arrow, scalar
+from mapred.audit.commits import commits
 from mapred.audit.problems import Problem
 from mapred.errors import DatasetError
 from mapred.formats import parquet
 from mapred.formats.reading import Range
+from mapred.formats.streams import compression_of
 from mapred.model import Commit, GivenUp, Job
-from mapred.storage import Store, open_source
+from mapred.storage import Store, looking, open_source
+
+_LINES = ("text", "csv", "json")
 
 
 def coverage(plan: pa.Table, job: Job) -> Iterator[Problem]:
@@ -58,6 +61,12 @@ def planned_size(plan: pa.Table, path: str) -> int | None:
     return int(stops.max()) if len(stops) else None
 
 
+def unread_bytes(plan: pa.Table, shards: Collection[int]) -> int:
+    """The planned bytes of shards that nobody read."""
+    lengths = from_arrow(plan["length"]) if plan.num_rows else np.zeros(0, np.int64)
+    return int(lengths[np.isin(from_arrow(plan["shard"]), list(shards))].sum())
+
+
 def reading(
     plan: pa.Table, commit: Commit, index: int, job: Job, given_up: GivenUp
 ) -> Iterator[Problem]:
@@ -72,11 +81,32 @@ def reading(
             f"{cut['path'] or 'the items'} bytes {cut['offset']}–{stop}"
         )
         yield Problem("cut off", where, text)
+    elif commit.bytes != (planned := _planned_bytes(rows, commit)):
+        text = f"its commit says that {commit.bytes} bytes were read, and its ranges have {planned}"
+        yield Problem("changed", where, text)
+    elif _too_many(commit, rows, job):
+        text = f"{commit.records} records were read from {commit.bytes} bytes"
+        yield Problem("changed", where, text)
     if job.format.once_per_item:
         items = sum(rows["count"].to_pylist())
         # An item that was given up may be one that cannot be read.
         if not given_up.kept.get(index, items) <= commit.records <= items:
             yield Problem("cut off", where, f"read {commit.records} of {items} items")
+
+
+def _too_many(commit: Commit, rows: pa.Table, job: Job) -> bool:
+    """Whether there are more lines than bytes: how many there are, the data alone would tell."""
+    if job.format.name not in _LINES or 0 <= commit.records + commit.skipped <= commit.bytes:
+        return False
+    paths = rows["path"].unique().to_pylist()
+    return all(compression_of(job.format, path) is None for path in paths)
+
+
+def _planned_bytes(rows: pa.Table, commit: Commit) -> int:
+    """The bytes of all ranges of a task, where spans say it those that were really read."""
+    lengths = dict(enumerate(rows["length"].to_pylist()))
+    lengths |= {span.range: span.stop - span.start for span in commit.spans}
+    return sum(lengths.values())
 
 
 def _rows(plan: pa.Table, shard: int) -> pa.Table:
@@ -90,7 +120,7 @@ def seams(store: Store, plan: pa.Table, job: Job) -> Iterator[Problem]:
 
     A range in which no line begins has an empty span: those before and after it must meet.
     """
-    if job.format.name not in ("text", "csv", "json") or not plan.num_rows:
+    if job.format.name not in _LINES or not plan.num_rows:
         return
     path, stop, by, size = "", 0, -1, 0
     known = True  # whether every range of this file so far was read to its end
@@ -115,7 +145,7 @@ def _spans(
     store: Store, plan: pa.Table, job: Job
 ) -> Iterator[tuple[int, dict[str, Any], tuple[int, int] | None]]:
     """Shard, planned range and the bytes really read (None: unknown) of every range."""
-    for shard, commit in enumerate(records.read_commits(store, "map", range(job.shards))):
+    for shard, commit in enumerate(commits(store, "map", range(job.shards))):
         listed = {span.range: (span.start, span.stop) for span in commit.spans} if commit else {}
         rows = _rows(plan, shard).select(["path", "offset", "length", "size"]).to_pylist()
         for number, row in enumerate(rows):
@@ -124,15 +154,27 @@ def _spans(
             yield shard, row, listed.get(number, planned) if read else None
 
 
-def row_groups(store: Store, plan: pa.Table, job: Job, given_up: GivenUp) -> Iterator[Problem]:
-    """Each row group of each Parquet file belongs to one range, and its reader took its rows."""
+def row_groups(
+    store: Store, plan: pa.Table, job: Job, given_up: GivenUp, *, contact: bool
+) -> Iterator[Problem]:
+    """Each row group of each Parquet file belongs to one range, and its reader took its rows.
+
+    Without `contact`, files that only the run's record leads to are not opened.
+    """
     if job.format.name != "parquet":
         return
     rows = plan.select(["shard", "path", "offset", "length", "size"]).to_pylist()
     groups, records_, shards = Counter[int](), Counter[int](), set[int]()
+    unread: set[int] = set()
     for path, found in itertools.groupby(rows, key=lambda row: str(row["path"])):
         ranges = list(found)
         if all(row["shard"] in given_up.tasks for row in ranges):
+            continue
+        why = None if contact else looking.refusal(path, job.format.storage)
+        if why is not None:
+            text = f"its footer was not read: {why}; where you trust it: audit(contact=True)"
+            yield Problem("not read", path, text)
+            unread.update(row["shard"] for row in ranges)
             continue
         try:
             with open_source(path, storage=job.format.storage) as file:
@@ -150,9 +192,9 @@ def row_groups(store: Store, plan: pa.Table, job: Job, given_up: GivenUp) -> Ite
         if seen != list(range(footer.num_row_groups)):
             text = f"row groups {seen} of {footer.num_row_groups} belong to its ranges"
             yield Problem("gap or overlap", path, text)
-    numbers = sorted(shards - given_up.tasks)
-    commits = records.read_commits(store, "map", numbers)
-    for shard, commit in zip(numbers, commits, strict=True):
+    numbers = sorted(shards - given_up.tasks - unread)
+    found = commits(store, "map", numbers)
+    for shard, commit in zip(numbers, found, strict=True):
         if commit is None:
             continue
         where = f"map task {shard}"

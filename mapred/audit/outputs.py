@@ -1,22 +1,19 @@
-"""What the tasks returned, in files and in their commits, and the list of it that `result()` reads."""
+"""What the tasks returned, in files and in their commits, against the list that `result()` reads."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mapred import layout, records
+from mapred import layout
+from mapred.audit.ending import Entries
 from mapred.audit.files import Stored, crc32_text
 from mapred.audit.problems import Problem
-from mapred.errors import MapredError
 from mapred.model import Commit, Output, StoredFile
-from mapred.storage import Store
-
-Listed = Mapping[int, tuple[Output | None, tuple[StoredFile, ...]]]
 
 
 def stored(commit: Commit) -> Iterator[Stored]:
@@ -43,27 +40,15 @@ def inline(commit: Commit) -> Iterator[Problem]:
         yield Problem("changed", where, "the value in its commit is not what was committed")
 
 
-def listed(store: Store) -> tuple[Listed, list[Problem]]:
-    """The outputs of a run that succeeded as its manifest lists them; nothing for another run."""
-    end = records.read_end(store)
-    if end is None or end["state"] != "succeeded":
-        return {}, []
-    try:
-        entries = records.read_manifest(store)
-    except (MapredError, ValueError, KeyError, TypeError) as error:
-        return {}, [Problem("missing", layout.MANIFEST, f"the list of results: {error}")]
-    return {task: (output, files) for task, output, files in entries}, []
-
-
 def unlisted(
-    known: Listed, commit: Commit, look: Callable[[Stored], Problem | None]
+    known: Entries, commit: Commit, look: Callable[[Stored], Problem | None]
 ) -> Iterator[Problem]:
     """What the manifest says otherwise of a task of the last stage than its commit.
 
     It may list what a twin of the attempt wrote, which must be the same; `look` tells whether
     that is there.
     """
-    output, files = known.get(commit.task, (None, ()))
+    _, output, files = known.get(commit.task, (commit.task, None, ()))
     if not known or (output, files) == (commit.output, commit.files):
         return
     if output is None or _values(output, files) != _values(commit.output, commit.files):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mapred.escaping import visible
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -14,4 +16,4 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.where}: {self.text}"
+        return visible(f"{self.kind}: {self.where}: {self.text}")

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from mapred import records, writing
+from mapred import writing
+from mapred.audit.commits import commit, commits
 from mapred.audit.files import Stored, by_content, by_size
 from mapred.audit.problems import Problem
 from mapred.model import Job, Output
@@ -19,6 +20,13 @@ from mapred.storage import Store, each, etags, open_store
 
 if TYPE_CHECKING:
     from mapred.writing.files import WrittenFile
+
+
+_HANDED_OVER = {
+    ("mapred.writing.files", "Wrote"),
+    ("mapred.writing.files", "WrittenFile"),
+    ("mapred.writing.whole", "Written"),
+}
 
 
 @dataclass(frozen=True)
@@ -44,23 +52,29 @@ class _Live:
 
 def published(store: Store, job: Job, lost: Collection[int], *, content: bool) -> Published:
     """Look at every file that the run has in its dataset now; `lost` are the tasks given up."""
-    last = records.read_commit(store, job.stages[-1].name, 0)
-    if job.write is None or last is None:
+    if job.write is None:
+        return Published()
+    last, _ = commit(store, job.stages[-1].name, 0)
+    if last is None:
         return Published()
     target = writing.Target.from_json(job.write)
     tasks = [task for task in range(job.stages[0].tasks) if task not in lost]
-    commits = records.read_commits(store, job.stages[0].name, tasks)
-    outputs = [commit.output for commit in commits if commit is not None]
+    found = commits(store, job.stages[0].name, tasks)
+    outputs = [each.output for each in found if each is not None]
     try:
         wrote = list(itertools.chain(*each(store, lambda output: _values(store, output), outputs)))
         (written,) = _values(store, last.output)
-    except (FileNotFoundError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged pickle raises what it likes
         text = f"what its tasks handed over cannot be read: {error}"
         return Published(problems=(Problem("changed", target.uri, text),))
     _, files, _ = writing.gathered(wrote, target)
     if not files:
         return Published()
-    live = _live(target, job.run_id, written.version)
+    try:
+        live = _live(target, job.run_id, written.version)
+    except Exception as error:  # so does a damaged log of a Delta table
+        text = f"its versions cannot be read: {type(error).__name__}: {error}"
+        return Published(problems=(Problem("unreadable", target.uri, text),))
     if live is None:
         text = f"no version of the dataset names the run, which wrote {len(files):,} files"
         return Published(problems=(Problem("missing", target.uri, text),))
@@ -145,6 +159,7 @@ class _Unpickler(pickle.Unpickler):
     """Loads nothing but what this package hands over: an audit runs no code of the user."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == "mapred.writing" or module.startswith("mapred.writing."):
+        # By exact names: what a module imports can be named through it, such as `os.system`.
+        if (module, name) in _HANDED_OVER:
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"{module}.{name} is not what write= hands over")

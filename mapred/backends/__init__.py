@@ -7,14 +7,29 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import Any, cast
 
+from mapred import secrecy
+from mapred.backends import reach
 from mapred.backends.base import Backend, Handle
+from mapred.backends.reach import recorded
 from mapred.checking import shown
 from mapred.errors import BackendError
 from mapred.limits import Limits
 from mapred.model import Job, RunStatus
 from mapred.storage import Store
 
-__all__ = ["NAMES", "Backend", "Handle", "check", "reopen", "resolve", "restore", "standing"]
+__all__ = [
+    "NAMES",
+    "Backend",
+    "Handle",
+    "check",
+    "of_run",
+    "recorded",
+    "remember",
+    "reopen",
+    "resolve",
+    "restore",
+    "standing",
+]
 
 _BACKENDS = {
     "argo": "mapred.backends.argo.backend:Argo",
@@ -28,18 +43,61 @@ _PLAIN = ("inline", "local")
 
 
 def restore(name: str, arguments: Mapping[str, Any]) -> Backend:
-    """The backend that a run's job.json describes."""
-    return cast(Backend, _class(name)(**arguments))
+    """A backend by its name and arguments, which were judged when they were given."""
+    try:
+        return cast(Backend, _class(name)(**secrecy.as_public(arguments)))
+    except TypeError as error:
+        raise BackendError(f"backend {name!r} cannot be made again: {error}") from None
+
+
+def remember(uri: str, backend: Backend) -> None:
+    """Have this process reach a run by the backend that it was given for it."""
+    if reach.is_reached(backend):
+        # Made again: a client that was handed over may be closed by then.
+        reach.remember(uri, restore(backend.name, backend.arguments))
+
+
+def of_run(uri: str, job: Job, ref: str | None) -> Backend:
+    """The backend that goes on with a run: as job.json describes it, reached as this side says.
+
+    `ref` is that of its last start, which names a namespace.
+    """
+    name = str(job.backend.get("name"))
+    known = reach.told(uri, name)
+    if known is not None:
+        return known
+    made = restore(name, reach.shape_of(job.backend))
+    namespace = getattr(made, "namespace", None) or (ref or "").partition(":")[2].partition(":")[0]
+    side = _of_this_side(name, namespace)
+    return reach.joined(made, side, job.backend, uri)
 
 
 def reopen(store: Store, job: Job, ref: str) -> Handle | None:
     """The handle of a run that goes on without the process that started it, else None."""
-    name = str(job.backend.get("name"))
-    if name not in _BACKENDS or not ref.startswith(f"{name}:"):
+    name, _, rest = ref.partition(":")
+    if name not in _BACKENDS or name != job.backend.get("name"):
         return None
-    backend = restore(name, job.backend.get("arguments") or {})
-    reopens = getattr(backend, "reopen", None)
-    return None if reopens is None else cast(Handle, reopens(store, job, ref))
+    if not hasattr(_class(name), "reopen"):
+        return None
+    side: Any = reach.told(store.uri, name) or _of_this_side(name, rest.partition(":")[0])
+    return cast("Handle | None", side.reopen(store, job, ref))
+
+
+def _of_this_side(name: str, namespace: str | None) -> Backend:
+    """The backend of a name as mapred.toml has it: the table so called, or the one that fits."""
+    if name in _PLAIN:
+        return restore(name, {})
+    from mapred.backends import named
+
+    file, tables = named.tables()
+    kinds = {table: named.kind_of(table, tables[table]) for table in tables}
+    chosen = [table for table, kind in kinds.items() if kind == name]
+    classes = {n: _class(n) for n in _BACKENDS}
+    made = {table: named.made(table, tables[table], file, classes) for table in chosen}
+    if name in made:
+        return made[name]
+    fitting = [b for b in made.values() if getattr(b, "namespace", None) in (None, namespace)]
+    return fitting[0] if len(fitting) == 1 else restore(name, {})
 
 
 def standing(store: Store, job: Job, ref: str) -> RunStatus | None:

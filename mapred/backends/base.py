@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from mapred.errors import BackendError
 from mapred.model import Job, RunStatus
 from mapred.storage import Store
+
+
+class Vanished(BackendError):
+    """The folder of a run was taken away while the run was at work: nothing can go on."""
 
 
 class Handle(Protocol):
@@ -68,21 +72,3 @@ class Backend(Protocol):
         ...
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle: ...
-
-
-def process_birth(pid: int) -> str | None:
-    """When a process was started, as a text to compare; None where there is none."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat, open("/proc/stat", "rb") as system:
-            # What follows the program's name, which may hold blanks and brackets.
-            ticks = int(stat.read().rpartition(b")")[2].split()[19])
-            boot = next(int(line.split()[1]) for line in system if line.startswith(b"btime"))
-            return f"{ticks / os.sysconf('SC_CLK_TCK') + boot:.2f}"
-    except (OSError, ValueError, IndexError, StopIteration):
-        pass  # There is no such process, or another system than Linux.
-    import psutil
-
-    try:
-        return f"{psutil.Process(pid).create_time():.2f}"
-    except psutil.Error:
-        return None

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from mapred import functions, versions
+from mapred import functions, pieces, secrecy, versions
 from mapred._version import __version__
 from mapred.backends import hosted
 from mapred.backends.base import Handle
@@ -48,6 +48,9 @@ class Dask:
         check_fields(self, BackendError)
         if isinstance(self.address, str) and not self.address.strip():
             raise BackendError("address='' is empty: leave it out for a cluster in this process")
+        if isinstance(self.address, str):
+            remedy = "Dask's own settings name certificates"
+            secrecy.refuse_urls((self.address,), "address=", BackendError, remedy)
         if self.address is not None and not isinstance(self.address, str):
             if isinstance(self.address, type) or not hasattr(self.address, "get_executor"):
                 raise BackendError(
@@ -72,7 +75,7 @@ class Dask:
         client, close = self._connected(distributed)
         try:
             _await_workers(client, 1 if self.address is None else self.workers or 1)
-            used = functions.packages_of(store.read(job.function))
+            used = functions.packages_of(pieces.read(store, job.digests, job.function))
             _check_versions(client, used)
             _check_root(client, store.uri, digest)
             for stage in job.stages:

@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred import losses, records, retries, starts
+from mapred import layout, losses, manifests, records, retries, starts
+from mapred.backends.base import Vanished
 from mapred.backends.calls import run_block
 from mapred.backends.processes import ProcessExecutor, WorkerLost
 from mapred.errors import BackendError, MapredError, StorageError
@@ -31,6 +33,7 @@ _STORAGE_TRIES = 5
 _WINDOW = 1000
 _BLOCK, _BLOCK_SECONDS = 16, 0.01
 _LOOK_SECONDS = 0.2
+_FOLDER_SECONDS = 5.0
 
 
 class _Stopped(Exception):
@@ -97,6 +100,8 @@ class Driver:
         if job.deadline is not None:
             self._due = time.monotonic() + starts.left(job, starts.read(store), time.time())
         self._follower: _Follower | None = None
+        self._awaited: Stage | None = None  # whose commits the reduce that followed it takes in
+        self._look_due = math.inf
         self._leaving: list[Executor] = []
         self._progress = _Progress()
         self._tally = Tally(
@@ -124,10 +129,16 @@ class Driver:
         if self._follower is not None:
             _kill(self._follower.executor)
         try:
+            self._check_folder()
+        except Vanished as error:
+            self.error, state, message = error, None, str(error)
+        except Exception:
+            pass  # A store that gives out says so when the last word is put.
+        try:
             if state is not None:
                 last = self.job.stages[-1].name
                 known = self._commits.get(last)
-                state = records.finish(self.store, self.job, state, message, known)
+                state = manifests.finish(self.store, self.job, state, message, known)
         except Exception as error:
             self.error, state, message = error, None, str(error)
         for executor in self._leaving:
@@ -172,6 +183,7 @@ class Driver:
         self._known = self._known_before(stage, given_up) if todo else set()
         if after is not None and len(todo) > 1:
             self._follow(stage, after)
+        self._look_due = time.monotonic() + _FOLDER_SECONDS
         failed = self._run_tasks(stage, self._longest_first(stage, todo)) if todo else {}
         if failed:
             partly = self._give_up(stage, failed)
@@ -181,6 +193,37 @@ class Driver:
         elif stage.kind == "map" and self.job.max_failed and not given_up:
             # What a reduce or the manifest is about to take in, nobody may give up any more.
             records.put_given_up(self.store, {})
+        if todo:
+            self._check_commits(stage)
+
+    def _look_at_folder(self) -> None:
+        """Raise, now and then, where what the run needs was taken away from its folder."""
+        if time.monotonic() < self._look_due:
+            return
+        with suppress(StorageError):  # A store that gives no answer now has taken nothing away.
+            self._check_folder()
+            if self._awaited is not None:
+                self._check_commits(self._awaited)
+        self._look_due = time.monotonic() + _FOLDER_SECONDS
+
+    def _check_folder(self) -> None:
+        try:
+            self.store.read(layout.JOB, 0, 1)
+        except FileNotFoundError:
+            raise Vanished(
+                f"{self.store.uri}/{layout.JOB} is gone: somebody removed it, or the whole folder, "
+                "while the run was at work; start a new run"
+            ) from None
+
+    def _check_commits(self, stage: Stage) -> None:
+        """Raise where a commit that was there is gone; a listing that lags is not believed."""
+        listed = set(records.committed(self.store, stage.name))
+        for index in self._commits[stage.name].keys() - listed:
+            if records.read_commit(self.store, stage.name, index) is None:
+                raise BackendError(
+                    f"{self.store.uri}/{layout.commit(stage.name, index)} is gone: somebody "
+                    "removed it while the run was at work; resume the run, which does its task anew"
+                )
 
     def _known_before(self, stage: Stage, given_up: Mapping[int, Any]) -> set[int]:
         """The tasks of which failed attempts of an earlier driver may have kept something."""
@@ -237,7 +280,7 @@ class Driver:
             return
         failure: Failure | None
         try:
-            (outcome,) = future.result()
+            (outcome,) = future.result(0)
         except WorkerLost as lost:
             failure = self._died(follower.stage, 0, follower.attempt, lost, None)
         except BaseException:
@@ -286,6 +329,7 @@ class Driver:
         follower = self._follower
         if follower is not None and follower.stage is stage:
             self._follower, executor = None, follower.executor
+            self._awaited = self.job.stage(stage.inputs or "")
             batch = _Batch(self, stage, executor)
             batch.adopt(0, follower)
             todo = ()
@@ -454,6 +498,7 @@ class _Batch:
             if time.monotonic() > driver._due:
                 raise _Stopped("failed", starts.overdue(driver.job))
             driver._go_on_following()
+            driver._look_at_folder()
             try:
                 future = driver._events.get(block, self._patience() if block else None)
             except queue.Empty:
@@ -466,7 +511,7 @@ class _Batch:
 
     def _settle(self, future: Future[Any], call: _Call) -> None:
         try:
-            outcomes = future.result()
+            outcomes = future.result(0)
         except CancelledError:
             raise _Stopped(None, "the pool cancelled a task") from None
         except WorkerLost as lost:
@@ -515,7 +560,7 @@ class _Batch:
             self._give_up(
                 index, losses.merged(self.failed.get(index), replace(failure, items=lost))
             )
-        if more:
+        if more or not lost:
             pack = (call.pack or Pack()).after(job, failure)
             self._again(replace(call, pack=pack), failure)
 

@@ -12,6 +12,7 @@ file descriptors: the worker's connection, its log and its `Place`. Answers are 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib
 import io
@@ -38,6 +39,7 @@ from mapred.place import Place
 from mapred.shuffle.memory import keep_freed
 from mapred.worker import context, run_block
 
+_DESCRIPTORS = 3  # of a request: a worker's connection, its log and its place
 _log: Log | None = None
 _place: Place | None = None
 
@@ -139,7 +141,7 @@ def _reap(children: set[int], control: socket.socket) -> None:
 
 def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """The next request; None where the driver is gone, be it in the middle of one."""
-    start, descriptors, _, _ = socket.recv_fds(control, 4, 3)
+    start, descriptors, _, _ = socket.recv_fds(control, 4, _DESCRIPTORS)
     head = bytearray(start)
     if not _fill(control, head, 4):
         return None
@@ -166,6 +168,9 @@ def _fork(
     *,
     closing: tuple[socket.socket, ...],
 ) -> int:
+    if len(descriptors) < _DESCRIPTORS:
+        # There was no room in this process for those that were sent.
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     server = os.getpid()
     pid = os.fork()
     if pid:

@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
-from mapred import functions, instances, interrupts
+from mapred import functions, instances, interrupts, liveness, starts
 from mapred.backends.base import Handle
 from mapred.backends.driver import Driver
 from mapred.backends.pool import Finished
@@ -64,9 +64,15 @@ class Inline:
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
         driver = Driver(store, job, digest, lambda stage: InlineExecutor(), run_block, window=1)
-        with interrupts.noted():
+        ref = liveness.own_ref(self.name)
+        # The run is over before its caller hears of it: others are to know that it is at work.
+        starts.started(store, ref, starts.read(store).pauses)
+        with interrupts.noted(), liveness.beating(store, ref):
             try:
                 driver.run()
+            except BaseException:
+                starts.interrupted(store, ref)
+                raise
             finally:
                 instances.close(store.uri)
-        return Finished(driver)
+        return Finished(driver, ref)

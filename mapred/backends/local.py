@@ -10,13 +10,9 @@ from mapred.backends import devices
 from mapred.backends.base import Handle
 from mapred.backends.calls import prove, run_logged
 from mapred.backends.driver import Driver
+from mapred.backends.forking import current_folder, fork_server
 from mapred.backends.pool import DriverThread
-from mapred.backends.processes import (
-    ProcessExecutor,
-    WorkerLost,
-    current_folder,
-    fork_server,
-)
+from mapred.backends.processes import ProcessExecutor, WorkerLost
 from mapred.checking import FromOne, Text, check_fields
 from mapred.errors import BackendError, FunctionError
 from mapred.frozen import dataclass

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import select
 import socket
 import struct
 import sys
@@ -27,6 +26,7 @@ class Channel:
     def __init__(self, end: socket.socket) -> None:
         end.settimeout(None)  # whatever default this process has for sockets
         self._end = end
+        self._await_value()
 
     def fileno(self) -> int:
         return self._end.fileno()
@@ -37,26 +37,47 @@ class Channel:
 
     def receive(self) -> Any:
         """The next value; `EOFError` where the other end is closed."""
-        (size,) = _SIZE.unpack(self._exactly(_SIZE.size))
-        return pickle.loads(self._exactly(size))
+        self._take(0)
+        data = self._data
+        self._await_value()
+        return pickle.loads(data)
 
-    def has_more(self) -> bool:
-        """Whether there is something to receive, if only the end."""
-        poll = select.poll()
-        poll.register(self._end, select.POLLIN)
-        return bool(poll.poll(0))
+    def has_value(self) -> bool:
+        """Whether all of the next value has come; waits for nothing.
+
+        A process may be stopped, or end, in the middle of what it says.
+        """
+        try:
+            self._take(socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        return True
 
     def close(self) -> None:
         self._end.close()
 
-    def _exactly(self, size: int) -> bytearray:
-        data, at = bytearray(size), 0
-        while at < size:
-            taken = self._end.recv_into(memoryview(data)[at:])
-            if not taken:
-                raise EOFError
-            at += taken
-        return data
+    def _await_value(self) -> None:
+        self._data, self._at, self._is_size = bytearray(_SIZE.size), 0, True
+
+    def _take(self, flags: int) -> None:
+        """Receive the rest of a value."""
+        while True:
+            while self._at < len(self._data):
+                taken = self._end.recv_into(memoryview(self._data)[self._at :], 0, flags)
+                if not taken:
+                    raise EOFError
+                self._at += taken
+            if not self._is_size:
+                return
+            (size,) = _SIZE.unpack(self._data)
+            self._data, self._at, self._is_size = bytearray(size), 0, False
+
+
+def bound_sending(end: socket.socket, seconds: float) -> None:
+    """Have what is sent fail with an `OSError` where nobody takes it for so long."""
+    whole = int(seconds)
+    timeval = struct.pack("@ll", whole, int((seconds - whole) * 1e6))
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
 
 
 @dataclass(frozen=True)

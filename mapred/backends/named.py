@@ -22,25 +22,36 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mapred.backends import owned
 from mapred.backends.base import Backend
 from mapred.errors import BackendError, MapredError
 
 
 def tables() -> tuple[Path | None, Mapping[str, Any]]:
-    """The file that names backends and its tables: `$MAPRED_CONFIG`, else the nearest above."""
+    """The file that names backends and its tables: `$MAPRED_CONFIG`, else the nearest above.
+
+    That is one in the working folder or above it, up to the top of its repository or the home
+    folder, and of this user's own: see `owned`.
+    """
     chosen = os.environ.get("MAPRED_CONFIG")
     if chosen:
         return Path(chosen), _read(Path(chosen)).get("backend", {})
-    here = Path.cwd()
-    for folder in (here, *here.parents):
+    for folder in owned.folders(Path.cwd()):
         own, project = folder / "mapred.toml", folder / "pyproject.toml"
         if own.is_file():
+            owned.hold(own)
             return own, _read(own).get("backend", {})
         if project.is_file():
             settings = _read(project).get("tool", {}).get("mapred")
             if settings is not None:
+                owned.hold(project)
                 return project, settings.get("backend", {})
     return None, {}
+
+
+def kind_of(name: str, table: Any) -> str:
+    """The type of the backend that a table describes."""
+    return str(table.get("type", name)) if isinstance(table, Mapping) else name
 
 
 def made(name: str, table: Any, file: Path | None, classes: Mapping[str, Any]) -> Backend:

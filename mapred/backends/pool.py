@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
-from mapred import functions
+from mapred import functions, liveness, starts
 from mapred.backends import leaving
-from mapred.backends.base import Handle, process_birth
+from mapred.backends.base import Handle
 from mapred.backends.driver import Driver
 from mapred.errors import BackendError, FunctionError
 from mapred.frozen import dataclass
@@ -22,10 +21,7 @@ from mapred.storage import Store
 
 _PROOF_SECONDS = 10.0
 _LEAVING_SECONDS = 10.0
-
-
-def _ref(name: str) -> str:
-    return f"{name}:{os.uname().nodename}:{os.getpid()}:{process_birth(os.getpid())}"
+_CANCEL_SECONDS = 300.0  # a store that does not answer is asked again for some minutes
 
 
 class DriverThread:
@@ -39,16 +35,26 @@ class DriverThread:
         self._driver, self._closing = driver, closing
         self._done = threading.Event()
         self._waiter: threading.Thread | None = None
-        self.ref = _ref(name)
+        self.ref = liveness.own_ref(name)
         leaving.watch(self)
         self._thread = threading.Thread(target=self._run, name="mapred-driver", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # the system has no room for one more thread
+            self._done.set()
+            if closing is not None:
+                closing()
+            raise
 
     def _run(self) -> None:
+        driver = self._driver
         try:
-            self._driver.run()
+            with liveness.beating(driver.store, self.ref):
+                driver.run()
         finally:
             try:
+                if driver.status().state in ("running", "interrupted"):
+                    starts.interrupted(driver.store, self.ref)
                 if self._closing is not None:
                     self._closing()
             finally:
@@ -63,7 +69,11 @@ class DriverThread:
 
     def cancel(self) -> None:
         self._driver.stop()
-        self._done.wait()
+        if not self._done.wait(_CANCEL_SECONDS):
+            raise BackendError(
+                f"the run did not stop within {_CANCEL_SECONDS:g} s: its store or its pool does not "
+                "answer; end this process to stop it"
+            )
 
     def leave(self, *, alone: bool) -> None:
         """Stop a run that this process leaves at work, and say how to continue it.
@@ -109,11 +119,11 @@ class DriverThread:
 class Finished(DriverThread):
     """The handle of a run that is over already."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, ref: str) -> None:
         self._driver = driver
         self._done = threading.Event()
         self._done.set()
-        self.ref = _ref("inline")
+        self.ref = ref
 
 
 @dataclass(frozen=True)

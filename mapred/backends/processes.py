@@ -7,19 +7,13 @@ the standard library run the user's `__main__` in a worker.
 
 from __future__ import annotations
 
-import atexit
 import collections
 import fcntl
 import logging
 import os
-import pickle
-import queue
 import resource
 import select
 import socket
-import struct
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,28 +23,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mapred.backends import devices
-from mapred.backends.messages import ENDED, NOTICE, REFUSED, STARTED, Channel, Left, Log
+from mapred.backends.forking import ForkServer, ServerLost, fork_server
+from mapred.backends.messages import Channel, Left, Log, bound_sending
 from mapred.children import how_it_ended, kill_group
 from mapred.closing import SECONDS
 from mapred.errors import BackendError
 from mapred.place import Place
-from mapred.resources import THREADS
+from mapred.shortages import REMEDY
 
-_HERE = os.path.abspath(f"{__file__}/../../..")  # where this package lies
-_TICK = 0.25
+_TICK, _IDLE_TICK = 0.25, 60.0
+_SEND_SECONDS = 30.0  # in which a worker that waits for calls takes one
+_STARTS = 4  # tries to start a worker where none is left, with a longer pause each time
+_LOSSES = 10  # of a fork server that a call survives: it may be what brings them about
 _HURRY_SECONDS = 5.0  # within which idle workers leave a pool that is killed
 _OTHER_FILES = 16  # that a driver has open at one time, besides its workers' connections
+_STOPPED = "the pool was stopped"
 _log = logging.getLogger("mapred")
-# Memory from the C library, in pages of 2 MiB where the system has such: TPC-H Q1 takes a tenth
-# longer with Arrow's own allocator and small pages. The pages are glibc's, from 2.35 on.
-_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "system", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-# Neither the folder that the server starts in nor the user's script is on its import path.
-_SERVER = """
-import socket, sys
-sys.path[:1] = sys.path[:1] if sys.path[0] else []
-from mapred.backends import forkserver
-forkserver.serve(socket.socket(fileno=int(sys.argv[1])))
-"""
 
 
 class WorkerLost(BackendError):
@@ -70,163 +58,26 @@ class WorkerLost(BackendError):
         return type(self), (self.kind, str(self), self.log, self.at)
 
 
-class _Server:
-    """The driver's end of a fork server. One thread at a time may start workers."""
-
-    def __init__(self) -> None:
-        env = {**dict.fromkeys(THREADS, "1"), **_MEMORY, **os.environ}
-        env["PYTHONPATH"] = os.pathsep.join([*_import_path()[1:], _HERE])
-        try:
-            ours, theirs = socket.socketpair()
-            with theirs:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-c", _SERVER, str(theirs.fileno())],
-                    pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                    start_new_session=True,
-                    env=env,
-                )
-        except OSError as error:
-            raise BackendError(
-                f"no process can be started that worker processes are made from: {error}; "
-                "close files or end processes of this user, or raise the limits "
-                "(ulimit -n, ulimit -u)"
-            ) from error
-        self.control = ours
-        self.owner = os.getpid()
-        self.lock = threading.Lock()
-        self.started: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self.ended: dict[int, int] = {}
-        self.condition = threading.Condition()
-        self.dead = False
-        threading.Thread(target=self._listen, name="mapred-forkserver", daemon=True).start()
-
-    def start(
-        self, descriptors: Sequence[int], env: Mapping[str, str], modules: Sequence[str]
-    ) -> int:
-        """The pid of a new worker; `env` goes on top of this process's variables.
-
-        The descriptors are its connection, its log and where it notes what it is at.
-
-        The server itself imports `modules`, so that all workers share them.
-        """
-        settings = {
-            "env": {**os.environ, **env},
-            "cwd": current_folder(),
-            "path": _import_path(),
-            "modules": list(modules),
-        }
-        payload = pickle.dumps(settings)
-        with self.lock:
-            if self.dead:
-                raise BackendError("the fork server ended; start the run again")
-            try:
-                socket.send_fds(self.control, [struct.pack("!i", len(payload))], descriptors)
-                self.control.sendall(payload)
-            except OSError as error:
-                raise BackendError(f"the fork server ended: {error}") from error
-            pid = self.started.get(timeout=60)
-        if pid == _GONE:
-            raise BackendError("the fork server ended while it started a worker")
-        if pid < 0:
-            raise BackendError(
-                f"no worker process can be started: {os.strerror(-pid)}; let this user have more "
-                "processes (ulimit -u) or memory, or run fewer: backend=mapred.Local(workers=…)"
-            )
-        return pid
-
-    def exit_status(self, pid: int, timeout: float = 5.0) -> int | None:
-        """How a worker ended (negative: by that signal); None if nobody knows."""
-        with self.condition:
-            self.condition.wait_for(lambda: pid in self.ended or self.dead, timeout)
-            return self.ended.pop(pid, None)
-
-    def close(self) -> None:
-        if os.getpid() == self.owner:
-            with suppress(OSError):
-                # Other threads that read from it are woken, and the server sees its end.
-                self.control.shutdown(socket.SHUT_RDWR)
-            self.control.close()
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(5)
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                notice = self.control.recv(NOTICE.size, socket.MSG_WAITALL)
-            except OSError:
-                notice = b""
-            if len(notice) < NOTICE.size:
-                break
-            kind, pid, status = NOTICE.unpack(notice)
-            if kind == STARTED:
-                with self.condition:
-                    # The system gives the ids of ended processes to new ones after some time.
-                    self.ended.pop(pid, None)
-                self.started.put(pid)
-            elif kind == REFUSED:
-                self.started.put(-status)
-            elif kind == ENDED:
-                with self.condition:
-                    self.ended[pid] = status
-                    self.condition.notify_all()
-        with self.condition:
-            self.dead = True
-            self.condition.notify_all()
-        self.started.put(_GONE)
-
-
-def _import_path() -> list[str]:
-    """`sys.path` without what Python itself passes over, such as a `Path`."""
-    entries: list[Any] = sys.path
-    return [entry for entry in entries if isinstance(entry, str)]
-
-
-def current_folder() -> str:
-    """Where this process is, as its workers will be; an error where the folder is gone."""
-    try:
-        return os.getcwd()
-    except FileNotFoundError:
-        try:
-            place = os.readlink("/proc/self/cwd").removesuffix(" (deleted)")
-        except OSError:
-            place = os.environ.get("PWD", "")
-        raise BackendError(
-            f"the current folder {place} was removed; change to one that exists "
-            "(os.chdir, or cd in a shell) and start again"
-        ) from None
-
-
-_GONE = 0  # in place of a worker's pid, where the server is dead
-_server: _Server | None = None
-_server_lock = threading.Lock()
-
-
-def fork_server() -> _Server:
-    """This process's fork server, started at first use and kept for the next run."""
-    global _server
-    with _server_lock:
-        if _server is not None and _server.owner != os.getpid():
-            _server = None
-        if _server is not None and (_server.dead or _server.process.poll() is not None):
-            _server.close()
-            _server = None
-        if _server is None:
-            _server = _Server()
-            atexit.register(_server.close)
-        return _server
-
-
 @dataclass
 class _Call:
     future: Future[Any]
     payload: tuple[Callable[..., Any], tuple[Any, ...]]
     fresh: bool = False
+    losses: int = 0
+
+    def begin(self) -> bool:
+        """Whether it is to run: nobody cancelled it before."""
+        return self.future.running() or self.future.set_running_or_notify_cancel()
+
+    def fail(self, error: BaseException) -> None:
+        if self.begin():
+            self.future.set_exception(error)
 
 
 @dataclass
 class _Worker:
     pid: int
+    server: ForkServer
     channel: Channel
     log: Log
     place: Place
@@ -244,13 +95,16 @@ class _State:
     workers: list[_Worker] = field(default_factory=list)
     closing: bool = False
     killed: bool = False
+    refusals: int = 0  # in a row, to start a worker
+    patience: float = 0.0  # the time before which no other is started
 
 
 class ProcessExecutor(Executor):
     """Calls in worker processes of their own.
 
     `timeout` (seconds) and `memory` (bytes resident, children included) hold for each call;
-    a call whose process ends early raises `WorkerLost` and touches no other call. A worker
+    a call whose process ends early raises `WorkerLost` and touches no other call. One that is
+    lost because its fork server was runs again, in a worker of a new server. A worker
     takes at most `max_calls`. `env` adds to the variables of the workers; `modules` are what
     their calls import anyway. Each worker has `gpu` of the devices `gpus` for itself.
     """
@@ -276,9 +130,17 @@ class ProcessExecutor(Executor):
         self._lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
-        self._server = fork_server()
         self._thread = threading.Thread(target=self._manage, name="mapred-pool", daemon=True)
-        self._thread.start()
+        try:
+            fork_server()
+            self._thread.start()
+        except BaseException as error:
+            self._close_wake()
+            if isinstance(error, RuntimeError):
+                raise BackendError(
+                    f"a pool of worker processes cannot be started: {error}; {REMEDY}"
+                ) from error
+            raise
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Queue a call; `fn` must be importable and its arguments picklable."""
@@ -322,7 +184,8 @@ class ProcessExecutor(Executor):
             if cancel_futures:
                 self._state.queue.clear()
         for call in dropped:
-            call.future.cancel()
+            if not call.future.cancel():
+                call.fail(WorkerLost("lost", _STOPPED))
         self._wake()
 
     def _wake(self) -> None:
@@ -344,7 +207,10 @@ class ProcessExecutor(Executor):
         except BaseException as error:
             self._fail_all(error)
         finally:
-            self._end_all()
+            try:
+                self._end_all()
+            finally:
+                self._fail_all(WorkerLost("lost", _STOPPED))
 
     def _assign(self) -> None:
         """Give queued calls to idle workers; start workers while there is room."""
@@ -361,20 +227,24 @@ class ProcessExecutor(Executor):
                 idle = []
             if not idle and not self._room():
                 return
-            worker = idle.pop() if idle else self._start_worker()
+            worker = idle.pop() if idle else self._another_worker(call)
             if worker is None:
                 return
             with self._lock:
                 if not state.queue or state.queue[0] is not call:
                     continue
                 state.queue.popleft()
-            if not call.future.set_running_or_notify_cancel():
+            if not call.begin():
                 continue
             worker.place.forget()
             worker.call, worker.started = call, time.monotonic()
-            with suppress(BrokenPipeError, ConnectionResetError):
-                # A worker that just died is found by its closed connection.
+            try:
                 worker.channel.send(call.payload)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # A worker that just died is found by its closed connection.
+            except BlockingIOError:
+                worker.doomed = WorkerLost("lost", "the worker process took no call")
+                kill_group(worker.pid)
 
     def _room(self) -> bool:
         """Whether one more worker may start; some that leave may still be there."""
@@ -389,6 +259,41 @@ class ProcessExecutor(Executor):
         worker.leaves = time.monotonic() + seconds
         with suppress(OSError):
             worker.channel.send(None)
+
+    def _another_worker(self, call: _Call) -> _Worker | None:
+        """A new worker for a call; None where the call has to wait, or failed for want of one."""
+        state = self._state
+        while time.monotonic() >= state.patience:
+            try:
+                worker = self._start_worker()
+            except BackendError as error:
+                state.refusals += 1
+                if not isinstance(error, ServerLost) or state.refusals >= _LOSSES:
+                    self._do_without(call, error)
+                    break
+            else:
+                state.refusals = 0
+                return worker
+        return None
+
+    def _do_without(self, call: _Call, error: BackendError) -> None:
+        """Go on with the workers that there are; without any, fail the call after some tries."""
+        state = self._state
+        if state.workers:
+            if state.refusals == 1:
+                _log.warning("no worker process beside %d others: %s", len(state.workers), error)
+            state.patience = time.monotonic() + 1.0
+            idle = [worker for worker in state.workers if not (worker.call or worker.leaves)]
+            if idle:
+                self._dismiss(idle[0])
+        elif state.refusals < _STARTS:
+            state.patience = time.monotonic() + 0.1 * 2**state.refusals
+        else:
+            with self._lock:
+                if not state.queue or state.queue[0] is not call:
+                    return  # It was cancelled just now.
+                state.queue.popleft()
+            call.fail(error)
 
     def _start_worker(self) -> _Worker | None:
         """A new worker; None where another pool was faster to take the devices."""
@@ -408,11 +313,17 @@ class ProcessExecutor(Executor):
                     place = _file_in_memory("mapred-place")
                     undo.callback(os.close, place)
                     descriptors = [theirs.fileno(), log, place]
-                    pid = self._server.start(descriptors, env, self.modules)
-            except OSError as error:
-                raise BackendError(f"a worker process cannot be started: {error}") from error
+                    bound_sending(ours, _SEND_SECONDS)
+                    server = fork_server()
+                    pid = server.start(descriptors, env, self.modules)
+                    noted = Place(os.dup(place))
+            except (OSError, ValueError) as error:
+                raise BackendError(
+                    f"a worker process cannot be started: {error}; {REMEDY}"
+                ) from error
+            os.close(place)
             undo.pop_all()
-        worker = _Worker(pid, Channel(ours), Log(log), Place(place), gpus=taken)
+        worker = _Worker(pid, server, Channel(ours), Log(log), noted, gpus=taken)
         with self._lock:
             self._state.workers.append(worker)
         return worker
@@ -425,18 +336,21 @@ class ProcessExecutor(Executor):
             poller.register(descriptor, select.POLLIN)
         state = self._state
         busy = bool(state.queue) or any(w.call or w.leaves for w in state.workers)
-        for descriptor, _ in poller.poll(_TICK * 1000 if busy else None):
+        for descriptor, _ in poller.poll((_TICK if busy else _IDLE_TICK) * 1000):
             if descriptor == self._wake_read:
                 os.read(self._wake_read, 4096)
             else:
                 self._hear(descriptors[descriptor])
 
-    def _hear(self, worker: _Worker) -> None:
+    def _hear(self, worker: _Worker) -> bool:
+        """Whether the worker said something whole, if only that it has ended."""
         try:
+            if not worker.channel.has_value():
+                return False
             message = worker.channel.receive()
-        except (EOFError, ConnectionResetError, OSError):
+        except (EOFError, OSError):
             self._bury(worker)
-            return
+            return True
         except Exception as error:
             # An answer that this process cannot unpickle.
             message = BackendError(f"a worker's answer cannot be read: {error}"), False
@@ -445,7 +359,7 @@ class ProcessExecutor(Executor):
             for complaint in message.complaints:
                 _log.warning("a worker ended: %s", complaint)
             self._remove(worker)
-            return
+            return True
         (answer, leaving), call = message, worker.call
         worker.call = None
         worker.calls += self.max_calls is not None
@@ -454,20 +368,27 @@ class ProcessExecutor(Executor):
         elif self.max_calls is not None and worker.calls >= self.max_calls:
             self._dismiss(worker)
         if call is None:
-            return
+            return True
         if isinstance(answer, BaseException):
             call.future.set_exception(answer)
         else:
             call.future.set_result(answer)
+        return True
 
     def _bury(self, worker: _Worker) -> None:
-        status = self._server.exit_status(worker.pid)
+        status = worker.server.exit_status(worker.pid)
+        orphaned = status is None and worker.server.dead and worker.doomed is None
         log, at = worker.log.read(), worker.place.read()
         self._remove(worker, ended=status is not None)
-        if worker.call is not None:
-            lost = worker.doomed or WorkerLost("lost", how_it_ended(status))
+        call = worker.call
+        if call is not None and orphaned and call.losses < _LOSSES:
+            call.losses += 1
+            with self._lock:
+                self._state.queue.appendleft(call)
+        elif call is not None:
+            lost = worker.doomed or WorkerLost("lost", _ended(worker, status))
             lost.log, lost.at = log, at
-            worker.call.future.set_exception(lost)
+            call.fail(lost)
         elif worker.leaves is not None:
             _log.warning(
                 "a worker ended (exit status %s) before all that it held was closed\n%s",
@@ -482,19 +403,19 @@ class ProcessExecutor(Executor):
         kill_group(worker.pid)
         os.close(worker.log.descriptor)
         worker.place.close()
-        if worker.gpus and (ended or self._server.exit_status(worker.pid, SECONDS) is not None):
+        if worker.gpus and not ended:
+            ended = worker.server.exit_status(worker.pid, SECONDS) is not None
+        if worker.gpus and (ended or worker.server.dead):
             devices.give_back(worker.gpus)
 
     def _enforce(self) -> None:
         """Kill what is over its time or memory; keep logs short."""
         now = time.monotonic()
         for worker in list(self._state.workers):
-            if worker.pid in self._server.ended:
+            if worker.server.dead or worker.pid in worker.server.ended:
                 # It may have answered since. What never answers is not waited for: a process
                 # that it left behind may hold its connection open.
-                if worker.channel.has_more():
-                    self._hear(worker)
-                else:
+                if not self._hear(worker):
                     self._bury(worker)
                 continue
             worker.log.cap()
@@ -523,16 +444,18 @@ class ProcessExecutor(Executor):
             self._state.queue.clear()
             self._state.closing = True
         for call in calls:
-            if call.future.set_running_or_notify_cancel():
-                call.future.set_exception(error)
+            call.fail(error)
 
     def _end_all(self) -> None:
         try:
             self._part()
         finally:
-            os.close(self._wake_read)
-            write, self._wake_write = self._wake_write, -1
-            os.close(write)
+            self._close_wake()
+
+    def _close_wake(self) -> None:
+        os.close(self._wake_read)
+        write, self._wake_write = self._wake_write, -1
+        os.close(write)
 
     def _part(self) -> None:
         """Kill the workers that have a call, and let the others leave."""
@@ -541,7 +464,7 @@ class ProcessExecutor(Executor):
         for worker in list(state.workers):
             if worker.call is not None:
                 self._remove(worker)
-                worker.call.future.set_exception(WorkerLost("lost", "the pool was stopped"))
+                worker.call.fail(WorkerLost("lost", _STOPPED))
             elif worker.leaves is None:
                 self._dismiss(worker, seconds)
             else:
@@ -549,6 +472,16 @@ class ProcessExecutor(Executor):
         while state.workers:
             self._wait()
             self._enforce()
+
+
+def _ended(worker: _Worker, status: int | None) -> str:
+    """How a worker ended that had a call."""
+    if worker.call is None or not worker.server.dead or status is not None:
+        return how_it_ended(status)
+    return (
+        f"the process that worker processes are forked from was ended {worker.call.losses + 1} "
+        "times while this was at work (the system's out-of-memory killer does that)"
+    )
 
 
 def _check_files(workers: int) -> None:

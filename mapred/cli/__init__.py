@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -41,12 +41,15 @@ from mapred.cli.reports import (
     follow,
     how_to_resume,
     print_json,
+    say,
     terminal_width,
 )
 from mapred.errors import MapredError, RunError
+from mapred.escaping import visible
 
 if TYPE_CHECKING:
     import mapred
+    from mapred.backends import Backend
 
 
 class Commands(click.Group):
@@ -55,23 +58,38 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _visible_usage():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         # A record may hold half of a character, which no encoding writes.
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            return super().invoke(ctx)
+            with _visible_usage():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.echo("\nInterrupted; `mapred ls` shows the runs that can be resumed.", err=True)
+            say("\nInterrupted; `mapred ls` shows the runs that can be resumed.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
         except MapredError as error:
             if ctx.meta.get("mapred.traceback"):
                 import traceback
 
-                click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+                say("".join(traceback.format_exception(error)), err=True, nl=False)
             else:
-                click.echo(f"Error: {error}", err=True)
+                say(f"Error: {error}", err=True)
             raise click.exceptions.Exit(FAILED if isinstance(error, RunError) else WRONG) from error
+
+
+@contextmanager
+def _visible_usage() -> Iterator[None]:
+    """What click says of wrong words has them made safe to show."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = visible(error.message)  # type: ignore[misc]
+        raise
 
 
 @click.group(
@@ -181,7 +199,7 @@ def plan(
     if json:
         print_json(shown.plan_json(planned.summary()))
     else:
-        click.echo(str(planned))
+        say(str(planned))
 
 
 @main.command(short_help="List the runs, newest first.")
@@ -206,11 +224,11 @@ def ls(root: str | None, limit: int | None, json: bool) -> None:
     if json:
         print_json([shown.entry_json(entry) for entry in found])
     elif found:
-        click.echo(display.table_text(history.rows(found), terminal_width(), shrink="name"))
+        say(display.table_text(history.rows(found), terminal_width(), shrink="name"))
         for line in advice(found):
-            click.echo(line, err=True)
+            say(line, err=True)
     else:
-        click.echo(f"no runs in {root or folder.default_root()}", err=True)
+        say(f"no runs in {root or folder.default_root()}", err=True)
 
 
 @main.command(short_help="Show how a run went, and what failed.")
@@ -236,10 +254,10 @@ def show(run_name: str, root: str | None, json: bool) -> None:
 
     from mapred import display
 
-    click.echo(display.status_text(status, time.time(), width=_timeline_width()))
-    click.echo(f"  {found.uri}")
+    say(display.status_text(status, time.time(), width=_timeline_width()))
+    say(f"  {found.uri}")
     if not status.live and status.state not in ("succeeded", "cancelled"):
-        click.echo(str(how_to_resume(found)))
+        say(str(how_to_resume(found)))
 
 
 def _timeline_width() -> int:
@@ -267,9 +285,9 @@ def logs(run_name: str, task: int | None, stage: str, root: str | None) -> None:
         raise click.UsageError(f"{stage} has the tasks 0 to {tasks - 1}, and no {task}")
     text = found.logs(task, stage)
     if text:
-        click.echo(text)
+        say(text)
     else:
-        click.echo("nothing was printed", err=True)
+        say("nothing was printed", err=True)
 
 
 @main.command(short_help="Do what is missing of a run.")
@@ -292,7 +310,7 @@ def resume(run_name: str, change: Change, place: Place, report: Report) -> None:
     """
     from mapred.cli import resuming
 
-    found = _open(run_name, place.root)
+    found = _open(run_name, place.root, place.chosen())
     with redirect_stdout(sys.stderr):
         if found.status().live:
             if change.given():
@@ -309,38 +327,40 @@ def resume(run_name: str, change: Change, place: Place, report: Report) -> None:
 @main.command(short_help="Prove that a run is whole.")
 @click.argument("run_name", metavar="RUN")
 @click.option("--no-content", is_flag=True, help="Look at the sizes of files alone.")
+@click.option("--contact", is_flag=True, help="Contact the servers that the run's record names.")
 @root_option
 @json_option
 @traceback_option
-def audit(run_name: str, no_content: bool, root: str | None, json: bool) -> None:
+def audit(run_name: str, no_content: bool, contact: bool, root: str | None, json: bool) -> None:
     """Check every byte, item, record and output of a run against its plan.
 
-    So is what the run published as a dataset. Gaps, duplicates, readers that stopped early
-    and files that changed are named, and the exit code is 1 if there are any. What was given
-    up within --max-failed is told, and is not a problem.
+    So is what the run published as a dataset. Gaps, duplicates, readers that stopped early,
+    files and records that changed, and a run that did not succeed are named, and the exit code
+    is 1 if there are any. What was given up within --max-failed is told with what nobody read of
+    it, and is not a problem: `complete` of --json is true where nothing was given up or skipped.
 
     \b
     mapred audit last && echo whole
     mapred audit last --no-content
     """
-    found = _open(run_name, root).audit(content=not no_content)
+    found = _open(run_name, root).audit(content=not no_content, contact=contact)
     if json:
         from mapred.cli import shown
 
         print_json(shown.audit_json(found))
     else:
-        click.echo(str(found))
+        say(str(found))
     if not found.ok:
         raise click.exceptions.Exit(FAILED)
 
 
-def _open(reference: str, root: str | None) -> mapred.Run:
+def _open(reference: str, root: str | None, backend: str | Backend | None = None) -> mapred.Run:
     """The run that RUN names; one that is not there is wrong input, not a failed run."""
     import mapred
     from mapred.cli import history
 
     try:
-        return mapred.open(history.find(reference, root))
+        return mapred.open(history.find(reference, root), backend=backend)
     except RunError as error:
         raise MapredError(str(error)) from error
 

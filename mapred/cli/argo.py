@@ -20,8 +20,10 @@ from mapred.cli.options import (
     root_option,
     traceback_option,
 )
-from mapred.cli.reports import FAILED
+from mapred.cli.reports import FAILED, say
 from mapred.errors import BackendError, MissingDependency
+
+_LINT_SECONDS = 120
 
 backend_option = click.option(
     "--backend",
@@ -63,7 +65,7 @@ def render(
         job = jobs.job_of(target, datasets, job_name, input, reduce)
         job = targets.with_parameters(targets.altered(job, settings.given()), params)
         text = job.render(backend=backend, root=root)
-    click.echo(text, nl=False)
+    say(text, nl=False)
 
 
 @click.command(short_help="Check Argo Workflows before a cluster does.")
@@ -88,14 +90,14 @@ def lint(files: Sequence[str]) -> None:
     if program is not None:
         problems += _argos_problems(program, paths)
     for problem in problems:
-        click.echo(problem)
+        say(problem)
     also = (
         "argo lint saw them too"
         if program
         else "the program argo is not installed: references and unknown fields were not checked"
     )
     seen = f"{several(objects, 'object')} in {several(len(paths), 'file')}"
-    click.echo(f"{seen}: {several(len(problems), 'problem')}; {also}", err=bool(problems))
+    say(f"{seen}: {several(len(problems), 'problem')}; {also}", err=bool(problems))
     if problems:
         raise click.exceptions.Exit(FAILED)
 
@@ -124,9 +126,17 @@ def _own_problems(paths: Sequence[Path]) -> tuple[int, list[str]]:
 def _argos_problems(program: str, paths: Sequence[Path]) -> list[str]:
     """What Argo's own linter says, a line a problem."""
     call = [program, "lint", "--offline", "-o", "simple", *map(str, paths)]
-    done = subprocess.run(
-        call, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
+    try:
+        done = subprocess.run(
+            call,
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=_LINT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return [f"{program} lint did not end within {_LINT_SECONDS} s"]
     if done.returncode == 0:
         return []
     said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
@@ -171,7 +181,7 @@ def rbac(namespace: str | None, backend: str) -> None:
         raise click.UsageError(f"--backend {backend} is {chosen.name}, and runs no pods")
     if namespace is not None:
         chosen = dataclasses.replace(chosen, namespace=namespace)
-    click.echo(to_yaml(*manifests(chosen)), nl=False)
+    say(to_yaml(*manifests(chosen)), nl=False)
 
 
 @argo.command(short_help="Print the claim of an OSS bucket or a NAS of Alibaba Cloud.")
@@ -196,4 +206,4 @@ def claim(
     from mapred.backends.argo.yaml import to_yaml
 
     objects = claims.claim(name, uri, namespace=namespace, endpoint=endpoint, secret=secret)
-    click.echo(to_yaml(*objects), nl=False)
+    say(to_yaml(*objects), nl=False)

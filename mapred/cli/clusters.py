@@ -18,7 +18,7 @@ from mapred.cli.options import (
     root_option,
     traceback_option,
 )
-from mapred.cli.reports import FAILED, print_json, terminal_width
+from mapred.cli.reports import FAILED, print_json, say, terminal_width
 
 
 @click.command(short_help="Submit a job to a cluster, and return.")
@@ -60,7 +60,7 @@ def submit(
         job = jobs.job_of(target, datasets, job_name, input, reduce)
         job = targets.with_parameters(targets.altered(job, settings.given()), params)
         started = job.submit(backend=chosen, root=root)
-    click.echo(started.uri)
+    say(started.uri)
 
 
 @click.command(short_help="Stop a run for good.")
@@ -80,10 +80,10 @@ def cancel(run_name: str, root: str | None) -> None:
 
     found = mapred.open(history.find(run_name, root))
     if found.state in ("succeeded", "failed", "cancelled"):
-        click.echo(f"run {found.id} is over: {found.state}", err=True)
+        say(f"run {found.id} is over: {found.state}", err=True)
         return
     found.cancel()
-    click.echo(f"run {found.id} is cancelled", err=True)
+    say(f"run {found.id} is cancelled", err=True)
 
 
 @click.command(short_help="Have a job started by the clock.")
@@ -139,7 +139,7 @@ def schedule(
             root=root,
             name=name,
         )
-    click.echo(made.name)
+    say(made.name)
 
 
 @click.command(short_help="List the jobs that start by the clock.")
@@ -160,7 +160,7 @@ def schedules(backend: str, json: bool) -> None:
         print_json([vars(each) for each in found])
         return
     if not found:
-        click.echo("no schedules", err=True)
+        say("no schedules", err=True)
         return
     rows = [
         {
@@ -173,7 +173,7 @@ def schedules(backend: str, json: bool) -> None:
         }
         for each in found
     ]
-    click.echo(display.table_text(rows, terminal_width(), shrink="root"))
+    say(display.table_text(rows, terminal_width(), shrink="root"))
 
 
 @click.command(short_help="Have a job start no more.")
@@ -189,7 +189,7 @@ def unschedule(name: str, backend: str) -> None:
     import mapred
 
     mapred.unschedule(name, backend=backend)
-    click.echo(f"{name} starts no more", err=True)
+    say(f"{name} starts no more", err=True)
 
 
 @click.command(short_help="Check that runs can work on a cluster.")
@@ -216,6 +216,6 @@ def doctor(backend: str, root: str | None, pod: bool) -> None:
     bad = 0
     for finding in examine(root, pod=pod):
         bad += finding.state == "bad"
-        click.echo(str(finding))
+        say(str(finding))
     if bad:
         raise click.exceptions.Exit(FAILED)

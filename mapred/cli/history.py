@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 
+import click
+
 from mapred import folder, hints, history
 from mapred.errors import MapredError, RunError
+from mapred.storage import is_local
 
 _ADVISED = 5
 
@@ -14,15 +17,20 @@ _ADVISED = 5
 def find(reference: str, root: str | None) -> str:
     """The folder of a run; one that is not there is wrong input, not a failed run."""
     try:
-        return history.find(reference, root)
+        found = history.find(reference, root)
     except RunError as error:
         raise MapredError(str(error)) from error
+    home = os.path.dirname(found)
+    if reference == "last" and is_local(home) and (closed := history.last(home).closed):
+        shown = ", ".join(closed[:_ADVISED]) + (", …" if len(closed) > _ADVISED else "")
+        click.echo(f"newer, and closed to this user: {shown}", err=True)
+    return found
 
 
 def word(run_id: str, uri: str) -> str:
     """How the command line names a run: its id where that is found, else its folder."""
     home = os.path.abspath(os.path.expanduser(folder.default_root()))
-    return run_id if os.path.dirname(uri) == home else shlex.quote(uri)
+    return run_id if uri == os.path.join(home, run_id) else shlex.quote(uri)
 
 
 def advice(found: history.Runs) -> list[str]:

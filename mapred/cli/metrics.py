@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from mapred.cli.options import root_option, traceback_option
+from mapred.cli.reports import say
+from mapred.escaping import visible
 
 if TYPE_CHECKING:
     from mapred.history import Entry
@@ -38,12 +40,13 @@ def metrics(root: str | None, limit: int) -> None:
     """
     from mapred import history
 
-    click.echo(metrics_text(history.runs(root, limit).entries), nl=False)
+    say(metrics_text(history.runs(root, limit).entries), nl=False)
 
 
 def metrics_text(newest_first: Sequence[Entry]) -> str:
     """The runs in Prometheus' text format: how many in each state, and the last of each job."""
     known = [entry for entry in newest_first if entry.created]
+    others = len(newest_first) - len(known)
     states = Counter((entry.name, entry.state) for entry in known)
     last = _by_job(known)
     succeeded = _by_job(entry for entry in known if entry.state == "succeeded")
@@ -53,6 +56,7 @@ def metrics_text(newest_first: Sequence[Entry]) -> str:
             "Runs of a job by state.",
             [({"job": name, "state": state}, n) for (name, state), n in sorted(states.items())],
         ),
+        _gauge("mapred_runs_unreadable", "Runs that cannot be read.", [({}, others)]),
         _gauge(
             "mapred_last_run_tasks",
             "Tasks of the last run of a job.",
@@ -100,8 +104,8 @@ def _gauge(name: str, about: str, samples: Sequence[_Sample]) -> Iterator[str]:
     yield f"# HELP {name} {about}\n# TYPE {name} gauge\n"
     for labels, value in samples:
         inner = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-        yield f"{name}{{{inner}}} {value:.0f}\n"
+        yield f"{name}{{{inner}}} {value:.0f}\n" if labels else f"{name} {value:.0f}\n"
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return visible(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -11,6 +11,7 @@ import click
 
 from mapred.cli.options import Report
 from mapred.errors import MapredError
+from mapred.escaping import visible, visible_json
 
 if TYPE_CHECKING:
     import mapred
@@ -27,8 +28,8 @@ def follow(run: mapred.Run, report: Report) -> None:
         run.suspend()
         from mapred.display import run_text
 
-        click.echo(f"\n{run_text(run.status())}", err=True)
-        click.echo(f"Interrupted; {how_to_resume(run)}", err=True)
+        say(f"\n{run_text(run.status())}", err=True)
+        say(f"Interrupted; {how_to_resume(run)}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
 
 
@@ -54,24 +55,24 @@ def conclude(run: mapred.Run, report: Report) -> None:
             document["result"], document["result_omitted"] = None, str(error)
         print_json(document)
         return
-    click.echo(run.uri)
+    say(run.uri)
     if not report.quiet:
         from mapred.cli import shown
 
         try:
-            click.echo(shown.result_text(_result(run), terminal_width() or 100))
+            say(shown.result_text(_result(run), terminal_width() or 100))
         except MapredError as error:
-            click.echo(f"The run succeeded, but its result cannot be shown: {error}", err=True)
+            say(f"The run succeeded, but its result cannot be shown: {error}", err=True)
 
 
 def _tell_failure(run: mapred.Run, error: MapredError, report: Report) -> None:
     # The end of the message says in Python how to resume.
-    text = str(error).removesuffix(getattr(error, "hint", "")).rstrip()
+    text = str(error).removesuffix(visible(getattr(error, "hint", ""))).rstrip()
     if report.json:
         from mapred.cli import shown
 
         print_json({**shown.status_json(run.status()), "error": text, "result": None})
-    click.echo(f"Error: {text}\n{how_to_resume(run)}", err=True)
+    say(f"Error: {text}\n{how_to_resume(run)}", err=True)
 
 
 def _result(run: mapred.Run) -> Any:
@@ -97,7 +98,13 @@ def how_to_resume(run: mapred.Run) -> Hint:
 def print_json(document: Any) -> None:
     from mapred.cli import shown
 
-    click.echo(json.dumps(shown.jsonable(document), indent=2, ensure_ascii=False))
+    text = json.dumps(shown.jsonable(document), indent=2, ensure_ascii=False)
+    click.echo(visible_json(text))
+
+
+def say(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print text, none of which a terminal takes for a command."""
+    click.echo(visible(text), err=err, nl=nl)
 
 
 def terminal_width() -> int | None:

@@ -12,7 +12,7 @@ from mapred import hints, origins
 from mapred.cli import targets
 from mapred.cli.history import word
 from mapred.cli.options import Change
-from mapred.cli.reports import INTERRUPTED, how_to_resume
+from mapred.cli.reports import INTERRUPTED, how_to_resume, say
 from mapred.errors import RunError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def resume(run: mapred.Run, change: Change, backend: str | Backend | None, progr
     }
     if old:
         hint = hints.in_shell(word(run.id, run.uri), run.job, hints.renewal(run.job, old))
-        click.echo(f"the run resumes with the code that it stored; {hint}", err=True)
+        say(f"the run resumes with the code that it stored; {hint}", err=True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # The same, for Python.
@@ -38,7 +38,7 @@ def resume(run: mapred.Run, change: Change, backend: str | Backend | None, progr
     except RunError:
         pass  # The caller tells it, with the command that resumes.
     except KeyboardInterrupt:
-        click.echo(f"Interrupted; {how_to_resume(run)}", err=True)
+        say(f"Interrupted; {how_to_resume(run)}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
 
 

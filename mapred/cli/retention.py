@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mapred.cli.options import json_option, root_option, traceback_option
-from mapred.cli.reports import FAILED, print_json
+from mapred.cli.reports import FAILED, print_json, say
 from mapred.errors import MapredError, RunError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _asks(yes: bool) -> bool:
 
 
 def _confirmed(would: Removals) -> bool:
-    click.echo(str(would), err=True)
+    say(str(would), err=True)
     return click.confirm("Remove them?", err=True)
 
 
@@ -102,6 +102,6 @@ def _tell(told: Removals, json: bool) -> None:
     if json:
         print_json(dataclasses.asdict(told) | {"files": told.files, "bytes": told.bytes})
     else:
-        click.echo(str(told))
+        say(str(told))
     if told.problems:
         raise click.exceptions.Exit(FAILED)

@@ -173,5 +173,11 @@ def audit_json(audit: Audit) -> dict[str, Any]:
     problems = [vars(problem) for problem in audit.problems]
     given_up = _given_up_json(audit.given_up)
     made_by = [vars(made) for made in audit.functions]
-    told = {"ok": audit.ok, "given_up": given_up, "functions": made_by, "problems": problems}
+    told = {
+        "ok": audit.ok,
+        "complete": audit.complete,
+        "given_up": given_up,
+        "functions": made_by,
+        "problems": problems,
+    }
     return {**vars(audit), **told}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mapred import secrecy
 from mapred.checking import FromZero, Unfit, checks, listed, shown
 from mapred.dataset import globs, options
 from mapred.dataset.kinds import kind_of
@@ -19,7 +20,6 @@ from mapred.dataset.values import (
 from mapred.dataset.walks import listing
 from mapred.errors import DatasetError
 from mapred.model import Format
-from mapred.storage.filesystems import refuse_secrets_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +28,11 @@ URIs: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | D
 Schema: TypeAlias = "pa.Schema | Mapping[str, Any] | None"
 
 _KNOWN = ("parquet", "csv", "json", "arrow")
+_NO_CREDENTIALS = (
+    "a plan is written to the run's folder. Leave it out, and set what its client reads (AWS_…, "
+    "OSS_…, AZURE_…, GOOGLE_…) for the run and its workers, or name a variable that they have, as in "
+    "storage_options={'headers': {'Authorization': '$AUTHORIZATION'}}"
+)
 
 
 @checks(DatasetError)
@@ -366,11 +371,10 @@ def _uris(uris: Any) -> tuple[str, ...]:
         text = os.fsdecode(os.fspath(uri))
         if not text or "\0" in text:
             raise DatasetError(f"{text!r} is not a path")
-        if "://" in text:
-            refuse_secrets_in(text)
         found.append(text)
     if not found:
         raise DatasetError("the list of files is empty: there is nothing to read")
+    secrecy.refuse_urls(found, "a path", DatasetError, _NO_CREDENTIALS)
     return tuple(found)
 
 

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mapred import secrecy
 from mapred.checking import FromOne, FromZero, Unfit, check, real, shown
 from mapred.dataset.values import Dataset, how_to_list_rows
 from mapred.errors import DatasetError, MissingDependency
 
 _MODES = ("grid", "zip", "random", "sobol")
 _MOST_POINTS = 10**7
+_LOOKED_AT = 100  # values of a parameter, to find whether they are secrets
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,9 @@ def sweep(
     space = {**_space(parameters), **named}
     n, repeats, seed = _numbers(n, repeats, seed)
     _check(space, mode, n, repeats)
+    for name, value in space.items():
+        for each in value[:_LOOKED_AT] if isinstance(value, list | tuple) else (value,):
+            secrecy.refuse_parameter(name, each, DatasetError)
     if mode in ("grid", "zip"):
         lists = {name: _values(name, value, mode) for name, value in space.items()}
         points = _grid(lists, repeats) if mode == "grid" else _zip(lists)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Sequence
 
+from mapred.escaping import visible as visible
+
 _SIZES = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
-_UNSAFE = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 
 
 def format_bytes(size: float) -> str:
@@ -76,15 +74,6 @@ def estimated(number: float) -> str:
     return f"≈ {format_count(round(number, 2 - math.floor(math.log10(size))))}"
 
 
-def visible(text: str) -> str:
-    """Text from elsewhere made safe to show: control, direction and half characters escaped.
-
-    Line feeds and tabs stay. A file name or a log may otherwise move the cursor, or hold
-    characters that no stream can encode.
-    """
-    return _UNSAFE.sub(_escape, text.replace("\r\n", "\n"))
-
-
 def escaped(text: str) -> str:
     """The visible text for HTML, fit for attributes too."""
     from html import escape
@@ -111,11 +100,6 @@ def tail(text: str, lines: int, characters: int = 4000) -> str:
     """The last lines of a traceback or log, visible, at most `characters` long."""
     end = text[-characters:].rstrip()
     return "\n".join(visible(end).split("\n")[-lines:])
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 def _three_digits(value: float) -> str:

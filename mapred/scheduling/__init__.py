@@ -15,7 +15,7 @@ from datetime import datetime, timezone, tzinfo
 from typing import Any
 from urllib.parse import urlsplit
 
-from mapred import backends, functions, layout, parameters, signatures
+from mapred import backends, functions, layout, parameters, secrecy, signatures
 from mapred.api import Job, Plan
 from mapred.backends.base import Backend
 from mapred.backends.schedules import Schedule
@@ -30,7 +30,11 @@ from mapred.storage import is_local, open_store, probe
 
 __all__ = ["Schedule", "Template", "dated", "schedule", "schedules", "unschedule", "zone"]
 
-_HERE_ALONE = ("kubeconfig", "context", "server")
+_HERE_ALONE = ("kubeconfig", "context", "server", "token_env")
+_SHOWN = (
+    "and a schedule is shown in the open: store it in a Secret and write "
+    "on_failure='name-of-the-secret/key'"
+)
 _FIELD = re.compile(r"[0-9A-Za-z*/,?#-]+")
 
 
@@ -187,6 +191,8 @@ def _told(on_failure: str | Sequence[str] | None) -> str | tuple[str, ...] | Non
         words = tuple(on_failure)
         if not words or not all(isinstance(word, str) for word in words):
             raise PlanError("on_failure= must be a program's words, such as ['bash', '-c', '…']")
+        if any(map(secrecy.looks, words)):
+            raise PlanError(f"on_failure=: a word of it looks like a secret, {_SHOWN}")
         return words
     if "://" in on_failure:
         parts = urlsplit(on_failure)
@@ -194,6 +200,8 @@ def _told(on_failure: str | Sequence[str] | None) -> str | tuple[str, ...] | Non
             raise PlanError(
                 "on_failure= must be an http:// or https:// URL without a password in it"
             )
+        if secrecy.looks(on_failure):
+            raise PlanError(f"on_failure=: the URL is a secret by itself, {_SHOWN}")
     elif not re.fullmatch(r"[a-z0-9][-a-z0-9.]*/[-._a-zA-Z0-9]+", on_failure):
         raise PlanError("on_failure= must be a URL, 'secret/key', or a list of a program's words")
     return on_failure

@@ -17,7 +17,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 
 import mapred.scheduling as scheduling
-from mapred import backends, functions, layout
+from mapred import backends, folder, functions, layout
 from mapred.errors import AccessError, BackendError, MapredError, RunError, StorageError
 from mapred.handles import Run, open_run
 from mapred.storage import open_store
@@ -90,7 +90,14 @@ def start(
         known = open_run(f"{root}/{run_id}")
         over = known.state in ("succeeded", "failed", "cancelled")
         return known if over else known.resume(backend=chosen, progress="none")
+    # What a pod left that was ended before there was a job.json; the files may be others by now.
+    folder.discard(open_store(f"{root}/{run_id}"))
     job = scheduling.dated(template.job, when.astimezone(scheduling.zone(template.timezone)), given)
+    source = getattr(job.dataset, "dataset", job.dataset)
+    if source.options.storage is not None:
+        from mapred.storage import filesystems
+
+        filesystems.admit(source.options.storage)
     return job.submit(backend=chosen, root=root, run_id=run_id)
 
 

@@ -33,13 +33,19 @@ _SCHEMAS, _TASKS, _ROWS, _ENDS = (
 
 @dataclass(frozen=True)
 class Segment:
-    """A range of one map task's file; `schema` is that of its rows, first of map task `task`."""
+    """A range of one map task's file; `schema` is that of its rows, first of map task `task`.
+
+    `before` is the CRC-32 of all that lies before it in the file, and `after` that with the
+    range; both are -1 for a file of an earlier version.
+    """
 
     path: str
     offset: int
     length: int
     schema: pa.Schema
     task: int
+    before: int = -1
+    after: int = -1
 
 
 @dataclass(frozen=True)
@@ -124,18 +130,27 @@ def manifest(
     else:
         files = np.arange(len(stored))
         offsets = np.array([parts.offsets for _, parts in stored], np.int64)
-        where = np.stack([offsets[:, :-1], offsets[:, 1:]]) if stored else None
-    schema = pa.schema([*fields, ("schema", pa.int32())], metadata)
+        sums = np.array([_sums(parts) for _, parts in stored], np.int64)
+        ends_of = (offsets[:, :-1], offsets[:, 1:], sums[:, :-1], sums[:, 1:]) if stored else ()
+        where = np.stack(ends_of) if stored else None
+    fields += [("before", pa.int64()), ("after", pa.int64()), ("schema", pa.int32())]
+    schema = pa.schema(fields, metadata)
 
     def part(number: int) -> pa.Table:
         if where is None:
             return pa.Table.from_batches([], schema)
-        starts, stops = where[:, :, number]
+        starts, stops, before, after = where[:, :, number]
         there = np.flatnonzero(starts < stops)
-        columns = [to_arrow(each[there]) for each in (starts, stops - starts, numbers[files])]
+        told = (starts, stops - starts, before, after, numbers[files])
+        columns = [to_arrow(each[there]) for each in told]
         return pa.Table.from_arrays([paths.take(to_arrow(files[there])), *columns], schema=schema)
 
     return schema, map(part, range(shuffle.partitions))
+
+
+def _sums(parts: Parts) -> Sequence[int]:
+    """The checksums at the ends of parts; -1 in a commit of an earlier version, which has none."""
+    return parts.checksums or [-1] * len(parts.offsets)
 
 
 def _sorted_ranges(
@@ -154,6 +169,8 @@ def _sorted_ranges(
     files = np.repeat(np.arange(len(parts)), [table.num_rows for table in tables])
     offsets = np.concatenate([each.offsets[:-1] for each in parts])
     stops = np.concatenate([each.offsets[1:] for each in parts])
+    before = np.concatenate([_sums(each)[:-1] for each in parts])
+    after = np.concatenate([_sums(each)[1:] for each in parts])
     by = list(shuffle.by)
     assert known.schema is not None
     types = pa.schema([known.schema.field(name) for name in by])
@@ -170,7 +187,7 @@ def _sorted_ranges(
     ends = keys.take(to_arrow(order[places]))
     limits = rank[order[places]]
     first = np.flatnonzero(np.append(True, (np.diff(files) != 0) | (np.diff(runs) != 0)))
-    where = np.zeros((2, len(first), shuffle.partitions), np.int64)
+    where = np.zeros((4, len(first), shuffle.partitions), np.int64)
     for run, (start, stop) in enumerate(itertools.pairwise([*first.tolist(), len(rank)])):
         mine = rank[start:stop]
         low = np.append(0, np.searchsorted(mine[1:], limits, "left"))
@@ -178,13 +195,19 @@ def _sorted_ranges(
         full = low < high
         where[0, run, full] = offsets[start:stop][low[full]]
         where[1, run, full] = stops[start:stop][high[full] - 1]
+        where[2, run, full] = before[start:stop][low[full]]
+        where[3, run, full] = after[start:stop][high[full] - 1]
     return ends, where, files[first]
 
 
 def segments(part: pa.Table, known: Outline) -> list[Segment]:
     """The ranges that one part of a manifest names, in the order of the map tasks."""
-    columns = (part.column(name).to_pylist() for name in ("path", "offset", "length", "schema"))
+    names = ("path", "offset", "length", "schema", "before", "after")
+    columns = (
+        part.column(name).to_pylist() if name in part.column_names else [-1] * part.num_rows
+        for name in names
+    )
     return [
-        Segment(path, offset, length, known.schemas[number], known.tasks[number])
-        for path, offset, length, number in zip(*columns, strict=True)
+        Segment(path, offset, length, known.schemas[number], known.tasks[number], *sums)
+        for path, offset, length, number, *sums in zip(*columns, strict=True)
     ]

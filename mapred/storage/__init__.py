@@ -7,10 +7,11 @@ out. Datasets are only read, and any fsspec protocol will do.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
+from mapred import secrecy
 from mapred.errors import StorageError
 from mapred.storage.concurrent import each
 from mapred.storage.sources import fingerprint, is_local, local_etag, open_source, source_opener
@@ -30,8 +31,15 @@ __all__ = [
     "open_source",
     "open_store",
     "probe",
+    "refuse_secrets",
     "source_opener",
 ]
+
+
+_NO_CREDENTIALS = (
+    "a root is a path, or a bucket and a prefix, never credentials: those come from the "
+    "environment or a profile"
+)
 
 
 class Store(Protocol):
@@ -75,18 +83,25 @@ class Store(Protocol):
         ...
 
 
-def open_store(uri: str) -> Store:
+def open_store(uri: str, *, mode: int | None = None, dataset: bool = False) -> Store:
     """The store at `uri`: a local or NAS path, `file://`, or an object store's bucket and prefix.
 
-    Endpoints and credentials are never in it: they come from each process's environment.
+    Endpoints and credentials are never in it: they come from each process's environment. `mode`
+    and `dataset` decide the rights of a local folder: see `mapred.storage.modes`.
     """
     from mapred.storage.local import LocalStore
 
+    refuse_secrets(uri)
     scheme, separator, rest = uri.partition("://")
     if not separator:
-        return LocalStore(uri)
+        return LocalStore(uri, mode=mode, dataset=dataset)
     if scheme == "file":
-        return LocalStore(rest)
+        return LocalStore(rest, mode=mode, dataset=dataset)
+    if mode is not None:
+        raise StorageError(
+            f"mode={mode:#o} needs a root on a local or mounted path, not {uri!r}: the policy of a "
+            "bucket says who may read it"
+        )
     if scheme in ("s3", "gs", "az"):
         from mapred.storage.objects import ObjectStore
 
@@ -99,6 +114,11 @@ def open_store(uri: str) -> Store:
         f"root {uri!r}: no store for {scheme}://; a run's root is a local or mounted path, or "
         "s3://, gs://, az:// or oss:// with a bucket and a prefix"
     )
+
+
+def refuse_secrets(root: str) -> None:
+    """Raise `StorageError` for a root whose URI holds a secret, and show nothing of it."""
+    secrecy.refuse_urls((root,), "a root", StorageError, _NO_CREDENTIALS)
 
 
 def client_modules(store: Store) -> tuple[str, ...]:
@@ -126,16 +146,22 @@ def _as_folder(key: str) -> str:
     return f"{key}/" if key else ""
 
 
-def arrow_filesystem(store: Store, sizes: Mapping[str, int]) -> Any:
-    """Files of a store, of these sizes, as a `pyarrow.fs.FileSystem` to read from."""
+def arrow_filesystem(
+    store: Store, sizes: Mapping[str, int], check: Callable[[str, Any], None]
+) -> Any:
+    """Files of a store, of these sizes, as a `pyarrow.fs.FileSystem` to read from.
+
+    `check` gets the path and the bytes of each file that is read whole.
+    """
     from mapred.storage.arrow import filesystem
 
-    return filesystem(store, sizes)
+    return filesystem(store, sizes, check)
 
 
 def probe(store: Store) -> None:
     """Show that the second of two puts of one name is refused, or raise `StorageError`."""
-    name = f".probe/{uuid.uuid4().hex}"
+    # Without a folder: it would be the first user's, and closed to the next one.
+    name = f".probe-{uuid.uuid4().hex}"
     first = store.put_if_absent(name, b"first")
     try:
         second = store.put_if_absent(name, b"second")

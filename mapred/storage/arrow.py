@@ -1,8 +1,12 @@
-"""A store as a file system of Arrow's, so that datasets read from it, range by range."""
+"""A store as a file system of Arrow's, so that datasets read from it.
+
+A file that is read whole is checked when it is first opened: one on a disk, which is mapped into
+memory, and a small one of an object store. A large one is read range by range as it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
@@ -11,12 +15,18 @@ import pyarrow.fs as pafs
 if TYPE_CHECKING:
     from mapred.storage import Store
 
+# One request for the whole file takes no longer than those for its footer and its batches.
+_WHOLE = 32 * 2**20
+
+Check = Callable[[str, Any], None]
+
 
 class _StoreHandler(pafs.FileSystemHandler):  # type: ignore[misc]
     """Opens files of a store; everything else is refused."""
 
-    def __init__(self, store: Store, sizes: Mapping[str, int]) -> None:
-        self.store, self.sizes = store, sizes
+    def __init__(self, store: Store, sizes: Mapping[str, int], check: Check) -> None:
+        self.store, self.sizes, self.check = store, sizes, check
+        self.checked: set[str] = set()
 
     def get_type_name(self) -> str:
         return "mapred"
@@ -29,7 +39,19 @@ class _StoreHandler(pafs.FileSystemHandler):  # type: ignore[misc]
         return [pafs.FileInfo(path, pafs.FileType.File) for path in paths]
 
     def open_input_file(self, path: str) -> Any:
-        return pa.PythonFile(self.store.open(path, (self.sizes[path], "")), mode="r")
+        size = self.sizes[path]
+        locate = getattr(self.store, "local_path", None)
+        if locate is None and size > _WHOLE:
+            return pa.PythonFile(self.store.open(path, (size, "")), mode="r")
+        if locate is None:
+            data = pa.py_buffer(self.store.read(path))
+        else:
+            with pa.memory_map(locate(path)) as file:
+                data = file.read_buffer()
+        if path not in self.checked:
+            self.check(path, data)
+            self.checked.add(path)
+        return pa.BufferReader(data)
 
     def open_input_stream(self, path: str) -> Any:
         return self.open_input_file(path)
@@ -42,6 +64,9 @@ class _StoreHandler(pafs.FileSystemHandler):  # type: ignore[misc]
     open_output_stream = open_append_stream = _refuse
 
 
-def filesystem(store: Store, sizes: Mapping[str, int]) -> Any:
-    """A `pyarrow.fs.FileSystem` whose paths are the store's, for files of these sizes."""
-    return pafs.PyFileSystem(_StoreHandler(store, sizes))
+def filesystem(store: Store, sizes: Mapping[str, int], check: Check) -> Any:
+    """A `pyarrow.fs.FileSystem` whose paths are the store's, for files of these sizes.
+
+    `check` gets the path and the bytes of a file that is read whole, and raises if they changed.
+    """
+    return pafs.PyFileSystem(_StoreHandler(store, sizes, check))

@@ -1,7 +1,7 @@
 """A user's own file system of fsspec, as a record that travels in the job and holds no secret.
 
-Workers make the file system anew from the record; credentials come from the environment or
-the profile of each process, so an option that carries one is refused.
+Workers make the file system anew from the record. It holds what `allowed` knows to be harmless;
+all else comes from the environment or the profile of each process.
 """
 
 from __future__ import annotations
@@ -9,23 +9,14 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+from mapred import secrecy
 from mapred.errors import DatasetError, MissingDependency
-from mapred.storage import ossfs
+from mapred.storage import allowed, ossfs
 
-_SECRET = re.compile(
-    "secret|passw|passphrase|token|credential|connectionstring|privatekey|accountkey|accesskey"
-    "|apikey|customerkey|authorization|cookie|signature"
-)
-_SECRET_NAMES = ("key", "auth", "sas", "pwd")
-_NO_SECRETS = ("anon", "google_default", "cloud", "browser", "cache", "")  # gcsfs: token="anon"
-_LOGIN = re.compile(r"://[^/@\s]*:[^/@\s]*@")
-_SIGNED = re.compile(
-    r"[?&](?:x-amz-signature|x-goog-signature|signature|sig|x-oss-signature)=", re.I
-)
 _EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "oss": ("ossfs", "oss")}
 _S3 = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile (AWS_PROFILE)"
 _AZURE = "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and …_KEY or …_SAS_TOKEN"
@@ -41,6 +32,10 @@ _OSS = {
     "secret": "OSS_ACCESS_KEY_SECRET",
     "token": "OSS_SECURITY_TOKEN",
 }
+
+# What was handed over in this process: the classes of file systems, and records as JSON.
+_handed: dict[str, type] = {}
+_made: set[str] = set()
 
 
 def record(filesystem: Any, storage_options: Any, scheme: str) -> dict[str, Any] | None:
@@ -64,7 +59,9 @@ def record(filesystem: Any, storage_options: Any, scheme: str) -> dict[str, Any]
         what = f"the {type(filesystem).__name__}"
     _refuse_secrets(options, what, scheme)
     try:
-        return {"class": where, "scheme": scheme, "options": json.loads(json.dumps(options))}
+        made = {"class": where, "scheme": scheme, "options": json.loads(json.dumps(options))}
+        _made.add(json.dumps(made, sort_keys=True))
+        return made
     except (TypeError, ValueError):
         odd = next((n for n, value in options.items() if not _is_plain(value)), "")
         raise DatasetError(
@@ -73,33 +70,21 @@ def record(filesystem: Any, storage_options: Any, scheme: str) -> dict[str, Any]
         ) from None
 
 
-def refuse_secrets_in(uri: str) -> None:
-    """Raise `DatasetError` for a URI that holds a password or a signature: plans are files."""
-    scheme = uri.partition("://")[0]
-    authority = uri.partition("://")[2].split("/")[0]
-    remote = scheme not in ("", "file", "local") and "://" in uri
-    if remote and ("@" in authority and ":" in authority.rpartition("@")[0]):
-        raise DatasetError(
-            f"a {scheme}:// path holds a login, and a plan is written to the run's folder; leave "
-            f"it out and set {_variables(scheme, 'password')} for the run and its workers"
-        )
-    if remote and _SIGNED.search(uri):
-        raise DatasetError(
-            f"a {scheme}:// path is signed, and a plan is written to the run's folder; name the "
-            "object itself and let the environment give the credentials"
-        )
+def was_made_here(storage: Mapping[str, Any]) -> bool:
+    """Whether a record is of a file system that was handed over in this process."""
+    return json.dumps(storage, sort_keys=True, default=str) in _made
 
 
 def filesystem_of(storage: Mapping[str, Any] | None, uri: str) -> tuple[Any, str]:
     """The file system of a URI, and the URI's path in it; as recorded, or the scheme's own."""
     scheme = uri.partition("://")[0] if "://" in uri else ""
-    options = dict(storage["options"]) if storage else {}
+    options = allowed.resolved(storage["options"]) if storage else {}
     try:
         import fsspec
 
         if scheme == "oss" or (storage and storage["scheme"] == "oss"):
             options = {**_oss_environment(), **options}
-        kind = _class(storage["class"]) if storage and storage["class"] else None
+        kind = _class(storage["class"], storage["scheme"]) if storage else None
         if kind is None and scheme == "oss":
             kind = fsspec.get_filesystem_class("oss")
         if kind is not None:
@@ -112,7 +97,8 @@ def filesystem_of(storage: Mapping[str, Any] | None, uri: str) -> tuple[Any, str
             raise MissingDependency(*_EXTRAS[scheme]) from error
         raise DatasetError(f"{uri}: {error}") from error
     except (TypeError, ValueError) as error:
-        raise DatasetError(f"{uri}: the file system cannot be made: {error}") from error
+        said = allowed.hidden(str(error), storage["options"] if storage else {})
+        raise DatasetError(f"{uri}: the file system cannot be made: {said}") from None
 
 
 def _described(filesystem: Any) -> tuple[str, dict[str, Any], str]:
@@ -125,9 +111,10 @@ def _described(filesystem: Any) -> tuple[str, dict[str, Any], str]:
             "storage_options="
         )
     kind = type(filesystem)
-    where = f"{kind.__module__}:{kind.__qualname__}"
+    where = _where(kind)
     if kind.__module__ == "__main__" or "<" in where:
         raise DatasetError(f"{kind.__qualname__} cannot be imported by workers; put it in a module")
+    _hand_over(kind)
     protocols = [kind.protocol] if isinstance(kind.protocol, str) else list(kind.protocol)
     names = _positional(kind)
     options = dict(zip(names, filesystem.storage_args, strict=False))
@@ -141,45 +128,26 @@ def _described(filesystem: Any) -> tuple[str, dict[str, Any], str]:
     return where, {**options, **given}, protocols[0]
 
 
-def _positional(kind: type) -> list[str]:
+def _positional(kind: Any) -> list[str]:
     import inspect
 
-    return list(inspect.signature(kind).parameters)
+    # The class itself has the signature of what caches its instances.
+    return list(inspect.signature(kind.__init__).parameters)[1:]
 
 
 def _refuse_secrets(options: Mapping[str, Any], what: str, scheme: str) -> None:
-    for name, value in _flat(options):
-        if _is_secret(name, value):
-            raise DatasetError(
-                f"{what}: {name!r} is a credential, and a job is written to the run's folder; "
-                f"leave it out and set {_variables(scheme, name)} for the run and its workers"
-            )
+    path = allowed.refused(options, scheme)
+    if path is not None:
+        raise DatasetError(
+            f"{what}: {path[-1]!r} may be a credential, and a job is written to the run's folder; "
+            f"give a variable of the run and its workers, {allowed.by_reference(path, scheme)}, or "
+            f"leave it out and set {_variables(scheme, path[-1])}; what all may see is "
+            "mapred.public('…')"
+        )
 
 
 def _variables(scheme: str, name: str) -> str:
     return _VARIABLES.get(scheme) or f"FSSPEC_{scheme}_{name}".upper().replace("-", "_")
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(inner, str(key))
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _flat(inner, name)
-    else:
-        yield name, value
-
-
-def _is_secret(name: str, value: Any) -> bool:
-    if value is None or isinstance(value, bool):
-        return False
-    if isinstance(value, str) and (value in _NO_SECRETS or _LOGIN.search(value)):
-        return value not in _NO_SECRETS
-    plain = re.sub("[^a-z0-9]", "", name.lower())
-    if plain.endswith(("file", "filename", "path")):
-        return False
-    return plain in _SECRET_NAMES or _SECRET.search(plain) is not None
 
 
 def _is_plain(value: Any) -> bool:
@@ -190,14 +158,58 @@ def _is_plain(value: Any) -> bool:
     return True
 
 
-def _class(where: str) -> Any:
+def _class(where: str, scheme: str) -> Any:
+    """The class that a record names; `DatasetError` for one that nobody made known here.
+
+    A record may lie in a folder of somebody else's, so that nothing is imported on its word.
+    """
+    if not where:
+        return None
+    if where in _handed:
+        return _handed[where]
+    import fsspec
+
+    try:
+        kind: Any = fsspec.get_filesystem_class(scheme)
+    except (ImportError, ValueError):
+        kind = None
+    if kind is None or _where(kind) != where:
+        raise DatasetError(
+            f"the file system {where} is not one that fsspec knows here as {scheme!r}; where you "
+            f"trust it, make it known: fsspec.register_implementation({scheme!r}, …)"
+        )
+    return kind
+
+
+def admit(storage: Mapping[str, Any]) -> None:
+    """Make known the class that a record names, for a process that runs the code of its run anyway."""
+    where = storage["class"]
+    if not where or where in _handed:
+        return
+    import fsspec
+
+    with suppress(DatasetError):
+        _hand_over(_class(where, storage["scheme"]))
+        return
     module, _, name = where.partition(":")
     found: Any = importlib.import_module(module)
     for part in name.split("."):
         found = getattr(found, part)
-    return found
+    if not (isinstance(found, type) and issubclass(found, fsspec.AbstractFileSystem)):
+        raise DatasetError(f"{where} is not a file system of fsspec")
+    _hand_over(found)
+
+
+def _hand_over(kind: type) -> None:
+    _handed[_where(kind)] = kind
+
+
+def _where(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}"
 
 
 def _oss_environment() -> dict[str, str]:
     """The arguments of ossfs, which reads no key from the environment by itself."""
-    return {option: os.environ[name] for option, name in _OSS.items() if os.environ.get(name)}
+    found = {option: os.environ[name] for option, name in _OSS.items() if os.environ.get(name)}
+    secrecy.refuse_endpoint(found.get("endpoint", ""), "OSS_ENDPOINT", DatasetError)
+    return found

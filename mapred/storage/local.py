@@ -12,14 +12,15 @@ import errno
 import io
 import itertools
 import os
-import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
-from mapred.errors import AccessError, NotAFile, StorageError
+from mapred.errors import AccessError, StorageError
+from mapred.storage import modes
+from mapred.storage.inside import Folder, refuse_ways_out
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,12 +31,14 @@ _HINTS = {
     errno.ENOSPC: "the disk is full; free some space, then resume the run",
     errno.EDQUOT: "the quota is used up; free some space, then resume the run",
     errno.EROFS: "the file system is read-only; choose another root",
-    errno.EACCES: "permission denied; choose a root that this user may write",
     errno.EPERM: "the file system refuses it; choose another root",
     errno.ESTALE: "the file server took it away; mount it again, then resume the run",
     errno.ETIMEDOUT: "the file server does not answer; resume the run when it does",
     errno.EIO: "the disk or the file server is in trouble; resume the run when it is repaired",
 }
+_HINTS |= dict.fromkeys(
+    (errno.EMFILE, errno.ENFILE), "close files, or raise the limit (ulimit -n); then resume the run"
+)
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 _STALE_WAITS = (0.0, 0.1, 1.0)
@@ -57,11 +60,17 @@ def _fresh(path: str, act: Callable[[], T]) -> T:
 
 
 class LocalStore:
-    """Files below a directory, made when first written to."""
+    """Files below a directory, made when first written to.
 
-    def __init__(self, root: str | Path) -> None:
+    `mapred.storage.modes` says who may use them: the store is a root's or a run's, whose folder
+    gets `mode` if one is given, or a `dataset`'s.
+    """
+
+    def __init__(self, root: str | Path, *, mode: int | None = None, dataset: bool = False) -> None:
         self._root = os.path.abspath(os.path.expanduser(root))
-        self._folders: set[str] = set()
+        self._mode, self._dataset = mode, dataset
+        self._inside = Folder(self._root)
+        self._grants: dict[str, modes.Grant] = {}
         self._temporary = f".tmp-{uuid.uuid4().hex[:12]}"
         self._count = itertools.count()
 
@@ -71,7 +80,8 @@ class LocalStore:
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         with self._mapped("read", path):
-            return _fresh(self._full(path), lambda: _read(self._full(path), offset, length))
+            full = self._full(path)
+            return _fresh(full, lambda: _read(self._inside.opened(full), offset, length))
 
     def write(self, path: str, data: bytes) -> str:
         def write() -> None:
@@ -107,16 +117,19 @@ class LocalStore:
         folder = prefix.rstrip("/")
         with self._mapped("list", prefix):
             whole = self._full(folder)
+            self._inside.hold(whole)
             return _fresh(whole, lambda: sorted(self._walk(whole, folder)))
 
     def delete(self, path: str) -> None:
         with self._mapped("delete", path):
-            os.unlink(self._full(path))
+            full = self._full(path)
+            self._inside.hold(os.path.dirname(full))
+            os.unlink(full)
 
     def put_file(self, source: Path, path: str) -> str:
         with self._mapped("write", path):
             target = self._full(path)
-            self._make_folder(target)
+            modes.give(source, self._grant(target))
             try:
                 os.replace(source, target)
             except OSError as error:
@@ -125,6 +138,7 @@ class LocalStore:
                 temporary = self._temporary_beside(target)
                 import shutil
 
+                modes.create(temporary, self._grant(target)).close()
                 shutil.copyfile(source, temporary)
                 os.replace(temporary, target)
         return ""
@@ -132,7 +146,8 @@ class LocalStore:
     def copy(self, source: str, target: str) -> None:
         with self._mapped("read", source):
             known, wanted = self._full(source), self._full(target)
-            self._make_folder(wanted)
+            self._inside.hold_file(known)
+            grant = self._grant(wanted)
             temporary = self._temporary_beside(wanted)
             try:
                 os.link(known, temporary)
@@ -142,6 +157,7 @@ class LocalStore:
                 # Mounted object stores know no links.
                 import shutil
 
+                modes.create(temporary, grant).close()
                 shutil.copyfile(known, temporary)
             os.replace(temporary, wanted)
             # Two names of one file are left alone by a rename.
@@ -150,14 +166,17 @@ class LocalStore:
 
     def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
         with self._mapped("read", path):
-            file = _Reader(self._full(path), opener=_opened)
-            return cast(BinaryIO, io.BufferedReader(file))
+            return cast(BinaryIO, io.BufferedReader(_Reader(self._full(path), self._inside)))
 
     def local_path(self, path: str) -> str:
         """Where a file really lies, for readers that map it into memory."""
-        return self._full(path)
+        full = self._full(path)
+        if path:
+            self._inside.hold_file(full)
+        return full
 
     def _full(self, path: str) -> str:
+        refuse_ways_out(path)
         return f"{self._root}/{path}"
 
     def _temporary_beside(self, target: str) -> str:
@@ -165,18 +184,32 @@ class LocalStore:
         folder = os.path.dirname(target)
         return f"{folder}/{self._temporary}-{os.getpid()}-{next(self._count)}"
 
-    def _make_folder(self, target: str) -> None:
+    def _grant(self, target: str) -> modes.Grant:
+        """Create the folder of a file if it is missing, and return the grant of the file."""
         folder = os.path.dirname(target)
-        if folder not in self._folders:
-            os.makedirs(folder, exist_ok=True)
-            self._folders.add(folder)
+        known = self._grants.get(folder)
+        if known is None:
+            self._inside.hold(folder)
+            found = modes.make(folder, self._granted)
+            known = self._grants[folder] = self._granted(target, found)
+        return known
+
+    def _granted(self, path: str, above: os.stat_result) -> modes.Grant:
+        """The grant of a new file or folder; `above` is its parent."""
+        if self._dataset:
+            return modes.of_dataset(above)
+        if path == self._root:
+            return modes.shared(above, self._mode)
+        if not path.startswith(f"{self._root}/") or path[len(self._root) + 1] == ".":
+            return modes.shared(above)
+        return modes.inherited(above)
 
     def _write_temporary(self, path: str, data: bytes) -> str:
         target = self._full(path)
-        self._make_folder(target)
+        grant = self._grant(target)
         temporary = self._temporary_beside(target)
         try:
-            with open(temporary, "xb", buffering=0) as file:
+            with modes.create(temporary, grant) as file:
                 view = memoryview(data)
                 while view:
                     view = view[file.write(view) or 0 :]
@@ -224,6 +257,9 @@ class LocalStore:
 class _Reader(io.FileIO):
     """An open file whose faults are `StorageError`s too: a server may take it away meanwhile."""
 
+    def __init__(self, path: str, inside: Folder) -> None:
+        super().__init__(path, opener=lambda path, _: inside.opened(path))
+
     def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
         try:
             return super().readinto(buffer)
@@ -237,26 +273,8 @@ class _Reader(io.FileIO):
             raise _failure("read", str(self.name), error) from error
 
 
-def _opened(path: str, flags: int) -> int:
-    """A descriptor of a regular file; nothing else is waited for, and no link is followed."""
-    try:
-        known = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise NotAFile(f"{path} is a link, where a file belongs: remove it") from None
-        if error.errno == errno.ENXIO:
-            raise NotAFile(f"{path} is a socket or a device, where a file belongs") from None
-        raise
-    mode = os.fstat(known).st_mode
-    if stat.S_ISREG(mode):
-        return known
-    os.close(known)
-    kind = {stat.S_IFDIR: "folder", stat.S_IFIFO: "named pipe"}.get(stat.S_IFMT(mode), "device")
-    raise NotAFile(f"{path} is a {kind}, where a file belongs: remove it")
-
-
-def _read(path: str, offset: int, length: int | None) -> bytes:
-    with open(path, "rb", buffering=0, opener=_opened) as file:
+def _read(descriptor: int, offset: int, length: int | None) -> bytes:
+    with open(descriptor, "rb", buffering=0) as file:
         if offset:
             file.seek(offset)
         size = max(0, os.fstat(file.fileno()).st_size - offset)
@@ -271,5 +289,9 @@ def _read(path: str, offset: int, length: int | None) -> bytes:
 def _failure(verb: str, path: str, error: OSError) -> StorageError:
     hint = _HINTS.get(error.errno or 0, "check the root and try again")
     reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno == errno.EACCES:
+        # In a listing it may be a folder further down.
+        path = error.filename if verb == "list" and isinstance(error.filename, str) else path
+        hint = modes.why_closed(path, write=verb in ("write", "delete"))
     kind = AccessError if error.errno in _REFUSALS else StorageError
     return kind(f"cannot {verb} {path}: {reason}: {hint}")

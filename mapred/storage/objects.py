@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
+from mapred import secrecy
 from mapred.errors import MissingDependency, StorageError
 from mapred.storage import profiles, remote
 from mapred.storage.concurrent import ahead
@@ -439,6 +440,7 @@ def _maker(
     secrets = [os.environ.get(name) for name in _SECRETS]
     kind = {"gs": GCSStore, "az": AzureStore}.get(scheme)
     endpoint = os.environ.get(_SETTINGS[scheme][0]) or "the store's own endpoint"
+    secrecy.refuse_endpoint(endpoint, _SETTINGS[scheme][0], StorageError)
     if scheme == "az" and endpoint.startswith("http://"):
         options["allow_http"] = True
     if kind is None:

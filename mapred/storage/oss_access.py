@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from mapred import secrecy
 from mapred.errors import MissingDependency, StorageError
 from mapred.storage.remote import short_reason
 
@@ -193,6 +194,7 @@ def settings(env: Mapping[str, str] = os.environ) -> tuple[str, str, str]:
         endpoint = f"oss-{region}.aliyuncs.com"
     if not endpoint:
         raise StorageError(f"no endpoint; set {FROM_OUTSIDE}")
+    secrecy.refuse_endpoint(endpoint, "OSS_ENDPOINT", StorageError)
     if "://" not in endpoint:
         endpoint = f"https://{endpoint}"
     endpoint = endpoint.rstrip("/")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from mapred import secrecy
 from mapred.errors import StorageError
 
 _LOGINS = ("role_arn", "sso_session", "sso_start_url", "credential_process")
@@ -66,6 +67,8 @@ def s3_settings(bucket: str) -> S3Settings:
         or profile.get("endpoint_url")
     )
     if endpoint:
+        what = f"the endpoint of s3://{bucket} (AWS_ENDPOINT_URL, or endpoint_url of the profile)"
+        secrecy.refuse_endpoint(endpoint, what, StorageError)
         style = env.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST")
         virtual = _yes(style) if style else _is_virtual(endpoint, profile)
         if virtual:

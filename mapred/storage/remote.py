@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO, TypeAlias, cast
 
+from mapred import secrecy
 from mapred.errors import AccessError, StorageError
+from mapred.storage.inside import refuse_ways_out
 
 _BUFFER = 4 * 2**20
 _WHOLE = 2**20
@@ -46,7 +48,10 @@ class Place:
         return f"{self.scheme}://{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
 
     def key(self, path: str) -> str:
-        return f"{self.prefix}/{path}" if self.prefix else path
+        if not self.prefix:
+            return path  # a bucket as a whole: names such as `a/../b` are keys like any other
+        refuse_ways_out(path)
+        return f"{self.prefix}/{path}"
 
     def path(self, key: str) -> str:
         return key[len(self.prefix) + 1 :] if self.prefix else key
@@ -61,14 +66,9 @@ class Place:
 
 
 def place_of(uri: str) -> Place:
-    """Take a URI apart; one without a bucket, or with an endpoint or a secret, is refused."""
+    """Take a URI apart; one without a bucket, or with an endpoint is refused."""
     scheme, _, rest = uri.partition("://")
     bucket, _, prefix = rest.partition("/")
-    if "@" in bucket:
-        raise StorageError(
-            f"a {scheme}:// root names a bucket and a prefix, never credentials: those come from "
-            "the environment or a profile"
-        )
     if ":" in bucket:
         raise StorageError(
             f"root {uri!r} names a bucket and a prefix, never an endpoint: that comes from the "
@@ -401,6 +401,7 @@ def failure(
         reason = answer.text
     for secret in filter(None, secrets):
         reason = reason.replace(secret, "…")
+    reason = secrecy.cleaned(reason)
     kind = StorageError
     if answer.status == 412 or answer.code == "PreconditionFailed":
         kind = ReplacedError

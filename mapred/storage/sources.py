@@ -7,10 +7,12 @@ import functools
 import io
 import os
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
 
+from mapred import secrecy
 from mapred.errors import DatasetError, MapredError, StaleDatasetError, StorageError
 
 T = TypeVar("T")
@@ -216,8 +218,10 @@ def reason(error: Exception) -> str:
     The whole text of a refused signature repeats what was signed, a session's token included.
     """
     for known in (error, error.__cause__):
-        code, message = getattr(known, "code", None), getattr(known, "message", None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # aiohttp's, of its own `code`
+            code, message = getattr(known, "code", None), getattr(known, "message", None)
         if isinstance(code, str) and code:
-            return f"{code}: {message}"
+            return secrecy.cleaned(f"{code}: {message}")
     detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return f"{type(error).__name__}: {detail}"
+    return secrecy.cleaned(f"{type(error).__name__}: {detail}")

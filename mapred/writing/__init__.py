@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mapred.writing.whole import gathered as gathered
     from mapred.writing.whole import publish as publish
     from mapred.writing.whole import publisher as publisher
+    from mapred.writing.whole import staged as staged
     from mapred.writing.whole import write_result as write_result
     from mapred.writing.whole import write_values as write_values
 
@@ -37,6 +38,7 @@ _WHERE = {
         "gathered",
         "publish",
         "publisher",
+        "staged",
         "write_result",
         "write_values",
     ),
@@ -51,6 +53,7 @@ __all__ = [
     "gathered",
     "publish",
     "publisher",
+    "staged",
     "write_delta",
     "write_parquet",
     "write_result",

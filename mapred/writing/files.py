@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -17,18 +18,25 @@ import pyarrow.parquet as pq
 
 from mapred.errors import DatasetError, MissingDependency
 from mapred.formats.reading import Source
-from mapred.storage import Store, open_store
+from mapred.storage import Store
 from mapred.writing import replacing, stats
+from mapred.writing.opening import open_store
 from mapred.writing.schemas import HOW_TO_AGREE, differing, joined, typeless
 from mapred.writing.tables import Values, by_partition, folder_of, tables
 from mapred.writing.target import Target
 
 STAGING = "_staging"
+_STAGED = re.compile(rf"{STAGING}/[^/]+/(?:[^/]+=[^/]*/)*_\d{{6,}}-[^/]+\.parquet(?:\.part)?", re.S)
 _GROUP_ROWS = 2**20
 _GROUP_BYTES = 64 * 2**20
 _PENDING_BYTES = 256 * 2**20
 _OPEN_FILES = 128
 _UPLOADS = 8
+
+
+def is_staged(path: str) -> bool:
+    """Whether a path is that of a file that a task put into its run's staging folder."""
+    return _STAGED.fullmatch(path) is not None
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,11 @@ from typing import Any
 import pyarrow as pa
 
 from mapred.errors import DatasetError, StorageError
-from mapred.storage import Store, open_store
+from mapred.storage import Store
 from mapred.writing import files, manifest, replacing, schemas
 from mapred.writing.files import WrittenFile
 from mapred.writing.manifest import Entry, Manifest
+from mapred.writing.opening import open_store
 from mapred.writing.replacing import Named
 from mapred.writing.tables import folder_of, values_of
 from mapred.writing.target import Target
@@ -158,9 +159,19 @@ def drop_staging(store: Store, write_id: str) -> int:
     locate = getattr(store, "local_path", None)
     if locate is not None:
         shutil.rmtree(locate(folder), ignore_errors=True)
-        with suppress(OSError):
-            os.rmdir(locate(files.STAGING))
+    drop_folders(store, write_id)
     return sum(size for _, size in found)
+
+
+def drop_folders(store: Store, write_id: str) -> None:
+    """Remove the folders in which files lay hidden, where they are empty."""
+    locate = getattr(store, "local_path", None)
+    if locate is None:
+        return
+    inner = os.walk(locate(files.staging(write_id)), topdown=False)
+    for folder in (*(each for each, _, _ in inner), locate(files.STAGING)):
+        with suppress(OSError):
+            os.rmdir(folder)
 
 
 def _commit(

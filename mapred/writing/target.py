@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mapred import secrecy
 from mapred.checking import Location, Size, Text, checks, shown
 from mapred.coding import read
 from mapred.errors import DatasetError
@@ -160,6 +161,8 @@ def _target(
     compression: str,
     schema: pa.Schema | None,
 ) -> Target:
+    remedy = "credentials come from the environment or a profile"
+    secrecy.refuse_urls((os.fspath(uri),), f"the URI of write_{kind}", DatasetError, remedy)
     place = os.fspath(uri).removeprefix("file://")
     if "://" not in place:
         # Workers may run in other folders.

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mapred import outputs, parameters, records
+from mapred import manifests, outputs, parameters, records
 from mapred.errors import DatasetError, PlanError, StorageError
-from mapred.model import Output
+from mapred.model import Job, Output
 from mapred.reducers import Reducer
-from mapred.storage import Store, open_store, probe
+from mapred.storage import Store, probe
 from mapred.writing import replacing
+from mapred.writing.opening import open_store
 from mapred.writing.target import Target
 
 if TYPE_CHECKING:
@@ -114,18 +116,21 @@ def publish(target: Target, wrote: Iterable[Wrote]) -> Written:
     return Written(target.uri, target.kind, version, len(written), rows, size, folders)
 
 
-def write_result(store: Store, target: Target, write_id: str) -> Written:
+def write_result(store: Store, job: Job, target: Target, write_id: str) -> Written:
     """Write the tables of a run that is over from this process, a few outputs at a time."""
     check_losses(target, len(records.read_given_up(store)))
+
+    # What pickles may be loaded is said for this thread, and holds for those of the pool.
+    said = contextvars.copy_context()
 
     def one(entry: tuple[int, Output | None, Any]) -> Wrote:
         task, output, _ = entry
         values = outputs.decode(store, output) if output is not None else iter(())
-        return write_values(target, write_id, task, "1", values)
+        return said.copy().run(write_values, target, write_id, task, "1", values)
 
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
-            wrote = list(pool.map(one, records.read_manifest(store)))
+            wrote = list(pool.map(one, manifests.read(store, job)))
         return publish(target, wrote)
     except BaseException:
         with suppress(StorageError):
@@ -133,19 +138,29 @@ def write_result(store: Store, target: Target, write_id: str) -> Written:
         raise
 
 
-def discard(uri: str, write_id: str, *, dry_run: bool = False) -> int:
-    """Drop what lies hidden at `uri` of a run that goes; the bytes that it takes.
+def staged(uri: str, write_id: str) -> list[tuple[str, int]]:
+    """Path and size of the files that lie hidden at `uri` of a run, named as its tasks name them."""
+    from mapred.writing import files
+
+    folder = files.staging(write_id)
+    return [(path, size) for path, size in open_store(uri).list(folder) if files.is_staged(path)]
+
+
+def discard(uri: str, write_id: str) -> None:
+    """Drop what lies hidden at `uri` of a run that goes.
 
     What a manifest names already is published first, for readers count on it.
     """
-    from mapred.writing import files, manifest, publishing
+    from mapred.writing import manifest, publishing
 
     store = open_store(uri)
-    if dry_run:
-        return sum(size for _, size in store.list(files.staging(write_id)))
     if write_id in manifest.latest(store).unfinished():
         publishing.roll_forward(store, write_id)
-    return publishing.drop_staging(store, write_id)
+        return
+    for path, _ in staged(uri, write_id):
+        with suppress(FileNotFoundError):
+            store.delete(path)
+    publishing.drop_folders(store, write_id)
 
 
 def gathered(

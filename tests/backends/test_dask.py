@@ -132,7 +132,8 @@ def test_a_client_is_a_backend_and_stays_open(dask_scheduler: str, tmp_path: Pat
         assert run.result() == [0, 10, 20]
         assert run.job.backend == {
             "name": "dask",
-            "arguments": {"address": dask_scheduler, "workers": None},
+            "arguments": {"workers": None},
+            "said": ["address"],
         }
         assert client.submit(abs, -1).result() == 1
     with pytest.raises(BackendError, match="the Client is closed"):
@@ -169,7 +170,7 @@ def test_a_cluster_of_its_own_and_its_name_in_a_file(
     assert resolve("team") == Dask("tcp://10.0.0.5:8786")
     run = mapred.run(abs, mapred.array(5), reduce=sum, backend="two", progress="none")
     assert run.result() == 10
-    assert run.job.backend == {"name": "dask", "arguments": {"address": None, "workers": 2}}
+    assert run.job.backend == {"name": "dask", "arguments": {"workers": 2}}
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 
 import mapred
-from mapred.backends import processes
-from mapred.backends.processes import ProcessExecutor
+from mapred.backends import forking
 from mapred.errors import BackendError
 from mapred.limits import Limits
 from mapred.resources import Resources
@@ -117,7 +116,7 @@ def test_a_path_among_the_folders_of_modules_does_no_harm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path, tmp_path, 3])
-    assert all(isinstance(entry, str) for entry in processes._import_path())
+    assert all(isinstance(entry, str) for entry in forking._import_path())
     assert mapred.run(abs, mapred.array(1), progress="none").result() == [0]
 
 
@@ -151,17 +150,6 @@ def test_few_open_files_are_one_error_whose_advice_helps() -> None:
     assert "16 worker processes need " in done.stdout
     assert "and this process may have 40: raise the limit (ulimit -n " in done.stdout
     assert done.stdout.splitlines()[-1] == "64"
-
-
-def test_a_process_that_cannot_be_forked_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    executor = ProcessExecutor(1)
-    executor._server.started.put(-11)
-    try:
-        with pytest.raises(BackendError, match=r"no worker process can be started: .*ulimit -u"):
-            executor.submit(os.getpid).result(30)
-    finally:
-        executor.kill()
-        assert executor._server.started.get(timeout=30) > 0
 
 
 def writes_a_file(item: int, task: mapred.Task) -> int:

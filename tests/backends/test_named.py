@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +72,7 @@ def test_a_table_is_typed_arguments(folder: Path) -> None:
 
 def test_the_nearest_file_above_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "mapred.toml").write_text("[backend.a]\ntype = 'local'\nworkers = 1\n")
+    (folder / ".git").mkdir()
     deep = folder / "deep" / "down"
     deep.mkdir(parents=True)
     (folder / "deep" / "pyproject.toml").write_text("[project]\nname = 'x'\n")
@@ -85,6 +88,74 @@ def test_the_nearest_file_above_counts(folder: Path, monkeypatch: pytest.MonkeyP
     other.write_text("[backend.a]\ntype = 'local'\nworkers = 9\n")
     monkeypatch.setenv("MAPRED_CONFIG", str(other))
     assert resolve("a") == Local(workers=9)
+
+
+@pytest.mark.parametrize("top", [".git", "home", None])
+def test_files_above_the_project_do_not_count(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, top: str | None
+) -> None:
+    (folder / "mapred.toml").write_text("[backend.a]\ntype = 'local'\nworkers = 1\n")
+    project = folder / "me" / "project"
+    project.mkdir(parents=True)
+    monkeypatch.chdir(project)
+    if top == ".git":
+        (folder / "me" / ".git").mkdir()
+    if top == "home":
+        monkeypatch.setenv("HOME", str(folder / "me"))
+    with pytest.raises(BackendError, match="no backend 'a'"):
+        resolve("a")
+    where = project if top is None else folder / "me"
+    (where / "mapred.toml").write_text("[backend.a]\ntype = 'local'\nworkers = 2\n")
+    assert resolve("a") == Local(workers=2)
+
+
+def _given_away(path: Path) -> None:
+    try:
+        os.chown(path, 12345, 12345)
+    except PermissionError:
+        pytest.skip("needs the right to give files away")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda folder, file: _given_away(file), "it belongs to user 12345"),
+        (lambda folder, file: _given_away(folder), "belongs to user 12345"),
+        (lambda folder, file: file.chmod(0o666), "others may write it"),
+        (lambda folder, file: folder.chmod(0o777), "others may write in"),
+        (lambda folder, file: folder.parent.chmod(0o777), "others may write in"),
+    ],
+    ids=["owner", "owner of the folder", "file", "folder", "folder above"],
+)
+def test_a_file_that_others_have_a_say_in_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any, says: str
+) -> None:
+    monkeypatch.delenv("MAPRED_CONFIG", raising=False)
+    folder = tmp_path / "a" / "project"
+    (folder / "deep").mkdir(parents=True)
+    (folder / ".git").mkdir()
+    file = folder / "mapred.toml"
+    file.write_text("[backend.argo]\nkubeconfig = '/tmp/k.yaml'\n")
+    monkeypatch.chdir(folder / "deep")
+    assert resolve("argo") == Argo(kubeconfig="/tmp/k.yaml")
+    spoil(folder, file)
+    with pytest.raises(BackendError, match=f"{says}.*allow it: MAPRED_CONFIG={file}"):
+        resolve("argo")
+    monkeypatch.setenv("MAPRED_CONFIG", str(file))
+    assert resolve("argo") == Argo(kubeconfig="/tmp/k.yaml")
+    assert resolve("local") == Local()
+
+
+def test_a_folder_such_as_tmp_holds_a_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MAPRED_CONFIG", raising=False)
+    shared, project = tmp_path / "shared", tmp_path / "shared" / "project"
+    project.mkdir(parents=True)
+    shared.chmod(0o1777)
+    (project / "mapred.toml").write_text("[backend.a]\ntype = 'local'\nworkers = 2\n")
+    monkeypatch.chdir(project)
+    assert resolve("a") == Local(workers=2)
 
 
 def test_no_file_touches_the_backends_of_this_machine(folder: Path) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mapred.backends.processes import ProcessExecutor, fork_server
+from mapred.backends.forking import fork_server
+from mapred.backends.processes import ProcessExecutor
 
 
 @pytest.fixture

@@ -293,7 +293,7 @@ def test_no_credential_enters_a_job_by_a_file_system(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"filesystem": object()}, "no file system of fsspec"),
+        ({"filesystem": object()}, "not a file system of fsspec"),
         ({"storage_options": ["a"]}, "mapping"),
         ({"filesystem": fsspec.filesystem("memory"), "storage_options": {}}, "give one"),
     ],

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mapred import starts
+from mapred import layout, secrecy, starts
 from mapred.backends.argo.providers import PROVIDERS
 from mapred.backends.base import Backend, Handle
 from mapred.backends.schedules import Schedule
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 
 MOST_PODS = 2000
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+# What a run's folder may name: a Workflow of a namespace, as Kubernetes spells them.
+_REF = re.compile(
+    r"argo:(?P<namespace>[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)"
+    r":(?P<workflow>[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?)"
+)
 
 
 @dataclass(frozen=True)
@@ -153,6 +159,18 @@ class Argo:
             url = getattr(self, what)
             if url is not None and not re.fullmatch(start + "/?", url):
                 raise BackendError(f"{what}= must be a URL such as https://host:port, no more")
+        for what in ("root", "endpoint", "server"):
+            url, remedy = getattr(self, what) or "", "name Secrets and variables instead"
+            secrecy.refuse_urls((url,), f"{what}=", BackendError, remedy)
+        mappings = ("labels", "annotations", "pod_spec_patch")
+        for what, value in vars(self).items():
+            name = secrecy.found_in(value) if what in mappings else None
+            if name is not None or secrecy.anywhere_in(value):
+                raise BackendError(
+                    f"{what}= looks like a secret{f' at {name!r}' if name else ''}, and a Workflow "
+                    "is shown in the open: leave it out, or write mapred.public('…') if all may "
+                    "see it"
+                )
 
     @property
     def name(self) -> str:
@@ -304,13 +322,20 @@ class Argo:
 
         return doctor.examine(self, root, pod=pod)
 
-    def reopen(self, store: Store, job: Job, ref: str) -> Handle:
-        """The handle of a run that was submitted before, by its `ref`."""
+    def reopen(self, store: Store, job: Job, ref: str) -> Handle | None:
+        """The handle of a run that was submitted before, by its `ref`; None where that is none."""
         from mapred.backends.argo import clients, following
 
-        _, namespace, name = ref.split(":")
-        client = clients.connect(dataclasses.replace(self, namespace=namespace))
-        return following.Following(store, job, client, name, pending=seconds(self.pending))
+        found = _REF.fullmatch(ref)
+        if found is None:
+            return None
+        client = clients.connect(dataclasses.replace(self, namespace=found["namespace"]))
+        told = (job.backend.get("arguments") or {}).get("pending", self.pending)
+        pending = seconds(dataclasses.replace(self, pending=told).pending)
+        digest = hashlib.sha256(store.read(layout.JOB)).hexdigest()
+        return following.Following(
+            store, job, client, found["workflow"], pending=pending, digest=digest
+        )
 
 
 def _volume(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mapred import secrecy
 from mapred.errors import BackendError
 
 
@@ -20,6 +21,9 @@ def claim(
     Pods then mount it by `mapred.Volume("/data", claim=name)`. `endpoint` is OSS's own, as the
     nodes reach it; `secret` has the keys `akId` and `akSecret`.
     """
+    remedy = "name the Secret that holds the keys by secret="
+    secrecy.refuse_urls((uri,), "the URI of a claim", BackendError, remedy)
+    secrecy.refuse_endpoint(endpoint or "", "endpoint=", BackendError)
     scheme, _, rest = uri.partition("://")
     head, _, path = rest.partition("/")
     if scheme not in ("oss", "nas") or not head:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from mapred import secrecy
 from mapred.backends.argo.backend import Argo
 from mapred.errors import BackendError, MissingDependency
 
@@ -45,7 +46,7 @@ class Client(Protocol):
         ...
 
     def terminate(self, name: str) -> None:
-        """Stop every pod of it, at once."""
+        """Stop every pod of it, at once; one that is suspended ends too."""
         ...
 
     def suspend(self, name: str) -> None:
@@ -116,7 +117,7 @@ class KubernetesClient:
             ) from None
         settings.retries = 3
         self.namespace = argo.namespace or default or "default"
-        self._where = settings.host
+        self._where = secrecy.cleaned(settings.host)
         self._error = client.ApiException
         self.api = api = client.ApiClient(settings)
         self._workflows, self._core = client.CustomObjectsApi(api), client.CoreV1Api(api)
@@ -250,7 +251,8 @@ class KubernetesClient:
                 what, self._where, self.namespace, error.status, _said(error.body)
             ) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise Unreachable(f"the cluster at {self._where} cannot be reached: {error}") from None
+            said = secrecy.cleaned(str(error))
+            raise Unreachable(f"the cluster at {self._where} cannot be reached: {said}") from None
 
 
 class ServerClient:
@@ -292,7 +294,10 @@ class ServerClient:
 
     def terminate(self, name: str) -> None:
         request = self._models.WorkflowTerminateRequest(name=name, namespace=self.namespace)
-        self._call("stop workflows", lambda: self._service.terminate_workflow(name, request))
+        told = self._call("stop workflows", lambda: self._service.terminate_workflow(name, request))
+        # While it is suspended the controller looks at nothing of it, not even at this.
+        if told.spec.suspend:
+            self.proceed(name)
 
     def suspend(self, name: str) -> None:
         request = self._models.WorkflowSuspendRequest(name=name, namespace=self.namespace)

@@ -17,6 +17,7 @@ from typing import Any
 
 from mapred import layout
 from mapred.backends.argo import places, pods, render
+from mapred.backends.argo.admission import admit
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.clients import Client
 from mapred.backends.argo.pods import LOCKED, WORK, pruned, slug
@@ -85,6 +86,9 @@ def manifest(
             "digits and '-', in lower case"
         )
     places.check_root(argo, f"{schedule.root}/run", argo.volumes)
+    told = schedule.on_failure
+    known = {"params": schedule.parameters, "on_failure": told}
+    admit(argo, (asked,), **{**vars(schedule), **known}, packages=packages)
     parameters = {
         "root": schedule.root,
         "schedule": schedule.name,
@@ -92,10 +96,7 @@ def manifest(
         "packages": packages or "-",
         "params": json.dumps(dict(schedule.parameters)),
     }
-    if any("{{" in value for value in parameters.values()):
-        raise BackendError("params=: a value has '{{', which Argo would replace")
     marks = {"app.kubernetes.io/managed-by": "mapred", "mapred-schedule": schedule.name}
-    told = schedule.on_failure
     values = {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "CronWorkflow",

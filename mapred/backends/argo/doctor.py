@@ -14,6 +14,7 @@ from typing import Any
 
 from mapred._version import __version__
 from mapred.backends.argo import clients, crons, places, pods, rbac, render
+from mapred.backends.argo.admission import admit
 from mapred.backends.argo.backend import Argo
 from mapred.errors import BackendError, MapredError
 from mapred.resources import Resources
@@ -259,6 +260,7 @@ def _pod(argo: Argo, client: clients.Client, base: str) -> Iterator[Finding]:
 
 
 def _workflow(argo: Argo, name: str, base: str, packages: str | None) -> dict[str, Any]:
+    admit(argo, root=base)
     command, artifacts = crons.program(argo, base, "mapred.backends.argo.checkup", [base], packages)
     marks = {"app.kubernetes.io/managed-by": "mapred"}
     main = {**crons.container(argo, _SMALL), **command}

@@ -17,10 +17,11 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mapred import layout, records
+from mapred import layout, records, secrecy
 from mapred.coding import encode
 from mapred.errors import BackendError, MissingDependency, RecordError
 from mapred.storage import Store
@@ -119,9 +120,9 @@ def _install(lock: str, tree: Path, python: str, platform: str) -> None:
         # A pod is new each time: without this each would compile all that it imports.
         compiling = [sys.executable, "-m", "compileall", "-qq", "-j", "0", "-s", str(tree)]
         # Files of other Pythons may lie among those of a package: they stay uncompiled.
-        subprocess.run(
-            [*compiling, "--invalidation-mode", "unchecked-hash", str(tree)], check=False
-        )
+        compiling += ["--invalidation-mode", "unchecked-hash", str(tree)]
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(compiling, check=False, timeout=_SECONDS)
 
 
 def _pack(tree: Path, archive: Path) -> None:
@@ -159,7 +160,7 @@ def _uv(*words: str, what: str, stdin: str | None = None) -> str:
     except subprocess.TimeoutExpired:
         raise BackendError(f"{what}: uv took more than {_SECONDS} s") from None
     if done.returncode:
-        raise BackendError(f"{what}: {done.stderr.strip()[-2000:]}")
+        raise BackendError(f"{what}: {secrecy.cleaned(done.stderr.strip()[-2000:])}")
     return done.stdout
 
 

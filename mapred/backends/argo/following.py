@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from mapred import losses, records, starts
+from mapred import losses, manifests, records, starts
 from mapred.backends.argo import statuses
 from mapred.backends.argo.clients import Client, Unreachable
 from mapred.backends.argo.statuses import OVER, Pods, Queued
@@ -39,17 +39,27 @@ class Following:
     """The handle of a run on a cluster. It only looks: the run goes on without it.
 
     `pending` is the number of seconds that pods may wait to start, none of them running; those
-    that wait for their turn (a quota, a queue, busy nodes) wait as long as it takes.
+    that wait for their turn (a quota, a queue, busy nodes) wait as long as it takes. With `digest`,
+    that of job.json, the Workflow was named by the run's folder: one of another run is left alone,
+    and one that was never seen here says nothing of the run.
     """
 
     detaches = True
 
     def __init__(
-        self, store: Store, job: Job, client: Client, workflow: str, *, pending: float
+        self,
+        store: Store,
+        job: Job,
+        client: Client,
+        workflow: str,
+        *,
+        pending: float,
+        digest: str | None = None,
     ) -> None:
         self.ref = f"argo:{client.namespace}:{workflow}"
         self._store, self._job, self._client, self._workflow = store, job, client, workflow
-        self._pending = pending
+        self._pending, self._digest = pending, digest
+        self._met = digest is None  # It was created a moment ago.
         self._over = self._suspended = False
         self._queued: Queued | None = None
         self._unreadable = ""
@@ -77,7 +87,7 @@ class Following:
 
     def cancel(self) -> None:
         """Terminate the Workflow, and wait until its pods are told."""
-        found = self._client.get(self._workflow)
+        found = self._get()
         if found is not None and statuses.phase(found) not in OVER:
             self._client.terminate(self._workflow)
             limit = time.monotonic() + 120
@@ -88,7 +98,7 @@ class Following:
                         "does its controller run?"
                     )
                 time.sleep(0.5)
-                found = self._client.get(self._workflow)
+                found = self._get()
         self._over = True
 
     def suspend(self) -> bool:
@@ -185,7 +195,7 @@ class Following:
             if end["state"] != "succeeded":
                 self._stop_what_is_left()
             return True
-        found = self._client.get(self._workflow)
+        found = self._get()
         seen = None if found is None else _progress(found)
         moved, self._seen = seen != self._seen, seen
         self._pause = _SHORTEST if moved else min(_LONGEST, 1.2 * self._pause)
@@ -195,6 +205,19 @@ class Following:
         else:
             self._note(found, now)
         return self._over
+
+    def _get(self) -> dict[str, Any] | None:
+        """The Workflow; None where there is none of its name that works on this run."""
+        found = self._client.get(self._workflow)
+        if found is None or (self._digest is not None and not self._is_of_run(found)):
+            return None
+        self._met = True
+        return found
+
+    def _is_of_run(self, found: Mapping[str, Any]) -> bool:
+        arguments = (found.get("spec") or {}).get("arguments") or {}
+        given = {each.get("name"): each.get("value") for each in arguments.get("parameters") or ()}
+        return (given.get("run"), given.get("digest")) == (self._store.uri, self._digest)
 
     def _note(self, found: Mapping[str, Any], now: float) -> None:
         """Take in what a Workflow that is not over says, and end it where it is time."""
@@ -229,24 +252,24 @@ class Following:
             return None
         now = time.time()
         left = starts.left(self._job, starts.read(self._store), now)
-        found = self._client.get(self._workflow) or {}
+        found = self._get() or {}
         begun = statuses.moment((found.get("status") or {}).get("startedAt"))
         return max(1, math.ceil(left + (0.0 if begun is None else now - begun)))
 
     def _give_up(self, text: str) -> None:
         self.cancel()
-        records.finish(self._store, self._job, "failed", text)
+        manifests.finish(self._store, self._job, "failed", text)
 
     def _stop_what_is_left(self) -> None:
         """A run that failed needs no more of its pods."""
-        found = self._client.get(self._workflow)
+        found = self._get()
         if found is not None and statuses.phase(found) not in OVER:
             self._client.terminate(self._workflow)
 
     def _conclude(self, found: Mapping[str, Any] | None) -> None:
         """Write the last word of a run whose Workflow is over without one."""
         self._over = True
-        if records.read_end(self._store) is not None:
+        if records.read_end(self._store) is not None or not self._met:
             return
         if found is None:
             message = f"workflow {self._workflow} is gone from {self._client.namespace!r}"
@@ -260,7 +283,7 @@ class Following:
             phase = statuses.phase(found).lower()
             message = f"workflow {self._workflow} {phase}: {self._reason(found)}"
         stopped = found is not None and bool(found["spec"].get("shutdown"))
-        records.finish(self._store, self._job, "cancelled" if stopped else "failed", message)
+        manifests.finish(self._store, self._job, "cancelled" if stopped else "failed", message)
 
     def _reason(self, found: Mapping[str, Any]) -> str:
         """Why a Workflow failed: its pods' messages, equal ones once, and one pod's last lines."""

@@ -16,7 +16,6 @@ from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.providers import place
 from mapred.backends.argo.yaml import to_yaml
 from mapred.blocks import FAILED, MISMATCH
-from mapred.errors import BackendError
 from mapred.model import Job
 from mapred.resources import THREADS, Resources, Volume, parse_bytes
 from mapred.retries import longest_pauses
@@ -62,7 +61,6 @@ def template(
     found = place(run.argo.provider, asked, image_cache=run.argo.image_cache)
     volumes = (*run.argo.volumes, *asked.volumes)
     places.check_root(run.argo, run.uri, volumes)
-    _check_texts(asked)
     values: dict[str, Any] = {
         "name": name,
         "inputs": {"parameters": [{"name": each} for each in PARAMETERS], **_packages(run)},
@@ -86,17 +84,6 @@ def template(
     }
     kept: dict[str, Any] = pruned(values)
     return kept
-
-
-def _check_texts(asked: Resources) -> None:
-    """Refuse what Argo would take for a variable of its own."""
-    for what in ("env", "labels", "annotations", "node_selector"):
-        for name, value in getattr(asked, what).items():
-            if "{{" in value:
-                raise BackendError(
-                    f"{what}: the value of {name!r} has '{{{{', which Argo would replace; it knows "
-                    "no way to write that: pass it in a file, or have the function put it together"
-                )
 
 
 def _container(

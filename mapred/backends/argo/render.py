@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mapred.backends.argo import pods
+from mapred.backends.argo.admission import admit
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.pods import Compiled, pruned, slug
 from mapred.backends.argo.yaml import to_yaml
@@ -110,6 +111,8 @@ def manifest(
     name: str | None,
 ) -> dict[str, Any]:
     """The Workflow as plain values."""
+    asked = tuple(stage.resources for stage in job.stages)
+    admit(argo, asked, root=uri, python=job.python, name=name, digest=digest, packages=packages)
     run = Compiled(job, argo, uri, packages)
     nodes = _nodes(job, argo)
     templates, of_node = _templates(run, nodes)

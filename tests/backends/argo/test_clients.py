@@ -57,7 +57,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         known = self.server.workflows
         path = re.fullmatch(r"/api/v1/workflows/jobs(?:/([^/]+))?(?:/([^/]+))?", self.path)
         name, act = path.groups() if path else (None, None)
-        if self.headers["Authorization"] != f"Bearer {TOKEN}":
+        if "/apis/argoproj.io/" in self.path:  # by the Kubernetes API
+            self._send(200, known[self.path.rpartition("/")[2]])
+        elif self.headers["Authorization"] != f"Bearer {TOKEN}":
             self._send(401, {"message": "token not valid"})
         elif self.server.trouble:
             self.server.trouble -= 1
@@ -75,9 +77,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 change = {"terminate": ("shutdown", "Terminate"), "suspend": ("suspend", True)}
                 key, value = change.get(act, ("suspend", None))
                 known[name]["spec"][key] = value
-                if act == "terminate":
-                    known[name]["status"] = {"phase": "Failed", "message": "Stopped"}
+                self._controlled(known[name])
             self._send(200, known[name])
+
+    def do_PATCH(self) -> None:
+        """What Kubernetes does with a merge patch of a Workflow."""
+        workflow = self.server.workflows[self.path.rpartition("/")[2]]
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        workflow["spec"] |= body["spec"]
+        self._controlled(workflow)
+        self._send(200, workflow)
+
+    def _controlled(self, workflow: dict[str, Any]) -> None:
+        """What the controller does then: nothing to a Workflow that is suspended."""
+        if workflow["spec"].get("shutdown") and not workflow["spec"].get("suspend"):
+            workflow["status"] = {"phase": "Failed", "message": "Stopped"}
 
     def _send(self, status: int, value: Any) -> None:
         data = json.dumps(value).encode()
@@ -131,6 +145,38 @@ def test_a_run_is_submitted_followed_and_stopped(run: mapred.Run, server: Server
     assert mapred.open(run.uri).state == "cancelled"
     assert name.endswith(run.id)
     assert TOKEN not in json.dumps(workflow) + run.store.read("job.json").decode()
+
+
+def test_a_run_that_is_suspended_ends_when_it_is_cancelled(run: mapred.Run, server: Server) -> None:
+    (workflow,) = server.workflows.values()
+    run.suspend()
+    again = mapred.open(run.uri)
+    assert again.state == "suspended"
+    again.cancel()
+    assert workflow["spec"]["shutdown"] == "Terminate"
+    assert not workflow["spec"]["suspend"]
+    assert mapred.open(run.uri).state == "cancelled"
+
+
+@pytest.mark.slow
+def test_a_suspended_workflow_ends_by_the_kubernetes_api_too(
+    server: Server, tmp_path: Path
+) -> None:
+    file = tmp_path / "kubeconfig"
+    place = {"cluster": "c", "user": "u", "namespace": "jobs"}
+    named = {
+        "clusters": [{"name": "c", "cluster": {"server": server.url}}],
+        "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "x", "context": place}],
+    }
+    config = {"apiVersion": "v1", "kind": "Config", "current-context": "x", **named}
+    file.write_text(json.dumps(config))
+    client = clients.connect(mapred.Argo(kubeconfig=str(file)))
+    server.workflows["w"] = {"metadata": {"name": "w"}, "spec": {}}
+    client.suspend("w")
+    assert client.get("w")["spec"]["suspend"] is True  # type: ignore[index]
+    client.terminate("w")
+    assert client.get("w")["status"]["phase"] == "Failed"  # type: ignore[index]
 
 
 def test_whoever_only_watches_sees_that_it_was_cancelled(run: mapred.Run, server: Server) -> None:

@@ -88,6 +88,13 @@ class Cluster:
         return frozenset()
 
 
+class Gone(Cluster):
+    """A client whose cluster holds none."""
+
+    def get(self, name: str) -> Any:
+        return None
+
+
 def node(phase: str, message: str = "", kind: str = "Pod", **more: Any) -> dict[str, Any]:
     return {"id": message or phase, "type": kind, "phase": phase, "message": message, **more}
 
@@ -127,6 +134,50 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         real = getattr(time, name)
         monkeypatch.setattr(time, name, lambda real=real: real() + ahead[0])
     return lambda seconds: ahead.__setitem__(0, ahead[0] + seconds)
+
+
+def named_by_the_folder(client: Any, tmp_path: Path, **more: Any) -> following.Following:
+    """The handle of a run that another process made: its folder names the Workflow."""
+    run = mapred.run(abs, mapred.array(1), root=tmp_path, backend="inline", progress="none", **more)
+    run.store.delete(layout.END)
+    return following.Following(run.store, run.job, client, WORKFLOW, pending=60, digest=run.digest)
+
+
+def given(**parameters: str) -> dict[str, Any]:
+    pairs = [{"name": name, "value": value} for name, value in parameters.items()]
+    return {"arguments": {"parameters": pairs}}
+
+
+def test_a_workflow_of_another_run_is_left_alone(
+    tmp_path: Path, later: Callable[[float], None]
+) -> None:
+    for spec in ({}, given(run="/elsewhere/run", digest="0" * 64)):
+        client = Cluster(phase="Running", nodes=nodes(node("Pending", STUCK["an image"])))
+        client.workflow["spec"] = dict(spec)
+        handle = named_by_the_folder(client, tmp_path, deadline="1h")
+        later(100_000)
+        assert handle.wait(0)
+        handle.cancel()
+        assert handle.standing() is None
+        assert not handle.suspend()
+        assert client.workflow["spec"] == spec
+        assert records.read_end(handle._store) is None
+
+
+def test_a_workflow_that_was_never_seen_says_nothing_of_the_run(tmp_path: Path) -> None:
+    handle = named_by_the_folder(Gone(), tmp_path)
+    assert handle.wait(0)
+    assert records.read_end(handle._store) is None
+
+
+def test_a_workflow_of_the_run_is_followed(tmp_path: Path) -> None:
+    client = Cluster(phase="Running", nodes=nodes(node("Running")))
+    handle = named_by_the_folder(client, tmp_path)
+    client.workflow["spec"] = given(run=handle._store.uri, digest=handle._digest)
+    assert not handle.wait(0)
+    assert handle.status().state == "running"
+    handle.cancel()
+    assert client.workflow["spec"]["shutdown"] == "Terminate"
 
 
 @pytest.mark.parametrize("message", TURNS.values(), ids=TURNS)

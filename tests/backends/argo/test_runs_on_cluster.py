@@ -161,6 +161,27 @@ def test_cancelled(cluster: Cluster, cluster_root: str) -> None:
     until(none_left, "its pods are gone")
 
 
+@pytest.mark.parametrize("by_server", [False, True])
+def test_cancelled_while_it_is_suspended(
+    cluster: Cluster, cluster_root: str, by_server: bool
+) -> None:
+    run = mapred.submit(
+        sleeps, mapred.array(2), per_task=1, backend=argo(cluster, parallelism=1),
+        root=cluster_root, resources=SMALL,
+    )  # fmt: skip
+    running_pod(cluster, run)
+    run.suspend()
+    until(lambda: run.state == "suspended", "it is suspended")
+    if by_server:  # which changes one field at a time
+        patch = ("patch", "workflow", workflow_of(run), "--type=merge", "-p")
+        cluster.kubectl(*patch, '{"spec": {"shutdown": "Terminate"}}')
+        cluster.kubectl(*patch, '{"spec": {"suspend": null}}')
+    else:
+        mapred.open(run.uri).cancel()
+    assert cluster.finished(workflow_of(run), 30)["status"]["phase"] == "Failed"
+    assert mapred.open(run.uri).wait(timeout=30).state == "cancelled"
+
+
 DRIVER = """
 import os, sys, mapred
 from backends.argo.functions import dawdles

@@ -1,0 +1,98 @@
+"""What of its dataset is opened for one who only looks at a run.
+
+Paths and options lie in the run's folder, which others may have written. A name of an object
+leads to the store that this side's environment says. What else leads somewhere, such as the
+host of a URL or an endpoint among the options, could have credentials of this machine sent to
+whoever wrote it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mapred.storage.sources import OBJECTS, is_local
+
+# Of these a URI names a bucket and a key, and no server.
+_BUCKETS = {*OBJECTS, "s3a", "gcs"}
+# Of these it names the server, also where this process made the file system.
+_SERVERS = {
+    *("http", "https", "ftp", "ftps", "sftp", "ssh", "smb", "hdfs", "webhdfs", "webdav", "dav"),
+    *("git", "github", "gitlab", "jupyter", "dbfs", "abfs", "abfss", "adl", "wasb", "wasbs"),
+}
+# Options that lead nowhere and read no file of this machine.
+_HARMLESS = {
+    "anon",
+    "asynchronous",
+    "default_block_size",
+    "default_cache_type",
+    "default_fill_cache",
+    "listings_expiry_time",
+    "max_paths",
+    "requester_pays",
+    "skip_instance_cache",
+    "use_listings_cache",
+    "use_ssl",
+    "version_aware",
+}
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "s3a": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "oss": ("OSS_ENDPOINT",),
+}
+
+
+def refusal(path: str, storage: Mapping[str, Any] | None) -> str | None:
+    """Why a file of a dataset is not opened by one who only looks; None where it is."""
+    if is_local(path):
+        return _of_local(path)
+    scheme, _, rest = path.partition("://")
+    if storage is not None and scheme not in _SERVERS and "::" not in path:
+        from mapred.storage.filesystems import was_made_here
+
+        if was_made_here(storage):
+            return None
+    if scheme not in _BUCKETS or "@" in rest.split("/")[0]:
+        return "its URL names a server, and the run's record alone says so"
+    if storage is None:
+        return (
+            None
+            if scheme in OBJECTS
+            else f"it is read by fsspec's {scheme}, which was not given here"
+        )
+    if storage.get("scheme") not in _BUCKETS:
+        return f"the record has it read by fsspec's {storage.get('scheme')!r}"
+    for name, value in _flat(storage.get("options") or {}):
+        if name not in _HARMLESS and not _is_of_this_side(str(storage["scheme"]), name, value):
+            return f"the record gives the option {name!r}, which this side does not say"
+    return None
+
+
+def _of_local(path: str) -> str | None:
+    try:
+        known = os.stat(path)
+    except OSError:
+        return None  # Whoever opens it tells.
+    return None if stat.S_ISREG(known.st_mode) else "it is not a regular file"
+
+
+def _is_of_this_side(scheme: str, name: str, value: Any) -> bool:
+    """Whether this side's own settings say the same of an option."""
+    if name in ("endpoint_url", "endpoint"):
+        said = (os.environ.get(variable) for variable in _ENDPOINTS.get(scheme, ()))
+        if value == next(filter(None, said), None):
+            return True
+    import fsspec
+
+    own = dict(_flat(fsspec.config.conf.get(scheme, {})))
+    return name in own and own[name] == value
+
+
+def _flat(options: Any) -> Iterator[tuple[str, Any]]:
+    for name, value in options.items() if isinstance(options, Mapping) else ():
+        if isinstance(value, Mapping):
+            yield from _flat(value)
+        else:
+            yield str(name), value

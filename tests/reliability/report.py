@@ -1,0 +1,130 @@
+"""docs/reliability.md, of recorded trials."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import mapred
+from reliability.attacks import ATTACKS
+from reliability.trials import BOUND, TRIES, Verdict
+
+_HEAD = """\
+# Reliability under attack
+
+What happens to a run when processes, disks, clocks and servers fail. This page is written by a
+program, from what it found: `make reliability` (as root, on Linux) does it again, seed by seed,
+and `SEEDS=100` does more of it.
+
+A **trial** begins a job in a process of its own, attacks it at moments that the seed chooses, takes
+the obstacle away, and resumes the run until it succeeds. The jobs are a map over items, a reduce
+in a tree with counters and files, a keyed reduce, and a `write_parquet`; each has an answer that
+is known beforehand. A trial counts as
+
+- **exact at once** where the attacked run itself gave that answer, and its audit was whole;
+- **exact when resumed** where it ended with a clear error, or was killed, and a resume gave it;
+- **exact anew** where it ended before there was a run, and another one gave it.
+
+All else is a **fault**: another answer, an audit that is not whole, staged files that are left, an exception that is not
+mapred's own, an error that tells no user anything, a process that did not end within {bound:.0f}
+seconds or outlived its run, a run that no resume brings to an end ({tries} are tried).
+"""
+
+_TAIL = """\
+## One trial again
+
+By the attack and the number of its seed:
+
+```console
+$ make reliability ATTACKS=kills FIRST=17 SEEDS=1
+```
+
+A seed chooses the job, the victims and the pauses before the blow, in seconds; what a process is
+at after that pause depends on the machine. So a fault may need several tries to be seen again.
+
+## Other attacks
+
+These have tests of their own, which run with the others:
+
+| attack | tests |
+|---|---|
+| workers killed at each operation on a store, with twins, on S3 | `tests/test_chaos.py` |
+| answers that are short, long, lost or late; stores that go away | `tests/storage/test_faults.py` |
+| two users of different umasks in one root | `tests/test_team.py` |
+| records, outputs and published files that were changed | `tests/test_audit.py` |
+| names, tables and texts that a page or a terminal shows | `tests/display` |
+"""
+
+
+def report(verdicts: Sequence[Verdict]) -> str:
+    """The whole page."""
+    head = _HEAD.format(bound=BOUND, tries=TRIES)
+    parts = [head, *_results(verdicts), *_errors(verdicts), *_faults(verdicts), _TAIL]
+    return "\n".join(parts)
+
+
+def _results(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    machine = f"Python {platform.python_version()}, {platform.system()} {platform.release()}"
+    yield f"## Figures\n\nmapred {mapred.__version__}, {machine}.\n"
+    yield "| attack | trials | exact at once | exact when resumed | exact anew | faults |"
+    yield "|---|---|---|---|---|---|"
+    for name, attack in ATTACKS.items():
+        own = [v for v in verdicts if v.attack == name]
+        does = (attack.__doc__ or "").strip().rstrip(".")
+        yield f"| **{name}**: {does[0].lower()}{does[1:]}{_deeds(own)} | {_row(own)} |"
+    yield f"| all | {_row(verdicts)} |\n"
+    most = max((len(v.errors) for v in verdicts), default=0)
+    told = sum(len(v.errors) for v in verdicts)
+    yield f"On the way {told} errors were told, at most {most} in one trial.\n"
+
+
+def _row(verdicts: Sequence[Verdict]) -> str:
+    found = Counter(v.result for v in verdicts)
+    counts = [len(verdicts), *(found[name] for name in ("exact", "resumed", "anew", "fault"))]
+    return " | ".join(map(str, counts))
+
+
+def _deeds(verdicts: Sequence[Verdict]) -> str:
+    done: Counter[str] = Counter()
+    for verdict in verdicts:
+        done.update(verdict.done)
+    return (
+        f" ({', '.join(f'{count} {name}' for name, count in sorted(done.items()))})" if done else ""
+    )
+
+
+def _errors(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    yield "## Errors that were told\n"
+    yield "Each with its class; ids and paths are left out.\n"
+    yield "| attack | error | times |\n|---|---|---|"
+    told = Counter((v.attack, _short(text)) for v in verdicts for text in v.errors)
+    order = {name: number for number, name in enumerate(ATTACKS)}
+    for (attack, text), count in sorted(told.items(), key=lambda e: (order[e[0][0]], -e[1], e[0])):
+        yield f"| {attack} | {text} | {count} |"
+    yield ""
+
+
+def _faults(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    faults = [v for v in verdicts if v.result == "fault"]
+    yield "## Faults\n"
+    if not faults:
+        yield "None in these trials.\n"
+        return
+    yield "| attack | seed | job | what |\n|---|---|---|---|"
+    for verdict in faults:
+        yield f"| {verdict.attack} | {verdict.seed} | {verdict.kind} | {_cell(verdict.fault)} |"
+    yield ""
+
+
+def _short(text: str) -> str:
+    """An error as a cell: without its advice, and the names of single files."""
+    text = re.sub(r"to resume: .*", "", text).strip()
+    text = re.sub(r"ROOT/(RUN/)?[\w./…-]*", "PATH", text)
+    text = re.sub(r"\d+", "N", text)
+    return _cell(text[:200])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("`", "'").replace("<", "&lt;")
