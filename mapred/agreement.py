@@ -7,6 +7,7 @@ fails its task before it commits.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -102,25 +103,36 @@ def hold(
 
 def latest(store: Store, stage: str) -> Agreed | None:
     """What the tables of a stage agree on; None where none had rows."""
-    return _read(store, stage, max(numbers)) if (numbers := _numbers(store, stage)) else None
+    names = (layout.index_of(path) for path, _ in store.list(layout.schemas(stage)))
+    listed = [number for number in names if number is not None]
+    found = None
+    # A listing may not show yet what was put last.
+    for number in itertools.count(max(listed, default=0)):
+        agreed = _read(store, stage, number)
+        if agreed is None:
+            return found
+        found = agreed
+    raise AssertionError
+
+
+def files(store: Store, stage: str) -> list[str]:
+    """The files of all that tables said."""
+    last = latest(store, stage)
+    return [] if last is None else [layout.schema(stage, n) for n in range(last.number + 1)]
 
 
 def uncommitted(store: Store, stage: str) -> list[str]:
     """The files of what tables said whose tasks have no commit, and of all that was said later."""
-    numbers = sorted(_numbers(store, stage))
-    there = set(records.committed(store, stage)) if numbers else set()
+    last = latest(store, stage)
     found: list[str] = []
-    for number in reversed(numbers):
+    for number in range(-1 if last is None else last.number, -1, -1):
         agreed = _read(store, stage, number)
-        if agreed is not None and {source.task for source in agreed.sources} <= there:
-            break
+        if agreed is not None:
+            tasks = {source.task for source in agreed.sources}
+            if None not in records.read_commits(store, stage, tasks):
+                break
         found.append(layout.schema(stage, number))
     return found
-
-
-def _numbers(store: Store, stage: str) -> list[int]:
-    found = (layout.index_of(path) for path, _ in store.list(layout.schemas(stage)))
-    return [number for number in found if number is not None]
 
 
 def _read(store: Store, stage: str, number: int) -> Agreed | None:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from mapred import failures, layout, losses, manifests, records, retries, threads, versions
 from mapred.attempts import Failure
-from mapred.errors import AccessError, FunctionError, MapredError, StorageError
+from mapred.errors import AccessError, FullError, FunctionError, MapredError, StorageError
 from mapred.model import Commit, Stage
 from mapred.packs import Note, Pack
 from mapred.worker import Context, committed, context, run_task
@@ -176,9 +176,9 @@ def _tell(place: TaskPlace, known: Known, parent: Parent, *, final: bool) -> Non
 
 
 def _troubled(error: StorageError) -> int:
-    """A pod in place of this one has the same credentials, so that a refusal is final."""
+    """A pod in place of this one has the same credentials and the same root: a refusal is final."""
     say(str(error))
-    return MISMATCH if isinstance(error, AccessError) else TRY_AGAIN
+    return MISMATCH if isinstance(error, AccessError | FullError) else TRY_AGAIN
 
 
 def _work(run: Context, block: Block, known: Known, parent: Parent) -> int | None:

@@ -222,17 +222,22 @@ def _check_versions(store: Store, new: Job) -> None:
 
 def _dropped(store: Store, job: Job, changes: Changes) -> Iterator[str]:
     """What the functions and limits of before left behind, and the new ones are not to find."""
-    folds = [stage.name for stage in job.stages if stage.kind in ("reduce", "shuffle")]
+    folds = [stage for stage in job.stages if stage.kind in ("reduce", "shuffle")]
     if changes.fn is not None:
         yield from agreement.uncommitted(store, job.stages[-1].name)
     if changes.reduce is not None:
         # One answer comes from one reduce.
-        for name in folds:
-            yield from (path for path, _ in store.list(layout.commits(name)))
-            yield from (path for path, _ in store.list(layout.schemas(name)))
+        for stage in folds:
+            yield from (layout.commit(stage.name, index) for index in _there(store, stage))
+            yield from agreement.files(store, stage.name)
     later = (stage for stage in job.stages if stage.kind != "map")
-    if changes.max_failed is not None and not any(
-        records.committed(store, stage.name) for stage in later
-    ):
+    if changes.max_failed is not None and not any(_there(store, stage) for stage in later):
         # Nothing was made without what was given up: it is tried once more.
         yield layout.FAILED
+
+
+def _there(store: Store, stage: Stage) -> list[int]:
+    """The committed tasks of a stage, those among them that a listing does not show yet."""
+    commits = records.read_commits(store, stage.name, range(stage.tasks))
+    named = {index for index, commit in enumerate(commits) if commit is not None}
+    return sorted(named.union(records.committed(store, stage.name)))

@@ -25,6 +25,16 @@ _STORED = (
     "and a command is stored with the job: set it in the environment of the workers, which the "
     "program inherits, or write mapred.public('…') if all may see it"
 )
+_REMEDIES = {
+    errno.E2BIG: "write long items and parameters to files, and pass their names",
+    errno.EACCES: "make it executable (chmod +x), or name what runs it: ['bash', 'job.sh']",
+    errno.ENOEXEC: "begin it with a line such as #!/bin/sh, or name what runs it: ['sh', 'job.sh']",
+    errno.EAGAIN: "let this user have more processes (ulimit -u)",
+    errno.ENOMEM: "give its task more memory: Resources(memory=…)",
+    errno.EMFILE: "let this user have more open files (ulimit -n)",
+}
+_MAY_PASS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE)
+_NOT_STARTED = 126  # the status that a shell gives then
 
 
 @dataclass(frozen=True)
@@ -109,12 +119,11 @@ class Command:
                 "such a value"
             ) from error
         except OSError as error:
-            remedy = "name a program that the worker has"
-            if error.errno == errno.E2BIG:
-                remedy = "write long items and parameters to files, and pass their names"
-            raise FunctionError(
-                f"{self.argv[0]!r} cannot be started: {error.strerror}; {remedy}"
-            ) from error
+            remedy = _REMEDIES.get(error.errno or 0, "name a program that the worker has")
+            text = f"{self.argv[0]!r} cannot be started: {error.strerror}; {remedy}"
+            if error.errno in _MAY_PASS:
+                raise CommandError(text, _NOT_STARTED) from error
+            raise FunctionError(text) from error
         printed, _ = process.communicate()
         if process.returncode:
             code = process.returncode

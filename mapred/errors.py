@@ -10,6 +10,7 @@ MapredError
 ├ BackendError          where it runs: no such backend, a pool or an engine that fails
 │ ├ StorageError        a root or dataset store that fails, is full, or only pretends
 │ │ ├ AccessError       a store that refuses these credentials, or what they may not do
+│ │ ├ FullError         a disk, a quota or a store without room
 │ │ └ NotAFile          a folder, a link, a pipe or a device where a file belongs
 │ └ MissingDependency   an optional package is absent (also an ImportError); names the install line
 └ RunError              a run that ended without its result: `.run`, `.failures`
@@ -30,6 +31,7 @@ __all__ = [
     "BackendError",
     "CommandError",
     "DatasetError",
+    "FullError",
     "FunctionError",
     "MapredError",
     "MissingDependency",
@@ -94,6 +96,10 @@ class StorageError(BackendError):
 
 class AccessError(StorageError):
     """A store refuses the credentials, or what they may not do: to ask again does not help."""
+
+
+class FullError(StorageError):
+    """A disk, a quota or a store has no room left: to ask again does not help before some is freed."""
 
 
 class NotAFile(StorageError):

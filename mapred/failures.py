@@ -11,6 +11,8 @@ import traceback
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from types import TracebackType
+from typing import Any
 
 from mapred import layout, points, records, retries
 from mapred.attempts import Failure
@@ -22,11 +24,15 @@ from mapred.task import Task
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _TESTING = _PACKAGE + "testing.py"  # its functions are as a user writes them
-# What calls the user's function, and what that calls back to read the run's input.
-_CALLERS = tuple(_PACKAGE + name for name in ("worker", "packs", "reducers", "keyed", "shuffle"))
+# What the user's function calls back to read the run's input.
 _READERS = tuple(_PACKAGE + name for name in ("formats", "worker", "outputs", "keyed", "shuffle"))
 _LIBRARY = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _INSTALLED = {"site-packages", "dist-packages"}
+# Packages through which this one calls itself, as for a file that Arrow reads.
+_BETWEEN = frozenset(("pyarrow", "fsspec", "numpy", "pandas", "polars", "cloudpickle", "deltalake"))
+# What an exception is by itself, whatever its class says.
+_NAME: Any = type.__dict__["__name__"].__get__
+_TRACEBACK: Any = BaseException.__dict__["__traceback__"].__get__
 _TRACEBACK_LIMIT, _MESSAGE_LIMIT, _LOG_LIMIT = 20_000, 4000, 4000
 
 
@@ -50,30 +56,61 @@ def failed_items(
 
 def is_final(job: Job, error: BaseException) -> bool:
     """Whether no other attempt is made after what a task raised."""
-    files = [f.f_code.co_filename for f, _ in traceback.walk_tb(error.__traceback__)]
+    files = _files(error)
     reached = any(not _is_ours(file) and not _is_library(file) for file in files)
-    return retries.is_final(job, error, reached=reached)
+    return retries.is_final(job, error, reached=reached, nested=is_of_user(error))
+
+
+def _files(error: BaseException) -> list[str]:
+    return [f.f_code.co_filename for f, _ in traceback.walk_tb(error.__traceback__)]
 
 
 def is_of_store(error: BaseException) -> bool:
-    """Whether it is trouble with the store or the records of the run, or of the dataset.
+    """Whether it is trouble with the store or the records of the run, or of the dataset."""
+    return isinstance(error, StorageError | RecordError) and not is_of_user(error)
 
-    A function may use stores of its own, even by this package: what it raises is its failure.
+
+def is_of_user(error: BaseException) -> bool:
+    """Whether the user's code raised an error, or what that called by itself.
+
+    A function may use stores and runs of its own by this package: what they raise is its failure.
     The dataset and earlier outputs are read while the function runs, so its frames alone tell
     nothing; what counts is where it called back into this package.
     """
-    if not isinstance(error, StorageError | RecordError):
-        return False
-    files = [f.f_code.co_filename for f, _ in traceback.walk_tb(error.__traceback__)]
+    files = [file for file in _files(error) if not _is_between(file)]
     for number, (caller, called) in enumerate(itertools.pairwise(files), start=1):
-        if caller.startswith(_CALLERS) and not _is_ours(called) and not _is_library(called):
+        if _is_ours(caller) and not _is_ours(called) and not _is_library(called):
             back = next((file for file in files[number:] if _is_ours(file)), "")
-            return back.startswith(_READERS)
-    return True
+            return not back.startswith(_READERS)
+    return False
+
+
+def plain(error: BaseException) -> BaseException:
+    """An error that can be looked at: another one in place of what lies about itself, or fails."""
+    kind = type(error)
+    try:
+        known = error.__class__ is kind and isinstance(kind.__name__, str)
+        known = known and isinstance(error.__traceback__, TracebackType)
+        for name in ("__cause__", "__context__", "code", "exceptions"):
+            getattr(error, name, None)
+    except BaseException:
+        known = False
+    if known:
+        return error
+    made: BaseException = type(str(_NAME(kind)), (Exception,), {})(said(str, error))
+    return made.with_traceback(_TRACEBACK(error))
 
 
 def _is_ours(file: str) -> bool:
     return file.startswith(_PACKAGE) and file != _TESTING
+
+
+@functools.lru_cache(maxsize=256)
+def _is_between(file: str) -> bool:
+    """Whether it is a file of a package that this one is built on."""
+    parts = file.split(os.sep)
+    places = [place for place, part in enumerate(parts[:-1]) if part in _INSTALLED]
+    return bool(places) and parts[places[-1] + 1] in _BETWEEN
 
 
 @functools.lru_cache(maxsize=256)

@@ -52,13 +52,16 @@ def status(store: Store, job: Job, start: Start, *, alive: bool) -> RunStatus:
 def withdrawn(store: Store) -> Iterator[None]:
     """Remove the folder of a run that could not be started: no phantom is left among the runs.
 
-    One that was complete when Ctrl-C came may have been at work, and can be resumed.
+    One that was complete when Ctrl-C came may have been at work, and can be resumed; so can one
+    with a commit, as where the disk got full on the way.
     """
     try:
         yield
     except BaseException as error:
         with suppress(MapredError, OSError):
-            if isinstance(error, Exception) or _read(store, layout.JOB) is None:
+            began = any("/commits/" in path for path, _ in store.list(""))
+            failed = isinstance(error, Exception) and not began
+            if failed or _read(store, layout.JOB) is None:
                 discard(store)
         raise
 
@@ -89,8 +92,7 @@ def _read(store: Store, path: str) -> bytes | None:
 
 def discard(store: Store) -> None:
     """Remove all of a folder in which nothing works, job.json first: without it nothing opens it as a run."""
-    files = [path for path, _ in store.list("")]
-    for path in sorted(files, key=lambda path: path != layout.JOB):
+    for path in [layout.JOB, *(path for path, _ in store.list(""))]:
         with suppress(FileNotFoundError):
             store.delete(path)
     locate = getattr(store, "local_path", None)

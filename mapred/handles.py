@@ -304,7 +304,7 @@ class Run:
         pd = results.import_pandas()
         rows = []
         for stage in self.job.stages:
-            tasks = records.committed(self.store, stage.name)
+            tasks = records.done(self.store, stage)
             commits = records.read_commits(self.store, stage.name, tasks)
             for task, commit in zip(tasks, commits, strict=True):
                 for file in commit.files if commit else ():

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mapred import checksums, layout, records
+from mapred import checksums, failures, layout, records
 from mapred.errors import StorageError
 from mapred.formats import Reading
 from mapred.keying import Parts, Shuffle
@@ -273,6 +273,8 @@ def _through_disk(
             size = data.size
         etag = store.put_file(Path(name), path)
     except OSError as error:
+        if failures.is_of_user(error):
+            raise
         raise files.cannot_spill(error) from error
     finally:
         with suppress(FileNotFoundError):

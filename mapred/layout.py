@@ -180,6 +180,11 @@ def kept_values(index: int) -> str:
     return f"{kept_of(index)}values/"
 
 
+def kept_value(index: int, number: int) -> str:
+    """What an attempt kept; numbered from 0, so that it is found where no listing shows it."""
+    return f"{kept_values(index)}{number:06d}.pkl"
+
+
 def kept_file(index: int, attempt: str, name: str) -> str:
     return f"{kept_of(index)}files/{attempt}/{name}"
 

@@ -140,11 +140,18 @@ def ending(store: Store) -> Ending:
     """Look at the end of a run."""
     word = read_end(store) or {}
     data, listed = b"", None
-    with suppress(FileNotFoundError):
-        data = records.read_data(store, layout.MANIFEST)
-        listed = _parsed(store, data)
+    if word.get("state") == "succeeded":  # no other run has a manifest
+        with suppress(FileNotFoundError):
+            data = records.read_data(store, layout.MANIFEST)
+            listed = _parsed(store, data)
     told = str(word.get("job") or ""), str(word.get("manifest") or "")
     return Ending(_sha256(_job_data(store)), told[0], _sha256(data), told[1], listed)
+
+
+def has_its_job(store: Store) -> bool:
+    """Whether job.json is the one that a run ended with; nothing but the two is read."""
+    word = read_end(store) or {}
+    return word.get("job") in (None, "", _sha256(_job_data(store)))
 
 
 def read(store: Store, job: Job) -> list[Listed]:

@@ -234,6 +234,17 @@ def move_aside(store: Store, stage: str, index: int) -> None:
             store.put_if_absent(path, checked_commit(store, stage, index, aside).to_bytes())
 
 
+def done(store: Store, stage: Stage) -> list[int]:
+    """The tasks of a stage to look for commits of: all, once the run succeeded.
+
+    Else those that a listing shows, which may lag behind.
+    """
+    end = read_end(store)
+    if end is not None and end.get("state") == "succeeded":
+        return list(range(stage.tasks))
+    return committed(store, stage.name)
+
+
 def read_failures(
     store: Store,
     stage: str,

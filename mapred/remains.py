@@ -48,7 +48,7 @@ class Remains:
 def of(store: Store, listed: Listing | None = None) -> Remains:
     """What lies in a run's folder, as `listed`, and temporary files, which are in no listing."""
     refuse_link(store)
-    listed = store.list("") if listed is None else listed
+    listed = _with_words(store, store.list("") if listed is None else listed)
     files = [(path, size) for path, size in listed if layout.is_named(path)]
     foreign = tuple(path for path, _ in listed if not layout.is_named(path))
     return Remains([*files, *_temporary(store)], foreign)
@@ -124,6 +124,21 @@ def sweep(store: Store) -> None:
             os.rmdir(folder)
 
 
+def is_temporary(path: str) -> bool:
+    """Whether it is what a process that was killed had begun to write."""
+    return path.rpartition("/")[2].startswith(".tmp-")
+
+
+def _with_words(store: Store, listed: Listing) -> Listing:
+    """A listing, and what it may not show yet of the files that say what becomes of a run."""
+    shown, found = {path for path, _ in listed}, list(listed)
+    for path in (layout.JOB, layout.END):
+        if path not in shown:
+            with suppress(FileNotFoundError):
+                found.append((path, len(store.read(path))))
+    return found
+
+
 def _temporary(store: Store) -> Listing:
     locate = getattr(store, "local_path", None)
     if locate is None:
@@ -132,7 +147,7 @@ def _temporary(store: Store) -> Listing:
     found = []
     for folder, _, names in os.walk(root):
         for name in names:
-            if name.startswith(".tmp-"):
+            if is_temporary(name):
                 with suppress(OSError):
                     path = os.path.join(folder, name)
                     found.append((os.path.relpath(path, root), os.lstat(path).st_size))

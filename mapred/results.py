@@ -66,7 +66,7 @@ def one_by_one(store: Store, job: Job, stage: str | None, errors: str) -> Iterat
             f"{chosen.name} tasks of a keyed reduce return nothing that can be read by itself; "
             f"leave stage= out, or say stage={job.stages[-1].name!r}"
         )
-    tasks = records.committed(store, chosen.name)
+    tasks = records.done(store, chosen)
     read = records.read_commit if errors == "skip" else records.sound_commit
     commits = each(store, lambda task: read(store, chosen.name, task), tasks)
     entries = [(commit.task, commit.output) for commit in commits if commit is not None]

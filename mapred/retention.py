@@ -33,7 +33,7 @@ _FIRST = (layout.JOB, layout.END, layout.MANIFEST)
 
 @dataclass(frozen=True)
 class Removal:
-    """What is removed of one run, or would be: `what` is `run`, `rest` or `losers`."""
+    """What is removed of one run, or would be: `what` is `run`, `rest`, `losers` or `staged`."""
 
     what: str
     uri: str
@@ -177,6 +177,20 @@ def _collect(
             yield Removal("losers", store.uri, "data of attempts that lost", *_measure(losers))
             if not dry_run:
                 _delete(store, [path for path, _ in losers])
+        if layout.END in found.paths:
+            why = "staged by attempts that were killed"
+            for left in _staged(store, found, why):
+                yield left[0]
+                if not dry_run:
+                    writing.discard(left[1].uri, left[1].write_id)
+
+
+def _staged(store: Store, found: Remains, why: str) -> Iterator[tuple[Removal, remains.Staged]]:
+    """What a run left hidden in datasets, where it left anything."""
+    for left in remains.staged(store, found):
+        if left.files:
+            uri = f"{left.uri}: {left.write_id}"
+            yield Removal("staged", uri, why, *_measure(left.files)), left
 
 
 def _alive(store: Store, files: Listing) -> str | None:
@@ -240,7 +254,8 @@ def _losers(store: Store, files: Listing, settled: bool) -> Listing:
     outputs: dict[tuple[str, int], dict[str, Listing]] = {}
     kept: Listing = []
     committed = set()
-    for path, size in files:
+    temporary = [file for file in files if remains.is_temporary(file[0])]
+    for path, size in (file for file in files if not remains.is_temporary(file[0])):
         found = _OUTPUT.match(path)
         if found is not None:
             task = found["stage"], int(found["task"])
@@ -257,12 +272,15 @@ def _losers(store: Store, files: Listing, settled: bool) -> Listing:
     for task, commit in zip(tried, commits, strict=True):
         if commit is not None:
             lost += [a for name, a in outputs[task].items() if name != commit.attempt]
-    if settled:
-        for task, tries in outputs.items():
-            if task not in committed:
-                lost += list(tries.values())
+    # A listing may not show a commit yet.
+    unlisted = [task for task in outputs if task not in committed] if settled else []
+    commits = each(store, lambda task: records.read_commit(store, *task), unlisted)
+    for task, commit in zip(unlisted, commits, strict=True):
+        winner = None if commit is None else commit.attempt
+        lost += [a for name, a in outputs[task].items() if name != winner]
+    lost.append(temporary)
     lost.append([f for f in kept if settled or ("map", layout.kept_index(f[0])) in committed])
-    return sorted(file for attempt in lost for file in attempt)
+    return sorted({file for attempt in lost for file in attempt})
 
 
 def _check_dead(store: Store, files: Listing) -> None:
@@ -274,10 +292,7 @@ def _check_dead(store: Store, files: Listing) -> None:
 def _whole(store: Store, found: Remains, what: str, why: str, dry_run: bool) -> Iterator[Removal]:
     """All that goes with a run, and is gone unless `dry_run`: its folder, what it left in datasets."""
     hidden = list(remains.staged(store, found))
-    for left in hidden:
-        if left.files:
-            uri = f"{left.uri}: {left.write_id}"
-            yield Removal("staged", uri, "what it never published", *_measure(left.files))
+    yield from (removal for removal, _ in _staged(store, found, "what it never published"))
     yield Removal(what, store.uri, why, *_measure(found.files))
     if not dry_run:
         _remove(store, hidden)

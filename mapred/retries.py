@@ -89,16 +89,17 @@ def _names(kind: type) -> set[Rule]:
     return {_name(each) for each in kind.__mro__}
 
 
-def is_final(job: Job, error: BaseException, *, reached: bool) -> bool:
+def is_final(job: Job, error: BaseException, *, reached: bool, nested: bool = False) -> bool:
     """Whether no other attempt is made after `error`, however many are left.
 
     So it is where the options say so, and where another attempt cannot help: the input cannot be
     read, the function cannot be loaded, its value cannot be stored, or its signature does not
-    fit the call: then the call raised a TypeError and `reached` no code of the user's.
+    fit the call: then the call raised a TypeError and `reached` no code of the user's. What a
+    `nested` run of the function's own raised may be otherwise next time.
     """
     if isinstance(error, CommandError):
         return not _asked(job, {*_names(type(error)), error.status})
-    if isinstance(error, FunctionError | DatasetError):
+    if isinstance(error, FunctionError | DatasetError) and not nested:
         return True
     if isinstance(error, TypeError) and not reached:
         return True

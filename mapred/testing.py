@@ -364,6 +364,8 @@ class StoreContract:
             store.write(name, b"abc")
         assert store.list("x/") == [("x/10", 3), ("x/2", 3), ("x/y/3", 3)]
         assert store.list("none/") == []
+        store.write(".hidden/1", b"x")
+        assert store.list(".hidden") == [(".hidden/1", 1)]
         store.delete("x/2")
         assert [path for path, _ in self.again(store).list("x")] == ["x/10", "x/y/3"]
 

@@ -7,6 +7,8 @@ attempt that completes the task commits them with its own.
 from __future__ import annotations
 
 import io
+import itertools
+import os
 import pickle
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -15,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mapred import interrupts, layout, pickling, records
+from mapred import forks, interrupts, layout, pickling, records
 from mapred.checking import said
 from mapred.errors import DatasetError, FunctionError, StorageError
-from mapred.failures import ItemsFailed, is_final, is_of_store
+from mapred.failures import ItemsFailed, is_final, is_of_store, plain
 from mapred.formats import Reading
 from mapred.model import Job
 from mapred.packs import Note, Pack
@@ -74,6 +76,7 @@ class Turn:
         self._counters: dict[int, Mapping[str, float]] = {}
         self._files: tuple[str, ...] = ()
         self._paths: list[str] = []
+        self._kept_by = 0  # the number of attempts that are known to have kept something
         self._failed: dict[int, bool] = {}
         self._first: tuple[int, BaseException] | None = None
         self._lost = frozenset[int]() if pack is None else pack.lost
@@ -104,12 +107,19 @@ class Turn:
         """Find what earlier attempts of this function kept; what is damaged is called again."""
         store, shard = self._run.store, self._task.shard
         function = self._run.job.digests[self._run.job.function]
-        for path, _ in store.list(layout.kept_of(shard)):
-            self._paths.append(path)
-            if not path.startswith(layout.kept_values(shard)):
-                continue
-            with suppress(FileNotFoundError):
-                self._load(store.read(path), function)
+        listed = [path for path, _ in store.list(layout.kept_of(shard))]
+        for path in listed:
+            if path.startswith(layout.kept_values(shard)):
+                with suppress(FileNotFoundError):
+                    self._load(store.read(path), function)
+        # A listing may not show yet what the attempt before has put.
+        with suppress(FileNotFoundError):
+            for self._kept_by in itertools.count():
+                path = layout.kept_value(shard, self._kept_by)
+                if path not in listed:
+                    self._load(store.read(path), function)
+                    listed.append(path)
+        self._paths = list({*listed, *self._files})
 
     def _load(self, data: bytes, function: str) -> None:
         with suppress(Exception):
@@ -131,7 +141,7 @@ class Turn:
 
         Raises `ItemsFailed` where some failed, and `Unfinished` where others are left.
         """
-        task, passed, values = self._task, self._passed, self._values
+        task, passed, values, pid = self._task, self._passed, self._values, os.getpid()
         given = iter(inputs)
         while True:
             try:
@@ -145,9 +155,12 @@ class Turn:
                 if note is not None:
                     note(task.shard, item)
                 values[item] = call(value)
+                forks.leave_unless(pid)
                 if task.counters:
                     self._counters[item], task.counters = task.counters, {}
             except BaseException as error:
+                forks.leave_unless(pid)
+                error = plain(error)
                 task.item, task.counters = reading.item, {}
                 if task.item is None or interrupts.is_real(error) or is_of_store(error):
                     raise
@@ -203,7 +216,7 @@ class Turn:
 
         Gives the error to tell: another one where values cannot be stored.
         """
-        values = {}
+        values, pid = {}, os.getpid()
         for item in self._values.keys() - self._kept.keys() if self._several else ():
             try:
                 values[item] = pickling.dumps(self._values[item])
@@ -211,6 +224,7 @@ class Turn:
                 kind = type(self._values[item]).__name__
                 text = f"the returned {kind} cannot be stored: {said(str, why)}"
                 self._fail(item, FunctionError(text), final=True)
+        forks.leave_unless(pid)
         if values:
             self._store(attempt, values)
         return error if self._first is None else ItemsFailed(self._failed, *self._first)
@@ -226,7 +240,9 @@ class Turn:
         counters = {item: self._counters[item] for item in values if item in self._counters}
         function = self._run.job.digests[self._run.job.function]
         kept = _Kept(function, values, counters, tuple(files))
-        store.write(f"{layout.kept_values(task.shard)}{attempt}.pkl", pickle.dumps(kept))
+        data = pickle.dumps(kept)
+        while not store.put_if_absent(layout.kept_value(task.shard, self._kept_by), data):
+            self._kept_by += 1
 
     def bring_files(self) -> None:
         """Put the files that earlier attempts kept beside those of this one."""

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from mapred import (
     agreement,
     failures,
+    forks,
     formats,
     functions,
     instances,
@@ -270,6 +271,7 @@ def _run_task(
     task = Task(stage=stage.name, shard=index, attempt=number, seed=run.job.seed, folder=folder)
     reading = formats.Reading()
     pid, started, clock = os.getpid(), time.time(), time.perf_counter()
+    drop: Callable[[], None] | None = None
     turn: turns.Turn | None = None
     _reset_peak_memory()
     if note is not None:
@@ -277,6 +279,7 @@ def _run_task(
     found = surroundings.current()
     try:
         found = _with_code(run, stage)
+        forks.leave_unless(pid)
         if stage.kind == "map" and run.job.format.once_per_item:
             given_up = run.given_up().get(index) or ()
             turn = turns.Turn(run, task, given_up, pack, again=not fresh)
@@ -287,12 +290,12 @@ def _run_task(
             values = _reduce(run, stage, task, reading, follow)
         else:
             values = _shuffle(run, stage, task, reading)
-        if os.getpid() != pid:
-            # The function forked and both of it came back: only the parent may commit.
-            os._exit(1)
+        forks.leave_unless(pid)
         surroundings.restore(found)
+        if stage.kind == "map" and (run.job.write is not None or run.job.shuffle is not None):
+            values = [forks.held_values(v) if isinstance(v, Iterator) else v for v in values]
         if stage.kind == "map" and run.job.write is not None:
-            values = [_write_values(run.job, index, attempt, values)]
+            values, drop = _write_values(run.job, index, attempt, values)
         if stage.kind == "map" and run.job.shuffle is not None:
             from mapred import keyed
 
@@ -322,13 +325,19 @@ def _run_task(
             heavy=reading.heavy,
             worker=f"{os.uname().nodename}:{pid}",
         )
+        # From here on nobody here knows whether the commit is there.
+        drop_unless, drop = drop, None
         commit = _put_commit(run, commit)
+        if commit.attempt != attempt and drop_unless is not None:
+            drop_unless()
         if turn is not None:
             turn.forget()
         return Outcome(index, commit)
     except BaseException as error:
-        if os.getpid() != pid:
-            os._exit(1)
+        forks.leave_unless(pid)
+        error = failures.plain(error)
+        if drop is not None:
+            drop()
         if interrupts.is_real(error) or failures.is_of_store(error):
             raise
         if turn is not None:
@@ -336,7 +345,10 @@ def _run_task(
         more = turn is not None and turn.more
         if isinstance(error, turns.Unfinished):
             return Outcome(index, more=more)
+        whole = turn is not None and not more and not isinstance(error, failures.ItemsFailed)
         items, final, error = failures.failed_items(error, task, run.job)
+        if whole and not final:
+            items = {}  # none of them failed: it is what became of their values
         values = points.values_of(run.job, run.ranges(index), run.open, items) if items else {}
         where = _where(run, stage, task, reading, items, values)
         failure = failures.describe(error, task, attempt, where, items, final, values)
@@ -468,7 +480,7 @@ def _shuffle(run: Context, stage: Stage, task: Task, reading: formats.Reading) -
         there = [i for i in range(stage.input_tasks) if given_up.get(i, ()) is not None]
         return keyed.listed(run.store, job.shuffle, there, reading)
     takes_rows = not (job.shuffle.aggregates or job.shuffle.descending)
-    function = run.reducer.step if takes_rows else None
+    function = forks.held(run.reducer.step) if takes_rows else None
     return keyed.reduced(run.store, job, stage, task.shard, function, reading)
 
 
@@ -536,6 +548,8 @@ def _ready(run: Context, source: Stage, wanted: list[int]) -> Iterator[list[int]
     wait = shortest
     while wanted:
         ready = _committed_first(run, source, wanted)
+        if not ready and wait == longest and run.commit(source.name, wanted[0]) is not None:
+            ready = wanted[:1]  # which a listing that lags behind does not show yet
         if ready:
             yield ready
             wanted, wait = wanted[len(ready) :], shortest
@@ -582,12 +596,18 @@ def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
         instances.close(store.uri)
 
 
-def _write_values(job: Job, index: int, attempt: str, values: list[Any]) -> Any:
-    """Write a map task's tables where the job says; what its last task needs to publish them."""
+def _write_values(
+    job: Job, index: int, attempt: str, values: list[Any]
+) -> tuple[list[Any], Callable[[], None]]:
+    """Write a map task's tables where the job says.
+
+    Gives what the last task needs to publish them, and what removes them again.
+    """
     from mapred import writing
 
     target = writing.Target.from_json(job.write or {})
-    return writing.write_values(target, job.run_id, index, attempt, values)
+    wrote = writing.write_values(target, job.run_id, index, attempt, values)
+    return [wrote], functools.partial(writing.drop, target, wrote)
 
 
 def _store_values(
@@ -600,7 +620,9 @@ def _store_values(
         return keyed.store_sheets(run.store, values, path, keyed.memory_limit(stage))
     is_result = stage.kind == "map" and stage.last
     check = functools.partial(_hold, run, stage, index) if is_result else None
+    pid = os.getpid()
     output, payload = outputs.encode(values, check)
+    forks.leave_unless(pid)  # values may do what they like while they are pickled
     if payload is None:
         return output
     path = layout.data(stage.name, index, attempt, outputs.suffix(output))

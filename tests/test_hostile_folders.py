@@ -10,6 +10,7 @@ import pickle
 import random
 import shutil
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from canaries import MODULE, SECRET, VARIABLE, Canaries, armed
 from click.testing import CliRunner
 
 import mapred
+from mapred.checksums import sealed
 from mapred.cli import main
 from mapred.planner import plan_schema, write_plan
 
@@ -311,7 +313,7 @@ def paths_in_commits(folder: Folder, canaries: Canaries) -> None:
         way = ways[number % len(ways)]
         commit["output"] |= {"kind": "pickle", "path": way, "size": 18, "inline": None, "count": 1}
         commit["files"] = [{"name": "x", "path": way, "size": 18, "crc32": 0}]
-        path.write_text(json.dumps(commit))
+        path.write_bytes(_sealed(commit))
     if (folder.path / "result/manifest.json").exists():
         manifest = folder.json("result/manifest.json")
         for _, output, _ in manifest["tasks"]:
@@ -349,13 +351,20 @@ class Call:
         )
 
 
+def _sealed(commit: Json) -> bytes:
+    """A commit whose checksum fits: an attacker makes it anew."""
+    rest = {key: value for key, value in commit.items() if key != "seal"}
+    return sealed(json.dumps(rest).encode())
+
+
 def _inline(folder: Folder, data: bytes) -> None:
     """Have every value of the run be this pickle."""
     for path in folder.path.glob("*/commits/*.json"):
         commit = json.loads(path.read_text())
         values = {"kind": "inline", "inline": base64.b64encode(data).decode(), "path": None}
-        commit["output"] |= {**values, "count": 1, "type": "object", "size": len(data)}
-        path.write_text(json.dumps(commit))
+        sizes = {"size": len(data), "crc32": zlib.crc32(data)}
+        commit["output"] |= {**values, "count": 1, "type": "object", **sizes}
+        path.write_bytes(_sealed(commit))
     if (folder.path / "result/manifest.json").exists():
         manifest = folder.json("result/manifest.json")
         for _, output, _ in manifest["tasks"]:

@@ -271,6 +271,12 @@ def test_commands_say_why_they_did_not_start_or_ended(tmp_path: Path) -> None:
 
     assert "FunctionError: 'true' cannot be started: embedded null byte" in told(["true"], "\0")
     assert "write long items and parameters to files" in told(["true"], "x" * 2_000_000)
+    script = tmp_path / "script"
+    script.write_text("echo no first line")
+    assert "make it executable (chmod +x), or name what runs it" in told([str(script)], "x")
+    script.chmod(0o755)
+    assert "begin it with a line such as #!/bin/sh" in told([str(script)], "x")
+    assert "name a program that the worker has" in told(["no-such-program"], "x")
     assert "ended with signal 35" in told(["bash", "-c", "kill -35 $$"], "x")
 
 

@@ -24,6 +24,7 @@ import mapred
 from mapred import layout, liveness, retention, writing
 from mapred.cli import main
 from mapred.errors import PlanError, RunError
+from mapred.handles import record_write
 from mapred.storage import open_store
 from mapred.testing import tamper
 
@@ -157,6 +158,28 @@ def test_what_losers_wrote_goes(root: str) -> None:
     assert [removal.what for removal in done.removals] == ["losers"]
     assert {path for path, _ in store.list("")} == kept
     assert run.audit().ok
+
+
+@pytest.mark.parametrize("days", [0, 2])
+def test_what_killed_attempts_left_goes(days: int, tmp_path: Path) -> None:
+    """Temporary files of the run, and what was staged in a dataset after it was published."""
+    root, lake = tmp_path / "runs", tmp_path / "lake"
+    run = make(str(root), days * 24 * 3600, write=mapred.write_parquet(lake))
+    for path, _ in run.store.list(layout.WRITES):
+        run.store.delete(path)  # under the id that it had before it was aged
+    record_write(run.store, str(lake), run.store.uri.rpartition("/")[2])
+    name = f"_staging/{run.store.uri.rpartition('/')[2]}"
+    open_store(str(lake)).write(f"{name}/_000001-2-0123abcd-0000.parquet.part", b"x" * 50)
+    Path(run.uri, "map/commits/.tmp-0123456789ab-7-1").write_bytes(b"y" * 30)
+    shown = {path: path.read_bytes() for path in lake.glob("*.parquet")}
+    told = mapred.gc(root, dry_run=True)
+    found = sorted((r.what, r.files, r.bytes) for r in told.removals)
+    assert found == ([("losers", 1, 30), ("staged", 1, 50)] if days else [])
+    assert mapred.gc(root).bytes == (80 if days else 0)
+    assert bool(list(root.rglob(".tmp-*"))) == (not days)
+    assert (lake / name).exists() == (not days)
+    assert {path: path.read_bytes() for path in lake.glob("*.parquet")} == shown
+    assert not days or not mapred.gc(root).files
 
 
 def test_attempts_that_may_still_win_are_left_alone(tmp_path: Path) -> None:

@@ -43,9 +43,10 @@ ENDED_BY = {
     "backends.forkserver._reap:sendall": _SERVER,
     "backends.forkserver._receive:recv_fds": _SERVER,
     "backends.forkserver._work:receive": _SERVER,
-    "backends.forkserver.serve:recv": "select says that there is something",
-    "backends.forkserver.serve:select": _SERVER,
-    "backends.forkserver.serve:sendall": _SERVER,
+    "backends.forkserver.fork_workers:recv": "select says that there is something",
+    "backends.forkserver.fork_workers:select": _SERVER,
+    "backends.forkserver.fork_workers:sendall": _SERVER,
+    "backends.forkserver.serve:wait": "the server ends with the driver",
     "backends.hosted.end:gather": _POOL,
     "backends.hosted.run_apart:result": _POOL,
     "backends.local.Local.prove:result": _POOL,
@@ -54,6 +55,7 @@ ENDED_BY = {
     "backends.processes.ProcessExecutor._hear:receive": "has_value says that all of it is there",
     "backends.processes.ProcessExecutor.kill:join": _POOL,
     "backends.processes.ProcessExecutor.shutdown:join": "as long as the calls that run",
+    "children.end_children:sleep": _LIMIT,
     "cli.reports._result:result": _USER,
     "commands.Command._run:communicate": "as long as the user's program; timeout= ends both",
     "dataset.lakes.Lakes._settled:sleep": _LIMIT,
@@ -75,6 +77,9 @@ ENDED_BY = {
     "worker._ready:sleep": "the driver sees where commits are gone, and ends this process",
     "writing.files._Writer.clean_up:shutdown": _STORE,
     "writing.files._Writer.finish:result": _STORE,
+    "writing.files._Writer.undo:exception": "the pool was shut down",
+    "writing.files._Writer.undo:result": "the pool was shut down",
+    "writing.files._Writer.undo:shutdown": _STORE,
 }
 OF_KUBERNETES = re.compile(
     r"(list|read|create|delete|patch|replace|get)_(namespaced|cluster|self)_"

@@ -193,7 +193,9 @@ def audit(store: Store, job: Job, *, content: bool = True, contact: bool = False
     problems += [*ending.ended(store), *([] if changed is None else [changed]), *unreadable]
     foreign = [*_job_files(store, job, plan, content=content)]
     problems += foreign
-    problems += _stages(store, job, plan, given_up, lost, sums, content=content)
+    # What lies in a folder whose files are not those of the job leads nowhere.
+    listed, wrong = ({}, []) if foreign else ending.listed(store, job, lost)
+    problems += [*wrong, *_stages(store, job, plan, given_up, lost, listed, sums, content=content)]
     put = Published()
     if changed is None and not unreadable:
         # What a job or a plan names that somebody changed is not opened.
@@ -248,12 +250,11 @@ def _stages(
     plan: pa.Table,
     given_up: GivenUp,
     lost: set[int],
+    listed: ending.Entries,
     sums: _Sums,
     *,
     content: bool,
 ) -> Iterator[Problem]:
-    listed, wrong = ending.listed(store, job, lost)
-    yield from wrong
     for stage in job.stages:
         attempts: dict[str, int] = {}
         tasks = [i for i in range(stage.tasks) if stage.kind != "map" or i not in lost]
@@ -295,7 +296,7 @@ def _listing(store: Store, stage: Stage) -> files.Listing:
 
 def _look(store: Store, known: files.Listing | None, file: Stored) -> Problem | None:
     """What is wrong with a file: by a listing, or by content where there is none."""
-    return files.by_content(store, file) if known is None else files.by_size(known, file)
+    return files.by_content(store, file) if known is None else files.by_size(store, known, file)
 
 
 def _checked(
@@ -328,7 +329,9 @@ def _job_files(store: Store, job: Job, plan: pa.Table, *, content: bool) -> Iter
             problem = files.by_content(store, file)
         elif path.startswith(layout.INPUT):
             known = {name: (size, "") for name, size in store.list(layout.INPUT)}
-            problem = files.by_size(known, replace(file, size=coverage.planned_size(plan, path)))
+            problem = files.by_size(
+                store, known, replace(file, size=coverage.planned_size(plan, path))
+            )
         else:
             problem = files.by_name(store, file)
         if problem is not None:

@@ -56,8 +56,7 @@ def listed(store: Store, job: Job, lost: Collection[int]) -> tuple[Entries, list
 
 def same_job(store: Store) -> Problem | None:
     """What is wrong with job.json itself."""
-    found = manifests.ending(store)
-    if found.same_job:
+    if manifests.has_its_job(store):
         return None
     text = f"it is not the job that the run ended with: {layout.END} names another SHA-256"
     return Problem("changed", layout.JOB, text)

@@ -44,10 +44,11 @@ def by_content(store: Store, file: Stored) -> Problem | None:
     return None if same else _changed(file)
 
 
-def by_size(known: Listing, file: Stored) -> Problem | None:
-    """What is wrong with a file by a listing of its folder; nothing of it is read."""
+def by_size(store: Store, known: Listing, file: Stored) -> Problem | None:
+    """What is wrong with a file by a listing of its folder; nothing is read of what it shows."""
     if file.path not in known:
-        return _gone(file)
+        # A listing may lag behind.
+        return by_content(store, file)
     size, etag = known[file.path]
     if file.size not in (None, size):
         return _changed(file)

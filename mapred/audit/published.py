@@ -113,7 +113,7 @@ def _looked_at(
         listed: dict[str, tuple[int, str]] = {}
         for some in each(store, lambda folder: etags(store, folder), folders):
             listed.update(some)
-        found = (by_size(listed, file) for file in known)
+        found = (by_size(store, listed, file) for file in known)
     return (problem for problem in found if problem is not None)
 
 

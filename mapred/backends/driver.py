@@ -20,7 +20,7 @@ from mapred import layout, losses, manifests, records, retries, starts
 from mapred.backends.base import Vanished
 from mapred.backends.calls import run_block
 from mapred.backends.processes import ProcessExecutor, WorkerLost
-from mapred.errors import BackendError, MapredError, StorageError
+from mapred.errors import AccessError, BackendError, FullError, MapredError, StorageError
 from mapred.model import Commit, GivenUp, Job, Outcome, RunStatus, Stage
 from mapred.packs import NO_ITEM, Pack
 from mapred.storage import Store
@@ -517,6 +517,9 @@ class _Batch:
         except WorkerLost as lost:
             self._lost(call, lost)
             return
+        except (AccessError, FullError):
+            # The function would be called again for nothing.
+            raise
         except StorageError as error:
             for index in call.tasks:
                 self._repeat_for_storage(replace(call, tasks=(index,)), error)

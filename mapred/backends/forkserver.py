@@ -29,9 +29,16 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mapred import functions, threads
+from mapred import forks, functions, threads
 from mapred.backends.messages import ENDED, NOTICE, REFUSED, STARTED, Channel, Left, Log
-from mapred.children import die_with_parent, kill_group
+from mapred.children import (
+    UNCONNECTED,
+    adopt,
+    children,
+    die_with_parent,
+    end_children,
+    kill_group,
+)
 from mapred.closing import leave
 from mapred.model import Outcome
 from mapred.packs import Pack
@@ -40,6 +47,7 @@ from mapred.shuffle.memory import keep_freed
 from mapred.worker import context, run_block
 
 _DESCRIPTORS = 3  # of a request: a worker's connection, its log and its place
+_MOST_ENDED = 100
 _log: Log | None = None
 _place: Place | None = None
 
@@ -72,20 +80,44 @@ def prove(cpu: float, *code: bytes) -> None:
 
 
 def serve(control: socket.socket) -> None:
-    """Fork a worker for every request until the driver closes its end."""
+    """Serve in a child; what the child leaves behind, however it ends, ends here."""
+    guard = os.getpid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    adopt()
+    _share()
+    try:
+        server = os.fork()
+    except OSError:  # no room for another process: the server does without
+        fork_workers(control)
+        return
+    if not server:
+        signal.signal(signal.SIGUSR1, lambda number, frame: None)
+        die_with_parent(guard, signal.SIGUSR1)
+        adopt()
+        fork_workers(control, guard)
+        os._exit(0)
+    control.close()
+    while os.wait()[0] != server:
+        pass
+    end_children()
+    os._exit(0)  # nothing here is to be closed, and the driver waits for the end
+
+
+def fork_workers(control: socket.socket, guard: int | None = None) -> None:
+    """Fork a worker for every request until the driver closes its end, or the guard is gone."""
     wakeup, signalled = socket.socketpair()
     signalled.setblocking(False)
     signal.set_wakeup_fd(signalled.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    children: set[int] = set()
-    _share()
+    workers: set[int] = set()
     try:
         while True:
             readable, _, _ = select.select([control, wakeup], [], [])
             if wakeup in readable:
                 wakeup.recv(4096)
-                _reap(children, control)
+                _reap(workers, control)
+                if guard not in (None, os.getppid()):
+                    return
             if control in readable:
                 request = _receive(control)
                 if request is None:
@@ -96,7 +128,7 @@ def serve(control: socket.socket) -> None:
                 except OSError as error:
                     control.sendall(NOTICE.pack(REFUSED, 0, error.errno or 0))
                 else:
-                    children.add(pid)
+                    workers.add(pid)
                     control.sendall(NOTICE.pack(STARTED, pid, 0))
                 for descriptor in request[1]:
                     os.close(descriptor)
@@ -104,8 +136,9 @@ def serve(control: socket.socket) -> None:
         return
     finally:
         signal.set_wakeup_fd(-1)
-        for pid in children:
+        for pid in workers:
             kill_group(pid)
+        end_children()
 
 
 def _load(modules: Sequence[str]) -> None:
@@ -124,18 +157,21 @@ def _share() -> None:
     gc.freeze()
 
 
-def _reap(children: set[int], control: socket.socket) -> None:
-    while children:
+def _reap(workers: set[int], control: socket.socket) -> None:
+    while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             return
         if not pid:
             return
+        if pid not in workers:
+            continue
         # What the worker itself started must not outlive it.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
-        children.discard(pid)
+        workers.discard(pid)
+        end_children(but=workers)
         control.sendall(NOTICE.pack(ENDED, pid, os.waitstatus_to_exitcode(status)))
 
 
@@ -177,18 +213,19 @@ def _fork(
         return pid
     try:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in (signal.SIGCHLD, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_DFL)
         for end in closing:
             end.close()
         os.setsid()
         die_with_parent(server)
+        adopt()
         connection, log, place = descriptors
         _settle(settings, log, Place(place))
-        _work(Channel(socket.socket(fileno=connection)))
+        os._exit(_work(Channel(socket.socket(fileno=connection))))
     except BaseException:
         sys.excepthook(*sys.exc_info())
         os._exit(70)
-    os._exit(0)
 
 
 def _settle(settings: dict[str, Any], log: int, place: Place) -> None:
@@ -208,18 +245,20 @@ def _settle(settings: dict[str, Any], log: int, place: Place) -> None:
     _log, _place = Log(log), place
 
 
-def _work(channel: Channel) -> None:
-    """Answer calls until the driver has no more or this process is used up.
+def _work(channel: Channel) -> int:
+    """Answer calls until the driver has no more or this process is used up; the exit status.
 
     A process in which a task failed, or which was left with more threads than before, is not
     used again: a repeated attempt must start afresh.
     """
-    before = threading.active_count()
+    before, pid = threading.active_count(), os.getpid()
     while True:
         try:
             call = channel.receive()
-        except (EOFError, ConnectionResetError):
-            return
+        except EOFError:
+            return 0
+        except OSError:
+            return UNCONNECTED
         if call is None:
             break
         function, arguments = call
@@ -231,14 +270,26 @@ def _work(channel: Channel) -> None:
             )
         except BaseException as error:
             answer, failed = error, True
-        leaving = failed or threading.active_count() > before
+        forks.leave_unless(pid)
+        leaving = failed or threading.active_count() > before or _many_ended()
         try:
             channel.send((answer, leaving))
-        except (BrokenPipeError, ConnectionResetError):
-            return
+        except OSError:
+            return UNCONNECTED
         if leaving:
             break
     context.cache_clear()
     complaints = leave()
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    end_children()
+    with contextlib.suppress(OSError):
         channel.send(Left(complaints))
+    return 0
+
+
+def _many_ended() -> bool:
+    """Whether many children of this process have ended that nobody waits for."""
+    try:
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return ended is not None and len(children()) > _MOST_ENDED

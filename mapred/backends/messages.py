@@ -17,6 +17,15 @@ LOG_CAP = 64 * 1024
 _SIZE = struct.Struct("!Q")
 
 
+def _file_at(descriptor: int) -> tuple[int, int] | None:
+    """Which file a descriptor is of; None where it is closed."""
+    try:
+        known = os.fstat(descriptor)
+    except OSError:
+        return None
+    return known.st_dev, known.st_ino
+
+
 class Channel:
     """Pickled values over one end of a socket pair.
 
@@ -27,12 +36,17 @@ class Channel:
         end.settimeout(None)  # whatever default this process has for sockets
         self._end = end
         self._await_value()
+        self._file = _file_at(end.fileno())
 
     def fileno(self) -> int:
         return self._end.fileno()
 
     def send(self, value: Any) -> None:
+        """Send a value; `ConnectionResetError` where somebody closed the connection."""
         data = pickle.dumps(value)
+        if _file_at(self._end.fileno()) != self._file:
+            # A function closed it, and what has its number now is a file of the function's.
+            raise ConnectionResetError("the connection was closed by someone else")
         self._end.sendall(_SIZE.pack(len(data)) + data)
 
     def receive(self) -> Any:
@@ -92,6 +106,7 @@ class Log:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        self._file = _file_at(descriptor)
 
     def cap(self) -> None:
         """Keep head and tail alone once the file is far above the cap."""
@@ -109,6 +124,8 @@ class Log:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()
+        if _file_at(self.descriptor) != self._file:
+            return ""  # a function closed it, and may have opened a file of its own in its place
         if not os.fstat(self.descriptor).st_size:
             return ""
         text = self.read()

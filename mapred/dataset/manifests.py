@@ -8,6 +8,7 @@ what they replace.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import uuid
@@ -21,7 +22,7 @@ from mapred.errors import DatasetError, StorageError
 FOLDER = "_manifest"
 FORMAT = "mapred-manifest-1"
 _NAME = FOLDER + "/_manifest-{:09d}.json"
-_NAMED = re.compile(r"_manifest-\d{9}\.json")
+_NAMED = re.compile(r"_manifest-(\d{9})\.json")
 _TRIES = 1000
 
 
@@ -136,24 +137,34 @@ def path_of(version: int) -> str:
 
 
 def newest(
-    place: str, names: Callable[[], Iterable[str]], read: Callable[[str], bytes]
+    place: str,
+    names: Callable[[], Iterable[str]],
+    read: Callable[[str], bytes],
+    known: int = 0,
 ) -> Manifest | None:
     """The version that holds now, of the files in the manifest's folder; None where there is none.
 
-    `read` is given a name, and raises `FileNotFoundError` for one that is gone.
+    `read` is given a name, and raises `FileNotFoundError` for one that is gone. A listing may
+    lag behind: what follows its last version, or one that is `known` to exist, is read by name.
     """
     for _ in range(_TRIES):
-        versions = [name for name in names() if _NAMED.fullmatch(name)]
-        if not versions:
-            return None
+        listed = [int(match[1]) for match in map(_NAMED.fullmatch, names()) if match]
+        first = max([*listed, known, 1])
         # Between the listing and the read it may have been dropped as an old one.
+        name, data = "", None
         with suppress(FileNotFoundError):
-            data = read(max(versions))
+            for number in itertools.count(first):
+                tried = _NAME.format(number).removeprefix(f"{FOLDER}/")
+                data = read(tried)
+                name = tried
+        if data is not None:
             try:
                 return Manifest.from_bytes(data)
             except (ValueError, KeyError, TypeError) as error:
                 raise DatasetError(
-                    f"{place}/{FOLDER}/{max(versions)} is not a manifest that mapred wrote "
+                    f"{place}/{FOLDER}/{name} is not a manifest that mapred wrote "
                     f"({type(error).__name__}: {error}); remove it to use the version before"
                 ) from error
+        if not listed and not known:
+            return None
     raise StorageError(f"{place}/{FOLDER}: names are listed, and cannot be read")

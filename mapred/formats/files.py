@@ -14,6 +14,7 @@ from mapred.errors import DatasetError
 from mapred.formats.items import Items, Load
 from mapred.formats.reading import OpenRange, Range, Reading, read_exactly, rows
 from mapred.model import Format
+from mapred.storage.local import NO_ROOM, temporary_failure
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,9 +75,14 @@ class _Copies:
             if os.path.isabs(range_.path):
                 return Path(range_.path)
             name = range_.path.rpartition("/")[2] or "file"
-            path = Path(self._empty_folder(), name)
-            with path.open("wb") as copy:
-                shutil.copyfileobj(stream, copy, _COPY)
+            try:
+                path = Path(self._empty_folder(), name)
+                with path.open("wb") as copy:
+                    shutil.copyfileobj(stream, copy, _COPY)
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                raise temporary_failure(f"copy {range_.path} to", error) from error
         if path.stat().st_size != range_.size:
             raise EOFError(f"only {path.stat().st_size} of {range_.size} bytes came")
         return path

@@ -18,7 +18,7 @@ from datetime import datetime, timezone
 
 import mapred.scheduling as scheduling
 from mapred import backends, folder, functions, layout
-from mapred.errors import AccessError, BackendError, MapredError, RunError, StorageError
+from mapred.errors import AccessError, BackendError, FullError, MapredError, RunError, StorageError
 from mapred.handles import Run, open_run
 from mapred.storage import open_store
 
@@ -102,7 +102,7 @@ def start(
 
 
 def _code(error: MapredError) -> int:
-    if isinstance(error, Mismatch | AccessError):
+    if isinstance(error, Mismatch | AccessError | FullError):
         return MISMATCH
     return AGAIN if isinstance(error, StorageError | BackendError) else FAILED
 

@@ -14,6 +14,7 @@ from mapred.arrays import to_arrow
 from mapred.errors import StorageError
 from mapred.shuffle.hashing import Hashes, partition_numbers
 from mapred.shuffle.schemas import fitted
+from mapred.storage.local import temporary_failure
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -106,10 +107,7 @@ def spill(held: Held) -> Spilled:
 
 def cannot_spill(error: OSError) -> StorageError:
     """What to say where the local disk refuses what does not fit into memory."""
-    return StorageError(
-        f"cannot spill to {tempfile.gettempdir()}: {error}; free some space there, name "
-        "another folder in TMPDIR, or give tasks more memory or more partitions"
-    )
+    return temporary_failure("spill to", error, ", or give tasks more memory or more partitions")
 
 
 def write_parts(sink: Any, schema: pa.Schema, parts: Iterable[pa.Table]) -> tuple[int, ...]:

@@ -6,6 +6,8 @@ out. Datasets are only read, and any fsspec protocol will do.
 
 from __future__ import annotations
 
+import os
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from mapred import secrecy
 from mapred.errors import StorageError
+from mapred.limits import warn
 from mapred.storage.concurrent import each
 from mapred.storage.sources import fingerprint, is_local, local_etag, open_source, source_opener
 
@@ -40,6 +43,8 @@ _NO_CREDENTIALS = (
     "a root is a path, or a bucket and a prefix, never credentials: those come from the "
     "environment or a profile"
 )
+_LATE_WAITS = (0.1, 0.3, 0.6, 1.0)
+_LATE_SECONDS = sum(_LATE_WAITS)
 
 
 class Store(Protocol):
@@ -158,14 +163,19 @@ def arrow_filesystem(
     return filesystem(store, sizes, check)
 
 
-def probe(store: Store) -> None:
-    """Show that the second of two puts of one name is refused, or raise `StorageError`."""
-    # Without a folder: it would be the first user's, and closed to the next one.
-    name = f".probe-{uuid.uuid4().hex}"
+def probe(store: Store) -> str:
+    """Show that the second of two puts of one name is refused, or raise `StorageError`.
+
+    Says how soon a listing shows a name that was put; one that is late is warned of.
+    """
+    here = hasattr(store, "local_path")
+    # On a disk without a folder: it would be the first user's, and closed to the next one.
+    name = f".probe{'-' if here else '/'}{uuid.uuid4().hex}"
     first = store.put_if_absent(name, b"first")
     try:
         second = store.put_if_absent(name, b"second")
         kept = store.read(name)
+        listed = _listed(store, name)
     finally:
         with suppress(FileNotFoundError, StorageError):
             store.delete(name)
@@ -175,3 +185,27 @@ def probe(store: Store) -> None:
             "task could both win; use a local path, a NAS with hard links, or a store with "
             "conditional puts"
         )
+    if listed is None or listed:
+        when = f"after {_LATE_SECONDS:g} s" if listed is None else f"until {listed:.1f} s later"
+        said = f"a name that was put was not listed {when}"
+        warn(
+            f"root {store.uri!r}: {said}; results are exact all the same, and what lists the root "
+            "(mapred ls, gc, rm, the progress of a run) may show less than is there for as long"
+        )
+        return said
+    return "a name that was put is listed at once"
+
+
+def _listed(store: Store, name: str) -> float | None:
+    """How many seconds a listing took to show a name; None where it did not for long."""
+    began, locate = time.monotonic(), getattr(store, "local_path", None)
+    folder = name.rpartition("/")[0]
+    for wait in (0.0, *_LATE_WAITS):
+        time.sleep(wait)
+        if locate is not None:
+            shown = name in os.listdir(locate(""))
+        else:
+            shown = name in {path for path, _ in store.list(folder)}
+        if shown:
+            return time.monotonic() - began if wait else 0.0
+    return None

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
-from mapred.errors import AccessError, StorageError
+from mapred.errors import AccessError, FullError, StorageError
 from mapred.storage import modes
 from mapred.storage.inside import Folder, refuse_ways_out
 
@@ -40,6 +40,7 @@ _HINTS |= dict.fromkeys(
     (errno.EMFILE, errno.ENFILE), "close files, or raise the limit (ulimit -n); then resume the run"
 )
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 _STALE_WAITS = (0.0, 0.1, 1.0)
 
@@ -84,17 +85,26 @@ class LocalStore:
             return _fresh(full, lambda: _read(self._inside.opened(full), offset, length))
 
     def write(self, path: str, data: bytes) -> str:
-        def write() -> None:
-            os.replace(self._write_temporary(path, data), self._full(path))
+        target = self._full(path)
+
+        def write(grant: modes.Grant) -> None:
+            temporary = self._write_temporary(path, data, grant)
+            with _removed_unless_done(temporary):
+                os.replace(temporary, target)
 
         with self._mapped("write", path):
-            _fresh(self._full(path), write)
+            _fresh(target, lambda: self._in_folder(target, write))
         return ""
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         with self._mapped("write", path):
             target = self._full(path)
-            temporary = _fresh(target, lambda: self._write_temporary(path, data))
+            temporary = _fresh(
+                target,
+                lambda: self._in_folder(
+                    target, lambda grant: self._write_temporary(path, data, grant)
+                ),
+            )
             try:
                 _fresh(target, lambda: os.link(temporary, target))
             except FileExistsError:
@@ -127,28 +137,35 @@ class LocalStore:
             os.unlink(full)
 
     def put_file(self, source: Path, path: str) -> str:
+        target = self._full(path)
         with self._mapped("write", path):
-            target = self._full(path)
-            modes.give(source, self._grant(target))
-            try:
-                os.replace(source, target)
-            except OSError as error:
-                if error.errno != errno.EXDEV:
-                    raise
-                temporary = self._temporary_beside(target)
-                import shutil
+            self._in_folder(target, lambda grant: self._move(source, target, grant))
+        return ""
 
-                modes.create(temporary, self._grant(target)).close()
+    def _move(self, source: Path, target: str, grant: modes.Grant) -> None:
+        modes.give(source, grant)
+        try:
+            os.replace(source, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            temporary = self._temporary_beside(target)
+            import shutil
+
+            with _removed_unless_done(temporary):
+                modes.create(temporary, grant).close()
                 shutil.copyfile(source, temporary)
                 os.replace(temporary, target)
-        return ""
 
     def copy(self, source: str, target: str) -> None:
         with self._mapped("read", source):
             known, wanted = self._full(source), self._full(target)
             self._inside.hold_file(known)
-            grant = self._grant(wanted)
-            temporary = self._temporary_beside(wanted)
+            self._in_folder(wanted, lambda grant: self._copy(known, wanted, grant))
+
+    def _copy(self, known: str, wanted: str, grant: modes.Grant) -> None:
+        temporary = self._temporary_beside(wanted)
+        with _removed_unless_done(temporary):
             try:
                 os.link(known, temporary)
             except FileNotFoundError:
@@ -184,6 +201,19 @@ class LocalStore:
         folder = os.path.dirname(target)
         return f"{folder}/{self._temporary}-{os.getpid()}-{next(self._count)}"
 
+    def _in_folder(self, target: str, act: Callable[[modes.Grant], T]) -> T:
+        """What `act` gives, once there is a folder for `target`.
+
+        A folder that was there may have been removed since as an empty one.
+        """
+        try:
+            return act(self._grant(target))
+        except FileNotFoundError:
+            if os.path.isdir(os.path.dirname(target)) or not os.path.isdir(self._root):
+                raise
+            self._grants.clear()
+            return act(self._grant(target))
+
     def _grant(self, target: str) -> modes.Grant:
         """Create the folder of a file if it is missing, and return the grant of the file."""
         folder = os.path.dirname(target)
@@ -204,19 +234,12 @@ class LocalStore:
             return modes.shared(above)
         return modes.inherited(above)
 
-    def _write_temporary(self, path: str, data: bytes) -> str:
-        target = self._full(path)
-        grant = self._grant(target)
-        temporary = self._temporary_beside(target)
-        try:
-            with modes.create(temporary, grant) as file:
-                view = memoryview(data)
-                while view:
-                    view = view[file.write(view) or 0 :]
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
+    def _write_temporary(self, path: str, data: bytes, grant: modes.Grant) -> str:
+        temporary = self._temporary_beside(self._full(path))
+        with _removed_unless_done(temporary), modes.create(temporary, grant) as file:
+            view = memoryview(data)
+            while view:
+                view = view[file.write(view) or 0 :]
         return temporary
 
     def _walk(self, folder: str, prefix: str) -> Iterator[tuple[str, int]]:
@@ -244,14 +267,35 @@ class LocalStore:
         except FileNotFoundError as error:
             if verb in ("read", "delete"):
                 raise
-            raise StorageError(f"cannot {verb} {self._full(path)}: the root is gone") from error
+            raise self._without_folder(verb, path) from error
         except OSError as error:
-            raise _failure(verb, self._full(path), error) from error
+            raise local_failure(verb, self._full(path), error) from error
         except ValueError as error:
             # A NUL byte, or half of a character that UTF-8 cannot write.
             raise StorageError(
                 f"cannot {verb} {self._full(path)!r}: a file cannot have that name ({error})"
             ) from error
+
+    def _without_folder(self, verb: str, path: str) -> StorageError:
+        what = f"cannot {verb} {self._full(path)}"
+        if os.path.isdir(self._root):
+            return StorageError(f"{what}: its folder was removed meanwhile; resume the run")
+        if self._grants:
+            return StorageError(f"{what}: the root is gone; bring it back, or start a new run")
+        return AccessError(
+            f"{what}: {self._root} does not exist and cannot be made there; choose another root"
+        )
+
+
+@contextmanager
+def _removed_unless_done(temporary: str) -> Iterator[None]:
+    """Leave no temporary file where the disk is full, or anything else is in the way."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
 class _Reader(io.FileIO):
@@ -264,13 +308,13 @@ class _Reader(io.FileIO):
         try:
             return super().readinto(buffer)
         except OSError as error:
-            raise _failure("read", str(self.name), error) from error
+            raise local_failure("read", str(self.name), error) from error
 
     def readall(self) -> bytes:
         try:
             return super().readall()
         except OSError as error:
-            raise _failure("read", str(self.name), error) from error
+            raise local_failure("read", str(self.name), error) from error
 
 
 def _read(descriptor: int, offset: int, length: int | None) -> bytes:
@@ -286,12 +330,33 @@ def _read(descriptor: int, offset: int, length: int | None) -> bytes:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _failure(verb: str, path: str, error: OSError) -> StorageError:
+def temporary_failure(what: str, error: OSError, remedy: str = "") -> StorageError:
+    """What the folder for temporary files keeps this process from doing."""
+    import tempfile
+
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    kind = FullError if error.errno in NO_ROOM else StorageError
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError:
+        folder = "the folder for temporary files"
+    return kind(
+        f"cannot {what} {folder}: {reason}: free some space there, or name another folder in "
+        f"TMPDIR{remedy}"
+    )
+
+
+def local_failure(verb: str, path: str, error: OSError) -> StorageError:
+    """What went wrong with a file of this machine, and what to do."""
     hint = _HINTS.get(error.errno or 0, "check the root and try again")
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno == errno.EACCES:
         # In a listing it may be a folder further down.
         path = error.filename if verb == "list" and isinstance(error.filename, str) else path
         hint = modes.why_closed(path, write=verb in ("write", "delete"))
-    kind = AccessError if error.errno in _REFUSALS else StorageError
+    kind = StorageError
+    if error.errno in _REFUSALS:
+        kind = AccessError
+    elif error.errno in NO_ROOM:
+        kind = FullError
     return kind(f"cannot {verb} {path}: {reason}: {hint}")

@@ -123,7 +123,7 @@ class ObjectStore:
                 sizes[key], _ = self._size_and_etag(self._place.path(key))
             except FileNotFoundError:
                 del sizes[key]
-        return found(self._place, sizes.items())
+        return found(self._place, sizes.items(), prefix)
 
     def list(self, prefix: str) -> list[tuple[str, int]]:
         return self._persist(lambda: self._list(prefix))

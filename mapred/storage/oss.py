@@ -68,9 +68,8 @@ class OSSStore:
 
     def list(self, prefix: str) -> list[tuple[str, int]]:
         entries = self.entries(self._place.folder(prefix), recursive=True)
-        return found(
-            self._place, ((key, size) for key, size, _ in entries if not key.endswith("/"))
-        )
+        files = ((key, size) for key, size, _ in entries if not key.endswith("/"))
+        return found(self._place, files, prefix)
 
     def entries(self, folder: str, *, recursive: bool) -> Iterator[tuple[str, int, str]]:
         """Key, size and etag of what lies below `folder` (ends with `/`, or is nothing).

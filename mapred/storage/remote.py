@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, BinaryIO, TypeAlias, cast
 
 from mapred import secrecy
-from mapred.errors import AccessError, StorageError
+from mapred.errors import AccessError, FullError, StorageError
 from mapred.storage.inside import refuse_ways_out
 
 _BUFFER = 4 * 2**20
@@ -30,6 +30,8 @@ _MAY_PASS = (
     "InvalidSecurityToken",
     "TokenRefreshRequired",
 )
+# What services, gateways among them, say when there is no room.
+_NO_ROOM = ("QuotaExceeded", "QuotaExceededException", "XMinioStorageFull", "InsufficientStorage")
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 4.0
 _TRIES = 9
 _CHANCE = random.SystemRandom()  # the user's function may have seeded the other one
@@ -87,10 +89,11 @@ def is_hidden(path: str) -> bool:
     return any(part.startswith(".") for part in path.split("/"))
 
 
-def found(place: Place, entries: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
-    """What a listing shows of its (key, size) entries."""
+def found(place: Place, entries: Iterable[tuple[str, int]], prefix: str) -> list[tuple[str, int]]:
+    """What a listing of the folder `prefix` shows of its (key, size) entries."""
+    start = len(prefix.strip("/"))
     paths = ((place.path(key), size) for key, size in entries)
-    return sorted((path, size) for path, size in paths if path and not is_hidden(path))
+    return sorted((path, size) for path, size in paths if path and not is_hidden(path[start:]))
 
 
 @dataclass(frozen=True)
@@ -405,6 +408,8 @@ def failure(
     kind = StorageError
     if answer.status == 412 or answer.code == "PreconditionFailed":
         kind = ReplacedError
+    elif answer.status == 507 or answer.code in _NO_ROOM:
+        kind = FullError
     elif answer.status in (401, 403) and answer.code not in _MAY_PASS:
         kind = AccessError
     return kind(f"{what}: {reason}: {hint}")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mapred.writing.whole import check as check
     from mapred.writing.whole import check_losses as check_losses
     from mapred.writing.whole import discard as discard
+    from mapred.writing.whole import drop as drop
     from mapred.writing.whole import gathered as gathered
     from mapred.writing.whole import publish as publish
     from mapred.writing.whole import publisher as publisher
@@ -35,6 +36,7 @@ _WHERE = {
         "check",
         "check_losses",
         "discard",
+        "drop",
         "gathered",
         "publish",
         "publisher",
@@ -50,6 +52,7 @@ __all__ = [
     "check",
     "check_losses",
     "discard",
+    "drop",
     "gathered",
     "publish",
     "publisher",

@@ -47,11 +47,11 @@ def commit(
             # Another transaction was faster: our twin's, or one to begin anew behind.
             if attempt == _TRIES - 1:
                 raise StorageError(f"{target.uri}: {_TRIES} transactions failed: {error}") from None
-            time.sleep(_CHANCE.uniform(0, min(0.05 * 2 ** min(attempt, 6), _LONGEST_WAIT)))
         except Exception as error:
-            # Our twin may have made the table in between.
+            # Our twin may have made the table in between, and a listing not show it yet.
             if "already exists" not in str(error) or attempt == _TRIES - 1:
                 raise _mapped(target, error) from None
+        time.sleep(_CHANCE.uniform(0, min(0.05 * 2 ** min(attempt, 6), _LONGEST_WAIT)))
     raise AssertionError
 
 
@@ -76,8 +76,9 @@ def _once(
             storage_options=storage_options(target.uri),
             **options,
         )
+        # A listing may not show yet what was just made.
         created = open_table(target)
-        return -1 if created is None else int(created.version())
+        return 0 if created is None else int(created.version())
     if table.transaction_version(write_id) is not None:
         return int(table.version())
     types = types_of(table)

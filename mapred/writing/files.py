@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +19,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mapred.errors import DatasetError, MissingDependency
+from mapred.errors import DatasetError, MissingDependency, StorageError
 from mapred.formats.reading import Source
 from mapred.storage import Store
+from mapred.storage.local import NO_ROOM, temporary_failure
 from mapred.writing import replacing, stats
 from mapred.writing.opening import open_store
 from mapred.writing.schemas import HOW_TO_AGREE, differing, joined, typeless
@@ -95,13 +99,49 @@ def staging(write_id: str) -> str:
 
 def write(target: Target, write_id: str, shard: int, attempt: str, values: Iterable[Any]) -> Wrote:
     """Write the tables among `values`; no reader of the target's folder sees the files yet."""
-    writer = _Writer(target, write_id, shard, attempt)
+    with _on_disk():
+        writer = _Writer(target, write_id, shard, attempt)
     try:
         for table in tables(values, target):
-            writer.add(table)
-        return writer.finish()
+            with _on_disk():
+                writer.add(table)
+        with _on_disk():
+            return writer.finish()
+    except BaseException:
+        writer.undo()
+        raise
     finally:
         writer.clean_up()
+
+
+@contextmanager
+def _on_disk() -> Iterator[None]:
+    """Say which folder it is that has no room for the files before they are stored."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (*NO_ROOM, errno.ENOENT):
+            raise
+        raise temporary_failure("write tables to", error) from error
+
+
+def drop(target: Target, written: Iterable[WrittenFile]) -> None:
+    """Remove what one attempt wrote and no commit names; no reader has seen it."""
+    _drop(open_store(target.uri), [file.path for file in written])
+
+
+def _drop(store: Store, paths: Sequence[str]) -> None:
+    for path in paths:
+        with suppress(FileNotFoundError, StorageError):
+            store.delete(path)
+    locate = getattr(store, "local_path", None)
+    if locate is None:
+        return
+    root = locate("")
+    folders = {str(parent) for path in paths for parent in Path(path).parents}
+    for folder in sorted(folders - {"."}, key=len, reverse=True):
+        with suppress(OSError):
+            os.rmdir(os.path.join(root, folder))
 
 
 class _Writer:
@@ -166,11 +206,18 @@ class _Writer:
         data = None if schema is None else schema.serialize().to_pybytes()
         return Wrote(self.write_id, self.shard, files, data)
 
+    def undo(self) -> None:
+        """Take back what was stored already."""
+        self.pool.shutdown(wait=True, cancel_futures=True)
+        done = [u for u in self.uploads if not u.cancelled() and u.exception() is None]
+        _drop(self.store, [upload.result().path for upload in done])
+
     def clean_up(self) -> None:
         self.pool.shutdown(wait=True, cancel_futures=True)
         for part in self.parts.values():
             if part.writer is not None:
-                part.writer.close()
+                with suppress(OSError):  # a full disk, of which was told
+                    part.writer.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _wait(self, part: _Part, rows: pa.Table) -> None:
@@ -251,7 +298,7 @@ def typed(target: Target, store: Store, schema: pa.Schema, file: WrittenFile) ->
         return file
     stored = pa.schema([field for field in schema if field.name not in target.partition_by])
     name = file.path.replace(".parquet", "-typed.parquet")
-    with tempfile.TemporaryDirectory(prefix="mapred-write-") as folder:
+    with _on_disk(), tempfile.TemporaryDirectory(prefix="mapred-write-") as folder:
         path = Path(folder, "typed.parquet")
         with store.open(file.path) as opened, parquet_writer(target, path, stored) as writer:
             groups = pq.ParquetFile(Source(opened))

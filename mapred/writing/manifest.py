@@ -23,23 +23,26 @@ _RUNS = 10_000
 _TRIES = 1000
 
 
-def latest(store: Store) -> Manifest:
-    """The version that holds now; an empty one of number 0 where there is none."""
+def latest(store: Store, known: Manifest | None = None) -> Manifest:
+    """The version that holds now, `known` or a later one; an empty one of number 0 for none."""
 
     def names() -> list[str]:
         return [path.rpartition("/")[2] for path, _ in store.list(FOLDER)]
 
-    found = newest(store.uri, names, lambda name: store.read(f"{FOLDER}/{name}"))
+    version = 0 if known is None else known.version
+    found = newest(store.uri, names, lambda name: store.read(f"{FOLDER}/{name}"), version)
     return Manifest() if found is None else found
 
 
-def update(store: Store, change: Callable[[Manifest], Manifest]) -> Manifest:
+def update(
+    store: Store, change: Callable[[Manifest], Manifest], known: Manifest | None = None
+) -> Manifest:
     """Put `change` of the latest version as the next one; over again where others were faster.
 
-    A change that gives its argument back puts nothing.
+    A change that gives its argument back puts nothing. The latest is `known` or a later one.
     """
     for _ in range(_TRIES):
-        now = latest(store)
+        now = latest(store, known)
         changed = change(now)
         if changed is now:
             return now

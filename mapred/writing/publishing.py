@@ -71,7 +71,7 @@ def publish(
             now = manifest.latest(store)
             if write_id not in now.runs:
                 raise _gone(store, write_id) from error
-    roll_forward(store, write_id)
+    roll_forward(store, write_id, now, [file.path for file in written])
     return now
 
 
@@ -95,7 +95,7 @@ def _decide(
     change = partial(_commit, store, reach, write_id, written, columns, foreign)
     while write_id not in (now := manifest.update(store, change)).runs:
         for run in _in_the_way(now, reach):
-            roll_forward(store, run)
+            roll_forward(store, run, now)
     return now
 
 
@@ -115,9 +115,12 @@ def _agreed(
         return schema, list(pool.map(partial(files.typed, target, store, schema), written))
 
 
-def roll_forward(store: Store, write_id: str) -> None:
-    """Finish what a version of the manifest says of a run, and drop what lies hidden of it."""
-    now = manifest.latest(store)
+def roll_forward(store: Store, write_id: str, now: Manifest, staged: Iterable[str] = ()) -> None:
+    """Finish what version `now` of the manifest says of a run, and drop what lies hidden of it.
+
+    What is hidden goes once a version was seen that names the run's files where they are
+    visible, be it listed or not; `staged` are names of it that a listing may not show yet.
+    """
     todo: dict[str, tuple[list[str], list[Entry]]] = {}
     for path, run in now.removing.items():
         if run == write_id:
@@ -130,17 +133,19 @@ def roll_forward(store: Store, write_id: str) -> None:
             list(pool.map(partial(_remove, store), [path for old, _ in some for path in old]))
             moved = list(pool.map(partial(_show, store), [e for _, new in some for e in new]))
             if not all(moved):
-                if write_id in manifest.latest(store).unfinished():
+                if write_id in manifest.latest(store, now).unfinished():
                     raise _gone(store, write_id)
                 break
-    left = manifest.update(store, partial(_finished, write_id))
+    left = manifest.update(store, partial(_finished, write_id), now)
     # Another process may have finished the run, and a later one replaced its files, before ours
     # were shown: what no version has any more goes again.
     names = {entry.name for entry in left.entries}
     shown = [entry.final for _, new in todo.values() for entry in new if entry.final is not None]
     for path in set(shown) - names:
         _remove(store, path)
-    drop_staging(store, write_id)
+    if write_id in left.runs and write_id not in left.unfinished():
+        hidden = (entry.path for _, new in todo.values() for entry in new)
+        drop_staging(store, write_id, {*staged, *hidden})
 
 
 def _gone(store: Store, write_id: str) -> StorageError:
@@ -150,12 +155,15 @@ def _gone(store: Store, write_id: str) -> StorageError:
     )
 
 
-def drop_staging(store: Store, write_id: str) -> int:
-    """Remove what lies hidden of a run that is published or given up; the bytes that were there."""
+def drop_staging(store: Store, write_id: str, known: Iterable[str] = ()) -> int:
+    """Remove what lies hidden of a run that is published or given up; the bytes that were listed.
+
+    What is `known` by name goes as well, whether it is listed.
+    """
     folder = files.staging(write_id)
     found = store.list(folder)
     with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(partial(_remove, store), [path for path, _ in found]))
+        list(pool.map(partial(_remove, store), {path for path, _ in found}.union(known)))
     locate = getattr(store, "local_path", None)
     if locate is not None:
         shutil.rmtree(locate(folder), ignore_errors=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mapred.writing.files import WrittenFile, Wrote
 
 _THREADS = 4
+_DELTA_BEGINS = "_delta_log/00000000000000000000.json"
 
 
 @dataclass(frozen=True)
@@ -78,15 +79,26 @@ def check(target: Target) -> None:
         from mapred.writing.files import need_deltalake
 
         need_deltalake()
-        if store.list("_manifest"):
+        from mapred.writing import manifest
+
+        if manifest.latest(store).version:
             raise DatasetError(f"{target.uri} is a folder that write_parquet made: name another")
-    elif store.list("_delta_log"):
+    elif store.list("_delta_log") or _is_there(store, _DELTA_BEGINS):
         raise DatasetError(
             f"{target.uri} is a Delta table, and write_parquet would write past its log: use "
             "write_delta, or another folder"
         )
     if target.replace:
         replacing.named(target, _types(target, store))
+
+
+def _is_there(store: Store, path: str) -> bool:
+    """Whether a file exists, which a listing may not show yet."""
+    try:
+        store.read(path, 0, 1)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def write_values(
@@ -96,6 +108,13 @@ def write_values(
     from mapred.writing.files import write
 
     return write(target, write_id, shard, attempt, values)
+
+
+def drop(target: Target, wrote: Wrote) -> None:
+    """Remove what a task wrote whose commit is another attempt's, or was never put."""
+    from mapred.writing import files
+
+    files.drop(target, wrote.files)
 
 
 def publish(target: Target, wrote: Iterable[Wrote]) -> Written:
@@ -154,8 +173,9 @@ def discard(uri: str, write_id: str) -> None:
     from mapred.writing import manifest, publishing
 
     store = open_store(uri)
-    if write_id in manifest.latest(store).unfinished():
-        publishing.roll_forward(store, write_id)
+    now = manifest.latest(store)
+    if write_id in now.unfinished():
+        publishing.roll_forward(store, write_id, now)
         return
     for path, _ in staged(uri, write_id):
         with suppress(FileNotFoundError):

@@ -73,7 +73,9 @@ def _written(run: mapred.Run) -> Any:
             table = pq.read_table(io.BytesIO(store.read(path)))
             found += zip(table["k"].to_pylist(), table["v"].to_pylist(), strict=True)
     staged = [path for path, _ in store.list("_staging")]
-    return sorted(found) if not staged else f"{len(staged)} staged files are left"
+    if staged and sorted(found) == sorted(_all_rows()):
+        return f"the rows are exact, and {len(staged)} staged files are left"
+    return sorted(found)
 
 
 def _all_rows() -> list[tuple[int, int]]:

@@ -27,9 +27,9 @@ is known beforehand. A trial counts as
 - **exact when resumed** where it ended with a clear error, or was killed, and a resume gave it;
 - **exact anew** where it ended before there was a run, and another one gave it.
 
-All else is a **fault**: another answer, an audit that is not whole, staged files that are left, an exception that is not
-mapred's own, an error that tells no user anything, a process that did not end within {bound:.0f}
-seconds or outlived its run, a run that no resume brings to an end ({tries} are tried).
+All else is a **fault**: another answer, an audit that is not whole, staged files that are left, an
+exception that is not mapred's own, an error that does not say what happened, a process that did not
+end within {bound:.0f} seconds or outlived its run, a run that {tries} resumes do not bring to an end.
 """
 
 _TAIL = """\

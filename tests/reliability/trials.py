@@ -111,7 +111,7 @@ class Subject:
             text = f"{last['error']}: {last['text']}"
             return Outcome("error" if last["ours"] else "foreign", text)
         if not last["exact"] or not last["whole"]:
-            what = "not whole" if last["exact"] else "another answer"
+            what = "not whole" if last["exact"] else "not the answer"
             return Outcome("wrong", f"{what}: {last['text']}")
         return Outcome("exact")
 

@@ -14,7 +14,7 @@ from mapred.storage import open_store, probe
 def main(root: str) -> None:
     said = {"python": ".".join(map(str, sys.version_info[:2])), "mapred": __version__, "root": ""}
     try:
-        probe(open_store(root))
+        said["listed"] = probe(open_store(root))
     except MapredError as error:
         said["root"] = f"{type(error).__name__}: {error}"
     sys.stdout.write(json.dumps({**said, "time": time.time()}) + "\n")

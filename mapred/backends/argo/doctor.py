@@ -66,11 +66,11 @@ def _root(argo: Argo, base: str) -> Iterator[Finding]:
         return
     try:
         places.check_root(argo, f"{base}/run", argo.volumes)
-        probe(open_store(base))
+        listed = probe(open_store(base))
     except MapredError as error:
         yield Finding(BAD, f"root, from here: {error}", "endpoint and credentials of this machine")
     else:
-        yield Finding(OK, f"root, from here: {base} refuses a second put of one name")
+        yield Finding(OK, f"root, from here: {base} refuses a second put of one name; {listed}")
 
 
 class _Cluster:
@@ -254,7 +254,8 @@ def _pod(argo: Argo, client: clients.Client, base: str) -> Iterator[Finding]:
         remedy = "endpoint= as the pods reach it; root_secret= and its keys"
         yield Finding(BAD, f"root, from the pod: {found['root']}", remedy)
     else:
-        yield Finding(OK, "root, from the pod: it refuses a second put of one name")
+        listed = found.get("listed", "an earlier mapred does not look at listings")
+        yield Finding(OK, f"root, from the pod: it refuses a second put of one name; {listed}")
     # It looked at its clock at some moment between these two.
     yield _skew("pod", max(before - found["time"], found["time"] - time.time()))
 

@@ -166,7 +166,7 @@ def test_cancelled_while_it_is_suspended(
     cluster: Cluster, cluster_root: str, by_server: bool
 ) -> None:
     run = mapred.submit(
-        sleeps, mapred.array(2), per_task=1, backend=argo(cluster, parallelism=1),
+        dawdles, mapred.array(3), per_task=1, backend=argo(cluster, max_pods=3, parallelism=1),
         root=cluster_root, resources=SMALL,
     )  # fmt: skip
     running_pod(cluster, run)
