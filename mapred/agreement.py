@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mapred import layout, records, unifying
-from mapred.errors import DatasetError
+from mapred.coding import EMPTY, is_blank
+from mapred.errors import DatasetError, RecordError
 from mapred.storage import Store
 
 if TYPE_CHECKING:
@@ -48,12 +49,20 @@ class Agreed:
         return data
 
     @classmethod
-    def from_bytes(cls, number: int, data: bytes) -> Agreed:
+    def from_bytes(cls, number: int, data: bytes, where: str) -> Agreed:
+        """What the file `where` holds; a `RecordError` if it is nothing of the kind."""
         import pyarrow as pa
 
-        schema = pa.ipc.read_schema(pa.py_buffer(data))
-        told = json.loads(schema.metadata[_FROM])
-        return cls(number, schema.remove_metadata(), tuple(Source(*each) for each in told))
+        try:
+            schema = pa.ipc.read_schema(pa.py_buffer(data))
+            told = json.loads(schema.metadata[_FROM])
+            sources = tuple(Source(int(task), item) for task, item in told)
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError) as e:
+            why = EMPTY if is_blank(data) else f"cannot be read ({e})"
+            raise RecordError(
+                f"{where} {why}: what the tables of this run agree on is lost; start a new run"
+            ) from None
+        return cls(number, schema.remove_metadata(), sources)
 
 
 def hold(
@@ -94,7 +103,8 @@ def hold(
 
 def latest(store: Store, stage: str) -> Agreed | None:
     """What the tables of a stage agree on; None where none had rows."""
-    listed = [layout.index_of(path) for path, _ in store.list(layout.schemas(stage))]
+    names = (layout.index_of(path) for path, _ in store.list(layout.schemas(stage)))
+    listed = [number for number in names if number is not None]
     found = None
     # A listing may not show yet what was put last.
     for number in itertools.count(max(listed, default=0)):
@@ -127,7 +137,8 @@ def uncommitted(store: Store, stage: str) -> list[str]:
 
 def _read(store: Store, stage: str, number: int) -> Agreed | None:
     try:
-        return Agreed.from_bytes(number, store.read(layout.schema(stage, number)))
+        path = layout.schema(stage, number)
+        return Agreed.from_bytes(number, store.read(path), f"{store.uri}/{path}")
     except FileNotFoundError:
         return None
 

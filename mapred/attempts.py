@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from mapred.coding import Count, Seconds, StageName, Tasks, decode, encode
 
 
 @dataclass(frozen=True, repr=False)
@@ -19,8 +19,8 @@ class Failure:
     ones of its items. `worker` is that of the attempt, if it lived to tell.
     """
 
-    stage: str
-    task: int
+    stage: StageName
+    task: Tasks
     attempt: str
     kind: str
     error: str
@@ -29,27 +29,22 @@ class Failure:
     signature: str = ""
     where: str = ""
     log: str = ""
-    items: tuple[int, ...] = ()
-    attempts: int = 1
-    time: float = 0.0
-    seconds: float = 0.0
+    items: tuple[Count, ...] = ()
+    attempts: Count = 1
+    time: Seconds = 0.0
+    seconds: Seconds = 0.0
     final: bool = False
-    lost: tuple[int, ...] = ()
+    lost: tuple[Count, ...] = ()
     values: Mapping[int, str] = field(default_factory=dict, hash=False)
     worker: str = ""
 
     def to_bytes(self) -> bytes:
-        return json.dumps(vars(self), indent=1).encode()
+        return encode(self, indent=1)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Failure:
-        values = json.loads(data)
-        told = {int(item): text for item, text in values.get("values", {}).items()}
-        known: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
-        known["values"] = told
-        return cls(**known)
+    def from_bytes(cls, data: bytes, where: str = "an error record") -> Failure:
+        """The failure in a file, whose place is `where`; a `RecordError` if there is none."""
+        return decode(cls, data, where)
 
     def __repr__(self) -> str:
         """One line; `str` has the place, the traceback and the log as well."""

@@ -6,7 +6,6 @@ earlier versions have none, and are read as they are.
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Iterable
 from typing import Any, BinaryIO
@@ -18,23 +17,15 @@ _SEAL = b',"seal":"'
 _LENGTH = len(_SEAL) + 8 + len(b'"}')
 
 
-def sealed(values: dict[str, Any]) -> bytes:
-    """A record as JSON that ends in its seal."""
-    data = json.dumps(values, separators=(",", ":")).encode()[:-1]
-    return b'%b%b%08x"}' % (data, _SEAL, zlib.crc32(data))
+def sealed(record: bytes) -> bytes:
+    """A record in JSON that ends in its seal."""
+    return b'%b%b%08x"}' % (record[:-1], _SEAL, zlib.crc32(record[:-1]))
 
 
-def unsealed(record: bytes) -> dict[str, Any]:
-    """The values of a record; a `ValueError` where they are not what was sealed."""
-    values = json.loads(record)
-    if not isinstance(values, dict):
-        raise ValueError("it is not a JSON object")
-    seal = values.pop("seal", None)
-    if seal is not None:
-        data, last = record[:-_LENGTH], record[-_LENGTH:]
-        if last != b'%b%08x"}' % (_SEAL, zlib.crc32(data)):
-            raise ValueError("it is not what was written: its checksum differs")
-    return values
+def is_whole(record: bytes) -> bool:
+    """Whether a record that has a seal is what was sealed."""
+    data, last = record[:-_LENGTH], record[-_LENGTH:]
+    return last == b'%b%08x"}' % (_SEAL, zlib.crc32(data))
 
 
 def check(data: Any, size: int, crc32: int, where: str) -> None:

@@ -10,9 +10,11 @@ MapredError
 ├ BackendError          where it runs: no such backend, a pool or an engine that fails
 │ ├ StorageError        a root or dataset store that fails, is full, or only pretends
 │ │ ├ AccessError       a store that refuses these credentials, or what they may not do
-│ │ └ FullError         a disk, a quota or a store without room
+│ │ ├ FullError         a disk, a quota or a store without room
+│ │ └ NotAFile          a folder, a link, a pipe or a device where a file belongs
 │ └ MissingDependency   an optional package is absent (also an ImportError); names the install line
 └ RunError              a run that ended without its result: `.run`, `.failures`
+  └ RecordError         a record of a run that is lost, damaged, or made by a newer mapred
 
 A message says what, which value, what limit, what to do.
 """
@@ -33,7 +35,9 @@ __all__ = [
     "FunctionError",
     "MapredError",
     "MissingDependency",
+    "NotAFile",
     "PlanError",
+    "RecordError",
     "ReduceError",
     "RunError",
     "StaleDatasetError",
@@ -98,6 +102,10 @@ class FullError(StorageError):
     """A disk, a quota or a store has no room left: to ask again does not help before some is freed."""
 
 
+class NotAFile(StorageError):
+    """What has the name of a file in a root is a folder, a link, a pipe or a device."""
+
+
 class MissingDependency(BackendError, ImportError):
     """An optional package is absent; the message names the line that installs it."""
 
@@ -127,6 +135,17 @@ class RunError(MapredError):
         self.run = run
         self.failures = failures if isinstance(failures, tuple) else tuple(failures)
         self.hint = hint
+
+
+class RecordError(RunError):
+    """A record of a run's folder that cannot be read: lost, damaged, foreign, or of the future.
+
+    `newer` says that a newer mapred made it, `blank` that the file is there and holds nothing.
+    """
+
+    def __init__(self, message: str, *, newer: bool = False, blank: bool = False) -> None:
+        super().__init__(message)
+        self.newer, self.blank = newer, blank
 
 
 class Interrupted(KeyboardInterrupt):

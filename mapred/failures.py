@@ -17,7 +17,7 @@ from typing import Any
 from mapred import layout, points, records, retries
 from mapred.attempts import Failure
 from mapred.checking import said
-from mapred.errors import DatasetError, StorageError
+from mapred.errors import DatasetError, RecordError, StorageError
 from mapred.model import Job, Stage
 from mapred.storage import Store
 from mapred.task import Task
@@ -66,8 +66,8 @@ def _files(error: BaseException) -> list[str]:
 
 
 def is_of_store(error: BaseException) -> bool:
-    """Whether it is trouble with the store of the run or of the dataset."""
-    return isinstance(error, StorageError) and not is_of_user(error)
+    """Whether it is trouble with the store or the records of the run, or of the dataset."""
+    return isinstance(error, StorageError | RecordError) and not is_of_user(error)
 
 
 def is_of_user(error: BaseException) -> bool:

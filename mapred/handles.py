@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 import time
 import warnings
@@ -32,10 +31,12 @@ from mapred import (
 )
 from mapred.backends.base import Backend, Handle, Vanished
 from mapred.checking import Duration, DurationFromZero, FromZero, Location, checks, seconds
+from mapred.coding import encode
 from mapred.errors import (
     BackendError,
     FunctionError,
     PlanError,
+    RecordError,
     RunError,
     StorageError,
 )
@@ -249,7 +250,7 @@ class Run:
         if self._handle is not None:
             try:
                 self._handle.raise_error()
-            except FunctionError:
+            except (FunctionError, RecordError):
                 raise
             except Vanished as error:
                 raise RunError(str(error), run=self) from error
@@ -258,7 +259,7 @@ class Run:
 
                 # A scheduler or pool that gave out cannot be resumed on.
                 lost = isinstance(error, BackendError) and not isinstance(error, StorageError)
-                gone = lost and self.job.backend["name"] != "local"
+                gone = lost and self.job.backend.get("name") != "local"
                 needed = hints.Remedy(backend="local" if gone else None)
                 hint = str(hints.in_python(self.uri, self.job, needed))
                 raise RunError(f"{error}\n{hint}", run=self, hint=hint) from error
@@ -316,7 +317,10 @@ class Run:
         """What a task's attempts printed (all tasks of the stage where None), oldest first."""
         self.job.stage(stage)
         paths = [path for path, _ in self.store.list(layout.logs(stage))]
-        chosen = [path for path in paths if task is None or layout.index_of(path) == task]
+        known = [(path, layout.index_of(path)) for path in paths]
+        chosen = [
+            path for path, each in known if each is not None and (task is None or each == task)
+        ]
         texts = []
         for path, text in zip(chosen, each(self.store, self.store.read, chosen), strict=True):
             head = f"--- {stage} task {layout.index_of(path)}, attempt {layout.attempt_of(path)}"
@@ -399,7 +403,7 @@ class Run:
         if succeeded and manifests.whole(self.store, self.job):
             return "succeeded"
         # Another handle may have changed it since.
-        self.job = Job.from_bytes(self.store.read(layout.JOB))
+        self.job = records.read_job(self.store)
         revision = revised(self.store, self.job, changes)
         chosen = chosen or backends.resolve(self._backend())
         backends.check(chosen, _limits(revision.job))
@@ -618,15 +622,7 @@ class Run:
 def open_run(uri: Location, allow_pickle: bool = True) -> Run:
     """Take up a run by its folder's URI; a `RunError` where there is none."""
     store = open_store(os.fspath(uri))
-    try:
-        job = Job.from_bytes(store.read(layout.JOB))
-    except FileNotFoundError:
-        raise RunError(f"{uri} holds no run: there is no {layout.JOB} in it") from None
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise RunError(f"{uri}/{layout.JOB} cannot be read: {error}") from error
-    if not layout.is_run_id(job.run_id):
-        raise RunError(f"{uri}/{layout.JOB} cannot be read: {job.run_id!r} is not the id of a run")
-    return Run(store, job, allow_pickle=allow_pickle)
+    return Run(store, records.read_job(store), allow_pickle=allow_pickle)
 
 
 def go_on(run: Run, backend: Backend) -> Standing:
@@ -646,8 +642,8 @@ def how_to_continue(uri: str, job: Job) -> str:
 
 def record_write(store: Store, uri: str, write_id: str) -> None:
     """Remember where tables are written to, for cleanup."""
-    value = {"uri": uri, "id": write_id, "time": time.time()}
-    store.write(layout.write_record(write_id), json.dumps(value).encode())
+    written = records.Write(uri, write_id, time.time())
+    store.write(layout.write_record(write_id), encode(written))
 
 
 def _limits(job: Job) -> Limits:

@@ -6,7 +6,6 @@ killed, and left no word.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -31,6 +30,7 @@ from mapred import (
 )
 from mapred.backends.base import Backend
 from mapred.checking import FromOne, Location, checks
+from mapred.coding import Moment, Seconds, StageName, Tasks
 from mapred.display.numbers import format_seconds, format_time, one_line, several
 from mapred.errors import BackendError, MapredError, RunError, StorageError
 from mapred.folder import default_root
@@ -55,7 +55,7 @@ class Entry:
     `seconds` are those from its submission to its end, or to now, without pauses; None where its
     end would take many commits to know. `given_up` counts what it goes without: `what`
     is `item` or `shard`. `queued_since`, in seconds since the epoch, is since when a run on a
-    cluster waits for its turn.
+    cluster waits for its turn. `problem` says why a run is `unreadable`.
     """
 
     id: str
@@ -72,6 +72,7 @@ class Entry:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     backend: str = ""
     queued_since: float | None = None
+    problem: str = ""
 
     @property
     def resumable(self) -> bool:
@@ -231,7 +232,7 @@ def rows(found: Runs) -> list[dict[str, str]]:
             "tasks": f"{entry.done:,}/{entry.tasks:,}{_less(entry)}",
             "duration": "" if entry.seconds is None else format_seconds(entry.seconds),
             "when": _local_time(entry.created),
-            "dataset": one_line(entry.dataset, 60),
+            "dataset": one_line(entry.problem or entry.dataset, 60),
         }
         for entry in found
     ]
@@ -287,7 +288,7 @@ def _folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
         with os.scandir(folder) as found:
             for entry in found:
                 try:
-                    known = os.stat(os.path.join(entry.path, layout.JOB))
+                    known = os.lstat(os.path.join(entry.path, layout.JOB))
                 except PermissionError:
                     if entry.name.startswith(".") or "+" in entry.name:
                         continue  # not a run's name; `lost+found` is on every disk
@@ -296,7 +297,8 @@ def _folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
                     continue
                 except OSError:
                     continue  # not a run
-                if stat.S_ISREG(known.st_mode):
+                # Of a run, one that is a folder, a pipe or a link is told as unreadable.
+                if stat.S_ISREG(known.st_mode) or _ID.match(entry.name):
                     yield (_second(entry.name, known.st_mtime), known.st_mtime_ns), entry.name
     except (FileNotFoundError, NotADirectoryError):
         return
@@ -332,76 +334,91 @@ class _Clusters:
             if cluster in self._away:
                 return "unknown", None
             try:
-                known = backends.standing(store, Job.from_bytes(job), ref)
+                known = backends.standing(store, records.decoded(store, layout.JOB, Job, job), ref)
             except MapredError:
                 self._away.add(cluster)
                 return "unknown", None
         return None if known is None else (known.state, known.queued_since)
 
 
+@dataclass(frozen=True)
+class _Listed:
+    """What a list tells of a run by its job.json; to open the run reads the rest as well."""
+
+    run_id: str
+    name: str
+    created: Moment
+    stages: tuple[_Stage, ...]
+    backend: Mapping[str, Any]
+    max_failed: float = 0
+    submitted: Seconds = 0.0
+    dataset: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Stage:
+    name: StageName
+    tasks: Tasks
+
+
 def _entry(uri: str, clusters: _Clusters) -> Entry:
     store = open_store(uri)
     try:
-        data = store.read(layout.JOB)
-        job = json.loads(data)
-        stages = [(stage["name"], int(stage["tasks"])) for stage in job["stages"]]
-        given_up = _given_up(store, data) if job.get("max_failed") else GivenUp()
-        state, seconds, queued = _state(store, data, float(job.get("submitted") or 0), clusters)
-        tasks = sum(count for _, count in stages)
-        done = tasks - len(given_up.tasks)
-        if state != "succeeded":
-            found = {name: records.committed(store, name) for name, _ in stages}
-            done = sum(map(len, found.values())) - len(given_up.tasks.intersection(found["map"]))
-            if seconds is None and sum(map(len, found.values())) <= _MOST_COMMITS:
-                seconds = _seconds_of_killed(store, data)
-        lost = len(given_up.indices)
-        return Entry(
-            id=_id_of(job),
-            uri=store.uri,
-            name=job["name"],
-            state=state,
-            tasks=tasks,
-            done=done,
-            created=job["created"],
-            given_up=lost,
-            what=given_up.what if lost else "",
-            seconds=seconds,
-            dataset=job.get("dataset", ""),
-            parameters=parameters.from_json(job.get("parameters", {})),
-            backend=str(job["backend"].get("name", "")),
-            queued_since=queued,
-        )
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        FileNotFoundError,
-        StorageError,
-    ) as error:
+        return _read_entry(store, clusters)
+    except (MapredError, FileNotFoundError) as error:
         if isinstance(error, StorageError) and not is_local(uri):
             raise  # the store's fault, and so that of every run; a file may be that of another user
-        return Entry(uri.rsplit("/", 1)[-1], store.uri, "", "unreadable", 0, 0, "")
+        problem = str(error).removeprefix(f"{store.uri}/")
+        return Entry(uri.rsplit("/", 1)[-1], store.uri, "", "unreadable", 0, 0, "", problem=problem)
 
 
-def _id_of(job: Mapping[str, Any]) -> str:
-    """The id that job.json says; `ValueError` for what cannot be one."""
-    told = job["run_id"]
-    if not layout.is_run_id(told):
-        raise ValueError(f"{told!r} is not the id of a run")
-    return str(told)
+def _read_entry(store: Store, clusters: _Clusters) -> Entry:
+    data = records.read_data(store, layout.JOB)
+    job = records.decoded(store, layout.JOB, _Listed, data)
+    records.check_id(store, job.run_id)
+    given_up = _given_up(store, data) if job.max_failed else GivenUp()
+    state, seconds, queued = _state(store, data, job.submitted, clusters)
+    tasks = sum(stage.tasks for stage in job.stages)
+    done = tasks - len(given_up.tasks)
+    if state != "succeeded":
+        found = {stage.name: records.committed(store, stage.name) for stage in job.stages}
+        done = sum(map(len, found.values())) - len(
+            given_up.tasks.intersection(found.get("map", ()))
+        )
+        if seconds is None and sum(map(len, found.values())) <= _MOST_COMMITS:
+            seconds = _seconds_of_killed(store, data)
+    lost = len(given_up.indices)
+    return Entry(
+        id=job.run_id,
+        uri=store.uri,
+        name=job.name,
+        state=state,
+        tasks=tasks,
+        done=done,
+        created=job.created,
+        given_up=lost,
+        what=given_up.what if lost else "",
+        seconds=seconds,
+        dataset=job.dataset,
+        parameters=parameters.from_json(job.parameters),
+        backend=str(job.backend.get("name", "")),
+        queued_since=queued,
+    )
 
 
 def _seconds_of_killed(store: Store, job: bytes) -> float | None:
     """How long a run worked that ended without a word, by its commits and failures."""
-    start, known = starts.read(store), Job.from_bytes(job)
+    start, known = starts.read(store), records.decoded(store, layout.JOB, Job, job)
     status = folder.status(store, known, start, alive=False)
     return starts.worked(starts.submitted(known), start, status.finished or status.started)
 
 
 def _given_up(store: Store, job: bytes) -> GivenUp:
     tasks = records.read_given_up(store)
-    return losses.given_up(store, Job.from_bytes(job), tasks) if tasks else GivenUp()
+    if not tasks:
+        return GivenUp()
+    return losses.given_up(store, records.decoded(store, layout.JOB, Job, job), tasks)
 
 
 def _state(

@@ -182,7 +182,7 @@ def _range(store: Store, path: str, offset: int, length: int, before: int, after
     if before >= 0 and zlib.crc32(data, before) != after:
         # The manifest names the files of the maps, and has to name that of another attempt.
         stages = dict.fromkeys((path.partition("/")[0], "manifest"))
-        index = layout.index_of(path)
+        index = layout.index_of(path) or 0
         commits = [layout.commit(name, index if name == "map" else 0) for name in stages]
         raise StorageError(
             f"{store.uri}/{path}: bytes {offset} to {offset + length} are not what was committed; "

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from mapred.coding import Count, Tasks
+from mapred.frozen import dataclass
 
 
 @dataclass(frozen=True)
@@ -26,15 +29,9 @@ class Shuffle:
     """
 
     by: tuple[str, ...]
-    partitions: int
+    partitions: Tasks
     aggregates: tuple[Aggregation, ...] = ()
     descending: tuple[bool, ...] = ()
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Shuffle:
-        aggregates = tuple(Aggregation(**each) for each in values["aggregates"])
-        known = {**values, "by": tuple(values["by"]), "aggregates": aggregates}
-        return cls(**{**known, "descending": tuple(values["descending"])})
 
 
 @dataclass(frozen=True)
@@ -48,9 +45,9 @@ class Parts:
     continues. A file of an earlier version has none.
     """
 
-    offsets: tuple[int, ...]
+    offsets: tuple[Count, ...]
     schema: str
-    taken: int = 0
+    taken: Count = 0
     heavy: str | None = None
     sample: str | None = None
-    checksums: tuple[int, ...] = ()
+    checksums: tuple[Count, ...] = ()

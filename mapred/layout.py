@@ -9,7 +9,7 @@ root/<run-id>/
   plan/00000.parquet                    the plan, one file per `PLAN_SHARDS` shards
   <stage>/data/000017-<attempt>.arrow   what one attempt wrote
   <stage>/files/000017-<attempt>/NAME   what it wrote by `task.output`
-  <stage>/commits/000017.json           the commit: put if absent
+  <stage>/commits/000017.json           the commit: put if absent; `….broken` was one that cannot be read
   <stage>/schemas/000000.arrow          names and types of the tables, as they came: put if absent
   <stage>/errors/000017-<attempt>.json  a failed attempt
   <stage>/logs/000017-<attempt>.txt     what it printed
@@ -46,6 +46,14 @@ MANIFEST = "result/manifest.json"
 REMOVED = "removed.json"
 WRITES = "writes/"
 PLAN_SHARDS = 1000
+_NUMBER, _ATTEMPT = r"([0-9]{6,18})", r"-[0-9]+-[0-9a-f]+"
+_NAMES = {
+    "commits": re.compile(rf"{_NUMBER}\.json"),
+    "schemas": re.compile(rf"{_NUMBER}\.arrow"),
+    "errors": re.compile(rf"{_NUMBER}{_ATTEMPT}\.json"),
+    "logs": re.compile(rf"{_NUMBER}{_ATTEMPT}\.txt"),
+    "data": re.compile(rf"{_NUMBER}{_ATTEMPT}\.[a-z]+"),
+}
 
 # A run's id is the name of its folder, and a word of command lines.
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -162,9 +170,10 @@ def kept_of(index: int) -> str:
     return f"map/kept/{index:06d}/"
 
 
-def kept_index(path: str) -> int:
-    """The task in the path of what was kept."""
-    return int(path.removeprefix(all_kept()).partition("/")[0])
+def kept_index(path: str) -> int | None:
+    """The task in the path of what was kept; None for a file that is nothing of the kind."""
+    number, slash, _ = path.removeprefix(all_kept()).partition("/")
+    return int(number) if slash and number.isdecimal() else None
 
 
 def kept_values(index: int) -> str:
@@ -201,10 +210,15 @@ def write_record(write_id: str) -> str:
     return f"{WRITES}{write_id}.json"
 
 
-def index_of(path: str) -> int:
-    """The task index in the name of a commit, an error, a log or an output."""
-    name = path.rsplit("/", 1)[-1]
-    return int(name.split(".", 1)[0].split("-", 1)[0])
+def index_of(path: str) -> int | None:
+    """The task index in the name of a commit, an error, a log, a schema or an output.
+
+    None for any other file: desktops and editors leave theirs in folders as well.
+    """
+    folder, _, name = path.rpartition("/")
+    named = _NAMES.get(folder.rpartition("/")[2])
+    found = None if named is None else named.fullmatch(name)
+    return None if found is None else int(found[1])
 
 
 def attempt_of(path: str) -> str:

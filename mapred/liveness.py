@@ -8,15 +8,14 @@ known by its host and the time of its start.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
-from mapred import layout
+from mapred import layout, records
+from mapred.coding import Seconds, encode
 from mapred.errors import MapredError
 from mapred.frozen import dataclass
 from mapred.storage import Store
@@ -141,14 +140,24 @@ def beating(store: Store, ref: str) -> Iterator[None]:
         beats.join(BEAT_SECONDS)
 
 
+@dataclass(frozen=True)
+class _Beat:
+    """A sign of life of what drives a run: when, in seconds since the epoch and since the boot."""
+
+    ref: str
+    time: Seconds = 0.0
+    boot: str = ""
+    uptime: Seconds = 0.0
+
+
 def _beat(store: Store, ref: str, ended: threading.Event) -> None:
     written = False
     while not ended.wait(BEAT_SECONDS):
         # What cannot be written now may be the next time: a folder that is gone is not made anew.
         with suppress(MapredError, OSError):
             store.read(layout.JOB)
-            beat = {"ref": ref, "time": time.time(), "boot": _place()[0], "uptime": _uptime()}
-            store.write(layout.HEARTBEAT, json.dumps(beat).encode())
+            beat = _Beat(ref, time.time(), _place()[0], _uptime())
+            store.write(layout.HEARTBEAT, encode(beat))
             written = True
     if written:
         with suppress(MapredError, OSError):
@@ -160,21 +169,12 @@ def seconds_quiet(store: Store, ref: str, started: float) -> float:
 
     On one machine they are counted by a clock that nobody sets.
     """
-    beat = _last_beat(store)
-    if beat.get("ref") == ref:
-        with suppress(KeyError, TypeError, ValueError):
-            if beat["boot"] and beat["boot"] == _place()[0]:
-                return max(0.0, _uptime() - float(beat["uptime"]))
-            started = max(started, float(beat["time"]))
+    beat = records.read_if_sound(store, layout.HEARTBEAT, _Beat)
+    if beat is not None and beat.ref == ref:
+        if beat.boot and beat.boot == _place()[0]:
+            return max(0.0, _uptime() - beat.uptime)
+        started = max(started, beat.time)
     return max(0.0, time.time() - started)
-
-
-def _last_beat(store: Store) -> dict[str, Any]:
-    try:
-        beat = json.loads(store.read(layout.HEARTBEAT))
-    except (FileNotFoundError, ValueError, RecursionError):
-        return {}
-    return beat if isinstance(beat, dict) else {}
 
 
 def _uptime() -> float:

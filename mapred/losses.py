@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mapred import records
+from mapred import layout, records
+from mapred.errors import RecordError
 from mapred.model import GivenUp, Job, Stage
 from mapred.storage import Store
 
@@ -58,15 +59,26 @@ def given_up(
     if tasks is None:
         tasks = records.read_given_up(store) if job.max_failed else {}
     chosen = sorted(tasks)
+    if chosen and not 0 <= chosen[0] <= chosen[-1] < job.shards:
+        raise _not_of(store, f"tasks {chosen[0]} to {chosen[-1]}, and the run has {job.shards}")
     if not job.format.once_per_item:
         return GivenUp("shard", {task: (task,) for task in chosen}, dict.fromkeys(chosen, 0))
     lost: dict[int, tuple[int, ...]] = {}
     kept: dict[int, int] = {}
     for task, planned in zip(chosen, records.shard_items(store, chosen), strict=True):
         named = tasks[task]
+        if named is not None and not set(named) <= set(planned):
+            raise _not_of(store, f"items of task {task} that are those of other tasks")
         lost[task] = tuple(planned if named is None else named)
         kept[task] = len(planned) - len(lost[task])
     return GivenUp("item", lost, kept)
+
+
+def _not_of(store: Store, what: str) -> RecordError:
+    return RecordError(
+        f"{store.uri}/{layout.FAILED} names {what}; delete it, then resume the run: what was "
+        "given up is tried again"
+    )
 
 
 def final(job: Job, failure: Failure) -> bool:

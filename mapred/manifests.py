@@ -8,14 +8,15 @@ made again from them.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
+from typing import NamedTuple
 
 from mapred import layout, records
-from mapred.errors import RunError, StorageError
+from mapred.coding import StageName, Tasks, decode, encode
+from mapred.errors import RecordError, RunError, StorageError
 from mapred.frozen import dataclass
 from mapred.model import Commit, Job, Output, StoredFile
 from mapred.records import read_commits, read_end, read_given_up
@@ -24,7 +25,21 @@ from mapred.storage import Store
 _INLINE_TOTAL = 8 * 2**20
 _TRIES = 3
 
-Listed = tuple[int, Output | None, tuple[StoredFile, ...]]
+
+class Listed(NamedTuple):
+    """What a task of the last stage gave; no output where it was given up."""
+
+    task: Tasks
+    output: Output | None
+    files: tuple[StoredFile, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The outputs of the last stage, in order."""
+
+    stage: StageName
+    tasks: tuple[Listed, ...]
 
 
 def finish(
@@ -41,11 +56,11 @@ def finish(
     lacks a commit does not succeed, whatever an engine says. `when` it ended is now if not given.
     """
     ended = time.time() if when is None else when
-    word = {"state": state, "message": message, "time": ended}
+    word = records.End(state, message, ended)  # type: ignore[arg-type]
     if state == "succeeded":
         manifest = write(store, job, commits or {})
-        word |= {"job": _sha256(_job_data(store)), "manifest": _sha256(manifest)}
-    data = json.dumps(word).encode()
+        word = replace(word, job=_sha256(_job_data(store)), manifest=_sha256(manifest))
+    data = encode(word)
     if store.put_if_absent(layout.END, data):
         return state
     standing = read_end(store)
@@ -81,21 +96,21 @@ def made(store: Store, job: Job, known: Mapping[int, Commit | None]) -> bytes:
     lost = {index for index, items in given_up.items() if items is None}
     unknown = [i for i in range(stage.tasks) if i not in lost and known.get(i) is None]
     read = read_commits(store, stage.name, unknown)
-    entries: list[list[object]] = []
+    entries: list[Listed] = []
     room = _INLINE_TOTAL
     for index in range(stage.tasks):
         if index in lost:
-            entries.append([index, None, []])
+            entries.append(Listed(index, None, ()))
             continue
         commit = known.get(index) or next(read)
         if commit is None:
             raise RunError(f"{store.uri}: task {index} of {stage.name} was never committed")
-        output = commit.output.to_json()
-        room -= len(output["inline"] or "")
-        if room < 0 and output["inline"]:
-            output["inline"] = ""
-        entries.append([index, output, [vars(file) for file in commit.files]])
-    return json.dumps({"stage": stage.name, "tasks": entries}, separators=(",", ":")).encode()
+        output = commit.output
+        room -= len(output.inline or "")
+        if room < 0 and output.inline:
+            output = replace(output, inline="")
+        entries.append(Listed(index, output, commit.files))
+    return encode(Manifest(stage.name, tuple(entries)))
 
 
 @dataclass(frozen=True)
@@ -110,7 +125,7 @@ class Ending:
     word_job: str
     manifest: str
     word_manifest: str
-    listed: list[Listed] | None
+    listed: Sequence[Listed] | None
 
     @property
     def same_job(self) -> bool:
@@ -126,9 +141,9 @@ def ending(store: Store) -> Ending:
     word = read_end(store) or {}
     data, listed = b"", None
     if word.get("state") == "succeeded":  # no other run has a manifest
-        with suppress(FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
-            data = store.read(layout.MANIFEST)
-            listed = parsed(data)
+        with suppress(FileNotFoundError):
+            data = records.read_data(store, layout.MANIFEST)
+            listed = _parsed(store, data)
     told = str(word.get("job") or ""), str(word.get("manifest") or "")
     return Ending(_sha256(_job_data(store)), told[0], _sha256(data), told[1], listed)
 
@@ -177,7 +192,7 @@ def _of_the_same_job(store: Store) -> Ending:
     return found
 
 
-def _made_again(store: Store, job: Job, found: Ending) -> list[Listed]:
+def _made_again(store: Store, job: Job, found: Ending) -> Sequence[Listed]:
     data = made(store, job, {})
     if found.word_manifest not in ("", _sha256(data)):
         raise RunError(
@@ -187,27 +202,20 @@ def _made_again(store: Store, job: Job, found: Ending) -> list[Listed]:
         )
     with suppress(StorageError):  # where the root is read-only, the result can still be read
         store.write(layout.MANIFEST, data)
-    return parsed(data)
+    return decode(Manifest, data, layout.MANIFEST).tasks
 
 
-def parsed(data: bytes) -> list[Listed]:
-    """The entries of a manifest."""
-    entries = json.loads(data)["tasks"]
-    return [
-        (index, _output(output), tuple(StoredFile(**file) for file in files))
-        for index, output, files in entries
-    ]
-
-
-def _output(values: Mapping[str, Any] | None) -> Output | None:
-    if values is None:
+def _parsed(store: Store, data: bytes) -> Sequence[Listed] | None:
+    """The entries of a manifest; None where it is none that can be read."""
+    try:
+        return records.decoded(store, layout.MANIFEST, Manifest, data).tasks
+    except RecordError as error:
+        if error.newer:
+            raise
         return None
-    if not isinstance(values.get("path"), str | None):
-        raise TypeError(f"{values['path']!r} is not a path")
-    return Output.from_json(values)
 
 
-def _completed(store: Store, job: Job, listed: list[Listed]) -> list[Listed]:
+def _completed(store: Store, job: Job, listed: Sequence[Listed]) -> list[Listed]:
     """The entries, with the values from their commits that were too much for the manifest."""
     short = [index for index, output, _ in listed if _left_out(output)]
     commits = read_commits(store, job.stages[-1].name, short)
@@ -223,7 +231,7 @@ def _completed(store: Store, job: Job, listed: list[Listed]) -> list[Listed]:
                     f"{store.uri}: the commit of task {index} is not the one that the run ended with"
                 )
             output = kept
-        found.append((index, output, files))
+        found.append(Listed(index, output, files))
     return found
 
 

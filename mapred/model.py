@@ -5,14 +5,27 @@ from __future__ import annotations
 import base64
 import builtins
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from mapred import checksums
-from mapred.errors import PlanError
+from mapred.coding import (
+    ArrowSchema,
+    Count,
+    Inside,
+    Moment,
+    Seconds,
+    StageName,
+    Sum,
+    Tasks,
+    decode,
+    encode,
+)
+from mapred.errors import PlanError, RecordError
 from mapred.frozen import dataclass
+from mapred.keying import Parts as Parts
+from mapred.keying import Shuffle as Shuffle
 from mapred.resources import Resources as Resources
 from mapred.resources import Volume as Volume
 from mapred.resources import parse_bytes as parse_bytes
@@ -21,9 +34,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mapred.attempts import Failure, Retry
-    from mapred.keying import Parts, Shuffle
-
-T = TypeVar("T")
 
 # What users write for the columns of a `Shuffle`.
 By = str | Sequence[str]
@@ -81,6 +91,12 @@ class Format:
     partitions: tuple[str, ...] = ()
     storage: Mapping[str, Any] | None = None
 
+    # A filter is left pickled: a run that is only looked at unpickles nothing.
+    in_json: ClassVar[Mapping[str, Any]] = {
+        "schema": ArrowSchema | None,
+        "filter": builtins.bytes | None,
+    }
+
     @property
     def predicate(self) -> Any:
         """The filter as the user gave it, unpickled where it came from JSON."""
@@ -114,18 +130,6 @@ class Format:
             values["filter"] = base64.b64encode(filter_).decode()
         return values
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Format:
-        values = dict(values)
-        if values.get("schema") is not None:
-            import pyarrow as pa
-
-            values["schema"] = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(values["schema"])))
-        if values.get("filter") is not None:
-            # Left pickled: a run that is only looked at unpickles nothing.
-            values["filter"] = base64.b64decode(values["filter"])
-        return _build(cls, values)
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -136,12 +140,12 @@ class Stage:
     `(i + 1) * fan_in`; `fan_in` of None takes all of them. `seconds`, an attempt's limit.
     """
 
-    name: str
-    kind: str
-    tasks: int
-    inputs: str | None = None
-    input_tasks: int = 0
-    fan_in: int | None = None
+    name: StageName
+    kind: Literal["map", "reduce", "manifest", "shuffle"]
+    tasks: Tasks
+    inputs: StageName | None = None
+    input_tasks: Tasks = 0
+    fan_in: Tasks | None = None
     last: bool = False
     check: bool = False
     resources: Resources = field(default_factory=Resources)
@@ -169,27 +173,27 @@ class Job:
 
     run_id: str
     name: str
-    created: str
+    created: Moment
     format: Format
     stages: tuple[Stage, ...]
-    shards: int
-    items: int
-    files: int
-    bytes: int
-    function: str
+    shards: Tasks
+    items: Count
+    files: Count
+    bytes: Count
+    function: Inside
     task_parameters: tuple[str, ...] | None = None
-    reduce: str | None = None
-    modules: str | None = None
+    reduce: Inside | None = None
+    modules: Inside | None = None
     shuffle: Shuffle | None = None
     seed: int = 0
-    attempts: int = 3
+    attempts: Count = 3
     retry_on: tuple[str | int, ...] | None = None
     no_retry_on: tuple[str | int, ...] = ()
-    timeout: float | None = None
-    deadline: float | None = None
-    deadline_since: float = 0.0
+    timeout: Seconds | None = None
+    deadline: Seconds | None = None
+    deadline_since: Seconds = 0.0
     max_failed: float = 0
-    max_tasks_per_worker: int | None = None
+    max_tasks_per_worker: Count | None = None
     workdir: str | None = None
     write: Mapping[str, Any] | None = None
     backend: Mapping[str, Any] = field(default_factory=dict)
@@ -197,7 +201,7 @@ class Job:
     python: str = ""
     mapred: str = ""
     packages: Mapping[str, str] = field(default_factory=dict)
-    submitted: float = 0.0
+    submitted: Seconds = 0.0
     dataset: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     code: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -224,24 +228,24 @@ class Job:
         return int(self.max_failed * total) if self.max_failed < 1 else int(self.max_failed)
 
     def to_bytes(self) -> builtins.bytes:
-        values = {**vars(self), "format": self.format.to_json()}
-        values["stages"] = [dataclasses.asdict(stage) for stage in self.stages]
-        values["shuffle"] = self.shuffle and dataclasses.asdict(self.shuffle)
-        return json.dumps(values, indent=1, sort_keys=True).encode()
+        return encode(self, indent=1)
 
     @classmethod
-    def from_bytes(cls, data: builtins.bytes) -> Job:
-        values = json.loads(data)
-        values["format"] = Format.from_json(values["format"])
-        values["stages"] = tuple(
-            _build(Stage, {**stage, "resources": Resources.from_json(stage["resources"])})
-            for stage in values["stages"]
-        )
-        if values.get("shuffle"):
-            from mapred.keying import Shuffle
-
-            values["shuffle"] = Shuffle.from_json(values["shuffle"])
-        return _build(cls, values)
+    def from_bytes(cls, data: builtins.bytes, where: str = "job.json") -> Job:
+        """The job in a job.json, whose place is `where`; a `RecordError` if there is none."""
+        job = decode(cls, data, where)
+        names = [stage.name for stage in job.stages]
+        inputs = {stage.inputs for stage in job.stages} - {None}
+        if names[:1] != ["map"] or len(set(names)) < len(names) or not inputs.issubset(names):
+            raise RecordError(f"{where}: stages must be map and others, each with its input")
+        if any(stage.kind in ("manifest", "shuffle") for stage in job.stages) and not job.shuffle:
+            raise RecordError(f"{where}: shuffle is missing, and a stage needs it")
+        if job.stages[0].tasks != job.shards:
+            raise RecordError(
+                f"{where}: shards must be {job.stages[0].tasks}, the tasks of the first stage, "
+                f"and is {job.shards}"
+            )
+        return job
 
 
 @dataclass(frozen=True)
@@ -253,31 +257,16 @@ class Output:
     `polars`, `batch` or `object`.
     """
 
-    kind: str
+    kind: Literal["arrow", "parts", "pickle", "inline", "none"]
     type: str = "object"
-    count: int = 0
-    rows: int = 0
-    path: str | None = None
-    size: int = 0
-    crc32: int = 0
+    count: Count = 0
+    rows: Count = 0
+    path: Inside | None = None
+    size: Count = 0
+    crc32: Count = 0
     etag: str = ""
     inline: str | None = None
     parts: Parts | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "parts": self.parts and vars(self.parts)}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Output:
-        parts = values.get("parts")
-        if parts:
-            from mapred.keying import Parts
-
-            numbers = {
-                name: tuple(parts[name]) for name in ("offsets", "checksums") if name in parts
-            }
-            parts = Parts(**{**parts, **numbers})
-        return cls(**{**values, "parts": parts})
 
 
 @dataclass(frozen=True)
@@ -285,22 +274,21 @@ class StoredFile:
     """A file that a task wrote by `task.output(name)`."""
 
     name: str
-    path: str
-    size: int
-    crc32: int
+    path: Inside
+    size: Count
+    crc32: Count
     etag: str = ""
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """The bytes `start` to `stop` that a reader really took for range number `range`.
 
     Listed only where they differ from the planned range: the first and last line of a cut.
     """
 
-    range: int
-    start: int
-    stop: int
+    range: Count
+    start: Count
+    stop: Count
 
 
 @dataclass(frozen=True)
@@ -314,38 +302,32 @@ class Commit:
     of a manifest alone.
     """
 
-    stage: str
-    task: int
+    stage: StageName
+    task: Tasks
     attempt: str
     function: str
     output: Output
     files: tuple[StoredFile, ...] = ()
-    records: int = 0
-    skipped: int = 0
-    bytes: int = 0
-    ranges: int = 0
+    records: Count = 0
+    skipped: Count = 0
+    bytes: Count = 0
+    ranges: Count = 0
     spans: tuple[Span, ...] = ()
-    units: int = 0
-    started: float = 0.0
-    seconds: float = 0.0
-    peak_memory: int = 0
-    counters: Mapping[str, float] = field(default_factory=dict)
-    heavy: Mapping[str, int] = field(default_factory=dict)
+    units: Count = 0
+    started: Seconds = 0.0
+    seconds: Seconds = 0.0
+    peak_memory: Count = 0
+    counters: Mapping[str, Sum] = field(default_factory=dict)
+    heavy: Mapping[str, Count] = field(default_factory=dict)
     worker: str = ""
 
     def to_bytes(self) -> builtins.bytes:
-        values = {**vars(self), "output": self.output.to_json()}
-        values["files"] = [vars(file) for file in self.files]
-        values["spans"] = [[span.range, span.start, span.stop] for span in self.spans]
-        return checksums.sealed(values)
+        return checksums.sealed(encode(self))
 
     @classmethod
-    def from_bytes(cls, data: builtins.bytes) -> Commit:
-        values = checksums.unsealed(data)
-        values["output"] = Output.from_json(values["output"])
-        values["files"] = tuple(StoredFile(**file) for file in values["files"])
-        values["spans"] = tuple(Span(*span) for span in values["spans"])
-        return cls(**values)
+    def from_bytes(cls, data: builtins.bytes, where: str = "a commit") -> Commit:
+        """The commit in a file, whose place is `where`; a `RecordError` if there is none."""
+        return decode(cls, data, where)
 
 
 @dataclass(frozen=True)
@@ -458,10 +440,3 @@ class RunStatus:
     def __repr__(self) -> str:
         done = ", ".join(f"{stage.done} of {stage.total} {stage.name}" for stage in self.stages)
         return f"<RunStatus of {self.run_id}: {self.state}, {done}>"
-
-
-def _build(cls: type[T], values: Mapping[str, Any]) -> T:
-    """A dataclass from JSON: lists become tuples, as frozen values hold them."""
-    return cls(
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    )

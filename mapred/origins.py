@@ -16,7 +16,8 @@ from contextlib import suppress
 from dataclasses import field, replace
 from typing import Any
 
-from mapred import excerpts, functions
+from mapred import excerpts, functions, layout
+from mapred.coding import read
 from mapred.commands import Command
 from mapred.frozen import dataclass
 from mapred.model import Job
@@ -84,7 +85,7 @@ def known(job: Job, path: str | None) -> Origin | None:
     told = job.code.get(path or "")
     if told is None:
         return None
-    found = Origin(**told)
+    found = read(Origin, told, f"{layout.JOB}: code of {path}")
     # Its name becomes part of lines that people paste.
     is_name = all(part.isidentifier() for part in found.qualname.split("."))
     return found if is_name else replace(found, qualname="")

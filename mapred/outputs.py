@@ -220,7 +220,10 @@ def compare(store: Store, output: Output, found: tuple[int, int]) -> None:
     try:
         checksums.compare(found, output.size, output.crc32, f"{store.uri}/{path}")
     except StorageError as error:
-        commit = layout.commit(path.partition("/")[0], layout.index_of(path))
+        index = layout.index_of(path)
+        if index is None:
+            raise
+        commit = layout.commit(path.partition("/")[0], index)
         raise StorageError(
             f"{error}; to have its task run again, delete {commit} in {store.uri} and resume the run"
         ) from None

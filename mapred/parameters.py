@@ -13,13 +13,14 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from mapred import secrecy, signatures
 from mapred.checking import plain, shown
 from mapred.commands import Command
-from mapred.errors import PlanError
+from mapred.errors import PlanError, RecordError
 from mapred.functions import makes_callables
 
 Value = str | int | float | bool | date
@@ -56,14 +57,16 @@ def _typed(value: Value) -> Any:
 
 def from_json(values: Mapping[str, Any]) -> dict[str, Value]:
     """What `to_json` wrote."""
-    return {name: _untyped(value) for name, value in values.items()}
+    return {name: _untyped(name, value) for name, value in values.items()}
 
 
-def _untyped(value: Any) -> Value:
-    if not isinstance(value, Mapping):
-        return value  # type: ignore[no-any-return]
-    ((kind, text),) = value.items()
-    return datetime.fromisoformat(text) if kind == "datetime" else date.fromisoformat(text)
+def _untyped(name: str, value: Any) -> Value:
+    if isinstance(value, str | int | float):
+        return value
+    with suppress(AttributeError, TypeError, ValueError):
+        ((kind, text),) = value.items()
+        return datetime.fromisoformat(text) if kind == "datetime" else date.fromisoformat(text)
+    raise RecordError(f"job.json: parameters.{name} must be {KINDS}, and is {shown(value)}")
 
 
 def text_of(values: Mapping[str, Value]) -> str:

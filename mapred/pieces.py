@@ -14,7 +14,8 @@ from dataclasses import field
 from typing import Any, BinaryIO
 
 from mapred import layout
-from mapred.errors import FunctionError
+from mapred.coding import EMPTY, is_blank
+from mapred.errors import FunctionError, RecordError
 from mapred.frozen import dataclass
 from mapred.storage import Store
 
@@ -36,6 +37,8 @@ def read(store: Store, digests: Mapping[str, str], path: str) -> bytes:
     data = store.read(path)
     found = hashlib.sha256(data).hexdigest()
     if found != digests.get(path):
+        if is_blank(data):
+            raise RecordError(f"{store.uri}/{path} {EMPTY}", blank=True)
         raise _changed(store, path, found)
     return data
 

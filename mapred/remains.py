@@ -7,15 +7,15 @@ staging folder of this very run goes.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from mapred import layout, writing
-from mapred.errors import RunError, StorageError
+from mapred import layout, records, writing
+from mapred.coding import encode
+from mapred.errors import NotAFile, RecordError, RunError, StorageError
 from mapred.model import Job
 from mapred.storage import Store
 
@@ -84,9 +84,16 @@ def check(store: Store, found: Remains) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Removed:
+    """What removed.json says: the id of the run that is being removed."""
+
+    run: str | None = None
+
+
 def mark(store: Store) -> bytes:
     """What removed.json holds of the run that is being removed."""
-    return json.dumps({"run": store.uri.rstrip("/").rpartition("/")[2]}).encode()
+    return encode(_Removed(store.uri.rstrip("/").rpartition("/")[2]))
 
 
 def staged(store: Store, found: Remains) -> Iterator[Staged]:
@@ -94,20 +101,19 @@ def staged(store: Store, found: Remains) -> Iterator[Staged]:
     run_id = re.escape(store.uri.rstrip("/").rpartition("/")[2])
     for path in sorted(path for path in found.paths if path.startswith(layout.WRITES)):
         try:
-            record = json.loads(store.read(path))
-            uri, write_id = record["uri"], record["id"]
-            fits = isinstance(uri, str) and re.fullmatch(f"{run_id}(-[0-9a-f]{{8}})?", write_id)
+            record = records.read(store, path, records.Write)
+            fits = re.fullmatch(f"{run_id}(-[0-9a-f]{{8}})?", record.id)
         except FileNotFoundError:
             continue
-        except (ValueError, KeyError, TypeError):
+        except (RecordError, NotAFile):
             fits = None
         if not fits:
             raise RunError(
                 f"{store.uri}/{path} names no dataset that this run wrote to: someone changed it; "
                 "delete that file, and remove the run again"
             )
-        files = writing.staged(uri, write_id)
-        yield Staged(uri, write_id, files)
+        files = writing.staged(record.uri, record.id)
+        yield Staged(record.uri, record.id, files)
 
 
 def sweep(store: Store) -> None:
@@ -150,7 +156,6 @@ def _temporary(store: Store) -> Listing:
 
 def _marked(store: Store) -> str | None:
     try:
-        found = json.loads(store.read(layout.REMOVED))
-    except (ValueError, FileNotFoundError, StorageError):
+        return records.read(store, layout.REMOVED, _Removed).run
+    except (RecordError, FileNotFoundError, StorageError):
         return None
-    return found.get("run") if isinstance(found, dict) else None

@@ -168,10 +168,9 @@ class Resources:
         return dataclasses.replace(self, spot=False, spot_price=None, spot_fallback=None)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Resources:
-        """What job.json holds; it was judged when it was written, and is not judged again."""
-        volumes = [Volume(**volume) for volume in values.get("volumes", ())]
-        return cls(**{**secrecy.as_public(values), "volumes": tuple(volumes)})
+    def of_stored(cls, values: Mapping[str, Any]) -> Resources:
+        """What a record holds; it was judged when it was written, and is not judged again."""
+        return cls(**secrecy.as_public(values))
 
 
 def parse_toleration(text: str) -> dict[str, str]:

@@ -67,7 +67,8 @@ def one_by_one(store: Store, job: Job, stage: str | None, errors: str) -> Iterat
             f"leave stage= out, or say stage={job.stages[-1].name!r}"
         )
     tasks = records.done(store, chosen)
-    commits = records.read_commits(store, chosen.name, tasks)
+    read = records.read_commit if errors == "skip" else records.sound_commit
+    commits = each(store, lambda task: read(store, chosen.name, task), tasks)
     entries = [(commit.task, commit.output) for commit in commits if commit is not None]
     per_item = chosen.kind == "map" and job.format.once_per_item
     firsts = records.first_items(store, job) if per_item else None

@@ -6,15 +6,13 @@ lives on this machine, or, where that cannot be known, one that did anything wit
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
 
 from mapred import display, drivers, layout, liveness, records, remains, starts, writing
 from mapred.checking import DurationFromZero, Location, checks, seconds
@@ -222,16 +220,9 @@ def _recent(store: Store, host: str) -> str | None:
     )
 
 
-def _handle(store: Store) -> Mapping[str, Any]:
-    try:
-        return dict(json.loads(store.read(layout.HANDLE)))
-    except FileNotFoundError:
-        return {}
-
-
 def _last_start(store: Store, name: str) -> float:
     """When the run was made, or resumed for the last time."""
-    return max(float(_handle(store).get("time") or 0), _named_time(name))
+    return max(starts.read(store).time, _named_time(name))
 
 
 def _named_time(name: str) -> float:
@@ -246,15 +237,12 @@ def _named_time(name: str) -> float:
 def _last_sign(store: Store) -> float:
     """The end of the last commit, or the last failure, of a run: reads them all."""
     times = [0.0]
-    for stage in json.loads(store.read(layout.JOB))["stages"]:
-        name = stage["name"]
+    for stage in records.read_job(store).stages:
+        name = stage.name
         for commit in records.read_commits(store, name, records.committed(store, name)):
             if commit is not None:
                 times.append(commit.started + commit.seconds)
-        paths = [path for path, _ in store.list(layout.errors(name))]
-        times += [
-            float(json.loads(data).get("time") or 0) for data in each(store, store.read, paths)
-        ]
+        times += [failure.time for failure in records.read_failures(store, name)]
     return max(times)
 
 
@@ -275,8 +263,9 @@ def _losers(store: Store, files: Listing, settled: bool) -> Listing:
         if path.startswith(layout.all_kept()):
             kept.append((path, size))
         stage, _, rest = path.partition("/")
-        if rest.startswith("commits/"):
-            committed.add((stage, layout.index_of(path)))
+        index = layout.index_of(path) if rest.startswith("commits/") and size else None
+        if index is not None:
+            committed.add((stage, index))
     tried = [task for task, tries in outputs.items() if task in committed and len(tries) > 1]
     lost = []
     commits = each(store, lambda task: records.read_commit(store, *task), tried)

@@ -8,7 +8,6 @@ its folder.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 import time
@@ -17,6 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mapred import layout, records
+from mapred.coding import Seconds, encode
 from mapred.errors import MapredError
 from mapred.frozen import dataclass
 from mapred.model import Job, RunStatus, TaskTime
@@ -36,9 +36,9 @@ class Start:
 
     ref: str | None = None
     state: str = "interrupted"
-    time: float = 0.0
-    ended: float | None = None
-    pauses: tuple[tuple[float, float], ...] = ()
+    time: Seconds = 0.0
+    ended: Seconds | None = None
+    pauses: tuple[tuple[Seconds, Seconds], ...] = ()
 
 
 def read(store: Store) -> Start:
@@ -46,19 +46,7 @@ def read(store: Store) -> Start:
 
     So it is of one whose handle.json cannot be read, as a power cut may leave it.
     """
-    try:
-        value = json.loads(store.read(layout.HANDLE))
-        pauses = tuple((float(begin), float(end)) for begin, end in value.get("pauses", ()))
-        ref, ended = value["ref"], value.get("ended")
-        return Start(
-            None if ref is None else str(ref),
-            str(value["state"]),
-            float(value["time"]),
-            None if ended is None else float(ended),
-            pauses,
-        )
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
-        return Start()
+    return records.read_if_sound(store, layout.HANDLE, Start) or Start()
 
 
 def started(store: Store, ref: str | None, pauses: tuple[tuple[float, float], ...] = ()) -> Start:
@@ -84,7 +72,7 @@ def interrupted(store: Store, ref: str) -> None:
         try:
             write(store, ended)
         except MapredError:
-            _overwrite(store, json.dumps(vars(ended)).encode())
+            _overwrite(store, encode(ended))
 
 
 def _overwrite(store: Store, data: bytes) -> None:
@@ -99,7 +87,7 @@ def _overwrite(store: Store, data: bytes) -> None:
 
 
 def write(store: Store, start: Start) -> Start:
-    store.write(layout.HANDLE, json.dumps(vars(start)).encode())
+    store.write(layout.HANDLE, encode(start))
     return start
 
 

@@ -415,8 +415,8 @@ def tamper(run: Any, path: str, change: Callable[[Any], Any]) -> None:
     """Change a JSON record of a run in place, as if it had been written so: its seal fits."""
     value = json.loads(run.store.read(path))
     was_sealed = value.pop("seal", None) is not None
-    changed = change(value)
-    run.store.write(path, sealed(changed) if was_sealed else json.dumps(changed).encode())
+    data = json.dumps(change(value)).encode()
+    run.store.write(path, sealed(data) if was_sealed else data)
 
 
 def drop_commit(run: Any, task: int, stage: str = "map") -> None:

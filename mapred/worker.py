@@ -42,7 +42,8 @@ from mapred import (
     surroundings,
     turns,
 )
-from mapred.errors import FunctionError, ReduceError, StorageError
+from mapred.coding import EMPTY
+from mapred.errors import FunctionError, MapredError, RecordError, ReduceError, StorageError
 from mapred.model import Commit, Job, Outcome, Output, Stage, StoredFile
 from mapred.modules import install, is_known, offer
 from mapred.planner import PlanFile
@@ -71,7 +72,20 @@ class Context:
 
     def load(self, path: str) -> bytes:
         """A file of the run, refused if its digest is not the one the job names."""
-        return pieces.read(self.store, self.job.digests, path)
+        try:
+            return pieces.read(self.store, self.job.digests, path)
+        except FileNotFoundError:
+            raise self._lost(path, "is gone") from None
+        except RecordError as error:
+            raise self._lost(path, EMPTY) from error
+
+    def _lost(self, path: str, why: str) -> MapredError:
+        """The error of a file that a power cut or a hand took away, with what can be done."""
+        what = f"{self.store.uri}/{path} {why}"
+        if path in (self.job.function, self.job.reduce, self.job.modules):
+            option = "reduce=" if path == self.job.reduce else "fn="
+            return FunctionError(f"{what}; resume with the function once more, by {option}")
+        return RecordError(f"{what}; put a copy of it back, or start a new run")
 
     def check_python(self, stage: Stage) -> None:
         """Refuse a stage whose function holds code of another Python than this one."""
@@ -169,7 +183,7 @@ def context(run_uri: str, digest: str) -> Context:
             f"{run_uri}/{layout.JOB} has SHA-256 {found}, not {digest} as the run was started "
             "with: it was resumed with another function, or someone changed it"
         )
-    run = Context(store, Job.from_bytes(data))
+    run = Context(store, records.decoded(store, layout.JOB, Job, data))
     if run.job.modules is not None:
         install(run.load(run.job.modules))
     return run
@@ -362,6 +376,13 @@ def _put_commit(run: Context, commit: Commit) -> Commit:
     if run.store.put_if_absent(path, commit.to_bytes()):
         return commit
     # Another attempt won, or it was our own put whose answer got lost: the record tells.
+    winner = run.commit(commit.stage, commit.task)
+    if winner is not None:
+        return winner
+    # What cannot be read, such as an empty file after a power cut, has the name of a commit.
+    records.move_aside(run.store, commit.stage, commit.task)
+    if run.store.put_if_absent(path, commit.to_bytes()):
+        return commit
     winner = run.commit(commit.stage, commit.task)
     if winner is None:
         raise StorageError(f"{run.store.uri}/{path} was refused as existing, but is not there")

@@ -86,7 +86,7 @@ def _written(path: str, how: str, value: Any) -> Iterator[Tampering]:
     yield Tampering(path, how, json.dumps(value).encode())
     if isinstance(value, dict) and "seal" in value and not how.startswith(_ODD):
         rest = {key: each for key, each in value.items() if key != "seal"}
-        yield Tampering(path, f"{how}, sealed anew", sealed(rest))
+        yield Tampering(path, f"{how}, sealed anew", sealed(json.dumps(rest).encode()))
 
 
 _ODD = ("of another type", "null", "dropped")

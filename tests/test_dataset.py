@@ -26,6 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mapred import dataset, layout
+from mapred.coding import read
 from mapred.dataset import Dataset, as_dataset, item_format, listing, pin
 from mapred.dataset.globs import parse
 from mapred.dataset.pins import places
@@ -449,7 +450,7 @@ def test_samples_come_from_the_first_largest_last_and_middle_file_with_bytes(tre
     assert asked == ["b0", "e0", "f0", "d0", "c0"]
     assert format.schema == pa.schema({"a": pa.string(), "b": pa.string()})
     assert (format.columns, format.inferred, format.undecided) == (("b",), ("b",), ("b",))
-    assert Format.from_json(format.to_json()) == format
+    assert read(Format, format.to_json(), "format") == format
 
 
 def test_a_large_file_alone_is_sampled_within() -> None:

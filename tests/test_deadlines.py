@@ -38,7 +38,7 @@ def test_it_ends_the_run_in_the_same_words(tmp_path: Path, backend: Any) -> None
 def job(**more: Any) -> Job:
     """A job that was submitted at 1000."""
     return Job(
-        run_id="r", name="n", created="now", format=Format("items", "item"), stages=(), shards=1,
+        run_id="r", name="n", created="2026-03-01T12:00:00Z", format=Format("items", "item"), stages=(), shards=1,
         items=1, files=0, bytes=0, function="function.pkl", submitted=1000.0, **more,
     )  # fmt: skip
 

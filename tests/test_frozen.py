@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mapred import frozen, model
+from mapred import frozen, keying
 
 CALLS: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
     ((1,), {}),
@@ -81,11 +81,11 @@ def test_values_are_frozen() -> None:
 
 
 def test_values_are_copied_replaced_and_pickled() -> None:
-    span = model.Span(1, 2, 3)
-    assert pickle.loads(pickle.dumps(span)) == copy.copy(span) == copy.deepcopy(span) == span
-    assert dataclasses.replace(span, stop=9) == model.Span(1, 2, 9)
+    part = keying.Aggregation("s", "b", "sum")
+    assert pickle.loads(pickle.dumps(part)) == copy.copy(part) == copy.deepcopy(part) == part
+    assert dataclasses.replace(part, column="c") == keying.Aggregation("s", "c", "sum")
     with pytest.raises(TypeError, match="nothing"):
-        dataclasses.replace(span, nothing=1)
+        dataclasses.replace(part, nothing=1)
 
 
 @pytest.mark.parametrize("options", [{}, {"kw_only": True}])
@@ -98,10 +98,12 @@ def test_signatures_name_parameters_and_defaults(options: dict[str, Any]) -> Non
 
 
 def test_errors_name_the_class_and_the_argument() -> None:
-    with pytest.raises(TypeError, match=r"Span\(\) lacks the argument 'stop'"):
-        model.Span(1, 2)  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match=r"Span\(\) got an unexpected keyword argument 'end'"):
-        model.Span(1, 2, 3, end=4)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"Aggregation\(\) lacks the argument 'function'"):
+        keying.Aggregation("s", "b")  # type: ignore[call-arg]
+    with pytest.raises(
+        TypeError, match=r"Aggregation\(\) got an unexpected keyword argument 'end'"
+    ):
+        keying.Aggregation("s", "b", "sum", end=4)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="not frozen"):
         frozen.dataclass(frozen=False)
 

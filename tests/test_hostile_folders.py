@@ -353,7 +353,8 @@ class Call:
 
 def _sealed(commit: Json) -> bytes:
     """A commit whose checksum fits: an attacker makes it anew."""
-    return sealed({key: value for key, value in commit.items() if key != "seal"})
+    rest = {key: value for key, value in commit.items() if key != "seal"}
+    return sealed(json.dumps(rest).encode())
 
 
 def _inline(folder: Folder, data: bytes) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 # Each module imports only from those before it. A new module gets a place here.
 ORDER = (
-    "_version escaping errors shortages frozen secrecy deferred forks loading interrupts checking arrays frames from_frames unifying resources limits threads checksums keying attempts model sampling seeds layout modules copying generators pickling excerpts storage dataset formats planner task commands reducers "
+    "_version escaping errors shortages frozen secrecy deferred forks loading interrupts checking checksums coding arrays frames from_frames unifying resources limits threads keying attempts model sampling seeds layout modules copying generators pickling excerpts storage dataset formats planner task commands reducers "
     "functions signatures fitting regrouping instances closing surroundings parameters shuffle outputs graph pieces records manifests liveness starts retries agreement writing options points failures losses packs turns tally children place versions keyed worker blocks supervisor "
     "backends display audit cells gathering results tabulating drivers folder "
     "origins changes hints handles naming history api remains retention scheduling cli __main__ testing"

@@ -88,7 +88,7 @@ def test_a_last_word_that_is_lost_is_said_again(run: mapred.Run, data: bytes | N
 
 def test_a_changed_job_is_named_and_not_run(run: mapred.Run) -> None:
     job = json.loads(run.store.read(layout.JOB))
-    run.store.write(layout.JOB, json.dumps({**job, "shards": 2}).encode())
+    run.store.write(layout.JOB, json.dumps({**job, "seed": 2}).encode())
     opened = mapred.open(run.uri)
     for call in (opened.result, opened.resume, opened.to_pandas):
         with pytest.raises(mapred.RunError, match=r"job\.json is not what it was when the run"):

@@ -34,7 +34,7 @@ def calls(script: Script, items: Iterable[int]) -> list[int]:
 
 def job(attempts: int, max_failed: int = 0) -> Job:
     return Job(
-        run_id="r", name="n", created="now", format=Format("items", "item"),
+        run_id="r", name="n", created="2026-03-01T12:00:00Z", format=Format("items", "item"),
         stages=(Stage("map", "map", 1),), shards=1, items=9, files=0, bytes=0,
         function="function.pkl", attempts=attempts, max_failed=max_failed,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mapred
+from mapred.coding import read
 from mapred.errors import PlanError
 from mapred.model import Resources, Volume
 from mapred.resources import parse_toleration
@@ -41,7 +42,7 @@ EVERYTHING = Resources(
 
 
 def test_everything_survives_json() -> None:
-    again = Resources.from_json(json.loads(json.dumps(dataclasses.asdict(EVERYTHING))))
+    again = read(Resources, json.loads(json.dumps(dataclasses.asdict(EVERYTHING))), "resources")
     assert again == EVERYTHING
 
 

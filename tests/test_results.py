@@ -126,7 +126,7 @@ def test_records_survive_json() -> None:
     job = Job(
         run_id="r",
         name="n",
-        created="now",
+        created="2026-03-01T12:00:00Z",
         format=Format("parquet", "table", schema, columns=("a",), partitions=("day",)),
         stages=(Stage("map", "map", 3, resources=Resources(2, "4Gi")),),
         shards=3,

@@ -26,7 +26,7 @@ QUIET: dict[str, Any] = {"progress": "none"}
 
 def job(**more: Any) -> Job:
     return Job(
-        run_id="r", name="n", created="now", format=Format("items", "item"),
+        run_id="r", name="n", created="2026-03-01T12:00:00Z", format=Format("items", "item"),
         stages=(Stage("map", "map", 3),), shards=3, items=3, files=0, bytes=0,
         function="function.pkl", **more,
     )  # fmt: skip

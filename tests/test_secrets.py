@@ -24,6 +24,7 @@ import mapred
 from mapred import excerpts, functions, secrecy
 from mapred.backends.argo.claims import claim
 from mapred.cli import main
+from mapred.coding import read
 from mapred.errors import DatasetError, MapredError, StorageError
 from mapred.model import Resources
 from mapred.storage import allowed, open_store
@@ -430,7 +431,7 @@ def test_variables_and_parameters_that_look_like_secrets_are_refused_unless_publ
         asked = Resources(env={name: mapred.public(value)})
         assert asked.env == {name: value}
         # Runs of before are read, whatever they hold.
-        assert Resources.from_json(json.loads(json.dumps(dataclasses.asdict(asked)))) == asked
+        assert read(Resources, json.loads(json.dumps(dataclasses.asdict(asked))), "x") == asked
     assert Resources(env=dict.fromkeys(PLAIN_NAMES, "1"))
 
 

@@ -169,17 +169,15 @@ class Driver:
     def _run_stage(self, stage: Stage, after: Stage | None) -> None:
         self._commits[stage.name] = {}
         given_up = self._given_up_before(stage)
-        found = records.committed(self.store, stage.name)
-        for index, commit in zip(
-            found, records.read_commits(self.store, stage.name, found), strict=True
-        ):
+        committed = set()
+        for index, commit in records.sound_commits(self.store, stage.name):
+            committed.add(index)
             self._note_commit(stage, index, commit)
         if stage is self.job.stages[0]:
-            self._resumed = bool(found)
+            self._resumed = bool(committed)
         for failure in records.read_failures(self.store, stage.name) if self._resumed else ():
             with self._lock:
                 self._tally.note(failure)
-        committed = set(found)
         todo = [index for index in range(stage.tasks) if index not in committed]
         todo = [index for index in todo if given_up.get(index, []) is not None]
         self._known = self._known_before(stage, given_up) if todo else set()

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mapred.coding import Count, decode
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -28,7 +30,7 @@ class Schedule:
     on_failure: str | tuple[str, ...] | None = None
     suspended: bool = False
     last: str | None = None
-    active: int = 0
+    active: Count = 0
 
     def to_json(self) -> str:
         """What was asked for, without what the cluster says."""
@@ -36,12 +38,9 @@ class Schedule:
         return json.dumps({k: v for k, v in known.items() if k not in _OF_CLUSTER})
 
     @classmethod
-    def from_json(cls, text: str) -> Schedule:
-        known = json.loads(text)
-        for name in ("cron", "on_failure"):
-            if isinstance(known[name], list):
-                known[name] = tuple(known[name])
-        return cls(**known)
+    def from_json(cls, text: str, where: str = "a schedule") -> Schedule:
+        """The schedule that a text holds, at the place `where`; a `RecordError` if none."""
+        return decode(cls, text.encode(errors="surrogatepass"), where)
 
 
 _OF_CLUSTER = ("suspended", "last", "active")

@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 the run failed, or the audit found problems; 2 wrong usage
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -62,6 +63,9 @@ class Commands(click.Group):
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
+        # A record may hold half of a character, which no encoding writes.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             with _visible_usage():
                 return super().invoke(ctx)

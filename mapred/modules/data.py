@@ -42,11 +42,19 @@ def _data_files(found: Found, text: bytes) -> Iterator[tuple[str, str]]:
         if os.path.exists(os.path.join(folder, "__init__.py")):
             return  # they come with the package
         texts = imports.texts(imports.code_of(found.name, found.file, text))
-        for name in sorted(text for text in texts if "\0" not in text):
+        for name in sorted(filter(_can_name, texts)):
             place = os.path.normpath(os.path.join(folder, name.lstrip("/")))
             if place.startswith(folder + os.sep):
                 files = [place] if os.path.isfile(place) else _files(place)
                 yield from ((folder, file) for file in files if _is_data(file))
+
+
+def _can_name(text: str) -> bool:
+    """Whether a file can have a text as its name."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _files(folder: str) -> Iterator[str]:

@@ -6,10 +6,11 @@ that whatever has them was put there by somebody else.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
-from mapred.errors import StorageError
+from mapred.errors import NotAFile, StorageError
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 
@@ -36,9 +37,11 @@ class Folder:
         """The descriptor of a regular file below the folder, opened to be read."""
         try:
             descriptor = os.open(path, _FLAGS)
-        except OSError:
+        except OSError as error:
             if os.path.islink(path):
                 raise self._refused(path, "a link") from None
+            if error.errno == errno.ENXIO:
+                raise self._refused(path, "a socket or a device") from None
             raise
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -71,8 +74,8 @@ class Folder:
         self._real = os.path.join(os.path.realpath(self._root), "")
         return f"{real}/".startswith(self._real)
 
-    def _refused(self, path: str, what: str) -> StorageError:
-        return StorageError(
+    def _refused(self, path: str, what: str) -> NotAFile:
+        return NotAFile(
             f"{path} is {what}, and mapred makes only plain files and folders: someone else put it "
             "there; look at it, and remove it by hand"
         )

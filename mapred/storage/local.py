@@ -109,7 +109,8 @@ class LocalStore:
                 _fresh(target, lambda: os.link(temporary, target))
             except FileExistsError:
                 # NFS may repeat a call whose answer was lost: then the name is our own file's.
-                return os.path.samefile(temporary, target)
+                # What else has the name may be a link that leads nowhere.
+                return os.path.samestat(os.lstat(temporary), os.lstat(target))
             except OSError as error:
                 if error.errno in _NO_LINKS:
                     raise StorageError(
@@ -255,8 +256,9 @@ class LocalStore:
                 if entry.is_dir(follow_symlinks=False):
                     yield from self._walk(entry.path, path)
                 else:
+                    # Of a link its own.
                     with suppress(FileNotFoundError):
-                        yield path, entry.stat().st_size
+                        yield path, entry.stat(follow_symlinks=False).st_size
 
     @contextmanager
     def _mapped(self, verb: str, path: str) -> Iterator[None]:
@@ -268,6 +270,11 @@ class LocalStore:
             raise self._without_folder(verb, path) from error
         except OSError as error:
             raise local_failure(verb, self._full(path), error) from error
+        except ValueError as error:
+            # A NUL byte, or half of a character that UTF-8 cannot write.
+            raise StorageError(
+                f"cannot {verb} {self._full(path)!r}: a file cannot have that name ({error})"
+            ) from error
 
     def _without_folder(self, verb: str, path: str) -> StorageError:
         what = f"cannot {verb} {self._full(path)}"
@@ -314,7 +321,8 @@ def _read(descriptor: int, offset: int, length: int | None) -> bytes:
     with open(descriptor, "rb", buffering=0) as file:
         if offset:
             file.seek(offset)
-        size = os.fstat(file.fileno()).st_size - offset if length is None else length
+        size = max(0, os.fstat(file.fileno()).st_size - offset)
+        size = size if length is None else min(size, length)
         parts = []
         while size > 0 and (part := file.read(min(size, 1 << 30))):
             parts.append(part)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mapred import secrecy
 from mapred.checking import Location, Size, Text, checks, shown
+from mapred.coding import read
 from mapred.errors import DatasetError
 from mapred.frozen import dataclass
 from mapred.model import parse_bytes
@@ -50,9 +51,8 @@ class Target:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Target:
-        columns, named = tuple(values["partition_by"]), values.get("replace") or ()
-        replace = tuple((name, tuple(texts)) for name, texts in named)
-        return cls(**{**values, "partition_by": columns, "replace": replace})
+        """The target that job.json holds; a `RecordError` if it is none."""
+        return read(cls, values, "job.json: write")
 
     def pinned(self) -> pa.Schema | None:
         """The schema that `schema=` asked for."""

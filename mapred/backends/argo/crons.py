@@ -24,7 +24,7 @@ from mapred.backends.argo.pods import LOCKED, WORK, pruned, slug
 from mapred.backends.argo.providers import place
 from mapred.backends.base import Handle
 from mapred.backends.schedules import Schedule
-from mapred.errors import BackendError, MissingDependency
+from mapred.errors import BackendError, MissingDependency, RecordError
 from mapred.model import Job
 from mapred.resources import Resources
 from mapred.storage import Store
@@ -151,11 +151,19 @@ def schedule_of(cron: Mapping[str, Any]) -> Schedule | None:
         return None
     status, spec = cron.get("status") or {}, cron["spec"]
     return dataclasses.replace(
-        Schedule.from_json(text),
+        _noted(str(cron["metadata"].get("name")), str(text)),
         suspended=bool(spec.get("suspend")),
         last=status.get("lastScheduledTime"),
         active=len(status.get("active") or ()),
     )
+
+
+def _noted(name: str, text: str) -> Schedule:
+    """The schedule that an annotation holds; one that says so where it cannot be read."""
+    try:
+        return Schedule.from_json(text, f"the annotation {_NOTE} of {name}")
+    except RecordError as error:
+        return Schedule(name, f"unreadable: {error}", (), "", "", "")
 
 
 def _fire(argo: Argo, schedule: Schedule, asked: Resources, packages: str | None) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,10 +18,12 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from mapred import layout, secrecy
-from mapred.errors import BackendError, MissingDependency
+from mapred import layout, records, secrecy
+from mapred.coding import encode
+from mapred.errors import BackendError, MissingDependency, RecordError
 from mapred.storage import Store
 
 _SECONDS = 900  # that the packages may take to arrive
@@ -58,16 +60,26 @@ def store_packages(
         _pack(tree, archive)
         digest = _digest(archive)
         root.put_file(archive, layout.packages(digest))
-    root.write(layout.lock(key), json.dumps({"packages": digest, "lock": lock}).encode())
+    root.write(layout.lock(key), encode(_Lock(digest, lock)))
     return digest
+
+
+@dataclass(frozen=True)
+class _Lock:
+    """The SHA-256 of an archive, and the requirements that it was made of."""
+
+    packages: str
+    lock: str = ""
 
 
 def _known(root: Store, key: str) -> str | None:
     """The archive that was made of this lock before, if it is still there."""
     try:
-        digest = str(json.loads(root.read(layout.lock(key)))["packages"])
+        digest = records.read(root, layout.lock(key), _Lock).packages
+        if not re.fullmatch("[0-9a-f]{64}", digest):
+            return None
         root.read(layout.packages(digest), 0, 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, RecordError):
         return None
     return digest
 
