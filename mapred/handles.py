@@ -84,7 +84,7 @@ class Run:
     @property
     def digest(self) -> str:
         """The SHA-256 of job.json, which lists all other digests."""
-        return hashlib.sha256(self.store.read(layout.JOB)).hexdigest()
+        return hashlib.sha256(records.read_data(self.store, layout.JOB)).hexdigest()
 
     def status(self) -> RunStatus:
         """State and progress now; from the driver where it lives here, else from the folder.

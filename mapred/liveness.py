@@ -155,7 +155,7 @@ def _beat(store: Store, ref: str, ended: threading.Event) -> None:
     while not ended.wait(BEAT_SECONDS):
         # What cannot be written now may be the next time: a folder that is gone is not made anew.
         with suppress(MapredError, OSError):
-            store.read(layout.JOB)
+            store.read(layout.JOB, 0, 1)
             beat = _Beat(ref, time.time(), _place()[0], _uptime())
             store.write(layout.HEARTBEAT, encode(beat))
             written = True

@@ -80,7 +80,7 @@ def write(store: Store, job: Job, known: Mapping[int, Commit | None]) -> bytes:
         if store.put_if_absent(layout.MANIFEST, data):
             return data
         with suppress(FileNotFoundError):
-            if store.read(layout.MANIFEST) == data:
+            if store.read(layout.MANIFEST, 0, len(data) + 1) == data:
                 return data
             store.write(layout.MANIFEST, data)
     raise StorageError(
@@ -242,7 +242,7 @@ def _left_out(output: Output | None) -> bool:
 
 def _job_data(store: Store) -> bytes:
     try:
-        return store.read(layout.JOB)
+        return records.read_data(store, layout.JOB)
     except FileNotFoundError:
         raise StorageError(f"{store.uri}/{layout.JOB} is gone: there is no such run") from None
 

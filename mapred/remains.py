@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from mapred import layout, records, writing
 from mapred.coding import encode
 from mapred.errors import NotAFile, RecordError, RunError, StorageError
-from mapred.model import Job
 from mapred.storage import Store
 
 Listing = list[tuple[str, int]]
@@ -73,9 +72,9 @@ def check(store: Store, found: Remains) -> None:
             return
         raise RunError(f"{store.uri} holds no run: there is no {layout.JOB} in it")
     try:
-        job = Job.from_bytes(store.read(layout.JOB))
+        job = records.read_job(store)
         whole = bool(job.digests) and job.function in found.paths
-    except Exception as error:
+    except RecordError as error:
         raise RunError(f"{store.uri}/{layout.JOB} is not that of a run: {error}") from error
     if not whole:
         raise RunError(

@@ -176,7 +176,7 @@ class Context:
 def context(run_uri: str, digest: str) -> Context:
     """The run at `run_uri`, whose job.json must have the SHA-256 `digest`."""
     store = open_store(run_uri)
-    data = store.read(layout.JOB)
+    data = records.read_data(store, layout.JOB)
     found = hashlib.sha256(data).hexdigest()
     if found != digest:
         raise FunctionError(

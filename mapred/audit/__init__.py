@@ -22,7 +22,7 @@ from mapred.audit.published import Published, published
 from mapred.display.numbers import several
 from mapred.display.text import given_up_text, skipped_text
 from mapred.model import Commit, GivenUp, Job, Stage
-from mapred.planner import read_plan
+from mapred.planner import plan_schema, read_plan
 from mapred.storage import Store, each, etags
 
 __all__ = ["Audit", "Problem", "audit"]
@@ -340,7 +340,6 @@ def _job_files(store: Store, job: Job, plan: pa.Table, *, content: bool) -> Iter
 
 def _plan(store: Store, job: Job) -> tuple[pa.Table, list[Problem]]:
     """The plan of a run; an empty one, and why, where it is not the one that the job names."""
-    empty = pa.table({"shard": pa.array([], pa.int64()), "path": pa.array([], pa.string())})
     tables, problems = [], []
     for number in records.plan_numbers(job):
         path = layout.plan_file(number)
@@ -352,7 +351,9 @@ def _plan(store: Store, job: Job) -> tuple[pa.Table, list[Problem]]:
         except (FileNotFoundError, *_BROKEN) as error:
             text = f"it cannot be compared with what was read: {error}"
             problems.append(Problem("unreadable", path, text))
-    return pa.concat_tables(tables) if tables and not problems else empty, problems
+    return pa.concat_tables(
+        tables
+    ) if tables and not problems else plan_schema().empty_table(), problems
 
 
 def _identity(
