@@ -463,6 +463,25 @@ def test_a_link_to_a_file_is_not_followed(tmp_path: Path) -> None:
     assert "secret" not in str(raised.value)
 
 
+def test_an_audit_names_a_plan_that_is_gone(kinds: Kinds) -> None:
+    for path in kinds.runs[1:]:  # what a run gave up is told by its plan
+        (path / "plan/00000.parquet").unlink()
+        assert "unreadable: plan/00000.parquet" in str(mapred.open(path).audit())
+        kinds.restore(path)
+
+
+def test_a_huge_job_is_read_by_no_call(kinds: Kinds) -> None:
+    run = kinds.runs[0]
+    os.truncate(run / "job.json", 2**40)
+    with bounded():
+        with pytest.raises(RecordError, match="is larger than"):
+            mapred.open(run)
+        with pytest.raises(mapred.RunError, match="is larger than"):
+            mapred.rm(run, dry_run=True)
+        assert mapred.gc(kinds.root, older_than=0, dry_run=True).problems
+    kinds.restore(run)
+
+
 def test_names_that_no_file_can_have(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     for name in ("a\0b", "a\ud800b"):
