@@ -351,9 +351,9 @@ def _plan(store: Store, job: Job) -> tuple[pa.Table, list[Problem]]:
         except (FileNotFoundError, *_BROKEN) as error:
             text = f"it cannot be compared with what was read: {error}"
             problems.append(Problem("unreadable", path, text))
-    return pa.concat_tables(
-        tables
-    ) if tables and not problems else plan_schema().empty_table(), problems
+    if problems or not tables:
+        return plan_schema().empty_table(), problems
+    return pa.concat_tables(tables), problems
 
 
 def _identity(
