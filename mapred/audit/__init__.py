@@ -21,6 +21,7 @@ from mapred.audit.problems import Problem
 from mapred.audit.published import Published, published
 from mapred.display.numbers import several
 from mapred.display.text import given_up_text, skipped_text
+from mapred.errors import MapredError
 from mapred.model import Commit, GivenUp, Job, Stage
 from mapred.planner import plan_schema, read_plan
 from mapred.storage import Store, each, etags
@@ -317,7 +318,7 @@ def _checked(
 def _where(store: Store, stage: Stage, index: int) -> str:
     try:
         return records.where_of(store, stage, index)
-    except (FileNotFoundError, *_BROKEN):
+    except (MapredError, *_BROKEN):
         return "what a plan says that cannot be read"
 
 
