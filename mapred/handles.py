@@ -485,7 +485,12 @@ class Run:
         """Take over what was started, and remember it for all other handles."""
         self._handle = handle
         drivers.remember(self.uri, handle)
-        self._known = starts.started(self.store, handle.ref, pauses)
+        try:
+            self._known = starts.started(self.store, handle.ref, pauses)
+        except StorageError:
+            if handle.detaches or handle.alive():
+                raise
+            return  # The folder went while the run was at work: the handle says that it failed.
         known = None if handle.detaches else handle.status()
         if known is not None and known.state == "interrupted":
             starts.interrupted(self.store, handle.ref)

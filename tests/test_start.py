@@ -26,7 +26,7 @@ UNUSED = """
 pandas psutil rich html pyarrow.compute pyarrow.dataset pyarrow.parquet pyarrow.fs multiprocessing
 pathlib tempfile shutil sysconfig difflib importlib.resources
 mapred.agreement mapred.audit mapred.changes mapred.failures mapred.formats mapred.gathering
-mapred.hints mapred.history mapred.keyed mapred.keying mapred.points mapred.regrouping
+mapred.hints mapred.history mapred.keyed mapred.points mapred.regrouping
 mapred.sampling mapred.scheduling mapred.shuffle mapred.tabulating mapred.turns mapred.worker
 mapred.backends.argo mapred.backends.forkserver mapred.backends.schedules
 mapred.dataset.globs mapred.dataset.kinds mapred.dataset.lakes mapred.dataset.manifests
