@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 
 Standing = Literal["succeeded", "at work", "started"]
 
+_ENDING_SECONDS = 60.0  # in which a driver that gave up says so, on a store that may not answer
+
 
 class Run:
     """One execution of a job: a folder, and whatever still works on it.
@@ -388,7 +390,7 @@ class Run:
         from mapred.changes import revised
 
         handle = self._attached()
-        alive = handle is not None and handle.alive()
+        alive = handle is not None and _goes_on(handle)
         if alive or (handle is None and self._alive_elsewhere()):
             if changes.given():
                 raise RunError(self._at_work(changes), run=self)
@@ -635,6 +637,14 @@ def go_on(run: Run, backend: Backend) -> Standing:
     from mapred.changes import Changes
 
     return run._go_on(backend, Changes())
+
+
+def _goes_on(handle: Handle) -> bool:
+    """Whether something works on a run; waits for a driver of this process that is about to end."""
+    known = None if handle.detaches else handle.status()
+    if known is not None and not known.live:
+        handle.wait(_ENDING_SECONDS)
+    return handle.alive()
 
 
 def how_to_continue(uri: str, job: Job) -> str:

@@ -33,9 +33,11 @@ class KillsItsWorker:
     def __call__(self, item: int) -> int:
         (self.folder / f"{item}-{uuid.uuid4().hex}").touch()
         if self.calls(item) <= self.deaths.get(item, 0):
-            fork_server = psutil.Process(os.getppid())
-            if fork_server.ppid() > 1:
-                os.kill(fork_server.ppid(), signal.SIGKILL)
+            above = psutil.Process(os.getppid())
+            while above.pid > 1 and "mapred.backends" in " ".join(above.cmdline()):
+                above = psutil.Process(above.ppid())  # the fork server, and what guards it
+            if above.pid > 1:
+                os.kill(above.pid, signal.SIGKILL)
             time.sleep(600)
         return item * 10
 
