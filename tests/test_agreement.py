@@ -163,6 +163,7 @@ def gathered(tables: list[pa.Table], packs: list[int], folder: str) -> Any:
     ),
     st.randoms(),
 )
+@pytest.mark.slow
 def test_packing_and_order_decide_nothing(columns: list[tuple[str, str]], random: Any) -> None:
     tables = [pa.table({name: COLUMNS[kind]}) for name, kind in columns]
     shuffled = random.sample(tables, len(tables))

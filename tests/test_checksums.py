@@ -96,6 +96,7 @@ def answer(run: mapred.Run) -> Any:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_a_reduce_refuses_a_map_whose_rows_changed(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +161,7 @@ def test_a_dataset_checks_each_file_when_it_is_opened(tmp_path: Path) -> None:
         run.result().to_table()
 
 
+@pytest.mark.slow
 def test_rows_in_a_bucket_are_checked_as_well(s3_root: str) -> None:
     table = pa.table({"k": ["a", "b"] * 500})
     run = mapred.run(lambda t: t, table, root=s3_root, max_tasks=2, **RUN)

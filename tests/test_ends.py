@@ -306,6 +306,7 @@ POOLS = [
 
 
 @pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.slow
 def test_a_script_that_ends_with_a_live_run_says_how_to_continue(pool: str, tmp_path: Path) -> None:
     process = script(tmp_path, f"{SUBMIT}; time.sleep(0.5); print(run.uri)", pool)
     out, err = process.communicate(timeout=30)

@@ -188,6 +188,7 @@ def sleeps(x: int) -> int:
     return x
 
 
+@pytest.mark.slow
 def test_limits_that_were_too_low(tmp_path: Path) -> None:
     def sleeps_once(x: int) -> int:
         if not (tmp_path / "called").exists():

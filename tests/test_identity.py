@@ -361,6 +361,7 @@ def test_what_a_module_imports_is_read_off_its_source() -> None:
     assert {"importlib", "top.near"} <= {*found} <= {"importlib", "top.near", "f"}
 
 
+@pytest.mark.slow
 def test_objects_of_modules_that_cannot_be_copied_are_named(tmp_path: Path) -> None:
     (tmp_path / "stock.py").write_text(
         "import threading\nlock = threading.Lock()\n"
@@ -445,6 +446,7 @@ def test_a_file_that_changed_since_its_import_is_refused(tmp_path: Path) -> None
     assert _python(script, tmp_path).splitlines() == expected
 
 
+@pytest.mark.slow
 def test_a_module_that_starts_a_run_when_imported_names_the_guard(tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text(
         "import mapred\nopen('imports', 'a').write('x')\n"

@@ -100,6 +100,7 @@ def test_a_child_that_comes_back_decides_nothing(how: str, backend: str, tmp_pat
 
 @pytest.mark.parametrize("how", ["return", "error", pytest.param("late", marks=OFTEN)])
 @pytest.mark.parametrize("write", [True, False])
+@pytest.mark.slow
 def test_a_child_of_a_generator_writes_nothing(how: str, write: bool, tmp_path: Path) -> None:
     calls = tmp_path / "calls"
     calls.mkdir()
@@ -423,6 +424,7 @@ mapred.run(function, mapred.items([1]), backend=mapred.Local(workers=1), root=ro
 @pytest.mark.parametrize(
     "killed", ["driver", *(pytest.param(k, marks=OFTEN) for k in ("server", "guard"))]
 )
+@pytest.mark.slow
 def test_nothing_is_left_when_driver_and_server_die(killed: str, mark: str, tmp_path: Path) -> None:
     with _driver("function", mark, tmp_path) as driver:
         assert _until(lambda: Path(tmp_path, "server").exists(), 30)
@@ -438,6 +440,7 @@ def test_nothing_is_left_when_driver_and_server_die(killed: str, mark: str, tmp_
         assert _until(lambda: not server.is_running())
 
 
+@pytest.mark.slow
 def test_programs_end_with_their_driver(mark: str, tmp_path: Path) -> None:
     with _driver("command", mark, tmp_path):
         assert _until(lambda: bool(_alive(mark)), 30)

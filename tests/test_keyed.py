@@ -124,6 +124,7 @@ SAMPLE = pc.VarianceOptions(ddof=1)
 
 @EXAMPLES
 @given(keyed_tables(), st.integers(1, 5), st.sampled_from([2000, 1 << 30]))
+@pytest.mark.slow
 def test_aggregates_are_those_of_the_whole(case: Any, partitions: int, limit: int) -> None:
     by, table, tables = case
     shuffle = Shuffle(tuple(by), partitions, as_aggregates(AGGREGATES, by))

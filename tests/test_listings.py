@@ -47,6 +47,7 @@ def run(fn: Any, items: Any, **options: Any) -> Any:
     return mapred.run(fn, mapred.items(items), **given)
 
 
+@pytest.mark.slow
 def test_what_is_written_stays(lag: Lag, tmp_path: Path) -> None:
     lake = str(tmp_path / "lake")
     for items in (6, 4):

@@ -50,6 +50,7 @@ def test_word_count(root: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_monte_carlo_pi(root: Path, tmp_path: Path) -> None:
     printed = run(tmp_path, str(root / "recipes/monte_carlo_pi.py"))
     means = {

@@ -188,7 +188,7 @@ def hurt(kinds: Kinds, seed: int, calls: int | None = None) -> None:
         kinds.restore(run)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_damaged_records_are_told_clearly(kinds: Kinds, seed: int) -> None:
     hurt(kinds, seed, calls=3)
 
@@ -212,6 +212,7 @@ def foreign_free(run: mapred.Run) -> tuple[Any, ...]:
     )
 
 
+@pytest.mark.slow
 def test_files_of_desktops_and_editors_are_ignored(kinds: Kinds) -> None:
     for path in kinds.runs:
         before = foreign_free(mapred.open(path))
@@ -356,6 +357,7 @@ def test_an_empty_job_is_one_clear_error(tmp_path: Path) -> None:
     assert "job.json is empty" in said("show", str(cut))
 
 
+@pytest.mark.slow
 def test_an_empty_function_can_be_passed_again(tmp_path: Path) -> None:
     cut = interrupted(tmp_path)
     emptied(cut / "function.pkl")
@@ -365,6 +367,7 @@ def test_an_empty_function_can_be_passed_again(tmp_path: Path) -> None:
     assert mapred.open(cut).resume(double, **QUIET).result() == 30
 
 
+@pytest.mark.slow
 def test_a_lost_plan_is_one_clear_error(tmp_path: Path) -> None:
     cut, options = interrupted(tmp_path), {"backend": "local", "progress": "none"}
     plan = cut / "plan/00000.parquet"

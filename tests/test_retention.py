@@ -213,6 +213,7 @@ def removed_until(run: mapred.Run, last: int, monkeypatch: pytest.MonkeyPatch) -
     return True
 
 
+@pytest.mark.slow
 def test_a_removal_that_is_cut_off_leaves_nothing_half_readable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -188,6 +188,7 @@ def _revise(run: Any, fn: Any) -> None:
     run.job = revision.job
 
 
+@pytest.mark.slow
 def test_a_function_that_fails_is_tried_again_in_a_fresh_process(
     run: Any, script: Script, tmp_path: Path
 ) -> None:
@@ -287,6 +288,7 @@ def test_what_the_system_kills_is_left_to_the_engine(script: Script, tmp_path: P
     assert [killed.calls(item) for item in range(3)] == [1, 2, 1]
 
 
+@pytest.mark.slow
 def test_a_failure_for_good_ends_the_run(script: Script, tmp_path: Path) -> None:
     failing = Script(Path(script.folder), {1: ["raise"] * 9})
     run = _fresh(failing, mapred.array(4), tmp_path, per_task=1, reduce=sum, attempts=2)

@@ -152,6 +152,7 @@ def test_what_is_closed_is_one_line(office: Path) -> None:
     assert f"{second} is user {ALICE}'s, mode 0700" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_root_that_is_closed_to_writing_says_whose_it_is(office: Path) -> None:
     root = team_root(office, 0o755)
     refused = User(office, BOB).does(RUN, root, fails=True)
@@ -259,6 +260,7 @@ def test_a_dataset_is_as_open_as_the_umask_says(tmp_path: Path, umask: int, root
         assert mode_of(path) & 0o777 == wanted, path
 
 
+@pytest.mark.slow
 def test_a_group_that_cannot_be_given_gets_no_rights(office: Path) -> None:
     root = team_root(office, 0o777, owner=EVE)
     uri = User(office, EVE).does(RUN, root).strip()  # not of the team

@@ -243,6 +243,7 @@ def test_a_record_leads_to_no_server(
     assert found is None if says is None else says in str(found)
 
 
+@pytest.mark.slow
 def test_what_was_handed_over_here_is_used() -> None:
     pytest.importorskip("s3fs")
     options = {"endpoint_url": "http://handed-over"}

@@ -183,6 +183,7 @@ def found() -> set[str]:
     return places
 
 
+@pytest.mark.slow
 def test_every_wait_has_a_bound_or_a_reason() -> None:
     places = found()
     assert sorted(places - ENDED_BY.keys()) == [], "give it a timeout, or say what ends it"

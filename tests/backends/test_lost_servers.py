@@ -159,6 +159,7 @@ class Impatient:
         return
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_is_replaced(
     tmp_path: Path, served: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -189,6 +189,7 @@ def test_the_place_of_a_run(what: str) -> None:
             workflow(ARGO, **{what: value})
 
 
+@pytest.mark.slow
 def test_names_parameters_and_commands_stay_in_the_folder() -> None:
     for job in (
         mapred.job(abs, mapred.items([BRACES]), name=f"a{BRACES}"),
