@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import io
-import itertools
 import os
 import time
 import uuid
@@ -60,6 +59,11 @@ def _fresh(path: str, act: Callable[[], T]) -> T:
     return act()
 
 
+def _temporary_beside(target: str) -> str:
+    """A new name in the folder of a file, which no listing shows."""
+    return f"{os.path.dirname(target)}/.tmp-{uuid.uuid4().hex}"
+
+
 class LocalStore:
     """Files below a directory, made when first written to.
 
@@ -72,8 +76,6 @@ class LocalStore:
         self._mode, self._dataset = mode, dataset
         self._inside = Folder(self._root)
         self._grants: dict[str, modes.Grant] = {}
-        self._temporary = f".tmp-{uuid.uuid4().hex[:12]}"
-        self._count = itertools.count()
 
     @property
     def uri(self) -> str:
@@ -149,7 +151,7 @@ class LocalStore:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            temporary = self._temporary_beside(target)
+            temporary = _temporary_beside(target)
             import shutil
 
             with _removed_unless_done(temporary):
@@ -164,7 +166,7 @@ class LocalStore:
             self._in_folder(wanted, lambda grant: self._copy(known, wanted, grant))
 
     def _copy(self, known: str, wanted: str, grant: modes.Grant) -> None:
-        temporary = self._temporary_beside(wanted)
+        temporary = _temporary_beside(wanted)
         with _removed_unless_done(temporary):
             try:
                 os.link(known, temporary)
@@ -195,11 +197,6 @@ class LocalStore:
     def _full(self, path: str) -> str:
         refuse_ways_out(path)
         return f"{self._root}/{path}"
-
-    def _temporary_beside(self, target: str) -> str:
-        # One name per process, store and call: forked children differ by their pid.
-        folder = os.path.dirname(target)
-        return f"{folder}/{self._temporary}-{os.getpid()}-{next(self._count)}"
 
     def _in_folder(self, target: str, act: Callable[[modes.Grant], T]) -> T:
         """What `act` gives, once there is a folder for `target`.
@@ -235,7 +232,7 @@ class LocalStore:
         return modes.inherited(above)
 
     def _write_temporary(self, path: str, data: bytes, grant: modes.Grant) -> str:
-        temporary = self._temporary_beside(self._full(path))
+        temporary = _temporary_beside(self._full(path))
         with _removed_unless_done(temporary), modes.create(temporary, grant) as file:
             view = memoryview(data)
             while view:

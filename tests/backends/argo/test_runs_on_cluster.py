@@ -69,8 +69,9 @@ def delete_pods(cluster: Cluster, run: mapred.Run) -> None:
 
 
 def test_a_run_is_read_after_its_pods_and_its_workflow_are_gone(
-    cluster: Cluster, cluster_root: str
+    cluster: Cluster, cluster_root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))  # for the other process
     backend = argo(cluster, max_pods=2)
     run = mapred.submit(
         shout, mapred.array(5), per_task=1, reduce=sum, backend=backend, root=cluster_root,
@@ -78,7 +79,7 @@ def test_a_run_is_read_after_its_pods_and_its_workflow_are_gone(
     )  # fmt: skip
     assert run.state in ("queued", "running")
     ask = f"import mapred; run = mapred.open({run.uri!r}); print(run.result())"
-    # Another process follows it by the folder alone, while it goes on.
+    # Another process follows it, while it goes on.
     assert answer(ask) == "30"
     assert run.finish("none").result() == 30
     assert run.audit().ok
@@ -194,8 +195,9 @@ mapred.run(dawdles, mapred.array(4), per_task=1, reduce=sum, backend=backend, ro
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_the_run_goes_on_without_its_driver(
-    cluster: Cluster, cluster_root: str, sent: signal.Signals
+    cluster: Cluster, cluster_root: str, sent: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     backend = argo(cluster, max_pods=2)
     code = DRIVER.format(settings=dict(backend.arguments), root=cluster_root)
     with python(code) as driver:
