@@ -94,7 +94,7 @@ class _PlainUnpickler(pickle.Unpickler):
             return super().find_class(module, name)
         raise Refused(
             f"a pickle names {module}.{name}, and the run was opened with allow_pickle=False, as "
-            "whoever wrote a pickle can run code where it is loaded; where you trust all who can "
+            "the author of a pickle can run code where it is loaded; where you trust all who can "
             "write to the run's root: mapred.open(…, allow_pickle=True)"
         )
 

@@ -1,6 +1,6 @@
-"""A run's own input, items and frames, held against its digests wherever it is read.
+"""A run's own input, items and frames, held against its digests at every read.
 
-Items are pickles: whoever can change one has code run by those who load it. A large file has
+Items are pickles: anyone who can change one has code run by those who load it. A large file has
 a digest for each piece, in a file that has one itself, so that what is read of it is checked
 and no more.
 """

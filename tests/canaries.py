@@ -1,4 +1,4 @@
-"""Canaries: what must not happen to whoever looks at a folder that an attacker wrote.
+"""Canaries: what must not happen to anyone who looks at a folder that an attacker wrote.
 
 A hook of the interpreter sees programs that are started, connections, and files of the
 attacked user that are opened or removed; a listener sees what is sent to the attacker.

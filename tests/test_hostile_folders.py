@@ -1,4 +1,4 @@
-"""A run's folder that an attacker wrote: whoever looks at it runs, sends, opens and removes nothing."""
+"""A run's folder that an attacker wrote: looking at it runs, sends, opens and removes nothing."""
 
 from __future__ import annotations
 
@@ -470,7 +470,7 @@ def _cases() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("door", "kind"), list(_cases()))
-def test_nothing_happens_to_whoever_looks(
+def test_nothing_happens_to_those_who_look(
     door: Callable[[Folder, Canaries], None],
     kind: str,
     made: Made,

@@ -1,6 +1,6 @@
 """Which settings file counts: one of this user's own project, that nobody else may write.
 
-A file of settings names programs and servers, so that whoever can put one above the folder in
+A file of settings names programs and servers, so that anyone who can put one above the folder in
 which somebody works could run code as them. Git closed the same hole (CVE-2022-24765).
 """
 
