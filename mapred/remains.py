@@ -73,7 +73,9 @@ def check(store: Store, found: Remains) -> None:
         raise RunError(f"{store.uri} holds no run: there is no {layout.JOB} in it")
     try:
         job = records.read_job(store)
-        whole = bool(job.digests) and job.function in found.paths
+        # A listing may lag behind what was put.
+        known = job.function in found.paths or _is_there(store, job.function)
+        whole = bool(job.digests) and known
     except RecordError as error:
         raise RunError(f"{store.uri}/{layout.JOB} is not that of a run: {error}") from error
     if not whole:
@@ -81,6 +83,14 @@ def check(store: Store, found: Remains) -> None:
             f"{store.uri} is not the folder of a run: {layout.JOB} is there, and not the function "
             "that it names; look at it, and remove it by hand"
         )
+
+
+def _is_there(store: Store, path: str) -> bool:
+    try:
+        store.read(path, 0, 1)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Running tasks: `run_block`, the same in every process.
 
-An attempt writes its data under a name of its own, then puts the commit if absent; whoever
+An attempt writes its data under a name of its own, then puts the commit if absent; one that
 loses leaves the winner alone. A task whose commit exists does nothing.
 """
 

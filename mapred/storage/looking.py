@@ -3,7 +3,7 @@
 Paths and options lie in the run's folder, which others may have written. A name of an object
 leads to the store that this side's environment says. What else leads somewhere, such as the
 host of a URL or an endpoint among the options, could have credentials of this machine sent to
-whoever wrote it.
+its author.
 """
 
 from __future__ import annotations
