@@ -273,7 +273,7 @@ def test_seeds_in_a_row(
 EVERY_OPERATION = """
     import hashlib, json, os, pickle, signal, sys
     import mapred
-    from mapred import layout, outputs, records
+    from mapred import layout, manifests, outputs, records
     from mapred.backends.inline import Inline
     from mapred.storage import objects, open_store
 

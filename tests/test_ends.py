@@ -415,15 +415,12 @@ def test_a_reduce_that_fails_early_has_all_its_attempts(times: int, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_a_killed_fork_server_is_named(tmp_path: Path) -> None:
+def test_a_run_goes_on_when_its_fork_server_is_killed(tmp_path: Path) -> None:
     run = mapred.submit(late, mapred.items(range(40)), per_task=1, root=tmp_path)
     while commits(run) < 2:
         time.sleep(0.02)
     fork_server().process.kill()
-    with pytest.raises(mapred.RunError, match=r"ended from outside|fork server ended") as caught:
-        run.result()
-    assert "backend='local'" not in str(caught.value)
-    assert mapred.open(run.uri).resume(progress="none").result() == list(range(40))
+    assert run.result() == list(range(40))
 
 
 # What pickling and loading a value raises, which is the user's code as well.

@@ -114,8 +114,9 @@ class MemoryStore:
         data = self._do("read", path, lambda: self._data(path))
         return data[offset : None if length is None else offset + length]
 
-    def write(self, path: str, data: bytes) -> None:
+    def write(self, path: str, data: bytes) -> str:
         self._do("write", path, lambda: self._set(path, bytes(data)))
+        return ""
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         outcome = remote.put_if_absent(
@@ -139,8 +140,9 @@ class MemoryStore:
     def copy(self, source: str, path: str) -> None:
         self.write(path, self.read(source))
 
-    def put_file(self, source: Path, path: str) -> None:
+    def put_file(self, source: Path, path: str) -> str:
         self.write(path, source.read_bytes())
+        return ""
 
     def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
         return io.BytesIO(self.read(path))
@@ -210,6 +212,9 @@ class Idle:
 
     def alive(self) -> bool:
         return False
+
+    def status(self) -> None:
+        return None
 
 
 @contextmanager
