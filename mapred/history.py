@@ -162,7 +162,7 @@ def open(
     works on it is reached: `mapred.Argo(…)`, or a name of mapred.toml. A run's folder does not tell
     that; without it mapred.toml and the environment do.
 
-    Whoever can write to a run's root can run code where its results are loaded, since many are
+    Anyone who can write to a run's root can run code where its results are loaded, since many are
     pickles. With `allow_pickle=False` tables and plain values are still given, anything else that
     is pickled is a `FunctionError`, and the run can neither be resumed nor debugged.
 

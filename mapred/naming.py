@@ -25,7 +25,7 @@ _DATASET = {"format", "shards", "items", "files", "bytes", "dataset"}
 
 
 def find(store: Store) -> Run | None:
-    """The run of a folder; None where there is no job.json."""
+    """The run of a folder; None without a job.json."""
     try:
         store.read(layout.JOB, 0, 1)
     except FileNotFoundError:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from mapred import layout, records, writing
 from mapred.coding import encode
 from mapred.errors import NotAFile, RecordError, RunError, StorageError
-from mapred.storage import Store
+from mapred.storage import Store, is_there
 
 Listing = list[tuple[str, int]]
 
@@ -74,7 +74,7 @@ def check(store: Store, found: Remains) -> None:
     try:
         job = records.read_job(store)
         # A listing may lag behind what was put.
-        known = job.function in found.paths or _is_there(store, job.function)
+        known = job.function in found.paths or is_there(store, job.function)
         whole = bool(job.digests) and known
     except RecordError as error:
         raise RunError(f"{store.uri}/{layout.JOB} is not that of a run: {error}") from error
@@ -83,14 +83,6 @@ def check(store: Store, found: Remains) -> None:
             f"{store.uri} is not the folder of a run: {layout.JOB} is there, and not the function "
             "that it names; look at it, and remove it by hand"
         )
-
-
-def _is_there(store: Store, path: str) -> bool:
-    try:
-        store.read(path, 0, 1)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 @dataclass(frozen=True)

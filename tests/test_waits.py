@@ -26,7 +26,7 @@ _POOL = "the pool ends each future, and kills workers that do not leave within s
 _SERVER = "the other end is closed when the driver ends"
 _USER = "the user waits for the run, whose driver ends or is seen to have ended"
 _DRIVER = "the driver answers, or ends this process"
-# Where there is no bound: what ends the wait.
+# What ends each wait that has no bound.
 ENDED_BY = {
     "backends.argo.crons.wait_until_gone:sleep": _LIMIT,
     "backends.argo.doctor._said:sleep": _LIMIT,

@@ -1,6 +1,6 @@
 """How a cluster is reached: what this side says of it, and never a run's folder.
 
-Whoever can write to a folder could otherwise have this machine run the program that a
+Anyone who can write to a folder could otherwise have this machine run the program that a
 kubeconfig names, or send a token to a server of theirs. The folder says which Workflow of
 which namespace works on the run, and what its pods look like; where the cluster is comes from
 `backend=`, from mapred.toml, or from the environment.

@@ -163,6 +163,15 @@ def arrow_filesystem(
     return filesystem(store, sizes, check)
 
 
+def is_there(store: Store, path: str) -> bool:
+    """Whether a file exists, which a listing may not show yet."""
+    try:
+        store.read(path, 0, 1)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def probe(store: Store) -> str:
     """Show that the second of two puts of one name is refused, or raise `StorageError`.
 

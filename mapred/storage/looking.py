@@ -74,7 +74,7 @@ def _of_local(path: str) -> str | None:
     try:
         known = os.stat(path)
     except OSError:
-        return None  # Whoever opens it tells.
+        return None  # Opening it gives the error.
     return None if stat.S_ISREG(known.st_mode) else "it is not a regular file"
 
 

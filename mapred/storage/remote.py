@@ -30,7 +30,7 @@ _MAY_PASS = (
     "InvalidSecurityToken",
     "TokenRefreshRequired",
 )
-# What services, gateways among them, say when there is no room.
+# What services, gateways among them, say when the storage is full.
 _NO_ROOM = ("QuotaExceeded", "QuotaExceededException", "XMinioStorageFull", "InsufficientStorage")
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 4.0
 _TRIES = 9

@@ -13,7 +13,7 @@ from mapred import manifests, outputs, parameters, records
 from mapred.errors import DatasetError, PlanError, StorageError
 from mapred.model import Job, Output
 from mapred.reducers import Reducer
-from mapred.storage import Store, probe
+from mapred.storage import Store, is_there, probe
 from mapred.writing import replacing
 from mapred.writing.opening import open_store
 from mapred.writing.target import Target
@@ -83,22 +83,13 @@ def check(target: Target) -> None:
 
         if manifest.latest(store).version:
             raise DatasetError(f"{target.uri} is a folder that write_parquet made: name another")
-    elif store.list("_delta_log") or _is_there(store, _DELTA_BEGINS):
+    elif store.list("_delta_log") or is_there(store, _DELTA_BEGINS):
         raise DatasetError(
             f"{target.uri} is a Delta table, and write_parquet would write past its log: use "
             "write_delta, or another folder"
         )
     if target.replace:
         replacing.named(target, _types(target, store))
-
-
-def _is_there(store: Store, path: str) -> bool:
-    """Whether a file exists, which a listing may not show yet."""
-    try:
-        store.read(path, 0, 1)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def write_values(
