@@ -24,8 +24,10 @@ def remember(uri: str, handle: Handle) -> None:
 
 
 def forget(uri: str) -> None:
-    """Have the folder alone tell of a run, which was stopped."""
-    _driven.pop(uri, None)
+    """Have the folder alone tell of a run that was stopped, unless it was started again since."""
+    handle = _driven.get(uri)
+    if handle is not None and not handle.alive():
+        _driven.pop(uri, None)
 
 
 def driven(uri: str) -> Handle | None:
@@ -67,11 +69,8 @@ def may_live(store: Store, start: Start) -> str | None:
         return None
     lives = liveness.lives(process)
     if lives:
-        here = driven(store.uri)
-        if _is_own(process) and here is not None and not here.alive():
-            return None
         if _is_own(process):
-            return f"this process drives it; stop it first: mapred.open({store.uri!r}).cancel()"
+            return _may_live_here(store)
         return (
             f"the process {process.pid} of this machine drives it; stop it there, in a shell: "
             f"kill -INT {process.pid}"
@@ -86,6 +85,15 @@ def may_live(store: Store, start: Start) -> str | None:
         f"gave a sign of life {format_seconds(quiet)} ago; stop it there, or, if it is gone, "
         f"resume the run here first: mapred.open({store.uri!r}).resume()"
     )
+
+
+def _may_live_here(store: Store) -> str | None:
+    here = driven(store.uri)
+    if here is None:  # An inline run has a handle only once it is over.
+        return "a thread of this process drives it; wait for its end, or press Ctrl-C there"
+    if not here.alive():
+        return None
+    return f"this process drives it; stop it first: mapred.open({store.uri!r}).cancel()"
 
 
 def _is_own(process: liveness.Process) -> bool:

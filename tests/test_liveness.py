@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -294,6 +296,36 @@ def test_an_inline_run_that_is_interrupted_says_so(tmp_path: Path) -> None:
     start = starts.read(open_store(str(folder)))
     assert (start.ref, start.state) == (None, "interrupted")
     assert mapred.rm(folder).files
+
+
+def test_an_inline_run_of_another_thread_is_not_cancelled(tmp_path: Path) -> None:
+    at_work, gate = threading.Event(), threading.Event()
+
+    def wait(item: int) -> int:
+        at_work.set()
+        gate.wait(60)
+        return item
+
+    options: dict[str, Any] = {"root": tmp_path, "backend": "inline", "progress": "none"}
+    driver = threading.Thread(target=lambda: mapred.run(wait, mapred.items([1]), **options))
+    driver.start()
+    at_work.wait(60)
+    (folder,) = tmp_path.glob("2*")
+    run = mapred.open(folder)
+    with pytest.raises(BackendError, match="a thread of this process drives it; wait for its end"):
+        run.cancel()
+    gate.set()
+    driver.join(60)
+    assert run.state == "succeeded"
+
+
+def test_a_stop_does_not_forget_a_driver_that_was_started_since(tmp_path: Path) -> None:
+    run = mapred.submit(time.sleep, mapred.items([60]), root=tmp_path)
+    drivers.forget(run.uri)
+    assert drivers.driven(run.uri) is run._handle
+    mapred.open(run.uri).cancel()
+    assert run.state == "cancelled"
+    assert drivers.driven(run.uri) is None
 
 
 def test_a_driver_that_a_store_ends_says_so(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import os
 import re
 import threading
@@ -33,7 +34,7 @@ from hypothesis.stateful import (
 )
 
 import mapred
-from mapred import api, handles, layout, outputs, records, results, worker
+from mapred import api, handles, layout, liveness, outputs, records, results, worker
 from mapred.backends.inline import Inline
 from mapred.errors import RunError, StorageError
 from mapred.model import Commit, Job, Stage
@@ -219,8 +220,14 @@ class Idle:
 
 @contextmanager
 def opened(store: MemoryStore) -> Iterator[None]:
-    """Every module that opens a store gets this one."""
+    """Every module that opens a store gets this one.
+
+    No actor can see whether another one lives, and all have been quiet for long, so that nobody
+    holds back: a driver meets twins, and is cancelled while it works.
+    """
     with (
+        mock.patch.object(liveness, "lives", return_value=None),
+        mock.patch.object(liveness, "seconds_quiet", return_value=math.inf),
         mock.patch.object(worker, "open_store", return_value=store),
         mock.patch.object(handles, "open_store", return_value=store),
         mock.patch.object(api, "open_store", lambda uri, **_: MemoryStore(uri, store.files)),
