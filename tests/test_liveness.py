@@ -299,22 +299,25 @@ def test_an_inline_run_that_is_interrupted_says_so(tmp_path: Path) -> None:
 
 
 def test_an_inline_run_of_another_thread_is_not_cancelled(tmp_path: Path) -> None:
-    at_work, gate = threading.Event(), threading.Event()
+    at_work, gate = tmp_path / "at-work", tmp_path / "gate"
 
     def wait(item: int) -> int:
-        at_work.set()
-        gate.wait(60)
+        at_work.touch()
+        while not gate.exists():
+            time.sleep(0.02)
         return item
 
     options: dict[str, Any] = {"root": tmp_path, "backend": "inline", "progress": "none"}
     driver = threading.Thread(target=lambda: mapred.run(wait, mapred.items([1]), **options))
     driver.start()
-    at_work.wait(60)
+    while not at_work.exists():
+        assert driver.is_alive()
+        time.sleep(0.02)
     (folder,) = tmp_path.glob("2*")
     run = mapred.open(folder)
     with pytest.raises(BackendError, match="a thread of this process drives it; wait for its end"):
         run.cancel()
-    gate.set()
+    gate.touch()
     driver.join(60)
     assert run.state == "succeeded"
 
