@@ -9,9 +9,9 @@ from typing import Any
 
 import mapred
 from benchmarks.report import Row, Section, spread
-from mapred import graph
 from mapred.backends.argo.backend import Argo
-from mapred.model import Format, Job, Resources
+from mapred.model.spec import Format, Job, Resources
+from mapred.planner import stages
 
 SHARDS = 100_000
 TIMES = 21
@@ -25,7 +25,7 @@ def job(shards: int = SHARDS) -> Job:
         name="word_count",
         created="2026-01-02T03:04:05Z",
         format=Format("text", "lines"),
-        stages=graph.stages(shards, mapred.reducers.sum, resources=asked),
+        stages=stages.stages(shards, mapred.reducers.sum, resources=asked),
         shards=shards,
         items=0,
         files=shards,

@@ -82,12 +82,21 @@ def cpu(code: str) -> float:
 
 
 def worker(run: mapred.Run, folder: Path, task: int = 0) -> float:
-    """Seconds from the start of `python -m mapred.supervisor` to the user's function.
+    """Seconds from the start of `python -m mapred.worker.supervisor` to the user's function.
 
     The run's folder is left as if it had not run.
     """
     told = folder / "stamp"
-    call = [sys.executable, "-m", "mapred.supervisor", run.uri, run.digest, "map", str(task), "1"]
+    call = [
+        sys.executable,
+        "-m",
+        "mapred.worker.supervisor",
+        run.uri,
+        run.digest,
+        "map",
+        str(task),
+        "1",
+    ]
     start = time.monotonic()
     subprocess.run(call, env=environment(**{STAMP: str(told)}), check=True)
     Path(run.uri, f"map/commits/{task:06d}.json").unlink()
@@ -167,7 +176,7 @@ def measure(folder: Path) -> Section:
     times = in_turn({"worker": lambda: worker(run, root)}, STARTS)["worker"]
     rows.append(
         Row(
-            "`python -m mapred.supervisor`, exec to function",
+            "`python -m mapred.worker.supervisor`, exec to function",
             spread(times, 1000, "ms", 0),
             "",
             "≤ 500 ms",

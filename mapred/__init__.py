@@ -17,18 +17,26 @@ from mapred._version import __version__ as __version__
 if TYPE_CHECKING:
     from mapred import errors as errors
     from mapred import reducers as reducers
-    from mapred.api import Job as Job
-    from mapred.api import Plan as Plan
-    from mapred.api import job as job
-    from mapred.api import plan as plan
-    from mapred.api import run as run
-    from mapred.api import submit as submit
-    from mapred.attempts import Failure as Failure
-    from mapred.audit import Audit as Audit
     from mapred.backends.argo.backend import Argo as Argo
     from mapred.backends.dask import Dask as Dask
     from mapred.backends.local import Local as Local
-    from mapred.commands import command as command
+    from mapred.client.api import Job as Job
+    from mapred.client.api import Plan as Plan
+    from mapred.client.api import job as job
+    from mapred.client.api import plan as plan
+    from mapred.client.api import run as run
+    from mapred.client.api import submit as submit
+    from mapred.client.audit import Audit as Audit
+    from mapred.client.history import open as open
+    from mapred.client.history import runs as runs
+    from mapred.client.retention import Removals as Removals
+    from mapred.client.retention import gc as gc
+    from mapred.client.retention import rm as rm
+    from mapred.client.run_handle import Run as Run
+    from mapred.client.scheduling import Schedule as Schedule
+    from mapred.client.scheduling import schedule as schedule
+    from mapred.client.scheduling import schedules as schedules
+    from mapred.client.scheduling import unschedule as unschedule
     from mapred.dataset import Dataset as Dataset
     from mapred.dataset import array as array
     from mapred.dataset import files as files
@@ -54,34 +62,26 @@ if TYPE_CHECKING:
     from mapred.errors import RunError as RunError
     from mapred.errors import StaleDatasetError as StaleDatasetError
     from mapred.errors import StorageError as StorageError
-    from mapred.formats.files import File as File
-    from mapred.handles import Run as Run
-    from mapred.history import open as open
-    from mapred.history import runs as runs
-    from mapred.model import Resources as Resources
-    from mapred.model import RunStatus as RunStatus
-    from mapred.model import Volume as Volume
+    from mapred.formats.whole_files import File as File
+    from mapred.functions.commands import command as command
+    from mapred.functions.task import Task as Task
+    from mapred.model.failure import Failure as Failure
+    from mapred.model.spec import Resources as Resources
+    from mapred.model.spec import RunStatus as RunStatus
+    from mapred.model.spec import Volume as Volume
+    from mapred.process.secrecy import public as public
     from mapred.reducers import Reducer as Reducer
-    from mapred.retention import Removals as Removals
-    from mapred.retention import gc as gc
-    from mapred.retention import rm as rm
-    from mapred.scheduling import Schedule as Schedule
-    from mapred.scheduling import schedule as schedule
-    from mapred.scheduling import schedules as schedules
-    from mapred.scheduling import unschedule as unschedule
-    from mapred.secrecy import public as public
-    from mapred.task import Task as Task
     from mapred.writing import Written as Written
     from mapred.writing import write_delta as write_delta
     from mapred.writing import write_parquet as write_parquet
 
 _WHERE = {
-    "mapred.api": ("Job", "Plan", "job", "plan", "run", "submit"),
-    "mapred.audit": ("Audit",),
+    "mapred.client.api": ("Job", "Plan", "job", "plan", "run", "submit"),
+    "mapred.client.audit": ("Audit",),
     "mapred.backends.argo.backend": ("Argo",),
     "mapred.backends.dask": ("Dask",),
     "mapred.backends.local": ("Local",),
-    "mapred.commands": ("command",),
+    "mapred.functions.commands": ("command",),
     "mapred.dataset": (
         "Dataset",
         "array",
@@ -111,16 +111,16 @@ _WHERE = {
         "StaleDatasetError",
         "StorageError",
     ),
-    "mapred.formats.files": ("File",),
-    "mapred.attempts": ("Failure",),
-    "mapred.model": ("Resources", "RunStatus", "Volume"),
+    "mapred.formats.whole_files": ("File",),
+    "mapred.model.failure": ("Failure",),
+    "mapred.model.spec": ("Resources", "RunStatus", "Volume"),
     "mapred.reducers": ("Reducer",),
-    "mapred.retention": ("Removals", "gc", "rm"),
-    "mapred.handles": ("Run",),
-    "mapred.history": ("open", "runs"),
-    "mapred.scheduling": ("Schedule", "schedule", "schedules", "unschedule"),
-    "mapred.secrecy": ("public",),
-    "mapred.task": ("Task",),
+    "mapred.client.retention": ("Removals", "gc", "rm"),
+    "mapred.client.run_handle": ("Run",),
+    "mapred.client.history": ("open", "runs"),
+    "mapred.client.scheduling": ("Schedule", "schedule", "schedules", "unschedule"),
+    "mapred.process.secrecy": ("public",),
+    "mapred.functions.task": ("Task",),
     "mapred.writing": ("Written", "write_delta", "write_parquet"),
 }
 _MODULES = ("errors", "reducers")

@@ -14,10 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from mapred import unifying
-from mapred.checking import FromOne, checks, shown
+from mapred.arrow import schemas as unifying
 from mapred.errors import ReduceError
-from mapred.frozen import dataclass
+from mapred.model.checking import FromOne, checks, shown
+from mapred.model.frozen import dataclass
 
 FAN_IN = 256
 
@@ -359,7 +359,7 @@ def _sum_counts(table: Any) -> Any:
     import numpy as np
     import pyarrow as pa
 
-    from mapred.arrays import from_arrow
+    from mapred.arrow.buffers import from_arrow
 
     key, *rest = table.column_names
     numbered = table[key].cast(pa.large_string()).combine_chunks().dictionary_encode()

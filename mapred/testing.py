@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import mapred
-from mapred import layout
-from mapred.checksums import sealed
+from mapred.model import layout
+from mapred.model.checksums import sealed
 from mapred.storage import Store, open_store, probe
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from mapred.storage.local import LocalStore
-from mapred.storage.objects import ObjectStore
+from mapred.storage.object_store import ObjectStore
 
 FOREVER = 10**9
 

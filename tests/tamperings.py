@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mapred.checksums import sealed
+from mapred.model.checksums import sealed
 
 
 @dataclass(frozen=True)

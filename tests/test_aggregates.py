@@ -17,8 +17,8 @@ from test_keyed import shuffled
 
 import mapred
 from mapred.backends.inline import Inline
-from mapred.keying import Shuffle
-from mapred.model import Job
+from mapred.model.shuffle import Shuffle
+from mapred.model.spec import Job
 from mapred.shuffle.aggregations import as_aggregates
 
 

@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mapred
-from mapred import agreement, gathering, layout, outputs
-from mapred.agreement import Source
 from mapred.errors import DatasetError
+from mapred.model import layout
+from mapred.runfolder import agreement, gathering, outputs
+from mapred.runfolder.agreement import Source
 from mapred.storage.local import LocalStore
 
 RUN: dict[str, Any] = {"progress": "none", "backend": "inline"}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mapred import arrays
+from mapred.arrow import buffers
 
 TEXTS = st.lists(st.text("aä\0", max_size=2) | st.none(), max_size=30)
 
@@ -19,7 +19,7 @@ def test_dictionaries_are_spelled(
 ) -> None:
     chunks = [pa.array(each, pa.string()).dictionary_encode()[cut:] for each in (first, last)]
     column = pa.chunked_array(chunks, pa.dictionary(pa.int32(), pa.string()))
-    spelled = arrays.spelled(column)
+    spelled = buffers.spelled(column)
     spelled.validate(full=True)
     assert spelled.equals(column.cast(pa.string()))
 
@@ -29,7 +29,7 @@ def test_dictionaries_of_equal_and_unequal_words(words: list[str]) -> None:
     known = pa.array(["dropped", *words], pa.string())[1:]
     codes = pa.array(np.random.default_rng(0).integers(0, len(words), 1000), pa.int32())[7:]
     column = pa.chunked_array([pa.DictionaryArray.from_arrays(codes, known)])
-    spelled = arrays.spelled(column)
+    spelled = buffers.spelled(column)
     spelled.validate(full=True)
     assert spelled.to_pylist() == column.to_pylist()
 
@@ -37,29 +37,29 @@ def test_dictionaries_of_equal_and_unequal_words(words: list[str]) -> None:
 def test_rows_are_picked_from_chunks() -> None:
     table = pa.concat_tables([pa.table({"x": range(s, s + 5)}) for s in range(0, 30, 5)])
     places = np.array([0, 4, 5, 5, 17, 29])
-    assert arrays.picked(table, places)["x"].to_pylist() == places.tolist()
-    assert arrays.picked(table, places[:0]).num_rows == 0
-    assert arrays.picked(table, places).schema == table.schema
+    assert buffers.picked(table, places)["x"].to_pylist() == places.tolist()
+    assert buffers.picked(table, places[:0]).num_rows == 0
+    assert buffers.picked(table, places).schema == table.schema
 
 
 @given(st.lists(st.booleans(), max_size=40), st.lists(st.booleans(), max_size=9), st.integers(0, 9))
 def test_truths_come_and_go(first: list[bool], last: list[bool], cut: int) -> None:
-    column = pa.chunked_array([arrays.flags(each)[cut:] for each in (first, last)], pa.bool_())
+    column = pa.chunked_array([buffers.flags(each)[cut:] for each in (first, last)], pa.bool_())
     column.validate(full=True)
     assert column.to_pylist() == first[cut:] + last[cut:]
-    assert arrays.from_arrow(column).tolist() == first[cut:] + last[cut:]
-    assert arrays.from_arrow(column.chunk(0)).tolist() == first[cut:]
+    assert buffers.from_arrow(column).tolist() == first[cut:] + last[cut:]
+    assert buffers.from_arrow(column.chunk(0)).tolist() == first[cut:]
 
 
 @given(st.lists(st.text(), max_size=5))
 def test_strings(values: list[str]) -> None:
-    assert arrays.strings(values).equals(pa.array(values, pa.string()))
-    assert arrays.large_strings(values).equals(pa.array(values, pa.large_string()))
+    assert buffers.strings(values).equals(pa.array(values, pa.string()))
+    assert buffers.large_strings(values).equals(pa.array(values, pa.large_string()))
 
 
 @pytest.mark.parametrize("value", ["", "ä", 0, -7, True, False])
 def test_scalars(value: str | int | bool) -> None:
-    assert arrays.scalar(value).equals(pa.scalar(value))
+    assert buffers.scalar(value).equals(pa.scalar(value))
 
 
 @given(
@@ -73,13 +73,13 @@ def test_short_strings_are_numbers(
 ) -> None:
     texts = [[bytes(b & 127 for b in value[:width]).decode() for value in each] for each in chunks]
     column = pa.chunked_array([pa.array(each, type_)[cut:] for each in texts], type_)
-    numbers = arrays.as_numbers(column)
+    numbers = buffers.as_numbers(column)
     if not len(column):
         assert numbers is None
         return
     assert numbers is not None
     assert numbers.type.bit_width == 8 * width
-    again = arrays.as_strings(numbers, type_)
+    again = buffers.as_strings(numbers, type_)
     again.validate(full=True)
     assert again.equals(column)
 
@@ -88,9 +88,9 @@ def test_short_strings_are_numbers(
     "values", [["a", "bc"], ["abc"], ["a", None], [""], ["ä", "bc", "d"], [b"a"], [1]]
 )
 def test_other_columns_are_no_such_numbers(values: list[object]) -> None:
-    assert arrays.as_numbers(pa.chunked_array([values])) is None
+    assert buffers.as_numbers(pa.chunked_array([values])) is None
 
 
 def test_strings_whose_lengths_only_add_up_are_no_numbers() -> None:
-    assert arrays.as_numbers(pa.chunked_array([["aa", "a", "aaa"]])) is None
-    assert arrays.as_numbers(pa.chunked_array([["aa"], ["a", "bbb"]])) is None
+    assert buffers.as_numbers(pa.chunked_array([["aa", "a", "aaa"]])) is None
+    assert buffers.as_numbers(pa.chunked_array([["aa"], ["a", "bbb"]])) is None

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mapred import cells
+from mapred.arrow import objects as cells
 from mapred.errors import FunctionError
 
 NAIVE = dt.datetime(2026, 1, 2, 3)  # noqa: DTZ001

@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 import mapred
-from mapred import layout, records
 from mapred.cli import main
+from mapred.model import layout
+from mapred.runfolder import records
 
 QUIET: dict[str, Any] = {"progress": "none"}
 

@@ -21,12 +21,12 @@ from typing import Any
 import pytest
 
 import mapred
-from mapred import outputs, records
-from mapred.backends import forking
-from mapred.backends.forkserver import run_logged
-from mapred.backends.processes import ProcessExecutor, WorkerLost
-from mapred.blocks import DONE, KILLED
+from mapred.engine import fork_client
+from mapred.engine.fork_server import run_logged
+from mapred.engine.process_pool import ProcessExecutor, WorkerLost
 from mapred.errors import StorageError
+from mapred.runfolder import outputs, records
+from mapred.worker.blocks import DONE, KILLED
 
 KILLED_EVERY = 5
 LIFE = 8  # tasks, then a worker that may live makes room for another one
@@ -103,7 +103,7 @@ class Chaos:
 
     def die_at(self, moment: int) -> None:
         """Have this process killed before or after one of its next operations."""
-        from mapred.storage.objects import ObjectStore
+        from mapred.storage.object_store import ObjectStore
 
         left = moment
 
@@ -190,7 +190,7 @@ def _pod(run: mapred.Run, seed: int, fates: Fates) -> int:
     number = random.Random(seed).randrange(run.job.shards // 20)
     block = [run.uri, run.digest, "map", str(number), "20"]
     while True:
-        command = [sys.executable, "-m", "mapred.supervisor", *block]
+        command = [sys.executable, "-m", "mapred.worker.supervisor", *block]
         done = subprocess.run(command, env={**os.environ, **fates.next()}, timeout=250)
         if done.returncode != KILLED:
             return done.returncode
@@ -201,14 +201,14 @@ def _survive(
 ) -> None:
     for name in ("calls", "killed"):
         (folder / name).mkdir(parents=True)
-    fates, start = Fates(seed), forking.ForkServer.start
+    fates, start = Fates(seed), fork_client.ForkServer.start
 
     def started(
         server: Any, descriptors: Sequence[int], env: Mapping[str, str], modules: Sequence[str]
     ) -> int:
         return start(server, descriptors, {**env, **fates.next()}, modules)
 
-    monkeypatch.setattr(forking.ForkServer, "start", started)
+    monkeypatch.setattr(fork_client.ForkServer, "start", started)
     job = mapred.job(Map(folder), mapred.array(tasks), per_task=1, reduce=Reduce(folder), fan_in=25)
     run = job.submit(root=root, backend=mapred.Local(workers=2))
     second = mapred.open(run.uri)
@@ -273,9 +273,9 @@ def test_seeds_in_a_row(
 EVERY_OPERATION = """
     import hashlib, json, os, pickle, signal, sys
     import mapred
-    from mapred import layout, manifests, outputs, records
+    from mapred.model import layout; from mapred.runfolder import manifests, outputs, records
     from mapred.backends.inline import Inline
-    from mapred.storage import objects, open_store
+    from mapred.storage import object_store as objects, open_store
 
     root, first, step = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     moments, limit = 0, None

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mapred
-from mapred import checksums, layout
-from mapred.backends import driver
-from mapred.coding import decode, encode
+from mapred.engine import driver
 from mapred.errors import RecordError, StorageError
-from mapred.model import Commit, Output
+from mapred.model import checksums, layout
+from mapred.model.coding import decode, encode
+from mapred.model.spec import Commit, Output
 from mapred.testing import tamper
 
 RUN: dict[str, Any] = {"backend": "inline", "progress": "none"}

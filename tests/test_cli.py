@@ -23,9 +23,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 import mapred
-from mapred import layout, testing
-from mapred.cli import main, shown, targets
+from mapred import testing
+from mapred.cli import main, references
+from mapred.cli import output as shown
 from mapred.display import table_text
+from mapred.model import layout
 
 COMMANDS = {
     "run": [
@@ -234,7 +236,7 @@ def test_version() -> None:
 def test_help_loads_nothing_heavy() -> None:
     script = (
         "import sys\nfrom mapred.cli import main\nmain(['run', '--help'], standalone_mode=False)\n"
-        "heavy = {'numpy', 'pyarrow', 'cloudpickle', 'fsspec', 'psutil', 'mapred.api'}\n"
+        "heavy = {'numpy', 'pyarrow', 'cloudpickle', 'fsspec', 'psutil', 'mapred.client.api'}\n"
         "print(heavy & set(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -626,7 +628,7 @@ def test_results_as_text() -> None:
 
 def test_a_file_may_bear_the_name_of_a_module(tmp_path: Path, runs: Path) -> None:
     (tmp_path / "random.py").write_text("def f(i):\n    return i\n")
-    assert targets.load_file(str(tmp_path / "random.py")).__name__ == "random_job"
+    assert references.load_file(str(tmp_path / "random.py")).__name__ == "random_job"
     sys.modules.pop("random_job")
     sys.path.remove(str(tmp_path))
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from servers import argo_server
 
 import mapred
-from mapred.cli import jobs, main, targets
+from mapred.cli import jobs, main, references
 from mapred.cli.datasets import Input
 from mapred.cli.options import Reduce
 from mapred.errors import MapredError
@@ -42,7 +42,7 @@ def call(*words: str) -> Result:
 
 def test_parameters_are_typed() -> None:
     words = ["n=7", "x=0.5", "zip=01234", 'text="7"', "on=true", "city=Bern", "date=2026-03-01"]
-    assert targets.parameters_of(words) == {
+    assert references.parameters_of(words) == {
         "n": 7,
         "x": 0.5,
         "zip": "01234",
@@ -53,12 +53,12 @@ def test_parameters_are_typed() -> None:
     }
     for word, said in (("n", "NAME=VALUE"), ("date=today", "write a day or a time")):
         with pytest.raises(MapredError, match=said):
-            targets.parameters_of([word])
+            references.parameters_of([word])
 
 
 def test_a_job_of_a_module_takes_parameters(folder: Path) -> None:
     found = jobs.job_of("nightly_job:job", [], None, Input(), Reduce(None, None, None))
-    bound = targets.with_parameters(found, ["date=2026-03-01", "city=Bern"])
+    bound = references.with_parameters(found, ["date=2026-03-01", "city=Bern"])
     assert bound.run(backend="inline", progress="none").result() == ["Bern 01: 2"]
 
 

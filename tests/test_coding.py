@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from mapred.attempts import Failure
-from mapred.coding import VERSION, decode, encode
 from mapred.errors import RecordError
-from mapred.keying import Aggregation, Parts, Shuffle
-from mapred.manifests import Listed, Manifest
-from mapred.model import Commit, Format, Job, Output, Resources, Span, Stage, StoredFile
-from mapred.records import End, Lost, Write
-from mapred.resources import Volume
-from mapred.starts import Start
+from mapred.model.coding import VERSION, decode, encode
+from mapred.model.failure import Failure
+from mapred.model.resources import Volume
+from mapred.model.shuffle import Aggregation, Parts, Shuffle
+from mapred.model.spec import Commit, Format, Job, Output, Resources, Span, Stage, StoredFile
+from mapred.runfolder.manifests import Listed, Manifest
+from mapred.runfolder.records import End, Lost, Write
+from mapred.runfolder.starts import Start
 
 JOB = Job(
     run_id="r",

@@ -25,14 +25,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapred import dataset, layout
-from mapred.coding import read
+from mapred import dataset
+from mapred.arrow.samples import Place, Sample
 from mapred.dataset import Dataset, as_dataset, item_format, listing, pin
 from mapred.dataset.globs import parse
-from mapred.dataset.pins import places
+from mapred.dataset.schema import places
 from mapred.errors import DatasetError, MissingDependency
-from mapred.model import Format
-from mapred.sampling import Place, Sample
+from mapred.model import layout
+from mapred.model.coding import read
+from mapred.model.spec import Format
 
 AB = pa.schema({"a": pa.int64(), "b": pa.string()})
 

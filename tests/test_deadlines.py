@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 import mapred
-from mapred import layout, starts
-from mapred.model import Format, Job
-from mapred.starts import Start
+from mapred.model import layout
+from mapred.model.spec import Format, Job
+from mapred.runfolder import starts
+from mapred.runfolder.starts import Start
 from mapred.storage import open_store
 
 

@@ -20,12 +20,12 @@ from typing import Any
 import pytest
 
 import mapred
-from mapred import failures
-from mapred.backends.forking import fork_server
+from mapred.engine.fork_client import fork_server
 from mapred.errors import AccessError
+from mapred.functions.task import Task
+from mapred.runfolder import failures
 from mapred.storage import open_store
-from mapred.task import Task
-from mapred.worker import Context
+from mapred.worker.attempt import Context
 
 QUIET: dict[str, Any] = {"progress": "none"}
 
@@ -192,12 +192,12 @@ def test_the_functions_own_stores_are_told_from_the_datasets(
     function: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.txt").write_text("a\nb\n")
-    monkeypatch.setattr("mapred.backends.driver._STORAGE_TRIES", 1)
+    monkeypatch.setattr("mapred.engine.driver._STORAGE_TRIES", 1)
     reads = function in (_reads, _reads_by_a_library)
     if reads:
         broken = lambda run, path, known=None: io.BufferedReader(Broken())  # noqa: E731
         monkeypatch.setattr(Context, "open", broken)
-        monkeypatch.setattr("mapred.formats.reading._fingerprint", lambda *_: (4, ""))
+        monkeypatch.setattr("mapred.formats.base._fingerprint", lambda *_: (4, ""))
     with pytest.raises(mapred.RunError) as caught:
         mapred.run(
             function, str(tmp_path / "*.txt"), backend="inline", attempts=1,

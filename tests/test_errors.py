@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import mapred
-from mapred import layout, records
 from mapred.errors import (
     DatasetError,
     FunctionError,
@@ -28,6 +27,8 @@ from mapred.errors import (
     RunError,
     StorageError,
 )
+from mapred.model import layout
+from mapred.runfolder import records
 
 Fails = Callable[..., RunError]
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from test_keyed import shuffled
 
 import mapred
-from mapred.keying import Shuffle
+from mapred.model.shuffle import Shuffle
 from mapred.shuffle.aggregations import as_aggregates
 
 DECIMALS = decimal.Context(prec=200)

@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 
 import mapred
-from mapred import fitting
-from mapred.commands import command
 from mapred.errors import FunctionError, MapredError, ReduceError
+from mapred.functions import fitting
+from mapred.functions.commands import command
 
 _COUNT = itertools.count()
 

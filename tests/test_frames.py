@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapred import frames
+from mapred.arrow import to_frames
 from mapred.errors import DatasetError
 
 BIG = 2**60 + 1
@@ -81,10 +81,10 @@ def plain(value: Any) -> Any:
 @given(columns(), st.sampled_from(["numpy_nullable", "pyarrow"]))
 def test_no_value_changes_and_the_type_alone_decides(column: pa.ChunkedArray, backend: str) -> None:
     table = pa.table({"x": column})
-    frame = frames.to_pandas(table, backend)
+    frame = to_frames.to_pandas(table, backend)
     assert plain(frame["x"].tolist()) == plain(column.to_pylist())
-    assert frame["x"].dtype == frames.to_pandas(table.slice(0, 0), backend)["x"].dtype
-    assert frame["x"].dtype == frames.to_pandas(table.slice(1, 1), backend)["x"].dtype
+    assert frame["x"].dtype == to_frames.to_pandas(table.slice(0, 0), backend)["x"].dtype
+    assert frame["x"].dtype == to_frames.to_pandas(table.slice(1, 1), backend)["x"].dtype
 
 
 @settings(max_examples=60)
@@ -97,10 +97,10 @@ def test_numpy_holds_the_values_or_names_the_column(column: pa.ChunkedArray) -> 
     rows = column.drop_null().to_pylist() if in_lists else [column.to_pylist()]
     if whole and any(value is None for row in rows for value in row):
         with pytest.raises(DatasetError, match=r"column 'x' .*dtype_backend='numpy_nullable'"):
-            frames.to_pandas(table, "numpy")
+            to_frames.to_pandas(table, "numpy")
         return
-    found = frames.to_pandas(table, "numpy")["x"]
-    assert found.dtype == frames.to_pandas(table.slice(0, 0), "numpy")["x"].dtype
+    found = to_frames.to_pandas(table, "numpy")["x"]
+    assert found.dtype == to_frames.to_pandas(table.slice(0, 0), "numpy")["x"].dtype
     expected = column.to_pylist()
     values = [value.tolist() if in_lists and value is not None else value for value in found]
     if pa.types.is_floating(leaf):
@@ -131,20 +131,20 @@ def test_numpy_holds_the_values_or_names_the_column(column: pa.ChunkedArray) -> 
 )
 def test_dtypes(type_: pa.DataType, nullable: str, numpy: str) -> None:
     table = pa.table({"x": pa.array([], type_)})
-    assert str(frames.to_pandas(table)["x"].dtype) == nullable
-    assert str(frames.to_pandas(table, "numpy")["x"].dtype) == numpy
-    assert frames.to_pandas(table, "pyarrow")["x"].dtype == pd.ArrowDtype(type_)
+    assert str(to_frames.to_pandas(table)["x"].dtype) == nullable
+    assert str(to_frames.to_pandas(table, "numpy")["x"].dtype) == numpy
+    assert to_frames.to_pandas(table, "pyarrow")["x"].dtype == pd.ArrowDtype(type_)
 
 
 def test_whole_numbers_beside_a_null_keep_their_digits() -> None:
     table = pa.table({"id": [BIG, None]})
-    assert frames.to_pandas(table)["id"].tolist() == [BIG, pd.NA]
+    assert to_frames.to_pandas(table)["id"].tolist() == [BIG, pd.NA]
     with pytest.raises(DatasetError, match=r"column 'id' \(int64\) holds a null.*'numpy_nullable'"):
-        frames.to_pandas(table, "numpy")
+        to_frames.to_pandas(table, "numpy")
 
 
 def test_nan_is_not_null() -> None:
-    frame = frames.to_pandas(pa.table({"x": [math.nan, None, 1.0]}))
+    frame = to_frames.to_pandas(pa.table({"x": [math.nan, None, 1.0]}))
     assert frame["x"].isna().tolist() == [False, True, False]
     assert pa.Table.from_pandas(frame)["x"].null_count == 1
 
@@ -165,52 +165,52 @@ def test_what_a_dtype_cannot_hold_is_refused_with_advice_that_helps(
 ) -> None:
     table = pa.table({"x": column})
     with pytest.raises(DatasetError, match=r"column 'x' .*use dtype_backend='pyarrow'"):
-        frames.to_pandas(table, backend)
-    found = frames.to_pandas(table, "pyarrow")["x"]
+        to_frames.to_pandas(table, backend)
+    found = to_frames.to_pandas(table, "pyarrow")["x"]
     assert pa.array(found).cast(column.type).equals(column)
 
 
 def test_times_beyond_nanoseconds_stay() -> None:
     far = dt.datetime(9999, 12, 31)  # noqa: DTZ001
     table = pa.table({"t": pa.array([far, None], pa.timestamp("us"))})
-    for backend in frames.BACKENDS:
-        assert frames.to_pandas(table, backend)["t"][0] == far
+    for backend in to_frames.BACKENDS:
+        assert to_frames.to_pandas(table, backend)["t"][0] == far
 
 
 def test_nested_numbers_stay_whole() -> None:
     table = pa.table({"v": [[BIG, 1]], "s": [{"a": None, "b": [BIG, None]}]})
-    for backend in frames.BACKENDS:
-        frame = frames.to_pandas(table, backend)
+    for backend in to_frames.BACKENDS:
+        frame = to_frames.to_pandas(table, backend)
         assert list(frame["v"][0]) == [BIG, 1]
         assert frame["s"][0] == {"a": None, "b": [BIG, None]}
 
 
 def test_rows_without_columns_and_names_that_come_twice() -> None:
     rows = pa.table({"x": [1, 2, 3]}).select([])
-    assert frames.to_pandas(rows).shape == (3, 0)
+    assert to_frames.to_pandas(rows).shape == (3, 0)
     twice = pa.Table.from_arrays([pa.array([1]), pa.array(["a"])], ["x", "x"])
-    frame = frames.to_pandas(twice)
+    frame = to_frames.to_pandas(twice)
     assert list(frame.columns) == ["x", "x"]
     assert frame.iloc[0].tolist() == [1, "a"]
 
 
 def test_pandas_metadata_decides_nothing() -> None:
     frame = pd.DataFrame({"x": pd.Categorical(["b"])}, index=pd.RangeIndex(7, 8))
-    found = frames.to_pandas(pa.Table.from_pandas(frame))
+    found = to_frames.to_pandas(pa.Table.from_pandas(frame))
     assert found.index.tolist() == [0]
     assert found["x"].dtype == "string"
 
 
 def test_periods_stay_periods() -> None:
     frame = pd.DataFrame({"p": pd.period_range("2026-01", periods=2, freq="M")})
-    for backend in frames.BACKENDS:
-        assert frames.to_pandas(pa.Table.from_pandas(frame), backend)["p"].equals(frame["p"])
+    for backend in to_frames.BACKENDS:
+        assert to_frames.to_pandas(pa.Table.from_pandas(frame), backend)["p"].equals(frame["p"])
 
 
 def test_frames_can_be_written_to() -> None:
     table = pa.table({"t": pa.array([1, 2], pa.timestamp("us")), "x": [1, 2], "f": [0.5, 1.5]})
-    for backend in frames.BACKENDS:
-        frame = frames.to_pandas(table, backend)
+    for backend in to_frames.BACKENDS:
+        frame = to_frames.to_pandas(table, backend)
         for name in table.column_names:
             frame.loc[0, name] = frame.loc[1, name]
             assert frame[name].nunique() == 1
@@ -219,10 +219,10 @@ def test_frames_can_be_written_to() -> None:
 
 def test_another_word_is_refused() -> None:
     with pytest.raises(DatasetError, match="dtype_backend='arrow' is not one of 'numpy_nullable'"):
-        frames.to_pandas(pa.table({}), "arrow")
+        to_frames.to_pandas(pa.table({}), "arrow")
 
 
 def test_decimals_keep_their_digits() -> None:
     value = Decimal("1234567890123456.123456")
-    for backend in frames.BACKENDS:
-        assert frames.to_pandas(pa.table({"d": [value]}), backend)["d"][0] == value
+    for backend in to_frames.BACKENDS:
+        assert to_frames.to_pandas(pa.table({"d": [value]}), backend)["d"][0] == value

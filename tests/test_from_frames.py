@@ -12,7 +12,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from mapred import cells, from_frames
+from mapred.arrow import from_frames
+from mapred.arrow import objects as cells
 from mapred.errors import FunctionError
 from mapred.shuffle import keys
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mapred import frozen, keying
+from mapred.model import frozen, shuffle
 
 CALLS: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
     ((1,), {}),
@@ -81,9 +81,9 @@ def test_values_are_frozen() -> None:
 
 
 def test_values_are_copied_replaced_and_pickled() -> None:
-    part = keying.Aggregation("s", "b", "sum")
+    part = shuffle.Aggregation("s", "b", "sum")
     assert pickle.loads(pickle.dumps(part)) == copy.copy(part) == copy.deepcopy(part) == part
-    assert dataclasses.replace(part, column="c") == keying.Aggregation("s", "c", "sum")
+    assert dataclasses.replace(part, column="c") == shuffle.Aggregation("s", "c", "sum")
     with pytest.raises(TypeError, match="nothing"):
         dataclasses.replace(part, nothing=1)
 
@@ -99,11 +99,11 @@ def test_signatures_name_parameters_and_defaults(options: dict[str, Any]) -> Non
 
 def test_errors_name_the_class_and_the_argument() -> None:
     with pytest.raises(TypeError, match=r"Aggregation\(\) lacks the argument 'function'"):
-        keying.Aggregation("s", "b")  # type: ignore[call-arg]
+        shuffle.Aggregation("s", "b")  # type: ignore[call-arg]
     with pytest.raises(
         TypeError, match=r"Aggregation\(\) got an unexpected keyword argument 'end'"
     ):
-        keying.Aggregation("s", "b", "sum", end=4)  # type: ignore[call-arg]
+        shuffle.Aggregation("s", "b", "sum", end=4)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="not frozen"):
         frozen.dataclass(frozen=False)
 

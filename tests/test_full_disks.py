@@ -23,11 +23,13 @@ import pytest
 from lakes import by_folder, together
 
 import mapred
-from mapred import layout, worker, writing
+from mapred import writing
 from mapred.errors import AccessError, FullError, RunError, StorageError
-from mapred.formats.files import _Copies
-from mapred.formats.reading import Range
+from mapred.formats.base import Range
+from mapred.formats.whole_files import _Copies
+from mapred.model import layout
 from mapred.storage.local import LocalStore
+from mapred.worker import attempt
 
 QUIET: dict[str, Any] = {"progress": "none"}
 
@@ -247,17 +249,17 @@ def test_a_full_folder_for_temporary_files_is_named(
 ) -> None:
     import tempfile
 
-    from mapred.shuffle import files
+    from mapred.shuffle import part_files
 
     (small_disk / "ballast").write_bytes(bytes(900_000))
     monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
     target = mapred.write_parquet(tmp_path / "lake")
-    rows = files.Held(pa.table({"n": range(10**6)}), np.array([0, 10**6]))
+    rows = part_files.Held(pa.table({"n": range(10**6)}), np.array([0, 10**6]))
     copies = _Copies(lambda range_: io.BytesIO(bytes(range_.size)))
     tables = [table(n) for n in range(9)]
     act: dict[str, Callable[[], Any]] = {
         "write": lambda: writing.write_values(target, "run", 0, "1-a", tables),
-        "spill": lambda: files.spill(rows),
+        "spill": lambda: part_files.spill(rows),
         "copy": lambda: copies.load(Range(0, "s3://b/a", 0, 10**6, 10**6, "", 0, 1), 0),
     }
     with pytest.raises(FullError, match=rf"{small_disk}: No space left on device: free some"):
@@ -293,15 +295,15 @@ def test_two_drivers_of_one_run_leave_nothing_staged(tmp_path: Path) -> None:
         run.store.delete(path)
     run.store.delete(layout.commit("reduce-1", 0))
     digest = hashlib.sha256(run.store.read(layout.JOB)).hexdigest()
-    gate, put = threading.Barrier(2), worker._put_commit
+    gate, put = threading.Barrier(2), attempt._put_commit
 
     def together_put(*arguments: Any) -> Any:
         gate.wait(20)
         return put(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "_put_commit", together_put)
-        together(*[lambda: worker.run_block(run.uri, digest, "map", range(3))] * 2)
+        patch.setattr(attempt, "_put_commit", together_put)
+        together(*[lambda: attempt.run_block(run.uri, digest, "map", range(3))] * 2)
     run = mapred.open(run.uri)
     run.resume(**QUIET)
     assert run.audit().ok, run.audit()
@@ -310,6 +312,6 @@ def test_two_drivers_of_one_run_leave_nothing_staged(tmp_path: Path) -> None:
     # An attempt that is late, after all was published.
     run.store.delete(layout.commit("map", 1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "_put_commit", lambda run, commit: replace(commit, attempt="2-b"))
-        worker.run_block(run.uri, digest, "map", [1])
+        patch.setattr(attempt, "_put_commit", lambda run, commit: replace(commit, attempt="2-b"))
+        attempt.run_block(run.uri, digest, "map", [1])
     assert not (lake / "_staging").exists()

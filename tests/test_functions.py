@@ -14,8 +14,8 @@ import cloudpickle
 import pytest
 
 import mapred
-from mapred import functions
 from mapred.errors import FunctionError
+from mapred.functions import transport
 
 
 def _loaded_elsewhere(data: bytes, argument: Any, folder: Path) -> Any:
@@ -24,7 +24,7 @@ def _loaded_elsewhere(data: bytes, argument: Any, folder: Path) -> Any:
     (folder / "argument.pkl").write_bytes(pickle.dumps(argument))
     script = """
         import pickle, sys
-        from mapred import functions
+        from mapred.functions import transport as functions
         function = functions.load(open("function.pkl", "rb").read())
         print(function(pickle.load(open("argument.pkl", "rb"))))
     """
@@ -76,7 +76,7 @@ def _outer(factor: int) -> Any:
     ids=["lambda", "closure", "method", "partial", "class", "instance", "builtin"],
 )
 def test_functions_travel(function: Any, expected: str, tmp_path: Path) -> None:
-    assert _loaded_elsewhere(functions.dump(function), 7, tmp_path) == expected
+    assert _loaded_elsewhere(transport.dump(function), 7, tmp_path) == expected
 
 
 def test_local_modules_travel_by_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_local_modules_travel_by_value(tmp_path: Path, monkeypatch: pytest.Monke
     import pkg_of_mine  # type: ignore[import-not-found]
 
     try:
-        data = functions.dump(pkg_of_mine.twice)
+        data = transport.dump(pkg_of_mine.twice)
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
         assert _loaded_elsewhere(data, 7, elsewhere) == "15"
@@ -105,10 +105,10 @@ def test_a_function_that_came_by_pickle_is_sent_on_with_packages_in_any_folder(
     """As a schedule's pod does, whose packages are unpacked into a folder of their own."""
     packages = tmp_path / "packages"
     shutil.copytree(Path(cloudpickle.__file__).parent, packages / "cloudpickle")
-    (tmp_path / "function.pkl").write_bytes(functions.dump(_outer(5)))
+    (tmp_path / "function.pkl").write_bytes(transport.dump(_outer(5)))
     script = """
         import cloudpickle
-        from mapred import functions
+        from mapred.functions import transport as functions
         function = functions.load(open("function.pkl", "rb").read())
         again = functions.dump(function)
         print(cloudpickle.__file__, functions.load(again)(7))
@@ -132,21 +132,21 @@ def test_what_cannot_be_pickled_is_named() -> None:
             return item
 
     with pytest.raises(FunctionError, match="the variable 'lock' \\(lock\\)"):
-        functions.dump(locked)
+        transport.dump(locked)
 
 
 def test_a_large_closure_warns_and_names_it() -> None:
     table = bytes(11 * 2**20)
     with pytest.warns(UserWarning, match=r"table \(11,"):
-        functions.dump(lambda item: table[item])
+        transport.dump(lambda item: table[item])
 
 
 def test_a_huge_closure_is_refused() -> None:
     table = bytes(101 * 2**20)
     with pytest.raises(FunctionError, match="the limit is 104,857,600 bytes"):
-        functions.dump(lambda item: table[item])
+        transport.dump(lambda item: table[item])
 
 
 def test_a_pickle_that_does_not_load_says_so() -> None:
     with pytest.raises(FunctionError, match="cannot be loaded in the worker"):
-        functions.load(b"not a pickle")
+        transport.load(b"not a pickle")

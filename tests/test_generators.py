@@ -19,7 +19,7 @@ import pytest
 from numpy.random import normal
 
 import mapred
-from mapred import functions, generators
+from mapred.functions import generators, transport
 
 RNG = np.random.default_rng(0)
 STATE = np.random.RandomState(0)
@@ -95,7 +95,7 @@ def wrapped(x: int) -> float:
 )
 def test_a_generator_that_is_carried_along_is_named(function: Any, named: str) -> None:
     with pytest.warns(UserWarning, match=rf"{named}.*task\.rng"):
-        generators.warn_if_carried(function, functions.name_of(function))
+        generators.warn_if_carried(function, transport.name_of(function))
 
 
 def _at_module(x: int) -> float:
@@ -149,8 +149,8 @@ def test_hidden_generators_travel_by_name() -> None:
     def draw(x: int) -> tuple[Any, ...]:
         return drawn, gauss, normal, mine, theirs
 
-    data = functions.dump(draw)
-    loaded = functions.load(data)(1)
+    data = transport.dump(draw)
+    loaded = transport.load(data)(1)
     assert loaded[0].__self__ is drawn.__self__  # type: ignore[attr-defined]
     assert loaded[1].__self__ is gauss.__self__  # type: ignore[attr-defined]
     assert loaded[2].__self__ is normal.__self__

@@ -18,8 +18,8 @@ import pytest
 from click.testing import CliRunner
 
 import mapred
-from mapred import origins
 from mapred.cli import main
+from mapred.functions import origins
 
 BROKEN = "def f(x):\n    return 10 / (x - 3)\n"
 FIXED = "def f(x):\n    return 10 / (x - 3) if x != 3 else 0.0\n"

@@ -16,10 +16,12 @@ import pytest
 from click.testing import CliRunner
 
 import mapred
-from mapred import layout, parameters, records, starts
 from mapred.cli import main
 from mapred.display.summary import pace, timeline
-from mapred.model import RunStatus, TaskTime
+from mapred.functions import parameters
+from mapred.model import layout
+from mapred.model.spec import RunStatus, TaskTime
+from mapred.runfolder import records, starts
 
 QUIET: dict[str, Any] = {"progress": "none"}
 

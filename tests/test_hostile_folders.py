@@ -22,8 +22,8 @@ from canaries import MODULE, SECRET, VARIABLE, Canaries, armed
 from click.testing import CliRunner
 
 import mapred
-from mapred.checksums import sealed
 from mapred.cli import main
+from mapred.model.checksums import sealed
 from mapred.planner import plan_schema, write_plan
 
 Json = Any

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 import mapred
-from mapred import functions
 from mapred.errors import FunctionError
-from mapred.modules import imports
+from mapred.functions import transport
+from mapred.functions.modules import imports
 
 SHOP = '''
 """A module of the user's own."""
@@ -326,13 +326,13 @@ def test_modules_are_imported_where_their_files_are_not(
         (project / name).write_text(text)
     made = f"""
         import importlib, pathlib
-        from mapred import functions
+        from mapred.functions import transport as functions
         f = importlib.import_module({module!r}).f
         pathlib.Path("function.pkl").write_bytes(functions.dump(f))
     """
     called = f"""
         import random, statistics, sys
-        from mapred import functions
+        from mapred.functions import transport as functions
         f = functions.load(open("function.pkl", "rb").read())
         assert __import__({module!r}, fromlist=['f']).f is f
         print(f(2), sys.modules[{module!r}].__file__)
@@ -394,12 +394,12 @@ def test_modules_of_an_archive_are_sent_before_they_are_imported(tmp_path: Path)
         archive.writestr("later.py", "one = 1\n")
     made = """
         import pathlib
-        from mapred import functions
+        from mapred.functions import transport as functions
         from zipped import f
         pathlib.Path("function.pkl").write_bytes(functions.dump(f))
     """
     called = """
-        from mapred import functions
+        from mapred.functions import transport as functions
         print(functions.load(open("function.pkl", "rb").read())(1))
     """
     _python(made, tmp_path, tmp_path / "lib.zip")
@@ -413,7 +413,7 @@ def test_a_file_that_changed_since_its_import_is_refused(tmp_path: Path) -> None
     script = """
         import importlib, os, pathlib
         import mapred, edited, inner
-        from mapred import functions
+        from mapred.functions import transport as functions
 
         def edit(name, old, new):
             file = pathlib.Path(name)
@@ -498,7 +498,7 @@ def test_what_main_defines_is_copied(tmp_path: Path) -> None:
 from __future__ import annotations
 import functools, sys, types
 import mapred
-from mapred import functions
+from mapred.functions import transport as functions
 from pydantic import BaseModel
 
 class Part(BaseModel):
@@ -574,14 +574,14 @@ def test_under_autoreload_what_changed_is_copied_with_a_warning(tmp_path: Path) 
         shell.run_line_magic("load_ext", "autoreload")
         shell.run_line_magic("autoreload", "2")
         import live, warnings
-        from mapred import functions
+        from mapred.functions import transport as functions
         pathlib.Path("live.py").write_text("def f(x):\\n    return x + 100\\n")
         os.utime("live.py", (0, 1e9))
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             pathlib.Path("f.pkl").write_bytes(functions.dump(live.f))
         assert ["changed since live was imported" in str(each.message) for each in told] == [True]
-        load = "from mapred import functions; print(functions.load(open('f.pkl', 'rb').read())(1))"
+        load = "from mapred.functions import transport as functions; print(functions.load(open('f.pkl', 'rb').read())(1))"
         print(subprocess.run([sys.executable, "-c", load], capture_output=True, text=True).stdout)
     """
     assert _python(script, tmp_path).split() == ["2"]
@@ -597,11 +597,11 @@ def test_a_compiled_module_is_loaded_from_where_it_is_or_named(tmp_path: Path) -
         spec = importlib.util.spec_from_file_location("fast", file)
         fast = sys.modules["fast"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(fast)
-        from mapred import functions
+        from mapred.functions import transport as functions
         pathlib.Path("function.pkl").write_bytes(functions.dump(fast.f))
     """
     called = """
-        from mapred import functions
+        from mapred.functions import transport as functions
         print(functions.load(open("function.pkl", "rb").read())(1))
     """
     _python(made, tmp_path)
@@ -617,5 +617,5 @@ def test_functions_of_runs_made_before_can_be_loaded() -> None:
     import cloudpickle
 
     data = pickle.dumps({}, protocol=5) + cloudpickle.dumps(lambda x: x + 1)
-    assert functions.load(data)(1) == 2
-    assert functions.packages_of(data) == {}
+    assert transport.load(data)(1) == 2
+    assert transport.packages_of(data) == {}

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 import mapred
-from mapred import instances
-from mapred.backends import processes
-from mapred.backends.processes import ProcessExecutor
+from mapred.engine import process_pool
+from mapred.engine.process_pool import ProcessExecutor
+from mapred.functions import instances
 
 FOLDER = "MAPRED_TEST_FOLDER"
 
@@ -201,7 +201,7 @@ class Hangs(Buffers):
 def test_a_class_that_hangs_when_it_is_closed_is_not_waited_for(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "SECONDS", 0.3)
+    monkeypatch.setattr(process_pool, "SECONDS", 0.3)
     executor = ProcessExecutor(1)
     hanging = instances.PerThread("run", Hangs)
     executor.submit(_keeps, hanging._cls).result(30)
@@ -312,7 +312,16 @@ def test_in_a_pod(folder: Path) -> None:
     for file in Path(run.uri, "map", "commits").iterdir():
         file.unlink()
     Path(run.uri, "end.json").unlink()
-    command = [sys.executable, "-m", "mapred.supervisor", run.uri, run.digest, "map", "0", "4"]
+    command = [
+        sys.executable,
+        "-m",
+        "mapred.worker.supervisor",
+        run.uri,
+        run.digest,
+        "map",
+        "0",
+        "4",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert all_numbers(folder, "closed") == [0, 1, 2, 3]

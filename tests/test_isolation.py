@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 
 import mapred
-from mapred import forks
+from mapred.process import forks
 
 QUIET: dict[str, Any] = {"progress": "none"}
 
@@ -495,7 +495,7 @@ def test_a_function_that_closes_all_descriptors_spoils_no_file(
 def test_a_connection_that_was_replaced_is_not_written_to(tmp_path: Path) -> None:
     import socket
 
-    from mapred.backends.messages import Channel, Log
+    from mapred.engine.messages import Channel, Log
 
     ours, theirs = socket.socketpair()
     stranger, heard = socket.socketpair()

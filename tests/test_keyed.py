@@ -21,13 +21,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mapred
-from mapred import keyed, layout
 from mapred.backends.inline import Inline
-from mapred.keying import Shuffle
-from mapred.model import Resources
-from mapred.shuffle import collecting, merging
+from mapred.model import layout
+from mapred.model.shuffle import Shuffle
+from mapred.model.spec import Resources
+from mapred.shuffle import map_side, reduce_side
 from mapred.shuffle.aggregations import as_aggregates
 from mapred.testing import Orders, Script, drop_commit, orders
+from mapred.worker import keyed
 
 EXAMPLES = settings(max_examples=40, deadline=None)
 
@@ -58,7 +59,7 @@ def shuffled(
     """The answers of all partitions, through the map and the reduce side but no store."""
     sent = []
     for table in tables:
-        rows = collecting.Collected(shuffle, limit)
+        rows = map_side.Collected(shuffle, limit)
         rows.add(table)
         schema, parts = rows.parts()
         sent.append((schema, list(parts)))
@@ -66,7 +67,7 @@ def shuffled(
     for number in range(shuffle.partitions):
         segments = [parts[number] for _, parts in sent]
         size = sum(segment.nbytes for segment in segments)
-        answers += merging.reduced(shuffle, function, tables[0].schema, segments, size, limit)
+        answers += reduce_side.reduced(shuffle, function, tables[0].schema, segments, size, limit)
     return answers
 
 
@@ -109,7 +110,7 @@ def test_a_function_sees_all_rows_of_its_keys_once(case: Any, partitions: int, l
     seen: list[set[str]] = []
 
     def function(rows: pa.Table) -> pa.Table:
-        keys = collecting.one_zero_one_nan(rows.select(by), by)
+        keys = map_side.one_zero_one_nan(rows.select(by), by)
         seen.append({repr(row) for row in keys.to_pylist()})
         return rows
 
@@ -129,7 +130,7 @@ def test_aggregates_are_those_of_the_whole(case: Any, partitions: int, limit: in
     by, table, tables = case
     shuffle = Shuffle(tuple(by), partitions, as_aggregates(AGGREGATES, by))
     found = pa.concat_tables(shuffled(tables, shuffle, None, limit))
-    whole = collecting.one_zero_one_nan(table, by).group_by(by, use_threads=False)
+    whole = map_side.one_zero_one_nan(table, by).group_by(by, use_threads=False)
     options = {"variance": SAMPLE, "stddev": SAMPLE}
     expected = whole.aggregate([("v", name, options.get(name)) for name in AGGREGATES["v"]])
     assert found.schema == expected.schema
@@ -413,7 +414,7 @@ def test_a_skipped_map_task_is_run_by_the_reduce_that_notices(tmp_path: Path) ->
     again.store.delete(layout.END)
     for stage, task in (("map", 3), ("manifest", 0), ("shuffle", 0), ("shuffle", 1)):
         drop_commit(again, task, stage)
-    from mapred.worker import run_block
+    from mapred.worker.attempt import run_block
 
     (outcome,) = run_block(again.uri, again.digest, "shuffle", [1])
     assert outcome.commit is not None
@@ -425,7 +426,7 @@ def test_a_skipped_map_task_is_run_by_the_reduce_that_notices(tmp_path: Path) ->
 
 
 def test_a_twin_leaves_the_winner_alone(tmp_path: Path) -> None:
-    from mapred.worker import context, run_task
+    from mapred.worker.attempt import context, run_task
 
     found = run(frames, mapred.array(6), tmp_path, by="k", aggregate={"v": "sum"}, partitions=2)
     job = context(found.uri, found.digest)

@@ -12,8 +12,8 @@ import pytest
 from test_keyed import run, same
 
 import mapred
-from mapred.keying import Shuffle
-from mapred.shuffle import collecting, keys, schemas
+from mapred.model.shuffle import Shuffle
+from mapred.shuffle import keys, map_side, schemas
 from mapred.shuffle.aggregations import as_aggregates
 
 FAR = [253_402_300_799]
@@ -109,7 +109,7 @@ def test_encodings_are_not_shuffled() -> None:
     assert table["x"].to_pylist() == [2**60 + 1, 2**60 + 1, None]
 
 
-def all_parts(rows: collecting.Collected, tables: list[pa.Table]) -> list[pa.Table]:
+def all_parts(rows: map_side.Collected, tables: list[pa.Table]) -> list[pa.Table]:
     for table in tables:
         rows.add(table)
     return list(rows.parts()[1])
@@ -119,8 +119,8 @@ def all_parts(rows: collecting.Collected, tables: list[pa.Table]) -> list[pa.Tab
 def test_two_types_of_a_column_in_one_task_are_named(kind: str, monkeypatch: Any) -> None:
     table = [columns(*CLASHES[kind][:2])(item) for item in (0, 1)]
     for piece in (1, 1 << 20):
-        monkeypatch.setattr(collecting, "_PIECE", piece)
-        rows = collecting.Collected(Shuffle(("k",), 1, as_aggregates({"w": "sum"}, "k")), 1 << 30)
+        monkeypatch.setattr(map_side, "_PIECE", piece)
+        rows = map_side.Collected(Shuffle(("k",), 1, as_aggregates({"w": "sum"}, "k")), 1 << 30)
         with pytest.raises(mapred.FunctionError, match=r"column 'k' is .* in one table and .*cast"):
             all_parts(rows, table)
 

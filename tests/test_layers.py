@@ -1,8 +1,9 @@
-"""The import rules: one direction, optional packages in one place, lean workers."""
+"""The import rules: one direction, no circle, optional packages in one place, lean workers."""
 
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-# Each module imports only from those before it. A new module gets a place here.
+# Each package imports only from those before it; `docs/structure.md` says what each is for.
 ORDER = (
-    "_version escaping errors shortages frozen secrecy deferred forks loading interrupts checking checksums coding arrays frames from_frames unifying resources limits threads keying attempts model sampling seeds layout modules copying generators pickling excerpts storage dataset formats planner task commands reducers "
-    "functions signatures fitting regrouping instances closing surroundings parameters shuffle outputs graph pieces records manifests liveness starts retries agreement writing options points failures losses packs turns tally children place versions keyed worker blocks supervisor "
-    "backends display audit cells gathering results tabulating drivers folder "
-    "origins changes hints handles naming history api remains retention scheduling cli __main__ testing"
+    "_version errors process model arrow storage reducers functions dataset formats planner shuffle "
+    "display runfolder writing worker engine backends client cli __main__ testing"
 ).split()
 ON_TOP = ("cli", "__main__", "testing")  # these use the package as a user does
+MOST_NAMES = 20  # at the top of the package, beside its own dunder and private modules
 VAGUE = {"utils", "util", "common", "core", "manager", "helpers", "misc"}
 # Packages that a run can do without, and the one module that may import each at its top.
 OPTIONAL = {
@@ -36,6 +36,9 @@ def dotted(file: Path) -> str:
     )
 
 
+MODULES = {dotted(file): file for file in FILES}
+
+
 def imports(node: ast.AST, top: bool = True) -> Iterator[tuple[str, int, bool]]:
     """(module, line, whether it runs when the file is imported) of every import below `node`."""
     for child in ast.iter_child_nodes(node):
@@ -44,20 +47,23 @@ def imports(node: ast.AST, top: bool = True) -> Iterator[tuple[str, int, bool]]:
         elif isinstance(child, ast.ImportFrom):
             assert child.level == 0, f"relative import in line {child.lineno}"
             whole = child.module or ""
-            names = (
-                [f"mapred.{alias.name}" for alias in child.names] if whole == "mapred" else [whole]
-            )
-            yield from ((name, child.lineno, top) for name in names)
+            names = [f"{whole}.{alias.name}" for alias in child.names]
+            found = {name if name in MODULES or whole == "mapred" else whole for name in names}
+            yield from ((name, child.lineno, top) for name in sorted(found))
         deeper = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)) or (
             isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
         )
         yield from imports(child, top and not deeper)
 
 
+def package_of(module: str) -> str | None:
+    return module.split(".")[1] if "." in module else None
+
+
 @pytest.mark.parametrize("file", FILES, ids=dotted)
 def test_imports_point_one_way(file: Path) -> None:
     me = dotted(file)
-    mine = me.split(".")[1] if "." in me else None  # None: the package itself, above them all
+    mine = package_of(me)  # None: mapred itself, above them all
     for name, line, top in imports(ast.parse(file.read_bytes())):
         where = f"{me}, line {line}: import of {name}"
         package, *rest = name.split(".")
@@ -69,12 +75,22 @@ def test_imports_point_one_way(file: Path) -> None:
         if not rest and mine in ON_TOP:
             continue
         assert rest, f"{where}: import the module that defines the name"
-        assert rest[0] in ORDER, f"{where}: no such module in ORDER"
+        assert rest[0] in ORDER, f"{where}: no such package in ORDER"
         assert ORDER.index(rest[0]) < ORDER.index(mine), f"{where} points upwards"
         if rest[0] == "backends" and mine not in ON_TOP:
-            assert rest[1:] in ([], ["base"], ["schedules"]), (
-                f"{where}: ask the registry, mapred.backends"
-            )
+            assert rest[1:] in ([], ["schedules"]), f"{where}: ask the registry, mapred.backends"
+
+
+@pytest.mark.xfail(strict=True, reason="five circles are still to be opened")
+def test_no_module_is_part_of_a_circle() -> None:
+    """Imports inside functions and for types count as well."""
+    graph = {
+        module: {name for name, _, _ in imports(ast.parse(file.read_bytes())) if name in MODULES}
+        - {module, "mapred"}
+        for module, file in MODULES.items()
+        if module != "mapred"
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # a CycleError shows the circle
 
 
 @pytest.mark.parametrize("file", FILES, ids=dotted)
@@ -84,18 +100,23 @@ def test_names_say_what_is_inside(file: Path) -> None:
     assert not parts or parts[0] in ORDER, "give it a place in ORDER"
 
 
+def test_the_top_of_the_package_is_short() -> None:
+    names = {module.split(".")[1] for module in MODULES if module != "mapred"}
+    assert len([name for name in names if not name.startswith("_")]) <= MOST_NAMES
+
+
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("mapred", "pyarrow numpy pandas polars fsspec cloudpickle click IPython mapred.api"),
+        ("mapred", "pyarrow numpy pandas polars fsspec cloudpickle click IPython mapred.client"),
         (
-            "mapred.supervisor",
+            "mapred.worker.supervisor",
             "pandas polars scipy fsspec pyarrow.dataset pyarrow.parquet hera kubernetes dask "
-            "distributed IPython click mapred.display mapred.handles mapred.api mapred.backends "
-            "mapred.keyed subprocess email importlib.metadata",
+            "distributed IPython click mapred.display mapred.client mapred.backends "
+            "mapred.worker.keyed subprocess email importlib.metadata",
         ),
         (
-            "mapred.storage.objects",
+            "mapred.storage.object_store",
             "asyncio ssl email configparser mapred.dataset mapred.formats",
         ),
     ],

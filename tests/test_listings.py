@@ -14,7 +14,8 @@ from lagging import FOREVER, Lag, install
 from lakes import by_folder, by_manifest
 
 import mapred
-from mapred import layout, writing
+from mapred import writing
+from mapred.model import layout
 from mapred.storage import open_store, probe
 from mapred.storage.local import LocalStore
 

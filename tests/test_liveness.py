@@ -19,9 +19,11 @@ import psutil
 import pytest
 
 import mapred
-from mapred import drivers, layout, liveness, starts
+from mapred.client import drivers
 from mapred.errors import BackendError, MapredError, RunError, StorageError
-from mapred.liveness import Process
+from mapred.model import layout
+from mapred.runfolder import liveness, starts
+from mapred.runfolder.liveness import Process
 from mapred.storage import open_store
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import mapred
-from mapred import layout, manifests, records
+from mapred.model import layout
+from mapred.runfolder import manifests, records
 from mapred.storage.local import LocalStore
 
 RUN: dict[str, Any] = {"backend": "inline", "progress": "none"}

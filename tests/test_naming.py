@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 import mapred
-from mapred import layout, naming
+from mapred.client import naming
 from mapred.errors import MapredError
+from mapred.model import layout
 from mapred.storage import open_store
 
 

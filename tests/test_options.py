@@ -26,12 +26,13 @@ import pyarrow as pa
 import pytest
 
 import mapred
-from mapred import checking, options
 from mapred.backends.inline import Inline
 from mapred.cli.options import max_failed
+from mapred.client import options
 from mapred.dataset import as_dataset
 from mapred.errors import DatasetError, FunctionError, MapredError, PlanError
-from mapred.task import Task
+from mapred.functions.task import Task
+from mapred.model import checking
 
 # Five of no unit, which new versions of numpy refuse to make.
 GENERIC = np.array([5], "i8").view("m8")[0]

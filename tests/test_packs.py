@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mapred
-from mapred import layout, worker
-from mapred.attempts import Failure
-from mapred.model import Format, Job, Stage
-from mapred.packs import Pack
-from mapred.place import Place
+from mapred.model import layout
+from mapred.model.failure import Failure
+from mapred.model.spec import Format, Job, Stage
+from mapred.process.whereabouts import Place
 from mapred.testing import Script
+from mapred.worker import attempt as worker
+from mapred.worker.packs import Pack
 
 QUIET: dict[str, Any] = {"progress": "none"}
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import mapred
-from mapred import parameters
 from mapred.errors import PlanError
+from mapred.functions import parameters
 
 DAY = datetime(2026, 3, 1, 3, 0, tzinfo=timezone.utc)
 

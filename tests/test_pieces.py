@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 
 import mapred
-from mapred import layout, pieces
 from mapred.errors import FunctionError
+from mapred.model import layout
+from mapred.runfolder import pieces
 from mapred.storage import open_store
 
 PATH = layout.ITEMS

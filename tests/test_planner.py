@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapred import layout, planner
+from mapred import planner
 from mapred.errors import PlanError
+from mapred.model import layout
 from mapred.planner import Plan, plan, plan_items
 
 SIZES = st.lists(

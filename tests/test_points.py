@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 
 import mapred
-from mapred import points
 from mapred.formats import Reading, read
-from mapred.model import Format
+from mapred.model.spec import Format
+from mapred.runfolder import points
 from mapred.testing import Script
 
 RUN: dict[str, Any] = {"progress": "none", "attempts": 1}

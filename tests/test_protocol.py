@@ -34,12 +34,15 @@ from hypothesis.stateful import (
 )
 
 import mapred
-from mapred import api, handles, layout, liveness, outputs, records, results, worker
 from mapred.backends.inline import Inline
+from mapred.client import api, run_handle
 from mapred.errors import RunError, StorageError
-from mapred.model import Commit, Job, Stage
+from mapred.model import layout
+from mapred.model.spec import Commit, Job, Stage
+from mapred.runfolder import liveness, outputs, records, results
 from mapred.storage import Store, remote
 from mapred.testing import StoreContract
+from mapred.worker import attempt as worker
 
 URI = "/memory/run"
 TASKS, ITEMS = 3, 6
@@ -229,7 +232,7 @@ def opened(store: MemoryStore) -> Iterator[None]:
         mock.patch.object(liveness, "lives", return_value=None),
         mock.patch.object(liveness, "seconds_quiet", return_value=math.inf),
         mock.patch.object(worker, "open_store", return_value=store),
-        mock.patch.object(handles, "open_store", return_value=store),
+        mock.patch.object(run_handle, "open_store", return_value=store),
         mock.patch.object(api, "open_store", lambda uri, **_: MemoryStore(uri, store.files)),
     ):
         yield

@@ -20,11 +20,12 @@ import pytest
 from click.testing import CliRunner
 
 import mapred
-from mapred import layout, records
-from mapred.attempts import Failure
 from mapred.cli import main
 from mapred.errors import MapredError, NotAFile, RecordError
-from mapred.model import Commit
+from mapred.model import layout
+from mapred.model.failure import Failure
+from mapred.model.spec import Commit
+from mapred.runfolder import records
 from mapred.storage import open_store
 
 QUIET: dict[str, Any] = {"progress": "none", "backend": "inline"}
@@ -294,12 +295,12 @@ def test_after_a_power_cut_worker_processes_go_on(name: str, tmp_path: Path) -> 
 
 
 def test_a_worker_that_finds_one_under_its_name_commits(tmp_path: Path) -> None:
-    from mapred import worker
+    from mapred.worker import attempt
 
     cut = interrupted(tmp_path)
     emptied(cut / "map/commits/000002.json")
     run = mapred.open(cut)
-    (outcome,) = worker.run_block(run.uri, run.digest, "map", [2], fresh=True)
+    (outcome,) = attempt.run_block(run.uri, run.digest, "map", [2], fresh=True)
     assert outcome.commit == records.read_commit(run.store, "map", 2)
 
 

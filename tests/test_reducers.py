@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mapred
-from mapred import graph, reducers
+from mapred import reducers
 from mapred.errors import ReduceError
-from mapred.model import Resources
+from mapred.model.spec import Resources
+from mapred.planner import stages as graph
 from mapred.reducers import Reducer, as_reducer
 
 

@@ -21,11 +21,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mapred
-from mapred import graph
 from mapred.errors import ReduceError
-from mapred.model import Resources
+from mapred.functions.regrouping import check_associative, equal, watched
+from mapred.model.spec import Resources
+from mapred.planner import stages as graph
 from mapred.reducers import as_reducer
-from mapred.regrouping import check_associative, equal, watched
 
 RUN: dict[str, Any] = {"backend": "inline", "progress": "none", "attempts": 1, "per_task": 1}
 

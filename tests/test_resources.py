@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mapred
-from mapred.coding import read
 from mapred.errors import PlanError
-from mapred.model import Resources, Volume
-from mapred.resources import parse_toleration
+from mapred.model.coding import read
+from mapred.model.resources import parse_toleration
+from mapred.model.spec import Resources, Volume
 
 EVERYTHING = Resources(
     cpu=2,

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pytest
 
 import mapred
-from mapred import layout
 from mapred.errors import DatasetError, FunctionError
+from mapred.model import layout
 from mapred.testing import tamper
 
 RUN: dict[str, Any] = {"progress": "none", "backend": "inline", "attempts": 1}

@@ -17,9 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import mapred
-from mapred import layout, outputs, records, reducers
+from mapred import reducers
 from mapred.errors import FunctionError
-from mapred.model import Commit, Format, Job, Output, Resources, Span, Stage, StoredFile
+from mapred.model import layout
+from mapred.model.spec import Commit, Format, Job, Output, Resources, Span, Stage, StoredFile
+from mapred.runfolder import outputs, records
 from mapred.storage.local import LocalStore
 from mapred.testing import tamper
 

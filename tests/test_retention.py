@@ -21,10 +21,13 @@ import pytest
 from click.testing import CliRunner
 
 import mapred
-from mapred import layout, liveness, retention, writing
+from mapred import writing
 from mapred.cli import main
+from mapred.client import retention
+from mapred.client.run_handle import record_write
 from mapred.errors import PlanError, RunError
-from mapred.handles import record_write
+from mapred.model import layout
+from mapred.runfolder import liveness
 from mapred.storage import open_store
 from mapred.testing import tamper
 

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 import mapred
-from mapred import retries
-from mapred.model import Format, Job, Stage
+from mapred.model import retries
+from mapred.model.spec import Format, Job, Stage
 from mapred.testing import Script
 
 QUIET: dict[str, Any] = {"progress": "none"}

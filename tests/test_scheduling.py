@@ -16,11 +16,12 @@ from typing import Any, ClassVar
 import pytest
 
 import mapred
-from mapred import functions, layout
 from mapred.backends import argo
 from mapred.backends.schedules import Schedule
+from mapred.client.scheduling import Template, firing
 from mapred.errors import BackendError, PlanError
-from mapred.scheduling import Template, firing
+from mapred.functions import transport
+from mapred.model import layout
 from mapred.storage import open_store
 
 FIRST = "2026-03-01T02:00:00Z"
@@ -127,7 +128,7 @@ def test_a_stored_job_that_someone_changed_is_refused(
     root = str(tmp_path / "runs")
     job = mapred.job(dated, logs)
     wanted = mapred.schedule(job, "0 3 * * *", params={"city": "Bern"}, backend=Clock(), root=root)
-    other = functions.dump(Template(mapred.job(fails, logs), "inline", {}, "UTC"))
+    other = transport.dump(Template(mapred.job(fails, logs), "inline", {}, "UTC"))
     open_store(root).write(layout.schedule(wanted.name, wanted.digest), other)
     assert fire(wanted) == firing.MISMATCH
     assert "its SHA-256 differs" in capsys.readouterr().err

@@ -21,12 +21,13 @@ import pytest
 from click.testing import CliRunner
 
 import mapred
-from mapred import excerpts, functions, secrecy
 from mapred.backends.argo.claims import claim
 from mapred.cli import main
-from mapred.coding import read
 from mapred.errors import DatasetError, MapredError, StorageError
-from mapred.model import Resources
+from mapred.functions import excerpts, transport
+from mapred.model.coding import read
+from mapred.model.spec import Resources
+from mapred.process import secrecy
 from mapred.storage import allowed, open_store
 
 PLANTED = "Pl4ntedHush"
@@ -274,7 +275,7 @@ def test_a_pickle_holds_the_lines_of_its_function_alone(monkeypatch: pytest.Monk
     names: dict[str, Any] = {"__name__": "cell_of_test"}
     exec(compile(SCRIPT, "<cell>", "exec"), names)
     for name, line in (("fails", "own line"), ("Counts", "return count(x)"), ("count", "used + x")):
-        data = functions.dump(names[name])
+        data = transport.dump(names[name])
         assert PLANTED.encode() not in data
         assert line.encode() in data
 

@@ -21,7 +21,7 @@ import pytest
 from numpy.random import normal as normal_of
 
 import mapred
-from mapred import seeds
+from mapred.model import seeds
 
 QUIET: dict[str, Any] = {"progress": "none"}
 
@@ -173,7 +173,7 @@ def test_numpys_generator_is_seeded_when_an_item_loads_it() -> None:
     script = """
         import sys, random
         import numpy as np
-        from mapred import seeds
+        from mapred.model import seeds
         if "loaded" in sys.argv:
             import numpy.random
         with seeds.kept():

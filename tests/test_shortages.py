@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from mapred import shortages
 from mapred.errors import BackendError, StorageError
+from mapred.process import shortages
 
 pytestmark = pytest.mark.timeout(240)
 SCRIPT = """

@@ -14,15 +14,15 @@ import pytest
 
 import mapred
 from mapred import Task as T
-from mapred import signatures
 from mapred.errors import FunctionError
-from mapred.model import Format
+from mapred.functions import signatures
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     from types import FunctionType as Plain
 
-    import mapred.task as tasks
-    from mapred.task import Task as OnlyForCheckers
+    import mapred.functions.task as tasks
+    from mapred.functions.task import Task as OnlyForCheckers
 
 TEXT, TABLE, FILES = Format("text", "lines"), Format("parquet", "table"), Format("files", "file")
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import mapred
 from mapred.backends.inline import Inline
-from mapred.model import Resources
-from mapred.shuffle.ordering import order_rows
+from mapred.model.spec import Resources
+from mapred.shuffle.sorting import order_rows
 
 EXAMPLES = settings(max_examples=60, deadline=None)
 COLUMNS = {

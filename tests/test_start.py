@@ -25,17 +25,17 @@ if __name__ == "__main__":
 UNUSED = """
 pandas psutil rich html pyarrow.compute pyarrow.dataset pyarrow.parquet pyarrow.fs multiprocessing
 pathlib tempfile shutil sysconfig difflib importlib.resources
-mapred.agreement mapred.audit mapred.changes mapred.failures mapred.formats mapred.gathering
-mapred.hints mapred.history mapred.keyed mapred.points mapred.regrouping
-mapred.sampling mapred.scheduling mapred.shuffle mapred.tabulating mapred.turns mapred.worker
-mapred.backends.argo mapred.backends.forkserver mapred.backends.schedules
+mapred.runfolder.agreement mapred.client.audit mapred.client.changes mapred.runfolder.failures mapred.formats mapred.runfolder.gathering
+mapred.client.hints mapred.client.history mapred.worker.keyed mapred.runfolder.points mapred.functions.regrouping
+mapred.arrow.samples mapred.client.scheduling mapred.shuffle mapred.runfolder.tabulating mapred.worker.turns mapred.worker.attempt
+mapred.backends.argo mapred.engine.fork_server mapred.backends.schedules
 mapred.dataset.globs mapred.dataset.kinds mapred.dataset.lakes mapred.dataset.manifests
-mapred.dataset.patterns mapred.dataset.pins mapred.dataset.remotes mapred.dataset.sources
-mapred.dataset.sweeps mapred.dataset.walks
+mapred.dataset.patterns mapred.dataset.schema mapred.dataset.remote_listing mapred.dataset.readers
+mapred.dataset.sweeps mapred.dataset.local_listing
 mapred.display.html mapred.display.live mapred.display.text
-mapred.storage.arrow mapred.storage.filesystems mapred.storage.listing mapred.storage.objects
+mapred.storage.arrow mapred.storage.fsspec_options mapred.storage.listers mapred.storage.object_store
 mapred.storage.oss mapred.storage.remote
-mapred.writing.files mapred.writing.replacing mapred.writing.whole
+mapred.writing.parquet_files mapred.writing.replacing mapred.writing.whole
 """.split()
 # Python runs it in every process, before all else. It says who imports pandas, and lets it be.
 WATCH = """

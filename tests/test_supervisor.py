@@ -17,11 +17,13 @@ import numpy
 import pytest
 
 import mapred
-from mapred import backends, layout, records
-from mapred.blocks import DONE, FAILED, KILLED, MISMATCH, TRY_AGAIN
-from mapred.changes import Changes, revised
-from mapred.supervisor import LOG_CAP, Printed
+from mapred import backends
+from mapred.client.changes import Changes, revised
+from mapred.model import layout
+from mapred.runfolder import records
 from mapred.testing import Script, drop_commit, tamper
+from mapred.worker.blocks import DONE, FAILED, KILLED, MISMATCH, TRY_AGAIN
+from mapred.worker.supervisor import LOG_CAP, Printed
 
 
 def _worker(
@@ -30,7 +32,7 @@ def _worker(
     root = str(Path(mapred.__file__).parents[1])
     more = {} if artifacts is None else {"MAPRED_ARTIFACTS": str(artifacts)}
     return subprocess.run(
-        [sys.executable, "-m", "mapred.supervisor", *map(str, arguments)],
+        [sys.executable, "-m", "mapred.worker.supervisor", *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": root, **more},
         stdout=subprocess.PIPE if output else subprocess.DEVNULL,
         stderr=subprocess.PIPE,

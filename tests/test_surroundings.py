@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import mapred
-from mapred import surroundings
+from mapred.process import surroundings
 
 
 @pytest.fixture(autouse=True)

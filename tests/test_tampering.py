@@ -20,9 +20,9 @@ import pytest
 from tamperings import Tampering, contents, put, tamperings
 
 import mapred
-from mapred import layout
-from mapred.backends import driver
+from mapred.engine import driver
 from mapred.errors import MapredError
+from mapred.model import layout
 
 RUN: dict[str, Any] = {"backend": "inline", "progress": "none", "attempts": 1}
 

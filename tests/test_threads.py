@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import mapred
-from mapred import threads
+from mapred.process import threads
 
 
 def test_openmp_decides_for_those_that_go_by_it() -> None:

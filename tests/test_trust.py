@@ -15,12 +15,13 @@ import pytest
 from click.testing import CliRunner
 
 import mapred
-from mapred import backends, layout
+from mapred import backends
 from mapred.backends import reach
 from mapred.cli import main
+from mapred.client.run_handle import Run
 from mapred.errors import BackendError, FunctionError, MapredError, RunError
-from mapred.handles import Run
-from mapred.storage import filesystems, looking
+from mapred.model import layout
+from mapred.storage import fsspec_options, looking
 
 INLINE: dict[str, Any] = {"backend": "inline", "progress": "none"}
 ESCAPES = "\x1b]0;owned\x07\x9b31m"
@@ -247,23 +248,25 @@ def test_a_record_leads_to_no_server(
 def test_what_was_handed_over_here_is_used() -> None:
     pytest.importorskip("s3fs")
     options = {"endpoint_url": "http://handed-over"}
-    made = filesystems.record(None, options, "s3")
+    made = fsspec_options.record(None, options, "s3")
     assert looking.refusal("s3://bucket/key", made) is None
     # What was meant for one server is not for each that a record names.
-    headers = filesystems.record(None, {"timeout": 3}, "https")
+    headers = fsspec_options.record(None, {"timeout": 3}, "https")
     assert "names a server" in str(looking.refusal("https://theirs/key", headers))
     assert "names a server" in str(looking.refusal("simplecache::https://theirs/key", made))
 
 
-@pytest.mark.parametrize("where", ["subprocess:Popen", "os:system", "mapred.handles:Run", "no:X"])
+@pytest.mark.parametrize(
+    "where", ["subprocess:Popen", "os:system", "mapred.client.run_handle:Run", "no:X"]
+)
 def test_a_class_is_one_that_fsspec_knows(where: str) -> None:
     storage = {"class": where, "scheme": "memory", "options": {}}
     with pytest.raises(MapredError, match="not one that fsspec knows"):
-        filesystems.filesystem_of(storage, "memory://x")
+        fsspec_options.filesystem_of(storage, "memory://x")
     with pytest.raises((MapredError, ImportError)):
-        filesystems.admit(storage)
+        fsspec_options.admit(storage)
     known = {**storage, "class": "fsspec.implementations.memory:MemoryFileSystem"}
-    assert filesystems.filesystem_of(known, "memory://x")[1] == "/x"
+    assert fsspec_options.filesystem_of(known, "memory://x")[1] == "/x"
 
 
 # Outputs, ids, terminals

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mapred import unifying
+from mapred.arrow import schemas as unifying
 
 SECOND = dt.datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001
 PAIRS: list[tuple[pa.DataType, Any, pa.DataType, pa.DataType]] = [

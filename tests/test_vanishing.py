@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 import mapred
-from mapred import layout, records
-from mapred.backends import driver
+from mapred.engine import driver
 from mapred.errors import BackendError, RunError
-from mapred.model import Stage
+from mapred.model import layout
+from mapred.model.spec import Stage
+from mapred.runfolder import records
 
 pytestmark = pytest.mark.timeout(120)
 

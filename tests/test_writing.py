@@ -21,8 +21,9 @@ import pytest
 from lakes import Killed, Watched, by_folder, by_manifest, lake_files, newest_manifest, together
 
 import mapred
-from mapred import layout, writing
+from mapred import writing
 from mapred.errors import DatasetError, FunctionError, RunError
+from mapred.model import layout
 from mapred.storage import open_store
 from mapred.writing import manifest, publishing
 

@@ -14,8 +14,8 @@ import mapred
 from benchmarks.argo import reach, rivals
 from benchmarks.functions import hits
 from benchmarks.report import Row, Section, in_turn, spread
-from mapred import layout
-from mapred.backends.argo import clients
+from mapred.backends.argo import client as clients
+from mapred.model import layout
 
 TASKS = 50
 ROUNDS = int(os.environ.get("MAPRED_BENCH_ROUNDS", "3"))

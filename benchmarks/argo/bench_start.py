@@ -18,7 +18,7 @@ from benchmarks.bench_start import FolderOnly
 from benchmarks.functions import stamp
 from benchmarks.report import Row, Section, spread
 from mapred.backends.argo import pods
-from mapred.resources import Resources
+from mapred.model.resources import Resources
 
 STARTS = 21
 BAR = 1.5
@@ -83,7 +83,7 @@ def measure(folder: Path) -> Section:
         "on the S3 server of the cluster.",
         (
             Row(
-                "`python -m mapred.supervisor`, exec to function",
+                "`python -m mapred.worker.supervisor`, exec to function",
                 spread(seconds["worker"], 1000, "ms", 0),
                 f"{ratio:.2f}",
                 f"≤ {BAR}",

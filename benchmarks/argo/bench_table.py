@@ -23,7 +23,8 @@ from benchmarks.argo import reach, rivals
 from benchmarks.bench_start import FolderOnly
 from benchmarks.functions import hits
 from benchmarks.report import Row, Section
-from mapred.backends.argo import clients, render
+from mapred.backends.argo import client as clients
+from mapred.backends.argo import render
 
 # Shards, and whether their pods are real: those of a fake node run nothing, and cost little.
 SIZES = ((50, True), (500, False), (2000, False))

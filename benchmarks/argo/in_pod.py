@@ -22,7 +22,7 @@ def bare() -> float:
 
 
 def worker(uri: str, digest: str, task: int) -> float:
-    call = [sys.executable, "-m", "mapred.supervisor", uri, digest, "map", str(task), "1"]
+    call = [sys.executable, "-m", "mapred.worker.supervisor", uri, digest, "map", str(task), "1"]
     start = time.monotonic()
     subprocess.run(call, check=True, env={**os.environ, "MAPRED_BENCH_STAMP": STAMP})
     with open(STAMP) as file:

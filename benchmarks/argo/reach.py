@@ -12,8 +12,8 @@ from typing import Any
 from cluster import access, places, processes
 
 from mapred.backends.argo.backend import Argo
-from mapred.backends.argo.clients import Client
-from mapred.backends.argo.following import OVER
+from mapred.backends.argo.client import Client
+from mapred.backends.argo.handle import OVER
 
 NEEDED = (
     "needs a Kubernetes with Argo Workflows, and there is none: `make cluster-up` starts one on "

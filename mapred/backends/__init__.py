@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import Any, cast
 
-from mapred import secrecy
 from mapred.backends import reach
-from mapred.backends.base import Backend, Handle
 from mapred.backends.reach import recorded
-from mapred.checking import shown
+from mapred.engine.base import Backend, Handle
 from mapred.errors import BackendError
-from mapred.limits import Limits
-from mapred.model import Job, RunStatus
+from mapred.model.checking import shown
+from mapred.model.limits import Limits
+from mapred.model.spec import Job, RunStatus
+from mapred.process import secrecy
 from mapred.storage import Store
 
 __all__ = [
@@ -87,13 +87,13 @@ def _of_this_side(name: str, namespace: str | None) -> Backend:
     """The backend of a name as mapred.toml has it: the table so called, or the one that fits."""
     if name in _PLAIN:
         return restore(name, {})
-    from mapred.backends import named
+    from mapred.backends import config
 
-    file, tables = named.tables()
-    kinds = {table: named.kind_of(table, tables[table]) for table in tables}
+    file, tables = config.tables()
+    kinds = {table: config.kind_of(table, tables[table]) for table in tables}
     chosen = [table for table, kind in kinds.items() if kind == name]
     classes = {n: _class(n) for n in _BACKENDS}
-    made = {table: named.made(table, tables[table], file, classes) for table in chosen}
+    made = {table: config.made(table, tables[table], file, classes) for table in chosen}
     if name in made:
         return made[name]
     fitting = [b for b in made.values() if getattr(b, "namespace", None) in (None, namespace)]
@@ -110,7 +110,7 @@ def standing(store: Store, job: Job, ref: str) -> RunStatus | None:
 def resolve(backend: str | Backend | Executor) -> Backend:
     """The backend that `backend=` means: a name, an object, or any executor as a pool."""
     if isinstance(backend, Executor):
-        from mapred.backends.pool import Pool
+        from mapred.engine.thread import Pool
 
         return Pool(backend)
     if type(backend).__module__.split(".")[0] == "distributed":
@@ -125,11 +125,11 @@ def resolve(backend: str | Backend | Executor) -> Backend:
         return backend
     if backend in _PLAIN:
         return restore(backend, {})
-    from mapred.backends import named
+    from mapred.backends import config
 
-    file, tables = named.tables()
+    file, tables = config.tables()
     if backend in tables:
-        return named.made(backend, tables[backend], file, {n: _class(n) for n in _BACKENDS})
+        return config.made(backend, tables[backend], file, {n: _class(n) for n in _BACKENDS})
     if backend in _BACKENDS:
         return restore(backend, {})
     known = ", ".join(map(repr, (*_BACKENDS, *tables)))

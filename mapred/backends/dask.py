@@ -13,17 +13,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from mapred import functions, pieces, secrecy, versions
 from mapred._version import __version__
-from mapred.backends import hosted
-from mapred.backends.base import Handle
-from mapred.backends.driver import Driver
 from mapred.backends.local import available_cpus
-from mapred.backends.pool import DriverThread
-from mapred.backends.processes import WorkerLost
-from mapred.checking import FromOne, Text, check_fields, shown
+from mapred.engine import hosted
+from mapred.engine.base import Handle
+from mapred.engine.driver import Driver
+from mapred.engine.process_pool import WorkerLost
+from mapred.engine.thread import DriverThread
 from mapred.errors import BackendError, FunctionError, MapredError, MissingDependency
-from mapred.model import Job, Resources, Stage
+from mapred.functions import transport, versions
+from mapred.model.checking import FromOne, Text, check_fields, shown
+from mapred.model.spec import Job, Resources, Stage
+from mapred.process import secrecy
+from mapred.runfolder import pieces
 from mapred.storage import Store
 
 _CONNECT_SECONDS, _JOIN_SECONDS, _CLOSE_SECONDS = 30, 60, 10
@@ -75,7 +77,7 @@ class Dask:
         client, close = self._connected(distributed)
         try:
             _await_workers(client, 1 if self.address is None else self.workers or 1)
-            used = functions.packages_of(pieces.read(store, job.digests, job.function))
+            used = transport.packages_of(pieces.read(store, job.digests, job.function))
             _check_versions(client, used)
             _check_root(client, store.uri, digest)
             for stage in job.stages:

@@ -7,16 +7,18 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
-from mapred import functions, instances, interrupts, liveness, starts
-from mapred.backends.base import Handle
-from mapred.backends.driver import Driver
-from mapred.backends.pool import Finished
-from mapred.checking import Text, check_fields
+from mapred.engine.base import Handle
+from mapred.engine.driver import Driver
+from mapred.engine.thread import Finished
 from mapred.errors import BackendError
-from mapred.limits import Limits, warn
-from mapred.model import Job, Stage
+from mapred.functions import instances, transport
+from mapred.model.checking import Text, check_fields
+from mapred.model.limits import Limits, warn
+from mapred.model.spec import Job, Stage
+from mapred.process import interrupts
+from mapred.runfolder import liveness, starts
 from mapred.storage import Store
-from mapred.worker import run_block
+from mapred.worker.attempt import run_block
 
 
 class InlineExecutor(Executor):
@@ -59,7 +61,7 @@ class Inline:
         self, stage: Stage, timeout: float | None, keyed: bool, code: tuple[bytes, ...]
     ) -> Inline:
         """Load the code here, where it will run."""
-        functions.prove(*code)
+        transport.prove(*code)
         return self
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:

@@ -6,19 +6,19 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from mapred.backends import devices
-from mapred.backends.base import Handle
-from mapred.backends.calls import prove, run_logged
-from mapred.backends.driver import Driver
-from mapred.backends.forking import current_folder, fork_server
-from mapred.backends.pool import DriverThread
-from mapred.backends.processes import ProcessExecutor, WorkerLost
-from mapred.checking import FromOne, Text, check_fields
+from mapred.engine import devices
+from mapred.engine.base import Handle
+from mapred.engine.calls import prove, run_logged
+from mapred.engine.driver import Driver
+from mapred.engine.fork_client import current_folder, fork_server
+from mapred.engine.process_pool import ProcessExecutor, WorkerLost
+from mapred.engine.thread import DriverThread
 from mapred.errors import BackendError, FunctionError
-from mapred.frozen import dataclass
-from mapred.limits import Limits
-from mapred.model import Job, Stage
-from mapred.modules import needs
+from mapred.functions.modules import needs
+from mapred.model.checking import FromOne, Text, check_fields
+from mapred.model.frozen import dataclass
+from mapred.model.limits import Limits
+from mapred.model.spec import Job, Stage
 from mapred.storage import Store, client_modules
 
 
@@ -30,7 +30,7 @@ def available_cpus() -> int:
 
 
 # What every stage of a keyed reduce imports, some 40 ms in each of its new workers.
-_KEYED = ("mapred.keyed", "pyarrow.compute", "pyarrow._acero")
+_KEYED = ("mapred.worker.keyed", "pyarrow.compute", "pyarrow._acero")
 
 # Slow to import, and safe to fork once they are: where a module of the user imports one, the fork
 # server does so first, for all workers of this session.

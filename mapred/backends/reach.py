@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from mapred.backends.base import Backend
+from mapred.engine.base import Backend
 from mapred.errors import BackendError
 
 # What leads from here to a cluster, or from its pods to a store.

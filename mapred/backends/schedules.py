@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mapred.coding import Count, decode
+from mapred.model.coding import Count, decode
 
 
 @dataclass(frozen=True)

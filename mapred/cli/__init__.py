@@ -45,7 +45,7 @@ from mapred.cli.reports import (
     terminal_width,
 )
 from mapred.errors import MapredError, RunError
-from mapred.escaping import visible
+from mapred.errors.escaping import visible
 
 if TYPE_CHECKING:
     import mapred
@@ -154,12 +154,12 @@ def run(
     mapred run tasks:simulate 1000 --format array --timeout 10m --max-failed 0.01
     mapred run recipes/word_count.py --json | jq .result
     """
-    from mapred.cli import jobs, targets
+    from mapred.cli import jobs, references
 
     with report.prints_aside():
         job = jobs.job_of(target, datasets, job_name, input, reduce)
-        job = targets.altered(job, settings.given(), {"cpu": cpu, "memory": memory})
-        job = targets.with_parameters(job, params)
+        job = references.altered(job, settings.given(), {"cpu": cpu, "memory": memory})
+        job = references.with_parameters(job, params)
         started = job.submit(backend=place.chosen() or "local", root=place.root)
         follow(started, report)
     conclude(started, report)
@@ -186,18 +186,18 @@ def plan(
     """
     import mapred
     from mapred.cli import datasets as read
-    from mapred.cli import shown, targets
+    from mapred.cli import output, references
 
     given = {name: value for name, value in vars(limits).items() if value is not None}
     with redirect_stdout(sys.stderr) if json else nullcontext():
-        if len(datasets) == 1 and input.format is None and targets.is_job_file(datasets[0]):
-            job = targets.load_job(datasets[0], job_name)
-            planned = targets.altered(job, given).plan()
+        if len(datasets) == 1 and input.format is None and references.is_job_file(datasets[0]):
+            job = references.load_job(datasets[0], job_name)
+            planned = references.altered(job, given).plan()
         else:
             source = read.dataset_of(datasets, input)
             planned = mapred.plan(source, **given)
     if json:
-        print_json(shown.plan_json(planned.summary()))
+        print_json(output.plan_json(planned.summary()))
     else:
         say(str(planned))
 
@@ -216,13 +216,15 @@ def ls(root: str | None, limit: int | None, json: bool) -> None:
     mapred ls -n 10
     mapred ls --json | jq -r '.[] | select(.state == "failed") | .uri'
     """
-    from mapred import display, folder, history
-    from mapred.cli import shown
-    from mapred.cli.history import advice
+    from mapred import display
+    from mapred.cli import output
+    from mapred.cli.run_list import advice
+    from mapred.client import history
+    from mapred.runfolder import status as folder
 
     found = history.runs(root, limit)
     if json:
-        print_json([shown.entry_json(entry) for entry in found])
+        print_json([output.entry_json(entry) for entry in found])
     elif found:
         say(display.table_text(history.rows(found), terminal_width(), shrink="name"))
         for line in advice(found):
@@ -245,9 +247,9 @@ def show(run_name: str, root: str | None, json: bool) -> None:
     """
     found = _open(run_name, root)
     if json:
-        from mapred.cli import shown
+        from mapred.cli import output
 
-        print_json(shown.status_json(found.status()))
+        print_json(output.status_json(found.status()))
         return
     status = found.status()
     import time
@@ -345,9 +347,9 @@ def audit(run_name: str, no_content: bool, contact: bool, root: str | None, json
     """
     found = _open(run_name, root).audit(content=not no_content, contact=contact)
     if json:
-        from mapred.cli import shown
+        from mapred.cli import output
 
-        print_json(shown.audit_json(found))
+        print_json(output.audit_json(found))
     else:
         say(str(found))
     if not found.ok:
@@ -357,10 +359,10 @@ def audit(run_name: str, no_content: bool, contact: bool, root: str | None, json
 def _open(reference: str, root: str | None, backend: str | Backend | None = None) -> mapred.Run:
     """The run that RUN names; one that is not there is wrong input, not a failed run."""
     import mapred
-    from mapred.cli import history
+    from mapred.cli import run_list
 
     try:
-        return mapred.open(history.find(reference, root), backend=backend)
+        return mapred.open(run_list.find(reference, root), backend=backend)
     except RunError as error:
         raise MapredError(str(error)) from error
 

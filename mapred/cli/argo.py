@@ -59,11 +59,11 @@ def render(
     mapred render recipes/word_count.py --root s3://team/runs
     mapred render counting.py:count_words 's3://logs/*.gz' --backend prod > workflow.yaml
     """
-    from mapred.cli import jobs, targets
+    from mapred.cli import jobs, references
 
     with redirect_stdout(sys.stderr):
         job = jobs.job_of(target, datasets, job_name, input, reduce)
-        job = targets.with_parameters(targets.altered(job, settings.given()), params)
+        job = references.with_parameters(references.altered(job, settings.given()), params)
         text = job.render(backend=backend, root=root)
     say(text, nl=False)
 
@@ -82,7 +82,7 @@ def lint(files: Sequence[str]) -> None:
     \b
     mapred render recipes/word_count.py --root s3://team/runs > w.yaml && mapred lint w.yaml
     """
-    from mapred.display.numbers import several
+    from mapred.display.format import several
 
     paths = [path for file in files for path in _yaml_files(Path(file))]
     objects, problems = _own_problems(paths)

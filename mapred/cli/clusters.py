@@ -49,7 +49,7 @@ def submit(
     mapred submit pipelines.nightly:job --backend prod
     """
     from mapred import backends
-    from mapred.cli import jobs, targets
+    from mapred.cli import jobs, references
 
     with redirect_stdout(sys.stderr):
         chosen = backends.resolve(backend)
@@ -58,7 +58,7 @@ def submit(
                 f"a run on {chosen.name!r} ends with this command: use `mapred run`"
             )
         job = jobs.job_of(target, datasets, job_name, input, reduce)
-        job = targets.with_parameters(targets.altered(job, settings.given()), params)
+        job = references.with_parameters(references.altered(job, settings.given()), params)
         started = job.submit(backend=chosen, root=root)
     say(started.uri)
 
@@ -76,9 +76,9 @@ def cancel(run_name: str, root: str | None) -> None:
     mapred cancel last --root s3://team/runs
     """
     import mapred
-    from mapred.cli import history
+    from mapred.cli import run_list
 
-    found = mapred.open(history.find(run_name, root))
+    found = mapred.open(run_list.find(run_name, root))
     if found.state in ("succeeded", "failed", "cancelled"):
         say(f"run {found.id} is over: {found.state}", err=True)
         return
@@ -126,14 +126,14 @@ def schedule(
     mapred schedule pipelines.nightly:job "0 3 * * 1-5" --timezone Europe/Berlin --name nightly
     """
     import mapred
-    from mapred.cli import targets
+    from mapred.cli import references
 
     with redirect_stdout(sys.stderr):
         made = mapred.schedule(
-            targets.job_named(target, job_name),
+            references.job_named(target, job_name),
             cron,
             timezone=timezone,
-            params=targets.parameters_of(params),
+            params=references.parameters_of(params),
             on_failure=on_failure,
             backend=backend,
             root=root,

@@ -11,10 +11,10 @@ import click
 
 from mapred.cli.options import root_option, traceback_option
 from mapred.cli.reports import say
-from mapred.escaping import visible
+from mapred.errors.escaping import visible
 
 if TYPE_CHECKING:
-    from mapred.history import Entry
+    from mapred.client.history import Entry
 
 _Sample = tuple[Mapping[str, str], float]
 
@@ -38,7 +38,7 @@ def metrics(root: str | None, limit: int) -> None:
     \b
     mapred metrics --root s3://team/runs > mapred.prom.new && mv mapred.prom.new mapred.prom
     """
-    from mapred import history
+    from mapred.client import history
 
     say(metrics_text(history.runs(root, limit).entries), nl=False)
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mapred import checking
+from mapred.model import checking
 
 if TYPE_CHECKING:
-    from mapred.backends.base import Backend
+    from mapred.engine.base import Backend
 
 F = TypeVar("F", bound=Callable[..., Any])
 

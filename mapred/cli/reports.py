@@ -11,11 +11,11 @@ import click
 
 from mapred.cli.options import Report
 from mapred.errors import MapredError
-from mapred.escaping import visible, visible_json
+from mapred.errors.escaping import visible, visible_json
 
 if TYPE_CHECKING:
     import mapred
-    from mapred.hints import Hint
+    from mapred.client.hints import Hint
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
@@ -44,23 +44,23 @@ def conclude(run: mapred.Run, report: Report) -> None:
         _tell_failure(run, error, report)
         raise click.exceptions.Exit(FAILED) from None
     if report.json:
-        from mapred.cli import shown
+        from mapred.cli import output
 
-        document = shown.status_json(run.status())
+        document = output.status_json(run.status())
         try:
             value = _result(run)
             document["result_type"] = type(value).__name__
-            document["result"] = shown.jsonable(value)
+            document["result"] = output.jsonable(value)
         except (TypeError, MapredError) as error:
             document["result"], document["result_omitted"] = None, str(error)
         print_json(document)
         return
     say(run.uri)
     if not report.quiet:
-        from mapred.cli import shown
+        from mapred.cli import output
 
         try:
-            say(shown.result_text(_result(run), terminal_width() or 100))
+            say(output.result_text(_result(run), terminal_width() or 100))
         except MapredError as error:
             say(f"The run succeeded, but its result cannot be shown: {error}", err=True)
 
@@ -69,9 +69,9 @@ def _tell_failure(run: mapred.Run, error: MapredError, report: Report) -> None:
     # The end of the message says in Python how to resume.
     text = str(error).removesuffix(visible(getattr(error, "hint", ""))).rstrip()
     if report.json:
-        from mapred.cli import shown
+        from mapred.cli import output
 
-        print_json({**shown.status_json(run.status()), "error": text, "result": None})
+        print_json({**output.status_json(run.status()), "error": text, "result": None})
     say(f"Error: {text}\n{how_to_resume(run)}", err=True)
 
 
@@ -87,8 +87,8 @@ def _result(run: mapred.Run) -> Any:
 
 def how_to_resume(run: mapred.Run) -> Hint:
     """The command that resumes the run, with what has to change before it gets further."""
-    from mapred import hints
-    from mapred.cli.history import word
+    from mapred.cli.run_list import word
+    from mapred.client import hints
 
     return hints.in_shell(
         word(run.id, run.uri), run.job, hints.remedy(run.store, run.job, run.failures)
@@ -96,9 +96,9 @@ def how_to_resume(run: mapred.Run) -> Hint:
 
 
 def print_json(document: Any) -> None:
-    from mapred.cli import shown
+    from mapred.cli import output
 
-    text = json.dumps(shown.jsonable(document), indent=2, ensure_ascii=False)
+    text = json.dumps(output.jsonable(document), indent=2, ensure_ascii=False)
     click.echo(visible_json(text))
 
 

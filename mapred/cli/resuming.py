@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mapred import hints, origins
-from mapred.cli import targets
-from mapred.cli.history import word
+from mapred.cli import references
 from mapred.cli.options import Change
 from mapred.cli.reports import INTERRUPTED, how_to_resume, say
+from mapred.cli.run_list import word
+from mapred.client import hints
 from mapred.errors import RunError
+from mapred.functions import origins
 
 if TYPE_CHECKING:
     import mapred
-    from mapred.backends.base import Backend
+    from mapred.engine.base import Backend
 
 
 def resume(run: mapred.Run, change: Change, backend: str | Backend | None, progress: str) -> None:
@@ -49,7 +50,7 @@ def _changes(run: mapred.Run, change: Change) -> dict[str, Any]:
     if asked:
         given["resources"] = dataclasses.replace(run.job.stages[0].resources, **asked)
     if change.fn is not None:
-        given["fn"] = targets.load_function(change.fn)
+        given["fn"] = references.load_function(change.fn)
     if change.reduce is not None:
-        given["reduce"] = targets.load_reducer(change.reduce)
+        given["reduce"] = references.load_reducer(change.reduce)
     return given

@@ -14,7 +14,7 @@ from mapred.cli.reports import FAILED, print_json, say
 from mapred.errors import MapredError, RunError
 
 if TYPE_CHECKING:
-    from mapred.retention import Removals
+    from mapred.client.retention import Removals
 
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Remove nothing; say what would go, and how much it is."
@@ -42,7 +42,7 @@ def gc(root: str | None, older_than: str | None, dry_run: bool, yes: bool, json:
     mapred gc --older-than 30d --dry-run
     mapred gc --root s3://team/runs --older-than 30d --yes
     """
-    from mapred import retention
+    from mapred.client import retention
 
     if not dry_run and _asks(yes):
         would = retention.gc(root, older_than=older_than, dry_run=True)
@@ -67,10 +67,10 @@ def rm(run_names: Sequence[str], root: str | None, dry_run: bool, yes: bool, jso
     mapred rm 20260102-0304
     mapred rm last --dry-run
     """
-    from mapred import retention
-    from mapred.cli import history
+    from mapred.cli import run_list
+    from mapred.client import retention
 
-    found = [history.find(name, root) for name in run_names]
+    found = [run_list.find(name, root) for name in run_names]
     try:
         # All are looked at before the first one goes.
         would = [retention.rm(uri, dry_run=True) for uri in found]
@@ -83,7 +83,7 @@ def rm(run_names: Sequence[str], root: str | None, dry_run: bool, yes: bool, jso
 
 
 def _together(each: Sequence[Removals]) -> Removals:
-    from mapred.retention import Removals
+    from mapred.client.retention import Removals
 
     removals = tuple(removal for one in each for removal in one.removals)
     return Removals(removals, each[0].dry_run, tuple(p for one in each for p in one.problems))

@@ -7,29 +7,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mapred import deferred
+from mapred.process import lazy_names
 
 if TYPE_CHECKING:
     from mapred.dataset.coercion import as_dataset as as_dataset
     from mapred.dataset.given import array as array
     from mapred.dataset.given import item_format as item_format
     from mapred.dataset.given import items as items
-    from mapred.dataset.pins import pin as pin
-    from mapred.dataset.pins import why_whole as why_whole
-    from mapred.dataset.sources import files as files
-    from mapred.dataset.sources import format_of as format_of
-    from mapred.dataset.sources import read_arrow as read_arrow
-    from mapred.dataset.sources import read_csv as read_csv
-    from mapred.dataset.sources import read_files as read_files
-    from mapred.dataset.sources import read_json as read_json
-    from mapred.dataset.sources import read_parquet as read_parquet
-    from mapred.dataset.sources import read_text as read_text
+    from mapred.dataset.local_listing import listing as listing
+    from mapred.dataset.readers import files as files
+    from mapred.dataset.readers import format_of as format_of
+    from mapred.dataset.readers import read_arrow as read_arrow
+    from mapred.dataset.readers import read_csv as read_csv
+    from mapred.dataset.readers import read_files as read_files
+    from mapred.dataset.readers import read_json as read_json
+    from mapred.dataset.readers import read_parquet as read_parquet
+    from mapred.dataset.readers import read_text as read_text
+    from mapred.dataset.schema import pin as pin
+    from mapred.dataset.schema import why_whole as why_whole
     from mapred.dataset.sweeps import loguniform as loguniform
     from mapred.dataset.sweeps import sweep as sweep
     from mapred.dataset.sweeps import uniform as uniform
     from mapred.dataset.values import Dataset as Dataset
     from mapred.dataset.values import handed_over as handed_over
-    from mapred.dataset.walks import listing as listing
 
 _WHERE = {
     "coercion": ("as_dataset",),
@@ -38,11 +38,11 @@ _WHERE = {
         "item_format",
         "items",
     ),
-    "pins": (
+    "schema": (
         "pin",
         "why_whole",
     ),
-    "sources": (
+    "readers": (
         "files",
         "format_of",
         "read_arrow",
@@ -61,7 +61,7 @@ _WHERE = {
         "Dataset",
         "handed_over",
     ),
-    "walks": ("listing",),
+    "local_listing": ("listing",),
 }
 
 __all__ = [
@@ -87,4 +87,4 @@ __all__ = [
     "why_whole",
 ]
 
-__getattr__ = deferred.names_of(__name__, _WHERE)
+__getattr__ = lazy_names.names_of(__name__, _WHERE)

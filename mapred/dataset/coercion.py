@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import TYPE_CHECKING, Any
 
-from mapred import from_frames
-from mapred.checking import shown
+from mapred.arrow import from_frames
 from mapred.dataset.given import items
 from mapred.dataset.values import Dataset, how_to_list_rows
 from mapred.errors import DatasetError
-from mapred.model import Format
+from mapred.model.checking import shown
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,7 +47,7 @@ def as_dataset(source: Any) -> Dataset:
 
 
 def _by_suffix(source: Any) -> Dataset:
-    from mapred.dataset.sources import by_suffix
+    from mapred.dataset.readers import by_suffix
 
     return by_suffix(source)
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from mapred.checking import FromOne, checks
 from mapred.dataset.values import Dataset, handed_over, how_to_list_rows
 from mapred.errors import DatasetError
-from mapred.model import Format
+from mapred.model.checking import FromOne, checks
+from mapred.model.spec import Format
 
 
 def items(iterable: Iterable[Any]) -> Dataset:

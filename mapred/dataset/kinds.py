@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from mapred.arrays import scalar
+from mapred.arrow.buffers import scalar
 from mapred.dataset.values import COMPRESSED, kind_of_suffix, suffix_of, suffixes
 from mapred.errors import DatasetError
 

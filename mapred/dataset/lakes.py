@@ -115,7 +115,7 @@ def _matching(home: str, manifest: Manifest, glob: Glob) -> tuple[Glob, list[Ent
     """The live files that a pattern matches by their published names, or that lie below a match."""
     import pyarrow as pa
 
-    from mapred.arrays import large_strings
+    from mapred.arrow.buffers import large_strings
 
     names = pa.chunked_array([large_strings([_below(home, e.name) for e in manifest.entries])])
     below = Glob(glob.root, (*glob.parts, *globs.parse("").parts))

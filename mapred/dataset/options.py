@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mapred.checking import plain, shown
 from mapred.dataset.types import as_type
 from mapred.errors import DatasetError
-from mapred.model import Format
+from mapred.model.checking import plain, shown
+from mapred.model.spec import Format
 
 DTYPE_BACKENDS = ("numpy_nullable", "pyarrow", "numpy")
 _COMPRESSIONS = ("infer", "gzip", "bz2", "xz", "zstd", None)

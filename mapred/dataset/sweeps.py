@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mapred import secrecy
-from mapred.checking import FromOne, FromZero, Unfit, check, real, shown
 from mapred.dataset.values import Dataset, how_to_list_rows
 from mapred.errors import DatasetError, MissingDependency
+from mapred.model.checking import FromOne, FromZero, Unfit, check, real, shown
+from mapred.process import secrecy
 
 _MODES = ("grid", "zip", "random", "sobol")
 _MOST_POINTS = 10**7

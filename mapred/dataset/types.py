@@ -7,8 +7,8 @@ import decimal
 import re
 from typing import TYPE_CHECKING, Any
 
-from mapred.checking import shown
 from mapred.errors import DatasetError
+from mapred.model.checking import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from mapred import layout, pickling, seeds
-from mapred.checking import said
 from mapred.errors import DatasetError, FunctionError
-from mapred.frozen import dataclass
-from mapred.model import Format
+from mapred.functions import pickling
+from mapred.model import layout, seeds
+from mapred.model.checking import said
+from mapred.model.frozen import dataclass
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import numpy as np

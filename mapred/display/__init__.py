@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mapred import deferred
+from mapred.process import lazy_names
 
 if TYPE_CHECKING:
     from mapred.display.failures import Failures as Failures
+    from mapred.display.format import format_bytes as format_bytes
+    from mapred.display.format import format_count as format_count
+    from mapred.display.format import format_seconds as format_seconds
     from mapred.display.html import failures_html as failures_html
     from mapred.display.html import plan_html as plan_html
     from mapred.display.html import status_html as status_html
-    from mapred.display.numbers import format_bytes as format_bytes
-    from mapred.display.numbers import format_count as format_count
-    from mapred.display.numbers import format_seconds as format_seconds
     from mapred.display.showing import Progress as Progress
     from mapred.display.showing import progress as progress
     from mapred.display.summary import Column as Column
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "failures": ("Failures",),
     "html": ("failures_html", "plan_html", "status_html"),
-    "numbers": ("format_bytes", "format_count", "format_seconds"),
+    "format": ("format_bytes", "format_count", "format_seconds"),
     "showing": ("Progress", "progress"),
     "summary": ("Column", "FailureGroup", "PlanSummary", "group_failures"),
     "tables": ("table_html", "table_text"),
@@ -73,4 +73,4 @@ __all__ = [
     "timeline_text",
 ]
 
-__getattr__ = deferred.names_of(__name__, _WHERE)
+__getattr__ = lazy_names.names_of(__name__, _WHERE)

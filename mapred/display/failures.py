@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
-from mapred.attempts import Failure
 from mapred.display.html import failures_html, page
 from mapred.display.text import failures_text
+from mapred.model.failure import Failure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ class Failures(tuple[Failure, ...]):
         `value` is the item as text, `attempt` the number of the last attempt, `type` the
         exception's class; `item` and `value` are missing where they are not known.
         """
-        from mapred.frames import import_pandas
+        from mapred.arrow.to_frames import import_pandas
 
         pd = import_pandas()
         frame = pd.DataFrame(list(_rows(self)), columns=list(_COLUMNS))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mapred.attempts import Failure
-from mapred.display.numbers import (
+from mapred.display.format import (
     escaped,
     format_bytes,
     format_count,
@@ -15,8 +14,8 @@ from mapred.display.numbers import (
     tail,
     visible,
 )
-from mapred.display.pictures import FAILED, colour, shard_picture, timeline_picture
 from mapred.display.summary import FailureGroup, PlanSummary, group_failures
+from mapred.display.svg import FAILED, colour, shard_picture, timeline_picture
 from mapred.display.text import (
     COLUMNS,
     beside_done,
@@ -32,8 +31,9 @@ from mapred.display.text import (
     slowest_text,
     state_text,
 )
-from mapred.model import RunStatus, StageStatus
-from mapred.parameters import text_of
+from mapred.functions.parameters import text_of
+from mapred.model.failure import Failure
+from mapred.model.spec import RunStatus, StageStatus
 
 _STATES = {"succeeded": "#2f9e77", "running": colour(0), "failed": FAILED}
 _LESS = "#c77a12"  # succeeded, without what was given up

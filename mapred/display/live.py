@@ -5,18 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any, TextIO
 
+from mapred.display.format import format_bytes, format_count, format_seconds, one_line, several
 from mapred.display.html import status_html
-from mapred.display.numbers import (
-    format_bytes,
-    format_count,
-    format_seconds,
-    one_line,
-    several,
-)
 from mapred.display.showing import Clock
 from mapred.display.summary import fraction, paused, whole_seconds
 from mapred.display.text import bar, lost_of, run_text, state_text, status_text
-from mapred.model import RunStatus, StageStatus
+from mapred.model.spec import RunStatus, StageStatus
 
 _ASCII = str.maketrans("━─×…", "#-x~")
 

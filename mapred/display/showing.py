@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol, TextIO
 
 from mapred.errors import PlanError
-from mapred.model import RunStatus
+from mapred.model.spec import RunStatus
 
 Clock = Callable[[], float]
 

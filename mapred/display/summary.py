@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mapred.attempts import Failure
-from mapred.model import RunStatus, TaskTime
+from mapred.model.failure import Failure
+from mapred.model.spec import RunStatus, TaskTime
 
 Floats = npt.NDArray[np.float64]
 

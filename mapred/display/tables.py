@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mapred.display.format import escaped, one_line
 from mapred.display.html import lines_and_table
-from mapred.display.numbers import escaped, one_line
 
 
 def table_text(rows: Sequence[Mapping[str, Any]], width: int | None, shrink: str = "") -> str:

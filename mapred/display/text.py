@@ -10,8 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from mapred import errors
-from mapred.attempts import Failure
-from mapred.display.numbers import (
+from mapred.display.format import (
     estimated,
     format_bytes,
     format_count,
@@ -38,8 +37,9 @@ from mapred.display.summary import (
     timeline,
     whole_seconds,
 )
-from mapred.model import GivenUp, RunStatus, StageStatus
-from mapred.parameters import text_of
+from mapred.functions.parameters import text_of
+from mapred.model.failure import Failure
+from mapred.model.spec import GivenUp, RunStatus, StageStatus
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _LANES = 16

@@ -10,17 +10,11 @@ import importlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from mapred.arrow.samples import Place, Sample
 from mapred.errors import DatasetError
-from mapred.formats.reading import (
-    Fingerprint,
-    Open,
-    Reading,
-    guarded,
-    opener,
-)
-from mapred.formats.streams import splittable
-from mapred.model import Format
-from mapred.sampling import Place, Sample
+from mapred.formats.base import Fingerprint, Open, Reading, guarded, opener
+from mapred.formats.compression import splittable
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,8 +23,10 @@ __all__ = ["Place", "Reading", "Sample", "check", "read", "sniff", "splittable"]
 
 _TABULAR = ("parquet", "csv", "json", "arrow")
 _MODULES = {
-    **{name: name for name in (*_TABULAR, "text", "files", "items")},
+    **{name: name for name in ("parquet", "csv", "json", "text", "items")},
     "array": "items",
+    "arrow": "ipc",
+    "files": "whole_files",
 }
 
 
@@ -51,18 +47,18 @@ def read(
     open_range = opener(open_, fingerprint)
     reading.shard = ranges
     if format.name in _TABULAR and format.as_ != "dicts":
-        from mapred.formats import tabular
+        from mapred.formats import tables
 
-        return tabular.read(module.read_pieces, format, ranges, open_range, reading)
+        return tables.read(module.read_pieces, format, ranges, open_range, reading)
     return module.read(format, ranges, open_range, reading)
 
 
 def check(format: Format) -> None:
     """Refuse a filter that does not fit the pinned schema, before a task has to."""
     if format.filter is not None and format.name in _TABULAR:
-        from mapred.formats import tabular
+        from mapred.formats import tables
 
-        tabular.shape_of(format)
+        tables.shape_of(format)
 
 
 def sniff(format: Format, places: Iterable[Place], open_: Open) -> Sample:

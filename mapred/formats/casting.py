@@ -6,7 +6,7 @@ import decimal
 import math
 from typing import TYPE_CHECKING, Any
 
-from mapred.arrays import from_arrow
+from mapred.arrow.buffers import from_arrow
 from mapred.formats.schemas import is_list, kind
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from mapred.arrays import from_arrow, strings, to_arrow
+from mapred.arrow.buffers import from_arrow, strings, to_arrow
 from mapred.formats import inference
-from mapred.model import Format
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,18 +6,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from mapred.arrow.samples import ENOUGH, Place, Sample
 from mapred.errors import DatasetError
 from mapred.formats import dialect, headers, inference
+from mapred.formats.base import Open, OpenRange, Range, Reading, rows
+from mapred.formats.compression import PIECE, pieces, whole
 from mapred.formats.dialect import Layout
 from mapred.formats.headers import Head
+from mapred.formats.lines import Lines, bad_line, first_bad, is_blank
 from mapred.formats.parsing import Parse, Parsed, explain, parser, text_parser
-from mapred.formats.reading import Open, OpenRange, Range, Reading, rows
-from mapred.formats.records import Lines, bad_line, first_bad, is_blank
-from mapred.formats.streams import PIECE, pieces, whole
-from mapred.formats.tabular import Pieces, Shape, check_columns
+from mapred.formats.tables import Pieces, Shape, check_columns
 from mapred.formats.text import BOM, LARGE_BLOCK, encoder, range_blocks
-from mapred.model import Format
-from mapred.sampling import ENOUGH, Place, Sample
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mapred.errors import DatasetError
-from mapred.model import Format
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import numpy as np

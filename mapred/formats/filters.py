@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from mapred.arrays import scalar, strings, to_arrow
+from mapred.arrow.buffers import scalar, strings, to_arrow
 from mapred.errors import DatasetError
 from mapred.formats.literals import COMPARED, comparable, compared
 

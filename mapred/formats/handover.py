@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mapred.errors import DatasetError, MissingDependency
 from mapred.formats.casting import Unfit, converted, first_unfit, shown
 from mapred.formats.schemas import index_columns, rebuilt
-from mapred.model import Format
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +32,7 @@ def converter(format: Format) -> Callable[[pa.Table], Any]:
 
 def _pandas(dtype_backend: str) -> Callable[[pa.Table], Any]:
     """A frame with one dtype for each type, and with the index that pandas stored."""
-    from mapred.frames import to_pandas
+    from mapred.arrow.to_frames import to_pandas
 
     def convert(table: pa.Table) -> Any:
         frame = to_pandas(table, dtype_backend)

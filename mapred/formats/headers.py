@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from mapred.errors import DatasetError
 from mapred.formats import dialect
-from mapred.formats.reading import OpenRange, Range
-from mapred.formats.streams import encoding_of
+from mapred.formats.base import OpenRange, Range
+from mapred.formats.compression import encoding_of
 from mapred.formats.text import BOM
-from mapred.model import Format
+from mapred.model.spec import Format
 
 _HEAD = 1 << 16
 _MOST_HEADS = 1 << 10

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mapred.arrays import scalar, strings
-from mapred.model import Format
+from mapred.arrow.buffers import scalar, strings
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,11 +7,11 @@ import pickletools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mapred import pickling
-from mapred.checking import said
 from mapred.errors import DatasetError
-from mapred.formats.reading import OpenRange, Range, Reading, guarded, read_exactly, rows
-from mapred.model import Format
+from mapred.formats.base import OpenRange, Range, Reading, guarded, read_exactly, rows
+from mapred.functions import pickling
+from mapred.model.checking import said
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import pyarrow as pa

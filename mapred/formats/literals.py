@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrays import scalar, strings, to_arrow
+from mapred.arrow.buffers import scalar, strings, to_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,13 +6,13 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from mapred.arrow.samples import Place, Sample
 from mapred.formats import int96
+from mapred.formats.base import Open, OpenRange, Range, Reading, Source, rows
 from mapred.formats.pruning import chunk_of, kept_groups
-from mapred.formats.reading import Open, OpenRange, Range, Reading, Source, rows
 from mapred.formats.schemas import merged, readable
-from mapred.formats.tabular import Pieces, Shape, check_columns
-from mapred.model import Format
-from mapred.sampling import Place, Sample
+from mapred.formats.tables import Pieces, Shape, check_columns
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mapred.formats import conversion, dialect, inference
 from mapred.formats.dialect import Layout
-from mapred.model import Format
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import pyarrow as pa

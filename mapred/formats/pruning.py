@@ -10,10 +10,10 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from mapred.formats.base import Range, Source
 from mapred.formats.filters import conditions_of, may_hold, written
-from mapred.formats.reading import Range, Source
-from mapred.formats.tabular import Shape, partitions_of, pinned
-from mapred.model import Format
+from mapred.formats.tables import Shape, partitions_of, pinned
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from mapred.sampling import ENOUGH, Place, files_of
+from mapred.arrow.samples import ENOUGH, Place, files_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

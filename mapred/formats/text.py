@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mapred.errors import DatasetError, StaleDatasetError
+from mapred.formats.base import Open, OpenRange, Range, Reading, guarded, rows
+from mapred.formats.compression import PIECE, encoding_of, pieces, text_only, whole
 from mapred.formats.magic import refuse_binary
-from mapred.formats.reading import Open, OpenRange, Range, Reading, guarded, rows
-from mapred.formats.streams import PIECE, encoding_of, pieces, text_only, whole
-from mapred.model import Format
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from mapred.planner.rows import PlanFile, plan_files, plan_schema, read_plan, read_shard, write_plan
+from mapred.planner.plan_file import (
+    PlanFile,
+    plan_files,
+    plan_schema,
+    read_plan,
+    read_shard,
+    write_plan,
+)
 from mapred.planner.shards import Plan, Skew, plan, plan_items
 
 __all__ = [

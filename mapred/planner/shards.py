@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from mapred import layout
-from mapred.arrays import from_arrow, large_strings, strings, to_arrow
+from mapred.arrow.buffers import from_arrow, large_strings, strings, to_arrow
 from mapred.errors import PlanError
-from mapred.frozen import dataclass
-from mapred.model import parse_bytes
-from mapred.planner.rows import rows
+from mapred.model import layout
+from mapred.model.frozen import dataclass
+from mapred.model.spec import parse_bytes
+from mapred.planner.plan_file import rows
 from mapred.storage import is_local
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrays import from_arrow, to_arrow
+from mapred.arrow.buffers import from_arrow, to_arrow
 from mapred.errors import DatasetError
-from mapred.keying import Aggregation
+from mapred.model.shuffle import Aggregation
 from mapred.shuffle import lists
 from mapred.shuffle.dense import summed
 from mapred.shuffle.groups import Groups, grouped_by, groups_of, taken

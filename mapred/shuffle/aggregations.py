@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mapred.errors import ReduceError
-from mapred.keying import Aggregation
-from mapred.model import Aggregate
+from mapred.model.shuffle import Aggregation
+from mapred.model.spec import Aggregate
 from mapred.shuffle.aggregates import STATES, Aggregations
 
 # What other libraries call them.

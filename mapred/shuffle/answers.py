@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrays import from_arrow, scalar, to_arrow
+from mapred.arrow.buffers import from_arrow, scalar, to_arrow
 from mapred.errors import DatasetError
-from mapred.keying import Aggregation
+from mapred.model.shuffle import Aggregation
 from mapred.shuffle.aggregates import STATES, Aggregations, places
-from mapred.shuffle.heavy import named_key
 from mapred.shuffle.kinds import result_types
 from mapred.shuffle.quantiles import Inexact, quantiles
+from mapred.shuffle.skew import named_key
 
 if TYPE_CHECKING:
     import pyarrow as pa

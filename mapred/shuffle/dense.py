@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrays import from_arrow, to_arrow
+from mapred.arrow.buffers import from_arrow, to_arrow
 from mapred.shuffle.sums import Limbs, largest, low_words, surely_fits
 
 if TYPE_CHECKING:

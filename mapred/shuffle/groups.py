@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrays import as_numbers, as_strings, from_arrow, to_arrow
+from mapred.arrow.buffers import as_numbers, as_strings, from_arrow, to_arrow
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from mapred.arrays import from_arrow, offsets, raw
+from mapred.arrow.buffers import from_arrow, offsets, raw
 from mapred.errors import FunctionError
 
 if TYPE_CHECKING:

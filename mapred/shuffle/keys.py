@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred import from_frames
+from mapred.arrow import from_frames
 from mapred.errors import FunctionError
 from mapred.shuffle.hashing import Hashes, hash_rows
 

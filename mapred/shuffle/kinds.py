@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mapred.errors import FunctionError
-from mapred.keying import Aggregation
+from mapred.model.shuffle import Aggregation
 from mapred.shuffle.groups import grouped_by
 from mapred.shuffle.lists import list_type
 from mapred.shuffle.quantiles import quantile_type

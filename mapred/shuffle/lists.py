@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mapred.arrays import from_arrow, to_arrow
+from mapred.arrow.buffers import from_arrow, to_arrow
 from mapred.shuffle.groups import Groups, grouped_by
 from mapred.shuffle.keys import same_bits
 

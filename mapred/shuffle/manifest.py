@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrays import from_arrow, large_strings, to_arrow
+from mapred.arrow.buffers import from_arrow, large_strings, to_arrow
+from mapred.arrow.encoding import decoded, decoded_table, encoded, encoded_table
 from mapred.errors import FunctionError
-from mapred.keying import Parts, Shuffle
-from mapred.model import Output
-from mapred.shuffle.ordering import ranks
+from mapred.model.shuffle import Parts, Shuffle
+from mapred.model.spec import Output
 from mapred.shuffle.schemas import Misfit, clash, fitted, unified
-from mapred.shuffle.texts import decoded, decoded_table, encoded, encoded_table
+from mapred.shuffle.sorting import ranks
 
 if TYPE_CHECKING:
     import numpy.typing as npt

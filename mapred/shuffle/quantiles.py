@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrays import from_arrow, raw, to_arrow
+from mapred.arrow.buffers import from_arrow, raw, to_arrow
 from mapred.shuffle.groups import taken
 from mapred.shuffle.lists import flat
-from mapred.shuffle.ordering import order_rows
+from mapred.shuffle.sorting import order_rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrays import from_arrow, raw
+from mapred.arrow.buffers import from_arrow, raw
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from mapred import secrecy
 from mapred.errors import StorageError
-from mapred.limits import warn
-from mapred.storage.concurrent import each
-from mapred.storage.sources import fingerprint, is_local, local_etag, open_source, source_opener
+from mapred.model.limits import warn
+from mapred.process import secrecy
+from mapred.storage.concurrency import each
+from mapred.storage.opening import fingerprint, is_local, local_etag, open_source, source_opener
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +108,7 @@ def open_store(uri: str, *, mode: int | None = None, dataset: bool = False) -> S
             "bucket says who may read it"
         )
     if scheme in ("s3", "gs", "az"):
-        from mapred.storage.objects import ObjectStore
+        from mapred.storage.object_store import ObjectStore
 
         return ObjectStore(uri)
     if scheme == "oss":
@@ -135,7 +135,7 @@ def etags(store: Store, folder: str) -> dict[str, tuple[int, str]]:
     """Size and etag ("" where there is none) of every file below a folder, by its path."""
     if is_local(store.uri):
         return {path: (size, "") for path, size in store.list(folder)}
-    from mapred.storage.listing import lister_of
+    from mapred.storage.listers import lister_of
 
     lister, key = lister_of(store.uri, None)
     root = _as_folder(key)

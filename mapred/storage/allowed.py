@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mapred.errors import DatasetError
-from mapred.secrecy import Public, looks
+from mapred.process.secrecy import Public, looks
 
 _REFERENCE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 # Of every file system of fsspec, and of those that cache or unpack others.

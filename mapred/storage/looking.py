@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mapred.storage.sources import OBJECTS, is_local
+from mapred.storage.opening import OBJECTS, is_local
 
 # Of these a URI names a bucket and a key, and no server.
 _BUCKETS = {*OBJECTS, "s3a", "gcs"}
@@ -50,7 +50,7 @@ def refusal(path: str, storage: Mapping[str, Any] | None) -> str | None:
         return _of_local(path)
     scheme, _, rest = path.partition("://")
     if storage is not None and scheme not in _SERVERS and "::" not in path:
-        from mapred.storage.filesystems import was_made_here
+        from mapred.storage.fsspec_options import was_made_here
 
         if was_made_here(storage):
             return None

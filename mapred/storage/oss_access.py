@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mapred import secrecy
 from mapred.errors import MissingDependency, StorageError
+from mapred.process import secrecy
 from mapred.storage.remote import short_reason
 
 _OIDC = (

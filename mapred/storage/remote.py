@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO, TypeAlias, cast
 
-from mapred import secrecy
 from mapred.errors import AccessError, FullError, StorageError
+from mapred.process import secrecy
 from mapred.storage.inside import refuse_ways_out
 
 _BUFFER = 4 * 2**20

@@ -17,11 +17,11 @@ import pyarrow as pa
 
 from mapred.errors import DatasetError, MapredError, StorageError
 from mapred.storage import is_local
-from mapred.storage.profiles import s3_settings
+from mapred.storage.aws import s3_settings
 from mapred.storage.remote import answer_of, place_of
 from mapred.writing import replacing
-from mapred.writing.files import WrittenFile, need_deltalake, typed
 from mapred.writing.opening import open_store
+from mapred.writing.parquet_files import WrittenFile, need_deltalake, typed
 from mapred.writing.schemas import known_by
 from mapred.writing.target import Target
 

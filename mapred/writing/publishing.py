@@ -28,10 +28,10 @@ import pyarrow as pa
 
 from mapred.errors import DatasetError, StorageError
 from mapred.storage import Store
-from mapred.writing import files, manifest, replacing, schemas
-from mapred.writing.files import WrittenFile
+from mapred.writing import manifest, parquet_files, replacing, schemas
 from mapred.writing.manifest import Entry, Manifest
 from mapred.writing.opening import open_store
+from mapred.writing.parquet_files import WrittenFile
 from mapred.writing.replacing import Named
 from mapred.writing.tables import folder_of, values_of
 from mapred.writing.target import Target
@@ -112,7 +112,7 @@ def _agreed(
         written = [replace(file, typeless=True) for file in written]
     schema = schemas.known_by(schema, types, target.kind)
     with ThreadPoolExecutor(_RETYPED) as pool:
-        return schema, list(pool.map(partial(files.typed, target, store, schema), written))
+        return schema, list(pool.map(partial(parquet_files.typed, target, store, schema), written))
 
 
 def roll_forward(store: Store, write_id: str, now: Manifest, staged: Iterable[str] = ()) -> None:
@@ -150,7 +150,7 @@ def roll_forward(store: Store, write_id: str, now: Manifest, staged: Iterable[st
 
 def _gone(store: Store, write_id: str) -> StorageError:
     return StorageError(
-        f"{store.uri}/{files.staging(write_id)}: files that were to be published are gone; someone "
+        f"{store.uri}/{parquet_files.staging(write_id)}: files that were to be published are gone; someone "
         "removed them: run the job again"
     )
 
@@ -160,7 +160,7 @@ def drop_staging(store: Store, write_id: str, known: Iterable[str] = ()) -> int:
 
     What is `known` by name goes as well, whether it is listed.
     """
-    folder = files.staging(write_id)
+    folder = parquet_files.staging(write_id)
     found = store.list(folder)
     with ThreadPoolExecutor(_THREADS) as pool:
         list(pool.map(partial(_remove, store), {path for path, _ in found}.union(known)))
@@ -176,8 +176,8 @@ def drop_folders(store: Store, write_id: str) -> None:
     locate = getattr(store, "local_path", None)
     if locate is None:
         return
-    inner = os.walk(locate(files.staging(write_id)), topdown=False)
-    for folder in (*(each for each, _, _ in inner), locate(files.STAGING)):
+    inner = os.walk(locate(parquet_files.staging(write_id)), topdown=False)
+    for folder in (*(each for each, _, _ in inner), locate(parquet_files.STAGING)):
         with suppress(OSError):
             os.rmdir(folder)
 

@@ -10,9 +10,9 @@ from urllib.parse import quote, unquote
 import numpy as np
 import pyarrow as pa
 
-from mapred import outputs
-from mapred.arrays import from_arrow, scalar, to_arrow
+from mapred.arrow.buffers import from_arrow, scalar, to_arrow
 from mapred.errors import DatasetError, FunctionError
+from mapred.runfolder import outputs
 from mapred.writing.schemas import changed
 from mapred.writing.target import NULL, Target
 

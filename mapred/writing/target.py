@@ -9,12 +9,12 @@ from dataclasses import replace
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mapred import secrecy
-from mapred.checking import Location, Size, Text, checks, shown
-from mapred.coding import read
 from mapred.errors import DatasetError
-from mapred.frozen import dataclass
-from mapred.model import parse_bytes
+from mapred.model.checking import Location, Size, Text, checks, shown
+from mapred.model.coding import read
+from mapred.model.frozen import dataclass
+from mapred.model.spec import parse_bytes
+from mapred.process import secrecy
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,10 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mapred import manifests, outputs, parameters, records
 from mapred.errors import DatasetError, PlanError, StorageError
-from mapred.model import Job, Output
+from mapred.functions import parameters
+from mapred.model.spec import Job, Output
 from mapred.reducers import Reducer
+from mapred.runfolder import manifests, outputs, records
 from mapred.storage import Store, is_there, probe
 from mapred.writing import replacing
 from mapred.writing.opening import open_store
@@ -21,7 +22,7 @@ from mapred.writing.target import Target
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mapred.writing.files import WrittenFile, Wrote
+    from mapred.writing.parquet_files import WrittenFile, Wrote
 
 _THREADS = 4
 _DELTA_BEGINS = "_delta_log/00000000000000000000.json"
@@ -76,7 +77,7 @@ def check(target: Target) -> None:
     store = open_store(target.uri)
     probe(store)
     if target.kind == "delta":
-        from mapred.writing.files import need_deltalake
+        from mapred.writing.parquet_files import need_deltalake
 
         need_deltalake()
         from mapred.writing import manifest
@@ -96,14 +97,14 @@ def write_values(
     target: Target, write_id: str, shard: int, attempt: str, values: Iterable[Any]
 ) -> Wrote:
     """Write a task's tables; no reader sees them before `publish`."""
-    from mapred.writing.files import write
+    from mapred.writing.parquet_files import write
 
     return write(target, write_id, shard, attempt, values)
 
 
 def drop(target: Target, wrote: Wrote) -> None:
     """Remove what a task wrote whose commit is another attempt's, or was never put."""
-    from mapred.writing import files
+    from mapred.writing import parquet_files as files
 
     files.drop(target, wrote.files)
 
@@ -150,7 +151,7 @@ def write_result(store: Store, job: Job, target: Target, write_id: str) -> Writt
 
 def staged(uri: str, write_id: str) -> list[tuple[str, int]]:
     """Path and size of the files that lie hidden at `uri` of a run, named as its tasks name them."""
-    from mapred.writing import files
+    from mapred.writing import parquet_files as files
 
     folder = files.staging(write_id)
     return [(path, size) for path, size in open_store(uri).list(folder) if files.is_staged(path)]

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import mapred
-from mapred.backends import devices
-from mapred.backends.processes import ProcessExecutor
+from mapred.engine import devices
+from mapred.engine.process_pool import ProcessExecutor
 from mapred.errors import BackendError
-from mapred.resources import Resources
+from mapred.model.resources import Resources
 
 TWO = "GPU-8f6d2a11-0000-4c5e-9d6f-000000000001, GPU-8f6d2a11-0000-4c5e-9d6f-000000000002"
 PLAIN = """\

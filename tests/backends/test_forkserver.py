@@ -9,7 +9,7 @@ import struct
 
 import pytest
 
-from mapred.backends.forkserver import _receive
+from mapred.engine.fork_server import _receive
 
 SETTINGS = {"env": {}, "cwd": "/", "path": []}
 PAYLOAD = pickle.dumps(SETTINGS)

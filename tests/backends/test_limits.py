@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 import mapred
-from mapred.backends import forking
+from mapred.engine import fork_client
 from mapred.errors import BackendError
-from mapred.limits import Limits
-from mapred.resources import Resources
+from mapred.model.limits import Limits
+from mapred.model.resources import Resources
 
 ASKED: list[tuple[dict[str, Any], str]] = [
     ({"timeout": 2}, "timeout=2"),
@@ -116,7 +116,7 @@ def test_a_path_among_the_folders_of_modules_does_no_harm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path, tmp_path, 3])
-    assert all(isinstance(entry, str) for entry in forking._import_path())
+    assert all(isinstance(entry, str) for entry in fork_client._import_path())
     assert mapred.run(abs, mapred.array(1), progress="none").result() == [0]
 
 

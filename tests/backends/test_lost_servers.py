@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 import mapred
-from mapred.backends import forking, processes
-from mapred.backends.messages import Channel
-from mapred.backends.processes import ProcessExecutor, WorkerLost
+from mapred.engine import fork_client, process_pool
+from mapred.engine.messages import Channel
+from mapred.engine.process_pool import ProcessExecutor, WorkerLost
 from mapred.errors import BackendError
 
 pytestmark = pytest.mark.timeout(120)
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(120)
 # A server that dies at one place of its protocol, if it is the first of its kind.
 SERVER = """
 import os, signal, socket, sys
-from mapred.backends import forkserver
+from mapred.engine import fork_server as forkserver
 
 class Control(socket.socket):
     def sendall(self, data):
@@ -65,12 +65,12 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     def serve(step: str, signal: str = "SIGKILL", name: str = "mark") -> None:
         drop()
         script = SERVER.format(mark=str(tmp_path / name), step=step, signal=signal)
-        monkeypatch.setattr(forking, "_SERVER", script)
+        monkeypatch.setattr(fork_client, "_SERVER", script)
 
     def drop() -> None:
-        if forking._server is not None:
-            forking._server.process.kill()
-            forking._server.process.wait(30)
+        if fork_client._server is not None:
+            fork_client._server.process.kill()
+            fork_client._server.process.wait(30)
 
     yield serve
     drop()
@@ -136,7 +136,7 @@ def test_a_call_at_work_runs_again(tmp_path: Path) -> None:
 def test_what_kills_the_server_each_time_is_blamed_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_LOSSES", 2)
+    monkeypatch.setattr(process_pool, "_LOSSES", 2)
     run = mapred.run(
         kill_the_server_by_item, mapred.items([1]), attempts=2, root=tmp_path, progress="none"
     )
@@ -167,7 +167,7 @@ def test_a_server_that_stops_is_replaced(
     executor = ProcessExecutor(1)
     while not (tmp_path / "mark").exists():
         time.sleep(0.02)
-    stopped = forking.fork_server()
+    stopped = fork_client.fork_server()
     monkeypatch.setattr(stopped, "started", Impatient())
     try:
         assert executor.submit(os.getpid).result(60) > 0
@@ -179,7 +179,7 @@ def test_a_server_that_stops_is_replaced(
 def test_where_no_worker_can_be_forked_the_call_fails(
     served: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_STARTS", 2)
+    monkeypatch.setattr(process_pool, "_STARTS", 2)
     refuse = "def fork(*a, **k): raise BlockingIOError(11, 'no')\n    forkserver._fork = fork"
     served(refuse)
     executor = ProcessExecutor(2)
@@ -213,7 +213,7 @@ def test_a_server_that_always_dies_fails_the_call(
     monkeypatch: pytest.MonkeyPatch, served: Callable[..., None]
 ) -> None:
     served("")
-    monkeypatch.setattr(forking, "_SERVER", "import os; os._exit(7)")
+    monkeypatch.setattr(fork_client, "_SERVER", "import os; os._exit(7)")
     with pytest.raises(BackendError, match="forked from exited with status 7, again and again"):
         mapred.run(abs, mapred.items([1]), progress="none")
 
@@ -254,7 +254,7 @@ def test_a_run_whose_server_is_killed_at_random_goes_on(tmp_path: Path, seed: in
     run = mapred.submit(slowly, mapred.items(range(60)), reduce=sum, attempts=1, root=tmp_path)
     kills = 0
     while run.wait(timeout=chance.uniform(0.2, 0.6)).status().live and kills < 8:
-        server = forking._server
+        server = fork_client._server
         if server is not None and server.process.poll() is None:
             server.process.kill()
             kills += 1

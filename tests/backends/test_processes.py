@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mapred.backends.forking import fork_server
-from mapred.backends.processes import ProcessExecutor
+from mapred.engine.fork_client import fork_server
+from mapred.engine.process_pool import ProcessExecutor
 
 
 @pytest.fixture

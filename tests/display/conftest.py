@@ -5,9 +5,9 @@ import html.parser
 import numpy as np
 import pytest
 
-from mapred.attempts import Failure
 from mapred.display import PlanSummary
-from mapred.model import RunStatus, StageStatus, TaskTime
+from mapred.model.failure import Failure
+from mapred.model.spec import RunStatus, StageStatus, TaskTime
 
 STARTED = 1_795_536_301.0
 EVIL = 's3://b/<script>alert("1")</script>&\x1b[31m\u202e\udcff\r'

@@ -9,7 +9,7 @@ import pytest
 
 from mapred.display import progress
 from mapred.errors import PlanError
-from mapred.model import GivenUp, StageStatus
+from mapred.model.spec import GivenUp, StageStatus
 
 
 class Terminal(io.StringIO):

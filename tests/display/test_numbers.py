@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mapred.display import format_bytes, format_count, format_seconds
-from mapred.display.numbers import one_line, several, shortened, tail, visible
+from mapred.display.format import one_line, several, shortened, tail, visible
 
 
 @pytest.mark.parametrize(

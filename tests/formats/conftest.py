@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mapred import formats
 from mapred.formats import Reading
-from mapred.model import Format
+from mapred.model.spec import Format
 
 
 class Slow(io.BytesIO):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mapred.errors import DatasetError
 from mapred.formats import Place, sniff
-from mapred.model import Format
+from mapred.model.spec import Format
 
 SCHEMA = pa.schema([("i", pa.int64()), ("s", pa.string())])
 PINNED = Format("arrow", "table", SCHEMA)

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 import mapred
 from mapred import formats
 from mapred.errors import DatasetError, MissingDependency
-from mapred.formats import Reading, tabular
-from mapred.model import Format
+from mapred.formats import Reading, tables
+from mapred.model.spec import Format
 
 SCHEMA = pa.schema([("zip", pa.string()), ("n", pa.int64())])
 PINNED = Format("csv", "table", SCHEMA)
@@ -238,7 +238,7 @@ def test_columns_filters_and_folders(lab: Any) -> None:
 
 def test_folders_are_percent_decoded() -> None:
     format = Format("csv", "table", pa.schema([("a b", pa.string())]), partitions=("a b",))
-    values = tabular.partitions_of("x/a%20b=c%2Fd=e%25/f=g", format)
+    values = tables.partitions_of("x/a%20b=c%2Fd=e%25/f=g", format)
     assert values["a b"].as_py() == "c/d=e%"
 
 
@@ -295,7 +295,7 @@ def test_what_a_frame_cannot_hold_names_the_shard(lab: Any) -> None:
 
     files = {"a": FINE}
     with (
-        mock.patch.object(tabular, "converter", return_value=refuse),
+        mock.patch.object(tables, "converter", return_value=refuse),
         pytest.raises(DatasetError, match="cannot read a, bytes 0-206: out of bounds"),
     ):
         lab.read(Format("csv", "pandas", SCHEMA), files, lab.cut(files, []))

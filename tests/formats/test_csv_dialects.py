@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mapred import formats
 from mapred.errors import DatasetError
 from mapred.formats import headers
-from mapred.model import Format
+from mapred.model.spec import Format
 
 CUTS = st.lists(st.floats(0, 1, exclude_max=True), max_size=6)
 SCHEMA = pa.schema([("a", pa.string()), ("b", pa.string())])

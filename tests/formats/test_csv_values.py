@@ -17,7 +17,7 @@ from mapred import formats
 from mapred.dataset.types import as_type
 from mapred.errors import DatasetError
 from mapred.formats import inference
-from mapred.model import Format
+from mapred.model.spec import Format
 
 CSV = Format("csv", "table")
 CUTS = st.lists(st.floats(0, 1, exclude_max=True), max_size=4)

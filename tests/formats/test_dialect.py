@@ -15,7 +15,7 @@ from pyarrow import csv as pc
 
 from mapred.errors import DatasetError
 from mapred.formats import dialect
-from mapred.model import Format
+from mapred.model.spec import Format
 
 DIALECTS = st.builds(
     Format,

@@ -16,7 +16,7 @@ import pytest
 
 from mapred.errors import DatasetError
 from mapred.formats import Place, sniff
-from mapred.model import Format
+from mapred.model.spec import Format
 
 FIRST, LAST = (datetime.fromisoformat(text) for text in ("0001-01-01", "9999-12-31"))
 

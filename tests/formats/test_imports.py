@@ -15,7 +15,7 @@ import pytest
 READ = """
 import sys
 import pyarrow as pa
-from mapred import formats, model
+from mapred import formats; from mapred.model import spec as model
 name, as_, path, plan = sys.argv[1:]
 given = model.Format(name, as_)
 if name == "csv":

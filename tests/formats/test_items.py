@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from mapred import formats, storage
 from mapred.errors import DatasetError, StaleDatasetError
 from mapred.formats import Reading
-from mapred.formats.files import File
-from mapred.model import Format
+from mapred.formats.whole_files import File
+from mapred.model.spec import Format
 
 ITEMS = Format("items", "item")
 VALUES = st.lists(

@@ -23,7 +23,7 @@ import mapred
 from mapred import formats
 from mapred.dataset.types import as_type
 from mapred.errors import DatasetError
-from mapred.model import Format
+from mapred.model.spec import Format
 
 SCHEMA = pa.schema(
     [

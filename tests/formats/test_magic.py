@@ -17,7 +17,7 @@ import pytest
 
 import mapred
 from mapred.errors import DatasetError
-from mapred.model import Format
+from mapred.model.spec import Format
 
 LINES = b"one\ntwo\nthree\n"
 

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from mapred import formats
 from mapred.errors import DatasetError
 from mapred.formats import Reading, parquet
-from mapred.formats.reading import Range
-from mapred.model import Format
+from mapred.formats.base import Range
+from mapred.model.spec import Format
 
 NEW_YEAR = datetime.fromisoformat("2026-01-02")
 SCHEMA = pa.schema([("i", pa.int64()), ("s", pa.string())])

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from mapred.errors import DatasetError
 from mapred.formats import check
-from mapred.model import Format
+from mapred.model.spec import Format
 
 NAN = float("nan")
 NOON, FAR, OLD = (

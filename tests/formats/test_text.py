@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from mapred import formats, storage
 from mapred.errors import DatasetError, StaleDatasetError
 from mapred.formats import Reading, text
-from mapred.model import Format
+from mapred.model.spec import Format
 
 LINES = Format("text", "lines")
 # Everything that str.splitlines would split at, and two characters of more than two bytes.

@@ -80,7 +80,7 @@ def twins(scene: Scene) -> list[Outcome]:
         return [subject.outcome()]
     uri = str(subject.uri)
     digest = hashlib.sha256(Path(uri, "job.json").read_bytes()).hexdigest()
-    block = [sys.executable, "-m", "mapred.supervisor", uri, digest, "map", "0", f"{ITEMS}"]
+    block = [sys.executable, "-m", "mapred.worker.supervisor", uri, digest, "map", "0", f"{ITEMS}"]
     beside = [scene.spawn(block) for _ in range(2)]
     scene.note("twins", 2)
     scene.sleep(1.0)

@@ -14,9 +14,9 @@ import pytest
 from servers.faults import Proxy, proxy
 
 import mapred
-from mapred import pieces, results
 from mapred.backends.local import Local
-from mapred.storage import concurrent, each, open_store
+from mapred.runfolder import pieces, results
+from mapred.storage import concurrency, each, open_store
 
 TASKS = 100
 AROUND = 45  # requests of the run itself: the probe, the job's files, listings, the last word
@@ -94,13 +94,13 @@ def test_a_reduce_reads_each_input_once(counted: Proxy, s3_root: str) -> None:
 
 
 def test_a_block_that_was_done_is_found_by_one_listing(counted: Proxy, s3_root: str) -> None:
-    from mapred import worker
+    from mapred.worker import attempt
 
     run = mapred.run(small, mapred.array(20), per_task=1, backend="inline", root=s3_root)
     counted.requests()
-    outcomes = worker.run_block(run.uri, run.digest, "map", range(20, 20))
+    outcomes = attempt.run_block(run.uri, run.digest, "map", range(20, 20))
     assert outcomes == []
-    outcomes = worker.run_block(run.uri, run.digest, "map", range(20))
+    outcomes = attempt.run_block(run.uri, run.digest, "map", range(20))
     assert [outcome.commit.task for outcome in outcomes if outcome.commit] == list(range(20))
     found = asked(counted)
     assert found["GET map/commits"] == 20
@@ -134,7 +134,7 @@ def test_each_keeps_the_order_and_works_ahead() -> None:
         return item * 2
 
     assert list(each(Far(), call, range(100))) == list(range(0, 200, 2))
-    assert 1 < most <= concurrent.THREADS
+    assert 1 < most <= concurrency.THREADS
     assert list(each(Far(), call, [])) == []
     assert list(each(Far(), call, [7])) == [14]
 

@@ -21,11 +21,11 @@ from servers.faults import proxy
 from servers.large import check_large_files
 
 import mapred
-from mapred import layout
 from mapred.backends.local import Local
 from mapred.errors import MissingDependency, StorageError
+from mapred.model import layout
 from mapred.storage import Store, open_store, probe
-from mapred.storage.profiles import s3_settings
+from mapred.storage.aws import s3_settings
 from mapred.testing import BackendContract, StoreContract, drop_commit
 
 

@@ -23,8 +23,10 @@ from hypothesis import strategies as st
 from lakes import Killed, Watched, lake_files, newest_manifest, together
 
 import mapred
-from mapred import parameters, scheduling, writing
+from mapred import writing
+from mapred.client import scheduling
 from mapred.errors import DatasetError, MapredError, PlanError, RunError
+from mapred.functions import parameters
 from mapred.storage import open_store
 from mapred.writing import publishing
 
@@ -257,7 +259,7 @@ def test_losses_and_replace_do_not_go_together(tmp_path: Path) -> None:
     target = to_parquet(str(tmp_path / "lake"), replace={"day": ONE})
     with pytest.raises(PlanError, match="max_failed=2 together with replace="):
         write([], target, max_failed=2)
-    from mapred.cli.targets import altered
+    from mapred.cli.references import altered
 
     job = mapred.job(table, mapred.items([[]]), write=target)
     with pytest.raises(PlanError, match=r"max_failed=0\.5 together with replace="):

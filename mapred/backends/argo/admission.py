@@ -8,7 +8,7 @@ from typing import Any
 
 from mapred.backends.argo.backend import Argo
 from mapred.errors import BackendError
-from mapred.resources import Resources
+from mapred.model.resources import Resources
 
 # How this machine reaches the cluster, which no manifest has.
 _HERE = ("kubeconfig", "context", "server", "token_env")

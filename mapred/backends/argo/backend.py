@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mapred import layout, secrecy, starts
-from mapred.backends.argo.providers import PROVIDERS
-from mapred.backends.base import Backend, Handle
+from mapred.backends.argo.placement import PROVIDERS
 from mapred.backends.schedules import Schedule
-from mapred.checking import (
+from mapred.engine.base import Backend, Handle
+from mapred.errors import BackendError
+from mapred.model import layout
+from mapred.model.checking import (
     Duration,
     DurationFromZero,
     FromOne,
@@ -23,13 +24,14 @@ from mapred.checking import (
     check_fields,
     seconds,
 )
-from mapred.errors import BackendError
-from mapred.model import Job
-from mapred.resources import Resources, Volume
+from mapred.model.resources import Resources, Volume
+from mapred.model.spec import Job
+from mapred.process import secrecy
+from mapred.runfolder import starts
 from mapred.storage import Store, open_store
 
 if TYPE_CHECKING:
-    from mapred.backends.argo.clients import Client
+    from mapred.backends.argo.client import Client
     from mapred.backends.argo.doctor import Finding
 
 MOST_PODS = 2000
@@ -209,7 +211,8 @@ class Argo:
 
     def start(self, store: Store, job: Job, digest: str, packages: str | None) -> Handle:
         """Create the Workflow of a run whose pods unpack an archive that is there already."""
-        from mapred.backends.argo import clients, following, render
+        from mapred.backends.argo import client as clients
+        from mapred.backends.argo import handle, render
 
         left = None
         if job.deadline is not None:
@@ -229,7 +232,7 @@ class Argo:
             name=name,
         )
         client.create(render.to_dict(workflow))
-        return following.Following(store, job, client, name, pending=seconds(self.pending))
+        return handle.Following(store, job, client, name, pending=seconds(self.pending))
 
     def packages_for(
         self,
@@ -244,10 +247,11 @@ class Argo:
         """
         if self.image is not None and self.packages is None:
             return None
-        from mapred.backends.argo import environment, places
+        from mapred.backends.argo import locations
+        from mapred.backends.argo import packages as environment
 
-        if places.scheme_of(uri):
-            places.location(self, uri, "packages")  # refused before they are resolved
+        if locations.scheme_of(uri):
+            locations.location(self, uri, "packages")  # refused before they are resolved
         root = open_store(uri.rstrip("/").rpartition("/")[0])
         return environment.store_packages(
             root,
@@ -255,7 +259,7 @@ class Argo:
             extras=extras,
             python=python,
             platform=self.platform,
-            scheme=places.scheme_of(uri),
+            scheme=locations.scheme_of(uri),
         )
 
     def expected(self, used: Mapping[str, str]) -> dict[str, str]:
@@ -265,20 +269,21 @@ class Argo:
         """
         if not self.packages:
             return dict(used)
-        from mapred.backends.argo import environment
+        from mapred.backends.argo import packages as environment
 
         out = environment.ruled_out(self.packages, used)
         return {name: version for name, version in used.items() if name not in out}
 
     def within(self, packages: str | None) -> Backend:
         """This backend as a pod of the cluster uses it, with packages that were stored before."""
-        from mapred.backends.argo import crons
+        from mapred.backends.argo import cron as crons
 
         return crons.Inside(self, packages)
 
     def schedule(self, wanted: Schedule, asked: Resources, packages: tuple[str, ...]) -> None:
         """Have a job started by the clock; a schedule of that name is replaced."""
-        from mapred.backends.argo import clients, crons
+        from mapred.backends.argo import client as clients
+        from mapred.backends.argo import cron as crons
 
         client = clients.connect(self)
         known = {cron["metadata"]["name"] for cron in client.crons("")}
@@ -293,19 +298,20 @@ class Argo:
 
     def schedules(self) -> list[Schedule]:
         """The jobs that start by the clock in the namespace, by name."""
-        from mapred.backends.argo import clients
+        from mapred.backends.argo import client as clients
 
         return self._schedules(clients.connect(self))
 
     def _schedules(self, client: Client) -> list[Schedule]:
-        from mapred.backends.argo import crons
+        from mapred.backends.argo import cron as crons
 
         found = map(crons.schedule_of, client.crons(crons.MARK))
         return sorted((each for each in found if each is not None), key=lambda each: each.name)
 
     def unschedule(self, name: str) -> None:
         """Have it start no more; a run that is at work goes on."""
-        from mapred.backends.argo import clients, crons
+        from mapred.backends.argo import client as clients
+        from mapred.backends.argo import cron as crons
 
         client = clients.connect(self)
         known = [each.name for each in self._schedules(client)]
@@ -324,7 +330,8 @@ class Argo:
 
     def reopen(self, store: Store, job: Job, ref: str) -> Handle | None:
         """The handle of a run that was submitted before, by its `ref`; None where that is none."""
-        from mapred.backends.argo import clients, following
+        from mapred.backends.argo import client as clients
+        from mapred.backends.argo import handle
 
         found = _REF.fullmatch(ref)
         if found is None:
@@ -333,7 +340,7 @@ class Argo:
         told = (job.backend.get("arguments") or {}).get("pending", self.pending)
         pending = seconds(dataclasses.replace(self, pending=told).pending)
         digest = hashlib.sha256(store.read(layout.JOB)).hexdigest()
-        return following.Following(
+        return handle.Following(
             store, job, client, found["workflow"], pending=pending, digest=digest
         )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mapred import secrecy
 from mapred.errors import BackendError
+from mapred.process import secrecy
 
 
 def claim(

@@ -13,11 +13,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from mapred._version import __version__
-from mapred.backends.argo import clients, crons, places, pods, rbac, render
+from mapred.backends.argo import client as clients
+from mapred.backends.argo import cron, locations, pods, rbac, render
 from mapred.backends.argo.admission import admit
 from mapred.backends.argo.backend import Argo
 from mapred.errors import BackendError, MapredError
-from mapred.resources import Resources
+from mapred.model.resources import Resources
 from mapred.storage import open_store, probe
 
 OK, BAD, UNSEEN = "ok", "bad", "?"
@@ -65,7 +66,7 @@ def _root(argo: Argo, base: str) -> Iterator[Finding]:
         yield Finding(BAD, "root: none is named", "mapred.Argo(root='s3://team/runs'), or --root")
         return
     try:
-        places.check_root(argo, f"{base}/run", argo.volumes)
+        locations.check_root(argo, f"{base}/run", argo.volumes)
         listed = probe(open_store(base))
     except MapredError as error:
         yield Finding(BAD, f"root, from here: {error}", "endpoint and credentials of this machine")
@@ -228,7 +229,7 @@ def _pod(argo: Argo, client: clients.Client, base: str) -> Iterator[Finding]:
     """Start a pod like that of a task, and see what it says."""
     name, before = f"mapred-doctor-{secrets.token_hex(4)}", time.time()
     try:
-        packages = argo.packages_for(f"{base}/run", crons.python())
+        packages = argo.packages_for(f"{base}/run", cron.python())
         client.create(_workflow(argo, name, base, packages))
         phase, said = _said(client, name)
     except BackendError as error:
@@ -243,7 +244,7 @@ def _pod(argo: Argo, client: clients.Client, base: str) -> Iterator[Finding]:
         return
     found = json.loads(lines[-1])
     yield Finding(OK, "pod: started, and its log can be read")
-    here = {"python": crons.python(), "mapred": __version__}
+    here = {"python": cron.python(), "mapred": __version__}
     for what, version in here.items():
         if found[what] == version:
             yield Finding(OK, f"pod: {what} {version}, as here")
@@ -262,11 +263,13 @@ def _pod(argo: Argo, client: clients.Client, base: str) -> Iterator[Finding]:
 
 def _workflow(argo: Argo, name: str, base: str, packages: str | None) -> dict[str, Any]:
     admit(argo, root=base)
-    command, artifacts = crons.program(argo, base, "mapred.backends.argo.checkup", [base], packages)
+    command, artifacts = cron.program(
+        argo, base, "mapred.backends.argo.pod_scripts.checkup", [base], packages
+    )
     marks = {"app.kubernetes.io/managed-by": "mapred"}
-    main = {**crons.container(argo, _SMALL), **command}
+    main = {**cron.container(argo, _SMALL), **command}
     template = {
-        **crons.pod(argo, "look", _SMALL),
+        **cron.pod(argo, "look", _SMALL),
         "inputs": artifacts,
         "activeDeadlineSeconds": int(_POD_SECONDS),
         "container": {**main, "env": pods.environment(argo, base, Resources())},

@@ -13,7 +13,7 @@ from typing import Any
 
 from mapred.backends.argo.yaml import from_yaml
 from mapred.errors import BackendError, PlanError
-from mapred.resources import parse_bytes
+from mapred.model.resources import parse_bytes
 
 KINDS = ("Workflow", "WorkflowTemplate", "ClusterWorkflowTemplate", "CronWorkflow")
 BYTES, TEMPLATES, TASKS, PARAMETERS, ITEMS = 2**20, 200, 200, 500, 10_000

@@ -10,15 +10,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mapred import layout
-from mapred.backends.argo import places
+from mapred.backends.argo import locations
 from mapred.backends.argo.backend import Argo
-from mapred.backends.argo.providers import place
+from mapred.backends.argo.placement import place
 from mapred.backends.argo.yaml import to_yaml
-from mapred.blocks import FAILED, MISMATCH
-from mapred.model import Job
-from mapred.resources import THREADS, Resources, Volume, parse_bytes
-from mapred.retries import longest_pauses
+from mapred.model import layout
+from mapred.model.resources import THREADS, Resources, Volume, parse_bytes
+from mapred.model.retries import longest_pauses
+from mapred.model.spec import Job
+from mapred.worker.blocks import FAILED, MISMATCH
 
 WORK = "/mapred"
 ARTIFACTS = f"{WORK}/artifacts"
@@ -60,7 +60,7 @@ def template(
     """The pods of a stage whose blocks have up to `block` tasks; the last one `closes` the run."""
     found = place(run.argo.provider, asked, image_cache=run.argo.image_cache)
     volumes = (*run.argo.volumes, *asked.volumes)
-    places.check_root(run.argo, run.uri, volumes)
+    locations.check_root(run.argo, run.uri, volumes)
     values: dict[str, Any] = {
         "name": name,
         "inputs": {"parameters": [{"name": each} for each in PARAMETERS], **_packages(run)},
@@ -96,7 +96,7 @@ def _container(
     ]
     python = run.argo.python
     if run.packages is None:
-        command, arguments = [python, "-m", "mapred.supervisor"], worker
+        command, arguments = [python, "-m", "mapred.worker.supervisor"], worker
     else:
         command = [python, "-c", bootstrap_text()]
         digest = "{{workflow.parameters.packages}}"
@@ -119,29 +119,29 @@ def _container(
 @lru_cache(maxsize=1)
 def bootstrap_text() -> str:
     """What `python -c` is given in a pod whose packages come from the root."""
-    return Path(__file__).with_name("bootstrap.py").read_text()
+    return (Path(__file__).parent / "pod_scripts/bootstrap.py").read_text()
 
 
 def _packages(run: Compiled) -> dict[str, Any]:
     """The packages' archive as an artifact that Argo fetches before the container starts."""
-    if run.packages is None or not places.scheme_of(run.uri):
+    if run.packages is None or not locations.scheme_of(run.uri):
         return {}
     key = layout.packages("{{workflow.parameters.packages}}")
-    where = places.location(run.argo, run.root, key)
+    where = locations.location(run.argo, run.root, key)
     return {
         "artifacts": [{"name": "packages", "path": _archive(run), "archive": {"none": {}}, **where}]
     }
 
 
 def _archive(run: Compiled) -> str:
-    if places.scheme_of(run.uri):
+    if locations.scheme_of(run.uri):
         return f"{WORK}/packages.tar"
     return f"{run.root}/{layout.packages('{{workflow.parameters.packages}}')}"
 
 
 def _artifacts(run: Compiled, closes: bool) -> dict[str, Any]:
     """Copies for people who look at the Workflow; a pod that failed has none to give."""
-    if not places.copies(run.argo, run.uri):
+    if not locations.copies(run.argo, run.uri):
         return {}
     names = {"commits": "argo/{{inputs.parameters.stage}}/{{inputs.parameters.block}}.json"}
     names |= {"result": "argo/result.json"} if closes else {}
@@ -152,7 +152,7 @@ def _artifacts(run: Compiled, closes: bool) -> dict[str, Any]:
                 "path": f"{ARTIFACTS}/{name}.json",
                 "optional": True,
                 "archive": {"none": {}},
-                **places.location(run.argo, run.uri, key),
+                **locations.location(run.argo, run.uri, key),
             }
             for name, key in names.items()
         ]
@@ -165,9 +165,9 @@ def environment(argo: Argo, uri: str, asked: Resources) -> list[dict[str, Any]]:
         {"name": "HOME", "value": WORK},
         {"name": "LOGNAME", "value": "mapred"},
     ]
-    if places.copies(argo, uri):
+    if locations.copies(argo, uri):
         found.append({"name": "MAPRED_ARTIFACTS", "value": ARTIFACTS})
-    found += places.variables(argo, uri)
+    found += locations.variables(argo, uri)
     known = {*asked.env, *asked.secrets}
     found = [variable for variable in found if variable["name"] not in known]
     found += [{"name": name, "value": value} for name, value in asked.env.items()]

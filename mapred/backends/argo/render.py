@@ -20,10 +20,10 @@ from mapred.backends.argo.admission import admit
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.pods import Compiled, pruned, slug
 from mapred.backends.argo.yaml import to_yaml
-from mapred.checking import seconds
 from mapred.errors import BackendError, MissingDependency
-from mapred.model import Job, Stage
-from mapred.resources import Resources
+from mapred.model.checking import seconds
+from mapred.model.resources import Resources
+from mapred.model.spec import Job, Stage
 
 if TYPE_CHECKING:
     from hera.workflows import models

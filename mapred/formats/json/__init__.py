@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mapred.errors import DatasetError
+from mapred.formats.base import OpenRange, Reading
 from mapred.formats.json.blocks import blocks
 from mapred.formats.json.dicts import read as read
 from mapred.formats.json.errors import explained, refuse_collection
 from mapred.formats.json.folders import fill_folders, folder_schema
 from mapred.formats.json.samples import sniff as sniff
 from mapred.formats.json.tables import Fields, Parse, parser
-from mapred.formats.reading import OpenRange, Reading
-from mapred.formats.tabular import Pieces, Shape
+from mapred.formats.tables import Pieces, Shape
 from mapred.formats.text import LARGE_BLOCK
-from mapred.model import Format
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import pyarrow as pa

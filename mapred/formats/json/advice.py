@@ -12,7 +12,7 @@ from mapred.formats.json.fields import DICTS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mapred.model import Format
+    from mapred.model.spec import Format
 
 Steps: TypeAlias = "tuple[str | int, ...]"
 _LONGEST = 400

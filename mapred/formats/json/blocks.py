@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from mapred.formats.base import OpenRange, Reading, rows
 from mapred.formats.json.objects import is_blank
-from mapred.formats.reading import OpenRange, Reading, rows
-from mapred.formats.records import Lines
+from mapred.formats.lines import Lines
 from mapred.formats.text import BOM, encoder, range_blocks
-from mapred.model import Format
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import pyarrow as pa

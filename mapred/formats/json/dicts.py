@@ -6,14 +6,14 @@ import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from mapred.formats.base import OpenRange, Reading, guarded
 from mapred.formats.json.blocks import blocks
 from mapred.formats.json.errors import error_at
 from mapred.formats.json.folders import add_folders
 from mapred.formats.json.objects import SPACES, Refused, plain, unique
-from mapred.formats.reading import OpenRange, Reading, guarded
-from mapred.formats.records import Lines
+from mapred.formats.lines import Lines
 from mapred.formats.text import LINES_BLOCK
-from mapred.model import Format
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 from mapred.errors import DatasetError
+from mapred.formats.base import OpenRange
+from mapred.formats.compression import pieces
 from mapred.formats.json.advice import told
 from mapred.formats.json.misfits import misfit_of
 from mapred.formats.json.objects import (
@@ -16,11 +18,9 @@ from mapred.formats.json.objects import (
     is_collection,
 )
 from mapred.formats.json.tables import Fields, Parse
-from mapred.formats.reading import OpenRange
-from mapred.formats.records import Lines, bad_line
-from mapred.formats.streams import pieces
+from mapred.formats.lines import Lines, bad_line
 from mapred.formats.text import BOM
-from mapred.model import Format
+from mapred.model.spec import Format
 
 _ARROWS = re.compile(r"^JSON parse error: | in row \d+|^Failed to convert JSON to \S+, ")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mapred.arrays import raw
+from mapred.arrow.buffers import raw
 
 if TYPE_CHECKING:
     import numpy.typing as npt

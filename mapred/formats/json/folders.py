@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mapred.formats.json.objects import SPACES, Refused, decoded, plain
-from mapred.formats.records import Lines
-from mapred.formats.tabular import NULL_FOLDER, folders_of, partitions_of
-from mapred.model import Format
+from mapred.formats.lines import Lines
+from mapred.formats.tables import NULL_FOLDER, folders_of, partitions_of
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,7 +37,7 @@ def fill_folders(table: pa.Table, path: str, names: tuple[str, ...]) -> pa.Table
     """A folder's column has the folder's value where a line lacks it; it goes where all do."""
     import pyarrow as pa
 
-    from mapred.arrays import strings
+    from mapred.arrow.buffers import strings
 
     for name in names:
         column = table.column(name)

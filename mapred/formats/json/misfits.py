@@ -209,7 +209,7 @@ def _text(value: str, type_: pa.DataType, steps: Steps) -> Misfit | None:
     import pyarrow as pa
     from pyarrow import types
 
-    from mapred.arrays import strings
+    from mapred.arrow.buffers import strings
 
     if types.is_string(type_) or types.is_large_string(type_):
         return None

@@ -6,16 +6,16 @@ import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mapred.arrow.samples import ENOUGH, Place, Sample
 from mapred.errors import DatasetError
+from mapred.formats.base import Open, OpenRange, Range, Reading
+from mapred.formats.compression import PIECE, whole
 from mapred.formats.json.errors import error_at, refuse_collection
 from mapred.formats.json.fields import FieldError, Seen, add, type_of
 from mapred.formats.json.objects import SPACES, Refused, Twice, exact, stands_twice
-from mapred.formats.reading import Open, OpenRange, Range, Reading
-from mapred.formats.records import Lines
-from mapred.formats.streams import PIECE, whole
+from mapred.formats.lines import Lines
 from mapred.formats.text import encoder, head, line_number, range_blocks
-from mapred.model import Format
-from mapred.sampling import ENOUGH, Place, Sample
+from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import pyarrow as pa

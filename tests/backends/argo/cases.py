@@ -9,13 +9,14 @@ from unittest import mock
 from hypothesis import strategies as st
 
 import mapred
-from mapred import graph, secrecy
-from mapred.backends.argo import crons
+from mapred.backends.argo import cron
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.render import render_text
 from mapred.backends.argo.yaml import to_yaml
 from mapred.backends.schedules import Schedule
-from mapred.model import Format, Job, Resources, Stage, Volume
+from mapred.model.spec import Format, Job, Resources, Stage, Volume
+from mapred.planner import stages as graph
+from mapred.process import secrecy
 from mapred.reducers import Reducer, as_reducer
 
 RUN_ID = "20260102-030405-0a1b2c3d"
@@ -72,8 +73,8 @@ def schedule(argo: Argo, packages: str | None = None, **more: Any) -> str:
         **more,
     }
     asked = Resources(env={"MODE": "on"}, secrets={"PGPASSWORD": "database/password"})
-    with mock.patch.object(crons, "python", return_value="3.11"):  # whatever Python this is
-        return to_yaml(crons.manifest(argo, Schedule(**values), asked, packages))
+    with mock.patch.object(cron, "python", return_value="3.11"):  # whatever Python this is
+        return to_yaml(cron.manifest(argo, Schedule(**values), asked, packages))
 
 
 TREE = as_reducer(max, fan_in=256)

@@ -10,7 +10,8 @@ from typing import Any
 from cluster.access import Cluster
 
 import mapred
-from mapred import layout, records
+from mapred.model import layout
+from mapred.runfolder import records
 
 SMALL = mapred.Resources(cpu=0.01)
 QUIET: dict[str, Any] = {"progress": "none"}

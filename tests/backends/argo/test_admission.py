@@ -11,12 +11,13 @@ import pytest
 from backends.argo import cases
 
 import mapred
-from mapred.backends.argo import crons, doctor, render
+from mapred.backends.argo import cron as crons
+from mapred.backends.argo import doctor, render
 from mapred.backends.argo.backend import Argo
-from mapred.backends.argo.providers import PROVIDERS
+from mapred.backends.argo.placement import PROVIDERS
 from mapred.backends.schedules import Schedule
 from mapred.errors import BackendError, MapredError
-from mapred.model import Resources, Volume
+from mapred.model.spec import Resources, Volume
 
 OURS = re.compile(
     r"\{\{(?:workflow\.parameters\.(?:run|digest|packages|root|schedule|params)|item"

@@ -24,7 +24,7 @@ def archive(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     with tarfile.open(file, request.param) as tar:
         for name, data in {
             "mapred/__init__.py": b"",
-            "mapred/supervisor.py": WORKER,
+            "mapred/worker/supervisor.py": WORKER,
             "other.py": b"name = 'found'\n",
         }.items():
             entry = tarfile.TarInfo(name)

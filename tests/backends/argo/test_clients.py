@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import mapred
-from mapred.backends.argo import clients
+from mapred.backends.argo import client as clients
 from mapred.errors import BackendError
 
 # hera 7 calls pydantic by an old name.

@@ -8,11 +8,11 @@ import pytest
 from servers.argo_server import Server, serving
 
 import mapred
-from mapred.backends.argo import crons
+from mapred.backends.argo import cron
 from mapred.backends.argo.backend import Argo
 from mapred.backends.schedules import Schedule
 from mapred.errors import BackendError
-from mapred.resources import Resources
+from mapred.model.resources import Resources
 
 # hera 7 calls pydantic by an old name.
 pytestmark = pytest.mark.filterwarnings("ignore:The `json` method:DeprecationWarning")
@@ -51,7 +51,7 @@ def test_schedules_are_put_replaced_listed_and_removed(server: Server, argo: Arg
 
 
 def test_a_cron_workflow_of_somebody_else_is_left_alone(server: Server, argo: Argo) -> None:
-    theirs = crons.validated(crons.manifest(argo, WANTED, Resources(), None))
+    theirs = cron.validated(cron.manifest(argo, WANTED, Resources(), None))
     del theirs["metadata"]["annotations"]
     server.kept["nightly"] = theirs
     assert mapred.schedules(backend=argo) == []
@@ -63,7 +63,7 @@ def test_a_cron_workflow_of_somebody_else_is_left_alone(server: Server, argo: Ar
 def test_names_that_a_cluster_does_not_take(argo: Argo, name: str) -> None:
     wanted = Schedule(name, "count", ("0 3 * * *",), "UTC", "s3://team/runs", "d1" * 32)
     with pytest.raises(BackendError, match="the name of a schedule has up to 40"):
-        crons.manifest(argo, wanted, Resources(), None)
+        cron.manifest(argo, wanted, Resources(), None)
 
 
 def test_values_that_argo_would_replace_are_refused(argo: Argo) -> None:
@@ -71,4 +71,4 @@ def test_values_that_argo_would_replace_are_refused(argo: Argo) -> None:
         "nightly", "c", ("0 3 * * *",), "UTC", "s3://team/runs", "d1" * 32, {"a": "{{b}}"}
     )
     with pytest.raises(BackendError, match="which Argo would replace"):
-        crons.manifest(argo, wanted, Resources(), None)
+        cron.manifest(argo, wanted, Resources(), None)

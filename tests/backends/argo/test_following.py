@@ -15,10 +15,14 @@ import pyarrow as pa
 import pytest
 
 import mapred
-from mapred import display, history, layout, records, starts
-from mapred.backends.argo import following, statuses
-from mapred.handles import Run
-from mapred.model import Job
+from mapred import display
+from mapred.backends.argo import handle as following
+from mapred.backends.argo import statuses
+from mapred.client import history
+from mapred.client.run_handle import Run
+from mapred.model import layout
+from mapred.model.spec import Job
+from mapred.runfolder import records, starts
 from mapred.storage import open_store
 
 WORKFLOW = "abs-1"

@@ -24,13 +24,13 @@ from packaging.requirements import Requirement
 from servers import oss
 
 import mapred
-from mapred import layout
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.claims import claim
 from mapred.backends.argo.rbac import manifests
 from mapred.backends.argo.render import render, to_dict
 from mapred.backends.argo.yaml import from_yaml, to_yaml
-from mapred.model import Job, Resources
+from mapred.model import layout
+from mapred.model.spec import Job, Resources
 from mapred.reducers import as_reducer
 from mapred.storage import Store, open_store
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from mapred.backends.argo.providers import PROVIDERS, Placement, place
+from mapred.backends.argo.placement import PROVIDERS, Placement, place
 from mapred.errors import BackendError
-from mapred.model import Resources
+from mapred.model.spec import Resources
 
 INSTANCE = "node.kubernetes.io/instance-type"
 GPU_TAINT = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}

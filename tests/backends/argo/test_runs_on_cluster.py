@@ -36,10 +36,12 @@ from backends.argo.remote import (
 from cluster.access import Cluster
 
 import mapred
-from mapred import layout, records
-from mapred.backends.argo import clients, following
+from mapred.backends.argo import client as clients
+from mapred.backends.argo import handle as following
 from mapred.backends.argo.render import render, to_dict, workflow_name
-from mapred.model import Job
+from mapred.model import layout
+from mapred.model.spec import Job
+from mapred.runfolder import records
 from mapred.storage import Store
 
 pytestmark = pytest.mark.on_cluster

@@ -16,7 +16,7 @@ from backends.argo.functions import refuses, year
 from cluster.access import Cluster
 
 import mapred
-from mapred.scheduling import firing
+from mapred.client.scheduling import firing
 from mapred.storage import open_store
 
 pytestmark = pytest.mark.on_cluster

@@ -1,0 +1,162 @@
+"""Python values, one a row, as a column: exactly, or not at all."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mapred.arrow import from_frames
+from mapred.arrow.buffers import nullable
+from mapred.errors import FunctionError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_OTHER = "objects"
+_WORDS = {
+    "bool": "booleans",
+    "int": "whole numbers",
+    "float": "floats",
+    "Decimal": "decimals",
+    "str": "text",
+    "bytes": "bytes",
+    "date": "dates",
+    "timedelta": "durations",
+}
+
+
+def to_array(name: str, values: Sequence[Any], where: Callable[[int], str]) -> pa.Array:
+    """The values as Arrow; a `FunctionError` names the column where no type holds them all.
+
+    Whole numbers beyond int64 become uint64, else decimals. `where` says of a place what its
+    value belongs to, as in "item 3".
+    """
+    found = convert(values)
+    if isinstance(found, Unfit):
+        told = " and ".join(f"{what} ({where(place)})" for place, what in found.examples)
+        raise FunctionError(
+            f"column {name!r} holds {told}, {found.reason}; give it one type in the function, or "
+            "use to_pandas() or outputs(), which keep Python objects"
+        )
+    return found
+
+
+class Unfit:
+    """Why values make no Arrow column: one place for each kind of value among them."""
+
+    def __init__(self, examples: list[tuple[int, str]], reason: str) -> None:
+        self.examples, self.reason = examples, reason
+
+
+_SIMPLE = {"bool": bool, "float": float, "str": str}
+_LONG = 2**29  # characters, which have up to four bytes each
+
+
+def convert(values: Sequence[Any]) -> Any:
+    """The values as an Arrow array, or an `Unfit`: why no type holds them all."""
+    import pyarrow as pa
+
+    values = [_plain(value) for value in values]
+    families: dict[str, int] = {}
+    for place, value in enumerate(values):
+        if value is not None:
+            families.setdefault(_family(value), place)
+    examples = [(place, _WORDS.get(family, family)) for family, place in families.items()]
+    unfit = Unfit(examples, "which no Arrow type holds together")
+    if not families:
+        return pa.nulls(len(values))
+    try:
+        found = _converted(values, frozenset(families))
+    except (pa.ArrowException, ArithmeticError, TypeError, ValueError) as error:
+        reason = str(error).split("\n")[0]
+        return Unfit(examples, f"which Arrow cannot hold ({reason})")
+    return unfit if found is None else found
+
+
+def is_plain(values: Sequence[Any]) -> bool:
+    """Whether all values are numbers, text, bytes, dates and times."""
+    return all(value is None or _family(value) != _OTHER for value in map(_plain, values))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of numpy as Python's; None for what pandas shows as missing."""
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if isinstance(value, np.generic) and value.dtype.kind in "biufSU" and value.itemsize != 16:
+        return value.item()
+    if isinstance(value, (np.datetime64, np.timedelta64)) and np.isnat(value):
+        return None
+    return value
+
+
+def _family(value: Any) -> str:
+    for kind in (bool, int, float, str, bytes, Decimal):
+        if isinstance(value, kind):
+            return kind.__name__
+    if isinstance(value, dt.datetime):
+        return "naive times" if value.tzinfo is None else f"times of {value.tzinfo}"
+    if isinstance(value, dt.time):
+        return "times of day" if value.tzinfo is None else _OTHER
+    if isinstance(value, (dt.date, dt.timedelta)):
+        return "date" if isinstance(value, dt.date) else "timedelta"
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        return str(value.dtype)
+    return _OTHER
+
+
+def _converted(values: list[Any], families: frozenset[str]) -> pa.Array | None:
+    import pyarrow as pa
+
+    if families == {"int"}:
+        return _whole([value for value in values if value is not None], values)
+    if families == {"int", "float"}:
+        if not all(value is None or float(value) == value or value != value for value in values):
+            return None
+        return nullable([None if value is None else float(value) for value in values], float)
+    if families == {"int", "Decimal"}:
+        return pa.array([None if value is None else Decimal(value) for value in values])
+    if len(families) > 1:
+        return None
+    (family,) = families
+    if family in _SIMPLE and (family != "str" or sum(len(v or "") for v in values) < _LONG):
+        return nullable(values, _SIMPLE[family])
+    if family == _OTHER:
+        found = pa.array(values)
+        back = found.to_pylist()
+        return found if all(map(_same, values, back)) else None
+    if family.startswith(("datetime64", "timedelta64")):
+        return pa.array(np.array(values, family))
+    found = pa.array(values)
+    finer = from_frames.holds_nanoseconds(values, found.type)
+    return from_frames.in_nanoseconds(values, found.type) if finer else found
+
+
+def _whole(given: list[int], values: list[int | None]) -> pa.Array:
+    import pyarrow as pa
+
+    low, high = min(given), max(given)
+    if low >= -(2**63) and high < 2**63:
+        return nullable(values, int)
+    if low >= 0 and high < 2**64:
+        return pa.array(values, pa.uint64())
+    return pa.array([None if value is None else Decimal(value) for value in values])
+
+
+def _same(value: Any, back: Any) -> bool:
+    """Whether a nested value came back from Arrow as it was."""
+    value = _plain(value)
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if value is None or back is None:
+        return value is back
+    if isinstance(value, Mapping):
+        return all(_same(value.get(key), each) for key, each in back.items())
+    if isinstance(value, (list, tuple)):
+        return len(value) == len(back) and all(map(_same, value, back))
+    if isinstance(value, (set, frozenset)):
+        return value == set(back)
+    return bool(value == back or (value != value and back != back))

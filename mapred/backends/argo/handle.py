@@ -1,0 +1,341 @@
+"""A submitted Workflow as a handle: the run's folder tells what is done, Argo what went wrong."""
+
+from __future__ import annotations
+
+import calendar
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from mapred.backends.argo import statuses
+from mapred.backends.argo.client import Client, Unreachable
+from mapred.backends.argo.statuses import OVER, Pods, Queued
+from mapred.errors import BackendError
+from mapred.model.spec import GivenUp, Job, RunStatus
+from mapred.runfolder import losses, manifests, records, starts
+from mapred.runfolder.tally import Tally
+from mapred.storage import Store
+from mapred.worker.blocks import MISMATCH
+
+_SHORTEST, _LONGEST = 1.0, 15.0  # seconds between two looks at the Workflow
+_LISTED, _RARELY = 2.0, 60.0  # seconds between two listings of the commits
+_CLEARED = 60.0
+_PATIENCE = 600.0  # seconds without an answer of the cluster
+# Reasons for which a pod that waits will wait for ever, and the seconds that they may last.
+_HOPELESS = (
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+)
+_HOPELESS_SECONDS = 90.0
+
+
+class Following:
+    """The handle of a run on a cluster. It only looks: the run goes on without it.
+
+    `pending` is the number of seconds that pods may wait to start, none of them running; those
+    that wait for their turn (a quota, a queue, busy nodes) wait as long as it takes. With `digest`,
+    that of job.json, the Workflow was named by the run's folder: one of another run is left alone,
+    and one that was never seen here says nothing of the run.
+    """
+
+    detaches = True
+
+    def __init__(
+        self,
+        store: Store,
+        job: Job,
+        client: Client,
+        workflow: str,
+        *,
+        pending: float,
+        digest: str | None = None,
+    ) -> None:
+        self.ref = f"argo:{client.namespace}:{workflow}"
+        self._store, self._job, self._client, self._workflow = store, job, client, workflow
+        self._pending, self._digest = pending, digest
+        self._met = digest is None  # It was created a moment ago.
+        self._over = self._suspended = False
+        self._queued: Queued | None = None
+        self._unreadable = ""
+        self._seen: tuple[str, str] | None = None
+        self._next_look, self._pause = 0.0, _SHORTEST
+        self._stuck_since: dict[str, float] = {}
+        self._next_clearing = time.monotonic() + _CLEARED
+        self._unnoticed: frozenset[str] = frozenset()
+        self._troubled_since: float | None = None
+        self._listing: RunStatus | None = None
+        self._next_listing, self._listing_pause = 0.0, _LISTED
+        self._began = calendar.timegm(time.strptime(job.created, "%Y-%m-%dT%H:%M:%SZ"))
+
+    def alive(self) -> bool:
+        return not self._looked_over(at_once=True)
+
+    def wait(self, timeout: float) -> bool:
+        limit = time.monotonic() + timeout
+        while not self._seen_over() and not self._suspended:
+            left = limit - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, _SHORTEST / 2))
+        return True
+
+    def cancel(self) -> None:
+        """Terminate the Workflow, and wait until its pods are told."""
+        found = self._get()
+        if found is not None and statuses.phase(found) not in OVER:
+            self._client.terminate(self._workflow)
+            limit = time.monotonic() + 120
+            while found is not None and statuses.phase(found) not in OVER:
+                if time.monotonic() > limit:
+                    raise BackendError(
+                        f"workflow {self._workflow} was told to stop 120 s ago and has not: "
+                        "does its controller run?"
+                    )
+                time.sleep(0.5)
+                found = self._get()
+        self._over = True
+
+    def suspend(self) -> bool:
+        if not self.alive():
+            return False
+        if self._job.deadline is not None and not self._client.moves_deadlines:
+            return False  # Argo would count the pause.
+        self._client.suspend(self._workflow)
+        return True
+
+    def proceed(self) -> None:
+        self._client.proceed(self._workflow, self._moved_deadline())
+        self._suspended = False
+        self._next_look = 0.0
+
+    def status(self) -> RunStatus | None:
+        if self._seen_over():
+            return None
+        now = time.monotonic()
+        if self._listing is None or now >= self._next_listing:
+            before = self._listing
+            self._listing = self._listed()
+            moved = before is None or before.stages != self._listing.stages
+            self._listing_pause = _LISTED if moved else min(_RARELY, 1.5 * self._listing_pause)
+            self._next_listing = now + self._listing_pause
+        return dataclasses.replace(self._listing, **self._standing())
+
+    def standing(self) -> RunStatus | None:
+        """The run's state by one look at the Workflow, without its progress."""
+        if self._looked_over(at_once=True):
+            return None
+        tally = Tally(self._job, self._store.uri, GivenUp())
+        return dataclasses.replace(self._status(tally), **self._standing())
+
+    def _standing(self) -> dict[str, Any]:
+        """State, message and since when it is queued, by the last look at the Workflow."""
+        if self._suspended:
+            return {"state": "suspended"}
+        if self._unreadable:
+            text = f"the status of workflow {self._workflow} cannot be read: {self._unreadable}"
+            return {"state": "unknown", "message": text}
+        if self._queued is not None:
+            since, why = self._queued.since, self._queued.why
+            return {"state": "queued", "message": why, "queued_since": since}
+        return {"state": "running"}
+
+    def raise_error(self) -> None:
+        return  # What went wrong is the run's last word.
+
+    def _listed(self) -> RunStatus:
+        """Progress by the names of the commits."""
+        job = self._job
+        tally = Tally(job, self._store.uri, losses.given_up(self._store, job))
+        for stage in job.stages:
+            tally.done[stage.name].update(records.committed(self._store, stage.name))
+        status = self._status(tally)
+        first = status.stages[0]
+        done = first.done / first.total if first.total else 1.0
+        return dataclasses.replace(status, bytes_done=int(done * job.bytes))
+
+    def _status(self, tally: Tally) -> RunStatus:
+        began = self._began
+        return tally.status(
+            "running", message="", started=began, finished=None, running={}, failures=()
+        )
+
+    def _seen_over(self) -> bool:
+        """Like `_looked_over`; a cluster that gives no answer for a while is asked again."""
+        try:
+            over = self._looked_over(at_once=False)
+        except Unreachable:
+            now = time.monotonic()
+            self._troubled_since = self._troubled_since or now
+            self._next_look = now + self._pause
+            if now - self._troubled_since > _PATIENCE:
+                raise
+            return False
+        self._troubled_since = None
+        return over
+
+    def _looked_over(self, *, at_once: bool) -> bool:
+        """Whether the run has its last word, or the Workflow none to wait for.
+
+        Not `at_once`, what the last look gave counts until the next one is due.
+        """
+        if self._over:
+            return True
+        now = time.monotonic()
+        if not at_once and now < self._next_look:
+            return False
+        end = records.read_end(self._store)
+        if end is not None:
+            self._over = True
+            if end["state"] != "succeeded":
+                self._stop_what_is_left()
+            return True
+        found = self._get()
+        seen = None if found is None else _progress(found)
+        moved, self._seen = seen != self._seen, seen
+        self._pause = _SHORTEST if moved else min(_LONGEST, 1.2 * self._pause)
+        self._next_look = now + self._pause
+        if found is None or statuses.phase(found) in OVER:
+            self._conclude(found)
+        else:
+            self._note(found, now)
+        return self._over
+
+    def _get(self) -> dict[str, Any] | None:
+        """The Workflow; None where there is none of its name that works on this run."""
+        found = self._client.get(self._workflow)
+        if found is None or (self._digest is not None and not self._is_of_run(found)):
+            return None
+        self._met = True
+        return found
+
+    def _is_of_run(self, found: Mapping[str, Any]) -> bool:
+        arguments = (found.get("spec") or {}).get("arguments") or {}
+        given = {each.get("name"): each.get("value") for each in arguments.get("parameters") or ()}
+        return (given.get("run"), given.get("digest")) == (self._store.uri, self._digest)
+
+    def _note(self, found: Mapping[str, Any], now: float) -> None:
+        """Take in what a Workflow that is not over says, and end it where it is time."""
+        try:
+            pods, self._unreadable = statuses.pods(found), ""
+        except statuses.Unreadable as error:
+            pods, self._unreadable = (), str(error)
+        held = bool(found["spec"].get("suspend"))
+        self._suspended = held and not statuses.running(pods)
+        self._queued = None if held or self._unreadable else statuses.queued(found, pods)
+        if self._job.deadline is not None and self._overdue(held):
+            self._give_up(starts.overdue(self._job))
+        else:
+            self._see_to(pods, now)
+
+    def _overdue(self, held: bool) -> bool:
+        """Whether the deadline has passed; pauses count whichever client made them."""
+        last, now = starts.read(self._store), time.time()
+        if last.ref != self.ref:
+            return False  # It was created a moment ago.
+        if held and last.state != "suspended":
+            starts.stopped(self._store, self.ref, "suspended")
+        elif not held and last.state == "suspended":
+            last = starts.started(
+                self._store, self.ref, starts.paused(last, last.ended, now).pauses
+            )
+        return not held and starts.left(self._job, last, now) < 0
+
+    def _moved_deadline(self) -> int | None:
+        """The `activeDeadlineSeconds` of a Workflow that goes on: Argo counts its pauses too."""
+        if self._job.deadline is None:
+            return None
+        now = time.time()
+        left = starts.left(self._job, starts.read(self._store), now)
+        found = self._get() or {}
+        begun = statuses.moment((found.get("status") or {}).get("startedAt"))
+        return max(1, math.ceil(left + (0.0 if begun is None else now - begun)))
+
+    def _give_up(self, text: str) -> None:
+        self.cancel()
+        manifests.finish(self._store, self._job, "failed", text)
+
+    def _stop_what_is_left(self) -> None:
+        """A run that failed needs no more of its pods."""
+        found = self._get()
+        if found is not None and statuses.phase(found) not in OVER:
+            self._client.terminate(self._workflow)
+
+    def _conclude(self, found: Mapping[str, Any] | None) -> None:
+        """Write the last word of a run whose Workflow is over without one."""
+        self._over = True
+        if records.read_end(self._store) is not None or not self._met:
+            return
+        if found is None:
+            message = f"workflow {self._workflow} is gone from {self._client.namespace!r}"
+        elif statuses.phase(found) == "Succeeded":
+            message = (
+                f"Argo says that workflow {self._workflow} succeeded, and the run was never closed"
+            )
+        elif self._job.deadline is not None and statuses.outlived(found):
+            message = starts.overdue(self._job)
+        else:
+            phase = statuses.phase(found).lower()
+            message = f"workflow {self._workflow} {phase}: {self._reason(found)}"
+        stopped = found is not None and bool(found["spec"].get("shutdown"))
+        manifests.finish(self._store, self._job, "cancelled" if stopped else "failed", message)
+
+    def _reason(self, found: Mapping[str, Any]) -> str:
+        """Why a Workflow failed: its pods' messages, equal ones once, and one pod's last lines."""
+        try:
+            pods = statuses.pods(found)
+        except statuses.Unreadable:
+            pods = ()
+        failed = [node for node in pods if node.get("phase") in ("Failed", "Error")]
+        counts: dict[str, int] = {}
+        for node in failed:
+            text = str(node.get("message") or node["phase"])
+            counts[text] = counts.get(text, 0) + 1
+        texts = [
+            f"{text} ({number} pods)" if number > 1 else text for text, number in counts.items()
+        ]
+        if not texts:
+            texts = [str((found.get("status") or {}).get("message") or "it gives no reason")]
+        logs = (self._client.log(self._workflow, node["id"], _lines(node)) for node in failed[:3])
+        tail = next(filter(None, logs), "")
+        return "; ".join(texts[:5]) + (f"\n{tail.rstrip()}" if tail else "")
+
+    def _see_to(self, pods: Pods, now: float) -> None:
+        """End a Workflow that waits for what will never come; wake one that lost a pod."""
+        if now >= self._next_clearing:
+            self._next_clearing = now + _CLEARED
+            # A node that died leaves its pod failed while Argo waits for a word of its executor;
+            # of one that failed just now Argo has yet to hear.
+            before, self._unnoticed = self._unnoticed, self._client.unnoticed(self._workflow)
+            for pod in before & self._unnoticed:
+                self._client.delete_pod(pod)
+        texts = {node["id"]: str(node.get("message") or "") for node in statuses.waiting(pods)}
+        waiting = {node: text for node, text in texts.items() if not statuses.waits_its_turn(text)}
+        running = statuses.running(pods)
+        self._stuck_since = {node: self._stuck_since.get(node, now) for node in waiting}
+        for node, message in waiting.items():
+            seconds = now - self._stuck_since[node]
+            hopeless = any(reason in message for reason in _HOPELESS)
+            if (hopeless and seconds > min(_HOPELESS_SECONDS, self._pending)) or (
+                not running and seconds > self._pending
+            ):
+                text = (
+                    f"a pod of workflow {self._workflow} has waited {seconds:.0f} s and cannot "
+                    f"start: {message or 'no node takes it'}"
+                )
+                self._give_up(text)
+                return
+
+
+def _lines(node: Mapping[str, Any]) -> int:
+    """How much of a pod's log says why it failed; what does not match is a table."""
+    return 40 if (node.get("outputs") or {}).get("exitCode") == str(MISMATCH) else 8
+
+
+def _progress(found: Mapping[str, Any]) -> tuple[str, str]:
+    return statuses.phase(found), str((found.get("status") or {}).get("progress") or "")

@@ -1,0 +1,154 @@
+"""A run's root as pods and Argo see it: artifact locations, and the variables that reach it.
+
+Endpoints are the pods' own; secrets are named, never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from mapred.backends.argo.backend import Argo
+from mapred.errors import BackendError
+from mapred.model.resources import Volume
+from mapred.storage.oss_access import region_of
+
+_OSS_EXAMPLE = "https://oss-cn-hangzhou-internal.aliyuncs.com"
+OBJECT_STORES = ("s3", "oss", "gs", "az")
+
+
+def scheme_of(uri: str) -> str:
+    """`s3`, `oss`, `gs`, `az`, or the empty string for a path."""
+    scheme, separator, _ = uri.partition("://")
+    return scheme if separator and scheme != "file" else ""
+
+
+def location(argo: Argo, uri: str, key: str) -> dict[str, Any]:
+    """Where the artifact `key` below `uri` lies, as Argo writes it: an inline location."""
+    scheme = scheme_of(uri)
+    bucket, _, prefix = uri.partition("://")[2].partition("/")
+    path = f"{prefix.rstrip('/')}/{key}" if prefix.strip("/") else key
+    if scheme == "s3":
+        return {"s3": {**_s3(argo), "bucket": bucket, "key": path, **_keys(argo)}}
+    if scheme == "oss":
+        return {"s3": {**_s3_of_oss(argo), "bucket": bucket, "key": path, **_keys(argo)}}
+    secret = _secret(argo, argo.root_secret_keys[1])
+    if scheme == "gs":
+        found = {"bucket": bucket, "key": path}
+        return {"gcs": found | ({"serviceAccountKeySecret": secret} if secret else {})}
+    found = {"endpoint": _endpoint(argo, "az"), "container": bucket, "blob": path}
+    return {"azure": found | ({"accountKeySecret": secret} if secret else {"useSDKCreds": True})}
+
+
+def _s3(argo: Argo) -> dict[str, Any]:
+    region = {"region": argo.region} if argo.region else {}
+    if argo.endpoint is None:
+        return {"endpoint": "s3.amazonaws.com", **region}
+    insecure = {"insecure": True} if argo.endpoint.startswith("http://") else {}
+    return {"endpoint": urlsplit(argo.endpoint).netloc, **region, **insecure}
+
+
+def _s3_of_oss(argo: Argo) -> dict[str, Any]:
+    """The S3-compatible address of OSS: Argo's own client of OSS signs by version 1 alone.
+
+    Always by HTTPS, as Argo's client of S3 sends bodies in chunks without, which OSS refuses.
+    The names of `aliyuncs.com` have it put the bucket into the host's name, as OSS wants it.
+    """
+    endpoint = urlsplit(_endpoint(argo, "oss"))
+    host = endpoint.hostname or ""
+    region = (argo.region or region_of(endpoint.geturl()) or "").removeprefix("oss-")
+    if not host.endswith(".aliyuncs.com") or not region:
+        raise BackendError(
+            f"endpoint={argo.endpoint!r} is not one of OSS's own, such as {_OSS_EXAMPLE!r}, and Argo "
+            "fetches packages from the S3-compatible address that belongs to one; name it, or "
+            "image= with all packages"
+        )
+    if argo.root_secret is None:
+        raise BackendError(
+            "a root on oss:// needs root_secret= where pods fetch packages: Argo fetches them, and "
+            "knows no role of Alibaba's; name the Secret, or image= with all packages"
+        )
+    port = f":{endpoint.port}" if endpoint.port else ""
+    name = host if host.startswith("s3.") else f"s3.{host}"
+    return {"endpoint": f"{name}{port}", "region": region}
+
+
+def copies(argo: Argo, uri: str) -> bool:
+    """Whether Argo can keep copies of commits as artifacts of the Workflow."""
+    try:
+        return bool(scheme_of(uri)) and bool(location(argo, uri, "copy"))
+    except BackendError:
+        return False
+
+
+def _endpoint(argo: Argo, scheme: str) -> str:
+    if argo.endpoint is None:
+        example = {"oss": _OSS_EXAMPLE, "az": "https://ACCOUNT.blob.core.windows.net"}[scheme]
+        raise BackendError(
+            f"a root on {scheme}:// needs endpoint=, as the pods reach it, such as {example!r}"
+        )
+    return argo.endpoint.rstrip("/")
+
+
+def _secret(argo: Argo, key: str) -> dict[str, str]:
+    return {"name": argo.root_secret, "key": key} if argo.root_secret else {}
+
+
+def _keys(argo: Argo) -> dict[str, Any]:
+    if argo.root_secret is None:
+        return {"useSDKCreds": True}
+    access, secret = argo.root_secret_keys
+    return {
+        "accessKeySecret": _secret(argo, access),
+        "secretKeySecret": _secret(argo, secret),
+    }
+
+
+_VARIABLES: Mapping[str, tuple[str, str, str]] = {
+    # endpoint, access key, secret key
+    "s3": ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    "oss": ("OSS_ENDPOINT", "OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET"),
+    "gs": ("GOOGLE_BASE_URL", "", "GOOGLE_SERVICE_ACCOUNT_KEY"),
+    "az": ("AZURE_ENDPOINT", "", "AZURE_STORAGE_ACCOUNT_KEY"),
+}
+
+_REGIONS = {"s3": "AWS_REGION", "oss": "OSS_REGION"}
+
+
+def variables(argo: Argo, uri: str) -> list[dict[str, Any]]:
+    """The environment that lets a worker reach its root: settings, and secrets by reference."""
+    scheme = scheme_of(uri)
+    if not scheme:
+        return []
+    endpoint, access, secret = _VARIABLES[scheme]
+    found: list[dict[str, Any]] = []
+    if argo.endpoint is not None:
+        found.append({"name": endpoint, "value": argo.endpoint.rstrip("/")})
+    if argo.region is not None and scheme in _REGIONS:
+        found.append({"name": _REGIONS[scheme], "value": argo.region})
+    if argo.root_secret is not None:
+        for name, key in zip((access, secret), argo.root_secret_keys, strict=True):
+            if name:
+                reference = {"secretKeyRef": _secret(argo, key)}
+                found.append({"name": name, "valueFrom": reference})
+    return found
+
+
+def check_root(argo: Argo, uri: str, volumes: tuple[Volume, ...]) -> None:
+    """Refuse a root that pods cannot see: a path that lies on none of their volumes."""
+    scheme = scheme_of(uri)
+    if scheme:
+        if scheme not in OBJECT_STORES:
+            raise BackendError(f"root {uri!r}: pods know no store for {scheme}://")
+        if scheme in ("oss", "az"):
+            _endpoint(argo, scheme)
+        return
+    path = uri.removeprefix("file://")
+    shared = [volume for volume in volumes if volume.claim or volume.nfs]
+    if not any(f"{path}/".startswith(f"{volume.path}/") for volume in shared):
+        raise BackendError(
+            f"root {uri!r} is a path of this machine, and on no volume of the pods: name an object "
+            "store, root='s3://bucket/runs', or the volume that holds it, "
+            "mapred.Argo(volumes=[mapred.Volume('/nas', claim='nas')])"
+        )

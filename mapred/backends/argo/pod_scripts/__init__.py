@@ -1,0 +1,1 @@
+"""Scripts that run in a pod by themselves."""

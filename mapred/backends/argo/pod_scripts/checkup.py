@@ -1,0 +1,24 @@
+"""What a pod says of itself: `python -m mapred.backends.argo.pod_scripts.checkup ROOT` prints one line of JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from mapred._version import __version__
+from mapred.errors import MapredError
+from mapred.storage import open_store, probe
+
+
+def main(root: str) -> None:
+    said = {"python": ".".join(map(str, sys.version_info[:2])), "mapred": __version__, "root": ""}
+    try:
+        said["listed"] = probe(open_store(root))
+    except MapredError as error:
+        said["root"] = f"{type(error).__name__}: {error}"
+    sys.stdout.write(json.dumps({**said, "time": time.time()}) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

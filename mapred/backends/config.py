@@ -1,0 +1,160 @@
+"""Backends that a project names in `mapred.toml`, or under `[tool.mapred]` of pyproject.toml.
+
+    [backend.prod]
+    type = "argo"
+    namespace = "team"
+    root = "s3://team/runs"
+
+The type may be left out where it is the name, as in `[backend.argo]`. Then `backend="prod"` is `mapred.Argo(namespace="team", root="s3://team/runs")`: a table of typed
+arguments, nothing more.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import difflib
+import os
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mapred.backends import config_files
+from mapred.engine.base import Backend
+from mapred.errors import BackendError, MapredError
+
+
+def tables() -> tuple[Path | None, Mapping[str, Any]]:
+    """The file that names backends and its tables: `$MAPRED_CONFIG`, else the nearest above.
+
+    That is one in the working folder or above it, up to the top of its repository or the home
+    folder, and of this user's own: see `owned`.
+    """
+    chosen = os.environ.get("MAPRED_CONFIG")
+    if chosen:
+        return Path(chosen), _read(Path(chosen)).get("backend", {})
+    for folder in config_files.folders(Path.cwd()):
+        own, project = folder / "mapred.toml", folder / "pyproject.toml"
+        if own.is_file():
+            config_files.hold(own)
+            return own, _read(own).get("backend", {})
+        if project.is_file():
+            settings = _read(project).get("tool", {}).get("mapred")
+            if settings is not None:
+                config_files.hold(project)
+                return project, settings.get("backend", {})
+    return None, {}
+
+
+def kind_of(name: str, table: Any) -> str:
+    """The type of the backend that a table describes."""
+    return str(table.get("type", name)) if isinstance(table, Mapping) else name
+
+
+def made(name: str, table: Any, file: Path | None, classes: Mapping[str, Any]) -> Backend:
+    """The backend of a table, each of its keys an argument of its type; no value is shown."""
+    where = f"{file}: [backend.{name}]"
+    if not isinstance(table, Mapping) or not ("type" in table or name in classes):
+        known = ", ".join(map(repr, classes))
+        raise BackendError(f"{where} needs a type: {known}")
+    kind = table.get("type", name)
+    if kind not in classes:
+        raise BackendError(f"{where}: type={kind!r}{_instead(kind, classes)}")
+    cls = classes[kind]
+    fields = {f.name for f in dataclasses.fields(cls) if f.name != "name"}
+    hints = typing.get_type_hints(cls)
+    arguments = {}
+    for key, value in table.items():
+        if key == "type":
+            continue
+        if key not in fields:
+            raise BackendError(f"{where}: no key {key!r}{_instead(key, fields)}")
+        arguments[key] = _typed(value, hints[key], f"{where}: {key}")
+    try:
+        backend: Backend = cls(**arguments)
+    except MapredError as error:
+        raise BackendError(f"{where}: {error}") from None
+    return backend
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    try:
+        found: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BackendError(f"{file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BackendError(f"{file} is no TOML: {error}") from error
+    return found
+
+
+def _instead(word: Any, known: collections.abc.Iterable[str]) -> str:
+    names = sorted(known)
+    close = difflib.get_close_matches(str(word), names, 1)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names)}"
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    """The value as the annotation wants it: lists as tuples, tables as dataclasses."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _one_of(value, inner, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise BackendError(f"{where} must be a list, not {_kind(value)}")
+        return tuple(_typed(item, inner[0], f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is collections.abc.Mapping:
+        if not isinstance(value, dict):
+            raise BackendError(f"{where} must be a table, not {_kind(value)}")
+        return {key: _typed(item, inner[1], f"{where}.{key}") for key, item in value.items()}
+    if dataclasses.is_dataclass(hint):
+        return _table(value, hint, where)
+    wanted = (int, float) if hint is float else hint
+    if hint is Any or (isinstance(value, wanted) and (hint is bool or type(value) is not bool)):
+        return value
+    raise BackendError(f"{where} must be {_NAMES.get(hint, hint)}, not {_kind(value)}")
+
+
+def _one_of(value: Any, hints: tuple[Any, ...], where: str) -> Any:
+    """The value as the first of the types that takes it; TOML has no null."""
+    choices = [hint for hint in hints if hint is not type(None)]
+    for hint in choices[:-1]:
+        if type(value) is hint or (type(value) is int and hint is float):
+            return value
+    return _typed(value, choices[-1], where)
+
+
+def _table(value: Any, cls: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise BackendError(f"{where} must be a table, not {_kind(value)}")
+    hints = typing.get_type_hints(cls)
+    for key in value:
+        if key not in hints:
+            raise BackendError(f"{where}: no key {key!r}{_instead(key, hints)}")
+    try:
+        return cls(
+            **{key: _typed(item, hints[key], f"{where}.{key}") for key, item in value.items()}
+        )
+    except MapredError as error:
+        raise BackendError(f"{where}: {error}") from None
+
+
+_NAMES: Mapping[Any, str] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: "a table",
+    list: "a list",
+}
+
+
+def _kind(value: Any) -> str:
+    return _NAMES.get(type(value), type(value).__name__)

@@ -1,0 +1,183 @@
+"""Results, runs and tables as text for a terminal and as JSON for scripts; pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from mapred.display.format import one_line, several, visible
+from mapred.display.tables import table_text
+from mapred.display.text import settled
+from mapred.functions.parameters import to_json
+
+if TYPE_CHECKING:
+    from mapred.client.audit import Audit
+    from mapred.client.history import Entry
+    from mapred.display import PlanSummary
+    from mapred.model.failure import Failure
+    from mapred.model.spec import GivenUp, RunStatus
+
+_HEAD = 10
+_ROWS_IN_JSON = 10_000
+_TABULAR = {"pyarrow", "pandas", "polars"}
+
+
+def result_text(value: Any, width: int = 100) -> str:
+    """The beginning of a result: the top of counts, the head of a table, the first items."""
+    if isinstance(value, str):
+        return visible(value) if len(value) <= 2000 else visible(value[:2000]) + "…"
+    if isinstance(value, Mapping):
+        return _mapping_text(value, width)
+    if _is_table(value):
+        rows, count = _head(value, _HEAD)
+        head = several(count, "row")
+        if count > len(rows):
+            head += f", the first {len(rows)}"
+        return f"{head}\n{table_text(rows, width)}" if rows else head
+    if isinstance(value, list | tuple):
+        head = f"{type(value).__name__} of {several(len(value), 'item')}"
+        if len(value) > _HEAD:
+            head += f", the first {_HEAD}"
+        return "\n".join([head, *(f"  {_short(item, width - 2)}" for item in value[:_HEAD])])
+    text = visible(repr(value))
+    return text if len(text) <= 2000 else text[:2000] + "…"
+
+
+def _mapping_text(value: Mapping[Any, Any], width: int) -> str:
+    counts = isinstance(value, Counter)
+    pairs = value.most_common(_HEAD) if isinstance(value, Counter) else islice(value.items(), _HEAD)
+    head = f"{type(value).__name__} of {several(len(value), 'key')}"
+    if len(value) > _HEAD:
+        head += f", the {_HEAD} most common" if counts else f", the first {_HEAD}"
+    shown = [(_short(key, 40), _short(item, max(width - 44, 20))) for key, item in pairs]
+    room = max((len(key) for key, _ in shown), default=0)
+    return "\n".join([head, *(f"  {key:<{room}}  {item}" for key, item in shown)])
+
+
+def _short(value: Any, width: int) -> str:
+    return one_line(value if isinstance(value, str) else repr(value), max(width, 20))
+
+
+def _is_table(value: Any) -> bool:
+    if type(value).__module__.split(".")[0] not in _TABULAR:
+        return False
+    return hasattr(value, "head") or hasattr(value, "to_pylist")
+
+
+def _head(value: Any, most: int) -> tuple[list[dict[str, Any]], int]:
+    """The first rows of a table, frame or dataset, and how many there are."""
+    if hasattr(value, "count_rows"):
+        return value.head(most).to_pylist(), value.count_rows()
+    if hasattr(value, "to_pylist"):
+        head = value.slice(0, most).to_pylist()
+        return [row if isinstance(row, dict) else {"value": row} for row in head], len(value)
+    head = value.head(most)
+    if hasattr(head, "to_dicts"):
+        return head.to_dicts(), len(value)
+    if not hasattr(head, "columns"):
+        head = head.to_frame()
+    return head.to_dict("records"), len(value)
+
+
+def jsonable(value: Any) -> Any:
+    """A result as JSON writes it; TypeError for what JSON cannot hold.
+
+    A table of up to 10,000 rows becomes a list of objects, a number that is not finite null.
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {_key(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if _is_table(value):
+        rows, count = _head(value, _ROWS_IN_JSON)
+        if count > len(rows):
+            raise TypeError(f"{count:,} rows are too many for JSON")
+        return jsonable(rows)
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if type(value).__module__.split(".")[0] == "numpy":
+        return jsonable(value.tolist())
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return key
+    if isinstance(key, int | float) and not isinstance(key, bool):
+        return str(key)
+    raise TypeError(f"a key of type {type(key).__name__} has no place in JSON")
+
+
+def status_json(status: RunStatus) -> dict[str, Any]:
+    """What scripts are told of a run; times in seconds since the epoch, `heavy` is estimated."""
+    return {
+        "id": status.run_id,
+        "uri": status.uri,
+        "name": status.name,
+        "state": status.state,
+        "message": status.message,
+        "stages": [vars(stage) for stage in settled(status)],
+        "parameters": to_json(status.parameters),
+        "started": status.started,
+        "finished": status.finished,
+        "pauses": [list(pause) for pause in status.pauses],
+        "queued_since": status.queued_since,
+        "bytes": status.bytes,
+        "bytes_done": status.bytes_done,
+        "records": status.records,
+        "skipped": status.skipped,
+        "given_up": _given_up_json(status.given_up),
+        "counters": dict(status.counters),
+        "heavy": dict(status.heavy),
+        "failures": [_failure_json(failure) for failure in status.failures],
+        "retries": [vars(retry) for retry in status.retries],
+    }
+
+
+def entry_json(entry: Entry) -> dict[str, Any]:
+    """What scripts are told of a run in a list."""
+    return {**vars(entry), "parameters": to_json(entry.parameters)}
+
+
+def _given_up_json(given_up: GivenUp) -> dict[str, Any]:
+    return {"what": given_up.what, "indices": list(given_up.indices)}
+
+
+def _failure_json(failure: Failure) -> dict[str, Any]:
+    return {**vars(failure), "items": list(failure.items)}
+
+
+def plan_json(summary: PlanSummary) -> dict[str, Any]:
+    """What scripts are told of a plan; sizes in bytes (items where there are no bytes)."""
+    return {
+        **vars(summary),
+        "columns": [vars(column) for column in summary.columns],
+        "largest_files": [{"path": path, "bytes": size} for path, size in summary.largest_files],
+        "unsplittable": [
+            {"files": files, "bytes": size, "reason": reason}
+            for files, size, reason in summary.unsplittable
+        ],
+        "shard_bytes": [int(size) for size in summary.shard_bytes],
+    }
+
+
+def audit_json(audit: Audit) -> dict[str, Any]:
+    """What scripts are told of an audit."""
+    problems = [vars(problem) for problem in audit.problems]
+    given_up = _given_up_json(audit.given_up)
+    made_by = [vars(made) for made in audit.functions]
+    told = {
+        "ok": audit.ok,
+        "complete": audit.complete,
+        "given_up": given_up,
+        "functions": made_by,
+        "problems": problems,
+    }
+    return {**vars(audit), **told}

@@ -1,0 +1,233 @@
+"""What the words of a command line mean: a function, a reducer, a job in a file, a dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from types import ModuleType
+from typing import Any
+
+import mapred
+from mapred.errors import FunctionError, MapredError
+from mapred.functions.parameters import DATE
+from mapred.process import definitions
+
+# Each file that was loaded: what it was then, and its module.
+_loaded: dict[str, tuple[tuple[int, int], ModuleType]] = {}
+_REDUCERS = ("concat", "count", "max", "mean", "merge_counts", "min", "sum")
+
+
+def is_job_file(target: str) -> bool:
+    """Whether a word names a Python file rather than `module:function` or a dataset."""
+    return target.endswith(".py") and not any(letter in target for letter in "*?[")
+
+
+def load_job(path: str, name: str | None) -> mapred.Job:
+    """The job that a Python file defines at its top level: `name`, its only one, or `job`."""
+    found = _jobs(load_file(path))
+    if name is not None:
+        if name not in found:
+            raise MapredError(f"{path} defines no job {name!r}; it defines {_names(found)}")
+        return found[name]
+    if not found:
+        raise MapredError(
+            f"{path} defines no job; write job = mapred.job(function, dataset) at its top level, "
+            f"or name a function: {path}:function"
+        )
+    if "job" not in found and len(found) > 1:
+        raise MapredError(f"{path} defines several jobs; choose one by --job: {_names(found)}")
+    return found.get("job") or next(iter(found.values()))
+
+
+def job_named(target: str, name: str | None) -> mapred.Job:
+    """The job of a Python file, or the one that `module:job` names."""
+    if is_job_file(target):
+        return load_job(target, name)
+    found = load_named(target)
+    if not isinstance(found, mapred.Job):
+        raise MapredError(
+            f"{target} is not a job; write job = mapred.job(function, dataset), and name that"
+        )
+    return found
+
+
+def _jobs(module: ModuleType) -> dict[str, mapred.Job]:
+    """Every job of a module once, under the first name that it has there."""
+    found: dict[str, mapred.Job] = {}
+    for name, value in vars(module).items():
+        if isinstance(value, mapred.Job) and not any(value is job for job in found.values()):
+            found[name] = value
+    return found
+
+
+def _names(found: Mapping[str, Any]) -> str:
+    return ", ".join(found) or "none"
+
+
+def load_file(path: str) -> ModuleType:
+    """Run a Python file as a module; its folder leads the import path, as for `python FILE`.
+
+    The module is registered under the file's name, which is what has its functions shipped
+    by value. It is loaded once, however many words name it, up to where it starts a run.
+    """
+    file = os.path.abspath(path)
+    if not os.path.isfile(file):
+        raise MapredError(f"{path}: no such file")
+    known = _loaded.get(file)
+    stamp = os.stat(file).st_mtime_ns, os.stat(file).st_size
+    if known is not None and known[0] == stamp:
+        return known[1]
+    sys.path.insert(0, os.path.dirname(file))
+    name = os.path.basename(file)[: -len(".py")]
+    if name in sys.modules or name in sys.stdlib_module_names or name == "mapred":
+        name += "_job"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        with definitions.definitions_alone(name):
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise _failed(path, file, error) from error
+    _loaded[file] = stamp, module
+    return module
+
+
+def load_function(reference: str) -> Any:
+    """The function that `package.module:name` or `file.py:name` names."""
+    found = load_named(reference)
+    if not callable(found):
+        raise FunctionError(f"{reference} is a {type(found).__name__}, which cannot be called")
+    return found
+
+
+def load_named(reference: str) -> Any:
+    """What `package.module:name` or `file.py:name` names; the working folder can be imported."""
+    place, colon, name = reference.rpartition(":")
+    if not colon or not place or not name:
+        raise MapredError(
+            f"{reference!r} names no function; write package.module:function or file.py:function"
+        )
+    found: Any = load_file(place) if is_job_file(place) else _load_module(place)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise FunctionError(f"{place} has no {name!r}{_similar(part, found)}")
+        found = getattr(found, part)
+    return found
+
+
+def _load_module(name: str) -> ModuleType:
+    here = os.getcwd()
+    if sys.path[:1] not in ([here], [""]):
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is not None and f"{name}.".startswith(f"{missing}."):
+            raise FunctionError(
+                f"no module {missing!r} in {here} or among the installed packages"
+            ) from error
+        raise _failed(name, "", error) from error
+
+
+def _failed(what: str, file: str, error: BaseException) -> FunctionError:
+    """An error of the user's own code, with the line of it that failed last."""
+    if isinstance(error, MapredError):
+        return FunctionError(f"{what}: {error}")
+    said = str(error)
+    if isinstance(error, SystemExit):
+        said = f"it called sys.exit({error.code!r})"
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == file or (not file and "importlib" not in frame.filename)
+    ]
+    where = ""
+    if frames and frames[-1].filename != __file__:
+        where = (
+            f", line {frames[-1].lineno}"
+            if file
+            else f" ({frames[-1].filename}:{frames[-1].lineno})"
+        )
+    return FunctionError(f"{what}{where}: {type(error).__name__}: {said}")
+
+
+def _similar(name: str, module: Any) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, [n for n in dir(module) if not n.startswith("__")], 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def load_reducer(text: str) -> Any:
+    """A ready reducer by its name (`sum`, `top_k:10`), or the function that a reference names."""
+    if text in _REDUCERS:
+        return getattr(mapred.reducers, text)
+    if text.startswith("top_k:") and text[6:].isdigit():
+        return mapred.reducers.top_k(int(text[6:]))
+    if ":" not in text:
+        raise FunctionError(
+            f"no reducer {text!r}; there are {', '.join(_REDUCERS)}, top_k:K, or module:function"
+        )
+    return load_function(text)
+
+
+def parameters_of(words: Sequence[str]) -> dict[str, Any]:
+    """The parameters of words such as `city=Bern`: JSON where it is any, a date by name, else text."""
+    found: dict[str, Any] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise MapredError(f"--param {word}: write NAME=VALUE")
+        found[name] = _date(text) if name == DATE else _plain(text)
+    return found
+
+
+def _date(text: str) -> datetime:
+    try:
+        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise MapredError(
+            f"--param date={text}: write a day or a time, such as 2026-03-01 or 2026-03-01T03:00"
+        ) from None
+    return when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+
+
+def _plain(text: str) -> str | int | float | bool:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, str | int | float | bool) else text
+
+
+def with_parameters(job: mapred.Job, words: Sequence[str]) -> mapred.Job:
+    """The job with the parameters of a command line; its `date` is now unless they say one."""
+    given = parameters_of(words)
+    if DATE in job.parameters:
+        given.setdefault(DATE, datetime.now(timezone.utc))
+    return job.bind(**given)
+
+
+def altered(
+    job: mapred.Job, changes: Mapping[str, Any], resources: Mapping[str, Any] | None = None
+) -> mapred.Job:
+    """A job with some of its settings replaced, checked like one made by `mapred.job`.
+
+    Of `resources`, those of a map task, None leaves what the job says.
+    """
+    asked = {name: value for name, value in (resources or {}).items() if value is not None}
+    return dataclasses.replace(
+        job, resources=dataclasses.replace(job.resources, **asked), **changes
+    )

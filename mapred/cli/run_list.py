@@ -1,0 +1,47 @@
+"""The runs that words of a command line name, and what to do next with those of a list."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+import click
+
+from mapred.client import hints, history
+from mapred.errors import MapredError, RunError
+from mapred.runfolder import status
+from mapred.storage import is_local
+
+_ADVISED = 5
+
+
+def find(reference: str, root: str | None) -> str:
+    """The folder of a run; one that is not there is wrong input, not a failed run."""
+    try:
+        found = history.find(reference, root)
+    except RunError as error:
+        raise MapredError(str(error)) from error
+    home = os.path.dirname(found)
+    if reference == "last" and is_local(home) and (closed := history.last(home).closed):
+        shown = ", ".join(closed[:_ADVISED]) + (", …" if len(closed) > _ADVISED else "")
+        click.echo(f"newer, and closed to this user: {shown}", err=True)
+    return found
+
+
+def word(run_id: str, uri: str) -> str:
+    """How the command line names a run: its id where that is found, else its folder."""
+    home = os.path.abspath(os.path.expanduser(status.default_root()))
+    return run_id if uri == os.path.join(home, run_id) else shlex.quote(uri)
+
+
+def advice(found: history.Runs) -> list[str]:
+    """A command for each of the newest runs that can be resumed."""
+    chosen = [entry for entry in found if entry.resumable][:_ADVISED]
+    return [f"{entry.state}: mapred {_next(entry)}" for entry in chosen]
+
+
+def _next(entry: history.Entry) -> str:
+    run, backend = word(entry.id, entry.uri), hints.backend_for({"name": entry.backend})
+    if entry.state == "failed":
+        return f"show {run}"  # It says what failed, and the command that resumes with it fixed.
+    return f"resume {run}" if backend is None else f"resume {run} --backend {backend}"

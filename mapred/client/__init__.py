@@ -1,0 +1,1 @@
+"""What a user calls and holds: jobs, runs, schedules."""

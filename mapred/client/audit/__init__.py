@@ -1,0 +1,371 @@
+"""Proof that a run is whole: every byte, item and record of the plan against the commits.
+
+`coverage` compares the plan with what was read, `outputs` and `files` what was returned with
+what lies in the run's folder, `published` what `write=` wrote with the dataset.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+
+from mapred.client.audit import commits, coverage, ending, files, outputs
+from mapred.client.audit.files import Stored
+from mapred.client.audit.problems import Problem
+from mapred.client.audit.published import Published, published
+from mapred.display.format import several
+from mapred.display.text import given_up_text, skipped_text
+from mapred.errors import MapredError
+from mapred.model import layout
+from mapred.model.spec import Commit, GivenUp, Job, Stage
+from mapred.planner import plan_schema, read_plan
+from mapred.runfolder import losses, records
+from mapred.storage import Store, each, etags
+
+__all__ = ["Audit", "Problem", "audit"]
+
+_MOST = 50
+_BROKEN = (ValueError, KeyError, TypeError, OSError, pa.ArrowException)
+
+
+@dataclass(frozen=True)
+class MadeBy:
+    """How many commits of a stage came of one function: its name, file and SHA-256."""
+
+    stage: str
+    name: str
+    file: str
+    digest: str
+    commits: int
+
+    def __str__(self) -> str:
+        file = f" of {self.file}" if self.file else ""
+        return f"{several(self.commits, 'commit')} by {self.name}{file} ({self.digest[:12]})"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was checked, and the problems: none means that the run is whole but for `given_up`.
+
+    `shards`, `ranges`, `bytes`, `items` and `records` are those that were read for what stands,
+    beside what was planned; `skipped` malformed rows were left out. Of the `files` of the job, the `outputs` of its tasks and the `published` files of a
+    dataset, `contents` were read whole, of `sizes` the size was compared alone, of `etags` the
+    store's own checksum as well; `inline` results, which lie in commits, always are. A later version of the dataset has `replaced` other
+    files of the run. `functions` says which commits came of which function: a run that was
+    resumed with another one has several for a stage. Nobody read the `unread_bytes` of shards that
+    were given up, nor their `unread_records`, which are estimated by those of the others.
+    """
+
+    run: str
+    shards: int
+    planned_shards: int
+    ranges: int
+    planned_ranges: int
+    bytes: int
+    planned_bytes: int
+    items: int
+    planned_items: int
+    records: int
+    skipped: int
+    commits: int
+    files: int
+    outputs: int
+    inline: int
+    published: int
+    replaced: int
+    contents: int
+    sizes: int
+    etags: int
+    given_up: GivenUp
+    unread_bytes: int
+    unread_records: int
+    functions: tuple[MadeBy, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong: what `max_failed` and `on_bad_rows` allow to be lost may be."""
+        return not self.problems
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is wrong and nothing was given up or skipped."""
+        return self.ok and not self.given_up.indices and not self.skipped
+
+    def __str__(self) -> str:
+        head = f"{self.run}: {self._read()}; {self._looked_at()}: "
+        if self.ok:
+            return "\n".join([head + self._whole(), *self._made_by()])
+        lines = [str(problem) for problem in self.problems[:_MOST]]
+        more = len(self.problems) - len(lines)
+        lines = [head + several(len(self.problems), "problem"), *lines]
+        lines += [f"… and {more:,} more"] if more else []
+        return "\n".join([*lines, *self._less(), *self._made_by()])
+
+    __repr__ = __str__
+
+    def _read(self) -> str:
+        parts = [
+            several(self.commits, "commit"),
+            _of(self.shards, self.planned_shards, "shard"),
+            _of(self.ranges, self.planned_ranges, "range"),
+            _of(self.bytes, self.planned_bytes, "byte"),
+        ]
+        parts += [_of(self.items, self.planned_items, "item")] if self.planned_items else []
+        return ", ".join([*parts, several(self.records, "record")])
+
+    def _looked_at(self) -> str:
+        kinds = [several(self.files, "file") + " of the job", several(self.outputs, "output")]
+        kinds += [several(self.published, "published file")] if self.published else []
+        ways = [f"{self.contents:,} by content", f"{self.sizes:,} by size alone"]
+        ways += [f"{self.etags:,} by size and etag"] if self.etags else []
+        looked_at = self.contents + self.sizes + self.etags
+        names = self.files + self.outputs + self.published - looked_at
+        ways += [f"{names:,} by name"] if names else []
+        text = f"{', '.join(kinds)} checked ({', '.join(ways)})"
+        text += f", {several(self.inline, 'inline result')}" if self.inline else ""
+        if self.replaced:
+            text += f"; {several(self.replaced, 'published file')} replaced by a later version"
+        return text
+
+    def _made_by(self) -> Iterator[str]:
+        """For each stage that several functions worked on, how many commits are of which."""
+        for stage in dict.fromkeys(made.stage for made in self.functions):
+            makers = [made for made in self.functions if made.stage == stage]
+            if len(makers) > 1:
+                yield f"{stage}: {', '.join(map(str, makers))}"
+
+    def _less(self) -> list[str]:
+        """What the run goes without."""
+        lost = [given_up_text(self.given_up) + self._unread()] if self.given_up.indices else []
+        return lost + ([skipped_text(self.skipped)] if self.skipped else [])
+
+    def _unread(self) -> str:
+        """How much of the dataset nobody read."""
+        if not self.unread_bytes:
+            return ""
+        about = f" and about {several(self.unread_records, 'record')}" if self.records else ""
+        return f" ({several(self.unread_bytes, 'byte')}{about} not read)"
+
+    def _whole(self) -> str:
+        less = self._less()
+        return "whole" + (f" but for {' and '.join(less)}" if less else "")
+
+
+def _of(number: int, planned: int, what: str) -> str:
+    return (
+        f"{number:,} of {several(planned, what)}" if number != planned else several(planned, what)
+    )
+
+
+@dataclass
+class _Sums:
+    """What the commits come to."""
+
+    shards: int = 0
+    ranges: int = 0
+    bytes: int = 0
+    records: int = 0
+    skipped: int = 0
+    commits: int = 0
+    outputs: int = 0
+    inline: int = 0
+    etags: int = 0
+    functions: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+def audit(store: Store, job: Job, *, content: bool = True, contact: bool = False) -> Audit:
+    """Check a run's folder and what it published; nothing that a user wrote is unpickled.
+
+    Reads every plan file and commit, and once every file of the job, output, published file
+    and footer of a Parquet dataset. Without `content` files are looked at by size alone.
+    With `contact` the dataset is read by whatever file system and options the run's record says.
+    """
+    changed = ending.same_job(store)
+    tasks, problems = ending.lost(store, job)
+    plan, unreadable = _plan(store, job)
+    given_up = GivenUp() if unreadable else losses.given_up(store, job, tasks)
+    lost = {task for task, items in tasks.items() if items is None}
+    sums = _Sums()
+    problems += [*ending.ended(store), *([] if changed is None else [changed]), *unreadable]
+    foreign = [*_job_files(store, job, plan, content=content)]
+    problems += foreign
+    # What lies in a folder whose files are not those of the job leads nowhere.
+    listed, wrong = ({}, []) if foreign else ending.listed(store, job, lost)
+    problems += [*wrong, *_stages(store, job, plan, given_up, lost, listed, sums, content=content)]
+    put = Published()
+    if changed is None and not unreadable:
+        # What a job or a plan names that somebody changed is not opened.
+        problems += coverage.coverage(plan, job)
+        problems += coverage.seams(store, plan, job)
+        if content and not foreign:
+            problems += coverage.row_groups(store, plan, job, given_up, contact=contact)
+        put = published(store, job, lost, content=content)
+        problems += put.problems
+    inputs = sum(path.startswith(layout.INPUT) for path in job.digests)
+    looked_at = sums.outputs + put.files
+    unread = 0 if job.format.once_per_item else coverage.unread_bytes(plan, lost)
+    return Audit(
+        run=job.run_id,
+        shards=sums.shards,
+        planned_shards=job.shards,
+        ranges=sums.ranges,
+        planned_ranges=plan.num_rows,
+        bytes=sums.bytes,
+        planned_bytes=job.bytes,
+        items=sums.records if job.format.once_per_item else 0,
+        planned_items=job.items,
+        records=sums.records,
+        skipped=sums.skipped,
+        commits=sums.commits,
+        files=len(job.digests),
+        outputs=sums.outputs,
+        inline=sums.inline,
+        published=put.files,
+        replaced=put.replaced,
+        contents=looked_at + len(job.digests) if content else 0,
+        sizes=0 if content else looked_at + inputs - sums.etags,
+        etags=sums.etags,
+        given_up=given_up,
+        unread_bytes=unread,
+        unread_records=round(unread * sums.records / max(1, sums.bytes)),
+        functions=tuple(_made_by(job, sums.functions)),
+        problems=tuple(problems),
+    )
+
+
+def _made_by(job: Job, counted: Mapping[tuple[str, str], int]) -> Iterator[MadeBy]:
+    paths = {digest: path for path, digest in job.digests.items()}
+    for (stage, digest), number in counted.items():
+        told = job.code.get(paths.get(digest, ""), {})
+        yield MadeBy(stage, told.get("name", job.name), told.get("file", ""), digest, number)
+
+
+def _stages(
+    store: Store,
+    job: Job,
+    plan: pa.Table,
+    given_up: GivenUp,
+    lost: set[int],
+    listed: ending.Entries,
+    sums: _Sums,
+    *,
+    content: bool,
+) -> Iterator[Problem]:
+    for stage in job.stages:
+        attempts: dict[str, int] = {}
+        tasks = [i for i in range(stage.tasks) if stage.kind != "map" or i not in lost]
+        known = None if content else _listing(store, stage)
+        look = functools.partial(_look, store, known)
+        check = functools.partial(_checked, store, stage, look)
+        for index, (commit, bad) in zip(tasks, each(store, check, tasks), strict=True):
+            yield from bad
+            if commit is None:
+                continue
+            yield from _identity(commit, stage, index, attempts)
+            _add(sums, commit, stage, given_up.kept.get(index, commit.records))
+            sums.etags += sum(files.has_etag(known or {}, file) for file in outputs.stored(commit))
+            if stage.kind == "map" and plan.num_rows:
+                yield from coverage.reading(plan, commit, index, job, given_up)
+            if stage.last:
+                yield from outputs.unlisted(listed, commit, look)
+        yield from commits.taken(store, job, stage, lost)
+
+
+def _add(sums: _Sums, commit: Commit, stage: Stage, kept: int) -> None:
+    sums.commits += 1
+    sums.functions[stage.name, commit.function] += 1
+    sums.outputs += (commit.output.path is not None) + len(commit.files)
+    sums.inline += commit.output.kind == "inline"
+    if stage.kind == "map":
+        sums.shards += 1
+        sums.ranges += commit.ranges
+        sums.bytes += commit.bytes
+        sums.records += kept
+        sums.skipped += commit.skipped
+
+
+def _listing(store: Store, stage: Stage) -> files.Listing:
+    """What lies in the folders of a stage's outputs."""
+    data = etags(store, layout.all_data(stage.name))
+    return data | etags(store, layout.all_outputs(stage.name))
+
+
+def _look(store: Store, known: files.Listing | None, file: Stored) -> Problem | None:
+    """What is wrong with a file: by a listing, or by content where there is none."""
+    return files.by_content(store, file) if known is None else files.by_size(store, known, file)
+
+
+def _checked(
+    store: Store, stage: Stage, look: Callable[[Stored], Problem | None], index: int
+) -> tuple[Commit | None, list[Problem]]:
+    """A task's commit, and what is wrong with it and its outputs."""
+    commit, problem = commits.commit(store, stage.name, index)
+    if problem is not None:
+        return None, [problem]
+    if commit is None:
+        text = f"no commit; it reads {_where(store, stage, index)}"
+        return None, [Problem("missing", f"{stage.name} task {index}", text)]
+    found = map(look, outputs.stored(commit))
+    inline = outputs.inline(commit) if commit.output.kind == "inline" else ()
+    return commit, [*(problem for problem in found if problem is not None), *inline]
+
+
+def _where(store: Store, stage: Stage, index: int) -> str:
+    try:
+        return records.where_of(store, stage, index)
+    except (MapredError, *_BROKEN):
+        return "what a plan says that cannot be read"
+
+
+def _job_files(store: Store, job: Job, plan: pa.Table, *, content: bool) -> Iterator[Problem]:
+    """What is wrong with the files that the job names, such as the function and the items."""
+    for path, digest in sorted(job.digests.items()):
+        file = Stored(path, path, "the file", None, digest)
+        if content:
+            problem = files.by_content(store, file)
+        elif path.startswith(layout.INPUT):
+            known = {name: (size, "") for name, size in store.list(layout.INPUT)}
+            problem = files.by_size(
+                store, known, replace(file, size=coverage.planned_size(plan, path))
+            )
+        else:
+            problem = files.by_name(store, file)
+        if problem is not None:
+            yield problem
+
+
+def _plan(store: Store, job: Job) -> tuple[pa.Table, list[Problem]]:
+    """The plan of a run; an empty one, and why, where it is not the one that the job names."""
+    tables, problems = [], []
+    for number in records.plan_numbers(job):
+        path = layout.plan_file(number)
+        try:
+            data = store.read(path)
+            if job.digests.get(path) != hashlib.sha256(data).hexdigest():
+                raise ValueError("its SHA-256 is not the one that the job names")
+            tables.append(read_plan(data))
+        except (FileNotFoundError, *_BROKEN) as error:
+            text = f"it cannot be compared with what was read: {error}"
+            problems.append(Problem("unreadable", path, text))
+    if problems or not tables:
+        return plan_schema().empty_table(), problems
+    return pa.concat_tables(tables), problems
+
+
+def _identity(
+    commit: Commit, stage: Stage, index: int, attempts: dict[str, int]
+) -> Iterator[Problem]:
+    where = f"{stage.name} task {index}"
+    if (commit.stage, commit.task) != (stage.name, index):
+        text = f"the commit is that of {commit.stage} task {commit.task}"
+        yield Problem("doubled", where, text)
+    elif commit.attempt in attempts:
+        text = f"attempt {commit.attempt} is also the one of task {attempts[commit.attempt]}"
+        yield Problem("doubled", where, text)
+    attempts.setdefault(commit.attempt, index)

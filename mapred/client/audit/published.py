@@ -1,0 +1,167 @@
+"""What a run wrote by `write=`: the files that its tasks handed over, against the dataset as it is."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import pickle
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from mapred import writing
+from mapred.client.audit.commits import commit, commits
+from mapred.client.audit.files import Stored, by_content, by_size
+from mapred.client.audit.problems import Problem
+from mapred.functions import earlier
+from mapred.model.spec import Job, Output
+from mapred.storage import Store, each, etags, open_store
+
+if TYPE_CHECKING:
+    from mapred.writing.parquet_files import WrittenFile
+
+
+_HANDED_OVER = {
+    ("mapred.writing.parquet_files", "Wrote"),
+    ("mapred.writing.parquet_files", "WrittenFile"),
+    ("mapred.writing.whole", "Written"),
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """How many files of a run are part of its dataset, and how many a later version replaced."""
+
+    files: int = 0
+    replaced: int = 0
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Live:
+    """A dataset's latest version: its files by name, with where each lies and its size.
+
+    `later` says whether it was changed since the run.
+    """
+
+    version: int
+    files: Mapping[str, tuple[str, int]]
+    later: bool
+
+
+def published(store: Store, job: Job, lost: Collection[int], *, content: bool) -> Published:
+    """Look at every file that the run has in its dataset now; `lost` are the tasks given up."""
+    if job.write is None:
+        return Published()
+    last, _ = commit(store, job.stages[-1].name, 0)
+    if last is None:
+        return Published()
+    target = writing.Target.from_json(job.write)
+    tasks = [task for task in range(job.stages[0].tasks) if task not in lost]
+    found = commits(store, job.stages[0].name, tasks)
+    outputs = [each.output for each in found if each is not None]
+    try:
+        wrote = list(itertools.chain(*each(store, lambda output: _values(store, output), outputs)))
+        (written,) = _values(store, last.output)
+    except Exception as error:  # a damaged pickle raises what it likes
+        text = f"what its tasks handed over cannot be read: {error}"
+        return Published(problems=(Problem("changed", target.uri, text),))
+    _, files, _ = writing.gathered(wrote, target)
+    if not files:
+        return Published()
+    try:
+        live = _live(target, job.run_id, written.version)
+    except Exception as error:  # so does a damaged log of a Delta table
+        text = f"its versions cannot be read: {type(error).__name__}: {error}"
+        return Published(problems=(Problem("unreadable", target.uri, text),))
+    if live is None:
+        text = f"no version of the dataset names the run, which wrote {len(files):,} files"
+        return Published(problems=(Problem("missing", target.uri, text),))
+    there = [file for file in files if file.final in live.files]
+    problems = [*_unlisted(target, files, live), *_looked_at(target, there, live, content=content)]
+    replaced = len(files) - len(there) if live.later else 0
+    return Published(len(there), replaced, tuple(problems))
+
+
+def _unlisted(
+    target: writing.Target, files: Sequence[WrittenFile], live: _Live
+) -> Iterator[Problem]:
+    """Files that the dataset holds no more, or otherwise than they were written."""
+    for file in files:
+        where = f"{target.uri}/{file.final}"
+        if file.final in live.files:
+            if live.files[file.final][1] != file.bytes:
+                yield Problem("changed", where, f"version {live.version} gives it another size")
+        elif not live.later:
+            text = f"version {live.version} does not list it, and no later run replaced it"
+            yield Problem("missing", where, text)
+
+
+def _looked_at(
+    target: writing.Target, files: Sequence[WrittenFile], live: _Live, *, content: bool
+) -> Iterator[Problem]:
+    store = open_store(target.uri)
+    known = [
+        Stored(live.files[file.final][0], target.uri, "its file", file.bytes, file.sha256)
+        for file in files
+    ]
+    if content:
+        found = each(store, lambda file: by_content(store, file), known)
+    else:
+        folders = sorted({file.path.rpartition("/")[0] for file in known})
+        listed: dict[str, tuple[int, str]] = {}
+        for some in each(store, lambda folder: etags(store, folder), folders):
+            listed.update(some)
+        found = (by_size(store, listed, file) for file in known)
+    return (problem for problem in found if problem is not None)
+
+
+def _live(target: writing.Target, run: str, version: int) -> _Live | None:
+    """The dataset now, if it knows of the run that was its `version`."""
+    if target.kind == "delta":
+        return _delta(target, run, version)
+    from mapred.writing import manifest
+
+    now = manifest.latest(open_store(target.uri))
+    if run not in now.runs:
+        return None
+    files = {entry.name: (entry.path, entry.bytes) for entry in now.entries if entry.run == run}
+    return _Live(now.version, files, now.runs[-1] != run)
+
+
+def _delta(target: writing.Target, run: str, version: int) -> _Live | None:
+    import pyarrow as pa
+
+    from mapred.writing import delta
+    from mapred.writing.parquet_files import need_deltalake
+
+    need_deltalake()
+    table = delta.open_table(target)
+    if table is None or table.transaction_version(run) is None:
+        return None
+    adds = pa.table(table.get_add_actions(flatten=False)).to_pylist()
+    names = [(unquote(add["path"]), add["size_bytes"]) for add in adds]
+    now = int(table.version())
+    return _Live(now, {name: (name, size) for name, size in names}, now > version)
+
+
+def _values(store: Store, output: Output) -> list[Any]:
+    """What a task handed to the last one: values of this package's own types."""
+    if output.kind == "none":
+        return []
+    data = base64.b64decode(output.inline or "") if output.path is None else store.read(output.path)
+    unpickler = _Unpickler(io.BytesIO(data))
+    return [unpickler.load() for _ in range(output.count)]
+
+
+class _Unpickler(pickle.Unpickler):
+    """Loads nothing but what this package hands over: an audit runs no code of the user."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        # By exact names: what a module imports can be named through it, such as `os.system`.
+        module = earlier.module_now(module)
+        if (module, name) in _HANDED_OVER:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is not what write= hands over")

@@ -1,0 +1,223 @@
+"""How a run goes on, as lines that work when they are pasted into Python or a shell."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from keyword import iskeyword
+from typing import Any
+
+from mapred import backends
+from mapred.functions import origins
+from mapred.functions.origins import Origin
+from mapred.model.failure import Failure
+from mapred.model.spec import Job, Resources
+from mapred.runfolder import records
+from mapred.storage import Store
+
+
+@dataclass(frozen=True)
+class Hint:
+    """What to do in words, and `line`, which does it."""
+
+    words: str
+    line: str
+
+    def __str__(self) -> str:
+        return f"{self.words}:\n{self.line}"
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What has to change before a run can get further; None where nothing has to.
+
+    `backend` is one that can be had, `fn` and `reduce` are where the functions came from that have to be fixed, `changed` what of
+    their source has been changed already; `memory` is what tasks of the map stage need.
+    """
+
+    fn: Origin | None = None
+    reduce: Origin | None = None
+    changed: tuple[str, ...] = ()
+    timeout: float | None = None
+    deadline: float | None = None
+    memory: int | None = None
+    backend: str | None = None
+
+
+def remedy(store: Store, job: Job, failures: Sequence[Failure]) -> Remedy:
+    """What a run needs that ended with these failures."""
+    message = (records.read_end(store) or {}).get("message", "")
+    raised = {failure.stage for failure in failures if failure.kind == "function"}
+    kinds = {failure.kind for failure in failures}
+    folds = {stage.name for stage in job.stages if stage.kind in ("reduce", "shuffle")}
+    memory = job.stages[0].resources.memory_bytes
+    old = origins.outdated(store, job) if raised else {}
+    stages = {"fn": {"map"}, "reduce": folds}
+    names = [name for option in old if stages[option] & raised for name in old[option]]
+    return Remedy(
+        fn=_origin(job, job.function) if "map" in raised else None,
+        reduce=_origin(job, job.reduce) if raised & folds and job.write is None else None,
+        changed=tuple(dict.fromkeys(names)),
+        timeout=2 * job.timeout if "timeout" in kinds and job.timeout else None,
+        deadline=2 * job.deadline if job.deadline and "deadline=" in message else None,
+        memory=2 * memory if "memory" in kinds and memory else None,
+    )
+
+
+def renewal(job: Job, old: Mapping[str, tuple[str, ...]]) -> Remedy:
+    """What has a run use the source as it is now; `old` names what changed of `fn` and `reduce`."""
+    return Remedy(
+        fn=_origin(job, job.function) if "fn" in old else None,
+        reduce=_origin(job, job.reduce) if "reduce" in old else None,
+        changed=tuple(dict.fromkeys(name for names in old.values() for name in names)),
+    )
+
+
+def _origin(job: Job, path: str | None) -> Origin | None:
+    return None if path is None else origins.known(job, path) or Origin(job.name)
+
+
+def in_python(uri: str, job: Job, needed: Remedy) -> Hint:
+    """How to resume from a prompt or a notebook.
+
+    A function that no name leads to from here is asked for in words; one of a script is taken
+    from its file by the command line, since the process that ran the script has ended.
+    """
+    modules = ["mapred"]
+    opened = f"run = mapred.open({uri!r})"
+    given: list[str] = []
+    nameless: list[str] = []
+    for option in ("fn", "reduce"):
+        origin: Origin | None = getattr(needed, option)
+        if origin is None:
+            continue
+        if _is_current(origin):
+            given.append(f"{option}={origin.qualname}")
+        elif origin.local and origin.module != "__main__" and origins.can_import(origin):
+            modules += ["importlib", *([origin.module] if _is_name(origin.module) else [])]
+            given.append(f"{option}=importlib.reload({_module(origin.module)}).{origin.qualname}")
+        elif origin.local:
+            hint = in_shell(shlex.quote(uri), job, needed)
+            return Hint(f"{hint.words}, in a shell", hint.line)
+        else:
+            nameless.append(f"{option}=")
+    given += _limits(job, needed)
+    if nameless:
+        more = "".join(f", {text}" for text in given)
+        words = (
+            f"to resume, open it and call run.resume({nameless[0]}…{more}) with the fixed function"
+        )
+        return Hint(words, f"import mapred; {opened}")
+    names = ", ".join(dict.fromkeys(modules))
+    return Hint(_once(needed), f"import {names}; {opened}.resume({', '.join(given)})")
+
+
+def in_shell(run: str, job: Job, needed: Remedy) -> Hint:
+    """How to resume from a shell; `run` is the word by which the command line knows the run."""
+    command = ["mapred", "resume", run]
+    nameless: list[str] = []
+    for option in ("fn", "reduce"):
+        origin: Origin | None = getattr(needed, option)
+        if origin is None:
+            continue
+        reference = _reference(origin)
+        if reference is None:
+            nameless.append(origin.name)
+        else:
+            command += [f"--{option}", shlex.quote(reference)]
+    if needed.timeout is not None:
+        command += ["--timeout", f"{needed.timeout:g}"]
+    if needed.deadline is not None:
+        command += ["--deadline", f"{needed.deadline:g}"]
+    if needed.memory is not None:
+        command += ["--memory", _size(needed.memory)]
+    elsewhere = needed.backend or backend_for(job.backend)
+    if elsewhere is not None:
+        command += ["--backend", elsewhere]
+    line = " ".join(command)
+    if nameless:
+        words = (
+            f"{nameless[0]} is in no file: fix it where it is defined, and pass it to run.resume(), "
+            "or resume with what is stored"
+        )
+        return Hint(words, line)
+    return Hint(_once(needed), line)
+
+
+def _once(needed: Remedy) -> str:
+    broken = [each.name for each in (needed.fn, needed.reduce) if each is not None]
+    if broken and needed.changed:
+        return f"{', '.join(map(_near, needed.changed))} changed since; to resume with the new {broken[0]}"
+    return f"to resume, once {' and '.join(broken)} is fixed" if broken else "to resume"
+
+
+def _is_name(module: str) -> bool:
+    """Whether an `import` statement can name a module: a file may have any name."""
+    return all(part.isidentifier() and not iskeyword(part) for part in module.split("."))
+
+
+def _module(name: str) -> str:
+    return name if _is_name(name) else f"importlib.import_module({name!r})"
+
+
+def _is_current(origin: Origin) -> bool:
+    """Whether the prompt of this process knows the function by its name."""
+    prompt = origin.module == "__main__" and hasattr(sys, "ps1")
+    return prompt and origins.current_of(origin) is not None
+
+
+def _reference(origin: Origin) -> str | None:
+    """The function as a command line names it: `file.py:function` or `module:function`."""
+    if not origin.local:
+        return None
+    if "." in origin.module:
+        return f"{origin.module}:{origin.qualname}"
+    return f"{_near(origin.file)}:{origin.qualname}"
+
+
+def _near(file: str) -> str:
+    """The path of a file, from the working folder where it lies below that."""
+    relative = os.path.relpath(file) if os.path.isabs(file) else file
+    return file if relative.startswith("..") else relative
+
+
+def _limits(job: Job, needed: Remedy) -> list[str]:
+    given = []
+    if needed.timeout is not None:
+        given.append(f"timeout={needed.timeout:g}")
+    if needed.deadline is not None:
+        given.append(f"deadline={needed.deadline:g}")
+    if needed.memory is not None:
+        asked = dataclasses.replace(
+            job.stages[0].resources, memory=_size(needed.memory), max_memory=None
+        )
+        given.append(f"resources={_resources(asked)}")
+    elsewhere = needed.backend or backend_for(job.backend)
+    if elsewhere is not None:
+        given.append(f"backend={elsewhere!r}")
+    return given
+
+
+def backend_for(made_on: Mapping[str, Any]) -> str | None:
+    """The backend to name for a run on somebody's executor, which nobody else can reach."""
+    return None if made_on.get("name") in backends.NAMES else "local"
+
+
+def _size(size: int) -> str:
+    """Bytes as a quantity, in the largest unit that has a whole number of them."""
+    units = [(2**30, "Gi"), (2**20, "Mi"), (2**10, "Ki"), (1, "")]
+    return next(f"{size // unit}{name}" for unit, name in units if size % unit == 0)
+
+
+def _resources(resources: Resources) -> str:
+    plain = Resources()
+    given = [
+        f"{field.name}={getattr(resources, field.name)!r}"
+        for field in dataclasses.fields(resources)
+        if getattr(resources, field.name) != getattr(plain, field.name)
+    ]
+    return f"mapred.Resources({', '.join(given)})".replace("Volume(", "mapred.Volume(")

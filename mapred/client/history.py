@@ -1,0 +1,436 @@
+"""The runs of a root: `runs` lists them, `open` takes one by its id, `"last"` or its folder.
+
+A list is told by each run's job.json and last words; commits are read of those alone that were
+killed, and left no word.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, overload
+
+from mapred import backends, display
+from mapred.arrow.to_frames import import_pandas
+from mapred.client import drivers, hints
+from mapred.client.run_handle import Run, open_run
+from mapred.display.format import format_seconds, format_time, one_line, several
+from mapred.engine.base import Backend
+from mapred.errors import BackendError, MapredError, RunError, StorageError
+from mapred.functions import parameters
+from mapred.model import layout
+from mapred.model.checking import FromOne, Location, checks
+from mapred.model.coding import Moment, Seconds, StageName, Tasks
+from mapred.model.spec import GivenUp, Job
+from mapred.runfolder import losses, records, starts
+from mapred.runfolder import status as folder
+from mapred.runfolder.status import default_root
+from mapred.storage import Store, each, is_local, modes, open_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_RESUMABLE = ("failed", "interrupted", "suspended", "cancelled")
+_ADVISED = 3
+_MOST_COMMITS = 1000
+_ID = re.compile(r"\d{8}-\d{6}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run of a root: `created` in UTC as job.json writes it, tasks of all stages.
+
+    `seconds` are those from its submission to its end, or to now, without pauses; None where its
+    end would take many commits to know. `given_up` counts what it goes without: `what`
+    is `item` or `shard`. `queued_since`, in seconds since the epoch, is since when a run on a
+    cluster waits for its turn. `problem` says why a run is `unreadable`.
+    """
+
+    id: str
+    uri: str
+    name: str
+    state: str
+    tasks: int
+    done: int
+    created: str
+    given_up: int = 0
+    what: str = ""
+    seconds: float | None = None
+    dataset: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    backend: str = ""
+    queued_since: float | None = None
+    problem: str = ""
+
+    @property
+    def resumable(self) -> bool:
+        return self.state in _RESUMABLE
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of a root, newest first; a prompt and a notebook show them as a table."""
+
+    root: str
+    entries: tuple[Entry, ...]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @overload
+    def __getitem__(self, place: int) -> Entry: ...
+    @overload
+    def __getitem__(self, place: slice) -> Runs: ...
+    def __getitem__(self, place: int | slice) -> Entry | Runs:
+        found = self.entries[place]
+        return Runs(self.root, found) if isinstance(found, tuple) else found
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A frame with a row for each run; the parameter `day` is the column `parameters.day`."""
+        pd = import_pandas()
+        names = list(dict.fromkeys(name for entry in self for name in entry.parameters))
+        rows = []
+        for entry in self:
+            row = {k: v for k, v in vars(entry).items() if k not in ("parameters", "what")}
+            row["created"] = _time(entry.created)
+            row |= {f"parameters.{name}": entry.parameters.get(name) for name in names}
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        if not self.entries:
+            return f"no runs in {self.root}"
+        return "\n".join([display.table_text(rows(self), None), *self._advice()])
+
+    def _repr_html_(self) -> str:
+        return display.table_html(rows(self), [repr(self)] if not self else self._advice())
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
+
+    def _advice(self) -> list[str]:
+        """How the newest runs that can be resumed are."""
+        chosen = [entry for entry in self if entry.resumable][:_ADVISED]
+        return [f"{e.state}: import mapred; {_resumed(e)}" for e in chosen]
+
+
+@checks(BackendError)
+def runs(root: Location | None = None, limit: FromOne | None = None) -> Runs:
+    """The runs of a root (default `$MAPRED_ROOT`, else `~/.mapred/runs`), newest first.
+
+    The table has their parameters, states, durations and datasets. It is a sequence of entries,
+    `to_pandas()` gives a frame, and `limit` is the most runs to list.
+
+        >>> mapred.runs(limit=20)
+        >>> failed = [entry.id for entry in mapred.runs() if entry.state == "failed"]
+    """
+    base = _base(root)
+    newest = [name for _, name in sorted(_folders(base), reverse=True)][:limit]
+    store = open_store(base)
+    clusters = _Clusters()
+    found = each(store, lambda name: _entry(f"{base}/{name}", clusters), newest) if newest else ()
+    return Runs(base, tuple(found))
+
+
+@checks(RunError)
+def open(
+    run: Location,
+    root: Location | None = None,
+    *,
+    backend: str | Backend | None = None,
+    allow_pickle: bool = True,
+) -> Run:
+    """A run, to look at or to resume: by its id, the start of one, `"last"`, or its folder.
+
+    Ids are looked for in `root` (default `$MAPRED_ROOT`, else `~/.mapred/runs`); a folder may be
+    a path or a URI. A `RunError` where there is no such run. `backend` says how the cluster that
+    works on it is reached: `mapred.Argo(…)`, or a name of mapred.toml. A run's folder does not tell
+    that; without it mapred.toml and the environment do.
+
+    Anyone who can write to a run's root can run code where its results are loaded, since many are
+    pickles. With `allow_pickle=False` tables and plain values are still given, anything else that
+    is pickled is a `FunctionError`, and the run can neither be resumed nor debugged.
+
+        >>> run = mapred.open("last")
+    """
+    reached = None if backend is None else backends.resolve(backend)
+    found = open_run(find(run, root), allow_pickle)
+    if reached is not None:
+        backends.remember(found.uri, reached)
+    return found
+
+
+def find(run: Location, root: Location | None = None) -> str:
+    """The folder of a run by its path or URI, its id, the unique start of its id, or `last`."""
+    reference = os.fspath(run)
+    if not isinstance(run, str) or "/" in reference:
+        return reference
+    if not reference:
+        raise RunError("'' names no run: give an id, the start of one, 'last', or a folder")
+    base = _base(root)
+    if reference == "last" and (seen := last(base)).name:
+        return f"{base}/{seen.name}"
+    names = [name for _, name in sorted(_folders(base))]
+    if reference not in names and os.path.isfile(os.path.join(reference, layout.JOB)):
+        return reference
+    matching = [name for name in names if name.startswith(reference)]
+    if reference in names or len(matching) == 1:
+        return f"{base}/{reference if reference in names else matching[0]}"
+    if matching:
+        shown = ", ".join(matching[:5]) + (", …" if len(matching) > 5 else "")
+        raise RunError(f"{len(matching)} runs begin with {reference!r}: {shown}")
+    if reference == "last" and names:
+        raise RunError(f"{several(len(names), 'run')} in {base}, and none that this user may read")
+    raise RunError(
+        f"no run {reference!r} in {base}; mapred.runs(), or `mapred ls` in a shell, shows those "
+        "that are there"
+    )
+
+
+@dataclass(frozen=True)
+class Last:
+    """The newest run of a root that this user may read, and newer ones that are closed."""
+
+    name: str | None
+    closed: tuple[str, ...]
+
+
+def last(root: str) -> Last:
+    """The run that `last` means."""
+    closed: list[str] = []
+    for _, name in sorted(_folders(root), reverse=True):
+        if not _is_closed(root, name):
+            return Last(name, tuple(closed))
+        closed.append(name)
+    return Last(None, tuple(closed))
+
+
+def rows(found: Runs) -> list[dict[str, str]]:
+    """The entries as rows of a table, the time in the zone of this machine."""
+    with_parameters = any(entry.parameters for entry in found)
+    return [
+        {
+            "id": entry.id,
+            "state": _state_text(entry),
+            "name": entry.name,
+            **({"parameters": parameters.text_of(entry.parameters)} if with_parameters else {}),
+            "tasks": f"{entry.done:,}/{entry.tasks:,}{_less(entry)}",
+            "duration": "" if entry.seconds is None else format_seconds(entry.seconds),
+            "when": _local_time(entry.created),
+            "dataset": one_line(entry.problem or entry.dataset, 60),
+        }
+        for entry in found
+    ]
+
+
+def _base(root: Location | None) -> str:
+    text = os.fspath(root) if root is not None else default_root()
+    return (open_store(text).uri if is_local(text) else text).rstrip("/")
+
+
+def _resumed(entry: Entry) -> str:
+    backend = hints.backend_for({"name": entry.backend})
+    given = "" if backend is None else f"backend={backend!r}"
+    return f"run = mapred.open({entry.uri!r}).resume({given})"
+
+
+def _state_text(entry: Entry) -> str:
+    if entry.queued_since is None:
+        return entry.state
+    return f"{entry.state} since {format_time(entry.queued_since)}"
+
+
+def _less(entry: Entry) -> str:
+    return f", {several(entry.given_up, entry.what)} given up" if entry.given_up else ""
+
+
+def _time(created: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(created.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+
+
+def _local_time(created: str) -> str:
+    when = _time(created)
+    return created if when is None else f"{when.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
+    """(a key that sorts by age, name) of every folder of the root that holds a job.json.
+
+    An id begins with its second; within one second, and for names given by `run_id=`, the file's
+    own time decides. A folder that is closed to this user may hold one.
+    """
+    if not is_local(root):
+        for path, _ in open_store(root).list(""):
+            name, _, rest = path.partition("/")
+            if rest == layout.JOB:
+                yield (name[:15], 0), name
+        return
+    folder = open_store(root).uri
+    try:
+        with os.scandir(folder) as found:
+            for entry in found:
+                try:
+                    known = os.lstat(os.path.join(entry.path, layout.JOB))
+                except PermissionError:
+                    if entry.name.startswith(".") or "+" in entry.name:
+                        continue  # not a run's name; `lost+found` is on every disk
+                    known = entry.stat(follow_symlinks=False)
+                    yield (_second(entry.name, known.st_mtime), known.st_mtime_ns), entry.name
+                    continue
+                except OSError:
+                    continue  # not a run
+                # Of a run, one that is a folder, a pipe or a link is told as unreadable.
+                if stat.S_ISREG(known.st_mode) or _ID.match(entry.name):
+                    yield (_second(entry.name, known.st_mtime), known.st_mtime_ns), entry.name
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        why = modes.why_closed(folder, write=False)
+        raise StorageError(f"cannot list {folder}: {error.strerror}: {why}") from error
+
+
+def _is_closed(root: str, name: str) -> bool:
+    return is_local(root) and not os.access(f"{open_store(root).uri}/{name}/{layout.JOB}", os.R_OK)
+
+
+def _second(name: str, changed: float) -> str:
+    """When a run was made, in UTC: by its id, or by the time of its job.json."""
+    if _ID.match(name):
+        return name[:15]
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime(changed))
+
+
+class _Clusters:
+    """What clusters say of the runs of a list. One that gives no answer is asked once."""
+
+    def __init__(self) -> None:
+        self._away: set[str] = set()
+        self._lock = threading.Lock()
+
+    def state(self, store: Store, job: bytes, ref: str) -> tuple[str, float | None] | None:
+        """The state of a run that goes on there and since when it is queued; None of any other."""
+        if ref.count(":") != 2:
+            return None
+        cluster = ref.rpartition(":")[0]
+        with self._lock:
+            if cluster in self._away:
+                return "unknown", None
+            try:
+                known = backends.standing(store, records.decoded(store, layout.JOB, Job, job), ref)
+            except MapredError:
+                self._away.add(cluster)
+                return "unknown", None
+        return None if known is None else (known.state, known.queued_since)
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """What a list tells of a run by its job.json; to open the run reads the rest as well."""
+
+    run_id: str
+    name: str
+    created: Moment
+    stages: tuple[_Stage, ...]
+    backend: Mapping[str, Any]
+    max_failed: float = 0
+    submitted: Seconds = 0.0
+    dataset: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Stage:
+    name: StageName
+    tasks: Tasks
+
+
+def _entry(uri: str, clusters: _Clusters) -> Entry:
+    store = open_store(uri)
+    try:
+        return _read_entry(store, clusters)
+    except (MapredError, FileNotFoundError) as error:
+        if isinstance(error, StorageError) and not is_local(uri):
+            raise  # the store's fault, and so that of every run; a file may be that of another user
+        problem = str(error).removeprefix(f"{store.uri}/")
+        return Entry(uri.rsplit("/", 1)[-1], store.uri, "", "unreadable", 0, 0, "", problem=problem)
+
+
+def _read_entry(store: Store, clusters: _Clusters) -> Entry:
+    data = records.read_data(store, layout.JOB)
+    job = records.decoded(store, layout.JOB, _Listed, data)
+    records.check_id(store, job.run_id)
+    given_up = _given_up(store, data) if job.max_failed else GivenUp()
+    state, seconds, queued = _state(store, data, job.submitted, clusters)
+    tasks = sum(stage.tasks for stage in job.stages)
+    done = tasks - len(given_up.tasks)
+    if state != "succeeded":
+        found = {stage.name: records.committed(store, stage.name) for stage in job.stages}
+        done = sum(map(len, found.values())) - len(
+            given_up.tasks.intersection(found.get("map", ()))
+        )
+        if seconds is None and sum(map(len, found.values())) <= _MOST_COMMITS:
+            seconds = _seconds_of_killed(store, data)
+    lost = len(given_up.indices)
+    return Entry(
+        id=job.run_id,
+        uri=store.uri,
+        name=job.name,
+        state=state,
+        tasks=tasks,
+        done=done,
+        created=job.created,
+        given_up=lost,
+        what=given_up.what if lost else "",
+        seconds=seconds,
+        dataset=job.dataset,
+        parameters=parameters.from_json(job.parameters),
+        backend=str(job.backend.get("name", "")),
+        queued_since=queued,
+    )
+
+
+def _seconds_of_killed(store: Store, job: bytes) -> float | None:
+    """How long a run worked that ended without a word, by its commits and failures."""
+    start, known = starts.read(store), records.decoded(store, layout.JOB, Job, job)
+    status = folder.status(store, known, start, alive=False)
+    return starts.worked(starts.submitted(known), start, status.finished or status.started)
+
+
+def _given_up(store: Store, job: bytes) -> GivenUp:
+    tasks = records.read_given_up(store)
+    if not tasks:
+        return GivenUp()
+    return losses.given_up(store, records.decoded(store, layout.JOB, Job, job), tasks)
+
+
+def _state(
+    store: Store, job: bytes, submitted: float, clusters: _Clusters
+) -> tuple[str, float | None, float | None]:
+    """The state of a run, how long it has worked where that is known, since when it is queued."""
+    end, start, queued = records.read_end(store), starts.read(store), None
+    state, until = "interrupted" if start.state == "running" else start.state, start.ended
+    if end is None and drivers.at_work(store, start):
+        state, until = "running", time.time()
+    elif end is None and start.ref is not None:
+        known = clusters.state(store, job, start.ref)
+        if known is None:
+            end = records.read_end(store)  # A look at a cluster may write it.
+        else:
+            state, queued = known
+            until = start.ended if state == "suspended" else time.time()
+    if end is not None:
+        state, until = str(end["state"]), end.get("time")
+    seconds = starts.worked(submitted, start, until) if until is not None and submitted else None
+    return state, seconds, queued

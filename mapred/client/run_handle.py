@@ -1,0 +1,657 @@
+"""The handle of a run: its state, its results, and how to go on with it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from mapred import backends, display, writing
+from mapred.client import drivers
+from mapred.client.options import Progress, Reduce
+from mapred.engine.base import Backend, Handle, Vanished
+from mapred.errors import (
+    BackendError,
+    FunctionError,
+    PlanError,
+    RecordError,
+    RunError,
+    StorageError,
+)
+from mapred.functions import origins, pickling
+from mapred.functions.modules import is_known
+from mapred.model import layout
+from mapred.model.checking import Duration, DurationFromZero, FromZero, Location, checks, seconds
+from mapred.model.coding import encode
+from mapred.model.limits import Limits
+from mapred.model.spec import Job, Resources, RunStatus
+from mapred.process import interrupts, shortages
+from mapred.runfolder import liveness, manifests, records, results, starts
+from mapred.runfolder import status as folder
+from mapred.runfolder.starts import Start
+from mapred.storage import Store, each, open_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from mapred.client import audit as audits
+    from mapred.client.changes import Changes
+
+Standing = Literal["succeeded", "at work", "started"]
+
+_ENDING_SECONDS = 60.0  # in which a driver that gave up says so, on a store that may not answer
+
+
+class Run:
+    """One execution of a job: a folder, and whatever still works on it.
+
+    `job` is the specification, `uri` the folder. Made by `mapred.run`, `mapred.submit` and
+    `mapred.open`.
+    """
+
+    def __init__(
+        self, store: Store, job: Job, handle: Handle | None = None, *, allow_pickle: bool = True
+    ) -> None:
+        self.store, self.job, self._allow_pickle = store, job, allow_pickle
+        self._handle: Handle | None = None
+        self._known: Start | None = None
+        if handle is not None:
+            self._start(handle, ())
+
+    @property
+    def id(self) -> str:
+        return self.job.run_id
+
+    @property
+    def uri(self) -> str:
+        return self.store.uri
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of job.json, which lists all other digests."""
+        return hashlib.sha256(records.read_data(self.store, layout.JOB)).hexdigest()
+
+    def status(self) -> RunStatus:
+        """State and progress now; from the driver where it lives here, else from the folder.
+
+        Where a cluster that works on the run cannot be reached, the folder tells its progress, the
+        state is `unknown`, and the message says why.
+        """
+        try:
+            handle = self._attached()
+            known = handle.status() if handle else None
+        except BackendError as error:
+            if isinstance(error, StorageError):
+                raise
+            found = folder.status(self.store, self.job, starts.read(self.store), alive=True)
+            return replace(found, state="unknown", message=str(error))
+        if known is not None:
+            if self._known is None:
+                self._known = starts.read(self.store)
+            return starts.timed(known, self.store, self.job, self._known)
+        start = starts.read(self.store)
+        alive = drivers.alive(self.store, start)
+        return folder.status(self.store, self.job, start, alive=alive)
+
+    @property
+    def state(self) -> str:
+        """As `RunStatus.state`: `running`, `queued`, `succeeded`, `failed`, `suspended`, …"""
+        return self.status().state
+
+    @checks(PlanError)
+    def wait(self, progress: Progress = "none", timeout: DurationFromZero | None = None) -> Run:
+        """Wait until nothing works on the run, or `timeout` seconds; shows progress meanwhile."""
+        __tracebackhide__ = True
+        limit = None if timeout is None else time.monotonic() + seconds(timeout)
+        show = display.progress("none")
+        with interrupts.told(self._how_to_follow):
+            try:
+                show = display.progress(progress)
+                self._watch(show, 0.1 if progress != "none" else 0.5, limit)
+            except BaseException:
+                show.close()
+                raise
+            show.close(self.status())
+        return self
+
+    def result(self) -> Any:
+        """The answer: the reduced value, a lazily read dataset of tables, or a list.
+
+        In the list of a run over items there is one place for each, None where it returned
+        None or was given up; a reduce and all other lists leave None out. Tables of all tasks
+        make one dataset: a column that one lacks is null there, types are widened where
+        nothing is lost, and None and given-up items have no rows.
+
+        Waits for a live run. A run without an answer raises `RunError`.
+        """
+        self._await_result()
+        with self._loading():
+            return results.result(self.store, self.job)
+
+    @checks(PlanError)
+    def outputs(self, stage: str | None = None, errors: str = "raise") -> Iterator[tuple[int, Any]]:
+        """What each committed task returned, one by one, in plan order, as (number, value).
+
+        The number is that of the item where the function runs once per item, else of the
+        shard. Works while the run does, and after it failed; nothing is waited for, and one
+        task's values are held at a time. `stage` is `"map"` if not given, or the stage that
+        ends a keyed reduce. A value that was stored and cannot be loaded is a `FunctionError`
+        that names it; with `errors="skip"` it is left out.
+        """
+        self._offer_modules()
+        return self._stepped(results.one_by_one(self.store, self.job, stage, errors))
+
+    def to_pandas(self, dtype_backend: str = "numpy_nullable") -> pd.DataFrame:
+        """The result as one frame; a sweep's has its parameters and results as columns.
+
+        Returned tables come one below the other. Where the function runs once per item, the
+        columns of what it was called with stand before them: `point` (the number of the item)
+        and the parameters of a sweep or `item`; of an array, `item` alone. Returned numbers
+        and mappings give a row each: the parameters, or `item` (the number of the shard where
+        the function takes shards), then a column for every key, or `result`. A returned name
+        that is one of these gets `_result` at its end. A reduced mapping gives the columns
+        `key` and `value`; a reduced pandas frame is given as it is.
+
+        `dtype_backend` is as in pandas: "numpy_nullable" (the default, as it has a place for a
+        null in every type), "pyarrow" or "numpy", where a null among whole numbers or booleans
+        is an error. A type alone decides the dtype; no value changes. What is not a number, text
+        or time stays a Python object, as do values of several types.
+        """
+        self._await_result()
+        from mapred.runfolder import tabulating
+
+        with self._loading():
+            return tabulating.to_pandas(self.store, self.job, dtype_backend)
+
+    def to_arrow(self) -> pa.Table:
+        """The result as one table, with the columns of `to_pandas`."""
+        self._await_result()
+        from mapred.runfolder import tabulating
+
+        with self._loading():
+            return tabulating.to_arrow(self.store, self.job)
+
+    def write_parquet(
+        self,
+        uri: str | os.PathLike[str],
+        *,
+        partition_by: str | Sequence[str] = (),
+        mode: str | None = None,
+        replace: Mapping[str, Any] | None = None,
+        target_file_bytes: int | str = "128Mi",
+        compression: str = "zstd",
+        schema: pa.Schema | None = None,
+    ) -> writing.Written:
+        """Write the tables of the result as `mapred.write_parquet` says, from this process.
+
+        One output after the other, never all at once. For what is large, write from the
+        workers: `mapred.run(…, write=mapred.write_parquet(…))`.
+        """
+        target = writing.write_parquet(
+            uri,
+            partition_by=partition_by,
+            mode=mode,
+            replace=replace,
+            target_file_bytes=target_file_bytes,
+            compression=compression,
+            schema=schema,
+        )
+        return self._write(target)
+
+    def write_delta(
+        self,
+        uri: str | os.PathLike[str],
+        *,
+        partition_by: str | Sequence[str] = (),
+        mode: str | None = None,
+        replace: Mapping[str, Any] | None = None,
+        target_file_bytes: int | str = "128Mi",
+        compression: str = "zstd",
+        schema: pa.Schema | None = None,
+    ) -> writing.Written:
+        """Write the tables of the result as `mapred.write_delta` says, from this process."""
+        target = writing.write_delta(
+            uri,
+            partition_by=partition_by,
+            mode=mode,
+            replace=replace,
+            target_file_bytes=target_file_bytes,
+            compression=compression,
+            schema=schema,
+        )
+        return self._write(target)
+
+    def _write(self, target: writing.Target) -> writing.Written:
+        self._await_result()
+        writing.check(target)
+        write_id = f"{self.id}-{os.urandom(4).hex()}"
+        record_write(self.store, target.uri, write_id)
+        with self._loading():
+            return writing.write_result(self.store, self.job, target, write_id)
+
+    def check(self) -> None:
+        """Raise what kept the run from its result; nothing if it succeeded."""
+        __tracebackhide__ = True
+        if self._handle is not None:
+            try:
+                self._handle.raise_error()
+            except (FunctionError, RecordError):
+                raise
+            except Vanished as error:
+                raise RunError(str(error), run=self) from error
+            except Exception as error:
+                from mapred.client import hints
+
+                # A scheduler or pool that gave out cannot be resumed on.
+                lost = isinstance(error, BackendError) and not isinstance(error, StorageError)
+                gone = lost and self.job.backend.get("name") != "local"
+                needed = hints.Remedy(backend="local" if gone else None)
+                hint = str(hints.in_python(self.uri, self.job, needed))
+                raise RunError(f"{error}\n{hint}", run=self, hint=hint) from error
+        state = self.state
+        if state == "succeeded":
+            return
+        from mapred.client import hints
+
+        failures = self.failures
+        end = records.read_end(self.store) or {}
+        parts = [f"run {self.id} {state}", end.get("message", "")]
+        text = ": ".join(part for part in parts if part)
+        if failures:
+            text += "\n" + display.failures_text(failures)
+        needed = hints.remedy(self.store, self.job, failures)
+        hint = str(hints.in_python(self.uri, self.job, needed))
+        raise RunError(f"{text}\n{hint}", run=self, failures=failures, hint=hint)
+
+    @property
+    def failures(self) -> display.Failures:
+        """The last failure of every task that has no commit, or that gave up some items."""
+        return display.Failures(folder.failures(self.store, self.job))
+
+    @property
+    def counters(self) -> dict[str, float]:
+        """The sums of what the tasks counted by `task.count`."""
+        return dict(self.status().counters)
+
+    @property
+    def shards(self) -> pd.DataFrame:
+        """A frame with a row for every map task: bytes, records, seconds, peak memory, state.
+
+        `state` is `done`, `given up` (nothing of it is left), `failed` or `waiting`. The column
+        `given_up` counts the items given up of a task, or 1 for a shard.
+        """
+        pd = results.import_pandas()
+        return pd.DataFrame(list(folder.shards(self.store, self.job)))
+
+    @property
+    def files(self) -> pd.DataFrame:
+        """A frame of the files that tasks wrote by `task.output`: task, name, path, size."""
+        pd = results.import_pandas()
+        rows = []
+        for stage in self.job.stages:
+            tasks = records.done(self.store, stage)
+            commits = records.read_commits(self.store, stage.name, tasks)
+            for task, commit in zip(tasks, commits, strict=True):
+                for file in commit.files if commit else ():
+                    path = f"{self.uri}/{file.path}"
+                    rows.append((stage.name, task, file.name, path, file.size))
+        return pd.DataFrame(rows, columns=["stage", "task", "name", "path", "size"])
+
+    @checks(PlanError)
+    def logs(self, task: FromZero | None = None, stage: str = "map") -> str:
+        """What a task's attempts printed (all tasks of the stage where None), oldest first."""
+        self.job.stage(stage)
+        paths = [path for path, _ in self.store.list(layout.logs(stage))]
+        known = [(path, layout.index_of(path)) for path in paths]
+        chosen = [
+            path for path, each in known if each is not None and (task is None or each == task)
+        ]
+        texts = []
+        for path, text in zip(chosen, each(self.store, self.store.read, chosen), strict=True):
+            head = f"--- {stage} task {layout.index_of(path)}, attempt {layout.attempt_of(path)}"
+            texts.append(f"{head}\n{text.decode(errors='replace')}")
+        return "\n".join(texts)
+
+    def cancel(self) -> None:
+        """Stop the run for good, wherever it runs; what is committed stays in its folder."""
+        ended = None if self._stop() else self.status().finished
+        self._handle = None
+        drivers.forget(self.uri)
+        manifests.finish(self.store, self.job, "cancelled", "cancelled by run.cancel()", when=ended)
+
+    def suspend(self) -> None:
+        """Stop the run so that `resume` goes on with it; on a cluster, tasks at work may end."""
+        handle = self._attached()
+        if handle is not None and handle.suspend():
+            self._known = starts.stopped(self.store, handle.ref, "suspended")
+            return
+        self._stop()
+        if records.read_end(self.store) is None:
+            self._known = starts.stopped(self.store, None, "suspended")
+        self._handle = None
+        drivers.forget(self.uri)
+
+    @checks(PlanError)
+    def resume(
+        self,
+        fn: Callable[..., Any] | None = None,
+        *,
+        reduce: Reduce | None = None,
+        timeout: Duration | None = None,
+        deadline: Duration | None = None,
+        attempts: int | None = None,
+        max_failed: float | str | None = None,
+        resources: Resources | None = None,
+        reduce_resources: Resources | None = None,
+        backend: str | Backend | None = None,
+        progress: Progress = "auto",
+    ) -> Run:
+        """Do what is missing, with what is stored or what is given here, and wait for the end.
+
+        Committed map tasks are kept whatever function made them; each commit names its digest,
+        and `audit` tells them apart. A fixed `reduce` does all of the reduce once more, in the
+        tree and with the `finalize` that the run has. Of the limits, which are those of
+        `mapred.run`, what is left out stays as it was; a `deadline` counts from here, one that is
+        left out from the submission, without pauses. A run that succeeded is left alone, and one
+        that is at work is followed. Raises `RunError` like `mapred.run`.
+        """
+        __tracebackhide__ = True
+        from mapred.client.changes import Changes
+
+        self._refuse_code("resume")
+        chosen = None if backend is None else backends.resolve(backend)
+        if chosen is not None:
+            backends.remember(self.uri, chosen)
+        changes = Changes(
+            fn, reduce, timeout, deadline, attempts, max_failed, resources, reduce_resources
+        )
+        display.progress(progress)  # Loaded here, not while the run is already at work.
+        return self if self._go_on(chosen, changes) == "succeeded" else self.finish(progress)
+
+    def _go_on(self, chosen: Backend | None, changes: Changes) -> Standing:
+        """Start what is missing, unless the run is at work or succeeded; which it was."""
+        from mapred.client.changes import revised
+
+        handle = self._attached()
+        alive = handle is not None and _goes_on(handle)
+        if alive or (handle is None and self._alive_elsewhere()):
+            if changes.given():
+                raise RunError(self._at_work(changes), run=self)
+            start = starts.read(self.store)
+            if alive and start.state == "suspended":
+                assert handle is not None
+                handle.proceed()
+                self._start(handle, starts.paused(start, start.ended, time.time()).pauses)
+            return "at work"
+        end = records.read_end(self.store)
+        succeeded = end is not None and end["state"] == "succeeded"
+        if succeeded and manifests.whole(self.store, self.job):
+            return "succeeded"
+        # Another handle may have changed it since.
+        self.job = records.read_job(self.store)
+        revision = revised(self.store, self.job, changes)
+        chosen = chosen or backends.resolve(self._backend())
+        backends.check(chosen, _limits(revision.job))
+        self._warn_of_changes(revision.job)
+        before = starts.read(self.store)
+        paused = starts.paused(before, self.status().finished, time.time())
+        changed = (*revision.paths, layout.END, layout.HANDLE)
+        stopped = functools.partial(how_to_continue, self.uri, revision.job)
+        with interrupts.told(stopped), shortages.told(), folder.restored(self.store, changed):
+            if changes.given():
+                revision.write(self.store)
+            with suppress(FileNotFoundError):
+                self.store.delete(layout.END)
+            # A deadline counts from the moment at which the run is submitted again.
+            starts.write(self.store, paused)
+            handle = chosen.submit(self.store, revision.job, self.digest)
+        self.job = revision.job
+        self._start(handle, paused.pauses)
+        return "started"
+
+    def _at_work(self, changes: Changes) -> str:
+        """Why a run takes no changes now, and what stops it."""
+        names = " and ".join(f"{name}=" for name in changes.given())
+        where = f"run {self.id} is at work, and takes {names} when it is not"
+        if self._handle is not None:
+            return f"{where}; to stop it:\nimport mapred; mapred.open({self.uri!r}).cancel()"
+        process = liveness.process_of(starts.read(self.store).ref or "")
+        if process is None:
+            return where  # It ended just now.
+        there = "" if liveness.lives(process) else f" of {process.host}"
+        return f"{where}; to stop it, in a shell{there}:\nkill -INT {process.pid}"
+
+    @checks(PlanError)
+    def finish(self, progress: Progress) -> Run:
+        """Wait and check; an interrupt stops a local run, resumable, and leaves a remote one."""
+        __tracebackhide__ = True
+        show = display.progress("none")
+        with interrupts.told(lambda: self._interrupted(show)):
+            try:
+                show = display.progress(progress)
+                self._watch(show, 0.1 if progress != "none" else 0.5, None)
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
+                show.close()
+                raise
+        show.close(self.status())
+        self.check()
+        return self
+
+    def _interrupted(self, show: display.Progress) -> str:
+        """Stop what ends with this process, and say how the run goes on."""
+        if self._handle is not None and self._handle.detaches:
+            show.close()
+            return self._how_to_follow()
+        # Stopped before the last status is shown, which says so.
+        self._stop()
+        show.close(self.status())
+        return how_to_continue(self.uri, self.job)
+
+    def _how_to_follow(self) -> str:
+        line = f"import mapred; run = mapred.open({self.uri!r}).wait('auto')"
+        return f"the run goes on; to follow it: {line}"
+
+    def _warn_of_changes(self, job: Job) -> None:
+        """Say that a stored function runs whose source has changed since."""
+        old = origins.outdated(self.store, job)
+        if old:
+            from mapred.client import hints
+
+            hint = hints.in_python(self.uri, job, hints.renewal(job, old))
+            warnings.warn(
+                f"the run resumes with the code that it stored; stop it to have the new one: {hint}",
+                UserWarning,
+                stacklevel=5,
+            )
+
+    def _start(self, handle: Handle, pauses: tuple[tuple[float, float], ...]) -> None:
+        """Take over what was started, and remember it for all other handles."""
+        self._handle = handle
+        drivers.remember(self.uri, handle)
+        try:
+            self._known = starts.started(self.store, handle.ref, pauses)
+        except StorageError:
+            if handle.detaches or handle.alive():
+                raise
+            return  # The folder went while the run was at work: the handle says that it failed.
+        known = None if handle.detaches else handle.status()
+        if known is not None and known.state == "interrupted":
+            starts.interrupted(self.store, handle.ref)
+
+    @checks(PlanError)
+    def debug(self, shard: FromZero, stage: str = "map") -> list[Any]:
+        """Replay one task in this process; an exception stops where it is raised.
+
+        Nothing is committed. Gives the values that the task would have stored.
+        """
+        from mapred.worker import attempt
+
+        self._refuse_code("debug")
+        return attempt.replay(self.store, self.job, stage, shard)
+
+    @checks(PlanError)
+    def audit(self, *, content: bool = True, contact: bool = False) -> audits.Audit:
+        """Check every byte, item, record and output of the run against its plan.
+
+        So is what the run wrote by `write=`. Every output and published file is read once;
+        with `content=False` their sizes are looked at alone. The run's record cannot lead to a
+        server: footers of Parquet files for which it names one, an option or a file system that
+        this side does not are read with `contact=True`, where you trust who wrote it.
+        """
+        from mapred.client import audit as audits
+
+        return audits.audit(self.store, self.job, content=content, contact=contact)
+
+    def _loading(self) -> AbstractContextManager[None]:
+        """What loads values inside of this keeps to what `allow_pickle` says."""
+        return pickling.plain_alone(not self._allow_pickle)
+
+    def _stepped(self, values: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+        """The values of an iterator, each of which loads one."""
+        while True:
+            with self._loading():
+                try:
+                    found = next(values)
+                except StopIteration:
+                    return
+            yield found
+
+    def _refuse_code(self, what: str) -> None:
+        if not self._allow_pickle:
+            raise RunError(
+                f"{what} runs the function that lies in {self.uri}, and the run was opened with "
+                "allow_pickle=False; where you trust all who can write to its root: "
+                "mapred.open(…, allow_pickle=True)"
+            )
+
+    def _await_result(self) -> None:
+        """Wait for the result; raise what keeps the run from it."""
+        self.wait()
+        self.check()
+        self._offer_modules()
+
+    def _offer_modules(self) -> None:
+        path = self.job.modules
+        if path is not None and self._allow_pickle and not is_known(self.job.digests[path]):
+            from mapred.worker import attempt
+
+            attempt.offer_modules(attempt.Context(self.store, self.job))
+
+    def _backend(self) -> str | Backend:
+        name = str(self.job.backend.get("name"))
+        if name not in backends.NAMES:
+            raise BackendError(
+                f"the run was made on {name!r}, which cannot be reopened from here; name a backend:\n"
+                f"import mapred; run = mapred.open({self.uri!r}).resume(backend='local')"
+            )
+        return backends.of_run(self.uri, self.job, starts.read(self.store).ref)
+
+    def _watch(self, show: display.Progress, pause: float, limit: float | None) -> None:
+        """Show the run's status until it is over, or the clock is past `limit`."""
+        while not self._over(pause):
+            show(self.status())
+            if limit is not None and time.monotonic() > limit:
+                break
+
+    def _attached(self) -> Handle | None:
+        """The handle: its own, that of another one in this process, or one to a cluster."""
+        latest, own = drivers.driven(self.uri), self._handle
+        if latest is not own and (own is None or not own.detaches):
+            # Another handle of this process may have started the run since, or stopped it.
+            there = latest is not None and latest.alive()
+            self._handle, self._known = latest if there else None, None
+        if self._handle is None and records.read_end(self.store) is None:
+            ref = starts.read(self.store).ref
+            self._handle = None if ref is None else backends.reopen(self.store, self.job, ref)
+        return self._handle
+
+    def _over(self, seconds: float) -> bool:
+        handle = self._attached()
+        if handle is not None:
+            return handle.wait(seconds)
+        if records.read_end(self.store) is not None or not self._alive_elsewhere():
+            return True
+        time.sleep(seconds)
+        return False
+
+    def _stop(self) -> bool:
+        """Stop what works on the run, and remember when; False if nothing did."""
+        handle = self._attached()
+        if handle is None:
+            reason = drivers.may_live(self.store, starts.read(self.store))
+            if reason and records.read_end(self.store) is None:
+                raise BackendError(f"run {self.id} may be alive: {reason}")
+        if handle is None or not handle.alive():
+            return False
+        handle.cancel()
+        ref, state = (handle.ref, "running") if handle.detaches else (None, "interrupted")
+        self._known = starts.stopped(self.store, ref, state)
+        return True
+
+    def _alive_elsewhere(self) -> bool:
+        return drivers.alive(self.store, starts.read(self.store))
+
+    def __repr__(self) -> str:
+        """One line, and nothing is read: debuggers ask for it all the time."""
+        return f"<Run {self.id} of {self.job.name}: {self.uri}>"
+
+    def __str__(self) -> str:
+        return display.status_text(self.status(), time.time())
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        status = self.status()
+        return {
+            "text/plain": display.status_text(status, time.time()),
+            "text/html": display.status_html(status, time.time()),
+        }
+
+
+@checks(RunError)
+def open_run(uri: Location, allow_pickle: bool = True) -> Run:
+    """Take up a run by its folder's URI; a `RunError` where there is none."""
+    store = open_store(os.fspath(uri))
+    return Run(store, records.read_job(store), allow_pickle=allow_pickle)
+
+
+def go_on(run: Run, backend: Backend) -> Standing:
+    """Have a run do what is missing, and return at once; one that succeeded is left alone."""
+    from mapred.client.changes import Changes
+
+    return run._go_on(backend, Changes())
+
+
+def _goes_on(handle: Handle) -> bool:
+    """Whether something works on a run; waits for a driver of this process that is about to end."""
+    known = None if handle.detaches else handle.status()
+    if known is not None and not known.live:
+        handle.wait(_ENDING_SECONDS)
+    return handle.alive()
+
+
+def how_to_continue(uri: str, job: Job) -> str:
+    """What is said of a run that Ctrl-C stopped."""
+    from mapred.client import hints
+
+    hint = hints.in_python(uri, job, hints.Remedy())
+    return f"stopped; {hint.words}: {hint.line}"
+
+
+def record_write(store: Store, uri: str, write_id: str) -> None:
+    """Remember where tables are written to, for cleanup."""
+    written = records.Write(uri, write_id, time.time())
+    store.write(layout.write_record(write_id), encode(written))
+
+
+def _limits(job: Job) -> Limits:
+    """What a run asks of the place where it is resumed."""
+    asked = tuple(stage.resources for stage in job.stages)
+    return Limits(job.timeout, job.max_tasks_per_worker, asked)

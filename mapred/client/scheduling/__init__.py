@@ -1,0 +1,217 @@
+"""Jobs that start by the clock: `schedule`, `schedules`, `unschedule`.
+
+A schedule is a job without its shards: what starts is a small pod that lists the dataset as it is
+then, and submits a run. `firing` is what that pod does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone, tzinfo
+from typing import Any
+from urllib.parse import urlsplit
+
+from mapred import backends
+from mapred.backends.schedules import Schedule
+from mapred.client.api import Job, Plan
+from mapred.dataset import Dataset, as_dataset
+from mapred.dataset.values import as_of, kind_of_suffix, suffix_of
+from mapred.engine.base import Backend
+from mapred.errors import BackendError, DatasetError, PlanError
+from mapred.functions import parameters, signatures, transport
+from mapred.functions.parameters import DATE
+from mapred.model import layout
+from mapred.model.checking import Location, Text, checks
+from mapred.model.spec import Format
+from mapred.process import secrecy
+from mapred.runfolder.status import default_root
+from mapred.storage import is_local, open_store, probe
+
+__all__ = ["Schedule", "Template", "dated", "schedule", "schedules", "unschedule", "zone"]
+
+_HERE_ALONE = ("kubeconfig", "context", "server", "token_env")
+_SHOWN = (
+    "and a schedule is shown in the open: store it in a Secret and write "
+    "on_failure='name-of-the-secret/key'"
+)
+_FIELD = re.compile(r"[0-9A-Za-z*/,?#-]+")
+
+
+@dataclass(frozen=True)
+class Template:
+    """What a schedule stores: the job, the backend's name and arguments, the zone of `date`."""
+
+    job: Job
+    backend: str
+    arguments: Mapping[str, Any]
+    timezone: str
+
+
+@checks(PlanError)
+def schedule(
+    job: Job,
+    cron: str | Sequence[str],
+    *,
+    timezone: Text = "UTC",
+    params: Mapping[str, Any] | None = None,
+    on_failure: str | Sequence[str] | None = None,
+    backend: str | Backend = "argo",
+    root: Location | None = None,
+    name: Text | None = None,
+) -> Schedule:
+    """Have a job started by the clock of a cluster; a schedule of that name is replaced.
+
+    Args:
+        job: made by `mapred.job`. Places such as `{date:%Y/%m/%d}` in its URIs are filled when
+            it starts, and its function gets the parameters that it names: see `Job.bind`.
+        cron: five fields, such as `"0 3 * * *"`, or several of these.
+        timezone: in which `cron` is read, and of the parameter `date`, the time for which the
+            run was planned, however late its pod starts.
+        params: texts, numbers, booleans.
+        on_failure: told when a run fails: a webhook's `https://` URL, to which JSON with a `text`
+            is posted; `"secret/key"`, which holds one; or a program's words, run in the image,
+            with `MAPRED_SCHEDULE`, `MAPRED_STATUS`, `MAPRED_FAILURES` and more about it.
+        backend: `"argo"`, a name of mapred.toml, or `mapred.Argo(...)`.
+        root: where the job is stored and its runs are made.
+        name: of the schedule (default: the job's), in lower case, digits and `-`.
+
+    While a run is at work the next one does not start. Raises `PlanError` for a parameter that
+    nothing takes or a place without one, `BackendError` for what the cluster does not take.
+    """
+    chosen = _scheduling(backend)
+    crons = tuple([cron] if isinstance(cron, str) else cron)
+    for each in crons:
+        fields = each.split()
+        if len(fields) != 5 or not all(map(_FIELD.fullmatch, fields)):
+            raise PlanError(f"cron={each!r} must have five fields, such as '0 3 * * *'")
+    if not crons:
+        raise PlanError("cron=[]: name one time at least")
+    given = parameters.check(params or {})
+    _check(job, given, timezone)
+    base = os.fspath(root or getattr(chosen, "root", None) or default_root()).rstrip("/")
+    here = {k: v for k, v in chosen.arguments.items() if k not in _HERE_ALONE}
+    template = Template(_settled(job), chosen.name, here, timezone)
+    data = transport.dump(template)
+    digest = hashlib.sha256(data).hexdigest()
+    wanted = Schedule(
+        name=name or re.sub(r"[^a-z0-9]+", "-", job.name.lower()).strip("-"),
+        job=job.name,
+        cron=crons,
+        timezone=timezone,
+        root=base,
+        digest=digest,
+        parameters=given,
+        on_failure=_told(on_failure),
+    )
+    if is_local(base):
+        base = os.path.abspath(base)
+        wanted = replace(wanted, root=base)
+    store = open_store(base)
+    probe(store)
+    store.write(layout.schedule(wanted.name, digest), data)
+    chosen.schedule(wanted, job.resources, () if timezone == "UTC" else ("tzdata",))
+    return wanted
+
+
+def schedules(*, backend: str | Backend = "argo") -> list[Schedule]:
+    """The jobs that start by the clock of a cluster's namespace, by name."""
+    found: list[Schedule] = _scheduling(backend).schedules()
+    return found
+
+
+@checks(BackendError)
+def unschedule(name: Text, *, backend: str | Backend = "argo") -> None:
+    """Have a schedule start no more runs; one that is at work goes on."""
+    _scheduling(backend).unschedule(name)
+
+
+def dated(job: Job, when: datetime, given: Mapping[str, Any]) -> Job:
+    """The job bound to its parameters and, where it takes one, a date."""
+    date = {DATE: when} if DATE in job.parameters else {}
+    return job.bind(**given, **date)
+
+
+def zone(name: str) -> tzinfo:
+    """A zone by its name; `PlanError` for one that is not known here."""
+    if name == "UTC":
+        return timezone.utc
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise PlanError(
+            f"timezone={name!r} is not known here: write one such as 'Europe/Berlin', and install "
+            "tzdata where the system has no zones"
+        ) from None
+
+
+def _check(job: Job, given: Mapping[str, Any], timezone: str) -> None:
+    if DATE in given:
+        raise PlanError(f"params={{{DATE!r}: …}}: {DATE} is the time for which a run is planned")
+    for name, value in given.items():
+        if not isinstance(value, str | int | float | bool):
+            raise PlanError(f"params: {name}={value!r} must be a text, a number, true or false")
+    dated(job, datetime.now(zone(timezone)), given)
+
+
+def _settled(job: Job) -> Job:
+    """The job with what its function's annotation asks for said by its dataset.
+
+    Annotations do not survive the pickling of a function, whose modules another process lacks.
+    """
+    planned = isinstance(job.dataset, Plan)
+    source = job.dataset.dataset if planned else as_dataset(job.dataset)
+    asks = signatures.annotated(job.fn)
+    if source.as_ is not None or not asks or source.format in ("items", "array"):
+        return job
+    told = source.format or _format_of(source)
+    if told is None:
+        raise DatasetError(
+            f"{source}: the suffix does not say the format, and {job.name} asks for one by its "
+            "annotation; say it: mapred.read_text(…), read_csv(…), …"
+        )
+    kind = signatures.input_kind(job.fn, Format(told, ""))
+    source = replace(source, as_=as_of(told, kind))
+    return replace(job, dataset=replace(job.dataset, dataset=source) if planned else source)
+
+
+def _format_of(source: Dataset) -> str | None:
+    """What the suffixes of the URIs say, if all say one thing."""
+    endings = {suffix_of(uri.rpartition("/")[2]) for uri in source.uris}
+    names = {kind_of_suffix(e)[0] if e and "*" not in e else None for e in endings}
+    return names.pop() if len(names) == 1 else None
+
+
+def _told(on_failure: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
+    if on_failure is None:
+        return None
+    if not isinstance(on_failure, str):
+        words = tuple(on_failure)
+        if not words or not all(isinstance(word, str) for word in words):
+            raise PlanError("on_failure= must be a program's words, such as ['bash', '-c', '…']")
+        if any(map(secrecy.looks, words)):
+            raise PlanError(f"on_failure=: a word of it looks like a secret, {_SHOWN}")
+        return words
+    if "://" in on_failure:
+        parts = urlsplit(on_failure)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+            raise PlanError(
+                "on_failure= must be an http:// or https:// URL without a password in it"
+            )
+        if secrecy.looks(on_failure):
+            raise PlanError(f"on_failure=: the URL is a secret by itself, {_SHOWN}")
+    elif not re.fullmatch(r"[a-z0-9][-a-z0-9.]*/[-._a-zA-Z0-9]+", on_failure):
+        raise PlanError("on_failure= must be a URL, 'secret/key', or a list of a program's words")
+    return on_failure
+
+
+def _scheduling(backend: str | Backend) -> Any:
+    chosen = backends.resolve(backend)
+    if not hasattr(chosen, "schedule"):
+        raise BackendError(f"backend {chosen.name!r} starts nothing by the clock; 'argo' does")
+    return chosen

@@ -1,0 +1,114 @@
+"""What the pod of a schedule does: `python -m mapred.client.scheduling.firing ROOT NAME DIGEST …`.
+
+It loads the stored job, fills its parameters, submits a run, and stays until the run ends. The
+run's name follows from the time it was planned for, so a pod that is started again takes up the
+run that the first one made.
+
+Exit codes are a worker's: 0 done, 1 the run failed, 75 try again, 78 what is stored is not what
+was scheduled, or the root refuses the credentials.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from contextlib import suppress
+from datetime import datetime, timezone
+
+import mapred.client.scheduling as scheduling
+from mapred import backends
+from mapred.client.run_handle import Run, open_run
+from mapred.errors import AccessError, BackendError, FullError, MapredError, RunError, StorageError
+from mapred.functions import transport
+from mapred.model import layout
+from mapred.runfolder import status
+from mapred.storage import open_store
+
+FAILED, AGAIN, MISMATCH = 1, 75, 78
+
+
+class Mismatch(MapredError):
+    """What is stored is not what was scheduled."""
+
+
+def main(root: str, name: str, digest: str, scheduled: str, packages: str, params: str) -> int:
+    try:
+        template = load(root, name, digest)
+        when = datetime.fromisoformat(scheduled.replace("Z", "+00:00"))
+        started = start(
+            template,
+            root=root,
+            run_id=run_id(name, when),
+            when=when,
+            given=json.loads(params),
+            packages=None if packages == "-" else packages,
+        )
+        sys.stdout.write(f"run {started.uri}\n")
+        sys.stdout.flush()
+        started.wait()
+        started.check()
+    except MapredError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return _code(error)
+    sys.stdout.write("succeeded\n")
+    return 0
+
+
+def load(root: str, name: str, digest: str) -> scheduling.Template:
+    """The job as it was scheduled; `Mismatch` where something else lies there."""
+    path = layout.schedule(name, digest)
+    try:
+        data = open_store(root).read(path)
+    except FileNotFoundError:
+        raise Mismatch(f"{root}/{path} is gone: schedule the job again") from None
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise Mismatch(f"{root}/{path} is not what was scheduled; its SHA-256 differs")
+    found: scheduling.Template = transport.load(data)
+    return found
+
+
+def run_id(name: str, when: datetime) -> str:
+    """The id of the run of a schedule that was planned for a time."""
+    moment = when.astimezone(timezone.utc)
+    unique = hashlib.sha256(f"{name} {moment.isoformat()}".encode()).hexdigest()[:8]
+    return f"{moment:%Y%m%d-%H%M%S}-{unique}"
+
+
+def start(
+    template: scheduling.Template,
+    *,
+    root: str,
+    run_id: str,
+    when: datetime,
+    given: dict[str, str | int | float | bool],
+    packages: str | None,
+) -> Run:
+    """The run of a firing: the one that was made before, else a new one."""
+    chosen = backends.restore(template.backend, template.arguments)
+    within = getattr(chosen, "within", None)
+    if within is not None:
+        chosen = within(packages)
+    with suppress(RunError):  # There is none yet, or not its job.json, which comes last.
+        known = open_run(f"{root}/{run_id}")
+        over = known.state in ("succeeded", "failed", "cancelled")
+        return known if over else known.resume(backend=chosen, progress="none")
+    # What a pod left that was ended before there was a job.json; the files may be others by now.
+    status.discard(open_store(f"{root}/{run_id}"))
+    job = scheduling.dated(template.job, when.astimezone(scheduling.zone(template.timezone)), given)
+    source = getattr(job.dataset, "dataset", job.dataset)
+    if source.options.storage is not None:
+        from mapred.storage import fsspec_options
+
+        fsspec_options.admit(source.options.storage)
+    return job.submit(backend=chosen, root=root, run_id=run_id)
+
+
+def _code(error: MapredError) -> int:
+    if isinstance(error, Mismatch | AccessError | FullError):
+        return MISMATCH
+    return AGAIN if isinstance(error, StorageError | BackendError) else FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,362 @@
+"""The listing: the files of a dataset as an Arrow table of path, size and etag.
+
+Nothing is opened; sizes and etags come from the folders' entries. Rows stream into Arrow, in
+byte order of their paths within a glob or folder, and in the user's order of URIs.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import re
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from mapred.dataset import globs, lakes
+from mapred.dataset.globs import Glob
+from mapred.dataset.kinds import kind_of
+from mapred.dataset.values import TABULAR, Dataset
+from mapred.errors import DatasetError
+from mapred.model import layout
+from mapred.storage.listers import table
+from mapred.storage.opening import local_etag
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_CHUNK = 2**13
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+class Row(NamedTuple):
+    """One file; `aside` where a wildcard matched a name that begins with an underscore."""
+
+    path: str
+    size: int | None
+    etag: str
+    aside: bool = False
+
+
+def listing(dataset: Dataset) -> pa.Table:
+    """The files of a dataset: `path` (large_string), `size` in bytes, `etag`.
+
+    A path given twice counts once. Raises `DatasetError` where a URI matches nothing, a
+    folder cannot be listed, or a name is no Unicode.
+    """
+    if dataset.frame is not None:
+        return _table([Row(layout.FRAME, dataset.frame_file.size, "")]).drop_columns("aside")
+    if not dataset.uris:
+        raise DatasetError(f"{dataset} lies in memory: it has no files to list")
+    from mapred.arrow.buffers import from_arrow
+
+    found = lakes.joined(list(_found(dataset)))
+    if from_arrow(found["aside"]).any():
+        found = _without(found, dataset)
+    found = found.drop_columns("aside")
+    return _once(found) if len(dataset.uris) > 1 else found
+
+
+def _found(dataset: Dataset) -> Iterator[pa.Table]:
+    """All files of all URIs, in the user's order, and which of them stand aside."""
+    storage = dataset.options.storage
+    uris = dict.fromkeys(dataset.uris)
+    exact = {dataset.uris[number] for number in dataset.exact}
+    for remote, some in itertools.groupby(uris, lambda uri: storage is not None or is_remote(uri)):
+        if remote:
+            from mapred.dataset.remote_listing import listed
+
+            by_manifest = reads_lakes(dataset)
+            for uri, files in listed(list(some), storage, dataset.literal, exact, by_manifest):
+                if not len(files):
+                    raise DatasetError(f"{uri} matches no file")
+                yield files
+        else:
+            yield from _found_here(list(some), dataset, exact)
+
+
+def _found_here(uris: list[str], dataset: Dataset, exact: Container[str]) -> Iterator[pa.Table]:
+    """Tables of the files of local URIs: one for each that a manifest lists, else as few as can be."""
+    known = lakes.Lakes(_Disk())
+    reads = reads_lakes(dataset)
+    plain: list[str] = []
+
+    def walked() -> pa.Table:
+        each = (_rows(uri, dataset.literal, uri in exact) for uri in plain)
+        return _table(itertools.chain.from_iterable(each))
+
+    for uri in uris:
+        glob = _wanted(uri, uri in exact) if reads else None
+        live = None if glob is None else known.live(glob)
+        if live is None:
+            plain.append(uri)
+            continue
+        if plain:
+            yield walked()
+            plain = []
+        yield live
+    if plain:
+        yield walked()
+
+
+def reads_lakes(dataset: Dataset) -> bool:
+    """Whether folders are read by the manifests in them: as Parquet, and not file by file."""
+    return dataset.format in ("parquet", None) and not dataset.literal
+
+
+def _wanted(uri: str, exact: bool) -> Glob | None:
+    """The pattern of a local URI, whose root is a folder; None for a file."""
+    base, pattern = _written(uri)
+    whole = os.path.join(base, pattern)
+    if globs.is_glob(pattern) and not exact and not os.path.lexists(whole):
+        return globs.parse(pattern, base)
+    return globs.folder(whole.rstrip("/")) if os.path.isdir(whole) else None
+
+
+class _Disk:
+    """Folders of this machine, as `lakes` reads them."""
+
+    def address(self, path: str) -> str:
+        return path
+
+    def names(self, folder: str) -> list[str]:
+        return [entry.name for entry in _entries(folder)] if os.path.isdir(folder) else []
+
+    def read(self, path: str) -> bytes:
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise DatasetError(f"{path}: {error.strerror}") from error
+
+    def files(self, glob: Glob, paths: Sequence[str]) -> tuple[pa.Table, list[str]]:
+        rows, gone = [], []
+        for path in paths:
+            try:
+                stat = os.stat(path)
+            except FileNotFoundError:
+                gone.append(path)
+            except OSError as error:
+                raise DatasetError(f"{path}: {error.strerror}") from error
+            else:
+                rows.append(Row(path, stat.st_size, local_etag(stat)))
+        return _table(rows), gone
+
+
+def _without(found: pa.Table, dataset: Dataset) -> pa.Table:
+    """Tables have no data in names that a wildcard matched and that begin with an underscore."""
+    import pyarrow.compute as pc
+
+    kept = found.filter(pc.invert(found["aside"]))
+    format = dataset.format or (kind_of(lakes.published(kept))[0] if len(kept) else None)
+    if format not in TABULAR:
+        return found
+    if not len(kept):
+        raise DatasetError(
+            f"{dataset}: only names that begin with '_' match, which are left out of {format} "
+            "datasets; name them in the pattern"
+        )
+    return kept
+
+
+def is_remote(uri: str) -> bool:
+    """Whether a URI is another file system's: has a scheme, and not `file`."""
+    match = _SCHEME.match(uri)
+    return match is not None and match[1].lower() not in ("file", "local")
+
+
+def _rows(uri: str, literal: bool, exact: bool) -> Iterator[Row]:
+    """The files of one local URI, at least one; an `exact` one is a file or folder, no pattern."""
+    if literal:
+        rows = iter([_literal(os.path.abspath(_plain(uri)))])
+    elif exact:
+        rows = _spelled(os.path.join(*_written(uri)))
+    else:
+        rows = _local(*_written(uri))
+    first = next(rows, None)
+    if first is None:
+        raise DatasetError(_no_match(uri))
+    yield first
+    yield from rows
+
+
+def _plain(uri: str) -> str:
+    return _SCHEME.sub("", uri, count=1) if _SCHEME.match(uri) else uri
+
+
+def _written(uri: str) -> tuple[str, str]:
+    """A local URI as a folder that exists, whose name is not a pattern, and the rest."""
+    path = _plain(uri)
+    base = os.getcwd()
+    if path.startswith("~/"):
+        base, path = os.path.expanduser("~"), path[2:]
+    path = os.path.normpath(path)
+    if path.startswith("/"):
+        return "/", path.lstrip("/")
+    names = path.split("/")
+    while names and names[0] in ("..", "."):
+        base = os.path.dirname(base) if names.pop(0) == ".." else base
+    return base, "/".join(names)
+
+
+def _local(base: str, pattern: str) -> Iterator[Row]:
+    """What has the very name that is spelled; else what matches it as a pattern below a folder."""
+    whole = os.path.join(base, pattern)
+    if globs.is_glob(pattern) and not os.path.lexists(whole):
+        found = _walk(globs.parse(pattern, base))
+        first = next(found, None)
+        if first is not None:
+            return itertools.chain([first], found)
+    names, number = pattern.split("/"), 0
+    while number < len(names) and os.path.lexists(os.path.join(base, *names[: number + 1])):
+        number += 1
+    there, rest = os.path.join(base, *names[:number]), "/".join(names[number:])
+    if rest:
+        return _walk(globs.parse(rest, there)) if globs.is_glob(rest) else iter(())
+    return _spelled(there)
+
+
+def _spelled(path: str) -> Iterator[Row]:
+    """The file at a path, or all files of the folder."""
+    if os.path.isdir(path):
+        return _walk(globs.folder(path))
+    if globs.is_glob(path) and not os.path.lexists(path):
+        raise DatasetError(
+            f"{path}: no such file; a Path is never a pattern: pass str(path) if it is one"
+        )
+    return iter([_literal(path)])
+
+
+def _literal(path: str) -> Row:
+    try:
+        stat = os.stat(path)
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: no such file; {_deepest(path)}") from None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    if not os.path.isfile(path):
+        what = "a folder; give it without files()" if os.path.isdir(path) else "not a regular file"
+        raise DatasetError(f"{path} is {what}")
+    return Row(path, stat.st_size, local_etag(stat))
+
+
+def _walk(glob: Glob) -> Iterator[Row]:
+    """The files that match, in byte order; else all files of the folders that match."""
+    folders: list[tuple[str, bool]] = []
+    found = _files_below(glob, folders)
+    first = next(found, None)
+    if first is not None:
+        yield first
+        yield from found
+        return
+    for folder, aside in folders:
+        for row in _files_below(globs.folder(folder), []):
+            yield row._replace(aside=aside or row.aside)
+
+
+def _files_below(glob: Glob, folders: list[tuple[str, bool]]) -> Iterator[Row]:
+    """Walk depth first; folders that match as a whole are added to `folders`.
+
+    Links to folders are followed unless they lead back; links to nothing and special files
+    are not files.
+    """
+    hops: tuple[str, ...] = ()
+    stack = [(iter(_entries(glob.root)), glob.start(), False, hops)]
+    while stack:
+        entries, states, aside, hops = stack[-1]
+        entry = next(entries, None)
+        if entry is None:
+            stack.pop()
+            continue
+        step = glob.step(states, entry.name)
+        if _is_folder(entry):
+            if step.whole:
+                folders.append((entry.path, aside or step.aside))
+            onward = _hops(entry, hops) if step.states else None
+            if onward is not None:
+                below = iter(_entries(entry.path))
+                stack.append((below, step.states, aside or step.aside, onward))
+        elif step.whole and (stat := _stat(entry)) is not None:
+            yield Row(entry.path, stat.st_size, local_etag(stat), aside or step.aside)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """What a regular file is; None for what is not a regular file, or is gone."""
+    try:
+        return entry.stat() if entry.is_file() else None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return None
+        raise DatasetError(f"{entry.path}: {error.strerror}") from error
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """A folder's entries, so ordered that a walk meets paths in byte order."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name + "/" * _is_folder(entry))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be listed: {error.strerror}") from error
+
+
+def _hops(entry: os.DirEntry[str], hops: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The real folders in which links were followed so far; None where this one leads back."""
+    if not entry.is_symlink():
+        return hops
+    hops = (*hops, os.path.realpath(os.path.dirname(entry.path)))
+    target = os.path.realpath(entry.path)
+    back = any(hop == target or hop.startswith(target.rstrip("/") + "/") for hop in hops)
+    return None if back else hops
+
+
+def _table(rows: Iterable[Row]) -> pa.Table:
+    """The files as they come, at least one."""
+    import pyarrow as pa
+
+    from mapred.arrow.buffers import flags
+
+    rows, tables = iter(rows), []
+    while chunk := list(itertools.islice(rows, _CHUNK)):
+        paths, sizes, etags, aside = zip(*chunk, strict=True)
+        tables.append(table(paths, sizes, etags).append_column("aside", flags(aside)))
+    return pa.concat_tables(tables) if tables else table().append_column("aside", flags([]))
+
+
+def _once(found: pa.Table) -> pa.Table:
+    """Each path where it came first."""
+    import numpy as np
+    import pyarrow as pa
+
+    from mapred.arrow.buffers import from_arrow, to_arrow
+
+    codes = pa.chunked_array([found["path"].combine_chunks()]).dictionary_encode()
+    numbers = from_arrow(codes.combine_chunks().indices)
+    _, first = np.unique(numbers, return_index=True)
+    return found if len(first) == len(found) else found.take(to_arrow(np.sort(first)))
+
+
+def _no_match(uri: str) -> str:
+    base, pattern = _written(uri)
+    whole = os.path.join(base, pattern)
+    what = "matches no file" if globs.is_glob(pattern) or os.path.isdir(whole) else "does not exist"
+    text = f"{uri} {what}; {_deepest(globs.parse(pattern, base).root)}"
+    if "/" in uri or globs.is_glob(pattern):
+        return text
+    return f"{text}; texts are paths: for items that are texts, pass mapred.items([...])"
+
+
+def _deepest(path: str) -> str:
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return f"the deepest folder of that path that exists is {path}"

@@ -1,0 +1,384 @@
+"""The constructors of datasets. Options are checked here, once; nothing is listed or opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mapred.dataset import globs, options
+from mapred.dataset.kinds import kind_of
+from mapred.dataset.local_listing import listing
+from mapred.dataset.values import (
+    TABULAR,
+    Dataset,
+    kind_of_suffix,
+    suffix_of,
+)
+from mapred.errors import DatasetError
+from mapred.model.checking import FromZero, Unfit, checks, listed, shown
+from mapred.model.spec import Format
+from mapred.process import secrecy
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+URIs: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Dataset"
+Schema: TypeAlias = "pa.Schema | Mapping[str, Any] | None"
+
+_KNOWN = ("parquet", "csv", "json", "arrow")
+_NO_CREDENTIALS = (
+    "a plan is written to the run's folder. Leave it out, and set what its client reads (AWS_…, "
+    "OSS_…, AZURE_…, GOOGLE_…) for the run and its workers, or name a variable that they have, as in "
+    "storage_options={'headers': {'Authorization': '$AUTHORIZATION'}}"
+)
+
+
+@checks(DatasetError)
+def read_text(
+    uris: URIs,
+    *,
+    as_: str | None = None,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    compression: str | None = "infer",
+    filesystem: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Lines of text files, which end at a newline; a carriage return before it goes too.
+
+    The function gets an iterator of `str` per shard; with `as_` an iterator of `bytes`
+    ("byte_lines"), an Arrow array ("arrow"), or the bytes themselves ("bytes"). `errors` is
+    that of `bytes.decode`; `compression` is "infer" (by suffix), None, "gzip", "bz2", "xz"
+    or "zstd".
+
+    URIs are paths, globs (`**` is zero or more folders), folders (every file below them), or
+    lists of these. Wildcards and folders leave out names that begin with a dot, and in
+    tabular datasets also those that begin with an underscore.
+
+    URIs of `s3`, `gs`, `az` and `oss` are read by the clients that hold roots, all others by
+    fsspec; so is everything with `filesystem`, a file system of fsspec, or `storage_options`,
+    its arguments. Workers make it anew, so neither may carry a credential: those come from
+    the environment.
+    """
+    chosen = options.text_options("text", encoding, errors, compression)
+    return _dataset("text", uris, as_, chosen, None, filesystem, storage_options)
+
+
+@checks(DatasetError)
+def read_csv(
+    uris: URIs,
+    *,
+    as_: str | None = None,
+    dtype_backend: str = "numpy_nullable",
+    schema: Schema = None,
+    columns: Sequence[str] | None = None,
+    filters: Any = None,
+    missing_columns: str = "error",
+    extra_columns: str = "error",
+    hive: bool = True,
+    delimiter: str | None = None,
+    quote: str = '"',
+    escape: str | None = None,
+    header: bool | str = True,
+    names: Sequence[str] | None = None,
+    skip_rows: FromZero = 0,
+    comment: str | None = None,
+    newlines_in_values: bool = False,
+    null_values: Sequence[str] | None = None,
+    true_values: Sequence[str] | None = None,
+    false_values: Sequence[str] | None = None,
+    date_formats: Sequence[str] | None = None,
+    decimal: str = ".",
+    thousands: str | None = None,
+    on_bad_rows: str = "error",
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    compression: str | None = "infer",
+    filesystem: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Tables of CSV files, a `pa.Table` per shard.
+
+    Args:
+        uris: Paths, globs, folders; see `read_text`, also for `encoding`, `errors`,
+            `compression`, `filesystem` and `storage_options`.
+        as_: What the function gets: "table", "batches" (an iterator of `pa.RecordBatch`),
+            "pandas" or "polars".
+        dtype_backend: How types become pandas': "numpy_nullable", "pyarrow" or "numpy". Each
+            gives one dtype for a type, whatever a shard holds; with "numpy" a null among whole
+            numbers or booleans is an error, since numpy has no place for it.
+        schema: The types of some columns by name, or a `pa.Schema` of all. Other types
+            are inferred from samples of the first, middle, last and largest file: whole numbers
+            are int64, uint64 or decimal, as they need; numbers with leading zeros, a plus
+            sign or `0x` stay text. A later value that does not fit is an error.
+        columns: The columns to read, in this order.
+        filters: An Arrow expression, or conditions such as `[("price", ">", 3)]`.
+        missing_columns: "error", or "null" for columns that a file lacks. Columns are matched
+            by name, whatever their order in a file.
+        extra_columns: "error", or "ignore" for columns that the first files did not have.
+        hive: Whether folders named `name=value` are columns.
+        delimiter: One character; by default a comma, or a tab in `.tsv` files.
+        quote: The character around values that hold delimiters; "" for none.
+        escape: The character that takes the meaning from the one behind it, such as a backslash.
+        header: Whether each file begins with names; "first": only the first file of all does.
+        names: The columns' names; with a header, they replace its names.
+        skip_rows: How many lines to leave out at the start of each file, before the header.
+        comment: The character with which lines begin that are left out.
+        newlines_in_values: Whether quoted values may hold line ends. Such files are not cut.
+        null_values: Texts that mean null, in columns of any type. In columns other than text,
+            the empty text, "NA", "null" and the like mean null as well, quoted or not.
+        true_values, false_values: Texts of booleans, beside `true`, `false`, 1 and 0.
+        date_formats: Formats of dates and times, as of `strptime`, such as "%d.%m.%Y".
+        decimal: The decimal point.
+        thousands: The character between groups of three digits.
+        on_bad_rows: "error", or "skip" for rows with too many or too few values, which
+            are counted and shown.
+    """
+    chosen = Format(
+        "csv",
+        "",
+        delimiter=options.character("delimiter", delimiter) if delimiter is not None else "",
+        quote=options.character("quote", quote) if quote else "",
+        escape=options.character("escape", escape) if escape else "",
+        header=options.header_of(header),
+        names=options.names("names", names),
+        skip_rows=skip_rows,
+        comment=options.character("comment", comment) if comment else "",
+        newlines_in_values=newlines_in_values,
+        null_values=options.names("null_values", null_values, empty=True),
+        true_values=options.names("true_values", true_values),
+        false_values=options.names("false_values", false_values),
+        date_formats=options.names("date_formats", date_formats),
+        decimal=options.character("decimal", decimal),
+        thousands=options.character("thousands", thousands) if thousands else "",
+        on_bad_rows=options.choice("on_bad_rows", on_bad_rows, ("error", "skip")),
+    )
+    options.differ(
+        delimiter=chosen.delimiter,
+        quote=chosen.quote,
+        escape=chosen.escape,
+        comment=chosen.comment,
+        decimal=chosen.decimal,
+        thousands=chosen.thousands,
+    )
+    chosen = options.text_options("csv", encoding, errors, compression, chosen)
+    chosen = options.table_options(
+        chosen, dtype_backend, columns, filters, missing_columns, extra_columns
+    )
+    return _dataset("csv", uris, as_, chosen, schema, filesystem, storage_options, hive)
+
+
+@checks(DatasetError)
+def read_json(
+    uris: URIs,
+    *,
+    as_: str | None = None,
+    dtype_backend: str = "numpy_nullable",
+    schema: Schema = None,
+    columns: Sequence[str] | None = None,
+    filters: Any = None,
+    extra_columns: str = "error",
+    hive: bool = True,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    compression: str | None = "infer",
+    filesystem: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Tables of JSON lines, one object a line; see `read_csv`.
+
+    A field that a line lacks is null. With `as_="dicts"` the function gets an iterator of
+    Python dicts, with whole numbers of any size, also where fields have no common type.
+    """
+    chosen = options.text_options("json", encoding, errors, compression)
+    chosen = options.table_options(chosen, dtype_backend, columns, filters, "null", extra_columns)
+    return _dataset("json", uris, as_, chosen, schema, filesystem, storage_options, hive)
+
+
+@checks(DatasetError)
+def read_parquet(
+    uris: URIs,
+    *,
+    as_: str | None = None,
+    dtype_backend: str = "numpy_nullable",
+    columns: Sequence[str] | None = None,
+    filters: Any = None,
+    schema: Schema = None,
+    missing_columns: str = "error",
+    extra_columns: str = "error",
+    hive: bool = True,
+    filesystem: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Tables of Parquet files, a `pa.Table` per shard (`as_`: "batches", "pandas", "polars").
+
+    `filters` is an Arrow expression or conditions such as `[("price", ">", 3)]`; row groups
+    that cannot hold a match are not read. Files may differ in types that convert without loss.
+    A folder that a run wrote, or a partition of it, is read by its manifest: the files that are
+    live, with the partition columns in the types that were written. See `read_text` for URIs,
+    `read_csv` for the other options.
+    """
+    chosen = options.table_options(
+        Format("parquet", ""), dtype_backend, columns, filters, missing_columns, extra_columns
+    )
+    return _dataset("parquet", uris, as_, chosen, schema, filesystem, storage_options, hive)
+
+
+@checks(DatasetError)
+def read_arrow(
+    uris: URIs,
+    *,
+    as_: str | None = None,
+    dtype_backend: str = "numpy_nullable",
+    columns: Sequence[str] | None = None,
+    filters: Any = None,
+    schema: Schema = None,
+    missing_columns: str = "error",
+    extra_columns: str = "error",
+    hive: bool = True,
+    filesystem: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Tables of Arrow IPC files (Feather), file or stream; see `read_parquet`."""
+    chosen = options.table_options(
+        Format("arrow", ""), dtype_backend, columns, filters, missing_columns, extra_columns
+    )
+    return _dataset("arrow", uris, as_, chosen, schema, filesystem, storage_options, hive)
+
+
+@checks(DatasetError)
+def read_files(
+    uris: URIs,
+    *,
+    as_: str | None = None,
+    filesystem: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Whole files: the function is called for each with a `mapred.File`.
+
+    With `as_` it gets the "bytes", or the "path" of a local copy. See `read_text` for URIs.
+    """
+    chosen = Format("files", "")
+    return _dataset("files", uris, as_, chosen, None, filesystem, storage_options)
+
+
+@checks(DatasetError)
+def files(
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    format: str | None = None,
+    as_: str | None = None,
+    filesystem: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Files by their literal paths: `*`, `?` and `[` are characters like all others.
+
+    Each is handed over whole, as by `read_files`, unless `format` says "text", "csv",
+    "json", "parquet" or "arrow". `read_csv(files([...]), …)` and its like give options. See
+    `read_text` for `filesystem` and `storage_options`.
+    """
+    if format is not None and format not in ("files", "text", *TABULAR):
+        raise DatasetError(
+            f"format={format!r} is not one of 'files', 'text', {', '.join(map(repr, TABULAR))}"
+        )
+    name = format or "files"
+    chosen = Format(name, "", delimiter="" if name == "csv" else ",")
+    taken = _uris(paths)
+    chosen = replace(chosen, storage=_storage(taken, filesystem, storage_options))
+    return Dataset(name, taken, literal=True, as_=as_, options=chosen)
+
+
+def format_of(source: Any) -> str:
+    """The format of paths by their suffixes, listed where they hold wildcards or are folders."""
+    chosen = by_suffix(source)
+    return chosen.format or kind_of(listing(chosen)["path"])[0]
+
+
+def by_suffix(source: Any) -> Dataset:
+    """A dataset of the format that the URIs say; else the listing's suffixes will."""
+    uris, exact = _uris(source), _exact(source)
+    endings = {suffix_of(uri.rstrip("/").rpartition("/")[2]) for uri in uris}
+    told = {kind_of_suffix(ending) for ending in endings if not globs.is_glob(ending)}
+    if len(told) == len(endings) == 1:
+        [(name, delimiter)] = told
+        if name in _KNOWN:
+            return Dataset(name, uris, exact=exact, options=Format(name, "", delimiter=delimiter))
+    return Dataset(None, uris, exact=exact, options=Format("", "", delimiter=""))
+
+
+def _dataset(
+    name: str,
+    uris: URIs,
+    as_: str | None,
+    chosen: Format,
+    schema: Schema,
+    filesystem: Any,
+    storage_options: Mapping[str, Any] | None,
+    hive: bool = True,
+) -> Dataset:
+    literal = isinstance(uris, Dataset)
+    if isinstance(uris, Dataset) and not uris.literal:
+        raise DatasetError(f"read_{name} takes paths, or mapred.files([...]), not {shown(uris)}")
+    if isinstance(uris, Iterator):
+        uris = list(uris)
+    taken = uris.uris if isinstance(uris, Dataset) else _uris(uris)
+    exact = uris.exact if isinstance(uris, Dataset) else _exact(uris)
+    storage: Mapping[str, Any] | None = _storage(taken, filesystem, storage_options)
+    if isinstance(uris, Dataset) and storage is None:
+        storage = uris.options.storage
+    return Dataset(
+        name,
+        taken,
+        literal=literal,
+        exact=exact,
+        hive=hive,
+        as_=as_,
+        options=replace(chosen, storage=storage),
+        schema=options.schema(schema),
+    )
+
+
+def _storage(
+    uris: Sequence[str], filesystem: Any, storage_options: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    """The record of the user's own file system, checked to hold no credential."""
+    if filesystem is None and storage_options is None:
+        return None
+    from mapred.storage.fsspec_options import record
+
+    schemes = {uri.partition("://")[0] for uri in uris if "://" in uri}
+    if filesystem is None and (len(schemes) != 1 or not all("://" in uri for uri in uris)):
+        raise DatasetError("storage_options= are for URIs of one scheme, such as s3://")
+    return record(filesystem, storage_options, next(iter(schemes), ""))
+
+
+def _uris(uris: Any) -> tuple[str, ...]:
+    try:
+        several = (uris,) if isinstance(uris, str | os.PathLike) else listed(uris)
+    except Unfit:
+        raise DatasetError(
+            f"{shown(uris)} is not a path; pass a str, a Path or a list of them"
+        ) from None
+    found = []
+    for uri in several:
+        if not isinstance(uri, str | os.PathLike):
+            raise DatasetError(
+                f"{shown(uri)} in a list of paths is not a path; pass mapred.items([...]) for a list of "
+                "other things"
+            )
+        text = os.fsdecode(os.fspath(uri))
+        if not text or "\0" in text:
+            raise DatasetError(f"{text!r} is not a path")
+        found.append(text)
+    if not found:
+        raise DatasetError("the list of files is empty: there is nothing to read")
+    secrecy.refuse_urls(found, "a path", DatasetError, _NO_CREDENTIALS)
+    return tuple(found)
+
+
+def _exact(uris: Any) -> tuple[int, ...]:
+    """Which of the URIs are `Path` objects, which are never patterns."""
+    several = [uris] if isinstance(uris, str | os.PathLike) else uris
+    return tuple(number for number, uri in enumerate(several) if isinstance(uri, os.PathLike))

@@ -1,0 +1,1 @@
+"""Who decides: drivers, and the processes that they start."""

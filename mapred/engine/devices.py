@@ -1,0 +1,116 @@
+"""The NVIDIA devices of this machine, and which worker process has which.
+
+Devices are named as `CUDA_VISIBLE_DEVICES` names them: by number, or by UUID.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import threading
+from collections.abc import Mapping, Sequence
+
+from mapred.errors import BackendError
+from mapred.model.resources import Resources
+
+VARIABLE = "CUDA_VISIBLE_DEVICES"
+_ASK_SECONDS = 30
+_NAME = r"[0-9]+|(GPU|MIG)-\S+"
+_lock = threading.Lock()
+_taken: set[str] = set()
+
+
+def visible(env: Mapping[str, str]) -> tuple[str, ...]:
+    """The devices that a process with these variables may use."""
+    listed = env.get(VARIABLE)
+    if listed is None:
+        return _installed(env.get("PATH", ""))
+    found: dict[str, None] = {}
+    for name in map(str.strip, listed.split(",")):
+        if not re.fullmatch(_NAME, name):
+            break  # CUDA ends the list here too; "" and "-1" mean none
+        found[name] = None
+    return tuple(found)
+
+
+def check(resources: Resources) -> tuple[str, ...]:
+    """The devices for such tasks, none if they ask for none; an error if there are fewer."""
+    if not resources.gpu:
+        return ()
+    env = {**os.environ, **resources.env}
+    found = visible(env)
+    if len(found) >= resources.gpu:
+        return found
+    there = f"{len(found)} NVIDIA device{'' if len(found) == 1 else 's'}"
+    said = f" ({VARIABLE}={env[VARIABLE]!r})" if VARIABLE in env else ""
+    fewer = f"ask for at most {len(found)}" if found else "leave gpu= out"
+    raise BackendError(
+        f"Resources(gpu={resources.gpu}): a task needs {resources.gpu}, and {os.uname().nodename} "
+        f"has {there}{said}; {fewer}, or run on a backend that has more, such as backend='argo'"
+    )
+
+
+def take(names: Sequence[str], count: int) -> tuple[str, ...] | None:
+    """So many of the devices that no other worker of this process has; None if there are fewer."""
+    with _lock:
+        free = [name for name in names if name not in _taken][:count]
+        if len(free) < count:
+            return None
+        _taken.update(free)
+        return tuple(free)
+
+
+def give_back(names: Sequence[str]) -> None:
+    """Let other workers have devices whose worker has ended."""
+    with _lock:
+        _taken.difference_update(names)
+
+
+def free(names: Sequence[str]) -> int:
+    """How many of the devices nobody has."""
+    with _lock:
+        return sum(name not in _taken for name in names)
+
+
+@functools.lru_cache(maxsize=8)
+def _installed(path: str) -> tuple[str, ...]:
+    """All devices of this machine, as its driver tells."""
+    import subprocess
+
+    try:
+        answer = subprocess.run(
+            ["nvidia-smi", "-L"],
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_ASK_SECONDS,
+            env={**os.environ, "PATH": path},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return _by_system()
+    return _parse(answer.stdout) if answer.returncode == 0 else _by_system()
+
+
+def _parse(listing: str) -> tuple[str, ...]:
+    """What `nvidia-smi -L` prints: a device a line, its MIG slices below it."""
+    devices: list[tuple[str, str, list[str]]] = []
+    for line in listing.splitlines():
+        if match := re.match(r"GPU (\d+):.*\(UUID: (GPU-[^)]+)\)", line):
+            devices.append((match[1], match[2], []))
+        elif devices and (match := re.match(r"\s+MIG .*\(UUID:\s*(MIG-[^)]+)\)", line)):
+            devices[-1][2].append(match[1])
+    if not any(slices for _, _, slices in devices):
+        return tuple(number for number, _, _ in devices)
+    return tuple(name for _, uuid, slices in devices for name in slices or [uuid])
+
+
+def _by_system() -> tuple[str, ...]:
+    """The driver's own files, where `nvidia-smi` is missing; CUDA counts from 0 in any case."""
+    from pathlib import Path
+
+    known = Path("/proc/driver/nvidia/gpus")
+    count = len(list(known.iterdir())) if known.is_dir() else 0
+    count = count or sum(1 for each in Path("/dev").glob("nvidia[0-9]*"))
+    return tuple(map(str, range(count)))

@@ -1,0 +1,527 @@
+"""An executor of worker processes that one task's crash, hang or greed cannot take down.
+
+The pools at hand fall short of one thing each: a dead worker breaks every pending call of
+`ProcessPoolExecutor` and loky, neither of them can end one call that hangs, and pebble and
+the standard library run the user's `__main__` in a worker.
+"""
+
+from __future__ import annotations
+
+import collections
+import fcntl
+import logging
+import os
+import resource
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from mapred.engine import devices
+from mapred.engine.fork_client import ForkServer, ServerLost, fork_server
+from mapred.engine.messages import Channel, Left, Log, bound_sending
+from mapred.errors import BackendError
+from mapred.process.children import how_it_ended, kill_group
+from mapred.process.shortages import REMEDY
+from mapred.process.whereabouts import Place
+from mapred.worker.closing import SECONDS
+
+_TICK, _IDLE_TICK = 0.25, 60.0
+_SEND_SECONDS = 30.0  # in which a worker that waits for calls takes one
+_STARTS = 4  # tries to start a worker where none is left, with a longer pause each time
+_LOSSES = 10  # of a fork server that a call survives: it may be what brings them about
+_HURRY_SECONDS = 5.0  # within which idle workers leave a pool that is killed
+_OTHER_FILES = 16  # that a driver has open at one time, besides its workers' connections
+_STOPPED = "the pool was stopped"
+_log = logging.getLogger("mapred")
+
+
+class WorkerLost(BackendError):
+    """A worker process ended before its call did.
+
+    `kind` is `lost`, `timeout` or `memory`; `log` is what the process had printed; `at` the task
+    and the item that it was at, where it had begun with one.
+    """
+
+    def __init__(
+        self, kind: str, message: str, log: str = "", at: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.kind, self.log, self.at = kind, log, at
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.kind, str(self), self.log, self.at)
+
+
+@dataclass
+class _Call:
+    future: Future[Any]
+    payload: tuple[Callable[..., Any], tuple[Any, ...]]
+    fresh: bool = False
+    losses: int = 0
+
+    def begin(self) -> bool:
+        """Whether it is to run: nobody cancelled it before."""
+        return self.future.running() or self.future.set_running_or_notify_cancel()
+
+    def fail(self, error: BaseException) -> None:
+        if self.begin():
+            self.future.set_exception(error)
+
+
+@dataclass
+class _Worker:
+    pid: int
+    server: ForkServer
+    channel: Channel
+    log: Log
+    place: Place
+    call: _Call | None = None
+    started: float = 0.0
+    doomed: WorkerLost | None = None
+    calls: int = 0
+    leaves: float | None = None  # the time by which it has to, once it takes no more calls
+    gpus: tuple[str, ...] = ()
+
+
+@dataclass
+class _State:
+    queue: collections.deque[_Call] = field(default_factory=collections.deque)
+    workers: list[_Worker] = field(default_factory=list)
+    closing: bool = False
+    killed: bool = False
+    refusals: int = 0  # in a row, to start a worker
+    patience: float = 0.0  # the time before which no other is started
+
+
+class ProcessExecutor(Executor):
+    """Calls in worker processes of their own.
+
+    `timeout` (seconds) and `memory` (bytes resident, children included) hold for each call;
+    a call whose process ends early raises `WorkerLost` and touches no other call. One that is
+    lost because its fork server was runs again, in a worker of a new server. A worker
+    takes at most `max_calls`. `env` adds to the variables of the workers; `modules` are what
+    their calls import anyway. Each worker has `gpu` of the devices `gpus` for itself.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        *,
+        timeout: float | None = None,
+        memory: int | None = None,
+        max_calls: int | None = None,
+        env: Mapping[str, str] | None = None,
+        modules: Sequence[str] = (),
+        gpus: Sequence[str] = (),
+        gpu: int = 0,
+    ) -> None:
+        _check_files(workers)
+        self.max_workers = workers
+        self._env, self.modules = env or {}, modules
+        self._gpus, self._gpu = gpus, gpu
+        self.timeout, self._memory, self.max_calls = timeout, memory, max_calls
+        self._state = _State()
+        self._lock = threading.Lock()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        self._thread = threading.Thread(target=self._manage, name="mapred-pool", daemon=True)
+        try:
+            fork_server()
+            self._thread.start()
+        except BaseException as error:
+            self._close_wake()
+            if isinstance(error, RuntimeError):
+                raise BackendError(
+                    f"a pool of worker processes cannot be started: {error}; {REMEDY}"
+                ) from error
+            raise
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Queue a call; `fn` must be importable and its arguments picklable."""
+        if kwargs:
+            raise BackendError("calls of worker processes take positional arguments alone")
+        return self._queue(_Call(Future(), (fn, args)))
+
+    def submit_fresh(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
+        """Like `submit`, in a process that has run nothing before."""
+        return self._queue(_Call(Future(), (fn, args), fresh=True))
+
+    def _queue(self, call: _Call) -> Future[Any]:
+        with self._lock:
+            if self._state.closing:
+                raise RuntimeError("cannot submit after shutdown")
+            self._state.queue.append(call)
+        self._wake()
+        return call.future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let running calls end; queued ones too unless `cancel_futures`."""
+        self._close(cancel_futures, kill=False)
+        if wait:
+            self._thread.join()
+
+    def kill(self) -> None:
+        """End every worker that has a call, which raises `WorkerLost`; the others leave."""
+        self._close(cancel_futures=True, kill=True)
+        self._thread.join()
+
+    def pids(self) -> list[int]:
+        """The process ids of the workers that live now."""
+        with self._lock:
+            return [worker.pid for worker in self._state.workers]
+
+    def _close(self, cancel_futures: bool, *, kill: bool) -> None:
+        with self._lock:
+            self._state.closing = True
+            self._state.killed = self._state.killed or kill
+            dropped = list(self._state.queue) if cancel_futures else []
+            if cancel_futures:
+                self._state.queue.clear()
+        for call in dropped:
+            if not call.future.cancel():
+                call.fail(WorkerLost("lost", _STOPPED))
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError, OSError):
+            os.write(self._wake_write, b"x")
+
+    def _manage(self) -> None:
+        state = self._state
+        try:
+            while True:
+                with self._lock:
+                    if state.killed:
+                        return
+                    if state.closing and not state.queue and not any(w.call for w in state.workers):
+                        return
+                self._assign()
+                self._wait()
+                self._enforce()
+        except BaseException as error:
+            self._fail_all(error)
+        finally:
+            try:
+                self._end_all()
+            finally:
+                self._fail_all(WorkerLost("lost", _STOPPED))
+
+    def _assign(self) -> None:
+        """Give queued calls to idle workers; start workers while there is room."""
+        state = self._state
+        while state.queue:
+            with self._lock:
+                if not state.queue:
+                    return
+                call = state.queue[0]
+            idle = [worker for worker in state.workers if not (worker.call or worker.leaves)]
+            if call.fresh:
+                if idle and not self._room():
+                    self._dismiss(idle.pop())
+                idle = []
+            if not idle and not self._room():
+                return
+            worker = idle.pop() if idle else self._another_worker(call)
+            if worker is None:
+                return
+            with self._lock:
+                if not state.queue or state.queue[0] is not call:
+                    continue
+                state.queue.popleft()
+            if not call.begin():
+                continue
+            worker.place.forget()
+            worker.call, worker.started = call, time.monotonic()
+            try:
+                worker.channel.send(call.payload)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # A worker that just died is found by its closed connection.
+            except BlockingIOError:
+                worker.doomed = WorkerLost("lost", "the worker process took no call")
+                kill_group(worker.pid)
+
+    def _room(self) -> bool:
+        """Whether one more worker may start; some that leave may still be there."""
+        workers = self._state.workers
+        staying = sum(1 for worker in workers if worker.leaves is None)
+        if self._gpu and devices.free(self._gpus) < self._gpu:
+            return False
+        return staying < self.max_workers and len(workers) < 2 * self.max_workers
+
+    def _dismiss(self, worker: _Worker, seconds: float = SECONDS) -> None:
+        """Have an idle worker close what it holds and end."""
+        worker.leaves = time.monotonic() + seconds
+        with suppress(OSError):
+            worker.channel.send(None)
+
+    def _another_worker(self, call: _Call) -> _Worker | None:
+        """A new worker for a call; None where the call has to wait, or failed for want of one."""
+        state = self._state
+        while time.monotonic() >= state.patience:
+            try:
+                worker = self._start_worker()
+            except BackendError as error:
+                state.refusals += 1
+                if not isinstance(error, ServerLost) or state.refusals >= _LOSSES:
+                    self._do_without(call, error)
+                    break
+            else:
+                state.refusals = 0
+                return worker
+        return None
+
+    def _do_without(self, call: _Call, error: BackendError) -> None:
+        """Go on with the workers that there are; without any, fail the call after some tries."""
+        state = self._state
+        if state.workers:
+            if state.refusals == 1:
+                _log.warning("no worker process beside %d others: %s", len(state.workers), error)
+            state.patience = time.monotonic() + 1.0
+            idle = [worker for worker in state.workers if not (worker.call or worker.leaves)]
+            if idle:
+                self._dismiss(idle[0])
+        elif state.refusals < _STARTS:
+            state.patience = time.monotonic() + 0.1 * 2**state.refusals
+        else:
+            with self._lock:
+                if not state.queue or state.queue[0] is not call:
+                    return  # It was cancelled just now.
+                state.queue.popleft()
+            call.fail(error)
+
+    def _start_worker(self) -> _Worker | None:
+        """A new worker; None where another pool was faster to take the devices."""
+        env, taken = self._env, devices.take(self._gpus, self._gpu)
+        if taken is None:
+            return None
+        if taken:
+            env = {**env, devices.VARIABLE: ",".join(taken)}
+        with ExitStack() as undo:
+            undo.callback(devices.give_back, taken)
+            try:
+                ours, theirs = socket.socketpair()
+                undo.callback(ours.close)
+                with theirs:
+                    log = _file_in_memory("mapred-log")
+                    undo.callback(os.close, log)
+                    place = _file_in_memory("mapred-place")
+                    undo.callback(os.close, place)
+                    descriptors = [theirs.fileno(), log, place]
+                    bound_sending(ours, _SEND_SECONDS)
+                    server = fork_server()
+                    pid = server.start(descriptors, env, self.modules)
+                    noted = Place(os.dup(place))
+            except (OSError, ValueError) as error:
+                raise BackendError(
+                    f"a worker process cannot be started: {error}; {REMEDY}"
+                ) from error
+            os.close(place)
+            undo.pop_all()
+        worker = _Worker(pid, server, Channel(ours), Log(log), noted, gpus=taken)
+        with self._lock:
+            self._state.workers.append(worker)
+        return worker
+
+    def _wait(self) -> None:
+        """Sleep until a worker answers or dies, a call comes in, or the next tick."""
+        descriptors = {w.channel.fileno(): w for w in self._state.workers}
+        poller = select.poll()
+        for descriptor in (*descriptors, self._wake_read):
+            poller.register(descriptor, select.POLLIN)
+        state = self._state
+        busy = bool(state.queue) or any(w.call or w.leaves for w in state.workers)
+        for descriptor, _ in poller.poll((_TICK if busy else _IDLE_TICK) * 1000):
+            if descriptor == self._wake_read:
+                os.read(self._wake_read, 4096)
+            else:
+                self._hear(descriptors[descriptor])
+
+    def _hear(self, worker: _Worker) -> bool:
+        """Whether the worker said something whole, if only that it has ended."""
+        try:
+            if not worker.channel.has_value():
+                return False
+            message = worker.channel.receive()
+        except (EOFError, OSError):
+            self._bury(worker)
+            return True
+        except Exception as error:
+            # An answer that this process cannot unpickle.
+            message = BackendError(f"a worker's answer cannot be read: {error}"), False
+            self._dismiss(worker)
+        if isinstance(message, Left):
+            for complaint in message.complaints:
+                _log.warning("a worker ended: %s", complaint)
+            self._remove(worker)
+            return True
+        (answer, leaving), call = message, worker.call
+        worker.call = None
+        worker.calls += self.max_calls is not None
+        if leaving:
+            worker.leaves = time.monotonic() + SECONDS
+        elif self.max_calls is not None and worker.calls >= self.max_calls:
+            self._dismiss(worker)
+        if call is None:
+            return True
+        if isinstance(answer, BaseException):
+            call.future.set_exception(answer)
+        else:
+            call.future.set_result(answer)
+        return True
+
+    def _bury(self, worker: _Worker) -> None:
+        status = worker.server.exit_status(worker.pid)
+        orphaned = status is None and worker.server.dead and worker.doomed is None
+        log, at = worker.log.read(), worker.place.read()
+        self._remove(worker, ended=status is not None)
+        call = worker.call
+        if call is not None and orphaned and call.losses < _LOSSES:
+            call.losses += 1
+            with self._lock:
+                self._state.queue.appendleft(call)
+        elif call is not None:
+            lost = worker.doomed or WorkerLost("lost", _ended(worker, status))
+            lost.log, lost.at = log, at
+            call.fail(lost)
+        elif worker.leaves is not None:
+            _log.warning(
+                "a worker ended (exit status %s) before all that it held was closed\n%s",
+                status,
+                log,
+            )
+
+    def _remove(self, worker: _Worker, *, ended: bool = False) -> None:
+        with self._lock:
+            self._state.workers.remove(worker)
+        worker.channel.close()
+        kill_group(worker.pid)
+        os.close(worker.log.descriptor)
+        worker.place.close()
+        if worker.gpus and not ended:
+            ended = worker.server.exit_status(worker.pid, SECONDS) is not None
+        if worker.gpus and (ended or worker.server.dead):
+            devices.give_back(worker.gpus)
+
+    def _enforce(self) -> None:
+        """Kill what is over its time or memory; keep logs short."""
+        now = time.monotonic()
+        for worker in list(self._state.workers):
+            if worker.server.dead or worker.pid in worker.server.ended:
+                # It may have answered since. What never answers is not waited for: a process
+                # that it left behind may hold its connection open.
+                if not self._hear(worker):
+                    self._bury(worker)
+                continue
+            worker.log.cap()
+            if worker.leaves is not None and now > worker.leaves:
+                _log.warning(
+                    "a worker was killed that had not closed all that it held within its time "
+                    "(close(), __exit__() or an exit handler hangs)\n%s",
+                    worker.log.read(),
+                )
+                self._remove(worker)
+                continue
+            if worker.call is None or worker.doomed:
+                continue
+            if self.timeout is not None and now - worker.started > self.timeout:
+                text = f"the attempt took longer than timeout={self.timeout:g} s"
+                worker.doomed = WorkerLost("timeout", text)
+            elif self._memory is not None and (used := _resident(worker.pid)) > self._memory:
+                text = f"the worker used {used:,} bytes; the limit is memory={self._memory:,}"
+                worker.doomed = WorkerLost("memory", text)
+            if worker.doomed:
+                kill_group(worker.pid)
+
+    def _fail_all(self, error: BaseException) -> None:
+        with self._lock:
+            calls = list(self._state.queue)
+            self._state.queue.clear()
+            self._state.closing = True
+        for call in calls:
+            call.fail(error)
+
+    def _end_all(self) -> None:
+        try:
+            self._part()
+        finally:
+            self._close_wake()
+
+    def _close_wake(self) -> None:
+        os.close(self._wake_read)
+        write, self._wake_write = self._wake_write, -1
+        os.close(write)
+
+    def _part(self) -> None:
+        """Kill the workers that have a call, and let the others leave."""
+        state = self._state
+        seconds = _HURRY_SECONDS if state.killed else SECONDS
+        for worker in list(state.workers):
+            if worker.call is not None:
+                self._remove(worker)
+                worker.call.fail(WorkerLost("lost", _STOPPED))
+            elif worker.leaves is None:
+                self._dismiss(worker, seconds)
+            else:
+                worker.leaves = min(worker.leaves, time.monotonic() + seconds)
+        while state.workers:
+            self._wait()
+            self._enforce()
+
+
+def _ended(worker: _Worker, status: int | None) -> str:
+    """How a worker ended that had a call."""
+    if worker.call is None or not worker.server.dead or status is not None:
+        return how_it_ended(status)
+    return (
+        f"the process that worker processes are forked from was ended {worker.call.losses + 1} "
+        "times while this was at work (the system's out-of-memory killer does that)"
+    )
+
+
+def _check_files(workers: int) -> None:
+    """Refuse to start with fewer files than a pool opens, besides those that are open."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        used = len(os.listdir("/dev/fd")) + _OTHER_FILES
+    except OSError:
+        return  # nobody tells what is open; a file too many is found when it is opened
+    if limit != resource.RLIM_INFINITY and used + 2 * workers > limit:
+        fewer = (limit - used) // 2
+        instead = f", or run fewer: backend=mapred.Local(workers={fewer})" if fewer > 0 else ""
+        raise BackendError(
+            f"{workers} worker processes need {used + 2 * workers} open files, and this process "
+            f"may have {limit}: raise the limit (ulimit -n {used + 2 * workers}){instead}"
+        )
+
+
+def _file_in_memory(name: str) -> int:
+    """An unlinked file to append to, in memory where the system has such."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create(name)
+    else:
+        import tempfile
+
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
+    return descriptor
+
+
+def _resident(pid: int) -> int:
+    """Bytes resident of a process and its children."""
+    import psutil
+
+    total = 0
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for each in (process, *process.children(recursive=True)):
+            with suppress(psutil.Error):
+                total += each.memory_info().rss
+    return total

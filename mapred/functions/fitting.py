@@ -1,0 +1,244 @@
+"""Whether a function or a reducer can be called as a run will call it, said before it starts."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from mapred.errors import FunctionError, MapredError, ReduceError
+from mapred.functions.commands import Command
+from mapred.functions.signatures import own_signature, signature, takes, task_parameters
+from mapred.functions.transport import makes_callables, name_of
+from mapred.reducers import Reducer
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_INPUTS = {"items": "one item", "array": "one item", "files": "one file"}
+_MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_STARS: dict[Any, str] = dict(zip(_MANY, ("*", "**"), strict=True))
+
+
+def check_function(
+    function: Callable[..., Any],
+    format: str | None,
+    names: Collection[str] | None = None,
+    *,
+    piecewise: bool = False,
+) -> None:
+    """Raise `FunctionError` unless `function` can be called over a dataset of this format.
+
+    With `names` it is called with these keywords, as over the points of a sweep. `piecewise`
+    says that it may yield what it returns, piece by piece.
+    """
+    if isinstance(function, Command):
+        if "task" in (names or ()):
+            raise FunctionError("a command cannot have a parameter called 'task': rename it")
+        return
+    check_kind(function, piecewise=piecewise)
+    if makes_callables(function):
+        _check_class(function)
+    if names is not None and "repeat" in names and not takes(function, "repeat"):
+        names = [name for name in names if name != "repeat"]
+    if _is_ufunc(function):
+        parameters: dict[str, inspect.Parameter] | None = _of_ufunc(function)
+    else:
+        parameters = own_signature(function)
+    if parameters is None:
+        return
+    tasks = task_parameters(function)
+    if names is None:
+        what = _INPUTS.get(format or "", "one shard")
+        wrong = _misfit_of_one(function, parameters, tasks, what)
+    else:
+        wrong = _misfit_of_names(function, parameters, tasks, names)
+    if wrong:
+        raise FunctionError(f"{_shown(function, parameters)} {wrong}")
+
+
+def check_reduce(
+    reduce: Any, finalize: Callable[[Any], Any] | None, *, by_key: bool = False
+) -> None:
+    """Raise `ReduceError` unless a reducer, and what comes after it, takes one argument."""
+    given = "a pa.Table of rows" if by_key else "an iterable of the outputs"
+    for option, function, argument in (
+        ("reduce", reduce, given),
+        ("finalize", finalize, "the reduced value"),
+    ):
+        if function is None or isinstance(function, Reducer) or not callable(function):
+            continue
+        parameters = _of_ufunc(function) if _is_ufunc(function) else own_signature(function)
+        missing = [] if parameters is None else _required(parameters)[1:]
+        if parameters is not None and (missing or not _takes_one(parameters)):
+            name = name_of(function)
+            remedy = f"write {option}=lambda value: …"
+            if option == "reduce" and len(missing) == 1:
+                remedy = (
+                    "for a function of two values, write "
+                    f"reduce=lambda outputs: functools.reduce({name}, outputs)"
+                )
+            raise ReduceError(
+                f"{option}={_shown(function, parameters)} is called with one argument, {argument}; "
+                f"{remedy}"
+            )
+        check_kind(function, ReduceError)
+
+
+def check_kind(
+    function: Callable[..., Any],
+    error: type[MapredError] = FunctionError,
+    *,
+    piecewise: bool = False,
+) -> None:
+    """Raise for what gives a coroutine, or a generator that is not asked for, in place of a value."""
+    if isinstance(function, Command):
+        return
+    called = function
+    while isinstance(called, functools.partial):
+        called = called.func
+    if makes_callables(called) or not inspect.isroutine(called):
+        called = getattr(called, "__call__", called)  # noqa: B004
+    name = name_of(function)
+    if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+        raise error(f"{name} is async; pass a plain function, which may call asyncio.run(…)")
+    if not piecewise and inspect.isgeneratorfunction(called):
+        raise error(f"{name} is a generator function: collect what it yields in a list, return it")
+
+
+def _check_class(function: Any) -> None:
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise FunctionError(
+            f"{name_of(function)} is made once per worker process without arguments: {error}; "
+            f"give its parameters defaults, or pass an instance, {name_of(function)}(…)"
+        ) from None
+    except ValueError:
+        pass
+
+
+def _misfit_of_one(
+    function: Callable[..., Any],
+    parameters: dict[str, inspect.Parameter],
+    tasks: Sequence[str],
+    what: str,
+) -> str | None:
+    """What is wrong with a call that has one positional argument."""
+    inputs = {name: each for name, each in parameters.items() if name not in tasks}
+    if not _takes_one(inputs):
+        return f"is called with {what}: give it a parameter for that"
+    first = next(iter(parameters))
+    if first in tasks:
+        return f"gets {what} first: put the parameter {first!r}, which receives the task, behind it"
+    missing = [name for name in _required(inputs) if name != first]
+    if not missing:
+        return None
+    if missing == ["task"]:
+        return "gets the task where it says so: write task: mapred.Task"
+    named = " and ".join(map(repr, missing))
+    several = f"is called with {what} alone, and {named} {_have(missing)} no value"
+    if any(inputs[name].kind is inspect.Parameter.POSITIONAL_ONLY for name in missing):
+        return f"{several}: wrap it, as lambda value: {name_of(function)}(value, …)"
+    given = ", ".join(f"{name}=…" for name in missing)
+    return f"{several}: give defaults, or pass functools.partial({name_of(function)}, {given})"
+
+
+def _misfit_of_names(
+    function: Callable[..., Any],
+    parameters: dict[str, inspect.Parameter],
+    tasks: Sequence[str],
+    names: Collection[str],
+) -> str | None:
+    """What is wrong with a call that has these keywords."""
+    for name in names:
+        if name in tasks:
+            return f"receives the task as {name!r}, a parameter of the sweep: rename one of them"
+    by_position = [
+        name
+        for name, each in parameters.items()
+        if each.kind is inspect.Parameter.POSITIONAL_ONLY and each.default is each.empty
+    ]
+    if by_position:
+        given = ", ".join(names)
+        return (
+            "takes its arguments by position, and a sweep gives keywords: write "
+            f"lambda {given}: {name_of(function)}({given})"
+        )
+    open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
+    known = [name for name, each in parameters.items() if each.kind not in _MANY]
+    unknown = [name for name in names if name not in known]
+    if open_ended:
+        # A decorator may take other names than what it wraps, but hardly one that is almost the same.
+        known = [name for name, each in signature(function).items() if each.kind not in _MANY]
+        free = [name for name in known if name not in {*names, *tasks}]
+        unknown = [name for name in unknown if name not in known and _near(name, free)]
+    missing = [n for n in _required(parameters) if n not in names and n not in tasks]
+    if unknown:
+        return _unknown(unknown, [name for name in known if name not in {*names, *tasks}])
+    if missing == ["task"]:
+        return "gets the task where it says so: write task: mapred.Task"
+    if missing:
+        named = " and ".join(map(repr, missing))
+        given = ", ".join(f"{name}=…" for name in missing)
+        return (
+            f"needs {named}, which the sweep does not give: add {_it(missing)} to the sweep, give "
+            f"defaults, or pass functools.partial({name_of(function)}, {given})"
+        )
+    return None
+
+
+def _unknown(unknown: Sequence[str], free: Sequence[str]) -> str:
+    near = _near(unknown[0], free)
+    if near:
+        return f"has no parameter {unknown[0]!r}; did you mean {near!r}?"
+    named = " and ".join(map(repr, unknown))
+    return (
+        f"has no parameter {named}, and a sweep gives its parameters as keywords: "
+        f"add {_it(unknown)} to the function, or leave {_it(unknown)} out of the sweep"
+    )
+
+
+def _near(name: str, names: Sequence[str]) -> str | None:
+    import difflib
+
+    return next(iter(difflib.get_close_matches(name, names, 1)), None)
+
+
+def _takes_one(parameters: dict[str, inspect.Parameter]) -> bool:
+    kinds = (*_POSITIONAL, inspect.Parameter.VAR_POSITIONAL)
+    return any(each.kind in kinds for each in parameters.values())
+
+
+def _required(parameters: dict[str, inspect.Parameter]) -> list[str]:
+    return [
+        name
+        for name, each in parameters.items()
+        if each.default is inspect.Parameter.empty and each.kind not in _MANY
+    ]
+
+
+def _is_ufunc(function: Any) -> bool:
+    return type(function).__name__ == "ufunc" and hasattr(function, "nin")
+
+
+def _of_ufunc(function: Any) -> dict[str, inspect.Parameter]:
+    kind = inspect.Parameter.POSITIONAL_ONLY
+    return {f"x{i}": inspect.Parameter(f"x{i}", kind) for i in range(1, function.nin + 1)}
+
+
+def _shown(function: Callable[..., Any], parameters: dict[str, inspect.Parameter]) -> str:
+    """The function with the names of its parameters, as in a traceback."""
+    names = [_STARS.get(each.kind, "") + name for name, each in parameters.items()]
+    kinds = [each.kind for each in parameters.values()]
+    if inspect.Parameter.KEYWORD_ONLY in kinds and inspect.Parameter.VAR_POSITIONAL not in kinds:
+        names.insert(kinds.index(inspect.Parameter.KEYWORD_ONLY), "*")
+    text = f"{name_of(function)}({', '.join(names)})"
+    return text if len(text) <= 120 else f"{name_of(function)}(…)"
+
+
+def _have(names: Sequence[str]) -> str:
+    return "has" if len(names) == 1 else "have"
+
+
+def _it(names: Sequence[str]) -> str:
+    return "it" if len(names) == 1 else "them"

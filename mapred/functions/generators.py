@@ -1,0 +1,145 @@
+"""Generators of random numbers that a function carries along: each worker would get a copy.
+
+Copies in several workers draw the same numbers, so answers would depend on how many there are.
+The hidden generators behind `random.random` and `numpy.random.normal` travel by name instead:
+a worker seeds its own ones before each item.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import random
+import sys
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+from mapred.functions.modules import imports, local
+
+_DEEPEST = 5
+_MOST = 2000
+_FEW = 100
+
+
+def by_name(generator: Any) -> Any:
+    """How a `random.Random` or a `numpy.random.RandomState` is pickled."""
+    hidden = {"_inst": random._inst, "_rand": _numpy_hidden()}
+    for name, each in hidden.items():
+        if generator is each:
+            return name
+    return generator.__reduce_ex__(4)
+
+
+def reducers() -> dict[type, Callable[[Any], Any]]:
+    """The entries of a pickler's dispatch table for generators."""
+    hidden = _numpy_hidden()
+    return {random.Random: by_name} | ({} if hidden is None else {type(hidden): by_name})
+
+
+def _numpy_hidden() -> Any:
+    return getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None)
+
+
+def warn_if_carried(function: Any, name: str) -> None:
+    """Warn of each generator that a function refers to."""
+    found = next(_carried(function, name), None)
+    if found is not None:
+        place, generator = found
+        warnings.warn(
+            f"{name} carries a generator of random numbers, {place} ({type(generator).__name__}): "
+            "each worker gets a copy that draws the same numbers; draw from task.rng, of a "
+            "parameter annotated mapred.Task, or from random and numpy.random, which are seeded "
+            "before each item",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def _carried(function: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Generators with the names they are found under, those nearest to the function first."""
+    hidden = (random._inst, _numpy_hidden())
+    waiting = [("", function, 0)]
+    seen = {id(function)}
+    while waiting and len(seen) < _MOST:
+        place, value, depth = waiting.pop(0)
+        if _is_generator(value):
+            if not any(value is each for each in hidden):
+                yield place or name, value
+        elif depth < _DEEPEST:
+            # Objects may answer anything to a question for their attributes.
+            with suppress(Exception):
+                for below, each in _parts(value):
+                    if id(each) not in seen:
+                        seen.add(id(each))
+                        waiting.append((f"{place}{below}".lstrip("."), each, depth + 1))
+
+
+def _is_generator(value: Any) -> bool:
+    if issubclass(type(value), random.Random):
+        return not issubclass(type(value), random.SystemRandom)
+    loaded = sys.modules.get("numpy.random")
+    classes = tuple(getattr(loaded, name, ()) for name in ("Generator", "RandomState"))
+    return issubclass(type(value), classes)
+
+
+def _is_own(name: Any) -> bool:
+    """Whether functions of a module are the user's: a local one, `__main__`, or none at all."""
+    if not isinstance(name, str):
+        return False
+    return name in local.MAIN or name not in sys.modules or local.find(name) is not None
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """What a value holds on to, with the name of each place."""
+    if isinstance(value, functools.partial):
+        yield ".func", value.func
+        yield from ((f".args[{i}]", each) for i, each in enumerate(value.args))
+        yield from ((f".{key}", each) for key, each in value.keywords.items())
+    elif isinstance(value, types.MethodType):
+        yield "", value.__func__
+        yield "", value.__self__
+    elif isinstance(value, types.BuiltinMethodType):
+        if not isinstance(value.__self__, types.ModuleType):
+            yield "", value.__self__
+    elif isinstance(value, types.FunctionType):
+        if _is_own(value.__module__):
+            yield from _of_function(value)
+    elif isinstance(value, type):
+        if _is_own(value.__module__):
+            for base in value.__mro__[:-1]:
+                yield from ((f".{key}", each) for key, each in vars(base).items())
+    elif isinstance(value, staticmethod | classmethod):
+        yield "", value.__func__
+    elif isinstance(value, dict):
+        yield from ((f"[{key!r}]", each) for key, each in islice(value.items(), _FEW))
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from ((f"[{i}]", each) for i, each in enumerate(islice(value, _FEW)))
+    elif not isinstance(value, types.ModuleType):
+        yield from ((f".{key}", each) for key, each in getattr(value, "__dict__", {}).items())
+        yield "", type(value)
+
+
+def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """The closure, the defaults and the globals that a function names, own modules' as well."""
+    function = inspect.unwrap(function)
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            yield f".{name}", cell.cell_contents
+        except ValueError:  # it is not filled yet
+            continue
+    yield from ((".default", each) for each in function.__defaults__ or ())
+    yield from ((f".{key}", each) for key, each in (function.__kwdefaults__ or {}).items())
+    names = [name for code in imports.nested(function.__code__) for name in code.co_names]
+    for name in names:
+        if name not in function.__globals__:
+            continue
+        value = function.__globals__[name]
+        if not isinstance(value, types.ModuleType):
+            yield f".{name}", value
+        elif _is_own(value.__name__):
+            inside = vars(value)
+            yield from ((f".{name}.{each}", inside[each]) for each in names if each in inside)

@@ -1,0 +1,70 @@
+"""Files of data that go with local modules."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+
+from mapred.functions.modules import imports
+from mapred.functions.modules.local import Found
+
+_DATA_FILE, _DATA_ALL, _DATA_COUNT = 256 * 1024, 4 * 2**20, 1000
+_NOT_DATA = (".py", ".pyc", ".pyo", ".so", ".pyd")
+# By one of these a module finds the files beside it.
+_OPENS = (b"__file__", b"resources", b"get_data")
+
+
+def beside(found: Found, text: bytes) -> Iterator[tuple[str, str, bytes]]:
+    """Small files: of a package all, of another module those beside it that it names.
+
+    Each with its package and its path below that.
+    """
+    package = found.name if found.kind == "package" else found.name.rpartition(".")[0]
+    left = _DATA_ALL
+    for folder, file in islice(_data_files(found, text), _DATA_COUNT):
+        with suppress(OSError):
+            if os.path.getsize(file) <= min(_DATA_FILE, left):
+                with open(file, "rb") as opened:
+                    content = opened.read()
+                left -= len(content)
+                yield package, os.path.relpath(file, folder), content
+
+
+def _data_files(found: Found, text: bytes) -> Iterator[tuple[str, str]]:
+    """The folder that a module lies in, with each file of data."""
+    if found.kind == "package":
+        for folder in found.folders:
+            yield from ((folder, file) for file in _files(folder))
+    elif found.kind == "source" and any(word in text for word in _OPENS):
+        folder = os.path.dirname(found.file)
+        if os.path.exists(os.path.join(folder, "__init__.py")):
+            return  # they come with the package
+        texts = imports.texts(imports.code_of(found.name, found.file, text))
+        for name in sorted(filter(_can_name, texts)):
+            place = os.path.normpath(os.path.join(folder, name.lstrip("/")))
+            if place.startswith(folder + os.sep):
+                files = [place] if os.path.isfile(place) else _files(place)
+                yield from ((folder, file) for file in files if _is_data(file))
+
+
+def _can_name(text: str) -> bool:
+    """Whether a file can have a text as its name."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
+def _files(folder: str) -> Iterator[str]:
+    """The files of data below a folder, without those of the packages in it."""
+    for place, folders, names in os.walk(folder):
+        hidden = [each for each in folders if each.startswith((".", "__pycache__"))]
+        inner = [each for each in folders if os.path.exists(f"{place}/{each}/__init__.py")]
+        folders[:] = sorted(set(folders).difference(hidden, inner))
+        yield from filter(_is_data, (os.path.join(place, name) for name in sorted(names)))
+
+
+def _is_data(file: str) -> bool:
+    return not (os.path.basename(file).startswith(".") or file.endswith(_NOT_DATA))

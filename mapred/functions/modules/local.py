@@ -1,0 +1,131 @@
+"""Which modules are the user's own, and where their files lie."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.machinery
+import importlib.util
+import os
+import site
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from mapred.model.frozen import dataclass
+from mapred.process import definitions
+
+_SOURCE, _PACKAGE, _NAMESPACE, _BINARY = "source", "package", "namespace", "binary"
+MAIN = ("__main__", "__mp_main__")
+_SITES = {"site-packages", "dist-packages"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A local module: `source`, `package`, `namespace` (a folder without `__init__.py`), or
+    `binary` (an extension or a file of bytecode).
+    """
+
+    name: str
+    kind: str
+    file: str
+    folders: tuple[str, ...] = ()
+
+
+def find(name: str) -> Found | None:
+    """The user's own module of this name, imported or not; None for all others."""
+    top = name.partition(".")[0]
+    module = sys.modules.get(name)
+    if (
+        name in MAIN
+        or name in definitions.partial
+        or (module is None and (top in sys.stdlib_module_names or top in sys.builtin_module_names))
+    ):
+        return None
+    spec = spec_of(name)
+    file = getattr(module, "__file__", None) or getattr(spec, "origin", None)
+    folders = getattr(module, "__path__", None) or getattr(spec, "submodule_search_locations", None)
+    return _found(name, file, tuple(map(str, folders or ())))
+
+
+def _found(name: str, file: Any, folders: tuple[str, ...]) -> Found | None:
+    if not isinstance(file, str) or not os.path.dirname(file):
+        here = [folder for folder in folders if not is_installed(folder + os.sep)]
+        return Found(name, _NAMESPACE, "", tuple(here)) if here else None
+    file = os.path.abspath(file)
+    if is_installed(file):
+        return None
+    if file.endswith((*importlib.machinery.EXTENSION_SUFFIXES, ".pyc")):
+        return Found(name, _BINARY, file)
+    return Found(name, _PACKAGE if folders else _SOURCE, file, folders)
+
+
+def spec_of(name: str) -> Any:
+    """Where a module comes from, or would come from; nothing is imported."""
+    if name in sys.modules:
+        return getattr(sys.modules[name], "__spec__", None)
+    parent = name.rpartition(".")[0]
+    folders: Sequence[str] | None = None
+    if parent:
+        found = find(parent)
+        if found is None or not found.folders:
+            return None
+        folders = found.folders
+    for finder in sys.meta_path:
+        look = getattr(finder, "find_spec", None)
+        with contextlib.suppress(Exception):  # finders of others, asked for a mere name
+            spec = look(name, folders) if look else None
+            if spec is not None:
+                return spec
+    return None
+
+
+def has_source(name: str) -> bool:
+    """Whether a process elsewhere could import a module by its name, from a file or a package."""
+    module = sys.modules.get(name)
+    if module is None or name in sys.builtin_module_names or name.startswith("_cython"):
+        return module is not None
+    if getattr(module, "__spec__", None) is not None or getattr(module, "__file__", None):
+        return True
+    top = sys.modules.get(name.partition(".")[0])
+    return top is not module and getattr(top, "__spec__", None) is not None
+
+
+def is_installed(file: str) -> bool:
+    """Whether a file lies in the standard library or among installed packages."""
+    return _is_installed(os.path.dirname(file))
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_installed(folder: str) -> bool:
+    real = os.path.realpath(folder) + os.sep
+    if real.startswith(_installed()) or _SITES.intersection(real.split(os.sep)):
+        return True
+    return any(real.startswith(entry + os.sep) for entry in _targets(tuple(map(str, sys.path))))
+
+
+@functools.lru_cache(maxsize=1)
+def _installed() -> tuple[str, ...]:
+    import cloudpickle
+
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    platform = (
+        os.path.join(p, sys.platlibdir, version) for p in (sys.exec_prefix, sys.base_exec_prefix)
+    )
+    paths = {os.path.dirname(os.__file__), *platform}
+    paths |= {*site.getsitepackages(), site.getusersitepackages()}
+    paths.add(os.path.abspath(f"{__file__}/../../.."))
+    # Pods unpack packages into a folder of their own: where this one lies, all others do.
+    paths.add(os.path.dirname(os.path.dirname(os.path.abspath(cloudpickle.__file__))))
+    return tuple(os.path.realpath(path) + os.sep for path in paths if path)
+
+
+@functools.lru_cache(maxsize=16)
+def _targets(path: tuple[str, ...]) -> tuple[str, ...]:
+    """The folders of the import path that an installer has filled, as by `pip --target`."""
+    found = []
+    for entry in filter(os.path.isabs, path):
+        with contextlib.suppress(OSError):
+            if any(name.endswith(".dist-info") for name in os.listdir(entry)):
+                found.append(os.path.realpath(entry))
+    return tuple(found)

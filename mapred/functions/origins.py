@@ -1,0 +1,235 @@
+"""Where a function of a run came from, and whether its source has changed since."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import os
+import pickle
+import sys
+import time
+import tokenize
+import types
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import field, replace
+from typing import Any
+
+from mapred.functions import excerpts, transport
+from mapred.functions.commands import Command
+from mapred.functions.modules import imports, local
+from mapred.model import layout
+from mapred.model.coding import read
+from mapred.model.frozen import dataclass
+from mapred.model.spec import Job
+from mapred.reducers import Reducer
+from mapred.storage import Store
+
+_MAIN = "__main__"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The place of a function: `qualname` in `module`, empty where no name leads to it.
+
+    `file` is the one that defined it; a notebook's cells have names of files that do not exist, and
+    for them `texts` has the digest of the source of the function and of all in `__main__` that it
+    uses. `python` is the version that pickled it, at `time` in seconds since the epoch.
+    """
+
+    name: str
+    module: str = ""
+    qualname: str = ""
+    file: str = ""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    python: str = ""
+    time: float = 0.0
+
+    @property
+    def local(self) -> bool:
+        """Whether it is the user's own, in a file that is there."""
+        module = sys.modules.get(self.module)
+        installed = module is not None and self.module != _MAIN
+        own = local.find(self.module) is not None if installed else self.module != "builtins"
+        return bool(self.qualname) and own and os.path.isfile(self.file)
+
+
+def of(function: Any, bound: Collection[str] = ()) -> Origin:
+    """Where a function, or the one that a reducer calls, comes from.
+
+    Parameters that are `bound` are so again when the run is resumed; other arguments of a
+    `partial`, or an object that is called, are more than a name leads to.
+    """
+    python = ".".join(map(str, sys.version_info[:2]))
+    target = _bare(function)
+    if target is None:
+        return Origin(transport.name_of(function), python=python, time=time.time())
+    # What is written in C may lack either.
+    module = str(getattr(target, "__module__", None) or "builtins")
+    qualname = str(getattr(target, "__qualname__", "<unknown>"))
+    file = _file_of(target)
+    named = "<" not in qualname and _is_all(function, bound)
+    return Origin(
+        name=transport.name_of(function),
+        module=module,
+        qualname=qualname if named else "",
+        file=file,
+        texts=dict(_texts(target)) if module == _MAIN and not os.path.isfile(file) else {},
+        python=python,
+        time=time.time(),
+    )
+
+
+def known(job: Job, path: str | None) -> Origin | None:
+    """What job.json says of a function's origin; None for a run of an earlier version."""
+    told = job.code.get(path or "")
+    if told is None:
+        return None
+    found = read(Origin, told, f"{layout.JOB}: code of {path}")
+    # Its name becomes part of lines that people paste.
+    is_name = all(part.isidentifier() for part in found.qualname.split("."))
+    return found if is_name else replace(found, qualname="")
+
+
+def outdated(store: Store, job: Job) -> dict[str, tuple[str, ...]]:
+    """What has changed of the source of a run's `fn` and `reduce`: files, or names; no code runs."""
+    found = {}
+    for option, path in (("fn", job.function), ("reduce", job.reduce)):
+        origin = known(job, path)
+        if path is None or origin is None:
+            continue
+        with suppress(FileNotFoundError):
+            data = store.read(path)
+            if hashlib.sha256(data).hexdigest() == job.digests[path]:
+                found[option] = changed(origin, data)
+    return {option: names for option, names in found.items() if names}
+
+
+def changed(origin: Origin, data: bytes) -> tuple[str, ...]:
+    """What has changed since a function was pickled as `data`: its files, or what `__main__` has.
+
+    Empty where nothing has, or where that cannot be known from here.
+    """
+    try:
+        digests = transport.digests_of(data)
+    except pickle.UnpicklingError:
+        return ()
+    found = [
+        name
+        for name, known in digests.items()
+        if name.endswith(".py") and os.path.isfile(name) and excerpts.digest(_read(name)) != known
+    ]
+    current = (
+        current_of(origin) if origin.module == _MAIN and not os.path.isfile(origin.file) else None
+    )
+    if current is not None:
+        texts = dict(_texts(current))
+        found += [name for name, digest in texts.items() if origin.texts.get(name) != digest]
+    return tuple(dict.fromkeys(found))
+
+
+def current_of(origin: Origin) -> Any:
+    """The function that has the name now in a module that is loaded here; None if there is none."""
+    found: Any = sys.modules.get(origin.module)
+    for part in origin.qualname.split("."):
+        # Not by `getattr`, which may run code: names come from a run's folder.
+        found = inspect.getattr_static(found, part, None)
+    found = _bare(found) if callable(found) else None
+    if found is None or found.__qualname__ != origin.qualname:
+        return None
+    # A script and a notebook may each have a function of that name.
+    elsewhere = os.path.isfile(origin.file) and not _same(_file_of(found), origin.file)
+    return None if elsewhere else found
+
+
+def can_import(origin: Origin) -> bool:
+    """Whether `import` of the module finds the file here; nothing is imported to find out."""
+    spec = local.spec_of(origin.module)
+    return spec is not None and spec.origin is not None and _same(spec.origin, origin.file)
+
+
+def _file_of(target: Any) -> str:
+    """The file that defined a function or class; of a cell, a name that is not a file's."""
+    try:
+        file = inspect.getfile(target)
+    except (TypeError, OSError):
+        return ""
+    return os.path.abspath(file) if os.path.exists(file) else file
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _bare(function: Any) -> Any:
+    """The function or class itself, out of what was made of it; None where there is none."""
+    if isinstance(function, Command):
+        return None
+    if isinstance(function, Reducer):
+        return _bare(function.step)
+    if isinstance(function, functools.partial):
+        return _bare(function.func)
+    if inspect.isclass(function) and function.__module__ == "mapred.functions.parameters":
+        return function.__mro__[1]
+    if not hasattr(function, "__qualname__"):
+        function = type(function)
+    return inspect.unwrap(function)
+
+
+def _is_all(function: Any, bound: Collection[str]) -> bool:
+    """Whether the function is what its name leads to, and nothing more."""
+    if isinstance(function, Reducer):
+        return _is_all(function.step, bound)
+    if isinstance(function, functools.partial):
+        rest = function.args or function.keywords.keys() - set(bound)
+        return not rest and _is_all(function.func, bound)
+    return hasattr(function, "__qualname__") and getattr(function, "__self__", None) is None
+
+
+def _texts(target: Any) -> Iterator[tuple[str, str]]:
+    """Names and digests of the source of a function and of all in `__main__` that it uses."""
+    waiting, seen = [target], set()
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen or getattr(each, "__module__", None) != _MAIN:
+            continue
+        seen.add(id(each))
+        try:
+            text = inspect.getsource(each)
+        except (OSError, TypeError):
+            continue
+        yield each.__qualname__, hashlib.sha256(text.encode(errors="replace")).hexdigest()
+        waiting += _used(each)
+
+
+def _used(target: Any) -> Iterator[Any]:
+    """The functions and classes that the code of a function or class names."""
+    if inspect.isclass(target):
+        members = [getattr(each, "__func__", each) for each in vars(target).values()]
+        for each in members:
+            if isinstance(each, types.FunctionType):
+                yield from _used(each)
+        yield from target.__bases__
+        return
+    if not isinstance(target, types.FunctionType):
+        return
+    names = {name for code in imports.nested(target.__code__) for name in code.co_names}
+    found = [value for name, value in target.__globals__.items() if name in names]
+    for cell in target.__closure__ or ():
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:
+            continue
+    for each in found:
+        each = _bare(each) if callable(each) else None
+        if isinstance(each, types.FunctionType) or inspect.isclass(each):
+            yield each
+
+
+def _read(file: str) -> str:
+    try:
+        with tokenize.open(file) as opened:
+            return opened.read()
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        return ""

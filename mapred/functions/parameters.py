@@ -1,0 +1,164 @@
+"""Parameters of a job: values that fill the places of its URIs, and reach its function by name.
+
+"s3://logs/{date:%Y/%m/%d}/*.gz"      a value in a format of its own, as by str.format
+"s3://logs/{date-1d:%Y-%m-%d}.gz"     a date some days, hours or minutes before or after
+def f(lines, city, date)              keywords, where the function has such parameters
+MAPRED_PARAM_CITY                     what a program finds in its environment
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from mapred.errors import PlanError, RecordError
+from mapred.functions import signatures
+from mapred.functions.commands import Command
+from mapred.functions.transport import makes_callables
+from mapred.model.checking import plain, shown
+from mapred.process import secrecy
+
+Value = str | int | float | bool | date
+_PLACE = r"\{(?P<name>[A-Za-z_]\w*)(?P<shift>[+-]\d{1,6}[dhm])?(?::(?P<form>[^{}]*))?\}"
+_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+DATE = "date"  # the day or the time for which a run is made
+KINDS = "a text, a number, true or false, or a date"
+
+
+def check(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters, numbers of numpy as Python's; `PlanError` for what is not one."""
+    found = {}
+    for name, value in values.items():
+        if not str(name).isidentifier():
+            raise PlanError(f"parameter {shown(name)} must be a name such as city")
+        found[name] = plain(value)
+        secrecy.refuse_parameter(name, found[name], PlanError)
+        if not isinstance(found[name], str | int | float | bool | date):
+            raise PlanError(f"parameter {name}={shown(value)} must be {KINDS}")
+    return found
+
+
+def to_json(values: Mapping[str, Value]) -> dict[str, Any]:
+    """Parameters as JSON holds them, with their types."""
+    return {name: _typed(value) for name, value in values.items()}
+
+
+def _typed(value: Value) -> Any:
+    if isinstance(value, date):
+        return {type(value).__name__: value.isoformat()}
+    # Subclasses, such as numpy's floats and enums of texts, as what they are to JSON.
+    return next(kind(value) for kind in (bool, int, float, str) if isinstance(value, kind))
+
+
+def from_json(values: Mapping[str, Any]) -> dict[str, Value]:
+    """What `to_json` wrote."""
+    return {name: _untyped(name, value) for name, value in values.items()}
+
+
+def _untyped(name: str, value: Any) -> Value:
+    if isinstance(value, str | int | float):
+        return value
+    with suppress(AttributeError, TypeError, ValueError):
+        ((kind, text),) = value.items()
+        return datetime.fromisoformat(text) if kind == "datetime" else date.fromisoformat(text)
+    raise RecordError(f"job.json: parameters.{name} must be {KINDS}, and is {shown(value)}")
+
+
+def text_of(values: Mapping[str, Value]) -> str:
+    """`date=2026-03-01 city=Bern`; a text with spaces is quoted as a shell needs it."""
+    import shlex
+
+    return " ".join(f"{name}={shlex.quote(_shown(value))}" for name, value in values.items())
+
+
+def _shown(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="minutes" if not value.second else "auto")
+    return _text(value)
+
+
+def names_in(text: str) -> frozenset[str]:
+    """The parameters that a text has places for."""
+    return frozenset(match["name"] for match in re.finditer(_PLACE, text))
+
+
+def filled(text: str, values: Mapping[str, Value]) -> str:
+    """The text with a value in each place; a place without one is a `PlanError`."""
+
+    def put(match: re.Match[str]) -> str:
+        name, shift, form = match["name"], match["shift"], match["form"] or ""
+        if name not in values:
+            known = ", ".join(values) or "none"
+            raise PlanError(f"{text!r} has a place for {name!r}; the parameters are: {known}")
+        value: Any = values[name]
+        try:
+            if shift:
+                value = value + timedelta(**{_UNITS[shift[-1]]: int(shift[:-1])})
+            if isinstance(value, date) and not form:
+                return f"{value:%Y-%m-%d}"
+            return format(value, form)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise PlanError(
+                f"{match[0]} of {text!r} cannot be filled by {value!r}: {error}"
+            ) from None
+
+    found = re.sub(_PLACE, put, text)
+    if found != text:
+        remedy = "leave it out; credentials come from the environment or a profile"
+        secrecy.refuse_urls((found,), "a URI filled by its parameters", PlanError, remedy)
+    return found
+
+
+def asked(fn: Callable[..., Any]) -> frozenset[str]:
+    """The parameters that the function names after its first input; a program's is `date`."""
+    if isinstance(fn, Command):
+        return frozenset({DATE})
+    left_out = {signatures.first_input(fn), *signatures.task_parameters(fn)}
+    many = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = signatures.signature(fn).items()
+    return frozenset(n for n, each in named if n not in left_out and each.kind not in many)
+
+
+def taken(fn: Callable[..., Any], names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the names that the function can be given by keyword, its first input left out."""
+    first = signatures.first_input(fn)
+    return tuple(name for name in names if name != first and signatures.takes(fn, name))
+
+
+def bound(fn: Callable[..., Any], values: Mapping[str, Value]) -> Callable[..., Any]:
+    """The function with those of the values that it takes, as keywords; a program with all."""
+    if isinstance(fn, Command):
+        env = ((f"MAPRED_PARAM_{name.upper()}", _text(value)) for name, value in values.items())
+        return dataclasses.replace(fn, env=(*fn.env, *env))
+    given = {name: values[name] for name in taken(fn, values)}
+    if not given:
+        return fn
+    made: Callable[..., Any] = (
+        _bound_class(fn, given) if makes_callables(fn) else functools.partial(fn, **given)
+    )
+    return made
+
+
+def _text(value: Value) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _bound_class(cls: Any, given: Mapping[str, Value]) -> Any:
+    """A class whose instances are called with the values; it is still made once per process."""
+
+    class Bound(cls):  # type: ignore[misc]
+        @functools.wraps(cls.__call__)
+        def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+            return cls.__call__(self, *inputs, **{**given, **keywords})
+
+    Bound.__qualname__ = cls.__qualname__
+    Bound.__name__ = cls.__name__
+    return Bound

@@ -1,0 +1,259 @@
+"""What a function says of its parameters: which one gets the input, which ones get the task."""
+
+from __future__ import annotations
+
+import collections.abc
+import functools
+import importlib
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mapred.errors import FunctionError
+from mapred.functions.commands import Command
+from mapred.functions.task import Task
+from mapred.functions.transport import makes_callables, name_of
+from mapred.model.spec import Format
+
+_KINDS: dict[str, dict[str, str]] = {
+    "text": {
+        "Iterator[str]": "lines",
+        "Iterator[bytes]": "byte_lines",
+        "pyarrow.lib.Array": "strings",
+        "bytes": "bytes",
+    },
+    "table": {
+        "pyarrow.lib.Table": "table",
+        "pandas.DataFrame": "pandas",
+        "polars.DataFrame": "polars",
+        "Iterator[pyarrow.lib.RecordBatch]": "batches",
+    },
+    "files": {"mapred.File": "file", "bytes": "bytes", "pathlib.Path": "path"},
+}
+# What a pickled function may lack of the names in its annotations, which are texts there.
+_WELL_KNOWN = {
+    "Task": Task,
+    "Optional": typing.Optional,
+    "Union": typing.Union,
+    "Annotated": typing.Annotated,
+    "typing": typing,
+}
+_MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def signature(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The parameters of a call; of a class whose instances are called, those of `__call__`.
+
+    A decorator that copies the name of what it wraps shows the parameters of that.
+    """
+    return _parameters(function, follow_wrapped=True) or {}
+
+
+def own_signature(function: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
+    """The parameters that a call is really checked against, None where Python does not know."""
+    if isinstance(function, functools._lru_cache_wrapper):
+        function = function.__wrapped__
+    return _parameters(function, follow_wrapped=False)
+
+
+def _parameters(
+    function: Callable[..., Any], follow_wrapped: bool
+) -> dict[str, inspect.Parameter] | None:
+    target: Any = function
+    if makes_callables(function):
+        target = function.__call__  # type: ignore[operator]
+    try:
+        parameters = inspect.signature(target, follow_wrapped=follow_wrapped).parameters.items()
+    except (TypeError, ValueError):
+        return None
+    return dict(list(parameters)[makes_callables(function) :])
+
+
+def task_parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The parameters annotated `mapred.Task`, which receive the task by keyword.
+
+    It is the class that counts, not its name: `T`, `Task | None` and `"mapred.Task"` are found,
+    and another class called `Task` is not.
+    """
+    if isinstance(function, Command):
+        return ("task",)
+    own = own_signature(function) or {}
+    open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in own.values())
+    return tuple(
+        name
+        for name, each in signature(function).items()
+        if (name in own or open_ended) and each.kind not in _MANY and _is_task(function, each)
+    )
+
+
+def _is_task(function: Callable[..., Any], parameter: inspect.Parameter) -> bool:
+    if parameter.annotation is inspect.Parameter.empty:
+        return False
+    return _names_task(function, parameter.annotation)
+
+
+def _names_task(function: Callable[..., Any], note: Any) -> bool:
+    if isinstance(note, typing.ForwardRef):
+        note = note.__forward_arg__
+    if isinstance(note, str):
+        try:
+            return _names_task(function, _resolve(function, note))
+        except Exception:
+            return False
+    if note is Task:
+        return True
+    if type(note).__name__ == "TypeAliasType":
+        return _names_task(function, note.__value__)
+    origin, parts = typing.get_origin(note), typing.get_args(note)
+    if origin is typing.Annotated:
+        return _names_task(function, parts[0])
+    return origin in (typing.Union, types.UnionType) and any(
+        _names_task(function, part) for part in parts
+    )
+
+
+def first_input(function: Callable[..., Any]) -> str | None:
+    """The parameter that receives a shard or an item; None where there is none."""
+    tasks = task_parameters(function)
+    return next((name for name in signature(function) if name not in tasks), None)
+
+
+def annotated(function: Callable[..., Any]) -> bool:
+    """Whether the parameter that receives the input says what it wants."""
+    name = None if isinstance(function, Command) else first_input(function)
+    return name is not None and (
+        signature(function)[name].annotation is not inspect.Parameter.empty
+    )
+
+
+def takes(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function can be called with the keyword `name`."""
+    parameters = signature(function)
+    any_keyword = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    return any_keyword or name in parameters or isinstance(function, Command)
+
+
+def input_kind(function: Callable[..., Any], format: Format) -> str | None:
+    """What the annotation of the first parameter asks for (`Format.as_`), None if nothing.
+
+    Only the formats with a choice are looked at; an annotation that cannot be resolved, or
+    that the format cannot give, is a `FunctionError` that names `as_=`.
+    """
+    family = format.name if format.name in ("text", "files") else "table"
+    if format.name in ("items", "array") or isinstance(function, Command):
+        return None
+    name = first_input(function)
+    first = None if name is None else signature(function)[name]
+    if first is None or first.annotation is inspect.Parameter.empty:
+        return None
+    spelled = _spell(_resolved(function, first))
+    if spelled in ("typing.Any", "Any", "object"):
+        return None
+    kind = _KINDS[family].get(spelled)
+    if kind is None:
+        raise FunctionError(
+            f"{name_of(function)}: a {format.name} dataset cannot be passed as "
+            f"{first.name}: {spelled}; annotate one of {', '.join(_KINDS[family])}, "
+            "or set as_= on the dataset"
+        )
+    return kind
+
+
+def _resolved(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    note = parameter.annotation
+    if not isinstance(note, str):
+        return note
+    try:
+        return _resolve(function, note)
+    except Exception as error:
+        raise FunctionError(
+            f"{name_of(function)}: the annotation {parameter.name}: {note} cannot be resolved "
+            f"({type(error).__name__}: {error}); import its type at the module's top, or set "
+            "as_= on the dataset"
+        ) from error
+
+
+def _resolve(function: Callable[..., Any], note: str) -> Any:
+    """The value of an annotation that is a text; raises what evaluating it raises."""
+    target = _defined(function)
+    cells = inspect.getclosurevars(target).nonlocals if inspect.isfunction(target) else {}
+    known = {**getattr(target, "__globals__", {}), **cells}
+    while True:
+        try:
+            return eval(note, known)
+        except NameError as error:
+            found = _elsewhere(target, error.name or "")
+            if found is None:
+                raise
+            known[error.name] = found
+
+
+def _defined(function: Callable[..., Any]) -> Any:
+    """The function that was written, below partials, methods and decorators."""
+    target: Any = function
+    while isinstance(target, functools.partial):
+        target = target.func
+    if inspect.isclass(target) or not isinstance(target, types.FunctionType | types.MethodType):
+        target = getattr(target, "__wrapped__", target.__call__)
+    return inspect.unwrap(getattr(target, "__func__", target))
+
+
+def _elsewhere(target: Any, name: str) -> Any:
+    """A name that a function's module imports for type checkers alone, or that is well known."""
+    module = getattr(target, "__module__", None) or ""
+    found = _imports_for_checkers(module).get(name)
+    if found is None:
+        return sys.modules["mapred"] if name == "mapred" else _WELL_KNOWN.get(name)
+    source, attribute = found
+    try:
+        imported = importlib.import_module(source, sys.modules[module].__package__)
+        return getattr(imported, attribute) if attribute else imported
+    except (ImportError, AttributeError):
+        return None
+
+
+@functools.lru_cache(maxsize=16)
+def _imports_for_checkers(module: str) -> Mapping[str, tuple[str, str]]:
+    """Where the names come from that a module imports anywhere: module and attribute by name."""
+    import ast
+
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+    except (KeyError, OSError, TypeError, SyntaxError):
+        return {}
+    found: dict[str, tuple[str, str]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            source = "." * node.level + (node.module or "")
+            found.update({n.asname or n.name: (source, n.name) for n in node.names})
+        elif isinstance(node, ast.Import):
+            found.update(
+                {
+                    n.asname or n.name.split(".")[0]: (
+                        n.name if n.asname else n.name.split(".")[0],
+                        "",
+                    )
+                    for n in node.names
+                }
+            )
+    return found
+
+
+def _spell(note: Any) -> str:
+    """An annotation in the form of the tables above."""
+    origin = typing.get_origin(note)
+    if origin in (collections.abc.Iterator, collections.abc.Iterable, collections.abc.Generator):
+        return f"Iterator[{_spell(typing.get_args(note)[0])}]"
+    if origin is not None:
+        return str(note)
+    if not isinstance(note, type):
+        return str(note)
+    module = note.__module__.split(".")[0]
+    if module == "builtins":
+        return note.__qualname__
+    if module in ("pandas", "polars", "pathlib", "mapred"):
+        return f"{module}.{note.__qualname__}"
+    return f"{note.__module__}.{note.__qualname__}"

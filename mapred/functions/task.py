@@ -1,0 +1,130 @@
+"""The task as a user's function sees it."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import os
+from typing import TYPE_CHECKING
+
+from mapred.errors import FunctionError
+from mapred.model import seeds
+from mapred.model.checking import Unfit, check, plain, real, shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+
+def _counted(name: object, n: object) -> float:
+    n = plain(n)
+    try:
+        return int(n) if isinstance(n, bool) else real(n)
+    except Unfit:
+        raise FunctionError(
+            f"task.count({shown(name)}, {shown(n)}): the second must be a finite number"
+        ) from None
+
+
+def written(folder: str) -> list[Path]:
+    """The files that a task left in the folder of its outputs; a link or a pipe is refused."""
+    found = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if not entry.is_file(follow_symlinks=False):
+            kind = "a link" if entry.is_symlink() else "a folder" if entry.is_dir() else "no file"
+            raise FunctionError(
+                f"task.output({entry.name!r}) is {kind}, and what is stored must be a regular file: "
+                "copy to it what it is to hold"
+            )
+        found.append(entry.path)
+    from pathlib import Path
+
+    return [Path(path) for path in found]
+
+
+class Task:
+    """One attempt at one shard; any parameter annotated `mapred.Task` receives it.
+
+    `stage`, `shard` and `attempt` name it (`attempt` counts from 1); `item` is the index of
+    the item at hand where the function runs once per item, else None. `wrote_files`
+    says whether `output` was called.
+    """
+
+    def __init__(self, *, stage: str, shard: int, attempt: int, seed: int, folder: str) -> None:
+        self.stage = stage
+        self.shard = shard
+        self.attempt = attempt
+        self.item: int | None = None
+        self.counters: dict[str, float] = {}
+        self.wrote_files = False
+        self._seed = seed
+        self._name = folder
+        self._entropy = b""
+        self._rng: np.random.Generator | None = None
+
+    def __repr__(self) -> str:
+        return f"Task({self.stage!r}, shard={self.shard}, attempt={self.attempt})"
+
+    @property
+    def log(self) -> logging.Logger:
+        """A standard logger; its lines end up in the attempt's log."""
+        return logging.getLogger(f"mapred.{self.stage}")
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """A generator of this item's own (of this shard's where there are no items).
+
+        It is seeded by the run's seed and by the item's value (the point and its repeat, the
+        shard's ranges), so its numbers depend neither on how items were packed nor on what else
+        is in the dataset. `random` and `numpy.random` are seeded alike.
+        """
+        if self._rng is None:
+            self._rng = seeds.rng_of(self._entropy)
+        return self._rng
+
+    def begin(self, item: int | None, spelling: str) -> None:
+        """Go on to an item (None: to the shard as a whole), and seed what draws random numbers."""
+        self.item = item
+        self._entropy, self._rng = seeds.entropy(self._seed, spelling), None
+        seeds.seed_globals(self._entropy)
+
+    def count(self, name: str, n: float = 1) -> None:
+        """Add `n` to a counter; the counters of all committed attempts are summed.
+
+        `n` is a number of Python, numpy or decimal; of booleans the true ones are counted.
+        """
+        exact = type(n) is int or (type(n) is float and math.isfinite(n))
+        if not exact or type(name) is not str:
+            name, n = check("name", name, str, FunctionError), _counted(name, n)
+        self.counters[name] = self.counters.get(name, 0) + n
+
+    @functools.cached_property
+    def folder(self) -> str:
+        """The temporary folder of `output`, which only this user may read."""
+        try:
+            import tempfile
+
+            return tempfile.mkdtemp(prefix=f"{self._name}-")
+        except FileNotFoundError as error:
+            raise FunctionError(
+                f"task.output() needs a folder for temporary files, and none can be written to: "
+                f"{error.strerror or error}; set TMPDIR to one that can, such as by "
+                "Resources(env={'TMPDIR': …})"
+            ) from None
+
+    def output(self, name: str) -> Path:
+        """A path to write a file to; it is stored and committed with the attempt.
+
+        Where the function runs once per item the file's stored name starts with the item's
+        index, so items of one shard may use one name.
+        """
+        name = check("name", name, str, FunctionError)
+        if not name or name.startswith((".", "/")) or "/" in name or "\0" in name:
+            raise FunctionError(f"output name {name!r} must be a plain file name, without '/'")
+        from pathlib import Path
+
+        folder = Path(self.folder)
+        self.wrote_files = True
+        return folder / (name if self.item is None else f"{self.item:06d}-{name}")

@@ -1,0 +1,89 @@
+"""Versions of packages where a run was made, against those where its tasks run.
+
+A pickled function names what it needs of a package, and finds there what that version has.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mapred._version import __version__
+from mapred.errors import FunctionError
+from mapred.model.spec import Job
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A package whose version is `here` where the run was made; None: it is not `there` at all."""
+
+    package: str
+    here: str
+    there: str | None
+
+    @property
+    def small(self) -> bool:
+        """Whether only the patch differs; of mapred itself nothing may."""
+        return self.package != "mapred" and alike(self.here, self.there)
+
+
+def alike(one: str, other: str | None) -> bool:
+    """Whether two versions agree in major and minor."""
+    return other is not None and one.split(".")[:2] == other.split(".")[:2]
+
+
+def check(job: Job) -> None:
+    """Compare what this process has with what the job expects, patches in a warning alone.
+
+    Raises `FunctionError` with a table of all that differ.
+    """
+    found = differences({"mapred": job.mapred, **job.packages}) if job.packages else []
+    small = [each for each in found if each.small]
+    large = [each for each in found if not each.small]
+    if large:
+        raise FunctionError(_table(large))
+    if small:
+        text = ", ".join(f"{each.package} {each.there} for {each.here}" for each in small)
+        logging.getLogger("mapred").warning("the image has other patches: %s", text)
+
+
+def differences(expected: Mapping[str, str]) -> list[Difference]:
+    """Where this process has another version than the one expected, or none."""
+    found = [Difference(name, version, _here(name)) for name, version in expected.items()]
+    return [each for each in found if _plain(each.here) != _plain(each.there)]
+
+
+def _here(package: str) -> str | None:
+    if package == "mapred":
+        return __version__  # It may be there without metadata.
+    # It parses mail headers, which takes a while to load; few workers ask for versions.
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _plain(version: str | None) -> str | None:
+    """Without the mark of a build, such as `+cu121`."""
+    return version and version.partition("+")[0]
+
+
+def _table(wrong: list[Difference]) -> str:
+    rows = [("package", "submitted with", "in the image")]
+    rows += [(each.package, each.here, each.there or "none") for each in wrong]
+    sizes = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [
+        "  " + "  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip()
+        for row in rows
+    ]
+    wanted = [f"{each.package}=={_plain(each.here)}" for each in wrong if each.package != "mapred"]
+    return "\n".join(
+        [
+            "the image has not the packages that the function was made with:",
+            *lines,
+            f"have pods unpack them: mapred.Argo(packages={wanted}), or build the image with them",
+        ]
+    )

@@ -1,0 +1,75 @@
+"""Attempts that failed: those that a task ends with, and those that were made good."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mapred.model.coding import Count, Seconds, StageName, Tasks, decode, encode
+
+
+@dataclass(frozen=True, repr=False)
+class Failure:
+    """One failed attempt, or a task that was lost with its worker.
+
+    `kind` is `function` (it raised), `dataset` (its input cannot be read), `lost` (its
+    process died), `timeout` or `memory`; `time` is seconds since the epoch; `signature` is equal for equal failures; `items` are the failed items'
+    indices where the function runs once per item, and `values` what the first of them are, as
+    text; `where` names file and byte range. A `final` one is not tried again, nor are the `lost`
+    ones of its items. `worker` is that of the attempt, if it lived to tell.
+    """
+
+    stage: StageName
+    task: Tasks
+    attempt: str
+    kind: str
+    error: str
+    message: str
+    traceback: str = ""
+    signature: str = ""
+    where: str = ""
+    log: str = ""
+    items: tuple[Count, ...] = ()
+    attempts: Count = 1
+    time: Seconds = 0.0
+    seconds: Seconds = 0.0
+    final: bool = False
+    lost: tuple[Count, ...] = ()
+    values: Mapping[int, str] = field(default_factory=dict, hash=False)
+    worker: str = ""
+
+    def to_bytes(self) -> bytes:
+        return encode(self, indent=1)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str = "an error record") -> Failure:
+        """The failure in a file, whose place is `where`; a `RecordError` if there is none."""
+        return decode(cls, data, where)
+
+    def __repr__(self) -> str:
+        """One line; `str` has the place, the traceback and the log as well."""
+        items = ", ".join(map(str, self.items[:3])) + "…" * (len(self.items) > 3)
+        at = f"item{'s' * (len(self.items) > 1)} {items}" if items else f"task {self.task}"
+        said = " ".join(self.message.split())[:120]
+        return f"<Failure of {self.stage} {at}: {self.error}{': ' * bool(said)}{said}>"
+
+    def __str__(self) -> str:
+        lines = [f"{self.stage} task {self.task}: {self.error}: {self.message}"]
+        lines += [f"at {self.where}"] * bool(self.where)
+        lines += [self.traceback.rstrip()] * bool(self.traceback)
+        lines += ["log ends with", self.log.rstrip()] * bool(self.log)
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """A failed attempt at a task that succeeded later: what failed, when it ended, and where."""
+
+    stage: str
+    task: int
+    kind: str
+    error: str
+    items: tuple[int, ...] = ()
+    time: float = 0.0
+    seconds: float = 0.0
+    worker: str = ""

@@ -1,0 +1,121 @@
+"""Which failed attempts are tried again, and after what pause.
+
+`retry_on=` and `no_retry_on=` travel by name: whether an exception is one of them is decided in
+the process that caught it, by the names of its classes.
+"""
+
+from __future__ import annotations
+
+import builtins
+import random
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mapred.errors import CommandError, DatasetError, FunctionError, PlanError
+from mapred.model import checking
+from mapred.model.spec import Job
+
+_FIRST, _LONGEST, _JITTER = 0.5, 30.0, 0.2  # seconds, seconds, a fraction
+
+_GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())  # of Python 3.11 and later
+
+Given = type[BaseException] | int
+Retried = Given | Iterable[Given]
+Rule = str | int
+# What an attempt that its limits ended counts as; a process that died otherwise has no exception.
+_ENDED: dict[str, type[BaseException]] = {"timeout": TimeoutError, "memory": MemoryError}
+
+
+def pause(failed: int) -> float:
+    """Seconds to wait after so many failed attempts: none at first, then 0.5 doubling to 30."""
+    if failed <= 1:
+        return 0.0
+    seconds = min(_LONGEST, _FIRST * 2.0 ** min(failed - 2, 30))
+    return seconds * random.uniform(1 - _JITTER, 1 + _JITTER)
+
+
+def longest_pauses(attempts: int) -> float:
+    """The most seconds that all pauses between so many attempts take together."""
+    waits = (min(_LONGEST, _FIRST * 2.0 ** min(n, 30)) for n in range(max(0, attempts - 2)))
+    return sum(waits) * (1 + _JITTER)
+
+
+def listed(value: Any) -> tuple[Given, ...]:
+    """What one of the options holds, as a tuple."""
+    if isinstance(value, bytes | Mapping):
+        raise checking.Unfit
+    try:
+        given = [value] if isinstance(value, type | str) else list(value)
+    except TypeError:
+        given = [value]
+    return tuple(_checked(each) for each in given)
+
+
+def _checked(given: Any) -> Given:
+    if isinstance(given, type) and issubclass(given, BaseException):
+        return given
+    status = checking.whole(given)
+    if status == 0:
+        raise checking.Unfit("0 is success")
+    return status
+
+
+def refuse_contradiction(
+    retry_on: tuple[Given, ...] | None, no_retry_on: tuple[Given, ...] | None
+) -> None:
+    """Refuse an error that one option wants tried again, and that the other forbids for good."""
+    never = rules(no_retry_on or ())
+    for given in retry_on or ():
+        names = {given} if isinstance(given, int) else _names(given)
+        if both := names.intersection(never):
+            shown = given if isinstance(given, int) else given.__name__
+            raise PlanError(
+                f"retry_on= and no_retry_on= contradict each other: {shown} would never be tried "
+                f"again, as no_retry_on= has {', '.join(map(str, both))}"
+            )
+
+
+def rules(given: tuple[Given, ...]) -> tuple[Rule, ...]:
+    """An option as a job records it."""
+    return tuple(each if isinstance(each, int) else _name(each) for each in given)
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _names(kind: type) -> set[Rule]:
+    """The names of a class and of all that it inherits from."""
+    return {_name(each) for each in kind.__mro__}
+
+
+def is_final(job: Job, error: BaseException, *, reached: bool, nested: bool = False) -> bool:
+    """Whether no other attempt is made after `error`, however many are left.
+
+    So it is where the options say so, and where another attempt cannot help: the input cannot be
+    read, the function cannot be loaded, its value cannot be stored, or its signature does not
+    fit the call: then the call raised a TypeError and `reached` no code of the user's. What a
+    `nested` run of the function's own raised may be otherwise next time.
+    """
+    if isinstance(error, CommandError):
+        return not _asked(job, {*_names(type(error)), error.status})
+    if isinstance(error, FunctionError | DatasetError) and not nested:
+        return True
+    if isinstance(error, TypeError) and not reached:
+        return True
+    if isinstance(error, _GROUP) and _names(type(error)).isdisjoint(job.retry_on or ()):
+        return any(is_final(job, each, reached=True) for each in error.exceptions)
+    code = {error.code} if isinstance(error, SystemExit) and isinstance(error.code, int) else set()
+    return not _asked(job, _names(type(error)) | code)
+
+
+def ends_for_good(job: Job, kind: str) -> bool:
+    """The same for an attempt whose process ended: by its limits, or by itself (`lost`)."""
+    return kind in _ENDED and not _asked(job, _names(_ENDED[kind]))
+
+
+def _asked(job: Job, names: set[Rule]) -> bool:
+    """Whether the job has an error of these names tried again."""
+    if names.intersection(job.no_retry_on):
+        return False
+    return job.retry_on is None or bool(names.intersection(job.retry_on))

@@ -1,0 +1,1 @@
+"""A run's folder: its records, its outputs, and what they say of the run."""

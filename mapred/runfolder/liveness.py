@@ -1,0 +1,183 @@
+"""Whether the process that drives a run lives, whatever clocks and host names say.
+
+A process is known by the boot of its machine, its PID namespace, its id there, and when it was
+started in ticks since the boot. Processes of one namespace know this of each other for sure.
+Others go by a heartbeat in the run's folder. Where there is no `/proc`, as on macOS, a process is
+known by its host and the time of its start.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from mapred.errors import MapredError
+from mapred.model import layout
+from mapred.model.coding import Seconds, encode
+from mapred.model.frozen import dataclass
+from mapred.runfolder import records
+from mapred.storage import Store
+
+BEAT_SECONDS = 20.0
+FRESH_SECONDS = 90.0  # a driver elsewhere that beat so lately is at work
+QUIET_SECONDS = 24 * 3600.0  # one that did not for so long, and was not only paused, has ended
+_DIGITS = 10  # of a process id, at most
+_SAME_START = 60.0  # seconds by which times of one start differ, as clocks are set
+_PROC = "/proc"
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that drives a run: `start` is in ticks, or in seconds where there is no `boot`."""
+
+    host: str
+    pid: int
+    start: str
+    boot: str = ""
+    namespace: str = ""
+
+
+def own_ref(name: str) -> str:
+    """The text in handle.json by which this process is known, under the name of its backend."""
+    pid = os.getpid()
+    boot, namespace = _place()
+    start = _ticks("self") if boot else None
+    known = f"{name}:{os.uname().nodename}:{pid}"
+    if start is None:
+        return f"{known}:{_born(pid) or 0:.2f}"
+    return f"{known}:{start}:{boot}:{namespace}"
+
+
+def process_of(ref: str) -> Process | None:
+    """The process that a ref names; None for the ref of a cluster."""
+    parts = ref.split(":")
+    if len(parts) not in (4, 6) or not parts[2].isdecimal() or len(parts[2]) > _DIGITS:
+        return None
+    return Process(parts[1], int(parts[2]), *parts[3:])
+
+
+def lives(process: Process) -> bool | None:
+    """Whether a process lives; None where that cannot be seen from here."""
+    if not process.boot:
+        if process.host != os.uname().nodename:
+            return None
+        born = _born(process.pid)
+        return born is not None and abs(born - _number(process.start)) < _SAME_START
+    if (process.boot, process.namespace) != _place():
+        return None
+    try:
+        return _ticks(str(process.pid)) == process.start
+    except OSError:
+        pass
+    try:
+        os.kill(process.pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return None  # Processes of other users are hidden.
+    return None
+
+
+def _place() -> tuple[str, str]:
+    """The boot and the PID namespace of this process; empty where nothing tells.
+
+    A time namespace counts as a boot of its own: its clocks since the boot are set apart.
+    """
+    try:
+        if os.readlink(f"{_PROC}/self") != str(os.getpid()):
+            return "", ""  # `/proc` shows another namespace.
+        with open(f"{_PROC}/sys/kernel/random/boot_id") as file:
+            boot = file.read().strip()
+        with suppress(FileNotFoundError):  # Linux before 5.6 has none.
+            boot += f".{os.stat(f'{_PROC}/self/ns/time').st_ino}"
+        return boot, str(os.stat(f"{_PROC}/self/ns/pid").st_ino)
+    except OSError:
+        return "", ""
+
+
+def _ticks(pid: str) -> str | None:
+    """When a process was started, in ticks since the boot; None for one that has ended."""
+    with open(f"{_PROC}/{pid}/stat", "rb") as stat:
+        # What follows the program's name, which may hold blanks and brackets.
+        fields = stat.read().rpartition(b")")[2].split()
+    return None if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+def _born(pid: int) -> float | None:
+    import psutil
+
+    try:
+        return float(psutil.Process(pid).create_time())
+    except (psutil.Error, OverflowError):
+        return None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+@contextmanager
+def beating(store: Store, ref: str) -> Iterator[None]:
+    """Say in the folder, now and then, that the process lives: short runs say nothing."""
+    ended = threading.Event()
+    beats = threading.Thread(
+        target=_beat, args=(store, ref, ended), name="mapred-heartbeat", daemon=True
+    )
+    try:
+        beats.start()
+    except RuntimeError:  # the system has no room for one more thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        ended.set()
+        beats.join(BEAT_SECONDS)
+
+
+@dataclass(frozen=True)
+class _Beat:
+    """A sign of life of what drives a run: when, in seconds since the epoch and since the boot."""
+
+    ref: str
+    time: Seconds = 0.0
+    boot: str = ""
+    uptime: Seconds = 0.0
+
+
+def _beat(store: Store, ref: str, ended: threading.Event) -> None:
+    written = False
+    while not ended.wait(BEAT_SECONDS):
+        # What cannot be written now may be the next time: a folder that is gone is not made anew.
+        with suppress(MapredError, OSError):
+            store.read(layout.JOB, 0, 1)
+            beat = _Beat(ref, time.time(), _place()[0], _uptime())
+            store.write(layout.HEARTBEAT, encode(beat))
+            written = True
+    if written:
+        with suppress(MapredError, OSError):
+            store.delete(layout.HEARTBEAT)
+
+
+def seconds_quiet(store: Store, ref: str, started: float) -> float:
+    """Seconds since the process of a ref gave a sign of life, its start included.
+
+    On one machine they are counted by a clock that nobody sets.
+    """
+    beat = records.read_if_sound(store, layout.HEARTBEAT, _Beat)
+    if beat is not None and beat.ref == ref:
+        if beat.boot and beat.boot == _place()[0]:
+            return max(0.0, _uptime() - beat.uptime)
+        started = max(started, beat.time)
+    return max(0.0, time.time() - started)
+
+
+def _uptime() -> float:
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock)

@@ -1,0 +1,154 @@
+"""A run's own input, items and frames, held against its digests at every read.
+
+Items are pickles: anyone who can change one has code run by those who load it. A large file has
+a digest for each piece, in a file that has one itself, so that what is read of it is checked
+and no more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import field
+from typing import Any, BinaryIO
+
+from mapred.errors import FunctionError, RecordError
+from mapred.model import layout
+from mapred.model.coding import EMPTY, is_blank
+from mapred.model.frozen import dataclass
+from mapred.storage import Store
+
+PIECE = 2**20
+_SIZE = 32  # of a SHA-256
+_KEPT = 8  # pieces of a file, for the small ranges that follow each other
+
+
+def sums_of(path: str, data: Any) -> Iterator[tuple[str, bytes]]:
+    """The file of digests of an input file, where that has several pieces: path and bytes."""
+    view = memoryview(data).cast("B")
+    if len(view) > PIECE:
+        pieces = (view[start : start + PIECE] for start in range(0, len(view), PIECE))
+        yield layout.sums(path), b"".join(hashlib.sha256(piece).digest() for piece in pieces)
+
+
+def read(store: Store, digests: Mapping[str, str], path: str) -> bytes:
+    """A file of a run, refused if its digest is not the one that the job names."""
+    data = store.read(path)
+    found = hashlib.sha256(data).hexdigest()
+    if found != digests.get(path):
+        if is_blank(data):
+            raise RecordError(f"{store.uri}/{path} {EMPTY}", blank=True)
+        raise _changed(store, path, found)
+    return data
+
+
+def held(store: Store, digests: Mapping[str, str], path: str) -> bytes | Pieces:
+    """An input file: its bytes, or the pieces of a large one, to be read as they are needed."""
+    if layout.sums(path) in digests:
+        return Pieces(store, path, read(store, digests, layout.sums(path)))
+    if path not in digests:
+        raise _changed(store, path, "of a file that the job does not name")
+    return _of_earlier(store, digests[path], path)
+
+
+def opened(found: bytes | Pieces) -> BinaryIO:
+    """A reader of what `held` gave."""
+    return io.BytesIO(found) if isinstance(found, bytes) else io.BufferedReader(_Reader(found))
+
+
+def open_(store: Store, digests: Mapping[str, str], path: str) -> BinaryIO:
+    """A reader of one input file, for a process that reads it once."""
+    return opened(held(store, digests, path))
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """A file that is checked piece by piece; `sums` are their digests, one after the other."""
+
+    store: Store
+    path: str
+    sums: bytes
+    kept: dict[int, bytes] = field(default_factory=dict)
+
+    def of(self, first: int, stop: int) -> bytes:
+        """The pieces `first` up to `stop`, from one request where they are not kept."""
+        known = self.kept.get(first) if stop == first + 1 else None
+        if known is not None:
+            return known
+        data = self.store.read(self.path, first * PIECE, (stop - first) * PIECE)
+        view = memoryview(data)
+        for number in range(first, stop):
+            piece = view[(number - first) * PIECE : (number - first + 1) * PIECE]
+            due = self.sums[number * _SIZE : (number + 1) * _SIZE]
+            found = hashlib.sha256(piece)
+            if found.digest() != due:
+                raise _changed(self.store, self.path, f"{found.hexdigest()} of piece {number}")
+        while len(self.kept) >= _KEPT:
+            self.kept.pop(next(iter(self.kept)), None)
+        self.kept[stop - 1] = bytes(view[(stop - 1 - first) * PIECE :])
+        return data
+
+    @property
+    def count(self) -> int:
+        return len(self.sums) // _SIZE
+
+    @property
+    def size(self) -> int:
+        """In bytes: all pieces but the last are whole."""
+        return (self.count - 1) * PIECE + len(self.of(self.count - 1, self.count))
+
+
+class _Reader(io.RawIOBase):
+    """Reads a file by its pieces."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        self._pieces, self._at = pieces, 0
+        self._size = pieces.size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        stop = min(self._at + len(view), self._size)
+        if stop <= self._at:
+            return 0
+        first = self._at // PIECE
+        data = self._pieces.of(first, -(-stop // PIECE))
+        count = stop - self._at
+        start = self._at - first * PIECE
+        view[:count] = memoryview(data)[start : start + count]
+        self._at = stop
+        return count
+
+
+def _of_earlier(store: Store, digest: str, path: str) -> bytes | Pieces:
+    """A small file, or a large one of a run of an earlier version, which is read through once."""
+    whole, sums = hashlib.sha256(), []
+    first = b""
+    with store.open(path) as file:
+        while piece := file.read(PIECE):
+            whole.update(piece)
+            sums.append(hashlib.sha256(piece).digest())
+            first = first or piece
+    if whole.hexdigest() != digest:
+        raise _changed(store, path, whole.hexdigest())
+    return first if len(sums) < 2 else Pieces(store, path, b"".join(sums))
+
+
+def _changed(store: Store, path: str, found: str) -> FunctionError:
+    return FunctionError(
+        f"{store.uri}/{path} is not the file that the job names (SHA-256 {found}); "
+        "someone changed it: start a new run"
+    )

@@ -1,0 +1,130 @@
+"""The outputs of a whole run, in plan order: one by one, as a list, as a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mapred.arrow.to_frames import import_pandas as import_pandas
+from mapred.errors import FunctionError
+from mapred.model.spec import Job, Output
+from mapred.runfolder import manifests, outputs, records
+from mapred.storage import Store, each
+
+Entry = tuple[int, Output | None]  # a task, and what it gave; None if it was given up
+
+
+def result(store: Store, job: Job) -> Any:
+    """The reduced value; without a reduce a lazily read dataset of the tables or frames, else a list.
+
+    In the list of a job that runs once per item there is one place for every item, None
+    where it returned None or was given up; other lists leave None out.
+    """
+    entries = entries_of(store, job)
+    if job.stages[-1].kind == "reduce":
+        return reduced(store, job, entries)
+    if outputs.are_tabular([output for _, output in entries]):
+        from mapred.runfolder import gathering
+
+        return gathering.dataset(store, job.stages[-1].name, entries)
+    if job.shuffle is not None:
+        return _nothing()
+    return [value for _, value in numbered(store, job, entries)]
+
+
+def entries_of(store: Store, job: Job) -> list[Entry]:
+    """What every task of the last stage gave, by the run's manifest."""
+    return [(task, output) for task, output, _ in manifests.read(store, job)]
+
+
+def reduced(store: Store, job: Job, entries: list[Entry]) -> Any:
+    """The value of the one task that ends a run with a reduce."""
+    output = entries[0][1]
+    if output is None:
+        return None
+    value = next(outputs.load(store, output), None)
+    if isinstance(value, outputs.Broken):
+        raise FunctionError(f"the result of {job.stages[-1].name} {value}") from value.error
+    return value
+
+
+def _nothing() -> Any:
+    """The dataset of a keyed reduce whose function gave no table at all."""
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    return ds.dataset(pa.table({}))
+
+
+def one_by_one(store: Store, job: Job, stage: str | None, errors: str) -> Iterator[tuple[int, Any]]:
+    """What the committed tasks of a stage returned: the number of item or task, and the value."""
+    if errors not in ("raise", "skip"):
+        raise FunctionError(f"errors={errors!r} is neither 'raise' nor 'skip'")
+    chosen = job.stage(stage or (job.stages[-1].name if job.shuffle else "map"))
+    if job.shuffle is not None and chosen is not job.stages[-1]:
+        raise FunctionError(
+            f"{chosen.name} tasks of a keyed reduce return nothing that can be read by itself; "
+            f"leave stage= out, or say stage={job.stages[-1].name!r}"
+        )
+    tasks = records.done(store, chosen)
+    read = records.read_commit if errors == "skip" else records.sound_commit
+    commits = each(store, lambda task: read(store, chosen.name, task), tasks)
+    entries = [(commit.task, commit.output) for commit in commits if commit is not None]
+    per_item = chosen.kind == "map" and job.format.once_per_item
+    firsts = records.first_items(store, job) if per_item else None
+    for task, place, value in _loaded(store, entries):
+        number = task if firsts is None else int(firsts[task]) + place
+        if not isinstance(value, outputs.Broken):
+            yield number, value
+        elif errors == "raise":
+            raise _broken(chosen.name, task, number if per_item else None, value)
+
+
+def _broken(stage: str, task: int, item: int | None, value: outputs.Broken) -> FunctionError:
+    which = f"{stage} task {task}" + ("" if item is None else f", item {item}")
+    error = FunctionError(
+        f"what {which} returned {value}; run.outputs(errors='skip') gives what can be loaded"
+    )
+    error.__cause__ = value.error
+    return error
+
+
+def _loaded(store: Store, entries: Sequence[Entry]) -> Iterator[tuple[int, int, Any]]:
+    """Task, place in the task, and value; of a task that returned nothing, None."""
+    there = [(task, output) for task, output in entries if output is not None]
+    fetched = each(store, lambda entry: outputs.fetch(store, entry[1]), there)
+    for (task, output), data in zip(there, fetched, strict=True):
+        place = -1
+        for place, value in enumerate(outputs.load(store, output, data)):
+            yield task, place, value
+        if place < 0:
+            yield task, 0, None
+
+
+def numbered(store: Store, job: Job, entries: list[Entry]) -> Iterator[tuple[int, Any]]:
+    """The number of every item, and its value; where the function takes shards, those not None."""
+    per_item = job.format.once_per_item
+    if not per_item:
+        for task, _, value in _loaded(store, entries):
+            if isinstance(value, outputs.Broken):
+                raise _broken("map", task, None, value)
+            if value is not None:
+                yield task, value
+        return
+    number = 0
+    loaded = _loaded(store, entries)
+    counts = [count_items(store, job, task, output) for task, output in entries]
+    for (task, output), count in zip(entries, counts, strict=True):
+        for item in range(number, number + count):
+            value = None if output is None else next(loaded)[2]
+            if isinstance(value, outputs.Broken):
+                raise _broken("map", task, item, value)
+            yield item, value
+        number += count
+
+
+def count_items(store: Store, job: Job, task: int, output: Output | None) -> int:
+    """How many items a task has, whether or not it was given up."""
+    if output is not None:
+        return output.count
+    return len(records.items_of(records.shard_ranges(store, task, job)))

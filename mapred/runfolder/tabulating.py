@@ -1,0 +1,289 @@
+"""A run's result as one table: what was returned, beside what it was returned for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mapred.arrow import objects as cells
+from mapred.arrow import schemas as unifying
+from mapred.arrow import to_frames
+from mapred.arrow.buffers import to_arrow as as_arrow
+from mapred.errors import FunctionError
+from mapred.functions import pickling
+from mapred.model import layout
+from mapred.model.spec import Job
+from mapred.runfolder import gathering, outputs, pieces, records
+from mapred.runfolder.agreement import Source
+from mapred.runfolder.results import Entry, count_items, entries_of, numbered, reduced
+from mapred.storage import Store, each
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+def to_arrow(store: Store, job: Job) -> pa.Table:
+    """The result as one table; see `to_pandas` for what is not a table."""
+    import pyarrow as pa
+
+    entries = entries_of(store, job)
+    if job.stages[-1].kind == "reduce":
+        whole = reduced(store, job, entries)
+        table = outputs.as_arrow(whole)
+        return _array_table(*_reduced_rows(whole)) if table is None else table
+    if outputs.are_tabular([output for _, output in entries]):
+        if job.format.once_per_item and job.shuffle is None:
+            return _beside(store, job, entries)[0]
+        return gathering.table(store, job.stages[-1].name, entries)
+    if job.shuffle is not None:
+        return pa.table({})
+    return _array_table(*_rows(store, job, entries))
+
+
+def to_pandas(store: Store, job: Job, dtype_backend: str) -> pd.DataFrame:
+    """The result as one frame; see `Run.to_pandas`."""
+    pd = to_frames.import_pandas()
+    to_frames.check(dtype_backend)
+    entries = entries_of(store, job)
+    if job.stages[-1].kind == "reduce":
+        whole = reduced(store, job, entries)
+        if isinstance(whole, pd.DataFrame):
+            return whole
+        table = outputs.as_arrow(whole)
+        if table is not None:
+            return to_frames.to_pandas(table, dtype_backend)
+        return _object_frame(_reduced_rows(whole)[0], dtype_backend)
+    if outputs.are_tabular([output for _, output in entries]):
+        if job.format.once_per_item and job.shuffle is None:
+            table, objects = _beside(store, job, entries)
+            frame = to_frames.to_pandas(table, dtype_backend)
+            for name, (place, values) in objects.items():
+                if name in frame:
+                    del frame[name]
+                frame.insert(place, name, pd.Series(_listed(values), dtype=object))
+            return frame
+        return _labelled(store, job, entries, dtype_backend)
+    if job.shuffle is not None:
+        return pd.DataFrame()
+    return _object_frame(_rows(store, job, entries)[0], dtype_backend)
+
+
+def _array_table(columns: dict[str, list[Any]], where: Sequence[str]) -> pa.Table:
+    import pyarrow as pa
+
+    arrays = {
+        name: cells.to_array(name, values, where.__getitem__) for name, values in columns.items()
+    }
+    return pa.table(arrays) if arrays else unifying.blank(len(where))
+
+
+def _object_frame(columns: dict[str, list[Any]], dtype_backend: str) -> pd.DataFrame:
+    """A frame of numbers, text and times by Arrow, and of all else as Python objects."""
+    import pandas as pd
+    import pyarrow as pa
+
+    found: dict[str, Any] = {}
+    for name, values in columns.items():
+        array = cells.convert(values) if cells.is_plain(values) else None
+        if array is None or isinstance(array, cells.Unfit):
+            found[name] = pd.Series(_listed(values), dtype=object)
+        else:
+            found[name] = to_frames.to_pandas(pa.table({name: array}), dtype_backend)[name]
+    return pd.DataFrame(found)
+
+
+def _listed(values: Sequence[Any]) -> Any:
+    """An array of one object a row: numpy would make an axis of arrays that are equally long."""
+    import numpy as np
+
+    array = np.empty(len(values), object)
+    for place, value in enumerate(values):
+        array[place] = value
+    return array
+
+
+def _reduced_rows(whole: Any) -> tuple[dict[str, list[Any]], list[str]]:
+    if isinstance(whole, Mapping):
+        columns = {"key": list(whole), "value": list(whole.values())}
+    elif isinstance(whole, list | tuple):
+        columns = _returned(whole, "value")
+    else:
+        raise FunctionError(f"the result is a {type(whole).__name__}, not a table; use result()")
+    return columns, [f"row {row}" for row in range(len(whole))]
+
+
+def _rows(store: Store, job: Job, entries: list[Entry]) -> tuple[dict[str, list[Any]], list[str]]:
+    """Values that are not tables as columns: what each is of, then its keys or `result`."""
+    pairs = list(numbered(store, job, entries))
+    inputs = _inputs(store, job)
+    before = _columns([inputs[number] if inputs else {"item": number} for number, _ in pairs])
+    returned = _returned([value for _, value in pairs], "result")
+    names = renamed(list(returned), before)
+    after = dict(zip(names, returned.values(), strict=True))
+    what = "item" if job.format.once_per_item else "shard"
+    return {**before, **after}, [f"{what} {number}" for number, _ in pairs]
+
+
+def _returned(values: Sequence[Any], name: str) -> dict[str, list[Any]]:
+    """A column for every key of returned mappings; for other values, where there are any, `name`."""
+    mappings = any(isinstance(value, Mapping) for value in values)
+    rows: list[dict[str, Any]] = []
+    for value in values:
+        if isinstance(value, Mapping):
+            rows.append({str(key): cell for key, cell in value.items()})
+            if len(rows[-1]) < len(value):
+                raise FunctionError(
+                    f"two keys of {dict(value)!r:.200} are one as the name of a column; return "
+                    "keys that are text, or use result()"
+                )
+        else:
+            rows.append({} if value is None and mappings else {name: value})
+    return _columns(rows)
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Rows as columns of every name that one of them has, None where another lacks it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def renamed(returned: Sequence[str], taken: Mapping[str, Any]) -> list[str]:
+    """Names of returned columns: one that is taken gets `_result` until it is free."""
+    names = []
+    for name in returned:
+        new = name
+        while new in taken or (new != name and new in returned):
+            new += "_result"
+        names.append(new)
+    return names
+
+
+def _inputs(store: Store, job: Job) -> list[dict[str, Any]]:
+    """The parameters of every item, for the first columns; empty where its number is all."""
+    if job.format.name == "items":
+        items = list(_items(store, job))
+        return items if job.format.as_ == "keywords" else [{"item": item} for item in items]
+    if job.format.name == "files":
+        plans = (records.plan_of(store, number) for number in records.plan_numbers(job))
+        return [{"item": path} for plan in plans for path in plan["path"].to_pylist()]
+    return []
+
+
+def _items(store: Store, job: Job) -> Iterator[Any]:
+    with pieces.open_(store, job.digests, layout.ITEMS) as file:
+        for number in range(job.items):
+            try:
+                yield pickling.load(file)
+            except pickling.Refused:
+                raise
+            except Exception as error:  # classes of users raise what they like
+                raise FunctionError(
+                    f"item {number} cannot be loaded here: {type(error).__name__}: {error}; "
+                    "run.result() and run.outputs() do without the items"
+                ) from error
+
+
+def _beside(
+    store: Store, job: Job, entries: list[Entry]
+) -> tuple[pa.Table, dict[str, tuple[int, list[Any]]]]:
+    """The rows of all tables beside what they are of: the number of the point, its parameters.
+
+    A parameter that Arrow cannot hold is left out. Second come those that a frame shows as
+    Python objects: place and values, row by row.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    found = _tables(store, job, entries)
+    rows = _together(store, job, found)
+    numbers = np.repeat(
+        [returned.source.item for returned in found],
+        [returned.table.num_rows for returned in found],
+    )
+    places = as_arrow(numbers.astype(np.int64))
+    inputs = _columns(_inputs(store, job))
+    columns: dict[str, Any] = {_number_name(inputs): places}
+    objects: dict[str, tuple[int, list[Any]]] = {}
+    for place, (name, values) in enumerate(inputs.items(), 1):
+        array = cells.convert(values)
+        if not isinstance(array, cells.Unfit):
+            columns[name] = array.take(places)
+        if isinstance(array, cells.Unfit) or not cells.is_plain(values):
+            objects[name] = place, [values[number] for number in numbers]
+    names = renamed(rows.column_names, {**columns, **objects})
+    arrays = [*columns.values(), *rows.columns]
+    return pa.Table.from_arrays(arrays, names=[*columns, *names]), objects
+
+
+def _number_name(inputs: Mapping[str, Any]) -> str:
+    """The column of the number: `item` where that is all there is, else `point`."""
+    name = "point" if inputs else "item"
+    while name in inputs:
+        name += "_number"
+    return name
+
+
+@dataclass(frozen=True)
+class _Returned:
+    """One table: whose, as what it was returned, and its rows."""
+
+    source: Source
+    kind: str
+    table: pa.Table
+
+
+def _tables(store: Store, job: Job, entries: list[Entry]) -> list[_Returned]:
+    """Each returned table that has rows; the first of all, where none has."""
+    per_item = job.format.once_per_item and job.shuffle is None
+    there = [(task, output) for task, output in entries if output is not None]
+    fetched = each(store, lambda entry: outputs.fetch(store, entry[1]), there)
+    found: list[_Returned] = []
+    first = 0
+    for task, output in entries:
+        data = None if output is None else next(fetched)
+        if output is not None and outputs.is_tabular(output):
+            for place, value in enumerate(outputs.load_tables(store, output, data)):
+                if value is not None:
+                    source = Source(task, first + place if per_item else None)
+                    found.append(_Returned(source, *value))
+        first += count_items(store, job, task, output) if per_item else 0
+    return [returned for returned in found if returned.table.num_rows] or found[:1]
+
+
+def _together(store: Store, job: Job, found: list[_Returned]) -> pa.Table:
+    tables = [returned.table.replace_schema_metadata(None) for returned in found]
+    parts = [
+        gathering.Part(returned.source, table.schema, table=table)
+        for returned, table in zip(found, tables, strict=True)
+    ]
+    known = gathering.agreed(store, job.stages[-1].name, parts)
+    return gathering.together(known, [(part.source, part.load(store)) for part in parts])
+
+
+def _labelled(store: Store, job: Job, entries: list[Entry], dtype_backend: str) -> pd.DataFrame:
+    """Tables below each other; an index and labels that all frames share come back."""
+    found = _tables(store, job, entries)
+    frame = to_frames.to_pandas(_together(store, job, found), dtype_backend)
+    if any(returned.kind != "pandas" for returned in found):
+        return frame
+    known = {returned.table.schema.metadata[b"pandas"]: returned.table for returned in found}
+    indexes = {json.dumps(_index_of(metadata)) for metadata in known}
+    if len(indexes) > 1:
+        return frame
+    index = _index_of(next(iter(known)))
+    first, *others = [table.slice(0, 0).to_pandas() for table in known.values()]
+    if index:
+        frame = frame.set_index(index)
+        frame.index.names = first.index.names
+    if all(first.columns.identical(other.columns) for other in others):
+        frame.columns = first.columns
+    return frame
+
+
+def _index_of(metadata: bytes) -> list[str]:
+    """The columns that hold a frame's index; none where it is a range."""
+    names = json.loads(metadata)["index_columns"]
+    return [name for name in names if isinstance(name, str)]

@@ -1,0 +1,127 @@
+"""What the commits of a run add up to: the same for a run at work and one read from its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from mapred.functions import parameters
+from mapred.model.spec import Commit, GivenUp, Job, RunStatus, Stage, StageStatus, TaskTime
+
+if TYPE_CHECKING:
+    from mapred.model.failure import Failure, Retry
+
+
+class Tally:
+    """The sums over the commits added so far; what was given up counts as nowhere done."""
+
+    def __init__(self, job: Job, uri: str, given_up: GivenUp) -> None:
+        self.given_up = given_up
+        self.done: dict[str, set[int]] = {stage.name: set() for stage in job.stages}
+        self.times: list[TaskTime] = []
+        self._job, self._uri = job, uri
+        self._bytes = self._records = self._skipped = 0
+        self._counters: dict[str, float] = {}
+        self._heavy: dict[str, int] = {}
+        self._tries: dict[tuple[str, int, str], Retry] = {}
+
+    def add(self, commit: Commit) -> bool:
+        """Count a commit; False for one that was counted before."""
+        done = self.done[commit.stage]
+        if commit.task in done:
+            return False
+        done.add(commit.task)
+        self.times.append(
+            TaskTime(
+                commit.stage,
+                commit.task,
+                commit.started,
+                commit.seconds,
+                commit.worker,
+                commit.bytes,
+                commit.peak_memory,
+            )
+        )
+        for name, value in commit.counters.items():
+            self._counters[name] = self._counters.get(name, 0) + value
+        self._heavy.update(commit.heavy)
+        if commit.stage == "map":
+            self._bytes += commit.bytes
+            self._skipped += commit.skipped
+            self._records += self.given_up.kept.get(commit.task, commit.records)
+        return True
+
+    def note(self, failure: Failure) -> None:
+        """Note a failed attempt: a retry, if the task succeeds."""
+        from mapred.model.failure import Retry
+
+        self._tries[failure.stage, failure.task, failure.attempt] = Retry(
+            failure.stage,
+            failure.task,
+            failure.kind,
+            failure.error,
+            failure.items,
+            failure.time,
+            failure.seconds,
+            failure.worker,
+        )
+
+    def _succeeded_later(self, retry: Retry) -> bool:
+        lost = self.given_up.lost.get(retry.task, ()) if retry.stage == "map" else ()
+        given_up = bool(retry.items) and set(retry.items) <= set(lost)
+        return retry.task in self.done[retry.stage] and not given_up
+
+    def status(
+        self,
+        state: str,
+        *,
+        message: str,
+        started: float,
+        finished: float | None,
+        running: Mapping[str, int],
+        failures: Iterable[Failure],
+    ) -> RunStatus:
+        """The sums as a frozen value, beside what commits do not tell.
+
+        `running` counts tasks by stage; of a run that is over it says nothing.
+        """
+        job = self._job
+        failures = sorted(failures, key=lambda failure: (failure.stage, failure.task))
+        at_work = running if state == "running" else {}
+        return RunStatus(
+            run_id=job.run_id,
+            uri=self._uri,
+            name=job.name,
+            state=state,
+            stages=tuple(self._stage(stage, at_work, failures) for stage in job.stages),
+            started=started,
+            finished=finished,
+            bytes=job.bytes,
+            bytes_done=self._bytes,
+            records=self._records,
+            skipped=self._skipped,
+            message=message,
+            counters=dict(self._counters),
+            heavy=dict(self._heavy),
+            given_up=self.given_up,
+            times=tuple(self.times),
+            failures=tuple(failures),
+            parameters=parameters.from_json(job.parameters),
+            retries=tuple(filter(self._succeeded_later, self._tries.values())),
+        )
+
+    def _stage(
+        self, stage: Stage, running: Mapping[str, int], failures: Iterable[Failure]
+    ) -> StageStatus:
+        given_up = self.given_up if stage.kind == "map" else GivenUp()
+        done, lost = self.done[stage.name], given_up.tasks
+        failed = {failure.task for failure in failures if failure.stage == stage.name}
+        return StageStatus(
+            stage.name,
+            stage.tasks,
+            done=len(done) - len(done & lost),
+            running=running.get(stage.name, 0),
+            failed=len(failed - done - lost),
+            given_up=len(lost),
+            given_up_items=len(given_up.indices) if given_up.what == "item" else 0,
+        )

@@ -1,0 +1,146 @@
+"""Files of partition-ordered batches: written by one task, read by many, a range each."""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from mapred.arrow.buffers import to_arrow
+from mapred.errors import StorageError
+from mapred.shuffle.hashing import Hashes, partition_numbers
+from mapred.shuffle.schemas import fitted
+from mapred.storage.local import temporary_failure
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pyarrow as pa
+
+
+_MAGIC = len(b"ARROW1\0\0")
+
+
+class Parts(Protocol):
+    """Rows in the order of their partitions."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        ...
+
+    @property
+    def count(self) -> int: ...
+
+    def part(self, number: int) -> pa.Table: ...
+
+
+@dataclass(frozen=True)
+class Held:
+    """Parts in memory: those of partition `p` are rows `bounds[p]` to `bounds[p + 1]`."""
+
+    table: pa.Table
+    bounds: npt.NDArray[np.int64]
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.table.nbytes)
+
+    @property
+    def count(self) -> int:
+        return len(self.bounds) - 1
+
+    def part(self, number: int) -> pa.Table:
+        start, stop = self.bounds[number : number + 2].tolist()
+        return self.table.slice(start, stop - start)
+
+
+@dataclass(frozen=True)
+class Spilled:
+    """Parts on the local disk, in a file without a name that goes when its process does."""
+
+    data: pa.Buffer
+    offsets: tuple[int, ...]
+    schema: pa.Schema
+
+    @property
+    def nbytes(self) -> int:
+        return 0
+
+    @property
+    def count(self) -> int:
+        return len(self.offsets) - 1
+
+    def part(self, number: int) -> pa.Table:
+        start, stop = self.offsets[number : number + 2]
+        return read_part(self.data.slice(start, stop - start), self.schema)
+
+
+def ordered(table: pa.Table, hashes: Hashes, partitions: int, level: int = 0) -> Held:
+    """The rows of a table by partition, those of each in the order they came."""
+    if partitions == 1:
+        return Held(table, np.array([0, table.num_rows]))
+    numbers = partition_numbers(hashes, partitions, level)
+    counts = np.bincount(numbers, minlength=partitions)
+    order = np.argsort(numbers, kind="stable")
+    bounds = np.concatenate([[0], np.cumsum(counts)])
+    return Held(table.combine_chunks().take(to_arrow(order)), bounds)
+
+
+def spill(held: Held) -> Spilled:
+    """Put parts on the local disk; read, they are mapped into memory."""
+    import pyarrow as pa
+
+    schema = held.table.schema
+    try:
+        with tempfile.TemporaryFile() as file, pa.PythonFile(file, mode="w") as sink:
+            offsets = write_parts(sink, schema, map(held.part, range(held.count)))
+            file.flush()
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise cannot_spill(error) from error
+    return Spilled(pa.py_buffer(data), offsets, schema)
+
+
+def cannot_spill(error: OSError) -> StorageError:
+    """What to say where the local disk refuses what does not fit into memory."""
+    return temporary_failure("spill to", error, ", or give tasks more memory or more partitions")
+
+
+def write_parts(sink: Any, schema: pa.Schema, parts: Iterable[pa.Table]) -> tuple[int, ...]:
+    """Write an Arrow file of partition-ordered batches; where each part begins, and the end."""
+    import pyarrow as pa
+
+    with pa.ipc.new_file(sink, schema) as writer:
+        # The head of the file may not be written before its first batch.
+        offsets = [_MAGIC]
+        for part in parts:
+            if part.num_rows:
+                writer.write_table(fitted(part, schema).combine_chunks())
+            offsets.append(max(sink.tell(), _MAGIC))
+    return tuple(offsets)
+
+
+def read_part(data: pa.Buffer, schema: pa.Schema) -> pa.Table:
+    """The batches that lie in `data`, a range of a file that `write_parts` wrote."""
+    import pyarrow as pa
+
+    batches = []
+    with pa.BufferReader(data) as source:
+        while source.tell() < data.size:
+            message = pa.ipc.read_message(source)
+            if message.type == "record batch":
+                batches.append(pa.ipc.read_record_batch(message, schema))
+    return pa.Table.from_batches(batches, schema)
+
+
+def joined(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+    """Tables one below the other, in one schema."""
+    import pyarrow as pa
+
+    if not tables:
+        return pa.Table.from_batches([], schema)
+    return pa.concat_tables([fitted(table, schema) for table in tables])

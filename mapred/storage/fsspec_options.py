@@ -1,0 +1,215 @@
+"""A user's own file system of fsspec, as a record that travels in the job and holds no secret.
+
+Workers make the file system anew from the record. It holds what `allowed` knows to be harmless;
+all else comes from the environment or the profile of each process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from mapred.errors import DatasetError, MissingDependency
+from mapred.process import secrecy
+from mapred.storage import allowed, ossfs
+
+_EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "oss": ("ossfs", "oss")}
+_S3 = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile (AWS_PROFILE)"
+_AZURE = "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and …_KEY or …_SAS_TOKEN"
+_VARIABLES = {
+    **dict.fromkeys(("s3", "s3a"), _S3),
+    "oss": "OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET (and OSS_SECURITY_TOKEN)",
+    **dict.fromkeys(("gs", "gcs"), "GOOGLE_APPLICATION_CREDENTIALS"),
+    **dict.fromkeys(("az", "abfs", "abfss", "adl"), _AZURE),
+}
+_OSS = {
+    "endpoint": "OSS_ENDPOINT",
+    "key": "OSS_ACCESS_KEY_ID",
+    "secret": "OSS_ACCESS_KEY_SECRET",
+    "token": "OSS_SECURITY_TOKEN",
+}
+
+# What was handed over in this process: the classes of file systems, and records as JSON.
+_handed: dict[str, type] = {}
+_made: set[str] = set()
+
+
+def record(filesystem: Any, storage_options: Any, scheme: str) -> dict[str, Any] | None:
+    """How workers make the file system that a user chose; None where the user chose none.
+
+    `class` is where it is imported from (none: the one of the URI's scheme), `options` its
+    arguments. Raises `DatasetError` for an option that is a credential or cannot travel.
+    """
+    if filesystem is None and storage_options is None:
+        return None
+    if filesystem is not None and storage_options is not None:
+        raise DatasetError("filesystem= and storage_options= are two ways to say one: give one")
+    if filesystem is None:
+        if not isinstance(storage_options, Mapping):
+            raise DatasetError("storage_options= must be a mapping of names to values")
+        if not scheme:
+            raise DatasetError("storage_options= are for URIs with a scheme, such as s3://")
+        options, where, what = dict(storage_options), "", "storage_options="
+    else:
+        where, options, scheme = _described(filesystem)
+        what = f"the {type(filesystem).__name__}"
+    _refuse_secrets(options, what, scheme)
+    try:
+        made = {"class": where, "scheme": scheme, "options": json.loads(json.dumps(options))}
+        _made.add(json.dumps(made, sort_keys=True))
+        return made
+    except (TypeError, ValueError):
+        odd = next((n for n, value in options.items() if not _is_plain(value)), "")
+        raise DatasetError(
+            f"{what}: {odd!r} is a {type(options.get(odd)).__name__}, which cannot travel to the "
+            "workers; use options that JSON can hold"
+        ) from None
+
+
+def was_made_here(storage: Mapping[str, Any]) -> bool:
+    """Whether a record is of a file system that was handed over in this process."""
+    return json.dumps(storage, sort_keys=True, default=str) in _made
+
+
+def filesystem_of(storage: Mapping[str, Any] | None, uri: str) -> tuple[Any, str]:
+    """The file system of a URI, and the URI's path in it; as recorded, or the scheme's own."""
+    scheme = uri.partition("://")[0] if "://" in uri else ""
+    options = allowed.resolved(storage["options"]) if storage else {}
+    try:
+        import fsspec
+
+        if scheme == "oss" or (storage and storage["scheme"] == "oss"):
+            options = {**_oss_environment(), **options}
+        kind = _class(storage["class"], storage["scheme"]) if storage else None
+        if kind is None and scheme == "oss":
+            kind = fsspec.get_filesystem_class("oss")
+        if kind is not None:
+            filesystem = (ossfs.signing(kind) if ossfs.is_kind(kind) else kind)(**options)
+            return filesystem, filesystem._strip_protocol(uri)
+        found: tuple[Any, str] = fsspec.core.url_to_fs(uri, **options)
+        return found
+    except ImportError as error:
+        if scheme in _EXTRAS:
+            raise MissingDependency(*_EXTRAS[scheme]) from error
+        raise DatasetError(f"{uri}: {error}") from error
+    except (TypeError, ValueError) as error:
+        said = allowed.hidden(str(error), storage["options"] if storage else {})
+        raise DatasetError(f"{uri}: the file system cannot be made: {said}") from None
+
+
+def _described(filesystem: Any) -> tuple[str, dict[str, Any], str]:
+    """Class, arguments and scheme of a file system object."""
+    import fsspec
+
+    if not isinstance(filesystem, fsspec.AbstractFileSystem):
+        raise DatasetError(
+            f"filesystem={type(filesystem).__name__} is not a file system of fsspec; pass one, or "
+            "storage_options="
+        )
+    kind = type(filesystem)
+    where = _where(kind)
+    if kind.__module__ == "__main__" or "<" in where:
+        raise DatasetError(f"{kind.__qualname__} cannot be imported by workers; put it in a module")
+    _hand_over(kind)
+    protocols = [kind.protocol] if isinstance(kind.protocol, str) else list(kind.protocol)
+    names = _positional(kind)
+    options = dict(zip(names, filesystem.storage_args, strict=False))
+    # What fsspec's own settings say on this side, they or others say on the workers' side.
+    known = {name: v for p in protocols for name, v in fsspec.config.conf.get(p, {}).items()}
+    given = {
+        name: value
+        for name, value in filesystem.storage_options.items()
+        if not (name in known and known[name] == value)
+    }
+    return where, {**options, **given}, protocols[0]
+
+
+def _positional(kind: Any) -> list[str]:
+    import inspect
+
+    # The class itself has the signature of what caches its instances.
+    return list(inspect.signature(kind.__init__).parameters)[1:]
+
+
+def _refuse_secrets(options: Mapping[str, Any], what: str, scheme: str) -> None:
+    path = allowed.refused(options, scheme)
+    if path is not None:
+        raise DatasetError(
+            f"{what}: {path[-1]!r} may be a credential, and a job is written to the run's folder; "
+            f"give a variable of the run and its workers, {allowed.by_reference(path, scheme)}, or "
+            f"leave it out and set {_variables(scheme, path[-1])}; what all may see is "
+            "mapred.public('…')"
+        )
+
+
+def _variables(scheme: str, name: str) -> str:
+    return _VARIABLES.get(scheme) or f"FSSPEC_{scheme}_{name}".upper().replace("-", "_")
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _class(where: str, scheme: str) -> Any:
+    """The class that a record names; `DatasetError` for one that nobody made known here.
+
+    A record may lie in a folder of somebody else's, so that nothing is imported on its word.
+    """
+    if not where:
+        return None
+    if where in _handed:
+        return _handed[where]
+    import fsspec
+
+    try:
+        kind: Any = fsspec.get_filesystem_class(scheme)
+    except (ImportError, ValueError):
+        kind = None
+    if kind is None or _where(kind) != where:
+        raise DatasetError(
+            f"the file system {where} is not one that fsspec knows here as {scheme!r}; where you "
+            f"trust it, make it known: fsspec.register_implementation({scheme!r}, …)"
+        )
+    return kind
+
+
+def admit(storage: Mapping[str, Any]) -> None:
+    """Make known the class that a record names, for a process that runs the code of its run anyway."""
+    where = storage["class"]
+    if not where or where in _handed:
+        return
+    import fsspec
+
+    with suppress(DatasetError):
+        _hand_over(_class(where, storage["scheme"]))
+        return
+    module, _, name = where.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    if not (isinstance(found, type) and issubclass(found, fsspec.AbstractFileSystem)):
+        raise DatasetError(f"{where} is not a file system of fsspec")
+    _hand_over(found)
+
+
+def _hand_over(kind: type) -> None:
+    _handed[_where(kind)] = kind
+
+
+def _where(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _oss_environment() -> dict[str, str]:
+    """The arguments of ossfs, which reads no key from the environment by itself."""
+    found = {option: os.environ[name] for option, name in _OSS.items() if os.environ.get(name)}
+    secrecy.refuse_endpoint(found.get("endpoint", ""), "OSS_ENDPOINT", DatasetError)
+    return found

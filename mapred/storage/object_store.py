@@ -1,0 +1,519 @@
+"""An object store as a store: S3 and what speaks it, Google Cloud Storage, Azure, by obstore.
+
+Put-if-absent is a put with `If-None-Match: *`, which is refused with 412 where an object
+exists. An answer may get lost after the object was written: then the object's bytes tell
+who won. The URI names bucket and prefix alone; endpoint, region and credentials come from
+each process's own environment.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from mapred.errors import MissingDependency, StorageError
+from mapred.process import secrecy
+from mapred.storage import aws, remote
+from mapred.storage.concurrency import ahead
+from mapred.storage.filling import filled, memory
+from mapred.storage.remote import Answer, Patience, answer_of, failure, found, patience, place_of
+from mapred.storage.waiting import waited
+
+_UPLOAD = 8 * 2**20
+_MOST_PARTS = 9000
+_PAGES = 16  # of a listing, taken at a time
+_SMALL, _PIECE = 2**20, 2**18
+_LARGE, _PART, _STREAMS = 32 * 2**20, 64 * 2**20, 3  # what is read by several answers at once
+_STREAM = 64 * 2**20  # what an answer to a reader is asked for first; then for twice as much
+_BUSY = ("", "Conflict", "ConditionalRequestConflict", "OperationAborted")
+# A range behind the end, where the server does not refuse it: Azure's emulator for one.
+_BEYOND = ("bytes 0--1/0", "but object was only")
+_NO_BUCKET = ("NoSuchBucket", "BucketNotFound", "ContainerNotFound")
+_GARBLED = ("response body", "Content-Range header not present", "invalid list response")
+_T = TypeVar("_T")
+_used = False
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = _forked or _used
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+@dataclass(frozen=True)
+class _Clients:
+    """The clients of one process: `once`, for puts, never repeats a request by itself."""
+
+    process: int
+    obstore: Any
+    make: Callable[[int], Any]  # with so many retries
+    reading: Any
+    patience: Patience
+    endpoint: str
+    secrets: tuple[str | None, ...] = field(repr=False)
+
+    @cached_property
+    def once(self) -> Any:
+        """Made when something is put: each client reads all certificates of the machine."""
+        return self.make(0)
+
+
+class ObjectStore:
+    """Objects below a prefix of a bucket: `s3://`, `gs://` or `az://`."""
+
+    def __init__(self, uri: str) -> None:
+        self._place = place_of(uri)
+        self._made: _Clients | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.uri,)
+
+    @property
+    def uri(self) -> str:
+        return self._place.uri
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        if length == 0:
+            self._size_and_etag(path)
+            return b""
+        # A range always: its answer says of which bytes it is, whatever length it claims.
+        wanted: Any = {"offset": offset} if length is None else (offset, offset + length)
+        return self._get(path, {"range": wanted})
+
+    def write(self, path: str, data: bytes) -> str:
+        view = memoryview(data).cast("B")
+        return self._persist(lambda: self._put(view, view.nbytes, path))
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        view = bytes(data)
+        outcome = remote.put_if_absent(
+            view,
+            lambda: self._put_once(path, view),
+            lambda: self.read(path),
+            self._clients().patience.waits(),
+        )
+        if isinstance(outcome, Answer):
+            raise self._failure("write", path, outcome)
+        return outcome
+
+    def _list(self, prefix: str) -> list[tuple[str, int]]:
+        folder = self._place.folder(prefix)
+        sizes: dict[str, int] = {}
+        doubtful: set[str] = set()
+        with self._mapped("list", prefix) as clients:
+            for page in clients.obstore.list(clients.reading, folder or None, chunk_size=1000):
+                for entry in page:
+                    key = entry["path"]
+                    # The client shows the marker object of a folder, `x/`, as a file `x`.
+                    if entry["size"] == 0 or key in sizes:
+                        doubtful.add(key)
+                    sizes[key] = entry["size"]
+        for key in doubtful:
+            try:
+                sizes[key], _ = self._size_and_etag(self._place.path(key))
+            except FileNotFoundError:
+                del sizes[key]
+        return found(self._place, sizes.items(), prefix)
+
+    def list(self, prefix: str) -> list[tuple[str, int]]:
+        return self._persist(lambda: self._list(prefix))
+
+    def delete(self, path: str) -> None:
+        self._size_and_etag(path)
+        with self._mapped("delete", path) as clients:
+            clients.obstore.delete(clients.reading, self._place.key(path))
+
+    def put_file(self, source: Path, path: str) -> str:
+        size = source.stat().st_size
+        return self._persist(lambda: self._put(source, size, path))
+
+    def _put(self, source: Any, size: int, path: str) -> str:
+        with self._mapped("write", path) as clients:
+            put = clients.obstore.put(
+                clients.reading,
+                self._place.key(path),
+                source,
+                use_multipart=size > 2 * _UPLOAD,
+                chunk_size=_part_size(size),
+            )
+        return (put["e_tag"] or "").strip('"')
+
+    def copy(self, source: str, target: str) -> None:
+        with self._mapped("read", source) as clients:
+            clients.obstore.copy(clients.reading, self._place.key(source), self._place.key(target))
+
+    def pages(self, folder: str) -> Iterator[tuple[Any, ...]]:
+        """Every object whose key starts with `folder`, which ends with `/` or is nothing.
+
+        The client's Arrow batches of a thousand: `path` (the key), `size`, `e_tag`; one at
+        first, then many at a time. A folder's marker `x/` comes as `x`.
+        """
+
+        async def some(stream: Any, most: int) -> tuple[Any, ...]:
+            pages: tuple[Any, ...] = ()
+            async for page in stream:
+                pages = (*pages, page)
+                if len(pages) == most:
+                    break
+            return pages
+
+        with self._mapped("list", folder) as clients:
+            stream = clients.obstore.list(
+                clients.reading, folder or None, chunk_size=1000, return_arrow=True
+            )
+            most = 1
+            while pages := waited(some(stream, most)):
+                yield pages
+                most = _PAGES
+
+    def level(self, folder: str) -> tuple[tuple[str, ...], Any]:
+        """The folders right below `folder` (keys without `/` at the end), and its own objects."""
+
+        async def found() -> Any:
+            return await clients.obstore.list_with_delimiter_async(
+                clients.reading, folder or None, return_arrow=True
+            )
+
+        with self._mapped("list", folder) as clients:
+            known = waited(found())
+        return tuple(known["common_prefixes"]), known["objects"]
+
+    def entry(self, path: str) -> tuple[int, str]:
+        """Size and etag of one object."""
+        size, etag = self._size_and_etag(path)
+        return size, (etag or "").strip('"')
+
+    def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
+        """A seekable reader; `known`, size and etag, spares asking for them."""
+        size, etag = known or self._size_and_etag(path)
+
+        def fetch(offset: int, length: int) -> bytes:
+            options: dict[str, Any] = {"range": (offset, offset + length)}
+            if etag:
+                options["if_match"] = remote.quoted(etag)
+            data = self._get(path, options)
+            if len(data) != length:
+                raise StorageError(
+                    f"cannot read {self._place.address(path)}: {len(data)} bytes came where "
+                    f"{length} were asked for"
+                )
+            return data
+
+        asked = _STREAM
+
+        def stream(offset: int) -> Iterator[Any]:
+            nonlocal asked
+            options: dict[str, Any] = {"range": (offset, min(size, offset + asked))}
+            asked *= 2
+            if etag:
+                options["if_match"] = remote.quoted(etag)
+            return self._pieces(path, options)
+
+        return remote.reader(fetch, size, stream)
+
+    def _get(self, path: str, options: dict[str, Any]) -> bytes:
+        found = self._persist(lambda: self._get_once(path, options))
+        # Outside of the above, so that a cut part is asked for again and not all of them.
+        return found if isinstance(found, bytes) else self._get_large(path, *found)
+
+    def _get_once(self, path: str, options: dict[str, Any]) -> bytes | tuple[int, int, str | None]:
+        """The bytes; of many only where they start and stop, and the object's etag."""
+        try:
+            with self._mapped("read", path) as clients:
+                result = clients.obstore.get(
+                    clients.reading, self._place.key(path), options=options
+                )
+                start, stop = result.range
+                if stop - start <= _SMALL:
+                    data = bytes(result.bytes())
+                    self._check(len(data), stop - start, path)
+                    return data
+                if stop - start <= _LARGE:
+                    # Not by `bytes`, which would hold the answer twice.
+                    sink = memory(stop - start)
+                    came = filled(sink.getbuffer(), result.stream(_PIECE))
+                    self._check(came, stop - start, path)
+                    return sink.getvalue()
+        except _BeyondTheEnd:
+            # An error for a range that starts behind the last byte; a file gives nothing.
+            size, _ = self._size_and_etag(path)
+            offset = options["range"]
+            if (offset["offset"] if isinstance(offset, dict) else offset[0]) < size:
+                # The client went on with an answer that had ended before its length said.
+                raise
+            return b""
+        return start, stop, result.meta["e_tag"]
+
+    def _check(self, came: int, due: int, path: str) -> None:
+        if came != due:
+            raise _CutOff(
+                f"cannot read {self._place.address(path)}: {came} bytes came where {due} were "
+                "due: something between here and the store changes answers"
+            )
+
+    def _get_large(self, path: str, start: int, stop: int, etag: str | None) -> bytes:
+        """Bytes `start` to `stop`, by answers of up to 64 MiB, of which three come in at a time.
+
+        A store in the network gives one answer a part of what this machine could take.
+        """
+        match = {"if_match": etag} if etag else {}
+        size = min(_PART, -(-(stop - start) // _STREAMS))
+        sink = memory(stop - start)
+        whole = sink.getbuffer()
+
+        def part(at: int) -> None:
+            end = min(at + size, stop)
+            self._persist(lambda: take(at, end))
+
+        def take(at: int, end: int) -> None:
+            with self._mapped("read", path) as clients:
+                options = {"range": (at, end), **match}
+                key = self._place.key(path)
+                result = clients.obstore.get(clients.reading, key, options=options)
+                came = filled(whole[at - start : end - start], result.stream(_PIECE))
+            self._check(came, end - at, path)
+
+        for _ in ahead(part, range(start, stop, size), _STREAMS):
+            pass
+        whole.release()
+        return sink.getvalue()
+
+    def _pieces(self, path: str, options: dict[str, Any]) -> Iterator[Any]:
+        """One range of an object, as it comes: all of it or, where an answer is cut, its start."""
+        waits, came = self._clients().patience.waits(), False
+        while True:
+            try:
+                with self._mapped("read", path) as clients:
+                    key = self._place.key(path)
+                    result = clients.obstore.get(clients.reading, key, options=options)
+                    for piece in result.stream(_PIECE):
+                        came = True
+                        yield piece
+            except _CutOff:
+                if not came and (wait := next(waits, None)) is not None:
+                    time.sleep(wait)
+                    continue
+                if not came:
+                    raise
+            return
+
+    def _persist(self, act: Callable[[], _T]) -> _T:
+        """Do again what an answer that was cut has spoiled: the client repeats requests alone."""
+        waits = self._clients().patience.waits()
+        while True:
+            try:
+                return act()
+            except _CutOff:
+                wait = next(waits, None)
+                if wait is None:
+                    raise
+            time.sleep(wait)
+
+    def _size_and_etag(self, path: str) -> tuple[int, str | None]:
+        try:
+            with self._mapped("read", path) as clients:
+                known = clients.obstore.head(clients.reading, self._place.key(path))
+        except (FileNotFoundError, StorageError) as error:
+            if isinstance(error, StorageError) and ": status 4" not in str(error):
+                raise
+            # The answer to a HEAD has no body that says why, or that the bucket is missing.
+            with self._mapped("read", path) as clients:
+                clients.obstore.get(clients.reading, self._place.key(path))
+            raise
+        return known["size"], known["e_tag"]
+
+    def _put_once(self, path: str, data: bytes) -> bool | Answer:
+        """Whether the put won; the answer where it is to be tried again."""
+        with self._mapped("write", path) as clients:
+            exists = clients.obstore.exceptions.AlreadyExistsError
+            try:
+                clients.obstore.put(clients.once, self._place.key(path), data, mode="create")
+            except clients.obstore.exceptions.BaseError as error:
+                answer = answer_of(str(error))
+                busy = answer.status == 409 and answer.code in _BUSY
+                if isinstance(error, exists) and not busy:
+                    return False
+                if busy or (answer.unknown and not _is_about_credentials(answer)):
+                    return answer
+                raise
+        return True
+
+    def _clients(self) -> _Clients:
+        made = self._made
+        if made is None or made.process != os.getpid():
+            self._made = made = self._make_clients()
+        return made
+
+    def _make_clients(self) -> _Clients:
+        global _used
+        try:
+            import obstore
+        except ImportError:
+            raise MissingDependency("obstore", "s3") from None
+        if _forked:
+            raise StorageError(
+                f"{self.uri}: this process was forked from one that had used an object store, and "
+                "the client does not survive a fork: use backend='local', or a pool whose "
+                "mp_context is multiprocessing.get_context('spawn')"
+            )
+        _used = True
+        known = patience()
+        try:
+            make, endpoint, secrets = _maker(self._place.scheme, self._place.bucket, known)
+            reading = make(known.tries - 1)
+            return _Clients(os.getpid(), obstore, make, reading, known, endpoint, secrets)
+        except StorageError:
+            raise
+        except Exception as error:
+            answer = answer_of(str(error))
+            raise failure(f"{self.uri} cannot be set up", answer, "check the settings") from None
+
+    @contextmanager
+    def _mapped(self, verb: str, path: str) -> Iterator[_Clients]:
+        clients = self._clients()
+        try:
+            yield clients
+        except StorageError:
+            raise
+        except FileNotFoundError as error:
+            answer = answer_of(str(error))
+            if verb in ("read", "delete") and answer.code not in _NO_BUCKET:
+                raise FileNotFoundError(f"{self._place.address(path)} is not there") from None
+            raise self._failure(verb, path, answer) from None
+        except Exception as error:
+            answer = answer_of(str(error))
+            if answer.status == 416 or any(words in answer.text for words in _BEYOND):
+                raise _BeyondTheEnd(str(self._failure(verb, path, answer))) from None
+            if _is_cut(answer):
+                raise _CutOff(str(self._failure(verb, path, answer))) from None
+            # No cause: its text repeats the signed request.
+            raise self._failure(verb, path, answer) from None
+
+    def _failure(self, verb: str, path: str, answer: Answer) -> StorageError:
+        what = f"cannot {verb} {self._place.address(path)}"
+        made = self._made
+        hint = _hint(answer, self._place.scheme, made.endpoint if made else "")
+        return failure(what, answer, hint, made.secrets if made else ())
+
+
+class _CutOff(StorageError):
+    """An answer ended too early, or not as it said."""
+
+
+class _BeyondTheEnd(_CutOff):
+    """A range starts behind the last byte."""
+
+
+def _is_cut(answer: Answer) -> bool:
+    # An upload whose end was answered, but not heard, is not there when it is ended again.
+    garbled = answer.status is None and any(words in answer.text for words in _GARBLED)
+    return garbled or answer.code == "NoSuchUpload"
+
+
+def _part_size(size: int) -> int:
+    return max(_UPLOAD, -(-size // _MOST_PARTS))
+
+
+def _maker(
+    scheme: str, bucket: str, known: Patience
+) -> tuple[Callable[[int], Any], str, tuple[str | None, ...]]:
+    """What makes a client with so many retries, where it goes to, and what no error may show."""
+    from obstore.store import AzureStore, GCSStore, S3Store
+
+    options: dict[str, Any] = {
+        "connect_timeout": timedelta(seconds=min(5.0, known.stall)),
+        "read_timeout": timedelta(seconds=known.stall),
+        # Of a whole answer, however large; what stalls is found by the read timeout.
+        "timeout": timedelta(hours=6),
+    }
+    settings: dict[str, Any] = {}
+    secrets = [os.environ.get(name) for name in _SECRETS]
+    kind = {"gs": GCSStore, "az": AzureStore}.get(scheme)
+    endpoint = os.environ.get(_SETTINGS[scheme][0]) or "the store's own endpoint"
+    secrecy.refuse_endpoint(endpoint, _SETTINGS[scheme][0], StorageError)
+    if scheme == "az" and endpoint.startswith("http://"):
+        options["allow_http"] = True
+    if kind is None:
+        kind, found_settings = S3Store, aws.s3_settings(bucket)
+        endpoint = found_settings.endpoint
+        settings["config"] = found_settings.config
+        secrets += map(found_settings.config.get, ("secret_access_key", "session_token"))
+        if found_settings.credentials is not None:
+            settings["credential_provider"] = found_settings.credentials
+        if found_settings.allow_http:
+            options["allow_http"] = True
+
+    def make(retries: int) -> Any:
+        backoff = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=4)}
+        retry = {
+            "max_retries": retries,
+            "retry_timeout": timedelta(seconds=known.seconds),
+            "backoff": {**backoff, "base": 2},
+        }
+        return kind(bucket, client_options=options, retry_config=retry, **settings)
+
+    return make, endpoint, tuple(secrets)
+
+
+def _is_about_credentials(answer: Answer) -> bool:
+    return "169.254.169.254" in answer.text or "/latest/api/token" in answer.text
+
+
+# The variables of each service that name its endpoint, and what gives credentials.
+_SETTINGS = {
+    "s3": ("AWS_ENDPOINT_URL", aws.NO_CREDENTIALS),
+    "gs": ("GOOGLE_BASE_URL", "set GOOGLE_APPLICATION_CREDENTIALS"),
+    "az": (
+        "AZURE_ENDPOINT",
+        "set AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN",
+    ),
+}
+_SECRETS = (
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_STORAGE_CLIENT_SECRET",
+    "AZURE_CLIENT_SECRET",
+)
+_HINTS = {
+    **dict.fromkeys(_NO_BUCKET, "make the bucket, or name another one"),
+    "InvalidAccessKeyId": "check AWS_ACCESS_KEY_ID or the profile",
+    "SignatureDoesNotMatch": "check AWS_SECRET_ACCESS_KEY or the profile",
+    "ExpiredToken": "the session's credentials ended; renew them, then resume",
+    "RequestTimeTooSkewed": "set this machine's clock{ahead}, then resume the run",
+    "SlowDown": "the store is overloaded; resume the run later",
+    "AuthorizationHeaderMalformed": "set AWS_REGION to the bucket's region",
+    "PermanentRedirect": "set AWS_REGION to the bucket's region",
+    "PreconditionFailed": "the object was replaced while it was read",
+}
+
+
+def _hint(answer: Answer, scheme: str, endpoint: str) -> str:
+    variable, credentials = _SETTINGS[scheme]
+    if answer.code in _HINTS:
+        return _HINTS[answer.code].format(ahead=answer.clock)
+    if _is_about_credentials(answer):
+        return f"no credentials found; {credentials}"
+    if answer.status is None:
+        return (
+            f"check that {endpoint} is the right endpoint ({variable}) and can be reached "
+            "from here, then resume the run"
+        )
+    if answer.status in (401, 403):
+        return "check the credentials, and that they may read, write and list here"
+    if answer.status in (301, 307):
+        return "set AWS_REGION to the bucket's region"
+    if answer.unknown:
+        return "the store is in trouble; resume the run later"
+    return "check the bucket and the settings"

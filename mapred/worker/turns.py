@@ -1,0 +1,271 @@
+"""Attempts at tasks of several items: what failed is tried alone, what succeeded is not called again.
+
+The values of the items that succeeded in a failed attempt are kept in the run's folder; the
+attempt that completes the task commits them with its own.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import pickle
+import shutil
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mapred.errors import DatasetError, FunctionError, StorageError
+from mapred.formats import Reading
+from mapred.functions import pickling
+from mapred.functions.task import Task, written
+from mapred.model import layout
+from mapred.model.checking import said
+from mapred.model.spec import Job
+from mapred.process import forks, interrupts
+from mapred.runfolder import records
+from mapred.runfolder.failures import ItemsFailed, is_final, is_of_store, plain
+from mapred.storage import Store
+from mapred.worker.packs import Note, Pack
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Folder(Protocol):
+    """A run as a worker sees it."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def job(self) -> Job: ...
+
+    def ranges(self, shard: int) -> pa.Table:
+        """The plan's rows of one shard."""
+        ...
+
+
+class Unfinished(Exception):
+    """The attempt did its turn, and the task has other items that are not done."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What one attempt kept: pickled values by item, what each counted, and its files."""
+
+    function: str  # its digest
+    values: Mapping[int, bytes]
+    counters: Mapping[int, Mapping[str, float]]
+    files: tuple[str, ...]
+
+
+class Turn:
+    """One attempt at a task of items: which of them it calls, and what became of each.
+
+    With `pack` None all items are called, but for those `given_up` by the run and those that an
+    earlier attempt kept: `again` says whether there may be one.
+    """
+
+    def __init__(
+        self, run: Folder, task: Task, given_up: Collection[int], pack: Pack | None, again: bool
+    ) -> None:
+        self._run, self._task, self._given_up = run, task, frozenset(given_up)
+        self._several = run.job.items > run.job.shards
+        self._kept: dict[int, bytes] = {}
+        self._values: dict[int, Any] = {}
+        self._counters: dict[int, Mapping[str, float]] = {}
+        self._files: tuple[str, ...] = ()
+        self._paths: list[str] = []
+        self._kept_by = 0  # the number of attempts that are known to have kept something
+        self._failed: dict[int, bool] = {}
+        self._first: tuple[int, BaseException] | None = None
+        self._lost = frozenset[int]() if pack is None else pack.lost
+        if self._several and (again or pack is not None):
+            self._take_over()
+        self._passed = self._given_up.union(self._kept)
+        if pack is not None:
+            left = self._left()
+            chosen = pack.turn(left) if left else ()
+            if chosen:
+                task.attempt = max(task.attempt, pack.attempt(chosen[0]))
+            self._passed |= frozenset(self._planned()).difference(chosen)
+
+    @property
+    def more(self) -> bool:
+        """Whether another attempt has items to call."""
+        return bool(self._left())
+
+    def _planned(self) -> list[int]:
+        return records.items_of(self._run.ranges(self._task.shard))
+
+    def _left(self) -> list[int]:
+        """The items that are still to be called, in this turn or another."""
+        done = self._given_up | self._lost | self._kept.keys() | self._values.keys()
+        return [i for i in self._planned() if i not in done and not self._failed.get(i, False)]
+
+    def _take_over(self) -> None:
+        """Find what earlier attempts of this function kept; what is damaged is called again."""
+        store, shard = self._run.store, self._task.shard
+        function = self._run.job.digests[self._run.job.function]
+        listed = [path for path, _ in store.list(layout.kept_of(shard))]
+        for path in listed:
+            if path.startswith(layout.kept_values(shard)):
+                with suppress(FileNotFoundError):
+                    self._load(store.read(path), function)
+        # A listing may not show yet what the attempt before has put.
+        with suppress(FileNotFoundError):
+            for self._kept_by in itertools.count():
+                path = layout.kept_value(shard, self._kept_by)
+                if path not in listed:
+                    self._load(store.read(path), function)
+                    listed.append(path)
+        self._paths = list({*listed, *self._files})
+
+    def _load(self, data: bytes, function: str) -> None:
+        with suppress(Exception):
+            kept: _Kept = pickle.loads(data)
+            if kept.function == function:
+                wanted = kept.values.keys() - self._given_up
+                self._kept |= {item: kept.values[item] for item in wanted}
+                self._counters |= {i: n for i, n in kept.counters.items() if i in wanted}
+                self._files += tuple(path for path in kept.files if _item_of(path) in wanted)
+
+    def call_each(
+        self,
+        inputs: Iterable[tuple[int, Any]],
+        call: Callable[[Any], Any],
+        reading: Reading,
+        note: Note | None,
+    ) -> list[Any]:
+        """The values of all items in order, once there are all; a failure stops no other item.
+
+        Raises `ItemsFailed` where some failed, and `Unfinished` where others are left.
+        """
+        task, passed, values, pid = self._task, self._passed, self._values, os.getpid()
+        given = iter(inputs)
+        while True:
+            try:
+                # An item that cannot be read fails like one that the function refuses.
+                item, value = next(given, (None, None))
+                if item is None:
+                    break
+                task.item = item
+                if item in passed:
+                    continue
+                if note is not None:
+                    note(task.shard, item)
+                values[item] = call(value)
+                forks.leave_unless(pid)
+                if task.counters:
+                    self._counters[item], task.counters = task.counters, {}
+            except BaseException as error:
+                forks.leave_unless(pid)
+                error = plain(error)
+                task.item, task.counters = reading.item, {}
+                if task.item is None or interrupts.is_real(error) or is_of_store(error):
+                    raise
+                if task.item not in passed:
+                    self._note_failure(task.item, error)
+        return self._finished()
+
+    def _note_failure(self, item: int, error: BaseException) -> None:
+        job = self._run.job
+        self._fail(item, error, is_final(job, error) or self._task.attempt >= job.attempts)
+        if self._failed[item] and not job.max_failed:
+            # The run fails by it: nothing else matters any more.
+            raise ItemsFailed(self._failed, item, error)
+
+    def _fail(self, item: int, error: BaseException, final: bool) -> None:
+        """Note a failure; the error to tell is the first one that is final, else the first."""
+        if self._first is None or (final and not any(self._failed.values())):
+            self._first = item, error
+        self._failed[item] = final
+
+    def _finished(self) -> list[Any]:
+        if self._first is not None:
+            raise ItemsFailed(self._failed, *self._first)
+        values = list(self._values.values()) if not self._passed else self._completed()
+        if len(values) > 1:
+            self._task.item = None
+        for counters in self._counters.values():
+            for name, number in counters.items():
+                self._task.counters[name] = self._task.counters.get(name, 0) + number
+        return values
+
+    def _completed(self) -> list[Any]:
+        """The values of this attempt and of those before, if these are all."""
+        planned = self._planned()
+        left = set(planned) - self._given_up - self._kept.keys() - self._values.keys()
+        if left and not self._values and left - self._lost:
+            raise DatasetError(f"items {sorted(left)} of the plan are not in the dataset")
+        if left:
+            raise Unfinished
+        for item, data in self._kept.items():
+            try:
+                self._values[item] = pickling.load(io.BytesIO(data))
+            except Exception as error:
+                what = f"what item {item} returned cannot be loaded again"
+                text = f"{what}: {type(error).__name__}: {said(str, error)}"
+                self._fail(item, FunctionError(text), final=True)
+        if self._first is not None:
+            raise ItemsFailed(self._failed, *self._first)
+        return [self._values.get(item) for item in planned]
+
+    def keep(self, attempt: str, error: BaseException) -> BaseException:
+        """Store what succeeded in a failed attempt, so that another one need not call it again.
+
+        Gives the error to tell: another one where values cannot be stored.
+        """
+        values, pid = {}, os.getpid()
+        for item in self._values.keys() - self._kept.keys() if self._several else ():
+            try:
+                values[item] = pickling.dumps(self._values[item])
+            except Exception as why:
+                kind = type(self._values[item]).__name__
+                text = f"the returned {kind} cannot be stored: {said(str, why)}"
+                self._fail(item, FunctionError(text), final=True)
+        forks.leave_unless(pid)
+        if values:
+            self._store(attempt, values)
+        return error if self._first is None else ItemsFailed(self._failed, *self._first)
+
+    def _store(self, attempt: str, values: Mapping[int, bytes]) -> None:
+        store, task = self._run.store, self._task
+        files = []
+        for source in written(task.folder) if task.wrote_files else ():
+            if _item_of(source.name) in values:
+                path = layout.kept_file(task.shard, attempt, source.name)
+                store.put_file(source, path)
+                files.append(path)
+        counters = {item: self._counters[item] for item in values if item in self._counters}
+        function = self._run.job.digests[self._run.job.function]
+        kept = _Kept(function, values, counters, tuple(files))
+        data = pickle.dumps(kept)
+        while not store.put_if_absent(layout.kept_value(task.shard, self._kept_by), data):
+            self._kept_by += 1
+
+    def bring_files(self) -> None:
+        """Put the files that earlier attempts kept beside those of this one."""
+        for path in self._files:
+            self._task.wrote_files = True
+            target = Path(self._task.folder, path.rpartition("/")[2])
+            try:
+                with self._run.store.open(path) as source, target.open("wb") as copy:
+                    shutil.copyfileobj(source, copy)
+            except FileNotFoundError as error:
+                # Another attempt may have committed the task, and cleaned up.
+                raise StorageError(f"{self._run.store.uri}/{path} is gone") from error
+
+    def forget(self) -> None:
+        """Delete what was kept, once the task is committed."""
+        for path in self._paths:
+            with suppress(StorageError, FileNotFoundError):
+                self._run.store.delete(path)
+
+
+def _item_of(path: str) -> int:
+    """The item that wrote a file: `task.output` puts its number before the name."""
+    return int(path.rpartition("/")[2].partition("-")[0])
