@@ -18,6 +18,7 @@ from mapred.arrow import schemas as unifying
 from mapred.errors import ReduceError
 from mapred.model.checking import FromOne, checks, shown
 from mapred.model.frozen import dataclass
+from mapred.process.lazy import np, pa, pd, pl
 
 FAN_IN = 256
 
@@ -116,7 +117,6 @@ def _unstack(value: Any) -> Any:
 
 
 def _stack(outputs: list[Any]) -> _Stacked:
-    import pandas as pd
 
     found = [
         output if isinstance(output, _Stacked) else _Stacked(output, _is_plain(output.index))
@@ -142,7 +142,6 @@ _ONE_TYPE = "give the column one type in the function, or reduce=list to get the
 
 
 def _is_plain(index: Any) -> bool:
-    import pandas as pd
 
     return (
         isinstance(index, pd.RangeIndex)
@@ -168,7 +167,6 @@ def _refuse_rounding(what: str, parts: list[Any], dtype: Any) -> None:
 
 def _beyond_floats(whole: Any, rounded: Any) -> Iterator[tuple[Any, Any]]:
     """Those of the whole numbers that a float may not hold, and what it makes of them."""
-    import numpy as np
 
     numbers = np.asarray(whole[whole.notna()] if hasattr(whole, "notna") else whole)
     floats = np.asarray(rounded[whole.notna()] if hasattr(whole, "notna") else rounded)
@@ -178,7 +176,6 @@ def _beyond_floats(whole: Any, rounded: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _concat_tables(tables: list[Any]) -> Any:
-    import pyarrow as pa
 
     tables = [
         pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
@@ -205,7 +202,6 @@ def _concat_tables(tables: list[Any]) -> Any:
 
 
 def _concat_polars(frames: list[Any]) -> Any:
-    import polars as pl
 
     frames = [frame for frame in frames if len(frame)] or frames[:1]
     if not isinstance(frames[0], pl.DataFrame):
@@ -216,7 +212,6 @@ def _concat_polars(frames: list[Any]) -> Any:
 
 
 def _concat_arrays(arrays: list[Any]) -> Any:
-    import numpy as np
 
     try:
         whole = np.concatenate(arrays)
@@ -238,7 +233,6 @@ def _plus(one: Any, other: Any) -> Any:
     """The sum of two values; whole numbers of numpy, which would wrap around, are exact or refused."""
     if "numpy" not in (type(one).__module__, type(other).__module__):
         return one + other
-    import numpy as np
 
     one, other = (each.item() if isinstance(each, np.integer) else each for each in (one, other))
     whole = one + other
@@ -343,7 +337,6 @@ def _merge_count_tables(outputs: Iterable[Any]) -> Any:
 
 def _are_words_and_counts(table: Any) -> bool:
     """Whether the key is text and every other column a whole number, nothing null."""
-    import pyarrow as pa
 
     key, *rest = table.schema.types
     text = pa.types.is_string(key) or pa.types.is_large_string(key)
@@ -356,8 +349,6 @@ def _sum_counts(table: Any) -> Any:
 
     Arrow's `group_by` took five times as long for ten million words, half of them different.
     """
-    import numpy as np
-    import pyarrow as pa
 
     from mapred.arrow.buffers import from_arrow
 

@@ -24,6 +24,7 @@ from typing import Any
 import mapred
 from mapred.model import layout
 from mapred.model.checksums import sealed
+from mapred.process.lazy import pa
 from mapred.storage import Store, open_store, probe
 
 
@@ -98,7 +99,6 @@ class Orders:
 
 def orders(item: int) -> Any:
     """Orders of some customers, one of them without a name."""
-    import pyarrow as pa
 
     rows = range(item, 7 * item + 20)
     keys = [None if row % 11 == 0 else f"customer {row % 17}" for row in rows]
@@ -219,7 +219,6 @@ class BackendContract:
         assert run.result() == [0, 10, 20]
 
     def test_aggregates_by_key(self, backend: Any, tmp_path: Path) -> None:
-        import pyarrow as pa
 
         script = Script(_made(tmp_path / "calls"), {3: ["raise"]})
         keys, wanted = ["customer", "item"], {"price": ["sum", "mean", "count"]}
@@ -234,7 +233,6 @@ class BackendContract:
         assert script.calls(3) == 2
 
     def test_reduces_by_key_and_resumes(self, backend: Any, tmp_path: Path) -> None:
-        import pyarrow as pa
 
         script = Script(_made(tmp_path / "calls"), {2: ["raise"] * 2})
         options = {"by": "customer", "reduce": _range_of_prices, "partitions": 3, "attempts": 2}

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mapred.process.lazy import pa
+
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pyarrow as pa
 
 
 def raw(array: pa.Array, dtype: Any) -> npt.NDArray[Any]:
@@ -23,7 +24,6 @@ def raw(array: pa.Array, dtype: Any) -> npt.NDArray[Any]:
 
 def from_arrow(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
     """Numbers and truths without nulls."""
-    import pyarrow as pa
 
     if pa.types.is_boolean(column.type):
         chunks = [column] if isinstance(column, pa.Array) else column.chunks
@@ -53,7 +53,6 @@ def offsets(array: pa.Array) -> npt.NDArray[Any]:
 
 
 def _offset_type(type_: pa.DataType) -> type[np.int32 | np.int64]:
-    import pyarrow as pa
 
     large = pa.types.is_large_string(type_) or pa.types.is_large_binary(type_)
     return np.int64 if large else np.int32
@@ -61,7 +60,6 @@ def _offset_type(type_: pa.DataType) -> type[np.int32 | np.int64]:
 
 def to_arrow(values: npt.NDArray[Any], type_: pa.DataType | None = None) -> pa.Array:
     """Numbers without a copy, in numpy's type or one that lies in memory as it does."""
-    import pyarrow as pa
 
     data = pa.py_buffer(np.ascontiguousarray(values))
     return pa.Array.from_buffers(
@@ -74,7 +72,6 @@ def picked(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
 
     Arrow's own `take` makes one piece of all of a column's chunks first.
     """
-    import pyarrow as pa
 
     batches = table.to_batches()
     starts = np.cumsum([0, *(batch.num_rows for batch in batches)])
@@ -93,7 +90,6 @@ def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
     None for any others. Codes and flags are such, and Arrow groups by numbers in a third of the
     time; `as_strings` is the way back.
     """
-    import pyarrow as pa
 
     is_string = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     if not is_string or column.null_count or not len(column):
@@ -117,7 +113,6 @@ def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 def as_strings(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
     """What `as_numbers` made of strings of `type_` as these strings again."""
-    import pyarrow as pa
 
     width = column.type.bit_width // 8
     chunks = []
@@ -138,13 +133,11 @@ def spelled(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
     Where all of them are equally long, as codes and flags are, by numpy: Arrow copies one by one.
     """
-    import pyarrow as pa
 
     return pa.chunked_array([_spelled(chunk) for chunk in column.chunks], pa.string())
 
 
 def _spelled(array: pa.DictionaryArray) -> pa.Array:
-    import pyarrow as pa
 
     known, codes = array.dictionary, array.indices
     if not len(known) or known.null_count or codes.null_count:
@@ -175,7 +168,6 @@ def scalar(value: str | int | bool) -> pa.Scalar:
 
 def nullable(values: Sequence[Any], kind: type) -> pa.Array:
     """Values that are all of `bool`, `int`, `float` or `str`, None for null; whole numbers of 64 bits."""
-    import pyarrow as pa
 
     known = [value is not None for value in values]
     filled = [kind() if value is None else value for value in values]
@@ -192,7 +184,6 @@ def nullable(values: Sequence[Any], kind: type) -> pa.Array:
 
 
 def flags(values: Sequence[bool]) -> pa.BooleanArray:
-    import pyarrow as pa
 
     bits = pa.py_buffer(np.packbits(np.array(values, bool), bitorder="little"))
     return pa.Array.from_buffers(pa.bool_(), len(values), [None, bits])
@@ -200,19 +191,16 @@ def flags(values: Sequence[bool]) -> pa.BooleanArray:
 
 def strings(values: Sequence[str]) -> pa.StringArray:
     """Strings of less than 2 GiB together."""
-    import pyarrow as pa
 
     return _texts(values, pa.string())
 
 
 def large_strings(values: Sequence[str]) -> pa.LargeStringArray:
-    import pyarrow as pa
 
     return _texts(values, pa.large_string())
 
 
 def _texts(values: Sequence[str], type_: pa.DataType) -> Any:
-    import pyarrow as pa
 
     data = [value.encode() for value in values]
     ends = np.zeros(len(data) + 1, _offset_type(type_))

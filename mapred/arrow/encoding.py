@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa
 
 
 def encoded_table(table: pa.Table) -> str:
     """A small table as text for a commit."""
-    import pyarrow as pa
 
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -21,7 +18,6 @@ def encoded_table(table: pa.Table) -> str:
 
 def decoded_table(text: str) -> pa.Table:
     """What `encoded_table` wrote."""
-    import pyarrow as pa
 
     return pa.ipc.open_stream(base64.b64decode(text)).read_all()
 
@@ -33,6 +29,5 @@ def encoded(schema: pa.Schema) -> str:
 
 def decoded(text: str) -> pa.Schema:
     """What `encoded` wrote."""
-    import pyarrow as pa
 
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.model.checking import shown
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
+from mapred.process.lazy import pa, pd
 
 
 class Unfit(ValueError):
@@ -23,7 +20,6 @@ class Unfit(ValueError):
 
 def from_pandas(frame: pd.DataFrame, *, preserve_index: bool | None = None) -> pa.Table:
     """The rows of a frame, with its index unless that just numbers them."""
-    import pyarrow as pa
 
     try:
         table = pa.Table.from_pandas(frame, preserve_index=preserve_index)
@@ -96,32 +92,30 @@ def _check(name: str, values: pd.Series, type_: pa.DataType) -> None:
 
 def _changes(type_: pa.DataType) -> Callable[[Any], bool] | None:
     """Which values Arrow changes on the way to a type, None where it changes none."""
-    from pyarrow import types
 
-    if types.is_integer(type_) or types.is_floating(type_):
+    if pa.types.is_integer(type_) or pa.types.is_floating(type_):
         return lambda value: type(value).__name__ in ("bool", "bool_")
-    if types.is_binary(type_) or types.is_large_binary(type_):
+    if pa.types.is_binary(type_) or pa.types.is_large_binary(type_):
         return lambda value: isinstance(value, str)
-    if types.is_date(type_):
+    if pa.types.is_date(type_):
         return lambda value: isinstance(value, dt.datetime) and not _is_missing(value)
-    if types.is_time(type_):
+    if pa.types.is_time(type_):
         return lambda value: getattr(value, "tzinfo", None) is not None
-    if types.is_timestamp(type_):
+    if pa.types.is_timestamp(type_):
         return lambda value: not _is_missing(value) and _is_local(value) != (type_.tz is None)
-    return _changes_inside(type_) if types.is_nested(type_) else None
+    return _changes_inside(type_) if pa.types.is_nested(type_) else None
 
 
 def _changes_inside(type_: pa.DataType) -> Callable[[Any], bool] | None:
-    from pyarrow import types
 
-    if types.is_struct(type_):
+    if pa.types.is_struct(type_):
         fields = {field.name: found for field in type_ if (found := _inner(field.type))}
         if not fields:
             return None
         return lambda value: any(
             changes(value[name]) for name, changes in fields.items() if name in (value or ())
         )
-    inner = None if types.is_map(type_) else _inner(type_.value_type)
+    inner = None if pa.types.is_map(type_) else _inner(type_.value_type)
     return inner and (lambda value: any(map(inner, () if value is None else value)))
 
 
@@ -130,12 +124,11 @@ def _inner(type_: pa.DataType) -> Callable[[Any], bool] | None:
 
     Numbers are not looked at: columns of vectors have too many.
     """
-    from pyarrow import types
 
-    if types.is_integer(type_) or types.is_floating(type_):
+    if pa.types.is_integer(type_) or pa.types.is_floating(type_):
         return None
     changes = _changes(type_)
-    if not types.is_timestamp(type_) and not types.is_duration(type_):
+    if not pa.types.is_timestamp(type_) and not pa.types.is_duration(type_):
         return changes
     return lambda value: _is_finer(value) or (changes is not None and changes(value))
 
@@ -155,16 +148,13 @@ def _is_finer(value: Any) -> bool:
 
 def holds_nanoseconds(values: Iterable[Any], type_: pa.DataType) -> bool:
     """Whether times or durations of pandas have nanoseconds, which Arrow cuts off."""
-    from pyarrow import types
 
-    is_time = types.is_timestamp(type_) or types.is_duration(type_)
+    is_time = pa.types.is_timestamp(type_) or pa.types.is_duration(type_)
     return is_time and type_.unit != "ns" and any(map(_is_finer, values))
 
 
 def in_nanoseconds(values: Iterable[Any], type_: pa.DataType) -> pa.Array:
     """Times or durations with their nanoseconds; a `ValueError` for one that is too far for them."""
-    import pandas as pd
-    import pyarrow as pa
 
     if pa.types.is_duration(type_):
         make, finer = pd.Timedelta, pa.duration("ns")

@@ -5,16 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mapred.arrow import from_frames
 from mapred.arrow.buffers import nullable
 from mapred.errors import FunctionError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa
 
 _OTHER = "objects"
 _WORDS = {
@@ -58,7 +56,6 @@ _LONG = 2**29  # characters, which have up to four bytes each
 
 def convert(values: Sequence[Any]) -> Any:
     """The values as an Arrow array, or an `Unfit`: why no type holds them all."""
-    import pyarrow as pa
 
     values = [_plain(value) for value in values]
     families: dict[str, int] = {}
@@ -109,7 +106,6 @@ def _family(value: Any) -> str:
 
 
 def _converted(values: list[Any], families: frozenset[str]) -> pa.Array | None:
-    import pyarrow as pa
 
     if families == {"int"}:
         return _whole([value for value in values if value is not None], values)
@@ -136,7 +132,6 @@ def _converted(values: list[Any], families: frozenset[str]) -> pa.Array | None:
 
 
 def _whole(given: list[int], values: list[int | None]) -> pa.Array:
-    import pyarrow as pa
 
     low, high = min(given), max(given)
     if low >= -(2**63) and high < 2**63:

@@ -7,10 +7,8 @@ one table lacks is null there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa
 
 HOW_TO_AGREE = "give the column one type in the function"
 
@@ -35,7 +33,6 @@ def twice(schema: pa.Schema) -> str | None:
 
 def told(table: pa.Table) -> pa.Schema:
     """What a table says of its columns: their types, null where a column holds no value."""
-    import pyarrow as pa
 
     return pa.schema(
         [
@@ -47,7 +44,6 @@ def told(table: pa.Table) -> pa.Schema:
 
 def unify(one: pa.Schema, other: pa.Schema) -> pa.Schema:
     """The columns of both, each of a type that holds the values of both; else `Differs`."""
-    import pyarrow as pa
 
     types = dict(zip(one.names, one.types, strict=True))
     for name, type_ in zip(other.names, other.types, strict=True):
@@ -65,7 +61,6 @@ def widened(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     Whole numbers and floats, or dates and timestamps, have none: which of them a column
     holds would depend on what lies together.
     """
-    import pyarrow as pa
 
     if one.equals(other):
         return one
@@ -82,7 +77,6 @@ def widened(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _whole(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    import pyarrow as pa
 
     if not (pa.types.is_integer(one) and pa.types.is_integer(other)):
         return None
@@ -96,7 +90,6 @@ def _whole(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _float(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    import pyarrow as pa
 
     if not (pa.types.is_floating(one) and pa.types.is_floating(other)):
         return None
@@ -104,7 +97,6 @@ def _float(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _text(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    import pyarrow as pa
 
     texts = {pa.string(), pa.large_string(), pa.string_view()}
     if one in texts and other in texts:
@@ -116,7 +108,6 @@ def _text(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 def _time(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     """The finer unit; times of two zones, or of one and of none, are not the same thing."""
-    import pyarrow as pa
 
     units = ("s", "ms", "us", "ns")
     if pa.types.is_timestamp(one) and pa.types.is_timestamp(other):
@@ -131,7 +122,6 @@ def _time(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _decimal(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    import pyarrow as pa
 
     if not (pa.types.is_decimal(one) and pa.types.is_decimal(other)):
         return None
@@ -143,7 +133,6 @@ def _decimal(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _list(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    import pyarrow as pa
 
     kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     if not all(any(kind(type_) for kind in kinds) for type_ in (one, other)):
@@ -159,7 +148,6 @@ def _list(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _map(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    import pyarrow as pa
 
     if not (pa.types.is_map(one) and pa.types.is_map(other)):
         return None
@@ -170,7 +158,6 @@ def _map(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 def _struct(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     """The fields of both: one that a value lacks is null in it."""
-    import pyarrow as pa
 
     if not (pa.types.is_struct(one) and pa.types.is_struct(other)):
         return None
@@ -185,7 +172,6 @@ def _struct(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The table with exactly the columns of `schema`; `Differs` for a time beyond a finer unit."""
-    import pyarrow as pa
 
     columns = [
         _conformed(name, table[name], type_) if name in table.column_names else _nulls(table, type_)
@@ -198,19 +184,16 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def blank(rows: int, metadata: Mapping[bytes, bytes] | None = None) -> pa.Table:
     """A table of no columns that still has rows."""
-    import pyarrow as pa
 
     return pa.table({"": pa.nulls(rows)}, metadata=metadata).select([])
 
 
 def _nulls(table: pa.Table, type_: pa.DataType) -> pa.ChunkedArray:
-    import pyarrow as pa
 
     return pa.chunked_array([pa.nulls(table.num_rows, type_)])
 
 
 def _conformed(name: str, column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
-    import pyarrow as pa
 
     if column.type.equals(type_):
         return column
@@ -235,7 +218,6 @@ def check_times(table: pa.Table, schema: pa.Schema) -> None:
 
 def casts(one: pa.Schema, schema: pa.Schema) -> bool:
     """Whether Arrow reads columns of `one` as those of `schema` by itself, whatever they hold."""
-    import pyarrow as pa
 
     try:
         for name, type_ in zip(one.names, one.types, strict=True):

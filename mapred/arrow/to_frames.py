@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.errors import DatasetError, MissingDependency
 from mapred.model.checking import shown
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
+from mapred.process.lazy import np, pa, pc, pd
 
 BACKENDS = ("numpy_nullable", "pyarrow", "numpy")
 _NOT_A_TIME = -(2**63)
@@ -89,7 +86,6 @@ def to_pandas(table: pa.Table, dtype_backend: str = "numpy_nullable") -> pd.Data
 def _converted(
     name: str, column: pa.ChunkedArray, convert: Callable[[pa.ChunkedArray], Any], backend: str
 ) -> Any:
-    import pyarrow as pa
 
     try:
         return convert(_decoded(column))
@@ -115,15 +111,12 @@ class _NoPlace(Exception):
 
 def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The values of an encoded column, and views as plain text or bytes."""
-    import pyarrow as pa
 
     type_ = column.type
     if pa.types.is_dictionary(type_):
         chunks = [chunk.dictionary_decode() for chunk in column.chunks]
         return _decoded(pa.chunked_array(chunks, type_.value_type))
     if pa.types.is_run_end_encoded(type_):
-        import pyarrow.compute as pc
-
         return _decoded(pc.run_end_decode(column))
     if pa.types.is_string_view(type_) or pa.types.is_binary_view(type_):
         plain = pa.large_string() if pa.types.is_string_view(type_) else pa.large_binary()
@@ -135,15 +128,12 @@ def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _arrow(column: pa.ChunkedArray) -> Any:
-    import pandas as pd
 
     own = _own(column)
     return pd.ArrowDtype(column.type).__from_arrow__(column) if own is None else own
 
 
 def _nullable(column: pa.ChunkedArray) -> Any:
-    import pandas as pd
-    import pyarrow as pa
 
     type_ = column.type
     if pa.types.is_null(type_):
@@ -164,9 +154,6 @@ def _nullable(column: pa.ChunkedArray) -> Any:
 
 def _floats(column: pa.ChunkedArray) -> Any:
     """Built from values and mask: pandas' own way takes NaN for null."""
-    import numpy as np
-    import pandas as pd
-    import pyarrow as pa
 
     type_ = pa.float64() if pa.types.is_float64(column.type) else pa.float32()
     nulls = np.asarray(column.is_null()) if column.null_count else np.zeros(len(column), bool)
@@ -175,8 +162,6 @@ def _floats(column: pa.ChunkedArray) -> Any:
 
 
 def _times(column: pa.ChunkedArray) -> Any:
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     if pc.min(column.cast(pa.int64())).as_py() == _NOT_A_TIME:
         raise _NoPlace(f"{_NOT_A_TIME}, which pandas takes for a missing time", "pyarrow")
@@ -184,7 +169,6 @@ def _times(column: pa.ChunkedArray) -> Any:
 
 
 def _numpy(column: pa.ChunkedArray) -> Any:
-    import pyarrow as pa
 
     type_ = column.type
     own = _own(column)
@@ -208,7 +192,6 @@ def _numpy(column: pa.ChunkedArray) -> Any:
 
 def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Lists of numbers of which numpy makes arrays of one dtype."""
-    import pyarrow as pa
 
     type_ = pa.large_list(column.type.value_type)
     column = column.cast(type_)
@@ -229,13 +212,11 @@ def _own(column: pa.ChunkedArray) -> Any:
 
 def _is_exact(type_: pa.DataType) -> bool:
     """Whether numpy has a dtype for these values, but no place in it for a null."""
-    import pyarrow as pa
 
     return bool(pa.types.is_integer(type_) or pa.types.is_boolean(type_))
 
 
 def _is_list(type_: pa.DataType) -> bool:
-    import pyarrow as pa
 
     kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     return any(kind(type_) for kind in kinds)
@@ -249,8 +230,6 @@ def _refuse_nulls(values: pa.Array | pa.ChunkedArray) -> None:
 
 def _objects(values: list[Any]) -> Any:
     """One object a row: numpy would make an axis of lists that are equally long."""
-    import numpy as np
-    import pandas as pd
 
     array = np.empty(len(values), object)
     for place, value in enumerate(values):

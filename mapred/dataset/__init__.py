@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mapred.process import lazy_names
+from mapred.process import lazy
 
 if TYPE_CHECKING:
     from mapred.dataset.coercion import as_dataset as as_dataset
@@ -87,4 +87,4 @@ __all__ = [
     "why_whole",
 ]
 
-__getattr__ = lazy_names.names_of(__name__, _WHERE)
+__getattr__ = lazy.names_of(__name__, _WHERE)

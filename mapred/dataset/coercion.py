@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sized
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.arrow import from_frames
 from mapred.dataset.given import items
@@ -12,9 +12,7 @@ from mapred.dataset.values import Dataset, how_to_list_rows
 from mapred.errors import DatasetError
 from mapred.model.checking import shown
 from mapred.model.spec import Format
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa
 
 
 def as_dataset(source: Any) -> Dataset:
@@ -106,7 +104,6 @@ def _frame(source: Any) -> pa.Table | None:
     names = {f"{c.__module__.split('.')[0]}.{c.__name__}" for c in type(source).__mro__}
     if "polars.LazyFrame" in names:
         raise DatasetError("a polars LazyFrame is not read yet: pass .collect() of it")
-    import pyarrow as pa
 
     try:
         if isinstance(source, pa.Table):

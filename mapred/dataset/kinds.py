@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from mapred.arrow.buffers import scalar
 from mapred.dataset.values import COMPRESSED, kind_of_suffix, suffix_of, suffixes
 from mapred.errors import DatasetError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa, pc
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 _WHOLE = r"^(?:0|-?[1-9][0-9]{0,17})$"
@@ -27,7 +24,6 @@ _TEXT = ("text", "csv", "json")
 
 def kind_of(paths: pa.ChunkedArray) -> tuple[str, str]:
     """Format and delimiter of the files, by suffix; a `DatasetError` where they differ."""
-    import pyarrow.compute as pc
 
     endings = suffixes(paths)
     kinds: dict[tuple[str, str], str | None] = {}
@@ -50,7 +46,6 @@ def refuse_archives(paths: pa.ChunkedArray, format: str) -> None:
     """Raise `DatasetError` where a reader of text is to read a file whose suffix says otherwise."""
     if format not in _TEXT:
         return
-    import pyarrow.compute as pc
 
     compressed = "|".join(COMPRESSED)
     endings = "|".join((*_ARCHIVES, *_PACKED, *_BINARY))
@@ -77,8 +72,6 @@ def partitions(paths: pa.ChunkedArray, prefix: str = "") -> dict[str, pa.DataTyp
     numbers as they are usually written make an int64, others a string: `01` and `1` are two
     folders, and stay two values. Raises `DatasetError` where files differ.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     first = paths[0].as_py()[len(prefix) :]
     names = list(dict.fromkeys(re.findall(r"([^/=]+)=[^/]*(?=/)", first)))
@@ -103,7 +96,6 @@ def partitions(paths: pa.ChunkedArray, prefix: str = "") -> dict[str, pa.DataTyp
 
 def _same_folders(paths: pa.ChunkedArray, prefix: str) -> None:
     """Raise unless all files lie in equally many `name=value` folders."""
-    import pyarrow.compute as pc
 
     folders = pc.replace_substring_regex(paths, r"[^/]*$", "")
     if prefix:

@@ -10,15 +10,13 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from mapred.dataset import globs, patterns
 from mapred.dataset.globs import Glob
 from mapred.dataset.manifests import FOLDER, Entry, Manifest, newest
 from mapred.errors import DatasetError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa, pc
 
 # What is being published gets its names within seconds; of a run that was killed it never does.
 _PATIENCE, _PAUSE = 5.0, 0.25
@@ -113,7 +111,6 @@ def _below(home: str, path: str) -> str:
 
 def _matching(home: str, manifest: Manifest, glob: Glob) -> tuple[Glob, list[Entry]]:
     """The live files that a pattern matches by their published names, or that lie below a match."""
-    import pyarrow as pa
 
     from mapred.arrow.buffers import large_strings
 
@@ -134,7 +131,6 @@ def _told(found: pa.Table, manifest: Manifest) -> pa.Table:
 
 def joined(tables: Sequence[pa.Table]) -> pa.Table:
     """All rows of some listings, with the types of partition columns that they agree on."""
-    import pyarrow as pa
 
     told = [types for each in tables if (types := _types(each)) is not None]
     whole = pa.concat_tables([each.replace_schema_metadata(None) for each in tables])
@@ -155,14 +151,12 @@ def _types(files: pa.Table) -> dict[str, str] | None:
 
 def partition_types(files: pa.Table) -> dict[str, pa.DataType]:
     """The types of folder columns that manifests say, for those of a listing that have one."""
-    import pyarrow as pa
 
     return {name: pa.type_for_alias(type_) for name, type_ in (_types(files) or {}).items()}
 
 
 def published(files: pa.Table) -> pa.ChunkedArray:
     """The paths of a listing, as they end once what a manifest lists is published."""
-    import pyarrow.compute as pc
 
     if _types(files) is None:
         return files["path"]

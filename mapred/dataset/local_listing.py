@@ -11,7 +11,7 @@ import itertools
 import os
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from mapred.dataset import globs, lakes
 from mapred.dataset.globs import Glob
@@ -19,11 +19,9 @@ from mapred.dataset.kinds import kind_of
 from mapred.dataset.values import TABULAR, Dataset
 from mapred.errors import DatasetError
 from mapred.model import layout
+from mapred.process.lazy import np, pa, pc
 from mapred.storage.listers import table
 from mapred.storage.opening import local_etag
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _CHUNK = 2**13
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -147,7 +145,6 @@ class _Disk:
 
 def _without(found: pa.Table, dataset: Dataset) -> pa.Table:
     """Tables have no data in names that a wildcard matched and that begin with an underscore."""
-    import pyarrow.compute as pc
 
     kept = found.filter(pc.invert(found["aside"]))
     format = dataset.format or (kind_of(lakes.published(kept))[0] if len(kept) else None)
@@ -322,7 +319,6 @@ def _hops(entry: os.DirEntry[str], hops: tuple[str, ...]) -> tuple[str, ...] | N
 
 def _table(rows: Iterable[Row]) -> pa.Table:
     """The files as they come, at least one."""
-    import pyarrow as pa
 
     from mapred.arrow.buffers import flags
 
@@ -335,8 +331,6 @@ def _table(rows: Iterable[Row]) -> pa.Table:
 
 def _once(found: pa.Table) -> pa.Table:
     """Each path where it came first."""
-    import numpy as np
-    import pyarrow as pa
 
     from mapred.arrow.buffers import from_arrow, to_arrow
 

@@ -11,6 +11,7 @@ from mapred.dataset.types import as_type
 from mapred.errors import DatasetError
 from mapred.model.checking import plain, shown
 from mapred.model.spec import Format
+from mapred.process.lazy import pa
 
 DTYPE_BACKENDS = ("numpy_nullable", "pyarrow", "numpy")
 _COMPRESSIONS = ("infer", "gzip", "bz2", "xz", "zstd", None)
@@ -59,7 +60,6 @@ def schema(schema: Any) -> Any:
         return None
     if isinstance(schema, Mapping):
         return {name: as_type(name, type_) for name, type_ in schema.items()}
-    import pyarrow as pa
 
     if not isinstance(schema, pa.Schema):
         raise DatasetError(f"schema={shown(schema)} is not a pa.Schema, nor types by column name")

@@ -7,12 +7,10 @@ dot has to be spelled out.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from mapred.dataset.globs import Glob
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa, pc
 
 Ranges: TypeAlias = "tuple[tuple[int, int], ...]"
 Token: TypeAlias = "tuple[str, Ranges]"  # "*", or one character "in" or "out" of ranges
@@ -24,7 +22,6 @@ _MARK = "\x01"
 
 def matches(paths: pa.ChunkedArray, glob: Glob) -> pa.ChunkedArray:
     """Which paths a glob matches, as booleans."""
-    import pyarrow.compute as pc
 
     root = re.escape(f"{glob.root}/") if glob.root else ""
     return pc.match_substring_regex(paths, rf"\A{root}{_expression(glob, '.')}\z")
@@ -35,7 +32,6 @@ def aside(paths: pa.ChunkedArray, glob: Glob) -> pa.ChunkedArray:
 
     Names with a `=`, as folders of partitions have them, are not meant.
     """
-    import pyarrow.compute as pc
 
     below = pc.utf8_slice_codeunits(paths, len(glob.root) + 1 if glob.root else 0)
     doubtful = pc.match_substring_regex(below, r"(?:\A|/)_[^/=]*(?:/|\z)")

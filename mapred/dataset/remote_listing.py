@@ -12,18 +12,16 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from mapred.arrow.buffers import flags, scalar
 from mapred.dataset import globs, patterns
 from mapred.dataset.globs import Glob
 from mapred.dataset.lakes import Lakes
 from mapred.errors import DatasetError, MapredError, StaleDatasetError, StorageError
+from mapred.process.lazy import pa, pc
 from mapred.storage.listers import PAGE, Lister, lister_of, table
 from mapred.storage.opening import open_source, reason
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 T = TypeVar("T")
 _CLIENTS = 8
@@ -150,7 +148,6 @@ def _own_name(walk: _Walk, key: str, found: pa.Table) -> pa.Table:
 
     A name with `*` and `?` is matched by itself; only one with brackets has to be asked for.
     """
-    import pyarrow.compute as pc
 
     own = walk.file(key) if "[" in key else found.filter(pc.equal(found["path"], walk.path(key)))
     return own if len(own) else found
@@ -299,7 +296,6 @@ class _Walk:
 
     def _addressed(self, files: pa.Table) -> pa.Table:
         """Keys as the paths that a dataset names."""
-        import pyarrow.compute as pc
 
         large = files["path"].type
         before, nothing = scalar(self._lister.prefix).cast(large), scalar("").cast(large)
@@ -311,8 +307,6 @@ class _Walk:
 
         Asked for one by one where they are few, else by listing the folders that hold them.
         """
-        import pyarrow as pa
-        import pyarrow.compute as pc
 
         empty = pc.equal(found["size"], scalar(0))
         doubtful = found.filter(empty)["path"]
@@ -357,7 +351,6 @@ def _chooses(state: int, glob: Glob) -> bool:
 
 
 def _has_folders(page: pa.Table, folder: str) -> bool:
-    import pyarrow.compute as pc
 
     slashes = pc.max(pc.count_substring(page["path"], "/")).as_py()
     return bool(slashes is not None and slashes > folder.count("/"))
@@ -365,7 +358,6 @@ def _has_folders(page: pa.Table, folder: str) -> bool:
 
 def _matching(files: pa.Table, glob: Glob) -> pa.Table:
     """The files of a listing that match, and whether each stands aside."""
-    import pyarrow.compute as pc
 
     fits = patterns.matches(files["path"], glob)
     marker = pc.ends_with(files["path"], _MARKER)
@@ -379,7 +371,6 @@ def _matching(files: pa.Table, glob: Glob) -> pa.Table:
 
 def _chosen(files: pa.Table, paths: Iterable[str]) -> pa.Table:
     """The rows of a listing that have one of the paths."""
-    import pyarrow.compute as pc
 
     from mapred.arrow.buffers import large_strings
 
@@ -391,20 +382,17 @@ def _plain(files: pa.Table) -> pa.Table:
 
 
 def _any(flags_: pa.ChunkedArray) -> bool:
-    import pyarrow.compute as pc
 
     return bool(pc.any(flags_).as_py())
 
 
 def _concatenated(tables: list[pa.Table]) -> pa.Table:
-    import pyarrow as pa
 
     return pa.concat_tables(tables)
 
 
 def _sorted(tables: list[pa.Table]) -> pa.Table:
     """All rows in byte order of their paths, whatever the server's order."""
-    import pyarrow.compute as pc
 
     found = _concatenated([files for files in tables if len(files)] or tables[:1])
     paths = found["path"]

@@ -6,7 +6,7 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from mapred.arrow.samples import ENOUGH, Place, Sample
 from mapred.dataset import lakes
@@ -15,10 +15,8 @@ from mapred.dataset.local_listing import is_remote
 from mapred.dataset.values import TABULAR, Dataset, handed_over, suffixes
 from mapred.errors import DatasetError
 from mapred.model.spec import Format
+from mapred.process.lazy import np, pa, pc
 from mapred.storage import open_source
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Sniff: TypeAlias = "Callable[[Format, Iterable[Place], Callable[..., Any]], Sample]"
 _SAMPLE = 2**20
@@ -75,7 +73,6 @@ def _with_folders(
     format: Format, schema: pa.Schema | Mapping[str, Any] | None, folders: dict[str, pa.DataType]
 ) -> Format:
     """The format of dicts, in which only the columns that come from folders have types."""
-    import pyarrow as pa
 
     if isinstance(schema, pa.Schema):
         schema = {field.name: field.type for field in schema}
@@ -97,7 +94,6 @@ def _with_schema(
     files: pa.Table,
     sniff: Sniff,
 ) -> Format:
-    import pyarrow as pa
 
     if isinstance(schema, pa.Schema):
         sample, given = Sample(schema), {field.name: field.type for field in schema}
@@ -135,7 +131,6 @@ def places(files: pa.Table) -> Iterator[Place]:
     Where these are fewer than enough, places inside the largest come next. Further files follow, largest
     first, for datasets in which some of those have no rows.
     """
-    import numpy as np
 
     from mapred.arrow.buffers import from_arrow
 
@@ -178,7 +173,6 @@ def _selected(format: Format) -> Format:
 
 def _delimiter(files: pa.Table) -> str:
     """A tab for `.tsv`, a comma for all other names; not both in one dataset."""
-    import pyarrow.compute as pc
 
     from mapred.arrow.buffers import scalar
 
@@ -192,7 +186,6 @@ def _delimiter(files: pa.Table) -> str:
 
 def _unwritten(dataset: Dataset, files: pa.Table) -> str:
     """The part of the paths that the user did not write, whose folders name no columns."""
-    import pyarrow.compute as pc
 
     if dataset.options.storage or any(is_remote(uri) or os.path.isabs(uri) for uri in dataset.uris):
         return ""

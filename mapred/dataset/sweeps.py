@@ -12,6 +12,7 @@ from mapred.dataset.values import Dataset, how_to_list_rows
 from mapred.errors import DatasetError, MissingDependency
 from mapred.model.checking import FromOne, FromZero, Unfit, check, real, shown
 from mapred.process import secrecy
+from mapred.process.lazy import np
 
 _MODES = ("grid", "zip", "random", "sobol")
 _MOST_POINTS = 10**7
@@ -191,7 +192,6 @@ def _zip(lists: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
 
 def _units(mode: str, n: int, dimensions: int, seed: int) -> Any:
     """`n` points of the unit cube."""
-    import numpy as np
 
     generator = np.random.default_rng(seed)
     if mode == "random" or not dimensions:

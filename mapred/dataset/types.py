@@ -5,13 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.errors import DatasetError
 from mapred.model.checking import shown
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import np, pa
 
 _PYTHON: dict[Any, str] = {
     str: "string",
@@ -45,7 +43,6 @@ _HINT = (
 
 def as_type(name: str, type_: Any) -> pa.DataType:
     """The Arrow type that a user means for column `name`; a `DatasetError` where it is unknown."""
-    import pyarrow as pa
 
     if isinstance(type_, pa.DataType):
         return type_
@@ -70,7 +67,6 @@ def as_type(name: str, type_: Any) -> pa.DataType:
 
 
 def _named(text: str) -> pa.DataType:
-    import pyarrow as pa
 
     text = _NAMES.get(text.strip().lower(), text.strip())
     if match := _DECIMAL.fullmatch(text):
@@ -86,8 +82,6 @@ def _named(text: str) -> pa.DataType:
 
 def _of_arrays(type_: Any) -> pa.DataType:
     """The type of a numpy or pandas dtype, or of a class of numpy's."""
-    import numpy as np
-    import pyarrow as pa
 
     arrow = getattr(type_, "pyarrow_dtype", None)  # pandas.ArrowDtype
     if isinstance(arrow, pa.DataType):

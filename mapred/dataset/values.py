@@ -15,11 +15,10 @@ from mapred.model import layout, seeds
 from mapred.model.checking import said
 from mapred.model.frozen import dataclass
 from mapred.model.spec import Format
+from mapred.process.lazy import np, pa, pc
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
-    import pyarrow as pa
 
 TABULAR = ("parquet", "csv", "json", "arrow")
 COMPRESSED = ("gz", "bz2", "xz", "zst")
@@ -118,7 +117,6 @@ class Dataset:
     @functools.cached_property
     def frame_file(self) -> pa.Buffer:
         """The frame as an Arrow file, in record batches of about 1 MiB."""
-        import pyarrow as pa
 
         assert self.frame is not None
         rows = max(1, self.frame.num_rows * _FRAME_BATCH // max(1, self.frame.nbytes))
@@ -129,7 +127,6 @@ class Dataset:
 
     @functools.cached_property
     def _pickles(self) -> tuple[bytes, npt.NDArray[np.int64], frozenset[str]]:
-        import numpy as np
 
         modules: set[str] = set()
         pickles = [_pickled(number, item, modules) for number, item in enumerate(self.items)]
@@ -170,7 +167,6 @@ def suffix_of(name: str) -> str:
 
 def suffixes(paths: pa.ChunkedArray) -> pa.ChunkedArray:
     """`suffix_of` for all of a listing; null where a file has none."""
-    import pyarrow.compute as pc
 
     pattern = rf"(?i)\.(?P<suffix>[^./]*?)(?:\.(?:{'|'.join(COMPRESSED)}))?$"
     return pc.utf8_lower(pc.struct_field(pc.extract_regex(paths, pattern), "suffix"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mapred.process import lazy_names
+from mapred.process import lazy
 
 if TYPE_CHECKING:
     from mapred.display.failures import Failures as Failures
@@ -73,4 +73,4 @@ __all__ = [
     "timeline_text",
 ]
 
-__getattr__ = lazy_names.names_of(__name__, _WHERE)
+__getattr__ = lazy.names_of(__name__, _WHERE)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import decimal
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.arrow.buffers import from_arrow
 from mapred.formats.schemas import is_list, kind
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import np, pa, pc
 
 _CROSSED = {
     ("int", "float"),
@@ -44,30 +42,26 @@ def converted(array: pa.Array, type_: pa.DataType, *, nulls: bool, field: str = 
     Structs are matched by the names of their fields: none is dropped, and with `nulls` those
     that are missing become nulls. Times keep the instant, also in another zone.
     """
-    import pyarrow as pa
-    from pyarrow import types
 
     if array.type == type_:
         return array
-    if types.is_null(array.type):
+    if pa.types.is_null(array.type):
         return pa.nulls(len(array), type_)
     if isinstance(type_, pa.BaseExtensionType):
         stored = converted(array, type_.storage_type, nulls=nulls, field=field)
         return pa.ExtensionArray.from_storage(type_, stored)
     if isinstance(array.type, pa.BaseExtensionType):
         return converted(array.storage, type_, nulls=nulls, field=field)
-    if types.is_dictionary(array.type):
+    if pa.types.is_dictionary(array.type):
         return converted(array.dictionary_decode(), type_, nulls=nulls, field=field)
-    if types.is_run_end_encoded(array.type):
-        import pyarrow.compute as pc
-
+    if pa.types.is_run_end_encoded(array.type):
         return converted(pc.run_end_decode(array), type_, nulls=nulls, field=field)
-    if types.is_dictionary(type_):
+    if pa.types.is_dictionary(type_):
         array = converted(array, type_.value_type, nulls=nulls, field=field)
         return _cast(array.dictionary_encode(), type_, field)
-    if types.is_struct(array.type) and types.is_struct(type_):
+    if pa.types.is_struct(array.type) and pa.types.is_struct(type_):
         return _structs(array, type_, nulls, field)
-    if types.is_map(array.type) and types.is_map(type_):
+    if pa.types.is_map(array.type) and pa.types.is_map(type_):
         return _maps(array, type_, nulls, field)
     if is_list(array.type) and is_list(type_):
         return _lists(array, type_, nulls, field)
@@ -75,7 +69,6 @@ def converted(array: pa.Array, type_: pa.DataType, *, nulls: bool, field: str = 
 
 
 def _structs(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Array:
-    import pyarrow as pa
 
     names = [each.name for each in array.type]
     wanted = [each.name for each in type_]
@@ -100,21 +93,16 @@ def _structs(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa
 
 
 def _lists(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from pyarrow import types
 
     values = converted(array.flatten(), type_.value_type, nulls=nulls, field=field)
     lengths = pc.fill_null(pc.list_value_length(array), 0)
-    if types.is_large_list(type_):
+    if pa.types.is_large_list(type_):
         return _listed(array, lengths, values, type_)
     between = _listed(array, lengths, values, pa.list_(type_.value_field))
     return between if between.type == type_ else _cast(between, type_, field)
 
 
 def _maps(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     was = array.type
     entries = pa.struct([("key", was.key_type), ("value", was.item_type)])
@@ -132,13 +120,10 @@ def _maps(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Ar
 
 def _listed(array: pa.Array, lengths: Any, values: pa.Array, type_: pa.DataType) -> pa.Array:
     """Lists of `lengths` of the values; null where `array` is."""
-    import numpy as np
-    import pyarrow as pa
-    from pyarrow import types
 
     ends = np.zeros(len(array) + 1, np.int64)
     np.cumsum(from_arrow(lengths), out=ends[1:])
-    if not types.is_large_list(type_):
+    if not pa.types.is_large_list(type_):
         if ends[-1] >= 2**31:
             raise Unfit("more than 2^31 values in the lists of one piece", "")
         ends = ends.astype(np.int32)
@@ -152,7 +137,6 @@ def _validity(array: pa.Array) -> Any:
 
 def _leaves(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array:
     """Values without parts in another type."""
-    import pyarrow as pa
 
     one, two = kind(array.type), kind(type_)
     if {one, two} == {"float", "decimal"}:
@@ -170,7 +154,6 @@ def _leaves(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array:
 
 
 def _cast(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array:
-    import pyarrow as pa
 
     try:
         return array.cast(type_)
@@ -180,13 +163,10 @@ def _cast(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array:
 
 def _equal(one: pa.Array, two: pa.Array) -> bool:
     """Whether arrays of one type have the same values: NaN is NaN, and -0.0 is not 0.0."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from pyarrow import types
 
-    if types.is_float16(one.type):  # Arrow does not compare these
+    if pa.types.is_float16(one.type):  # Arrow does not compare these
         one, two = one.cast(pa.float32()), two.cast(pa.float32())
-    if types.is_floating(one.type):
+    if pa.types.is_floating(one.type):
         bits = pa.int64() if one.type == pa.float64() else pa.int32()
         both_nan = pc.and_(pc.is_nan(one), pc.is_nan(two))
         same = pc.or_(pc.equal(one.view(bits), two.view(bits)), both_nan)
@@ -197,7 +177,6 @@ def _equal(one: pa.Array, two: pa.Array) -> bool:
 
 def _by_python(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array:
     """Decimals and floats as each other: only where the two are the same number."""
-    import pyarrow as pa
 
     values = array.to_pylist()
     to: Any = decimal.Decimal if kind(type_) == "decimal" else float

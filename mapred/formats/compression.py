@@ -13,11 +13,10 @@ from mapred.errors import DatasetError
 from mapred.formats.base import Source
 from mapred.formats.magic import LOOK, refuse_binary
 from mapred.model.spec import Format
+from mapred.process.lazy import np, pa, pc
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
-    import pyarrow as pa
 
 PIECE = 1 << 20
 _INPUT = 1 << 18
@@ -74,7 +73,6 @@ def splittable(format: Format, paths: pa.ChunkedArray) -> bool | npt.NDArray[np.
             return False
         if format.compression is None:
             return True
-        import pyarrow.compute as pc  # 60 ms and 9 MB that others need not pay
 
         suffixes = "|".join(suffix[1:] for suffix in _SUFFIXES)
         return ~from_arrow(pc.match_substring_regex(paths, rf"(?i)\.({suffixes})$"))
@@ -115,7 +113,6 @@ def _decompressed(file: BinaryIO, compression: str) -> Iterator[bytes]:
 
 
 def _zstd(file: BinaryIO) -> Iterator[bytes]:
-    import pyarrow as pa
 
     if not file.read(1):
         return

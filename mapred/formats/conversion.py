@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.arrow.buffers import from_arrow, strings, to_arrow
 from mapred.formats import inference
 from mapred.model.spec import Format
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import np, pa, pc
 
 _LOOKS_LIKE_A_DATE = re.compile(r"[0-9]{1,4}[./-][0-9A-Za-z]{1,3}[./-][0-9]{1,4}.*")
 _OTHERWISE_WRITTEN = re.compile(r"[+-]?[0-9]+(?:[.,' ][0-9]+)+")
@@ -25,65 +23,59 @@ class Misfit(ValueError):
 
 def is_text(type_: pa.DataType) -> bool:
     """Whether columns of the type hold texts as they stand, in which only `null_values` are null."""
-    from pyarrow import types
 
-    if types.is_dictionary(type_):
+    if pa.types.is_dictionary(type_):
         return is_text(type_.value_type)
     tests = (
-        types.is_string, types.is_large_string, types.is_string_view,
-        types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary,
+        pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view,
+        pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary,
     )  # fmt: skip
     return any(test(type_) for test in tests)
 
 
 def by_text(field: pa.Field, format: Format) -> bool:
     """Whether values are converted here, since Arrow's reader cannot, or changes some."""
-    from pyarrow import types
 
     type_ = field.type
-    if types.is_decimal(type_) or types.is_float16(type_):
+    if pa.types.is_decimal(type_) or pa.types.is_float16(type_):
         return True
-    if types.is_string_view(type_) or types.is_binary_view(type_):
+    if pa.types.is_string_view(type_) or pa.types.is_binary_view(type_):
         return True
-    if types.is_boolean(type_):
+    if pa.types.is_boolean(type_):
         return field.name not in format.inferred
-    if types.is_integer(type_) or types.is_floating(type_):
+    if pa.types.is_integer(type_) or pa.types.is_floating(type_):
         return bool(format.thousands)
     return _is_moment(type_) and format.date_formats is not None
 
 
 def _is_moment(type_: pa.DataType) -> bool:
-    from pyarrow import types
 
-    return bool(types.is_date(type_) or types.is_time(type_) or types.is_timestamp(type_))
+    return bool(pa.types.is_date(type_) or pa.types.is_time(type_) or pa.types.is_timestamp(type_))
 
 
 def convert(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> Any:
     """A column of texts in its type; a `Misfit` or Arrow's error if a value does not fit."""
-    from pyarrow import types
 
     type_ = field.type
-    if types.is_boolean(type_):
+    if pa.types.is_boolean(type_):
         return _truths(texts, format)
     if _is_moment(type_):
         return _moments(texts, type_, format)
     if is_text(type_):
         return texts.cast(type_)
     numbers = _canonical(texts, field, format)
-    found = (_plain(numbers, type_) if types.is_decimal(type_) else numbers).cast(type_)
-    if types.is_floating(type_):
+    found = (_plain(numbers, type_) if pa.types.is_decimal(type_) else numbers).cast(type_)
+    if pa.types.is_floating(type_):
         check_floats(found, lambda: texts, format)
     return found
 
 
 def _canonical(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.ChunkedArray:
     """Numbers as Arrow takes them."""
-    import pyarrow.compute as pc
-    from pyarrow import types
 
     patterns = inference.numbers_of(format, strict=field.name in format.inferred)
     pattern = patterns.any
-    if types.is_floating(field.type):
+    if pa.types.is_floating(field.type):
         pattern = f"{pattern}|(?i:[+-]?(?:inf(?:inity)?|nan))"
     if not inference.all_match(texts, pattern):
         raise Misfit
@@ -97,7 +89,6 @@ def _canonical(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.Ch
 
 def _plain(texts: pa.ChunkedArray, type_: pa.DataType) -> Any:
     """Numbers with no more digits than the decimal type has: Arrow's cast wraps beyond its bits."""
-    import pyarrow as pa
 
     whole, scale = type_.precision - type_.scale, type_.scale
     pattern = rf"-?0{{0,9}}[0-9]{{0,{max(whole, 0)}}}(?:\.[0-9]{{0,{max(scale, 0)}}})?"
@@ -121,8 +112,6 @@ def _in_full(text: str, whole: int, scale: int) -> str:
 
 
 def _truths(texts: pa.ChunkedArray, format: Format) -> Any:
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     true = strings([*inference.TRUE, "1", *(format.true_values or ())])
     false = strings([*inference.FALSE, "0", *(format.false_values or ())])
@@ -137,9 +126,6 @@ def _truths(texts: pa.ChunkedArray, format: Format) -> Any:
 
 def _moments(texts: pa.ChunkedArray, type_: pa.DataType, format: Format) -> Any:
     """Dates, times and timestamps by formats, each text that occurs once."""
-    import numpy as np
-    import pyarrow as pa
-    from pyarrow import types
 
     coded = texts.combine_chunks().dictionary_encode()
     counts = []
@@ -149,9 +135,9 @@ def _moments(texts: pa.ChunkedArray, type_: pa.DataType, format: Format) -> Any:
         if count is None:
             raise Misfit
         counts.append(count)
-    date = types.is_date(type_)
-    zone = type_.tz if types.is_timestamp(type_) else None
-    exact = pa.time64("us") if types.is_time(type_) else pa.timestamp("us", zone)
+    date = pa.types.is_date(type_)
+    zone = type_.tz if pa.types.is_timestamp(type_) else None
+    exact = pa.time64("us") if pa.types.is_time(type_) else pa.timestamp("us", zone)
     values = to_arrow(
         np.array(counts, np.int32 if date else np.int64), pa.date32() if date else exact
     )
@@ -160,7 +146,6 @@ def _moments(texts: pa.ChunkedArray, type_: pa.DataType, format: Format) -> Any:
 
 def check_floats(column: Any, texts: Any, format: Format) -> None:
     """Refuse overflow, and whole numbers that lost digits; `texts()` gives what stood there."""
-    import numpy as np
 
     values = from_arrow(column)
     bits = np.finfo(values.dtype).nmant + 1
@@ -183,7 +168,6 @@ def _changed(text: str, value: float, bits: int, format: Format) -> bool:
 
 def misfit(text: str, field: pa.Field, format: Format) -> str:
     """Why a value does not fit its column, and an option with which it does."""
-    from pyarrow import types
 
     name, type_ = field.name, field.type
     if name in format.undecided:
@@ -193,13 +177,13 @@ def misfit(text: str, field: pa.Field, format: Format) -> str:
             f" say schema={{{name!r}: {named(told)!r}}} or {{{name!r}: 'string'}}"
         )
     holder, more = _holding(text, type_, format), ""
-    if types.is_unsigned_integer(type_) and holder.startswith("int"):
+    if pa.types.is_unsigned_integer(type_) and holder.startswith("int"):
         holder = "decimal128(38, 0)"
     if holder == "uint64":
         more = ", or 'decimal128(38, 0)' if some are negative"
     elif holder == "string" and _is_moment(type_) and _is_other_date(text, format):
         more = ", or its format in date_formats="
-    elif holder == "string" and types.is_boolean(type_):
+    elif holder == "string" and pa.types.is_boolean(type_):
         more = ", or true_values= and false_values="
     elif holder == "string" and not re.search("[0-9]", text):
         more = f", or null_values=[{text!r}] if it means null"
@@ -211,7 +195,6 @@ def misfit(text: str, field: pa.Field, format: Format) -> str:
 
 def _is_other_date(text: str, format: Format) -> bool:
     """Whether a text is likely a date that is written as no format in use has it."""
-    import pyarrow as pa
 
     likely = _LOOKS_LIKE_A_DATE.fullmatch(text) is not None and format.date_formats is None
     return likely and inference.type_of_text(text, format) == pa.string()
@@ -229,9 +212,10 @@ def named(type_: pa.DataType) -> str:
 
 
 def _is_number(type_: pa.DataType) -> bool:
-    from pyarrow import types
 
-    return bool(types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_))
+    return bool(
+        pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)
+    )
 
 
 def _reason(text: str, type_: pa.DataType, format: Format) -> str:
@@ -251,26 +235,24 @@ def _reason(text: str, type_: pa.DataType, format: Format) -> str:
 
 def _holding(text: str, pinned: pa.DataType, format: Format) -> str:
     """The name of a type that holds the value, and what fits the pinned type, too."""
-    import pyarrow as pa
-    from pyarrow import types
 
     own = inference.type_of_text(text, format)
-    if types.is_decimal(pinned) and _is_number(own):
+    if pa.types.is_decimal(pinned) and _is_number(own):
         return _wider_decimal(text, pinned, format)
-    if types.is_integer(pinned) and _is_number(own):
+    if pa.types.is_integer(pinned) and _is_number(own):
         return named(own)
-    if types.is_floating(pinned) and _is_number(own):
+    if pa.types.is_floating(pinned) and _is_number(own):
         narrow = pinned != pa.float64()
         whole = re.fullmatch(inference.numbers_of(format).whole, text)
         exact = not whole or inference.is_exact(int(inference.canonical(text, format)))
         return "float64" if narrow and exact else "string"
-    if types.is_boolean(pinned) and text in ("0", "1"):
+    if pa.types.is_boolean(pinned) and text in ("0", "1"):
         return "bool"
-    if types.is_date(pinned) and types.is_timestamp(own) and own.tz is None:
+    if pa.types.is_date(pinned) and pa.types.is_timestamp(own) and own.tz is None:
         return named(own)
-    if types.is_time(pinned) and types.is_time(own):
+    if pa.types.is_time(pinned) and pa.types.is_time(own):
         return named(own)
-    if types.is_timestamp(pinned) and types.is_timestamp(own) and pinned.unit != "ns":
+    if pa.types.is_timestamp(pinned) and pa.types.is_timestamp(own) and pinned.unit != "ns":
         same = (own.tz is None) == (pinned.tz is None)
         return (
             f"timestamp[{own.unit}{f', tz={pinned.tz}' if pinned.tz else ''}]" if same else "string"

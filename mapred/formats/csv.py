@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.arrow.samples import ENOUGH, Place, Sample
 from mapred.errors import DatasetError
@@ -18,9 +18,7 @@ from mapred.formats.parsing import Parse, Parsed, explain, parser, text_parser
 from mapred.formats.tables import Pieces, Shape, check_columns
 from mapred.formats.text import BOM, LARGE_BLOCK, encoder, range_blocks
 from mapred.model.spec import Format
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import np, pa
 
 _STRAY = "a carriage return that neither ends the line nor is quoted"
 _ESCAPED = (
@@ -49,7 +47,6 @@ def read_pieces(
 
 def _taken(names: tuple[str, ...], path: str, format: Format, shape: Shape) -> pa.Schema:
     """The columns to parse: a folder's as texts, and any one where rows alone count."""
-    import pyarrow as pa
 
     wanted = check_columns(names, path, format, shape)
     fields = [
@@ -142,7 +139,6 @@ def _parsed(
     open_range: OpenRange,
 ) -> Parsed | None:
     """The rows of lines; None where all are blank. What does not fit names its line."""
-    import pyarrow as pa
 
     data = dialect.without_comments(lines.data, format)
     if is_blank(data):
@@ -170,7 +166,6 @@ def _parsed(
 
 def _structure(data: bytes, format: Format) -> tuple[tuple[int, str] | None, Layout | None]:
     """What is wrong with quotes and line ends, and where; the layout where there are quotes."""
-    import numpy as np
 
     marks = (format.quote.encode(), format.escape.encode())
     found = dialect.layout(data, format) if any(m and m in data for m in marks) else None
@@ -211,7 +206,6 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
     The first header gives the names, and further headers those that it lacks where files may
     lack columns. A column without a value anywhere is text.
     """
-    import pyarrow as pa
 
     names: tuple[str, ...] | None = None
     others: dict[str, None] = {}
@@ -254,7 +248,6 @@ def _sample(
     format: Format, range_: Range, names: tuple[str, ...] | None, open_: Open, reading: Reading
 ) -> tuple[tuple[str, ...] | None, list[pa.Table]]:
     """The names of a file, if it has any, and the texts of about a megabyte of its rows."""
-    import pyarrow as pa
 
     tables: list[pa.Table] = []
     found, held = None, 0

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from mapred.errors import DatasetError
 from mapred.model.spec import Format
+from mapred.process.lazy import np
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     Ints = npt.NDArray[np.intp]
@@ -49,7 +49,6 @@ class Layout:
 
     def outside(self, positions: Ints) -> Ints:
         """Those of the `positions` that are neither quoted nor escaped nor in a comment."""
-        import numpy as np
 
         if len(self.starts):
             edges = np.stack((self.starts, self.stops), 1).ravel()
@@ -61,7 +60,6 @@ class Layout:
 
 def layout(data: bytes, format: Format) -> Layout:
     """Find quoted values and records: by whole arrays where the quotes are regular."""
-    import numpy as np
 
     array = np.frombuffer(data, np.uint8)
     newlines = np.flatnonzero(array == _NEWLINE)
@@ -79,20 +77,17 @@ def layout(data: bytes, format: Format) -> Layout:
 
 
 def _without(positions: Ints, others: Ints) -> Ints:
-    import numpy as np
 
     return positions[~np.isin(positions, others)] if len(others) else positions
 
 
 def _closed(stops: Ints, missing: bool, size: int) -> Ints:
-    import numpy as np
 
     return np.append(stops, size) if missing else stops
 
 
 def _escaped(array: npt.NDArray[np.uint8], escape: str) -> Ints:
     """Positions behind an escape that is not escaped itself: behind runs of odd length."""
-    import numpy as np
 
     at = np.flatnonzero(array == ord(escape))
     if not len(at):
@@ -105,7 +100,6 @@ def _escaped(array: npt.NDArray[np.uint8], escape: str) -> Ints:
 
 def _regular(array: npt.NDArray[np.uint8], quotes: Ints, escaped: Ints, delimiter: str) -> bool:
     """Whether quotes open and close in turn, with delimiters or line ends around the values."""
-    import numpy as np
 
     if not len(quotes):
         return True
@@ -143,7 +137,6 @@ def _one_by_one(
     format: Format,
 ) -> Layout:
     """The exact reading of quotes that stand anywhere, and of comments."""
-    import numpy as np
 
     before = array[quotes - 1]
     begins = (before == ord(format.delimiter)) | (before == _NEWLINE)
@@ -284,7 +277,6 @@ def split(data: bytes, found: Layout | None) -> list[bytes]:
 
 def count(data: bytes, found: Layout | None, rows: int) -> int:
     """How many records are not blank; they are looked at one by one only if need be."""
-    import numpy as np
 
     # Counted by numpy in a fifth of the time that bytes take.
     newlines = np.count_nonzero(np.frombuffer(data, np.uint8) == _NEWLINE)

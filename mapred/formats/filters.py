@@ -10,16 +10,14 @@ import functools
 import operator
 from collections.abc import Callable
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from mapred.arrow.buffers import scalar, strings, to_arrow
 from mapred.errors import DatasetError
 from mapred.formats.literals import COMPARED, comparable, compared
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa, pc
 
 Condition: TypeAlias = tuple[str, str, Any]  # column, operator, value
 
@@ -50,7 +48,6 @@ def conditions_of(filter: Any, schema: pa.Schema) -> list[list[Condition]] | Non
 
 def expression_of(filter: Any, schema: pa.Schema) -> Any:
     """A filter as an Arrow expression: one already, or conditions such as `[("a", ">", 1)]`."""
-    import pyarrow as pa
 
     try:
         groups = conditions_of(filter, schema)
@@ -73,7 +70,6 @@ def expression_of(filter: Any, schema: pa.Schema) -> Any:
 
 
 def _expression(condition: Condition, schema: pa.Schema) -> Any:
-    import pyarrow.compute as pc
 
     name, how, value = condition
     compare = COMPARED[how]
@@ -86,7 +82,6 @@ def _expression(condition: Condition, schema: pa.Schema) -> Any:
 
 def _literal(value: Any) -> Any:
     """A value as an Arrow scalar or array, where that can be made without pandas."""
-    import pyarrow as pa
 
     if isinstance(value, (list, tuple, set, frozenset)):
         values = list(value)
@@ -111,7 +106,6 @@ def written(expression: Any) -> str | None:
 
 def mask(columns: pa.Table, expression: Any) -> pa.ChunkedArray:
     """Whether the expression holds, or null, for each row; an `ArrowException` if it cannot."""
-    import pyarrow as pa
     from pyarrow._acero import Declaration, ProjectNodeOptions, TableSourceNodeOptions
 
     for number, field in enumerate(columns.schema):

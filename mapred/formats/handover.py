@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.errors import DatasetError, MissingDependency
 from mapred.formats.casting import Unfit, converted, first_unfit, shown
 from mapred.formats.schemas import index_columns, rebuilt
 from mapred.model.spec import Format
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa, pd
 
 
 def converter(format: Format) -> Callable[[pa.Table], Any]:
@@ -48,7 +46,6 @@ def _pandas(dtype_backend: str) -> Callable[[pa.Table], Any]:
 
 def _as_given(table: pa.Table) -> Any:
     """Rows of a frame of pandas, with the index and the dtypes that it had as a whole."""
-    import pandas as pd
 
     frame = table.to_pandas(integer_object_nulls=True)
     for column in (table.schema.pandas_metadata or {}).get("columns", []):
@@ -63,7 +60,6 @@ def _as_given(table: pa.Table) -> Any:
 def _polars(table: pa.Table) -> Any:
     """A frame of the types that polars has; it would wrap large seconds, and panic at others."""
     import polars
-    import pyarrow as pa
 
     fields = zip(table.schema, table.columns, strict=True)
     columns = {field.name: _for_polars(field, column) for field, column in fields}
@@ -81,7 +77,6 @@ def _polars(table: pa.Table) -> Any:
 
 
 def _for_polars(field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    import pyarrow as pa
 
     type_ = rebuilt(field.type, _polars_type)
     if type_ == field.type:
@@ -101,14 +96,12 @@ def _for_polars(field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _polars_type(type_: pa.DataType) -> pa.DataType:
     """The type as which polars takes a type's values, or the type itself."""
-    import pyarrow as pa
-    from pyarrow import types
 
-    if types.is_timestamp(type_) and type_.unit == "s":
+    if pa.types.is_timestamp(type_) and type_.unit == "s":
         return pa.timestamp("ms", type_.tz)
-    if types.is_duration(type_) and type_.unit == "s":
+    if pa.types.is_duration(type_) and type_.unit == "s":
         return pa.duration("ms")
-    if types.is_decimal(type_) and (types.is_decimal256(type_) or type_.scale < 0):
+    if pa.types.is_decimal(type_) and (pa.types.is_decimal256(type_) or type_.scale < 0):
         scale = max(type_.scale, 0)
         return pa.decimal128(min(38, type_.precision - type_.scale + scale), scale)
     return type_

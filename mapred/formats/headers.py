@@ -10,6 +10,7 @@ from mapred.formats.base import OpenRange, Range
 from mapred.formats.compression import encoding_of
 from mapred.formats.text import BOM
 from mapred.model.spec import Format
+from mapred.process.lazy import pa
 
 _HEAD = 1 << 16
 _MOST_HEADS = 1 << 10
@@ -124,7 +125,6 @@ def _first_record(data: bytes, begin: int, format: Format) -> tuple[bytes, int |
 
 def _values(record: bytes, format: Format) -> tuple[str, ...]:
     """The values of one record, by the parser that reads the rows."""
-    import pyarrow as pa
     from pyarrow import csv as pc
 
     encoding = encoding_of(format.encoding)

@@ -7,13 +7,11 @@ import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.arrow.buffers import scalar, strings
 from mapred.model.spec import Format
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa, pc
 
 # What means null in columns other than text, as Arrow has it.
 NULLS = (
@@ -70,20 +68,17 @@ def canonical(text: str, format: Format) -> str:
 
 def match(texts: Any, pattern: str) -> Any:
     """Which texts match a pattern as a whole; null for nulls."""
-    import pyarrow.compute as pc
 
     return pc.match_substring_regex(texts, f"^(?:{pattern})$")
 
 
 def all_match(texts: Any, pattern: str) -> bool:
-    import pyarrow.compute as pc
 
     return bool(pc.all(match(texts, pattern), min_count=0).as_py())
 
 
 def type_of(texts: pa.Array | pa.ChunkedArray, format: Format) -> pa.DataType:
     """The type of a column with these values, none of them null."""
-    import pyarrow as pa
 
     values = texts.unique()
     for infer in (_number, _truth, _moment):
@@ -100,7 +95,6 @@ def type_of_text(text: str, format: Format) -> pa.DataType:
 
 def not_text(texts: pa.ChunkedArray, format: Format) -> bool:
     """Whether some value would by itself give a column another type than text."""
-    import pyarrow as pa
 
     values = texts.drop_null().unique()
     moments = f"{_DATE}|{_TIME}|{_STAMP}{_ZONE}?"
@@ -116,8 +110,6 @@ def not_text(texts: pa.ChunkedArray, format: Format) -> bool:
 
 
 def _number(values: pa.Array, format: Format) -> pa.DataType | None:
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     patterns = numbers_of(format)
     numeric = match(values, patterns.any)
@@ -142,7 +134,6 @@ def _number(values: pa.Array, format: Format) -> pa.DataType | None:
 
 def _whole(integers: list[int], negative: bool) -> pa.DataType:
     """The first type that holds the integers, the large ones of a column."""
-    import pyarrow as pa
 
     if all(-(2**63) <= n < 2**63 for n in integers):
         return pa.int64()
@@ -164,7 +155,6 @@ def is_exact(number: int, bits: int = 53) -> bool:
 
 def _decimal(texts: list[str]) -> pa.DataType:
     """Decimals for whole numbers that float64 would round, beside fractions."""
-    import pyarrow as pa
 
     parts = [text.lstrip("-").partition(".") for text in texts]
     scale = max(len(fraction) for _, _, fraction in parts)
@@ -179,7 +169,6 @@ def _truths(format: Format) -> tuple[str, ...]:
 
 
 def _truth(values: pa.Array, format: Format) -> pa.DataType | None:
-    import pyarrow as pa
 
     known = frozenset(_truths(format))
     return pa.bool_() if all(text in known for text in values.to_pylist()) else None
@@ -187,8 +176,6 @@ def _truth(values: pa.Array, format: Format) -> pa.DataType | None:
 
 def _moment(values: pa.Array, format: Format) -> pa.DataType | None:
     """Dates, times and timestamps; with parts of seconds, which later values may have."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     if format.date_formats:
         type_ = _by_formats(values.to_pylist(), format)
@@ -215,7 +202,6 @@ def _moment(values: pa.Array, format: Format) -> pa.DataType | None:
 
 def by_arrow(texts: list[str], type_: pa.DataType) -> pa.ChunkedArray:
     """Texts without delimiters or quotes in a type, as Arrow reads them from CSV."""
-    import pyarrow as pa
     from pyarrow import csv as pc
 
     data = "\n".join((*texts, "")).encode()
@@ -228,7 +214,6 @@ def by_arrow(texts: list[str], type_: pa.DataType) -> pa.ChunkedArray:
 
 
 def _by_formats(texts: Iterable[str], format: Format) -> pa.DataType | None:
-    import pyarrow as pa
 
     kinds: set[Any] = set()
     for text in texts:
@@ -268,7 +253,6 @@ def moment(text: str, format: Format) -> dt.date | dt.time | None:
 
 def _iso(text: str) -> dt.datetime | None:
     """A timestamp in microseconds; None if it has parts of these, or is not in the calendar."""
-    import pyarrow as pa
 
     zoned = re.fullmatch(f"{_STAMP}{_ZONE}", text) is not None
     try:
@@ -281,11 +265,10 @@ def _iso(text: str) -> dt.datetime | None:
 
 def ticks(found: dt.date | dt.time, type_: pa.DataType) -> int | None:
     """A moment as days or microseconds, as columns of the type count; None if it has no place."""
-    from pyarrow import types
 
-    if types.is_date(type_):
+    if pa.types.is_date(type_):
         return found.toordinal() - _EPOCH.toordinal() if type(found) is dt.date else None
-    if types.is_time(type_):
+    if pa.types.is_time(type_):
         if not isinstance(found, dt.time):
             return None
         day = dt.datetime.combine(_EPOCH.date(), found)

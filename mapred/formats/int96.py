@@ -7,13 +7,11 @@ microseconds, which are cut. So both are read, and compared.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.errors import DatasetError
 from mapred.formats.casting import Unfit, converted
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa
 
 
 def columns(metadata: Any, schema: pa.Schema, names: Sequence[str]) -> list[str]:
@@ -53,15 +51,14 @@ def exact(coarse: pa.Table, fine: pa.Table) -> pa.Table:
 
 def _times(array: Any) -> Iterator[pa.Array]:
     """The times in an array, at any depth."""
-    from pyarrow import types
 
-    if types.is_timestamp(array.type):
+    if pa.types.is_timestamp(array.type):
         yield array
-    elif types.is_struct(array.type):
+    elif pa.types.is_struct(array.type):
         for child in array.flatten():
             yield from _times(child)
-    elif types.is_map(array.type):
+    elif pa.types.is_map(array.type):
         yield from _times(array.keys)
         yield from _times(array.items)
-    elif types.is_nested(array.type):
+    elif pa.types.is_nested(array.type):
         yield from _times(array.flatten())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from mapred.arrow.samples import Place, Sample
 from mapred.errors import DatasetError
@@ -11,9 +11,7 @@ from mapred.formats.base import Open, OpenRange, Range, Reading, Source, rows
 from mapred.formats.schemas import merged, readable
 from mapred.formats.tables import Pieces, Shape, check_columns
 from mapred.model.spec import Format
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa
 
 _MAGIC = b"ARROW1"
 _LARGE = 1 << 20  # a file of more bytes has rows
@@ -48,7 +46,6 @@ def _is_stream(source: BinaryIO) -> bool:
 def _file(
     source: BinaryIO, format: Format, shape: Shape, range_: Range, reading: Reading
 ) -> Pieces:
-    import pyarrow as pa
 
     file = pa.ipc.open_file(Source(source))
     total = file.num_record_batches
@@ -80,7 +77,6 @@ def _file(
 def _stream(
     source: BinaryIO, format: Format, shape: Shape, range_: Range, reading: Reading
 ) -> Pieces:
-    import pyarrow as pa
 
     reading.at("schema")
     stream = pa.ipc.open_stream(Source(source))
@@ -94,7 +90,6 @@ def _stream(
 
 
 def _checked(batch: Any) -> pa.Table:
-    import pyarrow as pa
 
     batch.validate()
     return pa.Table.from_batches([batch])
@@ -108,7 +103,6 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
 
 def _schema(place: Place, open_: Open, reading: Reading) -> tuple[pa.Schema, bool]:
     """The schema that a file or a stream begins with, and whether any row follows."""
-    import pyarrow as pa
 
     reading.sample(place.path)
     with open_(place.path) as source:

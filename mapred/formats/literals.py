@@ -13,14 +13,12 @@ import operator
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mapred.arrow.buffers import scalar, strings, to_arrow
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa, pc
 
 _UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY = 86400
@@ -41,21 +39,20 @@ COMPARED: Mapping[str, Callable[[Any, Any], Any]] = {
 
 def comparable(value: Any, type_: pa.DataType) -> Any:
     """A float beside decimals means the decimal that it is written as, and the other way round."""
-    from pyarrow import types
 
     if isinstance(value, (list, tuple, set, frozenset)):
         values = [comparable(each, type_) for each in value]
         # Arrow looks up bits, and so tells 0.0 from -0.0.
-        if types.is_floating(type_) and any(
+        if pa.types.is_floating(type_) and any(
             type(each) in (int, float) and not each for each in values
         ):
             values += [0.0, -0.0]
         return values
     if isinstance(value, np.integer | np.floating | np.bool_):
         value = value.item()
-    if types.is_decimal(type_) and isinstance(value, float) and math.isfinite(value):
+    if pa.types.is_decimal(type_) and isinstance(value, float) and math.isfinite(value):
         return Decimal(repr(value))
-    if types.is_floating(type_) and isinstance(value, Decimal):
+    if pa.types.is_floating(type_) and isinstance(value, Decimal):
         return float(value)
     return value
 
@@ -65,7 +62,6 @@ def compared(name: str, how: str, value: Any, type_: pa.DataType) -> Any:
 
     None where the type has no steps in which the value could be told; Arrow compares those.
     """
-    import pyarrow.compute as pc
 
     field = pc.field(name)
     if how in ("in", "not in"):
@@ -127,18 +123,16 @@ def _is_nan(value: Any) -> bool:
 
 
 def _is_float(type_: pa.DataType) -> bool:
-    from pyarrow import types
 
-    return bool(types.is_floating(type_))
+    return bool(pa.types.is_floating(type_))
 
 
 def _range(type_: pa.DataType) -> tuple[int, int]:
     """The least and the greatest value of a type, in its steps."""
-    from pyarrow import types
 
-    if types.is_decimal(type_):
+    if pa.types.is_decimal(type_):
         return -(10**type_.precision) + 1, 10**type_.precision - 1
-    if types.is_unsigned_integer(type_):
+    if pa.types.is_unsigned_integer(type_):
         return 0, 2**type_.bit_width - 1
     return -(2 ** (type_.bit_width - 1)), 2 ** (type_.bit_width - 1) - 1
 
@@ -169,7 +163,6 @@ def _floats(value: int | float) -> tuple[float, float]:
 
 def _steps(value: Any, type_: pa.DataType) -> Fraction | None:
     """How many steps of the type a value is from its zero."""
-    from pyarrow import types
 
     if isinstance(value, int | float | Decimal):
         return _number(Fraction(value), type_)
@@ -177,46 +170,43 @@ def _steps(value: Any, type_: pa.DataType) -> Fraction | None:
         return _moment(value, type_)
     if isinstance(value, dt.date):
         days = Fraction(value.toordinal() - _EPOCH.toordinal())
-        if types.is_date32(type_):
+        if pa.types.is_date32(type_):
             return days
-        local = types.is_timestamp(type_) and type_.tz is None
+        local = pa.types.is_timestamp(type_) and type_.tz is None
         return days * _DAY * _UNITS[type_.unit] if local else None
     return None
 
 
 def _number(value: Fraction, type_: pa.DataType) -> Fraction | None:
-    from pyarrow import types
 
-    if types.is_integer(type_):
+    if pa.types.is_integer(type_):
         return value
-    return value * Fraction(10) ** type_.scale if types.is_decimal(type_) else None
+    return value * Fraction(10) ** type_.scale if pa.types.is_decimal(type_) else None
 
 
 def _moment(value: dt.datetime, type_: pa.DataType) -> Fraction | None:
-    from pyarrow import types
 
     zoned = value.utcoffset() is not None
     if zoned:
         value = value.astimezone(dt.timezone.utc).replace(tzinfo=None)
     seconds = Fraction((value - _EPOCH) // _TICK, 10**6)
     seconds += Fraction(getattr(value, "nanosecond", 0), 10**9)  # of pandas
-    if types.is_date32(type_) and not zoned:
+    if pa.types.is_date32(type_) and not zoned:
         return seconds / _DAY
-    if types.is_timestamp(type_) and zoned == (type_.tz is not None):
+    if pa.types.is_timestamp(type_) and zoned == (type_.tz is not None):
         return seconds * _UNITS[type_.unit]
     return None
 
 
 def _array(steps: list[Any], type_: pa.DataType) -> pa.Array:
     """Values of the type, made without pandas."""
-    from pyarrow import types
 
-    if types.is_floating(type_):
+    if pa.types.is_floating(type_):
         return to_arrow(np.array(steps, np.float64))
-    if types.is_decimal(type_):
+    if pa.types.is_decimal(type_):
         return strings([f"{each}e{-type_.scale}" for each in steps]).cast(type_)
-    if types.is_integer(type_):
-        letter = "u" if types.is_unsigned_integer(type_) else "i"
+    if pa.types.is_integer(type_):
+        letter = "u" if pa.types.is_unsigned_integer(type_) else "i"
         return to_arrow(np.array(steps, f"{letter}{type_.bit_width // 8}"))
     stored = np.int32 if type_.bit_width == 32 else np.int64
     return to_arrow(np.array(steps, stored), type_)

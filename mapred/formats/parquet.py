@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from mapred.arrow.samples import Place, Sample
 from mapred.formats import int96
@@ -13,9 +13,7 @@ from mapred.formats.pruning import chunk_of, kept_groups
 from mapred.formats.schemas import merged, readable
 from mapred.formats.tables import Pieces, Shape, check_columns
 from mapred.model.spec import Format
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa, pq
 
 _BATCH_ROWS = 1 << 16
 # Without a buffer, a column chunk is held whole while it is read: gigabytes in a large row group.
@@ -74,7 +72,6 @@ def _open(
     unit: str = "us",
 ) -> Any:
     """A file; `unit` is that of its INT96 times, which reach beyond what nanoseconds do."""
-    import pyarrow.parquet as pq
 
     return pq.ParquetFile(
         Source(source),
@@ -108,9 +105,8 @@ def _repeated(metadata: Any, groups: list[int], taken: pa.Schema) -> list[str]:
 
     Read as a dictionary and then as texts they take half the time.
     """
-    from pyarrow import types
 
-    texts = [field.name for field in taken if types.is_string(field.type)]
+    texts = [field.name for field in taken if pa.types.is_string(field.type)]
     names = metadata.schema.names if texts else []
 
     def small(name: str, group: int) -> bool:
@@ -129,7 +125,6 @@ def _start(metadata: Any, group: int) -> int:
 
 
 def _row_group(file: Any, number: int, columns: list[str], streaming: bool) -> Iterator[pa.Table]:
-    import pyarrow as pa
 
     if not streaming:
         yield file.read_row_group(number, columns=columns)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from mapred.formats import conversion, dialect, inference
 from mapred.formats.dialect import Layout
 from mapred.model.spec import Format
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import np, pa, pc
 
 _PLACE = re.compile(r"^(In CSV column #\d+: )?(CSV parse error: )?(Row #\d+: )?")
 
@@ -49,15 +47,13 @@ def parser(format: Format, names: Sequence[str], taken: pa.Schema) -> Parse:
 
     Values that would change are refused by a `ValueError` or one of Arrow's.
     """
-    import pyarrow as pa
-    from pyarrow import types
 
     unique = _unique(names)
     reads = _reads(format, taken)
     converted = [field for field in taken if conversion.by_text(field, format)]
     direct = [field for field in taken if field not in converted]
-    floats = [field.name for field in direct if types.is_floating(field.type)]
-    numbers = [field.name for field in direct if types.is_integer(field.type)] + floats
+    floats = [field.name for field in direct if pa.types.is_floating(field.type)]
+    numbers = [field.name for field in direct if pa.types.is_integer(field.type)] + floats
     undecided = [field.name for field in direct if field.name in format.undecided]
     skipped: list[Any] = []
     options = _parse_options(format, skipped)
@@ -99,7 +95,6 @@ def parser(format: Format, names: Sequence[str], taken: pa.Schema) -> Parse:
 
 def text_parser(format: Format, names: Sequence[str]) -> Parse:
     """Parse whole records to texts, null where these mean null in columns other than text."""
-    import pyarrow as pa
 
     skipped: list[Any] = []
     options, unique = _parse_options(format, skipped), _unique(names)
@@ -130,7 +125,6 @@ def _nulls(format: Format) -> tuple[str, ...]:
 
 def _reads(format: Format, taken: pa.Schema) -> list[_Read]:
     """As few passes as there are sets of null markers: for texts, for others, by either way."""
-    import pyarrow as pa
 
     given = format.null_values
     passes: dict[tuple[tuple[str, ...], bool, bool], list[tuple[str, pa.DataType]]] = {}
@@ -164,7 +158,6 @@ def _parse_options(format: Format, skipped: list[Any]) -> Any:
 def _read(
     data: bytes, format: Format, names: Sequence[str], options: Any, pass_: _Read
 ) -> pa.Table:
-    import pyarrow as pa
     from pyarrow import csv as pc
 
     return pc.read_csv(
@@ -187,7 +180,6 @@ def _read(
 
 def _check_led(texts: pa.ChunkedArray, name: str, format: Format) -> None:
     """Refuse leading zeros and plus signs of inferred numbers, and hexadecimal ones anywhere."""
-    import pyarrow.compute as pc
 
     pattern = r"[ \t]*[+-]?0[xX].*"
     if name in format.inferred:
@@ -209,7 +201,6 @@ def _may_be_led(
     Only values behind whose beginning a low character stands are looked at: there is no time
     for all of them. `values` is their number, to tell whether each end of one was found.
     """
-    import numpy as np
 
     array = np.frombuffer(data, np.uint8)
     ends = array == ord(format.delimiter)
@@ -245,7 +236,6 @@ def _columns_at(
 
     `ends` are delimiters and newlines, also quoted ones, of which the layout tells.
     """
-    import numpy as np
 
     before = np.searchsorted(ends, positions)
     if found is not None and len(found.starts):
@@ -262,7 +252,6 @@ def explain(
     record: bytes, format: Format, names: Sequence[str], taken: pa.Schema, error: Exception
 ) -> str:
     """What is wrong with one record, and what to do."""
-    import pyarrow as pa
 
     try:
         record.decode()
@@ -295,7 +284,6 @@ def explain(
 
 def _width(record: bytes, format: Format) -> int:
     """How many values a record has."""
-    import pyarrow as pa
     from pyarrow import csv as pc
 
     found: list[int] = []

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from mapred.formats.base import Range, Source
 from mapred.formats.filters import conditions_of, may_hold, written
 from mapred.formats.tables import Shape, partitions_of, pinned
 from mapred.model.spec import Format
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import ds, pa, pc
 
 # A comparison of a column, as Arrow writes it; other functions, and `!=`, may hold for NaN.
 _MORE_THAN_COMPARISONS = re.compile(r"\w\(|!=")
@@ -68,18 +66,20 @@ def chunk_of(metadata: Any, group: int, names: list[str], name: str) -> Any:
 
 def _compares(type_: pa.DataType) -> bool:
     """Whether Python compares the values of a type as Arrow does; all others are Arrow's."""
-    from pyarrow import types
 
-    plain = types.is_integer, types.is_floating, types.is_decimal, types.is_string, types.is_date32
+    plain = (
+        pa.types.is_integer,
+        pa.types.is_floating,
+        pa.types.is_decimal,
+        pa.types.is_string,
+        pa.types.is_date32,
+    )
     return any(is_(type_) for is_ in plain)
 
 
 def _kept_by_expression(
     source: BinaryIO, file: Any, mine: list[int], format: Format, shape: Shape, range_: Range
 ) -> set[int]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.dataset as ds
 
     schema = file.schema_arrow
     if not _trusted(file, shape):
@@ -104,7 +104,6 @@ def _trusted(file: Any, shape: Shape) -> bool:
     They must have the pinned types; and where a column has floats, only comparisons will do,
     which do not hold for NaN.
     """
-    from pyarrow import types
 
     names, schema = file.metadata.schema.names, file.schema_arrow
     text = written(shape.filter)
@@ -113,7 +112,7 @@ def _trusted(file: Any, shape: Shape) -> bool:
         type_ = shape.taken.field(name).type
         if schema.names.count(name) != 1 or schema.field(name).type != type_:
             return False
-        if types.is_nested(type_) or (types.is_floating(type_) and not compared):
+        if pa.types.is_nested(type_) or (pa.types.is_floating(type_) and not compared):
             return False
         leaf = file.metadata.schema.column(names.index(name))
         if leaf.physical_type == "INT96":  # its statistics have no order

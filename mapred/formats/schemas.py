@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.arrow.samples import ENOUGH, Place, files_of
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa
 
 _UNITS = ("s", "ms", "us", "ns")
 _PANDAS = b"pandas"
@@ -19,7 +17,6 @@ def readable(
     places: Iterable[Place], schema_of: Callable[[Place], tuple[pa.Schema, bool]]
 ) -> Iterator[tuple[pa.Schema, bool]]:
     """The schemas of files. A run says which later one cannot be read, and may give it up."""
-    import pyarrow as pa
 
     for number, place in enumerate(files_of(places)):
         try:
@@ -36,7 +33,6 @@ def merged(schemas: Iterable[tuple[pa.Schema, bool]], *, union: bool) -> pa.Sche
     column that differs in type gets the type that holds all values, or where there is none,
     the first's. A file without rows says nothing unless none has any.
     """
-    import pyarrow as pa
 
     found: dict[str, pa.Field] = {}
     result: pa.Schema | None = None
@@ -66,7 +62,6 @@ def merged(schemas: Iterable[tuple[pa.Schema, bool]], *, union: bool) -> pa.Sche
 
 
 def _plain_schema(schema: pa.Schema) -> pa.Schema:
-    import pyarrow as pa
 
     return pa.schema(
         [field.with_type(plain(field.type)).with_nullable(True) for field in schema],
@@ -120,11 +115,9 @@ def plain(type_: pa.DataType) -> pa.DataType:
     Dictionaries and runs become what they stand for, since how values are encoded differs by
     file and by batch; views become texts, bytes and lists, since Arrow cannot filter views.
     """
-    import pyarrow as pa
-    from pyarrow import types
 
     def decoded(type_: pa.DataType) -> pa.DataType:
-        if types.is_dictionary(type_) or types.is_run_end_encoded(type_):
+        if pa.types.is_dictionary(type_) or pa.types.is_run_end_encoded(type_):
             return plain(type_.value_type)
         views = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
         return views.get(type_, type_)
@@ -134,18 +127,16 @@ def plain(type_: pa.DataType) -> pa.DataType:
 
 def rebuilt(type_: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
     """A type in which each part without parts is what `change` makes of it, and may be null."""
-    import pyarrow as pa
-    from pyarrow import types
 
     def changed(field: pa.Field, nullable: bool = True) -> pa.Field:
         return field.with_type(rebuilt(field.type, change)).with_nullable(nullable)
 
-    if types.is_struct(type_):
+    if pa.types.is_struct(type_):
         return pa.struct([changed(field) for field in type_])
-    if types.is_map(type_):
+    if pa.types.is_map(type_):
         key, item = changed(type_.key_field, nullable=False), changed(type_.item_field)
         return pa.map_(key, item, keys_sorted=type_.keys_sorted)
-    if types.is_fixed_size_list(type_):
+    if pa.types.is_fixed_size_list(type_):
         return pa.list_(changed(type_.value_field), type_.list_size)
     if is_list(type_):
         return (pa.large_list if is_large(type_) else pa.list_)(changed(type_.value_field))
@@ -153,49 +144,52 @@ def rebuilt(type_: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) ->
 
 
 def is_list(type_: pa.DataType) -> bool:
-    from pyarrow import types
 
-    kinds = (types.is_list, types.is_large_list, types.is_list_view, types.is_large_list_view)
-    return types.is_fixed_size_list(type_) or any(is_(type_) for is_ in kinds)
+    kinds = (
+        pa.types.is_list,
+        pa.types.is_large_list,
+        pa.types.is_list_view,
+        pa.types.is_large_list_view,
+    )
+    return pa.types.is_fixed_size_list(type_) or any(is_(type_) for is_ in kinds)
 
 
 def is_large(type_: pa.DataType) -> bool:
-    from pyarrow import types
 
-    kinds = (types.is_large_list, types.is_large_list_view, types.is_large_string)
-    return types.is_large_binary(type_) or any(is_(type_) for is_ in kinds)
+    kinds = (pa.types.is_large_list, pa.types.is_large_list_view, pa.types.is_large_string)
+    return pa.types.is_large_binary(type_) or any(is_(type_) for is_ in kinds)
 
 
 def kind(type_: pa.DataType) -> str:
     """Types of one kind differ in what they can hold, and not in what a value means."""
-    from pyarrow import types
 
     kinds: tuple[tuple[str, Callable[[Any], bool]], ...] = (
-        ("int", types.is_integer),
-        ("float", types.is_floating),
-        ("decimal", types.is_decimal),
-        ("date", types.is_date),
-        ("time", types.is_time),
-        ("duration", types.is_duration),
-        ("struct", types.is_struct),
-        ("map", types.is_map),
+        ("int", pa.types.is_integer),
+        ("float", pa.types.is_floating),
+        ("decimal", pa.types.is_decimal),
+        ("date", pa.types.is_date),
+        ("time", pa.types.is_time),
+        ("duration", pa.types.is_duration),
+        ("struct", pa.types.is_struct),
+        ("map", pa.types.is_map),
         ("list", is_list),
         (
             "text",
-            lambda t: types.is_string(t) or types.is_large_string(t) or types.is_string_view(t),
+            lambda t: (
+                pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_string_view(t)
+            ),
         ),
         ("bytes", _is_bytes),
     )
-    if types.is_timestamp(type_):
+    if pa.types.is_timestamp(type_):
         return "local" if type_.tz is None else "instant"
     return next((name for name, is_ in kinds if is_(type_)), str(type_))
 
 
 def _is_bytes(type_: pa.DataType) -> bool:
-    from pyarrow import types
 
-    kinds = (types.is_binary, types.is_large_binary, types.is_binary_view)
-    return types.is_fixed_size_binary(type_) or any(is_(type_) for is_ in kinds)
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return pa.types.is_fixed_size_binary(type_) or any(is_(type_) for is_ in kinds)
 
 
 def unified(one: pa.DataType, two: pa.DataType, *, union: bool) -> pa.DataType | None:
@@ -204,13 +198,11 @@ def unified(one: pa.DataType, two: pa.DataType, *, union: bool) -> pa.DataType |
     Whole numbers and floats have none, as have times of nanoseconds and coarser ones, which
     reach farther. With `union`, structs may lack fields of each other.
     """
-    import pyarrow as pa
-    from pyarrow import types
 
     one, two = plain(one), plain(two)
-    if one == two or types.is_null(two):
+    if one == two or pa.types.is_null(two):
         return one
-    if types.is_null(one):
+    if pa.types.is_null(one):
         return two
     if kind(one) != kind(two):
         return None
@@ -234,10 +226,8 @@ def unified(one: pa.DataType, two: pa.DataType, *, union: bool) -> pa.DataType |
 
 
 def _whole(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
-    import pyarrow as pa
-    from pyarrow import types
 
-    signed = [types.is_signed_integer(type_) for type_ in (one, two)]
+    signed = [pa.types.is_signed_integer(type_) for type_ in (one, two)]
     if signed[0] == signed[1]:
         return max(one, two, key=lambda type_: int(type_.bit_width))
     width = max(
@@ -248,7 +238,6 @@ def _whole(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
 
 
 def _decimal(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
-    import pyarrow as pa
 
     scale = max(one.scale, two.scale)
     digits = scale + max(one.precision - one.scale, two.precision - two.scale)
@@ -267,7 +256,6 @@ def _finer(
 
 
 def _time(one: pa.DataType, two: pa.DataType) -> pa.DataType:
-    import pyarrow as pa
 
     units = [str(type_).partition("[")[2].rstrip("]") for type_ in (one, two)]
     unit = max(units, key=_UNITS.index)
@@ -275,21 +263,18 @@ def _time(one: pa.DataType, two: pa.DataType) -> pa.DataType:
 
 
 def _list_of(one: pa.DataType, two: pa.DataType, union: bool) -> pa.DataType | None:
-    import pyarrow as pa
-    from pyarrow import types
 
     value = unified(one.value_type, two.value_type, union=union)
     if value is None:
         return None
     field = one.value_field.with_type(value)
-    fixed = types.is_fixed_size_list(one) and types.is_fixed_size_list(two)
+    fixed = pa.types.is_fixed_size_list(one) and pa.types.is_fixed_size_list(two)
     if fixed and one.list_size == two.list_size:
         return pa.list_(field, one.list_size)
     return (pa.large_list if is_large(one) or is_large(two) else pa.list_)(field)
 
 
 def _struct(one: pa.DataType, two: pa.DataType, union: bool) -> pa.DataType | None:
-    import pyarrow as pa
 
     names = [[field.name for field in type_] for type_ in (one, two)]
     if any(len(set(each)) < len(each) for each in names):
@@ -307,7 +292,6 @@ def _struct(one: pa.DataType, two: pa.DataType, union: bool) -> pa.DataType | No
 
 
 def _map(one: pa.DataType, two: pa.DataType, union: bool) -> pa.DataType | None:
-    import pyarrow as pa
 
     key = unified(one.key_type, two.key_type, union=union)
     item = unified(one.item_type, two.item_type, union=union)
@@ -319,23 +303,22 @@ def _map(one: pa.DataType, two: pa.DataType, union: bool) -> pa.DataType | None:
 
 def written(type_: pa.DataType) -> str:
     """The expression that makes a type, for `schema=` in an error's advice."""
-    from pyarrow import types
 
-    if types.is_struct(type_):
+    if pa.types.is_struct(type_):
         fields = ", ".join(f"{field.name!r}: {written(field.type)}" for field in type_)
         return f"pa.struct({{{fields}}})"
-    if types.is_map(type_):
+    if pa.types.is_map(type_):
         return f"pa.map_({written(type_.key_type)}, {written(type_.item_type)})"
-    if types.is_fixed_size_list(type_):
+    if pa.types.is_fixed_size_list(type_):
         return f"pa.list_({written(type_.value_type)}, {type_.list_size})"
     if is_list(type_):
         name = "large_list" if is_large(type_) else "list_"
         return f"pa.{name}({written(type_.value_type)})"
-    if types.is_timestamp(type_):
+    if pa.types.is_timestamp(type_):
         return f"pa.timestamp({type_.unit!r}{f', {type_.tz!r}' if type_.tz else ''})"
-    if types.is_decimal(type_):
+    if pa.types.is_decimal(type_):
         return f"pa.decimal{type_.bit_width}({type_.precision}, {type_.scale})"
-    if types.is_fixed_size_binary(type_):
+    if pa.types.is_fixed_size_binary(type_):
         return f"pa.binary({type_.byte_width})"
     name, _, unit = str(type_).partition("[")
     if unit and name in ("time32", "time64", "duration"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from mapred.arrow.buffers import scalar, spelled, strings
@@ -15,9 +15,7 @@ from mapred.formats.casting import Unfit, converted, first_unfit, shown
 from mapred.formats.handover import converter
 from mapred.formats.schemas import index_columns, index_metadata, plain, unified, written
 from mapred.model.spec import Format
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa, pc
 
 NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 
@@ -50,7 +48,6 @@ def _output_schema(format: Format) -> pa.Schema:
 
     pandas gets the columns that are the index of its frames, too, as from its own readers.
     """
-    import pyarrow as pa
 
     schema = pinned(format)
     metadata = index_metadata(schema, dtypes=format.dtype_backend == "")
@@ -71,7 +68,6 @@ def pinned(format: Format) -> pa.Schema:
 
 def shape_of(format: Format) -> Shape:
     """Work out once for a shard what every one of its files must give."""
-    import pyarrow as pa
 
     schema, output = pinned(format), _output_schema(format)
     file = pa.schema([field for field in schema if field.name not in format.partitions])
@@ -105,7 +101,6 @@ def _names_written(expression: Any, schema: pa.Schema) -> list[str]:
 
 def _names_in(expression: Any, schema: pa.Schema, known: set[str]) -> set[str]:
     """The columns that an expression needs beside `known`: without them it does not hold."""
-    import pyarrow as pa
 
     try:
         filters.mask(pa.Table.from_batches([], schema), expression)
@@ -126,7 +121,6 @@ def read(
     pieces: ReadPieces, format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading
 ) -> Any:
     """Hand over what `pieces` reads as `format.as_` says."""
-    import pyarrow as pa
 
     if format.as_ not in ("table", "batches", "pandas", "polars"):
         raise DatasetError(f"{format.name} cannot be read as_={format.as_!r}")
@@ -173,7 +167,6 @@ def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Tabl
     that. A column that is a folder's, too, must hold the folder's value in every row. Raises
     `_Unfit` for what a file must not hold.
     """
-    import pyarrow as pa
 
     names = set(table.column_names)
     columns = {}
@@ -204,7 +197,6 @@ def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Tabl
 
 def _bare(rows: int, schema: pa.Schema) -> pa.Table:
     """A table of rows without columns."""
-    import pyarrow as pa
 
     batch = pa.RecordBatch.from_struct_array(pa.nulls(rows, pa.struct([])))
     return pa.Table.from_batches([batch], schema)
@@ -212,11 +204,11 @@ def _bare(rows: int, schema: pa.Schema) -> pa.Table:
 
 def _is_coded(column: Any, field: pa.Field) -> bool:
     """Whether a column of texts was read as a dictionary, which is filtered in less time."""
-    import pyarrow as pa
-    from pyarrow import types
 
-    coded = types.is_dictionary(column.type) and column.type.index_type == pa.int32()
-    return bool(coded and types.is_string(column.type.value_type) and types.is_string(field.type))
+    coded = pa.types.is_dictionary(column.type) and column.type.index_type == pa.int32()
+    return bool(
+        coded and pa.types.is_string(column.type.value_type) and pa.types.is_string(field.type)
+    )
 
 
 def _filtered(columns: dict[str, Any], rows: int, shape: Shape) -> tuple[dict[str, Any], int]:
@@ -224,8 +216,6 @@ def _filtered(columns: dict[str, Any], rows: int, shape: Shape) -> tuple[dict[st
 
     Only those columns that it may name are looked at, and none if all rows stay.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     types = {field.name: field.type for field in shape.taken}
     asked = {
@@ -294,8 +284,6 @@ def _check_folder(column: pa.ChunkedArray, name: str, path: str) -> None:
     The folder's text is compared in the type of the column: `day=07` is the number 7, and not
     the text "7".
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     text = folders_of(path)[name]
     if pa.types.is_dictionary(column.type):
@@ -322,7 +310,6 @@ def _check_folder(column: pa.ChunkedArray, name: str, path: str) -> None:
 
 def _cast(column: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.ChunkedArray:
     """A column in its pinned type, where not one value changes."""
-    import pyarrow as pa
 
     nulls = format.missing_columns == "null"
     chunks = []
@@ -373,7 +360,6 @@ def folders_of(path: str) -> dict[str, str | None]:
 
 def partitions_of(path: str, format: Format) -> dict[str, pa.Scalar]:
     """The values of the `name=value` folders of a path, in the pinned types."""
-    import pyarrow as pa
 
     found = folders_of(path)
     values = {}

@@ -5,16 +5,14 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from mapred.errors import DatasetError, StaleDatasetError
 from mapred.formats.base import Open, OpenRange, Range, Reading, guarded, rows
 from mapred.formats.compression import PIECE, encoding_of, pieces, text_only, whole
 from mapred.formats.magic import refuse_binary
 from mapred.model.spec import Format
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import np, pa
 
 # Lists of lines that stay in the processor's cache are read half as fast again as larger ones.
 LINES_BLOCK = 1 << 16
@@ -218,7 +216,6 @@ def _byte_lists(
 def _strings(
     format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading
 ) -> pa.LargeStringArray:
-    import pyarrow as pa
 
     to_utf8 = encoder(format, reading)
     arrays = []
@@ -242,8 +239,6 @@ def _strings(
 
 def _view(parts: list[bytes]) -> pa.LargeStringArray:
     """The lines of blocks that end with newlines: found by numpy, never touched one by one."""
-    import numpy as np
-    import pyarrow as pa
 
     block = b"".join(parts)
     ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
@@ -292,7 +287,6 @@ def encoder(format: Format, reading: Reading) -> Callable[[bytes], bytes]:
 
 def checked(data: bytes) -> bytes:
     """The same bytes, which are UTF-8; else a `UnicodeDecodeError`."""
-    import pyarrow as pa
 
     if not data.isascii():
         # As one long string: Arrow validates several times as fast as Python decodes.

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mapred.errors import ReduceError
+from mapred.process.lazy import np
 from mapred.reducers import Reducer
 
 WINDOW = 5
@@ -161,7 +162,6 @@ def _columns(value: Any) -> dict[str, Any] | None:
 
 def _array(column: Any) -> Any:
     """A column of floats as a numpy array, any other one as it is."""
-    import numpy as np
 
     kind = str(getattr(column, "type", None) or column.dtype).lower()
     if kind.startswith(("float", "double", "halffloat")):
@@ -170,7 +170,6 @@ def _array(column: Any) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    import numpy as np
 
     return isinstance(value, int | float | complex | np.number) and not isinstance(value, bool)
 
@@ -188,7 +187,6 @@ def _close(left: Any, right: Any, inputs: Sequence[Any]) -> bool:
 
 
 def _tolerance(value: Any) -> float:
-    import numpy as np
 
     kind = getattr(value, "dtype", None)
     coarse = kind is not None and kind.kind in "fc"
@@ -196,7 +194,6 @@ def _tolerance(value: Any) -> float:
 
 
 def _equal_arrays(left: Any, right: Any, inputs: Sequence[Any]) -> bool:
-    import numpy as np
 
     left, right = np.asarray(left), np.asarray(right)
     if left.shape != right.shape:

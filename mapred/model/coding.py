@@ -28,6 +28,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
 from mapred.errors import MapredError, RecordError
 from mapred.model import checksums
 from mapred.model.checking import shown
+from mapred.process.lazy import pa
 
 T = TypeVar("T")
 _Reader = Callable[[Any], Any]
@@ -301,7 +302,6 @@ def _inside(value: Any) -> Any:
 
 
 def _schema(value: Any) -> Any:
-    import pyarrow as pa
 
     try:
         return pa.ipc.read_schema(pa.py_buffer(_bytes(value)))

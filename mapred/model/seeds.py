@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec
 from typing import Any
 
+from mapred.process.lazy import np
+
 _LONG = 200
 _MOST_OBJECTS = 1000
 _SPELLED = ("datetime", "decimal", "fractions", "uuid", "pathlib", "zoneinfo", "ipaddress")
@@ -33,7 +35,6 @@ def entropy(seed: int, spelling: str) -> bytes:
 
 def rng_of(known: bytes) -> Any:
     """The `numpy.random.Generator` of `task.rng`."""
-    import numpy as np
 
     return np.random.default_rng(int.from_bytes(known[:16], "little"))
 

@@ -14,10 +14,9 @@ import numpy as np
 from mapred.arrow.buffers import from_arrow, to_arrow
 from mapred.errors import PlanError
 from mapred.model import layout
+from mapred.process.lazy import pa
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from mapred.planner.shards import Ints, Plan
 
 
@@ -30,7 +29,6 @@ def plan_files(plan: Plan) -> Iterator[tuple[str, pa.Table]]:
 
 def plan_schema() -> pa.Schema:
     """The columns of a plan file, one row per range."""
-    import pyarrow as pa
 
     return pa.schema(
         {
@@ -48,7 +46,6 @@ def plan_schema() -> pa.Schema:
 
 def write_plan(table: pa.Table) -> pa.Buffer:
     """The bytes of a plan file: Parquet, in row groups small enough to read one shard."""
-    import pyarrow as pa
     from pyarrow._parquet import ParquetWriter  # as `_open` does
 
     sink = pa.BufferOutputStream()
@@ -121,7 +118,6 @@ def _open(data: Any) -> Any:
 
     They would be a tenth of a worker's start.
     """
-    import pyarrow as pa
     from pyarrow._parquet import ParquetReader
 
     in_memory = isinstance(data, bytes | bytearray | memoryview | pa.Buffer)
@@ -132,7 +128,6 @@ def _open(data: Any) -> Any:
 
 def rows(plan: Plan, shard: int, stop: int) -> pa.Table:
     """The rows of the shards up to `stop`, as they stand in a plan file."""
-    import pyarrow as pa
 
     starts = plan.starts[shard : stop + 1]
     here = slice(int(starts[0]), int(starts[-1]))
@@ -157,7 +152,6 @@ def rows(plan: Plan, shard: int, stop: int) -> pa.Table:
 
 def _repeated(listing: pa.Table, file: Ints) -> pa.Table:
     """The rows of a listing at the places `file`."""
-    import pyarrow as pa
 
     if len(listing) > 1:
         return listing.take(to_arrow(file))  # which loads pyarrow.compute

@@ -18,11 +18,11 @@ from mapred.model import layout
 from mapred.model.frozen import dataclass
 from mapred.model.spec import parse_bytes
 from mapred.planner.plan_file import rows
+from mapred.process.lazy import pa
 from mapred.storage import is_local
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pyarrow as pa
 
 Ints: TypeAlias = "npt.NDArray[np.int64]"
 
@@ -171,7 +171,6 @@ def plan_items(
     `offsets` are the `count + 1` byte offsets of the pickles in the run's items file; an
     array needs none. Raises `PlanError` where the two limits contradict each other.
     """
-    import pyarrow as pa
 
     _positive(per_task=per_task, max_tasks=max_tasks)
     if count <= 0:

@@ -11,17 +11,14 @@ import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from mapred.arrow import schemas as unifying
 from mapred.errors import DatasetError, RecordError
 from mapred.model import layout
 from mapred.model.coding import EMPTY, is_blank
+from mapred.process.lazy import pa
 from mapred.runfolder import records
 from mapred.storage import Store
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _FROM = b"mapred.from"
 
@@ -53,7 +50,6 @@ class Agreed:
     @classmethod
     def from_bytes(cls, number: int, data: bytes, where: str) -> Agreed:
         """What the file `where` holds; a `RecordError` if it is nothing of the kind."""
-        import pyarrow as pa
 
         try:
             schema = pa.ipc.read_schema(pa.py_buffer(data))

@@ -6,18 +6,16 @@ import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.arrow import schemas as unifying
 from mapred.arrow import to_frames
 from mapred.errors import DatasetError, StorageError
 from mapred.model.spec import Output
+from mapred.process.lazy import ds, pa
 from mapred.runfolder import agreement, outputs
 from mapred.runfolder.agreement import Source
 from mapred.storage import Store, arrow_filesystem, each
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,6 @@ class Part:
 
 def dataset(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]) -> Any:
     """A `pyarrow.dataset.Dataset` of all rows in plan order; the files are read when it is."""
-    import pyarrow.dataset as ds
 
     parts = _parts(store, found)
     known = agreed(store, stage, parts)
@@ -64,7 +61,6 @@ def table(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]) 
 
 def together(known: agreement.Agreed, tables: Sequence[tuple[Source, pa.Table]]) -> pa.Table:
     """The rows of tables that agree."""
-    import pyarrow as pa
 
     if not known.schema.names:
         return unifying.blank(sum(table.num_rows for _, table in tables))
@@ -144,7 +140,6 @@ def _schema_of(store: Store, output: Output) -> pa.Schema:
 
 
 def _stored_schema(store: Store, output: Output) -> pa.Schema:
-    import pyarrow as pa
 
     locate = getattr(store, "local_path", None)
     try:
@@ -168,7 +163,6 @@ def _is_lazy(part: Part, schema: pa.Schema) -> bool:
 
 def _files(store: Store, found: Sequence[Output | None], schema: pa.Schema) -> Any:
     """A dataset of files, each of which is checked when it is first opened."""
-    import pyarrow.dataset as ds
 
     files = {output.path or "": output for output in found if output is not None}
     sizes = {path: output.size for path, output in files.items()}

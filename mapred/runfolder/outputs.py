@@ -15,7 +15,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from mapred.arrow import from_frames, to_frames
 from mapred.arrow import schemas as unifying
@@ -25,10 +25,8 @@ from mapred.model import checksums, layout
 from mapred.model.checking import said
 from mapred.model.frozen import dataclass
 from mapred.model.spec import Output
+from mapred.process.lazy import pa, pl
 from mapred.storage import Store
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 INLINE_LIMIT = 16 * 1024
 _ROWS, _OWN = b"mapred.rows", b"mapred.schemas"
@@ -139,7 +137,6 @@ def load_tables(
         for table in _from_ipc(read_table(store, output, data)):
             yield None if table is None else (output.type, table)
         return
-    import pyarrow as pa
 
     for found in _unpickled(store, output, data, pickling.load_plain):
         if found is None:
@@ -265,7 +262,6 @@ def to_table(value: Any) -> pa.Table | None:
 
 
 def _to_arrow(value: Any, kind: str | None, *, preserve_index: bool | None = None) -> pa.Table:
-    import pyarrow as pa
 
     if kind == "table":
         return value
@@ -284,7 +280,6 @@ def _to_arrow(value: Any, kind: str | None, *, preserve_index: bool | None = Non
 
 def _to_ipc(tables: list[pa.Table | None]) -> Any:
     """An Arrow file of tables of one schema; its metadata tells where each begins."""
-    import pyarrow as pa
 
     found = [table for table in tables if table is not None]
     schema = found[0].schema
@@ -307,7 +302,6 @@ def _to_ipc(tables: list[pa.Table | None]) -> Any:
 
 
 def _blank_batch(rows: int) -> pa.RecordBatch:
-    import pyarrow as pa
 
     none = pa.StructArray.from_buffers(pa.struct([]), rows, [None])
     return pa.RecordBatch.from_struct_array(none)
@@ -315,7 +309,6 @@ def _blank_batch(rows: int) -> pa.RecordBatch:
 
 def _fit_one_file(tables: list[pa.Table]) -> bool:
     """Whether tables have one schema and the same dictionaries, as an Arrow file holds one each."""
-    import pyarrow as pa
 
     first, *others = tables
     if not all(table.schema.equals(first.schema) for table in others):
@@ -340,7 +333,6 @@ def _own_schemas(tables: list[pa.Table]) -> bytes:
 
 def read_table(store: Store, output: Output, data: bytes | None = None) -> pa.Table:
     """All rows of an `arrow` output, mapped into memory where the store is a path."""
-    import pyarrow as pa
 
     locate = getattr(store, "local_path", None)
     if locate is not None:
@@ -355,7 +347,6 @@ def read_table(store: Store, output: Output, data: bytes | None = None) -> pa.Ta
 
 
 def _read_all(source: Any) -> pa.Table:
-    import pyarrow as pa
 
     table = pa.ipc.open_file(source).read_all()
     return pa.ipc.open_file(source).read_all() if to_frames.register_types(table.schema) else table
@@ -363,7 +354,6 @@ def _read_all(source: Any) -> pa.Table:
 
 def _from_ipc(whole: pa.Table) -> Iterator[pa.Table | None]:
     """The tables that `_to_ipc` put into a file, each with its own schema."""
-    import pyarrow as pa
 
     metadata = dict(whole.schema.metadata or {})
     rows = json.loads(metadata.pop(_ROWS, b"null")) or [whole.num_rows]
@@ -391,8 +381,6 @@ def from_arrow(table: pa.Table, kind: str) -> Any:
         # A column of objects, whole numbers and None, would become floats.
         return table.to_pandas(integer_object_nulls=True)
     if kind == "polars":
-        import polars as pl
-
         return pl.from_arrow(table)
     if kind == "batch":
         if not table.schema.names:
@@ -400,7 +388,6 @@ def from_arrow(table: pa.Table, kind: str) -> Any:
         batches = table.combine_chunks().to_batches()
         if batches:
             return batches[0]
-        import pyarrow as pa
 
         return pa.RecordBatch.from_pylist([], schema=table.schema)
     return table

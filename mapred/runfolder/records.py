@@ -19,11 +19,11 @@ from mapred.model.coding import EMPTY, Count, Seconds, decode, encode, is_blank
 from mapred.model.frozen import dataclass
 from mapred.model.spec import Commit, Job, Stage
 from mapred.planner import PlanFile, read_plan, read_shard
+from mapred.process.lazy import pa
 from mapred.storage import Store, each
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pyarrow as pa
 
     from mapred.model.failure import Failure
 
@@ -327,7 +327,6 @@ def shard_ranges(store: Store, shard: int, job: Job | None = None) -> pa.Table:
 @contextmanager
 def _plan_file(store: Store, number: int, job: Job | None = None) -> Iterator[bytes]:
     """A plan file to read from; a `RecordError` where it is lost, damaged or not the job's."""
-    import pyarrow as pa
 
     path = layout.plan_file(number)
     why, data = "is gone", b""

@@ -8,6 +8,7 @@ from typing import Any
 from mapred.arrow.to_frames import import_pandas as import_pandas
 from mapred.errors import FunctionError
 from mapred.model.spec import Job, Output
+from mapred.process.lazy import ds, pa
 from mapred.runfolder import manifests, outputs, records
 from mapred.storage import Store, each
 
@@ -50,8 +51,6 @@ def reduced(store: Store, job: Job, entries: list[Entry]) -> Any:
 
 def _nothing() -> Any:
     """The dataset of a keyed reduce whose function gave no table at all."""
-    import pyarrow as pa
-    import pyarrow.dataset as ds
 
     return ds.dataset(pa.table({}))
 

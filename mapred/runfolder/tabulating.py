@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.arrow import objects as cells
 from mapred.arrow import schemas as unifying
@@ -15,19 +15,15 @@ from mapred.errors import FunctionError
 from mapred.functions import pickling
 from mapred.model import layout
 from mapred.model.spec import Job
+from mapred.process.lazy import np, pa, pd
 from mapred.runfolder import gathering, outputs, pieces, records
 from mapred.runfolder.agreement import Source
 from mapred.runfolder.results import Entry, count_items, entries_of, numbered, reduced
 from mapred.storage import Store, each
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
-
 
 def to_arrow(store: Store, job: Job) -> pa.Table:
     """The result as one table; see `to_pandas` for what is not a table."""
-    import pyarrow as pa
 
     entries = entries_of(store, job)
     if job.stages[-1].kind == "reduce":
@@ -72,7 +68,6 @@ def to_pandas(store: Store, job: Job, dtype_backend: str) -> pd.DataFrame:
 
 
 def _array_table(columns: dict[str, list[Any]], where: Sequence[str]) -> pa.Table:
-    import pyarrow as pa
 
     arrays = {
         name: cells.to_array(name, values, where.__getitem__) for name, values in columns.items()
@@ -82,8 +77,6 @@ def _array_table(columns: dict[str, list[Any]], where: Sequence[str]) -> pa.Tabl
 
 def _object_frame(columns: dict[str, list[Any]], dtype_backend: str) -> pd.DataFrame:
     """A frame of numbers, text and times by Arrow, and of all else as Python objects."""
-    import pandas as pd
-    import pyarrow as pa
 
     found: dict[str, Any] = {}
     for name, values in columns.items():
@@ -97,7 +90,6 @@ def _object_frame(columns: dict[str, list[Any]], dtype_backend: str) -> pd.DataF
 
 def _listed(values: Sequence[Any]) -> Any:
     """An array of one object a row: numpy would make an axis of arrays that are equally long."""
-    import numpy as np
 
     array = np.empty(len(values), object)
     for place, value in enumerate(values):
@@ -194,8 +186,6 @@ def _beside(
     A parameter that Arrow cannot hold is left out. Second come those that a frame shows as
     Python objects: place and values, row by row.
     """
-    import numpy as np
-    import pyarrow as pa
 
     found = _tables(store, job, entries)
     rows = _together(store, job, found)

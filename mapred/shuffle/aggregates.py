@@ -15,6 +15,7 @@ import numpy as np
 from mapred.arrow.buffers import from_arrow, to_arrow
 from mapred.errors import DatasetError
 from mapred.model.shuffle import Aggregation
+from mapred.process.lazy import pa, pc
 from mapred.shuffle import lists
 from mapred.shuffle.dense import summed
 from mapred.shuffle.groups import Groups, grouped_by, groups_of, taken
@@ -23,7 +24,6 @@ from mapred.shuffle.sums import Limbs, sum_type, surely_fits
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pyarrow as pa
 
 Aggregations = tuple[Aggregation, ...]
 
@@ -64,7 +64,6 @@ def places(aggregates: Aggregations) -> dict[tuple[str, str], int]:
 
 def lift(table: pa.Table, by: Sequence[str], aggregates: Aggregations) -> pa.Table:
     """Every row as a key and its states."""
-    import pyarrow as pa
 
     result_types(table.schema, aggregates)
     columns = {f"k{i}": table.column(name) for i, name in enumerate(by)}
@@ -76,8 +75,6 @@ def lift(table: pa.Table, by: Sequence[str], aggregates: Aggregations) -> pa.Tab
 
 def _lifted(column: pa.ChunkedArray, name: str, state: str) -> list[Any]:
     """One state of every row; that of a null is the state of no values."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     if state == "sum":
         return [_widened(column)]
@@ -97,7 +94,6 @@ def _lifted(column: pa.ChunkedArray, name: str, state: str) -> list[Any]:
 
 def _widened(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A cast to the type of its sum; a decimal of more digits is the same bytes."""
-    import pyarrow as pa
 
     type_ = sum_type(column.type)
     if not (pa.types.is_decimal128(type_) and pa.types.is_decimal128(column.type)):
@@ -110,7 +106,6 @@ def _widened(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _floats(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    import pyarrow as pa
 
     try:
         return column.cast(pa.float64(), safe=pa.types.is_integer(column.type))
@@ -124,7 +119,6 @@ def _floats(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
 
 def combined(table: pa.Table, by: Sequence[str], aggregates: Aggregations) -> pa.Table:
     """`merged_to_send(lift(…))`, in less time where keys are few: counting makes no column of ones."""
-    import pyarrow as pa
 
     states = places(aggregates)
     sums = (table.column(name) for name, state in states if state == "sum")
@@ -149,7 +143,6 @@ def merge(table: pa.Table, aggregates: Aggregations) -> pa.Table:
 
     A column of sums that do not all fit its type has a wider one: see `Limbs.array`.
     """
-    import pyarrow as pa
 
     states = {f"s{place}": state for (_, state), place in places(aggregates).items()}
     dense = summed(table) if set(states.values()) <= {"sum", "count"} else None

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import decimal
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mapred.arrow.buffers import from_arrow, scalar, to_arrow
 from mapred.errors import DatasetError
 from mapred.model.shuffle import Aggregation
+from mapred.process.lazy import pa, pc
 from mapred.shuffle.aggregates import STATES, Aggregations, places
 from mapred.shuffle.kinds import result_types
 from mapred.shuffle.quantiles import Inexact, quantiles
 from mapred.shuffle.skew import named_key
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 def finish(
     table: pa.Table, schema: pa.Schema, by: Sequence[str], aggregates: Aggregations
 ) -> pa.Table:
     """Keys and answers, sorted by key; `schema` is that of the rows."""
-    import pyarrow as pa
 
     columns: list[Any] = [
         table.column(f"k{i}").cast(schema.field(name).type) for i, name in enumerate(by)
@@ -71,7 +68,6 @@ def _beyond(
 
 def _limits(type_: pa.DataType) -> tuple[int, int, str]:
     """The whole numbers just below and above the sums that a type holds, and a type for more."""
-    import pyarrow as pa
 
     if pa.types.is_decimal(type_):
         most = 10 ** (type_.precision - type_.scale)
@@ -84,7 +80,6 @@ def _limits(type_: pa.DataType) -> tuple[int, int, str]:
 def _inexact(
     error: Inexact, each: Aggregation, type_: pa.DataType, keys: pa.Table, by: Sequence[str]
 ) -> DatasetError:
-    import pyarrow as pa
 
     floats = pa.types.is_floating(type_)
     remedy = ", or cast the column to decimal128(38, 0)" if floats else ""
@@ -96,7 +91,6 @@ def _inexact(
 
 
 def _sorted(keys: pa.Table) -> bool:
-    import pyarrow as pa
 
     first = keys.column(0)
     if keys.num_columns > 1 or first.null_count or not pa.types.is_integer(first.type):
@@ -106,8 +100,6 @@ def _sorted(keys: pa.Table) -> bool:
 
 
 def _order(keys: pa.Table) -> pa.Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     keys = keys.select([n for n in keys.column_names if not pa.types.is_null(keys[n].type)])
     if not keys.num_columns:
@@ -118,8 +110,6 @@ def _order(keys: pa.Table) -> pa.Array:
 def _answer(
     each: Aggregation, states: Sequence[pa.ChunkedArray], type_: pa.DataType
 ) -> pa.ChunkedArray:
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     if each.function in ("median", "quantile"):
         return quantiles(states[0], each.options, type_)
@@ -144,8 +134,6 @@ def _answer(
 
 def _above_zero(count: pa.ChunkedArray, less: int) -> pa.ChunkedArray:
     """Counts less a number, null where nothing is left."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     left = pc.subtract(count, scalar(less))
     return pc.if_else(pc.greater(left, scalar(0)), left, pa.nulls(len(left), pa.int64()))
@@ -153,8 +141,6 @@ def _above_zero(count: pa.ChunkedArray, less: int) -> pa.ChunkedArray:
 
 def _mean(total: pa.ChunkedArray, count: pa.ChunkedArray) -> pa.ChunkedArray:
     """Sums through counts, of whole numbers the float64 nearest to that."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     divisor = count.cast(pa.float64())
     try:
@@ -177,8 +163,6 @@ def _decimal_mean(
     total: pa.ChunkedArray, count: pa.ChunkedArray, type_: pa.DataType
 ) -> pa.ChunkedArray:
     """Means of decimals, rounded half away from zero to the scale of their type."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     try:
         # Of longer numbers Arrow rounds halves the wrong way.

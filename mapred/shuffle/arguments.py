@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from mapred.errors import ReduceError
 from mapred.model.checking import Rule, Unfit, check, listed, shown
 from mapred.model.shuffle import Shuffle
 from mapred.model.spec import Aggregate, By, SortBy
+from mapred.process.lazy import pa
 from mapred.reducers import Reducer
 from mapred.shuffle.aggregations import as_aggregates
 from mapred.shuffle.part_files import joined
 from mapred.shuffle.schemas import unified
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _ORDERS = {"ascending": False, "descending": True}
 
@@ -100,7 +98,6 @@ def keyed_reducer(
 
 def whole(tables: Iterable[pa.Table]) -> pa.Table:
     """The answers of all partitions as one table."""
-    import pyarrow as pa
 
     found = list(tables)
     if not found:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapred.arrow.buffers import from_arrow, to_arrow
+from mapred.process.lazy import pa, pc
 from mapred.shuffle.sums import Limbs, largest, low_words, surely_fits
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pyarrow as pa
 
 _LEAST = 1 << 10
 _SPARSE = 4
@@ -30,8 +30,6 @@ def lies_close(table: pa.Table) -> bool:
 
 def _range(table: pa.Table) -> tuple[int, int] | None:
     """Lowest and highest key; None where keys or values are not fit to be added by place."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     key = table.column(0)
     if "k1" in table.column_names or not pa.types.is_integer(key.type) or len(key) < _LEAST:
@@ -51,7 +49,6 @@ def summed(table: pa.Table) -> pa.Table | None:
     It can where the keys are integers without nulls in a range of at most four times the
     rows, and the values are numbers without nulls.
     """
-    import pyarrow as pa
 
     ends = _range(table)
     if ends is None:
@@ -76,7 +73,6 @@ def summed(table: pa.Table) -> pa.Table | None:
 
 
 def _summable(type_: pa.DataType) -> bool:
-    import pyarrow as pa
 
     types = pa.types
     wide = types.is_int64(type_) or types.is_uint64(type_) or types.is_float64(type_)
@@ -87,7 +83,6 @@ class _Sum:
     """Totals by place of one column: 64 bits each, and more from where they may not suffice."""
 
     def __init__(self, column: pa.ChunkedArray, size: int) -> None:
-        import pyarrow as pa
 
         self.type, self.size, self.rows = column.type, size, len(column)
         self.decimal = pa.types.is_decimal128(self.type)
@@ -123,7 +118,6 @@ class _Sum:
         return self.limbs.array().take(to_arrow(places))
 
     def _array(self, places: npt.NDArray[np.intp]) -> pa.Array:
-        import pyarrow as pa
 
         if not self.decimal:
             return to_arrow(self.totals[places], self.type)

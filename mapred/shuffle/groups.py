@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapred.arrow.buffers import as_numbers, as_strings, from_arrow, to_arrow
+from mapred.process.lazy import pa
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pyarrow as pa
 
 
 def grouped_by(table: pa.Table, keys: list[str], specs: list[tuple[str, str]]) -> pa.Table:
@@ -68,7 +68,6 @@ def groups_of(
 
 def taken(values: pa.Array | pa.ChunkedArray, places: npt.NDArray[np.int64]) -> pa.ChunkedArray:
     """The values at `places`, null where a place is below zero."""
-    import pyarrow as pa
 
     valid = pa.py_buffer(np.packbits(places >= 0, bitorder="little"))
     data = pa.py_buffer(np.ascontiguousarray(places))

@@ -15,10 +15,10 @@ import numpy as np
 
 from mapred.arrow.buffers import from_arrow, offsets, raw
 from mapred.errors import FunctionError
+from mapred.process.lazy import pa
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pyarrow as pa
 
 Hashes: TypeAlias = "npt.NDArray[np.uint64]"
 
@@ -69,7 +69,6 @@ def hash_column(column: pa.ChunkedArray) -> Hashes:
 
 
 def _hash_array(array: pa.Array) -> Hashes:
-    import pyarrow as pa
 
     types = pa.types
     if types.is_dictionary(array.type):
@@ -83,7 +82,6 @@ def _hash_array(array: pa.Array) -> Hashes:
 
 
 def _hash_dictionary(array: pa.Array) -> Hashes:
-    import pyarrow as pa
 
     # A null among the indices takes the hash after the last of the dictionary.
     values = np.append(hash_column(pa.chunked_array([array.dictionary])), _NULL)
@@ -96,20 +94,19 @@ def _hash_dictionary(array: pa.Array) -> Hashes:
 
 def _hash_values(array: pa.Array) -> Hashes:
     """Hashes of the values; those of nulls are anything."""
-    from pyarrow import types
 
     type_ = array.type
-    if types.is_boolean(type_) or types.is_integer(type_):
+    if pa.types.is_boolean(type_) or pa.types.is_integer(type_):
         return _mix(_integers(array))
-    if types.is_floating(type_):
+    if pa.types.is_floating(type_):
         return _mix(_floats(array))
-    if types.is_decimal(type_):
+    if pa.types.is_decimal(type_):
         return _hash_decimals(array)
-    if types.is_date(type_):
+    if pa.types.is_date(type_):
         return _mix(_days(array))
-    if types.is_time(type_):
+    if pa.types.is_time(type_):
         return _mix(_fixed(array, np.int64 if type_.bit_width == 64 else np.int32, type_.unit))
-    if types.is_timestamp(type_) or types.is_duration(type_):
+    if pa.types.is_timestamp(type_) or pa.types.is_duration(type_):
         return _hash_instants(raw(array, np.int64), _UNITS[type_.unit])
     return _hash_bytes(*byte_strings(array))
 
@@ -126,7 +123,6 @@ def _mix(x: Hashes) -> Hashes:
 
 
 def _integers(array: pa.Array) -> Hashes:
-    import pyarrow as pa
 
     if pa.types.is_boolean(array.type):
         array = array.cast(pa.uint8())
@@ -150,7 +146,6 @@ def _floats(array: pa.Array) -> Hashes:
 
 
 def _hash_decimals(array: pa.Array) -> Hashes:
-    import pyarrow as pa
 
     type_ = array.type
     try:
@@ -194,7 +189,6 @@ def _hash_instants(values: npt.NDArray[np.int64], per_second: int) -> Hashes:
 
 def byte_strings(array: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], Hashes]:
     """The data of text or binary and eight zeros, and each value's first byte and length in it."""
-    import pyarrow as pa
 
     if pa.types.is_string_view(array.type) or pa.types.is_binary_view(array.type):
         array = array.cast(pa.large_binary())

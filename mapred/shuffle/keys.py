@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mapred.arrow import from_frames
 from mapred.errors import FunctionError
+from mapred.process.lazy import pa, pc
 from mapred.shuffle.hashing import Hashes, hash_rows
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 def tables(value: Any) -> Iterator[pa.Table]:
@@ -21,7 +19,6 @@ def tables(value: Any) -> Iterator[pa.Table]:
     Dictionaries and runs are decoded and views made plain, since a partition is read without the rest
     of its file; metadata is dropped, since it would differ from task to task.
     """
-    import pyarrow as pa
 
     if isinstance(value, Iterator):
         for each in value:
@@ -55,7 +52,6 @@ def _from_frame(frame: Any, package: str) -> pa.Table:
 
 def plain(table: pa.Table) -> pa.Table:
     """A table without dictionaries, runs, views and metadata."""
-    import pyarrow as pa
 
     names = table.column_names
     twice = {name for name in names if names.count(name) > 1}
@@ -68,17 +64,13 @@ def plain(table: pa.Table) -> pa.Table:
 
 
 def _as(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
-    import pyarrow as pa
 
     if pa.types.is_run_end_encoded(column.type):  # no cast takes these
-        import pyarrow.compute as pc
-
         column = pc.run_end_decode(column)
     return column if column.type == type_ else column.cast(type_)
 
 
 def _plain_type(field: pa.Field) -> pa.DataType:
-    import pyarrow as pa
 
     types, type_ = pa.types, field.type
     if types.is_dictionary(type_) or types.is_run_end_encoded(type_):
@@ -106,21 +98,24 @@ def check_keys(schema: pa.Schema, by: Sequence[str]) -> None:
 
 def family(type_: pa.DataType, name: str) -> str:
     """Types of one family can be equal, and then have equal hashes; other keys are refused."""
-    from pyarrow import types
 
-    if types.is_integer(type_) or types.is_floating(type_):
+    if pa.types.is_integer(type_) or pa.types.is_floating(type_):
         return "number"
     for known in ("boolean", "decimal", "date", "time", "duration", "null"):
-        if getattr(types, f"is_{known}")(type_):
+        if getattr(pa.types, f"is_{known}")(type_):
             return known
-    if types.is_timestamp(type_):
+    if pa.types.is_timestamp(type_):
         return "timestamp" if type_.tz is None else "timestamp with a time zone"
-    if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
+    if (
+        pa.types.is_string(type_)
+        or pa.types.is_large_string(type_)
+        or pa.types.is_string_view(type_)
+    ):
         return "string"
-    binary = (types.is_binary, types.is_large_binary, types.is_binary_view)
-    if any(is_(type_) for is_ in (*binary, types.is_fixed_size_binary)):
+    binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    if any(is_(type_) for is_ in (*binary, pa.types.is_fixed_size_binary)):
         return "binary"
-    if types.is_dictionary(type_):
+    if pa.types.is_dictionary(type_):
         return family(type_.value_type, name)
     raise FunctionError(
         f"key column {name!r} is {type_}, which cannot be a key: take a column for each of its "
@@ -130,19 +125,17 @@ def family(type_: pa.DataType, name: str) -> str:
 
 def one_zero_one_nan(table: pa.Table, by: Sequence[str]) -> pa.Table:
     """The key columns with 0.0 for -0.0 and one NaN, as Arrow groups floats by their bits."""
-    from pyarrow import types
 
     for name in by:
         number = table.schema.get_field_index(name)
         field = table.schema.field(number)
-        if types.is_floating(field.type):
+        if pa.types.is_floating(field.type):
             table = table.set_column(number, field, same_bits(table.column(number)))
     return table
 
 
 def same_bits(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Floats with 0.0 for -0.0 and one NaN."""
-    import pyarrow as pa
 
     dtype = np.dtype(f"f{column.type.bit_width // 8}")
     chunks = []

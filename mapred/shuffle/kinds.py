@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from mapred.errors import FunctionError
 from mapred.model.shuffle import Aggregation
+from mapred.process.lazy import pa
 from mapred.shuffle.groups import grouped_by
 from mapred.shuffle.lists import list_type
 from mapred.shuffle.quantiles import quantile_type
 from mapred.shuffle.sums import sum_type
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 def result_types(schema: pa.Schema, aggregates: Iterable[Aggregation]) -> list[pa.DataType]:
@@ -38,7 +35,6 @@ def result_types(schema: pa.Schema, aggregates: Iterable[Aggregation]) -> list[p
 
 
 def _result_type(type_: pa.DataType, each: Aggregation) -> pa.DataType | None:
-    import pyarrow as pa
 
     if each.function in ("median", "quantile"):
         return quantile_type(type_, each.options)
@@ -59,7 +55,6 @@ def _result_type(type_: pa.DataType, each: Aggregation) -> pa.DataType | None:
 @functools.lru_cache(maxsize=256)
 def _of_arrow(type_: pa.DataType, function: str) -> pa.DataType | None:
     """The type of Arrow's own aggregate; None where it has none."""
-    import pyarrow as pa
 
     values = pa.table({"k": pa.nulls(0, pa.int8()), "v": pa.nulls(0, type_)})
     try:

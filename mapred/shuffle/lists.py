@@ -7,24 +7,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mapred.arrow.buffers import from_arrow, to_arrow
+from mapred.process.lazy import pa
 from mapred.shuffle.groups import Groups, grouped_by
 from mapred.shuffle.keys import same_bits
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pyarrow as pa
 
 
 def list_type(type_: pa.DataType) -> pa.DataType:
     """The type of lists of values; large, as a key may have any number of them."""
-    import pyarrow as pa
 
     return pa.large_list(type_)
 
 
 def singles(column: pa.ChunkedArray, *, nulls: bool) -> pa.ChunkedArray:
     """A list of each value; without `nulls` that of a null is empty."""
-    import pyarrow as pa
 
     chunks = []
     for chunk in column.chunks:
@@ -37,7 +35,6 @@ def singles(column: pa.ChunkedArray, *, nulls: bool) -> pa.ChunkedArray:
 
 
 def _lists(lengths: npt.NDArray[np.int64], values: pa.Array) -> pa.Array:
-    import pyarrow as pa
 
     ends = to_arrow(np.append(0, np.cumsum(lengths)))
     return pa.LargeListArray.from_arrays(ends, values)
@@ -45,7 +42,6 @@ def _lists(lengths: npt.NDArray[np.int64], values: pa.Array) -> pa.Array:
 
 def flat(lists: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, npt.NDArray[np.int64]]:
     """The values of all lists, one after the other, and where each list begins and ends."""
-    import pyarrow as pa
 
     whole = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
     ends = from_arrow(whole.offsets)
@@ -60,7 +56,6 @@ def concatenated(lists: pa.ChunkedArray, groups: Groups) -> pa.Array:
 
 def distinct(lists: pa.ChunkedArray, groups: Groups) -> pa.Array:
     """The values of each group once, in some order."""
-    import pyarrow as pa
 
     values, bounds = flat(concatenated(lists, groups))
     if pa.types.is_floating(values.type):

@@ -19,12 +19,12 @@ from mapred.arrow.encoding import decoded, decoded_table, encoded, encoded_table
 from mapred.errors import FunctionError
 from mapred.model.shuffle import Parts, Shuffle
 from mapred.model.spec import Output
+from mapred.process.lazy import pa
 from mapred.shuffle.schemas import Misfit, clash, fitted, unified
 from mapred.shuffle.sorting import ranks
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pyarrow as pa
 
 _SCHEMAS, _TASKS, _ROWS, _ENDS = (
     f"mapred.{name}".encode() for name in ("schemas", "tasks", "rows", "ends")
@@ -99,7 +99,6 @@ def manifest(
 
     Tables without rows do not decide the schema, where any has rows.
     """
-    import pyarrow as pa
 
     known = [(output, output.parts) for output in sent if output.parts is not None]
     first = {
@@ -162,7 +161,6 @@ def _sorted_ranges(
     part. A part is read for a partition wherever it may have rows of it. Gives the keys, an
     array of (start or stop, run, partition) and the file of every run.
     """
-    import pyarrow as pa
 
     tables = [decoded_table(each.sample or "") for each in parts]
     runs = np.concatenate([from_arrow(table["run"]) for table in tables])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mapred.arrow.buffers import picked, to_arrow
 from mapred.arrow.encoding import encoded_table
 from mapred.model.shuffle import Shuffle
+from mapred.process.lazy import pa
 from mapred.shuffle.aggregates import combined, lift, merged_to_send, places
 from mapred.shuffle.dense import lies_close
 from mapred.shuffle.groups import grouped_by
@@ -19,9 +20,6 @@ from mapred.shuffle.part_files import Held, Parts, joined, ordered, spill
 from mapred.shuffle.schemas import Misfit, unified
 from mapred.shuffle.skew import Heavy
 from mapred.shuffle.sorting import order_rows
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 # Rows are combined and put in order in pieces of so many bytes.
 _PIECE = 96 * 2**20
@@ -128,7 +126,6 @@ def sorted_run(table: pa.Table, shuffle: Shuffle, run: int) -> tuple[Held, pa.Ta
 
 def sent_schema(schema: pa.Schema, shuffle: Shuffle) -> pa.Schema:
     """The schema of what is sent for rows of `schema`: the rows, or their states."""
-    import pyarrow as pa
 
     if not shuffle.aggregates:
         return schema

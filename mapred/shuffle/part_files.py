@@ -12,13 +12,13 @@ import numpy as np
 
 from mapred.arrow.buffers import to_arrow
 from mapred.errors import StorageError
+from mapred.process.lazy import pa
 from mapred.shuffle.hashing import Hashes, partition_numbers
 from mapred.shuffle.schemas import fitted
 from mapred.storage.local import temporary_failure
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pyarrow as pa
 
 
 _MAGIC = len(b"ARROW1\0\0")
@@ -92,7 +92,6 @@ def ordered(table: pa.Table, hashes: Hashes, partitions: int, level: int = 0) ->
 
 def spill(held: Held) -> Spilled:
     """Put parts on the local disk; read, they are mapped into memory."""
-    import pyarrow as pa
 
     schema = held.table.schema
     try:
@@ -112,7 +111,6 @@ def cannot_spill(error: OSError) -> StorageError:
 
 def write_parts(sink: Any, schema: pa.Schema, parts: Iterable[pa.Table]) -> tuple[int, ...]:
     """Write an Arrow file of partition-ordered batches; where each part begins, and the end."""
-    import pyarrow as pa
 
     with pa.ipc.new_file(sink, schema) as writer:
         # The head of the file may not be written before its first batch.
@@ -126,7 +124,6 @@ def write_parts(sink: Any, schema: pa.Schema, parts: Iterable[pa.Table]) -> tupl
 
 def read_part(data: pa.Buffer, schema: pa.Schema) -> pa.Table:
     """The batches that lie in `data`, a range of a file that `write_parts` wrote."""
-    import pyarrow as pa
 
     batches = []
     with pa.BufferReader(data) as source:
@@ -139,7 +136,6 @@ def read_part(data: pa.Buffer, schema: pa.Schema) -> pa.Table:
 
 def joined(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
     """Tables one below the other, in one schema."""
-    import pyarrow as pa
 
     if not tables:
         return pa.Table.from_batches([], schema)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapred.arrow.buffers import from_arrow, raw, to_arrow
+from mapred.process.lazy import pa
 from mapred.shuffle.groups import taken
 from mapred.shuffle.lists import flat
 from mapred.shuffle.sorting import order_rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pyarrow as pa
 
 MEDIAN = 0.5
 _EXACT = 1 << 53
@@ -39,7 +39,6 @@ class Inexact(Exception):
 
 def quantile_type(type_: pa.DataType, options: Mapping[str, Any]) -> pa.DataType | None:
     """The type of the answers; None for types that have no order or cannot be interpolated."""
-    import pyarrow as pa
 
     types = pa.types
     if types.is_nested(type_):
@@ -64,7 +63,6 @@ def quantile_type(type_: pa.DataType, options: Mapping[str, Any]) -> pa.DataType
 
 def _longer(type_: pa.DataType, q: float) -> pa.DataType | None:
     """Decimals with as many digits more as interpolation may take; None where there are none."""
-    import pyarrow as pa
 
     digits = max(0, -int(decimal.Decimal(repr(q)).normalize().as_tuple().exponent))
     precision, scale = type_.precision + digits, type_.scale + digits
@@ -77,7 +75,6 @@ def quantiles(
     lists: pa.ChunkedArray, options: Mapping[str, Any], type_: pa.DataType
 ) -> pa.ChunkedArray:
     """The quantile of each list, null for an empty one and NaN where one of the values is."""
-    import pyarrow as pa
 
     values, bounds = flat(lists)
     counts = np.diff(bounds)
@@ -125,7 +122,6 @@ def _between(
     type_: pa.DataType,
 ) -> pa.Array:
     """`parts` of the `whole` way from each lower value to the upper one."""
-    import pyarrow as pa
 
     types, from_ = pa.types, lower.type
     if types.is_null(from_):
@@ -184,7 +180,6 @@ def _small(
 
 def _whole_numbers(array: pa.Array) -> list[int]:
     """Integers, instants in their unit, decimals without their point."""
-    import pyarrow as pa
 
     width = array.type.bit_width // 8
     if not pa.types.is_decimal(array.type):
@@ -199,7 +194,6 @@ def _whole_numbers(array: pa.Array) -> list[int]:
 
 def _factor(from_: pa.DataType, to: pa.DataType) -> int:
     """How many of the answer's units are one of the values'."""
-    import pyarrow as pa
 
     if pa.types.is_integer(from_):
         return 1
@@ -215,7 +209,6 @@ def _held(exact: Fraction, type_: pa.DataType) -> int | float | None:
 
     Floats are the nearest; from where they are all whole numbers, those that are equal.
     """
-    import pyarrow as pa
 
     if pa.types.is_floating(type_):
         nearest = float(exact)
@@ -226,7 +219,6 @@ def _held(exact: Fraction, type_: pa.DataType) -> int | float | None:
 
 
 def _array(found: Sequence[int | float], type_: pa.DataType) -> pa.Array:
-    import pyarrow as pa
 
     width = type_.bit_width // 8
     if not pa.types.is_decimal(type_):

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from mapred.errors import FunctionError
+from mapred.process.lazy import pa
 from mapred.shuffle.keys import family
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 
 Typed = tuple["pa.DataType", str]
 
@@ -34,7 +30,6 @@ def clash(column: str, one: Typed, other: Typed, value: str = "") -> FunctionErr
 
     If only for one `value` of the first, that is named.
     """
-    import pyarrow as pa
 
     (first, here), (second, there) = one, other
     types = pa.types
@@ -57,16 +52,16 @@ def clash(column: str, one: Typed, other: Typed, value: str = "") -> FunctionErr
 
 
 def _number(type_: pa.DataType) -> bool:
-    from pyarrow import types
 
-    return bool(types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_))
+    return bool(
+        pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)
+    )
 
 
 def unified(
     schemas: Sequence[pa.Schema], by: Sequence[str], places: Sequence[str] = ()
 ) -> pa.Schema:
     """One schema for tables of several; `places` says where each of them is from."""
-    import pyarrow as pa
 
     first = schemas[0]
     if all(schema.equals(first) for schema in schemas):
@@ -101,7 +96,6 @@ def _one_type(name: str, known: Sequence[Typed], *, key: bool) -> pa.DataType:
 
 def _both(one: pa.DataType, other: pa.DataType, name: str, *, key: bool) -> pa.DataType | None:
     """The type for the values of two types; None where it would round some, or equal keys differ."""
-    import pyarrow as pa
 
     if one == other:
         return one
@@ -120,7 +114,6 @@ def _both(one: pa.DataType, other: pa.DataType, name: str, *, key: bool) -> pa.D
 
 def _as_decimal(type_: pa.DataType) -> pa.DataType:
     """The decimals that hold all integers of a type: Arrow's own promotion is a digit short."""
-    import pyarrow as pa
 
     if not pa.types.is_integer(type_):
         return type_
@@ -129,9 +122,8 @@ def _as_decimal(type_: pa.DataType) -> pa.DataType:
 
 def _changes(one: pa.DataType, other: pa.DataType) -> bool:
     """Whether a decimal meets a float, or text bytes, at any depth: no type holds both."""
-    from pyarrow import types
 
-    if types.is_struct(one) and types.is_struct(other):
+    if pa.types.is_struct(one) and pa.types.is_struct(other):
         shared = {field.name for field in one} & {field.name for field in other}
         return any(_changes(one.field(name).type, other.field(name).type) for name in shared)
     if one.num_fields and one.num_fields == other.num_fields:
@@ -139,21 +131,20 @@ def _changes(one: pa.DataType, other: pa.DataType) -> bool:
         return any(_changes(*pair) for pair in pairs)
     pairs_ = ((one, other), (other, one))
     return any(
-        (types.is_decimal(a) and types.is_floating(b)) or _text_and_bytes(a, b) for a, b in pairs_
+        (pa.types.is_decimal(a) and pa.types.is_floating(b)) or _text_and_bytes(a, b)
+        for a, b in pairs_
     )
 
 
 def _text_and_bytes(one: pa.DataType, other: pa.DataType) -> bool:
-    from pyarrow import types
 
-    texts = types.is_string, types.is_large_string
-    some_bytes = types.is_binary, types.is_large_binary, types.is_fixed_size_binary
+    texts = pa.types.is_string, pa.types.is_large_string
+    some_bytes = pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary
     return any(is_(one) for is_ in texts) and any(is_(other) for is_ in some_bytes)
 
 
 def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """A table of one task in the schema of all."""
-    import pyarrow as pa
 
     if table.schema.equals(schema):
         return table

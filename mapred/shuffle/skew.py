@@ -6,16 +6,14 @@ Each map task looks at some thousand of its rows, taken evenly; a task of fewer 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mapred.arrow.buffers import from_arrow, picked, to_arrow
 from mapred.arrow.encoding import decoded_table, encoded_table
+from mapred.process.lazy import pa
 from mapred.shuffle.groups import grouped_by
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _KEPT = 40
 _SAMPLE = 1 << 14
@@ -84,7 +82,6 @@ def _median(counts: Any) -> float:
 
 
 def _heaviest(tables: list[pa.Table], count: int) -> pa.Table:
-    import pyarrow as pa
 
     names = _names(range(count))
     try:
@@ -109,7 +106,6 @@ def named_key(keys: pa.Table, row: int, by: Sequence[str]) -> str:
 
 
 def _text(value: pa.Scalar) -> str:
-    import pyarrow as pa
 
     # Python has no dates before the year 1, which Arrow has.
     if pa.types.is_temporal(value.type) and value.is_valid:

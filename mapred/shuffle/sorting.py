@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapred.arrow.buffers import from_arrow, raw, to_arrow
+from mapred.process.lazy import pa, pc
 from mapred.shuffle.hashing import byte_strings
 from mapred.shuffle.keys import family, hash_keys
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pyarrow as pa
 
 _U = np.uint64
 _TOP = _U(1 << 63)
@@ -45,8 +45,6 @@ def order_rows(
 def _sorted(
     table: pa.Table, by: Sequence[str], descending: Sequence[bool]
 ) -> npt.NDArray[np.int64]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     keys = [
         (name, "descending" if down else "ascending")
@@ -60,14 +58,13 @@ def _sorted(
 
 def _prefixes(column: pa.ChunkedArray) -> npt.NDArray[np.uint64] | None:
     """Numbers that never contradict the order of a column; None where nothing helps."""
-    from pyarrow import types
 
     if column.null_count or not len(column):
         return None
     type_ = column.type
-    if types.is_integer(type_) or types.is_temporal(type_):
+    if pa.types.is_integer(type_) or pa.types.is_temporal(type_):
         return np.concatenate([_whole(chunk) for chunk in column.chunks])
-    if types.is_floating(type_):
+    if pa.types.is_floating(type_):
         values = from_arrow(column).astype(np.float64)
         return None if np.isnan(values).any() else _floats(values + 0.0)
     if family(type_, "") in ("string", "binary"):
@@ -76,7 +73,6 @@ def _prefixes(column: pa.ChunkedArray) -> npt.NDArray[np.uint64] | None:
 
 
 def _whole(array: pa.Array) -> npt.NDArray[np.uint64]:
-    import pyarrow as pa
 
     signed = not pa.types.is_unsigned_integer(array.type)
     values = raw(array, f"{'i' if signed else 'u'}{array.type.bit_width // 8}")
@@ -111,7 +107,6 @@ def cut(
     high: pa.Table | None,
 ) -> pa.Table:
     """The rows from key `low` on, up to and without `high`, in order; tables of one row."""
-    import pyarrow as pa
 
     # Ahead of the rows that equal them, the ends come first among these when sorted.
     ends = [end for end in (low, high) if end is not None]

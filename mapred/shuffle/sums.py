@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapred.arrow.buffers import from_arrow, raw
+from mapred.process.lazy import pa
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pyarrow as pa
 
 _LIMB = 32
 _LOW = (1 << _LIMB) - 1
@@ -25,7 +25,6 @@ _DIGITS = {128: 38, 256: 76}
 
 def sum_type(type_: pa.DataType) -> pa.DataType | None:
     """The type of a sum, whatever the values; None for types that cannot be summed."""
-    import pyarrow as pa
 
     types = pa.types
     if types.is_boolean(type_) or types.is_unsigned_integer(type_):
@@ -42,7 +41,6 @@ def sum_type(type_: pa.DataType) -> pa.DataType | None:
 
 def surely_fits(column: pa.ChunkedArray, total: pa.DataType) -> bool:
     """Whether any sum of values of a column fits the type `total`, as far as bounds tell."""
-    import pyarrow as pa
 
     types, type_ = pa.types, column.type
     if types.is_floating(total) or types.is_null(type_):
@@ -85,7 +83,6 @@ class Limbs:
     """Totals by group of whole numbers or decimals of one type, exact however many there are."""
 
     def __init__(self, type_: pa.DataType, groups: int) -> None:
-        import pyarrow as pa
 
         self.type = type_
         self.count = type_.bit_width // _LIMB
@@ -108,7 +105,6 @@ class Limbs:
 
     def array(self) -> pa.Array:
         """The totals in their type; where one of them does not fit, all in a wider type."""
-        import pyarrow as pa
 
         if self.count == _WIDE:
             return self._of_many_digits()
@@ -127,7 +123,6 @@ class Limbs:
 
     def _of_many_digits(self) -> pa.Array:
         """Totals of 76 digits; as text, of any number of digits, where one of them has more."""
-        import pyarrow as pa
 
         context = decimal.Context(prec=100)
         values = [

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from mapred.process.lazy import np
+
 _STEP = 2**20
 _POPULATE_WRITE = 23  # Linux 5.14; what does not know it refuses, and makes pages one by one
 
@@ -27,7 +29,6 @@ def filled(target: memoryview, pieces: Iterable[Any]) -> int:
 
     What comes beyond the target's end is counted and dropped.
     """
-    import numpy as np
 
     whole, came, ready = np.frombuffer(target, np.uint8), 0, 0
     address, advise = whole.ctypes.data, _advice()

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from mapred.errors import DatasetError
+from mapred.process.lazy import np, pa, pc
 from mapred.storage import ossfs
 from mapred.storage.fsspec_options import filesystem_of
 from mapred.storage.opening import OBJECTS, remote_fingerprint, store_of
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 PAGE = 1000
 _COLUMNS = ["path", "size", "e_tag"]
@@ -65,14 +63,12 @@ class _Obstore:
         self._store, self.prefix = store, prefix
 
     def pages(self, folder: str, depth: int | None) -> Iterator[pa.Table]:
-        import pyarrow as pa
 
         for pages in self._store.pages(folder):
             batches = [pa.record_batch(page).select(_COLUMNS) for page in pages]
             yield _columns(pa.Table.from_batches(batches))
 
     def level(self, folder: str) -> tuple[tuple[str, ...], pa.Table]:
-        import pyarrow as pa
 
         folders, objects = self._store.level(folder)
         # `pyarrow.table` would import pandas.
@@ -168,8 +164,6 @@ def table(
     paths: Sequence[str] = (), sizes: Sequence[int | None] = (), etags: Sequence[str] = ()
 ) -> pa.Table:
     """A listing of these columns."""
-    import numpy as np
-    import pyarrow as pa
 
     from mapred.arrow.buffers import large_strings, strings, to_arrow
 
@@ -186,8 +180,6 @@ def table(
 
 def _columns(objects: pa.Table) -> pa.Table:
     """The columns of obstore as those of a listing: etags without their quotes."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     from mapred.arrow.buffers import scalar
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.arrow import encoding
 from mapred.errors import StorageError
@@ -17,13 +17,11 @@ from mapred.formats import Reading
 from mapred.model import checksums, layout
 from mapred.model.shuffle import Parts, Shuffle
 from mapred.model.spec import Commit, Job, Output, Stage
+from mapred.process.lazy import pa
 from mapred.runfolder import failures, records
 from mapred.shuffle import manifest, map_side, part_files, reduce_side, skew
 from mapred.shuffle.schemas import Misfit, fitted
 from mapred.storage import Store, each
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 MEMORY = 512 * 2**20
 _SHARE = 4
@@ -164,7 +162,6 @@ def _range(store: Store, path: str, offset: int, length: int, before: int, after
 
     The CRC-32 of the file up to the range is `before`, and with it `after`; -1 where unknown.
     """
-    import pyarrow as pa
 
     locate = getattr(store, "local_path", None)
     try:
@@ -238,7 +235,6 @@ def _groups(segments: Sequence[manifest.Segment], limit: int) -> Iterator[list[m
 
 def store_sheets(store: Store, sheets: Sheets, path: str, limit: int) -> Output:
     """Write tables to `path` as one Arrow file; through the local disk beyond `limit` bytes."""
-    import pyarrow as pa
 
     if sheets.schema is None:
         return sheets.describe(())
@@ -259,7 +255,6 @@ def _through_disk(
     store: Store, sheets: Sheets, path: str
 ) -> tuple[tuple[int, ...], tuple[int, ...], int, int, str]:
     """Offsets and the checksums there, size, checksum and etag of a file."""
-    import pyarrow as pa
 
     try:
         handle, name = tempfile.mkstemp(prefix="mapred-")

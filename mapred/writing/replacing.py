@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from mapred.errors import DatasetError
+from mapred.process.lazy import pa
 from mapred.writing.target import Target
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Named: TypeAlias = "Mapping[str, frozenset[str | None]]"
 
@@ -28,7 +26,6 @@ def named(target: Target, types: Mapping[str, pa.DataType]) -> Named:
 
 def types_of(columns: Mapping[str, str]) -> dict[str, pa.DataType]:
     """The types of columns by what a manifest calls them; nested ones are left out."""
-    import pyarrow as pa
 
     found = {}
     for name, text in columns.items():
@@ -60,7 +57,6 @@ def refuse_others(
 
 
 def _spelled(name: str, text: str, types: Mapping[str, pa.DataType]) -> str:
-    import pyarrow as pa
 
     type_ = types.get(name)
     if type_ is None or pa.types.is_null(type_):

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from mapred.arrow.buffers import from_arrow, scalar, to_arrow
 from mapred.errors import DatasetError, FunctionError
+from mapred.process.lazy import pc
 from mapred.runfolder import outputs
 from mapred.writing.schemas import changed
 from mapred.writing.target import NULL, Target
@@ -78,7 +79,6 @@ def by_partition(table: pa.Table, names: tuple[str, ...]) -> Iterator[tuple[Valu
 
 def _check_values(name: str, type_: pa.DataType, texts: pa.Array) -> None:
     """Raise for a value whose folder another value would have, or no file system."""
-    import pyarrow.compute as pc
 
     if pc.index(texts, scalar(NULL).cast(texts.type)).as_py() >= 0:
         raise DatasetError(

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from mapred.errors import DatasetError
 from mapred.model.checking import Location, Size, Text, checks, shown
@@ -15,9 +15,7 @@ from mapred.model.coding import read
 from mapred.model.frozen import dataclass
 from mapred.model.spec import parse_bytes
 from mapred.process import secrecy
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa
 
 Replace: TypeAlias = "Mapping[str, Any] | None"
 
@@ -58,7 +56,6 @@ class Target:
         """The schema that `schema=` asked for."""
         if self.schema is None:
             return None
-        import pyarrow as pa
 
         return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.schema)))
 
@@ -186,8 +183,6 @@ def _target(
         raise DatasetError(f"target_file_bytes={target_file_bytes!r} must be at most 1 GiB")
     text = None
     if schema is not None:
-        import pyarrow as pa
-
         if not isinstance(schema, pa.Schema):
             raise DatasetError(f"schema={shown(schema)} must be a pa.Schema")
         missing = [name for name in columns if name not in schema.names]

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mapred.process.lazy import pa
+
 Pods = tuple[dict[str, Any], ...]
 
 OVER = ("Succeeded", "Failed", "Error")
@@ -152,7 +154,6 @@ def _decoders(codec: str) -> Iterator[Callable[[bytes], bytes]]:
     if codec == "gzip":
         yield gzip.decompress
         return
-    import pyarrow as pa
 
     if pa.Codec.is_available(codec):
         yield lambda data: pa.CompressedInputStream(io.BytesIO(data), codec).read()

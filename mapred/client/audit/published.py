@@ -17,6 +17,7 @@ from mapred.client.audit.files import Stored, by_content, by_size
 from mapred.client.audit.problems import Problem
 from mapred.functions import earlier
 from mapred.model.spec import Job, Output
+from mapred.process.lazy import pa
 from mapred.storage import Store, each, etags, open_store
 
 if TYPE_CHECKING:
@@ -132,7 +133,6 @@ def _live(target: writing.Target, run: str, version: int) -> _Live | None:
 
 
 def _delta(target: writing.Target, run: str, version: int) -> _Live | None:
-    import pyarrow as pa
 
     from mapred.writing import delta
     from mapred.writing.parquet_files import need_deltalake

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mapred.errors import DatasetError
 from mapred.formats.base import OpenRange, Reading
 from mapred.formats.json.blocks import blocks
@@ -15,9 +13,7 @@ from mapred.formats.json.tables import Fields, Parse, parser
 from mapred.formats.tables import Pieces, Shape
 from mapred.formats.text import LARGE_BLOCK
 from mapred.model.spec import Format
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa
 
 
 def read_pieces(
@@ -46,7 +42,6 @@ def read_pieces(
 
 
 def _fields(format: Format, shape: Shape, folders: pa.Schema) -> Fields:
-    import pyarrow as pa
 
     needed = [folders.field(name) for name in shape.folders]
     return Fields(

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from mapred.formats.json.fields import DICTS
+from mapred.process.lazy import pa
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from mapred.model.spec import Format
 
 Steps: TypeAlias = "tuple[str | int, ...]"
@@ -85,7 +84,6 @@ def _schema_advice(misfit: Misfit, schema: pa.Schema) -> list[str]:
 
 def _replaced(type_: pa.DataType, steps: Steps, by: pa.DataType) -> pa.DataType:
     """A type with another one at the end of `steps`."""
-    import pyarrow as pa
 
     if not steps:
         return by
@@ -98,7 +96,6 @@ def _replaced(type_: pa.DataType, steps: Steps, by: pa.DataType) -> pa.DataType:
 
 def written(type_: pa.DataType) -> str | None:
     """A type as Python code, where it can be."""
-    import pyarrow as pa
 
     if pa.types.is_struct(type_):
         parts = [(field.name, written(field.type)) for field in type_]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mapred.arrow.buffers import raw
+from mapred.process.lazy import pa
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pyarrow as pa
 
 # From here on not every whole number is a float of so many bits; infinity is above, too.
 _LIMITS = {64: 2.0**53, 32: 2.0**24}
@@ -33,16 +33,15 @@ def doubtful(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
 
 
 def _rows(array: pa.Array) -> npt.NDArray[np.int64]:
-    from pyarrow import types
 
-    if types.is_floating(array.type):
+    if pa.types.is_floating(array.type):
         values = raw(array, np.dtype(f"f{array.type.bit_width // 8}"))
         return np.flatnonzero(np.abs(values) >= _LIMITS[array.type.bit_width])
     none = np.empty(0, np.int64)
-    if types.is_struct(array.type):
+    if pa.types.is_struct(array.type):
         fields = [_rows(array.field(number)) for number in range(array.type.num_fields)]
         return np.unique(np.concatenate([none, *fields]))
-    if types.is_list(array.type) and holds(array.type, types.is_floating):
+    if pa.types.is_list(array.type) and holds(array.type, pa.types.is_floating):
         offsets = np.frombuffer(array.buffers()[1], np.int32, len(array) + 1, array.offset * 4)
         return np.unique(np.searchsorted(offsets, _rows(array.values), side="right") - 1)
     return none

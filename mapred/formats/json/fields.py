@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.formats.json.objects import KINDS, Fraction, Twice, shown, stands_twice
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa
 
 # Arrow sends no columns of more than 63 levels, and the function may add some.
 _DEEPEST = 60
@@ -115,7 +113,6 @@ def is_exact(value: int, digits: int = 53) -> bool:
 
 def type_of(seen: Seen) -> pa.DataType:
     """The Arrow type that holds all values exactly; a text where there are none."""
-    import pyarrow as pa
 
     if seen.kind == "a number":
         return _number(seen)
@@ -129,7 +126,6 @@ def type_of(seen: Seen) -> pa.DataType:
 
 
 def _number(seen: Seen) -> pa.DataType:
-    import pyarrow as pa
 
     if not seen.fractions and not seen.constants:
         if seen.low >= -(2**63) and seen.high < 2**63:
@@ -158,7 +154,6 @@ def _number(seen: Seen) -> pa.DataType:
 
 def decimal_of(numbers: Iterable[int | str]) -> pa.DataType | None:
     """The decimal type that holds numbers exactly, with room for more digits where it can be."""
-    import pyarrow as pa
 
     digits, scale = zip(*(digits_of(number) for number in numbers), strict=True)
     whole, scale = max(digits), max(scale)

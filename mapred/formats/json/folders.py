@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.formats.json.objects import SPACES, Refused, decoded, plain
 from mapred.formats.lines import Lines
 from mapred.formats.tables import NULL_FOLDER, folders_of, partitions_of
 from mapred.model.spec import Format
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa, pc
 
 
 def folder_schema(lines: Lines, format: Format) -> pa.Schema:
     """The folder columns in the types that they have in the lines, by the first of these."""
-    import pyarrow as pa
 
     if not format.partitions:
         return pa.schema([])
@@ -35,7 +32,6 @@ def folder_schema(lines: Lines, format: Format) -> pa.Schema:
 
 def fill_folders(table: pa.Table, path: str, names: tuple[str, ...]) -> pa.Table:
     """A folder's column has the folder's value where a line lacks it; it goes where all do."""
-    import pyarrow as pa
 
     from mapred.arrow.buffers import strings
 
@@ -44,8 +40,6 @@ def fill_folders(table: pa.Table, path: str, names: tuple[str, ...]) -> pa.Table
         if column.null_count == table.num_rows:
             table = table.drop_columns([name])
         elif column.null_count:
-            import pyarrow.compute as pc
-
             text = folders_of(path).get(name)
             try:
                 value = strings(["" if text is None else text]).cast(column.type)[0]

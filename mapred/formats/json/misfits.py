@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.formats.json.advice import Misfit, Steps, named, spelled
 from mapred.formats.json.fields import (
@@ -18,9 +18,7 @@ from mapred.formats.json.fields import (
     type_of,
 )
 from mapred.formats.json.objects import Fraction, Twice, kind_of, shown, stands_twice
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa
 
 _INFINITE = math.ldexp(2 - 2**-24, 127)  # as a float32, from here on
 
@@ -57,23 +55,22 @@ def has_unknown(value: Any, type_: pa.DataType) -> bool:
 
 
 def _is_list(type_: pa.DataType) -> bool:
-    from pyarrow import types
 
     return bool(
-        types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_)
+        pa.types.is_list(type_)
+        or pa.types.is_large_list(type_)
+        or pa.types.is_fixed_size_list(type_)
     )
 
 
 def _is_decimal(type_: pa.DataType) -> bool:
-    from pyarrow import types
 
-    return bool(types.is_decimal(type_))
+    return bool(pa.types.is_decimal(type_))
 
 
 def _is_struct(type_: pa.DataType) -> bool:
-    from pyarrow import types
 
-    return bool(types.is_struct(type_))
+    return bool(pa.types.is_struct(type_))
 
 
 def _checked(value: Any, field: pa.Field, steps: Steps, texts: bool) -> Misfit | None:
@@ -97,11 +94,10 @@ def _checked(value: Any, field: pa.Field, steps: Steps, texts: bool) -> Misfit |
 
 def kind_of_type(type_: pa.DataType) -> str:
     """The kind of JSON values that become a type."""
-    from pyarrow import types
 
-    if types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_):
+    if pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_):
         return "a number"
-    if types.is_boolean(type_):
+    if pa.types.is_boolean(type_):
         return "true or false"
     if _is_list(type_):
         return "a list"
@@ -109,9 +105,8 @@ def kind_of_type(type_: pa.DataType) -> str:
 
 
 def _items(value: list[Any], type_: pa.DataType, steps: Steps, texts: bool) -> Misfit | None:
-    from pyarrow import types
 
-    if types.is_fixed_size_list(type_) and len(value) != type_.list_size:
+    if pa.types.is_fixed_size_list(type_) and len(value) != type_.list_size:
         return Misfit(steps, f"has {len(value)} items, and not {type_.list_size}")
     found = (_checked(item, type_.value_field, (*steps, n), texts) for n, item in enumerate(value))
     return next(filter(None, found), None)
@@ -149,21 +144,18 @@ def type_by(value: Any) -> pa.DataType | None:
 
 
 def _number(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
-    from pyarrow import types
 
-    if types.is_decimal(type_):
+    if pa.types.is_decimal(type_):
         return _decimal(value, type_, steps)
-    return (_whole if types.is_integer(type_) else _float)(value, type_, steps)
+    return (_whole if pa.types.is_integer(type_) else _float)(value, type_, steps)
 
 
 def _whole(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
-    import pyarrow as pa
-    from pyarrow import types
 
     if not isinstance(value, int):
         what = f"is {shown(value)}, which is not a whole number as {named(type_)} has them"
         return Misfit(steps, what, pa.float64())
-    signed = types.is_signed_integer(type_)
+    signed = pa.types.is_signed_integer(type_)
     span = 1 << type_.bit_width
     if 0 <= value + signed * span // 2 < span:
         return None
@@ -174,7 +166,6 @@ def _whole(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
 
 
 def _float(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
-    import pyarrow as pa
 
     double = type_.bit_width == 64
     if isinstance(value, int) and not is_exact(value, 53 if double else 24):
@@ -187,7 +178,6 @@ def _float(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
 
 def _decimal_for(value: int) -> pa.DataType | None:
     """A decimal with places behind the point, for a field that was float."""
-    import pyarrow as pa
 
     digits, _ = digits_of(value)
     if digits <= 20:
@@ -206,17 +196,15 @@ def _decimal(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
 
 
 def _text(value: str, type_: pa.DataType, steps: Steps) -> Misfit | None:
-    import pyarrow as pa
-    from pyarrow import types
 
     from mapred.arrow.buffers import strings
 
-    if types.is_string(type_) or types.is_large_string(type_):
+    if pa.types.is_string(type_) or pa.types.is_large_string(type_):
         return None
-    if types.is_decimal(type_) and re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", value):
+    if pa.types.is_decimal(type_) and re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", value):
         return _decimal(Fraction(value), type_, steps)
     others = [pa.string()]
-    if types.is_timestamp(type_):
+    if pa.types.is_timestamp(type_):
         zones = ((type_.unit, None), (type_.unit, "UTC"), ("ns", type_.tz), ("ns", "UTC"))
         others = [pa.timestamp(unit, zone) for unit, zone in zones] + others
     for fitting in (type_, *others):

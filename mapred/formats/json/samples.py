@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from mapred.arrow.samples import ENOUGH, Place, Sample
 from mapred.errors import DatasetError
@@ -16,9 +16,7 @@ from mapred.formats.json.objects import SPACES, Refused, Twice, exact, stands_tw
 from mapred.formats.lines import Lines
 from mapred.formats.text import encoder, head, line_number, range_blocks
 from mapred.model.spec import Format
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import pa
 
 Where: TypeAlias = "tuple[Lines, int]"
 
@@ -30,7 +28,6 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
     has any, rows have no columns. A field that `format.columns` leaves out may hold values of
     several types.
     """
-    import pyarrow as pa
 
     def open_range(range_: Range) -> Any:
         return open_(range_.path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from mapred.errors import DatasetError
 from mapred.formats.json.advice import Steps, spelled
@@ -13,9 +13,7 @@ from mapred.formats.json.exact import doubtful, holds
 from mapred.formats.json.misfits import has_unknown, misfit_of
 from mapred.formats.json.objects import exact, lines_of, objects_in
 from mapred.formats.text import checked
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mapred.process.lazy import np, pa
 
 Parse: TypeAlias = "Callable[[bytes], pa.Table]"
 
@@ -53,7 +51,6 @@ def parser(fields: Fields) -> Parse:
 
 
 def _reader(schema: pa.Schema, others: str) -> Parse:
-    import pyarrow as pa
     from pyarrow import json as pj
 
     options = pj.ParseOptions(
@@ -70,12 +67,10 @@ def _reader(schema: pa.Schema, others: str) -> Parse:
 
 def _choosing_reader(fields: Fields) -> Parse:
     """Leave out other fields at the top level, but none below: Arrow would drop them at any depth."""
-    import pyarrow as pa
-    from pyarrow import types
 
     schema = _readable(fields.read)
     read = _reader(schema, "ignore")
-    nested = [field for field in schema if holds(field.type, types.is_struct)]
+    nested = [field for field in schema if holds(field.type, pa.types.is_struct)]
     if not nested:
         return read
     read_known, only_known = _reader(_readable(fields.known), "error"), True
@@ -99,11 +94,9 @@ def _choosing_reader(fields: Fields) -> Parse:
 
 def _decimal_check(fields: Fields) -> Callable[[bytes], object]:
     """Refuse texts in decimal fields of which a sample held numbers alone: Arrow takes both."""
-    import pyarrow as pa
-    from pyarrow import types
 
     inferred = [field for field in fields.read if field.name in fields.inferred]
-    decimals = [field for field in inferred if holds(field.type, types.is_decimal)]
+    decimals = [field for field in inferred if holds(field.type, pa.types.is_decimal)]
     if not decimals:
         return lambda data: None
     return _reader(pa.schema([f.with_type(_with_floats(f.type)) for f in decimals]), "ignore")
@@ -111,11 +104,8 @@ def _decimal_check(fields: Fields) -> Callable[[bytes], object]:
 
 def _float_check(schema: pa.Schema) -> Callable[[bytes, pa.Table], None]:
     """Refuse whole numbers that a float does not hold exactly, and what overflows."""
-    import numpy as np
-    import pyarrow as pa
-    from pyarrow import types
 
-    floats = pa.schema([field for field in schema if holds(field.type, types.is_floating)])
+    floats = pa.schema([field for field in schema if holds(field.type, pa.types.is_floating)])
 
     def check(data: bytes, table: pa.Table) -> None:
         found = [doubtful(table.column(name)) for name in floats.names]
@@ -131,29 +121,28 @@ def _float_check(schema: pa.Schema) -> Callable[[bytes, pa.Table], None]:
 
 def _with_floats(type_: pa.DataType) -> pa.DataType:
     """A type with floats in place of decimals."""
-    import pyarrow as pa
-    from pyarrow import types
 
-    if types.is_decimal(type_):
+    if pa.types.is_decimal(type_):
         return pa.float64()
     return _rebuilt(type_, lambda field, step: field.with_type(_with_floats(field.type)))
 
 
 def _rebuilt(type_: pa.DataType, change: Callable[[pa.Field, str | int], pa.Field]) -> pa.DataType:
     """A list or struct with its fields changed; lists of every kind become plain ones."""
-    import pyarrow as pa
-    from pyarrow import types
 
-    if types.is_struct(type_):
+    if pa.types.is_struct(type_):
         return pa.struct([change(field, field.name) for field in type_])
-    if types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_):
+    if (
+        pa.types.is_list(type_)
+        or pa.types.is_large_list(type_)
+        or pa.types.is_fixed_size_list(type_)
+    ):
         return pa.list_(change(type_.value_field, 0))
     return type_
 
 
 def _readable(schema: pa.Schema) -> pa.Schema:
     """A schema in types that Arrow reads of JSON without a change."""
-    import pyarrow as pa
 
     return pa.schema(
         [field.with_type(_readable_type(field.type, (field.name,))) for field in schema]
@@ -161,18 +150,16 @@ def _readable(schema: pa.Schema) -> pa.Schema:
 
 
 def _readable_type(type_: pa.DataType, steps: Steps) -> pa.DataType:
-    import pyarrow as pa
-    from pyarrow import types
 
     # As texts first: Arrow's JSON reader drops time zones, and knows no dates.
-    if types.is_timestamp(type_) or types.is_date(type_) or types.is_dictionary(type_):
+    if pa.types.is_timestamp(type_) or pa.types.is_date(type_) or pa.types.is_dictionary(type_):
         return pa.string()
-    if types.is_nested(type_) and not types.is_map(type_) and not types.is_union(type_):
+    if pa.types.is_nested(type_) and not pa.types.is_map(type_) and not pa.types.is_union(type_):
         return _rebuilt(
             type_, lambda field, step: field.with_type(_readable_type(field.type, (*steps, step)))
         )
     plain = "integer decimal boolean string large_string binary large_binary null float32 float64"
-    if not any(getattr(types, f"is_{name}")(type_) for name in plain.split()):
+    if not any(getattr(pa.types, f"is_{name}")(type_) for name in plain.split()):
         raise DatasetError(
             f"JSON has no values for field {spelled(steps)} of type {type_}; leave it out of schema="
             " to have the type that its values suggest"
