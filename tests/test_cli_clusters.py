@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from servers import argo_server
+from testbed.servers import argo_server
 
 import mapred
 from mapred.cli import jobs, main, references

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from lakes import by_folder, together
+from writing.lakes import by_folder, together
 
 import mapred
 from mapred import writing

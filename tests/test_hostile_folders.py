@@ -18,8 +18,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from canaries import MODULE, SECRET, VARIABLE, Canaries, armed
 from click.testing import CliRunner
+from testbed.canaries import MODULE, SECRET, VARIABLE, Canaries, armed
 
 import mapred
 from mapred.cli import main

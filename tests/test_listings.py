@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from lagging import FOREVER, Lag, install
-from lakes import by_folder, by_manifest
+from testbed.faults.lagging import FOREVER, Lag, install
+from writing.lakes import by_folder, by_manifest
 
 import mapred
 from mapred import writing

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import damage
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
+from testbed.faults import damage
 
 import mapred
 from mapred.cli import main

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from tamperings import Tampering, contents, put, tamperings
+from testbed.faults.tampering import Tampering, contents, put, tamperings
 
 import mapred
 from mapred.engine import driver

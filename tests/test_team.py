@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import people
 import pytest
-from people import ALICE, BOB, EVE, TEAM, User, team_root
+from testbed import people
+from testbed.people import ALICE, BOB, EVE, TEAM, User, team_root
 
 import mapred
 from mapred.errors import BackendError, StorageError

@@ -18,7 +18,15 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
-from lakes import Killed, Watched, by_folder, by_manifest, lake_files, newest_manifest, together
+from writing.lakes import (
+    Killed,
+    Watched,
+    by_folder,
+    by_manifest,
+    lake_files,
+    newest_manifest,
+    together,
+)
 
 import mapred
 from mapred import writing

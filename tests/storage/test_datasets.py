@@ -16,7 +16,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from servers import clients
+from storage import clients
 
 import mapred
 from mapred import formats

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from servers import clients, faults, moto, seaweed
-from servers.sharing import shared
+from storage import clients
+from testbed.faults.proxy import proxy
+from testbed.servers import seaweed
 
 import mapred
 from mapred.dataset import globs, listing, patterns, remote_listing
@@ -67,15 +66,9 @@ KEYS = [*NASTY, "two words", *(f"d={n % 7}/e={n % 3}/f{n:04}.txt" for n in range
 
 
 @pytest.fixture
-def moto_root(shared_folder: Path, s3_root: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    import boto3
-
-    with shared(shared_folder, "moto", moto.plan) as known:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", known["endpoint"])
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="moto")
-        client.close()
-        yield f"s3://moto/{uuid.uuid4().hex[:12]}"
+def moto_root(moto_server: dict[str, Any], s3_root: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server["endpoint"])
+    return s3_root
 
 
 @pytest.mark.parametrize("server", [pytest.param("moto", marks=pytest.mark.slow), "seaweed"])
@@ -107,20 +100,20 @@ def test_nothing_is_asked_of_single_objects(
     store = open_store(s3_root)
     for number in range(40):
         store.write(f"x={number % 4}/{number}", b"1" * (1 + number % 3))
-    with faults.proxy(tmp_path, s3_server["endpoint"]) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+    with proxy(tmp_path, s3_server["endpoint"]) as counted:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", counted.endpoint)
         named = [f"{s3_root}/x={number % 4}/{number}" for number in range(40)]
         listing(mapred.read_files(f"{s3_root}/x=*/1*"))
-        asked = proxy.requests()
+        asked = counted.requests()
         assert len(asked) < 10
         assert all(method == "GET" and "list-type=2" in path for method, path in asked)
         found = listing(mapred.files(named))
-        asked = proxy.requests()
+        asked = counted.requests()
         assert len(asked) == 4, "one for each folder"
         assert all(method == "GET" and "list-type=2" in path for method, path in asked)
         assert found["path"].to_pylist() == named
         listing(mapred.read_files(f"{s3_root}/x=1/13"))
-        assert [method for method, _ in proxy.requests()] == ["HEAD"]
+        assert [method for method, _ in counted.requests()] == ["HEAD"]
 
 
 # What keeps a bucket from being listed

@@ -16,9 +16,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from servers import seaweed
-from servers.faults import proxy
-from servers.large import check_large_files
+from storage.large_files import check_large_files
+from testbed.faults.proxy import proxy
+from testbed.servers import seaweed
 
 import mapred
 from mapred.backends.local import Local

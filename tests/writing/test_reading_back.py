@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from lakes import Killed, Watched
+from writing.lakes import Killed, Watched
 
 import mapred
 from mapred import writing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from servers.argo_server import Server, serving
+from testbed.servers.argo_server import Server, serving
 
 import mapred
 from mapred.backends.argo import cron
