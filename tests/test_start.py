@@ -97,7 +97,12 @@ def test_no_process_of_a_run_imports_pandas(tmp_path: Path, root: Path, kinds: l
     watched = tmp_path / "watched"
     path = os.pathsep.join([str(watch), str(root)])
     done = subprocess.run(
-        [sys.executable, str(root / "tests" / "whole" / "every_kind.py"), str(tmp_path), *kinds],
+        [
+            sys.executable,
+            str(root / "tests" / "user_code" / "every_kind.py"),
+            str(tmp_path),
+            *kinds,
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,

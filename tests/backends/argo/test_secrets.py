@@ -15,7 +15,7 @@ import pytest
 from backends.argo import cases, remote
 from backends.argo.functions import checks_the_password
 from testbed.cluster.access import Cluster
-from testbed.faults.failing import fails
+from user_code.failing import fails
 
 import mapred
 from mapred.backends.argo.yaml import to_yaml

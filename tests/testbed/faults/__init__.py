@@ -1,3 +1,3 @@
-"""What goes wrong: functions that fail, listings that lag, files that change, networks that break."""
+"""What goes wrong: listings that lag, files that change, networks that break."""
 
 from __future__ import annotations
