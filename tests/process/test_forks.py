@@ -406,7 +406,7 @@ def test_what_a_worker_started_ends_with_it(mark: str, tmp_path: Path) -> None:
 _DRIVER = """
 import os, sys, mapred
 sys.path.insert(0, sys.argv[1])
-from test_isolation import _SLEEP, starts_all
+from test_forks import _SLEEP, starts_all
 mark, kind, root = os.environ["MARK"], *sys.argv[2:]
 
 def function(item):
