@@ -12,8 +12,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
-from test_exact_aggregates import DECIMALS, KINDS, column, raw
-from test_keyed import shuffled
+from shuffle.both_sides import shuffled
+from shuffle.columns import DECIMALS, KINDS, column, raw
 
 import mapred
 from mapred.backends.inline import Inline

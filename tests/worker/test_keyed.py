@@ -19,13 +19,14 @@ import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shuffle.both_sides import shuffled
 
 import mapred
 from mapred.backends.inline import Inline
 from mapred.model import layout
 from mapred.model.shuffle import Shuffle
 from mapred.model.spec import Resources
-from mapred.shuffle import map_side, reduce_side
+from mapred.shuffle import map_side
 from mapred.shuffle.aggregations import as_aggregates
 from mapred.testing import Orders, Script, drop_commit, orders
 from mapred.worker import keyed
@@ -51,24 +52,6 @@ def ordered(table: pa.Table) -> list[dict[str, Any]]:
         for row in table.to_pylist()
     ]
     return sorted(rows, key=repr)
-
-
-def shuffled(
-    tables: list[Any], shuffle: Shuffle, function: Any = None, limit: int = 1 << 30
-) -> list[pa.Table]:
-    """The answers of all partitions, through the map and the reduce side but no store."""
-    sent = []
-    for table in tables:
-        rows = map_side.Collected(shuffle, limit)
-        rows.add(table)
-        schema, parts = rows.parts()
-        sent.append((schema, list(parts)))
-    answers = []
-    for number in range(shuffle.partitions):
-        segments = [parts[number] for _, parts in sent]
-        size = sum(segment.nbytes for segment in segments)
-        answers += reduce_side.reduced(shuffle, function, tables[0].schema, segments, size, limit)
-    return answers
 
 
 KEYS = {

@@ -9,12 +9,22 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from test_keyed import run, same
 
 import mapred
+from mapred.backends.inline import Inline
 from mapred.model.shuffle import Shuffle
 from mapred.shuffle import keys, map_side, schemas
 from mapred.shuffle.aggregations import as_aggregates
+
+
+def run(fn: Any, dataset: Any, tmp_path: Path, **options: Any) -> Any:
+    given_ = {"backend": Inline(), "root": tmp_path / "runs", "progress": "none", **options}
+    return mapred.run(fn, dataset, **given_)
+
+
+def same(table: pa.Table) -> pa.Table:
+    return table
+
 
 FAR = [253_402_300_799]
 # A column of two types in two tasks, what is said of it, and the type that helps.

@@ -14,12 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapred.errors import FunctionError
-from mapred.shuffle import aggregates
-from mapred.shuffle.aggregations import as_aggregates
-from mapred.shuffle.groups import grouped_by
 from mapred.shuffle.hashing import hash_column, hash_rows, partition_numbers
-from mapred.shuffle.keys import check_keys, hash_keys, one_zero_one_nan, plain
+from mapred.shuffle.keys import hash_keys, one_zero_one_nan
 
 # Written once: a change of any number moves keys between partitions.
 GOLDEN: list[tuple[pa.DataType, Any, int]] = [
@@ -166,71 +162,3 @@ def test_rows_of_a_partition_spread_at_the_next_level() -> None:
     mine = hashes[partition_numbers(hashes, 16) == 3]
     counts = np.bincount(partition_numbers(mine, 16, 1), minlength=16)
     assert counts.min() > len(mine) / 32
-
-
-@pytest.mark.parametrize(
-    "type_",
-    [pa.list_(pa.int8()), pa.struct([("a", pa.int8())]), pa.map_(pa.string(), pa.int8())],
-    ids=str,
-)
-def test_nested_keys_are_refused(type_: pa.DataType) -> None:
-    with pytest.raises(FunctionError, match=r"key column 'k' is .* cannot be a key: take a column"):
-        check_keys(pa.schema([("k", type_)]), ["k"])
-    with pytest.raises(FunctionError, match="no key column 'x' in the output; there are k"):
-        check_keys(pa.schema([("k", pa.int8())]), ["x"])
-
-
-def test_dictionaries_and_views_are_made_plain() -> None:
-    table = pa.table(
-        {
-            "d": pa.array(["a", None]).dictionary_encode(),
-            "v": pa.array(["b", "c"], pa.string_view()),
-        },
-        metadata={"pandas": "{}"},
-    )
-    assert plain(table).schema == pa.schema([("d", pa.string()), ("v", pa.large_string())])
-    nested = pa.table({"n": pa.array([["a"]], pa.list_(pa.dictionary(pa.int8(), pa.string())))})
-    with pytest.raises(FunctionError, match=r"'n' is .* inside of another type"):
-        plain(nested)
-
-
-def test_rows_combined_at_once_are_the_lifted_ones_merged() -> None:
-    rng = np.random.default_rng(5)
-    numbers = pa.array(rng.integers(-9, 9, 500), mask=rng.random(500) < 0.2)
-    table = pa.table(
-        {
-            "a": pa.array(rng.choice(["x", "y", None], 500)),
-            "b": pa.array(rng.integers(0, 3, 500)),
-            "n": numbers,
-            "f": numbers.cast(pa.float64()),
-            "d": numbers.cast(pa.decimal128(21, 2)),
-            "t": pa.array(rng.random(500) < 0.5),
-        }
-    )
-    wanted = {
-        "n": ["sum", "mean", "count", "min", "max", "first", "last"],
-        "f": ["sum", "mean", "count", "variance"],
-        "d": ["sum", "mean"],
-        "t": ["any", "all"],
-    }
-    for some in (wanted, wanted | {"f": ["sum", "mean", "count"]}):
-        for by in (["a"], ["a", "b"]):
-            pairs = as_aggregates(some, by)
-            merged = aggregates.merge(aggregates.lift(table, by, pairs), pairs)
-            assert aggregates.combined(table, by, pairs).equals(merged)
-
-
-def test_keys_of_short_strings_are_grouped_as_arrow_does() -> None:
-    rng = np.random.default_rng(6)
-    table = pa.table(
-        {
-            "k0": pa.array(rng.choice(["N", "R", "A"], 400)),
-            "k1": pa.array(rng.choice(["ab", "cd"], 400), pa.large_string()),
-            "k2": pa.array(rng.choice(["x", "longer"], 400)),
-            "n": pa.array(rng.integers(0, 9, 400)),
-        }
-    )
-    table = pa.concat_tables([table.slice(start, 150) for start in range(0, 400, 150)])
-    keys = ["k0", "k1", "k2"]
-    expected = table.group_by(keys, use_threads=False).aggregate([("n", "sum")])
-    assert grouped_by(table, keys, [("n", "sum")]).equals(expected)
