@@ -44,9 +44,6 @@ def test_plan(job_file: str, tmp_path: Path) -> None:
     assert "matches no file" in call("plan", "*.parquet", code=2).stderr
 
 
-# How a DATASET is read
-
-
 @pytest.fixture
 def prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Prices as a spreadsheet in another language exports them."""

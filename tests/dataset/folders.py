@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from mapred.arrow.samples import Sample
-from mapred.dataset import Dataset, as_dataset, listing, pin
+from mapred.dataset import Dataset, as_dataset, globs, listing, pin
 from mapred.model.spec import Format
 
 AB = pa.schema({"a": pa.int64(), "b": pa.string()})
@@ -37,3 +37,12 @@ def found(source: Any, root: Path | None = None) -> list[str]:
 
 def pinned(made: Dataset) -> Format:
     return pin(made, listing(made), sniff)
+
+
+def walked(glob: globs.Glob, path: str) -> tuple[bool, bool]:
+    """Whether a path matches and stands aside, name by name."""
+    states, aside, whole = glob.start(), False, False
+    for name in path.split("/"):
+        step = glob.step(states, name)
+        states, whole, aside = step.states, step.whole, aside or step.aside
+    return whole, aside

@@ -16,8 +16,6 @@ from mapred.dataset import as_dataset, listing, pin
 from mapred.errors import DatasetError
 from mapred.model import layout
 
-# Frames, items, arrays
-
 
 def test_frames_are_arrow_files_of_the_run() -> None:
     table = pa.table({"x": range(300_000), "y": ["a"] * 300_000})

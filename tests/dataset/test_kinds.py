@@ -12,8 +12,6 @@ from mapred import dataset
 from mapred.dataset import as_dataset, listing, pin
 from mapred.errors import DatasetError
 
-# Formats
-
 
 @pytest.mark.parametrize(
     ("name", "format"),

@@ -17,8 +17,6 @@ from mapred import dataset
 from mapred.dataset import as_dataset, listing
 from mapred.errors import DatasetError
 
-# Globs, folders, lists
-
 
 def test_globs_and_folders(tree: Path) -> None:
     make(tree, "a.txt", "b.log", "d/a.txt", "d/e/f/a.txt", "d.x/a.txt", "d/e/[1].txt", ".h/a.txt")
@@ -201,9 +199,6 @@ def test_an_unreadable_folder_is_an_error(tree: Path, monkeypatch: pytest.Monkey
     with pytest.raises(DatasetError, match=r"d/secret cannot be listed: Permission denied"):
         found("d/**/*.txt")
     assert found("d/*.txt") == ["d/b.txt"], "a folder that cannot match is not opened"
-
-
-# Pinning
 
 
 # Names and patterns

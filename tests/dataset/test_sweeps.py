@@ -14,8 +14,6 @@ from mapred.dataset import item_format
 from mapred.errors import DatasetError, MissingDependency
 from mapred.model.spec import Format
 
-# Sweeps
-
 
 def test_grids_and_zips() -> None:
     made = dataset.sweep(rate=[0.1, 0.2], depth=(1, 2), name="x")

@@ -6,55 +6,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from dataset.folders import walked
 from storage import clients
 from testbed.faults.proxy import proxy
 from testbed.servers import seaweed
 
 import mapred
-from mapred.dataset import globs, listing, patterns, remote_listing
+from mapred.dataset import globs, listing, remote_listing
 from mapred.errors import DatasetError
 from mapred.storage import open_store
-
-# Patterns in Arrow are those of the local walk
-
-NAMES = st.text("ab._=-[]!", min_size=1, max_size=4)
-KNOWN = "* ? a* [ab]* ** _* *=* ?a [!a]b [.-0]a [_a]* *.a".split()
-PART = st.one_of(
-    st.sampled_from(KNOWN),
-    st.text("ab._*?[]!-=", min_size=1, max_size=5).filter(lambda text: "**" not in text),
-)
-
-
-def walked(glob: globs.Glob, path: str) -> tuple[bool, bool]:
-    """Whether a path matches and stands aside, name by name."""
-    states, aside, whole = glob.start(), False, False
-    for name in path.split("/"):
-        step = glob.step(states, name)
-        states, whole, aside = step.states, step.whole, aside or step.aside
-    return whole, aside
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    parts=st.lists(PART, min_size=1, max_size=3),
-    paths=st.lists(st.lists(NAMES, min_size=1, max_size=3), min_size=1, max_size=20),
-)
-def test_patterns_match_as_a_walk_does(parts: list[str], paths: list[list[str]]) -> None:
-    glob = globs.parse("/".join(parts))
-    root = f"{glob.root}/" if glob.root else ""
-    below = ["/".join(names) for names in paths]
-    known = pa.chunked_array([pa.array([root + path for path in below], pa.large_string())])
-    expected = [walked(glob, path) for path in below]
-    matches = patterns.matches(known, glob).to_pylist()
-    assert matches == [whole for whole, _ in expected]
-    aside = patterns.aside(known, glob).to_pylist()
-    for match, found, (_, wanted) in zip(matches, aside, expected, strict=True):
-        assert not match or found == wanted
-
 
 # A server whose keys come in byte order, and one whose keys do not
 

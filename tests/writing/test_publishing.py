@@ -30,8 +30,6 @@ from mapred.model import layout
 from mapred.storage import open_store
 from mapred.writing import publishing
 
-duckdb = pytest.importorskip("duckdb")
-
 
 def test_a_day_that_runs_twice_is_there_once(both: str) -> None:
     lake = both

@@ -11,8 +11,6 @@ import mapred
 from mapred.errors import RunError
 from mapred.storage import open_store
 
-duckdb = pytest.importorskip("duckdb")
-
 
 def test_schemas_that_differ_are_an_error_and_nothing_is_published(lake: str) -> None:
     def rows(item: int) -> pa.Table:

@@ -21,12 +21,6 @@ import mapred
 from mapred.errors import DatasetError, FunctionError
 from mapred.storage import open_store
 
-duckdb = pytest.importorskip("duckdb")
-pl = pytest.importorskip("polars")
-
-
-# --- Parquet
-
 
 @READERS
 @pytest.mark.slow
