@@ -49,13 +49,13 @@ test: $(VENV)/.dev
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not on_cluster" $(TESTS)
 
-# With MAPRED_TEST_KUBECONFIG on that cluster instead; tests/cluster/access.py has the settings.
+# With MAPRED_TEST_KUBECONFIG on that cluster instead; tests/testbed/cluster/access.py has the settings.
 test-cluster: $(VENV)/.dev
 	@test -n "$$MAPRED_TEST_KUBECONFIG" || $(MAKE) --no-print-directory cluster-up
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m on_cluster $(TESTS)
 
 cluster-up cluster-down cluster-status: cluster-%: $(VENV)/.dev
-	@cd tests && $(abspath $(BIN))/python -m cluster $*
+	@cd tests && $(abspath $(BIN))/python -m testbed.cluster $*
 
 test-readers: $(VENV)/.dev $(VENV)-readers/.readers
 	MAPRED_TEST_READERS=$(abspath $(VENV)-readers) \

@@ -39,7 +39,8 @@ def filled(folder: Path, objects: int) -> Iterator[dict[str, str]]:
     if tests not in sys.path:
         sys.path.append(tests)
     import boto3
-    from servers import seaweed, sharing
+    from testbed import sharing
+    from testbed.servers import seaweed
 
     folder.mkdir(parents=True, exist_ok=True)
     with sharing.shared(folder, "seaweed", seaweed.plan) as known:

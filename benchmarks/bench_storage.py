@@ -70,7 +70,8 @@ def server(folder: Path) -> Iterator[Server]:
     tests = str(Path(__file__).parent.parent / "tests")
     if tests not in sys.path:
         sys.path.append(tests)
-    from servers import seaweed, sharing
+    from testbed import sharing
+    from testbed.servers import seaweed
 
     folder.mkdir(parents=True, exist_ok=True)
     with sharing.shared(folder, "seaweed", seaweed.plan) as known:

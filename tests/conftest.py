@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
-from servers import dask_cluster, moto_s3, seaweed
-from servers.sharing import shared
+from testbed.servers import dask_cluster, moto, seaweed
+from testbed.sharing import shared
 
 if TYPE_CHECKING:
-    from cluster.access import Cluster
+    from testbed.cluster.access import Cluster
 
 ROOT = Path(__file__).parent.parent
 settings.register_profile("mapred", deadline=None, max_examples=60)  # the clock decides no test
@@ -89,7 +89,7 @@ def s3_root(s3_server: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
     """A Kubernetes with Argo Workflows: this machine's own unless MAPRED_TEST_KUBECONFIG is set."""
-    from cluster import access
+    from testbed.cluster import access
 
     return access.cluster()
 
@@ -108,7 +108,7 @@ def cluster_root(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> str:
 def moto_server(shared_folder: Path) -> Iterator[dict[str, Any]]:
     """A moto of this session: its `endpoint`, `key` and `secret`; it checks no signature."""
     pytest.importorskip("moto.server")
-    with shared(shared_folder, "moto", moto_s3.plan) as known:
+    with shared(shared_folder, "moto", moto.plan) as known:
         yield known
 
 
@@ -124,7 +124,7 @@ def dask_scheduler(shared_folder: Path) -> Iterator[str]:
 def oss_server(shared_folder: Path) -> Iterator[dict[str, Any]]:
     """A stand-in for OSS of this session: its `endpoint`, `key` and `secret`."""
     pytest.importorskip("aiohttp")
-    from servers import oss
+    from testbed.servers import oss
 
     with shared(shared_folder, "oss", oss.plan) as known:
         yield known

@@ -16,7 +16,7 @@ import mapred
 from mapred.backends.argo.yaml import from_yaml
 
 if TYPE_CHECKING:
-    from cluster.access import Cluster
+    from testbed.cluster.access import Cluster
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 ON_ARGO = next(path for path in NOTEBOOKS if path.stem == "02-on-argo")

@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 import pytest
 import s3fs
 from backends.argo import remote
-from cluster.access import Cluster
+from testbed.cluster.access import Cluster
 
 import mapred
 from mapred.storage import open_store

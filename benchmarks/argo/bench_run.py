@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cluster.access import Cluster
+from testbed.cluster.access import Cluster
 
 import mapred
 from benchmarks.argo import reach, rivals

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import shapes
-from cluster.access import Cluster
+from testbed.cluster import shapes
+from testbed.cluster.access import Cluster
 
 import mapred
 from benchmarks.argo import reach

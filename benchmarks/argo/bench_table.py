@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import fake, places
-from cluster.access import Cluster
+from testbed.cluster import fake, places
+from testbed.cluster.access import Cluster
 
 import mapred
 from benchmarks.argo import reach, rivals
@@ -183,8 +183,8 @@ def compare(found: Cluster, root: str, shards: int, *, real: bool) -> tuple[Cost
 
 
 def start_fake_node() -> None:
-    command = [sys.executable, "-m", "cluster", "fake"]
-    subprocess.run(command, cwd=places.HERE.parent, check=True, timeout=600, capture_output=True)
+    command = [sys.executable, "-m", "testbed.cluster", "fake"]
+    subprocess.run(command, cwd=places.TESTS, check=True, timeout=600, capture_output=True)
 
 
 def rows(shards: int, ours: Cost, theirs: Cost, *, real: bool) -> list[Row]:

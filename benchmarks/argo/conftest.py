@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from cluster import access
+from testbed.cluster import access
 
 
 @pytest.fixture(scope="session")

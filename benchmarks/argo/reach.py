@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from cluster import access, places, processes
+from testbed.cluster import access, places, processes
 
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.client import Client

@@ -6,7 +6,7 @@ import inspect
 import json
 from typing import Any
 
-from cluster import access, fake, shapes
+from testbed.cluster import access, fake, shapes
 
 from benchmarks.argo import reach
 from benchmarks.functions import hits

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from servers import dask_cluster
+from testbed.servers import dask_cluster
 
 import mapred
 from mapred.backends import resolve

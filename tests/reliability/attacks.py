@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import people
 import psutil
-from people import ALICE, BOB, User
+from testbed import people
+from testbed.people import ALICE, BOB, User
 
 from reliability.jobs import GATE, ITEMS
 from reliability.trials import Outcome, Scene, Subject, mounted

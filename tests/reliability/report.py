@@ -50,10 +50,10 @@ These have tests of their own, which run with the others:
 
 | attack | tests |
 |---|---|
-| workers killed at each operation on a store, with twins, on S3 | `tests/test_chaos.py` |
+| workers killed at each operation on a store, with twins, on S3 | `tests/whole/test_chaos.py` |
 | answers that are short, long, lost or late; stores that go away | `tests/storage/test_faults.py` |
-| two users of different umasks in one root | `tests/test_team.py` |
-| records, outputs and published files that were changed | `tests/test_audit.py` |
+| two users of different umasks in one root | `tests/storage/test_modes.py` |
+| records, outputs and published files that were changed | `tests/client/test_audit.py` |
 | names, tables and texts that a page or a terminal shows | `tests/display` |
 """
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from servers import seaweed
-from servers.faults import Proxy, proxy
-from servers.sharing import shared
+from testbed.faults.proxy import Proxy, proxy
+from testbed.servers import seaweed
+from testbed.sharing import shared
 
 from reliability.trials import Scene
 

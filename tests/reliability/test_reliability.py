@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import people
 import pytest
+from testbed import people
 
 from reliability import report, trials
 from reliability.__main__ import trial

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import azurite
-from servers.faults import proxy
-from servers.large import check_large_files
-from servers.sharing import shared
+from storage.large_files import check_large_files
+from testbed.faults.proxy import proxy
+from testbed.servers import azurite
+from testbed.sharing import shared
 
 import mapred
 from mapred.errors import StorageError

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from failing import fails_once
-from servers import oss_tokens, seaweed
-from servers.faults import KINDS, LENGTHS, Proxy, proxy
+from testbed.faults.proxy import KINDS, LENGTHS, Proxy, proxy
+from testbed.servers import oss_tokens, seaweed
+from user_code.failing import fails_once
 
 import mapred
 from mapred.backends.local import Local

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import nfs
+from testbed.servers import nfs
 
 import mapred
 from mapred.errors import StorageError

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import oss_signatures
-from servers.faults import proxy
-from servers.large import check_large_files
-from servers.oss_gateway import DOMAINS
+from storage.large_files import check_large_files
+from testbed.faults.proxy import proxy
+from testbed.servers import oss_signatures
+from testbed.servers.oss_gateway import DOMAINS
 
 import mapred
 from mapred.errors import MissingDependency, StorageError

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import oss, oss_platform, oss_signatures, oss_tokens
+from testbed.servers import oss, oss_platform, oss_signatures, oss_tokens
 
 from mapred.errors import StorageError
 from mapred.storage import open_store, oss_access, probe
@@ -32,7 +32,7 @@ def without_keys(oss_root: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 _BY_NAME = """
 import os, sys, mapred
-from servers import oss_gateway, oss_signatures
+from testbed.servers import oss_gateway, oss_signatures
 
 def square(item):
     return item * item

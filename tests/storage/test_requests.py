@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers.faults import Proxy, proxy
+from testbed.faults.proxy import Proxy, proxy
 
 import mapred
 from mapred.backends.local import Local

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lakes import Killed, Watched, lake_files, newest_manifest, together
+from writing.lakes import Killed, Watched, lake_files, newest_manifest, together
 
 import mapred
 from mapred import writing

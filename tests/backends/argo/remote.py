@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cluster.access import Cluster
+from testbed.cluster.access import Cluster
 
 import mapred
 from mapred.model import layout

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cluster.access import Cluster
+from testbed.cluster.access import Cluster
 
 import mapred
 from mapred.backends.argo.doctor import Finding

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from backends.argo.remote import until
-from cluster.access import Cluster
+from testbed.cluster.access import Cluster
 
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.pods import LOCKED

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from backends.argo.remote import QUIET, argo, until, workflow_of
-from cluster.access import Cluster
-from cluster.places import NODE
+from testbed.cluster.access import Cluster
+from testbed.cluster.places import NODE
 
 import mapred
 from mapred.storage import open_store

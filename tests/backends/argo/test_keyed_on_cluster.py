@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from backends.argo.functions import as_it_is, dearest
 from backends.argo.remote import QUIET, SMALL, argo
-from cluster.access import Cluster
+from testbed.cluster.access import Cluster
 
 import mapred
 from mapred.storage import open_store

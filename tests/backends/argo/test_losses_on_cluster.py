@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from backends.argo.functions import dawdles, holds_400_mib, shout
 from backends.argo.remote import QUIET, SMALL, argo, running_pod, until, workflow_of
-from cluster import workflows
-from cluster.access import Cluster
-from cluster.places import HOST_IN_PODS, NODE
-from servers.faults import proxy
+from testbed.cluster import workflows
+from testbed.cluster.access import Cluster
+from testbed.cluster.places import HOST_IN_PODS, NODE
+from testbed.faults.proxy import proxy
 
 import mapred
 

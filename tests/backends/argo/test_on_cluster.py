@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from backends.argo import cases
 from backends.argo.functions import add, holds_200_mib, refuses, square
-from cluster.access import Cluster
-from cluster.places import BIN, HOST_IN_PODS
 from hypothesis import HealthCheck, given, settings
 from packaging.requirements import Requirement
-from servers import oss
+from testbed.cluster.access import Cluster
+from testbed.cluster.places import BIN, HOST_IN_PODS
+from testbed.servers import oss
 
 import mapred
 from mapred.backends.argo.backend import Argo

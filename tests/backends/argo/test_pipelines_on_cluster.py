@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from backends.argo.functions import halves, numbers
 from backends.argo.remote import SMALL, argo
-from cluster.access import Cluster
+from testbed.cluster.access import Cluster
 
 import mapred
 

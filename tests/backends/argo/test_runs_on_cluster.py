@@ -33,7 +33,7 @@ from backends.argo.remote import (
     until,
     workflow_of,
 )
-from cluster.access import Cluster
+from testbed.cluster.access import Cluster
 
 import mapred
 from mapred.backends.argo import client as clients

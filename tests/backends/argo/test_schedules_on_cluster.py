@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from backends.argo import remote
 from backends.argo.functions import refuses, year
-from cluster.access import Cluster
+from testbed.cluster.access import Cluster
 
 import mapred
 from mapred.client.scheduling import firing

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from backends.argo import cases, remote
 from backends.argo.functions import checks_the_password
-from cluster.access import Cluster
-from failing import fails
+from testbed.cluster.access import Cluster
+from user_code.failing import fails
 
 import mapred
 from mapred.backends.argo.yaml import to_yaml

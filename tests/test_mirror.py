@@ -1,0 +1,127 @@
+"""Where a module is tested: in the file of its name, or in the one that the table names.
+
+The folders of the tests mirror those of the package: mapred/a/b.py is tested by tests/a/test_b.py,
+or by tests/test_a.py where one file is enough for a whole package. What belongs to no module, runs
+as a whole, is in tests/whole.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "mapred"
+# The test file of each module that has none of its own name.
+TESTED_BY = {
+    "backends/argo/test_doctor_on_cluster.py": (
+        "backends.argo.doctor backends.argo.pod_scripts.checkup"
+    ),
+    "backends/argo/test_handle.py": "backends.argo.statuses",
+    "backends/argo/test_rbac.py": "backends.argo.claims",
+    "backends/argo/test_render.py": (
+        "backends.argo.backend backends.argo.locations backends.argo.pods"
+    ),
+    "backends/test_config.py": "backends.config_files",
+    "backends/test_contract.py": "backends backends.inline backends.local engine.base testing",
+    "backends/test_dask.py": "engine.hosted",
+    "cli/test_clusters.py": "cli.jobs",
+    "cli/test_commands.py": "__main__ cli cli.reports",
+    "cli/test_output.py": "display.tables",
+    "client/test_hints.py": "functions.origins",
+    "client/test_history.py": "display.summary",
+    "client/test_options.py": "cli.options client.api model.checking",
+    "client/test_retention.py": "cli.retention client.removable client.run_handle",
+    "client/test_scheduling.py": "backends.argo.pod_scripts.notice backends.schedules",
+    "dataset/test_coercion.py": "dataset.options dataset.readers",
+    "dataset/test_imports.py": "process.lazy_names",
+    "dataset/test_lakes.py": "dataset.manifests",
+    "dataset/test_schema.py": "arrow.samples",
+    "display/test_live.py": "display.showing",
+    "display/test_run.py": "display.html display.svg display.text",
+    "engine/test_fork_client.py": "engine.messages",
+    "formats/test_casting.py": "formats.schemas",
+    "formats/test_csv.py": "formats.tables formats.lines",
+    "formats/test_csv_dialects.py": "formats.headers",
+    "formats/test_csv_values.py": "formats.conversion formats.inference formats.parsing",
+    "formats/test_filters.py": "formats.literals",
+    "formats/test_items.py": "formats.whole_files",
+    "formats/test_parquet.py": "formats.int96",
+    "formats/test_text.py": "formats formats.base formats.compression",
+    "functions/test_fitting.py": "functions.commands",
+    "functions/test_instances.py": "worker.closing",
+    "functions/test_modules.py": (
+        "functions.copying functions.earlier functions.pickling process.definitions"
+    ),
+    "functions/test_regrouping.py": "planner.stages",
+    "functions/test_signatures.py": "functions.task",
+    "model/test_coding.py": "model.failure model.layout model.shuffle model.spec",
+    "process/test_forks.py": "process.children",
+    "process/test_secrecy.py": "functions.excerpts storage.allowed",
+    "runfolder/test_agreement.py": "runfolder.gathering",
+    "runfolder/test_liveness.py": "client.drivers",
+    "runfolder/test_losses.py": "runfolder.status runfolder.tally",
+    "runfolder/test_results.py": "runfolder.outputs",
+    "shuffle/test_aggregates.py": (
+        "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles shuffle.sums"
+    ),
+    "storage/test_object_store.py": "storage.aws storage.waiting",
+    "storage/test_opening.py": "storage storage.arrow storage.ossfs",
+    "storage/test_oss.py": "storage.oss_client",
+    "storage/test_requests.py": "storage.concurrency",
+    "test_wheel.py": "_version",
+    "whole/test_ends.py": "engine.leaving engine.thread process.interrupts runfolder.failures",
+    "whole/test_errors.py": "errors errors.escaping",
+    "whole/test_protocol.py": "worker.attempt",
+    "whole/test_resume.py": "engine.calls engine.driver",
+    "whole/test_trust.py": "storage.looking",
+    "worker/test_keyed.py": (
+        "arrow.encoding shuffle.arguments shuffle.manifest shuffle.map_side shuffle.memory "
+        "shuffle.part_files shuffle.reduce_side shuffle.skew"
+    ),
+    "worker/test_packs.py": "process.whereabouts worker.turns",
+    "worker/test_supervisor.py": "worker.blocks functions.versions",
+    "writing/test_delta.py": "writing.stats",
+    "writing/test_whole.py": "writing.opening",
+}
+
+
+def defines(file: Path) -> bool:
+    """Whether a module is more than names of others."""
+    things = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return any(isinstance(node, things) for node in ast.parse(file.read_bytes()).body)
+
+
+def own_file(module: str) -> Path | None:
+    """The test file of the module's own name, or of a package around it."""
+    parts = module.split(".")
+    files = [TESTS.joinpath(*parts[:i], f"test_{part}.py") for i, part in enumerate(parts)]
+    return next((file for file in reversed(files) if file.exists()), None)
+
+
+def modules() -> list[str]:
+    files = [file for file in PACKAGE.rglob("*.py") if file.stem != "__init__" or defines(file)]
+    named = (file.relative_to(PACKAGE).with_suffix("").parts for file in sorted(files))
+    return [name for parts in named if (name := ".".join(parts).removesuffix(".__init__"))]
+
+
+def test_every_module_is_tested_in_a_known_place() -> None:
+    listed = " ".join(TESTED_BY.values()).split()
+    nowhere = [name for name in modules() if own_file(name) is None and name not in listed]
+    assert not nowhere, f"write tests/…/test_NAME.py, or list them in TESTED_BY: {nowhere}"
+
+
+def test_the_table_names_what_has_no_file_of_its_own() -> None:
+    listed = Counter(" ".join(TESTED_BY.values()).split())
+    assert [name for name, times in listed.items() if times > 1] == []
+    assert listed.keys() <= set(modules()), "gone: take it off the table"
+    own = {name: str(file) for name in listed if (file := own_file(name)) is not None}
+    assert own == {}, "these need no line in the table"
+
+
+@pytest.mark.parametrize("file", TESTED_BY)
+def test_the_table_names_files(file: str) -> None:
+    assert (TESTS / file).exists()
