@@ -9,7 +9,7 @@
 #   make test-readers  what mapred wrote, read by Spark and DuckDB's Delta; needs Java 17 and Maven
 #   make cluster-up    cluster-down and cluster-status: that cluster alone
 #   make reliability  runs under attack, by seeds, which writes docs/reliability.md; as root
-#   make lock        remake .ci/requirements.txt from pyproject.toml
+#   make lock        remake requirements-dev.lock from pyproject.toml
 #
 # Another Python: make test PYTHON=python3.13 VENV=.venv-3.13
 
@@ -22,7 +22,7 @@ TESTS ?=
 ATTACKS ?=
 FIRST ?= 1
 SEEDS ?= 20
-LOCK := .ci/requirements.txt
+LOCK := requirements-dev.lock
 BIN := $(VENV)/bin
 # The certificates that the system trusts, as pip uses them too.
 UV := $(BIN)/uv --system-certs
