@@ -17,10 +17,26 @@ from mutation.points import Fault
 ROOT = Path(__file__).parents[2]
 # The tests that are to notice the faults of a file or a folder of mapred; those of others lie in
 # a file or folder of the same name.
+_CSV = "formats/test_csv.py formats/test_dialect.py formats/test_csv_values.py formats/test_csv_dialects.py"
+_TABLES = "formats/test_casting.py formats/test_parquet.py formats/test_csv_values.py"
+_TEXT = "formats/test_text.py formats/test_magic.py"
+_PARQUET = "formats/test_parquet.py formats/test_pruning.py formats/test_filters.py"
 TESTS = {
-    "planner": ["test_planner.py"],
-    "formats/json": ["formats/test_json.py"],
-    "formats": ["formats"],
+    "planner": "test_planner.py",
+    **dict.fromkeys(
+        "formats/csv formats/dialect formats/headers formats/literals formats/parsing "
+        "formats/inference".split(),
+        _CSV,
+    ),
+    **dict.fromkeys(
+        "formats/casting formats/conversion formats/schemas formats/tables".split(), _TABLES
+    ),
+    **dict.fromkeys("formats/text formats/lines formats/compression".split(), _TEXT),
+    **dict.fromkeys(
+        "formats/parquet formats/pruning formats/filters formats/int96".split(), _PARQUET
+    ),
+    "formats/ipc": "formats/test_arrow.py",
+    "formats": "formats",
 }
 
 
@@ -44,7 +60,7 @@ def suite_of(file: str) -> list[str]:
     path = Path(file).with_suffix("")
     for place in (path, *path.parents):
         if str(place) in TESTS:
-            return TESTS[str(place)]
+            return TESTS[str(place)].split()
         mirrored = place.with_name(f"test_{place.name}.py") if place.name else place
         for candidate in (mirrored, place):
             if place.name and (ROOT / "tests" / candidate).exists():
