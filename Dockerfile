@@ -1,6 +1,9 @@
 # An image for tasks that need no packages beside mapred's own: docker build --tag mapred .
+# Git stays outside: --build-arg VERSION=0.2.0 names the version, else it is that of a checkout.
 FROM python:3.12-slim AS wheel
-COPY pyproject.toml README.md LICENSE /source/
+ARG VERSION=
+ENV SETUPTOOLS_SCM_PRETEND_VERSION=$VERSION
+COPY pyproject.toml hatch_build.py README.md LICENSE /source/
 COPY mapred /source/mapred
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels /source
 

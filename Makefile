@@ -3,13 +3,15 @@
 #
 #   make demo        a word count over the standard library's own sources
 #   make test        the quick tests           make test-slow   the slow ones
-#   make lint        ruff and mypy             make bench       the benchmarks
+#   make lint        ruff, mypy, actionlint    make bench       the benchmarks
+#   make coverage    what the quick tests run of each package, workers included
+#   make mutants     small faults put into mapred, and those that its tests do not notice
 #   make bench-peers  mapred beside DuckDB, Polars, Dask, Ray, Spark and others; SIZE=full for all
 #   make test-cluster  the tests on a Kubernetes with Argo, which it starts on this machine as root
 #   make test-readers  what mapred wrote, read by Spark and DuckDB's Delta; needs Java 17 and Maven
 #   make cluster-up    cluster-down and cluster-status: that cluster alone
 #   make reliability  runs under attack, by seeds, which writes docs/reliability.md; as root
-#   make lock        remake .ci/requirements.txt from pyproject.toml
+#   make lock        remake requirements-dev.lock from pyproject.toml
 #
 # Another Python: make test PYTHON=python3.13 VENV=.venv-3.13
 
@@ -20,10 +22,13 @@ WORKLOADS ?=
 SIZE ?= small
 TESTS ?=
 ATTACKS ?=
+PARTS ?=
+FAULTS ?= 300
 FIRST ?= 1
 SEEDS ?= 20
-LOCK := .ci/requirements.txt
+LOCK := requirements-dev.lock
 BIN := $(VENV)/bin
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 # The certificates that the system trusts, as pip uses them too.
 UV := $(BIN)/uv --system-certs
 
@@ -32,7 +37,8 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo dev test test-slow test-cluster lint format bench bench-peers lock clean
-.PHONY: reliability test-readers cluster-up cluster-down cluster-status
+.PHONY: reliability coverage mutants actionlint test-readers
+.PHONY: cluster-up cluster-down cluster-status
 .DELETE_ON_ERROR:
 
 help:
@@ -67,10 +73,28 @@ reliability: $(VENV)/.dev
 	cd tests && $(abspath $(BIN))/python -m reliability $(ATTACKS) --first $(FIRST) --seeds $(SEEDS) \
 	  --record ../build/reliability.jsonl --report ../docs/reliability.md
 
-lint: $(VENV)/.dev
+coverage: $(VENV)/.dev
+	@rm -rf build/coverage && mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest -n $(WORKERS) $(TESTS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/python tests/coverage_by_package.py
+
+# As reliability, it goes on from what build/mutants.jsonl holds.
+mutants: $(VENV)/.dev
+	@mkdir -p build
+	cd tests && $(abspath $(BIN))/python -m mutation $(PARTS) --sample $(FAULTS) --seed $(FIRST) \
+	  --record ../build/mutants.jsonl
+
+lint: $(VENV)/.dev actionlint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# No package of Python's brings it: without Go, or without a network the first time, it is left out.
+actionlint: $(VENV)/.uv
+	@test -x $(BIN)/actionlint || GOBIN=$(abspath $(BIN)) go install $(ACTIONLINT) || \
+	  echo "without actionlint, which cannot be built here"
+	@test ! -x $(BIN)/actionlint || $(BIN)/actionlint
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+
+import mapred
+from mapred.functions import versions
 
 pytestmark = pytest.mark.slow
 
@@ -32,11 +37,15 @@ def call(*command: str, cwd: Path, env: dict[str, str] | None = None) -> str:
     return done.stdout
 
 
+def build(tree: Path, target: Path, *kinds: str) -> None:
+    command = [sys.executable, "-m", "build", *kinds, "--no-isolation", "--outdir", str(target)]
+    call(*command, str(tree), cwd=target)
+
+
 @pytest.fixture(scope="module")
 def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
-    call(*build, str(root), cwd=folder)
+    build(root, folder, "--wheel")
     (built,) = folder.glob("mapred-*.whl")
     return built
 
@@ -63,3 +72,60 @@ def test_counts_words_from_another_folder(wheel: Path, tmp_path: Path) -> None:
     printed = call(sys.executable, "count.py", cwd=tmp_path, env=env)
     counts = [("be", 3), ("it", 1), ("let", 1), ("not", 1), ("or", 1), ("to", 2)]
     assert printed.splitlines()[-1] == repr(counts)
+
+
+def version_in(wheel: Path) -> str:
+    """The version that the wheel's metadata and its `mapred` both have."""
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        text = archive.read(metadata).decode()
+        names: dict[str, str] = {}
+        exec(archive.read("mapred/_version.py"), names)
+    assert f"\nVersion: {names['__version__']}\n" in text
+    return names["__version__"]
+
+
+@pytest.fixture
+def tree(root: Path, tmp_path: Path) -> Path:
+    """What a build needs of this checkout, without git."""
+    target = tmp_path / "tree"
+    (target / "mapred").mkdir(parents=True)
+    for name in "pyproject.toml hatch_build.py README.md LICENSE mapred/_version.py".split():
+        shutil.copy(root / name, target / name)
+    return target
+
+
+def git(tree: Path, *words: str) -> None:
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    call("git", *identity, *words, cwd=tree)
+
+
+def test_versions_come_from_tags_and_their_release_stays(tree: Path, tmp_path: Path) -> None:
+    def made(*kinds: str) -> str:
+        target = tmp_path / "dist"
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        build(tree, target, *kinds)
+        (built,) = target.glob("*.whl")
+        return version_in(built)
+
+    kept = (tree / "mapred/_version.py").read_text()
+    assert made("--wheel") == mapred.__version__  # no git at all
+    git(tree, "init", "--quiet")
+    git(tree, "add", ".")
+    git(tree, "commit", "--quiet", "--message", "Begin")
+    untagged = made("--wheel")
+    assert ".dev1+unknown.g" in untagged
+    assert versions.same_release(untagged, mapred.__version__)
+    git(tree, "tag", "v7.1.0")
+    assert made("--wheel") == "7.1.0"
+    assert made() == "7.1.0"  # by way of an sdist
+    git(tree, "commit", "--quiet", "--allow-empty", "--message", "Go on")
+    after = made()
+    assert re.fullmatch(r"7\.1\.0\.post1\.dev1\+g[0-9a-f]+", after)
+    (tree / "mapred/errors.py").write_text("# not committed\n")
+    git(tree, "add", ".")
+    dirty = made("--wheel")
+    assert re.fullmatch(re.escape(after) + r"\.d\d{8}", dirty)
+    assert {versions.base(version) for version in (after, dirty)} == {"7.1.0"}
+    assert (tree / "mapred/_version.py").read_text() == kept

@@ -272,7 +272,7 @@ def _await_workers(client: Any, count: int) -> None:
 def _check_versions(client: Any, used: Mapping[str, str]) -> None:
     """Compare Python, mapred and the function's packages on every worker with those here.
 
-    Python and packages by major and minor version, mapred exactly.
+    Python and packages by major and minor version, mapred by its release.
     """
     known_versions = client.get_versions(packages=["mapred", *used])
     here = {"mapred": __version__, **used, "python": ".".join(map(str, sys.version_info[:3]))}
@@ -293,7 +293,7 @@ def _mismatches(here: Mapping[str, str], there: Mapping[str, str | None]) -> Ite
         found = there.get(package)
         if package == "mapred":
             # Where it is only on the import path nobody knows; each task compares it again.
-            same = found in (None, version)
+            same = found is None or versions.same_release(version, found)
         else:
             same = versions.alike(version, found)
         if not same:
@@ -312,7 +312,7 @@ def _check_root(client: Any, uri: str, digest: str) -> None:
         if isinstance(answer, ImportError):
             raise BackendError(
                 f"the Dask worker {worker} cannot import mapred ({answer}); install "
-                f"'mapred[dask]=={__version__}' there"
+                f"'mapred[dask]=={versions.base(__version__)}' there"
             )
         if answer is not None:
             wrong.setdefault(str(answer), []).append(worker)

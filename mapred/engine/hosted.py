@@ -20,6 +20,7 @@ from mapred.engine import devices
 from mapred.engine.fork_server import run_logged
 from mapred.engine.process_pool import ProcessExecutor
 from mapred.errors import BackendError, MapredError
+from mapred.functions import versions
 from mapred.model import layout
 from mapred.model.spec import Outcome
 from mapred.storage import open_store
@@ -116,7 +117,7 @@ class _Pool:
     """The processes of one stage on this worker; they end when nothing has come for a while."""
 
     def __init__(self, settings: Settings) -> None:
-        if settings.mapred != __version__:
+        if not versions.same_release(settings.mapred, __version__):
             raise BackendError(
                 f"a worker has mapred {__version__}, and the run was started by {settings.mapred}"
             )

@@ -5,10 +5,14 @@ A pickled function names what it needs of a package, and finds there what that v
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from mapred import _version
 from mapred._version import __version__
 from mapred.errors import FunctionError
 from mapred.model.spec import Job
@@ -33,6 +37,29 @@ def alike(one: str, other: str | None) -> bool:
     return other is not None and one.split(".")[:2] == other.split(".")[:2]
 
 
+def base(version: str) -> str:
+    """The release that a version belongs to: `0.2.0` of `0.2.0.post1.dev3+g1a2b3c4`."""
+    release = re.match(r"\d+(\.\d+)*", version)
+    return release[0] if release else version
+
+
+def same_release(one: str, other: str | None) -> bool:
+    """Whether two versions of mapred may work on one run: no commit after a release changes that."""
+    return other is not None and base(one) == base(other)
+
+
+def code_digest() -> str:
+    """The SHA-256 of mapred's own files, the same for each build of the same code."""
+    digest = hashlib.sha256()
+    folder = Path(_version.__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        name = str(path.relative_to(folder))
+        # Each commit makes another version; the release that it belongs to stays.
+        content = base(__version__).encode() if name == "_version.py" else path.read_bytes()
+        digest.update(f"{name}\0".encode() + content)
+    return digest.hexdigest()
+
+
 def check(job: Job) -> None:
     """Compare what this process has with what the job expects, patches in a warning alone.
 
@@ -51,7 +78,13 @@ def check(job: Job) -> None:
 def differences(expected: Mapping[str, str]) -> list[Difference]:
     """Where this process has another version than the one expected, or none."""
     found = [Difference(name, version, _here(name)) for name, version in expected.items()]
-    return [each for each in found if _plain(each.here) != _plain(each.there)]
+    return [each for each in found if not _same(each)]
+
+
+def _same(pair: Difference) -> bool:
+    if pair.package == "mapred":
+        return same_release(pair.here, pair.there)
+    return _plain(pair.here) == _plain(pair.there)
 
 
 def _here(package: str) -> str | None:

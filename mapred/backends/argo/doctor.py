@@ -18,6 +18,7 @@ from mapred.backends.argo import cron, locations, pods, rbac, render
 from mapred.backends.argo.admission import admit
 from mapred.backends.argo.backend import Argo
 from mapred.errors import BackendError, MapredError
+from mapred.functions import versions
 from mapred.model.resources import Resources
 from mapred.storage import open_store, probe
 
@@ -244,13 +245,7 @@ def _pod(argo: Argo, client: clients.Client, base: str) -> Iterator[Finding]:
         return
     found = json.loads(lines[-1])
     yield Finding(OK, "pod: started, and its log can be read")
-    here = {"python": cron.python(), "mapred": __version__}
-    for what, version in here.items():
-        if found[what] == version:
-            yield Finding(OK, f"pod: {what} {version}, as here")
-        else:
-            remedy = "another image=, or this version here"
-            yield Finding(BAD, f"pod: {what} {found[what]}, and {version} here", remedy)
+    yield from _programs(found)
     if found["root"]:
         remedy = "endpoint= as the pods reach it; root_secret= and its keys"
         yield Finding(BAD, f"root, from the pod: {found['root']}", remedy)
@@ -259,6 +254,23 @@ def _pod(argo: Argo, client: clients.Client, base: str) -> Iterator[Finding]:
         yield Finding(OK, f"root, from the pod: it refuses a second put of one name; {listed}")
     # It looked at its clock at some moment between these two.
     yield _skew("pod", max(before - found["time"], found["time"] - time.time()))
+
+
+def _programs(pod: dict[str, Any]) -> Iterator[Finding]:
+    """Compare Python and mapred of a pod with those here."""
+    remedy = "another image=, or this version here"
+    python = cron.python()
+    if pod["python"] == python:
+        yield Finding(OK, f"pod: python {python}, as here")
+    else:
+        yield Finding(BAD, f"pod: python {pod['python']}, and {python} here", remedy)
+    if not versions.same_release(__version__, pod["mapred"]):
+        yield Finding(BAD, f"pod: mapred {pod['mapred']}, and {__version__} here", remedy)
+    elif pod.get("code") == versions.code_digest():
+        yield Finding(OK, f"pod: mapred {__version__}, as here")
+    else:
+        text = f"pod: mapred {pod['mapred']}, of the same release as {__version__} here"
+        yield Finding(OK, f"{text}, with other code")
 
 
 def _workflow(argo: Argo, name: str, base: str, packages: str | None) -> dict[str, Any]:

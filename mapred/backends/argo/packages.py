@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mapred.errors import BackendError, MissingDependency, RecordError
+from mapred.functions.versions import code_digest
 from mapred.model import layout
 from mapred.model.coding import encode
 from mapred.process import secrecy
@@ -52,7 +53,7 @@ def store_packages(
     """
     chosen = (*extras, *filter(None, [_EXTRAS.get(scheme)]))
     lock = _locked(wanted, python, platform, chosen)
-    key = hashlib.sha256(f"{lock}\n{python}\n{platform}\n{_own_digest()}".encode()).hexdigest()
+    key = hashlib.sha256(f"{lock}\n{python}\n{platform}\n{code_digest()}".encode()).hexdigest()
     known = _known(root, key)
     if known is not None:
         return known
@@ -221,15 +222,6 @@ def _plain_name(requirement: str) -> str:
         return str(canonicalize_name(Requirement(requirement).name))
     except InvalidRequirement as error:
         raise BackendError(f"packages: {requirement!r} is not a requirement: {error}") from None
-
-
-def _own_digest() -> str:
-    """The SHA-256 of mapred's own files."""
-    found = hashlib.sha256()
-    folder = Path(layout.__file__).parents[1]
-    for path in sorted(folder.rglob("*.py")):
-        found.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
-    return found.hexdigest()
 
 
 def _digest(path: Path) -> str:

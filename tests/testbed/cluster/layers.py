@@ -150,7 +150,7 @@ def _python(tree: Path, known: dict[str, str]) -> None:
 
 def packages(say: Callable[[str], None]) -> Path:
     """Everything that the Dockerfile installs beside mapred, in the locked versions."""
-    lock = PROJECT / ".ci" / "requirements.txt"
+    lock = PROJECT / "requirements-dev.lock"
     wanted = PROJECT / "pyproject.toml"
     extras = _extras()
     key = [lock.read_text(), *_dependencies(wanted), *extras, _probe(this_python())["full"]]

@@ -8,11 +8,17 @@ import time
 
 from mapred._version import __version__
 from mapred.errors import MapredError
+from mapred.functions.versions import code_digest
 from mapred.storage import open_store, probe
 
 
 def main(root: str) -> None:
-    said = {"python": ".".join(map(str, sys.version_info[:2])), "mapred": __version__, "root": ""}
+    said = {
+        "python": ".".join(map(str, sys.version_info[:2])),
+        "mapred": __version__,
+        "code": code_digest(),
+        "root": "",
+    }
     try:
         said["listed"] = probe(open_store(root))
     except MapredError as error:
