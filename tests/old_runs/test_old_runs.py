@@ -20,7 +20,7 @@ import pytest
 from old_runs import archive
 
 import mapred
-from mapred import functions, layout, pickling
+from mapred import functions, layout, outputs, pickling, records
 from mapred.errors import FunctionError
 from mapred.scheduling import dated, firing
 
@@ -140,6 +140,16 @@ def test_an_old_run_goes_on_where_its_functions_load(
         return
     with pytest.raises(FunctionError, match=r"made by Python 3\.11.* by (fn|reduce)="):
         mapred.open(run.uri).resume(**INLINE)
+
+
+@runs([*RESULTS, "written"])
+def test_the_outputs_of_old_tasks_are_read(made_by: str, name: str, tmp_path: Path) -> None:
+    run = unpacked(made_by, name, tmp_path)
+    for stage in run.job.stages:
+        for _, commit in records.sound_commits(run.store, stage.name):
+            if commit.output.kind != "parts":
+                values = list(outputs.load(run.store, commit.output))
+                assert len(values) == commit.output.count
 
 
 @every_archive
