@@ -24,8 +24,10 @@ from archive import packed, write
 from parcel import squared
 
 import mapred
-from mapred import Task, functions, layout
+from mapred import Task
 from mapred.backends.argo.backend import Argo
+from mapred.functions import transport
+from mapred.model import layout
 
 HERE = Path(__file__).parent
 PYTHON = (3, 11)
@@ -233,7 +235,7 @@ VALUES: dict[str, Any] = {
 
 
 def pickled(value: Any) -> str:
-    return base64.b64encode(functions.dump(value)).decode()
+    return base64.b64encode(transport.dump(value)).decode()
 
 
 def public_names() -> dict[str, str]:

@@ -20,9 +20,11 @@ import pytest
 from old_runs import archive
 
 import mapred
-from mapred import functions, layout, outputs, pickling, records
+from mapred.client.scheduling import dated, firing
 from mapred.errors import FunctionError
-from mapred.scheduling import dated, firing
+from mapred.functions import pickling, transport
+from mapred.model import layout
+from mapred.runfolder import outputs, records
 
 ARCHIVES = {file.stem: archive.read(file) for file in Path(__file__).parent.glob("made-by-*.json")}
 PYTHON = ".".join(map(str, sys.version_info[:2]))
@@ -178,7 +180,7 @@ def test_an_old_dataset_and_what_published_it_are_known(made_by: str, tmp_path: 
     rows = mapred.run(len, mapred.read_parquet(written.uri), reduce=sum, **INLINE)
     assert rows.result() == 4
     assert run.audit().ok
-    assert functions.load(run.store.read(run.job.reduce)).name
+    assert transport.load(run.store.read(run.job.reduce)).name
     assert run.resume(progress="none").state == "succeeded"
 
 
@@ -208,7 +210,7 @@ def pickles() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("made_by", "name"), pickles())
 def test_values_that_users_hold_are_loaded_from_old_pickles(made_by: str, name: str) -> None:
-    value = functions.loaded(base64.b64decode(ARCHIVES[made_by]["pickles"][name]))
+    value = transport.loaded(base64.b64decode(ARCHIVES[made_by]["pickles"][name]))
     assert type(value).__module__.startswith("mapred.")
     if isinstance(value, mapred.Reducer):
         assert value.finish or value.merge([value.step([[1], [2]])]) is not None
@@ -226,4 +228,4 @@ def test_every_public_name_is_found_by_its_old_module(made_by: str) -> None:
 
 def test_what_an_old_pickle_names_and_nothing_has_is_told() -> None:
     with pytest.raises(FunctionError, match=r"cannot be loaded.*mapred\.nowhere"):
-        functions.loaded(pickle.dumps(({}, None, b"")) + b"cmapred.nowhere\nnothing\n.")
+        transport.loaded(pickle.dumps(({}, None, b"")) + b"cmapred.nowhere\nnothing\n.")
