@@ -79,6 +79,8 @@ def check(store: Store, found: Remains) -> None:
         known = job.function in found.paths or is_there(store, job.function)
         whole = bool(job.digests) and known
     except RecordError as error:
+        if error.newer:
+            raise
         raise RunError(f"{store.uri}/{layout.JOB} is not that of a run: {error}") from error
     if not whole:
         raise RunError(
@@ -108,7 +110,9 @@ def staged(store: Store, found: Remains) -> Iterator[Staged]:
             fits = re.fullmatch(f"{run_id}(-[0-9a-f]{{8}})?", record.id)
         except FileNotFoundError:
             continue
-        except (RecordError, NotAFile):
+        except (RecordError, NotAFile) as error:
+            if isinstance(error, RecordError) and error.newer:
+                raise
             fits = None
         if not fits:
             raise RunError(

@@ -294,6 +294,7 @@ def _check_dead(store: Store, files: Listing) -> None:
 
 def _whole(store: Store, found: Remains, what: str, why: str, dry_run: bool) -> Iterator[Removal]:
     """All that goes with a run, and is gone unless `dry_run`: its folder, what it left in datasets."""
+    records.refuse_newer(store, filter(layout.is_record, found.paths))
     hidden = list(removable.staged(store, found))
     yield from (removal for removal, _ in _staged(store, found, "what it never published"))
     yield Removal(what, store.uri, why, *_measure(found.files))

@@ -15,12 +15,15 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from mapred.errors import DatasetError, StorageError
+from mapred.model.checking import shown
+from mapred.model.coding import UPGRADE
 
 FOLDER = "_manifest"
 FORMAT = "mapred-manifest-1"
+_FORMATS = re.compile(r"mapred-manifest-(\d{1,6})")
 _NAME = FOLDER + "/_manifest-{:09d}.json"
 _NAMED = re.compile(r"_manifest-(\d{9})\.json")
 _TRIES = 1000
@@ -107,13 +110,11 @@ class Manifest:
         return json.dumps(value, indent=1, ensure_ascii=False).encode()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Manifest:
+    def from_bytes(cls, data: bytes, where: str = "a manifest") -> Manifest:
+        """The manifest in a file, whose place is `where`; one of a newer mapred is refused."""
         value = json.loads(data)
         if value["format"] != FORMAT:
-            raise DatasetError(
-                f"a manifest of the format {value['format']!r}, where this version of mapred "
-                f"knows {FORMAT!r}: use the version that wrote it"
-            )
+            _refuse(value["format"], where)
         entries = tuple(
             Entry(folder=part["folder"], values=tuple(part["values"].values()), **file)
             for part in value["partitions"]
@@ -129,6 +130,16 @@ class Manifest:
             tuple(value["runs"]),
             tuple((version, when) for version, when in value["kept"]),
         )
+
+
+def _refuse(format: Any, where: str) -> NoReturn:
+    known = _FORMATS.fullmatch(format) if isinstance(format, str) else None
+    if known is None:
+        raise ValueError(f"its format is {shown(format)}")
+    raise DatasetError(
+        f"{where} was made by a newer mapred: its format is {format}, and this one reads "
+        f"{FORMAT}; {UPGRADE}"
+    )
 
 
 def path_of(version: int) -> str:
@@ -159,7 +170,7 @@ def newest(
                 name = tried
         if data is not None:
             try:
-                return Manifest.from_bytes(data)
+                return Manifest.from_bytes(data, f"{place}/{FOLDER}/{name}")
             except (ValueError, KeyError, TypeError) as error:
                 raise DatasetError(
                     f"{place}/{FOLDER}/{name} is not a manifest that mapred wrote "

@@ -17,16 +17,19 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Any
 
-from mapred.errors import FunctionError
+from mapred.errors import FunctionError, RecordError
 from mapred.functions import excerpts, pickling
 from mapred.functions.commands import Command
 from mapred.functions.modules import install, shipping
 from mapred.model.checking import said
+from mapred.model.coding import check_version
 from mapred.reducers import Reducer
 
 CLOSURE_WARNING = 10 * 2**20
 CLOSURE_LIMIT = 100 * 2**20
 _SOURCE_LIMIT = 2**20
+_PLACE = "a stored function"
+_VERSION = 4  # the place of the version in what stands before a function
 
 
 def dump(function: Any, modules: set[str] | None = None) -> bytes:
@@ -115,23 +118,26 @@ def is_portable(data: bytes) -> bool:
     return b"cloudpickle" not in data
 
 
-def load(data: bytes) -> Any:
+def load(data: bytes, where: str = _PLACE) -> Any:
     """The function of a pickle; a class becomes an instance, made once per process."""
-    function = loaded(data)
+    function = loaded(data, where)
     return function() if makes_callables(function) else function
 
 
-def loaded(data: bytes) -> Any:
-    """What was pickled; a `FunctionError` says why it cannot be loaded."""
+def loaded(data: bytes, where: str = _PLACE) -> Any:
+    """What was pickled; a `FunctionError` says why it cannot be loaded.
+
+    What a newer mapred stored at the place `where` is a `RecordError`.
+    """
     file = io.BytesIO(data)
     try:
-        texts, _, archive = _head(file)
+        texts, _, archive = _head(file, where)
         for name, text in texts.items():
             # Where the file has changed since, tracebacks show the source that runs.
             excerpts.place(name, text)
         install(archive)
         return pickling.load(file)
-    except FunctionError:
+    except (FunctionError, RecordError):
         raise
     except Exception as error:
         raise FunctionError(
@@ -147,12 +153,17 @@ def prove(function: bytes, reducer: bytes, archive: bytes) -> None:
         loaded(data)
 
 
-def _head(file: IO[bytes]) -> tuple[dict[str, str], tuple[str, ...] | None, bytes]:
+def _head(
+    file: IO[bytes], where: str = _PLACE
+) -> tuple[dict[str, str], tuple[str, ...] | None, bytes]:
     """What stands before a function: sources of copied code, names of modules, an archive of them.
 
-    The digests of the files follow. In runs of mapred 0.1 it was the sources alone.
+    The digests of the files follow, and the version of the format where it is not the first one.
+    In runs of mapred 0.1 it was the sources alone.
     """
     head = pickle.load(file)
+    if isinstance(head, tuple) and len(head) > _VERSION:
+        check_version(head[_VERSION], where)
     return (head, None, b"") if isinstance(head, dict) else head[:3]
 
 

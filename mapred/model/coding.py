@@ -36,6 +36,7 @@ _Reader = Callable[[Any], Any]
 # What is read here was written with the same first number. A higher second one added fields.
 VERSION = "1.0"
 EMPTY = "is empty, as a power cut leaves files"  # said of one that should hold something
+UPGRADE = "upgrade mapred to use it: pip install --upgrade mapred"
 _MAJOR = int(VERSION.partition(".")[0])
 _LONGEST = 2**63  # bounds of a whole number, as those of Arrow and of files
 _DEEPEST = 50  # of what a field of any type holds
@@ -122,13 +123,14 @@ def _parsed(data: bytes, where: str) -> Any:
         raise RecordError(f"{where} is not a record in JSON: {error}") from None
     if type(values) is dict:
         if values.get("version", VERSION) != VERSION:
-            _check_version(values["version"], where)
+            check_version(values["version"], where)
         if "seal" in values and not checksums.is_whole(data):
             raise RecordError(f"{where} is not what was written: its checksum differs")
     return values
 
 
-def _check_version(version: Any, where: str) -> None:
+def check_version(version: Any, where: str) -> None:
+    """Raise a `RecordError` unless what is stored at `where` has a format that is read here."""
     known = _VERSIONS.fullmatch(version) if isinstance(version, str) else None
     if known is None:
         raise RecordError(
@@ -137,7 +139,7 @@ def _check_version(version: Any, where: str) -> None:
     if int(known[1]) > _MAJOR:
         raise RecordError(
             f"{where} was made by a newer mapred: its format is {version}, and this one reads "
-            f"{_MAJOR}.x; install a newer mapred to use it",
+            f"{_MAJOR}.x; {UPGRADE}",
             newer=True,
         )
 

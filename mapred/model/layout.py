@@ -80,6 +80,11 @@ def is_named(path: str) -> bool:
     return _named().fullmatch(path) is not None
 
 
+def is_record(path: str) -> bool:
+    """Whether a file of a run is a record in JSON, and not what a task wrote."""
+    return path.endswith(".json") and "/files/" not in path
+
+
 @functools.cache
 def _named() -> re.Pattern[str]:
     return re.compile("|".join(_NAMED), re.DOTALL)

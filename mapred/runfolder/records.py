@@ -127,6 +127,25 @@ def read_if_sound(store: Store, path: str, cls: type[T]) -> T | None:
         return None
 
 
+def refuse_newer(store: Store, paths: Iterable[str]) -> None:
+    """Raise a `RecordError` if one of these records was made by a newer mapred.
+
+    What is not there or is damaged passes.
+    """
+
+    def check(path: str) -> None:
+        with suppress(NotAFile):
+            read_if_sound(store, path, _AnyRecord)
+
+    for _ in each(store, check, paths):
+        pass
+
+
+@dataclass(frozen=True)
+class _AnyRecord:
+    """A record of whatever kind: its version alone is read."""
+
+
 def read_job(store: Store) -> Job:
     """The specification of a run; a `RunError` where there is none."""
     try:
@@ -274,6 +293,8 @@ def _failure(store: Store, stage: str, path: str, task: int) -> Failure:
     except FileNotFoundError:
         text = f"{store.uri}/{path} is gone"
     except (RecordError, NotAFile) as error:
+        if isinstance(error, RecordError) and error.newer:
+            raise
         text = str(error)
     attempt = layout.attempt_of(path)
     told = Failure(stage, task, attempt, "lost", RecordError.__name__, text, signature=attempt)

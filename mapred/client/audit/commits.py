@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from mapred.client.audit.problems import Problem
-from mapred.errors import MapredError
+from mapred.errors import MapredError, RecordError
 from mapred.model import layout
 from mapred.model.spec import Commit, Job, Stage
 from mapred.runfolder import records
@@ -19,6 +19,8 @@ def commit(store: Store, stage: str, index: int) -> tuple[Commit | None, Problem
     except FileNotFoundError:
         return None, None
     except MapredError as error:
+        if isinstance(error, RecordError) and error.newer:
+            raise
         return None, Problem("changed", f"{stage} task {index}", str(error))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from mapred.client.audit.problems import Problem
-from mapred.errors import MapredError
+from mapred.errors import MapredError, RecordError
 from mapred.model import layout
 from mapred.model.spec import Job
 from mapred.runfolder import manifests, records
@@ -68,6 +68,8 @@ def lost(store: Store, job: Job) -> tuple[dict[int, list[int] | None], list[Prob
     try:
         found = records.read_given_up(store)
     except MapredError as error:
+        if isinstance(error, RecordError) and error.newer:
+            raise
         return {}, [Problem("changed", layout.FAILED, str(error))]
     if found and not job.max_failed:
         text = "it names tasks that were given up, and the run allows none"

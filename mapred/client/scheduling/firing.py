@@ -13,13 +13,20 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from contextlib import suppress
 from datetime import datetime, timezone
 
 import mapred.client.scheduling as scheduling
 from mapred import backends
 from mapred.client.run_handle import Run, open_run
-from mapred.errors import AccessError, BackendError, FullError, MapredError, RunError, StorageError
+from mapred.errors import (
+    AccessError,
+    BackendError,
+    FullError,
+    MapredError,
+    RecordError,
+    RunError,
+    StorageError,
+)
 from mapred.functions import transport
 from mapred.model import layout
 from mapred.runfolder import status
@@ -64,7 +71,7 @@ def load(root: str, name: str, digest: str) -> scheduling.Template:
         raise Mismatch(f"{root}/{path} is gone: schedule the job again") from None
     if hashlib.sha256(data).hexdigest() != digest:
         raise Mismatch(f"{root}/{path} is not what was scheduled; its SHA-256 differs")
-    found: scheduling.Template = transport.load(data)
+    found: scheduling.Template = transport.load(data, f"{root}/{path}")
     return found
 
 
@@ -89,8 +96,8 @@ def start(
     within = getattr(chosen, "within", None)
     if within is not None:
         chosen = within(packages)
-    with suppress(RunError):  # There is none yet, or not its job.json, which comes last.
-        known = open_run(f"{root}/{run_id}")
+    known = _known(f"{root}/{run_id}")
+    if known is not None:
         over = known.state in ("succeeded", "failed", "cancelled")
         return known if over else known.resume(backend=chosen, progress="none")
     # What a pod left that was ended before there was a job.json; the files may be others by now.
@@ -102,6 +109,19 @@ def start(
 
         fsspec_options.admit(source.options.storage)
     return job.submit(backend=chosen, root=root, run_id=run_id)
+
+
+def _known(uri: str) -> Run | None:
+    """The run that was made before; None where there is none, or no job.json, which comes last.
+
+    That of a newer mapred is a `RecordError`: its folder is left as it is.
+    """
+    try:
+        return open_run(uri)
+    except RunError as error:
+        if isinstance(error, RecordError) and error.newer:
+            raise
+        return None
 
 
 def _code(error: MapredError) -> int:

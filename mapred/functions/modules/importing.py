@@ -16,6 +16,7 @@ from types import FrameType, ModuleType
 from typing import NamedTuple
 
 from mapred.errors import FunctionError
+from mapred.model.coding import UPGRADE
 
 # Code of these modules calls the user's: what is imported below them, they import.
 _LOADERS = ("mapred.worker.attempt", "mapred.functions.pickling", "mapred.runfolder.outputs")
@@ -194,9 +195,13 @@ def _is_other(name: str, source: Source) -> bool:
 
 
 def _opened(archive: bytes, digest: str) -> _Shipment:
-    version, modules, data, _ = pickle.loads(archive)
+    version, *rest = pickle.loads(archive)
     if version != 1:
-        raise FunctionError("the modules of the run come from a newer mapred: install the same one")
+        raise FunctionError(
+            "the modules of the run were made by a newer mapred: their format is "
+            f"{version}, and this one reads 1; {UPGRADE}"
+        )
+    modules, data, _ = rest
     sources = [Source(*each) for each in modules]
     return _Shipment(digest, {source.name: source for source in sources}, data)
 
