@@ -22,7 +22,7 @@ _TABLES = "formats/test_casting.py formats/test_parquet.py formats/test_csv_valu
 _TEXT = "formats/test_text.py formats/test_magic.py"
 _PARQUET = "formats/test_parquet.py formats/test_pruning.py formats/test_filters.py"
 TESTS = {
-    "planner": "test_planner.py",
+    "planner": "planner",
     **dict.fromkeys(
         "formats/csv formats/dialect formats/headers formats/literals formats/parsing "
         "formats/inference".split(),
@@ -35,7 +35,7 @@ TESTS = {
     **dict.fromkeys(
         "formats/parquet formats/pruning formats/filters formats/int96".split(), _PARQUET
     ),
-    "formats/ipc": "formats/test_arrow.py",
+    "formats/ipc": "formats/test_ipc.py",
     "formats": "formats",
 }
 
