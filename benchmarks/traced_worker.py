@@ -25,9 +25,9 @@ def main() -> None:
 
     step("import pyarrow")
     from mapred.storage.local import LocalStore
-    from mapred.worker import attempt
+    from mapred.worker import tasks
 
-    step("import mapred.worker.attempt")
+    step("import mapred.worker.tasks")
     read: dict[str, int] = {}
     original = LocalStore.read
 
@@ -38,7 +38,7 @@ def main() -> None:
 
     LocalStore.read = reading  # type: ignore[method-assign, assignment]
     run_uri, digest, _, first, _ = sys.argv[1:]
-    run = attempt.context(run_uri, digest)
+    run = tasks.context(run_uri, digest)
     step("job.json")
     run.ranges(int(first))
     step("the plan's rows of one shard")
@@ -50,7 +50,7 @@ def main() -> None:
         return function(*arguments, **named)
 
     vars(run)["_function"] = lambda: first_call
-    (outcome,) = attempt.run_block(run_uri, digest, "map", [int(first)])
+    (outcome,) = tasks.run_block(run_uri, digest, "map", [int(first)])
     status = int(outcome.failure is not None)
     print(json.dumps({"steps": STEPS, "bytes": read, "status": status}))
 

@@ -18,7 +18,7 @@ from mapred.model.spec import Job, Stage
 from mapred.process import interrupts
 from mapred.runfolder import liveness, starts
 from mapred.storage import Store
-from mapred.worker.attempt import run_block
+from mapred.worker.tasks import run_block
 
 
 class InlineExecutor(Executor):

@@ -493,10 +493,10 @@ class Run:
 
         Nothing is committed. Gives the values that the task would have stored.
         """
-        from mapred.worker import attempt
+        from mapred.worker import tasks
 
         self._refuse_code("debug")
-        return attempt.replay(self.store, self.job, stage, shard)
+        return tasks.replay(self.store, self.job, stage, shard)
 
     @checks(PlanError)
     def audit(self, *, content: bool = True, contact: bool = False) -> audits.Audit:
@@ -542,9 +542,9 @@ class Run:
     def _offer_modules(self) -> None:
         path = self.job.modules
         if path is not None and self._allow_pickle and not is_known(self.job.digests[path]):
-            from mapred.worker import attempt
+            from mapred.worker import context
 
-            attempt.offer_modules(attempt.Context(self.store, self.job))
+            context.offer_modules(context.Context(self.store, self.job))
 
     def _backend(self) -> str | Backend:
         name = str(self.job.backend.get("name"))

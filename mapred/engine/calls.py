@@ -18,8 +18,8 @@ def run_block(
     fresh: bool = False,
     pack: Pack | None = None,
 ) -> list[Outcome]:
-    """`worker.run_block`, in a process of any pool."""
-    from mapred.worker import attempt as worker
+    """`worker.tasks.run_block`, in a process of any pool."""
+    from mapred.worker import tasks as worker
 
     return worker.run_block(run_uri, digest, stage, tasks, attempt, None, follow, fresh, pack)
 

@@ -43,9 +43,10 @@ from mapred.process.children import (
 )
 from mapred.process.whereabouts import Place
 from mapred.shuffle.memory import keep_freed
-from mapred.worker.attempt import context, run_block
 from mapred.worker.closing import leave
+from mapred.worker.context import context
 from mapred.worker.packs import Pack
+from mapred.worker.tasks import run_block
 
 _DESCRIPTORS = 3  # of a request: a worker's connection, its log and its place
 _MOST_ENDED = 100

@@ -50,7 +50,7 @@ _MOVED = {
     "mapred.signatures": "mapred.functions.signatures",
     "mapred.task": "mapred.functions.task",
     "mapred.unifying": "mapred.arrow.schemas",
-    "mapred.worker": "mapred.worker.attempt",
+    "mapred.worker": "mapred.worker.tasks",
     "mapred.writing.files": "mapred.writing.parquet_files",
 }
 

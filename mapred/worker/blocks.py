@@ -21,8 +21,9 @@ from mapred.model.failure import Failure
 from mapred.model.spec import Commit, Stage
 from mapred.process import threads
 from mapred.runfolder import failures, losses, manifests, records
-from mapred.worker.attempt import Context, committed, context, run_task
+from mapred.worker.context import Context, context
 from mapred.worker.packs import Note, Pack
+from mapred.worker.tasks import committed, run_task
 
 DONE, FAILED, TRY_AGAIN, MISMATCH, KILLED = 0, 1, 75, 78, 137
 RESULT = "result"  # in place of a stage's name: what closes a run whose last stage has many tasks

@@ -24,7 +24,7 @@ from mapred.runfolder import manifests
 from mapred.storage import open_store
 from mapred.storage.local import LocalStore
 from mapred.testing import tamper
-from mapred.worker import attempt
+from mapred.worker import tasks
 
 RUN: dict[str, Any] = {"backend": "inline", "progress": "none"}
 
@@ -257,7 +257,7 @@ def test_the_list_that_results_are_read_from_is_compared(tmp_path: Path) -> None
 def test_the_list_may_name_what_a_twin_wrote(tmp_path: Path, content: bool) -> None:
     run = mapred.run(lambda i: "x" * 50_000, mapred.array(3), root=tmp_path / "runs", **RUN)
     run.store.delete(layout.commit("map", 1))
-    assert attempt.run_block(run.uri, run.digest, "map", [1])[0].commit is not None
+    assert tasks.run_block(run.uri, run.digest, "map", [1])[0].commit is not None
     assert run.audit(content=content).ok
     listed = manifests.read(run.store, run.job)[1][1]
     assert listed is not None

@@ -27,7 +27,7 @@ from mapred.model import layout
 from mapred.model.coding import VERSION
 from mapred.runfolder import liveness, records
 from mapred.storage import open_store
-from mapred.worker.attempt import run_block
+from mapred.worker.tasks import run_block
 
 FOLDERS = archive.read(next(iter(Path(__file__).parent.glob("made-by-*.json"))))["folders"]
 NEWER = re.escape("was made by a newer mapred: its format is 2.0, and this one reads 1.x; upgrade")

@@ -295,12 +295,12 @@ def test_after_a_power_cut_worker_processes_go_on(name: str, tmp_path: Path) -> 
 
 
 def test_a_worker_that_finds_one_under_its_name_commits(tmp_path: Path) -> None:
-    from mapred.worker import attempt
+    from mapred.worker import tasks
 
     cut = interrupted(tmp_path)
     emptied(cut / "map/commits/000002.json")
     run = mapred.open(cut)
-    (outcome,) = attempt.run_block(run.uri, run.digest, "map", [2], fresh=True)
+    (outcome,) = tasks.run_block(run.uri, run.digest, "map", [2], fresh=True)
     assert outcome.commit == records.read_commit(run.store, "map", 2)
 
 

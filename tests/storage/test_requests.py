@@ -94,13 +94,13 @@ def test_a_reduce_reads_each_input_once(counted: Proxy, s3_root: str) -> None:
 
 
 def test_a_block_that_was_done_is_found_by_one_listing(counted: Proxy, s3_root: str) -> None:
-    from mapred.worker import attempt
+    from mapred.worker import tasks
 
     run = mapred.run(small, mapred.array(20), per_task=1, backend="inline", root=s3_root)
     counted.requests()
-    outcomes = attempt.run_block(run.uri, run.digest, "map", range(20, 20))
+    outcomes = tasks.run_block(run.uri, run.digest, "map", range(20, 20))
     assert outcomes == []
-    outcomes = attempt.run_block(run.uri, run.digest, "map", range(20))
+    outcomes = tasks.run_block(run.uri, run.digest, "map", range(20))
     assert [outcome.commit.task for outcome in outcomes if outcome.commit] == list(range(20))
     found = asked(counted)
     assert found["GET map/commits"] == 20

@@ -25,7 +25,7 @@ from mapred.errors import AccessError
 from mapred.functions.task import Task
 from mapred.runfolder import failures
 from mapred.storage import open_store
-from mapred.worker.attempt import Context
+from mapred.worker.context import Context
 
 QUIET: dict[str, Any] = {"progress": "none"}
 

@@ -42,7 +42,8 @@ from mapred.model.spec import Commit, Job, Stage
 from mapred.runfolder import liveness, outputs, records, results
 from mapred.storage import Store, remote
 from mapred.testing import StoreContract
-from mapred.worker import attempt as worker
+from mapred.worker import context
+from mapred.worker import tasks as worker
 
 URI = "/memory/run"
 TASKS, ITEMS = 3, 6
@@ -231,7 +232,7 @@ def opened(store: MemoryStore) -> Iterator[None]:
     with (
         mock.patch.object(liveness, "lives", return_value=None),
         mock.patch.object(liveness, "seconds_quiet", return_value=math.inf),
-        mock.patch.object(worker, "open_store", return_value=store),
+        mock.patch.object(context, "open_store", return_value=store),
         mock.patch.object(run_handle, "open_store", return_value=store),
         mock.patch.object(api, "open_store", lambda uri, **_: MemoryStore(uri, store.files)),
     ):
@@ -306,7 +307,7 @@ class Protocol(RuleBasedStateMachine):
     # --- what happens ---
 
     def begin(self, what: str, act: Callable[[], Any]) -> Actor:
-        worker.context.cache_clear()
+        context.context.cache_clear()
         actor = Actor(f"{what} {next(self.numbers)}", act)
         self.keep(actor)
         return actor

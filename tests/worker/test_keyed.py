@@ -397,7 +397,7 @@ def test_a_skipped_map_task_is_run_by_the_reduce_that_notices(tmp_path: Path) ->
     again.store.delete(layout.END)
     for stage, task in (("map", 3), ("manifest", 0), ("shuffle", 0), ("shuffle", 1)):
         drop_commit(again, task, stage)
-    from mapred.worker.attempt import run_block
+    from mapred.worker.tasks import run_block
 
     (outcome,) = run_block(again.uri, again.digest, "shuffle", [1])
     assert outcome.commit is not None
@@ -409,7 +409,8 @@ def test_a_skipped_map_task_is_run_by_the_reduce_that_notices(tmp_path: Path) ->
 
 
 def test_a_twin_leaves_the_winner_alone(tmp_path: Path) -> None:
-    from mapred.worker.attempt import context, run_task
+    from mapred.worker.context import context
+    from mapred.worker.tasks import run_task
 
     found = run(frames, mapred.array(6), tmp_path, by="k", aggregate={"v": "sum"}, partitions=2)
     job = context(found.uri, found.digest)

@@ -18,7 +18,7 @@ from mapred.model.failure import Failure
 from mapred.model.spec import Format, Job, Stage
 from mapred.process.whereabouts import Place
 from mapred.testing import Script
-from mapred.worker import attempt as worker
+from mapred.worker import storing
 from mapred.worker.packs import Pack
 
 QUIET: dict[str, Any] = {"progress": "none"}
@@ -230,7 +230,7 @@ def test_a_value_that_cannot_be_kept_is_its_items_failure(
 def test_a_task_that_fails_when_its_items_have_succeeded_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, tried = worker._store_values, list[int]()
+    store, tried = storing.store_values, list[int]()
 
     def failing(*arguments: Any) -> Any:
         tried.append(1)
@@ -238,6 +238,6 @@ def test_a_task_that_fails_when_its_items_have_succeeded_is_tried_again(
             raise MemoryError("no room for the values")
         return store(*arguments)
 
-    monkeypatch.setattr(worker, "_store_values", failing)
+    monkeypatch.setattr(storing, "store_values", failing)
     run = mapred.run(abs, mapred.items([-1]), root=tmp_path, backend="inline", progress="none")
     assert (run.result(), len(tried)) == ([1], 2)

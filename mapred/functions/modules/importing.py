@@ -19,7 +19,12 @@ from mapred.errors import FunctionError
 from mapred.model.coding import UPGRADE
 
 # Code of these modules calls the user's: what is imported below them, they import.
-_LOADERS = ("mapred.worker.attempt", "mapred.functions.pickling", "mapred.runfolder.outputs")
+_LOADERS = (
+    "mapred.worker.context",
+    "mapred.worker.tasks",
+    "mapred.functions.pickling",
+    "mapred.runfolder.outputs",
+)
 
 
 class Source(NamedTuple):

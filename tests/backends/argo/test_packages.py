@@ -67,7 +67,7 @@ def test_packages_are_locked_stored_once_and_importable(tmp_path: Path) -> None:
     assert "obstore==" in locked
     with tarfile.open(tmp_path / "root" / layout.packages(digest)) as archive:
         archive.extractall(tmp_path / "unpacked", filter="data")
-    code = "import tabulate, mapred.worker.attempt; print(mapred.worker.attempt.__file__)"
+    code = "import tabulate, mapred.worker.tasks; print(mapred.worker.tasks.__file__)"
     done = subprocess.run(
         [sys.executable, "-S", "-c", code],
         env={"PYTHONPATH": str(tmp_path / "unpacked")},
@@ -75,7 +75,7 @@ def test_packages_are_locked_stored_once_and_importable(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert done.stdout.strip() == str(tmp_path / "unpacked/mapred/worker/attempt.py"), done.stderr
+    assert done.stdout.strip() == str(tmp_path / "unpacked/mapred/worker/tasks.py"), done.stderr
 
 
 @pytest.mark.slow

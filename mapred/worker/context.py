@@ -1,0 +1,159 @@
+"""A run as a worker sees it: its job, its code, its plan, loaded once per process."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from mapred.errors import FunctionError, MapredError, RecordError
+from mapred.functions import instances, signatures, transport
+from mapred.functions.modules import install, is_known, offer
+from mapred.model import layout
+from mapred.model.coding import EMPTY
+from mapred.model.spec import Commit, Job, Stage
+from mapred.planner import PlanFile
+from mapred.reducers import Reducer
+from mapred.runfolder import agreement, pieces, records
+from mapred.storage import Store, open_store, source_opener
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Context:
+    """One run as its workers see it; loaded once per process, checked against digests."""
+
+    store: Store
+    job: Job
+    plans: dict[int, PlanFile] = field(default_factory=dict)
+    inputs: dict[str, bytes | pieces.Pieces] = field(default_factory=dict)
+    agreed: dict[str, agreement.Agreed | None] = field(default_factory=dict)
+
+    def load(self, path: str) -> bytes:
+        """A file of the run, refused if its digest is not the one the job names."""
+        try:
+            return pieces.read(self.store, self.job.digests, path)
+        except FileNotFoundError:
+            raise self._lost(path, "is gone") from None
+        except RecordError as error:
+            raise self._lost(path, EMPTY) from error
+
+    def _lost(self, path: str, why: str) -> MapredError:
+        """The error of a file that a power cut or a hand took away, with what can be done."""
+        what = f"{self.store.uri}/{path} {why}"
+        if path in (self.job.function, self.job.reduce, self.job.modules):
+            option = "reduce=" if path == self.job.reduce else "fn="
+            return FunctionError(f"{what}; resume with the function once more, by {option}")
+        return RecordError(f"{what}; put a copy of it back, or start a new run")
+
+    def check_python(self, stage: Stage) -> None:
+        """Refuse a stage whose function holds code of another Python than this one."""
+        path = self.job.function_of(stage)
+        made, here = self.job.python_of(path), ".".join(map(str, sys.version_info[:2]))
+        if made != here and not transport.is_portable(self.load(path)):
+            option = "fn=" if path == self.job.function else "reduce="
+            raise FunctionError(
+                f"the run was made by Python {made} and this worker has {here}: pickled functions "
+                f"need the same minor version; resume with the function once more, by {option}"
+            )
+
+    @functools.cached_property
+    def _function(self) -> Callable[[], Callable[..., Any]]:
+        code: Any = transport.loaded(self.load(self.job.function))
+        if transport.makes_callables(code):
+            return instances.PerThread(self.store.uri, code).here
+        return lambda: code
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The user's function; of a class, this thread's instance."""
+        return self._function()
+
+    @functools.cached_property
+    def task_parameters(self) -> tuple[str, ...]:
+        named = self.job.task_parameters
+        return signatures.task_parameters(self.function) if named is None else named
+
+    @functools.cached_property
+    def takes_repeat(self) -> bool:
+        """Whether a sweep's function wants to know which repeat it is."""
+        return signatures.takes(self.function, "repeat")
+
+    @functools.cached_property
+    def reducer(self) -> Reducer:
+        reducer = transport.load(self.load(self.job.reduce or ""))
+        if not isinstance(reducer, Reducer):
+            raise FunctionError(f"{self.job.reduce} holds no reducer")
+        return reducer
+
+    def ranges(self, shard: int) -> pa.Table:
+        """The plan's rows of one shard."""
+        number = shard // layout.PLAN_SHARDS
+        if number not in self.plans:
+            if len(self.plans) >= 8:
+                self.plans.pop(next(iter(self.plans)))
+            self.plans[number] = PlanFile(self.load(layout.plan_file(number)))
+        return self.plans[number].shard(shard)
+
+    @functools.cached_property
+    def occurrences(self) -> Sequence[int] | None:
+        """How many items before each are spelled alike; None where all differ."""
+        if layout.OCCURRENCES not in self.job.digests:
+            return None
+        return memoryview(self.load(layout.OCCURRENCES)).cast("q")
+
+    def commit(self, stage: str, index: int) -> Commit | None:
+        return records.read_commit(self.store, stage, index)
+
+    def given_up(self) -> dict[int, list[int] | None]:
+        """The map tasks given up under max_failed; a list names single items of a task."""
+        return records.read_given_up(self.store) if self.job.max_failed else {}
+
+    @functools.cached_property
+    def dataset(self) -> Callable[[str, tuple[int, str] | None], BinaryIO]:
+        """Opens the dataset's files."""
+        if self.job.format.storage is not None:
+            from mapred.storage import fsspec_options
+
+            fsspec_options.admit(self.job.format.storage)
+        return source_opener(self.job.format.storage)
+
+    def open(self, path: str, known: tuple[int, str] | None = None) -> Any:
+        """A dataset's file, or one of the run's own input files."""
+        if path.startswith("input/"):
+            return self._input(path)
+        return self.dataset(path, known)
+
+    def _input(self, path: str) -> Any:
+        """An input file, held against its digests; a small one is loaded once a process."""
+        if path not in self.inputs:
+            self.inputs[path] = pieces.held(self.store, self.job.digests, path)
+        return pieces.opened(self.inputs[path])
+
+
+@functools.lru_cache(maxsize=4)
+def context(run_uri: str, digest: str) -> Context:
+    """The run at `run_uri`, whose job.json must have the SHA-256 `digest`."""
+    store = open_store(run_uri)
+    data = records.read_data(store, layout.JOB)
+    found = hashlib.sha256(data).hexdigest()
+    if found != digest:
+        raise FunctionError(
+            f"{run_uri}/{layout.JOB} has SHA-256 {found}, not {digest} as the run was started "
+            "with: it was resumed with another function, or someone changed it"
+        )
+    run = Context(store, records.decoded(store, layout.JOB, Job, data))
+    if run.job.modules is not None:
+        install(run.load(run.job.modules))
+    return run
+
+
+def offer_modules(run: Context) -> None:
+    """Have the classes of a run's values found where this process cannot import them itself."""
+    if run.job.modules is not None and not is_known(run.job.digests[run.job.modules]):
+        offer(run.load(run.job.modules))

@@ -1,0 +1,81 @@
+"""The outputs that a reduce task reads, in plan order, from the commits of the stage before."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from mapred.errors import StorageError
+from mapred.formats import Reading
+from mapred.model import layout
+from mapred.model.spec import Output, Stage
+from mapred.runfolder import outputs, records
+from mapred.storage import each
+from mapred.worker.attempt import Attempt
+from mapred.worker.context import Context
+
+_FOLLOW_HERE, _FOLLOW_REMOTE = (0.01, 0.01), (0.1, 1.0)  # seconds: shortest and longest wait
+
+
+def values_for(attempt: Attempt) -> Iterator[Any]:
+    """The outputs that a task reduces; one that is to follow waits for them."""
+    stage = attempt.stage
+    source = attempt.job.stage(stage.inputs or "")
+    indices = stage.input_range(attempt.index)
+    yield from values_of(attempt.run, source, indices, attempt.reading, attempt.follow)
+
+
+def values_of(
+    run: Context,
+    source: Stage,
+    indices: Iterable[int],
+    reading: Reading,
+    follow: bool = False,
+) -> Iterator[Any]:
+    given_up = run.given_up() if source.kind == "map" else {}
+    wanted = [i for i in indices if given_up.get(i, ()) is not None]
+    for ready in _ready(run, source, wanted) if follow else [wanted]:
+        fetched = each(run.store, lambda i: _fetch(run, source, i), ready)
+        for output, data in fetched:
+            reading.ranges += 1
+            for value in outputs.decode(run.store, output, data):
+                if value is not None:
+                    reading.records += 1
+                    yield value
+
+
+def _fetch(run: Context, source: Stage, index: int) -> tuple[Output, bytes | None]:
+    """What a committed task gave, and its bytes if they are to be fetched ahead."""
+    commit = run.commit(source.name, index)
+    if commit is None:
+        raise StorageError(f"{run.store.uri}: the commit of {source.name} task {index} is gone")
+    return commit.output, outputs.fetch(run.store, commit.output)
+
+
+def _ready(run: Context, source: Stage, wanted: list[int]) -> Iterator[list[int]]:
+    """The wanted tasks in order, as their commits come: those that can be read next."""
+    shortest, longest = _FOLLOW_HERE if hasattr(run.store, "local_path") else _FOLLOW_REMOTE
+    wait = shortest
+    while wanted:
+        ready = _committed_first(run, source, wanted)
+        if not ready and wait == longest and run.commit(source.name, wanted[0]) is not None:
+            ready = wanted[:1]  # which a listing that lags behind does not show yet
+        if ready:
+            yield ready
+            wanted, wait = wanted[len(ready) :], shortest
+        else:
+            time.sleep(wait)
+            wait = min(longest, 1.5 * wait)
+
+
+def _committed_first(run: Context, source: Stage, wanted: list[int]) -> list[int]:
+    """Those of the wanted tasks, from the first on, that are committed."""
+    locate = getattr(run.store, "local_path", None)
+    if locate is not None:
+        paths = (f"{locate('')}{layout.commit(source.name, i)}" for i in wanted)
+        return wanted[: sum(1 for _ in itertools.takewhile(os.path.exists, paths))]
+    there = set(records.committed(run.store, source.name))
+    return list(itertools.takewhile(there.__contains__, wanted))

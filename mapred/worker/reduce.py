@@ -1,0 +1,49 @@
+"""What a reduce task computes: a merge of outputs, the manifest of a shuffle, or a partition."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from mapred.formats import Reading
+from mapred.functions import regrouping
+from mapred.process import forks
+from mapred.worker import inputs
+from mapred.worker.attempt import Attempt
+
+
+def reduce_outputs(attempt: Attempt) -> list[Any]:
+    """The reduced value of consecutive outputs of the stage before, streaming, in order."""
+    run, stage, index = attempt.run, attempt.stage, attempt.index
+    reducer = run.reducer
+    attempt.task.begin(None, f"{stage.name} {index}")
+    first_level = stage.inputs == "map"
+    checked = stage.check and regrouping.is_checked(index)
+    if checked and not first_level:
+        # Where two outputs make a group, only those of several groups tell means apart.
+        below = run.job.stage(stage.inputs or "")
+        few = [i for each in stage.input_range(index) for i in below.input_range(each)]
+        raw = inputs.values_of(run, run.job.stage("map"), few, Reading())
+        regrouping.check_associative(reducer, list(itertools.islice(raw, regrouping.WINDOW)))
+    values = inputs.values_for(attempt)
+    if checked:
+        values = regrouping.watched(reducer, values)
+    result = (reducer.step if first_level else reducer.merge)(values)
+    return [reducer.finish(result) if stage.last and reducer.finish else result]
+
+
+def shuffle(attempt: Attempt) -> Any:
+    """The manifest of the map tasks, or the answer of one partition, as tables to be stored."""
+    from mapred.worker import keyed
+
+    run, stage, index = attempt.run, attempt.stage, attempt.index
+    job = run.job
+    assert job.shuffle is not None
+    attempt.task.begin(None, f"{stage.name} {index}")
+    if stage.kind == "manifest":
+        given_up = run.given_up()
+        there = [i for i in range(stage.input_tasks) if given_up.get(i, ()) is not None]
+        return keyed.listed(run.store, job.shuffle, there, attempt.reading)
+    takes_rows = not (job.shuffle.aggregates or job.shuffle.descending)
+    function = forks.held(run.reducer.step) if takes_rows else None
+    return keyed.reduced(run.store, job, stage, index, function, attempt.reading)

@@ -1,0 +1,135 @@
+"""Storing what a task computed: its values, files and log, and the commit that makes them count."""
+
+from __future__ import annotations
+
+import functools
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mapred.errors import FunctionError, StorageError
+from mapred.functions.task import written
+from mapred.model import layout
+from mapred.model.spec import Commit, Output, StoredFile
+from mapred.process import forks
+from mapred.process.lazy import pa
+from mapred.runfolder import agreement, outputs, records
+from mapred.worker.attempt import Attempt
+from mapred.worker.context import Context
+
+
+def hand_over(attempt: Attempt, values: Any) -> tuple[Any, Callable[[], None] | None]:
+    """What is stored in place of a map task's values, and what takes back what was written.
+
+    Tables that the job writes are written here; the rows of a keyed reduce are partitioned.
+    """
+    job, drop = attempt.job, None
+    if not attempt.is_map or (job.write is None and job.shuffle is None):
+        return values, None
+    values = [forks.held_values(v) if isinstance(v, Iterator) else v for v in values]
+    if job.write is not None:
+        values, drop = _write(attempt, values)
+    if job.shuffle is not None:
+        from mapred.worker import keyed
+
+        values = keyed.sent(job.shuffle, values, keyed.memory_limit(attempt.stage))
+    return values, drop
+
+
+def _write(attempt: Attempt, values: list[Any]) -> tuple[list[Any], Callable[[], None]]:
+    """Write a map task's tables where the job says.
+
+    Gives what the last task needs to publish them, and what removes them again.
+    """
+    from mapred import writing
+
+    target = writing.Target.from_json(attempt.job.write or {})
+    wrote = writing.write_values(target, attempt.job.run_id, attempt.index, attempt.name, values)
+    return [wrote], functools.partial(writing.drop, target, wrote)
+
+
+def store_values(attempt: Attempt, values: Any) -> Output:
+    """Store a task's values; small ones become part of the commit."""
+    if not isinstance(values, list):
+        from mapred.worker import keyed
+
+        limit = keyed.memory_limit(attempt.stage)
+        return keyed.store_sheets(attempt.store, values, attempt.data_path("arrow"), limit)
+    is_result = attempt.is_map and attempt.stage.last
+    check = functools.partial(_hold, attempt) if is_result else None
+    pid = os.getpid()
+    output, payload = outputs.encode(values, check)
+    forks.leave_unless(pid)  # values may do what they like while they are pickled
+    if payload is None:
+        return output
+    path = attempt.data_path(outputs.suffix(output))
+    etag = attempt.store.write(path, payload)
+    return replace(output, path=path, etag=etag)
+
+
+def _hold(attempt: Attempt, tables: list[pa.Table | None]) -> None:
+    """Hold the tables of a task against those of the others, since they make one result."""
+    run, stage, index = attempt.run, attempt.stage.name, attempt.index
+    if run.job.format.once_per_item:
+        items = records.items_of(run.ranges(index))
+        sources = [agreement.Source(index, item) for item in items]
+    else:
+        sources = [agreement.Source(index)]
+    held = [pair for pair in zip(sources, tables, strict=True) if pair[1] is not None]
+    run.agreed[stage] = agreement.hold(run.store, stage, run.agreed.get(stage), held)
+
+
+def store_files(attempt: Attempt) -> tuple[StoredFile, ...]:
+    """Store the files that the function wrote to the paths of `task.output`."""
+    if not attempt.task.wrote_files:
+        return ()
+    stored = []
+    for source in written(attempt.task.folder):
+        path = attempt.file_path(source.name)
+        size, crc32 = _measure(source)
+        etag = attempt.store.put_file(source, path)
+        stored.append(StoredFile(source.name, path, size, crc32, etag))
+    return tuple(stored)
+
+
+def _measure(path: Path) -> tuple[int, int]:
+    """Size in bytes and CRC-32 of a local file."""
+    size = crc32 = 0
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                size, crc32 = size + len(block), zlib.crc32(block, crc32)
+    except OSError as error:
+        raise FunctionError(
+            f"task.output({path.name!r}) is not a readable file: {error}"
+        ) from error
+    return size, crc32
+
+
+def store_log(attempt: Attempt) -> None:
+    """Store what the process printed, if anything."""
+    text = attempt.read_log() if attempt.read_log else ""
+    if text:
+        attempt.store.write(attempt.log_path(), text.encode(errors="replace"))
+
+
+def put_commit(run: Context, commit: Commit) -> Commit:
+    """Put a commit unless the task has one; the commit that stands."""
+    path = layout.commit(commit.stage, commit.task)
+    if run.store.put_if_absent(path, commit.to_bytes()):
+        return commit
+    # Another attempt won, or it was our own put whose answer got lost: the record tells.
+    winner = run.commit(commit.stage, commit.task)
+    if winner is not None:
+        return winner
+    # What cannot be read, such as an empty file after a power cut, has the name of a commit.
+    records.move_aside(run.store, commit.stage, commit.task)
+    if run.store.put_if_absent(path, commit.to_bytes()):
+        return commit
+    winner = run.commit(commit.stage, commit.task)
+    if winner is None:
+        raise StorageError(f"{run.store.uri}/{path} was refused as existing, but is not there")
+    return winner

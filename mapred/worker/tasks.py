@@ -1,0 +1,284 @@
+"""Running tasks: `run_block`, the same in every process.
+
+A task whose commit exists does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from mapred.errors import ReduceError
+from mapred.functions import instances
+from mapred.model import seeds
+from mapred.model.spec import Commit, Job, Outcome, Stage
+from mapred.process import forks, interrupts, surroundings
+from mapred.runfolder import failures, points, records
+from mapred.storage import Store
+from mapred.worker import attempt as attempts
+from mapred.worker import map as maps
+from mapred.worker import packs, reduce, storing, turns
+from mapred.worker.attempt import Attempt
+from mapred.worker.context import Context, context, offer_modules
+
+_LISTED = 500
+
+
+def run_block(
+    run_uri: str,
+    digest: str,
+    stage: str,
+    tasks: Iterable[int],
+    attempt: int = 1,
+    read_log: Callable[[], str] | None = None,
+    follow: bool = False,
+    fresh: bool = False,
+    pack: packs.Pack | None = None,
+    note: packs.Note | None = None,
+) -> list[Outcome]:
+    """Run tasks of one stage, one after the other, each with its own commit.
+
+    `attempt` counts from 1; `read_log` gives what the process printed since its last call.
+    A reduce that is to `follow` waits for inputs that are not committed yet, as its driver
+    sees to it that they will be. Tasks that are `fresh` had neither a commit nor kept values a
+    moment ago: nobody asks again, since the commit decides. `pack` says whose turn it is in a
+    task whose items failed; `note` is told of each item before its call. A failure of the
+    function is an outcome; a failing store raises `StorageError`, and a Ctrl-C what it does.
+    """
+    run = context(run_uri, digest)
+    chosen = run.job.stage(stage)
+    run.check_python(chosen)
+    tasks = list(tasks)
+    there = {} if fresh else committed(run, chosen, tasks)
+    with interrupts.noted(), instances.working(run.store.uri), seeds.kept():
+        return [
+            Outcome(index, there[index])
+            if index in there
+            else _run(
+                attempts.begin(run, chosen, index, attempt, read_log, follow), fresh, pack, note
+            )
+            for index in tasks
+        ]
+
+
+def committed(run: Context, stage: Stage, tasks: list[int]) -> dict[int, Commit]:
+    """The commits of those of the tasks that have one; of many, by one listing."""
+    if stage.tasks < _LISTED * (len(tasks) - 1):
+        listed = set(records.committed(run.store, stage.name))
+        tasks = [index for index in tasks if index in listed]
+    found = zip(tasks, records.read_commits(run.store, stage.name, tasks), strict=True)
+    return {index: commit for index, commit in found if commit is not None}
+
+
+def run_task(
+    run: Context,
+    stage: Stage,
+    index: int,
+    number: int = 1,
+    read_log: Callable[[], str] | None = None,
+    pack: packs.Pack | None = None,
+    note: packs.Note | None = None,
+) -> Outcome:
+    """One attempt at one task, unless it is committed already."""
+    committed = run.commit(stage.name, index)
+    if committed is not None:
+        return Outcome(index, committed)
+    return _run(attempts.begin(run, stage, index, number, read_log), False, pack, note)
+
+
+def _run(
+    attempt: Attempt, fresh: bool, pack: packs.Pack | None, note: packs.Note | None
+) -> Outcome:
+    pid, started, clock = os.getpid(), time.time(), time.perf_counter()
+    drop: Callable[[], None] | None = None
+    turn: turns.Turn | None = None
+    _reset_peak_memory()
+    if note is not None:
+        note(attempt.index, packs.NO_ITEM)
+    found = surroundings.current()
+    try:
+        found = _with_code(attempt)
+        forks.leave_unless(pid)
+        if attempt.calls_items:
+            turn = _turn(attempt, pack, again=not fresh)
+        values = _values(attempt, turn, note)
+        forks.leave_unless(pid)
+        surroundings.restore(found)
+        values, drop = storing.hand_over(attempt, values)
+        commit = _stored(attempt, values, turn, started, clock)
+        # From here on nobody here knows whether the commit is there.
+        drop_unless, drop = drop, None
+        commit = storing.put_commit(attempt.run, commit)
+        if commit.attempt != attempt.name and drop_unless is not None:
+            drop_unless()
+        if turn is not None:
+            turn.forget()
+        return Outcome(attempt.index, commit)
+    except BaseException as error:
+        forks.leave_unless(pid)
+        plain = failures.plain(error)
+        if drop is not None:
+            drop()
+        if interrupts.is_real(plain) or failures.is_of_store(plain):
+            raise
+        return _failed(attempt, plain, turn, time.perf_counter() - clock)
+    finally:
+        surroundings.restore(found)
+        if attempt.task.wrote_files:
+            shutil.rmtree(attempt.task.folder, ignore_errors=True)
+
+
+def _with_code(attempt: Attempt) -> surroundings.Surroundings | None:
+    """The process as each task finds it: what loading the code has set is there for all."""
+    run = attempt.run
+    if attempt.is_map:
+        # A class is made here: where it draws numbers, each worker is to make the same one.
+        seeds.seed_globals(seeds.entropy(run.job.seed, "function"))
+        _ = run.function
+    elif attempt.stage.kind != "manifest" and run.job.reduce is not None:
+        _ = run.reducer
+    return surroundings.current()
+
+
+def _turn(attempt: Attempt, pack: packs.Pack | None, again: bool) -> turns.Turn:
+    given_up = attempt.run.given_up().get(attempt.index) or ()
+    return turns.Turn(attempt.run, attempt.task, given_up, pack, again)
+
+
+def _values(attempt: Attempt, turn: turns.Turn | None, note: packs.Note | None) -> Any:
+    """What the task computes: values, or the tables of a keyed stage."""
+    if turn is not None:
+        return maps.map_items(attempt, turn, note)
+    if attempt.is_map:
+        return maps.map_shard(attempt)
+    if not attempt.follow:
+        _ensure_inputs(attempt)
+    return (
+        reduce.reduce_outputs(attempt)
+        if attempt.stage.kind == "reduce"
+        else reduce.shuffle(attempt)
+    )
+
+
+def _ensure_inputs(attempt: Attempt) -> None:
+    """Check the commit of every input of a reduce task before it reads one.
+
+    What is neither committed nor given up was skipped, whatever an engine says: it is run
+    here, or named.
+    """
+    run, stage = attempt.run, attempt.stage
+    source = run.job.stage(stage.inputs or "")
+    given_up = run.given_up() if source.kind == "map" else {}
+    there = set(records.committed(run.store, source.name))
+    for i in stage.input_range(attempt.index):
+        if i in there or (i in given_up and given_up[i] is None):
+            continue
+        outcome = run_task(run, source, i)
+        if outcome.failure is not None:
+            raise ReduceError(
+                f"{source.name} task {i} was never committed, and running it here failed: "
+                f"{outcome.failure.error}: {outcome.failure.message}"
+            )
+
+
+def _stored(
+    attempt: Attempt, values: Any, turn: turns.Turn | None, started: float, clock: float
+) -> Commit:
+    """Store what was computed; the commit that is to name it."""
+    job, reading = attempt.job, attempt.reading
+    output = storing.store_values(attempt, values)
+    if turn is not None:
+        turn.bring_files()
+    files = storing.store_files(attempt)
+    storing.store_log(attempt)
+    return Commit(
+        stage=attempt.stage.name,
+        task=attempt.index,
+        attempt=attempt.name,
+        function=job.digests[job.function_of(attempt.stage)],
+        output=output,
+        files=files,
+        records=reading.records,
+        skipped=reading.skipped,
+        bytes=reading.bytes,
+        ranges=reading.ranges,
+        spans=tuple(reading.spans),
+        units=reading.units,
+        started=started,
+        seconds=time.perf_counter() - clock,
+        peak_memory=_peak_memory(),
+        counters=attempt.task.counters,
+        heavy=reading.heavy,
+        worker=f"{os.uname().nodename}:{os.getpid()}",
+    )
+
+
+def _failed(
+    attempt: Attempt, error: BaseException, turn: turns.Turn | None, seconds: float
+) -> Outcome:
+    """What is told of an attempt that failed; its record lies in the run's folder then."""
+    run, index, task = attempt.run, attempt.index, attempt.task
+    if turn is not None:
+        error = turn.keep(attempt.name, error)
+    more = turn is not None and turn.more
+    if isinstance(error, turns.Unfinished):
+        return Outcome(index, more=more)
+    whole = turn is not None and not more and not isinstance(error, failures.ItemsFailed)
+    items, final, error = failures.failed_items(error, task, run.job)
+    if whole and not final:
+        items = {}  # none of them failed: it is what became of their values
+    values = points.values_of(run.job, run.ranges(index), run.open, items) if items else {}
+    where = _where(attempt, items, values)
+    failure = failures.describe(error, task, attempt.name, where, items, final, values)
+    failure = failures.record(run.store, failure, seconds, attempt.read_log)
+    return Outcome(index, failure=failure, more=more)
+
+
+def _where(attempt: Attempt, items: Iterable[int], values: Mapping[int, str]) -> str:
+    """What the task was at: an item, a line, a file's bytes or row group, what it reduced."""
+    run, reading = attempt.run, attempt.reading
+    for item in items:
+        return points.item_text(item, values)
+    where = ""
+    if attempt.is_map:
+        where = points.line_text(run.job.format, reading, run.open) or reading.where()
+    return where or records.where_of(run.store, attempt.stage, attempt.index)
+
+
+def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
+    """The values of one task, computed in this process; nothing is stored, nothing caught."""
+    # The first failure is the one to look at.
+    run = Context(store, replace(job, attempts=1))
+    offer_modules(run)
+    attempt = attempts.replayed(run, job.stage(stage), index)
+    found = surroundings.current()
+    try:
+        with seeds.kept():
+            _with_code(attempt)
+            turn = _turn(attempt, None, again=False) if attempt.calls_items else None
+            values = _values(attempt, turn, None)
+            return values if isinstance(values, list) else list(values.tables)
+    except failures.ItemsFailed as error:
+        raise error.first from None
+    finally:
+        surroundings.restore(found)
+        instances.close(store.uri)
+
+
+def _reset_peak_memory() -> None:
+    # Linux resets a process's high-water mark when 5 is written here; elsewhere it only grows.
+    with suppress(OSError), open("/proc/self/clear_refs", "wb", buffering=0) as file:
+        file.write(b"5")
+
+
+def _peak_memory() -> int:
+    """Bytes resident at most since the last reset."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) if sys.platform == "darwin" else int(peak) * 1024
