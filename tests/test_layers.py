@@ -81,7 +81,6 @@ def test_imports_point_one_way(file: Path) -> None:
             assert rest[1:] in ([], ["schedules"]), f"{where}: ask the registry, mapred.backends"
 
 
-@pytest.mark.xfail(strict=True, reason="five circles are still to be opened")
 def test_no_module_is_part_of_a_circle() -> None:
     """Imports inside functions and for types count as well."""
     graph = {

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, TextIO
 
 from mapred.display.format import format_bytes, format_count, format_seconds, one_line, several
 from mapred.display.html import status_html
-from mapred.display.showing import Clock
 from mapred.display.summary import fraction, paused, whole_seconds
 from mapred.display.text import bar, lost_of, run_text, state_text, status_text
 from mapred.model.spec import RunStatus, StageStatus
+
+Clock = Callable[[], float]
 
 _ASCII = str.maketrans("━─×…", "#-x~")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
-from typing import Literal, Protocol, TextIO
+from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
 from mapred.errors import PlanError
 from mapred.model.spec import RunStatus
 
-Clock = Callable[[], float]
+if TYPE_CHECKING:
+    from mapred.display.live import Clock
 
 
 class Progress(Protocol):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from mapred.planner.plan_file import (
     PlanFile,
     plan_files,
-    plan_schema,
     read_plan,
     read_shard,
     write_plan,
 )
-from mapred.planner.shards import Plan, Skew, plan, plan_items
+from mapred.planner.ranges import Plan, Skew, plan_schema
+from mapred.planner.shards import plan, plan_items
 
 __all__ = [
     "Plan",

@@ -1,4 +1,4 @@
-"""The rows of a plan, one per range, and their files in a run's folder.
+"""The files of a plan in a run's folder, of one row per range.
 
 A worker reads them before anything else, so nothing here may load pandas, which
 `pyarrow.dataset`, `pyarrow.compute` and `to_numpy` would.
@@ -7,17 +7,15 @@ A worker reads them before anything else, so nothing here may load pandas, which
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from mapred.arrow.buffers import from_arrow, to_arrow
+from mapred.arrow.buffers import from_arrow
 from mapred.errors import PlanError
 from mapred.model import layout
+from mapred.planner.ranges import Plan, plan_schema, rows
 from mapred.process.lazy import pa
-
-if TYPE_CHECKING:
-    from mapred.planner.shards import Ints, Plan
 
 
 def plan_files(plan: Plan) -> Iterator[tuple[str, pa.Table]]:
@@ -25,23 +23,6 @@ def plan_files(plan: Plan) -> Iterator[tuple[str, pa.Table]]:
     for number, shard in enumerate(range(0, plan.shards, layout.PLAN_SHARDS)):
         stop = min(shard + layout.PLAN_SHARDS, plan.shards)
         yield layout.plan_file(number), rows(plan, shard, stop)
-
-
-def plan_schema() -> pa.Schema:
-    """The columns of a plan file, one row per range."""
-
-    return pa.schema(
-        {
-            "shard": pa.int64(),
-            "path": pa.large_string(),
-            "offset": pa.int64(),
-            "length": pa.int64(),
-            "size": pa.int64(),
-            "etag": pa.string(),
-            "first": pa.int64(),
-            "count": pa.int64(),
-        }
-    )
 
 
 def write_plan(table: pa.Table) -> pa.Buffer:
@@ -124,36 +105,3 @@ def _open(data: Any) -> Any:
     reader = ParquetReader()
     reader.open(pa.BufferReader(data) if in_memory else data)
     return reader
-
-
-def rows(plan: Plan, shard: int, stop: int) -> pa.Table:
-    """The rows of the shards up to `stop`, as they stand in a plan file."""
-
-    starts = plan.starts[shard : stop + 1]
-    here = slice(int(starts[0]), int(starts[-1]))
-    file = plan.file[here]
-    head = int(file[0])
-    listing = plan.listing.slice(head, int(file[-1]) + 1 - head)
-    if len(listing) != len(file):
-        listing = _repeated(listing, file - head)
-    columns = {
-        "shard": to_arrow(np.repeat(np.arange(shard, stop, dtype=np.int64), np.diff(starts))),
-        "path": listing["path"],
-        "offset": to_arrow(plan.offset[here]),
-        "length": to_arrow(plan.length[here]),
-        "size": listing["size"],
-        "etag": listing["etag"],
-        "first": to_arrow(plan.first[here]),
-        "count": to_arrow(plan.count[here]),
-    }
-    table, schema = pa.table(columns), plan_schema()
-    return table if table.schema == schema else table.cast(schema)  # which loads pyarrow.compute
-
-
-def _repeated(listing: pa.Table, file: Ints) -> pa.Table:
-    """The rows of a listing at the places `file`."""
-
-    if len(listing) > 1:
-        return listing.take(to_arrow(file))  # which loads pyarrow.compute
-    columns = {name: pa.repeat(listing[name][0], len(file)) for name in listing.column_names}
-    return pa.table(columns)

@@ -7,24 +7,20 @@ arrays: the ranges, and where each shard starts.
 
 from __future__ import annotations
 
-from dataclasses import field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrow.buffers import from_arrow, large_strings, strings, to_arrow
+from mapred.arrow.buffers import large_strings, strings, to_arrow
 from mapred.errors import PlanError
 from mapred.model import layout
-from mapred.model.frozen import dataclass
 from mapred.model.spec import parse_bytes
-from mapred.planner.plan_file import rows
+from mapred.planner.ranges import Ints, Plan, sizes_of
 from mapred.process.lazy import pa
 from mapred.storage import is_local
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-Ints: TypeAlias = "npt.NDArray[np.int64]"
 
 MAX_TASKS = 10_000
 MAX_ITEM_TASKS = 1_000
@@ -32,81 +28,6 @@ MOST_SHARDS = 1_000_000
 # What opening a file counts as, in bytes: little on a disk, a request on a network.
 LOCAL_FILE_COST, REMOTE_FILE_COST = 32 * 2**10, 256 * 2**10
 _SMALLEST_TARGET, _LARGEST_TARGET, _SPREAD = 2**20, 32 * 2**20, 32
-
-
-class Skew(NamedTuple):
-    """Sizes of the shards: in bytes, or in items where a plan has no bytes."""
-
-    smallest: int
-    median: int
-    largest: int
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """Every range of every shard.
-
-    Range *r* is `length[r]` bytes from `offset[r]` of row `file[r]` of `listing`, and holds
-    `count[r]` items from item `first[r]` on (`first` is the file's number and `count` 0 for
-    ranges of bytes). Shard *i* is the ranges `starts[i]` to `starts[i + 1]`.
-
-    `limit` names what chose the number of shards; `target_bytes` is the size in use (None
-    for items). `unsplittable_files` and `_bytes` count the files that may not be cut.
-    """
-
-    listing: pa.Table = field(repr=False)
-    file: Ints = field(repr=False)
-    offset: Ints = field(repr=False)
-    length: Ints = field(repr=False)
-    first: Ints = field(repr=False)
-    count: Ints = field(repr=False)
-    starts: Ints = field(repr=False)
-    limit: str
-    bytes: int
-    items: int
-    files: int
-    target_bytes: int | None = None
-    unsplittable_files: int = 0
-    unsplittable_bytes: int = 0
-    unsplittable_reason: str = ""
-
-    @property
-    def shards(self) -> int:
-        return len(self.starts) - 1
-
-    @property
-    def ranges(self) -> int:
-        return len(self.file)
-
-    def shard_bytes(self) -> Ints:
-        """The bytes of each shard, in order; zeros for an array."""
-        return np.add.reduceat(self.length, self.starts[:-1])
-
-    def shard_items(self) -> Ints:
-        """The items of each shard, in order; zeros for ranges of bytes."""
-        return np.add.reduceat(self.count, self.starts[:-1])
-
-    @property
-    def skew(self) -> Skew:
-        """The smallest, median and largest shard; in items where there are no bytes."""
-        sizes = self.shard_bytes() if self.bytes else self.shard_items()
-        return Skew(int(sizes.min()), int(np.median(sizes)), int(sizes.max()))
-
-    def largest_files(self, most: int = 5) -> tuple[tuple[str, int], ...]:
-        """The largest files as `(path, bytes)`, largest first; none for items."""
-        if not self.files:
-            return ()
-        sizes = _sizes(self.listing)
-        most = min(most, len(sizes))
-        top = np.argpartition(sizes, len(sizes) - most)[len(sizes) - most :]
-        top = top[np.lexsort((top, -sizes[top]))]
-        return tuple((self.listing["path"][int(i)].as_py(), int(sizes[i])) for i in top)
-
-    def shard_ranges(self, shard: int) -> pa.Table:
-        """The ranges of one shard, with the columns of a plan file."""
-        if not 0 <= shard < self.shards:
-            raise PlanError(f"shard {shard} is not in the plan: it has {self.shards}")
-        return rows(self, shard, shard + 1)
 
 
 def plan(
@@ -127,7 +48,7 @@ def plan(
     `once_per_file`: the function is called per file, so that a file is never cut, and counts
     32 KiB more than it has if it lies on this machine, else 256 KiB. Raises `PlanError`.
     """
-    sizes = _sizes(files)
+    sizes = sizes_of(files)
     may_cut = _may_cut(splittable, len(sizes), once_per_file)
     size = _total(sizes)
     cost = _file_cost(files) if once_per_file else 0
@@ -201,21 +122,6 @@ def plan_items(
         items=count,
         files=0,
     )
-
-
-def _sizes(files: pa.Table) -> Ints:
-    """The sizes of a listing, without a copy where it is one chunk."""
-    column = files["size"]
-    if not len(column):
-        raise PlanError("the dataset has no files: there is nothing to plan")
-    if column.null_count:
-        missing = column.is_null().index(True).as_py()
-        raise PlanError(f"{files['path'][missing]}: its size is unknown, so it cannot be planned")
-    sizes: Ints = from_arrow(column).astype(np.int64, copy=False)
-    if int(sizes.min()) < 0:
-        negative = int(sizes.argmin())
-        raise PlanError(f"{files['path'][negative]}: a size of {sizes[negative]} bytes")
-    return sizes
 
 
 def _file_cost(files: pa.Table) -> int:

@@ -11,16 +11,14 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import Any
 
 from mapred.errors import StorageError
 from mapred.model.limits import warn
 from mapred.process import secrecy
+from mapred.storage.base import Store, is_local
 from mapred.storage.concurrency import each
-from mapred.storage.opening import fingerprint, is_local, local_etag, open_source, source_opener
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from mapred.storage.opening import fingerprint, local_etag, open_source, source_opener
 
 __all__ = [
     "Store",
@@ -45,47 +43,6 @@ _NO_CREDENTIALS = (
 )
 _LATE_WAITS = (0.1, 0.3, 0.6, 1.0)
 _LATE_SECONDS = sum(_LATE_WAITS)
-
-
-class Store(Protocol):
-    """The files below one root. Paths are relative, with `/`; every write is whole or absent.
-
-    `read`, `open`, `copy` and `delete` raise FileNotFoundError for a path that is not there;
-    every other fault is a `StorageError`. A store pickles by its URI.
-    """
-
-    @property
-    def uri(self) -> str: ...
-
-    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
-        """The bytes of a file, or `length` of them from `offset`."""
-        ...
-
-    def write(self, path: str, data: bytes) -> str:
-        """Put a file; one that exists is replaced. Gives its etag, or "" where none is told."""
-        ...
-
-    def put_if_absent(self, path: str, data: bytes) -> bool:
-        """Put a file unless it exists; True for the one writer that won."""
-        ...
-
-    def list(self, prefix: str) -> list[tuple[str, int]]:
-        """Path and size of every file below the folder `prefix`, sorted by path."""
-        ...
-
-    def delete(self, path: str) -> None: ...
-
-    def put_file(self, source: Path, path: str) -> str:
-        """Put a local file, which may be moved away; gives its etag like `write`."""
-        ...
-
-    def copy(self, source: str, target: str) -> None:
-        """Give a file a second name without reading it here; one of that name is replaced."""
-        ...
-
-    def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
-        """A seekable reader; `known`, size and etag or "", spares asking for them."""
-        ...
 
 
 def open_store(uri: str, *, mode: int | None = None, dataset: bool = False) -> Store:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 if TYPE_CHECKING:
-    from mapred.storage import Store
+    from mapred.storage.base import Store
 
 # One request for the whole file takes no longer than those for its footer and its batches.
 _WHOLE = 32 * 2**20

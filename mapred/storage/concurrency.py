@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mapred.storage.opening import is_local
+from mapred.storage.base import is_local
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -13,7 +13,8 @@ import stat
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mapred.storage.opening import OBJECTS, is_local
+from mapred.storage.base import is_local
+from mapred.storage.opening import OBJECTS
 
 # Of these a URI names a bucket and a key, and no server.
 _BUCKETS = {*OBJECTS, "s3a", "gcs"}

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
 
 from mapred.errors import DatasetError, MapredError, StaleDatasetError, StorageError
 from mapred.process import secrecy
+from mapred.storage.base import is_local
 
 T = TypeVar("T")
 Known: TypeAlias = "tuple[int, str]"
@@ -21,11 +22,6 @@ OBJECTS = ("s3", "gs", "az", "oss")
 _SETTINGS = "(AWS|OSS|ALIBABA_CLOUD|GOOGLE|AZURE|MAPRED|HTTPS?_PROXY|NO_PROXY)"
 _CHANGED = "{} was changed after it was planned; plan the dataset again"
 _BLOCK = 4 * 2**20  # what fsspec reads ahead; the default of some clients is 50 MB
-
-
-def is_local(path: str) -> bool:
-    """Whether a dataset path is a plain one (no `scheme://`)."""
-    return "://" not in path
 
 
 def local_etag(stat: os.stat_result) -> str:

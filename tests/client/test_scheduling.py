@@ -185,7 +185,7 @@ def hook() -> Iterator[str]:
 
 
 def notify(url: str) -> subprocess.CompletedProcess[str]:
-    text = Path(argo.__file__).with_name("notice.py").read_text()
+    text = Path(argo.__file__).with_name("pod_scripts").joinpath("notice.py").read_text()
     env = {"MAPRED_WEBHOOK": url, "MAPRED_SCHEDULE": "nightly", "MAPRED_STATUS": "Failed"}
     return subprocess.run(
         [sys.executable, "-I", "-c", text], env=env, capture_output=True, text=True, timeout=60

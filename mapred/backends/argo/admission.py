@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mapred.backends.argo.backend import Argo
+from mapred.backends.argo.settings import ArgoSettings
 from mapred.errors import BackendError
 from mapred.model.resources import Resources
 
@@ -14,7 +14,7 @@ from mapred.model.resources import Resources
 _HERE = ("kubeconfig", "context", "server", "token_env")
 
 
-def admit(argo: Argo, asked: tuple[Resources, ...] = (), **texts: Any) -> None:
+def admit(argo: ArgoSettings, asked: tuple[Resources, ...] = (), **texts: Any) -> None:
     """Raise `BackendError` for a text, or a name in a mapping, with the `{{` of Argo's variables.
 
     Argo knows no way to write these two braces, and replaces them in every field of a

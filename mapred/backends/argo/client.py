@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from mapred.backends.argo.backend import Argo
+from mapred.backends.argo.settings import ArgoSettings
 from mapred.errors import BackendError, MissingDependency
 from mapred.process import secrecy
 
@@ -80,7 +80,7 @@ class Client(Protocol):
         ...
 
 
-def connect(argo: Argo) -> Client:
+def connect(argo: ArgoSettings) -> Client:
     """The client that the settings name: an Argo server's, else the Kubernetes API's."""
     return ServerClient(argo) if argo.server else KubernetesClient(argo)
 
@@ -90,7 +90,7 @@ class KubernetesClient:
 
     moves_deadlines = True
 
-    def __init__(self, argo: Argo) -> None:
+    def __init__(self, argo: ArgoSettings) -> None:
         try:
             from kubernetes import client, config
         except ImportError:
@@ -260,7 +260,7 @@ class ServerClient:
 
     moves_deadlines = False
 
-    def __init__(self, argo: Argo) -> None:
+    def __init__(self, argo: ArgoSettings) -> None:
         try:
             from hera.exceptions import HeraException, NotFound
             from hera.workflows import WorkflowsService, models

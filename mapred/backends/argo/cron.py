@@ -11,23 +11,19 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mapred.backends.argo import locations, pods, render
 from mapred.backends.argo.admission import admit
-from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.client import Client
 from mapred.backends.argo.placement import place
 from mapred.backends.argo.pods import LOCKED, WORK, pruned, slug
+from mapred.backends.argo.settings import ArgoSettings
 from mapred.backends.schedules import Schedule
-from mapred.engine.base import Handle
 from mapred.errors import BackendError, MissingDependency, RecordError
 from mapred.model import layout
 from mapred.model.resources import Resources
-from mapred.model.spec import Job
-from mapred.storage import Store
 
 MODULE = "mapred.client.scheduling.firing"
 MARK = "app.kubernetes.io/managed-by=mapred"
@@ -37,31 +33,6 @@ _DELETION = 60
 _POLL = 0.2
 _PLANNER = Resources(cpu=0.1, memory="512Mi")
 _NOTIFIER = Resources(cpu=0.1, memory="128Mi")
-
-
-@dataclass(frozen=True)
-class Inside:
-    """Argo as a pod of the cluster uses it: by its own account, with packages made before."""
-
-    argo: Argo
-    packages: str | None = None
-
-    @property
-    def name(self) -> str:
-        return "argo"
-
-    @property
-    def arguments(self) -> Mapping[str, Any]:
-        return self.argo.arguments
-
-    def prepare(self) -> None:
-        return
-
-    def expected(self, used: Mapping[str, str]) -> dict[str, str]:
-        return self.argo.expected(used)
-
-    def submit(self, store: Store, job: Job, digest: str) -> Handle:
-        return self.argo.start(store, job, digest, self.packages)
 
 
 def wait_until_gone(client: Client, name: str) -> None:
@@ -77,7 +48,7 @@ def wait_until_gone(client: Client, name: str) -> None:
 
 
 def manifest(
-    argo: Argo, schedule: Schedule, asked: Resources, packages: str | None
+    argo: ArgoSettings, schedule: Schedule, asked: Resources, packages: str | None
 ) -> dict[str, Any]:
     """The CronWorkflow as plain values; `asked` is what a map task has of variables and secrets."""
     if len(schedule.name) > LONGEST_NAME or slug(schedule.name, 99) != schedule.name:
@@ -166,7 +137,9 @@ def _noted(name: str, text: str) -> Schedule:
         return Schedule(name, f"unreadable: {error}", (), "", "", "")
 
 
-def _fire(argo: Argo, schedule: Schedule, asked: Resources, packages: str | None) -> dict[str, Any]:
+def _fire(
+    argo: ArgoSettings, schedule: Schedule, asked: Resources, packages: str | None
+) -> dict[str, Any]:
     given = [
         *(f"{{{{workflow.parameters.{name}}}}}" for name in ("root", "schedule", "digest")),
         "{{workflow.scheduledTime}}",
@@ -192,7 +165,7 @@ def _fire(argo: Argo, schedule: Schedule, asked: Resources, packages: str | None
 
 
 def program(
-    argo: Argo, root: str, module: str, given: list[str], packages: str | None
+    argo: ArgoSettings, root: str, module: str, given: list[str], packages: str | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Command and arguments by which a pod runs a module of mapred, and what it has as inputs.
 
@@ -207,7 +180,7 @@ def program(
     return command, {"artifacts": [source]} if source else {}
 
 
-def _archive(argo: Argo, root: str) -> tuple[str, dict[str, Any]]:
+def _archive(argo: ArgoSettings, root: str) -> tuple[str, dict[str, Any]]:
     """Where the pod finds its packages, and the artifact by which they come."""
     key = layout.packages("{{workflow.parameters.packages}}")
     if not locations.scheme_of(root):
@@ -217,7 +190,7 @@ def _archive(argo: Argo, root: str) -> tuple[str, dict[str, Any]]:
     return path, {"name": "packages", "path": path, "archive": {"none": {}}, **where}
 
 
-def _exit(argo: Argo, schedule: Schedule, asked: Resources) -> list[dict[str, Any]]:
+def _exit(argo: ArgoSettings, schedule: Schedule, asked: Resources) -> list[dict[str, Any]]:
     """The exit handler: a step that runs unless all went well, and its pod."""
     told = schedule.on_failure
     about = {
@@ -263,7 +236,7 @@ def _webhook(told: str) -> dict[str, Any]:
     return {"valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
-def pod(argo: Argo, name: str, small: Resources) -> dict[str, Any]:
+def pod(argo: ArgoSettings, name: str, small: Resources) -> dict[str, Any]:
     """The template of a pod, without its container."""
     found = place(argo.provider, small)
     return {
@@ -278,7 +251,7 @@ def pod(argo: Argo, name: str, small: Resources) -> dict[str, Any]:
     }
 
 
-def container(argo: Argo, small: Resources) -> dict[str, Any]:
+def container(argo: ArgoSettings, small: Resources) -> dict[str, Any]:
     """A container, without what runs in it."""
     memory = {"memory": pods.quantity(small.memory or 0)}
     return {

@@ -16,7 +16,8 @@ from mapred._version import __version__
 from mapred.backends.argo import client as clients
 from mapred.backends.argo import cron, locations, pods, rbac, render
 from mapred.backends.argo.admission import admit
-from mapred.backends.argo.backend import Argo
+from mapred.backends.argo.packages import packages_for
+from mapred.backends.argo.settings import ArgoSettings
 from mapred.errors import BackendError, MapredError
 from mapred.functions import versions
 from mapred.model.resources import Resources
@@ -42,7 +43,7 @@ class Finding:
         return f"{self.state:<4}{self.what}" + (f"\n      -> {self.remedy}" if self.remedy else "")
 
 
-def examine(argo: Argo, root: str | None, *, pod: bool) -> Iterator[Finding]:
+def examine(argo: ArgoSettings, root: str | None, *, pod: bool) -> Iterator[Finding]:
     """Findings, as they come; the first one that makes the others pointless ends them."""
     base = (root or argo.root or "").rstrip("/")
     yield from _root(argo, base)
@@ -62,7 +63,7 @@ def examine(argo: Argo, root: str | None, *, pod: bool) -> Iterator[Finding]:
         yield from _pod(argo, client, base)
 
 
-def _root(argo: Argo, base: str) -> Iterator[Finding]:
+def _root(argo: ArgoSettings, base: str) -> Iterator[Finding]:
     if not base:
         yield Finding(BAD, "root: none is named", "mapred.Argo(root='s3://team/runs'), or --root")
         return
@@ -78,7 +79,7 @@ def _root(argo: Argo, base: str) -> Iterator[Finding]:
 class _Cluster:
     """What the Kubernetes API tells of a namespace."""
 
-    def __init__(self, argo: Argo, client: clients.KubernetesClient) -> None:
+    def __init__(self, argo: ArgoSettings, client: clients.KubernetesClient) -> None:
         from kubernetes import client as kubernetes
 
         self._argo, self._kubernetes, self._api = argo, kubernetes, client.api
@@ -226,11 +227,11 @@ def _skew(whose: str, skew: float) -> Finding:
     return Finding(OK, f"clock: that of the {whose} differs by less than {MOST_SKEW:.0f} s")
 
 
-def _pod(argo: Argo, client: clients.Client, base: str) -> Iterator[Finding]:
+def _pod(argo: ArgoSettings, client: clients.Client, base: str) -> Iterator[Finding]:
     """Start a pod like that of a task, and see what it says."""
     name, before = f"mapred-doctor-{secrets.token_hex(4)}", time.time()
     try:
-        packages = argo.packages_for(f"{base}/run", cron.python())
+        packages = packages_for(argo, f"{base}/run", cron.python())
         client.create(_workflow(argo, name, base, packages))
         phase, said = _said(client, name)
     except BackendError as error:
@@ -273,7 +274,7 @@ def _programs(pod: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(OK, f"{text}, with other code")
 
 
-def _workflow(argo: Argo, name: str, base: str, packages: str | None) -> dict[str, Any]:
+def _workflow(argo: ArgoSettings, name: str, base: str, packages: str | None) -> dict[str, Any]:
     admit(argo, root=base)
     command, artifacts = cron.program(
         argo, base, "mapred.backends.argo.pod_scripts.checkup", [base], packages

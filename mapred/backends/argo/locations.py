@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from mapred.backends.argo.backend import Argo
+from mapred.backends.argo.settings import ArgoSettings
 from mapred.errors import BackendError
 from mapred.model.resources import Volume
 from mapred.storage.oss_access import region_of
@@ -24,7 +24,7 @@ def scheme_of(uri: str) -> str:
     return scheme if separator and scheme != "file" else ""
 
 
-def location(argo: Argo, uri: str, key: str) -> dict[str, Any]:
+def location(argo: ArgoSettings, uri: str, key: str) -> dict[str, Any]:
     """Where the artifact `key` below `uri` lies, as Argo writes it: an inline location."""
     scheme = scheme_of(uri)
     bucket, _, prefix = uri.partition("://")[2].partition("/")
@@ -41,7 +41,7 @@ def location(argo: Argo, uri: str, key: str) -> dict[str, Any]:
     return {"azure": found | ({"accountKeySecret": secret} if secret else {"useSDKCreds": True})}
 
 
-def _s3(argo: Argo) -> dict[str, Any]:
+def _s3(argo: ArgoSettings) -> dict[str, Any]:
     region = {"region": argo.region} if argo.region else {}
     if argo.endpoint is None:
         return {"endpoint": "s3.amazonaws.com", **region}
@@ -49,7 +49,7 @@ def _s3(argo: Argo) -> dict[str, Any]:
     return {"endpoint": urlsplit(argo.endpoint).netloc, **region, **insecure}
 
 
-def _s3_of_oss(argo: Argo) -> dict[str, Any]:
+def _s3_of_oss(argo: ArgoSettings) -> dict[str, Any]:
     """The S3-compatible address of OSS: Argo's own client of OSS signs by version 1 alone.
 
     Always by HTTPS, as Argo's client of S3 sends bodies in chunks without, which OSS refuses.
@@ -74,7 +74,7 @@ def _s3_of_oss(argo: Argo) -> dict[str, Any]:
     return {"endpoint": f"{name}{port}", "region": region}
 
 
-def copies(argo: Argo, uri: str) -> bool:
+def copies(argo: ArgoSettings, uri: str) -> bool:
     """Whether Argo can keep copies of commits as artifacts of the Workflow."""
     try:
         return bool(scheme_of(uri)) and bool(location(argo, uri, "copy"))
@@ -82,7 +82,7 @@ def copies(argo: Argo, uri: str) -> bool:
         return False
 
 
-def _endpoint(argo: Argo, scheme: str) -> str:
+def _endpoint(argo: ArgoSettings, scheme: str) -> str:
     if argo.endpoint is None:
         example = {"oss": _OSS_EXAMPLE, "az": "https://ACCOUNT.blob.core.windows.net"}[scheme]
         raise BackendError(
@@ -91,11 +91,11 @@ def _endpoint(argo: Argo, scheme: str) -> str:
     return argo.endpoint.rstrip("/")
 
 
-def _secret(argo: Argo, key: str) -> dict[str, str]:
+def _secret(argo: ArgoSettings, key: str) -> dict[str, str]:
     return {"name": argo.root_secret, "key": key} if argo.root_secret else {}
 
 
-def _keys(argo: Argo) -> dict[str, Any]:
+def _keys(argo: ArgoSettings) -> dict[str, Any]:
     if argo.root_secret is None:
         return {"useSDKCreds": True}
     access, secret = argo.root_secret_keys
@@ -116,7 +116,7 @@ _VARIABLES: Mapping[str, tuple[str, str, str]] = {
 _REGIONS = {"s3": "AWS_REGION", "oss": "OSS_REGION"}
 
 
-def variables(argo: Argo, uri: str) -> list[dict[str, Any]]:
+def variables(argo: ArgoSettings, uri: str) -> list[dict[str, Any]]:
     """The environment that lets a worker reach its root: settings, and secrets by reference."""
     scheme = scheme_of(uri)
     if not scheme:
@@ -135,7 +135,7 @@ def variables(argo: Argo, uri: str) -> list[dict[str, Any]]:
     return found
 
 
-def check_root(argo: Argo, uri: str, volumes: tuple[Volume, ...]) -> None:
+def check_root(argo: ArgoSettings, uri: str, volumes: tuple[Volume, ...]) -> None:
     """Refuse a root that pods cannot see: a path that lies on none of their volumes."""
     scheme = scheme_of(uri)
     if scheme:

@@ -21,19 +21,47 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mapred.backends.argo import locations
+from mapred.backends.argo.settings import ArgoSettings
 from mapred.errors import BackendError, MissingDependency, RecordError
 from mapred.functions.versions import code_digest
 from mapred.model import layout
 from mapred.model.coding import encode
 from mapred.process import secrecy
 from mapred.runfolder import records
-from mapred.storage import Store
+from mapred.storage import Store, open_store
 
 _SECONDS = 900  # that the packages may take to arrive
 # The extra of mapred that reads and writes a root of this scheme.
 _EXTRAS = {"s3": "s3", "gs": "s3", "az": "s3", "oss": "oss"}
 # Megabytes that only compilers and tests read.
 _LEFT_OUT = (("pyarrow", "include"), ("pyarrow", "tests"), ("numpy", "tests"))
+
+
+def packages_for(
+    settings: ArgoSettings,
+    uri: str,
+    python: str,
+    more: tuple[str, ...] = (),
+    extras: tuple[str, ...] = (),
+) -> str | None:
+    """The digest of the archive that pods unpack; None where their image has everything.
+
+    `more` are requirements beside `packages`, `extras` those of mapred.
+    """
+    if settings.image is not None and settings.packages is None:
+        return None
+    if locations.scheme_of(uri):
+        locations.location(settings, uri, "packages")  # refused before they are resolved
+    root = open_store(uri.rstrip("/").rpartition("/")[0])
+    return store_packages(
+        root,
+        (*(settings.packages or ()), *more),
+        extras=extras,
+        python=python,
+        platform=settings.platform,
+        scheme=locations.scheme_of(uri),
+    )
 
 
 def store_packages(

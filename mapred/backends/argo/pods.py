@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mapred.backends.argo import locations
-from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.placement import place
+from mapred.backends.argo.settings import ArgoSettings
 from mapred.backends.argo.yaml import to_yaml
 from mapred.model import layout
 from mapred.model.resources import THREADS, Resources, Volume, parse_bytes
@@ -44,7 +44,7 @@ class Compiled:
     """What all templates of a Workflow share: the job, the cluster, the run's place."""
 
     job: Job
-    argo: Argo
+    argo: ArgoSettings
     uri: str
     packages: str | None = None
 
@@ -159,7 +159,7 @@ def _artifacts(run: Compiled, closes: bool) -> dict[str, Any]:
     }
 
 
-def environment(argo: Argo, uri: str, asked: Resources) -> list[dict[str, Any]]:
+def environment(argo: ArgoSettings, uri: str, asked: Resources) -> list[dict[str, Any]]:
     """The variables of a pod that reaches `uri`, and what `asked` names."""
     found: list[dict[str, Any]] = [
         {"name": "HOME", "value": WORK},
@@ -230,7 +230,7 @@ def _memory(asked: Resources, retries: int) -> dict[str, Any]:
     return {"containers": [{"name": "main", "resources": limits}]}
 
 
-def retries(argo: Argo, *, fetches: bool) -> dict[str, Any]:
+def retries(argo: ArgoSettings, *, fetches: bool) -> dict[str, Any]:
     """Everything is tried again but what the worker calls final.
 
     A deny-list, as a pod can be lost in more ways than have a name: a container whose shim
@@ -282,7 +282,7 @@ def source(number: int, volume: Volume) -> dict[str, Any]:
     return {"name": name, "ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
 
 
-def whole_pod_patch(argo: Argo) -> str:
+def whole_pod_patch(argo: ArgoSettings) -> str:
     """What every pod needs beyond its template: small, locked containers of Argo's own."""
     small = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
     beside = {

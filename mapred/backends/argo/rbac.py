@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mapred.backends.argo.backend import Argo
+from mapred.backends.argo.settings import ArgoSettings
 
 _GROUP = "rbac.authorization.k8s.io"
 # What each account may do, as (api group, resources, verbs).
@@ -30,7 +30,7 @@ SCHEDULER = (
 )
 
 
-def manifests(argo: Argo, submitter: str | None = None) -> list[dict[str, Any]]:
+def manifests(argo: ArgoSettings, submitter: str | None = None) -> list[dict[str, Any]]:
     """Three accounts: of the function (no rights, no token), of Argo's executor, of the client.
 
     One role more, for people who schedule jobs, is bound to nobody.

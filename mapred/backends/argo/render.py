@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from mapred.backends.argo import pods
 from mapred.backends.argo.admission import admit
-from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.pods import Compiled, pruned, slug
+from mapred.backends.argo.settings import ArgoSettings
 from mapred.backends.argo.yaml import to_yaml
 from mapred.errors import BackendError, MissingDependency
 from mapred.model.checking import seconds
@@ -48,7 +48,7 @@ class _Node:
 
 def render(
     job: Job,
-    argo: Argo,
+    argo: ArgoSettings,
     *,
     uri: str,
     digest: str,
@@ -71,7 +71,7 @@ def render(
 
 def render_text(
     job: Job,
-    argo: Argo,
+    argo: ArgoSettings,
     *,
     uri: str,
     digest: str,
@@ -103,7 +103,7 @@ def blocks(tasks: int, most: int) -> tuple[int, int]:
 
 def manifest(
     job: Job,
-    argo: Argo,
+    argo: ArgoSettings,
     *,
     uri: str,
     digest: str,
@@ -149,7 +149,7 @@ def manifest(
     return found
 
 
-def shared(argo: Argo, marks: Mapping[str, str]) -> dict[str, Any]:
+def shared(argo: ArgoSettings, marks: Mapping[str, str]) -> dict[str, Any]:
     """What every Workflow has: accounts, what its pods may do, their labels."""
     user = {"runAsUser": argo.run_as_user, "seccompProfile": {"type": "RuntimeDefault"}}
     if argo.run_as_user:
@@ -166,7 +166,7 @@ def shared(argo: Argo, marks: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def cleaned(argo: Argo) -> dict[str, Any]:
+def cleaned(argo: ArgoSettings) -> dict[str, Any]:
     """When its pods go, and the Workflow itself."""
     return {
         "podGC": {"strategy": "OnPodCompletion", "deleteDelayDuration": "60s"},
@@ -174,7 +174,7 @@ def cleaned(argo: Argo) -> dict[str, Any]:
     }
 
 
-def _settings(job: Job, argo: Argo, marks: Mapping[str, str]) -> dict[str, Any]:
+def _settings(job: Job, argo: ArgoSettings, marks: Mapping[str, str]) -> dict[str, Any]:
     """What holds for the whole Workflow."""
     return {
         **shared(argo, marks),
@@ -185,7 +185,7 @@ def _settings(job: Job, argo: Argo, marks: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _nodes(job: Job, argo: Argo) -> list[_Node]:
+def _nodes(job: Job, argo: ArgoSettings) -> list[_Node]:
     """Every stage, and one to close the run where the last stage has several tasks."""
     nodes = [_node(stage, argo, stage is job.stages[-1]) for stage in job.stages]
     last = job.stages[-1]
@@ -195,7 +195,7 @@ def _nodes(job: Job, argo: Argo) -> list[_Node]:
     return [*nodes, _Node(RESULT, RESULT, last.name, asked, closes=True)]
 
 
-def _node(stage: Stage, argo: Argo, last: bool) -> _Node:
+def _node(stage: Stage, argo: ArgoSettings, last: bool) -> _Node:
     count, size = blocks(stage.tasks, argo.max_pods)
     closes = last and stage.tasks == 1
     return _Node(stage.name, stage.kind, stage.inputs, stage.resources, count, size, closes)

@@ -23,6 +23,7 @@ import mapred
 from mapred import errors
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.lint import problems
+from mapred.backends.argo.packages import packages_for
 from mapred.backends.argo.pods import PARAMETERS
 from mapred.backends.argo.render import blocks, manifest, render, to_dict, workflow_name
 from mapred.backends.argo.yaml import from_yaml, to_yaml
@@ -207,7 +208,7 @@ def test_packages_on_oss_that_argo_cannot_fetch_are_refused_and_an_image_does_wi
     with pytest.raises(BackendError, match=says):
         cases.text(cases.job(), Argo(**more), root=root, packages=cases.PACKAGES)
     with pytest.raises(BackendError, match=says):
-        Argo(**more).packages_for(f"{root}/{cases.RUN_ID}", "3.11")
+        packages_for(Argo(**more), f"{root}/{cases.RUN_ID}", "3.11")
     (document,) = from_yaml(cases.text(cases.job(), Argo(**more, image="team/image:1"), root=root))
     map_ = document["spec"]["templates"][1]
     assert "artifacts" not in map_["inputs"]

@@ -1,0 +1,174 @@
+"""Where a cluster is, what its pods look like, how they reach the root: all that users set."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mapred.backends.argo.placement import PROVIDERS
+from mapred.errors import BackendError
+from mapred.model.checking import (
+    Duration,
+    DurationFromZero,
+    FromOne,
+    FromZero,
+    Text,
+    check_fields,
+)
+from mapred.model.resources import Volume
+from mapred.process import secrecy
+
+MOST_PODS = 2000
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class ArgoSettings:
+    """A run as an Argo Workflow. No field holds a secret: they name Secrets and variables.
+
+    Args:
+        namespace: where the Workflow goes (default: the kubeconfig context's).
+        image: of the pods, any with Python (default: `python:<minor>-slim` of this Python).
+        packages: requirements such as `pandas>=2`, resolved here for the image's Python and
+            `platform`, and unpacked in each pod from an archive beside the runs; mapred and
+            what it needs come along. None: the image has all, or is the default one.
+        root: where runs are kept unless `root=` says otherwise.
+        endpoint: of the root's object store as the pods reach it, which may differ from
+            this machine's; `region` likewise.
+        root_secret: the Secret whose keys `root_secret_keys` hold the store's access key
+            and secret key; without it pods use the credentials of their platform.
+        provider: `kubernetes`, `eci`, `acs`, `gke`, `karpenter` or `aks`.
+        parallelism: pods at one time; `max_pods`, of a stage in all: tasks beyond it share.
+        retries: of a pod that infrastructure failed; the user's attempts are not counted.
+        service_account: of the function, without rights or token;
+            `executor_service_account`, of Argo's own container beside it. `mapred argo rbac`
+            prints both, and `submitter_service_account`, of the pods that scheduled jobs start by.
+        kubeconfig, context: how this machine reaches the cluster; or `server`, an Argo
+            server's URL, with the token in the environment variable `token_env`.
+        volumes: of every pod, such as the one that holds the root.
+        python: the program in the image.
+        priority: among waiting Workflows; pods have `Resources(priority_class=)`.
+        ttl: how long a finished Workflow stays in the cluster, in seconds or as `"7d"`; its run's
+            folder stays.
+        image_cache: where the platform has one.
+        run_as_user: the number of the user that pods run as; 0 is root.
+        pending: how long (seconds, or `"30m"`) pods may wait for what no node offers, or to
+            start, while none runs, before a run that is watched is given up. Pods that wait for their turn (a
+            quota, a queue, busy nodes, Argo's parallelism) wait as long as it takes.
+        pod_spec_patch: the last resort: a strategic merge patch of every pod's spec.
+    """
+
+    namespace: Text | None = None
+    image: Text | None = None
+    packages: tuple[str, ...] | None = None
+    platform: Text = "x86_64-manylinux_2_28"
+    root: Text | None = None
+    endpoint: Text | None = None
+    region: Text | None = None
+    root_secret: Text | None = None
+    root_secret_keys: tuple[str, str] = ("accessKey", "secretKey")
+    provider: Text = "kubernetes"
+    parallelism: FromOne = 256
+    max_pods: FromOne = MOST_PODS
+    retries: FromZero = 5
+    service_account: Text = "mapred-task"
+    executor_service_account: Text = "mapred-executor"
+    submitter_service_account: Text = "mapred-submitter"
+    kubeconfig: Text | None = None
+    context: Text | None = None
+    server: Text | None = None
+    token_env: Text = "ARGO_TOKEN"
+    volumes: tuple[Volume, ...] = ()
+    python: Text = "python3"
+    image_pull_policy: Text = "IfNotPresent"
+    image_pull_secrets: tuple[str, ...] = ()
+    image_cache: bool = False
+    priority: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    ttl: DurationFromZero = 7 * 86_400
+    run_as_user: FromZero = 10_001
+    pending: Duration = 1800
+    pod_spec_patch: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.volumes, list | tuple):
+            made = tuple(_volume(value) for value in self.volumes)
+            object.__setattr__(self, "volumes", made)
+        check_fields(self, BackendError)
+        self._check_names()
+        if self.max_pods > MOST_PODS:
+            raise BackendError(
+                f"max_pods={self.max_pods}: the limit is {MOST_PODS}; more tasks share pods, each "
+                "with a commit of its own"
+            )
+        if self.server is not None and (self.kubeconfig or self.context):
+            raise BackendError(
+                "server= is one way to reach the cluster, kubeconfig= and context= another: "
+                "leave one out"
+            )
+
+    def _check_names(self) -> None:
+        if self.provider not in PROVIDERS:
+            raise BackendError(
+                f"provider={self.provider!r}: there are {', '.join(map(repr, PROVIDERS))}"
+            )
+        policies = ("Always", "IfNotPresent", "Never")
+        if self.image_pull_policy not in policies:
+            raise BackendError(
+                f"image_pull_policy={self.image_pull_policy!r}: there are {', '.join(policies)}"
+            )
+        named = {
+            what: getattr(self, what)
+            for what in (
+                "namespace",
+                "root_secret",
+                "service_account",
+                "executor_service_account",
+                "submitter_service_account",
+            )
+        }
+        named.update({f"image_pull_secrets: {n}": n for n in self.image_pull_secrets})
+        for what, name in named.items():
+            if name is not None and not _NAME.fullmatch(name):
+                raise BackendError(f"{what}={name!r} is not a name that Kubernetes takes")
+        if len(self.root_secret_keys) != 2:
+            raise BackendError("root_secret_keys= are two: of the access key, of the secret key")
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.token_env):
+            raise BackendError("token_env= is the name of an environment variable, not a token")
+        for what, start in (("endpoint", r"https?://[^/@]+"), ("server", r"https?://[^@]+")):
+            url = getattr(self, what)
+            if url is not None and not re.fullmatch(start + "/?", url):
+                raise BackendError(f"{what}= must be a URL such as https://host:port, no more")
+        for what in ("root", "endpoint", "server"):
+            url, remedy = getattr(self, what) or "", "name Secrets and variables instead"
+            secrecy.refuse_urls((url,), f"{what}=", BackendError, remedy)
+        mappings = ("labels", "annotations", "pod_spec_patch")
+        for what, value in vars(self).items():
+            name = secrecy.found_in(value) if what in mappings else None
+            if name is not None or secrecy.anywhere_in(value):
+                raise BackendError(
+                    f"{what}= looks like a secret{f' at {name!r}' if name else ''}, and a Workflow "
+                    "is shown in the open: leave it out, or write mapred.public('…') if all may "
+                    "see it"
+                )
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """What differs from the defaults, as JSON holds it."""
+        given = dataclasses.asdict(self)
+        plain = dataclasses.asdict(type(self)())
+        return {
+            what: list(value) if isinstance(value, tuple) else value
+            for what, value in given.items()
+            if value != plain[what]
+        }
+
+
+def _volume(value: Any) -> Any:
+    """A volume of what job.json and mapred.toml hold of one; all else as it is."""
+    known = {each.name for each in dataclasses.fields(Volume)}
+    return Volume(**value) if isinstance(value, Mapping) and known.issuperset(value) else value
