@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from mapred.backends.argo.backend import Argo as Argo
     from mapred.backends.dask import Dask as Dask
     from mapred.backends.local import Local as Local
-    from mapred.client.api import Job as Job
-    from mapred.client.api import Plan as Plan
     from mapred.client.api import job as job
     from mapred.client.api import plan as plan
     from mapred.client.api import run as run
@@ -29,6 +27,8 @@ if TYPE_CHECKING:
     from mapred.client.audit import Audit as Audit
     from mapred.client.history import open as open
     from mapred.client.history import runs as runs
+    from mapred.client.job import Job as Job
+    from mapred.client.job import Plan as Plan
     from mapred.client.retention import Removals as Removals
     from mapred.client.retention import gc as gc
     from mapred.client.retention import rm as rm
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from mapred.dataset import read_text as read_text
     from mapred.dataset import sweep as sweep
     from mapred.dataset import uniform as uniform
+    from mapred.engine.base import Backend as Backend
     from mapred.errors import AccessError as AccessError
     from mapred.errors import BackendError as BackendError
     from mapred.errors import CommandError as CommandError
@@ -71,60 +72,40 @@ if TYPE_CHECKING:
     from mapred.model.spec import Volume as Volume
     from mapred.process.secrecy import public as public
     from mapred.reducers import Reducer as Reducer
+    from mapred.storage import Store as Store
     from mapred.writing import Written as Written
     from mapred.writing import write_delta as write_delta
     from mapred.writing import write_parquet as write_parquet
 
+# The names of each module, which is loaded when the first of them is used.
 _WHERE = {
-    "mapred.client.api": ("Job", "Plan", "job", "plan", "run", "submit"),
-    "mapred.client.audit": ("Audit",),
-    "mapred.backends.argo.backend": ("Argo",),
-    "mapred.backends.dask": ("Dask",),
-    "mapred.backends.local": ("Local",),
-    "mapred.functions.commands": ("command",),
-    "mapred.dataset": (
-        "Dataset",
-        "array",
-        "files",
-        "items",
-        "loguniform",
-        "read_arrow",
-        "read_csv",
-        "read_files",
-        "read_json",
-        "read_parquet",
-        "read_text",
-        "sweep",
-        "uniform",
-    ),
-    "mapred.errors": (
-        "AccessError",
-        "BackendError",
-        "CommandError",
-        "DatasetError",
-        "FunctionError",
-        "MapredError",
-        "MissingDependency",
-        "PlanError",
-        "ReduceError",
-        "RunError",
-        "StaleDatasetError",
-        "StorageError",
-    ),
-    "mapred.formats.whole_files": ("File",),
-    "mapred.model.failure": ("Failure",),
-    "mapred.model.spec": ("Resources", "RunStatus", "Volume"),
-    "mapred.reducers": ("Reducer",),
-    "mapred.client.retention": ("Removals", "gc", "rm"),
-    "mapred.client.run_handle": ("Run",),
-    "mapred.client.history": ("open", "runs"),
-    "mapred.client.scheduling": ("Schedule", "schedule", "schedules", "unschedule"),
-    "mapred.process.secrecy": ("public",),
-    "mapred.functions.task": ("Task",),
-    "mapred.writing": ("Written", "write_delta", "write_parquet"),
+    "mapred.backends.argo.backend": "Argo",
+    "mapred.backends.dask": "Dask",
+    "mapred.backends.local": "Local",
+    "mapred.client.api": "job plan run submit",
+    "mapred.client.audit": "Audit",
+    "mapred.client.history": "open runs",
+    "mapred.client.job": "Job Plan",
+    "mapred.client.retention": "Removals gc rm",
+    "mapred.client.run_handle": "Run",
+    "mapred.client.scheduling": "Schedule schedule schedules unschedule",
+    "mapred.dataset": "Dataset array files items loguniform read_arrow read_csv read_files read_json "
+    "read_parquet read_text sweep uniform",
+    "mapred.engine.base": "Backend",
+    "mapred.errors": "AccessError BackendError CommandError DatasetError FunctionError MapredError "
+    "MissingDependency PlanError ReduceError RunError StaleDatasetError StorageError",
+    "mapred.formats.whole_files": "File",
+    "mapred.functions.commands": "command",
+    "mapred.functions.task": "Task",
+    "mapred.model.failure": "Failure",
+    "mapred.model.spec": "Resources RunStatus Volume",
+    "mapred.process.secrecy": "public",
+    "mapred.reducers": "Reducer",
+    "mapred.storage": "Store",
+    "mapred.writing": "Written write_delta write_parquet",
 }
 _MODULES = ("errors", "reducers")
-_NAMES = {name: module for module, names in _WHERE.items() for name in names}
+_NAMES = {name: module for module, names in _WHERE.items() for name in names.split()}
 
 __all__ = ["__version__", *_MODULES, *_NAMES]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -16,20 +16,16 @@ import click
 
 from mapred._version import __version__
 from mapred.cli import argo, clusters, metrics, retention
-from mapred.cli.datasets import Input, input_options, job_options
+from mapred.cli.datasets import Input, Words, input_options, job_options
 from mapred.cli.options import (
-    Change,
-    Limits,
     Place,
-    Reduce,
     Report,
-    Settings,
     change_options,
     json_option,
-    limit_options,
-    param_option,
     place_options,
+    plan_options,
     report_options,
+    resource_options,
     root_option,
     traceback_option,
 )
@@ -118,22 +114,13 @@ def main() -> None:
 
 @main.command(short_help="Run a job, or a function over a dataset.")
 @job_options
-@param_option
-@click.option("--cpu", type=float, metavar="CORES", help="Cores of a map task.")
-@click.option("--memory", metavar="SIZE", help="Memory of a map task, such as 4Gi.")
+@resource_options
 @place_options
 @report_options
 @traceback_option
 def run(
-    target: str,
-    datasets: Sequence[str],
-    job_name: str | None,
-    input: Input,
-    reduce: Reduce,
-    settings: Settings,
-    params: Sequence[str],
-    cpu: float | None,
-    memory: str | None,
+    words: Words,
+    resources: Mapping[str, Any],
     place: Place,
     report: Report,
 ) -> None:
@@ -157,9 +144,7 @@ def run(
     from mapred.cli import jobs, references
 
     with report.prints_aside():
-        job = jobs.job_of(target, datasets, job_name, input, reduce)
-        job = references.altered(job, settings.given(), {"cpu": cpu, "memory": memory})
-        job = references.with_parameters(job, params)
+        job = references.altered(jobs.job_of(words), {}, resources)
         started = job.submit(backend=place.chosen() or "local", root=place.root)
         follow(started, report)
     conclude(started, report)
@@ -169,11 +154,15 @@ def run(
 @click.argument("datasets", metavar="DATASET...", nargs=-1, required=True)
 @click.option("--job", "job_name", metavar="NAME", help="Which job of the file to plan.")
 @input_options
-@limit_options
+@plan_options
 @json_option
 @traceback_option
 def plan(
-    datasets: Sequence[str], job_name: str | None, input: Input, limits: Limits, json: bool
+    datasets: Sequence[str],
+    job_name: str | None,
+    input: Input,
+    settings: Mapping[str, Any],
+    json: bool,
 ) -> None:
     """Show files, bytes, shards and their sizes for DATASET, or for the job of a file.
 
@@ -188,14 +177,13 @@ def plan(
     from mapred.cli import datasets as read
     from mapred.cli import output, references
 
-    given = {name: value for name, value in vars(limits).items() if value is not None}
     with redirect_stdout(sys.stderr) if json else nullcontext():
         if len(datasets) == 1 and input.format is None and references.is_job_file(datasets[0]):
             job = references.load_job(datasets[0], job_name)
-            planned = references.altered(job, given).plan()
+            planned = references.altered(job, settings).plan()
         else:
             source = read.dataset_of(datasets, input)
-            planned = mapred.plan(source, **given)
+            planned = mapred.plan(source, **settings)
     if json:
         print_json(output.plan_json(planned.summary()))
     else:
@@ -295,10 +283,17 @@ def logs(run_name: str, task: int | None, stage: str, root: str | None) -> None:
 @main.command(short_help="Do what is missing of a run.")
 @click.argument("run_name", metavar="RUN")
 @change_options
+@resource_options
 @place_options
 @report_options
 @traceback_option
-def resume(run_name: str, change: Change, place: Place, report: Report) -> None:
+def resume(
+    run_name: str,
+    changes: Mapping[str, Any],
+    resources: Mapping[str, Any],
+    place: Place,
+    report: Report,
+) -> None:
     """Resume a run that failed, was interrupted, suspended, cancelled or killed.
 
     Map tasks that are committed stay as they are. Without --fn the stored function is used; a
@@ -315,14 +310,15 @@ def resume(run_name: str, change: Change, place: Place, report: Report) -> None:
     found = _open(run_name, place.root, place.chosen())
     with redirect_stdout(sys.stderr):
         if found.status().live:
-            if change.given():
-                names = ", ".join(f"--{name.replace('_', '-')}" for name in change.given())
+            given = [*changes, *resources]
+            if given:
+                names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
                 raise click.UsageError(
                     f"run {found.id} is running: stop it before you give {names}"
                 )
             found.wait(report.shows)
         else:
-            resuming.resume(found, change, place.chosen(), report.shows)
+            resuming.resume(found, changes, resources, place.chosen(), report.shows)
     conclude(found, report)
 
 

@@ -12,11 +12,8 @@ from pathlib import Path
 
 import click
 
-from mapred.cli.datasets import Input, job_options
+from mapred.cli.datasets import Words, job_options
 from mapred.cli.options import (
-    Reduce,
-    Settings,
-    param_option,
     root_option,
     traceback_option,
 )
@@ -35,18 +32,11 @@ backend_option = click.option(
 
 @click.command(short_help="Print a job as an Argo Workflow.")
 @job_options
-@param_option
 @backend_option
 @root_option
 @traceback_option
 def render(
-    target: str,
-    datasets: Sequence[str],
-    job_name: str | None,
-    input: Input,
-    reduce: Reduce,
-    settings: Settings,
-    params: Sequence[str],
+    words: Words,
     backend: str,
     root: str | None,
 ) -> None:
@@ -59,12 +49,10 @@ def render(
     mapred render recipes/word_count.py --root s3://team/runs
     mapred render counting.py:count_words 's3://logs/*.gz' --backend prod > workflow.yaml
     """
-    from mapred.cli import jobs, references
+    from mapred.cli import jobs
 
     with redirect_stdout(sys.stderr):
-        job = jobs.job_of(target, datasets, job_name, input, reduce)
-        job = references.with_parameters(references.altered(job, settings.given()), params)
-        text = job.render(backend=backend, root=root)
+        text = jobs.job_of(words).render(backend=backend, root=root)
     say(text, nl=False)
 
 

@@ -9,10 +9,8 @@ from contextlib import redirect_stdout
 import click
 
 from mapred.cli.argo import backend_option
-from mapred.cli.datasets import Input, job_options
+from mapred.cli.datasets import Words, job_options
 from mapred.cli.options import (
-    Reduce,
-    Settings,
     json_option,
     param_option,
     root_option,
@@ -23,18 +21,11 @@ from mapred.cli.reports import FAILED, print_json, say, terminal_width
 
 @click.command(short_help="Submit a job to a cluster, and return.")
 @job_options
-@param_option
 @backend_option
 @root_option
 @traceback_option
 def submit(
-    target: str,
-    datasets: Sequence[str],
-    job_name: str | None,
-    input: Input,
-    reduce: Reduce,
-    settings: Settings,
-    params: Sequence[str],
+    words: Words,
     backend: str,
     root: str | None,
 ) -> None:
@@ -49,7 +40,7 @@ def submit(
     mapred submit pipelines.nightly:job --backend prod
     """
     from mapred import backends
-    from mapred.cli import jobs, references
+    from mapred.cli import jobs
 
     with redirect_stdout(sys.stderr):
         chosen = backends.resolve(backend)
@@ -57,9 +48,7 @@ def submit(
             raise click.UsageError(
                 f"a run on {chosen.name!r} ends with this command: use `mapred run`"
             )
-        job = jobs.job_of(target, datasets, job_name, input, reduce)
-        job = references.with_parameters(references.altered(job, settings.given()), params)
-        started = job.submit(backend=chosen, root=root)
+        started = jobs.job_of(words).submit(backend=chosen, root=root)
     say(started.uri)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from mapred.cli.options import F, gathered, reduce_options, setting_options
+from mapred.cli.options import gathered, param_option, setting_options
 
 FORMATS = ("text", "csv", "json", "parquet", "arrow", "files", "items", "array")
 _SPELLED = {"as_": "--as", "date_formats": "--date-format"} | {
@@ -198,17 +198,24 @@ def _no_options(given: dict[str, Any], format: str, known: set[str]) -> None:
         raise click.UsageError(f"{option} is not for --format {format}")
 
 
-def job_options(command: F) -> F:
-    """What every command takes that is given a job, or a function and what it runs over."""
-    for option in reversed(
-        (
-            click.argument("target"),
-            click.argument("datasets", metavar="[DATASET]...", nargs=-1),
-            click.option("--job", "job_name", metavar="NAME", help="Which job of the file."),
-            input_options,
-            reduce_options,
-            setting_options,
-        )
-    ):
-        command = option(command)
-    return command
+@dataclass(frozen=True)
+class Words:
+    """What names a job: a file or a function, what it runs over, and how."""
+
+    target: str
+    datasets: Sequence[str]
+    job_name: str | None
+    input: Input
+    settings: Mapping[str, Any]
+    params: Sequence[str]
+
+
+job_options = gathered(
+    Words,
+    click.argument("target"),
+    click.argument("datasets", metavar="[DATASET]...", nargs=-1),
+    click.option("--job", "job_name", metavar="NAME", help="Which job of the file."),
+    input_options,
+    setting_options,
+    param_option,
+)

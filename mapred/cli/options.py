@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass, fields
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mapred.client.options import JobOptions, Options, PlanOptions, ResumeOptions
 from mapred.model import checking
 
 if TYPE_CHECKING:
@@ -35,56 +38,6 @@ def max_failed(text: str) -> float | str:
         return int(text) if text.isdecimal() else float(text)
     except ValueError:
         return text
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What bounds a shard; None where the command line does not say."""
-
-    target_bytes: str | None
-    max_tasks: int | None
-    per_task: int | None
-
-
-@dataclass(frozen=True)
-class Settings(Limits):
-    """Settings of a job; None where the command line does not say."""
-
-    attempts: int | None
-    timeout: float | None
-    deadline: float | None
-    max_failed: float | str | None
-    seed: int | None
-    name: str | None
-
-    def given(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if value is not None}
-
-
-@dataclass(frozen=True)
-class Reduce:
-    """What becomes of the outputs."""
-
-    reduce: str | None
-    fan_in: int | None
-    finalize: str | None
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a resumed run does differently; None where the command line does not say."""
-
-    fn: str | None
-    reduce: str | None
-    timeout: float | None
-    deadline: float | None
-    attempts: int | None
-    max_failed: float | None
-    cpu: float | None
-    memory: str | None
-
-    def given(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -125,15 +78,34 @@ class Report:
 
 def gathered(kind: type[Any], *options: Callable[[F], F]) -> Callable[[F], F]:
     """Options that a command takes as one value, passed under the lower-case name of `kind`."""
+    return _together(kind.__name__.lower(), kind, [field.name for field in fields(kind)], options)
+
+
+def _mapped(name: str, options: Mapping[str, Callable[[F], F]]) -> Callable[[F], F]:
+    """Options that a command takes as one mapping, `name`, of those that are given."""
+
+    def given(**values: Any) -> dict[str, Any]:
+        return {option: value for option, value in values.items() if value is not None}
+
+    return _together(name, given, options, options.values())
+
+
+def _together(
+    name: str,
+    make: Callable[..., Any],
+    names: Collection[str],
+    options: Iterable[Callable[[F], F]],
+) -> Callable[[F], F]:
+    """Options whose values, of these names, make the argument `name` of a command."""
 
     def decorate(command: F) -> F:
         @functools.wraps(command)
         def call(*args: Any, **values: Any) -> Any:
-            own = {field.name: values.pop(field.name) for field in fields(kind)}
-            return command(*args, **values, **{kind.__name__.lower(): kind(**own)})
+            own = {each: values.pop(each) for each in names}
+            return command(*args, **values, **{name: make(**own)})
 
         decorated: Any = call
-        for option in reversed(options):
+        for option in reversed([*options]):
             decorated = option(decorated)
         return decorated  # type: ignore[no-any-return]
 
@@ -145,55 +117,43 @@ def _show_traceback(ctx: click.Context, param: click.Parameter, value: bool) -> 
         ctx.meta["mapred.traceback"] = True
 
 
-_limit_options = (
-    click.option("--target-bytes", metavar="SIZE", help="Size of a shard, such as 64Mi."),
-    click.option("--max-tasks", type=int, metavar="N", help="At most so many map tasks."),
-    click.option("--per-task", type=int, metavar="N", help="Items in a task (items, arrays)."),
-)
-limit_options = gathered(Limits, *_limit_options)
-_run_options = (
-    click.option("--attempts", type=int, metavar="N", help="Tries of a task (default 3)."),
-    click.option(
-        "--timeout", type=seconds, metavar="TIME", help="Of one attempt, such as 90 or 10m."
-    ),
-    click.option("--deadline", type=seconds, metavar="TIME", help="Of the whole run."),
-    click.option(
-        "--max-failed",
-        type=max_failed,
-        metavar="N",
-        help="Shards (or items) that may be given up: a count, a fraction below 1, or 1%.",
-    ),
-)
-setting_options = gathered(
-    Settings,
-    *_limit_options,
-    *_run_options,
-    click.option("--seed", type=int, metavar="N", help="Seed of the tasks' generators."),
-    click.option("--name", metavar="TEXT", help="Shown and recorded (default: the function's)."),
-)
-reduce_options = gathered(
-    Reduce,
-    click.option(
-        "--reduce",
-        metavar="NAME",
-        help="module:function, or concat, count, max, mean, merge_counts, min, sum, top_k:K.",
-    ),
-    click.option("--fan-in", type=int, metavar="N", help="Reduce in a tree of groups of N."),
-    click.option("--finalize", metavar="NAME", help="module:function, applied once at the end."),
-)
-
-change_options = gathered(
-    Change,
-    click.option(
-        "--fn", metavar="NAME", help="A fixed function: module:function or file.py:function."
-    ),
-    click.option("--reduce", metavar="NAME", help="A fixed reduce, named as for `mapred run`."),
-    *_run_options,
-    click.option("--cpu", type=float, metavar="CORES", help="Cores of a map task."),
-    click.option("--memory", metavar="SIZE", help="Memory of a map task, such as 4Gi."),
-)
+# How the value of an option is read from a word, by the types that it may have in Python.
+_TYPES: dict[frozenset[Any], Callable[[str], Any]] = {
+    frozenset({int}): int,
+    frozenset({float, str}): max_failed,
+    frozenset({float, str, timedelta}): seconds,
+}
 
 
+def _words_of(kind: type[Any]) -> dict[str, Callable[[F], F]]:
+    """Those of the options of a job that the command line takes, by their names."""
+    found = {}
+    for option in fields(Options):
+        if option.metadata and option.name in kind.__annotations__:
+            type_ = typing.get_type_hints(kind)[option.name]
+            kinds = frozenset(typing.get_args(type_) or (type_,)) - {type(None)}
+            spelled = f"--{option.name.replace('_', '-')}"
+            found[option.name] = click.option(
+                spelled, type=_TYPES.get(kinds, str), **option.metadata
+            )
+    return found
+
+
+plan_options = _mapped("settings", _words_of(PlanOptions))
+setting_options = _mapped("settings", _words_of(JobOptions))
+_fn_option = click.option(
+    "--fn", metavar="NAME", help="A fixed function: module:function or file.py:function."
+)
+change_options = _mapped("changes", {"fn": _fn_option, **_words_of(ResumeOptions)})
+resource_options = _mapped(
+    "resources",
+    {
+        "cpu": click.option("--cpu", type=float, metavar="CORES", help="Cores of a map task."),
+        "memory": click.option(
+            "--memory", metavar="SIZE", help="Memory of a map task, such as 4Gi."
+        ),
+    },
+)
 param_option = click.option(
     "--param",
     "params",

@@ -220,14 +220,15 @@ def with_parameters(job: mapred.Job, words: Sequence[str]) -> mapred.Job:
     return job.bind(**given)
 
 
+def loaded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the functions that some of them name."""
+    load = {"fn": load_function, "reduce": load_reducer, "finalize": load_function}
+    return {name: load[name](value) if name in load else value for name, value in settings.items()}
+
+
 def altered(
     job: mapred.Job, changes: Mapping[str, Any], resources: Mapping[str, Any] | None = None
 ) -> mapred.Job:
-    """A job with some of its settings replaced, checked like one made by `mapred.job`.
-
-    Of `resources`, those of a map task, None leaves what the job says.
-    """
-    asked = {name: value for name, value in (resources or {}).items() if value is not None}
-    return dataclasses.replace(
-        job, resources=dataclasses.replace(job.resources, **asked), **changes
-    )
+    """A job with some of its options replaced, and some of the `resources` of a map task."""
+    asked = dataclasses.replace(job.resources, **resources or {})
+    return dataclasses.replace(job, resources=asked, **changes)

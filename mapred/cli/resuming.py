@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mapred.cli import references
-from mapred.cli.options import Change
 from mapred.cli.reports import INTERRUPTED, how_to_resume, say
 from mapred.cli.run_list import word
 from mapred.client import hints
@@ -21,9 +21,17 @@ if TYPE_CHECKING:
     from mapred.engine.base import Backend
 
 
-def resume(run: mapred.Run, change: Change, backend: str | Backend | None, progress: str) -> None:
+def resume(
+    run: mapred.Run,
+    words: Mapping[str, Any],
+    resources: Mapping[str, Any],
+    backend: str | Backend | None,
+    progress: str,
+) -> None:
     """Resume a run and wait for its end, which the caller tells."""
-    changes = _changes(run, change)
+    changes = references.loaded(words)
+    if resources:
+        changes["resources"] = dataclasses.replace(run.job.stages[0].resources, **resources)
     old = {
         option: names
         for option, names in origins.outdated(run.store, run.job).items()
@@ -41,16 +49,3 @@ def resume(run: mapred.Run, change: Change, backend: str | Backend | None, progr
     except KeyboardInterrupt:
         say(f"Interrupted; {how_to_resume(run)}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
-
-
-def _changes(run: mapred.Run, change: Change) -> dict[str, Any]:
-    """What the words mean, as `Run.resume` takes it."""
-    given = change.given()
-    asked = {name: given.pop(name) for name in ("cpu", "memory") if name in given}
-    if asked:
-        given["resources"] = dataclasses.replace(run.job.stages[0].resources, **asked)
-    if change.fn is not None:
-        given["fn"] = references.load_function(change.fn)
-    if change.reduce is not None:
-        given["reduce"] = references.load_reducer(change.reduce)
-    return given

@@ -16,12 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mapred import writing
-from mapred.client.options import Options, Reduce
+from mapred.client.options import Reduce, ResumeOptions, checked
 from mapred.errors import FunctionError, PlanError
 from mapred.functions import fitting, origins, parameters, pickling, signatures, transport
 from mapred.functions.modules import merged, shipping
 from mapred.model import checking, layout
-from mapred.model.checking import Duration
 from mapred.model.spec import Job, Resources, Stage
 from mapred.reducers import Reducer, as_reducer
 from mapred.runfolder import agreement, pieces, records
@@ -31,27 +30,21 @@ from mapred.storage import Store
 
 @dataclass(frozen=True)
 class Changes:
-    """What `Run.resume` was given, checked as the options of a job are; None leaves what it says."""
+    """What `Run.resume` was given, checked as the options of a job are."""
 
     fn: Callable[..., Any] | None = None
-    reduce: Reduce | None = None
-    timeout: Duration | None = None
-    deadline: Duration | None = None
-    attempts: int | None = None
-    max_failed: float | str | None = None
-    resources: Resources | None = None
-    reduce_resources: Resources | None = None
+    options: ResumeOptions = field(default_factory=ResumeOptions)
 
     def __post_init__(self) -> None:
         if self.fn is not None and not callable(self.fn):
             raise FunctionError(f"fn={self.fn!r} is not callable; pass a function or a class")
-        for name, value in self.given().items():
-            if name != "fn":
-                kept = checking.check(name, value, checking.hint_of(Options, name), PlanError)
-                object.__setattr__(self, name, kept)
+        given = {name: value for name, value in self.options.items() if value is not None}
+        checking.check("reduce", given.get("reduce"), Reduce | None, PlanError)
+        object.__setattr__(self, "options", checked(given))
 
-    def given(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if value is not None}
+    def given(self) -> list[str]:
+        """The names of what was given."""
+        return [*(["fn"] if self.fn is not None else []), *self.options]
 
 
 @dataclass(frozen=True)
@@ -90,8 +83,9 @@ def revised(store: Store, job: Job, changes: Changes) -> Revision:
         receiving = signatures.task_parameters(fn)
         new = dataclasses.replace(new, function=path, task_parameters=receiving)
         files[path] = data
-    if changes.reduce is not None:
-        reducer = _reducer(store, job, changes.reduce)
+    reduce = changes.options.get("reduce")
+    if reduce is not None:
+        reducer = _reducer(store, job, reduce)
         new, path, data = _with_code(new, reducer, layout.changed_reduce, names)
         new, files[path] = dataclasses.replace(new, reduce=path), data
         stages = [dataclasses.replace(s, check=_checks(s, reducer)) for s in new.stages]
@@ -120,7 +114,7 @@ def _check_fit(store: Store, job: Job, fn: Callable[..., Any]) -> None:
 
 def _limited(job: Job, changes: Changes) -> Job:
     limits = ("timeout", "deadline", "attempts", "max_failed")
-    given = {name: value for name, value in changes.given().items() if name in limits}
+    given: dict[str, Any] = {n: value for n, value in changes.options.items() if n in limits}
     if "deadline" in given:
         given["deadline_since"] = time.time()
     if "max_failed" in given and job.write is not None:
@@ -131,11 +125,12 @@ def _limited(job: Job, changes: Changes) -> Job:
 
 def _resources(job: Job, stage: Stage, changes: Changes) -> Resources:
     """What a task asks for now; a reduce that had what the maps had, on demand, has it still."""
-    asked, before = changes.resources, job.stages[0].resources
+    asked, before = changes.options.get("resources"), job.stages[0].resources
     if stage.kind == "map":
         return asked or stage.resources
-    if changes.reduce_resources is not None:
-        return changes.reduce_resources
+    of_reduce = changes.options.get("reduce_resources")
+    if of_reduce is not None:
+        return of_reduce
     shared = stage.resources == before.on_demand()
     return asked.on_demand() if asked is not None and shared else stage.resources
 
@@ -215,13 +210,13 @@ def _dropped(store: Store, job: Job, changes: Changes) -> Iterator[str]:
     folds = [stage for stage in job.stages if stage.kind in ("reduce", "shuffle")]
     if changes.fn is not None:
         yield from agreement.uncommitted(store, job.stages[-1].name)
-    if changes.reduce is not None:
+    if "reduce" in changes.options:
         # One answer comes from one reduce.
         for stage in folds:
             yield from (layout.commit(stage.name, index) for index in _there(store, stage))
             yield from agreement.files(store, stage.name)
     later = (stage for stage in job.stages if stage.kind != "map")
-    if changes.max_failed is not None and not any(_there(store, stage) for stage in later):
+    if "max_failed" in changes.options and not any(_there(store, stage) for stage in later):
         # Nothing was made without what was given up: it is tried once more.
         yield layout.FAILED
 

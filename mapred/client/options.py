@@ -1,26 +1,29 @@
-"""The options of a job, in one place: what `run`, `submit` and `job` take, and what each must be.
+"""The options of a job, in one place: their names, what each may be, and the defaults.
 
-A new option is a field of `Options` and, with what users may write for it, of `JobOptions`.
-`mapred.run` documents them.
+A new option is a field of `Options` and, with what users may write for it, of `JobOptions`; with
+a `worded` default it is one of the command line as well. `mapred.run` documents them.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
-import typing
-from collections.abc import Callable, Iterable
-from dataclasses import fields
-from typing import Annotated, Any, TypedDict, TypeVar
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import field
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
-from mapred.errors import FunctionError, PlanError, ReduceError
-from mapred.model import retries
+from mapred import writing
+from mapred.engine.base import Backend
+from mapred.errors import BackendError, FunctionError, PlanError, ReduceError
+from mapred.model import checking, retries
 from mapred.model.checking import (
     DURATION,
     MAX_FAILED,
     Duration,
+    FolderMode,
     FromOne,
     FromZero,
+    Location,
     Rule,
     Size,
     Unfit,
@@ -29,17 +32,39 @@ from mapred.model.checking import (
 )
 from mapred.model.frozen import dataclass
 from mapred.model.spec import Aggregate, By, Resources, SortBy
-from mapred.reducers import Reducer
+from mapred.reducers import Reducer, as_reducer
 from mapred.writing.target import Target
+
+if TYPE_CHECKING:
+    from mapred.model.shuffle import Shuffle
 
 Reduce = Callable[..., Any] | Reducer
 Progress = Annotated[str, one_of("auto", "bar", "plain", "jupyter", "none", error=PlanError)]
 
 
-class JobOptions(TypedDict, total=False):
-    """What users may write for each of the `Options`; `mapred.run` says what they mean."""
+class PlanOptions(TypedDict, total=False):
+    """What cuts a dataset into shards."""
+
+    target_bytes: Size | None
+    max_tasks: int | None
+    per_task: int | None
+
+
+class ResumeOptions(TypedDict, total=False):
+    """What a run may change when it is resumed."""
 
     reduce: Reduce | None
+    attempts: int
+    timeout: Duration | None
+    deadline: Duration | None
+    max_failed: float | str
+    resources: Resources | None
+    reduce_resources: Resources | None
+
+
+class JobOptions(PlanOptions, ResumeOptions, total=False):
+    """What users may write for each of the `Options`; `mapred.run` says what they mean."""
+
     fan_in: int | None
     finalize: Callable[[Any], Any] | None
     by: By | None
@@ -47,24 +72,32 @@ class JobOptions(TypedDict, total=False):
     sort_by: SortBy | None
     partitions: int | None
     write: Target | None
-    attempts: int
     retry_on: retries.Retried | None
     no_retry_on: retries.Retried | None
-    timeout: Duration | None
-    deadline: Duration | None
-    max_failed: float | str
     max_tasks_per_worker: int | None
-    target_bytes: int | str | None
-    max_tasks: int | None
-    per_task: int | None
-    resources: Resources | None
-    reduce_resources: Resources | None
     seed: int | None
     name: str | None
 
 
+class StartOptions(TypedDict, total=False):
+    """What users may write for each field of `Destination`."""
+
+    backend: str | Backend | Executor
+    root: Location | None
+    mode: FolderMode | None
+
+
+class RunOptions(JobOptions, StartOptions, total=False):
+    """The options of a job and of its start."""
+
+
 _DEFAULT = Resources()
 _MAX_PARTITIONS = 1 << 16
+
+
+def _worded(default: Any, metavar: str, help: str) -> Any:
+    """The default of an option that is one of the command line as well."""
+    return field(default=default, metadata={"metavar": metavar, "help": help})
 
 
 def _or_default(kind: type, fits: str, default: Callable[[], Any]) -> Rule:
@@ -78,22 +111,17 @@ def _or_default(kind: type, fits: str, default: Callable[[], Any]) -> Rule:
     return Rule(fits, read)
 
 
-def _target(value: Any) -> Target:
-    if not isinstance(value, Target):
-        raise Unfit
-    return value
-
-
-def _finalize(value: Any) -> Any:
-    if not callable(value):
-        raise Unfit
-    return value
-
-
-# `reducers` and `shuffle.asking` check what depends on other options as well.
+# `reducers` and `shuffle.arguments` check what depends on other options as well.
 _CHECKED_LATER = Rule("", lambda value: value)
-_FINALIZE = Rule("a function of the reduced value", _finalize, ReduceError)
-_WRITE = Rule("write_parquet(uri, …) or write_delta(uri, …)", _target, FunctionError)
+_Reduce = Annotated[Reduce, _CHECKED_LATER]
+_FanIn = Annotated[int, between(2, error=ReduceError)]
+_Finalize = Annotated[
+    Callable[[Any], Any],
+    Rule("a function of the reduced value", checking.function, ReduceError),
+]
+_WRITE = Rule(
+    "write_parquet(uri, …) or write_delta(uri, …)", checking.instance(Target).read, FunctionError
+)
 _RETRIED = Rule(
     "an exception type such as ConnectionError, an exit status of a command other than 0 such as "
     "75, or a list of these",
@@ -101,72 +129,83 @@ _RETRIED = Rule(
 )
 _RESOURCES = _or_default(Resources, "a mapred.Resources(…)", lambda: _DEFAULT)
 _NAME = _or_default(str, "a text", str)
+_READY = "concat, count, max, mean, merge_counts, min, sum, top_k:K"
 
 
 @dataclass(frozen=True)
 class Options:
     """The options of a job as they are kept: checked, and durations in seconds."""
 
-    reduce: Annotated[Reduce, _CHECKED_LATER] | None = None
-    fan_in: Annotated[int, between(2, error=ReduceError)] | None = None
-    finalize: Annotated[Callable[[Any], Any], _FINALIZE] | None = None
+    reduce: _Reduce | None = _worded(None, "NAME", f"module:function, or {_READY}.")
+    fan_in: _FanIn | None = _worded(None, "N", "Reduce in a tree of groups of N.")
+    finalize: _Finalize | None = _worded(None, "NAME", "module:function, applied once at the end.")
     by: Annotated[By, _CHECKED_LATER] | None = None
     aggregate: Annotated[Aggregate, _CHECKED_LATER] | None = None
     sort_by: Annotated[SortBy, _CHECKED_LATER] | None = None
     partitions: Annotated[int, between(1, _MAX_PARTITIONS)] | None = None
     write: Annotated[Target, _WRITE] | None = None
-    attempts: FromOne = 3
+    target_bytes: Size | None = _worded(None, "SIZE", "Size of a shard, such as 64Mi.")
+    max_tasks: FromOne | None = _worded(None, "N", "At most so many map tasks.")
+    per_task: FromOne | None = _worded(None, "N", "Items in a task (items, arrays).")
+    attempts: FromOne = _worded(3, "N", "Tries of a task (default 3).")
     retry_on: Annotated[tuple[retries.Given, ...], _RETRIED] | None = None
     no_retry_on: Annotated[tuple[retries.Given, ...], _RETRIED] | None = None
-    timeout: Annotated[float, DURATION] | None = None
-    deadline: Annotated[float, DURATION] | None = None
-    max_failed: Annotated[float, MAX_FAILED] = 0
+    timeout: Annotated[float, DURATION] | None = _worded(
+        None, "TIME", "Of one attempt, such as 90 or 10m."
+    )
+    deadline: Annotated[float, DURATION] | None = _worded(None, "TIME", "Of the whole run.")
+    max_failed: Annotated[float, MAX_FAILED] = _worded(
+        0, "N", "Shards (or items) that may be given up: a count, a fraction below 1, or 1%."
+    )
     max_tasks_per_worker: FromOne | None = None
-    target_bytes: Size | None = None
-    max_tasks: FromOne | None = None
-    per_task: FromOne | None = None
     resources: Annotated[Resources, _RESOURCES] = _DEFAULT
     reduce_resources: Resources | None = None
-    seed: FromZero | None = None
-    name: Annotated[str, _NAME] = ""
-
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-@functools.cache
-def _keywords() -> tuple[inspect.Parameter, ...]:
-    types, options = typing.get_type_hints(JobOptions), {f.name: f for f in fields(Options)}
-    return tuple(
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None if type(None) in typing.get_args(type_) else options[name].default,
-            annotation=type_,
-        )
-        for name, type_ in types.items()
+    seed: FromZero | None = _worded(None, "N", "Seed of the tasks' generators.")
+    name: Annotated[str, _NAME] = _worded(
+        "", "TEXT", "Shown and recorded (default: the function's)."
     )
 
+    @cached_property
+    def shuffle(self) -> Shuffle | None:
+        """The shuffle that `by`, `aggregate`, `sort_by` and `partitions` ask for."""
+        asked = (self.by, self.aggregate, self.sort_by, self.partitions)
+        if all(each is None for each in asked):
+            return None
+        from mapred.shuffle.arguments import as_shuffle
 
-def takes_options(function: F) -> F:
-    """Have `help()` and editors show every option in place of `**options`."""
-    shown = inspect.signature(function)
-    *own, _ = shown.parameters.values()
-    first = [each for each in own if each.kind is not each.KEYWORD_ONLY]
-    parameters = [*first, *_keywords(), *own[len(first) :]]
-    function.__signature__ = shown.replace(parameters=parameters)  # type: ignore[attr-defined]
-    return function
+        return as_shuffle(*asked)
+
+    @cached_property
+    def reducer(self) -> Reducer | None:
+        """What merges the outputs, or publishes them."""
+        if self.shuffle is not None:
+            from mapred.shuffle.arguments import keyed_reducer
+
+            return keyed_reducer(self.shuffle, self.reduce, self.fan_in, self.finalize)
+        if self.write is not None:
+            return writing.publisher(self.write)
+        if self.reduce is not None:
+            return as_reducer(self.reduce, fan_in=self.fan_in, finalize=self.finalize)
+        if self.fan_in is not None or self.finalize is not None:
+            raise FunctionError("fan_in= and finalize= need a reduce=")
+        return None
 
 
-def refuse_unknown(function: str, names: Iterable[str]) -> None:
-    """Raise for a name that is not an option, as Python does, with the one that was meant."""
-    known = [f.name for f in fields(Options)] + ["backend", "root", "mode", "progress"]
-    for name in names:
-        if name not in known:
-            import difflib
+@dataclass(frozen=True)
+class Destination:
+    """What runs a job, and where its folder goes: at `root`, with the rights `mode`."""
 
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            if name == "workers":
-                hint = "; write backend=mapred.Local(workers=…)"
-            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
+    backend: str | Backend | Executor = "local"
+    root: Location | None = None
+    mode: FolderMode | None = None
+
+    def __post_init__(self) -> None:
+        checking.check_fields(self, BackendError)
+
+
+def checked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of some of the `Options` as they are kept; one that does not fit is named."""
+    return {
+        name: checking.check(name, value, checking.hint_of(Options, name), PlanError)
+        for name, value in given.items()
+    }

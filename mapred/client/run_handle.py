@@ -7,14 +7,15 @@ import hashlib
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mapred import backends, display, writing
 from mapred.client import drivers
-from mapred.client.options import Progress, Reduce
+from mapred.client.options import Progress, ResumeOptions
+from mapred.client.signature import takes, takes_those_of
 from mapred.engine.base import Backend, Handle, Vanished
 from mapred.errors import (
     BackendError,
@@ -27,10 +28,10 @@ from mapred.errors import (
 from mapred.functions import origins, pickling
 from mapred.functions.modules import is_known
 from mapred.model import layout
-from mapred.model.checking import Duration, DurationFromZero, FromZero, Location, checks, seconds
+from mapred.model.checking import DurationFromZero, FromZero, Location, checks, seconds
 from mapred.model.coding import encode
 from mapred.model.limits import Limits
-from mapred.model.spec import Job, Resources, RunStatus
+from mapred.model.spec import Job, RunStatus
 from mapred.process import interrupts, shortages
 from mapred.runfolder import liveness, manifests, records, results, starts
 from mapred.runfolder import status as folder
@@ -40,6 +41,7 @@ from mapred.storage import Store, each, open_store
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    from typing_extensions import Unpack
 
     from mapred.client import audit as audits
     from mapred.client.changes import Changes
@@ -178,54 +180,18 @@ class Run:
         with self._loading():
             return tabulating.to_arrow(self.store, self.job)
 
-    def write_parquet(
-        self,
-        uri: str | os.PathLike[str],
-        *,
-        partition_by: str | Sequence[str] = (),
-        mode: str | None = None,
-        replace: Mapping[str, Any] | None = None,
-        target_file_bytes: int | str = "128Mi",
-        compression: str = "zstd",
-        schema: pa.Schema | None = None,
-    ) -> writing.Written:
+    @takes_those_of(writing.write_parquet)
+    def write_parquet(self, target: writing.Target) -> writing.Written:
         """Write the tables of the result as `mapred.write_parquet` says, from this process.
 
         One output after the other, never all at once. For what is large, write from the
         workers: `mapred.run(…, write=mapred.write_parquet(…))`.
         """
-        target = writing.write_parquet(
-            uri,
-            partition_by=partition_by,
-            mode=mode,
-            replace=replace,
-            target_file_bytes=target_file_bytes,
-            compression=compression,
-            schema=schema,
-        )
         return self._write(target)
 
-    def write_delta(
-        self,
-        uri: str | os.PathLike[str],
-        *,
-        partition_by: str | Sequence[str] = (),
-        mode: str | None = None,
-        replace: Mapping[str, Any] | None = None,
-        target_file_bytes: int | str = "128Mi",
-        compression: str = "zstd",
-        schema: pa.Schema | None = None,
-    ) -> writing.Written:
+    @takes_those_of(writing.write_delta)
+    def write_delta(self, target: writing.Target) -> writing.Written:
         """Write the tables of the result as `mapred.write_delta` says, from this process."""
-        target = writing.write_delta(
-            uri,
-            partition_by=partition_by,
-            mode=mode,
-            replace=replace,
-            target_file_bytes=target_file_bytes,
-            compression=compression,
-            schema=schema,
-        )
         return self._write(target)
 
     def _write(self, target: writing.Target) -> writing.Written:
@@ -338,20 +304,15 @@ class Run:
         self._handle = None
         drivers.forget(self.uri)
 
+    @takes(ResumeOptions)
     @checks(PlanError)
     def resume(
         self,
         fn: Callable[..., Any] | None = None,
         *,
-        reduce: Reduce | None = None,
-        timeout: Duration | None = None,
-        deadline: Duration | None = None,
-        attempts: int | None = None,
-        max_failed: float | str | None = None,
-        resources: Resources | None = None,
-        reduce_resources: Resources | None = None,
         backend: str | Backend | None = None,
         progress: Progress = "auto",
+        **options: Unpack[ResumeOptions],
     ) -> Run:
         """Do what is missing, with what is stored or what is given here, and wait for the end.
 
@@ -369,9 +330,7 @@ class Run:
         chosen = None if backend is None else backends.resolve(backend)
         if chosen is not None:
             backends.remember(self.uri, chosen)
-        changes = Changes(
-            fn, reduce, timeout, deadline, attempts, max_failed, resources, reduce_resources
-        )
+        changes = Changes(fn, options)
         display.progress(progress)  # Loaded here, not while the run is already at work.
         return self if self._go_on(chosen, changes) == "succeeded" else self.finish(progress)
 

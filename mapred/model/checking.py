@@ -144,7 +144,7 @@ def rule_of(hint: Any) -> Rule | None:
     if origin is typing.Literal:
         return one_of(*inner)
     if origin is collections.abc.Callable:
-        return Rule("a function", _function)
+        return Rule("a function", function)
     if origin is not None and issubclass(origin, Mapping):
         return _mapping(*inner)
     if origin is tuple or (origin is not None and issubclass(origin, collections.abc.Iterable)):
@@ -160,7 +160,7 @@ def rule_of(hint: Any) -> Rule | None:
         or getattr(hint, "_is_protocol", False)
     ):
         return None
-    return _instance(hint)
+    return instance(hint)
 
 
 def said(how: Callable[[Any], str], value: Any) -> str:
@@ -379,7 +379,7 @@ def _folder_mode(value: Any) -> int:
     return mode
 
 
-def _function(value: Any) -> Any:
+def function(value: Any) -> Any:
     if not callable(value):
         raise Unfit
     return value
@@ -440,7 +440,7 @@ def _mapping(key: Any, value: Any) -> Rule:
     return Rule(f"a mapping{fits}", read, private=True)
 
 
-def _instance(kind: type) -> Rule:
+def instance(kind: type) -> Rule:
     def read(value: Any) -> Any:
         if not isinstance(value, kind):
             raise Unfit

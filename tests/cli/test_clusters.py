@@ -13,8 +13,7 @@ from testbed.servers import argo_server
 
 import mapred
 from mapred.cli import jobs, main, references
-from mapred.cli.datasets import Input
-from mapred.cli.options import Reduce
+from mapred.cli.datasets import Input, Words
 from mapred.errors import MapredError
 
 JOB = """
@@ -57,8 +56,8 @@ def test_parameters_are_typed() -> None:
 
 
 def test_a_job_of_a_module_takes_parameters(folder: Path) -> None:
-    found = jobs.job_of("nightly_job:job", [], None, Input(), Reduce(None, None, None))
-    bound = references.with_parameters(found, ["date=2026-03-01", "city=Bern"])
+    params = ["date=2026-03-01", "city=Bern"]
+    bound = jobs.job_of(Words("nightly_job:job", [], None, Input(), {}, params))
     assert bound.run(backend="inline", progress="none").result() == ["Bern 01: 2"]
 
 

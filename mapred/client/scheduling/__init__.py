@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from mapred import backends
 from mapred.backends.schedules import Schedule
-from mapred.client.api import Job, Plan
+from mapred.client.job import Job, Plan
 from mapred.dataset import Dataset, as_dataset
 from mapred.dataset.values import as_of, kind_of_suffix, suffix_of
 from mapred.engine.base import Backend

@@ -186,7 +186,7 @@ def _is_session() -> bool:
     """Whether this is the user's own process, not a worker of some pool."""
     process = sys.modules.get("multiprocessing.process")
     child = process is not None and process.parent_process() is not None
-    return "mapred.client.api" in sys.modules and not child
+    return "mapred.client.job" in sys.modules and not child
 
 
 def _is_other(name: str, source: Source) -> bool:

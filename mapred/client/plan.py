@@ -1,0 +1,132 @@
+"""Every shard of a dataset, fixed: how a plan is made, and the numbers that it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from mapred import dataset, display, planner
+from mapred.dataset import Dataset
+from mapred.errors import DatasetError, PlanError
+from mapred.functions import signatures
+from mapred.functions.commands import Command
+from mapred.model.frozen import dataclass
+from mapred.model.spec import Format
+
+# A type that was inferred from fewer values is shown with their number.
+_FEW = 10
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Every shard of a dataset, fixed, and how a task reads its own."""
+
+    dataset: Dataset
+    format: Format
+    ranges: planner.Plan
+
+    @property
+    def shards(self) -> int:
+        return self.ranges.shards
+
+    def handed_to(self, fn: Callable[..., Any]) -> Format:
+        """The format with what `fn` receives: `as_=`, else its annotation, else the default."""
+        if self.dataset.as_ is not None:
+            return self.format
+        if not isinstance(fn, Command):
+            kind = signatures.input_kind(fn, self.format)
+            return self.format if kind is None else replace(self.format, as_=kind)
+        name, as_ = self.format.name, self.format.as_
+        kinds = {"text": "bytes", "files": "path", "items": as_, "array": as_}
+        if name not in kinds:
+            raise DatasetError(
+                f"a command cannot be handed {name}; pass text, files, items or an array"
+            )
+        return replace(self.format, as_=kinds[name])
+
+    def summary(self) -> display.PlanSummary:
+        """The numbers that are shown."""
+        ranges = self.ranges
+        skew = ranges.skew if ranges.shards else planner.Skew(0, 0, 0)
+        unsplittable: tuple[tuple[int, int, str], ...] = ()
+        if ranges.unsplittable_files:
+            unsplittable = (
+                (ranges.unsplittable_files, ranges.unsplittable_bytes, ranges.unsplittable_reason),
+            )
+        return display.PlanSummary(
+            dataset=str(self.dataset),
+            format=self.format.name,
+            files=ranges.files,
+            bytes=ranges.bytes,
+            shards=ranges.shards,
+            tasks=ranges.shards,
+            items=ranges.items,
+            limit=ranges.limit,
+            smallest=skew.smallest,
+            median=skew.median,
+            largest=skew.largest,
+            largest_files=ranges.largest_files(),
+            columns=_columns(self.format),
+            unsplittable=unsplittable,
+            shard_bytes=ranges.shard_bytes() if ranges.bytes else ranges.shard_items(),
+        )
+
+    def __repr__(self) -> str:
+        return display.plan_text(self.summary())
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        summary = self.summary()
+        return {"text/plain": display.plan_text(summary), "text/html": display.plan_html(summary)}
+
+
+def planned(
+    source: Dataset,
+    target_bytes: int | str | None = None,
+    max_tasks: int | None = None,
+    per_task: int | None = None,
+) -> Planned:
+    """The shards of a dataset within these limits."""
+    if source.format in ("items", "array"):
+        if target_bytes is not None:
+            raise PlanError("target_bytes= is for datasets of bytes; items take per_task=")
+        offsets = source.offsets if source.format == "items" else None
+        ranges = planner.plan_items(
+            source.count, per_task=per_task, max_tasks=max_tasks, offsets=offsets
+        )
+        return Planned(source, dataset.item_format(source), ranges)
+    if per_task is not None:
+        raise PlanError("per_task= is for items, arrays and sweeps; files take target_bytes=")
+    from mapred import formats
+
+    files = dataset.listing(source)
+    pinned = dataset.pin(source, files, formats.sniff)
+    formats.check(pinned)
+    ranges = planner.plan(
+        files,
+        target_bytes=target_bytes,
+        max_tasks=max_tasks,
+        splittable=formats.splittable(pinned, files["path"]),
+        once_per_file=pinned.name == "files",
+        reason=dataset.why_whole(pinned),
+    )
+    return Planned(source, pinned, ranges)
+
+
+def _columns(format: Format) -> tuple[display.Column, ...]:
+    """The columns that the function gets, and which of their types rest on little."""
+    schema = format.schema
+    if schema is None or format.as_ == "dicts":
+        return ()
+    seen = dict(zip(format.inferred, format.seen, strict=True))
+
+    def note(name: str) -> str:
+        if name in format.partitions:
+            return "from the folders' names"
+        count = seen.get(name, _FEW)
+        if not count:
+            return "no value in the sample; give its type by schema="
+        return f"inferred from {count} value{'s' * (count > 1)}" if count < _FEW else ""
+
+    names = schema.names if format.columns is None else format.columns
+    return tuple(display.Column(n, str(schema.field(n).type), note(n)) for n in names)

@@ -1,0 +1,90 @@
+"""Functions that take options by name: what `help()` and editors show, and what wrong names raise."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+S = TypeVar("S")
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def takes(options: Any, *records: Any) -> Callable[[F], F]:
+    """Have `help()` and editors show each of the `options` in place of `**options`.
+
+    Order and defaults are those of the records; what none of them has is None if left out. Any
+    other name is refused as Python does it, with the one that was meant.
+    """
+
+    def decorate(function: F) -> F:
+        own = inspect.signature(function)
+        *plain, _ = own.parameters.values()
+        named = [each for each in plain if each.kind is each.KEYWORD_ONLY]
+        plain = [each for each in plain if each.kind is not each.KEYWORD_ONLY]
+        named = [*_keywords(options, records), *named]
+        shown = own.replace(parameters=[*plain, *named])
+
+        @functools.wraps(function)
+        def call(*args: Any, **given: Any) -> Any:
+            __tracebackhide__ = True
+            for name in given:
+                if name not in shown.parameters:
+                    _refuse(function.__qualname__, name, [each.name for each in named])
+            return function(*args, **given)
+
+        call.__signature__ = shown  # type: ignore[attr-defined]
+        return typing.cast(F, call)
+
+    return decorate
+
+
+def takes_those_of(
+    make: Callable[P, T],
+) -> Callable[[Callable[[S, T], R]], Callable[Concatenate[S, P], R]]:
+    """Have a method take the arguments of `make` in place of the value that these make."""
+
+    def decorate(method: Callable[[S, T], R]) -> Callable[Concatenate[S, P], R]:
+        def call(self: S, /, *args: P.args, **given: P.kwargs) -> R:
+            __tracebackhide__ = True
+            return method(self, make(*args, **given))
+
+        functools.update_wrapper(call, method)
+        own, made = inspect.signature(method), inspect.signature(make)
+        itself, _ = own.parameters.values()
+        shown = own.replace(parameters=[itself, *made.parameters.values()])
+        call.__signature__ = shown  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+@functools.cache
+def _keywords(options: Any, records: tuple[Any, ...]) -> tuple[inspect.Parameter, ...]:
+    types = typing.get_type_hints(options)
+    defaults = {field.name: field.default for record in records for field in fields(record)}
+    return tuple(
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None if type(None) in typing.get_args(types[name]) else defaults.get(name),
+            annotation=types[name],
+        )
+        for name in sorted(types, key=[*defaults, *types].index)
+    )
+
+
+def _refuse(function: str, name: str, known: list[str]) -> None:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    if name == "workers":
+        hint = "; write backend=mapred.Local(workers=…)"
+    raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
