@@ -49,6 +49,7 @@ _MOVED = {
     "mapred.shuffle.texts": "mapred.arrow.encoding",
     "mapred.signatures": "mapred.functions.signatures",
     "mapred.task": "mapred.functions.task",
+    "mapred.turns": "mapred.worker.turns",
     "mapred.unifying": "mapred.arrow.schemas",
     "mapred.worker": "mapred.worker.tasks",
     "mapred.writing.files": "mapred.writing.parquet_files",

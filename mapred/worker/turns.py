@@ -126,7 +126,7 @@ class Turn:
 
     def _load(self, data: bytes, function: str) -> None:
         with suppress(Exception):
-            kept: _Kept = pickle.loads(data)
+            kept: _Kept = pickling.load(io.BytesIO(data))
             if kept.function == function:
                 wanted = kept.values.keys() - self._given_up
                 self._kept |= {item: kept.values[item] for item in wanted}

@@ -23,8 +23,11 @@ import mapred
 from mapred.client.scheduling import dated, firing
 from mapred.errors import FunctionError
 from mapred.functions import pickling, transport
+from mapred.functions.task import Task
 from mapred.model import layout
 from mapred.runfolder import outputs, records
+from mapred.worker.attempt import Context
+from mapred.worker.turns import Turn
 
 ARCHIVES = {file.stem: archive.read(file) for file in Path(__file__).parent.glob("made-by-*.json")}
 PYTHON = ".".join(map(str, sys.version_info[:2]))
@@ -162,6 +165,16 @@ def test_an_old_run_goes_on_with_its_functions_given_once_more(
     resumed = run.resume(lambda value: 10 * value, reduce=sum, **INLINE)
     assert resumed.result() == RESULTS["killed"]
     assert resumed.audit().ok
+
+
+@every_archive
+def test_what_failed_attempts_of_an_old_run_kept_is_not_done_again(
+    made_by: str, tmp_path: Path
+) -> None:
+    run = unpacked(made_by, "failed", tmp_path)
+    task = Task(stage="map", shard=0, attempt=1, seed=0, folder=str(tmp_path))
+    turn = Turn(Context(run.store, run.job), task, (), None, again=True)
+    assert list(turn._kept) == [0]
 
 
 @every_archive
