@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,10 +15,6 @@ if TYPE_CHECKING:
 TITLE = "TPC-H: sum of l_quantity by l_partkey"
 COLUMNS = ["l_partkey", "l_quantity"]
 SQL = "SELECT l_partkey, sum(l_quantity) AS qty FROM {source} GROUP BY l_partkey"
-
-
-def make(folder: Path, size: str) -> tuple[str, str]:
-    return tpch.lineitem(folder, size)
 
 
 def same(items: pa.Table) -> pa.Table:
@@ -124,16 +119,12 @@ def with_ray(folder: str) -> Any:
 
 def with_lithops(folder: str) -> Any:
     with engines.lithops() as executor:
-        executor.map_reduce(summed, engines.parts(folder), merged_results)
+        executor.map_reduce(summed, engines.parts(folder), merged)
         return executor.get_result()
 
 
-def merged_results(results: list[pa.Table]) -> pa.Table:
-    return merged(results)
-
-
 def with_mrjob(folder: str) -> Any:
-    from benchmarks.peers.mr_tpch import Sums
+    from benchmarks.peers.mr_jobs import Sums
 
     found = engines.mrjob(Sums, engines.parts(folder), "--query", "partkey")
     return [(key, sums[0]) for key, sums in found]
@@ -147,7 +138,7 @@ def with_daft(folder: str) -> Any:
     return sums.to_arrow()
 
 
-ENGINES: dict[str, Callable[[str], Any]] = {
+CONTENDERS: dict[str, Callable[[str], Any]] = {
     "mapred": with_mapred,
     "duckdb": with_duckdb,
     "polars": with_polars,
@@ -160,4 +151,4 @@ ENGINES: dict[str, Callable[[str], Any]] = {
     "lithops": with_lithops,
     "mrjob": with_mrjob,
 }
-rows = tpch.as_rows
+make, rows = tpch.lineitem, tpch.as_rows

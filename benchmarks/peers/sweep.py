@@ -83,7 +83,7 @@ def with_lithops(shape: str) -> Any:
 
 
 def with_mrjob(shape: str) -> Any:
-    from benchmarks.peers.mr_sweep import Sweep
+    from benchmarks.peers.mr_jobs import Sweep
 
     lines = Path(engines.output(), "points.txt")
     numbered = enumerate(points(shape))
@@ -91,7 +91,7 @@ def with_mrjob(shape: str) -> Any:
     return [value for _, value in sorted(engines.mrjob(Sweep, [str(lines)]))]
 
 
-ENGINES: dict[str, Callable[[str], Any]] = {
+CONTENDERS: dict[str, Callable[[str], Any]] = {
     "mapred": with_mapred,
     "pool": with_pool,
     "dask": with_dask,

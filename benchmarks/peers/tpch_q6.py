@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -23,10 +22,6 @@ SQL = """
     WHERE l_shipdate >= DATE '1994-01-01' AND l_shipdate < DATE '1995-01-01'
       AND l_discount BETWEEN 0.05 AND 0.07 AND l_quantity < 24
 """
-
-
-def make(folder: Path, size: str) -> tuple[str, str]:
-    return tpch.lineitem(folder, size)
 
 
 def revenue(items: pa.Table) -> float:
@@ -142,7 +137,7 @@ def sum_of_results(results: list[float]) -> float:
 
 
 def with_mrjob(folder: str) -> Any:
-    from benchmarks.peers.mr_tpch import Sums
+    from benchmarks.peers.mr_jobs import Sums
 
     found = engines.mrjob(Sums, engines.parts(folder), "--query", "tpch_q6")
     return [sums for _, sums in found]
@@ -160,7 +155,7 @@ def with_daft(folder: str) -> Any:
     return items.agg((col("l_extendedprice") * col("l_discount")).sum()).to_arrow()
 
 
-ENGINES: dict[str, Callable[[str], Any]] = {
+CONTENDERS: dict[str, Callable[[str], Any]] = {
     "mapred": with_mapred,
     "duckdb": with_duckdb,
     "polars": with_polars,
@@ -172,4 +167,4 @@ ENGINES: dict[str, Callable[[str], Any]] = {
     "lithops": with_lithops,
     "mrjob": with_mrjob,
 }
-rows = tpch.as_rows
+make, rows = tpch.lineitem, tpch.as_rows
