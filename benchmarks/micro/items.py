@@ -12,7 +12,7 @@ from benchmarks.harness import Report, Settings
 
 ITEMS = {"small": 100, "full": 10_000}
 TASKS = {"small": 20, "full": 1_000}
-CHUNKS = (64, 256, 625, 1250, 5000)
+CHUNKS = {"small": (64,), "full": (64, 256, 625, 1250, 5000)}
 WARM = 3  # the calls in one process, of which the last is timed
 Calls = Iterator[Callable[[], Any]]
 
@@ -81,7 +81,7 @@ def rows(answer: list[int]) -> list[list[Any]]:
 def measure_items(settings: Settings) -> Report:
     count = ITEMS[settings.size]
     calls = {"mapred": processes.contender(__name__, "items_mapred", str(count), settings)}
-    for chunk in CHUNKS:
+    for chunk in CHUNKS[settings.size]:
         argument = f"{count},{chunk}"
         call = processes.contender(__name__, "items_pool", argument, settings)
         calls[f"pool with chunks of {chunk}"] = call

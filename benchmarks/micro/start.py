@@ -17,7 +17,7 @@ from benchmarks.functions import stamp
 from benchmarks.harness import Report, Row, Settings, at_most, in_turn, stopwatch
 from benchmarks.processes import ROOT
 
-STARTS = {"small": 3, "full": 21}
+STARTS = {"small": 2, "full": 21}
 SHARDS = {"small": 100, "full": 100_000}
 STAMP = "MAPRED_BENCH_STAMP"
 IMPORTS = "import numpy, pyarrow"

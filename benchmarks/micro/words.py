@@ -10,7 +10,7 @@ from benchmarks.corpus import corpus
 from benchmarks.functions import count_by_kernels
 from benchmarks.harness import Report, Settings
 
-SIZES = {"small": 2_000_000, "full": 750_000_000}
+SIZES = {"small": 500_000, "full": 750_000_000}
 
 
 def kernels_mapred(folder: str) -> Any:

@@ -129,7 +129,7 @@ def with_mrjob(folder: str) -> list[int]:
 
     listed = Path(engines.output(), "paths.txt")
     listed.write_text("".join(f"{path}\n" for path in all_paths(folder)))
-    return engines.mrjob(Files, [str(listed)])[0][1]
+    return engines.mrjob(Files, [str(listed)], "--workload", "files")[0][1]
 
 
 CONTENDERS: dict[str, Callable[[str], list[int]]] = {

@@ -7,20 +7,27 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cached_property
+from types import ModuleType
 from typing import Any
 
 from mrjob.job import MRJob
 from mrjob.protocol import RawProtocol
 
-from benchmarks.peers import files, sweep
-
 Pair = tuple[Any, list[float]]
 
 
 class Job(MRJob):
+    """Each task imports this file: only `workload`, which some jobs need, imports numpy."""
+
     def configure_args(self) -> None:
         super().configure_args()
         self.add_passthru_arg("--job", help="a class of this file")
+        self.add_passthru_arg("--workload", help="a module beside this one")
+
+    @cached_property
+    def workload(self) -> ModuleType:
+        return importlib.import_module(f"benchmarks.peers.{self.options.workload}")
 
 
 class Words(Job):
@@ -43,16 +50,16 @@ class Files(Job):
     """Reads files whose paths are the lines of the input."""
 
     def mapper_init(self) -> None:
-        self.total = files.total([])
+        self.total = self.workload.total([])
 
     def mapper(self, _: None, path: str) -> None:
-        self.total = files.add(self.total, files.look_at(path))
+        self.total = self.workload.add(self.total, self.workload.look_at(path))
 
     def mapper_final(self) -> Iterator[tuple[str, list[int]]]:
         yield "total", self.total
 
     def reducer(self, key: str, totals: Iterable[list[int]]) -> Iterator[tuple[str, list[int]]]:
-        yield key, files.total(totals)
+        yield key, self.workload.total(totals)
 
 
 class Sweep(Job):
@@ -60,7 +67,7 @@ class Sweep(Job):
 
     def mapper(self, _: None, line: str) -> Iterator[tuple[int, float]]:
         index, *point = json.loads(line)
-        yield index, sweep.fit(*point)
+        yield index, self.workload.fit(*point)
 
 
 class Sort(Job):
@@ -77,15 +84,11 @@ class Sort(Job):
 
 
 class Sums(Job):
-    """Adds up, by key, the lists of numbers that `--query` names: its function `pairs`."""
-
-    def configure_args(self) -> None:
-        super().configure_args()
-        self.add_passthru_arg("--query", help="the module beside this one")
+    """Adds up, by key, the lists of numbers that the function `pairs` of the workload yields."""
 
     def mapper_raw(self, path: str, _: str) -> Iterator[Pair]:
         """One file of Parquet, whole."""
-        yield from importlib.import_module(f"benchmarks.peers.{self.options.query}").pairs(path)
+        yield from self.workload.pairs(path)
 
     def reducer(self, key: Any, numbers: Iterable[list[float]]) -> Iterator[Pair]:
         yield key, [sum(column) for column in zip(*numbers, strict=True)]

@@ -126,7 +126,7 @@ def with_lithops(folder: str) -> Any:
 def with_mrjob(folder: str) -> Any:
     from benchmarks.peers.mr_jobs import Sums
 
-    found = engines.mrjob(Sums, engines.parts(folder), "--query", "partkey")
+    found = engines.mrjob(Sums, engines.parts(folder), "--workload", "partkey")
     return [(key, sums[0]) for key, sums in found]
 
 

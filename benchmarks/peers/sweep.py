@@ -88,7 +88,7 @@ def with_mrjob(shape: str) -> Any:
     lines = Path(engines.output(), "points.txt")
     numbered = enumerate(points(shape))
     lines.write_text("".join(json.dumps([index, *point]) + "\n" for index, point in numbered))
-    return [value for _, value in sorted(engines.mrjob(Sweep, [str(lines)]))]
+    return [value for _, value in sorted(engines.mrjob(Sweep, [str(lines)], "--workload", "sweep"))]
 
 
 CONTENDERS: dict[str, Callable[[str], Any]] = {

@@ -184,7 +184,7 @@ def with_lithops(folder: str) -> Any:
 def with_mrjob(folder: str) -> Any:
     from benchmarks.peers.mr_jobs import Sums
 
-    found = engines.mrjob(Sums, engines.parts(folder), "--query", "tpch_q1")
+    found = engines.mrjob(Sums, engines.parts(folder), "--workload", "tpch_q1")
     return [finished(key, sums) for key, sums in found]
 
 

@@ -139,7 +139,7 @@ def sum_of_results(results: list[float]) -> float:
 def with_mrjob(folder: str) -> Any:
     from benchmarks.peers.mr_jobs import Sums
 
-    found = engines.mrjob(Sums, engines.parts(folder), "--query", "tpch_q6")
+    found = engines.mrjob(Sums, engines.parts(folder), "--workload", "tpch_q6")
     return [sums for _, sums in found]
 
 
