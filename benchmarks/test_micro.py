@@ -40,10 +40,15 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "contender", contender)
 
 
-REPORTS = [planning.measure, words.measure_python, words.measure_kernels, items.measure_items]
+REPORTS = [
+    planning.measure,
+    words.measure_python,
+    pytest.param(words.measure_kernels, marks=pytest.mark.slow),
+    items.measure_items,
+]
 
 
-@pytest.mark.parametrize("measure", REPORTS, ids=lambda measure: measure.__name__)
+@pytest.mark.parametrize("measure", REPORTS)
 def test_contenders_answer_alike(measure: Any, settings: Settings, in_process: None) -> None:
     report = measure(settings)
     assert any(row.values for row in report.rows)

@@ -83,7 +83,16 @@ def worker(run: mapred.Run, folder: Path, task: int = 0) -> float:
     The run's folder is left as if it had not run.
     """
     file = folder / "stamp"
-    call = [sys.executable, "-m", "mapred.worker.supervisor", run.uri, run.digest, "map", str(task), "1"]
+    call = [
+        sys.executable,
+        "-m",
+        "mapred.worker.supervisor",
+        run.uri,
+        run.digest,
+        "map",
+        str(task),
+        "1",
+    ]
     start = time.monotonic()
     subprocess.run(call, env=environment(**{STAMP: str(file)}), check=True)
     Path(run.uri, f"map/commits/{task:06d}.json").unlink()
