@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -88,11 +89,6 @@ def with_mapred(folder: str) -> Any:
     return run.to_arrow().select([*KEYS, *order.split()])
 
 
-def with_duckdb(folder: str) -> Any:
-    source = f"read_parquet('{folder}/*.parquet')"
-    return engines.duckdb().sql(SQL.format(source=source)).to_arrow_table()
-
-
 def with_polars(folder: str) -> Any:
     import polars as pl
 
@@ -140,12 +136,6 @@ def with_dask(folder: str) -> Any:
     return sums[order].reset_index().itertuples(index=False)
 
 
-def with_spark_sql(folder: str) -> Any:
-    with engines.spark() as spark:
-        spark.read.parquet(folder).createOrReplaceTempView("lineitem")
-        return spark.sql(SQL.format(source="lineitem")).collect()
-
-
 def with_spark_pandas(folder: str) -> Any:
     from pyspark.sql import functions
 
@@ -167,18 +157,6 @@ def with_spark_pandas(folder: str) -> Any:
         parts = items.select(*KEYS, *doubles).mapInPandas(partial, schema)
         sums = parts.groupBy(*KEYS).agg(*(functions.sum(name) for name in columns)).collect()
     return [finished(list(row[:2]), list(row[2:])) for row in sums]
-
-
-def with_ray(folder: str) -> Any:
-    with engines.ray() as ray:
-        remote = ray.remote(summed)
-        return merged(ray.get([remote.remote(path) for path in engines.parts(folder)]))
-
-
-def with_lithops(folder: str) -> Any:
-    with engines.lithops() as executor:
-        executor.map_reduce(summed, engines.parts(folder), merged)
-        return executor.get_result()
 
 
 def with_mrjob(folder: str) -> Any:
@@ -206,14 +184,14 @@ def with_daft(folder: str) -> Any:
 
 CONTENDERS: dict[str, Callable[[str], Any]] = {
     "mapred": with_mapred,
-    "duckdb": with_duckdb,
+    "duckdb": partial(tpch.with_duckdb, SQL),
     "polars": with_polars,
     "dask": with_dask,
-    "ray": with_ray,
-    "spark sql": with_spark_sql,
+    "ray": partial(tpch.with_ray, summed, merged),
+    "spark sql": partial(tpch.with_spark_sql, SQL),
     "spark pandas": with_spark_pandas,
     "daft": with_daft,
-    "lithops": with_lithops,
+    "lithops": partial(tpch.with_lithops, summed, merged),
     "mrjob": with_mrjob,
 }
 make, rows = tpch.lineitem, tpch.as_rows

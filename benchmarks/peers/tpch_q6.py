@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -61,11 +62,6 @@ def with_mapred(folder: str) -> Any:
     return [[mapred.run(product, items, reduce=sum).result()]]
 
 
-def with_duckdb(folder: str) -> Any:
-    source = f"read_parquet('{folder}/*.parquet')"
-    return engines.duckdb().sql(SQL.format(source=source)).fetchall()
-
-
 def with_polars(folder: str) -> Any:
     import polars as pl
 
@@ -94,12 +90,6 @@ def with_dask(folder: str) -> Any:
         return [[(items.l_extendedprice * items.l_discount).sum().compute()]]
 
 
-def with_spark_sql(folder: str) -> Any:
-    with engines.spark() as spark:
-        spark.read.parquet(folder).createOrReplaceTempView("lineitem")
-        return spark.sql(SQL.format(source="lineitem")).collect()
-
-
 def with_spark_pandas(folder: str) -> Any:
     import pandas as pd
     from pyspark.sql import functions
@@ -120,20 +110,8 @@ def with_spark_pandas(folder: str) -> Any:
         return parts.agg(functions.sum("revenue")).collect()
 
 
-def with_ray(folder: str) -> Any:
-    with engines.ray() as ray:
-        remote = ray.remote(revenue_of)
-        return [[sum(ray.get([remote.remote(path) for path in engines.parts(folder)]))]]
-
-
-def with_lithops(folder: str) -> Any:
-    with engines.lithops() as executor:
-        executor.map_reduce(revenue_of, engines.parts(folder), sum_of_results)
-        return [[executor.get_result()]]
-
-
-def sum_of_results(results: list[float]) -> float:
-    return sum(results)
+def total(results: Iterable[float]) -> list[list[float]]:
+    return [[sum(results)]]
 
 
 def with_mrjob(folder: str) -> Any:
@@ -157,14 +135,14 @@ def with_daft(folder: str) -> Any:
 
 CONTENDERS: dict[str, Callable[[str], Any]] = {
     "mapred": with_mapred,
-    "duckdb": with_duckdb,
+    "duckdb": partial(tpch.with_duckdb, SQL),
     "polars": with_polars,
     "dask": with_dask,
-    "ray": with_ray,
-    "spark sql": with_spark_sql,
+    "ray": partial(tpch.with_ray, revenue_of, total),
+    "spark sql": partial(tpch.with_spark_sql, SQL),
     "spark pandas": with_spark_pandas,
     "daft": with_daft,
-    "lithops": with_lithops,
+    "lithops": partial(tpch.with_lithops, revenue_of, total),
     "mrjob": with_mrjob,
 }
 make, rows = tpch.lineitem, tpch.as_rows
