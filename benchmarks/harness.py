@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 import statistics
 import tempfile
 import time
@@ -280,6 +281,7 @@ def main(page: Page, arguments: Sequence[str]) -> None:
     kept.mkdir(parents=True, exist_ok=True)
     for name in names:
         print(name, flush=True)
+        shutil.rmtree(settings.home / "runs", ignore_errors=True)
         report = page.workloads[name](settings)
         (kept / f"{name}.json").write_text(json.dumps(asdict(report), indent=1))
         print(report.markdown(), flush=True)

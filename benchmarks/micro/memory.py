@@ -67,7 +67,12 @@ def parquet(path: Path, size: int, row_group: int = ROW_GROUP) -> Input:
 def peak(given: Input, root: Path, target_bytes: str | None = None) -> tuple[float, int]:
     """MiB resident at most in any map task, and how many tasks there were."""
     run = mapred.run(
-        given.function, given.dataset, reduce=sum, target_bytes=target_bytes, root=root
+        given.function,
+        given.dataset,
+        reduce=sum,
+        target_bytes=target_bytes,
+        root=root,
+        progress="none",
     )
     if run.result() != given.records:
         raise AssertionError(f"{run.result()} records instead of {given.records}")
