@@ -100,13 +100,15 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# In an environment of its own, beside the peers; WORKLOADS="words items" runs some alone.
+# In an environment of its own, beside the peers; WORKLOADS="words items" runs some alone, and
+# SIZE=small tries everything out.
+bench: SIZE = full
 bench: $(VENV)-bench/.peers
-	$(VENV)-bench/bin/python -m benchmarks $(WORKLOADS)
+	$(VENV)-bench/bin/python -m benchmarks --size $(SIZE) $(WORKLOADS)
 
 # As above, in another one; the whole of it, SIZE=full, takes hours and a quiet machine.
 bench-peers: $(VENV)-peers/.peers
-	MAPRED_PEERS_SIZE=$(SIZE) $(VENV)-peers/bin/python -m benchmarks.peers $(WORKLOADS)
+	$(VENV)-peers/bin/python -m benchmarks.peers --size $(SIZE) $(WORKLOADS)
 
 # Exact versions and hashes for every supported Python, and no host's name: `uv.lock` would
 # carry the name of the index in each line.

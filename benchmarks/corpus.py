@@ -27,6 +27,11 @@ class Corpus:
     repeats: int
 
     @property
+    def folder(self) -> Path:
+        """The folder of the folders `files` and `pieces`."""
+        return self.files[0].parents[1]
+
+    @property
     def bytes(self) -> int:
         return sum(path.stat().st_size for path in self.files)
 

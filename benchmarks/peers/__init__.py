@@ -1,1 +1,5 @@
-"""mapred beside other engines: one module for each workload, one function for each engine."""
+"""mapred beside other engines: a module for each workload, a function for each engine.
+
+A workload has `TITLE`, `make` its input, `CONTENDERS` by name, `rows` of an answer, and maybe
+`ABSENT`: the reasons why some engines are left out.
+"""

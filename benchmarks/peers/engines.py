@@ -44,7 +44,6 @@ def dask() -> Iterator[Any]:
 def ray() -> Iterator[Any]:
     import ray
 
-    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
     ray.init(
         num_cpus=CORES, include_dashboard=False, log_to_driver=False, logging_level="error",
         _node_ip_address="127.0.0.1",
@@ -118,8 +117,8 @@ def pool(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
 
 def mrjob(job: Any, inputs: Iterable[str], *options: str) -> list[tuple[Any, Any]]:
     """The pairs that a job answers; none where `--output-dir` is among the options."""
-    arguments = ["-r", "local", "--num-cores", str(CORES), "--no-conf", *options, *inputs]
-    made = job(arguments)
+    given = ["-r", "local", "--num-cores", str(CORES), "--no-conf", "--job", job.__name__]
+    made = job([*given, *options, *inputs])
     with made.make_runner() as runner:
         runner.run()
         if "--output-dir" in options:

@@ -67,9 +67,10 @@ def look_at_all(paths: Iterable[str]) -> list[int]:
     return total(map(look_at, paths))
 
 
-def total(found: Iterable[list[int]]) -> list[int]:
+def total(results: Iterable[list[int]]) -> list[int]:
+    """The sums. Lithops looks at the name of the parameter."""
     sums = [0, 0, 0, 0]
-    for each in found:
+    for each in results:
         for index, value in enumerate(each):
             sums[index] += value
     return sums
@@ -119,23 +120,19 @@ def with_spark_rdd(folder: str) -> list[int]:
 def with_lithops(folder: str) -> list[int]:
     with engines.lithops() as executor:
         # A list of arguments in a tuple: Lithops takes a list apart.
-        executor.map_reduce(look_at_all, [(paths,) for paths in chunks(folder)], total_of_results)
+        executor.map_reduce(look_at_all, [(paths,) for paths in chunks(folder)], total)
         return executor.get_result()
 
 
-def total_of_results(results: list[list[int]]) -> list[int]:
-    return total(results)
-
-
 def with_mrjob(folder: str) -> list[int]:
-    from benchmarks.peers.mr_files import Files
+    from benchmarks.peers.mr_jobs import Files
 
     listed = Path(engines.output(), "paths.txt")
     listed.write_text("".join(f"{path}\n" for path in all_paths(folder)))
-    return engines.mrjob(Files, [str(listed)])[0][1]
+    return engines.mrjob(Files, [str(listed)], "--workload", "files")[0][1]
 
 
-ENGINES: dict[str, Callable[[str], list[int]]] = {
+CONTENDERS: dict[str, Callable[[str], list[int]]] = {
     "mapred": with_mapred,
     "pool": with_pool,
     "dask": with_dask,

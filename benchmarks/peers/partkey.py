@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 TITLE = "TPC-H: sum of l_quantity by l_partkey"
 COLUMNS = ["l_partkey", "l_quantity"]
 SQL = "SELECT l_partkey, sum(l_quantity) AS qty FROM {source} GROUP BY l_partkey"
-
-
-def make(folder: Path, size: str) -> tuple[str, str]:
-    return tpch.lineitem(folder, size)
 
 
 def same(items: pa.Table) -> pa.Table:
@@ -55,11 +51,6 @@ def with_mapred(folder: str) -> Any:
     items = mapred.read_parquet(f"{folder}/*.parquet", columns=COLUMNS)
     run = mapred.run(same, items, by="l_partkey", aggregate={"l_quantity": "sum"})
     return run.to_arrow()
-
-
-def with_duckdb(folder: str) -> Any:
-    source = f"read_parquet('{folder}/*.parquet')"
-    return engines.duckdb().sql(SQL.format(source=source)).to_arrow_table()
 
 
 def with_polars(folder: str) -> Any:
@@ -116,26 +107,10 @@ def with_spark_grouped(folder: str) -> Any:
         )
 
 
-def with_ray(folder: str) -> Any:
-    with engines.ray() as ray:
-        remote = ray.remote(summed)
-        return merged(ray.get([remote.remote(path) for path in engines.parts(folder)]))
-
-
-def with_lithops(folder: str) -> Any:
-    with engines.lithops() as executor:
-        executor.map_reduce(summed, engines.parts(folder), merged_results)
-        return executor.get_result()
-
-
-def merged_results(results: list[pa.Table]) -> pa.Table:
-    return merged(results)
-
-
 def with_mrjob(folder: str) -> Any:
-    from benchmarks.peers.mr_tpch import Sums
+    from benchmarks.peers.mr_jobs import Sums
 
-    found = engines.mrjob(Sums, engines.parts(folder), "--query", "partkey")
+    found = engines.mrjob(Sums, engines.parts(folder), "--workload", "partkey")
     return [(key, sums[0]) for key, sums in found]
 
 
@@ -147,17 +122,17 @@ def with_daft(folder: str) -> Any:
     return sums.to_arrow()
 
 
-ENGINES: dict[str, Callable[[str], Any]] = {
+CONTENDERS: dict[str, Callable[[str], Any]] = {
     "mapred": with_mapred,
-    "duckdb": with_duckdb,
+    "duckdb": partial(tpch.with_duckdb, SQL),
     "polars": with_polars,
     "dask": with_dask,
-    "ray": with_ray,
+    "ray": partial(tpch.with_ray, summed, merged),
     "spark sql": with_spark_sql,
     "spark pandas": with_spark_pandas,
     "spark grouped": with_spark_grouped,
     "daft": with_daft,
-    "lithops": with_lithops,
+    "lithops": partial(tpch.with_lithops, summed, merged),
     "mrjob": with_mrjob,
 }
-rows = tpch.as_rows
+make, rows = tpch.lineitem, tpch.as_rows

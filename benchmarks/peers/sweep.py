@@ -83,15 +83,15 @@ def with_lithops(shape: str) -> Any:
 
 
 def with_mrjob(shape: str) -> Any:
-    from benchmarks.peers.mr_sweep import Sweep
+    from benchmarks.peers.mr_jobs import Sweep
 
     lines = Path(engines.output(), "points.txt")
     numbered = enumerate(points(shape))
     lines.write_text("".join(json.dumps([index, *point]) + "\n" for index, point in numbered))
-    return [value for _, value in sorted(engines.mrjob(Sweep, [str(lines)]))]
+    return [value for _, value in sorted(engines.mrjob(Sweep, [str(lines)], "--workload", "sweep"))]
 
 
-ENGINES: dict[str, Callable[[str], Any]] = {
+CONTENDERS: dict[str, Callable[[str], Any]] = {
     "mapred": with_mapred,
     "pool": with_pool,
     "dask": with_dask,

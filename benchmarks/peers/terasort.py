@@ -125,14 +125,14 @@ def with_daft(folder: str) -> list[str]:
 
 
 def with_mrjob(folder: str) -> list[str]:
-    from benchmarks.peers.mr_terasort import Sort
+    from benchmarks.peers.mr_jobs import Sort
 
     out = f"{engines.output()}/sorted"
     engines.mrjob(Sort, engines.parts(f"{folder}/text", "*.txt"), "--output-dir", out)
     return engines.parts(out, "part-*")
 
 
-ENGINES: dict[str, Callable[[str], list[str]]] = {
+CONTENDERS: dict[str, Callable[[str], list[str]]] = {
     "mapred": with_mapred,
     "duckdb": with_duckdb,
     "polars": with_polars,

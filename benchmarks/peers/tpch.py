@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from benchmarks.peers import engines
 
 SCALES = {"small": 0.1, "full": 10}
 PARTS = 16
@@ -57,6 +60,31 @@ def read_by_daft(folder: str) -> Any:
     except Exception as error:
         why = f"Daft {daft.__version__} cannot read tpchgen-cli's files, whose texts are views"
         raise RuntimeError(f"{why}: {error}") from error
+
+
+def with_duckdb(sql: str, folder: str) -> Any:
+    source = f"read_parquet('{folder}/*.parquet')"
+    return engines.duckdb().sql(sql.format(source=source)).to_arrow_table()
+
+
+def with_spark_sql(sql: str, folder: str) -> Any:
+    with engines.spark() as spark:
+        spark.read.parquet(folder).createOrReplaceTempView("lineitem")
+        return spark.sql(sql.format(source="lineitem")).collect()
+
+
+def with_ray(part: Callable[[str], Any], merged: Callable[[Any], Any], folder: str) -> Any:
+    """A call for each file, and their results merged by the caller."""
+    with engines.ray() as ray:
+        remote = ray.remote(part)
+        return merged(ray.get([remote.remote(path) for path in engines.parts(folder)]))
+
+
+def with_lithops(part: Callable[[str], Any], merged: Callable[[Any], Any], folder: str) -> Any:
+    """As with Ray; Lithops wants the parameter of `merged` to be called `results`."""
+    with engines.lithops() as executor:
+        executor.map_reduce(part, engines.parts(folder), merged)
+        return executor.get_result()
 
 
 def as_rows(answer: Any) -> list[list[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -31,10 +31,6 @@ SQL = """
            avg(CAST(l_discount AS DOUBLE)) AS mean_disc, count(*) AS rows
     FROM {source} WHERE l_shipdate <= DATE '1998-09-02' GROUP BY l_returnflag, l_linestatus
 """
-
-
-def make(folder: Path, size: str) -> tuple[str, str]:
-    return tpch.lineitem(folder, size)
 
 
 def priced(items: pa.Table) -> pa.Table:
@@ -93,11 +89,6 @@ def with_mapred(folder: str) -> Any:
     return run.to_arrow().select([*KEYS, *order.split()])
 
 
-def with_duckdb(folder: str) -> Any:
-    source = f"read_parquet('{folder}/*.parquet')"
-    return engines.duckdb().sql(SQL.format(source=source)).to_arrow_table()
-
-
 def with_polars(folder: str) -> Any:
     import polars as pl
 
@@ -145,12 +136,6 @@ def with_dask(folder: str) -> Any:
     return sums[order].reset_index().itertuples(index=False)
 
 
-def with_spark_sql(folder: str) -> Any:
-    with engines.spark() as spark:
-        spark.read.parquet(folder).createOrReplaceTempView("lineitem")
-        return spark.sql(SQL.format(source="lineitem")).collect()
-
-
 def with_spark_pandas(folder: str) -> Any:
     from pyspark.sql import functions
 
@@ -174,26 +159,10 @@ def with_spark_pandas(folder: str) -> Any:
     return [finished(list(row[:2]), list(row[2:])) for row in sums]
 
 
-def with_ray(folder: str) -> Any:
-    with engines.ray() as ray:
-        remote = ray.remote(summed)
-        return merged(ray.get([remote.remote(path) for path in engines.parts(folder)]))
-
-
-def with_lithops(folder: str) -> Any:
-    with engines.lithops() as executor:
-        executor.map_reduce(summed, engines.parts(folder), merged_results)
-        return executor.get_result()
-
-
-def merged_results(results: list[pa.Table]) -> list[list[Any]]:
-    return merged(results)
-
-
 def with_mrjob(folder: str) -> Any:
-    from benchmarks.peers.mr_tpch import Sums
+    from benchmarks.peers.mr_jobs import Sums
 
-    found = engines.mrjob(Sums, engines.parts(folder), "--query", "tpch_q1")
+    found = engines.mrjob(Sums, engines.parts(folder), "--workload", "tpch_q1")
     return [finished(key, sums) for key, sums in found]
 
 
@@ -213,16 +182,16 @@ def with_daft(folder: str) -> Any:
     ).to_arrow()  # fmt: skip
 
 
-ENGINES: dict[str, Callable[[str], Any]] = {
+CONTENDERS: dict[str, Callable[[str], Any]] = {
     "mapred": with_mapred,
-    "duckdb": with_duckdb,
+    "duckdb": partial(tpch.with_duckdb, SQL),
     "polars": with_polars,
     "dask": with_dask,
-    "ray": with_ray,
-    "spark sql": with_spark_sql,
+    "ray": partial(tpch.with_ray, summed, merged),
+    "spark sql": partial(tpch.with_spark_sql, SQL),
     "spark pandas": with_spark_pandas,
     "daft": with_daft,
-    "lithops": with_lithops,
+    "lithops": partial(tpch.with_lithops, summed, merged),
     "mrjob": with_mrjob,
 }
-rows = tpch.as_rows
+make, rows = tpch.lineitem, tpch.as_rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -23,10 +23,6 @@ SQL = """
     WHERE l_shipdate >= DATE '1994-01-01' AND l_shipdate < DATE '1995-01-01'
       AND l_discount BETWEEN 0.05 AND 0.07 AND l_quantity < 24
 """
-
-
-def make(folder: Path, size: str) -> tuple[str, str]:
-    return tpch.lineitem(folder, size)
 
 
 def revenue(items: pa.Table) -> float:
@@ -66,11 +62,6 @@ def with_mapred(folder: str) -> Any:
     return [[mapred.run(product, items, reduce=sum).result()]]
 
 
-def with_duckdb(folder: str) -> Any:
-    source = f"read_parquet('{folder}/*.parquet')"
-    return engines.duckdb().sql(SQL.format(source=source)).fetchall()
-
-
 def with_polars(folder: str) -> Any:
     import polars as pl
 
@@ -99,12 +90,6 @@ def with_dask(folder: str) -> Any:
         return [[(items.l_extendedprice * items.l_discount).sum().compute()]]
 
 
-def with_spark_sql(folder: str) -> Any:
-    with engines.spark() as spark:
-        spark.read.parquet(folder).createOrReplaceTempView("lineitem")
-        return spark.sql(SQL.format(source="lineitem")).collect()
-
-
 def with_spark_pandas(folder: str) -> Any:
     import pandas as pd
     from pyspark.sql import functions
@@ -125,26 +110,14 @@ def with_spark_pandas(folder: str) -> Any:
         return parts.agg(functions.sum("revenue")).collect()
 
 
-def with_ray(folder: str) -> Any:
-    with engines.ray() as ray:
-        remote = ray.remote(revenue_of)
-        return [[sum(ray.get([remote.remote(path) for path in engines.parts(folder)]))]]
-
-
-def with_lithops(folder: str) -> Any:
-    with engines.lithops() as executor:
-        executor.map_reduce(revenue_of, engines.parts(folder), sum_of_results)
-        return [[executor.get_result()]]
-
-
-def sum_of_results(results: list[float]) -> float:
-    return sum(results)
+def total(results: Iterable[float]) -> list[list[float]]:
+    return [[sum(results)]]
 
 
 def with_mrjob(folder: str) -> Any:
-    from benchmarks.peers.mr_tpch import Sums
+    from benchmarks.peers.mr_jobs import Sums
 
-    found = engines.mrjob(Sums, engines.parts(folder), "--query", "tpch_q6")
+    found = engines.mrjob(Sums, engines.parts(folder), "--workload", "tpch_q6")
     return [sums for _, sums in found]
 
 
@@ -160,16 +133,16 @@ def with_daft(folder: str) -> Any:
     return items.agg((col("l_extendedprice") * col("l_discount")).sum()).to_arrow()
 
 
-ENGINES: dict[str, Callable[[str], Any]] = {
+CONTENDERS: dict[str, Callable[[str], Any]] = {
     "mapred": with_mapred,
-    "duckdb": with_duckdb,
+    "duckdb": partial(tpch.with_duckdb, SQL),
     "polars": with_polars,
     "dask": with_dask,
-    "ray": with_ray,
-    "spark sql": with_spark_sql,
+    "ray": partial(tpch.with_ray, revenue_of, total),
+    "spark sql": partial(tpch.with_spark_sql, SQL),
     "spark pandas": with_spark_pandas,
     "daft": with_daft,
-    "lithops": with_lithops,
+    "lithops": partial(tpch.with_lithops, revenue_of, total),
     "mrjob": with_mrjob,
 }
-rows = tpch.as_rows
+make, rows = tpch.lineitem, tpch.as_rows

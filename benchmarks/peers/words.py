@@ -24,7 +24,7 @@ SIZES = {"small": 20_000_000, "full": 750_000_000}
 def make(folder: Path, size: str) -> tuple[str, str]:
     """Where the text lies, and what it is."""
     text = corpus(folder, SIZES[size])
-    return str(text.files[0].parent.parent), text.describe()
+    return str(text.folder), text.describe()
 
 
 def with_mapred(folder: str) -> Any:
@@ -75,28 +75,20 @@ def with_spark_pandas(folder: str) -> Any:
 
 def with_lithops(folder: str) -> Any:
     with engines.lithops() as executor:
-        # Lithops looks at the parameters' names.
-        executor.map_reduce(count_words_of, pieces(folder), merged_results)
+        executor.map_reduce(count_words_of, pieces(folder), merged)
         return executor.get_result()
 
 
 def with_mrjob(folder: str) -> Any:
-    from benchmarks.peers.mr_words import Words
+    from benchmarks.peers.mr_jobs import Words
 
-    paths = sorted(map(str, Path(folder, "files").iterdir()))
-    job = Words(["-r", "local", "--num-cores", str(engines.CORES), "--no-conf", *paths])
-    with job.make_runner() as runner:
-        runner.run()
-        return dict(job.parse_output(runner.cat_output()))
+    return dict(engines.mrjob(Words, sorted(map(str, Path(folder, "files").iterdir()))))
 
 
-def merged_results(results: list[Mapping[str, int]]) -> Counter[str]:
-    return merged(results)
-
-
-def merged(parts: Iterable[Mapping[str, int]]) -> Counter[str]:
+def merged(results: Iterable[Mapping[str, int]]) -> Counter[str]:
+    """The sums. Lithops looks at the name of the parameter."""
     whole: Counter[str] = Counter()
-    for part in parts:
+    for part in results:
         whole.update(part)
     return whole
 
@@ -105,7 +97,7 @@ def pieces(folder: str) -> list[str]:
     return sorted(map(str, Path(folder, "pieces").iterdir()))
 
 
-ENGINES: dict[str, Callable[[str], Any]] = {
+CONTENDERS: dict[str, Callable[[str], Any]] = {
     "mapred": with_mapred,
     "pool": with_pool,
     "dask": with_dask,

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
-import statistics
 import uuid
 from pathlib import Path
 from typing import Any
 
-import pytest
 from testbed.cluster import shapes
 from testbed.cluster.access import Cluster
 
 import mapred
+from benchmarks import harness
 from benchmarks.argo import reach
-from benchmarks.bench_start import FolderOnly
 from benchmarks.functions import stamp
-from benchmarks.report import Row, Section, spread
+from benchmarks.harness import Report, Result, Settings
+from benchmarks.micro.start import STARTS, FolderOnly
 from mapred.backends.argo import pods
 from mapred.model.resources import Resources
 
-STARTS = 21
-BAR = 1.5
 
-
-def times(found: Cluster, root: str, starts: int) -> dict[str, list[float]]:
+def times(found: Cluster, root: str, starts: int) -> dict[str, Result]:
     """Seconds of so many imports and of so many starts, by turns in one pod."""
     tasks = mapred.array(starts + 1)
     run = mapred.submit(stamp, tasks, backend=FolderOnly(), root=root)
@@ -42,8 +38,8 @@ def times(found: Cluster, root: str, starts: int) -> dict[str, list[float]]:
             raise RuntimeError(f"the pod {name} does not succeed: {done.stderr}\n{log}")
     finally:
         found.kubectl("delete", "pod", name, "--force", "--grace-period=0")
-    given: dict[str, list[float]] = json.loads(log.splitlines()[-1])
-    return given
+    given = json.loads(log.splitlines()[-1])
+    return {name: Result(tuple(seconds)) for name, seconds in given.items()}
 
 
 def _pod(found: Cluster, name: str, arguments: list[str], uri: str) -> dict[str, Any]:
@@ -73,29 +69,16 @@ def _pod(found: Cluster, name: str, arguments: list[str], uri: str) -> dict[str,
     }
 
 
-def measure(folder: Path) -> Section:
-    found = reach.cluster()
-    seconds = times(found, reach.root(found), STARTS)
-    ratio = statistics.median(seconds["worker"]) / statistics.median(seconds["import"])
-    return Section(
+def measure(settings: Settings) -> Report:
+    found, starts = reach.cluster(), STARTS[settings.size]
+    results = times(found, reach.root(found), starts)
+    return Report(
         "Starting in a pod",
-        f"{STARTS} starts of each in turn, in one pod of the image of mapred; the run's folder is "
-        "on the S3 server of the cluster.",
+        f"{starts} starts of each in turn, in one pod of the image of mapred: a worker "
+        '(`python -m mapred.worker.supervisor`) from exec to function, and `python -c "import pyarrow"`. '
+        "The run's folder is on the S3 server of the cluster.",
         (
-            Row(
-                "`python -m mapred.worker.supervisor`, exec to function",
-                spread(seconds["worker"], 1000, "ms", 0),
-                f"{ratio:.2f}",
-                f"≤ {BAR}",
-                ratio <= BAR,
-            ),
-            Row('`python -c "import pyarrow"`', spread(seconds["import"], 1000, "ms", 0), "1"),
+            *harness.rows(results, "import"),
+            *harness.against(harness.medians(results), "worker", ["import"], 1.5),
         ),
     )
-
-
-@pytest.mark.on_cluster
-def test_starts(cluster: Cluster) -> None:
-    seconds = times(cluster, reach.root(cluster), 2)
-    assert list(map(len, seconds.values())) == [2, 2]
-    assert min(map(min, seconds.values())) > 0

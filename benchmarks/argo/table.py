@@ -11,23 +11,21 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import pytest
 from testbed.cluster import fake, places
 from testbed.cluster.access import Cluster
 
 import mapred
 from benchmarks.argo import reach, rivals
-from benchmarks.bench_start import FolderOnly
 from benchmarks.functions import hits
-from benchmarks.report import Row, Section
-from mapred.backends.argo import client as clients
+from benchmarks.harness import Report, Row, Settings
+from benchmarks.micro.start import FolderOnly
 from mapred.backends.argo import render
+from mapred.backends.argo.client import connect
 
 # Shards, and whether their pods are real: those of a fake node run nothing, and cost little.
-SIZES = ((50, True), (500, False), (2000, False))
+SIZES = {"small": ((2, True), (3, False)), "full": ((50, True), (500, False), (2000, False))}
 # The writes of Argo's controller and of the executor in each pod, by resource. Those to a
 # subresource are the node's and the scheduler's; who else deletes pods is not told apart.
 WRITES = ("workflows", "workflowtaskresults", "pods")
@@ -114,7 +112,7 @@ def nodes_of(workflow: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def cost(found: Cluster, manifest: Mapping[str, Any]) -> Cost:
     """Run a Workflow, and count; its own creation is not counted. It is removed afterwards."""
-    client = clients.connect(reach.argo(found))
+    client = connect(reach.argo(found))
     name = manifest["metadata"]["name"]
     before = counters(found)
     client.create(manifest)
@@ -202,24 +200,24 @@ def rows(shards: int, ours: Cost, theirs: Cost, *, real: bool) -> list[Row]:
     return [
         Row(
             f"{pods}: {what}",
-            f"{mine:,} : {other:,} ({mine / shards:,.2f} : {other / shards:,.2f})",
-            f"{mine / other:.2f}" if other else "",
+            note=f"{mine:,} : {other:,} ({mine / shards:,.2f} : {other / shards:,.2f})",
+            ratio=mine / other if other else None,
         )
         for what, (mine, other) in pairs.items()
     ]
 
 
-def measure(folder: Path) -> Section:
+def measure(settings: Settings) -> Report:
     found = reach.cluster()
     if not found.own:
         sys.exit("pods that are not real need the cluster of `make cluster-up`")
     start_fake_node()
     root = reach.root(found)
     table = []
-    for shards, real in SIZES:
+    for shards, real in SIZES[settings.size]:
         print(f"  {shards} shards", flush=True)
         table += rows(shards, *compare(found, root, shards, real=real), real=real)
-    return Section(
+    return Report(
         "What a Workflow costs the cluster",
         "mapred : hera, and for each shard. hera's scripts loop `with_items`, one pod after them "
         "all adds up; mapred renders `mapred.array(n)` with `reduce=sum`, `per_task=1`, its pods "
@@ -228,23 +226,3 @@ def measure(folder: Path) -> Section:
         "with its status when it is over.",
         tuple(table),
     )
-
-
-@pytest.mark.on_cluster
-def test_costs(cluster: Cluster) -> None:
-    ours, theirs = compare(cluster, reach.root(cluster), 2, real=True)
-    assert ours.nodes >= theirs.nodes > 2
-    for each in (ours, theirs):
-        assert min(each.writes.values()) > 0
-        assert each.stored > 1000
-
-
-@pytest.mark.on_cluster
-def test_pods_that_are_not_real(cluster: Cluster) -> None:
-    if not cluster.own:
-        pytest.skip("needs the fake node of the cluster of this machine")
-    start_fake_node()
-    ours, theirs = compare(cluster, reach.root(cluster), 3, real=False)
-    # The DAG, the loop, its pods and the last one; mapred's pods have a node each that retries.
-    assert (ours.nodes, theirs.nodes) == (2 + 2 * 4, 2 + 4)
-    assert min(ours.writes["pods"], theirs.writes["pods"]) >= 4  # others may write as well

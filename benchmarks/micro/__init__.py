@@ -1,0 +1,1 @@
+"""What one part of mapred costs, each beside the simplest way to do the same."""
