@@ -84,7 +84,7 @@ TESTED_BY = {
         "shuffle.part_files shuffle.reduce_side shuffle.skew"
     ),
     "worker/test_packs.py": "process.whereabouts worker.turns",
-    "worker/test_supervisor.py": "worker.blocks functions.versions",
+    "worker/test_supervisor.py": "worker.blocks",
     "writing/test_delta.py": "writing.stats",
     "writing/test_whole.py": "writing.opening",
 }

@@ -6,7 +6,8 @@ import ast
 
 from mutation.__main__ import sample
 from mutation.points import faults
-from mutation.trials import ROOT, TESTS, Mutant, suite_of
+from mutation.trials import ALSO, ROOT, Mutant, suite_of
+from test_mirror import modules
 
 SOURCE = '''"""A text, 1 of them."""
 from typing import TYPE_CHECKING
@@ -55,9 +56,16 @@ def test_samples_follow_from_their_seed_and_share_the_parts() -> None:
 
 
 def test_every_file_of_the_sampled_parts_has_tests() -> None:
-    named = [name for names in TESTS.values() for name in names.split()]
-    assert [name for name in named if not (ROOT / "tests" / name).exists()] == []
-    files = [f"planner/{file.name}" for file in (ROOT / "mapred/planner").glob("*.py")]
-    assert all(map(suite_of, [*files, "formats/json/tables.py", "formats/magic.py"]))
-    assert suite_of("shuffle/__init__.py") == ["shuffle"]
+    parts = [name.split(".") for name in modules() if name.startswith(("planner", "formats"))]
+    named = {"/".join(part) + ".py": suite_of("/".join(part) + ".py") for part in parts}
+    assert [file for file, names in named.items() if not names] == []
+    assert all((ROOT / "tests" / name).exists() for names in named.values() for name in names)
+    assert named["planner/stages.py"] == ["functions/test_regrouping.py"]
+    assert len(named["formats/csv.py"]) == 4
+    assert {name.replace(".", "/") + ".py" for name in ALSO} <= named.keys()
+
+
+def test_names_tell_where_a_fault_is() -> None:
     assert Mutant("planner/shards.py", None).name == "planner/shards.py as it is"
+    fault = faults(b"x = 1\ny = (x\n  < 2)\n")[-2]
+    assert Mutant("a.py", fault).name == "a.py:2:11: x < 2 -> (x <= 2)"

@@ -12,31 +12,27 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from test_mirror import TESTED_BY, own_file
+
 from mutation.points import Fault
 
 ROOT = Path(__file__).parents[2]
-# The tests that are to notice the faults of a file or a folder of mapred; those of others lie in
-# a file or folder of the same name.
-_CSV = "formats/test_csv.py formats/test_dialect.py formats/test_csv_values.py formats/test_csv_dialects.py"
-_TABLES = "formats/test_casting.py formats/test_parquet.py formats/test_csv_values.py"
-_TEXT = "formats/test_text.py formats/test_magic.py"
-_PARQUET = "formats/test_parquet.py formats/test_pruning.py formats/test_filters.py"
-TESTS = {
-    "planner": "planner",
+# The tests that are to notice the faults of a module, beside those of its own file.
+ALSO = {
     **dict.fromkeys(
-        "formats/csv formats/dialect formats/headers formats/literals formats/parsing "
-        "formats/inference".split(),
-        _CSV,
+        "formats.csv formats.dialect formats.headers formats.literals formats.parsing "
+        "formats.conversion formats.inference".split(),
+        "test_dialect test_csv_values test_csv test_csv_dialects",
     ),
     **dict.fromkeys(
-        "formats/casting formats/conversion formats/schemas formats/tables".split(), _TABLES
+        "formats.casting formats.schemas formats.tables".split(), "test_parquet test_csv_values"
     ),
-    **dict.fromkeys("formats/text formats/lines formats/compression".split(), _TEXT),
     **dict.fromkeys(
-        "formats/parquet formats/pruning formats/filters formats/int96".split(), _PARQUET
+        "formats.parquet formats.pruning formats.filters formats.int96".split(),
+        "test_filters test_pruning test_parquet",
     ),
-    "formats/ipc": "formats/test_ipc.py",
-    "formats": "formats",
+    "formats.compression": "test_magic test_csv",
+    "formats.base": "test_csv_values test_json test_parquet",
 }
 
 
@@ -56,16 +52,16 @@ class Mutant:
 
 
 def suite_of(file: str) -> list[str]:
-    """The tests of a file of mapred, as paths below tests/."""
-    path = Path(file).with_suffix("")
-    for place in (path, *path.parents):
-        if str(place) in TESTS:
-            return TESTS[str(place)].split()
-        mirrored = place.with_name(f"test_{place.name}.py") if place.name else place
-        for candidate in (mirrored, place):
-            if place.name and (ROOT / "tests" / candidate).exists():
-                return [str(candidate)]
-    raise LookupError(f"no tests are known for mapred/{file}")
+    """The tests of a file of mapred, as paths below tests/, those of its own first."""
+    module = ".".join(Path(file).with_suffix("").parts).removesuffix(".__init__")
+    own = own_file(module)
+    if own is None:
+        listed = [name for name, modules in TESTED_BY.items() if module in modules.split()]
+    else:
+        listed = [str(own.relative_to(ROOT / "tests"))]
+    folder = module.partition(".")[0]
+    also = [f"{folder}/{name}.py" for name in ALSO.get(module, "").split()]
+    return list(dict.fromkeys([*listed, *also]))
 
 
 @dataclass(frozen=True)
