@@ -17,13 +17,14 @@ TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "mapred"
 # The test file of each module that has none of its own name.
 TESTED_BY = {
+    "planner/test_shards.py": "planner.ranges",
     "backends/argo/test_doctor_on_cluster.py": (
         "backends.argo.doctor backends.argo.pod_scripts.checkup"
     ),
     "backends/argo/test_handle.py": "backends.argo.statuses",
     "backends/argo/test_rbac.py": "backends.argo.claims",
     "backends/argo/test_render.py": (
-        "backends.argo.backend backends.argo.locations backends.argo.pods"
+        "backends.argo.settings backends.argo.backend backends.argo.locations backends.argo.pods"
     ),
     "backends/test_config.py": "backends.config_files",
     "backends/test_contract.py": "backends backends.inline backends.local engine.base testing",
@@ -33,7 +34,7 @@ TESTED_BY = {
     "cli/test_output.py": "display.tables",
     "client/test_hints.py": "functions.origins",
     "client/test_history.py": "display.summary",
-    "client/test_options.py": "cli.options client.api model.checking",
+    "client/test_options.py": "client.job client.plan client.signature client.submission cli.options client.api model.checking",
     "client/test_retention.py": "cli.retention client.removable client.run_handle",
     "client/test_scheduling.py": "backends.argo.pod_scripts.notice backends.schedules",
     "dataset/test_coercion.py": "dataset.options dataset.readers",
@@ -69,7 +70,7 @@ TESTED_BY = {
         "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles shuffle.sums"
     ),
     "storage/test_object_store.py": "storage.aws storage.waiting",
-    "storage/test_opening.py": "storage storage.arrow storage.ossfs",
+    "storage/test_opening.py": "storage.base storage storage.arrow storage.ossfs",
     "storage/test_oss.py": "storage.oss_client",
     "storage/test_requests.py": "storage.concurrency",
     "test_public_api.py": "__init__",
