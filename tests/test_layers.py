@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -97,6 +98,23 @@ def test_names_say_what_is_inside(file: Path) -> None:
     parts = dotted(file).split(".")[1:]
     assert not VAGUE.intersection(part.strip("_") for part in parts)
     assert not parts or parts[0] in ORDER, "give it a place in ORDER"
+
+
+def test_the_page_on_structure_names_each_package_in_order() -> None:
+    rows = (PACKAGE.parent / "docs/structure.md").read_text().split("## The way of a dataset")[0]
+    named = re.findall(r"^\| `(\w+)` \|", rows, re.MULTILINE)
+    hidden = [name for name in ORDER if name.startswith("_")]
+    assert named == [name for name in ORDER if name not in hidden]
+
+
+def test_the_page_on_structure_names_modules_that_are_there() -> None:
+    text = (PACKAGE.parent / "docs/structure.md").read_text()
+    paths = re.findall(r"`(?:mapred/)?([\w/]+\.py)`", text)
+    gone = [p for p in paths if not ((PACKAGE / p).exists() or (PACKAGE.parent / p).exists())]
+    assert (len(paths) > len(ORDER) / 2, gone) == (True, [])
+    for name in re.findall(rf"`((?:{'|'.join(ORDER)})\.[\w.]+)`", text):
+        module = f"mapred.{name}"
+        assert module in MODULES or module.rpartition(".")[0] in MODULES, name
 
 
 def test_the_top_of_the_package_is_short() -> None:
