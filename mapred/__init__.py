@@ -67,9 +67,9 @@ if TYPE_CHECKING:
     from mapred.functions.commands import command as command
     from mapred.functions.task import Task as Task
     from mapred.model.failure import Failure as Failure
-    from mapred.model.spec import Resources as Resources
-    from mapred.model.spec import RunStatus as RunStatus
-    from mapred.model.spec import Volume as Volume
+    from mapred.model.resources import Resources as Resources
+    from mapred.model.resources import Volume as Volume
+    from mapred.model.status import RunStatus as RunStatus
     from mapred.process.secrecy import public as public
     from mapred.reducers import Reducer as Reducer
     from mapred.storage import Store as Store
@@ -98,7 +98,8 @@ _WHERE = {
     "mapred.functions.commands": "command",
     "mapred.functions.task": "Task",
     "mapred.model.failure": "Failure",
-    "mapred.model.spec": "Resources RunStatus Volume",
+    "mapred.model.resources": "Resources Volume",
+    "mapred.model.status": "RunStatus",
     "mapred.process.secrecy": "public",
     "mapred.reducers": "Reducer",
     "mapred.storage": "Store",

@@ -57,7 +57,7 @@ TESTED_BY = {
     ),
     "functions/test_regrouping.py": "planner.stages",
     "functions/test_signatures.py": "functions.task",
-    "model/test_coding.py": "model.failure model.layout model.shuffle model.spec",
+    "model/test_coding.py": "model.failure model.layout model.records model.shuffle model.spec model.status",
     "process/test_forks.py": "process.children",
     "process/test_secrecy.py": "functions.excerpts storage.allowed",
     "runfolder/test_agreement.py": "runfolder.gathering",

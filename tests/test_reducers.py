@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import mapred
 from mapred import reducers
 from mapred.errors import ReduceError
-from mapred.model.spec import Resources
+from mapred.model.resources import Resources
 from mapred.planner import stages as graph
 from mapred.reducers import Reducer, as_reducer
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import mapred
 from benchmarks.harness import Report, Row, Settings, at_most, in_turn, stopwatch
 from mapred.backends.argo.backend import Argo
-from mapred.model.spec import Format, Job, Resources
+from mapred.model.resources import Resources
+from mapred.model.spec import Format, Job
 from mapred.planner.stages import stages
 
 SHARDS = 100_000

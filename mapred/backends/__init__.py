@@ -13,7 +13,8 @@ from mapred.engine.base import Backend, Handle
 from mapred.errors import BackendError
 from mapred.model.checking import shown
 from mapred.model.limits import Limits
-from mapred.model.spec import Job, RunStatus
+from mapred.model.spec import Job
+from mapred.model.status import RunStatus
 from mapred.process import secrecy
 from mapred.storage import Store
 

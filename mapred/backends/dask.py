@@ -23,7 +23,8 @@ from mapred.engine.thread import DriverThread
 from mapred.errors import BackendError, FunctionError, MapredError, MissingDependency
 from mapred.functions import transport, versions
 from mapred.model.checking import FromOne, Text, check_fields, shown
-from mapred.model.spec import Job, Resources, Stage
+from mapred.model.resources import Resources
+from mapred.model.spec import Job, Stage
 from mapred.process import secrecy
 from mapred.runfolder import pieces
 from mapred.storage import Store

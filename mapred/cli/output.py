@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from mapred.client.history import Entry
     from mapred.display import PlanSummary
     from mapred.model.failure import Failure
-    from mapred.model.spec import GivenUp, RunStatus
+    from mapred.model.records import GivenUp
+    from mapred.model.status import RunStatus
 
 _HEAD = 10
 _ROWS_IN_JSON = 10_000

@@ -21,7 +21,8 @@ from mapred.errors import FunctionError, PlanError
 from mapred.functions import fitting, origins, parameters, pickling, signatures, transport
 from mapred.functions.modules import merged, shipping
 from mapred.model import checking, layout
-from mapred.model.spec import Job, Resources, Stage
+from mapred.model.resources import Resources
+from mapred.model.spec import Job, Stage
 from mapred.reducers import Reducer, as_reducer
 from mapred.runfolder import agreement, pieces, records
 from mapred.shuffle.arguments import keyed_reducer

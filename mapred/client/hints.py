@@ -15,7 +15,8 @@ from mapred import backends
 from mapred.functions import origins
 from mapred.functions.origins import Origin
 from mapred.model.failure import Failure
-from mapred.model.spec import Job, Resources
+from mapred.model.resources import Resources
+from mapred.model.spec import Job
 from mapred.runfolder import records
 from mapred.storage import Store
 

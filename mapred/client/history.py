@@ -27,7 +27,8 @@ from mapred.functions import parameters
 from mapred.model import layout
 from mapred.model.checking import FromOne, Location, checks
 from mapred.model.coding import Moment, Seconds, StageName, Tasks
-from mapred.model.spec import GivenUp, Job
+from mapred.model.records import GivenUp
+from mapred.model.spec import Job
 from mapred.runfolder import losses, records, starts
 from mapred.runfolder import status as folder
 from mapred.runfolder.status import default_root

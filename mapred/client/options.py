@@ -31,7 +31,8 @@ from mapred.model.checking import (
     one_of,
 )
 from mapred.model.frozen import dataclass
-from mapred.model.spec import Aggregate, By, Resources, SortBy
+from mapred.model.resources import Resources
+from mapred.model.shuffle import Aggregate, By, SortBy
 from mapred.reducers import Reducer, as_reducer
 from mapred.writing.target import Target
 

@@ -31,7 +31,8 @@ from mapred.model import layout
 from mapred.model.checking import DurationFromZero, FromZero, Location, checks, seconds
 from mapred.model.coding import encode
 from mapred.model.limits import Limits
-from mapred.model.spec import Job, RunStatus
+from mapred.model.spec import Job
+from mapred.model.status import RunStatus
 from mapred.process import interrupts, shortages
 from mapred.runfolder import liveness, manifests, records, results, starts
 from mapred.runfolder import status as folder

@@ -24,8 +24,9 @@ from mapred.functions.parameters import Value
 from mapred.model import layout, retries
 from mapred.model.checking import Location
 from mapred.model.frozen import dataclass
+from mapred.model.resources import Resources
 from mapred.model.spec import Job as JobRecord
-from mapred.model.spec import Resources, Stage
+from mapred.model.spec import Stage
 from mapred.planner import stages as graph
 from mapred.process import interrupts
 from mapred.reducers import Reducer

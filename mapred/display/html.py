@@ -33,7 +33,7 @@ from mapred.display.text import (
 )
 from mapred.functions.parameters import text_of
 from mapred.model.failure import Failure
-from mapred.model.spec import RunStatus, StageStatus
+from mapred.model.status import RunStatus, StageStatus
 
 _STATES = {"succeeded": "#2f9e77", "running": colour(0), "failed": FAILED}
 _LESS = "#c77a12"  # succeeded, without what was given up

@@ -10,7 +10,7 @@ from mapred.display.format import format_bytes, format_count, format_seconds, on
 from mapred.display.html import status_html
 from mapred.display.summary import fraction, paused, whole_seconds
 from mapred.display.text import bar, lost_of, run_text, state_text, status_text
-from mapred.model.spec import RunStatus, StageStatus
+from mapred.model.status import RunStatus, StageStatus
 
 Clock = Callable[[], float]
 

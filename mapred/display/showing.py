@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
 from mapred.errors import PlanError
-from mapred.model.spec import RunStatus
+from mapred.model.status import RunStatus
 
 if TYPE_CHECKING:
     from mapred.display.live import Clock

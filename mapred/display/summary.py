@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mapred.model.failure import Failure
-from mapred.model.spec import RunStatus, TaskTime
+from mapred.model.status import RunStatus, TaskTime
 
 Floats = npt.NDArray[np.float64]
 

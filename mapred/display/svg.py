@@ -21,7 +21,7 @@ from mapred.display.format import (
     shortened,
 )
 from mapred.display.summary import Floats, Timeline, attempts, bins, busy, timeline
-from mapred.model.spec import RunStatus, TaskTime
+from mapred.model.status import RunStatus, TaskTime
 
 STAGE_COLOURS = ("#4287d6", "#d08a1d", "#2f9e77", "#9a6dd7")
 FAILED = "#dc4c4c"

@@ -39,7 +39,8 @@ from mapred.display.summary import (
 )
 from mapred.functions.parameters import text_of
 from mapred.model.failure import Failure
-from mapred.model.spec import GivenUp, RunStatus, StageStatus
+from mapred.model.records import GivenUp
+from mapred.model.status import RunStatus, StageStatus
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _LANES = 16

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from mapred.errors import BackendError
-from mapred.model.spec import Job, RunStatus
+from mapred.model.spec import Job
+from mapred.model.status import RunStatus
 from mapred.storage import Store
 
 

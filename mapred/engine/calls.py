@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mapred.model.spec import Outcome
+from mapred.model.records import Outcome
 from mapred.worker.packs import Pack
 
 

@@ -21,7 +21,9 @@ from mapred.engine.calls import run_block
 from mapred.engine.process_pool import ProcessExecutor, WorkerLost
 from mapred.errors import AccessError, BackendError, FullError, MapredError, StorageError
 from mapred.model import layout, retries
-from mapred.model.spec import Commit, GivenUp, Job, Outcome, RunStatus, Stage
+from mapred.model.records import Commit, GivenUp, Outcome
+from mapred.model.spec import Job, Stage
+from mapred.model.status import RunStatus
 from mapred.runfolder import losses, manifests, records, starts
 from mapred.runfolder.tally import Tally
 from mapred.storage import Store

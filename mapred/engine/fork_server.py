@@ -31,7 +31,7 @@ from typing import Any
 
 from mapred.engine.messages import ENDED, NOTICE, REFUSED, STARTED, Channel, Left, Log
 from mapred.functions import transport
-from mapred.model.spec import Outcome
+from mapred.model.records import Outcome
 from mapred.process import forks, threads
 from mapred.process.children import (
     UNCONNECTED,

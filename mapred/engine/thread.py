@@ -16,7 +16,8 @@ from mapred.errors import BackendError, FunctionError
 from mapred.functions import transport
 from mapred.model.frozen import dataclass
 from mapred.model.limits import Limits
-from mapred.model.spec import Job, RunStatus, Stage
+from mapred.model.spec import Job, Stage
+from mapred.model.status import RunStatus
 from mapred.runfolder import liveness, starts
 from mapred.storage import Store
 

@@ -124,7 +124,7 @@ class RunError(MapredError):
     """A run ended without its result.
 
     `run` is the handle (or None where none could be made); `failures` is a tuple of
-    `mapred.model.spec.Failure`, one for every failed task; `hint` is the end of the message, which
+    `mapred.Failure`, one for every failed task; `hint` is the end of the message, which
     says how to resume.
     """
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from mapred.errors import DatasetError, MapredError, StaleDatasetError
-from mapred.model.spec import Span
+from mapred.model.records import Span
 from mapred.storage import fingerprint
 
 if TYPE_CHECKING:

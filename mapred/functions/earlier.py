@@ -32,7 +32,6 @@ _MOVED = {
     "mapred.instances": "mapred.functions.instances",
     "mapred.keyed": "mapred.worker.keyed",
     "mapred.keying": "mapred.model.shuffle",
-    "mapred.model": "mapred.model.spec",
     "mapred.parameters": "mapred.functions.parameters",
     "mapred.pickling": "mapred.functions.pickling",
     "mapred.resources": "mapred.model.resources",
@@ -54,11 +53,28 @@ _MOVED = {
     "mapred.worker": "mapred.worker.tasks",
     "mapred.writing.files": "mapred.writing.parquet_files",
 }
+# What one module held and several hold now.
+_DIVIDED = {
+    "mapred.model": {
+        "Commit": "mapred.model.records",
+        "GivenUp": "mapred.model.records",
+        "Outcome": "mapred.model.records",
+        "Output": "mapred.model.records",
+        "Span": "mapred.model.records",
+        "StoredFile": "mapred.model.records",
+        "Format": "mapred.model.spec",
+        "Job": "mapred.model.spec",
+        "Stage": "mapred.model.spec",
+        "RunStatus": "mapred.model.status",
+        "StageStatus": "mapred.model.status",
+        "TaskTime": "mapred.model.status",
+    },
+}
 
 
-def module_now(module: str) -> str:
-    """Where what a pickle names lies now."""
-    return _MOVED.get(module, module)
+def module_now(module: str, name: str) -> str:
+    """The module that has what a pickle names."""
+    return _DIVIDED.get(module, {}).get(name) or _MOVED.get(module, module)
 
 
 def misses_moved(error: Exception) -> bool:
@@ -73,4 +89,4 @@ def load(file: IO[bytes]) -> Any:
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        return super().find_class(module_now(module), name)
+        return super().find_class(module_now(module, name), name)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
 from mapred.model.coding import Count, Tasks
 from mapred.model.frozen import dataclass
+
+# What users write for the columns of a `Shuffle`.
+By = str | Sequence[str]
+SortBy = str | Sequence[str | tuple[str, str]]
+_Function = str | tuple[str, Mapping[str, Any]]
+_Named = tuple[str, str] | tuple[str, str, Mapping[str, Any]]
+Aggregate = Mapping[str, _Function | _Named | Sequence[_Function]]
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,15 @@
-"""The frozen values that everything else passes around, and their JSON both ways."""
+"""What a run is made of, as the client decides it once: how to read, in what stages, with what."""
 
 from __future__ import annotations
 
 import base64
 import builtins
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mapred.errors import PlanError, RecordError
-from mapred.model import checksums
 from mapred.model.coding import (
     ArrowSchema,
     Count,
@@ -18,29 +17,16 @@ from mapred.model.coding import (
     Moment,
     Seconds,
     StageName,
-    Sum,
     Tasks,
     decode,
     encode,
 )
 from mapred.model.frozen import dataclass
-from mapred.model.resources import Resources as Resources
-from mapred.model.resources import Volume as Volume
-from mapred.model.resources import parse_bytes as parse_bytes
-from mapred.model.shuffle import Parts as Parts
-from mapred.model.shuffle import Shuffle as Shuffle
+from mapred.model.resources import Resources
+from mapred.model.shuffle import Shuffle
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from mapred.model.failure import Failure, Retry
-
-# What users write for the columns of a `Shuffle`.
-By = str | Sequence[str]
-SortBy = str | Sequence[str | tuple[str, str]]
-_Function = str | tuple[str, Mapping[str, Any]]
-_Named = tuple[str, str] | tuple[str, str, Mapping[str, Any]]
-Aggregate = Mapping[str, _Function | _Named | Sequence[_Function]]
 
 
 @dataclass(frozen=True)
@@ -246,197 +232,3 @@ class Job:
                 f"and is {job.shards}"
             )
         return job
-
-
-@dataclass(frozen=True)
-class Output:
-    """Where a task's values are. `kind`: `arrow`, `parts`, `pickle`, `inline` or `none`.
-
-    `count` values lie in `path` (`size` bytes with checksum `crc32`, and the store's own `etag`
-    where it tells one), or, small ones, base64-encoded in `inline`. `type` is what the function returned: `table`, `pandas`,
-    `polars`, `batch` or `object`.
-    """
-
-    kind: Literal["arrow", "parts", "pickle", "inline", "none"]
-    type: str = "object"
-    count: Count = 0
-    rows: Count = 0
-    path: Inside | None = None
-    size: Count = 0
-    crc32: Count = 0
-    etag: str = ""
-    inline: str | None = None
-    parts: Parts | None = None
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """A file that a task wrote by `task.output(name)`."""
-
-    name: str
-    path: Inside
-    size: Count
-    crc32: Count
-    etag: str = ""
-
-
-class Span(NamedTuple):
-    """The bytes `start` to `stop` that a reader really took for range number `range`.
-
-    Listed only where they differ from the planned range: the first and last line of a cut.
-    """
-
-    range: Count
-    start: Count
-    stop: Count
-
-
-@dataclass(frozen=True)
-class Commit:
-    """The record that makes one attempt's output the task's output.
-
-    `records` counts lines, rows or items read, `skipped` the rows that the reader left out as
-    malformed; `ranges` the ranges read to their end; `spans` the ranges whose bytes differ from
-    the plan; `units` the row groups or record batches that were read or pruned; `seconds` is
-    wall time, `peak_memory` bytes resident; `heavy` estimates the rows of keys that stand out,
-    of a manifest alone.
-    """
-
-    stage: StageName
-    task: Tasks
-    attempt: str
-    function: str
-    output: Output
-    files: tuple[StoredFile, ...] = ()
-    records: Count = 0
-    skipped: Count = 0
-    bytes: Count = 0
-    ranges: Count = 0
-    spans: tuple[Span, ...] = ()
-    units: Count = 0
-    started: Seconds = 0.0
-    seconds: Seconds = 0.0
-    peak_memory: Count = 0
-    counters: Mapping[str, Sum] = field(default_factory=dict)
-    heavy: Mapping[str, Count] = field(default_factory=dict)
-    worker: str = ""
-
-    def to_bytes(self) -> builtins.bytes:
-        return checksums.sealed(encode(self))
-
-    @classmethod
-    def from_bytes(cls, data: builtins.bytes, where: str = "a commit") -> Commit:
-        """The commit in a file, whose place is `where`; a `RecordError` if there is none."""
-        return decode(cls, data, where)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one task: its commit (its own or its twin's), or why it has none.
-
-    `more` says of a task without one whether it has items that another attempt is to call.
-    """
-
-    task: int
-    commit: Commit | None = None
-    failure: Failure | None = None
-    more: bool = False
-
-
-@dataclass(frozen=True)
-class GivenUp:
-    """What a run goes without, within max_failed: items, or shards where there are no items.
-
-    `what` is `item` or `shard`; `lost` names those of each map task that lost any (a shard is
-    its own), and `kept` says how many of its items are left.
-    """
-
-    what: str = "shard"
-    lost: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    kept: Mapping[int, int] = field(default_factory=dict)
-
-    @property
-    def indices(self) -> tuple[int, ...]:
-        """The items or shards that were given up, in plan order."""
-        return tuple(index for task in sorted(self.lost) for index in sorted(self.lost[task]))
-
-    @property
-    def tasks(self) -> frozenset[int]:
-        """The map tasks of which nothing is left."""
-        return frozenset(task for task, left in self.kept.items() if not left)
-
-
-@dataclass(frozen=True)
-class StageStatus:
-    """Progress of one stage, in tasks.
-
-    `given_up` counts the tasks of which nothing is left, and `given_up_items` the items given
-    up in all tasks, those that are done otherwise among them.
-    """
-
-    name: str
-    total: int
-    done: int = 0
-    running: int = 0
-    failed: int = 0
-    given_up: int = 0
-    given_up_items: int = 0
-
-
-@dataclass(frozen=True)
-class TaskTime:
-    """When one task ran, for a timeline: `started` in seconds since the epoch."""
-
-    stage: str
-    task: int
-    started: float
-    seconds: float
-    worker: str
-    bytes: int = 0
-    peak_memory: int = 0
-
-
-@dataclass(frozen=True, repr=False)
-class RunStatus:
-    """What is known of a run at one moment.
-
-    `state` is `running`, `succeeded`, `failed`, `cancelled`, `suspended` or `interrupted`
-    (no last word was written, and nothing runs); on a cluster also `queued` (none of its pods
-    runs, and some wait for their turn since `queued_since`; `message` says for what) or
-    `unknown` (what the cluster says cannot be read). Times are seconds since the epoch: `started`
-    is the submission, and nothing worked in the `pauses`. `records` leaves out what was given up;
-    `skipped` counts malformed rows that were left out; `heavy`
-    estimates the rows of the keys that stand out; `retries` are failed attempts at tasks that
-    succeeded later.
-    """
-
-    run_id: str
-    uri: str
-    name: str
-    state: str
-    stages: tuple[StageStatus, ...]
-    started: float
-    finished: float | None = None
-    bytes: int = 0
-    bytes_done: int = 0
-    records: int = 0
-    skipped: int = 0
-    message: str = ""
-    counters: Mapping[str, float] = field(default_factory=dict)
-    heavy: Mapping[str, int] = field(default_factory=dict)
-    given_up: GivenUp = field(default_factory=GivenUp)
-    times: tuple[TaskTime, ...] = ()
-    failures: tuple[Failure, ...] = ()
-    pauses: tuple[tuple[float, float], ...] = ()
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    retries: tuple[Retry, ...] = ()
-    queued_since: float | None = None
-
-    @property
-    def live(self) -> bool:
-        """Whether the run goes on by itself, as far as is known."""
-        return self.state in ("running", "queued", "unknown")
-
-    def __repr__(self) -> str:
-        done = ", ".join(f"{stage.done} of {stage.total} {stage.name}" for stage in self.stages)
-        return f"<RunStatus of {self.run_id}: {self.state}, {done}>"

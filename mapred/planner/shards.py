@@ -14,7 +14,7 @@ import numpy as np
 from mapred.arrow.buffers import large_strings, strings, to_arrow
 from mapred.errors import PlanError
 from mapred.model import layout
-from mapred.model.spec import parse_bytes
+from mapred.model.resources import parse_bytes
 from mapred.planner.ranges import Ints, Plan, sizes_of
 from mapred.process.lazy import pa
 from mapred.storage import is_local

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mapred.model.spec import Resources, Stage
+from mapred.model.resources import Resources
+from mapred.model.spec import Stage
 from mapred.reducers import Reducer
 
 if TYPE_CHECKING:

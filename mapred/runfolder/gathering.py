@@ -11,7 +11,7 @@ from typing import Any
 from mapred.arrow import schemas as unifying
 from mapred.arrow import to_frames
 from mapred.errors import DatasetError, StorageError
-from mapred.model.spec import Output
+from mapred.model.records import Output
 from mapred.process.lazy import ds, pa
 from mapred.runfolder import agreement, outputs
 from mapred.runfolder.agreement import Source

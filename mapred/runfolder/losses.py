@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from mapred.errors import RecordError
 from mapred.model import layout
-from mapred.model.spec import GivenUp, Job, Stage
+from mapred.model.records import GivenUp
+from mapred.model.spec import Job, Stage
 from mapred.runfolder import records
 from mapred.storage import Store
 

@@ -18,7 +18,8 @@ from mapred.errors import RecordError, RunError, StorageError
 from mapred.model import layout
 from mapred.model.coding import StageName, Tasks, decode, encode
 from mapred.model.frozen import dataclass
-from mapred.model.spec import Commit, Job, Output, StoredFile
+from mapred.model.records import Commit, Output, StoredFile
+from mapred.model.spec import Job
 from mapred.runfolder import records
 from mapred.runfolder.records import read_commits, read_end, read_given_up
 from mapred.storage import Store

@@ -24,7 +24,7 @@ from mapred.functions import pickling
 from mapred.model import checksums, layout
 from mapred.model.checking import said
 from mapred.model.frozen import dataclass
-from mapred.model.spec import Output
+from mapred.model.records import Output
 from mapred.process.lazy import pa, pl
 from mapred.storage import Store
 

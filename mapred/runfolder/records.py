@@ -17,7 +17,8 @@ from mapred.errors import NotAFile, RecordError, RunError, StorageError
 from mapred.model import layout
 from mapred.model.coding import EMPTY, Count, Seconds, decode, encode, is_blank
 from mapred.model.frozen import dataclass
-from mapred.model.spec import Commit, Job, Stage
+from mapred.model.records import Commit
+from mapred.model.spec import Job, Stage
 from mapred.planner import PlanFile, read_plan, read_shard
 from mapred.process.lazy import pa
 from mapred.storage import Store, each

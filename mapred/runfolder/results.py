@@ -7,7 +7,8 @@ from typing import Any
 
 from mapred.arrow.to_frames import import_pandas as import_pandas
 from mapred.errors import FunctionError
-from mapred.model.spec import Job, Output
+from mapred.model.records import Output
+from mapred.model.spec import Job
 from mapred.process.lazy import ds, pa
 from mapred.runfolder import manifests, outputs, records
 from mapred.storage import Store, each

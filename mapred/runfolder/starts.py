@@ -19,7 +19,8 @@ from mapred.errors import MapredError
 from mapred.model import layout
 from mapred.model.coding import Seconds, encode
 from mapred.model.frozen import dataclass
-from mapred.model.spec import Job, RunStatus, TaskTime
+from mapred.model.spec import Job
+from mapred.model.status import RunStatus, TaskTime
 from mapred.runfolder import records
 from mapred.storage import Store
 

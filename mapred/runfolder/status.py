@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from mapred.errors import MapredError
 from mapred.model import layout
-from mapred.model.spec import Commit, GivenUp, Job, RunStatus
+from mapred.model.records import Commit, GivenUp
+from mapred.model.spec import Job
+from mapred.model.status import RunStatus
 from mapred.runfolder import losses, records, starts
 from mapred.runfolder.starts import Start
 from mapred.runfolder.tally import Tally

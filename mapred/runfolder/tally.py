@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from mapred.functions import parameters
-from mapred.model.spec import Commit, GivenUp, Job, RunStatus, Stage, StageStatus, TaskTime
+from mapred.model.records import Commit, GivenUp
+from mapred.model.spec import Job, Stage
+from mapred.model.status import RunStatus, StageStatus, TaskTime
 
 if TYPE_CHECKING:
     from mapred.model.failure import Failure, Retry

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mapred.errors import ReduceError
-from mapred.model.shuffle import Aggregation
-from mapred.model.spec import Aggregate
+from mapred.model.shuffle import Aggregate, Aggregation
 from mapred.shuffle.aggregates import STATES, Aggregations
 
 # What other libraries call them.

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 from mapred.errors import ReduceError
 from mapred.model.checking import Rule, Unfit, check, listed, shown
-from mapred.model.shuffle import Shuffle
-from mapred.model.spec import Aggregate, By, SortBy
+from mapred.model.shuffle import Aggregate, By, Shuffle, SortBy
 from mapred.process.lazy import pa
 from mapred.reducers import Reducer
 from mapred.shuffle.aggregations import as_aggregates

@@ -17,8 +17,8 @@ import numpy as np
 from mapred.arrow.buffers import from_arrow, large_strings, to_arrow
 from mapred.arrow.encoding import decoded, decoded_table, encoded, encoded_table
 from mapred.errors import FunctionError
+from mapred.model.records import Output
 from mapred.model.shuffle import Parts, Shuffle
-from mapred.model.spec import Output
 from mapred.process.lazy import pa
 from mapred.shuffle.schemas import Misfit, clash, fitted, unified
 from mapred.shuffle.sorting import ranks

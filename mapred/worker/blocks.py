@@ -18,7 +18,8 @@ from mapred.errors import AccessError, FullError, FunctionError, MapredError, St
 from mapred.functions import versions
 from mapred.model import layout, retries
 from mapred.model.failure import Failure
-from mapred.model.spec import Commit, Stage
+from mapred.model.records import Commit
+from mapred.model.spec import Stage
 from mapred.process import threads
 from mapred.runfolder import failures, losses, manifests, records
 from mapred.worker.context import Context, context

@@ -14,7 +14,8 @@ from mapred.functions import instances, signatures, transport
 from mapred.functions.modules import install, is_known, offer
 from mapred.model import layout
 from mapred.model.coding import EMPTY
-from mapred.model.spec import Commit, Job, Stage
+from mapred.model.records import Commit
+from mapred.model.spec import Job, Stage
 from mapred.planner import PlanFile
 from mapred.reducers import Reducer
 from mapred.runfolder import agreement, pieces, records

@@ -11,7 +11,8 @@ from typing import Any
 from mapred.errors import StorageError
 from mapred.formats import Reading
 from mapred.model import layout
-from mapred.model.spec import Output, Stage
+from mapred.model.records import Output
+from mapred.model.spec import Stage
 from mapred.runfolder import outputs, records
 from mapred.storage import each
 from mapred.worker.attempt import Attempt

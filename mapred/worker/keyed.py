@@ -15,8 +15,9 @@ from mapred.arrow import encoding
 from mapred.errors import StorageError
 from mapred.formats import Reading
 from mapred.model import checksums, layout
+from mapred.model.records import Commit, Output
 from mapred.model.shuffle import Parts, Shuffle
-from mapred.model.spec import Commit, Job, Output, Stage
+from mapred.model.spec import Job, Stage
 from mapred.process.lazy import pa
 from mapred.runfolder import failures, records
 from mapred.shuffle import manifest, map_side, part_files, reduce_side, skew

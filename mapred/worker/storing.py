@@ -13,7 +13,7 @@ from typing import Any
 from mapred.errors import FunctionError, StorageError
 from mapred.functions.task import written
 from mapred.model import layout
-from mapred.model.spec import Commit, Output, StoredFile
+from mapred.model.records import Commit, Output, StoredFile
 from mapred.process import forks
 from mapred.process.lazy import pa
 from mapred.runfolder import agreement, outputs, records

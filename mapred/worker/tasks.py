@@ -18,7 +18,8 @@ from typing import Any
 from mapred.errors import ReduceError
 from mapred.functions import instances
 from mapred.model import seeds
-from mapred.model.spec import Commit, Job, Outcome, Stage
+from mapred.model.records import Commit, Outcome
+from mapred.model.spec import Job, Stage
 from mapred.process import forks, interrupts, surroundings
 from mapred.runfolder import failures, points, records
 from mapred.storage import Store

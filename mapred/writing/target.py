@@ -13,7 +13,7 @@ from mapred.errors import DatasetError
 from mapred.model.checking import Location, Size, Text, checks, shown
 from mapred.model.coding import read
 from mapred.model.frozen import dataclass
-from mapred.model.spec import parse_bytes
+from mapred.model.resources import parse_bytes
 from mapred.process import secrecy
 from mapred.process.lazy import pa
 

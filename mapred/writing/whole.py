@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from mapred.errors import DatasetError, PlanError, StorageError
 from mapred.functions import parameters
-from mapred.model.spec import Job, Output
+from mapred.model.records import Output
+from mapred.model.spec import Job
 from mapred.reducers import Reducer
 from mapred.runfolder import manifests, outputs, records
 from mapred.storage import Store, is_there, probe

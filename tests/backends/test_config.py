@@ -13,7 +13,7 @@ from mapred.backends import resolve
 from mapred.backends.argo.backend import Argo
 from mapred.backends.local import Local
 from mapred.errors import BackendError
-from mapred.model.spec import Volume
+from mapred.model.resources import Volume
 
 PROD = """
 [backend.prod]

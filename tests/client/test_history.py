@@ -20,7 +20,7 @@ from mapred.cli import main
 from mapred.display.summary import pace, timeline
 from mapred.functions import parameters
 from mapred.model import layout
-from mapred.model.spec import RunStatus, TaskTime
+from mapred.model.status import RunStatus, TaskTime
 from mapred.runfolder import records, starts
 
 QUIET: dict[str, Any] = {"progress": "none"}

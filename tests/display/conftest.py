@@ -7,7 +7,7 @@ import pytest
 
 from mapred.display import PlanSummary
 from mapred.model.failure import Failure
-from mapred.model.spec import RunStatus, StageStatus, TaskTime
+from mapred.model.status import RunStatus, StageStatus, TaskTime
 
 STARTED = 1_795_536_301.0
 EVIL = 's3://b/<script>alert("1")</script>&\x1b[31m\u202e\udcff\r'

@@ -9,7 +9,8 @@ import pytest
 
 from mapred.display import progress
 from mapred.errors import PlanError
-from mapred.model.spec import GivenUp, StageStatus
+from mapred.model.records import GivenUp
+from mapred.model.status import StageStatus
 
 
 class Terminal(io.StringIO):

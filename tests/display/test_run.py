@@ -13,7 +13,8 @@ from mapred.display import (
     status_text,
     timeline_text,
 )
-from mapred.model.spec import GivenUp, StageStatus, TaskTime
+from mapred.model.records import GivenUp
+from mapred.model.status import StageStatus, TaskTime
 
 GOLDEN = """\
 Run 20261124-160501-3f9c2e1b running: 20 of 43 map tasks, 0 of 1 reduce task, \

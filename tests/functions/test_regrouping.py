@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 import mapred
 from mapred.errors import ReduceError
 from mapred.functions.regrouping import check_associative, equal, watched
-from mapred.model.spec import Resources
+from mapred.model.resources import Resources
 from mapred.planner import stages as graph
 from mapred.reducers import as_reducer
 

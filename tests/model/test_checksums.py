@@ -20,7 +20,7 @@ from mapred.engine import driver
 from mapred.errors import RecordError, StorageError
 from mapred.model import checksums, layout
 from mapred.model.coding import decode, encode
-from mapred.model.spec import Commit, Output
+from mapred.model.records import Commit, Output
 from mapred.testing import tamper
 
 RUN: dict[str, Any] = {"backend": "inline", "progress": "none"}

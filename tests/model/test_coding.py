@@ -13,9 +13,10 @@ import pytest
 from mapred.errors import RecordError
 from mapred.model.coding import VERSION, decode, encode
 from mapred.model.failure import Failure
-from mapred.model.resources import Volume
+from mapred.model.records import Commit, Output, Span, StoredFile
+from mapred.model.resources import Resources, Volume
 from mapred.model.shuffle import Aggregation, Parts, Shuffle
-from mapred.model.spec import Commit, Format, Job, Output, Resources, Span, Stage, StoredFile
+from mapred.model.spec import Format, Job, Stage
 from mapred.runfolder.manifests import Listed, Manifest
 from mapred.runfolder.records import End, Lost, Write
 from mapred.runfolder.starts import Start

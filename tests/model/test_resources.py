@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 import mapred
 from mapred.errors import PlanError
 from mapred.model.coding import read
-from mapred.model.resources import parse_toleration
-from mapred.model.spec import Resources, Volume
+from mapred.model.resources import Resources, Volume, parse_toleration
 
 EVERYTHING = Resources(
     cpu=2,

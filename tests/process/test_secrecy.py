@@ -26,7 +26,7 @@ from mapred.cli import main
 from mapred.errors import DatasetError, MapredError, StorageError
 from mapred.functions import excerpts, transport
 from mapred.model.coding import read
-from mapred.model.spec import Resources
+from mapred.model.resources import Resources
 from mapred.process import secrecy
 from mapred.storage import allowed, open_store
 

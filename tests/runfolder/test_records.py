@@ -24,7 +24,7 @@ from mapred.cli import main
 from mapred.errors import MapredError, NotAFile, RecordError
 from mapred.model import layout
 from mapred.model.failure import Failure
-from mapred.model.spec import Commit
+from mapred.model.records import Commit
 from mapred.runfolder import records
 from mapred.storage import open_store
 

@@ -20,7 +20,9 @@ import mapred
 from mapred import reducers
 from mapred.errors import FunctionError
 from mapred.model import layout
-from mapred.model.spec import Commit, Format, Job, Output, Resources, Span, Stage, StoredFile
+from mapred.model.records import Commit, Output, Span, StoredFile
+from mapred.model.resources import Resources
+from mapred.model.spec import Format, Job, Stage
 from mapred.runfolder import outputs, records
 from mapred.storage.local import LocalStore
 from mapred.testing import tamper

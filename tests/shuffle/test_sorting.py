@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import mapred
 from mapred.backends.inline import Inline
-from mapred.model.spec import Resources
+from mapred.model.resources import Resources
 from mapred.shuffle.sorting import order_rows
 
 EXAMPLES = settings(max_examples=60, deadline=None)

@@ -38,7 +38,8 @@ from mapred.backends.inline import Inline
 from mapred.client import api, run_handle
 from mapred.errors import RunError, StorageError
 from mapred.model import layout
-from mapred.model.spec import Commit, Job, Stage
+from mapred.model.records import Commit
+from mapred.model.spec import Job, Stage
 from mapred.runfolder import liveness, outputs, records, results
 from mapred.storage import Store, remote
 from mapred.testing import StoreContract

@@ -24,8 +24,8 @@ from shuffle.both_sides import shuffled
 import mapred
 from mapred.backends.inline import Inline
 from mapred.model import layout
+from mapred.model.resources import Resources
 from mapred.model.shuffle import Shuffle
-from mapred.model.spec import Resources
 from mapred.shuffle import map_side
 from mapred.shuffle.aggregations import as_aggregates
 from mapred.testing import Orders, Script, drop_commit, orders

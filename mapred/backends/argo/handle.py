@@ -13,7 +13,9 @@ from mapred.backends.argo import statuses
 from mapred.backends.argo.client import Client, Unreachable
 from mapred.backends.argo.statuses import OVER, Pods, Queued
 from mapred.errors import BackendError
-from mapred.model.spec import GivenUp, Job, RunStatus
+from mapred.model.records import GivenUp
+from mapred.model.spec import Job
+from mapred.model.status import RunStatus
 from mapred.runfolder import losses, manifests, records, starts
 from mapred.runfolder.tally import Tally
 from mapred.storage import Store

@@ -22,7 +22,8 @@ from mapred.display.format import several
 from mapred.display.text import given_up_text, skipped_text
 from mapred.errors import MapredError
 from mapred.model import layout
-from mapred.model.spec import Commit, GivenUp, Job, Stage
+from mapred.model.records import Commit, GivenUp
+from mapred.model.spec import Job, Stage
 from mapred.planner import plan_schema, read_plan
 from mapred.runfolder import losses, records
 from mapred.storage import Store, each, etags

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from mapred.client.audit.problems import Problem
 from mapred.errors import MapredError, RecordError
 from mapred.model import layout
-from mapred.model.spec import Commit, Job, Stage
+from mapred.model.records import Commit
+from mapred.model.spec import Job, Stage
 from mapred.runfolder import records
 from mapred.storage import Store, each
 

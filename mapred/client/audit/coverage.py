@@ -19,7 +19,8 @@ from mapred.errors import DatasetError
 from mapred.formats import parquet
 from mapred.formats.base import Range
 from mapred.formats.compression import compression_of
-from mapred.model.spec import Commit, GivenUp, Job
+from mapred.model.records import Commit, GivenUp
+from mapred.model.spec import Job
 from mapred.storage import Store, looking, open_source
 
 _LINES = ("text", "csv", "json")

@@ -13,7 +13,7 @@ from mapred.client.audit.ending import Entries
 from mapred.client.audit.files import Stored, crc32_text
 from mapred.client.audit.problems import Problem
 from mapred.model import layout
-from mapred.model.spec import Commit, Output, StoredFile
+from mapred.model.records import Commit, Output, StoredFile
 
 
 def stored(commit: Commit) -> Iterator[Stored]:

@@ -16,7 +16,8 @@ from mapred.client.audit.commits import commit, commits
 from mapred.client.audit.files import Stored, by_content, by_size
 from mapred.client.audit.problems import Problem
 from mapred.functions import earlier
-from mapred.model.spec import Job, Output
+from mapred.model.records import Output
+from mapred.model.spec import Job
 from mapred.process.lazy import pa
 from mapred.storage import Store, each, etags, open_store
 
@@ -161,7 +162,7 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         # By exact names: what a module imports can be named through it, such as `os.system`.
-        module = earlier.module_now(module)
+        module = earlier.module_now(module, name)
         if (module, name) in _HANDED_OVER:
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"{module}.{name} is not what write= hands over")

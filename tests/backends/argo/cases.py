@@ -14,7 +14,8 @@ from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.render import render_text
 from mapred.backends.argo.yaml import to_yaml
 from mapred.backends.schedules import Schedule
-from mapred.model.spec import Format, Job, Resources, Stage, Volume
+from mapred.model.resources import Resources, Volume
+from mapred.model.spec import Format, Job, Stage
 from mapred.planner import stages as graph
 from mapred.process import secrecy
 from mapred.reducers import Reducer, as_reducer

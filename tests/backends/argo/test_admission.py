@@ -17,7 +17,7 @@ from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.placement import PROVIDERS
 from mapred.backends.schedules import Schedule
 from mapred.errors import BackendError, MapredError
-from mapred.model.spec import Resources, Volume
+from mapred.model.resources import Resources, Volume
 
 OURS = re.compile(
     r"\{\{(?:workflow\.parameters\.(?:run|digest|packages|root|schedule|params)|item"

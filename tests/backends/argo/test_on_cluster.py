@@ -30,7 +30,8 @@ from mapred.backends.argo.rbac import manifests
 from mapred.backends.argo.render import render, to_dict
 from mapred.backends.argo.yaml import from_yaml, to_yaml
 from mapred.model import layout
-from mapred.model.spec import Job, Resources
+from mapred.model.resources import Resources
+from mapred.model.spec import Job
 from mapred.reducers import as_reducer
 from mapred.storage import Store, open_store
 

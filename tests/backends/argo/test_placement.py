@@ -8,7 +8,7 @@ import pytest
 
 from mapred.backends.argo.placement import PROVIDERS, Placement, place
 from mapred.errors import BackendError
-from mapred.model.spec import Resources
+from mapred.model.resources import Resources
 
 INSTANCE = "node.kubernetes.io/instance-type"
 GPU_TAINT = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}

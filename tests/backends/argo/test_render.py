@@ -28,7 +28,8 @@ from mapred.backends.argo.pods import PARAMETERS
 from mapred.backends.argo.render import blocks, manifest, render, to_dict, workflow_name
 from mapred.backends.argo.yaml import from_yaml, to_yaml
 from mapred.errors import BackendError, MissingDependency
-from mapred.model.spec import Job, Resources, Volume
+from mapred.model.resources import Resources, Volume
+from mapred.model.spec import Job
 from mapred.reducers import as_reducer
 
 GOLDENS = Path(__file__).parent / "goldens"

@@ -1,0 +1,87 @@
+"""How far a run is: a moment's view of its stages, with the times of its tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
+
+from mapred.model.failure import Failure, Retry
+from mapred.model.frozen import dataclass
+from mapred.model.records import GivenUp
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """Progress of one stage, in tasks.
+
+    `given_up` counts the tasks of which nothing is left, and `given_up_items` the items given
+    up in all tasks, those that are done otherwise among them.
+    """
+
+    name: str
+    total: int
+    done: int = 0
+    running: int = 0
+    failed: int = 0
+    given_up: int = 0
+    given_up_items: int = 0
+
+
+@dataclass(frozen=True)
+class TaskTime:
+    """When one task ran, for a timeline: `started` in seconds since the epoch."""
+
+    stage: str
+    task: int
+    started: float
+    seconds: float
+    worker: str
+    bytes: int = 0
+    peak_memory: int = 0
+
+
+@dataclass(frozen=True, repr=False)
+class RunStatus:
+    """What is known of a run at one moment.
+
+    `state` is `running`, `succeeded`, `failed`, `cancelled`, `suspended` or `interrupted`
+    (no last word was written, and nothing runs); on a cluster also `queued` (none of its pods
+    runs, and some wait for their turn since `queued_since`; `message` says for what) or
+    `unknown` (what the cluster says cannot be read). Times are seconds since the epoch: `started`
+    is the submission, and nothing worked in the `pauses`. `records` leaves out what was given up;
+    `skipped` counts malformed rows that were left out; `heavy`
+    estimates the rows of the keys that stand out; `retries` are failed attempts at tasks that
+    succeeded later.
+    """
+
+    run_id: str
+    uri: str
+    name: str
+    state: str
+    stages: tuple[StageStatus, ...]
+    started: float
+    finished: float | None = None
+    bytes: int = 0
+    bytes_done: int = 0
+    records: int = 0
+    skipped: int = 0
+    message: str = ""
+    counters: Mapping[str, float] = field(default_factory=dict)
+    heavy: Mapping[str, int] = field(default_factory=dict)
+    given_up: GivenUp = field(default_factory=GivenUp)
+    times: tuple[TaskTime, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    pauses: tuple[tuple[float, float], ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    retries: tuple[Retry, ...] = ()
+    queued_since: float | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether the run goes on by itself, as far as is known."""
+        return self.state in ("running", "queued", "unknown")
+
+    def __repr__(self) -> str:
+        done = ", ".join(f"{stage.done} of {stage.total} {stage.name}" for stage in self.stages)
+        return f"<RunStatus of {self.run_id}: {self.state}, {done}>"
