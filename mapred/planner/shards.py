@@ -7,7 +7,8 @@ arrays: the ranges, and where each shard starts.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import operator
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 
@@ -241,11 +242,13 @@ def _offsets(offsets: npt.ArrayLike, count: int) -> Ints:
     return array
 
 
-def _positive(**limits: int | None) -> None:
+def _positive(**limits: Any) -> None:
     for name, value in limits.items():
         if value is None:
             continue
-        if type(value) is bool or not hasattr(value, "__index__") or value < 1:
+        whole = isinstance(value, SupportsIndex) and type(value) is not bool
+        number = operator.index(value) if whole else 0
+        if number < 1:
             raise PlanError(f"{name}={value!r} must be a whole number above zero")
-        if name == "max_tasks" and value > MOST_SHARDS:
+        if name == "max_tasks" and number > MOST_SHARDS:
             raise PlanError(f"max_tasks={value} is above the {MOST_SHARDS} a plan may have")

@@ -48,6 +48,21 @@ class Store(Protocol):
         """A seekable reader; `known`, size and etag or "", spares asking for them."""
         ...
 
+    def local_path(self, path: str) -> str | None:
+        """The path of a file, or of the root for "", on this machine; None where there is none.
+
+        Readers map such a file into memory.
+        """
+        ...
+
+
+class Bucket(Store, Protocol):
+    """A store that datasets are read from as well, by the keys of its bucket."""
+
+    def entry(self, path: str) -> tuple[int, str]:
+        """Size and etag of one object; raises FileNotFoundError."""
+        ...
+
 
 def is_local(path: str) -> bool:
     """Whether a path, or the URI of a store, is a plain one (no `scheme://`)."""
