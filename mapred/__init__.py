@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from mapred.client.api import run as run
     from mapred.client.api import submit as submit
     from mapred.client.audit import Audit as Audit
-    from mapred.client.history import open as open
     from mapred.client.history import runs as runs
     from mapred.client.job import Job as Job
     from mapred.client.job import Plan as Plan
+    from mapred.client.lookup import open as open
     from mapred.client.retention import Removals as Removals
     from mapred.client.retention import gc as gc
     from mapred.client.retention import rm as rm
@@ -84,8 +84,9 @@ _WHERE = {
     "mapred.backends.local": "Local",
     "mapred.client.api": "job plan run submit",
     "mapred.client.audit": "Audit",
-    "mapred.client.history": "open runs",
+    "mapred.client.history": "runs",
     "mapred.client.job": "Job Plan",
+    "mapred.client.lookup": "open",
     "mapred.client.retention": "Removals gc rm",
     "mapred.client.run_handle": "Run",
     "mapred.client.scheduling": "Schedule schedule schedules unschedule",

@@ -16,8 +16,9 @@ from typing import Any
 
 from mapred.arrow import schemas as unifying
 from mapred.errors import ReduceError
-from mapred.model.checking import FromOne, checks, shown
+from mapred.model.checking import checks, shown
 from mapred.model.frozen import dataclass
+from mapred.model.rules import FromOne
 from mapred.process.lazy import np, pa, pd, pl
 
 FAN_IN = 256

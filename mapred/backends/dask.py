@@ -18,12 +18,13 @@ from mapred.backends.local import available_cpus
 from mapred.engine import hosted
 from mapred.engine.base import Handle
 from mapred.engine.driver import Driver
-from mapred.engine.process_pool import WorkerLost
 from mapred.engine.thread import DriverThread
+from mapred.engine.worker_process import WorkerLost
 from mapred.errors import BackendError, FunctionError, MapredError, MissingDependency
 from mapred.functions import transport, versions
-from mapred.model.checking import FromOne, Text, check_fields, shown
+from mapred.model.checking import check_fields, shown
 from mapred.model.resources import Resources
+from mapred.model.rules import FromOne, Text
 from mapred.model.spec import Job, Stage
 from mapred.process import secrecy
 from mapred.runfolder import pieces

@@ -12,8 +12,9 @@ from mapred.engine.driver import Driver
 from mapred.engine.thread import Finished
 from mapred.errors import BackendError
 from mapred.functions import instances, transport
-from mapred.model.checking import Text, check_fields
+from mapred.model.checking import check_fields
 from mapred.model.limits import Limits, warn
+from mapred.model.rules import Text
 from mapred.model.spec import Job, Stage
 from mapred.process import interrupts
 from mapred.runfolder import liveness, starts

@@ -11,13 +11,15 @@ from mapred.engine.base import Handle
 from mapred.engine.calls import prove, run_logged
 from mapred.engine.driver import Driver
 from mapred.engine.fork_client import current_folder, fork_server
-from mapred.engine.process_pool import ProcessExecutor, WorkerLost
+from mapred.engine.process_pool import ProcessExecutor
 from mapred.engine.thread import DriverThread
+from mapred.engine.worker_process import WorkerLost
 from mapred.errors import BackendError, FunctionError
 from mapred.functions.modules import needs
-from mapred.model.checking import FromOne, Text, check_fields
+from mapred.model.checking import check_fields
 from mapred.model.frozen import dataclass
 from mapred.model.limits import Limits
+from mapred.model.rules import FromOne, Text
 from mapred.model.spec import Job, Stage
 from mapred.storage import Store, client_modules
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mapred.client.options import JobOptions, Options, PlanOptions, ResumeOptions
-from mapred.model import checking
+from mapred.model import rules
 
 if TYPE_CHECKING:
     from mapred.engine.base import Backend
@@ -25,8 +25,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def seconds(text: str) -> float:
     """Seconds of a duration such as `90`, `90s`, `10m`, `1h30m`."""
     try:
-        return checking.seconds(text)
-    except checking.Unfit:
+        return rules.seconds(text)
+    except rules.Unfit:
         raise click.BadParameter(
             f"{text!r} is not a duration; write seconds, or a form such as 10m or 1h30m"
         ) from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mapred.display.format import one_line, several, visible
 from mapred.display.tables import table_text
-from mapred.display.text import settled
+from mapred.display.text.run import settled
 from mapred.functions.parameters import to_json
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import shlex
 
 import click
 
-from mapred.client import hints, history
+from mapred.client import hints, history, lookup
 from mapred.errors import MapredError, RunError
 from mapred.runfolder import status
 from mapred.storage import is_local
@@ -18,11 +18,11 @@ _ADVISED = 5
 def find(reference: str, root: str | None) -> str:
     """The folder of a run; one that is not there is wrong input, not a failed run."""
     try:
-        found = history.find(reference, root)
+        found = lookup.find(reference, root)
     except RunError as error:
         raise MapredError(str(error)) from error
     home = os.path.dirname(found)
-    if reference == "last" and is_local(home) and (closed := history.last(home).closed):
+    if reference == "last" and is_local(home) and (closed := lookup.last(home).closed):
         shown = ", ".join(closed[:_ADVISED]) + (", …" if len(closed) > _ADVISED else "")
         click.echo(f"newer, and closed to this user: {shown}", err=True)
     return found

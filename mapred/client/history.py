@@ -1,14 +1,11 @@
-"""The runs of a root: `runs` lists them, `open` takes one by its id, `"last"` or its folder.
+"""The runs of a root as a list, newest first.
 
-A list is told by each run's job.json and last words; commits are read of those alone that were
-killed, and left no word.
+It is told by each run's job.json and last words; commits are read of those alone that were killed,
+and left no word.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import stat
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -18,21 +15,19 @@ from typing import TYPE_CHECKING, Any, overload
 
 from mapred import backends, display
 from mapred.arrow.to_frames import import_pandas
-from mapred.client import drivers, hints
-from mapred.client.run_handle import Run, open_run
+from mapred.client import drivers, hints, lookup
 from mapred.display.format import format_seconds, format_time, one_line, several
-from mapred.engine.base import Backend
-from mapred.errors import BackendError, MapredError, RunError, StorageError
+from mapred.errors import BackendError, MapredError, StorageError
 from mapred.functions import parameters
 from mapred.model import layout
-from mapred.model.checking import FromOne, Location, checks
+from mapred.model.checking import checks
 from mapred.model.coding import Moment, Seconds, StageName, Tasks
 from mapred.model.records import GivenUp
+from mapred.model.rules import FromOne, Location
 from mapred.model.spec import Job
 from mapred.runfolder import losses, records, starts
 from mapred.runfolder import status as folder
-from mapred.runfolder.status import default_root
-from mapred.storage import Store, each, is_local, modes, open_store
+from mapred.storage import Store, each, is_local, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +35,6 @@ if TYPE_CHECKING:
 _RESUMABLE = ("failed", "interrupted", "suspended", "cancelled")
 _ADVISED = 3
 _MOST_COMMITS = 1000
-_ID = re.compile(r"\d{8}-\d{6}")
 
 
 @dataclass(frozen=True)
@@ -134,85 +128,12 @@ def runs(root: Location | None = None, limit: FromOne | None = None) -> Runs:
         >>> mapred.runs(limit=20)
         >>> failed = [entry.id for entry in mapred.runs() if entry.state == "failed"]
     """
-    base = _base(root)
-    newest = [name for _, name in sorted(_folders(base), reverse=True)][:limit]
+    base = lookup.base_of(root)
+    newest = [name for _, name in sorted(lookup.folders(base), reverse=True)][:limit]
     store = open_store(base)
     clusters = _Clusters()
     found = each(store, lambda name: _entry(f"{base}/{name}", clusters), newest) if newest else ()
     return Runs(base, tuple(found))
-
-
-@checks(RunError)
-def open(
-    run: Location,
-    root: Location | None = None,
-    *,
-    backend: str | Backend | None = None,
-    allow_pickle: bool = True,
-) -> Run:
-    """A run, to look at or to resume: by its id, the start of one, `"last"`, or its folder.
-
-    Ids are looked for in `root` (default `$MAPRED_ROOT`, else `~/.mapred/runs`); a folder may be
-    a path or a URI. A `RunError` where there is no such run. `backend` says how the cluster that
-    works on it is reached: `mapred.Argo(…)`, or a name of mapred.toml. A run's folder does not tell
-    that; without it mapred.toml and the environment do.
-
-    Anyone who can write to a run's root can run code where its results are loaded, since many are
-    pickles. With `allow_pickle=False` tables and plain values are still given, anything else that
-    is pickled is a `FunctionError`, and the run can neither be resumed nor debugged.
-
-        >>> run = mapred.open("last")
-    """
-    reached = None if backend is None else backends.resolve(backend)
-    found = open_run(find(run, root), allow_pickle)
-    if reached is not None:
-        backends.remember(found.uri, reached)
-    return found
-
-
-def find(run: Location, root: Location | None = None) -> str:
-    """The folder of a run by its path or URI, its id, the unique start of its id, or `last`."""
-    reference = os.fspath(run)
-    if not isinstance(run, str) or "/" in reference:
-        return reference
-    if not reference:
-        raise RunError("'' names no run: give an id, the start of one, 'last', or a folder")
-    base = _base(root)
-    if reference == "last" and (seen := last(base)).name:
-        return f"{base}/{seen.name}"
-    names = [name for _, name in sorted(_folders(base))]
-    if reference not in names and os.path.isfile(os.path.join(reference, layout.JOB)):
-        return reference
-    matching = [name for name in names if name.startswith(reference)]
-    if reference in names or len(matching) == 1:
-        return f"{base}/{reference if reference in names else matching[0]}"
-    if matching:
-        shown = ", ".join(matching[:5]) + (", …" if len(matching) > 5 else "")
-        raise RunError(f"{len(matching)} runs begin with {reference!r}: {shown}")
-    if reference == "last" and names:
-        raise RunError(f"{several(len(names), 'run')} in {base}, and none that this user may read")
-    raise RunError(
-        f"no run {reference!r} in {base}; mapred.runs(), or `mapred ls` in a shell, shows those "
-        "that are there"
-    )
-
-
-@dataclass(frozen=True)
-class Last:
-    """The newest run of a root that this user may read, and newer ones that are closed."""
-
-    name: str | None
-    closed: tuple[str, ...]
-
-
-def last(root: str) -> Last:
-    """The run that `last` means."""
-    closed: list[str] = []
-    for _, name in sorted(_folders(root), reverse=True):
-        if not _is_closed(root, name):
-            return Last(name, tuple(closed))
-        closed.append(name)
-    return Last(None, tuple(closed))
 
 
 def rows(found: Runs) -> list[dict[str, str]]:
@@ -231,11 +152,6 @@ def rows(found: Runs) -> list[dict[str, str]]:
         }
         for entry in found
     ]
-
-
-def _base(root: Location | None) -> str:
-    text = os.fspath(root) if root is not None else default_root()
-    return (open_store(text).uri if is_local(text) else text).rstrip("/")
 
 
 def _resumed(entry: Entry) -> str:
@@ -264,53 +180,6 @@ def _time(created: str) -> datetime | None:
 def _local_time(created: str) -> str:
     when = _time(created)
     return created if when is None else f"{when.astimezone():%Y-%m-%d %H:%M}"
-
-
-def _folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
-    """(a key that sorts by age, name) of every folder of the root that holds a job.json.
-
-    An id begins with its second; within one second, and for names given by `run_id=`, the file's
-    own time decides. A folder that is closed to this user may hold one.
-    """
-    if not is_local(root):
-        for path, _ in open_store(root).list(""):
-            name, _, rest = path.partition("/")
-            if rest == layout.JOB:
-                yield (name[:15], 0), name
-        return
-    folder = open_store(root).uri
-    try:
-        with os.scandir(folder) as found:
-            for entry in found:
-                try:
-                    known = os.lstat(os.path.join(entry.path, layout.JOB))
-                except PermissionError:
-                    if entry.name.startswith(".") or "+" in entry.name:
-                        continue  # not a run's name; `lost+found` is on every disk
-                    known = entry.stat(follow_symlinks=False)
-                    yield (_second(entry.name, known.st_mtime), known.st_mtime_ns), entry.name
-                    continue
-                except OSError:
-                    continue  # not a run
-                # Of a run, one that is a folder, a pipe or a link is told as unreadable.
-                if stat.S_ISREG(known.st_mode) or _ID.match(entry.name):
-                    yield (_second(entry.name, known.st_mtime), known.st_mtime_ns), entry.name
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as error:
-        why = modes.why_closed(folder, write=False)
-        raise StorageError(f"cannot list {folder}: {error.strerror}: {why}") from error
-
-
-def _is_closed(root: str, name: str) -> bool:
-    return is_local(root) and not os.access(f"{open_store(root).uri}/{name}/{layout.JOB}", os.R_OK)
-
-
-def _second(name: str, changed: float) -> str:
-    """When a run was made, in UTC: by its id, or by the time of its job.json."""
-    if _ID.match(name):
-        return name[:15]
-    return time.strftime("%Y%m%d-%H%M%S", time.gmtime(changed))
 
 
 class _Clusters:

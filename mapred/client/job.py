@@ -25,10 +25,10 @@ from mapred.errors import BackendError, DatasetError, FunctionError, PlanError
 from mapred.functions import fitting, generators, parameters, transport
 from mapred.functions.modules import refuse_while_importing
 from mapred.functions.parameters import Value
-from mapred.model import checking, layout, retries
-from mapred.model.checking import Location
+from mapred.model import checking, layout, retries, rules
 from mapred.model.frozen import dataclass
 from mapred.model.limits import Limits
+from mapred.model.rules import Location
 from mapred.process import definitions, interrupts, secrecy, shortages
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ Function = Callable[..., Any]
 
 def _folder_name(value: Any) -> str:
     if not layout.is_run_id(value):
-        raise checking.Unfit
+        raise rules.Unfit
     return str(value)
 
 
-_RUN_ID = checking.Rule(
+_RUN_ID = rules.Rule(
     "the name of a folder, of up to 128 letters (a-z, A-Z), digits, '_', '-' and '.', the first of "
     "them a letter or digit",
     _folder_name,

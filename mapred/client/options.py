@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 from mapred import writing
 from mapred.engine.base import Backend
 from mapred.errors import BackendError, FunctionError, PlanError, ReduceError
-from mapred.model import checking, retries
-from mapred.model.checking import (
+from mapred.model import checking, retries, rules
+from mapred.model.frozen import dataclass
+from mapred.model.resources import Resources
+from mapred.model.rules import (
     DURATION,
     MAX_FAILED,
     Duration,
@@ -30,8 +32,6 @@ from mapred.model.checking import (
     between,
     one_of,
 )
-from mapred.model.frozen import dataclass
-from mapred.model.resources import Resources
 from mapred.model.shuffle import Aggregate, By, SortBy
 from mapred.reducers import Reducer, as_reducer
 from mapred.writing.target import Target
@@ -118,10 +118,10 @@ _Reduce = Annotated[Reduce, _CHECKED_LATER]
 _FanIn = Annotated[int, between(2, error=ReduceError)]
 _Finalize = Annotated[
     Callable[[Any], Any],
-    Rule("a function of the reduced value", checking.function, ReduceError),
+    Rule("a function of the reduced value", rules.function, ReduceError),
 ]
 _WRITE = Rule(
-    "write_parquet(uri, …) or write_delta(uri, …)", checking.instance(Target).read, FunctionError
+    "write_parquet(uri, …) or write_delta(uri, …)", rules.instance(Target).read, FunctionError
 )
 _RETRIED = Rule(
     "an exception type such as ConnectionError, an exit status of a command other than 0 such as "

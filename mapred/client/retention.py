@@ -22,7 +22,8 @@ from mapred.display.format import several
 from mapred.errors import AccessError, MapredError, PlanError, RunError, StorageError
 from mapred.errors.escaping import visible
 from mapred.model import layout
-from mapred.model.checking import DurationFromZero, Location, checks, seconds
+from mapred.model.checking import checks
+from mapred.model.rules import DurationFromZero, Location, seconds
 from mapred.runfolder import liveness, records, starts
 from mapred.runfolder.status import default_root
 from mapred.storage import Store, each, is_local, modes, open_store

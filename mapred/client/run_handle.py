@@ -28,9 +28,10 @@ from mapred.errors import (
 from mapred.functions import origins, pickling
 from mapred.functions.modules import is_known
 from mapred.model import layout
-from mapred.model.checking import DurationFromZero, FromZero, Location, checks, seconds
+from mapred.model.checking import checks
 from mapred.model.coding import encode
 from mapred.model.limits import Limits
+from mapred.model.rules import DurationFromZero, FromZero, Location, seconds
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus
 from mapred.process import interrupts, shortages

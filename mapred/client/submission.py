@@ -22,9 +22,9 @@ from mapred.functions import origins, parameters, signatures, transport
 from mapred.functions.modules import shipping
 from mapred.functions.parameters import Value
 from mapred.model import layout, retries
-from mapred.model.checking import Location
 from mapred.model.frozen import dataclass
 from mapred.model.resources import Resources
+from mapred.model.rules import Location
 from mapred.model.spec import Job as JobRecord
 from mapred.model.spec import Stage
 from mapred.planner import stages as graph

@@ -8,7 +8,8 @@ from typing import Any
 
 from mapred.dataset.values import Dataset, handed_over, how_to_list_rows
 from mapred.errors import DatasetError
-from mapred.model.checking import FromOne, checks
+from mapred.model.checking import checks
+from mapred.model.rules import FromOne
 from mapred.model.spec import Format
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from mapred.dataset.types import as_type
 from mapred.errors import DatasetError
-from mapred.model.checking import plain, shown
+from mapred.model.checking import shown
+from mapred.model.rules import plain
 from mapred.model.spec import Format
 from mapred.process.lazy import pa
 

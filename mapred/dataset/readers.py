@@ -17,7 +17,8 @@ from mapred.dataset.values import (
     suffix_of,
 )
 from mapred.errors import DatasetError
-from mapred.model.checking import FromZero, Unfit, checks, listed, shown
+from mapred.model.checking import checks, shown
+from mapred.model.rules import FromZero, Unfit, listed
 from mapred.model.spec import Format
 from mapred.process import secrecy
 

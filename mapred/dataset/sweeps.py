@@ -10,7 +10,8 @@ from typing import Any
 
 from mapred.dataset.values import Dataset, how_to_list_rows
 from mapred.errors import DatasetError, MissingDependency
-from mapred.model.checking import FromOne, FromZero, Unfit, check, real, shown
+from mapred.model.checking import check, shown
+from mapred.model.rules import FromOne, FromZero, Unfit, real
 from mapred.process import secrecy
 from mapred.process.lazy import np
 

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from mapred.display.summary import group_failures as group_failures
     from mapred.display.tables import table_html as table_html
     from mapred.display.tables import table_text as table_text
-    from mapred.display.text import failures_text as failures_text
-    from mapred.display.text import plan_text as plan_text
-    from mapred.display.text import run_text as run_text
-    from mapred.display.text import sparkline as sparkline
-    from mapred.display.text import status_text as status_text
-    from mapred.display.text import timeline_text as timeline_text
+    from mapred.display.text.bars import sparkline as sparkline
+    from mapred.display.text.failures import failures_text as failures_text
+    from mapred.display.text.plan import plan_text as plan_text
+    from mapred.display.text.run import run_text as run_text
+    from mapred.display.text.run import status_text as status_text
+    from mapred.display.text.run import timeline_text as timeline_text
 
 _WHERE = {
     "failures": ("Failures",),
@@ -39,14 +39,10 @@ _WHERE = {
     "showing": ("Progress", "progress"),
     "summary": ("Column", "FailureGroup", "PlanSummary", "group_failures"),
     "tables": ("table_html", "table_text"),
-    "text": (
-        "failures_text",
-        "plan_text",
-        "run_text",
-        "sparkline",
-        "status_text",
-        "timeline_text",
-    ),
+    "text.bars": ("sparkline",),
+    "text.failures": ("failures_text",),
+    "text.plan": ("plan_text",),
+    "text.run": ("run_text", "status_text", "timeline_text"),
 }
 
 __all__ = [

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from mapred.display.html import failures_html, page
-from mapred.display.text import failures_text
+from mapred.display.text.failures import failures_text
 from mapred.model.failure import Failure
 
 if TYPE_CHECKING:

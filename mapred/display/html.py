@@ -16,18 +16,14 @@ from mapred.display.format import (
 )
 from mapred.display.summary import FailureGroup, PlanSummary, group_failures
 from mapred.display.svg import FAILED, colour, shard_picture, timeline_picture
-from mapred.display.text import (
-    COLUMNS,
+from mapred.display.text.failures import group_line, places_text
+from mapred.display.text.plan import COLUMNS, limit_text, plan_size, skew
+from mapred.display.text.run import (
     beside_done,
     given_up_text,
-    group_line,
     heavy_text,
-    limit_text,
     pace_facts,
-    places_text,
-    plan_size,
     settled,
-    skew,
     slowest_text,
     state_text,
 )

@@ -9,7 +9,8 @@ from typing import Any, TextIO
 from mapred.display.format import format_bytes, format_count, format_seconds, one_line, several
 from mapred.display.html import status_html
 from mapred.display.summary import fraction, paused, whole_seconds
-from mapred.display.text import bar, lost_of, run_text, state_text, status_text
+from mapred.display.text.bars import bar
+from mapred.display.text.run import lost_of, run_text, state_text, status_text
 from mapred.model.status import RunStatus, StageStatus
 
 Clock = Callable[[], float]

@@ -18,7 +18,8 @@ import numpy as np
 
 from mapred.engine.base import Kills, SubmitsFresh, Vanished
 from mapred.engine.calls import run_block
-from mapred.engine.process_pool import ProcessExecutor, WorkerLost
+from mapred.engine.process_pool import ProcessExecutor
+from mapred.engine.worker_process import WorkerLost
 from mapred.errors import AccessError, BackendError, FullError, MapredError, StorageError
 from mapred.model import layout, retries
 from mapred.model.records import Commit, GivenUp, Outcome

@@ -8,31 +8,27 @@ the standard library run the user's `__main__` in a worker.
 from __future__ import annotations
 
 import collections
-import fcntl
 import logging
 import os
 import resource
 import select
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from mapred.engine import devices
-from mapred.engine.fork_client import ForkServer, ServerLost, fork_server
-from mapred.engine.messages import Channel, Left, Log, bound_sending
+from mapred.engine import devices, worker_process
+from mapred.engine.fork_client import ServerLost, fork_server
+from mapred.engine.messages import Left
+from mapred.engine.worker_process import Call, Worker, WorkerLost
 from mapred.errors import BackendError
-from mapred.process.children import how_it_ended, kill_group
 from mapred.process.shortages import REMEDY
-from mapred.process.whereabouts import Place
 from mapred.worker.closing import SECONDS
 
 _TICK, _IDLE_TICK = 0.25, 60.0
-_SEND_SECONDS = 30.0  # in which a worker that waits for calls takes one
 _STARTS = 4  # tries to start a worker where none is left, with a longer pause each time
 _LOSSES = 10  # of a fork server that a call survives: it may be what brings them about
 _HURRY_SECONDS = 5.0  # within which idle workers leave a pool that is killed
@@ -41,58 +37,10 @@ _STOPPED = "the pool was stopped"
 _log = logging.getLogger("mapred")
 
 
-class WorkerLost(BackendError):
-    """A worker process ended before its call did.
-
-    `kind` is `lost`, `timeout` or `memory`; `log` is what the process had printed; `at` the task
-    and the item that it was at, where it had begun with one.
-    """
-
-    def __init__(
-        self, kind: str, message: str, log: str = "", at: tuple[int, int] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.kind, self.log, self.at = kind, log, at
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.kind, str(self), self.log, self.at)
-
-
-@dataclass
-class _Call:
-    future: Future[Any]
-    payload: tuple[Callable[..., Any], tuple[Any, ...]]
-    fresh: bool = False
-    losses: int = 0
-
-    def begin(self) -> bool:
-        """Whether it is to run: nobody cancelled it before."""
-        return self.future.running() or self.future.set_running_or_notify_cancel()
-
-    def fail(self, error: BaseException) -> None:
-        if self.begin():
-            self.future.set_exception(error)
-
-
-@dataclass
-class _Worker:
-    pid: int
-    server: ForkServer
-    channel: Channel
-    log: Log
-    place: Place
-    call: _Call | None = None
-    started: float = 0.0
-    doomed: WorkerLost | None = None
-    calls: int = 0
-    leaves: float | None = None  # the time by which it has to, once it takes no more calls
-    gpus: tuple[str, ...] = ()
-
-
 @dataclass
 class _State:
-    queue: collections.deque[_Call] = field(default_factory=collections.deque)
-    workers: list[_Worker] = field(default_factory=list)
+    queue: collections.deque[Call] = field(default_factory=collections.deque)
+    workers: list[Worker] = field(default_factory=list)
     closing: bool = False
     killed: bool = False
     refusals: int = 0  # in a row, to start a worker
@@ -146,13 +94,13 @@ class ProcessExecutor(Executor):
         """Queue a call; `fn` must be importable and its arguments picklable."""
         if kwargs:
             raise BackendError("calls of worker processes take positional arguments alone")
-        return self._queue(_Call(Future(), (fn, args)))
+        return self._queue(Call(Future(), (fn, args)))
 
     def submit_fresh(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
         """Like `submit`, in a process that has run nothing before."""
-        return self._queue(_Call(Future(), (fn, args), fresh=True))
+        return self._queue(Call(Future(), (fn, args), fresh=True))
 
-    def _queue(self, call: _Call) -> Future[Any]:
+    def _queue(self, call: Call) -> Future[Any]:
         with self._lock:
             if self._state.closing:
                 raise RuntimeError("cannot submit after shutdown")
@@ -220,10 +168,10 @@ class ProcessExecutor(Executor):
                 if not state.queue:
                     return
                 call = state.queue[0]
-            idle = [worker for worker in state.workers if not (worker.call or worker.leaves)]
+            idle = [worker for worker in state.workers if worker.idle]
             if call.fresh:
                 if idle and not self._room():
-                    self._dismiss(idle.pop())
+                    idle.pop().dismiss()
                 idle = []
             if not idle and not self._room():
                 return
@@ -234,17 +182,8 @@ class ProcessExecutor(Executor):
                 if not state.queue or state.queue[0] is not call:
                     continue
                 state.queue.popleft()
-            if not call.begin():
-                continue
-            worker.place.forget()
-            worker.call, worker.started = call, time.monotonic()
-            try:
-                worker.channel.send(call.payload)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # A worker that just died is found by its closed connection.
-            except BlockingIOError:
-                worker.doomed = WorkerLost("lost", "the worker process took no call")
-                kill_group(worker.pid)
+            if call.begin():
+                worker.give(call)
 
     def _room(self) -> bool:
         """Whether one more worker may start; some that leave may still be there."""
@@ -254,13 +193,7 @@ class ProcessExecutor(Executor):
             return False
         return staying < self.max_workers and len(workers) < 2 * self.max_workers
 
-    def _dismiss(self, worker: _Worker, seconds: float = SECONDS) -> None:
-        """Have an idle worker close what it holds and end."""
-        worker.leaves = time.monotonic() + seconds
-        with suppress(OSError):
-            worker.channel.send(None)
-
-    def _another_worker(self, call: _Call) -> _Worker | None:
+    def _another_worker(self, call: Call) -> Worker | None:
         """A new worker for a call; None where the call has to wait, or failed for want of one."""
         state = self._state
         while time.monotonic() >= state.patience:
@@ -276,16 +209,16 @@ class ProcessExecutor(Executor):
                 return worker
         return None
 
-    def _do_without(self, call: _Call, error: BackendError) -> None:
+    def _do_without(self, call: Call, error: BackendError) -> None:
         """Go on with the workers that there are; without any, fail the call after some tries."""
         state = self._state
         if state.workers:
             if state.refusals == 1:
                 _log.warning("no worker process beside %d others: %s", len(state.workers), error)
             state.patience = time.monotonic() + 1.0
-            idle = [worker for worker in state.workers if not (worker.call or worker.leaves)]
+            idle = [worker for worker in state.workers if worker.idle]
             if idle:
-                self._dismiss(idle[0])
+                idle[0].dismiss()
         elif state.refusals < _STARTS:
             state.patience = time.monotonic() + 0.1 * 2**state.refusals
         else:
@@ -295,37 +228,11 @@ class ProcessExecutor(Executor):
                 state.queue.popleft()
             call.fail(error)
 
-    def _start_worker(self) -> _Worker | None:
-        """A new worker; None where another pool was faster to take the devices."""
-        env, taken = self._env, devices.take(self._gpus, self._gpu)
-        if taken is None:
-            return None
-        if taken:
-            env = {**env, devices.VARIABLE: ",".join(taken)}
-        with ExitStack() as undo:
-            undo.callback(devices.give_back, taken)
-            try:
-                ours, theirs = socket.socketpair()
-                undo.callback(ours.close)
-                with theirs:
-                    log = _file_in_memory("mapred-log")
-                    undo.callback(os.close, log)
-                    place = _file_in_memory("mapred-place")
-                    undo.callback(os.close, place)
-                    descriptors = [theirs.fileno(), log, place]
-                    bound_sending(ours, _SEND_SECONDS)
-                    server = fork_server()
-                    pid = server.start(descriptors, env, self.modules)
-                    noted = Place(os.dup(place))
-            except (OSError, ValueError) as error:
-                raise BackendError(
-                    f"a worker process cannot be started: {error}; {REMEDY}"
-                ) from error
-            os.close(place)
-            undo.pop_all()
-        worker = _Worker(pid, server, Channel(ours), Log(log), noted, gpus=taken)
-        with self._lock:
-            self._state.workers.append(worker)
+    def _start_worker(self) -> Worker | None:
+        worker = worker_process.start(self._env, self.modules, self._gpus, self._gpu)
+        if worker is not None:
+            with self._lock:
+                self._state.workers.append(worker)
         return worker
 
     def _wait(self) -> None:
@@ -342,7 +249,7 @@ class ProcessExecutor(Executor):
             else:
                 self._hear(descriptors[descriptor])
 
-    def _hear(self, worker: _Worker) -> bool:
+    def _hear(self, worker: Worker) -> bool:
         """Whether the worker said something whole, if only that it has ended."""
         try:
             if not worker.channel.has_value():
@@ -354,7 +261,7 @@ class ProcessExecutor(Executor):
         except Exception as error:
             # An answer that this process cannot unpickle.
             message = BackendError(f"a worker's answer cannot be read: {error}"), False
-            self._dismiss(worker)
+            worker.dismiss()
         if isinstance(message, Left):
             for complaint in message.complaints:
                 _log.warning("a worker ended: %s", complaint)
@@ -366,7 +273,7 @@ class ProcessExecutor(Executor):
         if leaving:
             worker.leaves = time.monotonic() + SECONDS
         elif self.max_calls is not None and worker.calls >= self.max_calls:
-            self._dismiss(worker)
+            worker.dismiss()
         if call is None:
             return True
         if isinstance(answer, BaseException):
@@ -375,7 +282,7 @@ class ProcessExecutor(Executor):
             call.future.set_result(answer)
         return True
 
-    def _bury(self, worker: _Worker) -> None:
+    def _bury(self, worker: Worker) -> None:
         status = worker.server.exit_status(worker.pid)
         orphaned = status is None and worker.server.dead and worker.doomed is None
         log, at = worker.log.read(), worker.place.read()
@@ -386,7 +293,7 @@ class ProcessExecutor(Executor):
             with self._lock:
                 self._state.queue.appendleft(call)
         elif call is not None:
-            lost = worker.doomed or WorkerLost("lost", _ended(worker, status))
+            lost = worker.doomed or WorkerLost("lost", worker.why_lost(status))
             lost.log, lost.at = log, at
             call.fail(lost)
         elif worker.leaves is not None:
@@ -396,17 +303,10 @@ class ProcessExecutor(Executor):
                 log,
             )
 
-    def _remove(self, worker: _Worker, *, ended: bool = False) -> None:
+    def _remove(self, worker: Worker, *, ended: bool = False) -> None:
         with self._lock:
             self._state.workers.remove(worker)
-        worker.channel.close()
-        kill_group(worker.pid)
-        os.close(worker.log.descriptor)
-        worker.place.close()
-        if worker.gpus and not ended:
-            ended = worker.server.exit_status(worker.pid, SECONDS) is not None
-        if worker.gpus and (ended or worker.server.dead):
-            devices.give_back(worker.gpus)
+        worker.end(ended=ended)
 
     def _enforce(self) -> None:
         """Kill what is over its time or memory; keep logs short."""
@@ -427,16 +327,8 @@ class ProcessExecutor(Executor):
                 )
                 self._remove(worker)
                 continue
-            if worker.call is None or worker.doomed:
-                continue
-            if self.timeout is not None and now - worker.started > self.timeout:
-                text = f"the attempt took longer than timeout={self.timeout:g} s"
-                worker.doomed = WorkerLost("timeout", text)
-            elif self._memory is not None and (used := _resident(worker.pid)) > self._memory:
-                text = f"the worker used {used:,} bytes; the limit is memory={self._memory:,}"
-                worker.doomed = WorkerLost("memory", text)
-            if worker.doomed:
-                kill_group(worker.pid)
+            if worker.call is not None and not worker.doomed:
+                worker.enforce(now, self.timeout, self._memory)
 
     def _fail_all(self, error: BaseException) -> None:
         with self._lock:
@@ -466,22 +358,12 @@ class ProcessExecutor(Executor):
                 self._remove(worker)
                 worker.call.fail(WorkerLost("lost", _STOPPED))
             elif worker.leaves is None:
-                self._dismiss(worker, seconds)
+                worker.dismiss(seconds)
             else:
                 worker.leaves = min(worker.leaves, time.monotonic() + seconds)
         while state.workers:
             self._wait()
             self._enforce()
-
-
-def _ended(worker: _Worker, status: int | None) -> str:
-    """How a worker ended that had a call."""
-    if worker.call is None or not worker.server.dead or status is not None:
-        return how_it_ended(status)
-    return (
-        f"the process that worker processes are forked from was ended {worker.call.losses + 1} "
-        "times while this was at work (the system's out-of-memory killer does that)"
-    )
 
 
 def _check_files(workers: int) -> None:
@@ -498,30 +380,3 @@ def _check_files(workers: int) -> None:
             f"{workers} worker processes need {used + 2 * workers} open files, and this process "
             f"may have {limit}: raise the limit (ulimit -n {used + 2 * workers}){instead}"
         )
-
-
-def _file_in_memory(name: str) -> int:
-    """An unlinked file to append to, in memory where the system has such."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create(name)
-    else:
-        import tempfile
-
-        with tempfile.TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
-    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
-    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
-    return descriptor
-
-
-def _resident(pid: int) -> int:
-    """Bytes resident of a process and its children."""
-    import psutil
-
-    total = 0
-    with suppress(psutil.Error):
-        process = psutil.Process(pid)
-        for each in (process, *process.children(recursive=True)):
-            with suppress(psutil.Error):
-                total += each.memory_info().rss
-    return total

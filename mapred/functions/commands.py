@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mapred.errors import CommandError, FunctionError
-from mapred.model.checking import Location, checks
+from mapred.model.checking import checks
 from mapred.model.frozen import dataclass
+from mapred.model.rules import Location
 from mapred.process import secrecy
 
 if TYPE_CHECKING:

@@ -55,6 +55,7 @@ _MOVED = {
 }
 # What one module held and several hold now.
 _DIVIDED = {
+    "mapred.history": {"open": "mapred.client.lookup"},
     "mapred.model": {
         "Commit": "mapred.model.records",
         "GivenUp": "mapred.model.records",

@@ -21,7 +21,8 @@ from mapred.errors import PlanError, RecordError
 from mapred.functions import signatures
 from mapred.functions.commands import Command
 from mapred.functions.transport import makes_callables
-from mapred.model.checking import plain, shown
+from mapred.model.checking import shown
+from mapred.model.rules import plain
 from mapred.process import secrecy
 
 Value = str | int | float | bool | date

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from mapred.errors import FunctionError
 from mapred.model import seeds
-from mapred.model.checking import Unfit, check, plain, real, shown
+from mapred.model.checking import check, shown
+from mapred.model.rules import Unfit, plain, real
 
 if TYPE_CHECKING:
     from pathlib import Path

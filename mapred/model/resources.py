@@ -9,18 +9,9 @@ from dataclasses import field
 from typing import Annotated, Any, TypeAlias
 
 from mapred.errors import PlanError
-from mapred.model.checking import (
-    AboveZero,
-    FromZero,
-    Rule,
-    Size,
-    Text,
-    Unfit,
-    check,
-    check_fields,
-    size,
-)
+from mapred.model.checking import check, check_fields
 from mapred.model.frozen import dataclass
+from mapred.model.rules import AboveZero, FromZero, Rule, Size, Text, Unfit, size
 from mapred.process import secrecy
 
 # By these OpenBLAS, MKL and others are told how many threads they may start.

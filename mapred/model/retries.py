@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mapred.errors import CommandError, DatasetError, FunctionError, PlanError
-from mapred.model import checking
+from mapred.model.rules import Unfit, whole
 from mapred.model.spec import Job
 
 _FIRST, _LONGEST, _JITTER = 0.5, 30.0, 0.2  # seconds, seconds, a fraction
@@ -43,7 +43,7 @@ def longest_pauses(attempts: int) -> float:
 def listed(value: Any) -> tuple[Given, ...]:
     """What one of the options holds, as a tuple."""
     if isinstance(value, bytes | Mapping):
-        raise checking.Unfit
+        raise Unfit
     try:
         given = [value] if isinstance(value, type | str) else list(value)
     except TypeError:
@@ -54,9 +54,9 @@ def listed(value: Any) -> tuple[Given, ...]:
 def _checked(given: Any) -> Given:
     if isinstance(given, type) and issubclass(given, BaseException):
         return given
-    status = checking.whole(given)
+    status = whole(given)
     if status == 0:
-        raise checking.Unfit("0 is success")
+        raise Unfit("0 is success")
     return status
 
 

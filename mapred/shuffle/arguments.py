@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 from mapred.errors import ReduceError
-from mapred.model.checking import Rule, Unfit, check, listed, shown
+from mapred.model.checking import check, shown
+from mapred.model.rules import Rule, Unfit, listed
 from mapred.model.shuffle import Aggregate, By, Shuffle, SortBy
 from mapred.process.lazy import pa
 from mapred.reducers import Reducer

@@ -10,10 +10,11 @@ from datetime import date, datetime, time
 from typing import Any, TypeAlias
 
 from mapred.errors import DatasetError
-from mapred.model.checking import Location, Size, Text, checks, shown
+from mapred.model.checking import checks, shown
 from mapred.model.coding import read
 from mapred.model.frozen import dataclass
 from mapred.model.resources import parse_bytes
+from mapred.model.rules import Location, Size, Text
 from mapred.process import secrecy
 from mapred.process.lazy import pa
 

@@ -32,7 +32,7 @@ from mapred.client import options
 from mapred.dataset import as_dataset
 from mapred.errors import DatasetError, FunctionError, MapredError, PlanError
 from mapred.functions.task import Task
-from mapred.model import checking
+from mapred.model import rules
 
 # Five of no unit, which new versions of numpy refuse to make.
 GENERIC = np.array([5], "i8").view("m8")[0]
@@ -174,7 +174,7 @@ def test_durations(written: Any, seconds: float) -> None:
     job = mapred.job(len, ITEMS, timeout=written, deadline=written)
     assert (job.timeout, job.deadline) == (seconds, seconds)
     assert type(job.timeout) in (int, float)
-    assert checking.seconds(mapred.Argo(ttl=written).ttl) == seconds
+    assert rules.seconds(mapred.Argo(ttl=written).ttl) == seconds
 
 
 @pytest.mark.parametrize(

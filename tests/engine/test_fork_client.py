@@ -18,7 +18,8 @@ import pytest
 import mapred
 from mapred.engine import fork_client, process_pool
 from mapred.engine.messages import Channel
-from mapred.engine.process_pool import ProcessExecutor, WorkerLost
+from mapred.engine.process_pool import ProcessExecutor
+from mapred.engine.worker_process import WorkerLost
 from mapred.errors import BackendError
 
 pytestmark = pytest.mark.timeout(120)

@@ -23,7 +23,8 @@ import pytest
 import mapred
 from mapred.engine import fork_client
 from mapred.engine.fork_server import run_logged
-from mapred.engine.process_pool import ProcessExecutor, WorkerLost
+from mapred.engine.process_pool import ProcessExecutor
+from mapred.engine.worker_process import WorkerLost
 from mapred.errors import StorageError
 from mapred.runfolder import outputs, records
 from mapred.worker.blocks import DONE, KILLED

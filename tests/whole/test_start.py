@@ -26,7 +26,7 @@ UNUSED = """
 pandas psutil rich html pyarrow.compute pyarrow.dataset pyarrow.parquet pyarrow.fs multiprocessing
 pathlib tempfile shutil sysconfig difflib importlib.resources
 mapred.runfolder.agreement mapred.client.audit mapred.client.changes mapred.runfolder.failures mapred.formats mapred.runfolder.gathering
-mapred.client.hints mapred.client.history mapred.worker.keyed mapred.runfolder.points mapred.functions.regrouping
+mapred.client.hints mapred.client.history mapred.client.lookup mapred.worker.keyed mapred.runfolder.points mapred.functions.regrouping
 mapred.arrow.samples mapred.client.scheduling mapred.shuffle mapred.runfolder.tabulating mapred.worker.turns mapred.worker.tasks
 mapred.backends.argo mapred.engine.fork_server mapred.backends.schedules
 mapred.dataset.globs mapred.dataset.kinds mapred.dataset.lakes mapred.dataset.manifests

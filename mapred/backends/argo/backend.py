@@ -15,8 +15,8 @@ from mapred.backends.schedules import Schedule
 from mapred.engine.base import Backend, Handle
 from mapred.errors import BackendError
 from mapred.model import layout
-from mapred.model.checking import seconds
 from mapred.model.resources import Resources
+from mapred.model.rules import seconds
 from mapred.model.spec import Job
 from mapred.runfolder import starts
 from mapred.storage import Store

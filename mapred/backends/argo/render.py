@@ -21,8 +21,8 @@ from mapred.backends.argo.pods import Compiled, pruned, slug
 from mapred.backends.argo.settings import ArgoSettings
 from mapred.backends.argo.yaml import to_yaml
 from mapred.errors import BackendError, MissingDependency
-from mapred.model.checking import seconds
 from mapred.model.resources import Resources
+from mapred.model.rules import seconds
 from mapred.model.spec import Job, Stage
 
 if TYPE_CHECKING:

@@ -10,15 +10,9 @@ from typing import Any
 
 from mapred.backends.argo.placement import PROVIDERS
 from mapred.errors import BackendError
-from mapred.model.checking import (
-    Duration,
-    DurationFromZero,
-    FromOne,
-    FromZero,
-    Text,
-    check_fields,
-)
+from mapred.model.checking import check_fields
 from mapred.model.resources import Volume
+from mapred.model.rules import Duration, DurationFromZero, FromOne, FromZero, Text
 from mapred.process import secrecy
 
 MOST_PODS = 2000

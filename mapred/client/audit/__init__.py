@@ -19,7 +19,7 @@ from mapred.client.audit.files import Stored
 from mapred.client.audit.problems import Problem
 from mapred.client.audit.published import Published, published
 from mapred.display.format import several
-from mapred.display.text import given_up_text, skipped_text
+from mapred.display.text.run import given_up_text, skipped_text
 from mapred.errors import MapredError
 from mapred.model import layout
 from mapred.model.records import Commit, GivenUp

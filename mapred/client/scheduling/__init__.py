@@ -25,7 +25,8 @@ from mapred.errors import BackendError, DatasetError, PlanError
 from mapred.functions import parameters, signatures, transport
 from mapred.functions.parameters import DATE
 from mapred.model import layout
-from mapred.model.checking import Location, Text, checks
+from mapred.model.checking import checks
+from mapred.model.rules import Location, Text
 from mapred.model.spec import Format
 from mapred.process import secrecy
 from mapred.runfolder.status import default_root

@@ -1,15 +1,13 @@
-"""A plan, a run and its failures as plain text."""
+"""A run as plain text: its stages, pace, slowest tasks and timeline."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from mapred import errors
 from mapred.display.format import (
     estimated,
     format_bytes,
@@ -20,130 +18,16 @@ from mapred.display.format import (
     one_line,
     several,
     shortened,
-    tail,
 )
-from mapred.display.summary import (
-    Column,
-    FailureGroup,
-    Floats,
-    PlanSummary,
-    Timeline,
-    bins,
-    busy,
-    fraction,
-    group_failures,
-    pace,
-    paused,
-    timeline,
-    whole_seconds,
-)
+from mapred.display.summary import Timeline, busy, fraction, pace, paused, timeline, whole_seconds
+from mapred.display.text.bars import bar, sparkline
+from mapred.display.text.failures import failures_text
 from mapred.functions.parameters import text_of
-from mapred.model.failure import Failure
 from mapred.model.records import GivenUp
 from mapred.model.status import RunStatus, StageStatus
 
-_BLOCKS = "▁▂▃▄▅▆▇█"
 _LANES = 16
-# A plan shows so many columns.
-COLUMNS = 40
-# A group of failures shows so many items.
-PLACES = 20
 _STAGE_MARKS = "█▓▒░"
-_LINE_END = "\n"
-_BYTES = re.compile(r"bytes=(\d{4,18})\b")
-
-
-def sparkline(values: Sequence[float] | Floats) -> str:
-    """One block character for each value, scaled to the largest; `·` stands for zero."""
-    numbers = np.asarray(values, dtype=np.float64)
-    top = float(numbers.max()) if len(numbers) else 0.0
-    if top <= 0:
-        return "·" * len(numbers)
-    heights = np.clip(np.ceil(numbers / top * len(_BLOCKS)).astype(int) - 1, 0, None)
-    return "".join(
-        _BLOCKS[height] if number > 0 else "·"
-        for number, height in zip(numbers.tolist(), heights.tolist(), strict=True)
-    )
-
-
-def bar(done: float, width: int) -> str:
-    """A bar of `width` characters, filled for the fraction `done`."""
-    filled = int(min(max(done, 0.0), 1.0) * width)
-    return "━" * filled + "─" * (width - filled)
-
-
-def plan_text(summary: PlanSummary, width: int = 60) -> str:
-    """What would run, with the shard sizes as a line of `width` blocks in plan order.
-
-    Of more shards than blocks, each block shows the largest that it stands for.
-    """
-    lines = [
-        f"Plan of {one_line(summary.dataset)} ({one_line(summary.format)})",
-        "  " + plan_size(summary),
-    ]
-    if summary.limit:
-        lines.append(f"  limit    {limit_text(summary)}")
-    if summary.largest and summary.shards > 1:
-        lines.append("  shards   " + skew(summary))
-        lines.append("           " + sparkline(bins(summary.shard_bytes, width).largest))
-    if summary.columns:
-        lines.append("  columns")
-        lines += [f"    {line}" for line in column_lines(summary.columns)]
-    if summary.largest_files:
-        lines.append("  largest files")
-        for path, size in summary.largest_files:
-            lines.append(f"    {format_bytes(size):>8}  {shortened(path, 100)}")
-    if summary.unsplittable:
-        lines.append("  cannot be split")
-        for count, size, reason in summary.unsplittable:
-            lines.append(f"    {several(count, 'file')}, {format_bytes(size)}: {one_line(reason)}")
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def column_lines(columns: Sequence[Column]) -> list[str]:
-    """`price  float64`, a line a column, with notes; of very many columns the first."""
-    names = [shortened(one_line(column.name), 40) for column in columns[:COLUMNS]]
-    wide = max(map(len, names), default=0)
-    lines = [
-        f"{name:<{wide}}  {shortened(column.type, 60)}"
-        + (f"  ({column.note})" if column.note else "")
-        for name, column in zip(names, columns, strict=False)
-    ]
-    more = len(columns) - COLUMNS
-    return lines if more <= 0 else [*lines, f"and {several(more, 'more column')}"]
-
-
-def plan_size(summary: PlanSummary) -> str:
-    """`1,234 files, 694 MB in 43 shards, 43 tasks`."""
-    parts = []
-    if summary.files:
-        parts.append(several(summary.files, "file"))
-    if summary.items:
-        parts.append(several(summary.items, "item"))
-    if summary.bytes or not parts:
-        parts.append(format_bytes(summary.bytes))
-    return f"{', '.join(parts)} in {several(summary.shards, 'shard')}, " + several(
-        summary.tasks, "task"
-    )
-
-
-def limit_text(summary: PlanSummary) -> str:
-    """What chose the number of shards; a long count of bytes in a unit as well."""
-    return _BYTES.sub(
-        lambda found: f"{found[0]} ({format_bytes(int(found[1]))})", one_line(summary.limit)
-    ).replace(") (default)", ", default)")
-
-
-def skew(summary: PlanSummary) -> str:
-    """The smallest, median and largest shard, and how far the largest stands out."""
-    if summary.smallest == summary.largest:
-        return f"{format_bytes(summary.largest)} each"
-    text = (
-        f"smallest {format_bytes(summary.smallest)}, median {format_bytes(summary.median)}, "
-        f"largest {format_bytes(summary.largest)}"
-    )
-    ratio = summary.largest / summary.median if summary.median else 0
-    return f"{text} ({ratio:,.1f} × the median)" if ratio >= 1.1 else text
 
 
 def run_text(status: RunStatus, now: float | None = None) -> str:
@@ -320,58 +204,6 @@ def timeline_text(status: RunStatus, width: int = 60) -> str:
     if line.failed.any():
         shown.append("x failed attempt")
     return "\n".join([*rows, f"{'':<{room}}  {ruler}", f"{'':<{room}}  {'  '.join(shown)}"])
-
-
-def failures_text(failures: Sequence[Failure], most: int = 10, details: bool = True) -> str:
-    """Failures grouped by signature, at most `most` groups, the most frequent first.
-
-    `details` adds the first failure's place and the ends of its traceback and log.
-    """
-    groups = group_failures(failures)
-    lines = [f"{several(len(failures), 'failure')}:"] if failures else []
-    for group in groups[:most]:
-        lines.append("  " + group_line(group))
-        if details:
-            lines += _details(group)
-    if len(groups) > most:
-        rest = sum(group.count for group in groups[most:])
-        lines.append(f"  and {format_count(rest)} more of {several(len(groups) - most, 'kind')}")
-    return "\n".join(lines)
-
-
-def group_line(group: FailureGroup) -> str:
-    """`3 × map: ValueError: bad price (function; items 4, 13, 22)`."""
-    first = group.first
-    said = error_text(first)
-    times = f"{format_count(group.count)} × " if group.count > 1 else ""
-    what, numbers = ("item", group.items) if group.items else ("task", group.tasks)
-    which = f"{what}{'s' * (len(numbers) > 1)} {listed(numbers, PLACES)}"
-    return f"{times}{one_line(first.stage, 40)}: {said} ({one_line(first.kind)}; {which})"
-
-
-def error_text(failure: Failure) -> str:
-    """The exception on one line: of an error of mapred's own its first line, which has the advice."""
-    if failure.error in errors.__all__:
-        return one_line(f"{failure.error}: {failure.message.partition(_LINE_END)[0]}", 600)
-    return one_line(f"{failure.error}: {failure.message}" if failure.message else failure.error)
-
-
-def places_text(group: FailureGroup) -> list[str]:
-    """The items of a group with their values, else its places; of many the first ones."""
-    shown = [shortened(place, 400) for place in group.places[:PLACES]]
-    more = len(group.places) - PLACES
-    return [*shown, f"and {format_count(more)} more"] if more > 0 else shown
-
-
-def _details(group: FailureGroup) -> Iterator[str]:
-    failure = group.first
-    for number, place in enumerate(places_text(group)):
-        yield f"    {'   ' if number else 'at '}{place}"
-    if failure.traceback:
-        yield from (f"    {line}" for line in tail(failure.traceback, 12).split("\n"))
-    if failure.log:
-        yield "    log ends with"
-        yield from (f"    | {line}" for line in tail(failure.log, 10).split("\n"))
 
 
 def _rows(line: Timeline, width: int) -> list[str]:

@@ -1,0 +1,66 @@
+"""Failures as plain text, grouped by what they have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mapred import errors
+from mapred.display.format import format_count, listed, one_line, several, shortened, tail
+from mapred.display.summary import FailureGroup, group_failures
+from mapred.model.failure import Failure
+
+# A group of failures shows so many items.
+PLACES = 20
+_LINE_END = "\n"
+
+
+def failures_text(failures: Sequence[Failure], most: int = 10, details: bool = True) -> str:
+    """Failures grouped by signature, at most `most` groups, the most frequent first.
+
+    `details` adds the first failure's place and the ends of its traceback and log.
+    """
+    groups = group_failures(failures)
+    lines = [f"{several(len(failures), 'failure')}:"] if failures else []
+    for group in groups[:most]:
+        lines.append("  " + group_line(group))
+        if details:
+            lines += _details(group)
+    if len(groups) > most:
+        rest = sum(group.count for group in groups[most:])
+        lines.append(f"  and {format_count(rest)} more of {several(len(groups) - most, 'kind')}")
+    return "\n".join(lines)
+
+
+def group_line(group: FailureGroup) -> str:
+    """`3 × map: ValueError: bad price (function; items 4, 13, 22)`."""
+    first = group.first
+    said = error_text(first)
+    times = f"{format_count(group.count)} × " if group.count > 1 else ""
+    what, numbers = ("item", group.items) if group.items else ("task", group.tasks)
+    which = f"{what}{'s' * (len(numbers) > 1)} {listed(numbers, PLACES)}"
+    return f"{times}{one_line(first.stage, 40)}: {said} ({one_line(first.kind)}; {which})"
+
+
+def error_text(failure: Failure) -> str:
+    """The exception on one line: of an error of mapred's own its first line, which has the advice."""
+    if failure.error in errors.__all__:
+        return one_line(f"{failure.error}: {failure.message.partition(_LINE_END)[0]}", 600)
+    return one_line(f"{failure.error}: {failure.message}" if failure.message else failure.error)
+
+
+def places_text(group: FailureGroup) -> list[str]:
+    """The items of a group with their values, else its places; of many the first ones."""
+    shown = [shortened(place, 400) for place in group.places[:PLACES]]
+    more = len(group.places) - PLACES
+    return [*shown, f"and {format_count(more)} more"] if more > 0 else shown
+
+
+def _details(group: FailureGroup) -> Iterator[str]:
+    failure = group.first
+    for number, place in enumerate(places_text(group)):
+        yield f"    {'   ' if number else 'at '}{place}"
+    if failure.traceback:
+        yield from (f"    {line}" for line in tail(failure.traceback, 12).split("\n"))
+    if failure.log:
+        yield "    log ends with"
+        yield from (f"    | {line}" for line in tail(failure.log, 10).split("\n"))
