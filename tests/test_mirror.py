@@ -37,8 +37,8 @@ TESTED_BY = {
     "client/test_hints.py": "functions.origins",
     "client/test_history.py": "client.lookup display.summary",
     "client/test_options.py": (
-        "cli.options client.api client.job client.plan client.signature client.submission "
-        "model.checking model.rules"
+        "cli.options client.api client.job client.plan client.submission model.checking "
+        "model.rules"
     ),
     "client/test_retention.py": "cli.retention client.removable client.run_handle",
     "client/test_scheduling.py": "backends.argo.pod_scripts.notice backends.schedules",
