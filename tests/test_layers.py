@@ -93,6 +93,30 @@ def test_no_module_is_part_of_a_circle() -> None:
     graphlib.TopologicalSorter(graph).prepare()  # a CycleError shows the circle
 
 
+# The modules that declare what a store, a backend, a handle and an executor can do.
+SEAMS = ("storage.base", "engine.base", "backends.schedules", "backends.findings")
+
+
+def members(module: str) -> Iterator[str]:
+    """The names of all methods and properties of a module's protocols."""
+    for node in ast.parse(MODULES[f"mapred.{module}"].read_bytes()).body:
+        if isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases):
+            yield from (each.name for each in node.body if isinstance(each, ast.FunctionDef))
+
+
+@pytest.mark.parametrize("file", FILES, ids=dotted)
+def test_no_interface_is_looked_up_by_name(file: Path) -> None:
+    """`isinstance` asks for the member of a protocol; open files have a "name" as well."""
+    declared = {name for module in SEAMS for name in members(module)} - {"name"}
+    assert {"local_path", "submit", "suspend", "prove", "schedule", "examine"} <= declared
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
+            asked = node.args[1]
+            assert not isinstance(asked, ast.Constant) or asked.value not in declared, (
+                f"{dotted(file)}, line {node.lineno}: ask a protocol by isinstance"
+            )
+
+
 @pytest.mark.parametrize("file", FILES, ids=dotted)
 def test_names_say_what_is_inside(file: Path) -> None:
     parts = dotted(file).split(".")[1:]

@@ -17,7 +17,7 @@ PACKAGE = TESTS.parent / "mapred"
 TESTED_BY = {
     "planner/test_shards.py": "planner.ranges",
     "backends/argo/test_doctor_on_cluster.py": (
-        "backends.argo.doctor backends.argo.pod_scripts.checkup"
+        "backends.argo.doctor backends.argo.pod_scripts.checkup backends.findings"
     ),
     "backends/argo/test_handle.py": "backends.argo.statuses",
     "backends/argo/test_rbac.py": "backends.argo.claims",
@@ -25,7 +25,7 @@ TESTED_BY = {
         "backends.argo.settings backends.argo.backend backends.argo.locations backends.argo.pods"
     ),
     "backends/test_config.py": "backends.config_files",
-    "backends/test_contract.py": "backends backends.inline backends.local engine.base testing",
+    "backends/test_contract.py": "backends backends.inline backends.local engine.base testing.backend testing.changes",
     "backends/test_dask.py": "engine.hosted",
     "cli/test_clusters.py": "cli.jobs",
     "cli/test_commands.py": "__main__ cli cli.reports",
@@ -67,10 +67,13 @@ TESTED_BY = {
     "shuffle/test_aggregates.py": (
         "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles shuffle.sums"
     ),
-    "storage/test_object_store.py": "storage.aws storage.waiting",
+    "storage/test_access.py": "storage.responses",
+    "storage/test_inside.py": "storage.uris",
+    "storage/test_local.py": "testing.store",
+    "storage/test_object_store.py": "storage.aws storage.object_client storage.waiting",
     "storage/test_opening.py": "storage.base storage storage.arrow storage.ossfs",
     "storage/test_oss.py": "storage.oss_client",
-    "storage/test_requests.py": "storage.concurrency",
+    "storage/test_requests.py": "storage.concurrency storage.retries",
     "test_public_api.py": "__init__",
     "test_wheel.py": "_version",
     "whole/test_ends.py": "engine.leaving engine.thread process.interrupts runfolder.failures",

@@ -7,15 +7,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import mapred
 from benchmarks.functions import stamp
 from benchmarks.harness import Report, Row, Settings, at_most, in_turn, stopwatch
 from benchmarks.processes import ROOT
+from mapred.testing import Idle
 
 STARTS = {"small": 2, "full": 21}
 SHARDS = {"small": 100, "full": 100_000}
@@ -30,30 +28,6 @@ def square(item):
 run = mapred.run(square, mapred.items(range(10)), root={root!r}, progress="none")
 assert run.result() == [item * item for item in range(10)]
 """
-
-
-class _NotStarted:
-    """The handle of a run that nobody works on."""
-
-    ref = "none"
-    detaches = True
-
-    def alive(self) -> bool:
-        return False
-
-
-@dataclass(frozen=True)
-class FolderOnly:
-    """A backend that starts nothing: the run's folder is there, its workers are not."""
-
-    name: str = "local"
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-
-    def prepare(self) -> None:
-        return
-
-    def submit(self, store: Any, job: Any, digest: str) -> Any:
-        return _NotStarted()
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -120,7 +94,7 @@ def traced(run: mapred.Run, folder: Path, task: int = 0) -> tuple[dict[str, floa
 
 
 def small_run(root: Path) -> mapred.Run:
-    return mapred.submit(stamp, mapred.array(1), backend=FolderOnly(), root=root)
+    return mapred.submit(stamp, mapred.array(1), backend=Idle("local"), root=root)
 
 
 def large_run(root: Path, files: Path, shards: int) -> mapred.Run:
@@ -132,7 +106,7 @@ def large_run(root: Path, files: Path, shards: int) -> mapred.Run:
         (folder / f"document-{number:06d}.txt").write_text(f"line {number:06d}\n")
     text = mapred.read_text(f"{files}/*/*.txt")
     run = mapred.submit(
-        stamp, text, target_bytes=12, max_tasks=shards, backend=FolderOnly(), root=root
+        stamp, text, target_bytes=12, max_tasks=shards, backend=Idle("local"), root=root
     )
     assert run.job.shards == shards
     return run

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from mapred.backends import reach
 from mapred.backends.reach import recorded
-from mapred.engine.base import Backend, Handle
+from mapred.engine.base import Backend, Checks, Handle, Namespaced, Reopens, ReportsState
 from mapred.errors import BackendError
 from mapred.model.checking import shown
 from mapred.model.limits import Limits
@@ -68,7 +68,7 @@ def of_run(uri: str, job: Job, ref: str | None) -> Backend:
     if known is not None:
         return known
     made = restore(name, reach.shape_of(job.backend))
-    namespace = getattr(made, "namespace", None) or (ref or "").partition(":")[2].partition(":")[0]
+    namespace = _namespace(made) or (ref or "").partition(":")[2].partition(":")[0]
     side = _of_this_side(name, namespace)
     return reach.joined(made, side, job.backend, uri)
 
@@ -78,7 +78,7 @@ def reopen(store: Store, job: Job, ref: str) -> Handle | None:
     name, _, rest = ref.partition(":")
     if name not in _BACKENDS or name != job.backend.get("name"):
         return None
-    if not hasattr(_class(name), "reopen"):
+    if not issubclass(_class(name), Reopens):
         return None
     side: Any = reach.told(store.uri, name) or _of_this_side(name, rest.partition(":")[0])
     return cast("Handle | None", side.reopen(store, job, ref))
@@ -97,15 +97,18 @@ def _of_this_side(name: str, namespace: str | None) -> Backend:
     made = {table: config.made(table, tables[table], file, classes) for table in chosen}
     if name in made:
         return made[name]
-    fitting = [b for b in made.values() if getattr(b, "namespace", None) in (None, namespace)]
+    fitting = [b for b in made.values() if _namespace(b) in (None, namespace)]
     return fitting[0] if len(fitting) == 1 else restore(name, {})
 
 
 def standing(store: Store, job: Job, ref: str) -> RunStatus | None:
     """What the cluster says of a run that goes on there, by one look; None of any other run."""
     handle = reopen(store, job, ref)
-    look = getattr(handle, "standing", None)
-    return None if look is None else cast(RunStatus | None, look())
+    return handle.standing() if isinstance(handle, ReportsState) else None
+
+
+def _namespace(backend: Backend) -> str | None:
+    return backend.namespace if isinstance(backend, Namespaced) else None
 
 
 def resolve(backend: str | Backend | Executor) -> Backend:
@@ -117,8 +120,7 @@ def resolve(backend: str | Backend | Executor) -> Backend:
     if type(backend).__module__.split(".")[0] == "distributed":
         return restore("dask", {"address": backend})
     if not isinstance(backend, str):
-        needs = ("name", "arguments", "prepare", "submit")
-        if isinstance(backend, type) or not all(hasattr(backend, each) for each in needs):
+        if isinstance(backend, type) or not isinstance(backend, Backend):
             raise BackendError(
                 f"backend={shown(backend)} must be a name such as 'local', a backend such as "
                 "mapred.Local(workers=4), or a concurrent.futures.Executor"
@@ -142,9 +144,8 @@ def resolve(backend: str | Backend | Executor) -> Backend:
 
 def check(backend: Backend, limits: Limits) -> None:
     """Refuse what a backend knows that it cannot keep, before anything is written."""
-    refuse = getattr(backend, "check", None)
-    if refuse is not None:
-        refuse(limits)
+    if isinstance(backend, Checks):
+        backend.check(limits)
 
 
 def _class(name: str) -> Any:

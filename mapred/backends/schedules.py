@@ -6,9 +6,11 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+from mapred.engine.base import Backend
 from mapred.model.coding import Count, decode
+from mapred.model.resources import Resources
 
 
 @dataclass(frozen=True)
@@ -44,3 +46,21 @@ class Schedule:
 
 
 _OF_CLUSTER = ("suspended", "last", "active")
+
+
+@runtime_checkable
+class SchedulingBackend(Backend, Protocol):
+    """A backend that starts jobs by the clock."""
+
+    def schedule(self, wanted: Schedule, asked: Resources, packages: tuple[str, ...]) -> None:
+        """Have a job started by the clock; a schedule of that name is replaced.
+
+        `asked` are the resources of a map task, `packages` what the job needs beside its own.
+        """
+        ...
+
+    def schedules(self) -> list[Schedule]: ...
+
+    def unschedule(self, name: str) -> None:
+        """Have it start no more; a run that is at work goes on."""
+        ...

@@ -41,10 +41,11 @@ def submit(
     """
     from mapred import backends
     from mapred.cli import jobs
+    from mapred.engine.base import Reopens
 
     with redirect_stdout(sys.stderr):
         chosen = backends.resolve(backend)
-        if not hasattr(chosen, "reopen"):
+        if not isinstance(chosen, Reopens):
             raise click.UsageError(
                 f"a run on {chosen.name!r} ends with this command: use `mapred run`"
             )
@@ -197,13 +198,13 @@ def doctor(backend: str, root: str | None, pod: bool) -> None:
     mapred doctor --backend prod --pod
     """
     from mapred import backends
+    from mapred.backends.findings import Examines
 
     chosen = backends.resolve(backend)
-    examine = getattr(chosen, "examine", None)
-    if examine is None:
+    if not isinstance(chosen, Examines):
         raise click.UsageError(f"--backend {backend} is {chosen.name}, and needs no cluster")
     bad = 0
-    for finding in examine(root, pod=pod):
+    for finding in chosen.examine(root, pod=pod):
         bad += finding.state == "bad"
         say(str(finding))
     if bad:

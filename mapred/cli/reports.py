@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mapred.cli.options import Report
-from mapred.errors import MapredError
+from mapred.errors import MapredError, RunError
 from mapred.errors.escaping import visible, visible_json
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ def conclude(run: mapred.Run, report: Report) -> None:
 
 def _tell_failure(run: mapred.Run, error: MapredError, report: Report) -> None:
     # The end of the message says in Python how to resume.
-    text = str(error).removesuffix(visible(getattr(error, "hint", ""))).rstrip()
+    text = (
+        str(error).removesuffix(visible(error.hint if isinstance(error, RunError) else "")).rstrip()
+    )
     if report.json:
         from mapred.cli import output
 

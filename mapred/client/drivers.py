@@ -18,7 +18,7 @@ _driven: WeakValueDictionary[str, Handle] = WeakValueDictionary()
 
 def remember(uri: str, handle: Handle) -> None:
     """Have all handles of this process know what drives a run; a cluster knows by itself."""
-    if not handle.detaches:
+    if not handle.survives_client:
         with suppress(TypeError):  # A backend's own handle may allow no weak reference.
             _driven[uri] = handle
 

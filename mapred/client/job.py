@@ -20,7 +20,7 @@ from mapred.client.run_handle import Run
 from mapred.client.signature import takes
 from mapred.client.submission import Submission
 from mapred.dataset import Dataset
-from mapred.engine.base import Backend
+from mapred.engine.base import Backend, Renders
 from mapred.errors import BackendError, DatasetError, FunctionError, PlanError
 from mapred.functions import fitting, generators, parameters, transport
 from mapred.functions.modules import refuse_while_importing
@@ -167,10 +167,9 @@ class Job(Options):
         are those of this rendering: to run it, `submit`.
         """
         chosen = backends.resolve(backend)
-        renders = getattr(chosen, "render", None)
-        if renders is None:
+        if not isinstance(chosen, Renders):
             raise BackendError(f"backend {chosen.name!r} has nothing to render; 'argo' has")
-        return self._compiled(chosen).render(renders, root)
+        return self._compiled(chosen).render(chosen.render, root)
 
     def _compiled(self, backend: Backend) -> Submission:
         """The job as it is submitted; what cannot be shipped raises before anything is listed."""

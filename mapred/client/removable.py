@@ -57,9 +57,8 @@ def of(store: Store, listed: Listing | None = None) -> Remains:
 
 def refuse_link(store: Store) -> None:
     """Refuse a run's folder that is a link: what it leads to was not named."""
-    locate = getattr(store, "local_path", None)
-    folder = None if locate is None else locate("").rstrip("/")
-    if folder is not None and os.path.islink(folder):
+    folder = (store.local_path("") or "").rstrip("/")
+    if folder and os.path.islink(folder):
         raise RunError(
             f"{folder} is a link to {os.readlink(folder)}, and links are not followed: name the "
             "folder itself, or remove the link by hand"
@@ -125,8 +124,8 @@ def staged(store: Store, found: Remains) -> Iterator[Staged]:
 
 def sweep(store: Store) -> None:
     """Remove empty folders, and so the run's own where nothing is left in it."""
-    locate = getattr(store, "local_path", None)
-    for folder, _, _ in os.walk(locate(""), topdown=False) if locate is not None else ():
+    root = store.local_path("")
+    for folder, _, _ in () if root is None else os.walk(root, topdown=False):
         with suppress(OSError):
             os.rmdir(folder)
 
@@ -147,10 +146,9 @@ def _with_words(store: Store, listed: Listing) -> Listing:
 
 
 def _temporary(store: Store) -> Listing:
-    locate = getattr(store, "local_path", None)
-    if locate is None:
+    root = store.local_path("")
+    if root is None:
         return []
-    root = locate("")
     found = []
     for folder, _, names in os.walk(root):
         for name in names:

@@ -16,7 +16,7 @@ from mapred import backends, display, writing
 from mapred.client import drivers
 from mapred.client.options import Progress, ResumeOptions
 from mapred.client.signature import takes, takes_those_of
-from mapred.engine.base import Backend, Handle, Vanished
+from mapred.engine.base import Backend, Handle, Suspends, Vanished
 from mapred.errors import (
     BackendError,
     FunctionError,
@@ -296,7 +296,7 @@ class Run:
     def suspend(self) -> None:
         """Stop the run so that `resume` goes on with it; on a cluster, tasks at work may end."""
         handle = self._attached()
-        if handle is not None and handle.suspend():
+        if isinstance(handle, Suspends) and handle.suspend():
             self._known = starts.stopped(self.store, handle.ref, "suspended")
             return
         self._stop()
@@ -346,8 +346,8 @@ class Run:
                 raise RunError(self._at_work(changes), run=self)
             start = starts.read(self.store)
             if alive and start.state == "suspended":
-                assert handle is not None
-                handle.proceed()
+                assert isinstance(handle, Suspends)
+                handle.resume()
                 self._start(handle, starts.paused(start, start.ended, time.time()).pauses)
             return "at work"
         end = records.read_end(self.store)
@@ -408,7 +408,7 @@ class Run:
 
     def _interrupted(self, show: display.Progress) -> str:
         """Stop what ends with this process, and say how the run goes on."""
-        if self._handle is not None and self._handle.detaches:
+        if self._handle is not None and self._handle.survives_client:
             show.close()
             return self._how_to_follow()
         # Stopped before the last status is shown, which says so.
@@ -440,10 +440,10 @@ class Run:
         try:
             self._known = starts.started(self.store, handle.ref, pauses)
         except StorageError:
-            if handle.detaches or handle.alive():
+            if handle.survives_client or handle.alive():
                 raise
             return  # The folder went while the run was at work: the handle says that it failed.
-        known = None if handle.detaches else handle.status()
+        known = None if handle.survives_client else handle.status()
         if known is not None and known.state == "interrupted":
             starts.interrupted(self.store, handle.ref)
 
@@ -525,7 +525,7 @@ class Run:
     def _attached(self) -> Handle | None:
         """The handle: its own, that of another one in this process, or one to a cluster."""
         latest, own = drivers.driven(self.uri), self._handle
-        if latest is not own and (own is None or not own.detaches):
+        if latest is not own and (own is None or not own.survives_client):
             # Another handle of this process may have started the run since, or stopped it.
             there = latest is not None and latest.alive()
             self._handle, self._known = latest if there else None, None
@@ -553,7 +553,7 @@ class Run:
         if handle is None or not handle.alive():
             return False
         handle.cancel()
-        ref, state = (handle.ref, "running") if handle.detaches else (None, "interrupted")
+        ref, state = (handle.ref, "running") if handle.survives_client else (None, "interrupted")
         self._known = starts.stopped(self.store, ref, state)
         return True
 
@@ -591,7 +591,7 @@ def go_on(run: Run, backend: Backend) -> Standing:
 
 def _goes_on(handle: Handle) -> bool:
     """Whether something works on a run; waits for a driver of this process that is about to end."""
-    known = None if handle.detaches else handle.status()
+    known = None if handle.survives_client else handle.status()
     if known is not None and not known.live:
         handle.wait(_ENDING_SECONDS)
     return handle.alive()

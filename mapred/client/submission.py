@@ -17,7 +17,7 @@ from mapred.client import naming
 from mapred.client.options import Options
 from mapred.client.plan import Planned
 from mapred.client.run_handle import Run, go_on, how_to_continue, open_run, record_write
-from mapred.engine.base import Backend
+from mapred.engine.base import Backend, Discards, ExpectsPackages, NamesRoot, Proves
 from mapred.functions import origins, parameters, signatures, transport
 from mapred.functions.modules import shipping
 from mapred.functions.parameters import Value
@@ -113,9 +113,8 @@ class Submission:
 
     def _discard(self) -> None:
         """End the worker that was to be the run's first one."""
-        discard = getattr(self.backend, "discard", None)
-        if discard is not None:
-            discard()
+        if isinstance(self.backend, Discards):
+            self.backend.discard()
 
     def _proved(self) -> Backend:
         """The backend, once a process of it, or else one of this machine, has loaded the code."""
@@ -123,11 +122,9 @@ class Submission:
         loads = tuple(
             self.code.get(path, b"") for path in (layout.FUNCTION, layout.REDUCE, layout.MODULES)
         )
-        prove = getattr(self.backend, "prove", None)
-        if prove is not None:
+        if isinstance(self.backend, Proves):
             keyed = self.options.shuffle is not None
-            proved: Backend = prove(first, self.options.timeout, keyed, loads)
-            return proved
+            return self.backend.prove(first, self.options.timeout, keyed, loads)
         here: Any = backends.restore("local", {"workers": 1})
         # This machine need not have what the tasks will have where they run.
         plain = replace(first, resources=Resources(env=first.resources.env))
@@ -219,15 +216,14 @@ def code_of(
 
 def expected_packages(plan: Planned, code: Mapping[str, bytes], backend: Backend) -> dict[str, str]:
     """Versions of packages that workers on other machines must have, where the backend asks."""
-    expected = getattr(backend, "expected", None)
-    if expected is None:
+    if not isinstance(backend, ExpectsPackages):
         return {}
     used: dict[str, str] = {}
     for path in code.keys() & {layout.FUNCTION, layout.REDUCE}:
         used |= transport.packages_of(code[path])
     if plan.format.as_ in ("pandas", "polars"):
         used |= transport.versions_of([plan.format.as_])
-    return dict(expected(used))
+    return backend.expected(used)
 
 
 def _new_id() -> str:
@@ -242,7 +238,9 @@ def _note_write(store: Store, record: JobRecord) -> None:
 
 def _base(root: Location | None, backend: Backend) -> str:
     """Where the run's folder goes: `root=`, else what a named backend says, else the default."""
-    named = getattr(backend, "root", None) if root is None else os.fspath(root)
-    found = named or status.default_root()
+    if root is not None:
+        found = os.fspath(root)
+    else:
+        found = (isinstance(backend, NamesRoot) and backend.root) or status.default_root()
     refuse_secrets(found)
     return found

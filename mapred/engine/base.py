@@ -1,12 +1,18 @@
-"""What a backend is: something that starts and stops the processes of a run."""
+"""What a backend is: something that starts and stops the processes of a run.
+
+`Backend` and `Handle` are what each one has. What only some can do is a protocol of its own; whether
+a backend, a handle or an executor can do it is asked by `isinstance`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from concurrent.futures import Future
+from typing import Any, Protocol, runtime_checkable
 
 from mapred.errors import BackendError
-from mapred.model.spec import Job
+from mapred.model.limits import Limits
+from mapred.model.spec import Job, Stage
 from mapred.model.status import RunStatus
 from mapred.storage import Store
 
@@ -24,7 +30,7 @@ class Handle(Protocol):
         ...
 
     @property
-    def detaches(self) -> bool:
+    def survives_client(self) -> bool:
         """Whether the run goes on when this process ends."""
         ...
 
@@ -40,14 +46,6 @@ class Handle(Protocol):
         """Stop everything that works on the run; what is committed stays."""
         ...
 
-    def suspend(self) -> bool:
-        """Have nothing more begun, and what runs end; False where it can only be cancelled."""
-        ...
-
-    def proceed(self) -> None:
-        """Go on after `suspend`."""
-        ...
-
     def status(self) -> RunStatus | None:
         """What the backend knows of the run's progress; None: look into the folder."""
         ...
@@ -57,6 +55,29 @@ class Handle(Protocol):
         ...
 
 
+@runtime_checkable
+class Suspends(Handle, Protocol):
+    """A handle whose run can pause, and go on without being submitted again."""
+
+    def suspend(self) -> bool:
+        """Have nothing more begun, and what runs end; False where it can only be cancelled."""
+        ...
+
+    def resume(self) -> None:
+        """Go on after `suspend`."""
+        ...
+
+
+@runtime_checkable
+class ReportsState(Handle, Protocol):
+    """A handle that can tell the state of its run without the progress, which takes longer."""
+
+    def standing(self) -> RunStatus | None:
+        """The state by one look; None: look into the folder."""
+        ...
+
+
+@runtime_checkable
 class Backend(Protocol):
     """Takes the whole job at once and returns; the run goes on by itself."""
 
@@ -73,3 +94,90 @@ class Backend(Protocol):
         ...
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle: ...
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """A backend that knows what it cannot keep before anything is written."""
+
+    def check(self, limits: Limits) -> None: ...
+
+
+@runtime_checkable
+class Proves(Protocol):
+    """A backend that loads the code of a run in a process like its workers'."""
+
+    def prove(
+        self, stage: Stage, timeout: float | None, keyed: bool, code: tuple[bytes, ...]
+    ) -> Backend:
+        """The backend to submit to, once the code was loaded; raises `FunctionError`."""
+        ...
+
+
+@runtime_checkable
+class Discards(Protocol):
+    """A backend that holds a process for a run that may not start."""
+
+    def discard(self) -> None: ...
+
+
+@runtime_checkable
+class Renders(Protocol):
+    """A backend that shows what it would submit."""
+
+    def render(self, job: Job, *, uri: str, digest: str) -> str: ...
+
+
+@runtime_checkable
+class Reopens(Protocol):
+    """A backend whose runs go on without the process that submitted them."""
+
+    def reopen(self, store: Store, job: Job, ref: str) -> Handle | None:
+        """The handle of a run by the `ref` of an earlier one; None where it is not one of ours."""
+        ...
+
+
+@runtime_checkable
+class ExpectsPackages(Protocol):
+    """A backend whose workers have packages of their own, which should be like those here."""
+
+    def expected(self, used: Mapping[str, str]) -> dict[str, str]:
+        """Of packages and their versions here, those that its workers are to have as well."""
+        ...
+
+
+@runtime_checkable
+class RunsInCluster(Protocol):
+    """A backend that processes of its own cluster can submit to."""
+
+    def in_cluster(self, packages: str | None) -> Backend: ...
+
+
+@runtime_checkable
+class NamesRoot(Protocol):
+    """A backend that says where runs are kept unless `root=` does."""
+
+    @property
+    def root(self) -> str | None: ...
+
+
+@runtime_checkable
+class Namespaced(Protocol):
+    """A backend whose runs lie in a namespace of its cluster; None is the default one."""
+
+    @property
+    def namespace(self) -> str | None: ...
+
+
+@runtime_checkable
+class SubmitsFresh(Protocol):
+    """An executor that can give a call a process that has run nothing before."""
+
+    def submit_fresh(self, fn: Any, /, *args: Any) -> Future[Any]: ...
+
+
+@runtime_checkable
+class Kills(Protocol):
+    """An executor that can end its calls at once."""
+
+    def kill(self) -> None: ...

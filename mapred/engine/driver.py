@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.engine.base import Vanished
+from mapred.engine.base import Kills, SubmitsFresh, Vanished
 from mapred.engine.calls import run_block
 from mapred.engine.process_pool import ProcessExecutor, WorkerLost
 from mapred.errors import AccessError, BackendError, FullError, MapredError, StorageError
@@ -268,7 +268,7 @@ class Driver:
         if follower is None or follower.future is not None or time.monotonic() < follower.due:
             return
         executor = follower.executor
-        submit = getattr(executor, "submit_fresh", executor.submit)
+        submit = executor.submit_fresh if isinstance(executor, SubmitsFresh) else executor.submit
         place = self.store.uri, self.digest, follower.stage.name, (0,)
         follower.future = submit(self._call, *place, follower.attempt, True)
         follower.future.add_done_callback(self._events.put)
@@ -463,9 +463,10 @@ class _Batch:
             function = functools.partial(function, fresh=True)
         if call.pack is not None:
             function = functools.partial(function, pack=call.pack)
-        submit = self.executor.submit
-        if call.attempt > 1 or call.pack is not None:
-            submit = getattr(self.executor, "submit_fresh", submit)
+        submit: Callable[..., Future[Any]] = self.executor.submit
+        again = call.attempt > 1 or call.pack is not None
+        if again and isinstance(self.executor, SubmitsFresh):
+            submit = self.executor.submit_fresh
         place = driver.store.uri, driver.digest, self.stage.name
         try:
             future = submit(function, *place, call.tasks, call.attempt)
@@ -626,8 +627,7 @@ def _broken(error: BaseException, executor: Executor) -> BackendError:
 
 
 def _kill(executor: Executor) -> None:
-    kill = getattr(executor, "kill", None)
-    if kill is not None:
-        kill()
+    if isinstance(executor, Kills):
+        executor.kill()
     else:
         executor.shutdown(wait=False, cancel_futures=True)

@@ -29,7 +29,7 @@ _CANCEL_SECONDS = 300.0  # a store that does not answer is asked again for some 
 class DriverThread:
     """The handle of a run that a thread of this process drives; `closing` is called at its end."""
 
-    detaches = False
+    survives_client = False
 
     def __init__(
         self, driver: Driver, name: str, closing: Callable[[], None] | None = None
@@ -103,12 +103,6 @@ class DriverThread:
         if waiter is None or waiter is threading.main_thread():
             return False
         return waiter.is_alive() and not waiter.daemon
-
-    def suspend(self) -> bool:
-        return False
-
-    def proceed(self) -> None:
-        return
 
     def status(self) -> RunStatus | None:
         return self._driver.status()

@@ -7,7 +7,7 @@ arrays: the ranges, and where each shard starts.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 
@@ -241,11 +241,11 @@ def _offsets(offsets: npt.ArrayLike, count: int) -> Ints:
     return array
 
 
-def _positive(**limits: int | None) -> None:
+def _positive(**limits: Any) -> None:
     for name, value in limits.items():
         if value is None:
             continue
-        if type(value) is bool or not hasattr(value, "__index__") or value < 1:
+        if type(value) is bool or not isinstance(value, SupportsIndex) or value < 1:
             raise PlanError(f"{name}={value!r} must be a whole number above zero")
         if name == "max_tasks" and value > MOST_SHARDS:
             raise PlanError(f"max_tasks={value} is above the {MOST_SHARDS} a plan may have")

@@ -24,7 +24,7 @@ from mapred.runfolder import points, records
 from mapred.storage import Store
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_TESTING = _PACKAGE + "testing.py"  # its functions are as a user writes them
+_TESTING = os.path.join(_PACKAGE, "testing", "")  # its functions are as a user writes them
 # What the user's function calls back to read the run's input.
 _READERS = tuple(_PACKAGE + name for name in ("formats", "worker", "outputs", "keyed", "shuffle"))
 _LIBRARY = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
@@ -103,7 +103,7 @@ def plain(error: BaseException) -> BaseException:
 
 
 def _is_ours(file: str) -> bool:
-    return file.startswith(_PACKAGE) and file != _TESTING
+    return file.startswith(_PACKAGE) and not file.startswith(_TESTING)
 
 
 @functools.lru_cache(maxsize=256)

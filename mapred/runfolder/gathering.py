@@ -141,10 +141,10 @@ def _schema_of(store: Store, output: Output) -> pa.Schema:
 
 def _stored_schema(store: Store, output: Output) -> pa.Schema:
 
-    locate = getattr(store, "local_path", None)
     try:
-        if locate is not None:
-            with pa.memory_map(locate(output.path)) as file:
+        here = store.local_path(output.path or "")
+        if here is not None:
+            with pa.memory_map(here) as file:
                 return pa.ipc.open_file(file).schema
         with store.open(output.path or "", (output.size, "")) as opened:
             return pa.ipc.open_file(pa.PythonFile(opened)).schema

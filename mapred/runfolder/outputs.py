@@ -102,7 +102,7 @@ def fetch(store: Store, output: Output) -> bytes | None:
 
     With them, `decode` asks the store for nothing: they can be fetched ahead.
     """
-    if output.path is None or output.size > _SMALL or hasattr(store, "local_path"):
+    if output.path is None or output.size > _SMALL or store.local_path("") is not None:
         return None
     try:
         return store.read(output.path)
@@ -185,7 +185,7 @@ def _checked_reader(store: Store, output: Output, data: bytes | None) -> Any:
     """A reader of pickled values, once their checksum was compared; `data` is what `fetch` gave."""
     if output.kind == "inline":
         return io.BytesIO(inline_value(store, output))
-    if data is None and hasattr(store, "local_path"):
+    if data is None and store.local_path("") is not None:
         with _open(store, output) as file:
             compare(store, output, checksums.of_file(file))
         return _open(store, output)
@@ -334,15 +334,15 @@ def _own_schemas(tables: list[pa.Table]) -> bytes:
 def read_table(store: Store, output: Output, data: bytes | None = None) -> pa.Table:
     """All rows of an `arrow` output, mapped into memory where the store is a path."""
 
-    locate = getattr(store, "local_path", None)
-    if locate is not None:
-        try:
-            with pa.memory_map(locate(output.path)) as file:
+    try:
+        here = store.local_path(output.path or "")
+        if here is None:
+            source = pa.py_buffer(read_whole(store, output) if data is None else data)
+        else:
+            with pa.memory_map(here) as file:
                 source = file.read_buffer()
-        except FileNotFoundError as error:
-            raise StorageError(f"{store.uri}/{output.path}: committed, but gone") from error
-    else:
-        source = pa.py_buffer(read_whole(store, output) if data is None else data)
+    except FileNotFoundError as error:
+        raise StorageError(f"{store.uri}/{output.path}: committed, but gone") from error
     return _read_all(check(store, output, source))
 
 

@@ -87,8 +87,8 @@ def read_data(store: Store, path: str) -> bytes:
     data = store.read(path, 0, _USUAL + 1)
     if len(data) <= _USUAL:
         return data
-    locate = getattr(store, "local_path", None)
-    if locate is None or os.path.getsize(locate(path)) <= LARGEST:
+    here = store.local_path(path)
+    if here is None or os.path.getsize(here) <= LARGEST:
         data = store.read(path, 0, LARGEST + 1)
         if len(data) <= LARGEST:
             return data
@@ -235,16 +235,16 @@ def move_aside(store: Store, stage: str, index: int) -> None:
     """Give what cannot be read as a commit another name, `….broken`, unless that was done."""
     path = layout.commit(stage, index)
     aside = f"{path}.{uuid.uuid4().hex[:8]}.broken"
-    locate = getattr(store, "local_path", None)
+    root = store.local_path("")
     with suppress(FileNotFoundError):
-        if locate is None:
+        if root is None:
             store.copy(path, aside)
             if read_commit(store, stage, index) is None:
                 store.delete(path)
             return
         try:
             # By the folder's own place: what lies there may be a link, which no other call takes.
-            os.rename(f"{locate('')}{path}", f"{locate('')}{aside}")
+            os.rename(f"{root}{path}", f"{root}{aside}")
         except FileNotFoundError:
             return
         except OSError as error:

@@ -79,10 +79,10 @@ def interrupted(store: Store, ref: str) -> None:
 
 def _overwrite(store: Store, data: bytes) -> None:
     """Write handle.json where it lies, in the room that it has."""
-    locate = getattr(store, "local_path", None)
-    if locate is None:
+    here = store.local_path(layout.HANDLE)
+    if here is None:
         return
-    with open(locate(layout.HANDLE), "r+b", buffering=0) as file:
+    with open(here, "r+b", buffering=0) as file:
         room = os.fstat(file.fileno()).st_size
         if len(data) <= room:
             file.write(data.ljust(room))

@@ -98,11 +98,11 @@ def discard(store: Store) -> None:
     for path in [layout.JOB, *(path for path, _ in store.list(""))]:
         with suppress(FileNotFoundError):
             store.delete(path)
-    locate = getattr(store, "local_path", None)
-    if locate is not None:
+    root = store.local_path("")
+    if root is not None:
         import shutil
 
-        shutil.rmtree(locate(""), ignore_errors=True)
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def _commits(store: Store, stage: str) -> Iterator[Commit]:

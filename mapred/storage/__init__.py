@@ -134,7 +134,7 @@ def probe(store: Store) -> str:
 
     Says how soon a listing shows a name that was put; one that is late is warned of.
     """
-    here = hasattr(store, "local_path")
+    here = store.local_path("") is not None
     # On a disk without a folder: it would be the first user's, and closed to the next one.
     name = f".probe{'-' if here else '/'}{uuid.uuid4().hex}"
     first = store.put_if_absent(name, b"first")
@@ -164,12 +164,12 @@ def probe(store: Store) -> str:
 
 def _listed(store: Store, name: str) -> float | None:
     """How many seconds a listing took to show a name; None where it did not for long."""
-    began, locate = time.monotonic(), getattr(store, "local_path", None)
+    began, root = time.monotonic(), store.local_path("")
     folder = name.rpartition("/")[0]
     for wait in (0.0, *_LATE_WAITS):
         time.sleep(wait)
-        if locate is not None:
-            shown = name in os.listdir(locate(""))
+        if root is not None:
+            shown = name in os.listdir(root)
         else:
             shown = name in {path for path, _ in store.list(folder)}
         if shown:

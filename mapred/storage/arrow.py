@@ -40,13 +40,13 @@ class _StoreHandler(pafs.FileSystemHandler):  # type: ignore[misc]
 
     def open_input_file(self, path: str) -> Any:
         size = self.sizes[path]
-        locate = getattr(self.store, "local_path", None)
-        if locate is None and size > _WHOLE:
+        here = self.store.local_path(path)
+        if here is None and size > _WHOLE:
             return pa.PythonFile(self.store.open(path, (size, "")), mode="r")
-        if locate is None:
+        if here is None:
             data = pa.py_buffer(self.store.read(path))
         else:
-            with pa.memory_map(locate(path)) as file:
+            with pa.memory_map(here) as file:
                 data = file.read_buffer()
         if path not in self.checked:
             self.check(path, data)

@@ -48,6 +48,13 @@ class Store(Protocol):
         """A seekable reader; `known`, size and etag or "", spares asking for them."""
         ...
 
+    def local_path(self, path: str) -> str | None:
+        """The path of a file, or of the root for "", on this machine; None where there is none.
+
+        Readers map such a file into memory.
+        """
+        ...
+
 
 def is_local(path: str) -> bool:
     """Whether a path, or the URI of a store, is a plain one (no `scheme://`)."""

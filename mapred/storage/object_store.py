@@ -12,18 +12,17 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from mapred.errors import MissingDependency, StorageError
-from mapred.process import secrecy
-from mapred.storage import aws, remote
+from mapred.errors import StorageError
+from mapred.storage import retries
 from mapred.storage.concurrency import ahead
 from mapred.storage.filling import filled, memory
-from mapred.storage.remote import Answer, Patience, answer_of, failure, found, patience, place_of
+from mapred.storage.object_client import NO_BUCKET, Clients, connect, hint_for, is_about_credentials
+from mapred.storage.reader import reader
+from mapred.storage.responses import ErrorResponse, error_from, parse_error, quoted
+from mapred.storage.uris import parse_store_uri, relative_entries
 from mapred.storage.waiting import waited
 
 _UPLOAD = 8 * 2**20
@@ -35,45 +34,16 @@ _STREAM = 64 * 2**20  # what an answer to a reader is asked for first; then for 
 _BUSY = ("", "Conflict", "ConditionalRequestConflict", "OperationAborted")
 # A range behind the end, where the server does not refuse it: Azure's emulator for one.
 _BEYOND = ("bytes 0--1/0", "but object was only")
-_NO_BUCKET = ("NoSuchBucket", "BucketNotFound", "ContainerNotFound")
 _GARBLED = ("response body", "Content-Range header not present", "invalid list response")
 _T = TypeVar("_T")
-_used = False
-_forked = False
-
-
-def _after_fork() -> None:
-    global _forked
-    _forked = _forked or _used
-
-
-os.register_at_fork(after_in_child=_after_fork)
-
-
-@dataclass(frozen=True)
-class _Clients:
-    """The clients of one process: `once`, for puts, never repeats a request by itself."""
-
-    process: int
-    obstore: Any
-    make: Callable[[int], Any]  # with so many retries
-    reading: Any
-    patience: Patience
-    endpoint: str
-    secrets: tuple[str | None, ...] = field(repr=False)
-
-    @cached_property
-    def once(self) -> Any:
-        """Made when something is put: each client reads all certificates of the machine."""
-        return self.make(0)
 
 
 class ObjectStore:
     """Objects below a prefix of a bucket: `s3://`, `gs://` or `az://`."""
 
     def __init__(self, uri: str) -> None:
-        self._place = place_of(uri)
-        self._made: _Clients | None = None
+        self._place = parse_store_uri(uri)
+        self._made: Clients | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.uri,)
@@ -96,14 +66,14 @@ class ObjectStore:
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         view = bytes(data)
-        outcome = remote.put_if_absent(
+        outcome = retries.put_if_absent(
             view,
             lambda: self._put_once(path, view),
             lambda: self.read(path),
-            self._clients().patience.waits(),
+            self._clients().policy.delays(),
         )
-        if isinstance(outcome, Answer):
-            raise self._failure("write", path, outcome)
+        if isinstance(outcome, ErrorResponse):
+            raise self._error("write", path, outcome)
         return outcome
 
     def _list(self, prefix: str) -> list[tuple[str, int]]:
@@ -123,7 +93,7 @@ class ObjectStore:
                 sizes[key], _ = self._size_and_etag(self._place.path(key))
             except FileNotFoundError:
                 del sizes[key]
-        return found(self._place, sizes.items(), prefix)
+        return relative_entries(self._place, sizes.items(), prefix)
 
     def list(self, prefix: str) -> list[tuple[str, int]]:
         return self._persist(lambda: self._list(prefix))
@@ -193,6 +163,9 @@ class ObjectStore:
         size, etag = self._size_and_etag(path)
         return size, (etag or "").strip('"')
 
+    def local_path(self, path: str) -> str | None:
+        return None
+
     def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
         """A seekable reader; `known`, size and etag, spares asking for them."""
         size, etag = known or self._size_and_etag(path)
@@ -200,7 +173,7 @@ class ObjectStore:
         def fetch(offset: int, length: int) -> bytes:
             options: dict[str, Any] = {"range": (offset, offset + length)}
             if etag:
-                options["if_match"] = remote.quoted(etag)
+                options["if_match"] = quoted(etag)
             data = self._get(path, options)
             if len(data) != length:
                 raise StorageError(
@@ -216,10 +189,10 @@ class ObjectStore:
             options: dict[str, Any] = {"range": (offset, min(size, offset + asked))}
             asked *= 2
             if etag:
-                options["if_match"] = remote.quoted(etag)
+                options["if_match"] = quoted(etag)
             return self._pieces(path, options)
 
-        return remote.reader(fetch, size, stream)
+        return reader(fetch, size, stream)
 
     def _get(self, path: str, options: dict[str, Any]) -> bytes:
         found = self._persist(lambda: self._get_once(path, options))
@@ -290,7 +263,7 @@ class ObjectStore:
 
     def _pieces(self, path: str, options: dict[str, Any]) -> Iterator[Any]:
         """One range of an object, as it comes: all of it or, where an answer is cut, its start."""
-        waits, came = self._clients().patience.waits(), False
+        waits, came = self._clients().policy.delays(), False
         while True:
             try:
                 with self._mapped("read", path) as clients:
@@ -309,7 +282,7 @@ class ObjectStore:
 
     def _persist(self, act: Callable[[], _T]) -> _T:
         """Do again what an answer that was cut has spoiled: the client repeats requests alone."""
-        waits = self._clients().patience.waits()
+        waits = self._clients().policy.delays()
         while True:
             try:
                 return act()
@@ -332,78 +305,54 @@ class ObjectStore:
             raise
         return known["size"], known["e_tag"]
 
-    def _put_once(self, path: str, data: bytes) -> bool | Answer:
+    def _put_once(self, path: str, data: bytes) -> bool | ErrorResponse:
         """Whether the put won; the answer where it is to be tried again."""
         with self._mapped("write", path) as clients:
             exists = clients.obstore.exceptions.AlreadyExistsError
             try:
                 clients.obstore.put(clients.once, self._place.key(path), data, mode="create")
             except clients.obstore.exceptions.BaseError as error:
-                answer = answer_of(str(error))
+                answer = parse_error(str(error))
                 busy = answer.status == 409 and answer.code in _BUSY
                 if isinstance(error, exists) and not busy:
                     return False
-                if busy or (answer.unknown and not _is_about_credentials(answer)):
+                if busy or (answer.retryable and not is_about_credentials(answer)):
                     return answer
                 raise
         return True
 
-    def _clients(self) -> _Clients:
+    def _clients(self) -> Clients:
         made = self._made
         if made is None or made.process != os.getpid():
-            self._made = made = self._make_clients()
+            self._made = made = connect(self._place)
         return made
 
-    def _make_clients(self) -> _Clients:
-        global _used
-        try:
-            import obstore
-        except ImportError:
-            raise MissingDependency("obstore", "s3") from None
-        if _forked:
-            raise StorageError(
-                f"{self.uri}: this process was forked from one that had used an object store, and "
-                "the client does not survive a fork: use backend='local', or a pool whose "
-                "mp_context is multiprocessing.get_context('spawn')"
-            )
-        _used = True
-        known = patience()
-        try:
-            make, endpoint, secrets = _maker(self._place.scheme, self._place.bucket, known)
-            reading = make(known.tries - 1)
-            return _Clients(os.getpid(), obstore, make, reading, known, endpoint, secrets)
-        except StorageError:
-            raise
-        except Exception as error:
-            answer = answer_of(str(error))
-            raise failure(f"{self.uri} cannot be set up", answer, "check the settings") from None
-
     @contextmanager
-    def _mapped(self, verb: str, path: str) -> Iterator[_Clients]:
+    def _mapped(self, verb: str, path: str) -> Iterator[Clients]:
         clients = self._clients()
         try:
             yield clients
         except StorageError:
             raise
         except FileNotFoundError as error:
-            answer = answer_of(str(error))
-            if verb in ("read", "delete") and answer.code not in _NO_BUCKET:
+            answer = parse_error(str(error))
+            if verb in ("read", "delete") and answer.code not in NO_BUCKET:
                 raise FileNotFoundError(f"{self._place.address(path)} is not there") from None
-            raise self._failure(verb, path, answer) from None
+            raise self._error(verb, path, answer) from None
         except Exception as error:
-            answer = answer_of(str(error))
+            answer = parse_error(str(error))
             if answer.status == 416 or any(words in answer.text for words in _BEYOND):
-                raise _BeyondTheEnd(str(self._failure(verb, path, answer))) from None
+                raise _BeyondTheEnd(str(self._error(verb, path, answer))) from None
             if _is_cut(answer):
-                raise _CutOff(str(self._failure(verb, path, answer))) from None
+                raise _CutOff(str(self._error(verb, path, answer))) from None
             # No cause: its text repeats the signed request.
-            raise self._failure(verb, path, answer) from None
+            raise self._error(verb, path, answer) from None
 
-    def _failure(self, verb: str, path: str, answer: Answer) -> StorageError:
+    def _error(self, verb: str, path: str, answer: ErrorResponse) -> StorageError:
         what = f"cannot {verb} {self._place.address(path)}"
         made = self._made
-        hint = _hint(answer, self._place.scheme, made.endpoint if made else "")
-        return failure(what, answer, hint, made.secrets if made else ())
+        hint = hint_for(answer, self._place.scheme, made.endpoint if made else "")
+        return error_from(what, answer, hint, made.secrets if made else ())
 
 
 class _CutOff(StorageError):
@@ -414,7 +363,7 @@ class _BeyondTheEnd(_CutOff):
     """A range starts behind the last byte."""
 
 
-def _is_cut(answer: Answer) -> bool:
+def _is_cut(answer: ErrorResponse) -> bool:
     # An upload whose end was answered, but not heard, is not there when it is ended again.
     garbled = answer.status is None and any(words in answer.text for words in _GARBLED)
     return garbled or answer.code == "NoSuchUpload"
@@ -422,98 +371,3 @@ def _is_cut(answer: Answer) -> bool:
 
 def _part_size(size: int) -> int:
     return max(_UPLOAD, -(-size // _MOST_PARTS))
-
-
-def _maker(
-    scheme: str, bucket: str, known: Patience
-) -> tuple[Callable[[int], Any], str, tuple[str | None, ...]]:
-    """What makes a client with so many retries, where it goes to, and what no error may show."""
-    from obstore.store import AzureStore, GCSStore, S3Store
-
-    options: dict[str, Any] = {
-        "connect_timeout": timedelta(seconds=min(5.0, known.stall)),
-        "read_timeout": timedelta(seconds=known.stall),
-        # Of a whole answer, however large; what stalls is found by the read timeout.
-        "timeout": timedelta(hours=6),
-    }
-    settings: dict[str, Any] = {}
-    secrets = [os.environ.get(name) for name in _SECRETS]
-    kind = {"gs": GCSStore, "az": AzureStore}.get(scheme)
-    endpoint = os.environ.get(_SETTINGS[scheme][0]) or "the store's own endpoint"
-    secrecy.refuse_endpoint(endpoint, _SETTINGS[scheme][0], StorageError)
-    if scheme == "az" and endpoint.startswith("http://"):
-        options["allow_http"] = True
-    if kind is None:
-        kind, found_settings = S3Store, aws.s3_settings(bucket)
-        endpoint = found_settings.endpoint
-        settings["config"] = found_settings.config
-        secrets += map(found_settings.config.get, ("secret_access_key", "session_token"))
-        if found_settings.credentials is not None:
-            settings["credential_provider"] = found_settings.credentials
-        if found_settings.allow_http:
-            options["allow_http"] = True
-
-    def make(retries: int) -> Any:
-        backoff = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=4)}
-        retry = {
-            "max_retries": retries,
-            "retry_timeout": timedelta(seconds=known.seconds),
-            "backoff": {**backoff, "base": 2},
-        }
-        return kind(bucket, client_options=options, retry_config=retry, **settings)
-
-    return make, endpoint, tuple(secrets)
-
-
-def _is_about_credentials(answer: Answer) -> bool:
-    return "169.254.169.254" in answer.text or "/latest/api/token" in answer.text
-
-
-# The variables of each service that name its endpoint, and what gives credentials.
-_SETTINGS = {
-    "s3": ("AWS_ENDPOINT_URL", aws.NO_CREDENTIALS),
-    "gs": ("GOOGLE_BASE_URL", "set GOOGLE_APPLICATION_CREDENTIALS"),
-    "az": (
-        "AZURE_ENDPOINT",
-        "set AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN",
-    ),
-}
-_SECRETS = (
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AZURE_STORAGE_ACCOUNT_KEY",
-    "AZURE_STORAGE_SAS_TOKEN",
-    "AZURE_STORAGE_CLIENT_SECRET",
-    "AZURE_CLIENT_SECRET",
-)
-_HINTS = {
-    **dict.fromkeys(_NO_BUCKET, "make the bucket, or name another one"),
-    "InvalidAccessKeyId": "check AWS_ACCESS_KEY_ID or the profile",
-    "SignatureDoesNotMatch": "check AWS_SECRET_ACCESS_KEY or the profile",
-    "ExpiredToken": "the session's credentials ended; renew them, then resume",
-    "RequestTimeTooSkewed": "set this machine's clock{ahead}, then resume the run",
-    "SlowDown": "the store is overloaded; resume the run later",
-    "AuthorizationHeaderMalformed": "set AWS_REGION to the bucket's region",
-    "PermanentRedirect": "set AWS_REGION to the bucket's region",
-    "PreconditionFailed": "the object was replaced while it was read",
-}
-
-
-def _hint(answer: Answer, scheme: str, endpoint: str) -> str:
-    variable, credentials = _SETTINGS[scheme]
-    if answer.code in _HINTS:
-        return _HINTS[answer.code].format(ahead=answer.clock)
-    if _is_about_credentials(answer):
-        return f"no credentials found; {credentials}"
-    if answer.status is None:
-        return (
-            f"check that {endpoint} is the right endpoint ({variable}) and can be reached "
-            "from here, then resume the run"
-        )
-    if answer.status in (401, 403):
-        return "check the credentials, and that they may read, write and list here"
-    if answer.status in (301, 307):
-        return "set AWS_REGION to the bucket's region"
-    if answer.unknown:
-        return "the store is in trouble; resume the run later"
-    return "check the bucket and the settings"

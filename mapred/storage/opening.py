@@ -184,7 +184,7 @@ class RemoteFile(io.BufferedIOBase):
 
 def _mapped(path: str, call: Callable[[], T]) -> T:
     """What `call` gives; whatever it raises, in the words of this package."""
-    from mapred.storage.remote import ReplacedError
+    from mapred.storage.responses import ReplacedError
 
     try:
         return call()

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from mapred.errors import MissingDependency, StorageError
-from mapred.storage import remote
+from mapred.storage import retries
 from mapred.storage.oss_access import FROM_OUTSIDE
-from mapred.storage.remote import Answer, failure, found, patience, place_of
+from mapred.storage.reader import reader
+from mapred.storage.responses import ErrorResponse, error_from
+from mapred.storage.retries import retry_policy
+from mapred.storage.uris import parse_store_uri, relative_entries
 
 if TYPE_CHECKING:
     from mapred.storage.oss_client import Client, Fault
@@ -32,7 +35,7 @@ class OSSStore:
     """Objects below a prefix of a bucket: `oss://BUCKET/PREFIX`."""
 
     def __init__(self, uri: str) -> None:
-        self._place = place_of(uri)
+        self._place = parse_store_uri(uri)
         self._made: Client | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -56,20 +59,20 @@ class OSSStore:
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         view = bytes(data)
-        outcome = remote.put_if_absent(
+        outcome = retries.put_if_absent(
             view,
             lambda: self._put_once(path, view),
             lambda: self.read(path),
-            self._client().patience.waits(),
+            self._client().policy.delays(),
         )
-        if isinstance(outcome, Answer):
-            raise self._failure("write", path, outcome)
+        if isinstance(outcome, ErrorResponse):
+            raise self._error("write", path, outcome)
         return outcome
 
     def list(self, prefix: str) -> list[tuple[str, int]]:
         entries = self.entries(self._place.folder(prefix), recursive=True)
         files = ((key, size) for key, size, _ in entries if not key.endswith("/"))
-        return found(self._place, files, prefix)
+        return relative_entries(self._place, files, prefix)
 
     def entries(self, folder: str, *, recursive: bool) -> Iterator[tuple[str, int, str]]:
         """Key, size and etag of what lies below `folder` (ends with `/`, or is nothing).
@@ -114,6 +117,9 @@ class OSSStore:
             self._call("read", path, lambda client: client.get(key, 0, 1, None))
             raise
 
+    def local_path(self, path: str) -> str | None:
+        return None
+
     def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
         """A seekable reader; `known`, size and etag, spares asking for them."""
         size, etag = known or self.entry(path)
@@ -127,13 +133,13 @@ class OSSStore:
                 )
             return data
 
-        return remote.reader(fetch, size)
+        return reader(fetch, size)
 
     def _range(self, path: str, start: int, stop: int | None, etag: str | None = None) -> bytes:
         key = self._place.key(path)
-        return remote.complete(
+        return retries.complete(
             lambda: self._call("read", path, lambda client: client.get(key, start, stop, etag)),
-            self._client().patience.waits(),
+            self._client().policy.delays(),
             self._place.address(path),
         )
 
@@ -146,11 +152,11 @@ class OSSStore:
 
         return self._call("write", path, upload)
 
-    def _put_once(self, path: str, data: bytes) -> bool | Answer:
+    def _put_once(self, path: str, data: bytes) -> bool | ErrorResponse:
         """Whether the put won; the answer where it is to be tried again."""
         key = self._place.key(path)
 
-        def put(client: Client) -> bool | Answer:
+        def put(client: Client) -> bool | ErrorResponse:
             from mapred.storage.oss_client import fault
 
             try:
@@ -159,7 +165,7 @@ class OSSStore:
                 found = fault(error)
                 if found.answer.code == "FileAlreadyExists":
                     return False
-                if found.credentials is None and found.answer.unknown:
+                if found.credentials is None and found.answer.retryable:
                     return found.answer
                 raise
             return True
@@ -169,7 +175,7 @@ class OSSStore:
     def _call(self, verb: str, path: str, act: Callable[[Client], _T]) -> _T:
         """Do something by the client: once more with new keys, again where an answer is garbled."""
         client = self._client()
-        renewed, waits = False, client.patience.waits()
+        renewed, waits = False, client.policy.delays()
         while True:
             used = client.keys.last
             try:
@@ -200,13 +206,13 @@ class OSSStore:
         missing = answer.status == 404 and answer.code != "NoSuchBucket"
         if missing and verb in ("read", "delete"):
             return FileNotFoundError(f"{self._place.address(path)} is not there")
-        return self._failure(verb, path, answer)
+        return self._error(verb, path, answer)
 
-    def _failure(self, verb: str, path: str, answer: Answer) -> StorageError:
+    def _error(self, verb: str, path: str, answer: ErrorResponse) -> StorageError:
         what = f"cannot {verb} {self._place.address(path)}"
         client = self._made
         secrets = client.keys.secrets if client else ()
-        return failure(what, answer, _hint(answer, client), secrets)
+        return error_from(what, answer, _hint(answer, client), secrets)
 
     def _client(self) -> Client:
         """This process's client: a forked child has none of its parent's connections."""
@@ -217,7 +223,7 @@ class OSSStore:
             except ImportError:
                 raise MissingDependency("alibabacloud-oss-v2", "oss") from None
             try:
-                self._made = made = Client(self._place.bucket, patience())
+                self._made = made = Client(self._place.bucket, retry_policy())
             except StorageError as error:
                 raise StorageError(f"{self.uri}: {error}") from None
         return made
@@ -234,7 +240,7 @@ _HINTS = {
 }
 
 
-def _hint(answer: Answer, client: Client | None) -> str:
+def _hint(answer: ErrorResponse, client: Client | None) -> str:
     if answer.code in _HINTS:
         source = client.keys.name if client else "the environment"
         return _HINTS[answer.code].format(source=source, ahead=answer.clock)
@@ -243,6 +249,6 @@ def _hint(answer: Answer, client: Client | None) -> str:
         return f"check that {endpoint} is the right endpoint and can be reached: set {FROM_OUTSIDE}"
     if answer.status in (401, 403):
         return "check the credentials, and that they may read, write and list here"
-    if answer.unknown:
+    if answer.retryable:
         return "the store is in trouble; resume the run later"
     return "check the bucket and the settings"

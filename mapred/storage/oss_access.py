@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from mapred.errors import MissingDependency, StorageError
 from mapred.process import secrecy
-from mapred.storage.remote import short_reason
+from mapred.storage.responses import short_reason
 
 _OIDC = (
     "ALIBABA_CLOUD_ROLE_ARN",

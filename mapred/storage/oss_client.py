@@ -20,7 +20,8 @@ import alibabacloud_oss_v2 as oss
 from mapred.errors import MapredError, StorageError
 from mapred.storage import oss_access
 from mapred.storage.oss_access import CredentialsError, Keys, Source
-from mapred.storage.remote import Answer, Patience, quoted, short_reason
+from mapred.storage.responses import ErrorResponse, quoted, short_reason
+from mapred.storage.retries import RetryPolicy
 
 _CONNECTIONS = 64  # at least as many as threads ask at once
 _PIECE = 2**18
@@ -35,7 +36,7 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 class Fault:
     """Why a request failed; `garbled` where its answer made no sense, and another one may."""
 
-    answer: Answer
+    answer: ErrorResponse
     garbled: bool = False
     credentials: MapredError | None = None  # there are none to sign with
 
@@ -43,9 +44,9 @@ class Fault:
 class Client:
     """The objects of one bucket, for one process."""
 
-    def __init__(self, bucket: str, patience: Patience, env: Mapping[str, str] = os.environ):
+    def __init__(self, bucket: str, policy: RetryPolicy, env: Mapping[str, str] = os.environ):
         self.process = os.getpid()
-        self.bucket, self.patience = bucket, patience
+        self.bucket, self.policy = bucket, policy
         self.endpoint, region, style = oss_access.settings(env)
         self.keys = Provider(oss_access.source(env))
         config = oss.config.load_default()
@@ -54,19 +55,19 @@ class Client:
         config.use_path_style, config.use_cname = style == "path", style == "cname"
         config.user_agent = "mapred"
         config.http_client = _Http(
-            connect_timeout=min(5.0, patience.stall),
-            readwrite_timeout=patience.stall,
+            connect_timeout=min(5.0, policy.stall),
+            readwrite_timeout=policy.stall,
             max_connections=_CONNECTIONS,
         )
-        config.readwrite_timeout = patience.stall
+        config.readwrite_timeout = policy.stall
         config.retryer = oss.retry.StandardRetryer(
-            max_attempts=1 + _retries(patience),
+            max_attempts=1 + _retries(policy),
             max_backoff=_LONGEST_WAIT,
             base_delay=_FIRST_WAIT,
             error_retryables=[_Passing()],
         )
         self._sdk = oss.Client(config)
-        self._limits = {"operation_timeout": patience.seconds}
+        self._limits = {"operation_timeout": policy.seconds}
 
     def get(self, key: str, start: int, stop: int | None, etag: str | None) -> tuple[bytes, int]:
         """Bytes of an object from `start` to `stop`, or its end, and how many there are.
@@ -195,18 +196,18 @@ def fault(error: Any) -> Fault:
         # An upload whose end was answered, but not heard, is not there when it is ended again.
         garbled = code == "NoSuchUpload"
         known = None if ahead is None or ahead > 10**9 else ahead
-        return Fault(Answer(error.status_code, code, message, "", known), garbled)
+        return Fault(ErrorResponse(error.status_code, code, message, "", known), garbled)
     if isinstance(error, oss.exceptions.CredentialsFetchError):
         cause = error.kwargs["error"]
         if isinstance(cause, MapredError):
-            return Fault(Answer(None, "", "", str(cause)), credentials=cause)
+            return Fault(ErrorResponse(None, "", "", str(cause)), credentials=cause)
     refused = oss.exceptions.BucketNameInvalidError | oss.exceptions.ObjectNameInvalidError
     if isinstance(error, refused):
-        return Fault(Answer(400, "InvalidName", str(error), ""))
+        return Fault(ErrorResponse(400, "InvalidName", str(error), ""))
     asked = isinstance(error, oss.exceptions.RequestError | oss.exceptions.ResponseError)
     cause = error.unwrap() if asked else error
     text = f"{short_reason(cause)}: no answer from the store"
-    return Fault(Answer(None, "", "", text), garbled=not asked)
+    return Fault(ErrorResponse(None, "", "", text), garbled=not asked)
 
 
 class _Passing(oss.retry.ErrorRetryable):  # type: ignore[misc]
@@ -216,7 +217,7 @@ class _Passing(oss.retry.ErrorRetryable):  # type: ignore[misc]
         found = fault(error)
         if found.credentials is not None:
             return isinstance(found.credentials, CredentialsError) and found.credentials.passing
-        return found.answer.unknown and not found.garbled
+        return found.answer.retryable and not found.garbled
 
 
 class _Http(oss.transport.RequestsHttpClient):  # type: ignore[misc]
@@ -227,10 +228,10 @@ class _Http(oss.transport.RequestsHttpClient):  # type: ignore[misc]
         return answer
 
 
-def _retries(patience: Patience) -> int:
+def _retries(policy: RetryPolicy) -> int:
     """How many retries end in time, each after its longest pause: the uploader only counts."""
-    pauses = (min(_LONGEST_WAIT, _FIRST_WAIT * 2**n) for n in range(1, patience.tries))
-    return sum(total <= patience.seconds for total in itertools.accumulate(pauses))
+    pauses = (min(_LONGEST_WAIT, _FIRST_WAIT * 2**n) for n in range(1, policy.tries))
+    return sum(total <= policy.seconds for total in itertools.accumulate(pauses))
 
 
 def _taken(body: Any) -> bytes:

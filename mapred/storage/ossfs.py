@@ -14,8 +14,9 @@ import warnings
 from typing import Any, BinaryIO
 
 from mapred.errors import DatasetError
-from mapred.storage import remote
 from mapred.storage.oss_access import region_of
+from mapred.storage.reader import reader
+from mapred.storage.responses import quoted
 
 
 def is_ossfs(filesystem: Any) -> bool:
@@ -75,7 +76,7 @@ def opened(filesystem: Any, name: str) -> tuple[BinaryIO, int, str]:
     if head is None:
         raise FileNotFoundError(name)
     bucket, key = filesystem.split_path(name)
-    same = {"If-Match": remote.quoted(head.etag)}
+    same = {"If-Match": quoted(head.etag)}
 
     def fetch(offset: int, length: int) -> bytes:
         wanted = (offset, offset + length - 1)
@@ -90,7 +91,7 @@ def opened(filesystem: Any, name: str) -> tuple[BinaryIO, int, str]:
         return data
 
     size = int(head.content_length)
-    return remote.reader(fetch, size), size, str(head.last_modified)
+    return reader(fetch, size), size, str(head.last_modified)
 
 
 def refuse_if_denied(filesystem: Any, name: str) -> None:

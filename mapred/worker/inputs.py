@@ -58,7 +58,8 @@ def _fetch(run: Context, source: Stage, index: int) -> tuple[Output, bytes | Non
 
 def _ready(run: Context, source: Stage, wanted: list[int]) -> Iterator[list[int]]:
     """The wanted tasks in order, as their commits come: those that can be read next."""
-    shortest, longest = _FOLLOW_HERE if hasattr(run.store, "local_path") else _FOLLOW_REMOTE
+    here = run.store.local_path("") is not None
+    shortest, longest = _FOLLOW_HERE if here else _FOLLOW_REMOTE
     wait = shortest
     while wanted:
         ready = _committed_first(run, source, wanted)
@@ -74,9 +75,9 @@ def _ready(run: Context, source: Stage, wanted: list[int]) -> Iterator[list[int]
 
 def _committed_first(run: Context, source: Stage, wanted: list[int]) -> list[int]:
     """Those of the wanted tasks, from the first on, that are committed."""
-    locate = getattr(run.store, "local_path", None)
-    if locate is not None:
-        paths = (f"{locate('')}{layout.commit(source.name, i)}" for i in wanted)
+    root = run.store.local_path("")
+    if root is not None:
+        paths = (f"{root}{layout.commit(source.name, i)}" for i in wanted)
         return wanted[: sum(1 for _ in itertools.takewhile(os.path.exists, paths))]
     there = set(records.committed(run.store, source.name))
     return list(itertools.takewhile(there.__contains__, wanted))

@@ -164,10 +164,10 @@ def _range(store: Store, path: str, offset: int, length: int, before: int, after
     The CRC-32 of the file up to the range is `before`, and with it `after`; -1 where unknown.
     """
 
-    locate = getattr(store, "local_path", None)
     try:
-        if locate is not None:
-            with pa.memory_map(locate(path)) as file:
+        here = store.local_path(path)
+        if here is not None:
+            with pa.memory_map(here) as file:
                 file.seek(offset)
                 data = file.read_buffer(length)
         else:

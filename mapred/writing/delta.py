@@ -18,7 +18,8 @@ import pyarrow as pa
 from mapred.errors import DatasetError, MapredError, StorageError
 from mapred.storage import is_local
 from mapred.storage.aws import s3_settings
-from mapred.storage.remote import answer_of, place_of
+from mapred.storage.responses import parse_error
+from mapred.storage.uris import parse_store_uri
 from mapred.writing import replacing
 from mapred.writing.opening import open_store
 from mapred.writing.parquet_files import WrittenFile, need_deltalake, typed
@@ -133,7 +134,7 @@ def storage_options(uri: str) -> dict[str, str] | None:
     """What deltalake is told of an S3 bucket: the same that our own client is told."""
     if is_local(uri) or not uri.startswith("s3://"):
         return None
-    known = s3_settings(place_of(uri).bucket)
+    known = s3_settings(parse_store_uri(uri).bucket)
     options = {
         name if name.startswith("aws_") else f"aws_{name}": str(value)
         for name, value in known.config.items()
@@ -232,7 +233,7 @@ def _check(target: Target, table: Any, schema: pa.Schema | None) -> None:
 
 
 def _mapped(target: Target, error: Exception) -> MapredError:
-    answer = answer_of(str(error))
+    answer = parse_error(str(error))
     reason = f"{answer.code}: {answer.message}" if answer.code else answer.text
     return StorageError(
         f"{target.uri}: the transaction failed: {type(error).__name__}: {reason}: check the table, "

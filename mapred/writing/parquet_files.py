@@ -134,10 +134,9 @@ def _drop(store: Store, paths: Sequence[str]) -> None:
     for path in paths:
         with suppress(FileNotFoundError, StorageError):
             store.delete(path)
-    locate = getattr(store, "local_path", None)
-    if locate is None:
+    root = store.local_path("")
+    if root is None:
         return
-    root = locate("")
     folders = {str(parent) for path in paths for parent in Path(path).parents}
     for folder in sorted(folders - {"."}, key=len, reverse=True):
         with suppress(OSError):

@@ -164,20 +164,22 @@ def drop_staging(store: Store, write_id: str, known: Iterable[str] = ()) -> int:
     found = store.list(folder)
     with ThreadPoolExecutor(_THREADS) as pool:
         list(pool.map(partial(_remove, store), {path for path, _ in found}.union(known)))
-    locate = getattr(store, "local_path", None)
-    if locate is not None:
-        shutil.rmtree(locate(folder), ignore_errors=True)
+    here = store.local_path(folder)
+    if here is not None:
+        shutil.rmtree(here, ignore_errors=True)
     drop_folders(store, write_id)
     return sum(size for _, size in found)
 
 
 def drop_folders(store: Store, write_id: str) -> None:
     """Remove the folders in which files lay hidden, where they are empty."""
-    locate = getattr(store, "local_path", None)
-    if locate is None:
+    own, shared = (
+        store.local_path(path) for path in (parquet_files.staging(write_id), parquet_files.STAGING)
+    )
+    if own is None or shared is None:
         return
-    inner = os.walk(locate(parquet_files.staging(write_id)), topdown=False)
-    for folder in (*(each for each, _, _ in inner), locate(parquet_files.STAGING)):
+    inner = os.walk(own, topdown=False)
+    for folder in (*(each for each, _, _ in inner), shared):
         with suppress(OSError):
             os.rmdir(folder)
 

@@ -10,7 +10,7 @@ import pytest
 
 from mapred.errors import AccessError, StorageError
 from mapred.storage import open_store
-from mapred.storage.remote import Answer, failure
+from mapred.storage.responses import ErrorResponse, error_from
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from mapred.storage.remote import Answer, failure
     ],
 )
 def test_what_an_answer_means(status: int | None, code: str, refused: bool) -> None:
-    error = failure("cannot read s3://b/x", Answer(status, code, "", ""), "do this")
+    error = error_from("cannot read s3://b/x", ErrorResponse(status, code, "", ""), "do this")
     assert isinstance(error, StorageError)
     assert isinstance(error, AccessError) == refused
 

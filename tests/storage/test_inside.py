@@ -11,7 +11,7 @@ import pytest
 
 from mapred.errors import StorageError
 from mapred.storage import Store, open_store
-from mapred.storage.remote import place_of
+from mapred.storage.uris import parse_store_uri
 
 CALLS: dict[str, Callable[[Store, str, Path], Any]] = {
     "read": lambda store, path, other: store.read(path),
@@ -24,7 +24,7 @@ CALLS: dict[str, Callable[[Store, str, Path], Any]] = {
     "put_file": lambda store, path, other: store.put_file(other, path),
     "copy from": lambda store, path, other: store.copy(path, "copy"),
     "copy to": lambda store, path, other: store.copy("own", path),
-    "local_path": lambda store, path, other: store.local_path(path),  # type: ignore[attr-defined]
+    "local_path": lambda store, path, other: store.local_path(path),
 }
 OUT = ("../secret/file", "a/../../secret/file", "a/..", "/etc/hostname", "a\0b")
 
@@ -98,4 +98,4 @@ def test_the_way_to_the_root_may_have_links(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/x", "a\0b"])
 def test_keys_stay_below_the_prefix(path: str) -> None:
     with pytest.raises(StorageError, match="not a path below"):
-        place_of("s3://bucket/runs").key(path)
+        parse_store_uri("s3://bucket/runs").key(path)

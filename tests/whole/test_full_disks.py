@@ -164,13 +164,13 @@ def test_each_refusal_has_its_error(
 
 
 def test_a_store_without_room_is_told_as_such() -> None:
-    from mapred.storage.remote import answer_of, failure
+    from mapred.storage.responses import error_from, parse_error
 
     for text in (
         "status: 507 <Code>InsufficientStorage</Code>",
         'status: 403 code: "QuotaExceeded"',
     ):
-        assert type(failure("cannot write", answer_of(text), "free some")) is FullError
+        assert type(error_from("cannot write", parse_error(text), "free some")) is FullError
 
 
 def _refusing(name: str, after: int, monkeypatch: pytest.MonkeyPatch) -> None:

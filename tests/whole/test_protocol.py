@@ -7,18 +7,16 @@ example that fails is the same when it is played again.
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
 import os
 import re
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, BinaryIO
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -39,10 +37,11 @@ from mapred.client import api, run_handle
 from mapred.errors import RunError, StorageError
 from mapred.model import layout
 from mapred.model.records import Commit
-from mapred.model.spec import Job, Stage
+from mapred.model.spec import Stage
 from mapred.runfolder import liveness, outputs, records, results
-from mapred.storage import Store, remote
-from mapred.testing import StoreContract
+from mapred.storage import Store, retries
+from mapred.storage.responses import ErrorResponse
+from mapred.testing import Idle, MemoryStore, StoreContract
 from mapred.worker import context
 from mapred.worker import tasks as worker
 
@@ -51,7 +50,7 @@ TASKS, ITEMS = 3, 6
 BROKEN = "MAPRED_TEST_BROKEN"  # the items that the function refuses, with commas between
 GO, DIE_BEFORE, DIE_AFTER, LOSE, FAIL = "go on", "die before", "die after", "lose", "fail"
 TASK = re.compile(r"(?P<stage>map|reduce-[0-9]+|result)/[a-z]+/(?P<index>[0-9]{6})")
-LOST = remote.Answer(None, "", "", "the answer got lost")
+LOST = ErrorResponse(None, "", "", "the answer got lost")
 
 
 class Died(BaseException):
@@ -110,70 +109,42 @@ class Actor(threading.Thread):
         assert self._yours.acquire(timeout=60), f"{self.name} hangs after {self.at}"
 
 
-class MemoryStore:
-    """A store in this process's memory; actors stop before each operation."""
+class GatedStore(MemoryStore):
+    """A store before each operation of which actors stop."""
 
     def __init__(self, uri: str, files: dict[str, bytes], on_change: Any = None) -> None:
-        self.uri, self.files, self.on_change = uri, files, on_change or (lambda path: None)
+        super().__init__(uri, files)
+        self.on_change = on_change or (lambda path: None)
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
-        data = self._do("read", path, lambda: self._data(path))
-        return data[offset : None if length is None else offset + length]
+        whole = self._do("read", path, lambda: MemoryStore.read(self, path))
+        return whole[offset : None if length is None else offset + length]
 
     def write(self, path: str, data: bytes) -> str:
-        self._do("write", path, lambda: self._set(path, bytes(data)))
-        return ""
+        return self._do("write", path, lambda: self._changed(path, MemoryStore.write, data))
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
-        outcome = remote.put_if_absent(
+        outcome = retries.put_if_absent(
             data, lambda: self._put_once(path, data), lambda: self.read(path), iter((0.0, 0.0))
         )
-        if isinstance(outcome, remote.Answer):
+        if isinstance(outcome, ErrorResponse):
             raise StorageError(f"cannot write {path}: {outcome.text}")
         return outcome
 
     def list(self, prefix: str) -> list[tuple[str, int]]:
-        folder = prefix.rstrip("/") + "/"
-        return self._do(
-            "list",
-            prefix,
-            lambda: sorted((p, len(d)) for p, d in self.files.items() if p.startswith(folder)),
-        )
+        return self._do("list", prefix, lambda: MemoryStore.list(self, prefix))
 
     def delete(self, path: str) -> None:
-        self._do("delete", path, lambda: self._set(path, None))
+        self._do("delete", path, lambda: self._changed(path, MemoryStore.delete))
 
-    def copy(self, source: str, path: str) -> None:
-        self.write(path, self.read(source))
+    def _changed(self, path: str, act: Callable[..., Any], *data: bytes) -> Any:
+        answer = act(self, path, *data)
+        if answer is not False:
+            self.on_change(path)
+        return answer
 
-    def put_file(self, source: Path, path: str) -> str:
-        self.write(path, source.read_bytes())
-        return ""
-
-    def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
-        return io.BytesIO(self.read(path))
-
-    def _data(self, path: str) -> bytes:
-        if path not in self.files:
-            raise FileNotFoundError(path)
-        return self.files[path]
-
-    def _set(self, path: str, data: bytes | None) -> None:
-        if data is None:
-            self._data(path)
-            del self.files[path]
-        else:
-            self.files[path] = data
-        self.on_change(path)
-
-    def _put_once(self, path: str, data: bytes) -> bool | remote.Answer:
-        def put() -> bool:
-            if path in self.files:
-                return False
-            self._set(path, bytes(data))
-            return True
-
-        return self._do("put", path, put)
+    def _put_once(self, path: str, data: bytes) -> bool | ErrorResponse:
+        return self._do("put", path, lambda: self._changed(path, MemoryStore.put_if_absent, data))
 
     def _do(self, verb: str, path: str, act: Callable[[], Any]) -> Any:
         actor = threading.current_thread()
@@ -198,33 +169,14 @@ class TestMemoryStore(StoreContract):
 
     @pytest.fixture
     def store(self) -> Store:
-        return MemoryStore("/memory/contract", {})
+        return MemoryStore()
 
     def again(self, store: Store) -> Store:
         return store
 
 
-class Idle:
-    """A backend that starts nothing: the run's folder is made, and that is all."""
-
-    name, ref, detaches = "inline", "idle", False
-    arguments: Mapping[str, Any] = MappingProxyType({})
-
-    def prepare(self) -> None:
-        return
-
-    def submit(self, store: Store, job: Job, digest: str) -> Any:
-        return self
-
-    def alive(self) -> bool:
-        return False
-
-    def status(self) -> None:
-        return None
-
-
 @contextmanager
-def opened(store: MemoryStore) -> Iterator[None]:
+def opened(store: GatedStore) -> Iterator[None]:
     """Every module that opens a store gets this one.
 
     No actor can see whether another one lives, and all have been quiet for long, so that nobody
@@ -235,7 +187,7 @@ def opened(store: MemoryStore) -> Iterator[None]:
         mock.patch.object(liveness, "seconds_quiet", return_value=math.inf),
         mock.patch.object(context, "open_store", return_value=store),
         mock.patch.object(run_handle, "open_store", return_value=store),
-        mock.patch.object(api, "open_store", lambda uri, **_: MemoryStore(uri, store.files)),
+        mock.patch.object(api, "open_store", lambda uri, **_: GatedStore(uri, store.files)),
     ):
         yield
 
@@ -265,8 +217,8 @@ def begin(folder: Path, shape: str, max_failed: int) -> dict[str, bytes]:
         job = mapred.job(per_shard, f"{folder}/*.txt", target_bytes=4, **options)
     else:
         job = mapred.job(per_item, mapred.array(ITEMS), per_task=2, **options)
-    with opened(MemoryStore(URI, files)):
-        run = job.submit(backend=Idle(), root="/memory")  # type: ignore[arg-type]
+    with opened(GatedStore(URI, files)):
+        run = job.submit(backend=Idle(), root="/memory")
     assert run.job.shards == TASKS
     return {path: data for path, data in files.items() if not path.startswith(".probe")}
 
@@ -282,7 +234,7 @@ class Protocol(RuleBasedStateMachine):
         broken=st.sets(st.integers(0, ITEMS - 1), max_size=2),
     )
     def plan(self, shape: str, max_failed: int, broken: set[int]) -> None:
-        self.store = MemoryStore(URI, dict(self.begun[shape, max_failed]), self.changed)
+        self.store = GatedStore(URI, dict(self.begun[shape, max_failed]), self.changed)
         self.patches = opened(self.store)
         self.patches.__enter__()
         self.live: list[Actor] = []

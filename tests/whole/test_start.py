@@ -34,7 +34,7 @@ mapred.dataset.patterns mapred.dataset.schema mapred.dataset.remote_listing mapr
 mapred.dataset.sweeps mapred.dataset.local_listing
 mapred.display.html mapred.display.live mapred.display.text
 mapred.storage.arrow mapred.storage.fsspec_options mapred.storage.listers mapred.storage.object_store
-mapred.storage.oss mapred.storage.remote
+mapred.storage.object_client mapred.storage.oss mapred.storage.reader mapred.storage.retries
 mapred.writing.parquet_files mapred.writing.replacing mapred.writing.whole
 """.split()
 # Python runs it in every process, before all else. It says who imports pandas, and lets it be.

@@ -21,7 +21,7 @@ from mapred import backends
 from mapred.client.changes import Changes, revised
 from mapred.model import layout
 from mapred.runfolder import records
-from mapred.testing import Script, drop_commit, tamper
+from mapred.testing import Idle, Script, drop_commit, tamper
 from mapred.worker.blocks import DONE, FAILED, KILLED, MISMATCH, TRY_AGAIN
 from mapred.worker.supervisor import LOG_CAP, Printed
 
@@ -235,7 +235,7 @@ def test_wrong_usage_shows_how(tmp_path: Path) -> None:
 
 def _fresh(fn: Any, dataset: Any, root: Path, **options: Any) -> Any:
     """A run that was written and never started."""
-    return mapred.submit(fn, dataset, backend=FolderOnly(), root=root, **options)
+    return mapred.submit(fn, dataset, backend=Idle("folder"), root=root, **options)
 
 
 @pytest.mark.slow
@@ -410,24 +410,3 @@ def floods(item: int) -> None:
 
 def total(values: Any) -> int:
     return sum(filter(None, values))
-
-
-@dataclass(frozen=True)
-class FolderOnly:
-    """A backend that starts nothing."""
-
-    name: str = "folder"
-    arguments: Any = field(default_factory=dict)
-
-    def prepare(self) -> None:
-        return
-
-    def submit(self, store: Any, job: Any, digest: str) -> Any:
-        return NotStarted()
-
-
-class NotStarted:
-    """The handle of a run that nobody works on."""
-
-    ref = None
-    detaches = True

@@ -23,7 +23,7 @@ from mapred.storage import Store
 
 if TYPE_CHECKING:
     from mapred.backends.argo.client import Client
-    from mapred.backends.argo.doctor import Finding
+    from mapred.backends.findings import Finding
 
 # What a run's folder may name: a Workflow of a namespace, as Kubernetes spells them.
 _REF = re.compile(
@@ -74,7 +74,7 @@ class Argo(ArgoSettings):
         out = ruled_out(self.packages, used)
         return {name: version for name, version in used.items() if name not in out}
 
-    def within(self, packages: str | None) -> Backend:
+    def in_cluster(self, packages: str | None) -> Backend:
         """This backend as a pod of the cluster uses it, with packages that were stored before."""
         return InClusterArgo(self, packages)
 

@@ -8,7 +8,6 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -18,29 +17,17 @@ from mapred.backends.argo import cron, locations, pods, rbac, render
 from mapred.backends.argo.admission import admit
 from mapred.backends.argo.packages import packages_for
 from mapred.backends.argo.settings import ArgoSettings
+from mapred.backends.findings import BAD, OK, UNSEEN, Finding
 from mapred.errors import BackendError, MapredError
 from mapred.functions import versions
 from mapred.model.resources import Resources
 from mapred.storage import open_store, probe
 
-OK, BAD, UNSEEN = "ok", "bad", "?"
 MOST_SKEW = 60.0
 _RESOURCES = ("workflows", "cronworkflows", "workflowtaskresults")
 _SECONDS = 30
 _POD_SECONDS = 420.0
 _SMALL = Resources(cpu=0.1, memory="256Mi")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at: `ok`, `bad`, or `?` where it could not be seen."""
-
-    state: str
-    what: str
-    remedy: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.state:<4}{self.what}" + (f"\n      -> {self.remedy}" if self.remedy else "")
 
 
 def examine(argo: ArgoSettings, root: str | None, *, pod: bool) -> Iterator[Finding]:

@@ -46,7 +46,7 @@ class Following:
     and one that was never seen here says nothing of the run.
     """
 
-    detaches = True
+    survives_client = True
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Following:
         self._client.suspend(self._workflow)
         return True
 
-    def proceed(self) -> None:
+    def resume(self) -> None:
         self._client.proceed(self._workflow, self._moved_deadline())
         self._suspended = False
         self._next_look = 0.0

@@ -16,11 +16,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mapred import backends
-from mapred.backends.schedules import Schedule
+from mapred.backends.schedules import Schedule, SchedulingBackend
 from mapred.client.job import Job, Plan
 from mapred.dataset import Dataset, as_dataset
 from mapred.dataset.values import as_of, kind_of_suffix, suffix_of
-from mapred.engine.base import Backend
+from mapred.engine.base import Backend, NamesRoot
 from mapred.errors import BackendError, DatasetError, PlanError
 from mapred.functions import parameters, signatures, transport
 from mapred.functions.parameters import DATE
@@ -92,7 +92,9 @@ def schedule(
         raise PlanError("cron=[]: name one time at least")
     given = parameters.check(params or {})
     _check(job, given, timezone)
-    base = os.fspath(root or getattr(chosen, "root", None) or default_root()).rstrip("/")
+    base = os.fspath(
+        root or (isinstance(chosen, NamesRoot) and chosen.root) or default_root()
+    ).rstrip("/")
     here = {k: v for k, v in chosen.arguments.items() if k not in _HERE_ALONE}
     template = Template(_settled(job), chosen.name, here, timezone)
     data = transport.dump(template)
@@ -210,8 +212,8 @@ def _told(on_failure: str | Sequence[str] | None) -> str | tuple[str, ...] | Non
     return on_failure
 
 
-def _scheduling(backend: str | Backend) -> Any:
+def _scheduling(backend: str | Backend) -> SchedulingBackend:
     chosen = backends.resolve(backend)
-    if not hasattr(chosen, "schedule"):
+    if not isinstance(chosen, SchedulingBackend):
         raise BackendError(f"backend {chosen.name!r} starts nothing by the clock; 'argo' does")
     return chosen

@@ -17,7 +17,9 @@ from datetime import datetime, timezone
 
 import mapred.client.scheduling as scheduling
 from mapred import backends
+from mapred.client.job import Plan
 from mapred.client.run_handle import Run, open_run
+from mapred.engine.base import RunsInCluster
 from mapred.errors import (
     AccessError,
     BackendError,
@@ -93,9 +95,8 @@ def start(
 ) -> Run:
     """The run of a firing: the one that was made before, else a new one."""
     chosen = backends.restore(template.backend, template.arguments)
-    within = getattr(chosen, "within", None)
-    if within is not None:
-        chosen = within(packages)
+    if isinstance(chosen, RunsInCluster):
+        chosen = chosen.in_cluster(packages)
     known = _known(f"{root}/{run_id}")
     if known is not None:
         over = known.state in ("succeeded", "failed", "cancelled")
@@ -103,7 +104,7 @@ def start(
     # What a pod left that was ended before there was a job.json; the files may be others by now.
     status.discard(open_store(f"{root}/{run_id}"))
     job = scheduling.dated(template.job, when.astimezone(scheduling.zone(template.timezone)), given)
-    source = getattr(job.dataset, "dataset", job.dataset)
+    source = job.dataset.dataset if isinstance(job.dataset, Plan) else job.dataset
     if source.options.storage is not None:
         from mapred.storage import fsspec_options
 

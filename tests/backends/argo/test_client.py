@@ -136,7 +136,7 @@ def test_a_run_is_submitted_followed_and_stopped(run: mapred.Run, server: Server
     run.suspend()
     assert workflow["spec"]["suspend"] is True
     assert mapred.open(run.uri).state == "suspended"
-    run._handle.proceed()
+    run._handle.resume()
     assert workflow["spec"]["suspend"] is None
     again = mapred.open(run.uri)
     assert again.state == "running"

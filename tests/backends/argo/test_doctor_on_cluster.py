@@ -6,7 +6,7 @@ import pytest
 from testbed.cluster.access import Cluster
 
 import mapred
-from mapred.backends.argo.doctor import Finding
+from mapred.backends.findings import Finding
 
 pytestmark = pytest.mark.on_cluster
 

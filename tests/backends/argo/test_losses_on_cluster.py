@@ -183,7 +183,7 @@ def test_wrong_credentials_for_the_packages(
     with pytest.raises(mapred.RunError) as caught:
         mapred.run(
             shout, mapred.array(2), reduce=sum, root=cluster_root, resources=SMALL,
-            backend=stock.within("d1" * 32), **QUIET,
+            backend=stock.in_cluster("d1" * 32), **QUIET,
         )  # fmt: skip
     assert time.monotonic() - clock < 110
     text = str(caught.value)

@@ -131,7 +131,7 @@ class Created:
 
     cluster: Cluster
     ref: str
-    detaches = True
+    survives_client = True
 
     def finished(self) -> dict[str, Any]:
         return self.cluster.finished(self.ref)

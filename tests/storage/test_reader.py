@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mapred.errors import StorageError
-from mapred.storage import remote
+from mapred.storage import reader
 
 DATA = bytes(range(256)) * 40  # a newline every 256 bytes
 
@@ -20,8 +20,8 @@ def opened(
     monkeypatch: pytest.MonkeyPatch, piece: int, asked: list[str], *, whole: int = 100
 ) -> BinaryIO:
     """A reader with little buffers, and what it asks the store for."""
-    monkeypatch.setattr(remote, "_BUFFER", 300)
-    monkeypatch.setattr(remote, "_WHOLE", whole)
+    monkeypatch.setattr(reader, "_BUFFER", 300)
+    monkeypatch.setattr(reader, "_WHOLE", whole)
 
     def fetch(offset: int, length: int) -> bytes:
         asked.append(f"{offset}+{length}")
@@ -34,7 +34,7 @@ def opened(
         for start in range(offset, min(offset + 10 * piece, len(DATA)), piece):
             yield DATA[start : start + piece]
 
-    return remote.reader(fetch, len(DATA), stream)
+    return reader.reader(fetch, len(DATA), stream)
 
 
 SIZES = st.integers(-1, 1200)
@@ -83,8 +83,8 @@ def test_a_range_is_one_request_and_what_follows_one_answer(
 
 def test_bytes_that_came_alone_are_handed_out_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     data = b"x" * 1000
-    monkeypatch.setattr(remote, "_BUFFER", 300)
-    file = remote.reader(lambda offset, length: data, 2 * remote._WHOLE + len(data))
+    monkeypatch.setattr(reader, "_BUFFER", 300)
+    file = reader.reader(lambda offset, length: data, 2 * reader._WHOLE + len(data))
     assert file.read(1000) is data
 
 
@@ -98,8 +98,8 @@ def test_a_small_file_is_fetched_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_answer_that_never_comes_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "_BUFFER", 300)
-    file = remote.reader(lambda offset, length: b"y" * length, 2**22, lambda offset: iter(()))
+    monkeypatch.setattr(reader, "_BUFFER", 300)
+    file = reader.reader(lambda offset, length: b"y" * length, 2**22, lambda offset: iter(()))
     file.read(300)
     with pytest.raises(StorageError, match="a long answer ended before the file did"):
         file.read(1)

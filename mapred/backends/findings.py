@@ -1,0 +1,30 @@
+"""What keeps runs from working on a backend, as `mapred doctor` shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+OK, BAD, UNSEEN = "ok", "bad", "?"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: `ok`, `bad`, or `?` where it could not be seen."""
+
+    state: str
+    what: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state:<4}{self.what}" + (f"\n      -> {self.remedy}" if self.remedy else "")
+
+
+@runtime_checkable
+class Examines(Protocol):
+    """A backend that can look for what keeps runs from working."""
+
+    def examine(self, root: str | None, *, pod: bool) -> Iterator[Finding]:
+        """Findings, as they come; with `pod`, a pod is started to look from there as well."""
+        ...

@@ -1,0 +1,97 @@
+"""The least that a store and a backend have: to read before one is written, and to test with."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, BinaryIO, ClassVar
+
+from mapred.engine.base import Handle
+from mapred.model.spec import Job, RunStatus
+from mapred.storage import Store
+
+
+@dataclass(eq=False)
+class MemoryStore:
+    """A store in the memory of this process."""
+
+    uri: str = "memory://store"
+    files: dict[str, bytes] = field(default_factory=dict)
+    lock: Any = field(default_factory=threading.Lock, repr=False)
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        if path not in self.files:
+            raise FileNotFoundError(f"{self.uri}/{path}")
+        return self.files[path][offset : None if length is None else offset + length]
+
+    def write(self, path: str, data: bytes) -> str:
+        self.files[path] = bytes(data)
+        return ""
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        with self.lock:
+            absent = path not in self.files
+            if absent:
+                self.files[path] = bytes(data)
+            return absent
+
+    def list(self, prefix: str) -> list[tuple[str, int]]:
+        folder = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        files = self.files.copy()
+        return sorted((path, len(data)) for path, data in files.items() if path.startswith(folder))
+
+    def delete(self, path: str) -> None:
+        self.read(path)
+        del self.files[path]
+
+    def put_file(self, source: Path, path: str) -> str:
+        return self.write(path, source.read_bytes())
+
+    def copy(self, source: str, target: str) -> None:
+        self.write(target, self.read(source))
+
+    def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
+        return io.BytesIO(self.read(path))
+
+    def local_path(self, path: str) -> str | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Idle:
+    """A backend that starts nothing: the folder of a run is made, and that is all."""
+
+    name: str = "inline"
+    arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def prepare(self) -> None:
+        return
+
+    def submit(self, store: Store, job: Job, digest: str) -> Handle:
+        return NotStarted()
+
+
+class NotStarted:
+    """The handle of a run that nothing works on."""
+
+    ref: ClassVar[str] = "idle"
+    survives_client: ClassVar[bool] = False
+
+    def alive(self) -> bool:
+        return False
+
+    def wait(self, timeout: float) -> bool:
+        return True
+
+    def cancel(self) -> None:
+        return
+
+    def status(self) -> RunStatus | None:
+        return None
+
+    def raise_error(self) -> None:
+        return
