@@ -78,7 +78,7 @@ TESTED_BY = {
     "test_wheel.py": "_version",
     "whole/test_ends.py": "engine.leaving engine.thread process.interrupts runfolder.failures",
     "whole/test_errors.py": "errors errors.escaping",
-    "whole/test_protocol.py": "worker.attempt worker.context worker.inputs worker.map worker.reduce worker.storing worker.tasks",
+    "whole/test_protocol.py": "testing.fakes worker.attempt worker.context worker.inputs worker.map worker.reduce worker.storing worker.tasks",
     "whole/test_resume.py": "engine.calls engine.driver",
     "whole/test_trust.py": "storage.looking",
     "worker/test_keyed.py": (

@@ -7,6 +7,7 @@ arrays: the ranges, and where each shard starts.
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
@@ -245,7 +246,9 @@ def _positive(**limits: Any) -> None:
     for name, value in limits.items():
         if value is None:
             continue
-        if type(value) is bool or not isinstance(value, SupportsIndex) or value < 1:
+        whole = isinstance(value, SupportsIndex) and type(value) is not bool
+        number = operator.index(value) if whole else 0
+        if number < 1:
             raise PlanError(f"{name}={value!r} must be a whole number above zero")
-        if name == "max_tasks" and value > MOST_SHARDS:
+        if name == "max_tasks" and number > MOST_SHARDS:
             raise PlanError(f"max_tasks={value} is above the {MOST_SHARDS} a plan may have")

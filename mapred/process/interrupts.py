@@ -11,7 +11,8 @@ from types import FrameType, TracebackType
 
 from mapred.errors import Interrupted
 
-_came = _noting = False
+_came = False
+_noting: Callable[[int, FrameType | None], None] | None = None  # the handler that does so
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def noted() -> Iterator[None]:
     global _came, _noting
     before = signal.getsignal(signal.SIGINT)
     main = threading.current_thread() is threading.main_thread()
-    if not main or not callable(before) or getattr(before, "notes", False):
+    if not main or not callable(before) or before is _noting:
         yield
         return
 
@@ -33,13 +34,12 @@ def noted() -> Iterator[None]:
         _came = True
         before(number, frame)
 
-    note.notes = True  # type: ignore[attr-defined]
-    _came, _noting = False, True
+    _came, _noting = False, note
     signal.signal(signal.SIGINT, note)
     try:
         yield
     finally:
-        _noting = False
+        _noting = None
         if signal.getsignal(signal.SIGINT) is note:
             signal.signal(signal.SIGINT, before)
 
@@ -50,7 +50,7 @@ def is_real(error: BaseException) -> bool:
     if not main or not isinstance(error, KeyboardInterrupt):
         return False
     # Where nobody notes, it may be, unless this process ignores the signal.
-    return _came if _noting else callable(signal.getsignal(signal.SIGINT))
+    return _came if _noting is not None else callable(signal.getsignal(signal.SIGINT))
 
 
 @contextmanager

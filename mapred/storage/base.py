@@ -56,6 +56,14 @@ class Store(Protocol):
         ...
 
 
+class Bucket(Store, Protocol):
+    """A store that datasets are read from as well, by the keys of its bucket."""
+
+    def entry(self, path: str) -> tuple[int, str]:
+        """Size and etag of one object; raises FileNotFoundError."""
+        ...
+
+
 def is_local(path: str) -> bool:
     """Whether a path, or the URI of a store, is a plain one (no `scheme://`)."""
     return "://" not in path

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
 
 from mapred.errors import DatasetError, MapredError, StaleDatasetError, StorageError
 from mapred.process import secrecy
-from mapred.storage.base import is_local
+from mapred.storage.base import Bucket, is_local
 
 T = TypeVar("T")
 Known: TypeAlias = "tuple[int, str]"
@@ -39,7 +39,7 @@ def open_source(
     path: str,
     known: Known | None = None,
     storage: Mapping[str, Any] | None = None,
-    client: Callable[[str], Any] | None = None,
+    client: Callable[[str], Bucket] | None = None,
 ) -> BinaryIO:
     """A seekable reader of a dataset's file; a failure is a `DatasetError` naming the file.
 
@@ -81,14 +81,14 @@ def remote_fingerprint(info: Mapping[str, Any]) -> tuple[int | None, str]:
     return size, ""
 
 
-def store_of(uri: str) -> Any:
+def store_of(uri: str) -> Bucket:
     """The client of one bucket, kept for as long as the environment says the same."""
     said = (item for item in os.environ.items() if re.match(_SETTINGS, item[0], re.I))
     return _store(uri, hash(frozenset(said)))
 
 
 @functools.lru_cache(maxsize=64)
-def _store(uri: str, environment: int) -> Any:
+def _store(uri: str, environment: int) -> Bucket:
     if uri.startswith("oss://"):
         from mapred.storage.oss import OSSStore
 
@@ -102,7 +102,7 @@ def _remote(
     path: str,
     known: Known | None,
     storage: Mapping[str, Any] | None,
-    client: Callable[[str], Any],
+    client: Callable[[str], Bucket],
 ) -> RemoteFile:
     scheme, _, rest = path.partition("://")
     if storage is None and scheme in OBJECTS:

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Any, BinaryIO, ClassVar
 
 from mapred.engine.base import Handle
-from mapred.model.spec import Job, RunStatus
+from mapred.model.spec import Job
+from mapred.model.status import RunStatus
 from mapred.storage import Store
 
 
