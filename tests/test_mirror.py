@@ -23,7 +23,7 @@ TESTED_BY = {
     "backends/argo/test_handle.py": "backends.argo.statuses",
     "backends/argo/test_rbac.py": "backends.argo.claims",
     "backends/argo/test_render.py": (
-        "backends.argo.backend backends.argo.locations backends.argo.pods backends.argo.settings"
+        "backends.argo.backend backends.argo.locations backends.argo.pods"
     ),
     "backends/test_config.py": "backends.config_files",
     "backends/test_contract.py": (
@@ -36,7 +36,8 @@ TESTED_BY = {
     "client/test_hints.py": "functions.origins",
     "client/test_history.py": "client.lookup display.summary",
     "client/test_options.py": (
-        "cli.options client.api client.job client.plan client.submission model.checking model.rules"
+        "cli.options client.api client.job client.plan client.submission model.checking "
+        "model.rules"
     ),
     "client/test_retention.py": "cli.retention client.removable client.run_handle",
     "client/test_scheduling.py": "backends.argo.pod_scripts.notice backends.schedules",
@@ -74,7 +75,8 @@ TESTED_BY = {
     "runfolder/test_losses.py": "runfolder.status runfolder.tally",
     "runfolder/test_results.py": "runfolder.outputs",
     "shuffle/test_aggregates.py": (
-        "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles shuffle.sums"
+        "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles "
+        "shuffle.sums"
     ),
     "storage/test_access.py": "storage.responses",
     "storage/test_inside.py": "storage.uris",
