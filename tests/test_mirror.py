@@ -36,14 +36,16 @@ TESTED_BY = {
     "client/test_hints.py": "functions.origins",
     "client/test_history.py": "client.lookup display.summary",
     "client/test_options.py": (
-        "cli.options client.api client.job client.plan client.submission model.checking "
-        "model.rules"
+        "cli.options client.api client.job client.plan client.submission model.checking model.rules"
     ),
-    "client/test_retention.py": "cli.retention client.removable client.run_handle",
+    "client/test_retention.py": (
+        "cli.retention client.removable client.run_errors client.run_handle client.run_results"
+    ),
     "client/test_scheduling.py": "backends.argo.pod_scripts.notice backends.schedules",
     "dataset/test_coercion.py": "dataset.options dataset.readers",
     "dataset/test_imports.py": "process.lazy",
     "dataset/test_lakes.py": "dataset.manifests",
+    "dataset/test_remote_listing.py": "dataset.remote_walk",
     "dataset/test_schema.py": "arrow.samples",
     "display/test_live.py": "display.showing",
     "display/test_plan.py": "display.text.plan",
@@ -75,8 +77,7 @@ TESTED_BY = {
     "runfolder/test_losses.py": "runfolder.status runfolder.tally",
     "runfolder/test_results.py": "runfolder.outputs",
     "shuffle/test_aggregates.py": (
-        "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles "
-        "shuffle.sums"
+        "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles shuffle.sums"
     ),
     "storage/test_access.py": "storage.responses",
     "storage/test_inside.py": "storage.uris",

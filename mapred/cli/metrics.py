@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -57,33 +57,21 @@ def metrics_text(newest_first: Sequence[Entry]) -> str:
             [({"job": name, "state": state}, n) for (name, state), n in sorted(states.items())],
         ),
         _gauge("mapred_runs_unreadable", "Runs that cannot be read.", [({}, others)]),
-        _gauge(
-            "mapred_last_run_tasks",
-            "Tasks of the last run of a job.",
-            [({"job": name}, entry.tasks) for name, entry in last.items()],
-        ),
-        _gauge(
-            "mapred_last_run_tasks_done",
-            "Tasks of the last run of a job that are committed.",
-            [({"job": name}, entry.done) for name, entry in last.items()],
-        ),
-        _gauge(
-            "mapred_last_run_given_up",
-            "Items or shards that the last run of a job gave up.",
-            [({"job": name}, entry.given_up) for name, entry in last.items()],
-        ),
-        _gauge(
-            "mapred_last_run_created_timestamp_seconds",
-            "When the last run of a job was made.",
-            [({"job": name}, _seconds(entry)) for name, entry in last.items()],
-        ),
-        _gauge(
+        *(_of_jobs(name, about, last, value) for name, about, value in _LAST_RUN),
+        _of_jobs(
             "mapred_last_success_created_timestamp_seconds",
             "When the last run of a job that succeeded was made.",
-            [({"job": name}, _seconds(entry)) for name, entry in succeeded.items()],
+            succeeded,
+            _seconds,
         ),
     ]
     return "".join(line for part in parts for line in part)
+
+
+def _of_jobs(
+    name: str, about: str, runs: Mapping[str, Entry], value: Callable[[Entry], float]
+) -> Iterator[str]:
+    return _gauge(name, about, [({"job": job}, value(entry)) for job, entry in runs.items()])
 
 
 def _by_job(newest_first: Iterable[Entry]) -> dict[str, Entry]:
@@ -98,6 +86,26 @@ def _seconds(entry: Entry) -> float:
     # In UTC, as its last letter says.
     when = datetime.strptime(entry.created, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
     return when.timestamp()
+
+
+_LAST_RUN: tuple[tuple[str, str, Callable[[Entry], float]], ...] = (
+    ("mapred_last_run_tasks", "Tasks of the last run of a job.", lambda run: run.tasks),
+    (
+        "mapred_last_run_tasks_done",
+        "Tasks of the last run of a job that are committed.",
+        lambda run: run.done,
+    ),
+    (
+        "mapred_last_run_given_up",
+        "Items or shards that the last run of a job gave up.",
+        lambda run: run.given_up,
+    ),
+    (
+        "mapred_last_run_created_timestamp_seconds",
+        "When the last run of a job was made.",
+        _seconds,
+    ),
+)
 
 
 def _gauge(name: str, about: str, samples: Sequence[_Sample]) -> Iterator[str]:

@@ -1,21 +1,21 @@
-"""The handle of a run: its state, its results, and how to go on with it."""
+"""The handle of a run: its state, and how to wait for it, stop it and go on with it."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from mapred import backends, display, writing
+from mapred import backends, display
 from mapred.client import drivers
 from mapred.client.options import Progress, ResumeOptions
-from mapred.client.signature import takes, takes_those_of
+from mapred.client.run_results import RunResults
+from mapred.client.signature import takes
 from mapred.engine.base import Backend, Handle, Suspends, Vanished
 from mapred.errors import (
     BackendError,
@@ -25,27 +25,22 @@ from mapred.errors import (
     RunError,
     StorageError,
 )
-from mapred.functions import origins, pickling
-from mapred.functions.modules import is_known
+from mapred.functions import origins
 from mapred.model import layout
 from mapred.model.checking import checks
-from mapred.model.coding import encode
 from mapred.model.limits import Limits
-from mapred.model.rules import DurationFromZero, FromZero, Location, seconds
+from mapred.model.rules import DurationFromZero, Location, seconds
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus
 from mapred.process import interrupts, shortages
-from mapred.runfolder import liveness, manifests, records, results, starts
+from mapred.runfolder import liveness, manifests, records, starts
 from mapred.runfolder import status as folder
 from mapred.runfolder.starts import Start
-from mapred.storage import Store, each, open_store
+from mapred.storage import Store, open_store
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
     from typing_extensions import Unpack
 
-    from mapred.client import audit as audits
     from mapred.client.changes import Changes
 
 Standing = Literal["succeeded", "at work", "started"]
@@ -53,7 +48,7 @@ Standing = Literal["succeeded", "at work", "started"]
 _ENDING_SECONDS = 60.0  # in which a driver that gave up says so, on a store that may not answer
 
 
-class Run:
+class Run(RunResults):
     """One execution of a job: a folder, and whatever still works on it.
 
     `job` is the specification, `uri` the folder. Made by `mapred.run`, `mapred.submit` and
@@ -63,24 +58,11 @@ class Run:
     def __init__(
         self, store: Store, job: Job, handle: Handle | None = None, *, allow_pickle: bool = True
     ) -> None:
-        self.store, self.job, self._allow_pickle = store, job, allow_pickle
+        super().__init__(store, job, allow_pickle)
         self._handle: Handle | None = None
         self._known: Start | None = None
         if handle is not None:
             self._start(handle, ())
-
-    @property
-    def id(self) -> str:
-        return self.job.run_id
-
-    @property
-    def uri(self) -> str:
-        return self.store.uri
-
-    @property
-    def digest(self) -> str:
-        """The SHA-256 of job.json, which lists all other digests."""
-        return hashlib.sha256(records.read_data(self.store, layout.JOB)).hexdigest()
 
     def status(self) -> RunStatus:
         """State and progress now; from the driver where it lives here, else from the folder.
@@ -125,85 +107,6 @@ class Run:
             show.close(self.status())
         return self
 
-    def result(self) -> Any:
-        """The answer: the reduced value, a lazily read dataset of tables, or a list.
-
-        In the list of a run over items there is one place for each, None where it returned
-        None or was given up; a reduce and all other lists leave None out. Tables of all tasks
-        make one dataset: a column that one lacks is null there, types are widened where
-        nothing is lost, and None and given-up items have no rows.
-
-        Waits for a live run. A run without an answer raises `RunError`.
-        """
-        self._await_result()
-        with self._loading():
-            return results.result(self.store, self.job)
-
-    @checks(PlanError)
-    def outputs(self, stage: str | None = None, errors: str = "raise") -> Iterator[tuple[int, Any]]:
-        """What each committed task returned, one by one, in plan order, as (number, value).
-
-        The number is that of the item where the function runs once per item, else of the
-        shard. Works while the run does, and after it failed; nothing is waited for, and one
-        task's values are held at a time. `stage` is `"map"` if not given, or the stage that
-        ends a keyed reduce. A value that was stored and cannot be loaded is a `FunctionError`
-        that names it; with `errors="skip"` it is left out.
-        """
-        self._offer_modules()
-        return self._stepped(results.one_by_one(self.store, self.job, stage, errors))
-
-    def to_pandas(self, dtype_backend: str = "numpy_nullable") -> pd.DataFrame:
-        """The result as one frame; a sweep's has its parameters and results as columns.
-
-        Returned tables come one below the other. Where the function runs once per item, the
-        columns of what it was called with stand before them: `point` (the number of the item)
-        and the parameters of a sweep or `item`; of an array, `item` alone. Returned numbers
-        and mappings give a row each: the parameters, or `item` (the number of the shard where
-        the function takes shards), then a column for every key, or `result`. A returned name
-        that is one of these gets `_result` at its end. A reduced mapping gives the columns
-        `key` and `value`; a reduced pandas frame is given as it is.
-
-        `dtype_backend` is as in pandas: "numpy_nullable" (the default, as it has a place for a
-        null in every type), "pyarrow" or "numpy", where a null among whole numbers or booleans
-        is an error. A type alone decides the dtype; no value changes. What is not a number, text
-        or time stays a Python object, as do values of several types.
-        """
-        self._await_result()
-        from mapred.runfolder import tabulating
-
-        with self._loading():
-            return tabulating.to_pandas(self.store, self.job, dtype_backend)
-
-    def to_arrow(self) -> pa.Table:
-        """The result as one table, with the columns of `to_pandas`."""
-        self._await_result()
-        from mapred.runfolder import tabulating
-
-        with self._loading():
-            return tabulating.to_arrow(self.store, self.job)
-
-    @takes_those_of(writing.write_parquet)
-    def write_parquet(self, target: writing.Target) -> writing.Written:
-        """Write the tables of the result as `mapred.write_parquet` says, from this process.
-
-        One output after the other, never all at once. For what is large, write from the
-        workers: `mapred.run(…, write=mapred.write_parquet(…))`.
-        """
-        return self._write(target)
-
-    @takes_those_of(writing.write_delta)
-    def write_delta(self, target: writing.Target) -> writing.Written:
-        """Write the tables of the result as `mapred.write_delta` says, from this process."""
-        return self._write(target)
-
-    def _write(self, target: writing.Target) -> writing.Written:
-        self._await_result()
-        writing.check(target)
-        write_id = f"{self.id}-{os.urandom(4).hex()}"
-        record_write(self.store, target.uri, write_id)
-        with self._loading():
-            return writing.write_result(self.store, self.job, target, write_id)
-
     def check(self) -> None:
         """Raise what kept the run from its result; nothing if it succeeded."""
         __tracebackhide__ = True
@@ -215,77 +118,14 @@ class Run:
             except Vanished as error:
                 raise RunError(str(error), run=self) from error
             except Exception as error:
-                from mapred.client import hints
+                from mapred.client import run_errors
 
-                # A scheduler or pool that gave out cannot be resumed on.
-                lost = isinstance(error, BackendError) and not isinstance(error, StorageError)
-                gone = lost and self.job.backend.get("name") != "local"
-                needed = hints.Remedy(backend="local" if gone else None)
-                hint = str(hints.in_python(self.uri, self.job, needed))
-                raise RunError(f"{error}\n{hint}", run=self, hint=hint) from error
+                raise run_errors.broken_off(self, error) from error
         state = self.state
-        if state == "succeeded":
-            return
-        from mapred.client import hints
+        if state != "succeeded":
+            from mapred.client import run_errors
 
-        failures = self.failures
-        end = records.read_end(self.store) or {}
-        parts = [f"run {self.id} {state}", end.get("message", "")]
-        text = ": ".join(part for part in parts if part)
-        if failures:
-            text += "\n" + display.failures_text(failures)
-        needed = hints.remedy(self.store, self.job, failures)
-        hint = str(hints.in_python(self.uri, self.job, needed))
-        raise RunError(f"{text}\n{hint}", run=self, failures=failures, hint=hint)
-
-    @property
-    def failures(self) -> display.Failures:
-        """The last failure of every task that has no commit, or that gave up some items."""
-        return display.Failures(folder.failures(self.store, self.job))
-
-    @property
-    def counters(self) -> dict[str, float]:
-        """The sums of what the tasks counted by `task.count`."""
-        return dict(self.status().counters)
-
-    @property
-    def shards(self) -> pd.DataFrame:
-        """A frame with a row for every map task: bytes, records, seconds, peak memory, state.
-
-        `state` is `done`, `given up` (nothing of it is left), `failed` or `waiting`. The column
-        `given_up` counts the items given up of a task, or 1 for a shard.
-        """
-        pd = results.import_pandas()
-        return pd.DataFrame(list(folder.shards(self.store, self.job)))
-
-    @property
-    def files(self) -> pd.DataFrame:
-        """A frame of the files that tasks wrote by `task.output`: task, name, path, size."""
-        pd = results.import_pandas()
-        rows = []
-        for stage in self.job.stages:
-            tasks = records.done(self.store, stage)
-            commits = records.read_commits(self.store, stage.name, tasks)
-            for task, commit in zip(tasks, commits, strict=True):
-                for file in commit.files if commit else ():
-                    path = f"{self.uri}/{file.path}"
-                    rows.append((stage.name, task, file.name, path, file.size))
-        return pd.DataFrame(rows, columns=["stage", "task", "name", "path", "size"])
-
-    @checks(PlanError)
-    def logs(self, task: FromZero | None = None, stage: str = "map") -> str:
-        """What a task's attempts printed (all tasks of the stage where None), oldest first."""
-        self.job.stage(stage)
-        paths = [path for path, _ in self.store.list(layout.logs(stage))]
-        known = [(path, layout.index_of(path)) for path in paths]
-        chosen = [
-            path for path, each in known if each is not None and (task is None or each == task)
-        ]
-        texts = []
-        for path, text in zip(chosen, each(self.store, self.store.read, chosen), strict=True):
-            head = f"--- {stage} task {layout.index_of(path)}, attempt {layout.attempt_of(path)}"
-            texts.append(f"{head}\n{text.decode(errors='replace')}")
-        return "\n".join(texts)
+            raise run_errors.ended(self, state)
 
     def cancel(self) -> None:
         """Stop the run for good, wherever it runs; what is committed stays in its folder."""
@@ -449,64 +289,11 @@ class Run:
         if known is not None and known.state == "interrupted":
             starts.interrupted(self.store, handle.ref)
 
-    @checks(PlanError)
-    def debug(self, shard: FromZero, stage: str = "map") -> list[Any]:
-        """Replay one task in this process; an exception stops where it is raised.
-
-        Nothing is committed. Gives the values that the task would have stored.
-        """
-        from mapred.worker import tasks
-
-        self._refuse_code("debug")
-        return tasks.replay(self.store, self.job, stage, shard)
-
-    @checks(PlanError)
-    def audit(self, *, content: bool = True, contact: bool = False) -> audits.Audit:
-        """Check every byte, item, record and output of the run against its plan.
-
-        So is what the run wrote by `write=`. Every output and published file is read once;
-        with `content=False` their sizes are looked at alone. The run's record cannot lead to a
-        server: footers of Parquet files for which it names one, an option or a file system that
-        this side does not are read with `contact=True`, where you trust who wrote it.
-        """
-        from mapred.client import audit as audits
-
-        return audits.audit(self.store, self.job, content=content, contact=contact)
-
-    def _loading(self) -> AbstractContextManager[None]:
-        """What loads values inside of this keeps to what `allow_pickle` says."""
-        return pickling.plain_alone(not self._allow_pickle)
-
-    def _stepped(self, values: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
-        """The values of an iterator, each of which loads one."""
-        while True:
-            with self._loading():
-                try:
-                    found = next(values)
-                except StopIteration:
-                    return
-            yield found
-
-    def _refuse_code(self, what: str) -> None:
-        if not self._allow_pickle:
-            raise RunError(
-                f"{what} runs the function that lies in {self.uri}, and the run was opened with "
-                "allow_pickle=False; where you trust all who can write to its root: "
-                "mapred.open(…, allow_pickle=True)"
-            )
-
     def _await_result(self) -> None:
         """Wait for the result; raise what keeps the run from it."""
         self.wait()
         self.check()
         self._offer_modules()
-
-    def _offer_modules(self) -> None:
-        path = self.job.modules
-        if path is not None and self._allow_pickle and not is_known(self.job.digests[path]):
-            from mapred.worker import context
-
-            context.offer_modules(context.Context(self.store, self.job))
 
     def _backend(self) -> str | Backend:
         name = str(self.job.backend.get("name"))
@@ -605,12 +392,6 @@ def how_to_continue(uri: str, job: Job) -> str:
 
     hint = hints.in_python(uri, job, hints.Remedy())
     return f"stopped; {hint.words}: {hint.line}"
-
-
-def record_write(store: Store, uri: str, write_id: str) -> None:
-    """Remember where tables are written to, for cleanup."""
-    written = records.Write(uri, write_id, time.time())
-    store.write(layout.write_record(write_id), encode(written))
 
 
 def _limits(job: Job) -> Limits:

@@ -16,7 +16,8 @@ from mapred._version import __version__
 from mapred.client import naming
 from mapred.client.options import Options
 from mapred.client.plan import Planned
-from mapred.client.run_handle import Run, go_on, how_to_continue, open_run, record_write
+from mapred.client.run_handle import Run, go_on, how_to_continue, open_run
+from mapred.client.run_results import record_write
 from mapred.engine.base import Backend, Discards, ExpectsPackages, NamesRoot, Proves
 from mapred.functions import origins, parameters, signatures, transport
 from mapred.functions.modules import shipping

@@ -72,12 +72,7 @@ def sweep(
     for name, value in space.items():
         for each in value[:_LOOKED_AT] if isinstance(value, list | tuple) else (value,):
             secrecy.refuse_parameter(name, each, DatasetError)
-    if mode in ("grid", "zip"):
-        lists = {name: _values(name, value, mode) for name, value in space.items()}
-        points = _grid(lists, repeats) if mode == "grid" else _zip(lists)
-    else:
-        assert n is not None
-        points = _samples(space, _units(mode, n, len(space), seed))
+    points = _points(space, mode, n, repeats, seed)
     if repeats > 1:
         points = ({**point, "repeat": i} for point in points for i in range(repeats))
     taken = tuple(points)
@@ -166,6 +161,16 @@ def _values(name: str, value: Any, mode: str) -> Sequence[Any]:
     if len(values) > _MOST_POINTS:
         raise DatasetError(f"{name} has more than {_MOST_POINTS:,} values, the limit of a sweep")
     return values
+
+
+def _points(
+    space: Mapping[str, Any], mode: str, n: int | None, repeats: int, seed: int
+) -> Iterable[dict[str, Any]]:
+    if mode in ("grid", "zip"):
+        lists = {name: _values(name, value, mode) for name, value in space.items()}
+        return _grid(lists, repeats) if mode == "grid" else _zip(lists)
+    assert n is not None
+    return _samples(space, _units(mode, n, len(space), seed))
 
 
 def _grid(lists: Mapping[str, Sequence[Any]], repeats: int) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mapred.arrow.samples import ENOUGH, Place, Sample
@@ -234,7 +234,12 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
             f"{first} is empty, as are all files that were looked at, so the columns are unknown;"
             " say schema=pa.schema([...]) with all of them"
         )
-    seen = dict.fromkeys([*_once(names, first or "", format), *others], 0)
+    return _typed([*_once(names, first or "", format), *others], texts, format)
+
+
+def _typed(names: Iterable[str], texts: Mapping[str, list[Any]], format: Format) -> Sample:
+    """The columns with the types of their values."""
+    seen = dict.fromkeys(names, 0)
     fields = []
     for name in seen:
         values = pa.chunked_array(texts.get(name, []), pa.string())

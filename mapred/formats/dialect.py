@@ -137,14 +137,10 @@ def _one_by_one(
     format: Format,
 ) -> Layout:
     """The exact reading of quotes that stand anywhere, and of comments."""
-
-    before = array[quotes - 1]
-    begins = (before == ord(format.delimiter)) | (before == _NEWLINE)
-    begins |= quotes == 0
+    begins = _begins(array, quotes, format)
     marks = [(at, False) for at in quotes[begins].tolist()] + [(at, True) for at in comments]
     every = quotes.tolist()
-    starts: list[int] = []
-    stops: list[int] = []
+    starts, stops = list[int](), list[int]()
     left_out: list[tuple[int, int]] = []
     # Nothing begins behind an escape, unless the line end that it precedes ends a comment.
     inner = set(escaped.tolist())
@@ -158,9 +154,7 @@ def _one_by_one(
             left_out.append((mark, position))
             inner.discard(position)
             continue
-        at = bisect.bisect_left(every, mark, at) + 1
-        while at + 1 < len(every) and every[at + 1] == every[at] + 1:
-            at += 2
+        at = _closing(every, mark, at)
         missing = at >= len(every)
         position = len(data) if missing else every[at] + 1
         starts.append(mark)
@@ -174,6 +168,23 @@ def _one_by_one(
         missing,
         regular=not len(quotes),
     )
+
+
+def _begins(array: npt.NDArray[np.uint8], quotes: Ints, format: Format) -> npt.NDArray[np.bool_]:
+    """Which quotes begin a value."""
+    before = array[quotes - 1]
+    return (before == ord(format.delimiter)) | (before == _NEWLINE) | (quotes == 0)
+
+
+def _closing(every: list[int], mark: int, at: int) -> int:
+    """The number of the quote that ends the value which the one at `mark` begins; `at` is before.
+
+    Two quotes in a row stand for one inside of the value.
+    """
+    at = bisect.bisect_left(every, mark, at) + 1
+    while at + 1 < len(every) and every[at + 1] == every[at] + 1:
+        at += 2
+    return at
 
 
 def records(plain: Iterator[bytes], format: Format, path: str, skip: int = 0) -> Iterator[bytes]:

@@ -156,8 +156,6 @@ def command(
     the worker's environment. `files` are packed with the job (100 MB at most) and lie in the
     program's working folder under their own names. A status other than 0 is a failure.
     """
-    from pathlib import Path
-
     if not argv or not argv[0] or "\0" in "".join(argv):
         raise FunctionError(
             f"argv={argv!r} must be a list of strings such as ['bash', 'job.sh'], the first a program"
@@ -169,6 +167,13 @@ def command(
             raise FunctionError(f"env: {name} looks like a secret, {_STORED}")
     if any(map(secrecy.looks, argv)):
         raise FunctionError(f"a word of argv= looks like a secret, {_STORED}")
+    return Command(tuple(argv), tuple((env or {}).items()), _packed(files))
+
+
+def _packed(files: Sequence[Location]) -> tuple[tuple[str, bytes], ...]:
+    """The name and the content of each file."""
+    from pathlib import Path
+
     packed = []
     for path in map(Path, files):
         try:
@@ -184,4 +189,4 @@ def command(
     total = sum(len(content) for _, content in packed)
     if total > _FILE_LIMIT:
         raise FunctionError(f"the files of a command hold {total:,} bytes; limit {_FILE_LIMIT:,}")
-    return Command(tuple(argv), tuple((env or {}).items()), tuple(packed))
+    return tuple(packed)

@@ -177,14 +177,16 @@ def _misfit_of_names(
         return _unknown(unknown, [name for name in known if name not in {*names, *tasks}])
     if missing == ["task"]:
         return "gets the task where it says so: write task: mapred.Task"
-    if missing:
-        named = " and ".join(map(repr, missing))
-        given = ", ".join(f"{name}=…" for name in missing)
-        return (
-            f"needs {named}, which the sweep does not give: add {_it(missing)} to the sweep, give "
-            f"defaults, or pass functools.partial({name_of(function)}, {given})"
-        )
-    return None
+    return _missing(function, missing) if missing else None
+
+
+def _missing(function: Callable[..., Any], names: Sequence[str]) -> str:
+    named = " and ".join(map(repr, names))
+    given = ", ".join(f"{name}=…" for name in names)
+    return (
+        f"needs {named}, which the sweep does not give: add {_it(names)} to the sweep, give "
+        f"defaults, or pass functools.partial({name_of(function)}, {given})"
+    )
 
 
 def _unknown(unknown: Sequence[str], free: Sequence[str]) -> str:

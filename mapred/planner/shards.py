@@ -99,11 +99,7 @@ def plan_items(
         raise PlanError(f"{count} items: there is nothing to run")
     shards, limit = _item_shards(count, per_task, max_tasks)
     starts = np.arange(shards + 1, dtype=np.int64)
-    if per_task is None:
-        each, rest = divmod(count, shards)
-        first = starts * each + np.minimum(starts, rest)
-    else:
-        first = np.minimum(starts * per_task, count)
+    first = _first_items(starts, count, per_task)
     at = np.zeros_like(first) if offsets is None else _offsets(offsets, count)[first]
     listing = {
         "path": large_strings(["" if offsets is None else layout.ITEMS]),
@@ -123,6 +119,14 @@ def plan_items(
         items=count,
         files=0,
     )
+
+
+def _first_items(starts: Ints, count: int, per_task: int | None) -> Ints:
+    """The first item of each task, and `count` behind the last."""
+    if per_task is not None:
+        return np.minimum(starts * per_task, count)
+    each, rest = divmod(count, len(starts) - 1)
+    return starts * each + np.minimum(starts, rest)
 
 
 def _file_cost(files: pa.Table) -> int:

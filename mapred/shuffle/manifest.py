@@ -26,6 +26,8 @@ from mapred.shuffle.sorting import ranks
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    Ints = npt.NDArray[np.int64]
+
 _SCHEMAS, _TASKS, _ROWS, _ENDS = (
     f"mapred.{name}".encode() for name in ("schemas", "tasks", "rows", "ends")
 )
@@ -99,16 +101,10 @@ def manifest(
 
     Tables without rows do not decide the schema, where any has rows.
     """
-
     known = [(output, output.parts) for output in sent if output.parts is not None]
-    first = {
-        output.parts.schema: task
-        for output, task in reversed(list(zip(sent, tasks, strict=True)))
-        if output.parts is not None and (output.parts.taken or not any(p.taken for _, p in known))
-    }
-    texts = sorted(first, key=first.__getitem__)
+    first = _first_tasks(sent, tasks)
+    texts, numbered = list(first), list(first.values())
     schemas = [decoded(text) for text in texts]
-    numbered = [first[text] for text in texts]
     where_ = [f"map task {task}" for task in numbered]
     whole = [unified(schemas, shuffle.by, where_)] if schemas else []
     rows = sum(output.rows for output, _ in known)
@@ -121,17 +117,10 @@ def manifest(
     stored = [(output, parts) for output, parts in known if output.path is not None and output.rows]
     paths = large_strings([output.path or "" for output, _ in stored])
     numbers = np.array([texts.index(parts.schema) for _, parts in stored], np.int32)
-    if shuffle.descending and stored:
-        outline_ = Outline(whole[0], tuple(schemas), tuple(numbered), rows)
-        stored_parts = [parts for _, parts in stored]
-        ends, where, files = _sorted_ranges(stored_parts, numbers, outline_, shuffle)
+    outline_ = Outline(whole[0] if whole else None, tuple(schemas), tuple(numbered), rows)
+    ends, where, files = _ranges([parts for _, parts in stored], numbers, outline_, shuffle)
+    if ends is not None:
         metadata[_ENDS] = encoded_table(ends).encode()
-    else:
-        files = np.arange(len(stored))
-        offsets = np.array([parts.offsets for _, parts in stored], np.int64)
-        sums = np.array([_sums(parts) for _, parts in stored], np.int64)
-        ends_of = (offsets[:, :-1], offsets[:, 1:], sums[:, :-1], sums[:, 1:]) if stored else ()
-        where = np.stack(ends_of) if stored else None
     fields += [("before", pa.int64()), ("after", pa.int64()), ("schema", pa.int32())]
     schema = pa.schema(fields, metadata)
 
@@ -145,6 +134,31 @@ def manifest(
         return pa.Table.from_arrays([paths.take(to_arrow(files[there])), *columns], schema=schema)
 
     return schema, map(part, range(shuffle.partitions))
+
+
+def _first_tasks(sent: Sequence[Output], tasks: Sequence[int]) -> dict[str, int]:
+    """The first task with each schema that decides, in order of tasks."""
+    decides = any(output.parts is not None and output.parts.taken for output in sent)
+    first = {
+        output.parts.schema: task
+        for output, task in reversed(list(zip(sent, tasks, strict=True)))
+        if output.parts is not None and (output.parts.taken or not decides)
+    }
+    return dict(sorted(first.items(), key=lambda pair: pair[1]))
+
+
+def _ranges(
+    parts: Sequence[Parts], numbers: npt.NDArray[np.int32], known: Outline, shuffle: Shuffle
+) -> tuple[pa.Table | None, Any, Any]:
+    """What `_sorted_ranges` gives; of rows that are not sorted without keys, and a run a file."""
+    if not parts:
+        return None, None, np.arange(0)
+    if shuffle.descending:
+        return _sorted_ranges(parts, numbers, known, shuffle)
+    offsets = np.array([each.offsets for each in parts], np.int64)
+    sums = np.array([_sums(each) for each in parts], np.int64)
+    where = np.stack((offsets[:, :-1], offsets[:, 1:], sums[:, :-1], sums[:, 1:]))
+    return None, where, np.arange(len(parts))
 
 
 def _sums(parts: Parts) -> Sequence[int]:
@@ -165,10 +179,6 @@ def _sorted_ranges(
     tables = [decoded_table(each.sample or "") for each in parts]
     runs = np.concatenate([from_arrow(table["run"]) for table in tables])
     files = np.repeat(np.arange(len(parts)), [table.num_rows for table in tables])
-    offsets = np.concatenate([each.offsets[:-1] for each in parts])
-    stops = np.concatenate([each.offsets[1:] for each in parts])
-    before = np.concatenate([_sums(each)[:-1] for each in parts])
-    after = np.concatenate([_sums(each)[1:] for each in parts])
     by = list(shuffle.by)
     assert known.schema is not None
     types = pa.schema([known.schema.field(name) for name in by])
@@ -185,7 +195,16 @@ def _sorted_ranges(
     ends = keys.take(to_arrow(order[places]))
     limits = rank[order[places]]
     first = np.flatnonzero(np.append(True, (np.diff(files) != 0) | (np.diff(runs) != 0)))
-    where = np.zeros((4, len(first), shuffle.partitions), np.int64)
+    return ends, _cut(parts, first, rank, limits), files[first]
+
+
+def _cut(parts: Sequence[Parts], first: Ints, rank: Ints, limits: Ints) -> Ints:
+    """Where each run has the rows between the limits; a run begins at each of `first`."""
+    offsets = np.concatenate([each.offsets[:-1] for each in parts])
+    stops = np.concatenate([each.offsets[1:] for each in parts])
+    before = np.concatenate([_sums(each)[:-1] for each in parts])
+    after = np.concatenate([_sums(each)[1:] for each in parts])
+    where = np.zeros((4, len(first), len(limits) + 1), np.int64)
     for run, (start, stop) in enumerate(itertools.pairwise([*first.tolist(), len(rank)])):
         mine = rank[start:stop]
         low = np.append(0, np.searchsorted(mine[1:], limits, "left"))
@@ -195,7 +214,7 @@ def _sorted_ranges(
         where[1, run, full] = stops[start:stop][high[full] - 1]
         where[2, run, full] = before[start:stop][low[full]]
         where[3, run, full] = after[start:stop][high[full] - 1]
-    return ends, where, files[first]
+    return where
 
 
 def segments(part: pa.Table, known: Outline) -> list[Segment]:

@@ -165,6 +165,20 @@ def _target(
     if "://" not in place:
         # Workers may run in other folders.
         place = os.path.abspath(os.path.expanduser(place))
+    columns = _partition_columns(partition_by)
+    if mode not in MODES:
+        raise DatasetError(f"mode={mode!r} must be one of {', '.join(MODES)}")
+    if compression not in _COMPRESSIONS:
+        raise DatasetError(f"compression={compression!r} must be one of {', '.join(_COMPRESSIONS)}")
+    size = parse_bytes(target_file_bytes, "target_file_bytes")
+    if size > _LARGEST_FILE:
+        raise DatasetError(f"target_file_bytes={target_file_bytes!r} must be at most 1 GiB")
+    text = None if schema is None else _schema_text(schema, columns)
+    named = () if replace is None else _named(replace, columns)
+    return Target(kind, place.rstrip("/"), columns, mode, size, compression, text, named)
+
+
+def _partition_columns(partition_by: str | Sequence[str]) -> tuple[str, ...]:
     columns = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
     if len(set(columns)) < len(columns):
         raise DatasetError(f"partition_by={list(columns)} names a column twice")
@@ -175,23 +189,16 @@ def _target(
                 f"partition_by={name!r}: the name of a folder cannot hold it; rename the column, "
                 "without / = % and without _ or . at its start"
             )
-    if mode not in MODES:
-        raise DatasetError(f"mode={mode!r} must be one of {', '.join(MODES)}")
-    if compression not in _COMPRESSIONS:
-        raise DatasetError(f"compression={compression!r} must be one of {', '.join(_COMPRESSIONS)}")
-    size = parse_bytes(target_file_bytes, "target_file_bytes")
-    if size > _LARGEST_FILE:
-        raise DatasetError(f"target_file_bytes={target_file_bytes!r} must be at most 1 GiB")
-    text = None
-    if schema is not None:
-        if not isinstance(schema, pa.Schema):
-            raise DatasetError(f"schema={shown(schema)} must be a pa.Schema")
-        missing = [name for name in columns if name not in schema.names]
-        if missing:
-            raise DatasetError(f"partition_by={missing[0]!r} is not a column of schema=")
-        text = base64.b64encode(schema.remove_metadata().serialize().to_pybytes()).decode()
-    named = () if replace is None else _named(replace, columns)
-    return Target(kind, place.rstrip("/"), columns, mode, size, compression, text, named)
+    return columns
+
+
+def _schema_text(schema: Any, columns: Sequence[str]) -> str:
+    if not isinstance(schema, pa.Schema):
+        raise DatasetError(f"schema={shown(schema)} must be a pa.Schema")
+    missing = [name for name in columns if name not in schema.names]
+    if missing:
+        raise DatasetError(f"partition_by={missing[0]!r} is not a column of schema=")
+    return base64.b64encode(schema.remove_metadata().serialize().to_pybytes()).decode()
 
 
 def _named(

@@ -24,7 +24,7 @@ import mapred
 from mapred import writing
 from mapred.cli import main
 from mapred.client import retention
-from mapred.client.run_handle import record_write
+from mapred.client.run_results import record_write
 from mapred.errors import PlanError, RunError
 from mapred.model import layout
 from mapred.runfolder import liveness

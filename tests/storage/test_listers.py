@@ -13,7 +13,7 @@ from testbed.faults.proxy import proxy
 from testbed.servers import seaweed
 
 import mapred
-from mapred.dataset import globs, listing, remote_listing
+from mapred.dataset import globs, listing, remote_walk
 from mapred.errors import DatasetError
 from mapred.storage import open_store
 
@@ -40,8 +40,8 @@ def test_keys_come_in_byte_order_however_they_are_split(
     store = open_store(root)
     for key in KEYS:
         store.write(key, b"x" * len(key))
-    for page in (remote_listing.PAGE, 5):  # what a folder holds more of is split
-        monkeypatch.setattr(remote_listing, "PAGE", page)
+    for page in (remote_walk.PAGE, 5):  # what a folder holds more of is split
+        monkeypatch.setattr(remote_walk, "PAGE", page)
         for pattern in ("**", "*", "*/*", "d=[1-3]/**", "d=*/e=1/*", "z/**/[34]"):
             glob = globs.parse(pattern)
             wanted = [key for key in KEYS if walked(glob, key)[0]]

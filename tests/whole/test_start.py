@@ -30,7 +30,7 @@ mapred.client.hints mapred.client.history mapred.client.lookup mapred.worker.key
 mapred.arrow.samples mapred.client.scheduling mapred.shuffle mapred.runfolder.tabulating mapred.worker.turns mapred.worker.tasks
 mapred.backends.argo mapred.engine.fork_server mapred.backends.schedules
 mapred.dataset.globs mapred.dataset.kinds mapred.dataset.lakes mapred.dataset.manifests
-mapred.dataset.patterns mapred.dataset.schema mapred.dataset.remote_listing mapred.dataset.readers
+mapred.dataset.patterns mapred.dataset.schema mapred.dataset.remote_listing mapred.dataset.remote_walk mapred.dataset.readers
 mapred.dataset.sweeps mapred.dataset.local_listing
 mapred.display.html mapred.display.live mapred.display.text
 mapred.storage.arrow mapred.storage.fsspec_options mapred.storage.listers mapred.storage.object_store

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from mapred.formats import parquet
 from mapred.formats.base import Range
 from mapred.formats.compression import compression_of
 from mapred.model.records import Commit, GivenUp
-from mapred.model.spec import Job
+from mapred.model.spec import Format, Job
 from mapred.storage import Store, looking, open_source
 
 _LINES = ("text", "csv", "json")
@@ -165,46 +166,63 @@ def row_groups(
     if job.format.name != "parquet":
         return
     rows = plan.select(["shard", "path", "offset", "length", "size"]).to_pylist()
-    groups, records_, shards = Counter[int](), Counter[int](), set[int]()
-    unread: set[int] = set()
+    planned = _RowGroups()
     for path, found in itertools.groupby(rows, key=lambda row: str(row["path"])):
         ranges = list(found)
-        if all(row["shard"] in given_up.tasks for row in ranges):
-            continue
-        why = None if contact else looking.refusal(path, job.format.storage)
-        if why is not None:
-            text = f"its footer was not read: {why}; where you trust it: audit(contact=True)"
-            yield Problem("not read", path, text)
-            unread.update(row["shard"] for row in ranges)
-            continue
-        try:
-            with open_source(path, storage=job.format.storage) as file:
-                footer = pq.read_metadata(file)
-        except (DatasetError, OSError, pa.ArrowException) as error:
-            yield Problem("changed", path, f"its footer cannot be read any more: {error}")
-            continue
-        seen: list[int] = []
-        for row in ranges:
-            mine = parquet.row_groups(footer, _range(row))
-            seen += mine
-            shards.add(row["shard"])
-            groups[row["shard"]] += len(mine)
-            records_[row["shard"]] += sum(footer.row_group(group).num_rows for group in mine)
-        if seen != list(range(footer.num_row_groups)):
-            text = f"row groups {seen} of {footer.num_row_groups} belong to its ranges"
-            yield Problem("gap or overlap", path, text)
-    numbers = sorted(shards - given_up.tasks - unread)
-    found = commits(store, "map", numbers)
-    for shard, commit in zip(numbers, found, strict=True):
+        if not all(row["shard"] in given_up.tasks for row in ranges):
+            why = None if contact else looking.refusal(path, job.format.storage)
+            yield from _count_row_groups(path, ranges, job.format, planned, why)
+    numbers = sorted(planned.shards - given_up.tasks - planned.unread)
+    for shard, commit in zip(numbers, commits(store, "map", numbers), strict=True):
         if commit is None:
             continue
         where = f"map task {shard}"
-        if commit.units != groups[shard]:
-            text = f"read {commit.units} of {groups[shard]} row groups"
+        if commit.units != planned.groups[shard]:
+            text = f"read {commit.units} of {planned.groups[shard]} row groups"
             yield Problem("cut off", where, text)
-        elif job.format.filter is None and commit.records != records_[shard]:
-            text = f"read {commit.records} of {records_[shard]} rows"
+        elif job.format.filter is None and commit.records != planned.records[shard]:
+            text = f"read {commit.records} of {planned.records[shard]} rows"
             yield Problem("cut off", where, text)
+
+
+@dataclass
+class _RowGroups:
+    """What the plan's ranges hold by the footers of their files, by shard.
+
+    `unread` are the shards of which a footer was not read.
+    """
+
+    groups: Counter[int] = field(default_factory=Counter)
+    records: Counter[int] = field(default_factory=Counter)
+    shards: set[int] = field(default_factory=set)
+    unread: set[int] = field(default_factory=set)
+
+
+def _count_row_groups(
+    path: str, ranges: list[dict[str, Any]], format: Format, planned: _RowGroups, why: str | None
+) -> Iterator[Problem]:
+    """Count what the ranges of a file hold; `why` says why its footer is not to be read."""
+    if why is not None:
+        text = f"its footer was not read: {why}; where you trust it: audit(contact=True)"
+        yield Problem("not read", path, text)
+        planned.unread.update(row["shard"] for row in ranges)
+        return
+    try:
+        with open_source(path, storage=format.storage) as file:
+            footer = pq.read_metadata(file)
+    except (DatasetError, OSError, pa.ArrowException) as error:
+        yield Problem("changed", path, f"its footer cannot be read any more: {error}")
+        return
+    seen: list[int] = []
+    for row in ranges:
+        mine = parquet.row_groups(footer, _range(row))
+        seen += mine
+        planned.shards.add(row["shard"])
+        planned.groups[row["shard"]] += len(mine)
+        planned.records[row["shard"]] += sum(footer.row_group(group).num_rows for group in mine)
+    if seen != list(range(footer.num_row_groups)):
+        text = f"row groups {seen} of {footer.num_row_groups} belong to its ranges"
+        yield Problem("gap or overlap", path, text)
 
 
 def _range(row: dict[str, Any]) -> Range:

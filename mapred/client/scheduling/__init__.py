@@ -84,13 +84,7 @@ def schedule(
     nothing takes or a place without one, `BackendError` for what the cluster does not take.
     """
     chosen = _scheduling(backend)
-    crons = tuple([cron] if isinstance(cron, str) else cron)
-    for each in crons:
-        fields = each.split()
-        if len(fields) != 5 or not all(map(_FIELD.fullmatch, fields)):
-            raise PlanError(f"cron={each!r} must have five fields, such as '0 3 * * *'")
-    if not crons:
-        raise PlanError("cron=[]: name one time at least")
+    crons = _crons(cron)
     given = parameters.check(params or {})
     _check(job, given, timezone)
     base = os.fspath(
@@ -151,6 +145,17 @@ def zone(name: str) -> tzinfo:
             f"timezone={name!r} is not known here: write one such as 'Europe/Berlin', and install "
             "tzdata where the system has no zones"
         ) from None
+
+
+def _crons(cron: str | Sequence[str]) -> tuple[str, ...]:
+    crons = tuple([cron] if isinstance(cron, str) else cron)
+    for each in crons:
+        fields = each.split()
+        if len(fields) != 5 or not all(map(_FIELD.fullmatch, fields)):
+            raise PlanError(f"cron={each!r} must have five fields, such as '0 3 * * *'")
+    if not crons:
+        raise PlanError("cron=[]: name one time at least")
+    return crons
 
 
 def _check(job: Job, given: Mapping[str, Any], timezone: str) -> None:

@@ -1,0 +1,32 @@
+"""Why a run has no result, and the line of Python that goes on with it."""
+
+from __future__ import annotations
+
+from mapred import display
+from mapred.client import hints
+from mapred.client.run_results import RunResults
+from mapred.errors import BackendError, RunError, StorageError
+from mapred.runfolder import records
+
+
+def broken_off(run: RunResults, error: Exception) -> RunError:
+    """The error of a run whose driver, scheduler or pool failed."""
+    # A scheduler or pool that gave out cannot be resumed on.
+    lost = isinstance(error, BackendError) and not isinstance(error, StorageError)
+    gone = lost and run.job.backend.get("name") != "local"
+    needed = hints.Remedy(backend="local" if gone else None)
+    hint = str(hints.in_python(run.uri, run.job, needed))
+    return RunError(f"{error}\n{hint}", run=run, hint=hint)
+
+
+def ended(run: RunResults, state: str) -> RunError:
+    """The error of a run that is in this state, which is not `succeeded`."""
+    failures = run.failures
+    end = records.read_end(run.store) or {}
+    parts = [f"run {run.id} {state}", end.get("message", "")]
+    text = ": ".join(part for part in parts if part)
+    if failures:
+        text += "\n" + display.failures_text(failures)
+    needed = hints.remedy(run.store, run.job, failures)
+    hint = str(hints.in_python(run.uri, run.job, needed))
+    return RunError(f"{text}\n{hint}", run=run, failures=failures, hint=hint)

@@ -1,0 +1,253 @@
+"""What a run has given: values, tables, failures, counters, files and logs, from its folder."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from mapred import display, writing
+from mapred.client.signature import takes_those_of
+from mapred.errors import (
+    PlanError,
+    RunError,
+)
+from mapred.functions import pickling
+from mapred.functions.modules import is_known
+from mapred.model import layout
+from mapred.model.checking import checks
+from mapred.model.coding import encode
+from mapred.model.rules import FromZero
+from mapred.model.spec import Job
+from mapred.model.status import RunStatus
+from mapred.runfolder import records, results
+from mapred.runfolder import status as folder
+from mapred.storage import Store, each
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from mapred.client import audit as audits
+
+
+class RunResults(abc.ABC):
+    """What can be read of a run, while it works and afterwards.
+
+    The base of `mapred.Run`, which knows whether something works on the run.
+    """
+
+    def __init__(self, store: Store, job: Job, allow_pickle: bool) -> None:
+        self.store, self.job, self._allow_pickle = store, job, allow_pickle
+
+    @abc.abstractmethod
+    def status(self) -> RunStatus:
+        """State and progress now."""
+
+    @abc.abstractmethod
+    def _await_result(self) -> None:
+        """Wait for the result; raise what keeps the run from it."""
+
+    @property
+    def id(self) -> str:
+        return self.job.run_id
+
+    @property
+    def uri(self) -> str:
+        return self.store.uri
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of job.json, which lists all other digests."""
+        return hashlib.sha256(records.read_data(self.store, layout.JOB)).hexdigest()
+
+    def result(self) -> Any:
+        """The answer: the reduced value, a lazily read dataset of tables, or a list.
+
+        In the list of a run over items there is one place for each, None where it returned
+        None or was given up; a reduce and all other lists leave None out. Tables of all tasks
+        make one dataset: a column that one lacks is null there, types are widened where
+        nothing is lost, and None and given-up items have no rows.
+
+        Waits for a live run. A run without an answer raises `RunError`.
+        """
+        self._await_result()
+        with self._loading():
+            return results.result(self.store, self.job)
+
+    @checks(PlanError)
+    def outputs(self, stage: str | None = None, errors: str = "raise") -> Iterator[tuple[int, Any]]:
+        """What each committed task returned, one by one, in plan order, as (number, value).
+
+        The number is that of the item where the function runs once per item, else of the
+        shard. Works while the run does, and after it failed; nothing is waited for, and one
+        task's values are held at a time. `stage` is `"map"` if not given, or the stage that
+        ends a keyed reduce. A value that was stored and cannot be loaded is a `FunctionError`
+        that names it; with `errors="skip"` it is left out.
+        """
+        self._offer_modules()
+        return self._stepped(results.one_by_one(self.store, self.job, stage, errors))
+
+    def to_pandas(self, dtype_backend: str = "numpy_nullable") -> pd.DataFrame:
+        """The result as one frame; a sweep's has its parameters and results as columns.
+
+        Returned tables come one below the other. Where the function runs once per item, the
+        columns of what it was called with stand before them: `point` (the number of the item)
+        and the parameters of a sweep or `item`; of an array, `item` alone. Returned numbers
+        and mappings give a row each: the parameters, or `item` (the number of the shard where
+        the function takes shards), then a column for every key, or `result`. A returned name
+        that is one of these gets `_result` at its end. A reduced mapping gives the columns
+        `key` and `value`; a reduced pandas frame is given as it is.
+
+        `dtype_backend` is as in pandas: "numpy_nullable" (the default, as it has a place for a
+        null in every type), "pyarrow" or "numpy", where a null among whole numbers or booleans
+        is an error. A type alone decides the dtype; no value changes. What is not a number, text
+        or time stays a Python object, as do values of several types.
+        """
+        self._await_result()
+        from mapred.runfolder import tabulating
+
+        with self._loading():
+            return tabulating.to_pandas(self.store, self.job, dtype_backend)
+
+    def to_arrow(self) -> pa.Table:
+        """The result as one table, with the columns of `to_pandas`."""
+        self._await_result()
+        from mapred.runfolder import tabulating
+
+        with self._loading():
+            return tabulating.to_arrow(self.store, self.job)
+
+    @takes_those_of(writing.write_parquet)
+    def write_parquet(self, target: writing.Target) -> writing.Written:
+        """Write the tables of the result as `mapred.write_parquet` says, from this process.
+
+        One output after the other, never all at once. For what is large, write from the
+        workers: `mapred.run(…, write=mapred.write_parquet(…))`.
+        """
+        return self._write(target)
+
+    @takes_those_of(writing.write_delta)
+    def write_delta(self, target: writing.Target) -> writing.Written:
+        """Write the tables of the result as `mapred.write_delta` says, from this process."""
+        return self._write(target)
+
+    def _write(self, target: writing.Target) -> writing.Written:
+        self._await_result()
+        writing.check(target)
+        write_id = f"{self.id}-{os.urandom(4).hex()}"
+        record_write(self.store, target.uri, write_id)
+        with self._loading():
+            return writing.write_result(self.store, self.job, target, write_id)
+
+    @property
+    def failures(self) -> display.Failures:
+        """The last failure of every task that has no commit, or that gave up some items."""
+        return display.Failures(folder.failures(self.store, self.job))
+
+    @property
+    def counters(self) -> dict[str, float]:
+        """The sums of what the tasks counted by `task.count`."""
+        return dict(self.status().counters)
+
+    @property
+    def shards(self) -> pd.DataFrame:
+        """A frame with a row for every map task: bytes, records, seconds, peak memory, state.
+
+        `state` is `done`, `given up` (nothing of it is left), `failed` or `waiting`. The column
+        `given_up` counts the items given up of a task, or 1 for a shard.
+        """
+        pd = results.import_pandas()
+        return pd.DataFrame(list(folder.shards(self.store, self.job)))
+
+    @property
+    def files(self) -> pd.DataFrame:
+        """A frame of the files that tasks wrote by `task.output`: task, name, path, size."""
+        pd = results.import_pandas()
+        rows = []
+        for stage in self.job.stages:
+            tasks = records.done(self.store, stage)
+            commits = records.read_commits(self.store, stage.name, tasks)
+            for task, commit in zip(tasks, commits, strict=True):
+                for file in commit.files if commit else ():
+                    path = f"{self.uri}/{file.path}"
+                    rows.append((stage.name, task, file.name, path, file.size))
+        return pd.DataFrame(rows, columns=["stage", "task", "name", "path", "size"])
+
+    @checks(PlanError)
+    def logs(self, task: FromZero | None = None, stage: str = "map") -> str:
+        """What a task's attempts printed (all tasks of the stage where None), oldest first."""
+        self.job.stage(stage)
+        paths = [path for path, _ in self.store.list(layout.logs(stage))]
+        known = [(path, layout.index_of(path)) for path in paths]
+        chosen = [
+            path for path, each in known if each is not None and (task is None or each == task)
+        ]
+        texts = []
+        for path, text in zip(chosen, each(self.store, self.store.read, chosen), strict=True):
+            head = f"--- {stage} task {layout.index_of(path)}, attempt {layout.attempt_of(path)}"
+            texts.append(f"{head}\n{text.decode(errors='replace')}")
+        return "\n".join(texts)
+
+    @checks(PlanError)
+    def debug(self, shard: FromZero, stage: str = "map") -> list[Any]:
+        """Replay one task in this process; an exception stops where it is raised.
+
+        Nothing is committed. Gives the values that the task would have stored.
+        """
+        from mapred.worker import tasks
+
+        self._refuse_code("debug")
+        return tasks.replay(self.store, self.job, stage, shard)
+
+    @checks(PlanError)
+    def audit(self, *, content: bool = True, contact: bool = False) -> audits.Audit:
+        """Check every byte, item, record and output of the run against its plan.
+
+        So is what the run wrote by `write=`. Every output and published file is read once;
+        with `content=False` their sizes are looked at alone. The run's record cannot lead to a
+        server: footers of Parquet files for which it names one, an option or a file system that
+        this side does not are read with `contact=True`, where you trust who wrote it.
+        """
+        from mapred.client import audit as audits
+
+        return audits.audit(self.store, self.job, content=content, contact=contact)
+
+    def _loading(self) -> AbstractContextManager[None]:
+        """What loads values inside of this keeps to what `allow_pickle` says."""
+        return pickling.plain_alone(not self._allow_pickle)
+
+    def _stepped(self, values: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+        """The values of an iterator, each of which loads one."""
+        while True:
+            with self._loading():
+                try:
+                    found = next(values)
+                except StopIteration:
+                    return
+            yield found
+
+    def _refuse_code(self, what: str) -> None:
+        if not self._allow_pickle:
+            raise RunError(
+                f"{what} runs the function that lies in {self.uri}, and the run was opened with "
+                "allow_pickle=False; where you trust all who can write to its root: "
+                "mapred.open(…, allow_pickle=True)"
+            )
+
+    def _offer_modules(self) -> None:
+        path = self.job.modules
+        if path is not None and self._allow_pickle and not is_known(self.job.digests[path]):
+            from mapred.worker import context
+
+            context.offer_modules(context.Context(self.store, self.job))
+
+
+def record_write(store: Store, uri: str, write_id: str) -> None:
+    """Remember where tables are written to, for cleanup."""
+    written = records.Write(uri, write_id, time.time())
+    store.write(layout.write_record(write_id), encode(written))

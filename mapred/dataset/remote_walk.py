@@ -1,0 +1,234 @@
+"""What lies below a folder of objects and matches a pattern, compared in Arrow.
+
+A large tree is listed by several clients at once, each below a folder of its own: folders
+that a pattern rules out are not listed, and nothing is asked of single objects. Splitting is
+by folders alone, since servers do not agree on what comes after a key.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
+
+from mapred.arrow.buffers import flags, scalar
+from mapred.dataset import globs, patterns
+from mapred.dataset.globs import Glob
+from mapred.process.lazy import pa, pc
+from mapred.storage.listers import PAGE, Lister, table
+
+T = TypeVar("T")
+CLIENTS = 8
+# So many folders keep all clients busy; a pattern may be followed into more of them.
+_ENOUGH, _MOST = 2 * CLIENTS, 16 * CLIENTS
+_CHUNK = 2**16
+_MARKER = "_$folder$"
+
+
+class _Open(NamedTuple):
+    """A folder that is being listed: what came of it so far, and what is still to come."""
+
+    folder: str
+    states: frozenset[int]
+    first: pa.Table
+    rest: Iterator[pa.Table]
+
+
+class Walk:
+    """One lister, and the threads that list with it."""
+
+    def __init__(self, lister: Lister, pool: ThreadPoolExecutor) -> None:
+        self._lister, self._pool = lister, pool
+
+    def file(self, key: str) -> pa.Table:
+        """The object of a key, or no rows."""
+        known = self._lister.entry(key) if key else None
+        return plain(table()) if known is None else self.row(key, known)
+
+    def path(self, key: str) -> str:
+        """The path of a key, as listings have it."""
+        return self._lister.prefix + key
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the objects in a folder, which ends with `/`."""
+        keys = [key for page in self._lister.pages(folder, 1) for key in page["path"].to_pylist()]
+        return [key[len(folder) :] for key in keys]
+
+    def row(self, key: str, known: tuple[int | None, str]) -> pa.Table:
+        """One object whose size and etag are known."""
+        return plain(table([self._lister.prefix + key], [known[0]], [known[1]]))
+
+    def spelled(self, key: str) -> pa.Table:
+        """What a pattern means that matches nothing, where its wildcards are characters."""
+        names = key.split("/")
+        first = next(number for number, name in enumerate(names) if globs.is_glob(name))
+        for count in range(len(names), first, -1):
+            root, rest = "/".join(names[:count]), "/".join(names[count:])
+            found = self.file(root) if not rest else plain(table())
+            if not len(found) and (not rest or globs.is_glob(rest)):
+                found = self.below(globs.parse(rest, root))
+            if len(found):
+                return found
+        return plain(table())
+
+    def below(self, glob: Glob) -> pa.Table:
+        """The files that match a pattern, sorted."""
+        root = f"{glob.root.strip('/')}/".lstrip("/")
+        glob = Glob(root.rstrip("/"), glob.parts)
+        found: list[tuple[str, pa.Table]] = []
+        folders = [(root, glob.start())]
+        for depth in itertools.count():
+            opened = self._each(lambda pair: self._open(pair[0], pair[1], glob), folders)
+            large = [open_ for open_ in opened if self._may_go_on(open_)]
+            small = [open_.first for open_ in opened if not self._may_go_on(open_)]
+            for number in range(0, len(small), _CHUNK // PAGE):
+                pages = small[number : number + _CHUNK // PAGE]
+                found.append((folders[0][0], self._kept(pages, glob)))
+            split, whole = _divided(large, glob, depth)
+            found += self._each(lambda open_: (open_.folder, self._drained(open_, glob)), whole)
+            folders = []
+            for folder, files, below in self._each(lambda open_: self._level(open_, glob), split):
+                found.append((folder, files))
+                folders += below
+            if not folders:
+                break
+        return sorted_by_path(
+            [files for _, files in sorted(found, key=lambda pair: pair[0].encode())]
+        )
+
+    def _each(self, call: Callable[[Any], T], values: list[Any]) -> list[T]:
+        return [call(values[0])] if len(values) == 1 else list(self._pool.map(call, values))
+
+    def _open(self, folder: str, states: frozenset[int], glob: Glob) -> _Open:
+        pages = iter(self._lister.pages(folder, glob.depth))
+        return _Open(folder, states, next(pages, table()), pages)
+
+    def _may_go_on(self, open_: _Open) -> bool:
+        return self._lister.streams and open_.first.num_rows >= PAGE
+
+    def _level(
+        self, open_: _Open, glob: Glob
+    ) -> tuple[str, pa.Table, list[tuple[str, frozenset[int]]]]:
+        """A folder's own files, and the folders in it where the pattern goes on."""
+        names, files = self._lister.level(open_.folder)
+        below = []
+        for name in names:
+            states = glob.step(open_.states, name[len(open_.folder) :]).states
+            if states:
+                below.append((f"{name}/", states))
+        return open_.folder, self._addressed(_matching(files, glob)), below
+
+    def _drained(self, open_: _Open, glob: Glob) -> pa.Table:
+        """All files that match in and below a folder."""
+        flat = not _goes_on(open_.states, glob)
+        chunks, pending, rows = [], [], 0
+        for page in itertools.chain((open_.first,), open_.rest):
+            if flat and _has_folders(page, open_.folder):
+                # Whatever lies deeper cannot match, however much it is.
+                return self._addressed(_matching(self._lister.level(open_.folder)[1], glob))
+            pending.append(page)
+            rows += page.num_rows
+            if rows >= _CHUNK:
+                chunks.append(self._kept(pending, glob))
+                pending, rows = [], 0
+        if pending:
+            chunks.append(self._kept(pending, glob))
+        return _concatenated(chunks)
+
+    def _kept(self, pages: list[pa.Table], glob: Glob) -> pa.Table:
+        found = _matching(_concatenated(pages).combine_chunks(), glob)
+        return self._addressed(self._without_markers(found) if self._lister.marks else found)
+
+    def _addressed(self, files: pa.Table) -> pa.Table:
+        """Keys as the paths that a dataset names."""
+
+        large = files["path"].type
+        before, nothing = scalar(self._lister.prefix).cast(large), scalar("").cast(large)
+        paths = pc.binary_join_element_wise(before, files["path"], nothing)
+        return files.set_column(0, "path", paths)
+
+    def _without_markers(self, found: pa.Table) -> pa.Table:
+        """Leave out folders' marker objects, which come as empty files.
+
+        Asked for one by one where they are few, else by listing the folders that hold them.
+        """
+
+        empty = pc.equal(found["size"], scalar(0))
+        doubtful = found.filter(empty)["path"]
+        if not len(doubtful):
+            return found
+        parents = pc.replace_substring_regex(doubtful, r"[^/]*\z", "")
+        files = [table()["path"]]
+        for row in parents.value_counts().to_pylist():
+            parent, count = row["values"], row["counts"]
+            if count > 8 + len(found) // PAGE:
+                files.append(self._lister.level(parent)[1]["path"])
+            else:
+                keys = doubtful.filter(pc.equal(parents, scalar(parent))).to_pylist()
+                there = [key for key in keys if self._lister.entry(key) is not None]
+                files.append(table(there, [0] * len(there), [""] * len(there))["path"])
+        known = pa.chunked_array([c for part in files for c in part.chunks], pa.large_string())
+        real = pc.is_in(found["path"], known.combine_chunks())
+        return found.filter(pc.or_(pc.invert(empty), real))
+
+
+def _divided(large: list[_Open], glob: Glob, depth: int) -> tuple[list[_Open], list[_Open]]:
+    """Which large folders to split into the folders in them, and which to list as they are."""
+    split: list[_Open] = []
+    whole: list[_Open] = []
+    for open_ in large:
+        choosy = any(_chooses(state, glob) for state in open_.states)
+        worth = len(large) < _ENOUGH if not choosy else len(large) < _MOST
+        deep = worth and _goes_on(open_.states, glob) and _has_folders(open_.first, open_.folder)
+        (split if deep and depth < 8 else whole).append(open_)
+    return split, whole
+
+
+def _goes_on(states: frozenset[int], glob: Glob) -> bool:
+    """Whether folders in this one may hold files that match."""
+    return any(glob.parts[n].match is None or n + 1 < len(glob.parts) for n in states)
+
+
+def _chooses(state: int, glob: Glob) -> bool:
+    """Whether the pattern leaves out some of the folders here."""
+    part = glob.parts[state]
+    return part.match is not None and part.text != "*" and state + 1 < len(glob.parts)
+
+
+def _has_folders(page: pa.Table, folder: str) -> bool:
+    slashes = pc.max(pc.count_substring(page["path"], "/")).as_py()
+    return bool(slashes is not None and slashes > folder.count("/"))
+
+
+def _matching(files: pa.Table, glob: Glob) -> pa.Table:
+    """The files of a listing that match, and whether each stands aside."""
+    fits = patterns.matches(files["path"], glob)
+    marker = pc.ends_with(files["path"], _MARKER)
+    if _any(marker):
+        marker = pc.and_(marker, pc.equal(files["size"], scalar(0)))
+        fits = pc.and_(fits, pc.invert(pc.coalesce(marker, scalar(False))))
+    if not pc.all(fits).as_py():
+        files = files.filter(fits)
+    return files.append_column("aside", patterns.aside(files["path"], glob))
+
+
+def plain(files: pa.Table) -> pa.Table:
+    return files.append_column("aside", flags([False] * len(files)))
+
+
+def _any(flags_: pa.ChunkedArray) -> bool:
+    return bool(pc.any(flags_).as_py())
+
+
+def _concatenated(tables: list[pa.Table]) -> pa.Table:
+    return pa.concat_tables(tables)
+
+
+def sorted_by_path(tables: list[pa.Table]) -> pa.Table:
+    """All rows in byte order of their paths, whatever the server's order."""
+    found = _concatenated([files for files in tables if len(files)] or tables[:1])
+    paths = found["path"]
+    if len(found) > 1 and _any(pc.less(paths.slice(1), paths.slice(0, len(paths) - 1))):
+        return found.take(pc.sort_indices(found, sort_keys=[("path", "ascending")]))
+    return found
