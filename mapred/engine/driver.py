@@ -21,11 +21,11 @@ from mapred.engine.calls import run_block
 from mapred.engine.process_pool import ProcessExecutor, WorkerLost
 from mapred.errors import AccessError, BackendError, FullError, MapredError, StorageError
 from mapred.model import layout, retries
+from mapred.model.packs import NO_ITEM, Pack
 from mapred.model.spec import Commit, GivenUp, Job, Outcome, RunStatus, Stage
 from mapred.runfolder import losses, manifests, records, starts
 from mapred.runfolder.tally import Tally
 from mapred.storage import Store
-from mapred.worker.packs import NO_ITEM, Pack
 
 if TYPE_CHECKING:
     from mapred.model.failure import Failure
@@ -565,7 +565,7 @@ class _Batch:
                 index, losses.merged(self.failed.get(index), replace(failure, items=lost))
             )
         if more or not lost:
-            pack = (call.pack or Pack()).after(job, failure)
+            pack = (call.pack or Pack()).after(failure, losses.lost_items(job, failure))
             self._again(replace(call, pack=pack), failure)
 
     def _again(self, call: _Call, failure: Failure) -> None:

@@ -21,9 +21,9 @@ from mapred.engine.fork_server import run_logged
 from mapred.engine.process_pool import ProcessExecutor
 from mapred.errors import BackendError, MapredError
 from mapred.model import layout
+from mapred.model.packs import Pack
 from mapred.model.spec import Outcome
 from mapred.storage import open_store
-from mapred.worker.packs import Pack
 
 _IDLE_SECONDS = 30.0
 

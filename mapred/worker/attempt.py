@@ -27,7 +27,7 @@ from mapred.errors import FunctionError, MapredError, RecordError, ReduceError, 
 from mapred.functions import instances, regrouping, signatures, transport
 from mapred.functions.modules import install, is_known, offer
 from mapred.functions.task import Task, written
-from mapred.model import layout, seeds
+from mapred.model import layout, packs, seeds
 from mapred.model.coding import EMPTY
 from mapred.model.spec import Commit, Job, Outcome, Output, Stage, StoredFile
 from mapred.planner import PlanFile
@@ -35,7 +35,7 @@ from mapred.process import forks, interrupts, surroundings
 from mapred.reducers import Reducer
 from mapred.runfolder import agreement, failures, outputs, pieces, points, records
 from mapred.storage import Store, each, open_store, source_opener
-from mapred.worker import packs, turns
+from mapred.worker import turns
 
 if TYPE_CHECKING:
     import pyarrow as pa
