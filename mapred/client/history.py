@@ -28,7 +28,7 @@ from mapred.model import layout
 from mapred.model.checking import FromOne, Location, checks
 from mapred.model.coding import Moment, Seconds, StageName, Tasks
 from mapred.model.spec import GivenUp, Job
-from mapred.runfolder import losses, records, starts
+from mapred.runfolder import records, shortfall, starts
 from mapred.runfolder import status as folder
 from mapred.runfolder.status import default_root
 from mapred.storage import Store, each, is_local, modes, open_store
@@ -412,7 +412,7 @@ def _given_up(store: Store, job: bytes) -> GivenUp:
     tasks = records.read_given_up(store)
     if not tasks:
         return GivenUp()
-    return losses.given_up(store, records.decoded(store, layout.JOB, Job, job), tasks)
+    return shortfall.read(store, records.decoded(store, layout.JOB, Job, job), tasks)
 
 
 def _state(

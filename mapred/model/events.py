@@ -61,6 +61,7 @@ class Refused(NamedTuple):
 
     task: int
     call: int
+    error: Exception | None = None
 
 
 class Absent(NamedTuple):
@@ -171,6 +172,7 @@ class Leave(NamedTuple):
 
     why: Literal["store", "stopped", "closed"]
     message: str = ""
+    error: Exception | None = None
 
 
 Action: TypeAlias = Run | Again | Confirm | GiveUp | Done | End | Leave

@@ -105,6 +105,11 @@ class Trouble:
         return self.tries + 1
 
     @property
+    def known_items(self) -> Pack | None:
+        """What is known of the items of the task, if any of them failed."""
+        return self.pack if self.pack.tries else None
+
+    @property
     def lost(self) -> Items:
         """What of the task failed for good so far."""
         return None if self.whole else tuple(sorted(self.pack.lost))
@@ -177,6 +182,16 @@ def count(rules: Rules, lost: Iterable[Items]) -> int:
     if not rules.per_task:
         return sum(1 for _ in lost)
     return sum(len(items) if items else rules.per_task for items in lost)
+
+
+def reason(job: Job, stage: Stage, lost: Collection[Items], before: int = 0) -> str:
+    """Why a run failed that lost more than it may; `before` were given up already."""
+    per_item = stage.kind == "map" and job.format.once_per_item
+    number = count(rules(job, stage), lost)
+    what = ("item" if per_item else "task") + "s" * (number != 1)
+    limit = f" (max_failed allows {job.failures_allowed})" if job.max_failed else ""
+    beside = f", and {before} given up before" if before else ""
+    return f"{number} {what} of {stage.name} failed{beside}{limit}"
 
 
 def _lose(state: State, task: int, items: Items) -> Actions:
@@ -296,7 +311,7 @@ def _on_refused(state: State, event: Refused) -> Actions:
     trouble = replace(before, call=before.call + 1, refusals=before.refusals + 1)
     state.troubles[event.task] = trouble
     if trouble.refusals >= REFUSALS:
-        return _over(state, Leave("store"))
+        return _over(state, Leave("store", error=event.error))
     return (_again(event.task, trouble, refusals=trouble.refusals),)
 
 
@@ -367,7 +382,7 @@ def _is_stale(state: State, task: int, call: int) -> bool:
 
 
 def _again(task: int, trouble: Trouble, failed: int = 0, refusals: int = 0) -> Again:
-    return Again(task, trouble.call, trouble.attempt, trouble.pack, failed, refusals)
+    return Again(task, trouble.call, trouble.attempt, trouble.known_items, failed, refusals)
 
 
 def _doubt(state: State, task: int, doubt: Doubt) -> Actions:

@@ -189,7 +189,8 @@ class Shell:
                 trouble = self.state.trouble(task)
                 self.say(world.call(task, trouble.call, trouble.attempt, trouble.pack))
         elif isinstance(action, Again):
-            self.say(world.call(action.task, action.call, action.attempt, action.pack))
+            pack = action.pack or Pack()
+            self.say(world.call(action.task, action.call, action.attempt, pack))
         elif isinstance(action, Confirm):
             there = action.task in world.committed
             self.say(Committed([action.task]) if there else Absent(action.task))
@@ -356,9 +357,9 @@ def begun(rules: Rules, tasks: int = 3) -> State:
 
 def test_an_attempt_that_failed_is_made_again_after_a_pause() -> None:
     state = begun(Rules(attempts=3))
-    assert decide(state, Failed(0, failure(1))) == (Again(1, 1, 2, Pack(), failed=1),)
+    assert decide(state, Failed(0, failure(1))) == (Again(1, 1, 2, None, failed=1),)
     assert decide(state, Failed(0, failure(1))) == ()  # told twice
-    assert decide(state, Failed(1, failure(1, 2))) == (Again(1, 2, 3, Pack(), failed=2),)
+    assert decide(state, Failed(1, failure(1, 2))) == (Again(1, 2, 3, None, failed=2),)
     assert decide(state, Failed(2, failure(1, 3))) == (Confirm(1),)
     assert decide(state, Absent(1)) == (End("failed", "lost"),)
     assert decide(state, Committed([0, 1, 2])) == ()
@@ -384,11 +385,11 @@ def test_a_commit_makes_a_lost_task_good() -> None:
 def test_what_nobody_can_be_blamed_for_costs_no_attempt() -> None:
     state = begun(Rules(attempts=2))
     for number in range(1, policy.REFUSALS):
-        again = Again(0, number, 1, Pack(), refusals=number)
+        again = Again(0, number, 1, None, refusals=number)
         assert decide(state, Refused(0, number - 1)) == (again,)
         assert decide(state, Refused(0, number - 1)) == ()
     for number in range(10):
-        assert decide(state, Bystander(1, number)) == (Again(1, number + 1, 1, Pack()),)
+        assert decide(state, Bystander(1, number)) == (Again(1, number + 1, 1, None),)
     assert decide(state, Refused(0, policy.REFUSALS - 1)) == (Leave("store"),)
 
 
