@@ -36,7 +36,8 @@ TESTED_BY = {
     "client/test_hints.py": "functions.origins",
     "client/test_history.py": "client.lookup display.summary",
     "client/test_options.py": (
-        "cli.options client.api client.job client.plan client.submission model.checking model.rules"
+        "cli.options client.api client.job client.plan client.submission model.checking "
+        "model.rules"
     ),
     "client/test_retention.py": (
         "cli.retention client.removable client.run_errors client.run_handle client.run_results"
@@ -69,15 +70,17 @@ TESTED_BY = {
     "model/test_coding.py": (
         "model.failure model.layout model.records model.shuffle model.spec model.status"
     ),
+    "model/test_policy.py": "model.events",
     "planner/test_shards.py": "planner.ranges",
     "process/test_forks.py": "process.children",
     "process/test_secrecy.py": "functions.excerpts storage.allowed",
     "runfolder/test_agreement.py": "runfolder.gathering",
     "runfolder/test_liveness.py": "client.drivers",
-    "runfolder/test_losses.py": "runfolder.status runfolder.tally",
+    "runfolder/test_losses.py": "runfolder.shortfall runfolder.status runfolder.tally",
     "runfolder/test_results.py": "runfolder.outputs",
     "shuffle/test_aggregates.py": (
-        "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles shuffle.sums"
+        "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles "
+        "shuffle.sums"
     ),
     "storage/test_access.py": "storage.responses",
     "storage/test_inside.py": "storage.uris",
@@ -94,13 +97,13 @@ TESTED_BY = {
         "testing.fakes worker.attempt worker.context worker.inputs worker.map worker.reduce "
         "worker.storing worker.tasks"
     ),
-    "whole/test_resume.py": "engine.calls engine.driver",
+    "whole/test_resume.py": "engine.batch engine.calls engine.driver engine.progress engine.watch",
     "whole/test_trust.py": "storage.looking",
     "worker/test_keyed.py": (
         "arrow.encoding shuffle.arguments shuffle.manifest shuffle.map_side shuffle.memory "
         "shuffle.part_files shuffle.reduce_side shuffle.skew"
     ),
-    "worker/test_packs.py": "process.whereabouts worker.turns",
+    "worker/test_packs.py": "model.packs process.whereabouts worker.turns",
     "worker/test_supervisor.py": "worker.blocks",
     "writing/test_delta.py": "writing.stats",
     "writing/test_whole.py": "writing.opening",

@@ -26,7 +26,7 @@ from mapred.functions import pickling, transport
 from mapred.functions.task import Task
 from mapred.model import layout
 from mapred.runfolder import outputs, records
-from mapred.worker.attempt import Context
+from mapred.worker.context import Context
 from mapred.worker.turns import Turn
 
 ARCHIVES = {file.stem: archive.read(file) for file in Path(__file__).parent.glob("made-by-*.json")}
