@@ -15,7 +15,7 @@ from mapred.client.options import (
     RunOptions,
     StartOptions,
 )
-from mapred.client.plan import Planned, planned
+from mapred.client.plan import Planned, handed_over, planned
 from mapred.client.run_handle import Run
 from mapred.client.signature import takes
 from mapred.client.submission import Submission
@@ -87,7 +87,7 @@ class Job(Options):
         found = self.dataset
         if not isinstance(found, Plan):
             found = planned(found, self.target_bytes, self.max_tasks, self.per_task)
-        return Plan(found.dataset, found.handed_to(self.fn), found.ranges)
+        return Plan(found.dataset, handed_over(found, self.fn), found.ranges)
 
     @property
     def parameters(self) -> frozenset[str]:

@@ -30,21 +30,6 @@ class Planned:
     def shards(self) -> int:
         return self.ranges.shards
 
-    def handed_to(self, fn: Callable[..., Any]) -> Format:
-        """The format with what `fn` receives: `as_=`, else its annotation, else the default."""
-        if self.dataset.as_ is not None:
-            return self.format
-        if not isinstance(fn, Command):
-            kind = signatures.input_kind(fn, self.format)
-            return self.format if kind is None else replace(self.format, as_=kind)
-        name, as_ = self.format.name, self.format.as_
-        kinds = {"text": "bytes", "files": "path", "items": as_, "array": as_}
-        if name not in kinds:
-            raise DatasetError(
-                f"a command cannot be handed {name}; pass text, files, items or an array"
-            )
-        return replace(self.format, as_=kinds[name])
-
     def summary(self) -> display.PlanSummary:
         """The numbers that are shown."""
         ranges = self.ranges
@@ -111,6 +96,22 @@ def planned(
         reason=dataset.why_whole(pinned),
     )
     return Planned(source, pinned, ranges)
+
+
+def handed_over(plan: Planned, fn: Callable[..., Any]) -> Format:
+    """The plan's format with what `fn` receives: `as_=`, else its annotation, else the default."""
+    pinned = plan.format
+    if plan.dataset.as_ is not None:
+        return pinned
+    if not isinstance(fn, Command):
+        kind = signatures.input_kind(fn, pinned)
+        return pinned if kind is None else replace(pinned, as_=kind)
+    kinds = {"text": "bytes", "files": "path", "items": pinned.as_, "array": pinned.as_}
+    if pinned.name not in kinds:
+        raise DatasetError(
+            f"a command cannot be handed {pinned.name}; pass text, files, items or an array"
+        )
+    return replace(pinned, as_=kinds[pinned.name])
 
 
 def _columns(format: Format) -> tuple[display.Column, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pydoc
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -60,7 +61,18 @@ def test_a_notebook_shows_each_option(call: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("option", [*JOB, *START, "progress", "fn", "dataset"])
 def test_the_docstring_says_what_each_option_means(option: str) -> None:
-    assert f"{option}" in (inspect.getdoc(mapred.run) or "")
+    assert re.search(rf"(^|[ `]){option}[:,`]", inspect.getdoc(mapred.run) or "", re.M)
+
+
+def test_a_run_writes_with_the_arguments_of_its_target() -> None:
+    for method, target in (
+        (mapred.Run.write_parquet, mapred.write_parquet),
+        (mapred.Run.write_delta, mapred.write_delta),
+    ):
+        itself, *more = inspect.signature(method).parameters.values()
+        assert itself.name == "self"
+        assert more == list(inspect.signature(target).parameters.values())
+        assert (method.__doc__ or "").startswith("Write the tables of the result as")
 
 
 @pytest.mark.parametrize(
@@ -92,18 +104,20 @@ import mapred
 def double(n: int) -> int:
     return 2 * n
 
-run = mapred.run(double, [1, 2], attempts=3, timeout="90s", max_failed="1%", backend="inline")
-reveal_type(run)
+done = mapred.run(double, [1, 2], attempts=3, timeout="90s", max_failed="1%", backend="inline")
+reveal_type(done)
 reveal_type(mapred.submit(double, [1], mode=0o750))
 reveal_type(mapred.job(double, [1], seed=1).timeout)
 reveal_type(mapred.plan([1], per_task=1).run(double, progress="none"))
-reveal_type(run.resume(timeout="10m"))
+reveal_type(done.resume(timeout="10m"))
 reveal_type(mapred.job(double, [1]).submit(run_id="a", root="x"))
+reveal_type(done.write_parquet("x", partition_by="day"))
 mapred.run(double, [1], attemps=3)
 mapred.run(double, [1], attempts="3")
 mapred.job(double, [1], backend="local")
 mapred.plan([1]).submit(double, progress="none")
-run.resume(seed=3)
+done.resume(seed=3)
+done.write_delta("x", partition=3)
 """
 
 
@@ -118,7 +132,7 @@ def test_mypy_knows_each_option(tmp_path: Path) -> None:
     told = [line.split(": ", 1)[1] for line in done.stdout.splitlines()]
     revealed = [line.split('"')[1] for line in told if line.startswith("note: Revealed")]
     names = [each.rpartition(".")[2] for each in revealed]
-    assert names == ["Run", "Run", "float | None", "Run", "Run", "Run"], done.stdout
+    assert names == ["Run", "Run", "float | None", "Run", "Run", "Run", "Written"], done.stdout
     errors = [line for line in told if line.startswith("error: ")]
     expected = [
         'Unexpected keyword argument "attemps" for "run"; did you mean "attempts"',
@@ -126,6 +140,7 @@ def test_mypy_knows_each_option(tmp_path: Path) -> None:
         'Unexpected keyword argument "backend" for "job"',
         'Unexpected keyword argument "progress" for "submit" of "Plan"',
         'Unexpected keyword argument "seed" for "resume" of "Run"',
+        'Unexpected keyword argument "partition" for "write_delta" of "Run"',
     ]
     assert len(errors) == len(expected), done.stdout
     for error, says in zip(errors, expected, strict=True):
