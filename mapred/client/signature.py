@@ -24,19 +24,17 @@ def takes(options: Any, *records: Any) -> Callable[[F], F]:
     """
 
     def decorate(function: F) -> F:
-        own = inspect.signature(function)
-        *plain, _ = own.parameters.values()
-        named = [each for each in plain if each.kind is each.KEYWORD_ONLY]
-        plain = [each for each in plain if each.kind is not each.KEYWORD_ONLY]
-        named = [*_keywords(options, records), *named]
-        shown = own.replace(parameters=[*plain, *named])
+        signature = inspect.signature(function)
+        *own, _ = signature.parameters.values()
+        parameters = sorted([*_keywords(options, records), *own], key=lambda each: each.kind)
+        shown = signature.replace(parameters=parameters)
 
         @functools.wraps(function)
         def call(*args: Any, **given: Any) -> Any:
             __tracebackhide__ = True
             for name in given:
                 if name not in shown.parameters:
-                    _refuse(function.__qualname__, name, [each.name for each in named])
+                    _refuse(function.__qualname__, name, shown)
             return function(*args, **given)
 
         call.__signature__ = shown  # type: ignore[attr-defined]
@@ -80,9 +78,10 @@ def _keywords(options: Any, records: tuple[Any, ...]) -> tuple[inspect.Parameter
     )
 
 
-def _refuse(function: str, name: str, known: list[str]) -> None:
+def _refuse(function: str, name: str, shown: inspect.Signature) -> None:
     import difflib
 
+    known = [each.name for each in shown.parameters.values() if each.kind is each.KEYWORD_ONLY]
     close = difflib.get_close_matches(name, known, 1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     if name == "workers":

@@ -177,15 +177,14 @@ class Submission:
             submitted=time.time(),
             dataset=str(plan.dataset),
             parameters=parameters.to_json(self.bound),
-            code=self._origins(),
+            code={path: vars(found) for path, found in self._origins()},
         )
 
-    def _origins(self) -> dict[str, dict[str, Any]]:
+    def _origins(self) -> Iterator[tuple[str, origins.Origin]]:
         """Where the functions of the run come from."""
-        found = {layout.FUNCTION: vars(origins.of(self.fn, self.bound))}
+        yield layout.FUNCTION, origins.of(self.fn, self.bound)
         if self.options.reducer is not None:
-            found[layout.REDUCE] = vars(origins.of(self.options.reducer))
-        return found
+            yield layout.REDUCE, origins.of(self.options.reducer)
 
     @functools.cached_property
     def _stages(self) -> tuple[Shuffle | None, tuple[Stage, ...]]:
