@@ -347,8 +347,9 @@ class Run:
                 raise RunError(self._at_work(changes), run=self)
             start = starts.read(self.store)
             if alive and start.state == "suspended":
-                assert isinstance(handle, Suspends)
-                handle.resume()
+                assert handle is not None
+                if isinstance(handle, Suspends):
+                    handle.resume()
                 self._start(handle, starts.paused(start, start.ended, time.time()).pauses)
             return "at work"
         end = records.read_end(self.store)

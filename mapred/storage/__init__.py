@@ -1,7 +1,7 @@
 """Where runs live and datasets are read: `open_store(uri)` and `open_source(path)`.
 
-A root must hold the commit protocol, so it needs a true put-if-absent; `Store.probe` finds
-out. Datasets are only read, and any fsspec protocol will do.
+A root must hold the commit protocol, so it needs a true put-if-absent; `probe` finds out. Datasets
+are only read, and any fsspec protocol will do.
 """
 
 from __future__ import annotations
