@@ -46,8 +46,8 @@ class MemoryStore:
         return sorted((path, len(data)) for path, data in files.items() if path.startswith(folder))
 
     def delete(self, path: str) -> None:
-        self.read(path)
-        del self.files[path]
+        if self.files.pop(path, None) is None:
+            raise FileNotFoundError(f"{self.uri}/{path}")
 
     def put_file(self, source: Path, path: str) -> str:
         return self.write(path, source.read_bytes())
