@@ -22,7 +22,7 @@ TESTED_BY = {
     "backends/argo/test_handle.py": "backends.argo.statuses",
     "backends/argo/test_rbac.py": "backends.argo.claims",
     "backends/argo/test_render.py": (
-        "backends.argo.settings backends.argo.backend backends.argo.locations backends.argo.pods"
+        "backends.argo.backend backends.argo.locations backends.argo.pods"
     ),
     "backends/test_config.py": "backends.config_files",
     "backends/test_contract.py": "backends backends.inline backends.local engine.base testing.backend testing.changes",
