@@ -57,7 +57,7 @@ def parse_store_uri(uri: str) -> StoreUri:
 
 
 def is_hidden(path: str) -> bool:
-    """Whether a path is no file of a run's: the probe's, or another program's."""
+    """Whether a path is not a file of a run: the probe's, or another program's."""
     return any(part.startswith(".") for part in path.split("/"))
 
 
