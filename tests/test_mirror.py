@@ -56,7 +56,6 @@ TESTED_BY = {
     "functions/test_modules.py": (
         "functions.copying functions.earlier functions.pickling process.definitions"
     ),
-    "functions/test_regrouping.py": "planner.stages",
     "functions/test_signatures.py": "functions.task",
     "model/test_coding.py": "model.failure model.layout model.records model.shuffle model.spec model.status",
     "process/test_forks.py": "process.children",

@@ -60,7 +60,7 @@ def test_every_file_of_the_sampled_parts_has_tests() -> None:
     named = {"/".join(part) + ".py": suite_of("/".join(part) + ".py") for part in parts}
     assert [file for file, names in named.items() if not names] == []
     assert all((ROOT / "tests" / name).exists() for names in named.values() for name in names)
-    assert named["planner/stages.py"] == ["functions/test_regrouping.py"]
+    assert named["planner/stages.py"] == ["planner/test_stages.py"]
     assert len(named["formats/csv.py"]) == 4
     assert {name.replace(".", "/") + ".py" for name in ALSO} <= named.keys()
 

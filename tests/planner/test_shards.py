@@ -122,6 +122,18 @@ def test_small_datasets_spread_and_large_ones_stay_within_max_tasks() -> None:
     assert asked.limit == f"target_bytes={2**25}"
     both = plan(listing([10**12]), target_bytes="32MiB", max_tasks=100)
     assert (both.shards, both.limit) == (100, "max_tasks=100")
+    just = plan(listing([1000]), target_bytes=10, max_tasks=100)
+    assert (just.shards, just.limit) == (100, "target_bytes=10"), "the limit is not in the way"
+
+
+def test_a_plan_shows_its_numbers_and_not_its_ranges() -> None:
+    shown = repr(plan(listing([10] * 100), target_bytes=1))
+    assert "target_bytes=1" in shown
+    assert not [
+        name
+        for name in "listing file offset length first count starts".split()
+        if f"{name}=" in shown
+    ]
 
 
 def test_many_small_files_read_whole_spread_by_their_number() -> None:
@@ -242,6 +254,9 @@ def test_listings_that_make_no_sense() -> None:
         plan(listing([1, -2]))
     with pytest.raises(PlanError, match="more than 4 EiB"):
         plan(listing([2**62, 2**62]))
+    with pytest.raises(PlanError, match="more than 4 EiB"):
+        plan(listing([2**61, 2**61]))
+    assert plan(listing([2**61, 2**61 - 2**40])).bytes == 2**62 - 2**40
     unknown = listing([1, 2]).set_column(1, "size", pa.array([1, None], pa.int64()))
     with pytest.raises(PlanError, match="/nowhere/00001: its size is unknown"):
         plan(unknown)
