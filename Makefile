@@ -75,9 +75,8 @@ reliability: $(VENV)/.dev
 
 coverage: $(VENV)/.dev
 	@rm -rf build/coverage && mkdir -p build/coverage
-	$(BIN)/coverage run -m pytest -n $(WORKERS) $(TESTS)
-	@$(BIN)/coverage combine --quiet
-	@$(BIN)/python tests/coverage_by_package.py
+	@status=0; $(BIN)/coverage run -m pytest -n $(WORKERS) $(TESTS) || status=$$?; \
+	  $(BIN)/coverage combine --quiet && $(BIN)/python tests/coverage_by_package.py; exit $$status
 
 # As reliability, it goes on from what build/mutants.jsonl holds.
 mutants: $(VENV)/.dev
@@ -90,7 +89,7 @@ lint: $(VENV)/.dev actionlint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# No package of Python's brings it: without Go, or without a network the first time, it is left out.
+# No Python package brings it: without Go, or without a network the first time, it is left out.
 actionlint: $(VENV)/.uv
 	@test -x $(BIN)/actionlint || GOBIN=$(abspath $(BIN)) go install $(ACTIONLINT) || \
 	  echo "without actionlint, which cannot be built here"

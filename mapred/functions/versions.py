@@ -28,7 +28,7 @@ class Difference:
 
     @property
     def small(self) -> bool:
-        """Whether only the patch differs; of mapred itself nothing may."""
+        """Whether only the patch differs; another release of mapred is never small."""
         return self.package != "mapred" and alike(self.here, self.there)
 
 
