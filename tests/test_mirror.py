@@ -45,7 +45,6 @@ TESTED_BY = {
     "formats/test_csv.py": "formats.tables formats.lines",
     "formats/test_csv_dialects.py": "formats.headers",
     "formats/test_csv_values.py": "formats.conversion formats.inference formats.parsing",
-    "formats/test_filters.py": "formats.literals",
     "formats/test_items.py": "formats.whole_files",
     "formats/test_parquet.py": "formats.int96",
     "formats/test_text.py": "formats formats.base formats.compression",

@@ -23,6 +23,7 @@ import mapred
 from mapred import formats
 from mapred.dataset.types import as_type
 from mapred.errors import DatasetError
+from mapred.formats.json import misfits
 from mapred.model.spec import Format
 
 SCHEMA = pa.schema(
@@ -497,10 +498,26 @@ def test_documents_are_told_from_lines(
         assert "mapred.read_files and json.loads(file.read())" in str(caught.value)
 
 
-def test_lines_of_collections_are_lines(lab: Any) -> None:
+@pytest.mark.parametrize("cuts", [[], [0.5]])
+def test_lines_of_collections_are_lines(lab: Any, cuts: list[float]) -> None:
     line = '{"type": "FeatureCollection", "features": [{"x": 1}]}'
     files = {"a": f"{line}\n{line}\n".encode()}
-    assert read(lab, files) == [json.loads(line)] * 2
+    assert read(lab, files, cuts=cuts) == [json.loads(line)] * 2
+
+
+@pytest.mark.parametrize(
+    ("digits", "advice"),
+    [
+        (20, pa.decimal128(38, 18)),
+        (21, pa.decimal256(76, 38)),
+        (38, pa.decimal256(76, 38)),
+        (39, None),
+    ],
+)
+def test_whole_numbers_among_floats_are_advised_a_type_that_holds_them(
+    digits: int, advice: pa.DataType | None
+) -> None:
+    assert misfits._decimal_for(10**digits - 1) == advice
 
 
 @pytest.mark.parametrize("number", ["9007199254740993", "-9007199254740993", "1" + "0" * 400])

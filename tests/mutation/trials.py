@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 # The tests that are to notice the faults of a module, beside those of its own file.
 ALSO = {
     **dict.fromkeys(
-        "formats.csv formats.dialect formats.headers formats.literals formats.parsing "
+        "formats.csv formats.dialect formats.headers formats.parsing "
         "formats.conversion formats.inference".split(),
         "test_dialect test_csv_values test_csv test_csv_dialects",
     ),
@@ -28,7 +28,7 @@ ALSO = {
         "formats.casting formats.schemas formats.tables".split(), "test_parquet test_csv_values"
     ),
     **dict.fromkeys(
-        "formats.parquet formats.pruning formats.filters formats.int96".split(),
+        "formats.parquet formats.pruning formats.filters formats.literals formats.int96".split(),
         "test_filters test_pruning test_parquet",
     ),
     "formats.compression": "test_magic test_csv",

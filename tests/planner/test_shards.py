@@ -207,6 +207,7 @@ def test_every_item_in_one_task(
     made = plan_items(count, per_task=per_task, max_tasks=tasks, offsets=offsets)
     assert made.first[0] == 0
     assert made.first[-1] + made.count[-1] == count
+    assert made.bytes == (0 if offsets is None else offsets[-1])
     assert (made.first[1:] == (made.first + made.count)[:-1]).all()
     assert made.count.min() >= 1
     if per_task:
