@@ -192,9 +192,8 @@ class Run(RunResults):
                     handle.resume()
                 self._start(handle, starts.paused(start, start.ended, time.time()).pauses)
             return "at work"
-        end = records.read_end(self.store)
-        succeeded = end is not None and end["state"] == "succeeded"
-        if succeeded and manifests.whole(self.store, self.job):
+        end = records.read_end(self.store) or {"state": None}
+        if end["state"] == "succeeded" and manifests.whole(self.store, self.job):
             return "succeeded"
         # Another handle may have changed it since.
         self.job = records.read_job(self.store)
