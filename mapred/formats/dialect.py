@@ -173,7 +173,9 @@ def _one_by_one(
 def _begins(array: npt.NDArray[np.uint8], quotes: Ints, format: Format) -> npt.NDArray[np.bool_]:
     """Which quotes begin a value."""
     before = array[quotes - 1]
-    return (before == ord(format.delimiter)) | (before == _NEWLINE) | (quotes == 0)
+    begins: npt.NDArray[np.bool_] = (before == ord(format.delimiter)) | (before == _NEWLINE)
+    begins |= quotes == 0
+    return begins
 
 
 def _closing(every: list[int], mark: int, at: int) -> int:
