@@ -17,14 +17,7 @@ TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "mapred"
 # The test file of each module that has none of its own name.
 TESTED_BY = {
-<<<<<<< HEAD
-    "backends/argo/test_doctor_on_cluster.py": (
-        "backends.argo.pod_scripts.checkup backends.findings"
-    ),
-=======
-    "planner/test_shards.py": "planner.ranges",
     "backends/argo/test_doctor.py": "backends.argo.pod_scripts.checkup backends.findings",
->>>>>>> habits
     "backends/argo/test_handle.py": "backends.argo.statuses",
     "backends/argo/test_rbac.py": "backends.argo.claims",
     "backends/argo/test_render.py": (
