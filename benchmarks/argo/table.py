@@ -161,8 +161,7 @@ def by_mapred(found: Cluster, root: str, shards: int, *, real: bool) -> tuple[ma
         backend=FolderOnly(),
         root=root,
     )
-    made = render.render(run.job, reach.argo(found), uri=run.uri, digest=run.digest)
-    manifest = render.to_dict(made)
+    manifest = render.manifest(run.job, reach.argo(found), uri=run.uri, digest=run.digest)
     # Nobody looks at the logs of these pods for a minute.
     manifest["spec"]["podGC"]["deleteDelayDuration"] = "1s"
     return run, manifest

@@ -1,4 +1,4 @@
-"""Compiling many shards into an Argo Workflow; hera's own import is not counted."""
+"""Compiling many shards into an Argo Workflow."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def job(shards: int = SHARDS) -> Job:
 
 
 def rendered() -> str:
-    """The Workflow as YAML, checked by hera's models on the way."""
+    """The Workflow as YAML."""
     argo = Argo(root_secret="s3", endpoint="http://minio.storage:9000")
     return argo.render(job(), uri="s3://team/runs/1", digest="d1" * 32, packages="9a" * 32)
 

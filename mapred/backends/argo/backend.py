@@ -52,10 +52,11 @@ class Argo(ArgoSettings):
         packages: str | None = None,
         name: str | None = None,
     ) -> str:
-        """The Workflow of a run as YAML; see `mapred.backends.argo.render`."""
-        from mapred.backends.argo.render import render_text
+        """The Workflow of a run as YAML: what `submit` creates; see `mapred.backends.argo.render`."""
+        from mapred.backends.argo.render import manifest
+        from mapred.backends.argo.yaml import to_yaml
 
-        return render_text(job, self, uri=uri, digest=digest, packages=packages, name=name)
+        return to_yaml(manifest(job, self, uri=uri, digest=digest, packages=packages, name=name))
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
         from mapred.backends.argo.packages import packages_for
@@ -93,7 +94,7 @@ class Argo(ArgoSettings):
                 "not make: choose another name="
             )
         digest = packages_for(self, f"{wanted.root}/run", crons.python(), packages, ("argo",))
-        client.put_cron(crons.validated(crons.manifest(self, wanted, asked, digest)))
+        client.put_cron(crons.manifest(self, wanted, asked, digest))
 
     def schedules(self) -> list[Schedule]:
         """The jobs that start by the clock in the namespace, by name."""
@@ -185,7 +186,7 @@ def _start(
     while client.get(name) is not None:
         tries += 1
         name = f"{first[:58]}-{tries}"
-    workflow = render.render(
+    workflow = render.manifest(
         dataclasses.replace(job, deadline=left),
         settings,
         uri=store.uri,
@@ -193,5 +194,5 @@ def _start(
         packages=packages,
         name=name,
     )
-    client.create(render.to_dict(workflow))
+    client.create(workflow)
     return handle.Following(store, job, client, name, pending=seconds(settings.pending))

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -255,6 +256,16 @@ class KubernetesClient:
             raise Unreachable(f"the cluster at {self._where} cannot be reached: {said}") from None
 
 
+@dataclass(frozen=True)
+class _Plain:
+    """A request of hera that sends these values: its own models drop fields they do not know."""
+
+    values: Mapping[str, Any]
+
+    def json(self, **_: Any) -> str:
+        return json.dumps(self.values)
+
+
 class ServerClient:
     """By an Argo server's URL and a token from the environment; hera speaks to it."""
 
@@ -279,8 +290,7 @@ class ServerClient:
         )
 
     def create(self, manifest: Mapping[str, Any]) -> None:
-        workflow = self._models.Workflow.model_validate(manifest)
-        request = self._models.WorkflowCreateRequest(workflow=workflow)
+        request = _Plain({"workflow": manifest})
         self._call("create workflows", lambda: self._service.create_workflow(request))
 
     def get(self, name: str) -> dict[str, Any] | None:
@@ -327,18 +337,18 @@ class ServerClient:
         ]
 
     def put_cron(self, manifest: Mapping[str, Any]) -> None:
-        cron = self._models.CronWorkflow.model_validate(manifest)
+        name = manifest["metadata"]["name"]
         try:
-            known = self._service.get_cron_workflow(manifest["metadata"]["name"])
+            known = self._service.get_cron_workflow(name)
         except self._not_found:
-            create = self._models.CreateCronWorkflowRequest(cron_workflow=cron)
+            create = _Plain({"cronWorkflow": manifest})
             self._call("create cron workflows", lambda: self._service.create_cron_workflow(create))
             return
         except (self._error, OSError) as error:
             raise self._failed("get cron workflows", error) from None
-        cron.metadata.resource_version = known.metadata.resource_version
-        update = self._models.UpdateCronWorkflowRequest(cron_workflow=cron)
-        name = manifest["metadata"]["name"]
+        version = {"resourceVersion": known.metadata.resource_version}
+        metadata = {**manifest["metadata"], **version}
+        update = _Plain({"cronWorkflow": {**manifest, "metadata": metadata}})
         self._call(
             "update cron workflows", lambda: self._service.update_cron_workflow(name, update)
         )

@@ -21,7 +21,7 @@ from mapred.backends.argo.placement import place
 from mapred.backends.argo.pods import LOCKED, WORK, pruned, slug
 from mapred.backends.argo.settings import ArgoSettings
 from mapred.backends.schedules import Schedule
-from mapred.errors import BackendError, MissingDependency, RecordError
+from mapred.errors import BackendError, RecordError
 from mapred.model import layout
 from mapred.model.resources import Resources
 
@@ -101,17 +101,6 @@ def manifest(
         },
     }
     found: dict[str, Any] = pruned(values)
-    return found
-
-
-def validated(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The CronWorkflow as hera's model of it says it."""
-    try:
-        from hera.workflows import models
-    except ImportError:
-        raise MissingDependency("hera", "argo") from None
-    cron = models.CronWorkflow.model_validate(values)
-    found: dict[str, Any] = cron.model_dump(mode="json", by_alias=True, exclude_none=True)
     return found
 
 

@@ -13,20 +13,16 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.backends.argo import pods
 from mapred.backends.argo.admission import admit
 from mapred.backends.argo.pods import Compiled, pruned, slug
 from mapred.backends.argo.settings import ArgoSettings
-from mapred.backends.argo.yaml import to_yaml
-from mapred.errors import BackendError, MissingDependency
+from mapred.errors import BackendError
 from mapred.model.resources import Resources
 from mapred.model.rules import seconds
 from mapred.model.spec import Job, Stage
-
-if TYPE_CHECKING:
-    from hera.workflows import models
 
 # The etcd of a cluster takes no object beyond 1.5 MiB, Argo none beyond 1 MiB.
 LIMIT = 2**20
@@ -46,50 +42,6 @@ class _Node:
     closes: bool = False
 
 
-def render(
-    job: Job,
-    argo: ArgoSettings,
-    *,
-    uri: str,
-    digest: str,
-    packages: str | None = None,
-    name: str | None = None,
-) -> models.Workflow:
-    """The Workflow of a run as hera's model of it; nothing is read or written.
-
-    `uri` is the run's folder, `digest` the SHA-256 of its job.json, `packages` that of the
-    archive `layout.packages` below the root (None: the image has all that the job needs).
-    """
-    try:
-        from hera.workflows import models
-    except ImportError:
-        raise MissingDependency("hera", "argo") from None
-
-    values = manifest(job, argo, uri=uri, digest=digest, packages=packages, name=name)
-    return models.Workflow.model_validate(values)
-
-
-def render_text(
-    job: Job,
-    argo: ArgoSettings,
-    *,
-    uri: str,
-    digest: str,
-    packages: str | None = None,
-    name: str | None = None,
-) -> str:
-    """The Workflow of `render` as YAML, its keys in the order in which one reads them."""
-    render(job, argo, uri=uri, digest=digest, packages=packages, name=name)
-    values = manifest(job, argo, uri=uri, digest=digest, packages=packages, name=name)
-    return to_yaml(values)
-
-
-def to_dict(workflow: models.Workflow) -> dict[str, Any]:
-    """A Workflow as JSON holds it."""
-    found: dict[str, Any] = workflow.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return found
-
-
 def workflow_name(job: Job) -> str:
     """The job's name and the run's id, in up to 63 letters."""
     return f"{slug(job.name, 62 - len(job.run_id))}-{slug(job.run_id, 40)}"
@@ -107,10 +59,14 @@ def manifest(
     *,
     uri: str,
     digest: str,
-    packages: str | None,
-    name: str | None,
+    packages: str | None = None,
+    name: str | None = None,
 ) -> dict[str, Any]:
-    """The Workflow as plain values."""
+    """The Workflow of a run as plain values, which are printed and submitted as they are.
+
+    `uri` is the run's folder, `digest` the SHA-256 of its job.json, `packages` that of the
+    archive `layout.packages` below the root (None: the image has all that the job needs).
+    """
     asked = tuple(stage.resources for stage in job.stages)
     admit(argo, asked, root=uri, python=job.python, name=name, digest=digest, packages=packages)
     run = Compiled(job, argo, uri, packages)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 import mapred
 from mapred.backends.argo import cron
 from mapred.backends.argo.backend import Argo
-from mapred.backends.argo.render import render_text
 from mapred.backends.argo.yaml import to_yaml
 from mapred.backends.schedules import Schedule
 from mapred.model.resources import Resources, Volume
@@ -58,7 +57,7 @@ def text(
     made: Job, argo: Argo, *, root: str = "s3://team/runs", packages: str | None = None
 ) -> str:
     uri = f"{root}/{RUN_ID}"
-    return render_text(made, argo, uri=uri, digest=DIGEST, packages=packages)
+    return argo.render(made, uri=uri, digest=DIGEST, packages=packages)
 
 
 def schedule(argo: Argo, packages: str | None = None, **more: Any) -> str:

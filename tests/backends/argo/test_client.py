@@ -14,6 +14,8 @@ import pytest
 
 import mapred
 from mapred.backends.argo import client as clients
+from mapred.backends.argo import render
+from mapred.backends.argo.yaml import from_yaml
 from mapred.errors import BackendError
 
 # hera 7 calls pydantic by an old name.
@@ -126,6 +128,29 @@ def run(server: Server, s3_root: str) -> mapred.Run:
         root_secret="keys",
     )
     return mapred.submit(abs, mapred.array(3), backend=argo, root=s3_root)
+
+
+def test_what_a_run_submits_is_what_render_prints(
+    server: Server, s3_root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled = render.cleaned
+    monkeypatch.setattr(
+        render, "cleaned", lambda argo: {**settled(argo), "nextArgo": {"mode": "new"}}
+    )
+    argo = mapred.Argo(
+        server=server.url,
+        namespace="jobs",
+        image="ours:1",
+        endpoint="http://inside:9000",
+        root_secret="keys",
+        pod_spec_patch={"nextKubernetes": True},
+    )
+    run = mapred.submit(abs, mapred.array(3), backend=argo, root=s3_root)
+    ((name, submitted),) = server.workflows.items()
+    printed = argo.render(run.job, uri=run.uri, digest=run.digest, name=name)
+    assert from_yaml(printed) == [submitted]
+    assert submitted["spec"]["nextArgo"] == {"mode": "new"}
+    assert "nextKubernetes: true" in submitted["spec"]["podSpecPatch"]
 
 
 @pytest.mark.slow

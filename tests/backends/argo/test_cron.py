@@ -8,7 +8,7 @@ import pytest
 from testbed.servers.argo_server import Server, serving
 
 import mapred
-from mapred.backends.argo import cron
+from mapred.backends.argo import cron, render
 from mapred.backends.argo.backend import Argo
 from mapred.backends.schedules import Schedule
 from mapred.errors import BackendError
@@ -50,8 +50,22 @@ def test_schedules_are_put_replaced_listed_and_removed(server: Server, argo: Arg
         mapred.unschedule("nightly", backend=argo)
 
 
+def test_a_schedule_is_sent_with_fields_that_hera_does_not_know(
+    server: Server, argo: Argo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled = render.cleaned
+    monkeypatch.setattr(render, "cleaned", lambda argo: {**settled(argo), "nextArgo": True})
+    for _ in range(2):  # created, then replaced
+        argo.schedule(WANTED, Resources(), ())
+        sent = server.kept["nightly"]
+        assert sent["metadata"].pop("resourceVersion")
+        assert sent == cron.manifest(argo, WANTED, Resources(), None)
+        assert sent["spec"]["workflowSpec"]["nextArgo"] is True
+        sent["metadata"]["resourceVersion"] = "1"
+
+
 def test_a_cron_workflow_of_somebody_else_is_left_alone(server: Server, argo: Argo) -> None:
-    theirs = cron.validated(cron.manifest(argo, WANTED, Resources(), None))
+    theirs = cron.manifest(argo, WANTED, Resources(), None)
     del theirs["metadata"]["annotations"]
     server.kept["nightly"] = theirs
     assert mapred.schedules(backend=argo) == []

@@ -27,7 +27,7 @@ import mapred
 from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.claims import claim
 from mapred.backends.argo.rbac import manifests
-from mapred.backends.argo.render import render, to_dict
+from mapred.backends.argo.render import manifest
 from mapred.backends.argo.yaml import from_yaml, to_yaml
 from mapred.model import layout
 from mapred.model.resources import Resources
@@ -121,8 +121,8 @@ class Sent:
         return
 
     def submit(self, store: Store, job: Any, digest: str) -> Any:
-        workflow = render(job, self.argo, uri=store.uri, digest=digest, packages=self.packages)
-        return Created(self.cluster, self.cluster.submit(to_dict(workflow)))
+        workflow = manifest(job, self.argo, uri=store.uri, digest=digest, packages=self.packages)
+        return Created(self.cluster, self.cluster.submit(workflow))
 
 
 @dataclass(frozen=True)

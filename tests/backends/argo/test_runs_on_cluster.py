@@ -38,7 +38,7 @@ from testbed.cluster.access import Cluster
 import mapred
 from mapred.backends.argo import client as clients
 from mapred.backends.argo import handle as following
-from mapred.backends.argo.render import render, to_dict, workflow_name
+from mapred.backends.argo.render import manifest, workflow_name
 from mapred.model import layout
 from mapred.model.spec import Job
 from mapred.runfolder import records
@@ -249,7 +249,7 @@ class Changed:
         name = workflow_name(job)
         for number in range(self.times):
             name = f"{workflow_name(job)[:58]}-{number}"
-            made = to_dict(render(job, self.argo, uri=store.uri, digest=digest, name=name))
+            made = manifest(job, self.argo, uri=store.uri, digest=digest, name=name)
             self.change(made)
             client.create(made)
         return following.Following(store, job, client, name, pending=PATIENCE)

@@ -56,15 +56,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.kept.pop(each, None)
 
     def do_POST(self) -> None:
-        request = models.CreateCronWorkflowRequest.model_validate(self._body())
-        self._keep(request.cron_workflow, "1")
+        body = self._body()
+        models.CreateCronWorkflowRequest.model_validate(body)
+        self._keep(body["cronWorkflow"], "1")
 
     def do_PUT(self) -> None:
         name, _ = self._name()
-        request = models.UpdateCronWorkflowRequest.model_validate(self._body())
+        body = self._body()
+        request = models.UpdateCronWorkflowRequest.model_validate(body)
         known = self.server.kept[name]["metadata"]["resourceVersion"]
         assert request.cron_workflow.metadata.resource_version == known
-        self._keep(request.cron_workflow, "2")
+        self._keep(body["cronWorkflow"], "2")
 
     def do_DELETE(self) -> None:
         name, query = self._name()
@@ -75,9 +77,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _body(self) -> Any:
         return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
 
-    def _keep(self, cron: Any, version: str) -> None:
-        cron.metadata.resource_version = version
-        kept = json.loads(cron.model_dump_json(by_alias=True, exclude_none=True))
+    def _keep(self, cron: dict[str, Any], version: str) -> None:
+        kept = {**cron, "metadata": {**cron["metadata"], "resourceVersion": version}}
         self.server.kept[kept["metadata"]["name"]] = kept
         self._send(kept)
 
