@@ -27,6 +27,11 @@ OPTIONAL = {
 } | dict.fromkeys(
     "obstore alibabacloud_credentials requests hera kubernetes dask distributed IPython pandas polars scipy".split()
 )
+# A private module or name of a package that mapred uses, by that name or the one it goes by here.
+PRIVATE = re.compile(
+    r"\b(pyarrow|cloudpickle|by_value|fsspec|distributed|dask|numpy|pandas|polars|hera|obstore|click"
+    r"|rich|yaml|pa|pc|pq|ds|np|pd|pl)(\.\w+)*(\._| import _)[a-z]"
+)
 PACKAGE = Path(__file__).parent.parent / "mapred"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -80,6 +85,11 @@ def test_imports_point_one_way(file: Path) -> None:
         assert ORDER.index(rest[0]) < ORDER.index(mine), f"{where} points upwards"
         if rest[0] == "backends" and mine not in ON_TOP:
             assert rest[1:] in ([], ["schedules"]), f"{where}: ask the registry, mapred.backends"
+
+
+def test_private_names_of_other_packages_are_in_one_module() -> None:
+    found = {dotted(file) for file in FILES if PRIVATE.search(file.read_text())}
+    assert found == {"mapred.process.private"}
 
 
 def test_no_module_is_part_of_a_circle() -> None:

@@ -34,14 +34,15 @@ TESTED_BY = {
     "client/test_hints.py": "functions.origins",
     "client/test_history.py": "client.lookup display.summary",
     "client/test_options.py": (
-        "cli.options client.api client.job client.plan client.submission model.checking model.rules"
+        "cli.options client.api client.job client.plan client.submission model.checking "
+        "model.rules"
     ),
     "client/test_retention.py": (
         "cli.retention client.removable client.run_errors client.run_handle client.run_results"
     ),
     "client/test_scheduling.py": "backends.argo.pod_scripts.notice backends.schedules",
     "dataset/test_coercion.py": "dataset.options dataset.readers",
-    "dataset/test_imports.py": "process.lazy",
+    "dataset/test_imports.py": "process.lazy process.private",
     "dataset/test_lakes.py": "dataset.manifests",
     "dataset/test_remote_listing.py": "dataset.remote_walk",
     "dataset/test_schema.py": "arrow.samples",
@@ -51,7 +52,7 @@ TESTED_BY = {
         "display.html display.svg display.text.bars display.text.failures display.text.run"
     ),
     "engine/test_fork_client.py": "engine.messages engine.worker_process",
-    "formats/test_casting.py": "formats.schemas",
+    "formats/test_casting.py": "arrow.types formats.schemas",
     "formats/test_csv.py": "formats.lines formats.tables",
     "formats/test_csv_dialects.py": "formats.headers",
     "formats/test_csv_values.py": "formats.conversion formats.inference formats.parsing",
@@ -76,7 +77,8 @@ TESTED_BY = {
     "runfolder/test_losses.py": "runfolder.shortfall runfolder.status runfolder.tally",
     "runfolder/test_results.py": "runfolder.outputs",
     "shuffle/test_aggregates.py": (
-        "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles shuffle.sums"
+        "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles "
+        "shuffle.sums"
     ),
     "storage/test_access.py": "storage.responses",
     "storage/test_inside.py": "storage.uris",

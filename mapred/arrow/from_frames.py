@@ -18,6 +18,21 @@ class Unfit(ValueError):
     """What a frame holds that no Arrow table does."""
 
 
+def as_table(value: Any, *, preserve_index: bool | None = None) -> pa.Table | None:
+    """A table, batch or frame, of a subclass too, as a table; None for all else."""
+    for kind in type(value).__mro__:
+        name = f"{kind.__module__.split('.')[0]}.{kind.__name__}"
+        if name == "pyarrow.Table":
+            return value
+        if name == "pyarrow.RecordBatch":
+            return pa.Table.from_batches([value])
+        if name == "pandas.DataFrame":
+            return from_pandas(value, preserve_index=preserve_index)
+        if name == "polars.DataFrame":
+            return from_polars(value)
+    return None
+
+
 def from_pandas(frame: pd.DataFrame, *, preserve_index: bool | None = None) -> pa.Table:
     """The rows of a frame, with its index unless that just numbers them."""
 

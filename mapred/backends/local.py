@@ -21,6 +21,7 @@ from mapred.model.frozen import dataclass
 from mapred.model.limits import Limits
 from mapred.model.rules import FromOne, Text
 from mapred.model.spec import Job, Stage
+from mapred.process.private import acero
 from mapred.storage import Store, client_modules
 
 
@@ -32,7 +33,7 @@ def available_cpus() -> int:
 
 
 # What every stage of a keyed reduce imports, some 40 ms in each of its new workers.
-_KEYED = ("mapred.worker.keyed", "pyarrow.compute", "pyarrow._acero")
+_KEYED = ("mapred.worker.keyed", "pyarrow.compute", acero.__name__)
 
 # Slow to import, and safe to fork once they are: where a module of the user imports one, the fork
 # server does so first, for all workers of this session.

@@ -105,23 +105,15 @@ def _frame(source: Any) -> pa.Table | None:
     if "polars.LazyFrame" in names:
         raise DatasetError("a polars LazyFrame is not read yet: pass .collect() of it")
 
+    # An index that just numbers the rows is not kept: its parts would begin at 0 again.
+    kept = True if "pandas.DataFrame" in names and not _is_plain(source) else None
     try:
-        if isinstance(source, pa.Table):
-            return source
-        if isinstance(source, pa.RecordBatch):
-            return pa.Table.from_batches([source])
-        if "pandas.DataFrame" in names:
-            # An index that just numbers the rows is not kept: its parts would begin at 0 again.
-            kept = None if _is_plain(source) else True
-            return from_frames.from_pandas(source, preserve_index=kept)
-        if "polars.DataFrame" in names:
-            return from_frames.from_polars(source)
+        return from_frames.as_table(source, preserve_index=kept)
     except from_frames.Unfit as error:
         raise DatasetError(
             f"the {package} frame does not fit into Arrow: {error}; give that column one type, or"
             f" pass mapred.items(frame{how_to_list_rows(source)})"
         ) from error
-    return None
 
 
 def _is_plain(frame: Any) -> bool:

@@ -6,11 +6,11 @@ import re
 from urllib.parse import unquote
 
 from mapred.arrow.buffers import scalar
+from mapred.arrow.types import NULL_FOLDER
 from mapred.dataset.values import COMPRESSED, kind_of_suffix, suffix_of, suffixes
 from mapred.errors import DatasetError
 from mapred.process.lazy import pa, pc
 
-_NULL = "__HIVE_DEFAULT_PARTITION__"
 _WHOLE = r"^(?:0|-?[1-9][0-9]{0,17})$"
 # Suffixes of archives, and of compressions and files that no reader of lines understands.
 _ARCHIVES = "tar tgz tbz tbz2 txz tzst zip 7z rar jar whl cpio iso".split()
@@ -88,7 +88,7 @@ def partitions(paths: pa.ChunkedArray, prefix: str = "") -> dict[str, pa.DataTyp
                 f"{paths[number]} lies in no folder {name}=…, as {paths[0]} does; read them apart"
             )
         distinct = values.unique().drop_null()
-        known = distinct.filter(pc.not_equal(distinct, scalar(_NULL)))
+        known = distinct.filter(pc.not_equal(distinct, scalar(NULL_FOLDER)))
         whole = pc.all(pc.match_substring_regex(known, _WHOLE), min_count=1).as_py()
         found[unquote(name)] = pa.int64() if whole else pa.string()
     return found

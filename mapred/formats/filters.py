@@ -18,6 +18,7 @@ from mapred.arrow.buffers import scalar, strings, to_arrow
 from mapred.errors import DatasetError
 from mapred.formats.literals import COMPARED, comparable, compared
 from mapred.process.lazy import pa, pc
+from mapred.process.private import acero
 
 Condition: TypeAlias = tuple[str, str, Any]  # column, operator, value
 
@@ -106,15 +107,14 @@ def written(expression: Any) -> str | None:
 
 def mask(columns: pa.Table, expression: Any) -> pa.ChunkedArray:
     """Whether the expression holds, or null, for each row; an `ArrowException` if it cannot."""
-    from pyarrow._acero import Declaration, ProjectNodeOptions, TableSourceNodeOptions
-
     for number, field in enumerate(columns.schema):
         if pa.types.is_float16(field.type):  # Arrow does not compare these
             wide = columns.column(number).cast(pa.float32())
             columns = columns.set_column(number, field.name, wide)
-    source = Declaration("table_source", TableSourceNodeOptions(columns))
-    project = Declaration("project", ProjectNodeOptions([expression], ["holds"]))
-    holds = Declaration.from_sequence([source, project]).to_table(use_threads=False)["holds"]
+    source = acero.Declaration("table_source", acero.TableSourceNodeOptions(columns))
+    project = acero.Declaration("project", acero.ProjectNodeOptions([expression], ["holds"]))
+    both = acero.Declaration.from_sequence([source, project])
+    holds = both.to_table(use_threads=False)["holds"]
     if not pa.types.is_boolean(holds.type):
         raise pa.ArrowInvalid(f"it gives {holds.type}, and must be true or false")
     return holds

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mapred.arrow.samples import ENOUGH, Place, files_of
+from mapred.arrow.types import decoded
 from mapred.process.lazy import pa
 
 _UNITS = ("s", "ms", "us", "ns")
@@ -116,13 +117,11 @@ def plain(type_: pa.DataType) -> pa.DataType:
     file and by batch; views become texts, bytes and lists, since Arrow cannot filter views.
     """
 
-    def decoded(type_: pa.DataType) -> pa.DataType:
-        if pa.types.is_dictionary(type_) or pa.types.is_run_end_encoded(type_):
-            return plain(type_.value_type)
-        views = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
-        return views.get(type_, type_)
+    def value_type(type_: pa.DataType) -> pa.DataType:
+        found = decoded(type_)
+        return found if found == type_ else plain(found)
 
-    return rebuilt(type_, decoded)
+    return rebuilt(type_, value_type)
 
 
 def rebuilt(type_: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:

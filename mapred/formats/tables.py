@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from mapred.arrow.buffers import scalar, spelled, strings
+from mapred.arrow.types import NULL_FOLDER
 from mapred.errors import DatasetError
 from mapred.formats import filters
 from mapred.formats.base import OpenRange, Reading, guarded
@@ -16,8 +17,6 @@ from mapred.formats.handover import converter
 from mapred.formats.schemas import index_columns, index_metadata, plain, unified, written
 from mapred.model.spec import Format
 from mapred.process.lazy import pa, pc
-
-NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from cloudpickle import cloudpickle
+from mapred.process import private
 
 CACHED = type(functools.lru_cache(print))
 _MADE_BY_PYDANTIC = (
@@ -74,7 +74,7 @@ def without_validators(cls: type, made: Any) -> Any:
 
 
 def _set_model(cls: Any, state: Any) -> Any:
-    cloudpickle._class_setstate(cls, state)
+    private.fill_class(cls, state)
     if cls not in _whole:
         _waiting.__dict__.setdefault("models", []).append(cls)
     return cls

@@ -26,7 +26,7 @@ from mapred.errors import FunctionError
 from mapred.functions import copying, earlier, generators
 from mapred.functions.modules import imports, local
 from mapred.model.checking import said
-from mapred.process import definitions, interrupts
+from mapred.process import definitions, interrupts, private
 
 PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
 _STATELESS = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
@@ -194,17 +194,17 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             if isinstance(kind.__module__, str):
                 self.modules.add(kind.__module__)
             return NotImplemented
-        named = by_value._lookup_module_and_qualname(obj) is not None
+        named = private.is_importable(obj)
         if named and not self._copies(obj.__module__):
             return super().reducer_override(obj) if kind is not copying.CACHED else NotImplemented
         if is_class:
-            made = by_value._dynamic_class_reduce(obj) if named else super().reducer_override(obj)
+            made = private.reduce_class(obj) if named else super().reducer_override(obj)
             return copying.without_validators(obj, made)
         if kind is copying.CACHED:
             return copying.reduce_cached(obj)
         if copying.is_dispatcher(obj):
             return copying.reduce_dispatcher(obj)
-        return self._dynamic_function_reduce(obj)
+        return self._reduce_function(obj)
 
     def _copies(self, name: Any) -> bool:
         """Whether what a module defines is copied rather than named."""
@@ -214,11 +214,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             known = self._copied[name] = _is_copied(name, self._sent)
         return bool(known)
 
-    def _dynamic_function_reduce(self, func: types.FunctionType) -> tuple[Any, ...]:
+    def _reduce_function(self, func: types.FunctionType) -> tuple[Any, ...]:
         globals_ = func.__globals__
         package = globals_.get("__package__")
         self.modules.update(imports.imported(func.__code__, package))
-        make, arguments, (state, slots), *rest = super()._dynamic_function_reduce(func)
+        make, arguments, (state, slots), *rest = private.reduce_function(self, func)
         name = globals_.get("__name__")
         module = sys.modules.get(name) if isinstance(name, str) else None
         at_home = module is not None and vars(module) is globals_

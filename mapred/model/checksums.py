@@ -6,8 +6,9 @@ earlier versions have none, and are read as they are.
 
 from __future__ import annotations
 
+import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 from mapred.errors import StorageError
@@ -49,9 +50,23 @@ def compare(found: tuple[int, int], size: int, crc32: int, where: str) -> None:
 def of_file(file: BinaryIO) -> tuple[int, int]:
     """Size and CRC-32 of what is left of a file."""
     size = crc32 = 0
-    while piece := file.read(_PIECE):
+    for piece in blocks(file):
         size, crc32 = size + len(piece), zlib.crc32(piece, crc32)
     return size, crc32
+
+
+def sha256_of_file(file: BinaryIO) -> tuple[int, str]:
+    """Size and SHA-256, in hexadecimal digits, of what is left of a file."""
+    size, digest = 0, hashlib.sha256()
+    for piece in blocks(file):
+        size += len(piece)
+        digest.update(piece)
+    return size, digest.hexdigest()
+
+
+def blocks(file: BinaryIO) -> Iterator[bytes]:
+    """What is left of a file, a mebibyte at a time."""
+    return iter(lambda: file.read(_PIECE), b"")
 
 
 def running(data: Any, offsets: Iterable[int]) -> tuple[tuple[int, ...], int]:

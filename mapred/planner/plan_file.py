@@ -16,6 +16,7 @@ from mapred.errors import PlanError
 from mapred.model import layout
 from mapred.planner.ranges import Plan, plan_schema, rows
 from mapred.process.lazy import pa
+from mapred.process.private import parquet_files
 
 
 def plan_files(plan: Plan) -> Iterator[tuple[str, pa.Table]]:
@@ -27,10 +28,8 @@ def plan_files(plan: Plan) -> Iterator[tuple[str, pa.Table]]:
 
 def write_plan(table: pa.Table) -> pa.Buffer:
     """The bytes of a plan file: Parquet, in row groups small enough to read one shard."""
-    from pyarrow._parquet import ParquetWriter  # as `_open` does
-
     sink = pa.BufferOutputStream()
-    writer = ParquetWriter(
+    writer = parquet_files.ParquetWriter(
         sink,
         table.schema,
         version="2.6",
@@ -95,13 +94,7 @@ class PlanFile:
 
 
 def _open(data: Any) -> Any:
-    """What `pyarrow.parquet` reads by; that itself loads all file systems and OpenSSL.
-
-    They would be a tenth of a worker's start.
-    """
-    from pyarrow._parquet import ParquetReader
-
     in_memory = isinstance(data, bytes | bytearray | memoryview | pa.Buffer)
-    reader = ParquetReader()
+    reader = parquet_files.ParquetReader()
     reader.open(pa.BufferReader(data) if in_memory else data)
     return reader

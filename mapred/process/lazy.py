@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
     import pyarrow.parquet as pq
 
-__all__ = ["ds", "names_of", "np", "pa", "pc", "pd", "pl", "pq"]
+__all__ = ["Lazy", "ds", "names_of", "np", "pa", "pc", "pd", "pl", "pq"]
 
 
-class _Lazy(types.ModuleType):
+class Lazy(types.ModuleType):
     """Stands for a module, and loads it when one of its names is asked for."""
 
     def __getattr__(self, name: str) -> Any:
@@ -34,13 +34,13 @@ class _Lazy(types.ModuleType):
 
 
 if not TYPE_CHECKING:
-    ds = _Lazy("pyarrow.dataset")
-    np = _Lazy("numpy")
-    pa = _Lazy("pyarrow")
-    pc = _Lazy("pyarrow.compute")
-    pd = _Lazy("pandas")
-    pl = _Lazy("polars")
-    pq = _Lazy("pyarrow.parquet")
+    ds = Lazy("pyarrow.dataset")
+    np = Lazy("numpy")
+    pa = Lazy("pyarrow")
+    pc = Lazy("pyarrow.compute")
+    pd = Lazy("pandas")
+    pl = Lazy("polars")
+    pq = Lazy("pyarrow.parquet")
 
 
 def names_of(package: str, where: Mapping[str, Iterable[str]]) -> Callable[[str], Any]:

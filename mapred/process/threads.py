@@ -10,6 +10,8 @@ from contextlib import suppress
 
 import pyarrow
 
+from mapred.process.private import NUMPY_CORE
+
 # Libraries that go by OpenMP's number where their own variable is not set, and those that do not.
 _LIKE_OPENMP = (
     "OPENBLAS_NUM_THREADS",
@@ -59,7 +61,7 @@ def _limit_blas(count: int) -> None:
     """Tell the BLAS that numpy has loaded already, which reads no variable any more."""
     import ctypes
 
-    for name in ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath"):
+    for name in NUMPY_CORE:
         module = sys.modules.get(name)
         if module is None or not module.__file__:
             continue

@@ -59,7 +59,7 @@ def encode(
         return Output("none", count=len(values)), None
     if "object" in kinds:
         return _encoded([_pickled(value) for value in values], Output("pickle", count=len(values)))
-    tables = [None if value is None else _to_arrow(value, _tabular(value)) for value in values]
+    tables = [_to_arrow(value) for value in values]
     if check is not None:
         check(tables)
     found = [table for table in tables if table is not None]
@@ -252,25 +252,18 @@ def _tabular(value: Any) -> str | None:
 def as_arrow(value: Any) -> pa.Table | None:
     """A table, frame or batch as a table, with a frame's index; None for all else."""
     kind = _tabular(value)
-    return None if kind is None else _to_arrow(value, kind)
+    return None if kind is None else _to_arrow(value)
 
 
 def to_table(value: Any) -> pa.Table | None:
     """A table, frame or batch as a table without a frame's index; None for all else."""
     kind = _tabular(value)
-    return None if kind is None else _to_arrow(value, kind, preserve_index=False)
+    return None if kind is None else _to_arrow(value, preserve_index=False)
 
 
-def _to_arrow(value: Any, kind: str | None, *, preserve_index: bool | None = None) -> pa.Table:
-
-    if kind == "table":
-        return value
-    if kind == "batch":
-        return pa.Table.from_batches([value])
+def _to_arrow(value: Any, *, preserve_index: bool | None = None) -> pa.Table | None:
     try:
-        if kind == "polars":
-            return from_frames.from_polars(value)
-        return from_frames.from_pandas(value, preserve_index=preserve_index)
+        return from_frames.as_table(value, preserve_index=preserve_index)
     except from_frames.Unfit as error:
         raise FunctionError(
             f"the returned frame cannot be stored as Arrow: {error}; give that column one type, "

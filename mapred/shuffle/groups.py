@@ -10,6 +10,7 @@ import numpy as np
 
 from mapred.arrow.buffers import as_numbers, as_strings, from_arrow, to_arrow
 from mapred.process.lazy import pa
+from mapred.process.private import acero
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 def grouped_by(table: pa.Table, keys: list[str], specs: list[tuple[str, str]]) -> pa.Table:
     """`group_by`, nearly in the order of first sight, without the modules that its method imports."""
-    from pyarrow._acero import AggregateNodeOptions, Declaration, TableSourceNodeOptions
-
     strings = {}
     for number, name in enumerate(table.column_names):
         numbers = as_numbers(table.column(number)) if name in keys else None
@@ -26,9 +25,9 @@ def grouped_by(table: pa.Table, keys: list[str], specs: list[tuple[str, str]]) -
             strings[name] = table.column(number).type
             table = table.set_column(number, name, numbers)
     named = [(name, f"hash_{how}", None, f"{name}_{how}") for name, how in specs]
-    source = Declaration("table_source", TableSourceNodeOptions(table))
-    aggregate = Declaration("aggregate", AggregateNodeOptions(named, keys=keys))
-    grouped = Declaration.from_sequence([source, aggregate]).to_table(use_threads=False)
+    source = acero.Declaration("table_source", acero.TableSourceNodeOptions(table))
+    aggregate = acero.Declaration("aggregate", acero.AggregateNodeOptions(named, keys=keys))
+    grouped = acero.Declaration.from_sequence([source, aggregate]).to_table(use_threads=False)
     for name, type_ in strings.items():
         number = grouped.column_names.index(name)
         grouped = grouped.set_column(number, name, as_strings(grouped.column(number), type_))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mapred.arrow import from_frames
+from mapred.arrow.types import decoded
 from mapred.errors import FunctionError
 from mapred.process.lazy import pa, pc
 from mapred.shuffle.hashing import Hashes, hash_rows
@@ -24,30 +25,18 @@ def tables(value: Any) -> Iterator[pa.Table]:
         for each in value:
             yield from tables(each)
         return
-    module, name = type(value).__module__.split(".")[0], type(value).__name__
-    if isinstance(value, pa.RecordBatch):
-        table = pa.Table.from_batches([value])
-    elif isinstance(value, pa.Table):
-        table = value
-    elif name == "DataFrame" and module in ("pandas", "polars"):
-        table = _from_frame(value, module)
-    else:
-        raise FunctionError(
-            f"the function returned a {name}: with by= or sort_by= it must return a pa.Table, a "
-            "record batch, a pandas or polars frame, or an iterator of them"
-        )
-    yield plain(table)
-
-
-def _from_frame(frame: Any, package: str) -> pa.Table:
     try:
-        if package == "polars":
-            return from_frames.from_polars(frame)
-        return from_frames.from_pandas(frame)
+        table = from_frames.as_table(value)
     except from_frames.Unfit as error:
         raise FunctionError(
             f"the returned frame cannot be stored as Arrow: {error}; give that column one type"
         ) from error
+    if table is None:
+        raise FunctionError(
+            f"the function returned a {type(value).__name__}: with by= or sort_by= it must return "
+            "a pa.Table, a record batch, a pandas or polars frame, or an iterator of them"
+        )
+    yield plain(table)
 
 
 def plain(table: pa.Table) -> pa.Table:
@@ -72,13 +61,7 @@ def _as(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
 
 def _plain_type(field: pa.Field) -> pa.DataType:
 
-    types, type_ = pa.types, field.type
-    if types.is_dictionary(type_) or types.is_run_end_encoded(type_):
-        return _plain_type(field.with_type(type_.value_type))
-    if types.is_string_view(type_):
-        return pa.large_string()
-    if types.is_binary_view(type_):
-        return pa.large_binary()
+    type_ = decoded(field.type, large=True)
     if "dictionary<" in str(type_):
         raise FunctionError(
             f"column {field.name!r} is {type_}: a dictionary inside of another type cannot be "

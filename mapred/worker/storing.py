@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from mapred.errors import FunctionError, StorageError
 from mapred.functions.task import written
-from mapred.model import layout
+from mapred.model import checksums, layout
 from mapred.model.records import Commit, Output, StoredFile
 from mapred.process import forks
 from mapred.process.lazy import pa
@@ -97,16 +96,13 @@ def store_files(attempt: Attempt) -> tuple[StoredFile, ...]:
 
 def _measure(path: Path) -> tuple[int, int]:
     """Size in bytes and CRC-32 of a local file."""
-    size = crc32 = 0
     try:
         with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                size, crc32 = size + len(block), zlib.crc32(block, crc32)
+            return checksums.of_file(file)
     except OSError as error:
         raise FunctionError(
             f"task.output({path.name!r}) is not a readable file: {error}"
         ) from error
-    return size, crc32
 
 
 def store_log(attempt: Attempt) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 
 from mapred.errors import DatasetError, MissingDependency, StorageError
 from mapred.formats.base import Source
+from mapred.model import checksums
 from mapred.storage import Store
 from mapred.storage.local import NO_ROOM, temporary_failure
 from mapred.writing import replacing, stats
@@ -283,7 +283,7 @@ class _Writer:
             # A Delta table's log names its files, so an attempt's name may stay.
             final = staged = f"{prefix}part-{self.write_id}-{self.attempt}-{name}"
             text = json.dumps(stats.of_file(pq.read_metadata(path)))
-        size, digest = path.stat().st_size, _sha256(path)
+        size, digest = _sums(path)
         self.store.put_file(path, staged)
         path.unlink(missing_ok=True)
         return WrittenFile(
@@ -305,7 +305,7 @@ def typed(target: Target, store: Store, schema: pa.Schema, file: WrittenFile) ->
                 rows = groups.read_row_group(number).cast(stored)
                 writer.write_table(rows, row_group_size=rows.num_rows)
         text = json.dumps(stats.of_file(pq.read_metadata(path))) if file.stats else ""
-        size, digest = path.stat().st_size, _sha256(path)
+        size, digest = _sums(path)
         store.put_file(path, name)
     final = name if file.final == file.path else file.final
     return replace(file, path=name, final=final, bytes=size, sha256=digest, stats=text)
@@ -328,12 +328,10 @@ def parquet_writer(target: Target, path: Path, schema: pa.Schema) -> pq.ParquetW
         ) from error
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
+def _sums(path: Path) -> tuple[int, str]:
+    """Size and SHA-256 of a local file."""
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return checksums.sha256_of_file(file)
 
 
 def need_deltalake() -> Any:

@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from mapred.arrow.buffers import from_arrow, scalar, to_arrow
+from mapred.arrow.types import NULL_FOLDER, decoded
 from mapred.errors import DatasetError, FunctionError
 from mapred.process.lazy import pc
 from mapred.runfolder import outputs
 from mapred.writing.schemas import changed
-from mapred.writing.target import NULL, Target
+from mapred.writing.target import Target
 
 _LONGEST = 255  # bytes of one name on a disk, which object stores have no use for either
 
@@ -80,9 +81,9 @@ def by_partition(table: pa.Table, names: tuple[str, ...]) -> Iterator[tuple[Valu
 def _check_values(name: str, type_: pa.DataType, texts: pa.Array) -> None:
     """Raise for a value whose folder another value would have, or no file system."""
 
-    if pc.index(texts, scalar(NULL).cast(texts.type)).as_py() >= 0:
+    if pc.index(texts, scalar(NULL_FOLDER).cast(texts.type)).as_py() >= 0:
         raise DatasetError(
-            f"partition_by={name!r}: the text {NULL!r} stands for null in a folder's name; write "
+            f"partition_by={name!r}: the text {NULL_FOLDER!r} stands for null in a folder's name; write "
             "null, or another text"
         )
     odd = pc.not_equal(pc.utf8_length(texts), scalar(10))
@@ -105,7 +106,7 @@ def _check_values(name: str, type_: pa.DataType, texts: pa.Array) -> None:
 def folder_of(names: tuple[str, ...], values: Values) -> str:
     """The folder of a partition, `day=2026-01-01/city=a%2Fb`; empty without partitions."""
     parts = (
-        f"{name}={NULL if value is None else _escaped(value)}"
+        f"{name}={NULL_FOLDER if value is None else _escaped(value)}"
         for name, value in zip(names, values, strict=True)
     )
     return "/".join(parts)
@@ -116,7 +117,7 @@ def values_of(names: tuple[str, ...], folder: str) -> Values | None:
     parts = [part.partition("=") for part in folder.split("/")] if folder else []
     if tuple(unquote(name) for name, _, _ in parts) != names:
         return None
-    return tuple(None if value == NULL else unquote(value) for _, _, value in parts)
+    return tuple(None if value == NULL_FOLDER else unquote(value) for _, _, value in parts)
 
 
 def _escaped(value: str) -> str:
@@ -165,11 +166,12 @@ def plain_type(type_: pa.DataType) -> pa.DataType:
 
 
 def _plain_leaf(type_: pa.DataType) -> pa.DataType:
-    if pa.types.is_dictionary(type_):
-        return plain_type(type_.value_type)
-    if pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
+    found = decoded(type_)
+    if found != type_:
+        return plain_type(found)
+    if pa.types.is_large_string(type_):
         return pa.string()
-    if pa.types.is_large_binary(type_) or pa.types.is_binary_view(type_):
+    if pa.types.is_large_binary(type_):
         return pa.binary()
     if pa.types.is_timestamp(type_) and type_.unit == "s":
         return pa.timestamp("ms", type_.tz)

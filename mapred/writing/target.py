@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import date, datetime, time
 from typing import Any, TypeAlias
 
+from mapred.arrow.types import NULL_FOLDER
 from mapred.errors import DatasetError
 from mapred.model.checking import checks, shown
 from mapred.model.coding import read
@@ -21,7 +22,6 @@ from mapred.process.lazy import pa
 Replace: TypeAlias = "Mapping[str, Any] | None"
 
 MODES = ("overwrite_partitions", "append", "overwrite")
-NULL = "__HIVE_DEFAULT_PARTITION__"  # what readers of `name=value` folders take for null
 _COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "brotli", "none")
 # A copy within a store takes an object of up to 1 GiB at once (OSS; elsewhere it is more).
 _LARGEST_FILE = 2**30
@@ -234,7 +234,7 @@ def _text_of(name: str, value: Any) -> str | None:
     if isinstance(value, datetime) and value == value and value.time() == time():
         value = value.date()
     if value is None or isinstance(value, str):
-        if value == NULL:
+        if value == NULL_FOLDER:
             raise DatasetError(f"replace= names {name}={value!r}, which is null: write None")
         return value
     if isinstance(value, bool):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import pickle
 import re
@@ -203,3 +205,11 @@ def test_a_sealed_commit_may_say_what_the_plan_does_not(tmp_path: Path) -> None:
         assert said in str(run.audit())
         run.store.write(path, sound)
     assert Commit.from_bytes(sound).records == 100
+
+
+@pytest.mark.parametrize("size", [0, 1, 2**20, 2**20 + 1])
+def test_files_are_summed_in_blocks(size: int) -> None:
+    data = bytes(size)
+    assert checksums.of_file(io.BytesIO(data)) == (size, zlib.crc32(data))
+    found = checksums.sha256_of_file(io.BytesIO(data))
+    assert found == (size, hashlib.sha256(data).hexdigest())

@@ -25,7 +25,7 @@ from mapred.backends.argo import locations
 from mapred.backends.argo.settings import ArgoSettings
 from mapred.errors import BackendError, MissingDependency, RecordError
 from mapred.functions.versions import code_digest
-from mapred.model import layout
+from mapred.model import checksums, layout
 from mapred.model.coding import encode
 from mapred.process import secrecy
 from mapred.runfolder import records
@@ -89,7 +89,8 @@ def store_packages(
         tree, archive = Path(folder, "tree"), Path(folder, "packages.tar")
         _install(lock, tree, python, platform)
         _pack(tree, archive)
-        digest = _digest(archive)
+        with archive.open("rb") as file:
+            _, digest = checksums.sha256_of_file(file)
         root.put_file(archive, layout.packages(digest))
     root.write(layout.lock(key), encode(_Lock(digest, lock)))
     return digest
@@ -250,11 +251,3 @@ def _plain_name(requirement: str) -> str:
         return str(canonicalize_name(Requirement(requirement).name))
     except InvalidRequirement as error:
         raise BackendError(f"packages: {requirement!r} is not a requirement: {error}") from None
-
-
-def _digest(path: Path) -> str:
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import zlib
-from collections.abc import Callable, Mapping
+import io
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from mapred.client.audit.problems import Problem
 from mapred.errors import StorageError
+from mapred.model import checksums
 from mapred.storage import Store
 
 _PIECE = 2**20
@@ -86,29 +87,14 @@ def _changed(file: Stored) -> Problem:
 
 
 def _measured(store: Store, file: Stored) -> tuple[int, str]:
-    add, text = _sha256() if len(file.checksum) == 64 else _crc32()
-    count = 0
     if file.size is not None and file.size <= _PIECE:
-        data = store.read(file.path)
-        add(data)
-        return len(data), text()
+        return _sums(io.BytesIO(store.read(file.path)), file)
     with store.open(file.path) as opened:
-        while piece := opened.read(_PIECE):
-            count += len(piece)
-            add(piece)
-    return count, text()
+        return _sums(opened, file)
 
 
-def _sha256() -> tuple[Callable[[bytes], None], Callable[[], str]]:
-    digest = hashlib.sha256()
-    return digest.update, digest.hexdigest
-
-
-def _crc32() -> tuple[Callable[[bytes], None], Callable[[], str]]:
-    value = 0
-
-    def add(data: bytes) -> None:
-        nonlocal value
-        value = zlib.crc32(data, value)
-
-    return add, lambda: crc32_text(value)
+def _sums(opened: BinaryIO, file: Stored) -> tuple[int, str]:
+    if len(file.checksum) == 64:
+        return checksums.sha256_of_file(opened)
+    size, crc32 = checksums.of_file(opened)
+    return size, crc32_text(crc32)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from mapred.arrow.types import NULL_FOLDER
 from mapred.formats.json.objects import SPACES, Refused, decoded, plain
 from mapred.formats.lines import Lines
-from mapred.formats.tables import NULL_FOLDER, folders_of, partitions_of
+from mapred.formats.tables import folders_of, partitions_of
 from mapred.model.spec import Format
 from mapred.process.lazy import pa, pc
 

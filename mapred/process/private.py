@@ -1,0 +1,40 @@
+"""Private names of other packages, and why nothing public does: no other module may use one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mapred.process.lazy import Lazy
+
+# Workers cannot wait for what public modules load beside these classes: `pyarrow.acero` and
+# `Table.group_by` load pandas and every file system, `pyarrow.parquet` the latter and OpenSSL.
+acero: Any = Lazy("pyarrow._acero")
+parquet_files: Any = Lazy("pyarrow._parquet")
+_by_value: Any = Lazy("cloudpickle.cloudpickle")
+
+# The library of numpy whose handle finds the BLAS that it was linked with.
+NUMPY_CORE = ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath")
+
+# cloudpickle's own choice between copying and naming follows a registry of the whole process, and
+# leaves out classes that can be imported. A pickler that decides for each object needs the steps.
+
+
+def is_importable(value: Any) -> bool:
+    """Whether a function or class is found by its name in its module."""
+    return bool(_by_value._lookup_module_and_qualname(value))
+
+
+def reduce_class(cls: type) -> Any:
+    """How a class is copied by value."""
+    return _by_value._dynamic_class_reduce(cls)
+
+
+def reduce_function(pickler: Any, function: Callable[..., Any]) -> Any:
+    """How `pickler`, one of cloudpickle's, copies a function by value."""
+    return _by_value.Pickler._dynamic_function_reduce(pickler, function)
+
+
+def fill_class(cls: type, state: Any) -> None:
+    """Give a copied class its attributes."""
+    _by_value._class_setstate(cls, state)
