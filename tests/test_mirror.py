@@ -34,8 +34,7 @@ TESTED_BY = {
     "client/test_hints.py": "functions.origins",
     "client/test_history.py": "client.lookup display.summary",
     "client/test_options.py": (
-        "cli.options client.api client.job client.plan client.submission model.checking "
-        "model.rules"
+        "cli.options client.api client.job client.plan client.submission model.checking model.rules"
     ),
     "client/test_retention.py": (
         "cli.retention client.removable client.run_errors client.run_handle client.run_results"
@@ -77,8 +76,7 @@ TESTED_BY = {
     "runfolder/test_losses.py": "runfolder.shortfall runfolder.status runfolder.tally",
     "runfolder/test_results.py": "runfolder.outputs",
     "shuffle/test_aggregates.py": (
-        "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles "
-        "shuffle.sums"
+        "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles shuffle.sums"
     ),
     "storage/test_access.py": "storage.responses",
     "storage/test_inside.py": "storage.uris",
