@@ -25,7 +25,7 @@ from mapred.model.coding import Moment, Seconds, StageName, Tasks
 from mapred.model.records import GivenUp
 from mapred.model.rules import FromOne, Location
 from mapred.model.spec import Job
-from mapred.runfolder import losses, records, starts
+from mapred.runfolder import records, shortfall, starts
 from mapred.runfolder import status as folder
 from mapred.storage import Store, each, is_local, open_store
 
@@ -282,7 +282,7 @@ def _given_up(store: Store, job: bytes) -> GivenUp:
     tasks = records.read_given_up(store)
     if not tasks:
         return GivenUp()
-    return losses.given_up(store, records.decoded(store, layout.JOB, Job, job), tasks)
+    return shortfall.read(store, records.decoded(store, layout.JOB, Job, job), tasks)
 
 
 def _state(

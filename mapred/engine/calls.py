@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mapred.model.packs import Pack
 from mapred.model.records import Outcome
-from mapred.worker.packs import Pack
 
 
 def run_block(

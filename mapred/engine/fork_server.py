@@ -31,6 +31,7 @@ from typing import Any
 
 from mapred.engine.messages import ENDED, NOTICE, REFUSED, STARTED, Channel, Left, Log
 from mapred.functions import transport
+from mapred.model.packs import Pack
 from mapred.model.records import Outcome
 from mapred.process import forks, threads
 from mapred.process.children import (
@@ -45,7 +46,6 @@ from mapred.process.whereabouts import Place
 from mapred.shuffle.memory import keep_freed
 from mapred.worker.closing import leave
 from mapred.worker.context import context
-from mapred.worker.packs import Pack
 from mapred.worker.tasks import run_block
 
 _DESCRIPTORS = 3  # of a request: a worker's connection, its log and its place

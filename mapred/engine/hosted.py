@@ -22,9 +22,9 @@ from mapred.engine.process_pool import ProcessExecutor
 from mapred.errors import BackendError, MapredError
 from mapred.functions import versions
 from mapred.model import layout
+from mapred.model.packs import Pack
 from mapred.model.records import Outcome
 from mapred.storage import open_store
-from mapred.worker.packs import Pack
 
 _IDLE_SECONDS = 30.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mapred.model.coding import Count, Seconds, StageName, Tasks, decode, encode
 
@@ -59,6 +59,18 @@ class Failure:
         lines += [self.traceback.rstrip()] * bool(self.traceback)
         lines += ["log ends with", self.log.rstrip()] * bool(self.log)
         return "\n".join(lines)
+
+
+def merged(before: Failure | None, failure: Failure) -> Failure:
+    """The later of two failures of a task, with the items of both."""
+    if before is None:
+        return failure
+    later = max(before, failure, key=lambda each: each.time)
+    values = {**before.values, **failure.values}
+    if not before.items or not failure.items:
+        return replace(later, items=(), values=values)
+    items = tuple(sorted({*before.items, *failure.items}))
+    return replace(later, items=items, values=values)
 
 
 @dataclass(frozen=True)

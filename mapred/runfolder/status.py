@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mapred.errors import MapredError
-from mapred.model import layout
+from mapred.model import layout, policy
 from mapred.model.records import Commit, GivenUp
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus
-from mapred.runfolder import losses, records, starts
+from mapred.runfolder import records, shortfall, starts
 from mapred.runfolder.starts import Start
 from mapred.runfolder.tally import Tally
 from mapred.storage import Store
@@ -34,7 +34,7 @@ def status(store: Store, job: Job, start: Start, *, alive: bool) -> RunStatus:
     """
     end = records.read_end(store)
     state = end["state"] if end else "running" if alive else start.state
-    tally = Tally(job, store.uri, losses.given_up(store, job))
+    tally = Tally(job, store.uri, shortfall.read(store, job))
     for stage in job.stages:
         for commit in _commits(store, stage.name):
             tally.add(commit)
@@ -136,23 +136,25 @@ def _last(
 
     Of one that is done, these are the items given up, and else those that failed beside them.
     """
+    from mapred.model.failure import merged
+
     latest = max(tries, key=lambda failure: failure.time)
     if not latest.items:
         return latest
-    lost = {item for failure in tries for item in losses.lost_items(job, failure)}
+    lost = {item for failure in tries for item in policy.lost_items(job.attempts, failure)}
     before = lost.intersection(given_up or ())
     told = before if committed or lost == before else lost - before
     found = None
     for failure in tries:
-        if items := told.intersection(losses.lost_items(job, failure)):
-            found = losses.merged(found, replace(failure, items=tuple(sorted(items))))
+        if items := told.intersection(policy.lost_items(job.attempts, failure)):
+            found = merged(found, replace(failure, items=tuple(sorted(items))))
     return found or latest
 
 
 def shards(store: Store, job: Job) -> Iterator[dict[str, Any]]:
     """What is known of every map task, as rows of a table."""
     sizes = records.shard_bytes(store, job)
-    given_up = losses.given_up(store, job)
+    given_up = shortfall.read(store, job)
     failed = {failure.task for failure in failures(store, job) if failure.stage == "map"}
     commits = records.read_commits(store, "map", range(job.shards))
     for shard, commit in enumerate(commits):

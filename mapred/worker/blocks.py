@@ -18,12 +18,12 @@ from mapred.errors import AccessError, FullError, FunctionError, MapredError, St
 from mapred.functions import versions
 from mapred.model import layout, retries
 from mapred.model.failure import Failure
+from mapred.model.packs import Note, Pack
 from mapred.model.records import Commit
 from mapred.model.spec import Stage
 from mapred.process import threads
 from mapred.runfolder import failures, losses, manifests, records
 from mapred.worker.context import Context, context
-from mapred.worker.packs import Note, Pack
 from mapred.worker.tasks import committed, run_task
 
 DONE, FAILED, TRY_AGAIN, MISMATCH, KILLED = 0, 1, 75, 78, 137
@@ -156,7 +156,9 @@ def _failed(
 ) -> None:
     """Note what follows from a failed attempt: what is tried again, and when."""
     if failure.items:
-        known.packs[place] = known.packs.get(place, Pack()).after(run.job, failure)
+        known.packs[place] = known.packs.get(place, Pack()).after(
+            failure, losses.lost_items(run.job, failure)
+        )
         losable = losses.allowed(run.job, run.job.stage(place[0]))
         final = not more or bool(known.packs[place].lost and not losable)
     else:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from mapred import formats
 from mapred.model import seeds
+from mapred.model.packs import Note
 from mapred.worker.attempt import Attempt
 from mapred.worker.context import Context
-from mapred.worker.packs import Note
 from mapred.worker.turns import Turn
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 # that does so copies the pages that it shares with this process.
 gc.disable()
 
+from mapred.model.packs import NO_ITEM  # noqa: E402
 from mapred.process.children import die_with_parent, how_it_ended, kill_group  # noqa: E402
 from mapred.process.whereabouts import Place  # noqa: E402
 from mapred.worker.blocks import (  # noqa: E402
@@ -39,7 +40,6 @@ from mapred.worker.blocks import (  # noqa: E402
     say,
 )
 from mapred.worker.closing import SECONDS, leave  # noqa: E402
-from mapred.worker.packs import NO_ITEM  # noqa: E402
 
 gc.freeze()
 gc.enable()

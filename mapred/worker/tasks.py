@@ -17,7 +17,7 @@ from typing import Any
 
 from mapred.errors import ReduceError
 from mapred.functions import instances
-from mapred.model import seeds
+from mapred.model import packs, seeds
 from mapred.model.records import Commit, Outcome
 from mapred.model.spec import Job, Stage
 from mapred.process import forks, interrupts, surroundings
@@ -25,7 +25,7 @@ from mapred.runfolder import failures, points, records
 from mapred.storage import Store
 from mapred.worker import attempt as attempts
 from mapred.worker import map as maps
-from mapred.worker import packs, reduce, storing, turns
+from mapred.worker import reduce, storing, turns
 from mapred.worker.attempt import Attempt
 from mapred.worker.context import Context, context, offer_modules
 

@@ -23,12 +23,12 @@ from mapred.functions import pickling
 from mapred.functions.task import Task, written
 from mapred.model import layout
 from mapred.model.checking import said
+from mapred.model.packs import Note, Pack
 from mapred.model.spec import Job
 from mapred.process import forks, interrupts
 from mapred.runfolder import records
 from mapred.runfolder.failures import ItemsFailed, is_final, is_of_store, plain
 from mapred.storage import Store
-from mapred.worker.packs import Note, Pack
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,9 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mapred
-from mapred.engine import driver
 from mapred.errors import RecordError, StorageError
-from mapred.model import checksums, layout
+from mapred.model import checksums, layout, policy
 from mapred.model.coding import decode, encode
 from mapred.model.records import Commit, Output
 from mapred.testing import tamper
@@ -100,7 +99,7 @@ def answer(run: mapred.Run) -> Any:
 def test_a_reduce_refuses_a_map_whose_rows_changed(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver, "_STORAGE_TRIES", 1)
+    monkeypatch.setattr(policy, "REFUSALS", 1)
     run = KINDS[kind](tmp_path)
     before = answer(run)
     later = {stage.name for stage in run.job.stages[1:]}

@@ -192,7 +192,7 @@ def test_the_functions_own_stores_are_told_from_the_datasets(
     function: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.txt").write_text("a\nb\n")
-    monkeypatch.setattr("mapred.engine.driver._STORAGE_TRIES", 1)
+    monkeypatch.setattr("mapred.model.policy.REFUSALS", 1)
     reads = function in (_reads, _reads_by_a_library)
     if reads:
         broken = lambda run, path, known=None: io.BufferedReader(Broken())  # noqa: E731

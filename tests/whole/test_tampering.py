@@ -20,9 +20,8 @@ import pytest
 from testbed.faults.tampering import Tampering, contents, put, tamperings
 
 import mapred
-from mapred.engine import driver
 from mapred.errors import MapredError
-from mapred.model import layout
+from mapred.model import layout, policy
 
 RUN: dict[str, Any] = {"backend": "inline", "progress": "none", "attempts": 1}
 
@@ -196,7 +195,7 @@ def reduced_again(run: mapred.Run, before: str) -> str:
 def test_a_reduce_takes_nothing_that_was_tampered_with(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver, "_STORAGE_TRIES", 1)
+    monkeypatch.setattr(policy, "REFUSALS", 1)
     run = KINDS[kind](tmp_path)
     before = observed(run.uri)
     for path, _ in run.store.list(""):

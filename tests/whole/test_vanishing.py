@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from concurrent.futures import Executor
 from pathlib import Path
 
 import pytest
 
 import mapred
-from mapred.engine import driver
+from mapred.engine import watch
 from mapred.errors import BackendError, RunError
 from mapred.model import layout
-from mapred.model.spec import Stage
 from mapred.runfolder import records
 
 pytestmark = pytest.mark.timeout(120)
@@ -21,7 +19,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "_FOLDER_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "SECONDS", 0.1)
 
 
 def test_a_commit_that_is_gone_ends_a_reduce_that_follows(tmp_path: Path) -> None:
@@ -46,22 +44,15 @@ def test_a_commit_that_is_gone_ends_a_reduce_that_follows(tmp_path: Path) -> Non
     assert run.resume(progress="none").result() == 15
 
 
-def _no_pool(stage: Stage) -> Executor:
-    raise NotImplementedError
-
-
 def test_a_commit_is_looked_for_while_a_reduce_follows(tmp_path: Path) -> None:
     run = mapred.run(abs, mapred.items(range(4)), per_task=1, root=tmp_path, progress="none")
-    made = driver.Driver(run.store, run.job, run.digest, _no_pool)
-    (stage,) = run.job.stages
-    made._commits[stage.name] = dict.fromkeys(range(4))
-    made._awaited, made._look_due = stage, 0.0
-    made._look_at_folder()
+    made, now = watch.Watch(run.store), time.monotonic()
+    made.await_inputs(run.job.stages[0], range(4))
+    made.look(now)
     Path(run.uri, layout.commit("map", 2)).unlink()
-    made._look_at_folder()
-    made._look_due = 0.0
+    made.look(now)
     with pytest.raises(BackendError, match=r"commits/000002.json is gone"):
-        made._look_at_folder()
+        made.look(now + 1)
 
 
 @pytest.mark.parametrize("backend", ["local", "inline"])

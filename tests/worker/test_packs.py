@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 import mapred
 from mapred.model import layout
 from mapred.model.failure import Failure
-from mapred.model.spec import Format, Job, Stage
+from mapred.model.packs import Pack
+from mapred.model.policy import lost_items
 from mapred.process.whereabouts import Place
 from mapred.testing import Script
 from mapred.worker import storing
-from mapred.worker.packs import Pack
 
 QUIET: dict[str, Any] = {"progress": "none"}
 
@@ -33,14 +33,6 @@ def calls(script: Script, items: Iterable[int]) -> list[int]:
     return [script.calls(item) for item in items]
 
 
-def job(attempts: int, max_failed: int = 0) -> Job:
-    return Job(
-        run_id="r", name="n", created="2026-03-01T12:00:00Z", format=Format("items", "item"),
-        stages=(Stage("map", "map", 1),), shards=1, items=9, files=0, bytes=0,
-        function="function.pkl", attempts=attempts, max_failed=max_failed,
-    )  # fmt: skip
-
-
 @given(
     bad=st.dictionaries(st.integers(0, 8), st.tuples(st.sampled_from(["raise", "lost"]), st.integers(1, 9))),
     attempts=st.integers(1, 4),
@@ -48,7 +40,7 @@ def job(attempts: int, max_failed: int = 0) -> Job:
 @settings(max_examples=200)
 def test_turns_do_every_item_and_no_more(bad: dict[int, tuple[str, int]], attempts: int) -> None:
     """A driver in small: who raises does so beside the others, who crashes takes them along."""
-    made, pack, done = job(attempts, 9), Pack(), set[int]()
+    pack, done = Pack(), set[int]()
     called = dict.fromkeys(range(9), 0)
     for _ in range(200):
         left = [i for i in range(9) if i not in done | pack.lost]
@@ -72,16 +64,14 @@ def test_turns_do_every_item_and_no_more(bad: dict[int, tuple[str, int]], attemp
             failure = Failure(
                 "map", 0, "a", "lost", "e", "m", items=(ended,), attempts=pack.attempt(ended)
             )
-            pack = pack.after(made, failure)
+            pack = pack.after(failure, lost_items(attempts, failure))
             continue
         done |= set(turn) - set(raising)
         if raising:
-            pack = pack.after(
-                made,
-                Failure(
-                    "map", 0, "a", "function", "e", "m", items=tuple(raising), attempts=attempt
-                ),
+            failure = Failure(
+                "map", 0, "a", "function", "e", "m", items=tuple(raising), attempts=attempt
             )
+            pack = pack.after(failure, lost_items(attempts, failure))
         assert Pack.from_json(pack.to_json()) == pack
     else:
         raise AssertionError("it never ends")

@@ -16,7 +16,7 @@ from mapred.errors import BackendError
 from mapred.model.records import GivenUp
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus
-from mapred.runfolder import losses, manifests, records, starts
+from mapred.runfolder import manifests, records, shortfall, starts
 from mapred.runfolder.tally import Tally
 from mapred.storage import Store
 from mapred.worker.blocks import MISMATCH
@@ -153,7 +153,7 @@ class Following:
     def _listed(self) -> RunStatus:
         """Progress by the names of the commits."""
         job = self._job
-        tally = Tally(job, self._store.uri, losses.given_up(self._store, job))
+        tally = Tally(job, self._store.uri, shortfall.read(self._store, job))
         for stage in job.stages:
             tally.done[stage.name].update(records.committed(self._store, stage.name))
         status = self._status(tally)

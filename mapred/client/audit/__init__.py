@@ -25,7 +25,7 @@ from mapred.model import layout
 from mapred.model.records import Commit, GivenUp
 from mapred.model.spec import Job, Stage
 from mapred.planner import plan_schema, read_plan
-from mapred.runfolder import losses, records
+from mapred.runfolder import records, shortfall
 from mapred.storage import Store, each, etags
 
 __all__ = ["Audit", "Problem", "audit"]
@@ -190,7 +190,7 @@ def audit(store: Store, job: Job, *, content: bool = True, contact: bool = False
     changed = ending.same_job(store)
     tasks, problems = ending.lost(store, job)
     plan, unreadable = _plan(store, job)
-    given_up = GivenUp() if unreadable else losses.given_up(store, job, tasks)
+    given_up = GivenUp() if unreadable else shortfall.read(store, job, tasks)
     lost = {task for task, items in tasks.items() if items is None}
     sums = _Sums()
     problems += [*ending.ended(store), *([] if changed is None else [changed]), *unreadable]

@@ -6,13 +6,11 @@ itself. `turns` are the attempts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from mapred.model.frozen import dataclass
-from mapred.model.spec import Job
-from mapred.runfolder import losses
 
 if TYPE_CHECKING:
     from mapred.model.failure import Failure
@@ -49,11 +47,11 @@ class Pack:
         least = min(map(self.attempt, together))
         return [item for item in together if self.attempt(item) == least]
 
-    def after(self, job: Job, failure: Failure) -> Pack:
-        """What is known after another failed attempt."""
+    def after(self, failure: Failure, lost: Collection[int]) -> Pack:
+        """What is known after another failed attempt, by which these items are lost."""
         items = set(failure.items)
-        tries = {**self.tries, **{item: self.attempt(item) for item in items}}
-        known = replace(self, tries=tries, lost=self.lost.union(losses.lost_items(job, failure)))
+        tries = {item: max(self.attempt(item), failure.attempts) for item in items}
+        known = replace(self, tries={**self.tries, **tries}, lost=self.lost.union(lost))
         if failure.kind in ("lost", "timeout", "memory"):
             shared = items.isdisjoint(self.alone)
             return replace(known, alone=self.alone | items, crashes=self.crashes + shared)

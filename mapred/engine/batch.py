@@ -1,0 +1,245 @@
+"""Calls to a pool for the tasks of one stage: sent within a window, heard as facts."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import queue
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mapred.engine.base import Kills, SubmitsFresh
+from mapred.engine.process_pool import ProcessExecutor
+from mapred.engine.worker_process import WorkerLost
+from mapred.errors import AccessError, BackendError, FullError, MapredError, StorageError
+from mapred.model import retries
+from mapred.model.events import Again, Bystander, Ended, Event, Failed, Refused, Stopped
+from mapred.model.packs import NO_ITEM, Pack
+from mapred.model.records import Commit, Outcome
+from mapred.model.spec import Job, Stage
+from mapred.storage import Store
+
+if TYPE_CHECKING:
+    from mapred.model.failure import Failure
+
+_WINDOW = 1000
+_BLOCK, _BLOCK_SECONDS = 16, 0.01
+_LOOK_SECONDS = 0.2
+
+Queue = queue.SimpleQueue["Future[Any] | None"]
+
+
+class Calls(NamedTuple):
+    """How the tasks of a run are called: what a pool gets with each call."""
+
+    store: Store
+    job: Job
+    digest: str
+    function: Callable[..., list[Outcome]]
+    events: Queue
+    window: int | None
+
+
+class _Call(NamedTuple):
+    """Some tasks, sent to the pool as one; of a task whose items failed, with its `pack`."""
+
+    tasks: tuple[int, ...]
+    number: int
+    attempt: int = 1
+    pack: Pack | None = None
+
+
+class Batch:
+    """The calls for one stage; those that `follow` begin before their inputs are all there."""
+
+    def __init__(
+        self, calls: Calls, stage: Stage, executor: Executor, *, follow: bool = False
+    ) -> None:
+        self.executor, self.follow = executor, follow
+        self._calls, self._stage = calls, stage
+        self._flying: dict[Future[Any], _Call] = {}
+        self._tasks = 0  # of these calls
+        self._later: list[tuple[float, _Call]] = []
+        self._waiting: Iterator[int] = iter(())
+        self._more, self._number = False, 0
+        self._kept: frozenset[int] = frozenset()
+        self._spent = self._count = 0.0
+        self._workers = executor.max_workers if isinstance(executor, ProcessExecutor) else None
+        job = calls.job
+        self._place = calls.store.uri, calls.digest, stage.name
+        self._fresh = functools.partial(calls.function, fresh=True)
+        self._heard = calls.events.put
+        one_by_one = job.timeout is not None or job.max_tasks_per_worker is not None
+        self._blocks = self._workers is not None and not one_by_one
+        self._window = calls.window or (3 * self._workers if self._workers else _WINDOW)
+
+    def begin(self, tasks: Iterable[int], number: int, kept: Iterable[int]) -> None:
+        """Have tasks sent as there is room; of those `kept` the folder may hold something."""
+        self._waiting, self._more = iter(tasks), True
+        self._number, self._kept = number, frozenset(kept)
+
+    def repeat(self, again: Again) -> None:
+        """Call a task once more, after the pause that is due, while others go on."""
+        call = _Call((again.task,), again.call, again.attempt, again.pack)
+        pause = 0.1 * 2**again.refusals if again.refusals else retries.pause(again.failed)
+        if pause:
+            self._later.append((time.monotonic() + pause, call))
+        else:
+            self._submit(call)
+
+    def send(self) -> bool:
+        """Send the next tasks, if there are any and there is room."""
+        if not self._more or len(self._flying) >= self._window:
+            return False
+        tasks = tuple(itertools.islice(self._waiting, self._size()))
+        self._more = bool(tasks)
+        if tasks:
+            fresh = not self._kept or self._kept.isdisjoint(tasks)
+            self._submit(_Call(tasks, self._number), fresh=fresh)
+        return self._more
+
+    def send_due(self, now: float) -> None:
+        """Send what has waited long enough."""
+        if self._later:
+            due = [entry for entry in self._later if entry[0] <= now]
+            self._later = [entry for entry in self._later if entry[0] > now]
+            for _, call in due:
+                self._submit(call)
+
+    @property
+    def running(self) -> int:
+        """How many tasks are with the workers."""
+        return min(self._tasks, self._workers or self._tasks)
+
+    def patience(self) -> float:
+        """Seconds to wait for an answer, until something else is to be looked at."""
+        now = time.monotonic()
+        due = min((when for when, _ in self._later), default=now + _LOOK_SECONDS)
+        return min(_LOOK_SECONDS, max(0.0, due - now))
+
+    def holds(self, future: Future[Any]) -> bool:
+        """Whether it is one of these calls that has an answer."""
+        return future in self._flying
+
+    def hear(self, future: Future[Any]) -> tuple[list[Commit], Sequence[Event]]:
+        """What became of a call: the commits that it made or met, and what else is to be told."""
+        call = self._flying.pop(future)
+        self._tasks -= len(call.tasks)
+        commits: list[Commit] = []
+        try:
+            outcomes = future.result(0)
+        except BaseException as error:
+            return commits, list(self._ended(call, error))
+        events: list[Event] = []
+        for outcome in outcomes:
+            if outcome.commit is not None:
+                commits.append(outcome.commit)
+                self._spent, self._count = self._spent + outcome.commit.seconds, self._count + 1
+            elif outcome.failure is not None:
+                events.append(Failed(call.number, outcome.failure, outcome.more))
+            else:
+                events.append(Ended(outcome.task, call.number, outcome.more))
+        return commits, events
+
+    def close(self) -> None:
+        """Let the workers go. Processes close what they hold while the run goes on."""
+        self.executor.shutdown(wait=not isinstance(self.executor, ProcessExecutor))
+
+    def kill(self) -> None:
+        """End what runs, where the pool can."""
+        if isinstance(self.executor, Kills):
+            self.executor.kill()
+        else:
+            self.executor.shutdown(wait=False, cancel_futures=True)
+
+    def _size(self) -> int:
+        """How many tasks to send at once: several while they take a few milliseconds only."""
+        if not self._blocks or not self._count:
+            return 1
+        return max(1, min(_BLOCK, int(_BLOCK_SECONDS / (self._spent / self._count + 1e-6))))
+
+    def _submit(self, call: _Call, *, fresh: bool = False) -> None:
+        """Send some tasks; `fresh` ones had nothing in the folder when the stage began."""
+        function = self._fresh if fresh else self._calls.function
+        if self.follow:
+            function = functools.partial(function, follow=True)
+        if call.pack is not None:
+            function = functools.partial(function, pack=call.pack)
+        submit: Callable[..., Future[Any]] = self.executor.submit
+        again = call.attempt > 1 or call.pack is not None
+        if again and isinstance(self.executor, SubmitsFresh):
+            submit = self.executor.submit_fresh
+        try:
+            future = submit(function, *self._place, call.tasks, call.attempt)
+        except (RuntimeError, BrokenExecutor) as error:
+            raise self._broken(error) from error
+        self._flying[future] = call
+        self._tasks += len(call.tasks)
+        future.add_done_callback(self._heard)
+
+    def _ended(self, call: _Call, error: BaseException) -> Iterator[Event]:
+        """What a call that raised says of its tasks; raises what ends the run."""
+        if isinstance(error, WorkerLost):
+            yield from self._lost(call, error)
+        elif isinstance(error, CancelledError):
+            yield Stopped("the pool cancelled a task")
+        elif isinstance(error, StorageError) and not isinstance(error, AccessError | FullError):
+            for task in call.tasks:
+                yield Refused(task, call.number, error)
+        elif isinstance(error, BrokenExecutor):
+            raise self._broken(error) from error
+        elif isinstance(error, MapredError):
+            raise error  # The function would be called again for nothing.
+        elif isinstance(error, KeyboardInterrupt):
+            # Ctrl-C reaches the processes of a pool as well.
+            yield Stopped("interrupted; resume it with run.resume()")
+        else:
+            text = f"the pool failed: {type(error).__name__}: {error}"
+            raise BackendError(text) from error
+
+    def _lost(self, call: _Call, lost: WorkerLost) -> Iterator[Event]:
+        """Blame the task and the item that the dead worker was at, and no other task."""
+        at, item = lost.at or (None, NO_ITEM)
+        if len(call.tasks) == 1:
+            at = call.tasks[0]
+        for task in call.tasks:
+            if task == at:
+                failure = self._died(call, task, lost, None if item == NO_ITEM else item)
+                yield Failed(call.number, failure, more=True)
+            else:
+                # Where nobody knows, it shows when each runs by itself.
+                yield Bystander(task, call.number)
+
+    def _died(self, call: _Call, task: int, lost: WorkerLost, item: int | None) -> Failure:
+        """The record of an attempt whose process died: only the function can be blamed."""
+        from mapred.runfolder import failures
+
+        job, attempt = self._calls.job, call.attempt
+        if item is not None and call.pack is not None:
+            attempt = max(attempt, call.pack.attempt(item))
+        return failures.died(
+            self._calls.store,
+            job,
+            self._stage,
+            task,
+            attempt,
+            lost.kind,
+            str(lost),
+            lost.log,
+            item=item,
+            final=retries.ends_for_good(job, lost.kind),
+            placed=item is not None or lost.at is not None,
+        )
+
+    def _broken(self, error: BaseException) -> BackendError:
+        if isinstance(self.executor, ProcessExecutor):
+            return BackendError(
+                "the worker processes are gone: the process that starts them was ended from "
+                "outside; what is committed is kept: resume the run"
+            )
+        return BackendError(
+            f"the pool broke ({error}); what is committed is kept: resume the run, or use "
+            "backend='local', where a dying worker takes down its own task alone"
+        )

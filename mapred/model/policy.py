@@ -1,0 +1,422 @@
+"""What is tried again, what is given up, and how a run ends: one rule for all that run tasks.
+
+`decide(state, event)` notes an event and returns what is to be done. It reads no clock, no store
+and no random number: what runs tasks (a driver over a pool, a block of tasks in a pod, a reduce
+that misses an input, the handle of a cluster's run) tells it what happened and does what it says.
+
+A task of a stage is
+- *open*: an attempt at it runs, or waits. Twins may run elsewhere; only commits tell of them.
+- *in trouble* (`Trouble`): attempts at it failed. Those that count are at most `Rules.attempts`;
+  a store that gives no answer has a budget of its own (`REFUSALS`), and a process that died at
+  another task, or that the system killed, counts for nothing.
+- *lost*: it failed for good, or some of its items did. As many as `Rules.allowed` may be.
+- *given up*: failed.json names it, and stands. A task of which it names items runs once more,
+  without these.
+- *done*: the run's folder holds its commit. Nothing else makes a task done: what an engine says
+  about success is an attempt that ended (`Ended`), and before a task is lost the folder is asked
+  whether somebody else committed it (`Confirm`).
+
+Every call to a task has a number, so that an event that comes twice, or late, is known as such and
+changes nothing. Where events are lost, `Folder` has the same facts once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass as mutable
+from dataclasses import field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from mapred.model.events import (
+    NOTHING,
+    Absent,
+    Actions,
+    Again,
+    Bystander,
+    Closed,
+    Committed,
+    Confirm,
+    Done,
+    End,
+    Ended,
+    EngineEnded,
+    Event,
+    Failed,
+    Folder,
+    GiveUp,
+    Items,
+    Leave,
+    Overdue,
+    Refused,
+    Run,
+    Stands,
+    Stopped,
+)
+from mapred.model.frozen import dataclass
+from mapred.model.packs import Pack
+
+if TYPE_CHECKING:
+    from mapred.model.failure import Failure
+    from mapred.model.spec import Job, Stage
+
+REFUSALS = 5  # by the store, of calls to one task
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a job lays down for a stage.
+
+    `allowed` counts tasks, or items where the function runs once per item: `per_task` is how
+    many a task has then, and 0 otherwise.
+    """
+
+    attempts: int = 1
+    allowed: int = 0
+    per_task: int = 0
+
+
+def rules(job: Job, stage: Stage) -> Rules:
+    """The rules for a stage: only what map tasks give can be done without."""
+    if stage.kind != "map":
+        return Rules(job.attempts)
+    per_task = max(1, job.items // max(1, job.shards)) if job.format.once_per_item else 0
+    return Rules(job.attempts, job.failures_allowed, per_task)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What is known of a task that had failed attempts.
+
+    `call` is the number of the call to it that counts; `tries` counts the attempts that failed
+    as a whole, `pack` tells of those whose items failed, and `refusals` of the store. A task
+    that `ended` has nothing left to try: it is lost, as a `whole` or some of its items.
+    """
+
+    call: int = 0
+    tries: int = 0
+    pack: Pack = field(default_factory=Pack)
+    refusals: int = 0
+    whole: bool = False
+    ended: bool = False
+
+    @property
+    def attempt(self) -> int:
+        """The number of the next attempt, from 1."""
+        return self.tries + 1
+
+    @property
+    def known_items(self) -> Pack | None:
+        """What is known of the items of the task, if any of them failed."""
+        return self.pack if self.pack.tries else None
+
+    @property
+    def lost(self) -> Items:
+        """What of the task failed for good so far."""
+        return None if self.whole else tuple(sorted(self.pack.lost))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"tries": self.tries, "pack": self.pack.to_json(), "whole": self.whole, "ended": self.ended}  # fmt: skip
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Trouble:
+        return cls(**{**values, "pack": Pack.from_json(values["pack"])})
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A task that seems lost, while the folder is asked for its commit.
+
+    If there is none, that is what the task has lost, and the call that `goes_on` with the rest.
+    """
+
+    lost: Items = None
+    goes_on: Again | None = None
+
+
+@mutable
+class State:
+    """The tasks of one stage, as one decider knows them.
+
+    It runs what is missing of the `wanted` tasks. What may be given up is decided once, for all
+    `tasks` of the stage, so that it runs what is missing of these until failed.json stands.
+    """
+
+    rules: Rules
+    tasks: Collection[int] = ()
+    wanted: Collection[int] = ()
+    troubles: dict[int, Trouble] = field(default_factory=dict)
+    given_up: Mapping[int, Items] = field(default_factory=dict)
+    open: set[int] = field(default_factory=set)
+    lost: dict[int, Items] = field(default_factory=dict)
+    doubts: dict[int, Doubt] = field(default_factory=dict)
+    call: int = 0  # to tasks that are in no trouble
+    gives_up: bool = False  # failed.json is being put
+    settled: bool = False  # it stands
+    closed: bool = False  # the run has its last word
+    verdict: Done | End | Leave | None = None
+
+    def trouble(self, task: int) -> Trouble:
+        """What is known of the attempts at a task."""
+        return self.troubles.get(task) or Trouble(self.call)
+
+
+def decide(state: State, event: Event) -> Actions:
+    """Note an event, and say what follows; nothing does once there is a verdict."""
+    if state.verdict is not None:
+        return NOTHING
+    return _RULES[type(event)](state, event)
+
+
+def is_final(attempts: int, failure: Failure) -> bool:
+    """Whether what failed in an attempt is not to be tried again."""
+    return failure.final or failure.attempts >= attempts
+
+
+def lost_items(attempts: int, failure: Failure) -> tuple[int, ...]:
+    """Those of the failed items that are not to be tried again."""
+    return failure.items if is_final(attempts, failure) else failure.lost
+
+
+def count(rules: Rules, lost: Iterable[Items]) -> int:
+    """How many tasks are lost; items, where the function runs once per item."""
+    if not rules.per_task:
+        return sum(1 for _ in lost)
+    return sum(len(items) if items else rules.per_task for items in lost)
+
+
+def reason(job: Job, stage: Stage, lost: Collection[Items], before: int = 0) -> str:
+    """Why a run failed that lost more than it may; `before` were given up already."""
+    per_item = stage.kind == "map" and job.format.once_per_item
+    number = count(rules(job, stage), lost)
+    what = ("item" if per_item else "task") + "s" * (number != 1)
+    limit = f" (max_failed allows {job.failures_allowed})" if job.max_failed else ""
+    beside = f", and {before} given up before" if before else ""
+    return f"{number} {what} of {stage.name} failed{beside}{limit}"
+
+
+def _lose(state: State, task: int, items: Items) -> Actions:
+    """Note a loss; it ends the run where it is one too many, or comes after the decision."""
+    state.lost[task] = _with(state.lost, task, items)
+    if state.settled or count(state.rules, state.lost.values()) > state.rules.allowed:
+        return _over(state, End("failed", "lost"))
+    return NOTHING
+
+
+def _with(lost: Mapping[int, Items], task: int, items: Items) -> Items:
+    """What a task has lost with these items; all of it, where one attempt lost all of it."""
+    before = lost.get(task, ())
+    return None if before is None or not items else tuple(sorted({*before, *items}))
+
+
+def _over(state: State, verdict: Done | End | Leave) -> Actions:
+    state.verdict = verdict
+    return (verdict,)
+
+
+def _on_folder(state: State, event: Folder) -> Actions:
+    given_up = event.given_up
+    state.given_up, state.settled, state.gives_up = given_up, bool(given_up), False
+    scope = state.tasks if state.rules.allowed and not given_up else state.wanted
+    missing = [
+        i for i in scope if i not in event.committed and given_up.get(i, NOTHING) is not None
+    ]
+    state.lost, state.doubts = {}, {}
+    lost = _recorded(state, event) | {i: t.lost for i, t in state.troubles.items() if t.lost != ()}
+    for task in lost.keys() & set(missing) if lost else ():
+        if over := _lose(state, task, lost[task]):
+            return over
+    ended = {task for task in state.lost if state.troubles.get(task, _ENDED).ended}
+    todo = [task for task in missing if task not in ended] if ended else missing
+    state.open = set(todo)
+    return (Run(todo, state.call),) if todo else _next(state)
+
+
+def _recorded(state: State, event: Folder) -> dict[int, Items]:
+    """What other processes lost for good, by the records of their attempts.
+
+    Those at a task that is in trouble here, or that was given up for them, decide nothing.
+    """
+    lost: dict[int, Items] = {}
+    for failure in event.failures:
+        task, attempts = failure.task, state.rules.attempts
+        if task in state.troubles or task in event.given_up:
+            continue
+        items = lost_items(attempts, failure)
+        if items or is_final(attempts, failure):
+            lost[task] = _with(lost, task, items)
+    return lost
+
+
+def _on_committed(state: State, event: Committed) -> Actions:
+    for task in event.tasks:
+        state.open.discard(task)
+        if state.troubles or state.lost:
+            state.troubles.pop(task, None)
+            state.lost.pop(task, None)
+            state.doubts.pop(task, None)
+    return NOTHING if state.open else _next(state)
+
+
+def _on_failed(state: State, event: Failed) -> Actions:
+    failure, attempts = event.failure, state.rules.attempts
+    task, before = failure.task, state.trouble(failure.task)
+    if _is_stale(state, task, event.call):
+        return NOTHING
+    lost = lost_items(attempts, failure)
+    if failure.items:
+        pack, ends = before.pack.after(failure, lost), bool(lost) and not event.more
+        trouble = replace(before, call=before.call + 1, pack=pack)
+    else:
+        tries = max(before.attempt, failure.attempts)
+        ends = failure.final or tries >= attempts
+        trouble = replace(before, call=before.call + 1, tries=tries, whole=ends)
+    state.troubles[task] = trouble
+    goes_on = None if ends else _again(task, trouble, failed=failure.attempts)
+    if lost or goes_on is None:
+        return _doubt(state, task, Doubt(trouble.lost, goes_on))
+    return (goes_on,)
+
+
+def _on_ended(state: State, event: Ended) -> Actions:
+    task, before = event.task, state.trouble(event.task)
+    if _is_stale(state, task, event.call):
+        return NOTHING
+    trouble = replace(before, call=before.call + 1)
+    if event.more:
+        state.troubles[task] = trouble
+        return (_again(task, trouble),)
+    if before.pack.lost:
+        state.troubles[task] = replace(trouble, ended=True)
+        return _settle(state, task)
+    # An engine that says so may lie: without a commit it is an attempt that failed.
+    whole = before.attempt >= state.rules.attempts
+    trouble = replace(trouble, tries=before.attempt, whole=whole)
+    state.troubles[task] = trouble
+    goes_on = None if whole else _again(task, trouble, failed=trouble.tries)
+    return _doubt(state, task, Doubt(trouble.lost, goes_on))
+
+
+def _on_bystander(state: State, event: Bystander) -> Actions:
+    if _is_stale(state, event.task, event.call):
+        return NOTHING
+    before = state.trouble(event.task)
+    state.troubles[event.task] = trouble = replace(before, call=before.call + 1)
+    return (_again(event.task, trouble),)
+
+
+def _on_refused(state: State, event: Refused) -> Actions:
+    if _is_stale(state, event.task, event.call):
+        return NOTHING
+    before = state.trouble(event.task)
+    trouble = replace(before, call=before.call + 1, refusals=before.refusals + 1)
+    state.troubles[event.task] = trouble
+    if trouble.refusals >= REFUSALS:
+        return _over(state, Leave("store", error=event.error))
+    return (_again(event.task, trouble, refusals=trouble.refusals),)
+
+
+def _on_absent(state: State, event: Absent) -> Actions:
+    task, doubt = event.task, state.doubts.pop(event.task, None)
+    if doubt is None:
+        return NOTHING
+    if doubt.lost != () and (over := _lose(state, task, doubt.lost)):
+        return over
+    if doubt.goes_on is not None:
+        return (doubt.goes_on,)
+    state.troubles[task] = replace(state.trouble(task), ended=True)
+    return _settle(state, task)
+
+
+def _on_stands(state: State, event: Stands) -> Actions:
+    """Run once more, as if nothing had failed, the tasks of which items alone were given up."""
+    if not state.gives_up:
+        return NOTHING
+    given_up = state.given_up = event.given_up
+    state.settled, state.gives_up = True, False
+    lost, state.lost = state.lost, {}
+    partly = [i for i in lost if given_up.get(i) is not None and i in state.wanted]
+    state.call = 1 + max((t.call for t in state.troubles.values()), default=state.call)
+    for task in partly:
+        state.troubles.pop(task, None)
+    # Another decider was faster: what it did not give up is there, or the run has failed.
+    unlisted = {task: Doubt(items) for task, items in lost.items() if task not in given_up}
+    state.doubts = unlisted
+    state.open = {*partly, *unlisted}
+    if not state.open:
+        return _next(state)
+    again = (Run(partly, state.call),) if partly else ()
+    return (*map(Confirm, unlisted), *again)
+
+
+def _on_overdue(state: State, event: Overdue) -> Actions:
+    return _over(state, End("failed", "overdue", event.message))
+
+
+def _on_stopped(state: State, event: Stopped) -> Actions:
+    return _over(state, Leave("stopped", event.message))
+
+
+def _on_closed(state: State, event: Closed) -> Actions:
+    """Who comes late to a run that succeeded finds the commits; no other one needs its work."""
+    state.closed = True
+    return NOTHING if event.state == "succeeded" else _over(state, Leave("closed", event.message))
+
+
+def _on_engine_ended(state: State, event: EngineEnded) -> Actions:
+    """Say the last word of a run that has none: success is what the folder says alone."""
+    if state.closed or event.what == "unknown":
+        return NOTHING
+    why: Literal["overdue", "unclosed", "gone", "engine"] = "engine"
+    if event.what == "gone":
+        why = "gone"
+    elif event.what == "succeeded":
+        why = "unclosed"
+    elif event.overdue:
+        why = "overdue"
+    return _over(state, End("cancelled" if event.stopped else "failed", why))
+
+
+def _is_stale(state: State, task: int, call: int) -> bool:
+    """Whether an event tells of another call to a task than the one that counts."""
+    return task not in state.open or call != state.trouble(task).call
+
+
+def _again(task: int, trouble: Trouble, failed: int = 0, refusals: int = 0) -> Again:
+    return Again(task, trouble.call, trouble.attempt, trouble.known_items, failed, refusals)
+
+
+def _doubt(state: State, task: int, doubt: Doubt) -> Actions:
+    state.doubts[task] = doubt
+    return (Confirm(task),)
+
+
+def _settle(state: State, task: int) -> Actions:
+    state.open.discard(task)
+    return NOTHING if state.open else _next(state)
+
+
+def _next(state: State) -> Actions:
+    """Nothing is open: the stage is done, once it stands what is given up of it."""
+    if state.gives_up:
+        return NOTHING
+    if state.rules.allowed and not state.settled:
+        state.gives_up = True
+        return (GiveUp(dict(state.lost)),)
+    return _over(state, Done())
+
+
+_ENDED = Trouble(ended=True)
+_RULES: Mapping[type, Callable[[State, Any], Actions]] = {
+    Folder: _on_folder,
+    Committed: _on_committed,
+    Failed: _on_failed,
+    Ended: _on_ended,
+    Bystander: _on_bystander,
+    Refused: _on_refused,
+    Absent: _on_absent,
+    Stands: _on_stands,
+    Overdue: _on_overdue,
+    Stopped: _on_stopped,
+    Closed: _on_closed,
+    EngineEnded: _on_engine_ended,
+}
