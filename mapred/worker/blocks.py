@@ -9,20 +9,37 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from mapred.errors import AccessError, FullError, FunctionError, MapredError, StorageError
 from mapred.functions import versions
-from mapred.model import layout, retries
-from mapred.model.failure import Failure
-from mapred.model.packs import Note, Pack
+from mapred.model import layout, policy, retries
+from mapred.model.events import (
+    Absent,
+    Action,
+    Actions,
+    Again,
+    Committed,
+    Confirm,
+    End,
+    Ended,
+    Event,
+    Failed,
+    Folder,
+    GiveUp,
+    Items,
+    Run,
+    Stands,
+)
+from mapred.model.packs import Note
+from mapred.model.policy import State, Trouble, decide
 from mapred.model.records import Commit
 from mapred.model.spec import Stage
 from mapred.process import threads
-from mapred.runfolder import failures, losses, manifests, records
+from mapred.runfolder import failures, manifests, records
 from mapred.worker.context import Context, context
 from mapred.worker.tasks import committed, run_task
 
@@ -66,32 +83,27 @@ class Loss:
 class Known:
     """What the children told; each child starts with a copy.
 
-    `tries` counts the attempts at a task that failed as a whole, `packs` tells of those whose
-    items failed, and `due` when each may run again.
+    `troubles` are those of tasks whose attempts failed, and `due` when each may run again.
     """
 
-    tries: dict[TaskPlace, int] = field(default_factory=dict)
-    packs: dict[TaskPlace, Pack] = field(default_factory=dict)
+    troubles: dict[TaskPlace, Trouble] = field(default_factory=dict)
     due: dict[TaskPlace, float] = field(default_factory=dict)
-    final: set[TaskPlace] = field(default_factory=set)
     lost: list[Loss] = field(default_factory=list)
     timeout: float | None = None
     killed: bool = False  # an attempt, by the system
 
+    def trouble(self, place: TaskPlace) -> Trouble:
+        return self.troubles.get(place) or Trouble()
+
     def hear(self, place: TaskPlace, said: Mapping[str, Any]) -> None:
         """Take over what a child says of a task that is not done."""
-        self.tries[place], self.due[place] = said["tries"], said["due"]
-        if said["pack"] is not None:
-            self.packs[place] = Pack.from_json(said["pack"])
-        if said["final"]:
-            self.final.add(place)
+        self.troubles[place] = Trouble.from_json(said["trouble"])
+        self.due[place] = said["due"]
 
     def start_anew(self, places: Iterable[TaskPlace]) -> None:
         """Forget the attempts at some tasks."""
         for place in places:
-            self.tries.pop(place, None)
-            self.packs.pop(place, None)
-            self.final.discard(place)
+            self.troubles.pop(place, None)
 
 
 class Parent(Protocol):
@@ -141,45 +153,57 @@ def ending(block: Block, known: Known, parent: Parent) -> int | None:
 def _record(run: Context, loss: Loss, known: Known, parent: Parent) -> None:
     """Record an attempt that took its process down, and what follows for its task."""
     stage, index = run.job.stage(loss.place[0]), loss.place[1]
-    number = known.tries.get(loss.place, 0) + 1
+    trouble = known.trouble(loss.place)
+    number = trouble.attempt
     if loss.item is not None:
-        number = max(number, known.packs.get(loss.place, Pack()).attempt(loss.item))
+        number = max(number, trouble.pack.attempt(loss.item))
     final = loss.spent and retries.ends_for_good(run.job, loss.kind)
     how = loss.kind, loss.message, loss.log, loss.spent, loss.item, final
     failure = failures.died(run.store, run.job, stage, index, number, *how)
     if loss.spent:
-        _failed(run, loss.place, failure, known, parent, more=True)
+        _note(run, stage, index, Failed(trouble.call, failure, more=True), known, parent)
 
 
-def _failed(
-    run: Context, place: TaskPlace, failure: Failure, known: Known, parent: Parent, *, more: bool
+def _note(
+    run: Context, stage: Stage, index: int, event: Event, known: Known, parent: Parent
 ) -> None:
-    """Note what follows from a failed attempt: what is tried again, and when."""
-    if failure.items:
-        known.packs[place] = known.packs.get(place, Pack()).after(
-            failure, losses.lost_items(run.job, failure)
-        )
-        losable = losses.allowed(run.job, run.job.stage(place[0]))
-        final = not more or bool(known.packs[place].lost and not losable)
-    else:
-        known.tries[place] = failure.attempts
-        final = losses.final(run.job, failure)
-    known.due[place] = time.monotonic() + retries.pause(failure.attempts)
-    _tell(place, known, parent, final=final)
+    """Note what follows from an attempt without a commit: what is tried again, and when.
+
+    What is given up is decided where the task's output is read.
+    """
+    place = stage.name, index
+    state = _state(run, stage, known, [index], [index])
+    state.open = {index}
+    for action in _followed(run, stage, state, decide(state, event)):
+        if isinstance(action, Again):
+            known.due[place] = time.monotonic() + retries.pause(action.failed)
+    if index in state.troubles:
+        known.troubles[place] = trouble = state.troubles[index]
+        parent.say(place=place, trouble=trouble.to_json(), due=known.due.get(place, 0.0))
 
 
-def _tell(place: TaskPlace, known: Known, parent: Parent, *, final: bool) -> None:
-    """Have the parent know of a task that is not done, for the processes to come."""
-    if final:
-        known.final.add(place)
-    pack = known.packs.get(place)
-    parent.say(
-        place=place,
-        tries=known.tries.get(place, 0),
-        pack=None if pack is None else pack.to_json(),
-        due=known.due.get(place, 0.0),
-        final=final,
-    )
+def _state(
+    run: Context, stage: Stage, known: Known, tasks: Collection[int], wanted: Collection[int]
+) -> State:
+    """The tasks of a stage, as the processes of this block know them."""
+    troubles = {index: t for (name, index), t in known.troubles.items() if name == stage.name}
+    return State(policy.rules(run.job, stage), tasks, wanted, troubles)
+
+
+def _followed(run: Context, stage: Stage, state: State, actions: Actions) -> list[Action]:
+    """What the policy says, with the commits looked up that it wants to know; raises at the end."""
+    pending, said = list(actions), list[Action]()
+    while pending:
+        action = pending.pop(0)
+        if isinstance(action, End):
+            raise _over(run, stage, state.lost.values())
+        if isinstance(action, Confirm):
+            there = run.commit(stage.name, action.task) is not None
+            event = Committed([action.task]) if there else Absent(action.task)
+            pending += decide(state, event)
+        else:
+            said.append(action)
+    return said
 
 
 def _troubled(error: StorageError) -> int:
@@ -193,7 +217,6 @@ def _work(run: Context, block: Block, known: Known, parent: Parent) -> int | Non
     end = records.read_end(run.store)
     if end is not None and end["state"] != "succeeded":
         raise Over(f"the run is over: {end['state']} {end['message']}")
-    _stop_if_too_many(run, known)
     last = run.job.stages[-1]
     commits: dict[int, Commit] = {}
     closes = block.stage == RESULT
@@ -205,8 +228,8 @@ def _work(run: Context, block: Block, known: Known, parent: Parent) -> int | Non
             return None
         commits = found
         closes = stage is last and stage.tasks == 1
-        lost = {index for name, index in known.final if name == stage.name}
-        if not closes and lost.intersection(tasks) - commits.keys():
+        ended = {i for i in tasks if known.trouble((stage.name, i)).ended}
+        if not closes and ended - commits.keys():
             return FAILED
     if closes:
         if not _settle(run, last, range(last.tasks), known, parent):
@@ -229,10 +252,8 @@ def _tasks(
             return None
     commits = committed(run, stage, tasks)
     given_up = run.given_up() if stage.kind == "map" else {}
-    lost = {index for name, index in known.final if name == stage.name}
-    todo = [
-        i for i in tasks if i not in commits and i not in lost and given_up.get(i, ()) is not None
-    ]
+    state = _state(run, stage, known, tasks, tasks)
+    todo = _to_run(_followed(run, stage, state, decide(state, Folder(commits.keys(), given_up))))
     left = run.job.max_tasks_per_worker or len(todo)
     for index in _soonest_first(stage, todo, known):
         commit = _attempt(run, stage, index, known, parent) if left else None
@@ -252,16 +273,17 @@ def _attempt(run: Context, stage: Stage, index: int, known: Known, parent: Paren
     """The task's commit; None if the attempt failed, or did a part of the task."""
     place = stage.name, index
     time.sleep(max(0.0, known.due.get(place, 0.0) - time.monotonic()))
-    number = known.tries.get(place, 0) + 1
+    trouble = known.trouble(place)
     parent.say(at=place)
-    outcome = run_task(run, stage, index, number, parent.log, known.packs.get(place), parent.note)
+    number, pack = trouble.attempt, trouble.known_items
+    outcome = run_task(run, stage, index, number, parent.log, pack, parent.note)
     parent.say(ended=True)
-    failure = outcome.failure
-    if failure is not None:
-        say(f"{stage.name} task {index}: {failure.traceback}")
-        _failed(run, place, failure, known, parent, more=outcome.more)
+    if outcome.failure is not None:
+        say(f"{stage.name} task {index}: {outcome.failure.traceback}")
+        event: Event = Failed(trouble.call, outcome.failure, outcome.more)
+        _note(run, stage, index, event, known, parent)
     elif outcome.commit is None:
-        _tell(place, known, parent, final=not outcome.more)
+        _note(run, stage, index, Ended(index, trouble.call, outcome.more), known, parent)
     return outcome.commit
 
 
@@ -282,44 +304,31 @@ def _settle(
 
 def _unsettled(
     run: Context, source: Stage, wanted: Collection[int], known: Known, parent: Parent
-) -> list[int]:
-    job, name = run.job, source.name
+) -> Sequence[int]:
+    """The tasks to run: what is missing, and what goes on once failed.json stands."""
+    state = _state(run, source, known, range(source.tasks), wanted)
     given_up = run.given_up() if source.kind == "map" else {}
-    losable = bool(losses.allowed(job, source))
-    # What may be given up is decided once, for all tasks of the stage.
-    scope = range(source.tasks) if losable and not given_up else sorted(wanted)
-    there = set(records.committed(run.store, name))
-    missing = [i for i in scope if i not in there and given_up.get(i, ()) is not None]
-    at_work = {i for place, i in known.packs.keys() - known.final if place == name}
-    failed = [i for i in missing if i not in given_up or (name, i) in known.final]
-    failed = [i for i in failed if i not in at_work]
-    lost = losses.failed_for_good(run.store, job, source, failed)
-    if losses.count(job, lost.values()) > losses.allowed(job, source) or given_up.keys() & lost:
-        raise _over(run, source, lost.values())
-    skipped = [i for i in missing if i not in lost]
-    if skipped or not losable:
-        return skipped
-    standing = losses.give_up(run.store, job, lost) if lost or not given_up else given_up
-    if lost.keys() - standing.keys():
-        raise _over(run, source, lost.values())
-    partly = [i for i in lost if i in wanted and standing[i] is not None]
-    known.start_anew((name, i) for i in partly)
-    parent.say(anew=[[name, i] for i in partly])
-    return partly
+    there = set(records.committed(run.store, source.name))
+    missing = set(state.tasks if state.rules.allowed else wanted) - there
+    tries = records.read_failures(run.store, source.name, missing) if missing else ()
+    actions = _followed(run, source, state, decide(state, Folder(there, given_up, tries)))
+    for action in actions:
+        if isinstance(action, GiveUp):
+            tasks = {i: None if items is None else list(items) for i, items in action.tasks.items()}
+            stands = Stands(records.put_given_up(run.store, tasks))
+            partly = _to_run(_followed(run, source, state, decide(state, stands)))
+            known.start_anew((source.name, i) for i in partly)
+            parent.say(anew=[[source.name, i] for i in partly])
+            return partly
+    return _to_run(actions)
 
 
-def _stop_if_too_many(run: Context, known: Known) -> None:
-    """End the run where this block alone lost more tasks than the whole run may."""
-    for name in {stage for stage, _ in known.final}:
-        stage = run.job.stage(name)
-        tasks = [index for place, index in known.final if place == name]
-        lost = losses.failed_for_good(run.store, run.job, stage, tasks)
-        if losses.count(run.job, lost.values()) > losses.allowed(run.job, stage):
-            raise _over(run, stage, lost.values())
+def _to_run(actions: Iterable[Action]) -> list[int]:
+    return [task for action in actions if isinstance(action, Run) for task in action.tasks]
 
 
-def _over(run: Context, stage: Stage, lost: Collection[Failure]) -> Over:
-    message = losses.describe(run.job, stage, lost)
+def _over(run: Context, stage: Stage, lost: Collection[Items]) -> Over:
+    message = policy.reason(run.job, stage, lost)
     manifests.finish(run.store, run.job, "failed", message)
     return Over(message)
 
