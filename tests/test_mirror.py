@@ -63,7 +63,7 @@ TESTED_BY = {
     "process/test_secrecy.py": "functions.excerpts storage.allowed",
     "runfolder/test_agreement.py": "runfolder.gathering",
     "runfolder/test_liveness.py": "client.drivers",
-    "runfolder/test_losses.py": "runfolder.status runfolder.tally",
+    "runfolder/test_shortfall.py": "runfolder.status runfolder.tally",
     "runfolder/test_results.py": "runfolder.outputs",
     "shuffle/test_aggregates.py": (
         "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles shuffle.sums"
@@ -80,13 +80,15 @@ TESTED_BY = {
     "whole/test_ends.py": "engine.leaving engine.thread process.interrupts runfolder.failures",
     "whole/test_errors.py": "errors errors.escaping",
     "whole/test_protocol.py": "testing.fakes worker.attempt worker.context worker.inputs worker.map worker.reduce worker.storing worker.tasks",
-    "whole/test_resume.py": "engine.calls engine.driver",
+    "whole/test_resume.py": "engine.batch engine.calls engine.driver engine.progress",
+    "whole/test_vanishing.py": "engine.watch",
+    "model/test_policy.py": "model.events",
     "whole/test_trust.py": "storage.looking",
     "worker/test_keyed.py": (
         "arrow.encoding shuffle.arguments shuffle.manifest shuffle.map_side shuffle.memory "
         "shuffle.part_files shuffle.reduce_side shuffle.skew"
     ),
-    "worker/test_packs.py": "process.whereabouts worker.turns",
+    "model/test_packs.py": "process.whereabouts worker.turns",
     "worker/test_supervisor.py": "worker.blocks",
     "writing/test_delta.py": "writing.stats",
     "writing/test_whole.py": "writing.opening",
