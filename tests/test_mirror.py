@@ -67,14 +67,15 @@ TESTED_BY = {
     "model/test_coding.py": (
         "model.failure model.layout model.records model.shuffle model.spec model.status"
     ),
+    "model/test_packs.py": "process.whereabouts worker.turns",
     "model/test_policy.py": "model.events",
     "planner/test_shards.py": "planner.ranges",
     "process/test_forks.py": "process.children",
     "process/test_secrecy.py": "functions.excerpts storage.allowed",
     "runfolder/test_agreement.py": "runfolder.gathering",
     "runfolder/test_liveness.py": "client.drivers",
-    "runfolder/test_losses.py": "runfolder.shortfall runfolder.status runfolder.tally",
     "runfolder/test_results.py": "runfolder.outputs",
+    "runfolder/test_shortfall.py": "runfolder.status runfolder.tally",
     "shuffle/test_aggregates.py": (
         "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles shuffle.sums"
     ),
@@ -99,7 +100,6 @@ TESTED_BY = {
         "arrow.encoding shuffle.arguments shuffle.manifest shuffle.map_side shuffle.memory "
         "shuffle.part_files shuffle.reduce_side shuffle.skew"
     ),
-    "worker/test_packs.py": "model.packs process.whereabouts worker.turns",
     "worker/test_supervisor.py": "worker.blocks",
     "writing/test_delta.py": "writing.stats",
     "writing/test_whole.py": "writing.opening",
