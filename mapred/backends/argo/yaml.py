@@ -50,13 +50,22 @@ def _dumper() -> Any:
         def ignore_aliases(self, data: Any) -> bool:
             return True
 
+    # By kind and not by class: values of users may be of subclasses, such as marked texts.
     Dumper.add_representer(str, _text)
-    Dumper.add_multi_representer(Mapping, Dumper.represent_dict)
+    for kind, represent in {
+        str: _text,
+        Mapping: Dumper.represent_dict,
+        list: Dumper.represent_list,
+        int: lambda dumper, value: dumper.represent_int(int(value)),
+        float: lambda dumper, value: dumper.represent_float(float(value)),
+    }.items():
+        Dumper.add_multi_representer(kind, represent)
     return Dumper
 
 
 def _text(dumper: Any, value: str) -> Any:
     """A node that PyYAML quotes where this style cannot hold the text."""
+    value = str(value)
     plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS
     style = "|" if "\n" in value else None if plain else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import enum
 from typing import Any
 
 import pytest
@@ -25,6 +27,35 @@ _documents = st.dictionaries(_keys, _values, min_size=1, max_size=4)
 @given(_documents)
 def test_what_is_written_is_read_again(document: dict[str, Any]) -> None:
     assert from_yaml(to_yaml(document)) == [document]
+
+
+class Word(str):
+    """A text of a class of its own, as users' values may be."""
+
+
+class Size(enum.IntEnum):
+    LARGE = 3
+
+
+class Share(float):
+    """A number of a class of its own."""
+
+
+class Row(list[int]):
+    """A list of a class of its own."""
+
+
+def test_values_of_subclasses_are_written_as_what_they_are() -> None:
+    document: dict[str, Any] = {
+        "word": Word("a"),
+        "size": Size.LARGE,
+        "share": Share(0.5),
+        "row": Row([1]),
+    }
+    document["table"] = collections.OrderedDict(a=1)
+    plain = {"word": "a", "size": 3, "share": 0.5, "row": [1], "table": {"a": 1}}
+    assert to_yaml(document) == to_yaml(plain)
+    assert from_yaml(to_yaml(document)) == [plain]
 
 
 @settings(deadline=None, max_examples=60)
