@@ -17,7 +17,9 @@ from typing import Any
 
 from mapred.errors import ReduceError
 from mapred.functions import instances
-from mapred.model import packs, seeds
+from mapred.model import packs, policy, seeds
+from mapred.model.events import Folder, Run
+from mapred.model.policy import State, decide
 from mapred.model.records import Commit, Outcome
 from mapred.model.spec import Job, Stage
 from mapred.process import forks, interrupts, surroundings
@@ -178,15 +180,16 @@ def _ensure_inputs(attempt: Attempt) -> None:
     source = run.job.stage(stage.inputs or "")
     given_up = run.given_up() if source.kind == "map" else {}
     there = set(records.committed(run.store, source.name))
-    for i in stage.input_range(attempt.index):
-        if i in there or (i in given_up and given_up[i] is None):
-            continue
-        outcome = run_task(run, source, i)
-        if outcome.failure is not None:
-            raise ReduceError(
-                f"{source.name} task {i} was never committed, and running it here failed: "
-                f"{outcome.failure.error}: {outcome.failure.message}"
-            )
+    indices = stage.input_range(attempt.index)
+    state = State(policy.Rules(), indices, indices)
+    for action in decide(state, Folder(there, given_up)):
+        for index in action.tasks if isinstance(action, Run) else ():
+            failure = run_task(run, source, index).failure
+            if failure is not None:
+                raise ReduceError(
+                    f"{source.name} task {index} was never committed, and running it here failed: "
+                    f"{failure.error}: {failure.message}"
+                )
 
 
 def _stored(
