@@ -7,12 +7,14 @@ import dataclasses
 import math
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from mapred.backends.argo import statuses
 from mapred.backends.argo.client import Client, Unreachable
 from mapred.backends.argo.statuses import OVER, Pods, Queued
 from mapred.errors import BackendError
+from mapred.model.events import End, EngineEnded
+from mapred.model.policy import Rules, State, decide
 from mapred.model.records import GivenUp
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus
@@ -271,21 +273,34 @@ class Following:
     def _conclude(self, found: Mapping[str, Any] | None) -> None:
         """Write the last word of a run whose Workflow is over without one."""
         self._over = True
-        if records.read_end(self._store) is not None or not self._met:
+        if records.read_end(self._store) is not None:
             return
+        for action in decide(State(Rules()), self._ended(found)):
+            if isinstance(action, End):
+                message = self._message(found, action)
+                manifests.finish(self._store, self._job, action.state, message)
+
+    def _ended(self, found: Mapping[str, Any] | None) -> EngineEnded:
+        """How Argo says that the Workflow ended."""
         if found is None:
-            message = f"workflow {self._workflow} is gone from {self._client.namespace!r}"
-        elif statuses.phase(found) == "Succeeded":
-            message = (
+            return EngineEnded("gone" if self._met else "unknown")
+        what: Literal["succeeded", "failed"] = "failed"
+        if statuses.phase(found) == "Succeeded":
+            what = "succeeded"
+        overdue = self._job.deadline is not None and statuses.outlived(found)
+        return EngineEnded(what, stopped=bool(found["spec"].get("shutdown")), overdue=overdue)
+
+    def _message(self, found: Mapping[str, Any] | None, end: End) -> str:
+        if found is None:
+            return f"workflow {self._workflow} is gone from {self._client.namespace!r}"
+        if end.why == "unclosed":
+            return (
                 f"Argo says that workflow {self._workflow} succeeded, and the run was never closed"
             )
-        elif self._job.deadline is not None and statuses.outlived(found):
-            message = starts.overdue(self._job)
-        else:
-            phase = statuses.phase(found).lower()
-            message = f"workflow {self._workflow} {phase}: {self._reason(found)}"
-        stopped = found is not None and bool(found["spec"].get("shutdown"))
-        manifests.finish(self._store, self._job, "cancelled" if stopped else "failed", message)
+        if end.why == "overdue":
+            return starts.overdue(self._job)
+        phase = statuses.phase(found).lower()
+        return f"workflow {self._workflow} {phase}: {self._reason(found)}"
 
     def _reason(self, found: Mapping[str, Any]) -> str:
         """Why a Workflow failed: its pods' messages, equal ones once, and one pod's last lines."""
