@@ -13,7 +13,9 @@ from mapred.errors import BackendError, MissingDependency
 # Readers of YAML 1.1 take more words for booleans than those of 1.2; what begins like a number
 # is always quoted, as Go reads more texts as numbers than Python does.
 _WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
-_PLAIN = re.compile(r"(?!.*(: | #|[: ]$))[A-Za-z/_].*|[0-9]+([KMGT]i|m|s|h)", re.ASCII)
+_PLAIN = re.compile(r"(?!.*(: | #|[: ]$))[A-Za-z/_][ -~]*|[0-9]+([KMGT]i|m|s|h)", re.ASCII)
+# A reader takes these for line breaks, and writes another one in their place.
+_BREAKS = frozenset("\r\x85\u2028\u2029")
 _NO_FOLDS = 2**31
 
 
@@ -51,21 +53,30 @@ def _dumper() -> Any:
             return True
 
     # By kind and not by class: values of users may be of subclasses, such as marked texts.
-    Dumper.add_representer(str, _text)
     for kind, represent in {
         str: _text,
-        Mapping: Dumper.represent_dict,
+        dict: Dumper.represent_dict,
         list: Dumper.represent_list,
         int: lambda dumper, value: dumper.represent_int(int(value)),
         float: lambda dumper, value: dumper.represent_float(float(value)),
+        object: _mapping,
     }.items():
         Dumper.add_multi_representer(kind, represent)
+    Dumper.add_representer(str, _text)
     return Dumper
+
+
+def _mapping(dumper: Any, value: Any) -> Any:
+    """A mapping that is not a dict: its class names no other in its bases."""
+    if not isinstance(value, Mapping):
+        return dumper.represent_undefined(value)
+    return dumper.represent_dict(value.items())
 
 
 def _text(dumper: Any, value: str) -> Any:
     """A node that PyYAML quotes where this style cannot hold the text."""
     value = str(value)
     plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS
-    style = "|" if "\n" in value else None if plain else '"'
+    block = "\n" in value and not _BREAKS.intersection(value)
+    style = "|" if block else None if plain else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import enum
+import types
 from typing import Any
 
 import pytest
@@ -53,13 +54,21 @@ def test_values_of_subclasses_are_written_as_what_they_are() -> None:
         "row": Row([1]),
     }
     document["table"] = collections.OrderedDict(a=1)
-    plain = {"word": "a", "size": 3, "share": 0.5, "row": [1], "table": {"a": 1}}
+    document["view"] = types.MappingProxyType({"b": 2})
+    plain = {"word": "a", "size": 3, "share": 0.5, "row": [1], "table": {"a": 1}, "view": {"b": 2}}
     assert to_yaml(document) == to_yaml(plain)
     assert from_yaml(to_yaml(document)) == [plain]
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.sampled_from(["a", " b", "", "c ", "\td", "- e", "# f", "g: h"]), max_size=5))
+@given(
+    st.lists(
+        st.sampled_from(
+            ["a", " b", "", "c ", "\td", "- e", "# f", "g: h", "i\x85j", "k\u2028", "l\r"]
+        ),
+        max_size=5,
+    )
+)
 def test_lines_are_read_again(lines: list[str]) -> None:
     for text in ("\n".join(lines), "\n".join(lines) + "\n"):
         assert from_yaml(to_yaml({"a": text, "b": [text, {"c": text}]})) == [
