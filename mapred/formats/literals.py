@@ -113,9 +113,16 @@ def _members(values: Any, type_: pa.DataType) -> list[Any] | None:
 def _is_one(below: Any, above: Any, type_: pa.DataType) -> bool:
     """Whether a value between the two is one that the type has."""
     if _is_float(type_):
-        return below is above or bool(below == above)
+        return (below is above or bool(below == above)) and _is_float_of(below, type_)
     low, high = _range(type_)
     return bool(below == above and low <= below <= high)
+
+
+def _is_float_of(value: float, type_: pa.DataType) -> bool:
+    """Whether a float is one of a type that may have fewer; Arrow rounds those to look them up."""
+    with np.errstate(over="ignore"):
+        there = float(np.dtype(f"f{type_.bit_width // 8}").type(value))
+    return there == value or math.isnan(value)
 
 
 def _is_nan(value: Any) -> bool:

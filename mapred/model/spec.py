@@ -123,7 +123,7 @@ class Stage:
 
     A keyed reduce has a `manifest` of one task, then a `shuffle` of a task a partition.
     Task *i* of a reduce takes the outputs of the input tasks `i * fan_in` up to
-    `(i + 1) * fan_in`; `fan_in` of None takes all of them. `seconds`, an attempt's limit.
+    `(i + 1) * fan_in`; `fan_in` of None takes all of them.
     """
 
     name: StageName
