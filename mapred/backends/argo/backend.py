@@ -54,9 +54,11 @@ class Argo(ArgoSettings):
     ) -> str:
         """The Workflow of a run as YAML: what `submit` creates; see `mapred.backends.argo.render`."""
         from mapred.backends.argo.render import manifest
+        from mapred.backends.argo.schema import checked
         from mapred.backends.argo.yaml import to_yaml
 
-        return to_yaml(manifest(job, self, uri=uri, digest=digest, packages=packages, name=name))
+        values = manifest(job, self, uri=uri, digest=digest, packages=packages, name=name)
+        return to_yaml(checked(values))
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
         from mapred.backends.argo.packages import packages_for
@@ -83,6 +85,7 @@ class Argo(ArgoSettings):
         """Have a job started by the clock; a schedule of that name is replaced."""
         from mapred.backends.argo import client as clients
         from mapred.backends.argo import cron as crons
+        from mapred.backends.argo import schema
         from mapred.backends.argo.packages import packages_for
 
         client = clients.connect(self)
@@ -94,7 +97,7 @@ class Argo(ArgoSettings):
                 "not make: choose another name="
             )
         digest = packages_for(self, f"{wanted.root}/run", crons.python(), packages, ("argo",))
-        client.put_cron(crons.manifest(self, wanted, asked, digest))
+        client.put_cron(schema.checked(crons.manifest(self, wanted, asked, digest)))
 
     def schedules(self) -> list[Schedule]:
         """The jobs that start by the clock in the namespace, by name."""
@@ -175,7 +178,7 @@ def _start(
 ) -> Handle:
     """Create the Workflow of a run whose pods unpack an archive that is there already."""
     from mapred.backends.argo import client as clients
-    from mapred.backends.argo import handle, render
+    from mapred.backends.argo import handle, render, schema
 
     left = None
     if job.deadline is not None:
@@ -194,5 +197,5 @@ def _start(
         packages=packages,
         name=name,
     )
-    client.create(workflow)
+    client.create(schema.checked(workflow))
     return handle.Following(store, job, client, name, pending=seconds(settings.pending))
