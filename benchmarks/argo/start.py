@@ -15,15 +15,16 @@ from benchmarks import harness
 from benchmarks.argo import reach
 from benchmarks.functions import stamp
 from benchmarks.harness import Report, Result, Settings
-from benchmarks.micro.start import STARTS, FolderOnly
+from benchmarks.micro.start import STARTS
 from mapred.backends.argo import pods
 from mapred.model.resources import Resources
+from mapred.testing import Idle
 
 
 def times(found: Cluster, root: str, starts: int) -> dict[str, Result]:
     """Seconds of so many imports and of so many starts, by turns in one pod."""
     tasks = mapred.array(starts + 1)
-    run = mapred.submit(stamp, tasks, backend=FolderOnly(), root=root)
+    run = mapred.submit(stamp, tasks, backend=Idle("local"), root=root)
     name = f"start-{uuid.uuid4().hex[:8]}"
     text = Path(__file__).with_name("in_pod.py").read_text()
     pod = _pod(found, name, [text, run.uri, run.digest, str(starts)], run.uri)

@@ -20,9 +20,9 @@ import mapred
 from benchmarks.argo import reach, rivals
 from benchmarks.functions import hits
 from benchmarks.harness import Report, Row, Settings
-from benchmarks.micro.start import FolderOnly
 from mapred.backends.argo import render
 from mapred.backends.argo.client import connect
+from mapred.testing import Idle
 
 # Shards, and whether their pods are real: those of a fake node run nothing, and cost little.
 SIZES = {"small": ((2, True), (3, False)), "full": ((50, True), (500, False), (2000, False))}
@@ -158,7 +158,7 @@ def by_mapred(found: Cluster, root: str, shards: int, *, real: bool) -> tuple[ma
         reduce=sum,
         resources=asked,
         reduce_resources=asked,
-        backend=FolderOnly(),
+        backend=Idle("local"),
         root=root,
     )
     manifest = render.manifest(run.job, reach.argo(found), uri=run.uri, digest=run.digest)

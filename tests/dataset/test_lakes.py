@@ -219,12 +219,15 @@ def test_a_manifest_of_someone_else(tmp_path: Path) -> None:
     (lake / "_manifest/README.json").write_text("{}")
     pq.write_table(table(OLD), lake / "a.parquet")
     assert read(str(lake)) == OLD
-    (lake / "_manifest/_manifest-000000001.json").write_text('{"format": 1}')
-    with pytest.raises(DatasetError, match="a manifest of the format 1, where this version"):
-        read(str(lake))
-    (lake / "_manifest/_manifest-000000001.json").write_text("{")
-    with pytest.raises(DatasetError, match="is not a manifest that mapred wrote"):
-        read(str(lake))
+    newer = '{"format": "mapred-manifest-99"}'
+    for text, why in {
+        newer: r"_manifest-000000001\.json was made by a newer mapred: its format is mapred-manifest-99",
+        '{"format": 1}': "is not a manifest that mapred wrote .*its format is 1",
+        "{": "is not a manifest that mapred wrote",
+    }.items():
+        (lake / "_manifest/_manifest-000000001.json").write_text(text)
+        with pytest.raises(DatasetError, match=why):
+            read(str(lake))
 
 
 def test_a_copied_dataset_is_read_where_it_is(tmp_path: Path) -> None:
