@@ -140,7 +140,7 @@ def test_mypy_knows_each_option(tmp_path: Path) -> None:
         'Unexpected keyword argument "backend" for "job"',
         'Unexpected keyword argument "progress" for "submit" of "Plan"',
         'Unexpected keyword argument "seed" for "resume" of "Run"',
-        'Unexpected keyword argument "partition" for "write_delta" of "Run"',
+        'Unexpected keyword argument "partition" for "write_delta" of "RunResults"',
     ]
     assert len(errors) == len(expected), done.stdout
     for error, says in zip(errors, expected, strict=True):
