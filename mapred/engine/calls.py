@@ -34,14 +34,14 @@ def run_logged(
     fresh: bool = False,
     pack: Pack | None = None,
 ) -> list[Outcome]:
-    """`forkserver.run_logged`, in a worker that the fork server started."""
+    """`fork_server.run_logged`, in a worker that the fork server started."""
     from mapred.engine import fork_server
 
     return fork_server.run_logged(run_uri, digest, stage, tasks, attempt, follow, fresh, pack)
 
 
 def prove(cpu: float, *code: bytes) -> None:
-    """`forkserver.prove`, in a worker that the fork server started."""
+    """`fork_server.prove`, in a worker that the fork server started."""
     from mapred.engine import fork_server
 
     fork_server.prove(cpu, *code)

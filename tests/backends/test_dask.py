@@ -34,7 +34,7 @@ class KillsItsWorker:
         (self.folder / f"{item}-{uuid.uuid4().hex}").touch()
         if self.calls(item) <= self.deaths.get(item, 0):
             above = psutil.Process(os.getppid())
-            while above.pid > 1 and "mapred.backends" in " ".join(above.cmdline()):
+            while above.pid > 1 and "mapred.engine" in " ".join(above.cmdline()):
                 above = psutil.Process(above.ppid())  # the fork server, and what guards it
             if above.pid > 1:
                 os.kill(above.pid, signal.SIGKILL)
