@@ -278,7 +278,7 @@ class Driver:
             assert work.batch is not None
             work.batch.repeat(action)
         elif isinstance(action, Confirm):
-            return self._confirmed(work, action.task)
+            return self._confirmed(work, action)
         elif isinstance(action, GiveUp):
             return self._given_up(work.stage, action)
         elif isinstance(action, End):
@@ -297,14 +297,15 @@ class Driver:
         else:
             work.batch.begin(tasks, action.call, tasks)
 
-    def _confirmed(self, work: _Work, task: int) -> Event:
+    def _confirmed(self, work: _Work, action: Confirm) -> Event:
         """Whether somebody else has committed a task that failed here."""
+        task = action.task
         commit = records.read_commit(self.store, work.stage.name, task)
         if commit is not None:
             self._progress.add(commit)
             return Committed([task])
         self._progress.lose(work.stage, task, work.state.doubts[task].lost)
-        return Absent(task)
+        return Absent(task, action.number)
 
     def _given_up(self, stage: Stage, action: GiveUp) -> Event:
         """Put failed.json: another driver may have put it, whose word is final."""

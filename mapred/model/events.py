@@ -65,9 +65,10 @@ class Refused(NamedTuple):
 
 
 class Absent(NamedTuple):
-    """The folder holds no commit of a task, as `Confirm` wanted to know."""
+    """The folder holds no commit of a task, as the `Confirm` of this number wanted to know."""
 
     task: int
+    number: int
 
 
 class Stands(NamedTuple):
@@ -147,6 +148,7 @@ class Confirm(NamedTuple):
     """Look whether the folder holds the commit of a task: tell `Committed` or `Absent`."""
 
     task: int
+    number: int
 
 
 class GiveUp(NamedTuple):

@@ -131,6 +131,7 @@ class Doubt:
 
     lost: Items = None
     goes_on: Again | None = None
+    number: int = 0  # of the question
 
 
 @mutable
@@ -150,6 +151,7 @@ class State:
     lost: dict[int, Items] = field(default_factory=dict)
     doubts: dict[int, Doubt] = field(default_factory=dict)
     call: int = 0  # to tasks that are in no trouble
+    questions: int = 0  # to the folder
     gives_up: bool = False  # failed.json is being put
     settled: bool = False  # it stands
     closed: bool = False  # the run has its last word
@@ -316,9 +318,10 @@ def _on_refused(state: State, event: Refused) -> Actions:
 
 
 def _on_absent(state: State, event: Absent) -> Actions:
-    task, doubt = event.task, state.doubts.pop(event.task, None)
-    if doubt is None:
+    task, doubt = event.task, state.doubts.get(event.task)
+    if doubt is None or doubt.number != event.number:
         return NOTHING
+    del state.doubts[task]
     if doubt.lost != () and (over := _lose(state, task, doubt.lost)):
         return over
     if doubt.goes_on is not None:
@@ -339,13 +342,14 @@ def _on_stands(state: State, event: Stands) -> Actions:
     for task in partly:
         state.troubles.pop(task, None)
     # Another decider was faster: what it did not give up is there, or the run has failed.
-    unlisted = {task: Doubt(items) for task, items in lost.items() if task not in given_up}
-    state.doubts = unlisted
+    unlisted = [task for task in lost if task not in given_up]
+    state.doubts = {}
+    asked = [_ask(state, task, Doubt(lost[task])) for task in unlisted]
     state.open = {*partly, *unlisted}
     if not state.open:
         return _next(state)
     again = (Run(partly, state.call),) if partly else ()
-    return (*map(Confirm, unlisted), *again)
+    return (*asked, *again)
 
 
 def _on_overdue(state: State, event: Overdue) -> Actions:
@@ -386,8 +390,14 @@ def _again(task: int, trouble: Trouble, failed: int = 0, refusals: int = 0) -> A
 
 
 def _doubt(state: State, task: int, doubt: Doubt) -> Actions:
-    state.doubts[task] = doubt
-    return (Confirm(task),)
+    return (_ask(state, task, doubt),)
+
+
+def _ask(state: State, task: int, doubt: Doubt) -> Confirm:
+    """Ask the folder; the number tells its answer from late ones to earlier questions."""
+    state.questions += 1
+    state.doubts[task] = replace(doubt, number=state.questions)
+    return Confirm(task, state.questions)
 
 
 def _settle(state: State, task: int) -> Actions:

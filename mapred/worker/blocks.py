@@ -199,7 +199,7 @@ def _followed(run: Context, stage: Stage, state: State, actions: Actions) -> lis
             raise _over(run, stage, state.lost.values())
         if isinstance(action, Confirm):
             there = run.commit(stage.name, action.task) is not None
-            event = Committed([action.task]) if there else Absent(action.task)
+            event = Committed([action.task]) if there else Absent(action.task, action.number)
             pending += decide(state, event)
         else:
             said.append(action)
