@@ -33,7 +33,7 @@ ENDED_BY = {
     "backends.argo.handle.Following.cancel:sleep": _LIMIT,
     "backends.argo.handle.Following.wait:sleep": _LIMIT,
     "backends.dask.DaskExecutor._pass_on:gather": "the future is done",
-    "engine.driver.Driver._run_tasks:shutdown": _POOL,
+    "engine.batch.Batch.close:shutdown": _POOL,
     "engine.driver.Driver.run:shutdown": _POOL,
     "engine.fork_client.ForkServer._listen:recv": "a thread of its own, which ends with the server",
     "engine.fork_client.ForkServer.start:send_fds": "bound_sending",
