@@ -33,7 +33,7 @@ from hypothesis.stateful import (
 
 import mapred
 from mapred.backends.inline import Inline
-from mapred.client import api, run_handle
+from mapred.client import run_handle, submission
 from mapred.errors import RunError, StorageError
 from mapred.model import layout
 from mapred.model.records import Commit
@@ -187,7 +187,7 @@ def opened(store: GatedStore) -> Iterator[None]:
         mock.patch.object(liveness, "seconds_quiet", return_value=math.inf),
         mock.patch.object(context, "open_store", return_value=store),
         mock.patch.object(run_handle, "open_store", return_value=store),
-        mock.patch.object(api, "open_store", lambda uri, **_: GatedStore(uri, store.files)),
+        mock.patch.object(submission, "open_store", lambda uri, **_: GatedStore(uri, store.files)),
     ):
         yield
 
