@@ -339,7 +339,7 @@ def check_a_decider_that_starts_anew_knows_what_the_folder_tells(
 PROPERTIES = [check for name, check in sorted(globals().items()) if name.startswith("check_")]
 
 
-@pytest.mark.parametrize("examples", [30, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [30, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("check", PROPERTIES, ids=lambda check: str(check.__name__))
 def test_property(check: Callable[[], None], examples: int) -> None:
     settings(max_examples=examples, deadline=None)(check)()
