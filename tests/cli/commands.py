@@ -46,7 +46,7 @@ def fails(i):
         raise ValueError("one is wrong")
     return i
 
-def mended(i):
+def fixed(i):
     return -i
 
 def waits(i):

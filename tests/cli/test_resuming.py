@@ -15,7 +15,7 @@ import pytest
 from cli.commands import call, run, start
 
 
-def test_a_failed_run_exits_with_1_and_can_be_mended(job_file: str) -> None:
+def test_a_failed_run_exits_with_1_and_can_be_fixed(job_file: str) -> None:
     failed = run(job_file, "--job", "failing", code=1)
     assert "ValueError: one is wrong" in failed.stderr
     assert "to resume, once fails is fixed:\nmapred resume 2" in failed.stderr
@@ -27,7 +27,7 @@ def test_a_failed_run_exits_with_1_and_can_be_mended(job_file: str) -> None:
     assert [failure["task"] for failure in document["failures"]] == [1]
     assert "one is wrong" in call("show", "last").stdout
     assert "one is wrong" in call("resume", "last", code=1).stderr
-    resumed = call("resume", "last", "--fn", f"{job_file}:mended", "--json")
+    resumed = call("resume", "last", "--fn", f"{job_file}:fixed", "--json")
     assert json.loads(resumed.stdout)["result"][1] == -1
     assert call("resume", "last").stdout.splitlines()[0] == document["uri"], "left alone"
 

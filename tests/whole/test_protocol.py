@@ -433,7 +433,7 @@ class Protocol(RuleBasedStateMachine):
         return values if self.job.reduce is None else chain(value for value in values if value)
 
     def teardown(self) -> None:
-        """Whatever happened: once the function is mended, the run comes to its one answer."""
+        """Whatever happened: once the function is fixed, the run comes to its one answer."""
         if not hasattr(self, "live"):
             return
         try:

@@ -94,7 +94,7 @@ def test_a_run_is_read_after_its_pods_and_its_workflow_are_gone(
     assert run.logs(3).splitlines()[1] == "shouting 3"
 
 
-def test_a_failure_is_seen_debugged_and_mended_from_afar(
+def test_a_failure_is_seen_debugged_and_fixed_from_afar(
     cluster: Cluster, cluster_root: str
 ) -> None:
     backend = argo(cluster, max_pods=2)
