@@ -185,3 +185,77 @@ print(*sorted(set({absent.split()!r}) & (set(sys.modules) - before)))
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert loaded.returncode == 0, loaded.stderr
     assert loaded.stdout.split() == []
+
+
+# Names of records in a run's folder, which `mapred.runfolder` alone reads and writes.
+RECORDS = set(
+    "JOB HANDLE HEARTBEAT FAILED END MANIFEST REMOVED WRITES commit commits schema schemas error "
+    "errors log logs all_kept kept_of kept_value kept_values write_record".split()
+)
+# What touches a file: of a store, and of the system.
+TOUCHES = set(
+    "read write put_if_absent list delete copy open put_file read_bytes read_text write_bytes "
+    "write_text unlink remove rename local_path read_data decoded".split()
+)
+# Those that name a record for another reason, such as a listing that shows it.
+NAMED = {
+    "client.audit.ending": "what a problem is about",
+    "client.changes": "what a resume replaces, or drops",
+    "client.lookup": "which folders of a root are runs",
+    "client.naming": "what may lie in a folder before there is a run",
+    "client.removable": "what a listing shows",
+    "client.retention": "what a listing shows",
+    "client.run_handle": "what is put back when a resume is refused",
+    "testing.changes": "it damages a run on purpose",
+    "worker.keyed": "what to delete by hand",
+}
+
+
+def record_names(tree: ast.AST) -> Iterator[tuple[ast.Attribute, list[ast.AST]]]:
+    """Each use of a record's name outside the texts for people, with what is around it."""
+
+    def below(
+        node: ast.AST, around: list[ast.AST]
+    ) -> Iterator[tuple[ast.Attribute, list[ast.AST]]]:
+        if isinstance(node, ast.JoinedStr):
+            return
+        if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("layout."):
+            yield from [(node, around)] if node.attr in RECORDS else []
+        for child in ast.iter_child_nodes(node):
+            yield from below(child, [*around, node])
+
+    yield from below(tree, [])
+
+
+@pytest.mark.parametrize("file", FILES, ids=dotted)
+def test_the_run_folder_alone_touches_records(file: Path) -> None:
+    me = dotted(file).removeprefix("mapred.")
+    if me.startswith("runfolder.") or me in ("model.layout", "testing.changes"):
+        return
+    for name, around in record_names(ast.parse(file.read_bytes())):
+        where = f"{me}, line {name.lineno}: layout.{name.attr}"
+        assert me in NAMED, f"{where}: ask RunFolder for the record"
+        calls = [node.func for node in around if isinstance(node, ast.Call)]
+        touching = {call.attr for call in calls if isinstance(call, ast.Attribute)} & TOUCHES
+        assert not touching, f"{where} is handed to {touching}: ask RunFolder for the record"
+
+
+def test_what_names_a_record_is_listed_for_a_reason() -> None:
+    named = {me for me, file in MODULES.items() if any(record_names(ast.parse(file.read_bytes())))}
+    named = {me.removeprefix("mapred.") for me in named if not me.startswith("mapred.runfolder.")}
+    assert named - {"model.layout"} == set(NAMED)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "store.read(layout.JOB)",
+        "store.write(layout.commit(stage, index), data)",
+        "Path(folder, layout.END).read_text()",
+        "open_store(uri).list(layout.errors(stage))",
+    ],
+)
+def test_a_touched_record_is_found(line: str) -> None:
+    ((_, around),) = record_names(ast.parse(line))
+    calls = [node.func for node in around if isinstance(node, ast.Call)]
+    assert any(isinstance(call, ast.Attribute) and call.attr in TOUCHES for call in calls)

@@ -37,7 +37,7 @@ TESTED_BY = {
         "cli.options client.api client.job client.plan client.submission model.checking model.rules"
     ),
     "client/test_retention.py": (
-        "cli.retention client.removable client.run_errors client.run_handle client.run_results"
+        "cli.retention client.removable client.run_errors client.run_handle client.run_results runfolder.files"
     ),
     "client/test_scheduling.py": "backends.argo.pod_scripts.notice backends.schedules",
     "dataset/test_coercion.py": "dataset.options dataset.readers",
@@ -74,8 +74,9 @@ TESTED_BY = {
     "process/test_secrecy.py": "functions.excerpts storage.allowed",
     "runfolder/test_agreement.py": "runfolder.gathering",
     "runfolder/test_liveness.py": "client.drivers",
-    "runfolder/test_results.py": "runfolder.outputs",
-    "runfolder/test_shortfall.py": "runfolder.status runfolder.tally",
+    "runfolder/test_records.py": "runfolder.run_records runfolder.task_records",
+    "runfolder/test_results.py": "runfolder.outputs runfolder.tabular",
+    "runfolder/test_shortfall.py": "runfolder.plans runfolder.tally",
     "shuffle/test_aggregates.py": (
         "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles shuffle.sums"
     ),

@@ -26,8 +26,6 @@ LONGER = {
     "model.policy": "one decision: its rules, its state, and what each event changes",
     "planner.shards.plan": "its docstring, and a line for each field of a Plan",
     "runfolder.failures.died": "its signature and a line for each field of a Failure",
-    "runfolder.outputs": "to be divided",
-    "runfolder.records": "to be divided",
     "storage.aws.s3_settings": "each way in which AWS is told of credentials, in AWS' order",
 }
 PACKAGE = Path(__file__).parent.parent / "mapred"

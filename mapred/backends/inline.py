@@ -17,7 +17,8 @@ from mapred.model.limits import Limits, warn
 from mapred.model.rules import Text
 from mapred.model.spec import Job, Stage
 from mapred.process import interrupts
-from mapred.runfolder import liveness, starts
+from mapred.runfolder import liveness
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store
 from mapred.worker.tasks import run_block
 
@@ -69,12 +70,13 @@ class Inline:
         driver = Driver(store, job, digest, lambda stage: InlineExecutor(), run_block, window=1)
         ref = liveness.own_ref(self.name)
         # The run is over before its caller hears of it: others are to know that it is at work.
-        starts.started(store, ref, starts.read(store).pauses)
-        with interrupts.noted(), liveness.beating(store, ref):
+        folder = RunFolder(store)
+        folder.note_start(ref, folder.start().pauses)
+        with interrupts.noted(), folder.beating(ref):
             try:
                 driver.run()
             except BaseException:
-                starts.interrupted(store, ref)
+                folder.note_interruption(ref)
                 raise
             finally:
                 instances.close(store.uri)

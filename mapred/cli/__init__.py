@@ -208,7 +208,7 @@ def ls(root: str | None, limit: int | None, json: bool) -> None:
     from mapred.cli import output
     from mapred.cli.run_list import advice
     from mapred.client import history
-    from mapred.runfolder import status as folder
+    from mapred.client.naming import default_root
 
     found = history.runs(root, limit)
     if json:
@@ -218,7 +218,7 @@ def ls(root: str | None, limit: int | None, json: bool) -> None:
         for line in advice(found):
             say(line, err=True)
     else:
-        say(f"no runs in {root or folder.default_root()}", err=True)
+        say(f"no runs in {root or default_root()}", err=True)
 
 
 @main.command(short_help="Show how a run went, and what failed.")

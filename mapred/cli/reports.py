@@ -91,9 +91,10 @@ def how_to_resume(run: mapred.Run) -> Hint:
     """The command that resumes the run, with what has to change before it gets further."""
     from mapred.cli.run_list import word
     from mapred.client import hints
+    from mapred.runfolder.folder import RunFolder
 
     return hints.in_shell(
-        word(run.id, run.uri), run.job, hints.remedy(run.store, run.job, run.failures)
+        word(run.id, run.uri), run.job, hints.remedy(RunFolder(run.store), run.job, run.failures)
     )
 
 

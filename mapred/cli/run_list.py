@@ -8,8 +8,8 @@ import shlex
 import click
 
 from mapred.client import hints, history, lookup
+from mapred.client.naming import default_root
 from mapred.errors import MapredError, RunError
-from mapred.runfolder import status
 from mapred.storage import is_local
 
 _ADVISED = 5
@@ -30,7 +30,7 @@ def find(reference: str, root: str | None) -> str:
 
 def word(run_id: str, uri: str) -> str:
     """How the command line names a run: its id where that is found, else its folder."""
-    home = os.path.abspath(os.path.expanduser(status.default_root()))
+    home = os.path.abspath(os.path.expanduser(default_root()))
     return run_id if uri == os.path.join(home, run_id) else shlex.quote(uri)
 
 

@@ -24,7 +24,8 @@ from mapred.model import checking, layout
 from mapred.model.resources import Resources
 from mapred.model.spec import Job, Stage
 from mapred.reducers import Reducer, as_reducer
-from mapred.runfolder import agreement, pieces, records
+from mapred.runfolder import agreement, pieces
+from mapred.runfolder.folder import RunFolder
 from mapred.shuffle.arguments import keyed_reducer
 from mapred.storage import Store
 
@@ -61,19 +62,18 @@ class Revision:
         """All files of the folder that `write` touches."""
         return layout.JOB, *self.files, *self.dropped
 
-    def write(self, store: Store) -> None:
+    def write(self, folder: RunFolder) -> None:
         for path, data in self.files.items():
-            store.write(path, data)
-        for path in self.dropped:
-            with suppress(FileNotFoundError):
-                store.delete(path)
-        store.write(layout.JOB, self.job.to_bytes())
+            folder.store.write(path, data)
+        folder.delete(self.dropped)
+        folder.write_job(self.job)
 
 
-def revised(store: Store, job: Job, changes: Changes) -> Revision:
+def revised(folder: RunFolder, job: Job, changes: Changes) -> Revision:
     """The run with what was given; nothing is written. What does not fit it raises."""
     if not changes.given():
         return Revision(job)
+    store = folder.store
     new = _limited(job, changes)
     files: dict[str, bytes] = {}
     names: set[str] = set()
@@ -96,8 +96,8 @@ def revised(store: Store, job: Job, changes: Changes) -> Revision:
         files |= modules
         here = ".".join(map(str, sys.version_info[:2]))
         new = dataclasses.replace(new, python=here)
-        _check_versions(store, new)
-    return Revision(new, files, tuple(_dropped(store, new, changes)))
+        _check_versions(folder, new)
+    return Revision(new, files, tuple(_dropped(folder, new, changes)))
 
 
 def _check_fit(store: Store, job: Job, fn: Callable[..., Any]) -> None:
@@ -188,16 +188,16 @@ def _checks(stage: Stage, reducer: Reducer) -> bool:
     return stage.kind == "reduce" and stage.inputs == "map" and reducer.check
 
 
-def _check_versions(store: Store, new: Job) -> None:
+def _check_versions(folder: RunFolder, new: Job) -> None:
     """Refuse a run that needs code of this Python and code of another one."""
-    left = len(records.committed(store, "map")) < new.shards
+    left = len(folder.committed("map")) < new.shards
     needed = [("fn", new.function)] if left else []
     for option, path in [*needed, ("reduce", new.reduce)]:
         made = new.python_of(path) if path else new.python
         if (
             path
             and made != new.python
-            and not transport.is_portable(pieces.read(store, new.digests, path))
+            and not transport.is_portable(pieces.read(folder.store, new.digests, path))
         ):
             what = "function" if option == "fn" else "reduce"
             raise FunctionError(
@@ -206,24 +206,24 @@ def _check_versions(store: Store, new: Job) -> None:
             )
 
 
-def _dropped(store: Store, job: Job, changes: Changes) -> Iterator[str]:
+def _dropped(folder: RunFolder, job: Job, changes: Changes) -> Iterator[str]:
     """What the functions and limits of before left behind, and the new ones are not to find."""
     folds = [stage for stage in job.stages if stage.kind in ("reduce", "shuffle")]
     if changes.fn is not None:
-        yield from agreement.uncommitted(store, job.stages[-1].name)
+        yield from agreement.uncommitted(folder, job.stages[-1].name)
     if "reduce" in changes.options:
         # One answer comes from one reduce.
         for stage in folds:
-            yield from (layout.commit(stage.name, index) for index in _there(store, stage))
-            yield from agreement.files(store, stage.name)
+            yield from (layout.commit(stage.name, index) for index in _there(folder, stage))
+            yield from agreement.files(folder.store, stage.name)
     later = (stage for stage in job.stages if stage.kind != "map")
-    if "max_failed" in changes.options and not any(_there(store, stage) for stage in later):
+    if "max_failed" in changes.options and not any(_there(folder, stage) for stage in later):
         # Nothing was made without what was given up: it is tried once more.
         yield layout.FAILED
 
 
-def _there(store: Store, stage: Stage) -> list[int]:
+def _there(folder: RunFolder, stage: Stage) -> list[int]:
     """The committed tasks of a stage, those among them that a listing does not show yet."""
-    commits = records.read_commits(store, stage.name, range(stage.tasks))
+    commits = folder.commits(stage.name, range(stage.tasks))
     named = {index for index, commit in enumerate(commits) if commit is not None}
-    return sorted(named.union(records.committed(store, stage.name)))
+    return sorted(named.union(folder.committed(stage.name)))

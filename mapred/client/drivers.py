@@ -8,9 +8,8 @@ from weakref import WeakValueDictionary
 
 from mapred.display.format import format_seconds
 from mapred.engine.base import Handle
-from mapred.runfolder import liveness
+from mapred.runfolder.folder import RunFolder
 from mapred.runfolder.starts import Start
-from mapred.storage import Store
 
 # What drives a run in this process, by the run's folder, however many handles it has.
 _driven: WeakValueDictionary[str, Handle] = WeakValueDictionary()
@@ -38,63 +37,45 @@ def driven(uri: str) -> Handle | None:
     return handle if here else None
 
 
-def at_work(store: Store, start: Start) -> bool:
+def at_work(folder: RunFolder, start: Start) -> bool:
     """Whether a process drives a run, this one included."""
-    here = driven(store.uri)
-    if here is not None and here.alive():
-        return True
-    return alive(store, start)
+    here = driven(folder.uri)
+    return (here is not None and here.alive()) or alive(folder, start)
 
 
-def alive(store: Store, start: Start) -> bool:
+def alive(folder: RunFolder, start: Start | None = None) -> bool:
     """Whether another process drives a run: one that lives, or elsewhere gave a sign lately."""
-    process = None if start.ref is None else liveness.process_of(start.ref)
-    if start.ref is None or process is None:
-        return False
-    lives = liveness.lives(process)
-    if lives is not None:
-        return lives and not _is_own(process)
-    if not process.boot:
-        return False
-    return liveness.seconds_quiet(store, start.ref, start.time) < liveness.FRESH_SECONDS
+    driver = folder.driver(start)
+    return driver is not None and driver.alive and not driver.is_here
 
 
-def may_live(store: Store, start: Start) -> str | None:
+def may_live(folder: RunFolder, start: Start | None = None) -> str | None:
     """Why the process that drove a run may live, and what to do; None where it has ended.
 
     None also of a cluster, which is asked itself.
     """
-    process = None if start.ref is None else liveness.process_of(start.ref)
-    if start.ref is None or process is None:
+    driver = folder.driver(start)
+    if driver is None or not driver.may_live:
         return None
-    lives = liveness.lives(process)
-    if lives:
-        if _is_own(process):
-            return _may_live_here(store)
+    pid, host = driver.process.pid, driver.process.host
+    if driver.is_here:
+        return _may_live_here(folder.uri)
+    if driver.lives:
         return (
-            f"the process {process.pid} of this machine drives it; stop it there, in a shell: "
-            f"kill -INT {process.pid}"
+            f"the process {pid} of this machine drives it; stop it there, in a shell: "
+            f"kill -INT {pid}"
         )
-    quiet = liveness.seconds_quiet(store, start.ref, start.time)
-    if lives is False or (process.boot and quiet > liveness.QUIET_SECONDS):
-        return None
-    if not process.boot:
-        return None
     return (
-        f"the process {process.pid} of {process.host} drives it, which cannot be seen from here and "
-        f"gave a sign of life {format_seconds(quiet)} ago; stop it there, or, if it is gone, "
-        f"resume the run here first: mapred.open({store.uri!r}).resume()"
+        f"the process {pid} of {host} drives it, which cannot be seen from here and gave a sign "
+        f"of life {format_seconds(driver.quiet)} ago; stop it there, or, if it is gone, resume "
+        f"the run here first: mapred.open({folder.uri!r}).resume()"
     )
 
 
-def _may_live_here(store: Store) -> str | None:
-    here = driven(store.uri)
+def _may_live_here(uri: str) -> str | None:
+    here = driven(uri)
     if here is None:  # An inline run has a handle only once it is over.
         return "a thread of this process drives it; wait for its end, or press Ctrl-C there"
     if not here.alive():
         return None
-    return f"this process drives it; stop it first: mapred.open({store.uri!r}).cancel()"
-
-
-def _is_own(process: liveness.Process) -> bool:
-    return process.pid == os.getpid()
+    return f"this process drives it; stop it first: mapred.open({uri!r}).cancel()"

@@ -17,8 +17,7 @@ from mapred.functions.origins import Origin
 from mapred.model.failure import Failure
 from mapred.model.resources import Resources
 from mapred.model.spec import Job
-from mapred.runfolder import records
-from mapred.storage import Store
+from mapred.runfolder.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -49,14 +48,14 @@ class Remedy:
     backend: str | None = None
 
 
-def remedy(store: Store, job: Job, failures: Sequence[Failure]) -> Remedy:
+def remedy(folder: RunFolder, job: Job, failures: Sequence[Failure]) -> Remedy:
     """What a run needs that ended with these failures."""
-    message = (records.read_end(store) or {}).get("message", "")
+    end = folder.end()
     raised = {failure.stage for failure in failures if failure.kind == "function"}
     kinds = {failure.kind for failure in failures}
     folds = {stage.name for stage in job.stages if stage.kind in ("reduce", "shuffle")}
     memory = job.stages[0].resources.memory_bytes
-    old = origins.outdated(store, job) if raised else {}
+    old = origins.outdated(folder.store, job) if raised else {}
     stages = {"fn": {"map"}, "reduce": folds}
     names = [name for option in old if stages[option] & raised for name in old[option]]
     return Remedy(
@@ -64,7 +63,9 @@ def remedy(store: Store, job: Job, failures: Sequence[Failure]) -> Remedy:
         reduce=_origin(job, job.reduce) if raised & folds and job.write is None else None,
         changed=tuple(dict.fromkeys(names)),
         timeout=2 * job.timeout if "timeout" in kinds and job.timeout else None,
-        deadline=2 * job.deadline if job.deadline and "deadline=" in message else None,
+        deadline=2 * job.deadline
+        if job.deadline and end is not None and "deadline=" in end.message
+        else None,
         memory=2 * memory if "memory" in kinds and memory else None,
     )
 

@@ -19,15 +19,13 @@ from mapred.client import drivers, hints, lookup
 from mapred.display.format import format_seconds, format_time, one_line, several
 from mapred.errors import BackendError, MapredError, StorageError
 from mapred.functions import parameters
-from mapred.model import layout
 from mapred.model.checking import checks
 from mapred.model.coding import Moment, Seconds, StageName, Tasks
 from mapred.model.records import GivenUp
 from mapred.model.rules import FromOne, Location
-from mapred.model.spec import Job
-from mapred.runfolder import records, shortfall, starts
-from mapred.runfolder import status as folder
-from mapred.storage import Store, each, is_local, open_store
+from mapred.runfolder import starts
+from mapred.runfolder.folder import RunFolder
+from mapred.storage import each, is_local, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,7 +187,7 @@ class _Clusters:
         self._away: set[str] = set()
         self._lock = threading.Lock()
 
-    def state(self, store: Store, job: bytes, ref: str) -> tuple[str, float | None] | None:
+    def state(self, folder: RunFolder, ref: str) -> tuple[str, float | None] | None:
         """The state of a run that goes on there and since when it is queued; None of any other."""
         if ref.count(":") != 2:
             return None
@@ -198,7 +196,7 @@ class _Clusters:
             if cluster in self._away:
                 return "unknown", None
             try:
-                known = backends.standing(store, records.decoded(store, layout.JOB, Job, job), ref)
+                known = backends.standing(folder.store, folder.job(), ref)
             except MapredError:
                 self._away.add(cluster)
                 return "unknown", None
@@ -227,35 +225,34 @@ class _Stage:
 
 
 def _entry(uri: str, clusters: _Clusters) -> Entry:
-    store = open_store(uri)
+    folder = RunFolder(open_store(uri))
     try:
-        return _read_entry(store, clusters)
+        return _read_entry(folder, clusters)
     except (MapredError, FileNotFoundError) as error:
         if isinstance(error, StorageError) and not is_local(uri):
             raise  # the store's fault, and so that of every run; a file may be that of another user
-        problem = str(error).removeprefix(f"{store.uri}/")
-        return Entry(uri.rsplit("/", 1)[-1], store.uri, "", "unreadable", 0, 0, "", problem=problem)
+        problem = str(error).removeprefix(f"{folder.uri}/")
+        name = uri.rsplit("/", 1)[-1]
+        return Entry(name, folder.uri, "", "unreadable", 0, 0, "", problem=problem)
 
 
-def _read_entry(store: Store, clusters: _Clusters) -> Entry:
-    data = records.read_data(store, layout.JOB)
-    job = records.decoded(store, layout.JOB, _Listed, data)
-    records.check_id(store, job.run_id)
-    given_up = _given_up(store, data) if job.max_failed else GivenUp()
-    state, seconds, queued = _state(store, data, job.submitted, clusters)
+def _read_entry(folder: RunFolder, clusters: _Clusters) -> Entry:
+    job = folder.parse_job(folder.job_data(), _Listed)
+    failed = folder.given_up_tasks() if job.max_failed else {}
+    given_up = folder.given_up(folder.job(), failed) if failed else GivenUp()
+    state, seconds, queued = _state(folder, job.submitted, clusters)
     tasks = sum(stage.tasks for stage in job.stages)
     done = tasks - len(given_up.tasks)
     if state != "succeeded":
-        found = {stage.name: records.committed(store, stage.name) for stage in job.stages}
-        done = sum(map(len, found.values())) - len(
-            given_up.tasks.intersection(found.get("map", ()))
-        )
-        if seconds is None and sum(map(len, found.values())) <= _MOST_COMMITS:
-            seconds = _seconds_of_killed(store, data)
+        found = {stage.name: folder.committed(stage.name) for stage in job.stages}
+        number = sum(map(len, found.values()))
+        done = number - len(given_up.tasks.intersection(found.get("map", ())))
+        if seconds is None and number <= _MOST_COMMITS:
+            seconds = _seconds_of_killed(folder)
     lost = len(given_up.indices)
     return Entry(
         id=job.run_id,
-        uri=store.uri,
+        uri=folder.uri,
         name=job.name,
         state=state,
         tasks=tasks,
@@ -271,36 +268,29 @@ def _read_entry(store: Store, clusters: _Clusters) -> Entry:
     )
 
 
-def _seconds_of_killed(store: Store, job: bytes) -> float | None:
+def _seconds_of_killed(folder: RunFolder) -> float | None:
     """How long a run worked that ended without a word, by its commits and failures."""
-    start, known = starts.read(store), records.decoded(store, layout.JOB, Job, job)
-    status = folder.status(store, known, start, alive=False)
-    return starts.worked(starts.submitted(known), start, status.finished or status.started)
-
-
-def _given_up(store: Store, job: bytes) -> GivenUp:
-    tasks = records.read_given_up(store)
-    if not tasks:
-        return GivenUp()
-    return shortfall.read(store, records.decoded(store, layout.JOB, Job, job), tasks)
+    job, start = folder.job(), folder.start()
+    status = folder.status(job, start, alive=False)
+    return starts.worked(starts.submitted(job), start, status.finished or status.started)
 
 
 def _state(
-    store: Store, job: bytes, submitted: float, clusters: _Clusters
+    folder: RunFolder, submitted: float, clusters: _Clusters
 ) -> tuple[str, float | None, float | None]:
     """The state of a run, how long it has worked where that is known, since when it is queued."""
-    end, start, queued = records.read_end(store), starts.read(store), None
+    end, start, queued = folder.end(), folder.start(), None
     state, until = "interrupted" if start.state == "running" else start.state, start.ended
-    if end is None and drivers.at_work(store, start):
+    if end is None and drivers.at_work(folder, start):
         state, until = "running", time.time()
     elif end is None and start.ref is not None:
-        known = clusters.state(store, job, start.ref)
+        known = clusters.state(folder, start.ref)
         if known is None:
-            end = records.read_end(store)  # A look at a cluster may write it.
+            end = folder.end()  # A look at a cluster may write it.
         else:
             state, queued = known
             until = start.ended if state == "suspended" else time.time()
     if end is not None:
-        state, until = str(end["state"]), end.get("time")
+        state, until = end.state, end.time
     seconds = starts.worked(submitted, start, until) if until is not None and submitted else None
     return state, seconds, queued

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mapred import backends
+from mapred.client.naming import default_root
 from mapred.client.run_handle import Run, open_run
 from mapred.display.format import several
 from mapred.engine.base import Backend
@@ -17,7 +18,6 @@ from mapred.errors import RunError, StorageError
 from mapred.model import layout
 from mapred.model.checking import checks
 from mapred.model.rules import Location
-from mapred.runfolder.status import default_root
 from mapred.storage import is_local, modes, open_store
 
 _ID = re.compile(r"\d{8}-\d{6}")

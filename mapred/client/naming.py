@@ -8,6 +8,7 @@ and leaves the folder as it was.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -16,6 +17,7 @@ from mapred.client.run_handle import Run, open_run
 from mapred.errors import RunError, StorageError
 from mapred.model import layout
 from mapred.model.spec import Job
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store
 
 # What a job says of the moment and the place of its submission, and not of what it does.
@@ -24,13 +26,14 @@ _FILES = {"function", "reduce", "modules", "digests", "code"}
 _DATASET = {"format", "shards", "items", "files", "bytes", "dataset"}
 
 
+def default_root() -> str:
+    """Where runs are made unless `root=` says otherwise."""
+    return os.environ.get("MAPRED_ROOT") or os.path.expanduser("~/.mapred/runs")
+
+
 def find(store: Store) -> Run | None:
     """The run of a folder; None without a job.json."""
-    try:
-        store.read(layout.JOB, 0, 1)
-    except FileNotFoundError:
-        return None
-    return open_run(store.uri)
+    return open_run(store.uri) if RunFolder(store).has_job() else None
 
 
 def same(known: Run, job: Job) -> Run:
@@ -110,9 +113,9 @@ class Claim:
             "made at this moment or was cut off; give run_id= another name, or delete the folder"
         )
 
-    def decide(self, data: bytes) -> bool:
+    def decide(self, job: Job) -> bool:
         """Put job.json; False where another submission was faster."""
-        if not self._store.put_if_absent(layout.JOB, data):
+        if not RunFolder(self._store).put_job(job):
             return False
         self._put.clear()
         return True

@@ -14,10 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from mapred import writing
-from mapred.errors import NotAFile, RecordError, RunError, StorageError
+from mapred.errors import NotAFile, RecordError, RunError
 from mapred.model import layout
-from mapred.model.coding import encode
-from mapred.runfolder import records
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store, is_there
 
 Listing = list[tuple[str, int]]
@@ -46,13 +45,13 @@ class Remains:
         return frozenset(path for path, _ in self.files)
 
 
-def of(store: Store, listed: Listing | None = None) -> Remains:
+def of(folder: RunFolder, listed: Listing | None = None) -> Remains:
     """What lies in a run's folder, as `listed`, and temporary files, which are in no listing."""
-    refuse_link(store)
-    listed = _with_words(store, store.list("") if listed is None else listed)
+    refuse_link(folder.store)
+    listed = folder.files(listed)
     files = [(path, size) for path, size in listed if layout.is_named(path)]
     foreign = tuple(path for path, _ in listed if not layout.is_named(path))
-    return Remains([*files, *_temporary(store)], foreign)
+    return Remains([*files, *_temporary(folder.store)], foreign)
 
 
 def refuse_link(store: Store) -> None:
@@ -65,47 +64,35 @@ def refuse_link(store: Store) -> None:
         )
 
 
-def check(store: Store, found: Remains) -> None:
+def check(folder: RunFolder, found: Remains) -> None:
     """Refuse a folder that is not a run's, though a file of it has the name of a run's."""
-    name = store.uri.rstrip("/").rpartition("/")[2]
+    name = folder.uri.rstrip("/").rpartition("/")[2]
     if layout.JOB not in found.paths:
-        if layout.REMOVED in found.paths and (MADE.fullmatch(name) or _marked(store) == name):
+        if layout.REMOVED in found.paths and (MADE.fullmatch(name) or folder.removed_run() == name):
             return
-        raise RunError(f"{store.uri} holds no run: there is no {layout.JOB} in it")
+        raise RunError(f"{folder.uri} holds no run: there is no {layout.JOB} in it")
     try:
-        job = records.read_job(store)
+        job = folder.job()
         # A listing may lag behind what was put.
-        known = job.function in found.paths or is_there(store, job.function)
+        known = job.function in found.paths or is_there(folder.store, job.function)
         whole = bool(job.digests) and known
     except RecordError as error:
         if error.newer:
             raise
-        raise RunError(f"{store.uri}/{layout.JOB} is not that of a run: {error}") from error
+        raise RunError(f"{folder.uri}/{layout.JOB} is not that of a run: {error}") from error
     if not whole:
         raise RunError(
-            f"{store.uri} is not the folder of a run: {layout.JOB} is there, and not the function "
+            f"{folder.uri} is not the folder of a run: {layout.JOB} is there, and not the function "
             "that it names; look at it, and remove it by hand"
         )
 
 
-@dataclass(frozen=True)
-class _Removed:
-    """What removed.json says: the id of the run that is being removed."""
-
-    run: str | None = None
-
-
-def mark(store: Store) -> bytes:
-    """What removed.json holds of the run that is being removed."""
-    return encode(_Removed(store.uri.rstrip("/").rpartition("/")[2]))
-
-
-def staged(store: Store, found: Remains) -> Iterator[Staged]:
+def staged(folder: RunFolder, found: Remains) -> Iterator[Staged]:
     """What the run left hidden in datasets; a record that names something else is refused."""
-    run_id = re.escape(store.uri.rstrip("/").rpartition("/")[2])
+    run_id = re.escape(folder.uri.rstrip("/").rpartition("/")[2])
     for path in sorted(path for path in found.paths if path.startswith(layout.WRITES)):
         try:
-            record = records.read(store, path, records.Write)
+            record = folder.noted_write(path)
             fits = re.fullmatch(f"{run_id}(-[0-9a-f]{{8}})?", record.id)
         except FileNotFoundError:
             continue
@@ -115,34 +102,16 @@ def staged(store: Store, found: Remains) -> Iterator[Staged]:
             fits = None
         if not fits:
             raise RunError(
-                f"{store.uri}/{path} names no dataset that this run wrote to: someone changed it; "
+                f"{folder.uri}/{path} names no dataset that this run wrote to: someone changed it; "
                 "delete that file, and remove the run again"
             )
         files = writing.staged(record.uri, record.id)
         yield Staged(record.uri, record.id, files)
 
 
-def sweep(store: Store) -> None:
-    """Remove empty folders, and so the run's own where nothing is left in it."""
-    root = store.local_path("")
-    for folder, _, _ in () if root is None else os.walk(root, topdown=False):
-        with suppress(OSError):
-            os.rmdir(folder)
-
-
 def is_temporary(path: str) -> bool:
     """Whether it is what a process that was killed had begun to write."""
     return path.rpartition("/")[2].startswith(".tmp-")
-
-
-def _with_words(store: Store, listed: Listing) -> Listing:
-    """A listing, and what it may not show yet of the files that say what becomes of a run."""
-    shown, found = {path for path, _ in listed}, list(listed)
-    for path in (layout.JOB, layout.END):
-        if path not in shown:
-            with suppress(FileNotFoundError):
-                found.append((path, len(store.read(path))))
-    return found
 
 
 def _temporary(store: Store) -> Listing:
@@ -157,10 +126,3 @@ def _temporary(store: Store) -> Listing:
                     path = os.path.join(folder, name)
                     found.append((os.path.relpath(path, root), os.lstat(path).st_size))
     return found
-
-
-def _marked(store: Store) -> str | None:
-    try:
-        return records.read(store, layout.REMOVED, _Removed).run
-    except (RecordError, FileNotFoundError, StorageError):
-        return None

@@ -10,12 +10,12 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from mapred import display, writing
 from mapred.client import drivers, removable
+from mapred.client.naming import default_root
 from mapred.client.removable import Listing, Remains
 from mapred.client.run_handle import Run
 from mapred.display.format import several
@@ -24,15 +24,13 @@ from mapred.errors.escaping import visible
 from mapred.model import layout
 from mapred.model.checking import checks
 from mapred.model.rules import DurationFromZero, Location, seconds
-from mapred.runfolder import liveness, records, starts
-from mapred.runfolder.status import default_root
+from mapred.runfolder import records
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store, each, is_local, modes, open_store
 
 _DAY = 24 * 3600.0
 _QUIET = 7 * _DAY  # after so long without a sign a run is taken for dead, wherever it ran
 _OUTPUT = re.compile(r"(?P<stage>[^/]+)/(?:data|files)/(?P<task>\d+)-(?P<attempt>\d+-[0-9a-f]{8})")
-# Without the first there is no run; without the next two, no result.
-_FIRST = (layout.JOB, layout.END, layout.MANIFEST)
 
 
 @dataclass(frozen=True)
@@ -101,16 +99,16 @@ def gc(
     problems: list[str] = []
     closed: list[str] = []
     for name, listed in sorted(_runs(open_store(base), closed)):
-        store = open_store(f"{base.rstrip('/')}/{name}")
+        folder = RunFolder(open_store(f"{base.rstrip('/')}/{name}"))
         try:
-            there = removable.of(store, listed)
-            gone = list(_collect(store, name, there, limit, dry_run))
+            there = removable.of(folder, listed)
+            gone = list(_collect(folder, name, there, limit, dry_run))
         except (MapredError, OSError) as error:
-            problems.append(f"{store.uri} stays: {error}")
+            problems.append(f"{folder.uri} stays: {error}")
             continue
         found += gone
         if any(removal.what in ("run", "rest") for removal in gone):
-            problems += _left(store, there)
+            problems += _left(folder.uri, there)
     return Removals(tuple(found), dry_run, tuple(problems), tuple(closed))
 
 
@@ -120,12 +118,12 @@ def rm(run: Run | Location, *, dry_run: bool = False) -> Removals:
 
     What it wrote to datasets stays: only files that it never published go there.
     """
-    store = run.store if isinstance(run, Run) else open_store(os.fspath(run))
-    found = removable.of(store)
-    removable.check(store, found)
-    _check_dead(store, found.files)
-    removals = tuple(_whole(store, found, "run", "the run", dry_run))
-    return Removals(removals, dry_run, _left(store, found))
+    folder = RunFolder(run.store if isinstance(run, Run) else open_store(os.fspath(run)))
+    found = removable.of(folder)
+    removable.check(folder, found)
+    _check_dead(folder, found.files)
+    removals = tuple(_whole(folder, found, "run", "the run", dry_run))
+    return Removals(removals, dry_run, _left(folder.uri, found))
 
 
 def _runs(root: Store, closed: list[str]) -> Iterator[tuple[str, Listing]]:
@@ -157,7 +155,7 @@ def _names(root: str) -> list[str]:
 
 
 def _collect(
-    store: Store, name: str, found: Remains, limit: float | None, dry_run: bool
+    folder: RunFolder, name: str, found: Remains, limit: float | None, dry_run: bool
 ) -> Iterator[Removal]:
     """What goes of one run, and is gone unless `dry_run`, when it has been told."""
     now = time.time()
@@ -165,68 +163,71 @@ def _collect(
     if layout.JOB not in found.paths or _is_marked(files):
         # Somebody may be writing the folder of a new run: its job.json comes last.
         if files and (_is_marked(files) or now - _named_time(name) > _DAY):
-            yield from _whole(store, found, "rest", "what is left of a removed run", dry_run)
+            yield from _whole(folder, found, "rest", "what is left of a removed run", dry_run)
         return
-    removable.check(store, found)
-    if _alive(store, files):
+    removable.check(folder, found)
+    if _alive(folder, files):
         return
-    last = _last_start(store, name)
+    last = _last_start(folder, name)
     if limit is not None and now - last > limit:
         days = display.format_seconds(now - last)
-        yield from _whole(store, found, "run", f"a run of {days} ago", dry_run)
+        yield from _whole(folder, found, "run", f"a run of {days} ago", dry_run)
         return
     if now - last > _DAY:
-        losers = _losers(store, files, settled=now - last > _QUIET)
+        losers = _losers(folder, files, settled=now - last > _QUIET)
         if losers:
-            yield Removal("losers", store.uri, "data of attempts that lost", *_measure(losers))
+            yield Removal("losers", folder.uri, "data of attempts that lost", *_measure(losers))
             if not dry_run:
-                _delete(store, [path for path, _ in losers])
+                folder.delete(path for path, _ in losers)
         if layout.END in found.paths:
             why = "staged by attempts that were killed"
-            for left in _staged(store, found, why):
+            for left in _staged(folder, found, why):
                 yield left[0]
                 if not dry_run:
                     writing.discard(left[1].uri, left[1].write_id)
 
 
-def _staged(store: Store, found: Remains, why: str) -> Iterator[tuple[Removal, removable.Staged]]:
+def _staged(
+    folder: RunFolder, found: Remains, why: str
+) -> Iterator[tuple[Removal, removable.Staged]]:
     """What a run left hidden in datasets, where it left anything."""
-    for left in removable.staged(store, found):
+    for left in removable.staged(folder, found):
         if left.files:
             uri = f"{left.uri}: {left.write_id}"
             yield Removal("staged", uri, why, *_measure(left.files)), left
 
 
-def _alive(store: Store, files: Listing) -> str | None:
+def _alive(folder: RunFolder, files: Listing) -> str | None:
     """Why a run may be alive, None where it is not."""
     paths = {path for path, _ in files}
     if layout.END in paths or layout.JOB not in paths:
         return None
-    start = starts.read(store)
+    start = folder.start()
     if start.ref is None and start.state != "running":
-        return None if layout.HANDLE in paths else _recent(store, "")
-    process = liveness.process_of(start.ref or "")
-    if process is None or (not process.boot and liveness.lives(process) is None):
-        return _recent(store, "" if process is None else process.host)
-    return drivers.may_live(store, start)
+        return None if layout.HANDLE in paths else _recent(folder, "")
+    driver = folder.driver(start)
+    if driver is None or not driver.is_known:
+        return _recent(folder, "" if driver is None else driver.process.host)
+    return drivers.may_live(folder, start)
 
 
-def _recent(store: Store, host: str) -> str | None:
+def _recent(folder: RunFolder, host: str) -> str | None:
     """Why a run may be alive whose driver nobody knows; None after a week without a sign."""
-    quiet = time.time() - max(_last_start(store, store.uri.rsplit("/", 1)[-1]), _last_sign(store))
+    last = max(_last_start(folder, folder.uri.rsplit("/", 1)[-1]), folder.last_sign())
+    quiet = time.time() - last
     if quiet > _QUIET:
         return None
     where = f"on {host}" if host else "elsewhere"
     return (
         f"it has no last word, was started {where}, and did something "
         f"{display.format_seconds(max(0.0, quiet))} ago; stop it first: "
-        f"mapred.open({store.uri!r}).cancel()"
+        f"mapred.open({folder.uri!r}).cancel()"
     )
 
 
-def _last_start(store: Store, name: str) -> float:
+def _last_start(folder: RunFolder, name: str) -> float:
     """When the run was made, or resumed for the last time."""
-    return max(starts.read(store).time, _named_time(name))
+    return max(folder.start().time, _named_time(name))
 
 
 def _named_time(name: str) -> float:
@@ -238,19 +239,7 @@ def _named_time(name: str) -> float:
     return when.timestamp()
 
 
-def _last_sign(store: Store) -> float:
-    """The end of the last commit, or the last failure, of a run: reads them all."""
-    times = [0.0]
-    for stage in records.read_job(store).stages:
-        name = stage.name
-        for commit in records.read_commits(store, name, records.committed(store, name)):
-            if commit is not None:
-                times.append(commit.started + commit.seconds)
-        times += [failure.time for failure in records.read_failures(store, name)]
-    return max(times)
-
-
-def _losers(store: Store, files: Listing, settled: bool) -> Listing:
+def _losers(folder: RunFolder, files: Listing, settled: bool) -> Listing:
     """The outputs of attempts that no commit names, and what was kept for attempts to come.
 
     Where a task has no commit yet an attempt may still win, unless all is `settled`.
@@ -272,13 +261,13 @@ def _losers(store: Store, files: Listing, settled: bool) -> Listing:
             committed.add((stage, index))
     tried = [task for task, tries in outputs.items() if task in committed and len(tries) > 1]
     lost = []
-    commits = each(store, lambda task: records.read_commit(store, *task), tried)
+    commits = each(folder.store, lambda task: folder.commit(*task), tried)
     for task, commit in zip(tried, commits, strict=True):
         if commit is not None:
             lost += [a for name, a in outputs[task].items() if name != commit.attempt]
     # A listing may not show a commit yet.
     unlisted = [task for task in outputs if task not in committed] if settled else []
-    commits = each(store, lambda task: records.read_commit(store, *task), unlisted)
+    commits = each(folder.store, lambda task: folder.commit(*task), unlisted)
     for task, commit in zip(unlisted, commits, strict=True):
         winner = None if commit is None else commit.attempt
         lost += [a for name, a in outputs[task].items() if name != winner]
@@ -287,58 +276,40 @@ def _losers(store: Store, files: Listing, settled: bool) -> Listing:
     return sorted({file for attempt in lost for file in attempt})
 
 
-def _check_dead(store: Store, files: Listing) -> None:
-    alive = None if _is_marked(files) else _alive(store, files)
+def _check_dead(folder: RunFolder, files: Listing) -> None:
+    alive = None if _is_marked(files) else _alive(folder, files)
     if alive:
-        raise RunError(f"{store.uri} may be alive: {alive}")
+        raise RunError(f"{folder.uri} may be alive: {alive}")
 
 
-def _whole(store: Store, found: Remains, what: str, why: str, dry_run: bool) -> Iterator[Removal]:
+def _whole(
+    folder: RunFolder, found: Remains, what: str, why: str, dry_run: bool
+) -> Iterator[Removal]:
     """All that goes with a run, and is gone unless `dry_run`: its folder, what it left in datasets."""
-    records.refuse_newer(store, filter(layout.is_record, found.paths))
-    hidden = list(removable.staged(store, found))
-    yield from (removal for removal, _ in _staged(store, found, "what it never published"))
-    yield Removal(what, store.uri, why, *_measure(found.files))
+    records.refuse_newer(folder.store, filter(layout.is_record, found.paths))
+    hidden = list(removable.staged(folder, found))
+    yield from (removal for removal, _ in _staged(folder, found, "what it never published"))
+    yield Removal(what, folder.uri, why, *_measure(found.files))
     if not dry_run:
-        _remove(store, hidden)
+        _remove(folder, hidden)
 
 
-def _remove(store: Store, hidden: Iterable[removable.Staged]) -> None:
-    """Remove a run: marked first, so that it is finished later if this is cut off.
-
-    Without job.json there is no run to be opened, so nobody reads one that is half there.
-    """
+def _remove(folder: RunFolder, hidden: Iterable[removable.Staged]) -> None:
     # Looked at anew: it may have been resumed since it was found.
-    files = removable.of(store).files
-    _check_dead(store, files)
+    files = removable.of(folder).files
+    _check_dead(folder, files)
     for left in hidden:
         writing.discard(left.uri, left.write_id)
-    store.write(layout.REMOVED, removable.mark(store))
-    for path in _FIRST:
-        with suppress(FileNotFoundError):
-            store.delete(path)
-    _delete(store, [path for path, _ in files if path not in (*_FIRST, layout.REMOVED)])
-    with suppress(FileNotFoundError):
-        store.delete(layout.REMOVED)
-    removable.sweep(store)
+    folder.remove(path for path, _ in files)
 
 
-def _left(store: Store, found: Remains) -> tuple[str, ...]:
+def _left(uri: str, found: Remains) -> tuple[str, ...]:
     """What is said of files that have no name of mapred's."""
     if not found.foreign:
         return ()
     more = len(found.foreign) - 1
     others = f" and {several(more, 'other file')}" if more else ""
-    return (f"{store.uri}/{found.foreign[0]}{others} stay: mapred names no file so",)
-
-
-def _delete(store: Store, paths: list[str]) -> None:
-    def delete(path: str) -> None:
-        with suppress(FileNotFoundError):
-            store.delete(path)
-
-    for _ in each(store, delete, paths):
-        pass
+    return (f"{uri}/{found.foreign[0]}{others} stay: mapred names no file so",)
 
 
 def _is_marked(files: Listing) -> bool:

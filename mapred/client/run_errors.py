@@ -6,7 +6,7 @@ from mapred import display
 from mapred.client import hints
 from mapred.client.run_results import RunResults
 from mapred.errors import BackendError, RunError, StorageError
-from mapred.runfolder import records
+from mapred.runfolder.folder import RunFolder
 
 
 def broken_off(run: RunResults, error: Exception) -> RunError:
@@ -22,11 +22,12 @@ def broken_off(run: RunResults, error: Exception) -> RunError:
 def ended(run: RunResults, state: str) -> RunError:
     """The error of a run that is in this state, which is not `succeeded`."""
     failures = run.failures
-    end = records.read_end(run.store) or {}
-    parts = [f"run {run.id} {state}", end.get("message", "")]
+    folder = RunFolder(run.store)
+    end = folder.end()
+    parts = [f"run {run.id} {state}", end.message if end else ""]
     text = ": ".join(part for part in parts if part)
     if failures:
         text += "\n" + display.failures_text(failures)
-    needed = hints.remedy(run.store, run.job, failures)
+    needed = hints.remedy(folder, run.job, failures)
     hint = str(hints.in_python(run.uri, run.job, needed))
     return RunError(f"{text}\n{hint}", run=run, failures=failures, hint=hint)

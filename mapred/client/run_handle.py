@@ -7,7 +7,6 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,8 +32,8 @@ from mapred.model.rules import DurationFromZero, Location, seconds
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus
 from mapred.process import interrupts, shortages
-from mapred.runfolder import liveness, manifests, records, starts
-from mapred.runfolder import status as folder
+from mapred.runfolder import starts
+from mapred.runfolder.folder import RunFolder
 from mapred.runfolder.starts import Start
 from mapred.storage import Store, open_store
 
@@ -76,15 +75,15 @@ class Run(RunResults):
         except BackendError as error:
             if isinstance(error, StorageError):
                 raise
-            found = folder.status(self.store, self.job, starts.read(self.store), alive=True)
+            found = self._folder.status(self.job, alive=True)
             return replace(found, state="unknown", message=str(error))
         if known is not None:
             if self._known is None:
-                self._known = starts.read(self.store)
-            return starts.timed(known, self.store, self.job, self._known)
-        start = starts.read(self.store)
-        alive = drivers.alive(self.store, start)
-        return folder.status(self.store, self.job, start, alive=alive)
+                self._known = self._folder.start()
+            return self._folder.timed(known, self.job, self._known)
+        start = self._folder.start()
+        alive = drivers.alive(self._folder, start)
+        return self._folder.status(self.job, start, alive=alive)
 
     @property
     def state(self) -> str:
@@ -132,17 +131,17 @@ class Run(RunResults):
         ended = None if self._stop() else self.status().finished
         self._handle = None
         drivers.forget(self.uri)
-        manifests.finish(self.store, self.job, "cancelled", "cancelled by run.cancel()", when=ended)
+        self._folder.finish(self.job, "cancelled", "cancelled by run.cancel()", when=ended)
 
     def suspend(self) -> None:
         """Stop the run so that `resume` goes on with it; on a cluster, tasks at work may end."""
         handle = self._attached()
         if isinstance(handle, Suspends) and handle.suspend():
-            self._known = starts.stopped(self.store, handle.ref, "suspended")
+            self._known = self._folder.note_stop(handle.ref, "suspended")
             return
         self._stop()
-        if records.read_end(self.store) is None:
-            self._known = starts.stopped(self.store, None, "suspended")
+        if self._folder.end() is None:
+            self._known = self._folder.note_stop(None, "suspended")
         self._handle = None
         drivers.forget(self.uri)
 
@@ -185,33 +184,33 @@ class Run(RunResults):
         if alive or (handle is None and self._alive_elsewhere()):
             if changes.given():
                 raise RunError(self._at_work(changes), run=self)
-            start = starts.read(self.store)
+            start = self._folder.start()
             if alive and start.state == "suspended":
                 assert handle is not None
                 if isinstance(handle, Suspends):
                     handle.resume()
                 self._start(handle, starts.paused(start, start.ended, time.time()).pauses)
             return "at work"
-        end = records.read_end(self.store) or {"state": None}
-        if end["state"] == "succeeded" and manifests.whole(self.store, self.job):
+        end = self._folder.end()
+        succeeded = end is not None and end.state == "succeeded"
+        if succeeded and self._folder.is_whole(self.job):
             return "succeeded"
         # Another handle may have changed it since.
-        self.job = records.read_job(self.store)
-        revision = revised(self.store, self.job, changes)
+        self.job = self._folder.job()
+        revision = revised(self._folder, self.job, changes)
         chosen = chosen or backends.resolve(self._backend())
         backends.check(chosen, _limits(revision.job))
         self._warn_of_changes(revision.job)
-        before = starts.read(self.store)
+        before = self._folder.start()
         paused = starts.paused(before, self.status().finished, time.time())
         changed = (*revision.paths, layout.END, layout.HANDLE)
         stopped = functools.partial(how_to_continue, self.uri, revision.job)
-        with interrupts.told(stopped), shortages.told(), folder.restored(self.store, changed):
+        with interrupts.told(stopped), shortages.told(), self._folder.restored(changed):
             if changes.given():
-                revision.write(self.store)
-            with suppress(FileNotFoundError):
-                self.store.delete(layout.END)
+                revision.write(self._folder)
+            self._folder.delete_end()
             # A deadline counts from the moment at which the run is submitted again.
-            starts.write(self.store, paused)
+            self._folder.write_start(paused)
             handle = chosen.submit(self.store, revision.job, self.digest)
         self.job = revision.job
         self._start(handle, paused.pauses)
@@ -223,11 +222,11 @@ class Run(RunResults):
         where = f"run {self.id} is at work, and takes {names} when it is not"
         if self._handle is not None:
             return f"{where}; to stop it:\nimport mapred; mapred.open({self.uri!r}).cancel()"
-        process = liveness.process_of(starts.read(self.store).ref or "")
-        if process is None:
+        driver = self._folder.driver()
+        if driver is None:
             return where  # It ended just now.
-        there = "" if liveness.lives(process) else f" of {process.host}"
-        return f"{where}; to stop it, in a shell{there}:\nkill -INT {process.pid}"
+        there = "" if driver.lives else f" of {driver.process.host}"
+        return f"{where}; to stop it, in a shell{there}:\nkill -INT {driver.process.pid}"
 
     @checks(PlanError)
     def finish(self, progress: Progress) -> Run:
@@ -279,14 +278,14 @@ class Run(RunResults):
         self._handle = handle
         drivers.remember(self.uri, handle)
         try:
-            self._known = starts.started(self.store, handle.ref, pauses)
+            self._known = self._folder.note_start(handle.ref, pauses)
         except StorageError:
             if handle.survives_client or handle.alive():
                 raise
             return  # The folder went while the run was at work: the handle says that it failed.
         known = None if handle.survives_client else handle.status()
         if known is not None and known.state == "interrupted":
-            starts.interrupted(self.store, handle.ref)
+            self._folder.note_interruption(handle.ref)
 
     def _await_result(self) -> None:
         """Wait for the result; raise what keeps the run from it."""
@@ -301,7 +300,7 @@ class Run(RunResults):
                 f"the run was made on {name!r}, which cannot be reopened from here; name a backend:\n"
                 f"import mapred; run = mapred.open({self.uri!r}).resume(backend='local')"
             )
-        return backends.of_run(self.uri, self.job, starts.read(self.store).ref)
+        return backends.of_run(self.uri, self.job, self._folder.start().ref)
 
     def _watch(self, show: display.Progress, pause: float, limit: float | None) -> None:
         """Show the run's status until it is over, or the clock is past `limit`."""
@@ -317,8 +316,8 @@ class Run(RunResults):
             # Another handle of this process may have started the run since, or stopped it.
             there = latest is not None and latest.alive()
             self._handle, self._known = latest if there else None, None
-        if self._handle is None and records.read_end(self.store) is None:
-            ref = starts.read(self.store).ref
+        if self._handle is None and self._folder.end() is None:
+            ref = self._folder.start().ref
             self._handle = None if ref is None else backends.reopen(self.store, self.job, ref)
         return self._handle
 
@@ -326,7 +325,7 @@ class Run(RunResults):
         handle = self._attached()
         if handle is not None:
             return handle.wait(seconds)
-        if records.read_end(self.store) is not None or not self._alive_elsewhere():
+        if self._folder.end() is not None or not self._alive_elsewhere():
             return True
         time.sleep(seconds)
         return False
@@ -335,18 +334,18 @@ class Run(RunResults):
         """Stop what works on the run, and remember when; False if nothing did."""
         handle = self._attached()
         if handle is None:
-            reason = drivers.may_live(self.store, starts.read(self.store))
-            if reason and records.read_end(self.store) is None:
+            reason = drivers.may_live(self._folder)
+            if reason and self._folder.end() is None:
                 raise BackendError(f"run {self.id} may be alive: {reason}")
         if handle is None or not handle.alive():
             return False
         handle.cancel()
         ref, state = (handle.ref, "running") if handle.survives_client else (None, "interrupted")
-        self._known = starts.stopped(self.store, ref, state)
+        self._known = self._folder.note_stop(ref, state)
         return True
 
     def _alive_elsewhere(self) -> bool:
-        return drivers.alive(self.store, starts.read(self.store))
+        return drivers.alive(self._folder)
 
     def __repr__(self) -> str:
         """One line, and nothing is read: debuggers ask for it all the time."""
@@ -367,7 +366,7 @@ class Run(RunResults):
 def open_run(uri: Location, allow_pickle: bool = True) -> Run:
     """Take up a run by its folder's URI; a `RunError` where there is none."""
     store = open_store(os.fspath(uri))
-    return Run(store, records.read_job(store), allow_pickle=allow_pickle)
+    return Run(store, RunFolder(store).job(), allow_pickle=allow_pickle)
 
 
 def go_on(run: Run, backend: Backend) -> Standing:

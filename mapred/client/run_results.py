@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import abc
-import hashlib
 import os
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -18,15 +16,13 @@ from mapred.errors import (
 )
 from mapred.functions import pickling
 from mapred.functions.modules import is_known
-from mapred.model import layout
 from mapred.model.checking import checks
-from mapred.model.coding import encode
 from mapred.model.rules import FromZero
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus
-from mapred.runfolder import records, results
-from mapred.runfolder import status as folder
-from mapred.storage import Store, each
+from mapred.runfolder import results
+from mapred.runfolder.folder import RunFolder
+from mapred.storage import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,9 +57,13 @@ class RunResults(abc.ABC):
         return self.store.uri
 
     @property
+    def _folder(self) -> RunFolder:
+        return RunFolder(self.store)
+
+    @property
     def digest(self) -> str:
         """The SHA-256 of job.json, which lists all other digests."""
-        return hashlib.sha256(records.read_data(self.store, layout.JOB)).hexdigest()
+        return self._folder.job_digest()
 
     def result(self) -> Any:
         """The answer: the reduced value, a lazily read dataset of tables, or a list.
@@ -77,7 +77,7 @@ class RunResults(abc.ABC):
         """
         self._await_result()
         with self._loading():
-            return results.result(self.store, self.job)
+            return results.result(self._folder, self.job)
 
     @checks(PlanError)
     def outputs(self, stage: str | None = None, errors: str = "raise") -> Iterator[tuple[int, Any]]:
@@ -90,7 +90,7 @@ class RunResults(abc.ABC):
         that names it; with `errors="skip"` it is left out.
         """
         self._offer_modules()
-        return self._stepped(results.one_by_one(self.store, self.job, stage, errors))
+        return self._stepped(results.one_by_one(self._folder, self.job, stage, errors))
 
     def to_pandas(self, dtype_backend: str = "numpy_nullable") -> pd.DataFrame:
         """The result as one frame; a sweep's has its parameters and results as columns.
@@ -112,7 +112,7 @@ class RunResults(abc.ABC):
         from mapred.runfolder import tabulating
 
         with self._loading():
-            return tabulating.to_pandas(self.store, self.job, dtype_backend)
+            return tabulating.to_pandas(self._folder, self.job, dtype_backend)
 
     def to_arrow(self) -> pa.Table:
         """The result as one table, with the columns of `to_pandas`."""
@@ -120,7 +120,7 @@ class RunResults(abc.ABC):
         from mapred.runfolder import tabulating
 
         with self._loading():
-            return tabulating.to_arrow(self.store, self.job)
+            return tabulating.to_arrow(self._folder, self.job)
 
     @takes_those_of(writing.write_parquet)
     def write_parquet(self, target: writing.Target) -> writing.Written:
@@ -140,14 +140,14 @@ class RunResults(abc.ABC):
         self._await_result()
         writing.check(target)
         write_id = f"{self.id}-{os.urandom(4).hex()}"
-        record_write(self.store, target.uri, write_id)
+        self._folder.note_write(target.uri, write_id)
         with self._loading():
-            return writing.write_result(self.store, self.job, target, write_id)
+            return writing.write_result(self._folder, self.job, target, write_id)
 
     @property
     def failures(self) -> display.Failures:
         """The last failure of every task that has no commit, or that gave up some items."""
-        return display.Failures(folder.failures(self.store, self.job))
+        return display.Failures(self._folder.failures(self.job))
 
     @property
     def counters(self) -> dict[str, float]:
@@ -162,7 +162,7 @@ class RunResults(abc.ABC):
         `given_up` counts the items given up of a task, or 1 for a shard.
         """
         pd = results.import_pandas()
-        return pd.DataFrame(list(folder.shards(self.store, self.job)))
+        return pd.DataFrame(list(self._folder.shards(self.job)))
 
     @property
     def files(self) -> pd.DataFrame:
@@ -170,8 +170,8 @@ class RunResults(abc.ABC):
         pd = results.import_pandas()
         rows = []
         for stage in self.job.stages:
-            tasks = records.done(self.store, stage)
-            commits = records.read_commits(self.store, stage.name, tasks)
+            tasks = self._folder.done(stage)
+            commits = self._folder.commits(stage.name, tasks)
             for task, commit in zip(tasks, commits, strict=True):
                 for file in commit.files if commit else ():
                     path = f"{self.uri}/{file.path}"
@@ -182,16 +182,10 @@ class RunResults(abc.ABC):
     def logs(self, task: FromZero | None = None, stage: str = "map") -> str:
         """What a task's attempts printed (all tasks of the stage where None), oldest first."""
         self.job.stage(stage)
-        paths = [path for path, _ in self.store.list(layout.logs(stage))]
-        known = [(path, layout.index_of(path)) for path in paths]
-        chosen = [
-            path for path, each in known if each is not None and (task is None or each == task)
-        ]
-        texts = []
-        for path, text in zip(chosen, each(self.store, self.store.read, chosen), strict=True):
-            head = f"--- {stage} task {layout.index_of(path)}, attempt {layout.attempt_of(path)}"
-            texts.append(f"{head}\n{text.decode(errors='replace')}")
-        return "\n".join(texts)
+        return "\n".join(
+            f"--- {stage} task {index}, attempt {attempt}\n{text}"
+            for index, attempt, text in self._folder.logs(stage, task)
+        )
 
     @checks(PlanError)
     def debug(self, shard: FromZero, stage: str = "map") -> list[Any]:
@@ -215,7 +209,7 @@ class RunResults(abc.ABC):
         """
         from mapred.client import audit as audits
 
-        return audits.audit(self.store, self.job, content=content, contact=contact)
+        return audits.audit(self._folder, self.job, content=content, contact=contact)
 
     def _loading(self) -> AbstractContextManager[None]:
         """What loads values inside of this keeps to what `allow_pickle` says."""
@@ -245,9 +239,3 @@ class RunResults(abc.ABC):
             from mapred.worker import context
 
             context.offer_modules(context.Context(self.store, self.job))
-
-
-def record_write(store: Store, uri: str, write_id: str) -> None:
-    """Remember where tables are written to, for cleanup."""
-    written = records.Write(uri, write_id, time.time())
-    store.write(layout.write_record(write_id), encode(written))

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from mapred import backends, planner
 from mapred._version import __version__
 from mapred.client import naming
+from mapred.client.naming import default_root
 from mapred.client.options import Options
 from mapred.client.plan import Planned
 from mapred.client.run_handle import Run, go_on, how_to_continue, open_run
-from mapred.client.run_results import record_write
 from mapred.engine.base import Backend, Discards, ExpectsPackages, NamesRoot, Proves
 from mapred.functions import origins, parameters, signatures, transport
 from mapred.functions.modules import shipping
@@ -31,7 +31,8 @@ from mapred.model.spec import Stage
 from mapred.planner import stages as graph
 from mapred.process import interrupts
 from mapred.reducers import Reducer
-from mapred.runfolder import pieces, status
+from mapred.runfolder import pieces
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store, open_store, probe, refuse_secrets
 
 if TYPE_CHECKING:
@@ -74,13 +75,13 @@ class Submission:
 
     def _start_new(self, store: Store) -> Run:
         digests: dict[str, str] = {}
-        with status.withdrawn(store):
+        with RunFolder(store).withdrawn():
             for path, data in self._files():
                 store.write(path, data)
                 digests[path] = hashlib.sha256(data).hexdigest()
             record = self._record(store.uri, digests)
             _note_write(store, record)
-            store.write(layout.JOB, record.to_bytes())
+            RunFolder(store).write_job(record)
             return self._begun(store, record)
 
     def _start_named(self, store: Store) -> Run:
@@ -93,7 +94,7 @@ class Submission:
             with naming.claimed(store) as claim:
                 for path, data in self._files():
                     claim.put(path, data)
-                won = claim.decide(record.to_bytes())
+                won = claim.decide(record)
             if won:
                 _note_write(store, record)
                 return self._begun(store, record)
@@ -233,7 +234,7 @@ def _new_id() -> str:
 
 def _note_write(store: Store, record: JobRecord) -> None:
     if record.write is not None:
-        record_write(store, record.write["uri"], record.run_id)
+        RunFolder(store).note_write(record.write["uri"], record.run_id)
 
 
 def _base(root: Location | None, backend: Backend) -> str:
@@ -241,6 +242,6 @@ def _base(root: Location | None, backend: Backend) -> str:
     if root is not None:
         found = os.fspath(root)
     else:
-        found = (isinstance(backend, NamesRoot) and backend.root) or status.default_root()
+        found = (isinstance(backend, NamesRoot) and backend.root) or default_root()
     refuse_secrets(found)
     return found

@@ -19,7 +19,7 @@ from mapred.model.events import Again, Bystander, Ended, Event, Failed, Refused,
 from mapred.model.packs import NO_ITEM, Pack
 from mapred.model.records import Commit, Outcome
 from mapred.model.spec import Job, Stage
-from mapred.storage import Store
+from mapred.runfolder.folder import RunFolder
 
 if TYPE_CHECKING:
     from mapred.model.failure import Failure
@@ -34,7 +34,7 @@ Queue = queue.SimpleQueue["Future[Any] | None"]
 class Calls(NamedTuple):
     """How the tasks of a run are called: what a pool gets with each call."""
 
-    store: Store
+    folder: RunFolder
     job: Job
     digest: str
     function: Callable[..., list[Outcome]]
@@ -68,7 +68,7 @@ class Batch:
         self._spent = self._count = 0.0
         self._workers = executor.max_workers if isinstance(executor, ProcessExecutor) else None
         job = calls.job
-        self._place = calls.store.uri, calls.digest, stage.name
+        self._place = calls.folder.uri, calls.digest, stage.name
         self._fresh = functools.partial(calls.function, fresh=True)
         self._heard = calls.events.put
         one_by_one = job.timeout is not None or job.max_tasks_per_worker is not None
@@ -220,7 +220,7 @@ class Batch:
         if item is not None and call.pack is not None:
             attempt = max(attempt, call.pack.attempt(item))
         return failures.died(
-            self._calls.store,
+            self._calls.folder,
             job,
             self._stage,
             task,

@@ -41,7 +41,8 @@ from mapred.model.policy import State, decide
 from mapred.model.records import Outcome
 from mapred.model.spec import Job, Stage
 from mapred.model.status import RunStatus
-from mapred.runfolder import manifests, records, shortfall, starts
+from mapred.runfolder import plans, starts
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store
 
 
@@ -80,20 +81,20 @@ class Driver:
         window: int | None = None,
         follows: bool = False,
     ) -> None:
-        self.store, self.job, self.digest = store, job, digest
+        self.folder, self.job, self.digest = RunFolder(store), job, digest
         self.error: BaseException | None = None
         self._executor, self._follows = executor, follows
         self._due = math.inf
         if job.deadline is not None:
-            self._due = time.monotonic() + starts.left(job, starts.read(store), time.time())
+            self._due = time.monotonic() + starts.left(job, self.folder.start(), time.time())
         self._early: _Work | None = None  # the reduce that was started beside the maps
         self._leaving: list[Batch] = []
         self._progress = Progress(job, store.uri)
-        self._watch = Watch(store)
+        self._watch = Watch(self.folder)
         self._resumed = False
         self._stop = threading.Event()
         self._events: queue.SimpleQueue[Future[Any] | None] = queue.SimpleQueue()
-        self._calls = Calls(store, job, digest, call, self._events, window)
+        self._calls = Calls(self.folder, job, digest, call, self._events, window)
 
     def run(self) -> None:
         """Run every stage; what goes wrong is kept in `error`, the last word in end.json."""
@@ -118,7 +119,7 @@ class Driver:
         try:
             if state is not None:
                 known = self._progress.results
-                state = manifests.finish(self.store, self.job, state, message, known)
+                state = self.folder.finish(self.job, state, message, known)
         except Exception as error:
             self.error, state, message = error, None, str(error)
         for batch in self._leaving:
@@ -160,21 +161,21 @@ class Driver:
         """What an earlier driver of this run gave up of a stage, whose failures are shown too."""
         if stage.kind != "map" or not self.job.max_failed:
             return {}
-        standing = records.read_given_up(self.store)
+        standing = self.folder.given_up_tasks()
         if standing:
-            self._progress.give_up(stage, shortfall.read(self.store, self.job, standing))
-            failures = shortfall.failures(self.store, self.job, stage, standing)
+            self._progress.give_up(stage, self.folder.given_up(self.job, standing))
+            failures = self.folder.failed_for_good(self.job, stage, standing)
             self._progress.forgive(stage, failures)
         return standing
 
     def _committed_before(self, stage: Stage) -> set[int]:
         committed = set()
-        for index, commit in records.sound_commits(self.store, stage.name):
+        for index, commit in self.folder.sound_commits(stage.name):
             committed.add(index)
             self._progress.add(commit)
         if stage is self.job.stages[0]:
             self._resumed = bool(committed)
-        for failure in records.read_failures(self.store, stage.name) if self._resumed else ():
+        for failure in self.folder.failed_attempts(stage.name) if self._resumed else ():
             self._progress.note(failure)
         return committed
 
@@ -191,7 +192,7 @@ class Driver:
             return
         if after.resources.gpu:
             return  # it would keep a device from the maps that it waits for
-        if records.committed(self.store, after.name):
+        if self.folder.committed(after.name):
             return
         state = State(policy.rules(self.job, after), [0], [0])
         batch = Batch(self._calls, after, self._executor(after), follow=True)
@@ -300,7 +301,7 @@ class Driver:
     def _confirmed(self, work: _Work, action: Confirm) -> Event:
         """Whether somebody else has committed a task that failed here."""
         task = action.task
-        commit = records.read_commit(self.store, work.stage.name, task)
+        commit = self.folder.commit(work.stage.name, task)
         if commit is not None:
             self._progress.add(commit)
             return Committed([task])
@@ -309,12 +310,9 @@ class Driver:
 
     def _given_up(self, stage: Stage, action: GiveUp) -> Event:
         """Put failed.json: another driver may have put it, whose word is final."""
-        tasks = {
-            task: None if items is None else list(items) for task, items in action.tasks.items()
-        }
-        standing = records.put_given_up(self.store, tasks)
+        standing = self.folder.put_given_up(action.tasks)
         if standing:
-            self._progress.give_up(stage, shortfall.read(self.store, self.job, standing))
+            self._progress.give_up(stage, self.folder.given_up(self.job, standing))
         return Stands(standing)
 
     def _reason(self, stage: Stage) -> str:
@@ -325,12 +323,12 @@ class Driver:
     def _kept_before(self, work: _Work) -> set[int]:
         """The tasks of which failed attempts of an earlier driver may have kept something."""
         several = work.stage.kind == "map" and self.job.items > self.job.shards
-        return records.kept(self.store).union(work.state.given_up) if several else set()
+        return self.folder.kept_tasks().union(work.state.given_up) if several else set()
 
     def _longest_first(self, stage: Stage, todo: Sequence[int]) -> Sequence[int]:
         """Tasks by falling size class; within one in order, as plan files are read by the run."""
         if stage.kind != "map" or len(todo) < 3:
             return todo
-        sizes = records.shard_bytes(self.store, self.job)[todo]
+        sizes = plans.shard_bytes(self.folder.store, self.job)[todo]
         classes = np.frexp(sizes.astype(float))[1]
         return [todo[i] for i in np.argsort(-classes, kind="stable")]

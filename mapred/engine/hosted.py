@@ -8,7 +8,6 @@ neighbours along. Here the thread only waits: limits, logs and fresh processes a
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -21,9 +20,9 @@ from mapred.engine.fork_server import run_logged
 from mapred.engine.process_pool import ProcessExecutor
 from mapred.errors import BackendError, MapredError
 from mapred.functions import versions
-from mapred.model import layout
 from mapred.model.packs import Pack
 from mapred.model.records import Outcome
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import open_store
 
 _IDLE_SECONDS = 30.0
@@ -89,7 +88,7 @@ def run_repeatable(
 def sees(uri: str, digest: str) -> str | None:
     """Why this process cannot work on a run: its job.json is not there, or is another one."""
     try:
-        found = hashlib.sha256(open_store(uri).read(layout.JOB)).hexdigest()
+        found = RunFolder(open_store(uri)).job_digest()
     except FileNotFoundError:
         return "there is no such folder here"
     except MapredError as error:

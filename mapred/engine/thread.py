@@ -18,7 +18,7 @@ from mapred.model.frozen import dataclass
 from mapred.model.limits import Limits
 from mapred.model.spec import Job, Stage
 from mapred.model.status import RunStatus
-from mapred.runfolder import liveness, starts
+from mapred.runfolder import liveness
 from mapred.storage import Store
 
 _PROOF_SECONDS = 10.0
@@ -51,12 +51,12 @@ class DriverThread:
     def _run(self) -> None:
         driver = self._driver
         try:
-            with liveness.beating(driver.store, self.ref):
+            with driver.folder.beating(self.ref):
                 driver.run()
         finally:
             try:
                 if driver.status().state in ("running", "interrupted"):
-                    starts.interrupted(driver.store, self.ref)
+                    driver.folder.note_interruption(self.ref)
                 if self._closing is not None:
                     self._closing()
             finally:

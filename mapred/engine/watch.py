@@ -10,8 +10,7 @@ from mapred.engine.base import Vanished
 from mapred.errors import BackendError, StorageError
 from mapred.model import layout
 from mapred.model.spec import Stage
-from mapred.runfolder import records
-from mapred.storage import Store
+from mapred.runfolder.folder import RunFolder
 
 SECONDS = 5.0  # between two looks
 
@@ -19,8 +18,8 @@ SECONDS = 5.0  # between two looks
 class Watch:
     """Raises where somebody takes away what the run needs."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
         self._next = 0.0
         self._awaited: tuple[Stage, Collection[int]] | None = None
 
@@ -44,19 +43,17 @@ class Watch:
 
     def check_folder(self) -> None:
         """Raise where the run's folder is gone."""
-        try:
-            self._store.read(layout.JOB, 0, 1)
-        except FileNotFoundError:
+        if not self._folder.has_job():
             raise Vanished(
-                f"{self._store.uri}/{layout.JOB} is gone: somebody removed it, or the whole "
+                f"{self._folder.uri}/{layout.JOB} is gone: somebody removed it, or the whole "
                 "folder, while the run was at work; start a new run"
-            ) from None
+            )
 
     def check_commits(self, stage: Stage, done: Collection[int]) -> None:
         """Raise where a commit that was there is gone; a listing that lags is not believed."""
-        for index in set(done).difference(records.committed(self._store, stage.name)):
-            if records.read_commit(self._store, stage.name, index) is None:
+        for index in set(done).difference(self._folder.committed(stage.name)):
+            if self._folder.commit(stage.name, index) is None:
                 raise BackendError(
-                    f"{self._store.uri}/{layout.commit(stage.name, index)} is gone: somebody "
+                    f"{self._folder.uri}/{layout.commit(stage.name, index)} is gone: somebody "
                     "removed it while the run was at work; resume the run, which does its task anew"
                 )

@@ -17,7 +17,7 @@ from mapred.errors import DatasetError, RecordError
 from mapred.model import layout
 from mapred.model.coding import EMPTY, is_blank
 from mapred.process.lazy import pa
-from mapred.runfolder import records
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store
 
 _FROM = b"mapred.from"
@@ -119,15 +119,15 @@ def files(store: Store, stage: str) -> list[str]:
     return [] if last is None else [layout.schema(stage, n) for n in range(last.number + 1)]
 
 
-def uncommitted(store: Store, stage: str) -> list[str]:
+def uncommitted(folder: RunFolder, stage: str) -> list[str]:
     """The files of what tables said whose tasks have no commit, and of all that was said later."""
-    last = latest(store, stage)
+    last = latest(folder.store, stage)
     found: list[str] = []
     for number in range(-1 if last is None else last.number, -1, -1):
-        agreed = _read(store, stage, number)
+        agreed = _read(folder.store, stage, number)
         if agreed is not None:
             tasks = {source.task for source in agreed.sources}
-            if None not in records.read_commits(store, stage, tasks):
+            if None not in folder.commits(stage, tasks):
                 break
         found.append(layout.schema(stage, number))
     return found

@@ -16,12 +16,12 @@ from typing import Any
 
 from mapred.errors import DatasetError, RecordError, StorageError
 from mapred.functions.task import Task
-from mapred.model import layout, retries
+from mapred.model import retries
 from mapred.model.checking import said
 from mapred.model.failure import Failure
 from mapred.model.spec import Job, Stage
-from mapred.runfolder import points, records
-from mapred.storage import Store
+from mapred.runfolder import plans, points
+from mapred.runfolder.folder import RunFolder
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _TESTING = os.path.join(_PACKAGE, "testing", "")  # its functions are as a user writes them
@@ -183,7 +183,7 @@ def _traced(error: BaseException) -> tuple[traceback.StackSummary, str]:
 
 
 def record(
-    store: Store,
+    folder: RunFolder,
     failure: Failure,
     seconds: float = 0.0,
     read_log: Callable[[], str] | None = None,
@@ -193,16 +193,13 @@ def record(
     known = {"log": text[-_LOG_LIMIT:], "seconds": seconds, "time": time.time()}
     failure = Failure(**{**vars(failure), **known})
     with suppress(StorageError):
-        path = layout.error(failure.stage, failure.task, failure.attempt)
-        store.write(path, failure.to_bytes())
-        if text:
-            path = layout.log(failure.stage, failure.task, failure.attempt)
-            store.write(path, text.encode(errors="replace"))
+        folder.put_failure(failure)
+        folder.put_log(failure.stage, failure.task, failure.attempt, text)
     return failure
 
 
 def died(
-    store: Store,
+    folder: RunFolder,
     job: Job,
     stage: Stage,
     index: int,
@@ -221,10 +218,10 @@ def died(
     cannot tell, a lone item of the task is told in words.
     """
     items = () if item is None else (item,)
-    told = items if placed else points.lone_item(store, job, stage, index)
-    values = points.stored_values(store, job, index, told)
+    told = items if placed else points.lone_item(folder.store, job, stage, index)
+    values = points.stored_values(folder.store, job, index, told)
     return record(
-        store,
+        folder,
         Failure(
             stage=stage.name,
             task=index,
@@ -235,7 +232,7 @@ def died(
             signature=f"{kind}: {message}",
             where=points.item_text(told[0], values)
             if told
-            else records.where_of(store, stage, index),
+            else plans.where_of(folder.store, stage, index),
             items=items,
             log=log,
             attempts=attempt if counts else attempt - 1,

@@ -19,6 +19,7 @@ from mapred.model import layout
 from mapred.model.coding import Seconds, encode
 from mapred.model.frozen import dataclass
 from mapred.runfolder import records
+from mapred.runfolder.starts import Start
 from mapred.storage import Store
 
 BEAT_SECONDS = 20.0
@@ -163,6 +164,54 @@ def _beat(store: Store, ref: str, ended: threading.Event) -> None:
     if written:
         with suppress(MapredError, OSError):
             store.delete(layout.HEARTBEAT)
+
+
+@dataclass(frozen=True)
+class Driver:
+    """The process that drives a run, or did last, as far as it can be known here.
+
+    `lives` is None where it cannot be seen; `quiet` is then for how many seconds it has given no
+    sign of life.
+    """
+
+    process: Process
+    lives: bool | None
+    quiet: float = 0.0
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is this very process."""
+        return bool(self.lives) and self.process.pid == os.getpid()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it lives can be told: it is seen, or gives signs of life."""
+        return self.lives is not None or bool(self.process.boot)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it lives, or gave a sign lately."""
+        if self.lives is None:
+            return self.is_known and self.quiet < FRESH_SECONDS
+        return self.lives
+
+    @property
+    def may_live(self) -> bool:
+        """Whether it is not certain to have ended."""
+        if self.lives is None:
+            return self.is_known and self.quiet <= QUIET_SECONDS
+        return self.lives
+
+
+def driver(store: Store, start: Start) -> Driver | None:
+    """The process that a run was started by; None where there is none, or a cluster."""
+    process = None if start.ref is None else process_of(start.ref)
+    if start.ref is None or process is None:
+        return None
+    seen = lives(process)
+    return Driver(
+        process, seen, 0.0 if seen is not None else seconds_quiet(store, start.ref, start.time)
+    )
 
 
 def seconds_quiet(store: Store, ref: str, started: float) -> float:

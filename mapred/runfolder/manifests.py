@@ -20,9 +20,8 @@ from mapred.model.coding import StageName, Tasks, decode, encode
 from mapred.model.frozen import dataclass
 from mapred.model.records import Commit, Output, StoredFile
 from mapred.model.spec import Job
-from mapred.runfolder import records
-from mapred.runfolder.records import read_commits, read_end, read_given_up
-from mapred.storage import Store
+from mapred.runfolder.records import End, decoded, read_data
+from mapred.runfolder.run_records import RunRecords
 
 _INLINE_TOTAL = 8 * 2**20
 _TRIES = 3
@@ -42,77 +41,6 @@ class Manifest:
 
     stage: StageName
     tasks: tuple[Listed, ...]
-
-
-def finish(
-    store: Store,
-    job: Job,
-    state: str,
-    message: str,
-    commits: Mapping[int, Commit | None] | None = None,
-    when: float | None = None,
-) -> str:
-    """Write the manifest of a run that succeeded and the last word; the word that stands.
-
-    `commits` are those of the last stage that are known already. A run whose last stage
-    lacks a commit does not succeed, whatever an engine says. `when` it ended is now if not given.
-    """
-    ended = time.time() if when is None else when
-    word = records.End(state, message, ended)  # type: ignore[arg-type]
-    if state == "succeeded":
-        manifest = write(store, job, commits or {})
-        word = replace(word, job=_sha256(_job_data(store)), manifest=_sha256(manifest))
-    data = encode(word)
-    if store.put_if_absent(layout.END, data):
-        return state
-    standing = read_end(store)
-    if standing is not None:
-        return str(standing["state"])
-    store.write(layout.END, data)  # one that cannot be read was in the way
-    return state
-
-
-def write(store: Store, job: Job, known: Mapping[int, Commit | None]) -> bytes:
-    """Put the manifest, and see that it stands: what another driver put says the same.
-
-    Anything else that lies there is damaged, or of another life of the run: it is replaced.
-    """
-    data = made(store, job, known)
-    for _ in range(_TRIES):
-        if store.put_if_absent(layout.MANIFEST, data):
-            return data
-        with suppress(FileNotFoundError):
-            if store.read(layout.MANIFEST, 0, len(data) + 1) == data:
-                return data
-            store.write(layout.MANIFEST, data)
-    raise StorageError(
-        f"{store.uri}/{layout.MANIFEST} was refused as existing {_TRIES} times, and is not what "
-        "the commits say; resume the run"
-    )
-
-
-def made(store: Store, job: Job, known: Mapping[int, Commit | None]) -> bytes:
-    """The outputs of every task of the last stage, in order, from the commits."""
-    stage = job.stages[-1]
-    given_up = read_given_up(store) if stage.kind == "map" and job.max_failed else {}
-    lost = {index for index, items in given_up.items() if items is None}
-    unknown = [i for i in range(stage.tasks) if i not in lost and known.get(i) is None]
-    read = read_commits(store, stage.name, unknown)
-    entries: list[Listed] = []
-    room = _INLINE_TOTAL
-    for index in range(stage.tasks):
-        if index in lost:
-            entries.append(Listed(index, None, ()))
-            continue
-        commit = known.get(index) or next(read)
-        if commit is None:
-            raise RunError(f"{store.uri}: task {index} of {stage.name} was never committed")
-        output = commit.output
-        room -= len(output.inline or "")
-        if room < 0 and output.inline:
-            output = replace(output, inline="")
-        entries.append(Listed(index, output, commit.files))
-    return encode(Manifest(stage.name, tuple(entries)))
 
 
 @dataclass(frozen=True)
@@ -138,116 +66,177 @@ class Ending:
         return self.word_manifest in ("", self.manifest)
 
 
-def ending(store: Store) -> Ending:
-    """Look at the end of a run."""
-    word = read_end(store) or {}
-    data, listed = b"", None
-    if word.get("state") == "succeeded":  # no other run has a manifest
-        with suppress(FileNotFoundError):
-            data = records.read_data(store, layout.MANIFEST)
-            listed = _parsed(store, data)
-    told = str(word.get("job") or ""), str(word.get("manifest") or "")
-    return Ending(_sha256(_job_data(store)), told[0], _sha256(data), told[1], listed)
-
-
-def has_its_job(store: Store) -> bool:
-    """Whether job.json is the one that a run ended with; nothing but the two is read."""
-    word = read_end(store) or {}
-    return word.get("job") in (None, "", _sha256(_job_data(store)))
-
-
-def read(store: Store, job: Job) -> list[Listed]:
-    """What every task of the last stage of a run that succeeded gave, and its files.
-
-    A `RunError` where the job or the manifest is not the one that the run ended with. A
-    manifest that is lost or emptied, as after a power cut, is made again from the commits.
-    """
-    found = _of_the_same_job(store)
-    listed = found.listed
-    if listed is None:
-        listed = _made_again(store, job, found)
-    elif not found.same_manifest:
-        raise RunError(
-            f"{store.uri}/{layout.MANIFEST} is not what it was when the run ended: someone changed "
-            f"it; to make it again from the commits:\n"
-            f"import mapred; mapred.open({store.uri!r}).resume()"
-        )
-    return list(_completed(store, job, listed))
-
-
-def whole(store: Store, job: Job) -> bool:
-    """Whether a run that succeeded has its manifest and the commits that it lists."""
-    found = _of_the_same_job(store)
-    if found.listed is None or not found.same_manifest:
-        return False
-    there = set(records.committed(store, job.stages[-1].name))
-    return all(output is None or index in there for index, output, _ in found.listed)
-
-
-def _of_the_same_job(store: Store) -> Ending:
-    found = ending(store)
-    if not found.same_job:
-        raise RunError(
-            f"{store.uri}/{layout.JOB} is not what it was when the run ended (SHA-256 {found.job}, "
-            f"and {layout.END} names {found.word_job}): someone changed it; start a new run"
-        )
-    return found
-
-
-def _made_again(store: Store, job: Job, found: Ending) -> Sequence[Listed]:
-    data = made(store, job, {})
-    if found.word_manifest not in ("", _sha256(data)):
-        raise RunError(
-            f"{store.uri}/{layout.MANIFEST} is gone, and the commits do not say what it said: a task "
-            f"ran again, or someone changed its commit; to end the run anew:\n"
-            f"import mapred; mapred.open({store.uri!r}).resume()"
-        )
-    with suppress(StorageError):  # where the root is read-only, the result can still be read
-        store.write(layout.MANIFEST, data)
-    return decode(Manifest, data, layout.MANIFEST).tasks
-
-
-def _parsed(store: Store, data: bytes) -> Sequence[Listed] | None:
-    """The entries of a manifest; None where it is none that can be read."""
-    try:
-        return records.decoded(store, layout.MANIFEST, Manifest, data).tasks
-    except RecordError as error:
-        if error.newer:
-            raise
-        return None
-
-
-def _completed(store: Store, job: Job, listed: Sequence[Listed]) -> list[Listed]:
-    """The entries, with the values from their commits that were too much for the manifest."""
-    short = [index for index, output, _ in listed if _left_out(output)]
-    commits = read_commits(store, job.stages[-1].name, short)
-    found: list[Listed] = []
-    for index, output, files in listed:
-        if output is not None and _left_out(output):
-            commit = next(commits)
-            if commit is None:
-                raise RunError(f"{store.uri}: the commit of task {index} is gone")
-            kept = commit.output
-            if (kept.size, kept.crc32, kept.count) != (output.size, output.crc32, output.count):
-                raise RunError(
-                    f"{store.uri}: the commit of task {index} is not the one that the run ended with"
-                )
-            output = kept
-        found.append(Listed(index, output, files))
-    return found
-
-
 def _left_out(output: Output | None) -> bool:
     """Whether a value that its commit holds was too much for the manifest."""
     return output is not None and output.kind == "inline" and not output.inline
 
 
-def _job_data(store: Store) -> bytes:
-    try:
-        return records.read_data(store, layout.JOB)
-    except FileNotFoundError:
-        raise StorageError(f"{store.uri}/{layout.JOB} is gone: there is no such run") from None
-
-
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+class EndRecords(RunRecords):
+    """The end of a run: its last word, and the list of the outputs of its last stage."""
+
+    def finish(
+        self,
+        job: Job,
+        state: str,
+        message: str,
+        commits: Mapping[int, Commit | None] | None = None,
+        when: float | None = None,
+    ) -> str:
+        """Write the manifest of a run that succeeded and the last word; the word that stands.
+
+        `commits` are those of the last stage that are known already. A run whose last stage
+        lacks a commit does not succeed, whatever an engine says. `when` it ended is now if not given.
+        """
+        ended = time.time() if when is None else when
+        word = End(state, message, ended)  # type: ignore[arg-type]
+        if state == "succeeded":
+            manifest = self._put(job, commits or {})
+            word = replace(word, job=self._job_digest(), manifest=_sha256(manifest))
+        return self.put_end(word).state
+
+    def _put(self, job: Job, known: Mapping[int, Commit | None]) -> bytes:
+        """Put the manifest, and see that it stands: what another driver put says the same.
+
+        Anything else that lies there is damaged, or of another life of the run: it is replaced.
+        """
+        data, store = self._made(job, known), self.store
+        for _ in range(_TRIES):
+            if store.put_if_absent(layout.MANIFEST, data):
+                return data
+            with suppress(FileNotFoundError):
+                if store.read(layout.MANIFEST, 0, len(data) + 1) == data:
+                    return data
+                store.write(layout.MANIFEST, data)
+        raise StorageError(
+            f"{store.uri}/{layout.MANIFEST} was refused as existing {_TRIES} times, and is not what "
+            "the commits say; resume the run"
+        )
+
+    def _made(self, job: Job, known: Mapping[int, Commit | None]) -> bytes:
+        """The outputs of every task of the last stage, in order, from the commits."""
+        stage = job.stages[-1]
+        given_up = self.given_up_tasks() if stage.kind == "map" and job.max_failed else {}
+        lost = {index for index, items in given_up.items() if items is None}
+        unknown = [i for i in range(stage.tasks) if i not in lost and known.get(i) is None]
+        read = self.commits(stage.name, unknown)
+        entries: list[Listed] = []
+        room = _INLINE_TOTAL
+        for index in range(stage.tasks):
+            if index in lost:
+                entries.append(Listed(index, None, ()))
+                continue
+            commit = known.get(index) or next(read)
+            if commit is None:
+                raise RunError(f"{self.uri}: task {index} of {stage.name} was never committed")
+            output = commit.output
+            room -= len(output.inline or "")
+            if room < 0 and output.inline:
+                output = replace(output, inline="")
+            entries.append(Listed(index, output, commit.files))
+        return encode(Manifest(stage.name, tuple(entries)))
+
+    def ending(self) -> Ending:
+        """Look at the end of a run."""
+        word = self.end()
+        data, listed = b"", None
+        if word is not None and word.state == "succeeded":  # no other run has a manifest
+            with suppress(FileNotFoundError):
+                data = self.manifest_data()
+                listed = self._parsed(data)
+        told = ("", "") if word is None else (word.job, word.manifest)
+        return Ending(self._job_digest(), told[0], _sha256(data), told[1], listed)
+
+    def manifest_data(self) -> bytes:
+        """The bytes of the list of outputs."""
+        return read_data(self.store, layout.MANIFEST)
+
+    def has_its_job(self) -> bool:
+        """Whether job.json is the one that a run ended with; nothing but the two is read."""
+        word = self.end()
+        return word is None or word.job in ("", self._job_digest())
+
+    def outputs(self, job: Job) -> list[Listed]:
+        """What every task of the last stage of a run that succeeded gave, and its files.
+
+        A `RunError` where the job or the manifest is not the one that the run ended with. A
+        manifest that is lost or emptied, as after a power cut, is made again from the commits.
+        """
+        found = self._of_the_same_job()
+        listed = found.listed
+        if listed is None:
+            listed = self._made_again(job, found)
+        elif not found.same_manifest:
+            raise RunError(
+                f"{self.uri}/{layout.MANIFEST} is not what it was when the run ended: someone "
+                f"changed it; to make it again from the commits:\n"
+                f"import mapred; mapred.open({self.uri!r}).resume()"
+            )
+        return self._completed(job, listed)
+
+    def is_whole(self, job: Job) -> bool:
+        """Whether a run that succeeded has its manifest and the commits that it lists."""
+        found = self._of_the_same_job()
+        if found.listed is None or not found.same_manifest:
+            return False
+        there = set(self.committed(job.stages[-1].name))
+        return all(output is None or index in there for index, output, _ in found.listed)
+
+    def _of_the_same_job(self) -> Ending:
+        found = self.ending()
+        if not found.same_job:
+            raise RunError(
+                f"{self.uri}/{layout.JOB} is not what it was when the run ended (SHA-256 "
+                f"{found.job}, and {layout.END} names {found.word_job}): someone changed it; start a "
+                "new run"
+            )
+        return found
+
+    def _made_again(self, job: Job, found: Ending) -> Sequence[Listed]:
+        data = self._made(job, {})
+        if found.word_manifest not in ("", _sha256(data)):
+            raise RunError(
+                f"{self.uri}/{layout.MANIFEST} is gone, and the commits do not say what it said: a task "
+                f"ran again, or someone changed its commit; to end the run anew:\n"
+                f"import mapred; mapred.open({self.uri!r}).resume()"
+            )
+        with suppress(StorageError):  # where the root is read-only, the result can still be read
+            self.store.write(layout.MANIFEST, data)
+        return decode(Manifest, data, layout.MANIFEST).tasks
+
+    def _parsed(self, data: bytes) -> Sequence[Listed] | None:
+        """The entries of a manifest; None where it is none that can be read."""
+        try:
+            return decoded(self.store, layout.MANIFEST, Manifest, data).tasks
+        except RecordError as error:
+            if error.newer:
+                raise
+            return None
+
+    def _completed(self, job: Job, listed: Sequence[Listed]) -> list[Listed]:
+        """The entries, with the values from their commits that were too much for the manifest."""
+        short = [index for index, output, _ in listed if _left_out(output)]
+        commits = self.commits(job.stages[-1].name, short)
+        found: list[Listed] = []
+        for index, output, files in listed:
+            if output is not None and _left_out(output):
+                commit = next(commits)
+                if commit is None:
+                    raise RunError(f"{self.uri}: the commit of task {index} is gone")
+                kept = commit.output
+                if (kept.size, kept.crc32, kept.count) != (output.size, output.crc32, output.count):
+                    raise RunError(
+                        f"{self.uri}: the commit of task {index} is not the one that the run ended with"
+                    )
+                output = kept
+            found.append(Listed(index, output, files))
+        return found
+
+    def _job_digest(self) -> str:
+        try:
+            return self.job_digest()
+        except FileNotFoundError:
+            raise StorageError(f"{self.uri}/{layout.JOB} is gone: there is no such run") from None

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import itertools
-import json
 import pickle
 import zlib
 from collections import Counter
@@ -17,22 +15,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import IO, Any
 
-from mapred.arrow import from_frames, to_frames
-from mapred.arrow import schemas as unifying
 from mapred.errors import FunctionError, StorageError
 from mapred.functions import pickling
 from mapred.model import checksums, layout
 from mapred.model.checking import said
 from mapred.model.frozen import dataclass
 from mapred.model.records import Output
-from mapred.process.lazy import pa, pl
+from mapred.process.lazy import pa
+from mapred.runfolder import tabular
 from mapred.storage import Store
 
 INLINE_LIMIT = 16 * 1024
-_ROWS, _OWN = b"mapred.rows", b"mapred.schemas"
 _MANY = 10_000
 _SMALL = 2**20
-_TABULAR = {"pyarrow": ("Table", "RecordBatch"), "pandas": ("DataFrame",), "polars": ("DataFrame",)}
 
 Tabular = tuple[str, "pa.Table"]  # what the function returned, and its rows
 
@@ -54,24 +49,27 @@ def encode(
 
     Where all of them are tables, but for None, `check` gets them before anything is stored.
     """
-    kinds = {None if value is None else _tabular(value) or "object" for value in values} - {None}
+    kinds = {tabular.kind_of(value) or "object" for value in values if value is not None}
     if not kinds:
         return Output("none", count=len(values)), None
     if "object" in kinds:
         return _encoded([_pickled(value) for value in values], Output("pickle", count=len(values)))
-    tables = [_to_arrow(value) for value in values]
+    whole = [tabular.to_arrow(value) for value in values]
     if check is not None:
-        check(tables)
-    found = [table for table in tables if table is not None]
+        check(whole)
+    found = [table for table in whole if table is not None]
     rows = sum(table.num_rows for table in found)
-    if len(kinds) == 1 and _fit_one_file(found):
-        payload = _to_ipc(tables)
-        return _measured(Output("arrow", str(kinds.pop()), len(values), rows), payload), payload
-    pickles = [
-        pickle.dumps(None if table is None else (_tabular(value), _to_ipc([table]).to_pybytes()))
-        for value, table in zip(values, tables, strict=True)
-    ]
+    if len(kinds) == 1 and tabular.fit_one_file(found):
+        payload = tabular.to_file(whole)
+        return _measured(Output("arrow", kinds.pop(), len(values), rows), payload), payload
+    pickles = [_pickled_table(value, table) for value, table in zip(values, whole, strict=True)]
     return _encoded(pickles, Output("pickle", "tables", len(values), rows))
+
+
+def _pickled_table(value: Any, table: pa.Table | None) -> bytes:
+    if table is None:
+        return pickle.dumps(None)
+    return pickle.dumps((tabular.kind_of(value), tabular.to_file([table]).to_pybytes()))
 
 
 def _encoded(pickles: list[bytes], output: Output) -> tuple[Output, Any]:
@@ -122,7 +120,7 @@ def load(store: Store, output: Output, data: bytes | None = None) -> Iterator[An
     """The values of an output, one by one; a `Broken` where one cannot be loaded."""
     if is_tabular(output):
         for found in load_tables(store, output, data):
-            yield None if found is None else from_arrow(found[1], found[0])
+            yield None if found is None else tabular.from_arrow(found[1], found[0])
     elif output.kind == "none":
         yield from [None] * output.count
     else:
@@ -134,7 +132,7 @@ def load_tables(
 ) -> Iterator[Tabular | None]:
     """The values of an output that `is_tabular`, one by one, each as Arrow."""
     if output.kind == "arrow":
-        for table in _from_ipc(read_table(store, output, data)):
+        for table in tabular.tables_of(read_table(store, output, data)):
             yield None if table is None else (output.type, table)
         return
 
@@ -143,7 +141,7 @@ def load_tables(
             yield None
             continue
         kind, payload = found
-        (table,) = _from_ipc(_read_all(pa.py_buffer(payload)))
+        (table,) = tabular.tables_of(tabular.read_file(pa.py_buffer(payload)))
         yield kind, table
 
 
@@ -240,90 +238,6 @@ def _measured(output: Output, payload: Any) -> Output:
     return replace(output, size=memoryview(payload).nbytes, crc32=zlib.crc32(payload))
 
 
-def _tabular(value: Any) -> str | None:
-    module = type(value).__module__.split(".")[0]
-    if type(value).__name__ not in _TABULAR.get(module, ()):
-        return None
-    if module == "pyarrow":
-        return "batch" if type(value).__name__ == "RecordBatch" else "table"
-    return module
-
-
-def as_arrow(value: Any) -> pa.Table | None:
-    """A table, frame or batch as a table, with a frame's index; None for all else."""
-    kind = _tabular(value)
-    return None if kind is None else _to_arrow(value)
-
-
-def to_table(value: Any) -> pa.Table | None:
-    """A table, frame or batch as a table without a frame's index; None for all else."""
-    kind = _tabular(value)
-    return None if kind is None else _to_arrow(value, preserve_index=False)
-
-
-def _to_arrow(value: Any, *, preserve_index: bool | None = None) -> pa.Table | None:
-    try:
-        return from_frames.as_table(value, preserve_index=preserve_index)
-    except from_frames.Unfit as error:
-        raise FunctionError(
-            f"the returned frame cannot be stored as Arrow: {error}; give that column one type, "
-            "or return something else than a frame"
-        ) from error
-
-
-def _to_ipc(tables: list[pa.Table | None]) -> Any:
-    """An Arrow file of tables of one schema; its metadata tells where each begins."""
-
-    found = [table for table in tables if table is not None]
-    schema = found[0].schema
-    if len(tables) > 1:
-        rows = [None if table is None else table.num_rows for table in tables]
-        known = {**(schema.metadata or {}), _ROWS: json.dumps(rows).encode()}
-        if not all(table.schema.equals(schema, check_metadata=True) for table in found):
-            known[_OWN] = _own_schemas(found)
-        schema = schema.with_metadata(known)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, schema) as writer:
-        if schema.names:
-            whole = pa.concat_tables(found).unify_dictionaries()
-            writer.write_table(whole.replace_schema_metadata(schema.metadata))
-        else:
-            # A table forgets its rows with its last column; a batch does not.
-            count = sum(table.num_rows for table in found)
-            writer.write_batch(_blank_batch(count))
-    return sink.getvalue()
-
-
-def _blank_batch(rows: int) -> pa.RecordBatch:
-
-    none = pa.StructArray.from_buffers(pa.struct([]), rows, [None])
-    return pa.RecordBatch.from_struct_array(none)
-
-
-def _fit_one_file(tables: list[pa.Table]) -> bool:
-    """Whether tables have one schema and the same dictionaries, as an Arrow file holds one each."""
-
-    first, *others = tables
-    if not all(table.schema.equals(first.schema) for table in others):
-        return False
-    for place, type_ in enumerate(first.schema.types):
-        if others and pa.types.is_dictionary(type_):
-            known = [chunk.dictionary for table in tables for chunk in table.column(place).chunks]
-            if not all(dictionary.equals(known[0]) for dictionary in known):
-                return False
-    return True
-
-
-def _own_schemas(tables: list[pa.Table]) -> bytes:
-    """What differs in the metadata of tables: each one's schema, by its number in a list."""
-    places: dict[bytes, int] = {}
-    numbers = [
-        places.setdefault(table.schema.serialize().to_pybytes(), len(places)) for table in tables
-    ]
-    texts = [base64.b64encode(schema).decode() for schema in places]
-    return json.dumps([numbers, texts]).encode()
-
-
 def read_table(store: Store, output: Output, data: bytes | None = None) -> pa.Table:
     """All rows of an `arrow` output, mapped into memory where the store is a path."""
 
@@ -336,54 +250,7 @@ def read_table(store: Store, output: Output, data: bytes | None = None) -> pa.Ta
                 source = file.read_buffer()
     except FileNotFoundError as error:
         raise StorageError(f"{store.uri}/{output.path}: committed, but gone") from error
-    return _read_all(check(store, output, source))
-
-
-def _read_all(source: Any) -> pa.Table:
-
-    table = pa.ipc.open_file(source).read_all()
-    return pa.ipc.open_file(source).read_all() if to_frames.register_types(table.schema) else table
-
-
-def _from_ipc(whole: pa.Table) -> Iterator[pa.Table | None]:
-    """The tables that `_to_ipc` put into a file, each with its own schema."""
-
-    metadata = dict(whole.schema.metadata or {})
-    rows = json.loads(metadata.pop(_ROWS, b"null")) or [whole.num_rows]
-    numbers, texts = json.loads(metadata.pop(_OWN, b"null")) or (None, [])
-    own = [pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text))) for text in texts]
-    plain = whole.schema.with_metadata(metadata or None)
-    schemas = itertools.repeat(plain) if numbers is None else (own[number] for number in numbers)
-    start = 0
-    for count in rows:
-        if count is None:
-            yield None
-            continue
-        columns = [column.slice(start, count) for column in whole.columns]
-        start += count
-        schema = next(schemas)
-        if columns:
-            yield pa.Table.from_arrays(columns, schema=schema)
-        else:
-            yield unifying.blank(count, schema.metadata)
-
-
-def from_arrow(table: pa.Table, kind: str) -> Any:
-    """A table as the type that the function returned."""
-    if kind == "pandas":
-        # A column of objects, whole numbers and None, would become floats.
-        return table.to_pandas(integer_object_nulls=True)
-    if kind == "polars":
-        return pl.from_arrow(table)
-    if kind == "batch":
-        if not table.schema.names:
-            return _blank_batch(table.num_rows)
-        batches = table.combine_chunks().to_batches()
-        if batches:
-            return batches[0]
-
-        return pa.RecordBatch.from_pylist([], schema=table.schema)
-    return table
+    return tabular.read_file(check(store, output, source))
 
 
 def _pickled(value: Any) -> bytes:

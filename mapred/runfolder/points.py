@@ -12,7 +12,7 @@ from mapred.formats.base import Open, opener
 from mapred.formats.text import line_number
 from mapred.model.checking import said
 from mapred.model.spec import Format, Job, Stage
-from mapred.runfolder import pieces, records
+from mapred.runfolder import pieces, plans
 from mapred.storage import Store
 
 if TYPE_CHECKING:
@@ -108,14 +108,14 @@ def stored_values(store: Store, job: Job, shard: int, items: Collection[int]) ->
 
     if not items:
         return {}
-    return values_of(job, records.shard_ranges(store, shard), open_, items)
+    return values_of(job, plans.shard_ranges(store, shard), open_, items)
 
 
 def lone_item(store: Store, job: Job, stage: Stage, index: int) -> tuple[int, ...]:
     """The item of a task that has one alone; of any other nothing."""
     if stage.kind != "map" or not job.format.once_per_item:
         return ()
-    items = records.items_of(records.shard_ranges(store, index))
+    items = plans.items_of(plans.shard_ranges(store, index))
     return tuple(items) if len(items) == 1 else ()
 
 

@@ -10,19 +10,20 @@ from mapred.errors import FunctionError
 from mapred.model.records import Output
 from mapred.model.spec import Job
 from mapred.process.lazy import ds, pa
-from mapred.runfolder import manifests, outputs, records
+from mapred.runfolder import outputs, plans
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store, each
 
 Entry = tuple[int, Output | None]  # a task, and what it gave; None if it was given up
 
 
-def result(store: Store, job: Job) -> Any:
+def result(folder: RunFolder, job: Job) -> Any:
     """The reduced value; without a reduce a lazily read dataset of the tables or frames, else a list.
 
     In the list of a job that runs once per item there is one place for every item, None
     where it returned None or was given up; other lists leave None out.
     """
-    entries = entries_of(store, job)
+    store, entries = folder.store, entries_of(folder, job)
     if job.stages[-1].kind == "reduce":
         return reduced(store, job, entries)
     if outputs.are_tabular([output for _, output in entries]):
@@ -34,9 +35,9 @@ def result(store: Store, job: Job) -> Any:
     return [value for _, value in numbered(store, job, entries)]
 
 
-def entries_of(store: Store, job: Job) -> list[Entry]:
+def entries_of(folder: RunFolder, job: Job) -> list[Entry]:
     """What every task of the last stage gave, by the run's manifest."""
-    return [(task, output) for task, output, _ in manifests.read(store, job)]
+    return [(task, output) for task, output, _ in folder.outputs(job)]
 
 
 def reduced(store: Store, job: Job, entries: list[Entry]) -> Any:
@@ -56,7 +57,9 @@ def _nothing() -> Any:
     return ds.dataset(pa.table({}))
 
 
-def one_by_one(store: Store, job: Job, stage: str | None, errors: str) -> Iterator[tuple[int, Any]]:
+def one_by_one(
+    folder: RunFolder, job: Job, stage: str | None, errors: str
+) -> Iterator[tuple[int, Any]]:
     """What the committed tasks of a stage returned: the number of item or task, and the value."""
     if errors not in ("raise", "skip"):
         raise FunctionError(f"errors={errors!r} is neither 'raise' nor 'skip'")
@@ -66,12 +69,12 @@ def one_by_one(store: Store, job: Job, stage: str | None, errors: str) -> Iterat
             f"{chosen.name} tasks of a keyed reduce return nothing that can be read by itself; "
             f"leave stage= out, or say stage={job.stages[-1].name!r}"
         )
-    tasks = records.done(store, chosen)
-    read = records.read_commit if errors == "skip" else records.sound_commit
-    commits = each(store, lambda task: read(store, chosen.name, task), tasks)
+    store = folder.store
+    read = folder.commit if errors == "skip" else folder.sound_commit
+    commits = each(store, lambda task: read(chosen.name, task), folder.done(chosen))
     entries = [(commit.task, commit.output) for commit in commits if commit is not None]
     per_item = chosen.kind == "map" and job.format.once_per_item
-    firsts = records.first_items(store, job) if per_item else None
+    firsts = plans.first_items(store, job) if per_item else None
     for task, place, value in _loaded(store, entries):
         number = task if firsts is None else int(firsts[task]) + place
         if not isinstance(value, outputs.Broken):
@@ -127,4 +130,4 @@ def count_items(store: Store, job: Job, task: int, output: Output | None) -> int
     """How many items a task has, whether or not it was given up."""
     if output is not None:
         return output.count
-    return len(records.items_of(records.shard_ranges(store, task, job)))
+    return len(plans.items_of(plans.shard_ranges(store, task, job)))

@@ -7,55 +7,73 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mapred.errors import RecordError
-from mapred.model import layout, policy
+from mapred.model import policy
 from mapred.model.records import GivenUp
-from mapred.model.spec import Job, Stage
-from mapred.runfolder import records
-from mapred.storage import Store
+from mapred.model.spec import Job
 
 if TYPE_CHECKING:
     from mapred.model.failure import Failure
 
 
-def read(store: Store, job: Job, tasks: Mapping[int, list[int] | None] | None = None) -> GivenUp:
-    """What failed.json (`tasks`, where it is known) says, by the items that the plan has."""
-    if tasks is None:
-        tasks = records.read_given_up(store) if job.max_failed else {}
+def given_up(
+    job: Job, tasks: Mapping[int, list[int] | None], planned: Iterable[range], where: str
+) -> GivenUp:
+    """What failed.json, which lies at `where`, says by its `tasks`.
+
+    `planned` has the items of these tasks, in order; it is read where single items count alone.
+    """
     chosen = sorted(tasks)
     if chosen and not 0 <= chosen[0] <= chosen[-1] < job.shards:
-        raise _not_of(store, f"tasks {chosen[0]} to {chosen[-1]}, and the run has {job.shards}")
+        raise _not_of(where, f"tasks {chosen[0]} to {chosen[-1]}, and the run has {job.shards}")
     if not job.format.once_per_item:
         return GivenUp("shard", {task: (task,) for task in chosen}, dict.fromkeys(chosen, 0))
     lost: dict[int, tuple[int, ...]] = {}
     kept: dict[int, int] = {}
-    for task, planned in zip(chosen, records.shard_items(store, chosen), strict=True):
+    for task, items in zip(chosen, planned, strict=True):
         named = tasks[task]
-        if named is not None and not set(named) <= set(planned):
-            raise _not_of(store, f"items of task {task} that are those of other tasks")
-        lost[task] = tuple(planned if named is None else named)
-        kept[task] = len(planned) - len(lost[task])
+        if named is not None and not set(named) <= set(items):
+            raise _not_of(where, f"items of task {task} that are those of other tasks")
+        lost[task] = tuple(items if named is None else named)
+        kept[task] = len(items) - len(lost[task])
     return GivenUp("item", lost, kept)
 
 
-def _not_of(store: Store, what: str) -> RecordError:
+def _not_of(where: str, what: str) -> RecordError:
     return RecordError(
-        f"{store.uri}/{layout.FAILED} names {what}; delete it, then resume the run: what was "
-        "given up is tried again"
+        f"{where} names {what}; delete it, then resume the run: what was given up is tried again"
     )
 
 
-def failures(store: Store, job: Job, stage: Stage, tasks: Iterable[int]) -> dict[int, Failure]:
-    """Those of the tasks that lost something for good, by their records; each with its last one.
+def failed_for_good(job: Job, tries: Iterable[Failure]) -> dict[int, Failure]:
+    """The tasks that lost something for good, by their failed attempts; each with its last one.
 
     Its items are all that the task lost, in whatever attempt; none where all of it is lost.
     """
     from mapred.model.failure import merged
 
-    wanted = set(tasks)
-    tries = records.read_failures(store, stage.name, wanted) if wanted else ()
     found: dict[int, Failure] = {}
     for failure in tries:
         lost = policy.lost_items(job.attempts, failure)
         if lost or policy.is_final(job.attempts, failure):
             found[failure.task] = merged(found.get(failure.task), replace(failure, items=lost))
     return dict(sorted(found.items()))
+
+
+def last(job: Job, tries: list[Failure], given_up: list[int] | None, *, committed: bool) -> Failure:
+    """What is told of the failed attempts at a task: all items that it lost.
+
+    Of one that is done, these are the items given up, and else those that failed beside them.
+    """
+    from mapred.model.failure import merged
+
+    latest = max(tries, key=lambda failure: failure.time)
+    if not latest.items:
+        return latest
+    lost = {item for failure in tries for item in policy.lost_items(job.attempts, failure)}
+    before = lost.intersection(given_up or ())
+    told = before if committed or lost == before else lost - before
+    found = None
+    for failure in tries:
+        if items := told.intersection(policy.lost_items(job.attempts, failure)):
+            found = merged(found, replace(failure, items=tuple(sorted(items))))
+    return found or latest

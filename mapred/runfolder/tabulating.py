@@ -16,19 +16,20 @@ from mapred.functions import pickling
 from mapred.model import layout
 from mapred.model.spec import Job
 from mapred.process.lazy import np, pa, pd
-from mapred.runfolder import gathering, outputs, pieces, records
+from mapred.runfolder import gathering, outputs, pieces, plans, tabular
 from mapred.runfolder.agreement import Source
+from mapred.runfolder.folder import RunFolder
 from mapred.runfolder.results import Entry, count_items, entries_of, numbered, reduced
 from mapred.storage import Store, each
 
 
-def to_arrow(store: Store, job: Job) -> pa.Table:
+def to_arrow(folder: RunFolder, job: Job) -> pa.Table:
     """The result as one table; see `to_pandas` for what is not a table."""
 
-    entries = entries_of(store, job)
+    store, entries = folder.store, entries_of(folder, job)
     if job.stages[-1].kind == "reduce":
         whole = reduced(store, job, entries)
-        table = outputs.as_arrow(whole)
+        table = tabular.as_arrow(whole)
         return _array_table(*_reduced_rows(whole)) if table is None else table
     if outputs.are_tabular([output for _, output in entries]):
         if job.format.once_per_item and job.shuffle is None:
@@ -39,16 +40,16 @@ def to_arrow(store: Store, job: Job) -> pa.Table:
     return _array_table(*_rows(store, job, entries))
 
 
-def to_pandas(store: Store, job: Job, dtype_backend: str) -> pd.DataFrame:
+def to_pandas(folder: RunFolder, job: Job, dtype_backend: str) -> pd.DataFrame:
     """The result as one frame; see `Run.to_pandas`."""
     pd = to_frames.import_pandas()
     to_frames.check(dtype_backend)
-    entries = entries_of(store, job)
+    store, entries = folder.store, entries_of(folder, job)
     if job.stages[-1].kind == "reduce":
         whole = reduced(store, job, entries)
         if isinstance(whole, pd.DataFrame):
             return whole
-        table = outputs.as_arrow(whole)
+        table = tabular.as_arrow(whole)
         if table is not None:
             return to_frames.to_pandas(table, dtype_backend)
         return _object_frame(_reduced_rows(whole)[0], dtype_backend)
@@ -159,8 +160,8 @@ def _inputs(store: Store, job: Job) -> list[dict[str, Any]]:
         items = list(_items(store, job))
         return items if job.format.as_ == "keywords" else [{"item": item} for item in items]
     if job.format.name == "files":
-        plans = (records.plan_of(store, number) for number in records.plan_numbers(job))
-        return [{"item": path} for plan in plans for path in plan["path"].to_pylist()]
+        tables = (plans.plan_of(store, number) for number in plans.plan_numbers(job))
+        return [{"item": path} for table in tables for path in table["path"].to_pylist()]
     return []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mapred.functions import parameters
@@ -25,7 +26,7 @@ class Tally:
         self._bytes = self._records = self._skipped = 0
         self._counters: dict[str, float] = {}
         self._heavy: dict[str, int] = {}
-        self._tries: dict[tuple[str, int, str], Retry] = {}
+        self.tries: dict[tuple[str, int, str], Retry] = {}
 
     def add(self, commit: Commit) -> bool:
         """Count a commit; False for one that was counted before."""
@@ -57,7 +58,7 @@ class Tally:
         """Note a failed attempt: a retry, if the task succeeds."""
         from mapred.model.failure import Retry
 
-        self._tries[failure.stage, failure.task, failure.attempt] = Retry(
+        self.tries[failure.stage, failure.task, failure.attempt] = Retry(
             failure.stage,
             failure.task,
             failure.kind,
@@ -77,11 +78,11 @@ class Tally:
         self,
         state: str,
         *,
-        message: str,
         started: float,
-        finished: float | None,
-        running: Mapping[str, int],
-        failures: Iterable[Failure],
+        message: str = "",
+        finished: float | None = None,
+        running: Mapping[str, int] = MappingProxyType({}),
+        failures: Iterable[Failure] = (),
     ) -> RunStatus:
         """The sums as a frozen value, beside what commits do not tell.
 
@@ -109,7 +110,7 @@ class Tally:
             times=tuple(self.times),
             failures=tuple(failures),
             parameters=parameters.from_json(job.parameters),
-            retries=tuple(filter(self._succeeded_later, self._tries.values())),
+            retries=tuple(filter(self._succeeded_later, self.tries.values())),
         )
 
     def _stage(

@@ -61,10 +61,6 @@ class Attempt:
         """Where a file of `task.output` lies in the run's folder."""
         return layout.output(self.stage.name, self.index, self.name, name)
 
-    def log_path(self) -> str:
-        """Where what it printed lies in the run's folder."""
-        return layout.log(self.stage.name, self.index, self.name)
-
 
 def begin(
     run: Context,

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from mapred.errors import AccessError, FullError, FunctionError, MapredError, StorageError
 from mapred.functions import versions
-from mapred.model import layout, policy, retries
+from mapred.model import policy, retries
 from mapred.model.events import (
     Absent,
     Action,
@@ -39,7 +39,7 @@ from mapred.model.policy import State, Trouble, decide
 from mapred.model.records import Commit
 from mapred.model.spec import Stage
 from mapred.process import threads
-from mapred.runfolder import failures, manifests, records
+from mapred.runfolder import failures
 from mapred.worker.context import Context, context
 from mapred.worker.tasks import committed, run_task
 
@@ -159,7 +159,7 @@ def _record(run: Context, loss: Loss, known: Known, parent: Parent) -> None:
         number = max(number, trouble.pack.attempt(loss.item))
     final = loss.spent and retries.ends_for_good(run.job, loss.kind)
     how = loss.kind, loss.message, loss.log, loss.spent, loss.item, final
-    failure = failures.died(run.store, run.job, stage, index, number, *how)
+    failure = failures.died(run.folder, run.job, stage, index, number, *how)
     if loss.spent:
         _note(run, stage, index, Failed(trouble.call, failure, more=True), known, parent)
 
@@ -214,9 +214,9 @@ def _troubled(error: StorageError) -> int:
 
 def _work(run: Context, block: Block, known: Known, parent: Parent) -> int | None:
     """Do what is left of the block, and close the run where that is its part."""
-    end = records.read_end(run.store)
-    if end is not None and end["state"] != "succeeded":
-        raise Over(f"the run is over: {end['state']} {end['message']}")
+    end = run.folder.end()
+    if end is not None and end.state != "succeeded":
+        raise Over(f"the run is over: {end.state} {end.message}")
     last = run.job.stages[-1]
     commits: dict[int, Commit] = {}
     closes = block.stage == RESULT
@@ -234,7 +234,7 @@ def _work(run: Context, block: Block, known: Known, parent: Parent) -> int | Non
     if closes:
         if not _settle(run, last, range(last.tasks), known, parent):
             return None
-        state = manifests.finish(run.store, run.job, "succeeded", "")
+        state = run.folder.finish(run.job, "succeeded", "")
         if state != "succeeded":
             raise Over(f"the run was {state} meanwhile")
     _leave_artifacts(run, commits.values(), closes)
@@ -308,14 +308,13 @@ def _unsettled(
     """The tasks to run: what is missing, and what goes on once failed.json stands."""
     state = _state(run, source, known, range(source.tasks), wanted)
     given_up = run.given_up() if source.kind == "map" else {}
-    there = set(records.committed(run.store, source.name))
+    there = set(run.folder.committed(source.name))
     missing = set(state.tasks if state.rules.allowed else wanted) - there
-    tries = records.read_failures(run.store, source.name, missing) if missing else ()
+    tries = run.folder.failed_attempts(source.name, missing) if missing else ()
     actions = _followed(run, source, state, decide(state, Folder(there, given_up, tries)))
     for action in actions:
         if isinstance(action, GiveUp):
-            tasks = {i: None if items is None else list(items) for i, items in action.tasks.items()}
-            stands = Stands(records.put_given_up(run.store, tasks))
+            stands = Stands(run.folder.put_given_up(action.tasks))
             partly = _to_run(_followed(run, source, state, decide(state, stands)))
             known.start_anew((source.name, i) for i in partly)
             parent.say(anew=[[source.name, i] for i in partly])
@@ -329,7 +328,7 @@ def _to_run(actions: Iterable[Action]) -> list[int]:
 
 def _over(run: Context, stage: Stage, lost: Collection[Items]) -> Over:
     message = policy.reason(run.job, stage, lost)
-    manifests.finish(run.store, run.job, "failed", message)
+    run.folder.finish(run.job, "failed", message)
     return Over(message)
 
 
@@ -343,7 +342,7 @@ def _leave_artifacts(run: Context, commits: Iterable[Commit], closed: bool) -> N
         os.makedirs(folder, exist_ok=True)
         Path(folder, "commits.json").write_bytes(b"[" + b",\n".join(texts) + b"]\n")
         if closed:
-            Path(folder, "result.json").write_bytes(run.store.read(layout.MANIFEST))
+            Path(folder, "result.json").write_bytes(run.folder.manifest_data())
     except OSError as error:
         raise StorageError(f"MAPRED_ARTIFACTS={folder!r} cannot be written: {error}") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -18,7 +18,8 @@ from mapred.model.records import Commit
 from mapred.model.spec import Job, Stage
 from mapred.planner import PlanFile
 from mapred.reducers import Reducer
-from mapred.runfolder import agreement, pieces, records
+from mapred.runfolder import agreement, pieces
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store, open_store, source_opener
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ class Context:
     plans: dict[int, PlanFile] = field(default_factory=dict)
     inputs: dict[str, bytes | pieces.Pieces] = field(default_factory=dict)
     agreed: dict[str, agreement.Agreed | None] = field(default_factory=dict)
+
+    @functools.cached_property
+    def folder(self) -> RunFolder:
+        return RunFolder(self.store)
 
     def load(self, path: str) -> bytes:
         """A file of the run, refused if its digest is not the one the job names."""
@@ -109,11 +114,11 @@ class Context:
         return memoryview(self.load(layout.OCCURRENCES)).cast("q")
 
     def commit(self, stage: str, index: int) -> Commit | None:
-        return records.read_commit(self.store, stage, index)
+        return self.folder.commit(stage, index)
 
-    def given_up(self) -> dict[int, list[int] | None]:
+    def given_up(self) -> Mapping[int, list[int] | None]:
         """The map tasks given up under max_failed; a list names single items of a task."""
-        return records.read_given_up(self.store) if self.job.max_failed else {}
+        return self.folder.given_up_tasks() if self.job.max_failed else {}
 
     @functools.cached_property
     def dataset(self) -> Callable[[str, tuple[int, str] | None], BinaryIO]:
@@ -140,15 +145,15 @@ class Context:
 @functools.lru_cache(maxsize=4)
 def context(run_uri: str, digest: str) -> Context:
     """The run at `run_uri`, whose job.json must have the SHA-256 `digest`."""
-    store = open_store(run_uri)
-    data = records.read_data(store, layout.JOB)
+    folder = RunFolder(open_store(run_uri))
+    data = folder.job_data()
     found = hashlib.sha256(data).hexdigest()
     if found != digest:
         raise FunctionError(
             f"{run_uri}/{layout.JOB} has SHA-256 {found}, not {digest} as the run was started "
             "with: it was resumed with another function, or someone changed it"
         )
-    run = Context(store, records.decoded(store, layout.JOB, Job, data))
+    run = Context(folder.store, folder.parse_job(data, Job))
     if run.job.modules is not None:
         install(run.load(run.job.modules))
     return run

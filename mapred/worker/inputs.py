@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mapred.errors import StorageError
 from mapred.formats import Reading
-from mapred.model import layout
 from mapred.model.records import Output
 from mapred.model.spec import Stage
-from mapred.runfolder import outputs, records
+from mapred.runfolder import outputs
 from mapred.storage import each
 from mapred.worker.attempt import Attempt
 from mapred.worker.context import Context
@@ -62,7 +59,7 @@ def _ready(run: Context, source: Stage, wanted: list[int]) -> Iterator[list[int]
     shortest, longest = _FOLLOW_HERE if here else _FOLLOW_REMOTE
     wait = shortest
     while wanted:
-        ready = _committed_first(run, source, wanted)
+        ready = run.folder.committed_first(source.name, wanted)
         if not ready and wait == longest and run.commit(source.name, wanted[0]) is not None:
             ready = wanted[:1]  # which a listing that lags behind does not show yet
         if ready:
@@ -71,13 +68,3 @@ def _ready(run: Context, source: Stage, wanted: list[int]) -> Iterator[list[int]
         else:
             time.sleep(wait)
             wait = min(longest, 1.5 * wait)
-
-
-def _committed_first(run: Context, source: Stage, wanted: list[int]) -> list[int]:
-    """Those of the wanted tasks, from the first on, that are committed."""
-    root = run.store.local_path("")
-    if root is not None:
-        paths = (f"{root}{layout.commit(source.name, i)}" for i in wanted)
-        return wanted[: sum(1 for _ in itertools.takewhile(os.path.exists, paths))]
-    there = set(records.committed(run.store, source.name))
-    return list(itertools.takewhile(there.__contains__, wanted))

@@ -19,7 +19,8 @@ from mapred.model.records import Commit, Output
 from mapred.model.shuffle import Parts, Shuffle
 from mapred.model.spec import Job, Stage
 from mapred.process.lazy import pa
-from mapred.runfolder import failures, records
+from mapred.runfolder import failures
+from mapred.runfolder.folder import RunFolder
 from mapred.shuffle import manifest, map_side, part_files, reduce_side, skew
 from mapred.shuffle.schemas import Misfit, fitted
 from mapred.storage import Store, each
@@ -78,9 +79,9 @@ class _Counted:
             yield table
 
 
-def listed(store: Store, shuffle: Shuffle, indices: Sequence[int], reading: Reading) -> Sheets:
+def listed(folder: RunFolder, shuffle: Shuffle, indices: Sequence[int], reading: Reading) -> Sheets:
     """The manifest over the committed map tasks `indices`; notes the keys that stand out."""
-    outputs = [commit.output for commit in _commits(store, "map", indices)]
+    outputs = [commit.output for commit in _commits(folder, "map", indices)]
     rows = [output.parts.taken for output in outputs if output.parts]
     found = [output.parts.heavy for output in outputs if output.parts and output.parts.heavy]
     schema, parts = manifest.manifest(outputs, indices, shuffle)
@@ -93,17 +94,16 @@ def listed(store: Store, shuffle: Shuffle, indices: Sequence[int], reading: Read
     return Sheets(schema, parts, 0, describe)
 
 
-def _commits(store: Store, stage: str, indices: Iterable[int]) -> Iterator[Commit]:
+def _commits(folder: RunFolder, stage: str, indices: Iterable[int]) -> Iterator[Commit]:
     indices = list(indices)
-    found = each(store, lambda index: records.read_commit(store, stage, index), indices)
-    for index, commit in zip(indices, found, strict=True):
+    for index, commit in zip(indices, folder.commits(stage, indices), strict=True):
         if commit is None:
-            raise StorageError(f"{store.uri}: the commit of {stage} task {index} is gone")
+            raise StorageError(f"{folder.uri}: the commit of {stage} task {index} is gone")
         yield commit
 
 
 def reduced(
-    store: Store,
+    folder: RunFolder,
     job: Job,
     stage: Stage,
     index: int,
@@ -113,13 +113,13 @@ def reduced(
     """The answer of partition `index`: `function` of its rows, or their aggregates."""
     assert job.shuffle is not None
     limit = memory_limit(stage)
-    known, segments = _segments(store, stage.inputs or "", index)
+    known, segments = _segments(folder, stage.inputs or "", index)
     size = sum(segment.length for segment in segments)
     reading.ranges = len(segments)
     # Without a row anywhere, one partition answers for the schema of the answer.
     if known.schema is None or not (segments or (index == 0 and not known.rows)):
         return Sheets(None, (), 0, lambda offsets: Output("none"))
-    parts = _read(store, job.shuffle, known, segments, limit, reading)
+    parts = _read(folder.store, job.shuffle, known, segments, limit, reading)
     ends = known.between(index)
     answers = reduce_side.reduced(job.shuffle, function, known.schema, parts, size, limit, ends)
     return _sheets(answers, size if size > limit else 0)
@@ -142,10 +142,10 @@ def _sheets(answers: Iterator[pa.Table], size: int) -> Sheets:
 
 
 def _segments(
-    store: Store, stage: str, index: int
+    folder: RunFolder, stage: str, index: int
 ) -> tuple[manifest.Outline, list[manifest.Segment]]:
     """What the manifest says of one partition."""
-    (commit,) = _commits(store, stage, [0])
+    (commit,) = _commits(folder, stage, [0])
     output, parts = commit.output, commit.output.parts
     assert parts is not None
     schema = encoding.decoded(parts.schema)
@@ -154,7 +154,7 @@ def _segments(
     if start == stop:
         return known, []
     before, after = parts.checksums[index : index + 2] or (-1, -1)
-    data = _range(store, output.path or "", start, stop - start, before, after)
+    data = _range(folder.store, output.path or "", start, stop - start, before, after)
     return known, manifest.segments(part_files.read_part(data, schema), known)
 
 

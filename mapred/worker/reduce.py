@@ -43,7 +43,7 @@ def shuffle(attempt: Attempt) -> Any:
     if stage.kind == "manifest":
         given_up = run.given_up()
         there = [i for i in range(stage.input_tasks) if given_up.get(i, ()) is not None]
-        return keyed.listed(run.store, job.shuffle, there, attempt.reading)
+        return keyed.listed(run.folder, job.shuffle, there, attempt.reading)
     takes_rows = not (job.shuffle.aggregates or job.shuffle.descending)
     function = forks.held(run.reducer.step) if takes_rows else None
-    return keyed.reduced(run.store, job, stage, index, function, attempt.reading)
+    return keyed.reduced(run.folder, job, stage, index, function, attempt.reading)

@@ -9,15 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mapred.errors import FunctionError, StorageError
+from mapred.errors import FunctionError
 from mapred.functions.task import written
-from mapred.model import checksums, layout
-from mapred.model.records import Commit, Output, StoredFile
+from mapred.model import checksums
+from mapred.model.records import Output, StoredFile
 from mapred.process import forks
 from mapred.process.lazy import pa
-from mapred.runfolder import agreement, outputs, records
+from mapred.runfolder import agreement, outputs, plans
 from mapred.worker.attempt import Attempt
-from mapred.worker.context import Context
 
 
 def hand_over(attempt: Attempt, values: Any) -> tuple[Any, Callable[[], None] | None]:
@@ -73,7 +72,7 @@ def _hold(attempt: Attempt, tables: list[pa.Table | None]) -> None:
     """Hold the tables of a task against those of the others, since they make one result."""
     run, stage, index = attempt.run, attempt.stage.name, attempt.index
     if run.job.format.once_per_item:
-        items = records.items_of(run.ranges(index))
+        items = plans.items_of(run.ranges(index))
         sources = [agreement.Source(index, item) for item in items]
     else:
         sources = [agreement.Source(index)]
@@ -103,29 +102,3 @@ def _measure(path: Path) -> tuple[int, int]:
         raise FunctionError(
             f"task.output({path.name!r}) is not a readable file: {error}"
         ) from error
-
-
-def store_log(attempt: Attempt) -> None:
-    """Store what the process printed, if anything."""
-    text = attempt.read_log() if attempt.read_log else ""
-    if text:
-        attempt.store.write(attempt.log_path(), text.encode(errors="replace"))
-
-
-def put_commit(run: Context, commit: Commit) -> Commit:
-    """Put a commit unless the task has one; the commit that stands."""
-    path = layout.commit(commit.stage, commit.task)
-    if run.store.put_if_absent(path, commit.to_bytes()):
-        return commit
-    # Another attempt won, or it was our own put whose answer got lost: the record tells.
-    winner = run.commit(commit.stage, commit.task)
-    if winner is not None:
-        return winner
-    # What cannot be read, such as an empty file after a power cut, has the name of a commit.
-    records.move_aside(run.store, commit.stage, commit.task)
-    if run.store.put_if_absent(path, commit.to_bytes()):
-        return commit
-    winner = run.commit(commit.stage, commit.task)
-    if winner is None:
-        raise StorageError(f"{run.store.uri}/{path} was refused as existing, but is not there")
-    return winner

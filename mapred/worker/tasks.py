@@ -23,7 +23,7 @@ from mapred.model.policy import State, decide
 from mapred.model.records import Commit, Outcome
 from mapred.model.spec import Job, Stage
 from mapred.process import forks, interrupts, surroundings
-from mapred.runfolder import failures, points, records
+from mapred.runfolder import failures, plans, points
 from mapred.storage import Store
 from mapred.worker import attempt as attempts
 from mapred.worker import map as maps
@@ -74,9 +74,9 @@ def run_block(
 def committed(run: Context, stage: Stage, tasks: list[int]) -> dict[int, Commit]:
     """The commits of those of the tasks that have one; of many, by one listing."""
     if stage.tasks < _LISTED * (len(tasks) - 1):
-        listed = set(records.committed(run.store, stage.name))
+        listed = set(run.folder.committed(stage.name))
         tasks = [index for index in tasks if index in listed]
-    found = zip(tasks, records.read_commits(run.store, stage.name, tasks), strict=True)
+    found = zip(tasks, run.folder.commits(stage.name, tasks), strict=True)
     return {index: commit for index, commit in found if commit is not None}
 
 
@@ -118,7 +118,7 @@ def _run(
         commit = _stored(attempt, values, turn, started, clock)
         # From here on nobody here knows whether the commit is there.
         drop_unless, drop = drop, None
-        commit = storing.put_commit(attempt.run, commit)
+        commit = attempt.run.folder.put_commit(commit)
         if commit.attempt != attempt.name and drop_unless is not None:
             drop_unless()
         if turn is not None:
@@ -179,7 +179,7 @@ def _ensure_inputs(attempt: Attempt) -> None:
     run, stage = attempt.run, attempt.stage
     source = run.job.stage(stage.inputs or "")
     given_up = run.given_up() if source.kind == "map" else {}
-    there = set(records.committed(run.store, source.name))
+    there = set(run.folder.committed(source.name))
     indices = stage.input_range(attempt.index)
     state = State(policy.Rules(), indices, indices)
     for action in decide(state, Folder(there, given_up)):
@@ -201,7 +201,8 @@ def _stored(
     if turn is not None:
         turn.bring_files()
     files = storing.store_files(attempt)
-    storing.store_log(attempt)
+    log = attempt.read_log() if attempt.read_log else ""
+    attempt.run.folder.put_log(attempt.stage.name, attempt.index, attempt.name, log)
     return Commit(
         stage=attempt.stage.name,
         task=attempt.index,
@@ -241,7 +242,7 @@ def _failed(
     values = points.values_of(run.job, run.ranges(index), run.open, items) if items else {}
     where = _where(attempt, items, values)
     failure = failures.describe(error, task, attempt.name, where, items, final, values)
-    failure = failures.record(run.store, failure, seconds, attempt.read_log)
+    failure = failures.record(run.folder, failure, seconds, attempt.read_log)
     return Outcome(index, failure=failure, more=more)
 
 
@@ -253,7 +254,7 @@ def _where(attempt: Attempt, items: Iterable[int], values: Mapping[int, str]) ->
     where = ""
     if attempt.is_map:
         where = points.line_text(run.job.format, reading, run.open) or reading.where()
-    return where or records.where_of(run.store, attempt.stage, attempt.index)
+    return where or plans.where_of(run.store, attempt.stage, attempt.index)
 
 
 def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:

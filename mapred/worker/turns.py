@@ -6,8 +6,8 @@ attempt that completes the task commits them with its own.
 
 from __future__ import annotations
 
+import functools
 import io
-import itertools
 import os
 import pickle
 import shutil
@@ -26,8 +26,9 @@ from mapred.model.checking import said
 from mapred.model.packs import Note, Pack
 from mapred.model.spec import Job
 from mapred.process import forks, interrupts
-from mapred.runfolder import records
+from mapred.runfolder import plans
 from mapred.runfolder.failures import ItemsFailed, is_final, is_of_store, plain
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class Folder(Protocol):
 
     @property
     def store(self) -> Store: ...
+
+    @property
+    def folder(self) -> RunFolder: ...
 
     @property
     def job(self) -> Job: ...
@@ -99,7 +103,7 @@ class Turn:
         return bool(self._left())
 
     def _planned(self) -> list[int]:
-        return records.items_of(self._run.ranges(self._task.shard))
+        return plans.items_of(self._run.ranges(self._task.shard))
 
     def _left(self) -> list[int]:
         """The items that are still to be called, in this turn or another."""
@@ -108,21 +112,10 @@ class Turn:
 
     def _take_over(self) -> None:
         """Find what earlier attempts of this function kept; what is damaged is called again."""
-        store, shard = self._run.store, self._task.shard
         function = self._run.job.digests[self._run.job.function]
-        listed = [path for path, _ in store.list(layout.kept_of(shard))]
-        for path in listed:
-            if path.startswith(layout.kept_values(shard)):
-                with suppress(FileNotFoundError):
-                    self._load(store.read(path), function)
-        # A listing may not show yet what the attempt before has put.
-        with suppress(FileNotFoundError):
-            for self._kept_by in itertools.count():
-                path = layout.kept_value(shard, self._kept_by)
-                if path not in listed:
-                    self._load(store.read(path), function)
-                    listed.append(path)
-        self._paths = list({*listed, *self._files})
+        load = functools.partial(self._load, function=function)
+        paths, self._kept_by = self._run.folder.load_kept(self._task.shard, load)
+        self._paths = list({*paths, *self._files})
 
     def _load(self, data: bytes, function: str) -> None:
         with suppress(Exception):
@@ -244,8 +237,7 @@ class Turn:
         function = self._run.job.digests[self._run.job.function]
         kept = _Kept(function, values, counters, tuple(files))
         data = pickle.dumps(kept)
-        while not store.put_if_absent(layout.kept_value(task.shard, self._kept_by), data):
-            self._kept_by += 1
+        self._kept_by = self._run.folder.put_kept(task.shard, self._kept_by, data)
 
     def bring_files(self) -> None:
         """Put the files that earlier attempts kept beside those of this one."""

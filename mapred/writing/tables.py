@@ -14,7 +14,7 @@ from mapred.arrow.buffers import from_arrow, scalar, to_arrow
 from mapred.arrow.types import NULL_FOLDER, decoded
 from mapred.errors import DatasetError, FunctionError
 from mapred.process.lazy import pc
-from mapred.runfolder import outputs
+from mapred.runfolder import tabular
 from mapred.writing.schemas import changed
 from mapred.writing.target import Target
 
@@ -31,7 +31,7 @@ def tables(values: Iterable[Any], target: Target) -> Iterator[pa.Table]:
     for value in values:
         if value is None:
             continue
-        table = outputs.to_table(value)
+        table = tabular.to_table(value)
         if table is not None:
             if table.num_columns:
                 yield _plain(table, target)

@@ -14,7 +14,8 @@ from mapred.functions import parameters
 from mapred.model.records import Output
 from mapred.model.spec import Job
 from mapred.reducers import Reducer
-from mapred.runfolder import manifests, outputs, records
+from mapred.runfolder import outputs
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store, is_there, probe
 from mapred.writing import replacing
 from mapred.writing.opening import open_store
@@ -128,21 +129,21 @@ def publish(target: Target, wrote: Iterable[Wrote]) -> Written:
     return Written(target.uri, target.kind, version, len(written), rows, size, folders)
 
 
-def write_result(store: Store, job: Job, target: Target, write_id: str) -> Written:
+def write_result(folder: RunFolder, job: Job, target: Target, write_id: str) -> Written:
     """Write the tables of a run that is over from this process, a few outputs at a time."""
-    check_losses(target, len(records.read_given_up(store)))
+    check_losses(target, len(folder.given_up_tasks()))
 
     # What pickles may be loaded is said for this thread, and holds for those of the pool.
     said = contextvars.copy_context()
 
     def one(entry: tuple[int, Output | None, Any]) -> Wrote:
         task, output, _ = entry
-        values = outputs.decode(store, output) if output is not None else iter(())
+        values = outputs.decode(folder.store, output) if output is not None else iter(())
         return said.copy().run(write_values, target, write_id, task, "1", values)
 
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
-            wrote = list(pool.map(one, manifests.read(store, job)))
+            wrote = list(pool.map(one, folder.outputs(job)))
         return publish(target, wrote)
     except BaseException:
         with suppress(StorageError):

@@ -20,7 +20,7 @@ from mapred import writing
 from mapred.cli import main
 from mapred.client import audit as audits
 from mapred.model import layout
-from mapred.runfolder import manifests
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import open_store
 from mapred.storage.local import LocalStore
 from mapred.testing import tamper
@@ -259,7 +259,7 @@ def test_the_list_may_name_what_a_twin_wrote(tmp_path: Path, content: bool) -> N
     run.store.delete(layout.commit("map", 1))
     assert tasks.run_block(run.uri, run.digest, "map", [1])[0].commit is not None
     assert run.audit(content=content).ok
-    listed = manifests.read(run.store, run.job)[1][1]
+    listed = RunFolder(run.store).outputs(run.job)[1][1]
     assert listed is not None
     run.store.delete(listed.path or "")
     (text,) = problems(run, content=content)
@@ -344,7 +344,7 @@ def test_no_content_is_read_where_none_is_asked_for(tmp_path: Path) -> None:
 
     for index, dataset in enumerate([mapred.items(range(3)), pa.table({"a": range(100)})]):
         run = mapred.run(both, dataset, root=tmp_path / f"{index}", **RUN)
-        assert audits.audit(Unread(run.uri), run.job, content=False).ok
+        assert audits.audit(RunFolder(Unread(run.uri)), run.job, content=False).ok
 
 
 @CONTENT

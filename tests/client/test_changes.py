@@ -16,7 +16,7 @@ from click.testing import CliRunner
 import mapred
 from mapred.cli import main
 from mapred.model import layout
-from mapred.runfolder import records
+from mapred.runfolder.folder import RunFolder
 
 QUIET: dict[str, Any] = {"progress": "none"}
 
@@ -69,7 +69,7 @@ def test_one_answer_comes_from_one_reduce() -> None:
         return max(found)
 
     run = failed(lambda x: x, reduce=largest, fan_in=2, attempts=1)
-    assert records.committed(run.store, "reduce-1")
+    assert RunFolder(run.store).committed("reduce-1")
     assert run.resume(reduce=sum, **QUIET).result() == 15
     assert run.audit().ok
 

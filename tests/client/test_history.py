@@ -21,7 +21,8 @@ from mapred.display.summary import pace, timeline
 from mapred.functions import parameters
 from mapred.model import layout
 from mapred.model.status import RunStatus, TaskTime
-from mapred.runfolder import records, starts
+from mapred.runfolder import starts
+from mapred.runfolder.folder import RunFolder
 
 QUIET: dict[str, Any] = {"progress": "none"}
 
@@ -176,9 +177,9 @@ def test_a_live_run_opened_twice() -> None:
         other.resume(lambda x: x, **QUIET)
     exec(str(at.value).splitlines()[-1], {})
     assert run.state == other.state == mapred.open("last").state == "cancelled"
-    before = len(records.committed(run.store, "map"))
+    before = len(RunFolder(run.store).committed("map"))
     time.sleep(0.5)
-    assert len(records.committed(run.store, "map")) == before < 40
+    assert len(RunFolder(run.store).committed("map")) == before < 40
     resumed = other.resume(lambda x: -x, **QUIET)
     assert resumed.state == run.state == "succeeded"
     assert run.result()[39] == -39
@@ -265,11 +266,11 @@ def test_a_killed_run_worked_until_its_last_sign_of_life(tmp_path: Path) -> None
     assert entry.seconds is not None
     assert entry.seconds > 0
     # Killed again, right after it went on: the pause is no more than that.
-    known = starts.read(run.store)
+    known = RunFolder(run.store).start()
     last = run.status().finished
     assert last is not None
     again = starts.Start(known.ref, "running", last + 100, None, ((last, last + 100),))
-    starts.write(run.store, again)
+    RunFolder(run.store).write_start(again)
     assert mapred.runs(tmp_path)[0].seconds == pytest.approx(entry.seconds)
 
 
@@ -310,7 +311,7 @@ def test_an_old_folder_is_still_read() -> None:
     job = {k: v for k, v in json.loads(run.store.read(layout.JOB)).items() if k not in new}
     run.store.write(layout.JOB, json.dumps(job).encode())
     run.store.write(layout.END, b'{"state": "succeeded", "message": ""}')
-    start = vars(starts.read(run.store))
+    start = vars(RunFolder(run.store).start())
     old = {k: start[k] for k in ("ref", "state", "time")}
     run.store.write(layout.HANDLE, json.dumps(old).encode())
     opened = mapred.open(run.uri)

@@ -24,10 +24,10 @@ import mapred
 from mapred import writing
 from mapred.cli import main
 from mapred.client import retention
-from mapred.client.run_results import record_write
 from mapred.errors import PlanError, RunError
 from mapred.model import layout
 from mapred.runfolder import liveness
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import open_store
 from mapred.testing import tamper
 
@@ -175,7 +175,7 @@ def test_what_killed_attempts_left_goes(days: int, tmp_path: Path) -> None:
     run = make(str(root), days * 24 * 3600, write=mapred.write_parquet(lake))
     for path, _ in run.store.list(layout.WRITES):
         run.store.delete(path)  # under the id that it had before it was aged
-    record_write(run.store, str(lake), run.store.uri.rpartition("/")[2])
+    RunFolder(run.store).note_write(str(lake), run.store.uri.rpartition("/")[2])
     name = f"_staging/{run.store.uri.rpartition('/')[2]}"
     open_store(str(lake)).write(f"{name}/_000001-2-0123abcd-0000.parquet.part", b"x" * 50)
     Path(run.uri, "map/commits/.tmp-0123456789ab-7-1").write_bytes(b"y" * 30)

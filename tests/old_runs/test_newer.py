@@ -18,14 +18,14 @@ from old_runs import archive
 
 import mapred
 from mapred.cli import main
-from mapred.client import removable
 from mapred.client.scheduling import firing
 from mapred.errors import DatasetError, MapredError, RecordError, RunError
 from mapred.functions import transport
 from mapred.functions.modules import install
 from mapred.model import layout
-from mapred.model.coding import VERSION
+from mapred.model.coding import VERSION, encode
 from mapred.runfolder import liveness, records
+from mapred.runfolder.records import Removed
 from mapred.storage import open_store
 from mapred.worker.tasks import run_block
 
@@ -114,7 +114,7 @@ def test_a_heartbeat_and_the_mark_of_a_removal_are_refused(tmp_path: Path) -> No
     with pytest.raises(RecordError, match=f"heartbeat.json {NEWER}"):
         liveness.seconds_quiet(store, "x", time.time())
     store.delete(layout.HEARTBEAT)
-    store.write(layout.REMOVED, removable.mark(store).replace(b'"1.0"', b'"2.0"'))
+    store.write(layout.REMOVED, encode(Removed("killed")).replace(b'"1.0"', b'"2.0"'))
     with pytest.raises(RecordError, match=NEWER):
         records.refuse_newer(store, [layout.REMOVED])
     assert "removed.json" in str(mapred.gc(folder.parent))

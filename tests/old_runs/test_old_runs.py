@@ -25,7 +25,8 @@ from mapred.errors import FunctionError
 from mapred.functions import pickling, transport
 from mapred.functions.task import Task
 from mapred.model import layout
-from mapred.runfolder import outputs, records
+from mapred.runfolder import outputs
+from mapred.runfolder.folder import RunFolder
 from mapred.worker.context import Context
 from mapred.worker.turns import Turn
 
@@ -151,7 +152,7 @@ def test_an_old_run_goes_on_where_its_functions_load(
 def test_the_outputs_of_old_tasks_are_read(made_by: str, name: str, tmp_path: Path) -> None:
     run = unpacked(made_by, name, tmp_path)
     for stage in run.job.stages:
-        for _, commit in records.sound_commits(run.store, stage.name):
+        for _, commit in RunFolder(run.store).sound_commits(stage.name):
             if commit.output.kind != "parts":
                 values = list(outputs.load(run.store, commit.output))
                 assert len(values) == commit.output.count

@@ -21,6 +21,7 @@ from mapred.errors import DatasetError
 from mapred.model import layout
 from mapred.runfolder import agreement, gathering, outputs
 from mapred.runfolder.agreement import Source
+from mapred.runfolder.folder import RunFolder
 from mapred.storage.local import LocalStore
 
 RUN: dict[str, Any] = {"progress": "none", "backend": "inline"}
@@ -244,6 +245,6 @@ def test_another_function_may_return_other_types(tmp_path: Path) -> None:
     run.resume(lambda i: pa.table({"x": ["b"]}), progress="none")
     assert run.to_arrow()["x"].to_pylist() == ["a", "b"]
     run.store.delete(layout.commit("map", 0))
-    for path in agreement.uncommitted(run.store, "map"):
+    for path in agreement.uncommitted(RunFolder(run.store), "map"):
         run.store.delete(path)
     assert agreement.latest(run.store, "map") is None

@@ -23,6 +23,7 @@ from mapred.client import drivers
 from mapred.errors import BackendError, MapredError, RunError, StorageError
 from mapred.model import layout
 from mapred.runfolder import liveness, starts
+from mapred.runfolder.folder import RunFolder
 from mapred.runfolder.liveness import Process
 from mapred.storage import open_store
 
@@ -82,7 +83,7 @@ def unshared(options: list[str] = PIDS) -> list[str]:
 def started_by(run: mapred.Run, ref: str, seconds_ago: float = 0.0) -> None:
     """Have a run without a last word be one that `ref` started."""
     (Path(run.uri) / layout.END).unlink(missing_ok=True)
-    starts.write(run.store, starts.Start(ref, "running", time.time() - seconds_ago))
+    RunFolder(run.store).write_start(starts.Start(ref, "running", time.time() - seconds_ago))
 
 
 def finished(root: Path) -> mapred.Run:
@@ -228,12 +229,12 @@ def test_a_heart_beats_while_a_driver_is_at_work_and_leaves_nothing(
     monkeypatch.setattr(liveness, "BEAT_SECONDS", 0.02)
     store = open_store(str(tmp_path))
     store.write(layout.JOB, b"{}")
-    with liveness.beating(store, "me"):
+    with RunFolder(store).beating("me"):
         while not (tmp_path / layout.HEARTBEAT).exists():
             time.sleep(0.01)
         assert json.loads(store.read(layout.HEARTBEAT))["ref"] == "me"
     assert not (tmp_path / layout.HEARTBEAT).exists()
-    with liveness.beating(open_store(str(tmp_path / "gone")), "me"):
+    with RunFolder(open_store(str(tmp_path / "gone"))).beating("me"):
         time.sleep(0.1)
     assert not (tmp_path / "gone").exists()
 
@@ -280,9 +281,9 @@ def test_a_driver_that_ended_says_so(tmp_path: Path) -> None:
     run.wait(timeout=0)
     assert run._handle is not None
     run._handle.cancel()
-    start = starts.read(run.store)
+    start = RunFolder(run.store).start()
     assert (start.ref, start.state) == (None, "interrupted")
-    assert drivers.may_live(run.store, start) is None
+    assert drivers.may_live(RunFolder(run.store), start) is None
     assert mapred.rm(run.uri).files
 
 
@@ -295,7 +296,7 @@ def test_an_inline_run_that_is_interrupted_says_so(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         mapred.run(interrupt, mapred.items([1]), root=tmp_path, backend="inline", progress="none")
     (folder,) = tmp_path.glob("2*")
-    start = starts.read(open_store(str(folder)))
+    start = RunFolder(open_store(str(folder))).start()
     assert (start.ref, start.state) == (None, "interrupted")
     assert mapred.rm(folder).files
 
@@ -347,25 +348,25 @@ def test_a_driver_that_a_store_ends_says_so(
         patch.setattr("mapred.storage.local.LocalStore.put_if_absent", full)
         with pytest.raises(RunError, match="the disk is full"):
             mapred.open(run.uri).resume(backend="inline", progress="none")
-    assert starts.read(run.store).ref is None
+    assert RunFolder(run.store).start().ref is None
     assert mapred.open(run.uri).resume(backend="inline", progress="none").result() == [1]
 
 
 def test_a_full_disk_keeps_nobody_from_saying_so(small_disk: Path) -> None:
     store = open_store(str(small_disk))
-    starts.started(store, liveness.own_ref("local"))
+    RunFolder(store).note_start(liveness.own_ref("local"))
     with pytest.raises(OSError, match="No space left"), open(small_disk / "big", "wb") as file:
         file.write(b"x" * 2**21)
     with pytest.raises(MapredError, match="disk is full"):
         store.write("more", b"x" * 8192)
-    starts.interrupted(store, liveness.own_ref("local"))
-    assert (starts.read(store).ref, starts.read(store).state) == (None, "interrupted")
+    RunFolder(store).note_interruption(liveness.own_ref("local"))
+    assert (RunFolder(store).start().ref, RunFolder(store).start().state) == (None, "interrupted")
 
 
 def test_what_another_driver_started_since_stands(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
-    starts.started(store, "another")
-    starts.interrupted(store, liveness.own_ref("local"))
-    assert starts.read(store).ref == "another"
-    starts.interrupted(open_store(str(tmp_path / "gone")), "x")
+    RunFolder(store).note_start("another")
+    RunFolder(store).note_interruption(liveness.own_ref("local"))
+    assert RunFolder(store).start().ref == "another"
+    RunFolder(open_store(str(tmp_path / "gone"))).note_interruption("x")
     assert not (tmp_path / "gone").exists()

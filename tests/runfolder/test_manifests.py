@@ -10,7 +10,8 @@ import pytest
 
 import mapred
 from mapred.model import layout
-from mapred.runfolder import manifests, records
+from mapred.runfolder import manifests
+from mapred.runfolder.folder import RunFolder
 from mapred.storage.local import LocalStore
 
 RUN: dict[str, Any] = {"backend": "inline", "progress": "none"}
@@ -116,7 +117,7 @@ def test_a_list_that_was_falsely_refused_is_put_again(run: mapred.Run) -> None:
     for path in (layout.END, layout.MANIFEST):
         run.store.delete(path)
     store = Refusing(run.uri, layout.MANIFEST)
-    assert manifests.finish(store, run.job, "succeeded", "") == "succeeded"
+    assert RunFolder(store).finish(run.job, "succeeded", "") == "succeeded"
     assert store.read(layout.MANIFEST) == before
     assert run.result() == ["0", "1", "2"]
 
@@ -126,7 +127,7 @@ def test_what_lies_in_the_place_of_a_list_is_replaced(run: mapred.Run, data: byt
     before = run.store.read(layout.MANIFEST)
     run.store.delete(layout.END)
     run.store.write(layout.MANIFEST, data)
-    manifests.finish(run.store, run.job, "succeeded", "")
+    RunFolder(run.store).finish(run.job, "succeeded", "")
     assert run.store.read(layout.MANIFEST) == before
     assert run.audit().ok
 
@@ -135,8 +136,8 @@ def test_a_job_that_vanished_ends_no_run_as_succeeded(run: mapred.Run) -> None:
     for path in (layout.END, layout.JOB):
         run.store.delete(path)
     with pytest.raises(mapred.BackendError, match=r"job\.json is gone"):
-        manifests.finish(run.store, run.job, "succeeded", "")
-    assert records.read_end(run.store) is None
+        RunFolder(run.store).finish(run.job, "succeeded", "")
+    assert RunFolder(run.store).end() is None
 
 
 def test_values_too_large_for_the_list_are_those_of_the_commits(

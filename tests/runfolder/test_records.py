@@ -26,6 +26,7 @@ from mapred.model import layout
 from mapred.model.failure import Failure
 from mapred.model.records import Commit
 from mapred.runfolder import records
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import open_store
 
 QUIET: dict[str, Any] = {"progress": "none", "backend": "inline"}
@@ -301,16 +302,16 @@ def test_a_worker_that_finds_one_under_its_name_commits(tmp_path: Path) -> None:
     emptied(cut / "map/commits/000002.json")
     run = mapred.open(cut)
     (outcome,) = tasks.run_block(run.uri, run.digest, "map", [2], fresh=True)
-    assert outcome.commit == records.read_commit(run.store, "map", 2)
+    assert outcome.commit == RunFolder(run.store).commit("map", 2)
 
 
 def test_a_commit_that_came_meanwhile_is_left(tmp_path: Path) -> None:
     cut = interrupted(tmp_path)
     store = open_store(str(cut))
-    before = records.read_commit(store, "map", 2)
-    records.move_aside(store, "map", 2)
-    assert records.read_commit(store, "map", 2) == before
-    records.move_aside(store, "map", 4)  # which has none
+    before = RunFolder(store).commit("map", 2)
+    RunFolder(store).move_aside("map", 2)
+    assert RunFolder(store).commit("map", 2) == before
+    RunFolder(store).move_aside("map", 4)  # which has none
 
 
 def test_what_a_newer_version_committed_is_left(tmp_path: Path) -> None:

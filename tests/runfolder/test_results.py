@@ -23,7 +23,8 @@ from mapred.model import layout
 from mapred.model.records import Commit, Output, Span, StoredFile
 from mapred.model.resources import Resources
 from mapred.model.spec import Format, Job, Stage
-from mapred.runfolder import outputs, records
+from mapred.runfolder import outputs
+from mapred.runfolder.folder import RunFolder
 from mapred.storage.local import LocalStore
 from mapred.testing import tamper
 
@@ -204,7 +205,7 @@ def test_rows_and_row_groups_are_audited(tmp_path: Path) -> None:
     assert run.job.shards > 2
     assert run.audit().ok
     path = layout.commit("map", 1)
-    units = records.read_commit(run.store, "map", 1).units
+    units = RunFolder(run.store).commit("map", 1).units
     tamper(run, path, lambda commit: {**commit, "records": commit["records"] - 1})
     assert f"cut off: map task 1: read {units * 1000 - 1} of {units * 1000} rows" in str(
         run.audit()

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +20,8 @@ from hypothesis import strategies as st
 
 import mapred
 from mapred.cli import main
+from mapred.model.failure import Failure
+from mapred.runfolder import shortfall
 from mapred.testing import Script
 
 RUN: dict[str, Any] = {"backend": "inline", "progress": "none", "attempts": 1}
@@ -271,3 +274,37 @@ def test_a_failed_run_runs_nothing(tmp_path: Path) -> None:
     document = json.loads(cli("show", run.uri, "--json"))
     assert [stage["running"] for stage in document["stages"]] == [0]
     assert set(run.shards["state"]) == {"failed", "waiting"}
+
+
+def failure(task: int, attempts: int, items: tuple[int, ...] = (), **more: Any) -> Failure:
+    known = {"message": f"attempt {attempts}", "time": float(attempts), **more}
+    place = "map", task, f"{attempts}-a", "function", "ValueError"
+    return Failure(*place, attempts=attempts, items=items, **known)  # type: ignore[arg-type]
+
+
+TWICE: Any = SimpleNamespace(attempts=2)  # what is asked of a job here
+
+
+def test_what_failed_for_good_has_the_items_of_all_attempts() -> None:
+    tries = [
+        failure(4, 1, (7, 8), lost=(7,)),
+        failure(4, 2, (8,)),
+        failure(1, 1),  # tried again
+        failure(0, 1, final=True),
+    ]
+    found = shortfall.failed_for_good(TWICE, tries)
+    told = {task: (failure.items, failure.message) for task, failure in found.items()}
+    assert told == {0: ((), "attempt 1"), 4: ((7, 8), "attempt 2")}
+
+
+@pytest.mark.parametrize(
+    ("given_up", "committed", "items"),
+    [([7], True, (7,)), ([7], False, (8,)), ([7, 8], False, (7, 8)), (None, False, (7, 8))],
+)
+def test_what_is_told_of_a_task_is_what_failed_beside_that_given_up(
+    given_up: list[int] | None, committed: bool, items: tuple[int, ...]
+) -> None:
+    tries = [failure(4, 2, (8,)), failure(4, 1, (7, 8, 9), lost=(7,))]
+    assert shortfall.last(TWICE, tries, given_up, committed=committed).items == items
+    whole = failure(4, 3)
+    assert shortfall.last(TWICE, [whole, *tries], given_up, committed=committed) == whole

@@ -14,6 +14,7 @@ import mapred
 from mapred.model import layout
 from mapred.model.spec import Format, Job
 from mapred.runfolder import starts
+from mapred.runfolder.folder import RunFolder
 from mapred.runfolder.starts import Start
 from mapred.storage import open_store
 
@@ -68,17 +69,17 @@ def test_what_is_left(start: Start, since: float, left: float) -> None:
 def test_the_clock_stops_in_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, now, limited = open_store(str(tmp_path)), [1000.0], job(deadline=60)
     monkeypatch.setattr(time, "time", lambda: now[0])
-    start, worked = starts.started(store, "a"), 0.0
+    start, worked = RunFolder(store).note_start("a"), 0.0
     for work, pause in ((5.0, 100.0), (7.0, 3000.0), (0.0, 50.0)):
         now[0] += work
         worked += work
-        starts.stopped(store, "a", "suspended")
+        RunFolder(store).note_stop("a", "suspended")
         now[0] += pause
-        start = starts.read(store)
+        start = RunFolder(store).start()
         assert starts.left(limited, start, now[0]) == 60 - worked
         resumed = starts.paused(start, start.ended, now[0])
         assert starts.left(limited, resumed, now[0]) == 60 - worked
-        start = starts.started(store, "a", resumed.pauses)
+        start = RunFolder(store).note_start("a", resumed.pauses)
     now[0] += 1
     assert starts.left(limited, start, now[0]) == 60 - worked - 1
 
@@ -90,7 +91,7 @@ def worked(run: mapred.Run, seconds: float) -> None:
     found = Job.from_bytes(run.store.read(layout.JOB))
     run.store.write(layout.JOB, dataclasses.replace(found, submitted=begun).to_bytes())
     pauses = ((begun + 1, begun + 1001),)
-    starts.write(run.store, Start(None, "suspended", begun + 1001, ended, pauses))
+    RunFolder(run.store).write_start(Start(None, "suspended", begun + 1001, ended, pauses))
 
 
 def test_a_resumed_run_counts_on_until_it_gets_another_deadline(tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ class Refuses:
 def test_a_refused_resume_leaves_the_clock_alone(tmp_path: Path) -> None:
     run = mapred.submit(nap, mapred.array(5), per_task=1, deadline=60, root=tmp_path)
     run.suspend()
-    before = starts.read(run.store)
+    before = RunFolder(run.store).start()
     with pytest.raises(mapred.BackendError, match="no cluster here"):
         run.resume(backend=Refuses(), progress="none")
-    assert starts.read(run.store) == before
+    assert RunFolder(run.store).start() == before

@@ -16,6 +16,7 @@ from testbed.faults.proxy import Proxy, proxy
 import mapred
 from mapred.backends.local import Local
 from mapred.runfolder import pieces, results
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import concurrency, each, open_store
 
 TASKS = 100
@@ -180,5 +181,7 @@ def test_tables_of_many_tasks_are_opened_at_once(counted: Proxy, s3_root: str) -
 
     run = mapred.run(table, mapred.array(20), per_task=1, backend="inline", root=s3_root)
     counted.requests()
-    assert results.result(run.store, run.job).to_table()["x"].to_pylist() == list(range(20))
+    assert results.result(RunFolder(run.store), run.job).to_table()["x"].to_pylist() == list(
+        range(20)
+    )
     assert asked(counted).total() <= 3 * 20 + 4

@@ -26,7 +26,8 @@ from mapred.engine.fork_server import run_logged
 from mapred.engine.process_pool import ProcessExecutor
 from mapred.engine.worker_process import WorkerLost
 from mapred.errors import StorageError
-from mapred.runfolder import outputs, records
+from mapred.runfolder import outputs
+from mapred.runfolder.folder import RunFolder
 from mapred.worker.blocks import DONE, KILLED
 
 KILLED_EVERY = 5
@@ -226,7 +227,7 @@ def _survive(
     again = mapred.open(run.uri)
     # Of each item once, of all its twins the one that is committed.
     exact: dict[int, list[str]] = {}
-    for commit in records.read_commits(again.store, "map", range(tasks)):
+    for commit in RunFolder(again.store).commits("map", range(tasks)):
         assert commit is not None
         (value,) = outputs.decode(again.store, commit.output)
         exact.update(value)
@@ -241,7 +242,7 @@ def _survive(
     attempts = []
     for stage in again.job.stages:
         for task in range(stage.tasks):
-            commit = records.read_commit(again.store, stage.name, task)
+            commit = RunFolder(again.store).commit(stage.name, task)
             assert commit is not None
             attempts.append(commit.attempt)
     assert len(set(attempts)) == len(attempts)
@@ -274,7 +275,8 @@ def test_seeds_in_a_row(
 EVERY_OPERATION = """
     import hashlib, json, os, pickle, signal, sys
     import mapred
-    from mapred.model import layout; from mapred.runfolder import manifests, outputs, records
+    from mapred.model import layout; from mapred.runfolder import outputs
+    from mapred.runfolder.folder import RunFolder
     from mapred.backends.inline import Inline
     from mapred.storage import object_store as objects, open_store
 
@@ -315,12 +317,12 @@ EVERY_OPERATION = """
         found = [pickle.dumps(run.result()), end["state"], end["message"]]
         for stage in run.job.stages:
             for task in range(stage.tasks):
-                commit = records.read_commit(run.store, stage.name, task)
+                commit = RunFolder(run.store).commit(stage.name, task)
                 found.append(pickle.dumps(list(outputs.decode(run.store, commit.output))))
                 found += [run.store.read(file.path) for file in commit.files]
                 if commit.output.path:
                     found.append(run.store.read(commit.output.path))
-        manifest = manifests.read(run.store, run.job)
+        manifest = RunFolder(run.store).outputs(run.job)
         assert [index for index, *_ in manifest] == [0]
         assert run.audit().ok, run.audit()
         return hashlib.sha256(repr(found).encode()).hexdigest()

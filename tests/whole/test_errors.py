@@ -28,7 +28,7 @@ from mapred.errors import (
     StorageError,
 )
 from mapred.model import layout
-from mapred.runfolder import records
+from mapred.runfolder.folder import RunFolder
 
 Fails = Callable[..., RunError]
 
@@ -341,7 +341,7 @@ def test_a_full_disk_keeps_what_is_committed(small_disk: Path) -> None:
     with pytest.raises(RunError, match="the disk is full") as caught:
         mapred.run(large, mapred.array(12), root=small_disk, progress="none")
     run = caught.value.run
-    before = records.committed(run.store, "map")
+    before = RunFolder(run.store).committed("map")
     assert 0 < len(before) < 12
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
     kept = {task: run.store.read(layout.commit("map", task)) for task in before}

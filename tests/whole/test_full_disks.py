@@ -28,8 +28,9 @@ from mapred.errors import AccessError, FullError, RunError, StorageError
 from mapred.formats.base import Range
 from mapred.formats.whole_files import _Copies
 from mapred.model import layout
+from mapred.runfolder.folder import RunFolder
 from mapred.storage.local import LocalStore
-from mapred.worker import storing, tasks
+from mapred.worker import tasks
 
 QUIET: dict[str, Any] = {"progress": "none"}
 
@@ -295,14 +296,14 @@ def test_two_drivers_of_one_run_leave_nothing_staged(tmp_path: Path) -> None:
         run.store.delete(path)
     run.store.delete(layout.commit("reduce-1", 0))
     digest = hashlib.sha256(run.store.read(layout.JOB)).hexdigest()
-    gate, put = threading.Barrier(2), storing.put_commit
+    gate, put = threading.Barrier(2), RunFolder.put_commit
 
     def together_put(*arguments: Any) -> Any:
         gate.wait(20)
         return put(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(storing, "put_commit", together_put)
+        patch.setattr(RunFolder, "put_commit", together_put)
         together(*[lambda: tasks.run_block(run.uri, digest, "map", range(3))] * 2)
     run = mapred.open(run.uri)
     run.resume(**QUIET)
@@ -312,6 +313,6 @@ def test_two_drivers_of_one_run_leave_nothing_staged(tmp_path: Path) -> None:
     # An attempt that is late, after all was published.
     run.store.delete(layout.commit("map", 1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(storing, "put_commit", lambda run, commit: replace(commit, attempt="2-b"))
+        patch.setattr(RunFolder, "put_commit", lambda _, commit: replace(commit, attempt="2-b"))
         tasks.run_block(run.uri, digest, "map", [1])
     assert not (lake / "_staging").exists()

@@ -38,7 +38,8 @@ from mapred.errors import RunError, StorageError
 from mapred.model import layout
 from mapred.model.records import Commit
 from mapred.model.spec import Stage
-from mapred.runfolder import liveness, outputs, records, results
+from mapred.runfolder import liveness, outputs, results
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store, retries
 from mapred.storage.responses import ErrorResponse
 from mapred.testing import Idle, MemoryStore, StoreContract
@@ -410,14 +411,14 @@ class Protocol(RuleBasedStateMachine):
         if layout.MANIFEST not in self.store.files or self.end is None:
             return
         if b'"succeeded"' in self.end:
-            found = results.result(self.store, self.job)
+            found = results.result(RunFolder(self.store), self.job)
             assert self.answer in (None, found), "the answer changed"
             assert found == self.expected()
             self.answer = found
 
     def expected(self) -> list[Any]:
         """What the run has to give, by the outputs that won and the tasks given up."""
-        given_up = records.read_given_up(self.store)
+        given_up = RunFolder(self.store).given_up_tasks()
         values: list[Any] = []
         for task in range(TASKS):
             items = given_up.get(task, [])

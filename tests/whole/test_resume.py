@@ -18,7 +18,7 @@ import pytest
 
 import mapred
 from mapred.model import layout
-from mapred.runfolder import records
+from mapred.runfolder.folder import RunFolder
 from mapred.testing import Script, drop_commit, tamper
 
 ITEMS = 12
@@ -171,7 +171,7 @@ def _kill_and_resume(folder: Path, seed: int) -> str:
     run = mapred.open(runs[0].parent)
     ended = run.state
     script = Script(folder / "calls", {})
-    before = set(records.committed(run.store, "map"))
+    before = set(RunFolder(run.store).committed("map"))
     calls = {item: script.calls(item) for item in before}
     run.resume(progress="none", backend=mapred.Local(workers=2))
     assert run.result() == sum(range(ITEMS)) * 10
@@ -204,13 +204,13 @@ def _failing_run(tmp_path: Path, **options: Any) -> tuple[Any, Script]:
 
 def test_a_fixed_function_does_what_is_missing(tmp_path: Path) -> None:
     run, script = _failing_run(tmp_path)
-    before = set(records.committed(run.store, "map"))
+    before = set(RunFolder(run.store).committed("map"))
     again = mapred.open(run.uri).resume(lambda item: item * 10, progress="none")
     assert again.result() == [item * 10 for item in range(6)]
     assert script.calls(3) == 2
     digests = {}
     for task in range(6):
-        commit = records.read_commit(again.store, "map", task)
+        commit = RunFolder(again.store).commit("map", task)
         assert commit is not None
         digests[task] = commit.function
     old = again.job.digests[layout.FUNCTION]
@@ -346,7 +346,7 @@ def test_a_commit_that_hides_a_gap_is_named(tmp_path: Path) -> None:
 
 def test_a_changed_output_and_a_changed_function_are_named(tmp_path: Path) -> None:
     run = mapred.run(lambda i: "x" * 100_000, mapred.array(2), root=tmp_path, progress="none")
-    commit = records.read_commit(run.store, "map", 1)
+    commit = RunFolder(run.store).commit("map", 1)
     assert commit is not None
     assert commit.output.path is not None
     run.store.write(commit.output.path, b"y")

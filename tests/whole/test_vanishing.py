@@ -12,7 +12,7 @@ import mapred
 from mapred.engine import watch
 from mapred.errors import BackendError, RunError
 from mapred.model import layout
-from mapred.runfolder import records
+from mapred.runfolder.folder import RunFolder
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -46,7 +46,7 @@ def test_a_commit_that_is_gone_ends_a_reduce_that_follows(tmp_path: Path) -> Non
 
 def test_a_commit_is_looked_for_while_a_reduce_follows(tmp_path: Path) -> None:
     run = mapred.run(abs, mapred.items(range(4)), per_task=1, root=tmp_path, progress="none")
-    made, now = watch.Watch(run.store), time.monotonic()
+    made, now = watch.Watch(RunFolder(run.store)), time.monotonic()
     made.await_inputs(run.job.stages[0], range(4))
     made.look(now)
     Path(run.uri, layout.commit("map", 2)).unlink()
@@ -102,7 +102,7 @@ def test_a_run_whose_folder_goes_while_a_task_is_at_work_ends(tmp_path: Path) ->
 
 
 def test_a_listing_that_lags_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "committed", lambda store, stage: [])
+    monkeypatch.setattr(RunFolder, "committed", lambda folder, stage: [])
     run = mapred.run(
         abs, mapred.items(range(4)), root=tmp_path, backend="inline", progress="none", reduce=sum
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -14,11 +13,11 @@ from mapred.backends.argo.settings import ArgoSettings
 from mapred.backends.schedules import Schedule
 from mapred.engine.base import Backend, Handle
 from mapred.errors import BackendError
-from mapred.model import layout
 from mapred.model.resources import Resources
 from mapred.model.rules import seconds
 from mapred.model.spec import Job
 from mapred.runfolder import starts
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store
 
 if TYPE_CHECKING:
@@ -142,7 +141,7 @@ class Argo(ArgoSettings):
         client = clients.connect(dataclasses.replace(self, namespace=found["namespace"]))
         told = (job.backend.get("arguments") or {}).get("pending", self.pending)
         pending = seconds(dataclasses.replace(self, pending=told).pending)
-        digest = hashlib.sha256(store.read(layout.JOB)).hexdigest()
+        digest = RunFolder(store).job_digest()
         return handle.Following(
             store, job, client, found["workflow"], pending=pending, digest=digest
         )
@@ -182,7 +181,7 @@ def _start(
 
     left = None
     if job.deadline is not None:
-        left = max(1.0, starts.left(job, starts.read(store), time.time()))
+        left = max(1.0, starts.left(job, RunFolder(store).start(), time.time()))
     client = clients.connect(settings)
     name = first = render.workflow_name(job)
     tries = 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import dataclasses
 import math
 import time
@@ -15,11 +14,10 @@ from mapred.backends.argo.statuses import OVER, Pods, Queued
 from mapred.errors import BackendError
 from mapred.model.events import End, EngineEnded
 from mapred.model.policy import Rules, State, decide
-from mapred.model.records import GivenUp
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus
-from mapred.runfolder import manifests, records, shortfall, starts
-from mapred.runfolder.tally import Tally
+from mapred.runfolder import starts
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store
 from mapred.worker.blocks import MISMATCH
 
@@ -61,7 +59,8 @@ class Following:
         digest: str | None = None,
     ) -> None:
         self.ref = f"argo:{client.namespace}:{workflow}"
-        self._store, self._job, self._client, self._workflow = store, job, client, workflow
+        self._folder, self._job = RunFolder(store), job
+        self._client, self._workflow = client, workflow
         self._pending, self._digest = pending, digest
         self._met = digest is None  # It was created a moment ago.
         self._over = self._suspended = False
@@ -75,7 +74,6 @@ class Following:
         self._troubled_since: float | None = None
         self._listing: RunStatus | None = None
         self._next_listing, self._listing_pause = 0.0, _LISTED
-        self._began = calendar.timegm(time.strptime(job.created, "%Y-%m-%dT%H:%M:%SZ"))
 
     def alive(self) -> bool:
         return not self._looked_over(at_once=True)
@@ -124,7 +122,7 @@ class Following:
         now = time.monotonic()
         if self._listing is None or now >= self._next_listing:
             before = self._listing
-            self._listing = self._listed()
+            self._listing = self._folder.progress(self._job)
             moved = before is None or before.stages != self._listing.stages
             self._listing_pause = _LISTED if moved else min(_RARELY, 1.5 * self._listing_pause)
             self._next_listing = now + self._listing_pause
@@ -134,8 +132,7 @@ class Following:
         """The run's state by one look at the Workflow, without its progress."""
         if self._looked_over(at_once=True):
             return None
-        tally = Tally(self._job, self._store.uri, GivenUp())
-        return dataclasses.replace(self._status(tally), **self._standing())
+        return dataclasses.replace(self._folder.unread_status(self._job), **self._standing())
 
     def _standing(self) -> dict[str, Any]:
         """State, message and since when it is queued, by the last look at the Workflow."""
@@ -151,23 +148,6 @@ class Following:
 
     def raise_error(self) -> None:
         return  # What went wrong is the run's last word.
-
-    def _listed(self) -> RunStatus:
-        """Progress by the names of the commits."""
-        job = self._job
-        tally = Tally(job, self._store.uri, shortfall.read(self._store, job))
-        for stage in job.stages:
-            tally.done[stage.name].update(records.committed(self._store, stage.name))
-        status = self._status(tally)
-        first = status.stages[0]
-        done = first.done / first.total if first.total else 1.0
-        return dataclasses.replace(status, bytes_done=int(done * job.bytes))
-
-    def _status(self, tally: Tally) -> RunStatus:
-        began = self._began
-        return tally.status(
-            "running", message="", started=began, finished=None, running={}, failures=()
-        )
 
     def _seen_over(self) -> bool:
         """Like `_looked_over`; a cluster that gives no answer for a while is asked again."""
@@ -193,10 +173,10 @@ class Following:
         now = time.monotonic()
         if not at_once and now < self._next_look:
             return False
-        end = records.read_end(self._store)
+        end = self._folder.end()
         if end is not None:
             self._over = True
-            if end["state"] != "succeeded":
+            if end.state != "succeeded":
                 self._stop_what_is_left()
             return True
         found = self._get()
@@ -221,7 +201,7 @@ class Following:
     def _is_of_run(self, found: Mapping[str, Any]) -> bool:
         arguments = (found.get("spec") or {}).get("arguments") or {}
         given = {each.get("name"): each.get("value") for each in arguments.get("parameters") or ()}
-        return (given.get("run"), given.get("digest")) == (self._store.uri, self._digest)
+        return (given.get("run"), given.get("digest")) == (self._folder.uri, self._digest)
 
     def _note(self, found: Mapping[str, Any], now: float) -> None:
         """Take in what a Workflow that is not over says, and end it where it is time."""
@@ -239,15 +219,13 @@ class Following:
 
     def _overdue(self, held: bool) -> bool:
         """Whether the deadline has passed; pauses count whichever client made them."""
-        last, now = starts.read(self._store), time.time()
+        last, now = self._folder.start(), time.time()
         if last.ref != self.ref:
             return False  # It was created a moment ago.
         if held and last.state != "suspended":
-            starts.stopped(self._store, self.ref, "suspended")
+            self._folder.note_stop(self.ref, "suspended")
         elif not held and last.state == "suspended":
-            last = starts.started(
-                self._store, self.ref, starts.paused(last, last.ended, now).pauses
-            )
+            last = self._folder.note_start(self.ref, starts.paused(last, last.ended, now).pauses)
         return not held and starts.left(self._job, last, now) < 0
 
     def _moved_deadline(self) -> int | None:
@@ -255,14 +233,14 @@ class Following:
         if self._job.deadline is None:
             return None
         now = time.time()
-        left = starts.left(self._job, starts.read(self._store), now)
+        left = starts.left(self._job, self._folder.start(), now)
         found = self._get() or {}
         begun = statuses.moment((found.get("status") or {}).get("startedAt"))
         return max(1, math.ceil(left + (0.0 if begun is None else now - begun)))
 
     def _give_up(self, text: str) -> None:
         self.cancel()
-        manifests.finish(self._store, self._job, "failed", text)
+        self._folder.finish(self._job, "failed", text)
 
     def _stop_what_is_left(self) -> None:
         """A run that failed needs no more of its pods."""
@@ -273,12 +251,12 @@ class Following:
     def _conclude(self, found: Mapping[str, Any] | None) -> None:
         """Write the last word of a run whose Workflow is over without one."""
         self._over = True
-        if records.read_end(self._store) is not None:
+        if self._folder.end() is not None:
             return
         for action in decide(State(Rules()), self._ended(found)):
             if isinstance(action, End):
                 message = self._message(found, action)
-                manifests.finish(self._store, self._job, action.state, message)
+                self._folder.finish(self._job, action.state, message)
 
     def _ended(self, found: Mapping[str, Any] | None) -> EngineEnded:
         """How Argo says that the Workflow ended."""

@@ -25,7 +25,8 @@ from mapred.model import layout
 from mapred.model.records import Commit, GivenUp
 from mapred.model.spec import Job, Stage
 from mapred.planner import plan_schema, read_plan
-from mapred.runfolder import records, shortfall
+from mapred.runfolder import plans
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store, each, etags
 
 __all__ = ["Audit", "Problem", "audit"]
@@ -180,33 +181,34 @@ class _Sums:
     functions: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
-def audit(store: Store, job: Job, *, content: bool = True, contact: bool = False) -> Audit:
+def audit(folder: RunFolder, job: Job, *, content: bool = True, contact: bool = False) -> Audit:
     """Check a run's folder and what it published; nothing that a user wrote is unpickled.
 
     Reads every plan file and commit, and once every file of the job, output, published file
     and footer of a Parquet dataset. Without `content` files are looked at by size alone.
     With `contact` the dataset is read by whatever file system and options the run's record says.
     """
-    changed = ending.same_job(store)
-    tasks, problems = ending.lost(store, job)
+    changed = ending.same_job(folder)
+    tasks, problems = ending.lost(folder, job)
+    store = folder.store
     plan, unreadable = _plan(store, job)
-    given_up = GivenUp() if unreadable else shortfall.read(store, job, tasks)
+    given_up = GivenUp() if unreadable else folder.given_up(job, tasks)
     lost = {task for task, items in tasks.items() if items is None}
     sums = _Sums()
-    problems += [*ending.ended(store), *([] if changed is None else [changed]), *unreadable]
+    problems += [*ending.ended(folder), *([] if changed is None else [changed]), *unreadable]
     foreign = [*_job_files(store, job, plan, content=content)]
     problems += foreign
     # What lies in a folder whose files are not those of the job leads nowhere.
-    listed, wrong = ({}, []) if foreign else ending.listed(store, job, lost)
-    problems += [*wrong, *_stages(store, job, plan, given_up, lost, listed, sums, content=content)]
+    listed, wrong = ({}, []) if foreign else ending.listed(folder, job, lost)
+    problems += [*wrong, *_stages(folder, job, plan, given_up, lost, listed, sums, content=content)]
     put = Published()
     if changed is None and not unreadable:
         # What a job or a plan names that somebody changed is not opened.
         problems += coverage.coverage(plan, job)
-        problems += coverage.seams(store, plan, job)
+        problems += coverage.seams(folder, plan, job)
         if content and not foreign:
-            problems += coverage.row_groups(store, plan, job, given_up, contact=contact)
-        put = published(store, job, lost, content=content)
+            problems += coverage.row_groups(folder, plan, job, given_up, contact=contact)
+        put = published(folder, job, lost, content=content)
         problems += put.problems
     inputs = sum(path.startswith(layout.INPUT) for path in job.digests)
     looked_at = sums.outputs + put.files
@@ -248,7 +250,7 @@ def _made_by(job: Job, counted: Mapping[tuple[str, str], int]) -> Iterator[MadeB
 
 
 def _stages(
-    store: Store,
+    folder: RunFolder,
     job: Job,
     plan: pa.Table,
     given_up: GivenUp,
@@ -258,12 +260,13 @@ def _stages(
     *,
     content: bool,
 ) -> Iterator[Problem]:
+    store = folder.store
     for stage in job.stages:
         attempts: dict[str, int] = {}
         tasks = [i for i in range(stage.tasks) if stage.kind != "map" or i not in lost]
         known = None if content else _listing(store, stage)
         look = functools.partial(_look, store, known)
-        check = functools.partial(_checked, store, stage, look)
+        check = functools.partial(_checked, folder, stage, look)
         for index, (commit, bad) in zip(tasks, each(store, check, tasks), strict=True):
             yield from bad
             if commit is None:
@@ -275,7 +278,7 @@ def _stages(
                 yield from coverage.reading(plan, commit, index, job, given_up)
             if stage.last:
                 yield from outputs.unlisted(listed, commit, look)
-        yield from commits.taken(store, job, stage, lost)
+        yield from commits.taken(folder, job, stage, lost)
 
 
 def _add(sums: _Sums, commit: Commit, stage: Stage, kept: int) -> None:
@@ -303,14 +306,14 @@ def _look(store: Store, known: files.Listing | None, file: Stored) -> Problem | 
 
 
 def _checked(
-    store: Store, stage: Stage, look: Callable[[Stored], Problem | None], index: int
+    folder: RunFolder, stage: Stage, look: Callable[[Stored], Problem | None], index: int
 ) -> tuple[Commit | None, list[Problem]]:
     """A task's commit, and what is wrong with it and its outputs."""
-    commit, problem = commits.commit(store, stage.name, index)
+    commit, problem = commits.commit(folder, stage.name, index)
     if problem is not None:
         return None, [problem]
     if commit is None:
-        text = f"no commit; it reads {_where(store, stage, index)}"
+        text = f"no commit; it reads {_where(folder.store, stage, index)}"
         return None, [Problem("missing", f"{stage.name} task {index}", text)]
     found = map(look, outputs.stored(commit))
     inline = outputs.inline(commit) if commit.output.kind == "inline" else ()
@@ -319,7 +322,7 @@ def _checked(
 
 def _where(store: Store, stage: Stage, index: int) -> str:
     try:
-        return records.where_of(store, stage, index)
+        return plans.where_of(store, stage, index)
     except (MapredError, *_BROKEN):
         return "what a plan says that cannot be read"
 
@@ -344,7 +347,7 @@ def _job_files(store: Store, job: Job, plan: pa.Table, *, content: bool) -> Iter
 def _plan(store: Store, job: Job) -> tuple[pa.Table, list[Problem]]:
     """The plan of a run; an empty one, and why, where it is not the one that the job names."""
     tables, problems = [], []
-    for number in records.plan_numbers(job):
+    for number in plans.plan_numbers(job):
         path = layout.plan_file(number)
         try:
             data = store.read(path)

@@ -22,7 +22,8 @@ from mapred.formats.base import Range
 from mapred.formats.compression import compression_of
 from mapred.model.records import Commit, GivenUp
 from mapred.model.spec import Format, Job
-from mapred.storage import Store, looking, open_source
+from mapred.runfolder.folder import RunFolder
+from mapred.storage import looking, open_source
 
 _LINES = ("text", "csv", "json")
 
@@ -117,7 +118,7 @@ def _rows(plan: pa.Table, shard: int) -> pa.Table:
     return plan.slice(start, stop - start)
 
 
-def seams(store: Store, plan: pa.Table, job: Job) -> Iterator[Problem]:
+def seams(folder: RunFolder, plan: pa.Table, job: Job) -> Iterator[Problem]:
     """Where a file of lines was cut, one reader must stop at the byte where the next starts.
 
     A range in which no line begins has an empty span: those before and after it must meet.
@@ -126,7 +127,7 @@ def seams(store: Store, plan: pa.Table, job: Job) -> Iterator[Problem]:
         return
     path, stop, by, size = "", 0, -1, 0
     known = True  # whether every range of this file so far was read to its end
-    for shard, row, span in _spans(store, plan, job):
+    for shard, row, span in _spans(folder, plan, job):
         if row["path"] != path:
             if known and stop != size:
                 yield Problem("gap", path, f"task {by} stopped at byte {stop} of {size}, the last")
@@ -144,10 +145,10 @@ def seams(store: Store, plan: pa.Table, job: Job) -> Iterator[Problem]:
 
 
 def _spans(
-    store: Store, plan: pa.Table, job: Job
+    folder: RunFolder, plan: pa.Table, job: Job
 ) -> Iterator[tuple[int, dict[str, Any], tuple[int, int] | None]]:
     """Shard, planned range and the bytes really read (None: unknown) of every range."""
-    for shard, commit in enumerate(commits(store, "map", range(job.shards))):
+    for shard, commit in enumerate(commits(folder, "map", range(job.shards))):
         listed = {span.range: (span.start, span.stop) for span in commit.spans} if commit else {}
         rows = _rows(plan, shard).select(["path", "offset", "length", "size"]).to_pylist()
         for number, row in enumerate(rows):
@@ -157,7 +158,7 @@ def _spans(
 
 
 def row_groups(
-    store: Store, plan: pa.Table, job: Job, given_up: GivenUp, *, contact: bool
+    folder: RunFolder, plan: pa.Table, job: Job, given_up: GivenUp, *, contact: bool
 ) -> Iterator[Problem]:
     """Each row group of each Parquet file belongs to one range, and its reader took its rows.
 
@@ -173,7 +174,7 @@ def row_groups(
             why = None if contact else looking.refusal(path, job.format.storage)
             yield from _count_row_groups(path, ranges, job.format, planned, why)
     numbers = sorted(planned.shards - given_up.tasks - planned.unread)
-    for shard, commit in zip(numbers, commits(store, "map", numbers), strict=True):
+    for shard, commit in zip(numbers, commits(folder, "map", numbers), strict=True):
         if commit is None:
             continue
         where = f"map task {shard}"

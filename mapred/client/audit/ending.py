@@ -8,33 +8,32 @@ from mapred.client.audit.problems import Problem
 from mapred.errors import MapredError, RecordError
 from mapred.model import layout
 from mapred.model.spec import Job
-from mapred.runfolder import manifests, records
+from mapred.runfolder.folder import RunFolder
 from mapred.runfolder.manifests import Listed
-from mapred.storage import Store
 
 Entries = Mapping[int, Listed]
 
 
-def ended(store: Store) -> Iterator[Problem]:
+def ended(folder: RunFolder) -> Iterator[Problem]:
     """A run that did not succeed, as far as its folder says, is not whole."""
-    end = records.read_end(store)
+    end = folder.end()
     if end is None:
         text = "there is no last word that can be read: the run is at work or was interrupted"
         yield Problem("unfinished", layout.END, text)
-    elif end["state"] != "succeeded":
-        text = ": ".join(part for part in (f"the run {end['state']}", end["message"]) if part)
+    elif end.state != "succeeded":
+        text = ": ".join(part for part in (f"the run {end.state}", end.message) if part)
         yield Problem("unfinished", layout.END, text)
 
 
-def listed(store: Store, job: Job, lost: Collection[int]) -> tuple[Entries, list[Problem]]:
+def listed(folder: RunFolder, job: Job, lost: Collection[int]) -> tuple[Entries, list[Problem]]:
     """The outputs of a run that succeeded as its manifest lists them; nothing for another run.
 
     `lost` are the map tasks that were given up as a whole.
     """
-    end = records.read_end(store)
-    if end is None or end["state"] != "succeeded":
+    end = folder.end()
+    if end is None or end.state != "succeeded":
         return {}, []
-    found = manifests.ending(store)
+    found = folder.ending()
     if found.listed is None:
         text = "the list of results is gone, or cannot be read; run.resume() makes it again"
         return {}, [Problem("missing", layout.MANIFEST, text)]
@@ -55,18 +54,18 @@ def listed(store: Store, job: Job, lost: Collection[int]) -> tuple[Entries, list
     return {entry[0]: entry for entry in found.listed}, problems
 
 
-def same_job(store: Store) -> Problem | None:
+def same_job(folder: RunFolder) -> Problem | None:
     """What is wrong with job.json itself."""
-    if manifests.has_its_job(store):
+    if folder.has_its_job():
         return None
     text = f"it is not the job that the run ended with: {layout.END} names another SHA-256"
     return Problem("changed", layout.JOB, text)
 
 
-def lost(store: Store, job: Job) -> tuple[dict[int, list[int] | None], list[Problem]]:
+def lost(folder: RunFolder, job: Job) -> tuple[Mapping[int, list[int] | None], list[Problem]]:
     """What was given up of the map tasks, by what failed.json says and the job allows."""
     try:
-        found = records.read_given_up(store)
+        found = folder.given_up_tasks()
     except MapredError as error:
         if isinstance(error, RecordError) and error.newer:
             raise

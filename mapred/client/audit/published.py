@@ -19,6 +19,7 @@ from mapred.functions import earlier
 from mapred.model.records import Output
 from mapred.model.spec import Job
 from mapred.process.lazy import pa
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store, each, etags, open_store
 
 if TYPE_CHECKING:
@@ -53,17 +54,18 @@ class _Live:
     later: bool
 
 
-def published(store: Store, job: Job, lost: Collection[int], *, content: bool) -> Published:
+def published(folder: RunFolder, job: Job, lost: Collection[int], *, content: bool) -> Published:
     """Look at every file that the run has in its dataset now; `lost` are the tasks given up."""
     if job.write is None:
         return Published()
-    last, _ = commit(store, job.stages[-1].name, 0)
+    last, _ = commit(folder, job.stages[-1].name, 0)
     if last is None:
         return Published()
     target = writing.Target.from_json(job.write)
     tasks = [task for task in range(job.stages[0].tasks) if task not in lost]
-    found = commits(store, job.stages[0].name, tasks)
+    found = commits(folder, job.stages[0].name, tasks)
     outputs = [each.output for each in found if each is not None]
+    store = folder.store
     try:
         wrote = list(itertools.chain(*each(store, lambda output: _values(store, output), outputs)))
         (written,) = _values(store, last.output)

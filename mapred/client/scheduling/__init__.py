@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from mapred import backends
 from mapred.backends.schedules import Schedule, SchedulingBackend
 from mapred.client.job import Job, Plan
+from mapred.client.naming import default_root
 from mapred.dataset import Dataset, as_dataset
 from mapred.dataset.values import as_of, kind_of_suffix, suffix_of
 from mapred.engine.base import Backend, NamesRoot
@@ -29,7 +30,6 @@ from mapred.model.checking import checks
 from mapred.model.rules import Location, Text
 from mapred.model.spec import Format
 from mapred.process import secrecy
-from mapred.runfolder.status import default_root
 from mapred.storage import is_local, open_store, probe
 
 __all__ = ["Schedule", "Template", "dated", "schedule", "schedules", "unschedule", "zone"]

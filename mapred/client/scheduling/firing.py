@@ -31,7 +31,7 @@ from mapred.errors import (
 )
 from mapred.functions import transport
 from mapred.model import layout
-from mapred.runfolder import status
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import open_store
 
 FAILED, AGAIN, MISMATCH = 1, 75, 78
@@ -102,7 +102,7 @@ def start(
         over = known.state in ("succeeded", "failed", "cancelled")
         return known if over else known.resume(backend=chosen, progress="none")
     # What a pod left that was ended before there was a job.json; the files may be others by now.
-    status.discard(open_store(f"{root}/{run_id}"))
+    RunFolder(open_store(f"{root}/{run_id}")).discard()
     job = scheduling.dated(template.job, when.astimezone(scheduling.zone(template.timezone)), given)
     source = job.dataset.dataset if isinstance(job.dataset, Plan) else job.dataset
     if source.options.storage is not None:

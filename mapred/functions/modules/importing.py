@@ -24,6 +24,7 @@ _LOADERS = (
     "mapred.worker.tasks",
     "mapred.functions.pickling",
     "mapred.runfolder.outputs",
+    "mapred.runfolder.tabular",
 )
 
 

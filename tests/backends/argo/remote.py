@@ -11,7 +11,7 @@ from testbed.cluster.access import Cluster
 
 import mapred
 from mapred.model import layout
-from mapred.runfolder import records
+from mapred.runfolder.folder import RunFolder
 
 SMALL = mapred.Resources(cpu=0.01)
 QUIET: dict[str, Any] = {"progress": "none"}
@@ -45,7 +45,7 @@ def until(ready: Callable[[], bool], what: str, seconds: float = PATIENCE) -> No
 
 
 def committed(run: mapred.Run, stage: str = "map") -> set[int]:
-    return set(records.committed(run.store, stage))
+    return set(RunFolder(run.store).committed(stage))
 
 
 def running_pod(cluster: Cluster, run: mapred.Run, template: str = "map") -> dict[str, Any]:

@@ -22,7 +22,8 @@ from mapred.client import history
 from mapred.client.run_handle import Run
 from mapred.model import layout
 from mapred.model.spec import Job
-from mapred.runfolder import records, starts
+from mapred.runfolder import starts
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import open_store
 
 WORKFLOW = "abs-1"
@@ -124,7 +125,7 @@ def follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Follow:
         store.delete(layout.END)
         job = Job.from_bytes(store.read(layout.JOB))
         handle = following.Following(store, job, client, WORKFLOW, pending=60)
-        starts.started(store, handle.ref)
+        RunFolder(store).note_start(handle.ref)
         return handle
 
     return made
@@ -165,19 +166,19 @@ def test_a_workflow_of_another_run_is_left_alone(
         assert handle.standing() is None
         assert not handle.suspend()
         assert client.workflow["spec"] == spec
-        assert records.read_end(handle._store) is None
+        assert handle._folder.end() is None
 
 
 def test_a_workflow_that_was_never_seen_says_nothing_of_the_run(tmp_path: Path) -> None:
     handle = named_by_the_folder(Gone(), tmp_path)
     assert handle.wait(0)
-    assert records.read_end(handle._store) is None
+    assert handle._folder.end() is None
 
 
 def test_a_workflow_of_the_run_is_followed(tmp_path: Path) -> None:
     client = Cluster(phase="Running", nodes=nodes(node("Running")))
     handle = named_by_the_folder(client, tmp_path)
-    client.workflow["spec"] = given(run=handle._store.uri, digest=handle._digest)
+    client.workflow["spec"] = given(run=handle._folder.uri, digest=handle._digest)
     assert not handle.wait(0)
     assert handle.status().state == "running"
     handle.cancel()
@@ -219,7 +220,7 @@ def test_a_pod_that_will_not_start_ends_the_run(
     assert handle.status().state == "running"
     later(61)
     assert handle.wait(0)
-    assert message in records.read_end(handle._store)["message"]
+    assert message in handle._folder.end().message
     assert client.workflow["spec"]["shutdown"] == "Terminate"
 
 
@@ -279,7 +280,7 @@ def test_a_status_that_cannot_be_read_is_unknown(
 ) -> None:
     client = Cluster(phase="Running", **status)
     handle = follow(client)
-    run = Run(handle._store, handle._job, handle)
+    run = Run(handle._folder.store, handle._job, handle)
     later(100_000)
     assert run.wait(timeout=0).state == "unknown"
     assert "cannot be read" in run.status().message
@@ -310,8 +311,8 @@ def test_the_deadline_counts_from_the_submission(
     assert not handle.wait(0)
     later(20)
     assert handle.wait(0)
-    end = records.read_end(handle._store)
-    assert (end["state"], end["message"]) == ("failed", "the run took longer than deadline=1000 s")
+    end = handle._folder.end()
+    assert (end.state, end.message) == ("failed", "the run took longer than deadline=1000 s")
 
 
 @pytest.mark.parametrize("who", ["the run", "somebody else"])
@@ -321,7 +322,7 @@ def test_a_pause_is_not_counted(
     client = Cluster(phase="Running", nodes=nodes(node("Succeeded")))
     started(client)
     handle = follow(client, deadline=1000)
-    run = Run(handle._store, handle._job, handle)
+    run = Run(handle._folder.store, handle._job, handle)
     later(400)
     run.suspend() if who == "the run" else client.suspend(WORKFLOW)
     assert run.wait().state == "suspended"
@@ -340,7 +341,7 @@ def test_a_pause_is_not_counted(
     assert not handle.wait(0)
     later(50)  # Of somebody else's pause its end is known when it is seen.
     assert handle.wait(0)
-    assert "deadline=1000 s" in records.read_end(handle._store)["message"]
+    assert "deadline=1000 s" in handle._folder.end().message
     ((begin, end),) = run.status().pauses
     assert 4990 < end - begin < 5050
 
@@ -350,7 +351,7 @@ def test_a_deadline_that_argo_kept_is_named(follow: Follow) -> None:
     client.workflow["spec"]["activeDeadlineSeconds"] = 1000
     handle = follow(client, deadline=1000)
     assert handle.wait(0)
-    assert records.read_end(handle._store)["message"] == starts.overdue(handle._job)
+    assert handle._folder.end().message == starts.overdue(handle._job)
 
 
 def test_a_server_that_cannot_move_the_deadline_is_not_asked_to_pause(follow: Follow) -> None:

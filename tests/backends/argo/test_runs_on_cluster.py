@@ -41,7 +41,7 @@ from mapred.backends.argo import handle as following
 from mapred.backends.argo.render import manifest, workflow_name
 from mapred.model import layout
 from mapred.model.spec import Job
-from mapred.runfolder import records
+from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store
 
 pytestmark = pytest.mark.on_cluster
@@ -276,7 +276,7 @@ def test_what_the_engine_skips_is_run(cluster: Cluster, cluster_root: str, reduc
     assert run.result() == (sum(squares) if reduce else squares)
     assert run.audit().ok
     # It was the pod that noticed, not one of the loop.
-    assert records.read_commit(run.store, "map", 5).worker.partition(":")[0].find("-map-") < 0
+    assert RunFolder(run.store).commit("map", 5).worker.partition(":")[0].find("-map-") < 0
 
 
 def test_what_is_skipped_and_fails_is_named(cluster: Cluster, cluster_root: str) -> None:
@@ -315,4 +315,4 @@ def test_what_fails_within_max_failed_is_given_up(cluster: Cluster, cluster_root
         root=cluster_root, attempts=2, max_failed=1, resources=SMALL, **QUIET,
     )  # fmt: skip
     assert run.result() == [0, 1, 2]
-    assert records.read_given_up(run.store) == {1: [3]}
+    assert RunFolder(run.store).given_up_tasks() == {1: [3]}

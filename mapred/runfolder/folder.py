@@ -1,0 +1,146 @@
+"""A run's folder as one object: the only reader and writer of what lies in it about the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mapred.model import layout
+from mapred.model.records import Commit, GivenUp
+from mapred.model.spec import Job, Stage
+from mapred.model.status import RunStatus
+from mapred.runfolder import liveness, plans, shortfall, starts
+from mapred.runfolder.manifests import EndRecords
+from mapred.runfolder.starts import Start
+from mapred.runfolder.tally import Tally
+
+if TYPE_CHECKING:
+    from mapred.model.failure import Failure
+
+
+class RunFolder(EndRecords):
+    """The folder of a run in a store: its files, its records, and what they come to.
+
+    What it inherits is a chain of parts, each in a module of its own: `Files`, `TaskRecords`,
+    `RunRecords`, `EndRecords`. All else uses this class alone. Nothing is kept in memory: others
+    write the folder at the same time.
+    """
+
+    def status(self, job: Job, start: Start | None = None, *, alive: bool) -> RunStatus:
+        """The run's status from its folder alone: reads every commit.
+
+        `start` is its last one, if it is known, `alive` whether its driver lives.
+        """
+        end, start = self.end(), start or self.start()
+        state = end.state if end else "running" if alive else start.state
+        found = self._tally(job, self.given_up(job)).status(
+            state if state != "running" or alive else "interrupted",
+            message=end.message if end else "",
+            started=starts.submitted(job),
+            failures=self.failures(job),
+        )
+        return starts.timed(found, job, start, end)
+
+    def _tally(self, job: Job, given_up: GivenUp) -> Tally:
+        """The sums over all commits and failed attempts."""
+        tally = Tally(job, self.uri, given_up)
+        for stage in job.stages:
+            for commit in self.commits(stage.name, self.committed(stage.name)):
+                if commit is not None:
+                    tally.add(commit)
+            for failure in self.failed_attempts(stage.name):
+                tally.note(failure)
+        return tally
+
+    def progress(self, job: Job) -> RunStatus:
+        """The status of a run at work by the names of its commits: none is read."""
+        tally = Tally(job, self.uri, self.given_up(job))
+        for stage in job.stages:
+            tally.done[stage.name].update(self.committed(stage.name))
+        status = tally.status("running", started=starts.submitted(job))
+        first = status.stages[0]
+        done = first.done / first.total if first.total else 1.0
+        return replace(status, bytes_done=int(done * job.bytes))
+
+    def unread_status(self, job: Job) -> RunStatus:
+        """The status of a run at work, without its progress: no record is read."""
+        return Tally(job, self.uri, GivenUp()).status("running", started=starts.submitted(job))
+
+    def given_up(self, job: Job, tasks: Mapping[int, list[int] | None] | None = None) -> GivenUp:
+        """What a run gave up, by the items that the plan has; `tasks` is failed.json, if it is known."""
+        if tasks is None:
+            tasks = self.given_up_tasks() if job.max_failed else {}
+        planned = plans.shard_items(self.store, sorted(tasks))
+        return shortfall.given_up(job, tasks, planned, f"{self.uri}/{layout.FAILED}")
+
+    def failures(self, job: Job) -> tuple[Failure, ...]:
+        """The last error record of each task that has no commit, or that gave up some items.
+
+        It names all items that the task lost, in whatever attempt.
+        """
+        found: list[Failure] = []
+        for stage in job.stages:
+            done = frozenset(self.committed(stage.name))
+            given_up = self.given_up_tasks() if stage.kind == "map" else {}
+            latest: dict[int, list[Failure]] = {}
+            for failure in self.failed_attempts(stage.name, but=done - given_up.keys()):
+                latest.setdefault(failure.task, []).append(failure)
+            for task, tries in latest.items():
+                found.append(shortfall.last(job, tries, given_up.get(task), committed=task in done))
+        return tuple(sorted(found, key=lambda failure: (failure.stage, failure.task)))
+
+    def shards(self, job: Job) -> Iterator[dict[str, Any]]:
+        """What is known of every map task, as rows of a table."""
+        sizes = plans.shard_bytes(self.store, job)
+        given_up = self.given_up(job)
+        failed = {failure.task for failure in self.failures(job) if failure.stage == "map"}
+        for shard, commit in enumerate(self.commits("map", range(job.shards))):
+            row: dict[str, Any] = {"shard": shard, "planned_bytes": int(sizes[shard])}
+            if commit is not None:
+                names = (
+                    "attempt",
+                    "bytes",
+                    "records",
+                    "skipped",
+                    "seconds",
+                    "peak_memory",
+                    "worker",
+                )
+                row.update({name: getattr(commit, name) for name in names})
+                row["records"] = given_up.kept.get(shard, commit.records)
+            row["state"] = _state(shard, commit, given_up, failed)
+            row["given_up"] = len(given_up.lost.get(shard, ()))
+            yield row
+
+    def timed(self, known: RunStatus, job: Job, start: Start) -> RunStatus:
+        """The status that a driver tells, with the run's times."""
+        return starts.timed(known, job, start, None if known.live else self.end())
+
+    def failed_for_good(self, job: Job, stage: Stage, tasks: Iterable[int]) -> dict[int, Failure]:
+        """Those of the tasks that lost something for good, each with its last failure."""
+        wanted = set(tasks)
+        tries = self.failed_attempts(stage.name, wanted) if wanted else ()
+        return shortfall.failed_for_good(job, tries)
+
+    def last_sign(self) -> float:
+        """The end of the last attempt, by all commits and failures; 0.0 where there is none."""
+        tally = self._tally(self.job(), GivenUp())
+        return max([0.0, *starts.signs(tally.times, tally.tries.values())])
+
+    def driver(self, start: Start | None = None) -> liveness.Driver | None:
+        """The process that drives the run; None where nothing does, or a cluster."""
+        return liveness.driver(self.store, start or self.start())
+
+    def beating(self, ref: str) -> AbstractContextManager[None]:
+        """Say in the folder, now and then, that the process of a ref lives."""
+        return liveness.beating(self.store, ref)
+
+
+def _state(shard: int, commit: Commit | None, given_up: GivenUp, failed: set[int]) -> str:
+    if shard in given_up.tasks:
+        return "given up"
+    if commit is not None:
+        return "done"
+    return "failed" if shard in failed else "waiting"

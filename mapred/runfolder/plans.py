@@ -1,0 +1,132 @@
+"""The plan files of a run: which ranges and items each map task reads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mapred.arrow.buffers import from_arrow
+from mapred.errors import NotAFile, RecordError
+from mapred.model import layout
+from mapred.model.coding import EMPTY, is_blank
+from mapred.model.spec import Job, Stage
+from mapred.planner import PlanFile, read_plan, read_shard
+from mapred.process.lazy import pa
+from mapred.storage import Store, each
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_NO_PLAN = "put a copy of it back, or start a new run"
+
+
+def plan_of(store: Store, number: int) -> pa.Table:
+    """One plan file as a table."""
+    with _plan_file(store, number) as data:
+        return read_plan(data)
+
+
+def shard_ranges(store: Store, shard: int, job: Job | None = None) -> pa.Table:
+    """The plan's rows of one shard, by the plan that the job names, if it is given."""
+    with _plan_file(store, shard // layout.PLAN_SHARDS, job) as data:
+        return read_shard(data, shard)
+
+
+@contextmanager
+def _plan_file(store: Store, number: int, job: Job | None = None) -> Iterator[bytes]:
+    """A plan file to read from; a `RecordError` where it is lost, damaged or not the job's."""
+    path = layout.plan_file(number)
+    why, data = "is gone", b""
+    try:
+        data = store.read(path)
+        if job is not None and job.digests.get(path) != hashlib.sha256(data).hexdigest():
+            raise ValueError("its SHA-256 is not the one that the job names")
+        yield data
+        return
+    except FileNotFoundError:
+        pass
+    except NotAFile as error:
+        why = f"cannot be read ({error})"
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
+        why = EMPTY if is_blank(data) else f"is damaged ({error})"
+    raise RecordError(f"{store.uri}/{path} {why}; {_NO_PLAN}")
+
+
+def items_of(ranges: pa.Table) -> list[int]:
+    """The numbers of the items of a shard, in order."""
+    pairs = zip(ranges["first"].to_pylist(), ranges["count"].to_pylist(), strict=True)
+    return [item for first, count in pairs for item in range(first, first + count)]
+
+
+def shard_bytes(store: Store, job: Job) -> npt.NDArray[np.int64]:
+    """Planned bytes of every shard."""
+    return _summed(store, job, "length")
+
+
+def first_items(store: Store, job: Job) -> npt.NDArray[np.int64]:
+    """The number of the first item of every shard."""
+    counts = _summed(store, job, "count")
+    return np.cumsum(counts) - counts
+
+
+def plan_numbers(job: Job) -> range:
+    """The numbers of the plan files."""
+    return range(-(-job.shards // layout.PLAN_SHARDS))
+
+
+def _summed(store: Store, job: Job, column: str) -> npt.NDArray[np.int64]:
+    """A column of the plan, summed for every shard."""
+    sums = np.zeros(job.shards, np.int64)
+
+    def columns(number: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        with _plan_file(store, number, job) as data:
+            plan = read_plan(data, ("shard", column))
+            shards, values = from_arrow(plan["shard"]), from_arrow(plan[column])
+            if len(shards) and not 0 <= shards.min() <= shards.max() < job.shards:
+                raise ValueError(f"it has other shards than the {job.shards} of the job")
+            return shards, values
+
+    for shards, values in each(store, columns, plan_numbers(job)):
+        np.add.at(sums, shards, values)
+    return sums
+
+
+def shard_items(store: Store, shards: Sequence[int]) -> Iterator[range]:
+    """The indices of the items of some shards, which must be in order."""
+    plan: tuple[int, PlanFile] | None = None
+    for shard in shards:
+        number = shard // layout.PLAN_SHARDS
+        if plan is None or plan[0] != number:
+            with _plan_file(store, number) as data:
+                plan = number, PlanFile(data)
+        yield _items(plan[1].shard(shard))
+
+
+def _items(rows: pa.Table) -> range:
+    """The indices of the items of a shard, by its rows of the plan."""
+    first = rows["first"][0].as_py()
+    return range(first, first + sum(rows["count"].to_pylist()))
+
+
+def where_of(store: Store, stage: Stage, index: int) -> str:
+    """The items, or the files and bytes, that a map task reads, in words."""
+    if stage.kind == "shuffle":
+        return f"partition {index} of {stage.tasks}"
+    if stage.kind != "map":
+        inputs = stage.input_range(index)
+        return f"outputs {inputs.start} to {inputs.stop - 1} of {stage.inputs}"
+    rows = shard_ranges(store, index)
+    if not rows.num_rows:
+        return "an empty shard"
+    first, more = rows.slice(0, 1).to_pylist()[0], rows.num_rows - 1
+    if items := _items(rows):
+        if len(items) > 1:
+            return f"items {items[0]} to {items[-1]}"
+        file = "" if first["path"] in ("", layout.ITEMS) else f": {first['path']}"
+        return f"item {items[0]}{file}"
+    text = f"{first['path']} bytes {first['offset']}–{first['offset'] + first['length']}"
+    return text + (f" and {more} more range{'s' * (more > 1)}" if more else "")

@@ -1,0 +1,145 @@
+"""Tables, frames and batches that tasks return: as Arrow, as one Arrow file, and back again."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from mapred.arrow import from_frames, to_frames
+from mapred.arrow import schemas as unifying
+from mapred.errors import FunctionError
+from mapred.process.lazy import pa, pl
+
+_ROWS, _OWN = b"mapred.rows", b"mapred.schemas"
+_TABULAR = {"pyarrow": ("Table", "RecordBatch"), "pandas": ("DataFrame",), "polars": ("DataFrame",)}
+
+
+def kind_of(value: Any) -> str | None:
+    """How a table, frame or batch is called in a commit; None for all else."""
+    module = type(value).__module__.split(".")[0]
+    if type(value).__name__ not in _TABULAR.get(module, ()):
+        return None
+    if module == "pyarrow":
+        return "batch" if type(value).__name__ == "RecordBatch" else "table"
+    return module
+
+
+def as_arrow(value: Any) -> pa.Table | None:
+    """A table, frame or batch as a table, with a frame's index; None for all else."""
+    kind = kind_of(value)
+    return None if kind is None else to_arrow(value)
+
+
+def to_table(value: Any) -> pa.Table | None:
+    """A table, frame or batch as a table without a frame's index; None for all else."""
+    kind = kind_of(value)
+    return None if kind is None else to_arrow(value, preserve_index=False)
+
+
+def to_arrow(value: Any, *, preserve_index: bool | None = None) -> pa.Table | None:
+    """A value as a table, of a subclass too; a `FunctionError` where Arrow cannot hold it."""
+    try:
+        return from_frames.as_table(value, preserve_index=preserve_index)
+    except from_frames.Unfit as error:
+        raise FunctionError(
+            f"the returned frame cannot be stored as Arrow: {error}; give that column one type, "
+            "or return something else than a frame"
+        ) from error
+
+
+def from_arrow(table: pa.Table, kind: str) -> Any:
+    """A table as the type that the function returned."""
+    if kind == "pandas":
+        # A column of objects, whole numbers and None, would become floats.
+        return table.to_pandas(integer_object_nulls=True)
+    if kind == "polars":
+        return pl.from_arrow(table)
+    if kind == "batch":
+        if not table.schema.names:
+            return _blank_batch(table.num_rows)
+        batches = table.combine_chunks().to_batches()
+        if batches:
+            return batches[0]
+        return pa.RecordBatch.from_pylist([], schema=table.schema)
+    return table
+
+
+def fit_one_file(tables: list[pa.Table]) -> bool:
+    """Whether tables have one schema and the same dictionaries, as an Arrow file holds one each."""
+    first, *others = tables
+    if not all(table.schema.equals(first.schema) for table in others):
+        return False
+    for place, type_ in enumerate(first.schema.types):
+        if others and pa.types.is_dictionary(type_):
+            known = [chunk.dictionary for table in tables for chunk in table.column(place).chunks]
+            if not all(dictionary.equals(known[0]) for dictionary in known):
+                return False
+    return True
+
+
+def to_file(tables: list[pa.Table | None]) -> Any:
+    """An Arrow file of tables of one schema; its metadata tells where each begins."""
+    found = [table for table in tables if table is not None]
+    schema = found[0].schema
+    if len(tables) > 1:
+        rows = [None if table is None else table.num_rows for table in tables]
+        known = {**(schema.metadata or {}), _ROWS: json.dumps(rows).encode()}
+        if not all(table.schema.equals(schema, check_metadata=True) for table in found):
+            known[_OWN] = _own_schemas(found)
+        schema = schema.with_metadata(known)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, schema) as writer:
+        if schema.names:
+            whole = pa.concat_tables(found).unify_dictionaries()
+            writer.write_table(whole.replace_schema_metadata(schema.metadata))
+        else:
+            # A table forgets its rows with its last column; a batch does not.
+            count = sum(table.num_rows for table in found)
+            writer.write_batch(_blank_batch(count))
+    return sink.getvalue()
+
+
+def _own_schemas(tables: list[pa.Table]) -> bytes:
+    """What differs in the metadata of tables: each one's schema, by its number in a list."""
+    places: dict[bytes, int] = {}
+    numbers = [
+        places.setdefault(table.schema.serialize().to_pybytes(), len(places)) for table in tables
+    ]
+    texts = [base64.b64encode(schema).decode() for schema in places]
+    return json.dumps([numbers, texts]).encode()
+
+
+def read_file(source: Any) -> pa.Table:
+    """All rows of an Arrow file; the types of others that it names are made known."""
+    table = pa.ipc.open_file(source).read_all()
+    return pa.ipc.open_file(source).read_all() if to_frames.register_types(table.schema) else table
+
+
+def tables_of(whole: pa.Table) -> Iterator[pa.Table | None]:
+    """The tables that `to_file` put into a file, each with its own schema."""
+    metadata = dict(whole.schema.metadata or {})
+    rows = json.loads(metadata.pop(_ROWS, b"null")) or [whole.num_rows]
+    numbers, texts = json.loads(metadata.pop(_OWN, b"null")) or (None, [])
+    own = [pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text))) for text in texts]
+    plain = whole.schema.with_metadata(metadata or None)
+    schemas = itertools.repeat(plain) if numbers is None else (own[number] for number in numbers)
+    start = 0
+    for count in rows:
+        if count is None:
+            yield None
+            continue
+        columns = [column.slice(start, count) for column in whole.columns]
+        start += count
+        schema = next(schemas)
+        if columns:
+            yield pa.Table.from_arrays(columns, schema=schema)
+        else:
+            yield unifying.blank(count, schema.metadata)
+
+
+def _blank_batch(rows: int) -> pa.RecordBatch:
+    none = pa.StructArray.from_buffers(pa.struct([]), rows, [None])
+    return pa.RecordBatch.from_struct_array(none)
