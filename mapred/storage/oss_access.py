@@ -35,6 +35,9 @@ FROM_OUTSIDE = (
     "OSS_ENDPOINT (https://oss-REGION.aliyuncs.com; inside the region "
     "https://oss-REGION-internal.aliyuncs.com)"
 )
+# Where a machine has a metadata service, it accepts connections at once, but a busy one may take
+# longer to answer than the second that Alibaba's package gives it.
+_MACHINE_ANSWERS_MS = 10_000
 _STYLES = ("virtual", "path", "cname")
 
 
@@ -111,11 +114,13 @@ def source(env: Mapping[str, str] = os.environ) -> Source:
         raise CredentialsError(_NONE)
     name = f"the RAM role {role or ''} of this machine"
     # Without threads of its own that renew keys.
-    found = _asked(name, "EcsRamRole", role_name=role, async_update_enabled=False)
+    found = _asked(
+        name, "EcsRamRole", _MACHINE_ANSWERS_MS, role_name=role, async_update_enabled=False
+    )
     return found if role else replace(found, otherwise=_NONE)
 
 
-def _asked(name: str, kind: str, **options: Any) -> Source:
+def _asked(name: str, kind: str, read_ms: int | None = None, **options: Any) -> Source:
     """A source that a provider of Alibaba's package asks."""
 
     @cache
@@ -123,10 +128,13 @@ def _asked(name: str, kind: str, **options: Any) -> Source:
         # Only where keys are asked for: the package takes half a second to import.
         try:
             from alibabacloud_credentials import provider as kinds
+            from alibabacloud_credentials.http import HttpOptions
         except ImportError:
             raise MissingDependency("alibabacloud-credentials", "oss") from None
         # It logs what a service answered, tokens included, to the error stream.
         logging.getLogger("credentials").setLevel(logging.CRITICAL + 1)
+        if read_ms is not None:
+            options["http_options"] = HttpOptions(read_timeout=read_ms)
         return getattr(kinds, f"{kind}CredentialsProvider")(**options)
 
     return Source(name, lambda: provider().get_credentials())

@@ -6,6 +6,7 @@ Security Token Service (`AssumeRoleWithOIDC`), the metadata service of an ECS wi
 
 from __future__ import annotations
 
+import asyncio
 import calendar
 import re
 import time
@@ -17,6 +18,7 @@ from testbed.servers import oss_tokens
 
 ROLE, PROVIDER = "acs:ram::1:role/mapred", "acs:ram::1:oidc-provider/cluster"
 ECS_ROLE, METADATA_LIFETIME = "mapred-ecs", 4
+_delays = [1.2]  # seconds that a busy machine takes before it names its role for the first time
 _sessions: set[str] = set()
 
 
@@ -65,6 +67,7 @@ async def metadata(request: web.Request) -> web.Response:
     if request.headers.get("X-aliyun-ecs-metadata-token") not in _sessions:
         return web.Response(status=403)
     if not request.match_info["role"]:
+        await asyncio.sleep(_delays.pop() if _delays else 0)
         return web.Response(text=ECS_ROLE)
     if request.match_info["role"] != ECS_ROLE:
         return web.Response(status=404)
