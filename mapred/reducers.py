@@ -47,7 +47,7 @@ def as_reducer(
     fan_in: int | None = None,
     finalize: Callable[[Any], Any] | None = None,
 ) -> Reducer:
-    """What `reduce=`, `fan_in=` and `finalize=` mean together."""
+    """Return what `reduce=`, `fan_in=` and `finalize=` mean together."""
     if isinstance(reduce, Reducer):
         finish = reduce.finish
         if finalize is not None:
@@ -111,7 +111,7 @@ def _concat(outputs: Iterable[Any]) -> Any:
 
 
 def _unstack(value: Any) -> Any:
-    """The answer of `concat`: frames without an index of their own are renumbered."""
+    """Return the answer of `concat`: frames without an index of their own are renumbered."""
     if not isinstance(value, _Stacked):
         return value
     return value.frame.reset_index(drop=True) if value.plain else value.frame
@@ -231,7 +231,8 @@ def _sum(outputs: Iterable[Any]) -> Any:
 
 
 def _plus(one: Any, other: Any) -> Any:
-    """The sum of two values; whole numbers of numpy, which would wrap around, are exact or refused."""
+    """Return the sum of two values; whole numbers of numpy, which would wrap around, are exact or
+    refused."""
     if "numpy" not in (type(one).__module__, type(other).__module__):
         return one + other
 
@@ -346,7 +347,7 @@ def _are_words_and_counts(table: Any) -> bool:
 
 
 def _sum_counts(table: Any) -> Any:
-    """Sums by a column of words: numbering the words and adding up by number.
+    """Return sums by a column of words: numbering the words and adding up by number.
 
     Arrow's `group_by` took five times as long for ten million words, half of them different.
     """
@@ -385,6 +386,6 @@ merge_counts = Reducer("merge_counts", _merge_counts, _merge_counts, fan_in=FAN_
 
 @checks(ReduceError)
 def top_k(k: FromOne, key: Callable[[Any], Any] | None = None) -> Reducer:
-    """The `k` largest elements of outputs that are lists, largest first, by `key`."""
+    """Return the `k` largest elements of outputs that are lists, largest first, by `key`."""
     ranking = _TopK(k, key)
     return Reducer(f"top_{k}", ranking.step, ranking.step, fan_in=FAN_IN)

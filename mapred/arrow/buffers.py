@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def raw(array: pa.Array, dtype: Any) -> npt.NDArray[Any]:
-    """The values as they lie in memory, whatever lies where they are null."""
+    """Return the values as they lie in memory, whatever lies where they are null."""
     data = array.buffers()[1]
     if data is None:
         return np.zeros(len(array), dtype)
@@ -68,7 +68,7 @@ def to_arrow(values: npt.NDArray[Any], type_: pa.DataType | None = None) -> pa.A
 
 
 def picked(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
-    """The rows at `places`, which are few and sorted, in one piece.
+    """Return the rows at `places`, which are few and sorted, in one piece.
 
     Arrow's own `take` makes one piece of all of a column's chunks first.
     """
@@ -112,7 +112,7 @@ def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 
 def as_strings(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
-    """What `as_numbers` made of strings of `type_` as these strings again."""
+    """Return what `as_numbers` made of strings of `type_` as these strings again."""
 
     width = column.type.bit_width // 8
     chunks = []
@@ -124,12 +124,12 @@ def as_strings(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
 
 
 def _steps(count: int, width: int, type_: pa.DataType) -> npt.NDArray[Any]:
-    """The offsets of `count` strings of `width` bytes."""
+    """Return the offsets of `count` strings of `width` bytes."""
     return np.arange(0, count * width + 1, width, dtype=_offset_type(type_))
 
 
 def spelled(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A dictionary of strings as these strings.
+    """Return a dictionary of strings as these strings.
 
     Where all of them are equally long, as codes and flags are, by numpy: Arrow copies one by one.
     """

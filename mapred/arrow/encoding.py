@@ -8,7 +8,7 @@ from mapred.process.lazy import pa
 
 
 def encoded_table(table: pa.Table) -> str:
-    """A small table as text for a commit."""
+    """Return a small table as text for a commit."""
 
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -17,17 +17,17 @@ def encoded_table(table: pa.Table) -> str:
 
 
 def decoded_table(text: str) -> pa.Table:
-    """What `encoded_table` wrote."""
+    """Return what `encoded_table` wrote."""
 
     return pa.ipc.open_stream(base64.b64decode(text)).read_all()
 
 
 def encoded(schema: pa.Schema) -> str:
-    """A schema as text for a commit."""
+    """Return a schema as text for a commit."""
     return base64.b64encode(schema.serialize().to_pybytes()).decode()
 
 
 def decoded(text: str) -> pa.Schema:
-    """What `encoded` wrote."""
+    """Return what `encoded` wrote."""
 
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))

@@ -19,7 +19,7 @@ class Unfit(ValueError):
 
 
 def as_table(value: Any, *, preserve_index: bool | None = None) -> pa.Table | None:
-    """A table, batch or frame, of a subclass too, as a table; None for all else."""
+    """Return a table, batch or frame, of a subclass too, as a table; None for all else."""
     for kind in type(value).__mro__:
         name = f"{kind.__module__.split('.')[0]}.{kind.__name__}"
         if name == "pyarrow.Table":
@@ -34,7 +34,7 @@ def as_table(value: Any, *, preserve_index: bool | None = None) -> pa.Table | No
 
 
 def from_pandas(frame: pd.DataFrame, *, preserve_index: bool | None = None) -> pa.Table:
-    """The rows of a frame, with its index unless that just numbers them."""
+    """Return the rows of a frame, with its index unless that just numbers them."""
 
     try:
         table = pa.Table.from_pandas(frame, preserve_index=preserve_index)
@@ -56,7 +56,7 @@ def from_pandas(frame: pd.DataFrame, *, preserve_index: bool | None = None) -> p
 
 
 def from_polars(frame: Any) -> pa.Table:
-    """The rows of a frame; Python objects would be handed over as addresses in memory."""
+    """Return the rows of a frame; Python objects would be handed over as addresses in memory."""
     for name, dtype in frame.schema.items():
         if _holds_objects(dtype):
             raise Unfit(
@@ -78,7 +78,7 @@ def _holds_objects(dtype: Any) -> bool:
 
 
 def _objects(frame: pd.DataFrame, width: int) -> Iterator[tuple[int, pd.Series]]:
-    """The columns of objects by their places in a table of so many columns, and index levels."""
+    """Yield the columns of objects by their places in a table of so many columns, and index levels."""
     for place, dtype in enumerate(frame.dtypes):
         if str(dtype) == "object":
             yield place, frame.iloc[:, place]
@@ -135,7 +135,7 @@ def _changes_inside(type_: pa.DataType) -> Callable[[Any], bool] | None:
 
 
 def _inner(type_: pa.DataType) -> Callable[[Any], bool] | None:
-    """The same of a part of nested values, where nanoseconds are lost as well.
+    """Return the same of a part of nested values, where nanoseconds are lost as well.
 
     Numbers are not looked at: columns of vectors have too many.
     """
@@ -169,7 +169,7 @@ def holds_nanoseconds(values: Iterable[Any], type_: pa.DataType) -> bool:
 
 
 def in_nanoseconds(values: Iterable[Any], type_: pa.DataType) -> pa.Array:
-    """Times or durations with their nanoseconds; a `ValueError` for one that is too far for them."""
+    """Return times or durations in nanoseconds; raise `ValueError` for one out of their range."""
 
     if pa.types.is_duration(type_):
         make, finer = pd.Timedelta, pa.duration("ns")

@@ -28,7 +28,7 @@ _WORDS = {
 
 
 def to_array(name: str, values: Sequence[Any], where: Callable[[int], str]) -> pa.Array:
-    """The values as Arrow; a `FunctionError` names the column where no type holds them all.
+    """Return the values as Arrow; a `FunctionError` names the column where no type holds them all.
 
     Whole numbers beyond int64 become uint64, else decimals. `where` says of a place what its
     value belongs to, as in "item 3".
@@ -55,7 +55,7 @@ _LONG = 2**29  # characters, which have up to four bytes each
 
 
 def convert(values: Sequence[Any]) -> Any:
-    """The values as an Arrow array, or an `Unfit`: why no type holds them all."""
+    """Return the values as an Arrow array, or an `Unfit`: why no type holds them all."""
 
     values = [_plain(value) for value in values]
     families: dict[str, int] = {}

@@ -35,5 +35,5 @@ class Sample:
 
 
 def files_of(places: Iterable[Place]) -> Iterator[Place]:
-    """The places at which files begin."""
+    """Return the places at which files begin."""
     return (place for place in places if place.offset == 0)

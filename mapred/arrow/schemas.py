@@ -22,7 +22,7 @@ class Differs(Exception):
 
 
 def twice(schema: pa.Schema) -> str | None:
-    """A name that more than one column has."""
+    """Return a name that more than one column has."""
     seen: set[str] = set()
     for name in schema.names:
         if name in seen:
@@ -32,7 +32,7 @@ def twice(schema: pa.Schema) -> str | None:
 
 
 def told(table: pa.Table) -> pa.Schema:
-    """What a table says of its columns: their types, null where a column holds no value."""
+    """Return what a table says of its columns: their types, null where a column holds no value."""
 
     return pa.schema(
         [
@@ -43,7 +43,7 @@ def told(table: pa.Table) -> pa.Schema:
 
 
 def unify(one: pa.Schema, other: pa.Schema) -> pa.Schema:
-    """The columns of both, each of a type that holds the values of both; else `Differs`."""
+    """Return the columns of both, each of a type that holds the values of both; else `Differs`."""
 
     types = dict(zip(one.names, one.types, strict=True))
     for name, type_ in zip(other.names, other.types, strict=True):
@@ -56,7 +56,7 @@ def unify(one: pa.Schema, other: pa.Schema) -> pa.Schema:
 
 
 def widened(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """The type that holds every value of both types exactly; None where there is none.
+    """Return the type that holds every value of both types exactly; None where there is none.
 
     Whole numbers and floats, or dates and timestamps, have none: which of them a column
     holds would depend on what lies together.
@@ -107,7 +107,7 @@ def _text(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _time(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """The finer unit; times of two zones, or of one and of none, are not the same thing."""
+    """Return the finer unit; times of two zones, or of one and of none, are not the same thing."""
 
     units = ("s", "ms", "us", "ns")
     if pa.types.is_timestamp(one) and pa.types.is_timestamp(other):
@@ -157,7 +157,7 @@ def _map(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def _struct(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """The fields of both: one that a value lacks is null in it."""
+    """Return the fields of both: one that a value lacks is null in it."""
 
     if not (pa.types.is_struct(one) and pa.types.is_struct(other)):
         return None
@@ -171,7 +171,8 @@ def _struct(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with exactly the columns of `schema`; `Differs` for a time beyond a finer unit."""
+    """Return the table with exactly the columns of `schema`; `Differs` for a time beyond a finer
+    unit."""
 
     columns = [
         _conformed(name, table[name], type_) if name in table.column_names else _nulls(table, type_)
@@ -183,7 +184,7 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def blank(rows: int, metadata: Mapping[bytes, bytes] | None = None) -> pa.Table:
-    """A table of no columns that still has rows."""
+    """Return a table of no columns that still has rows."""
 
     return pa.table({"": pa.nulls(rows)}, metadata=metadata).select([])
 

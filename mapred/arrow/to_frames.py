@@ -50,7 +50,7 @@ def check(dtype_backend: object) -> None:
 
 
 def to_pandas(table: pa.Table, dtype_backend: str = "numpy_nullable") -> pd.DataFrame:
-    """The rows of `table` as a frame with the index 0, 1, 2, …; pandas metadata is ignored.
+    """Return the rows of `table` as a frame with the index 0, 1, 2, …; pandas metadata is ignored.
 
     Not one value changes: what a dtype cannot hold is a `DatasetError` that names the column.
 
@@ -110,7 +110,7 @@ class _NoPlace(Exception):
 
 
 def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The values of an encoded column, and views as plain text or bytes."""
+    """Return the values of an encoded column, and views as plain text or bytes."""
 
     type_ = column.type
     if pa.types.is_dictionary(type_):
@@ -191,8 +191,7 @@ def _numpy(column: pa.ChunkedArray) -> Any:
 
 
 def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Lists of numbers of which numpy makes arrays of one dtype."""
-
+    """Return lists of numbers so that numpy makes arrays of one dtype of them."""
     type_ = pa.large_list(column.type.value_type)
     column = column.cast(type_)
     if not _is_exact(type_.value_type) or not any(c.values.null_count for c in column.chunks):
@@ -204,7 +203,7 @@ def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _own(column: pa.ChunkedArray) -> Any:
-    """The array of a type that pandas itself defines, as for periods; None for every other."""
+    """Return the array of a type that pandas itself defines, as for periods; None for every other."""
     if not getattr(column.type, "extension_name", "").startswith("pandas."):
         return None
     return column.type.to_pandas_dtype().__from_arrow__(column)

@@ -9,7 +9,8 @@ NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 
 
 def decoded(type_: pa.DataType, *, large: bool = False) -> pa.DataType:
-    """The type of the same values without dictionaries, runs and views; not inside other types."""
+    """Return the type of the same values without dictionaries, runs and views; not inside other
+    types."""
     if pa.types.is_dictionary(type_) or pa.types.is_run_end_encoded(type_):
         return decoded(type_.value_type, large=large)
     if type_ == pa.string_view():

@@ -44,7 +44,7 @@ _PLAIN = ("inline", "local")
 
 
 def restore(name: str, arguments: Mapping[str, Any]) -> Backend:
-    """A backend by its name and arguments, which were judged when they were given."""
+    """Return a backend by its name and arguments, which were judged when they were given."""
     try:
         return cast(Backend, _class(name)(**secrecy.as_public(arguments)))
     except TypeError as error:
@@ -59,7 +59,8 @@ def remember(uri: str, backend: Backend) -> None:
 
 
 def of_run(uri: str, job: Job, ref: str | None) -> Backend:
-    """The backend that goes on with a run: as job.json describes it, reached as this side says.
+    """Return the backend that goes on with a run: as job.json describes it, reached as this side
+    says.
 
     `ref` is that of its last start, which names a namespace.
     """
@@ -74,7 +75,7 @@ def of_run(uri: str, job: Job, ref: str | None) -> Backend:
 
 
 def reopen(store: Store, job: Job, ref: str) -> Handle | None:
-    """The handle of a run that goes on without the process that started it, else None."""
+    """Return the handle of a run that goes on without the process that started it, else None."""
     name, _, rest = ref.partition(":")
     if name not in _BACKENDS or name != job.backend.get("name"):
         return None
@@ -85,7 +86,8 @@ def reopen(store: Store, job: Job, ref: str) -> Handle | None:
 
 
 def _of_this_side(name: str, namespace: str | None) -> Backend:
-    """The backend of a name as mapred.toml has it: the table so called, or the one that fits."""
+    """Return the backend of a name as mapred.toml has it: the table so called, or the one that
+    fits."""
     if name in _PLAIN:
         return restore(name, {})
     from mapred.backends import config
@@ -102,7 +104,7 @@ def _of_this_side(name: str, namespace: str | None) -> Backend:
 
 
 def standing(store: Store, job: Job, ref: str) -> RunStatus | None:
-    """What the cluster says of a run that goes on there, by one look; None of any other run."""
+    """Return what the cluster says of a run that goes on there, by one look; None of any other run."""
     handle = reopen(store, job, ref)
     return handle.standing() if isinstance(handle, ReportsState) else None
 
@@ -112,7 +114,7 @@ def _namespace(backend: Backend) -> str | None:
 
 
 def resolve(backend: str | Backend | Executor) -> Backend:
-    """The backend that `backend=` means: a name, an object, or any executor as a pool."""
+    """Return the backend that `backend=` means: a name, an object, or any executor as a pool."""
     if isinstance(backend, Executor):
         from mapred.engine.thread import Pool
 

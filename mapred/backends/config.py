@@ -28,7 +28,7 @@ from mapred.errors import BackendError, MapredError
 
 
 def tables() -> tuple[Path | None, Mapping[str, Any]]:
-    """The file that names backends and its tables: `$MAPRED_CONFIG`, else the nearest above.
+    """Return the file that names backends and its tables: `$MAPRED_CONFIG`, else the nearest above.
 
     That is one in the working folder or above it, up to the top of its repository or the home
     folder, and of this user's own: see `owned`.
@@ -50,12 +50,12 @@ def tables() -> tuple[Path | None, Mapping[str, Any]]:
 
 
 def kind_of(name: str, table: Any) -> str:
-    """The type of the backend that a table describes."""
+    """Return the type of the backend that a table describes."""
     return str(table.get("type", name)) if isinstance(table, Mapping) else name
 
 
 def made(name: str, table: Any, file: Path | None, classes: Mapping[str, Any]) -> Backend:
-    """The backend of a table, each of its keys an argument of its type; no value is shown."""
+    """Return the backend of a table, each of its keys an argument of its type; no value is shown."""
     where = f"{file}: [backend.{name}]"
     if not isinstance(table, Mapping) or not ("type" in table or name in classes):
         known = ", ".join(map(repr, classes))
@@ -102,7 +102,7 @@ def _instead(word: Any, known: collections.abc.Iterable[str]) -> str:
 
 
 def _typed(value: Any, hint: Any, where: str) -> Any:
-    """The value as the annotation wants it: lists as tuples, tables as dataclasses."""
+    """Return the value as the annotation wants it: lists as tuples, tables as dataclasses."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return _one_of(value, inner, where)
@@ -123,7 +123,7 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
 
 
 def _one_of(value: Any, hints: tuple[Any, ...], where: str) -> Any:
-    """The value as the first of the types that takes it; TOML has no null."""
+    """Return the value as the first of the types that takes it; TOML has no null."""
     choices = [hint for hint in hints if hint is not type(None)]
     for hint in choices[:-1]:
         if type(value) is hint or (type(value) is int and hint is float):

@@ -17,7 +17,8 @@ from mapred.errors import BackendError
 
 
 def folders(here: Path) -> Iterator[Path]:
-    """The folders whose settings count in `here`: up to the repository's top or the home folder.
+    """Yield the folders whose settings count in `here`: up to the repository's top or the home
+    folder.
 
     Where neither is above, it is `here` alone.
     """

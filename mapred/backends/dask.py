@@ -110,7 +110,7 @@ class Dask:
         return DriverThread(driver, self.name, closing)
 
     def _connected(self, distributed: Any) -> tuple[Any, Callable[[], None]]:
-        """A client, and what closes all that was opened for it."""
+        """Return a client, and what closes all that was opened for it."""
         if self.address is not None and not isinstance(self.address, str):
             if self.address.status != "running":
                 raise BackendError(f"the Client is {self.address.status}: make a new one")

@@ -26,5 +26,5 @@ class Examines(Protocol):
     """A backend that can look for what keeps runs from working."""
 
     def examine(self, root: str | None, *, pod: bool) -> Iterator[Finding]:
-        """Findings, as they come; with `pod`, a pod is started to look from there as well."""
+        """Yield findings as they come; with `pod`, start a pod to look from there as well."""
         ...

@@ -26,7 +26,7 @@ from mapred.storage import Store, client_modules
 
 
 def available_cpus() -> int:
-    """The processors that this process may use."""
+    """Return the processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -25,7 +25,7 @@ _told: dict[str, Backend] = {}
 
 
 def recorded(backend: Backend) -> dict[str, Any]:
-    """What job.json says of a backend; of what leads to it, only that it was said here."""
+    """Return what job.json says of a backend; of what leads to it, only that it was said here."""
     own = _OF_THIS_SIDE.get(backend.name, ())
     arguments = dict(backend.arguments)
     said = [name for name in own if arguments.get(name) is not None]
@@ -44,13 +44,13 @@ def remember(uri: str, backend: Backend) -> None:
 
 
 def told(uri: str, name: str) -> Backend | None:
-    """The backend that this process was given for a run, if it is of that name."""
+    """Return the backend that this process was given for a run, if it is of that name."""
     known = _told.get(uri)
     return known if known is not None and known.name == name else None
 
 
 def joined(made: Backend, side: Backend, record: Mapping[str, Any], uri: str) -> Backend:
-    """The backend of a record, reached as this side says; an error where it does not say it."""
+    """Return the backend of a record, reached as this side says; an error where it does not say it."""
     own = _OF_THIS_SIDE.get(made.name, ())
     if not own:
         return made
@@ -70,7 +70,7 @@ def joined(made: Backend, side: Backend, record: Mapping[str, Any], uri: str) ->
 
 
 def shape_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that a record may give to its backend."""
+    """Return the arguments that a record may give to its backend."""
     own = _OF_THIS_SIDE.get(str(record.get("name")), ())
     arguments = record.get("arguments") or {}
     return {name: value for name, value in arguments.items() if name not in own}

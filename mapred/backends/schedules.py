@@ -35,13 +35,13 @@ class Schedule:
     active: Count = 0
 
     def to_json(self) -> str:
-        """What was asked for, without what the cluster says."""
+        """Return what was asked for, without what the cluster says."""
         known = dataclasses.asdict(self)
         return json.dumps({k: v for k, v in known.items() if k not in _OF_CLUSTER})
 
     @classmethod
     def from_json(cls, text: str, where: str = "a schedule") -> Schedule:
-        """The schedule that a text holds, at the place `where`; a `RecordError` if none."""
+        """Return the schedule that a text holds, at the place `where`; a `RecordError` if none."""
         return decode(cls, text.encode(errors="surrogatepass"), where)
 
 

@@ -80,7 +80,7 @@ class Commands(click.Group):
 
 @contextmanager
 def _visible_usage() -> Iterator[None]:
-    """What click says of wrong words has them made safe to show."""
+    """Make the words that click repeats in its errors safe to show."""
     try:
         yield
     except click.ClickException as error:
@@ -353,7 +353,7 @@ def audit(run_name: str, no_content: bool, contact: bool, root: str | None, json
 
 
 def _open(reference: str, root: str | None, backend: str | Backend | None = None) -> mapred.Run:
-    """The run that RUN names; one that is not there is wrong input, not a failed run."""
+    """Return the run that RUN names; one that is not there is wrong input, not a failed run."""
     import mapred
     from mapred.cli import run_list
 

@@ -112,7 +112,7 @@ def _own_problems(paths: Sequence[Path]) -> tuple[int, list[str]]:
 
 
 def _argos_problems(program: str, paths: Sequence[Path]) -> list[str]:
-    """What Argo's own linter says, a line a problem."""
+    """Return what Argo's own linter says, a line a problem."""
     call = [program, "lint", "--offline", "-o", "simple", *map(str, paths)]
     try:
         done = subprocess.run(

@@ -69,7 +69,7 @@ class Input:
     compression: str | None = None
 
     def given(self) -> dict[str, Any]:
-        """The keywords of a `mapred.read_…` that the command line says."""
+        """Return the keywords of a `mapred.read_…` that the command line says."""
         found = {
             name: value
             for name, value in vars(self).items()
@@ -165,7 +165,7 @@ input_options = gathered(
 
 
 def dataset_of(words: Sequence[str], input: Input) -> Any:
-    """The dataset that the words of a command line name, read by `mapred.read_<format>`."""
+    """Return the dataset that the words of a command line name, read by `mapred.read_<format>`."""
     import mapred
     from mapred import dataset
     from mapred.errors import DatasetError

@@ -11,7 +11,7 @@ from mapred.errors import FunctionError
 
 
 def job_of(words: Words) -> mapred.Job:
-    """The job that words name, with the settings and the parameters that they give."""
+    """Return the job that words name, with the settings and the parameters that they give."""
     return references.with_parameters(_without_parameters(words), words.params)
 
 

@@ -44,7 +44,7 @@ def metrics(root: str | None, limit: int) -> None:
 
 
 def metrics_text(newest_first: Sequence[Entry]) -> str:
-    """The runs in Prometheus' text format: how many in each state, and the last of each job."""
+    """Return the runs in Prometheus' text format: how many in each state, and the last of each job."""
     known = [entry for entry in newest_first if entry.created]
     others = len(newest_first) - len(known)
     states = Counter((entry.name, entry.state) for entry in known)
@@ -75,7 +75,7 @@ def _of_jobs(
 
 
 def _by_job(newest_first: Iterable[Entry]) -> dict[str, Entry]:
-    """The newest run of each job, by the job's name."""
+    """Return the newest run of each job, by the job's name."""
     found: dict[str, Entry] = {}
     for entry in newest_first:
         found.setdefault(entry.name, entry)

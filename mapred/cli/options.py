@@ -33,7 +33,7 @@ def seconds(text: str) -> float:
 
 
 def max_failed(text: str) -> float | str:
-    """A count, a fraction below 1 or a percentage, as `mapred.run` takes it."""
+    """Return a count, a fraction below 1 or a percentage, as `mapred.run` takes it."""
     try:
         return int(text) if text.isdecimal() else float(text)
     except ValueError:
@@ -49,7 +49,7 @@ class Place:
     workers: int | None
 
     def chosen(self) -> str | Backend | None:
-        """The backend; None where the command line names none."""
+        """Return the backend; None where the command line names none."""
         if self.workers is None:
             return self.backend
         if self.backend not in (None, "local"):

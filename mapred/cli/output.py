@@ -27,7 +27,7 @@ _TABULAR = {"pyarrow", "pandas", "polars"}
 
 
 def result_text(value: Any, width: int = 100) -> str:
-    """The beginning of a result: the top of counts, the head of a table, the first items."""
+    """Return the beginning of a result: the top of counts, the head of a table, the first items."""
     if isinstance(value, str):
         return visible(value) if len(value) <= 2000 else visible(value[:2000]) + "…"
     if isinstance(value, Mapping):
@@ -69,7 +69,7 @@ def _is_table(value: Any) -> bool:
 
 
 def _head(value: Any, most: int) -> tuple[list[dict[str, Any]], int]:
-    """The first rows of a table, frame or dataset, and how many there are."""
+    """Return the first rows of a table, frame or dataset, and how many there are."""
     if hasattr(value, "count_rows"):
         return value.head(most).to_pylist(), value.count_rows()
     if hasattr(value, "to_pylist"):
@@ -84,7 +84,7 @@ def _head(value: Any, most: int) -> tuple[list[dict[str, Any]], int]:
 
 
 def jsonable(value: Any) -> Any:
-    """A result as JSON writes it; TypeError for what JSON cannot hold.
+    """Return a result as JSON writes it; TypeError for what JSON cannot hold.
 
     A table of up to 10,000 rows becomes a list of objects, a number that is not finite null.
     """
@@ -117,7 +117,8 @@ def _key(key: Any) -> str:
 
 
 def status_json(status: RunStatus) -> dict[str, Any]:
-    """What scripts are told of a run; times in seconds since the epoch, `heavy` is estimated."""
+    """Return what scripts are told of a run; times in seconds since the epoch, `heavy` is
+    estimated."""
     return {
         "id": status.run_id,
         "uri": status.uri,
@@ -143,7 +144,7 @@ def status_json(status: RunStatus) -> dict[str, Any]:
 
 
 def entry_json(entry: Entry) -> dict[str, Any]:
-    """What scripts are told of a run in a list."""
+    """Return what scripts are told of a run in a list."""
     return {**vars(entry), "parameters": to_json(entry.parameters)}
 
 
@@ -156,7 +157,7 @@ def _failure_json(failure: Failure) -> dict[str, Any]:
 
 
 def plan_json(summary: PlanSummary) -> dict[str, Any]:
-    """What scripts are told of a plan; sizes in bytes (items where there are no bytes)."""
+    """Return what scripts are told of a plan; sizes in bytes (items where there are no bytes)."""
     return {
         **vars(summary),
         "columns": [vars(column) for column in summary.columns],
@@ -170,7 +171,7 @@ def plan_json(summary: PlanSummary) -> dict[str, Any]:
 
 
 def audit_json(audit: Audit) -> dict[str, Any]:
-    """What scripts are told of an audit."""
+    """Return what scripts are told of an audit."""
     problems = [vars(problem) for problem in audit.problems]
     given_up = _given_up_json(audit.given_up)
     made_by = [vars(made) for made in audit.functions]

@@ -30,7 +30,7 @@ def is_job_file(target: str) -> bool:
 
 
 def load_job(path: str, name: str | None) -> mapred.Job:
-    """The job that a Python file defines at its top level: `name`, its only one, or `job`."""
+    """Return the job that a Python file defines at its top level: `name`, its only one, or `job`."""
     found = _jobs(load_file(path))
     if name is not None:
         if name not in found:
@@ -47,7 +47,7 @@ def load_job(path: str, name: str | None) -> mapred.Job:
 
 
 def job_named(target: str, name: str | None) -> mapred.Job:
-    """The job of a Python file, or the one that `module:job` names."""
+    """Return the job of a Python file, or the one that `module:job` names."""
     if is_job_file(target):
         return load_job(target, name)
     found = load_named(target)
@@ -104,7 +104,7 @@ def load_file(path: str) -> ModuleType:
 
 
 def load_function(reference: str) -> Any:
-    """The function that `package.module:name` or `file.py:name` names."""
+    """Return the function that `package.module:name` or `file.py:name` names."""
     found = load_named(reference)
     if not callable(found):
         raise FunctionError(f"{reference} is a {type(found).__name__}, which cannot be called")
@@ -112,7 +112,8 @@ def load_function(reference: str) -> Any:
 
 
 def load_named(reference: str) -> Any:
-    """What `package.module:name` or `file.py:name` names; the working folder can be imported."""
+    """Return what `package.module:name` or `file.py:name` names; the working folder can be
+    imported."""
     place, colon, name = reference.rpartition(":")
     if not colon or not place or not name:
         raise MapredError(
@@ -142,7 +143,7 @@ def _load_module(name: str) -> ModuleType:
 
 
 def _failed(what: str, file: str, error: BaseException) -> FunctionError:
-    """An error of the user's own code, with the line of it that failed last."""
+    """Return an error of the user's own code, with the line of it that failed last."""
     if isinstance(error, MapredError):
         return FunctionError(f"{what}: {error}")
     said = str(error)
@@ -171,7 +172,8 @@ def _similar(name: str, module: Any) -> str:
 
 
 def load_reducer(text: str) -> Any:
-    """A ready reducer by its name (`sum`, `top_k:10`), or the function that a reference names."""
+    """Return a ready reducer by its name (`sum`, `top_k:10`), or the function that a reference
+    names."""
     if text in _REDUCERS:
         return getattr(mapred.reducers, text)
     if text.startswith("top_k:") and text[6:].isdigit():
@@ -184,7 +186,8 @@ def load_reducer(text: str) -> Any:
 
 
 def parameters_of(words: Sequence[str]) -> dict[str, Any]:
-    """The parameters of words such as `city=Bern`: JSON where it is any, a date by name, else text."""
+    """Return the parameters of words such as `city=Bern`: JSON where it is any, a date by name,
+    else text."""
     found: dict[str, Any] = {}
     for word in words:
         name, equals, text = word.partition("=")
@@ -213,7 +216,7 @@ def _plain(text: str) -> str | int | float | bool:
 
 
 def with_parameters(job: mapred.Job, words: Sequence[str]) -> mapred.Job:
-    """The job with the parameters of a command line; its `date` is now unless they say one."""
+    """Return the job with the parameters of a command line; its `date` is now unless they say one."""
     given = parameters_of(words)
     if DATE in job.parameters:
         given.setdefault(DATE, datetime.now(timezone.utc))
@@ -221,7 +224,7 @@ def with_parameters(job: mapred.Job, words: Sequence[str]) -> mapred.Job:
 
 
 def loaded(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with the functions that some of them name."""
+    """Return the settings with the functions that some of them name."""
     load = {"fn": load_function, "reduce": load_reducer, "finalize": load_function}
     return {name: load[name](value) if name in load else value for name, value in settings.items()}
 
@@ -229,6 +232,6 @@ def loaded(settings: Mapping[str, Any]) -> dict[str, Any]:
 def altered(
     job: mapred.Job, changes: Mapping[str, Any], resources: Mapping[str, Any] | None = None
 ) -> mapred.Job:
-    """A job with some of its options replaced, and some of the `resources` of a map task."""
+    """Return a job with some of its options replaced, and some of the `resources` of a map task."""
     asked = dataclasses.replace(job.resources, **resources or {})
     return dataclasses.replace(job, resources=asked, **changes)

@@ -78,7 +78,7 @@ def _tell_failure(run: mapred.Run, error: MapredError, report: Report) -> None:
 
 
 def _result(run: mapred.Run) -> Any:
-    """The result; a sweep's is a table of parameters and results."""
+    """Return the result; a sweep's is a table of parameters and results."""
     if run.job.format.as_ == "keywords" and run.job.reduce is None:
         try:
             return run.to_arrow()
@@ -88,7 +88,7 @@ def _result(run: mapred.Run) -> Any:
 
 
 def how_to_resume(run: mapred.Run) -> Hint:
-    """The command that resumes the run, with what has to change before it gets further."""
+    """Return the command that resumes the run, with what has to change before it gets further."""
     from mapred.cli.run_list import word
     from mapred.client import hints
     from mapred.runfolder.folder import RunFolder
@@ -111,5 +111,5 @@ def say(text: str, *, err: bool = False, nl: bool = True) -> None:
 
 
 def terminal_width() -> int | None:
-    """The terminal's columns; None where there is no terminal to fit."""
+    """Return the terminal's columns; None where there is no terminal to fit."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

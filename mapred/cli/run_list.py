@@ -16,7 +16,7 @@ _ADVISED = 5
 
 
 def find(reference: str, root: str | None) -> str:
-    """The folder of a run; one that is not there is wrong input, not a failed run."""
+    """Return the folder of a run; one that is not there is wrong input, not a failed run."""
     try:
         found = lookup.find(reference, root)
     except RunError as error:
@@ -35,7 +35,7 @@ def word(run_id: str, uri: str) -> str:
 
 
 def advice(found: history.Runs) -> list[str]:
-    """A command for each of the newest runs that can be resumed."""
+    """Return a command for each of the newest runs that can be resumed."""
     chosen = [entry for entry in found if entry.resumable][:_ADVISED]
     return [f"{entry.state}: mapred {_next(entry)}" for entry in chosen]
 

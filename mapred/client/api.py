@@ -95,14 +95,14 @@ def submit(fn: Function, dataset: Any, **options: Unpack[RunOptions]) -> Run:
 
 @takes(JobOptions, Options)
 def job(fn: Function, dataset: Any, **options: Unpack[JobOptions]) -> Job:
-    """A job, checked and not started; the arguments are those of `run`."""
+    """Return a job, checked and not started; the arguments are those of `run`."""
     made, _ = prepared(fn, dataset, options)
     return made
 
 
 @takes(PlanOptions, Options)
 def plan(source: Any, **options: Unpack[PlanOptions]) -> Plan:
-    """What would run over `source`: a URI or glob, a list of them, a dataset or a frame.
+    """Return what would run over `source`: a URI or glob, a list of them, a dataset or a frame.
 
     Lists the files, and opens at most a few for samples of names and types. `target_bytes` is the
     size of a shard (default: a 32nd of all, between 1 MiB and 32 MiB; files that are read whole

@@ -45,7 +45,7 @@ class Changes:
         object.__setattr__(self, "options", checked(given))
 
     def given(self) -> list[str]:
-        """The names of what was given."""
+        """Return the names of what was given."""
         return [*(["fn"] if self.fn is not None else []), *self.options]
 
 
@@ -70,7 +70,7 @@ class Revision:
 
 
 def revised(folder: RunFolder, job: Job, changes: Changes) -> Revision:
-    """The run with what was given; nothing is written. What does not fit it raises."""
+    """Return the run with what was given; nothing is written. What does not fit it raises."""
     if not changes.given():
         return Revision(job)
     store = folder.store
@@ -125,7 +125,8 @@ def _limited(job: Job, changes: Changes) -> Job:
 
 
 def _resources(job: Job, stage: Stage, changes: Changes) -> Resources:
-    """What a task asks for now; a reduce that had what the maps had, on demand, has it still."""
+    """Return what a task asks for now; a reduce that had what the maps had, on demand, has it
+    still."""
     asked, before = changes.options.get("resources"), job.stages[0].resources
     if stage.kind == "map":
         return asked or stage.resources
@@ -137,7 +138,7 @@ def _resources(job: Job, stage: Stage, changes: Changes) -> Resources:
 
 
 def _with_modules(store: Store, job: Job, names: set[str]) -> tuple[Job, dict[str, bytes]]:
-    """The job with the modules of its new code, and those of before that it does without."""
+    """Return the job with the modules of its new code, and those of before that it does without."""
     data = shipping.archive(names)
     if not data:
         return job, {}
@@ -152,7 +153,7 @@ def _with_modules(store: Store, job: Job, names: set[str]) -> tuple[Job, dict[st
 def _with_code(
     job: Job, function: Any, place: Callable[[str], str], names: set[str]
 ) -> tuple[Job, str, bytes]:
-    """The job that knows one more function, its path, and what is to be written there."""
+    """Return the job that knows one more function, its path, and what is to be written there."""
     data = transport.dump(function, names)
     digest = hashlib.sha256(data).hexdigest()
     path = place(digest)
@@ -162,7 +163,7 @@ def _with_code(
 
 
 def _reducer(store: Store, job: Job, reduce: Reduce) -> Reducer:
-    """The reducer in place of the run's: its tree and its `finalize` are those of the run."""
+    """Return the reducer in place of the run's: its tree and its `finalize` are those of the run."""
     if job.reduce is None or job.write is not None:
         raise FunctionError(
             f"run {job.run_id} has no reduce= that another one could replace; its outputs are in "
@@ -207,7 +208,7 @@ def _check_versions(folder: RunFolder, new: Job) -> None:
 
 
 def _dropped(folder: RunFolder, job: Job, changes: Changes) -> Iterator[str]:
-    """What the functions and limits of before left behind, and the new ones are not to find."""
+    """Yield what the functions and limits of before left behind, and the new ones are not to find."""
     folds = [stage for stage in job.stages if stage.kind in ("reduce", "shuffle")]
     if changes.fn is not None:
         yield from agreement.uncommitted(folder, job.stages[-1].name)
@@ -223,7 +224,7 @@ def _dropped(folder: RunFolder, job: Job, changes: Changes) -> Iterator[str]:
 
 
 def _there(folder: RunFolder, stage: Stage) -> list[int]:
-    """The committed tasks of a stage, those among them that a listing does not show yet."""
+    """Return the committed tasks of a stage, those among them that a listing does not show yet."""
     commits = folder.commits(stage.name, range(stage.tasks))
     named = {index for index, commit in enumerate(commits) if commit is not None}
     return sorted(named.union(folder.committed(stage.name)))

@@ -30,7 +30,7 @@ def forget(uri: str) -> None:
 
 
 def driven(uri: str) -> Handle | None:
-    """What drives a run in this process, or did last; None where nothing here does."""
+    """Return what drives a run in this process, or did last; None where nothing here does."""
     handle = _driven.get(uri)
     # A process that was forked from the one that drives it drives nothing.
     here = handle is not None and handle.ref.split(":")[2:3] == [str(os.getpid())]

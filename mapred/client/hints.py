@@ -49,7 +49,7 @@ class Remedy:
 
 
 def remedy(folder: RunFolder, job: Job, failures: Sequence[Failure]) -> Remedy:
-    """What a run needs that ended with these failures."""
+    """Return what a run needs that ended with these failures."""
     end = folder.end()
     raised = {failure.stage for failure in failures if failure.kind == "function"}
     kinds = {failure.kind for failure in failures}
@@ -71,7 +71,8 @@ def remedy(folder: RunFolder, job: Job, failures: Sequence[Failure]) -> Remedy:
 
 
 def renewal(job: Job, old: Mapping[str, tuple[str, ...]]) -> Remedy:
-    """What has a run use the source as it is now; `old` names what changed of `fn` and `reduce`."""
+    """Return what has a run use the source as it is now; `old` names what changed of `fn` and
+    `reduce`."""
     return Remedy(
         fn=_origin(job, job.function) if "fn" in old else None,
         reduce=_origin(job, job.reduce) if "reduce" in old else None,
@@ -173,7 +174,7 @@ def _is_current(origin: Origin) -> bool:
 
 
 def _reference(origin: Origin) -> str | None:
-    """The function as a command line names it: `file.py:function` or `module:function`."""
+    """Return the function as a command line names it: `file.py:function` or `module:function`."""
     if not origin.local:
         return None
     if "." in origin.module:
@@ -182,7 +183,7 @@ def _reference(origin: Origin) -> str | None:
 
 
 def _near(file: str) -> str:
-    """The path of a file, from the working folder where it lies below that."""
+    """Return the path of a file, from the working folder where it lies below that."""
     relative = os.path.relpath(file) if os.path.isabs(file) else file
     return file if relative.startswith("..") else relative
 
@@ -205,7 +206,7 @@ def _limits(job: Job, needed: Remedy) -> list[str]:
 
 
 def backend_for(made_on: Mapping[str, Any]) -> str | None:
-    """The backend to name for a run on somebody's executor, which nobody else can reach."""
+    """Return the backend to name for a run on somebody's executor, which nobody else can reach."""
     return None if made_on.get("name") in backends.NAMES else "local"
 
 

@@ -88,7 +88,8 @@ class Runs:
         return Runs(self.root, found) if isinstance(found, tuple) else found
 
     def to_pandas(self) -> pd.DataFrame:
-        """A frame with a row for each run; the parameter `day` is the column `parameters.day`."""
+        """Return a frame with a row for each run; the parameter `day` is the column
+        `parameters.day`."""
         pd = import_pandas()
         names = list(dict.fromkeys(name for entry in self for name in entry.parameters))
         rows = []
@@ -118,7 +119,7 @@ class Runs:
 
 @checks(BackendError)
 def runs(root: Location | None = None, limit: FromOne | None = None) -> Runs:
-    """The runs of a root (default `$MAPRED_ROOT`, else `~/.mapred/runs`), newest first.
+    """Return the runs of a root (default `$MAPRED_ROOT`, else `~/.mapred/runs`), newest first.
 
     The table has their parameters, states, durations and datasets. It is a sequence of entries,
     `to_pandas()` gives a frame, and `limit` is the most runs to list.
@@ -135,7 +136,7 @@ def runs(root: Location | None = None, limit: FromOne | None = None) -> Runs:
 
 
 def rows(found: Runs) -> list[dict[str, str]]:
-    """The entries as rows of a table, the time in the zone of this machine."""
+    """Return the entries as rows of a table, the time in the zone of this machine."""
     with_parameters = any(entry.parameters for entry in found)
     return [
         {
@@ -188,7 +189,8 @@ class _Clusters:
         self._lock = threading.Lock()
 
     def state(self, folder: RunFolder, ref: str) -> tuple[str, float | None] | None:
-        """The state of a run that goes on there and since when it is queued; None of any other."""
+        """Return the state of a run that goes on there and since when it is queued; None of any
+        other."""
         if ref.count(":") != 2:
             return None
         cluster = ref.rpartition(":")[0]
@@ -278,7 +280,8 @@ def _seconds_of_killed(folder: RunFolder) -> float | None:
 def _state(
     folder: RunFolder, submitted: float, clusters: _Clusters
 ) -> tuple[str, float | None, float | None]:
-    """The state of a run, how long it has worked where that is known, since when it is queued."""
+    """Return the state of a run, how long it has worked where that is known, since when it is
+    queued."""
     end, start, queued = folder.end(), folder.start(), None
     state, until = "interrupted" if start.state == "running" else start.state, start.ended
     if end is None and drivers.at_work(folder, start):

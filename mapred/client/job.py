@@ -83,7 +83,7 @@ class Job(Options):
         fitting.check_reduce(self.reduce, self.finalize, by_key=self.shuffle is not None)
 
     def plan(self) -> Plan:
-        """What would run, with what the function's annotation asks for."""
+        """Return what would run, with what the function's annotation asks for."""
         found = self.dataset
         if not isinstance(found, Plan):
             found = planned(found, self.target_bytes, self.max_tasks, self.per_task)
@@ -99,7 +99,7 @@ class Job(Options):
         return frozenset(places) | parameters.asked(self.fn)
 
     def bind(self, **values: Value) -> Job:
-        """The job with values for its parameters: texts, numbers, booleans, dates.
+        """Return the job with values for its parameters: texts, numbers, booleans, dates.
 
         Each fills the places `{name}`, `{name:format}` and `{date-1d:%Y-%m-%d}` of the dataset's
         URIs, of `write`'s and of the values that it replaces, and reaches the function as a
@@ -161,7 +161,7 @@ class Job(Options):
 
     @checking.checks(BackendError)
     def render(self, *, backend: str | Backend = "argo", root: Location | None = None) -> str:
-        """The Argo Workflow that `submit` would send, as YAML; nothing is written.
+        """Return the Argo Workflow that `submit` would send, as YAML; nothing is written.
 
         The dataset is listed, as the number of shards decides the loop. Run id and digests
         are those of this rendering: to run it, `submit`.
@@ -172,7 +172,8 @@ class Job(Options):
         return self._compiled(chosen).render(chosen.render, root)
 
     def _compiled(self, backend: Backend) -> Submission:
-        """The job as it is submitted; what cannot be shipped raises before anything is listed."""
+        """Return the job as it is submitted; what cannot be shipped raises before anything is
+        listed."""
         source = self._source
         self._check_fit(source)
         code = submission.code_of(self.fn, self.reducer, source.modules)
@@ -232,7 +233,7 @@ class Plan(Planned):
 
 
 def prepared(fn: Function, dataset: Any, options: Mapping[str, object]) -> tuple[Job, StartOptions]:
-    """The job of these options, and those of them that are of its start."""
+    """Return the job of these options, and those of them that are of its start."""
     given: dict[str, Any] = {**options}
     start: Any = {name: given.pop(name) for name in StartOptions.__annotations__ if name in given}
     with interrupts.told(_nothing_started):

@@ -31,7 +31,7 @@ def open(
     backend: str | Backend | None = None,
     allow_pickle: bool = True,
 ) -> Run:
-    """A run, to look at or to resume: by its id, the start of one, `"last"`, or its folder.
+    """Return a run, to look at or to resume: by its id, the start of one, `"last"`, or its folder.
 
     Ids are looked for in `root` (default `$MAPRED_ROOT`, else `~/.mapred/runs`); a folder may be
     a path or a URI. A `RunError` where there is no such run. `backend` says how the cluster that
@@ -52,7 +52,7 @@ def open(
 
 
 def find(run: Location, root: Location | None = None) -> str:
-    """The folder of a run by its path or URI, its id, the unique start of its id, or `last`."""
+    """Return the folder of a run by its path or URI, its id, the unique start of its id, or `last`."""
     reference = os.fspath(run)
     if not isinstance(run, str) or "/" in reference:
         return reference
@@ -87,7 +87,7 @@ class Last:
 
 
 def last(root: str) -> Last:
-    """The run that `last` means."""
+    """Return the run that `last` means."""
     closed: list[str] = []
     for _, name in sorted(folders(root), reverse=True):
         if not _is_closed(root, name):
@@ -102,7 +102,7 @@ def base_of(root: Location | None) -> str:
 
 
 def folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
-    """(a key that sorts by age, name) of every folder of the root that holds a job.json.
+    """Yield (a key that sorts by age, name) of every folder of the root that holds a job.json.
 
     An id begins with its second; within one second, and for names given by `run_id=`, the file's
     own time decides. A folder that is closed to this user may hold one.

@@ -32,12 +32,12 @@ def default_root() -> str:
 
 
 def find(store: Store) -> Run | None:
-    """The run of a folder; None without a job.json."""
+    """Return the run of a folder; None without a job.json."""
     return open_run(store.uri) if RunFolder(store).has_job() else None
 
 
 def same(known: Run, job: Job) -> Run:
-    """The run that has the name, if it is one of this job; else a `RunError` that names it."""
+    """Return the run that has the name, if it is one of this job; else a `RunError` that names it."""
     different = differences(known.job, job)
     if not different:
         return known
@@ -52,7 +52,8 @@ def same(known: Run, job: Job) -> Run:
 
 
 def differences(known: Job, job: Job) -> list[str]:
-    """The parts in which two jobs differ, in words; when and where they start does not count."""
+    """Return the parts in which two jobs differ, in words; when and where they start does not
+    count."""
     one, other = _parts(known), _parts(job)
     return [name for name in one if one[name] != other[name]]
 
@@ -84,7 +85,7 @@ def _listed(names: list[str]) -> str:
 
 @contextmanager
 def claimed(store: Store) -> Iterator[Claim]:
-    """The folder of a name without a run, to put files into; a failure takes them back."""
+    """Claim the folder of a name without a run, to put files into; a failure removes them."""
     claim = Claim(store)
     try:
         yield claim
@@ -140,7 +141,7 @@ def refuse_remains(store: Store, paths: Iterable[str]) -> None:
 
 
 def digests_of(files: Iterable[tuple[str, Any]]) -> dict[str, str]:
-    """The SHA-256 of each file's content by its path."""
+    """Return the SHA-256 of each file's content by its path."""
     return {path: _digest(data) for path, data in files}
 
 

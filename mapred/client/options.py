@@ -97,7 +97,7 @@ _MAX_PARTITIONS = 1 << 16
 
 
 def _worded(default: Any, metavar: str, help: str) -> Any:
-    """The default of an option that is one of the command line as well."""
+    """Return the default of an option that is one of the command line as well."""
     return field(default=default, metadata={"metavar": metavar, "help": help})
 
 

@@ -31,7 +31,7 @@ class Planned:
         return self.ranges.shards
 
     def summary(self) -> display.PlanSummary:
-        """The numbers that are shown."""
+        """Return the numbers that are shown."""
         ranges = self.ranges
         skew = ranges.skew if ranges.shards else planner.Skew(0, 0, 0)
         unsplittable: tuple[tuple[int, int, str], ...] = ()
@@ -71,7 +71,7 @@ def planned(
     max_tasks: int | None = None,
     per_task: int | None = None,
 ) -> Planned:
-    """The shards of a dataset within these limits."""
+    """Return the shards of a dataset within these limits."""
     if source.format in ("items", "array"):
         if target_bytes is not None:
             raise PlanError("target_bytes= is for datasets of bytes; items take per_task=")
@@ -99,7 +99,8 @@ def planned(
 
 
 def handed_over(plan: Planned, fn: Callable[..., Any]) -> Format:
-    """The plan's format with what `fn` receives: `as_=`, else its annotation, else the default."""
+    """Return the plan's format with what `fn` receives: `as_=`, else its annotation, else the
+    default."""
     pinned = plan.format
     if plan.dataset.as_ is not None:
         return pinned
@@ -115,7 +116,7 @@ def handed_over(plan: Planned, fn: Callable[..., Any]) -> Format:
 
 
 def _columns(format: Format) -> tuple[display.Column, ...]:
-    """The columns that the function gets, and which of their types rest on little."""
+    """Return the columns that the function gets, and which of their types rest on little."""
     schema = format.schema
     if schema is None or format.as_ == "dicts":
         return ()

@@ -46,7 +46,8 @@ class Remains:
 
 
 def of(folder: RunFolder, listed: Listing | None = None) -> Remains:
-    """What lies in a run's folder, as `listed`, and temporary files, which are in no listing."""
+    """Return what lies in a run's folder, as `listed`, and temporary files, which are in no
+    listing."""
     refuse_link(folder.store)
     listed = folder.files(listed)
     files = [(path, size) for path, size in listed if layout.is_named(path)]
@@ -88,7 +89,7 @@ def check(folder: RunFolder, found: Remains) -> None:
 
 
 def staged(folder: RunFolder, found: Remains) -> Iterator[Staged]:
-    """What the run left hidden in datasets; a record that names something else is refused."""
+    """Yield what the run left hidden in datasets; a record that names something else is refused."""
     run_id = re.escape(folder.uri.rstrip("/").rpartition("/")[2])
     for path in sorted(path for path in found.paths if path.startswith(layout.WRITES)):
         try:

@@ -157,7 +157,7 @@ def _names(root: str) -> list[str]:
 def _collect(
     folder: RunFolder, name: str, found: Remains, limit: float | None, dry_run: bool
 ) -> Iterator[Removal]:
-    """What goes of one run, and is gone unless `dry_run`, when it has been told."""
+    """Yield what goes of one run, and is gone unless `dry_run`, when it has been told."""
     now = time.time()
     files = found.files
     if layout.JOB not in found.paths or _is_marked(files):
@@ -190,7 +190,7 @@ def _collect(
 def _staged(
     folder: RunFolder, found: Remains, why: str
 ) -> Iterator[tuple[Removal, removable.Staged]]:
-    """What a run left hidden in datasets, where it left anything."""
+    """Yield what a run left hidden in datasets, where it left anything."""
     for left in removable.staged(folder, found):
         if left.files:
             uri = f"{left.uri}: {left.write_id}"
@@ -231,7 +231,7 @@ def _last_start(folder: RunFolder, name: str) -> float:
 
 
 def _named_time(name: str) -> float:
-    """The time in the name of a run; now, where it has none."""
+    """Return the time in the name of a run; now, where it has none."""
     try:
         when = datetime.strptime(name[:15], "%Y%m%d-%H%M%S").replace(tzinfo=timezone.utc)
     except ValueError:
@@ -240,7 +240,7 @@ def _named_time(name: str) -> float:
 
 
 def _losers(folder: RunFolder, files: Listing, settled: bool) -> Listing:
-    """The outputs of attempts that no commit names, and what was kept for attempts to come.
+    """Return the outputs of attempts that no commit names, and what was kept for attempts to come.
 
     Where a task has no commit yet an attempt may still win, unless all is `settled`.
     """
@@ -304,7 +304,7 @@ def _remove(folder: RunFolder, hidden: Iterable[removable.Staged]) -> None:
 
 
 def _left(uri: str, found: Remains) -> tuple[str, ...]:
-    """What is said of files that have no name of mapred's."""
+    """Return what is said of files that have no name of mapred's."""
     if not found.foreign:
         return ()
     more = len(found.foreign) - 1

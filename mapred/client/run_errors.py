@@ -10,7 +10,7 @@ from mapred.runfolder.folder import RunFolder
 
 
 def broken_off(run: RunResults, error: Exception) -> RunError:
-    """The error of a run whose driver, scheduler or pool failed."""
+    """Return the error of a run whose driver, scheduler or pool failed."""
     # A scheduler or pool that gave out cannot be resumed on.
     lost = isinstance(error, BackendError) and not isinstance(error, StorageError)
     gone = lost and run.job.backend.get("name") != "local"
@@ -20,7 +20,7 @@ def broken_off(run: RunResults, error: Exception) -> RunError:
 
 
 def ended(run: RunResults, state: str) -> RunError:
-    """The error of a run that is in this state, which is not `succeeded`."""
+    """Return the error of a run that is in this state, which is not `succeeded`."""
     failures = run.failures
     folder = RunFolder(run.store)
     end = folder.end()

@@ -310,7 +310,7 @@ class Run(RunResults):
                 break
 
     def _attached(self) -> Handle | None:
-        """The handle: its own, that of another one in this process, or one to a cluster."""
+        """Return the handle: its own, that of another one in this process, or one to a cluster."""
         latest, own = drivers.driven(self.uri), self._handle
         if latest is not own and (own is None or not own.survives_client):
             # Another handle of this process may have started the run since, or stopped it.
@@ -385,7 +385,7 @@ def _goes_on(handle: Handle) -> bool:
 
 
 def how_to_continue(uri: str, job: Job) -> str:
-    """What is said of a run that Ctrl-C stopped."""
+    """Return what is said of a run that Ctrl-C stopped."""
     from mapred.client import hints
 
     hint = hints.in_python(uri, job, hints.Remedy())
@@ -393,6 +393,6 @@ def how_to_continue(uri: str, job: Job) -> str:
 
 
 def _limits(job: Job) -> Limits:
-    """What a run asks of the place where it is resumed."""
+    """Return what a run asks of the place where it is resumed."""
     asked = tuple(stage.resources for stage in job.stages)
     return Limits(job.timeout, job.max_tasks_per_worker, asked)

@@ -66,7 +66,7 @@ class RunResults(abc.ABC):
         return self._folder.job_digest()
 
     def result(self) -> Any:
-        """The answer: the reduced value, a lazily read dataset of tables, or a list.
+        """Return the answer: the reduced value, a lazily read dataset of tables, or a list.
 
         In the list of a run over items there is one place for each, None where it returned
         None or was given up; a reduce and all other lists leave None out. Tables of all tasks
@@ -81,7 +81,7 @@ class RunResults(abc.ABC):
 
     @checks(PlanError)
     def outputs(self, stage: str | None = None, errors: str = "raise") -> Iterator[tuple[int, Any]]:
-        """What each committed task returned, one by one, in plan order, as (number, value).
+        """Return what each committed task returned, one by one, in plan order, as (number, value).
 
         The number is that of the item where the function runs once per item, else of the
         shard. Works while the run does, and after it failed; nothing is waited for, and one
@@ -93,7 +93,7 @@ class RunResults(abc.ABC):
         return self._stepped(results.one_by_one(self._folder, self.job, stage, errors))
 
     def to_pandas(self, dtype_backend: str = "numpy_nullable") -> pd.DataFrame:
-        """The result as one frame; a sweep's has its parameters and results as columns.
+        """Return the result as one frame; a sweep's has its parameters and results as columns.
 
         Returned tables come one below the other. Where the function runs once per item, the
         columns of what it was called with stand before them: `point` (the number of the item)
@@ -115,7 +115,7 @@ class RunResults(abc.ABC):
             return tabulating.to_pandas(self._folder, self.job, dtype_backend)
 
     def to_arrow(self) -> pa.Table:
-        """The result as one table, with the columns of `to_pandas`."""
+        """Return the result as one table, with the columns of `to_pandas`."""
         self._await_result()
         from mapred.runfolder import tabulating
 
@@ -180,7 +180,7 @@ class RunResults(abc.ABC):
 
     @checks(PlanError)
     def logs(self, task: FromZero | None = None, stage: str = "map") -> str:
-        """What a task's attempts printed (all tasks of the stage where None), oldest first."""
+        """Return what a task's attempts printed (all tasks of the stage where None), oldest first."""
         self.job.stage(stage)
         return "\n".join(
             f"--- {stage} task {index}, attempt {attempt}\n{text}"
@@ -212,11 +212,11 @@ class RunResults(abc.ABC):
         return audits.audit(self._folder, self.job, content=content, contact=contact)
 
     def _loading(self) -> AbstractContextManager[None]:
-        """What loads values inside of this keeps to what `allow_pickle` says."""
+        """Return what loads values inside of this keeps to what `allow_pickle` says."""
         return pickling.plain_alone(not self._allow_pickle)
 
     def _stepped(self, values: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
-        """The values of an iterator, each of which loads one."""
+        """Yield the values of an iterator, each of which loads one."""
         while True:
             with self._loading():
                 try:

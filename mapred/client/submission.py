@@ -67,7 +67,7 @@ class Submission:
             raise
 
     def render(self, renders: Callable[..., Any], root: Location | None) -> str:
-        """What `start` would send, as text."""
+        """Return what `start` would send, as text."""
         uri = f"{_base(root, self.backend).rstrip('/')}/{_new_id()}"
         record = self._record(uri, naming.digests_of(self._files()))
         digest = hashlib.sha256(record.to_bytes()).hexdigest()
@@ -119,7 +119,8 @@ class Submission:
             self.backend.discard()
 
     def _proved(self) -> Backend:
-        """The backend, once a process of it, or else one of this machine, has loaded the code."""
+        """Return the backend, once a process of it, or else one of this machine, has loaded the
+        code."""
         first = self._stages[1][0]
         loads = tuple(
             self.code.get(path, b"") for path in (layout.FUNCTION, layout.REDUCE, layout.MODULES)
@@ -143,7 +144,7 @@ class Submission:
             yield path, planner.write_plan(rows)
 
     def _record(self, uri: str, digests: dict[str, str]) -> JobRecord:
-        """The job as the job.json of a folder says it."""
+        """Return the job as the job.json of a folder says it."""
         job, plan, (shuffle, stages) = self.options, self.plan, self._stages
         seeds = (job.seed, plan.dataset.seed)
         return JobRecord(
@@ -206,7 +207,8 @@ class Submission:
 def code_of(
     fn: Callable[..., Any], reducer: Reducer | None, modules: frozenset[str]
 ) -> dict[str, bytes]:
-    """The files with the user's code: functions, and the modules that they and others refer to."""
+    """Return the files with the user's code: functions, and the modules that they and others refer
+    to."""
     names = {*modules}
     code = {layout.FUNCTION: transport.dump(fn, names)}
     if reducer is not None:
@@ -228,7 +230,7 @@ def expected_packages(plan: Planned, code: Mapping[str, bytes], backend: Backend
 
 
 def _new_id() -> str:
-    """The id of a run: its time, which sorts, and a random part."""
+    """Return the id of a run: its time, which sorts, and a random part."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(4).hex()}"
 
 

@@ -55,7 +55,8 @@ def _first(values: list[Any], text: bool) -> str:
 
 
 def _collected(source: Any) -> list[Any]:
-    """The values of a collection of one dimension, or a `DatasetError` that says what to pass."""
+    """Return the values of a collection of one dimension, or a `DatasetError` that says what to
+    pass."""
     kind = type(source).__name__
     if how_to_list_rows(source) is not None:
         raise DatasetError(
@@ -91,7 +92,7 @@ def _collected(source: Any) -> list[Any]:
 
 
 def _sorted(values: Iterable[Any]) -> list[Any]:
-    """The values of a set in an order that does not change from run to run."""
+    """Return the values of a set in an order that does not change from run to run."""
     try:
         return sorted(values)
     except TypeError:
@@ -99,7 +100,7 @@ def _sorted(values: Iterable[Any]) -> list[Any]:
 
 
 def _frame(source: Any) -> pa.Table | None:
-    """An Arrow table of a table or frame; None for anything else."""
+    """Return an Arrow table of a table or frame; None for anything else."""
     package = type(source).__module__.split(".")[0]
     names = {f"{c.__module__.split('.')[0]}.{c.__name__}" for c in type(source).__mro__}
     if "polars.LazyFrame" in names:

@@ -46,12 +46,12 @@ def items(iterable: Iterable[Any]) -> Dataset:
 
 @checks(DatasetError)
 def array(n: FromOne) -> Dataset:
-    """The indices 0 to n - 1 of an array job: the function is called for each."""
+    """Return the indices 0 to n - 1 of an array job: the function is called for each."""
     return Dataset("array", count=n, title=f"array of {n:,}")
 
 
 def item_format(dataset: Dataset) -> Format:
-    """What `pin` gives of files, for items and arrays, of which nothing has to be read."""
+    """Return what `pin` gives of files, for items and arrays, of which nothing has to be read."""
     assert dataset.format is not None
     as_ = handed_over(dataset.format, dataset.as_)
     return replace(dataset.options, schema=None, name=dataset.format, as_=as_)

@@ -88,7 +88,7 @@ def is_glob(path: str) -> bool:
 
 
 def parse(path: str, base: str = "") -> Glob:
-    """The pattern of a path with `/`, which begins in the folder `base` where that is given.
+    """Return the pattern of a path with `/`, which begins in the folder `base` where that is given.
 
     A path without wildcards stands for every file below it.
     """

@@ -66,7 +66,7 @@ def refuse_archives(paths: pa.ChunkedArray, format: str) -> None:
 
 
 def partitions(paths: pa.ChunkedArray, prefix: str = "") -> dict[str, pa.DataType]:
-    """The `name=value` folders that all files lie in, and their types, outermost first.
+    """Return the `name=value` folders that all files lie in, and their types, outermost first.
 
     Folders of `prefix`, which every path begins with, do not count. Values that are all whole
     numbers as they are usually written make an int64, others a string: `01` and `1` are two

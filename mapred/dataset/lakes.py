@@ -28,15 +28,15 @@ class Place(Protocol):
     """Where datasets lie: a disk, or a bucket of which keys are paths."""
 
     def address(self, path: str) -> str:
-        """A path as a dataset names it."""
+        """Return a path as a dataset names it."""
         ...
 
     def names(self, folder: str) -> list[str]:
-        """The names of the files in a folder; none where it does not exist."""
+        """Return the names of the files in a folder; none where it does not exist."""
         ...
 
     def read(self, path: str) -> bytes:
-        """A small file; one that is gone is a `FileNotFoundError`."""
+        """Return a small file; one that is gone is a `FileNotFoundError`."""
         ...
 
     def files(self, glob: Glob, paths: Sequence[str]) -> tuple[pa.Table, list[str]]:
@@ -52,7 +52,8 @@ class Lakes:
     known: dict[str, Manifest | None] = field(default_factory=dict)
 
     def live(self, glob: Glob) -> pa.Table | None:
-        """The live files that match, as rows of a listing; None where no manifest lists them."""
+        """Return the live files that match, as rows of a listing; None where no manifest lists
+        them."""
         for home in _homes(glob.root):
             if home not in self.known:
                 self.known[home] = self._settled(home)
@@ -84,7 +85,8 @@ class Lakes:
             self.known[home] = manifest = now
 
     def _settled(self, home: str) -> Manifest | None:
-        """The newest version; one of a run that is still being published, only if it stays so."""
+        """Return the newest version; one of a run that is still being published, only if it stays
+        so."""
         late = time.monotonic() + _PATIENCE
         while True:
             manifest = newest(
@@ -98,7 +100,7 @@ class Lakes:
 
 
 def _homes(root: str) -> Iterator[str]:
-    """The folders that may be a dataset's: this one, and those that it is a partition of."""
+    """Yield the folders that may be a dataset's: this one, and those that it is a partition of."""
     yield root
     while root and "=" in root.rpartition("/")[2]:
         root = root.rpartition("/")[0]
@@ -110,7 +112,8 @@ def _below(home: str, path: str) -> str:
 
 
 def _matching(home: str, manifest: Manifest, glob: Glob) -> tuple[Glob, list[Entry]]:
-    """The live files that a pattern matches by their published names, or that lie below a match."""
+    """Return the live files that a pattern matches by their published names, or that lie below a
+    match."""
 
     from mapred.arrow.buffers import large_strings
 
@@ -124,7 +127,7 @@ def _matching(home: str, manifest: Manifest, glob: Glob) -> tuple[Glob, list[Ent
 
 
 def _told(found: pa.Table, manifest: Manifest) -> pa.Table:
-    """The listing with the types of the partition columns."""
+    """Return the listing with the types of the partition columns."""
     types = {name: manifest.columns.get(name, "string") for name in manifest.partition_by}
     return found.replace_schema_metadata({_TYPES: json.dumps(types)})
 
@@ -150,13 +153,13 @@ def _types(files: pa.Table) -> dict[str, str] | None:
 
 
 def partition_types(files: pa.Table) -> dict[str, pa.DataType]:
-    """The types of folder columns that manifests say, for those of a listing that have one."""
+    """Return the types of folder columns that manifests say, for those of a listing that have one."""
 
     return {name: pa.type_for_alias(type_) for name, type_ in (_types(files) or {}).items()}
 
 
 def published(files: pa.Table) -> pa.ChunkedArray:
-    """The paths of a listing, as they end once what a manifest lists is published."""
+    """Return the paths of a listing, as they end once what a manifest lists is published."""
 
     if _types(files) is None:
         return files["path"]

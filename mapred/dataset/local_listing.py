@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 
 def listing(dataset: Dataset) -> pa.Table:
-    """The files of a dataset: `path` (large_string), `size` in bytes, `etag`.
+    """Return the files of a dataset: `path` (large_string), `size` in bytes, `etag`.
 
     A path given twice counts once. Raises `DatasetError` where a URI matches nothing, a
     folder cannot be listed, or a name is no Unicode.
@@ -103,7 +103,7 @@ def reads_lakes(dataset: Dataset) -> bool:
 
 
 def _wanted(uri: str, exact: bool) -> Glob | None:
-    """The pattern of a local URI, whose root is a folder; None for a file."""
+    """Return the pattern of a local URI, whose root is a folder; None for a file."""
     base, pattern = _written(uri)
     whole = os.path.join(base, pattern)
     if globs.is_glob(pattern) and not exact and not os.path.lexists(whole):
@@ -165,7 +165,8 @@ def is_remote(uri: str) -> bool:
 
 
 def _rows(uri: str, literal: bool, exact: bool) -> Iterator[Row]:
-    """The files of one local URI, at least one; an `exact` one is a file or folder, no pattern."""
+    """Yield the files of one local URI, at least one; an `exact` one is a file or folder, no
+    pattern."""
     if literal:
         rows = iter([_literal(os.path.abspath(_plain(uri)))])
     elif exact:
@@ -184,7 +185,7 @@ def _plain(uri: str) -> str:
 
 
 def _written(uri: str) -> tuple[str, str]:
-    """A local URI as a folder that exists, whose name is not a pattern, and the rest."""
+    """Return a local URI as a folder that exists, whose name is not a pattern, and the rest."""
     path = _plain(uri)
     base = os.getcwd()
     if path.startswith("~/"):
@@ -199,7 +200,8 @@ def _written(uri: str) -> tuple[str, str]:
 
 
 def _local(base: str, pattern: str) -> Iterator[Row]:
-    """What has the very name that is spelled; else what matches it as a pattern below a folder."""
+    """Return what has the very name that is spelled; else what matches it as a pattern below a
+    folder."""
     whole = os.path.join(base, pattern)
     if globs.is_glob(pattern) and not os.path.lexists(whole):
         found = _walk(globs.parse(pattern, base))
@@ -216,7 +218,7 @@ def _local(base: str, pattern: str) -> Iterator[Row]:
 
 
 def _spelled(path: str) -> Iterator[Row]:
-    """The file at a path, or all files of the folder."""
+    """Return the file at a path, or all files of the folder."""
     if os.path.isdir(path):
         return _walk(globs.folder(path))
     if globs.is_glob(path) and not os.path.lexists(path):
@@ -240,7 +242,7 @@ def _literal(path: str) -> Row:
 
 
 def _walk(glob: Glob) -> Iterator[Row]:
-    """The files that match, in byte order; else all files of the folders that match."""
+    """Yield the files that match, in byte order; else all files of the folders that match."""
     folders: list[tuple[str, bool]] = []
     found = _files_below(glob, folders)
     first = next(found, None)
@@ -287,7 +289,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """What a regular file is; None for what is not a regular file, or is gone."""
+    """Return what a regular file is; None for what is not a regular file, or is gone."""
     try:
         return entry.stat() if entry.is_file() else None
     except OSError as error:
@@ -297,7 +299,7 @@ def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
-    """A folder's entries, so ordered that a walk meets paths in byte order."""
+    """Return a folder's entries, so ordered that a walk meets paths in byte order."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name + "/" * _is_folder(entry))
@@ -308,7 +310,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _hops(entry: os.DirEntry[str], hops: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The real folders in which links were followed so far; None where this one leads back."""
+    """Return the real folders in which links were followed so far; None where this one leads back."""
     if not entry.is_symlink():
         return hops
     hops = (*hops, os.path.realpath(os.path.dirname(entry.path)))
@@ -318,7 +320,7 @@ def _hops(entry: os.DirEntry[str], hops: tuple[str, ...]) -> tuple[str, ...] | N
 
 
 def _table(rows: Iterable[Row]) -> pa.Table:
-    """The files as they come, at least one."""
+    """Return the files as they come, at least one."""
 
     from mapred.arrow.buffers import flags
 

@@ -66,7 +66,7 @@ class Manifest:
     kept: tuple[tuple[int, float], ...] = ()
 
     def unfinished(self) -> dict[str, set[str]]:
-        """The runs that are being published, and the folders that they change."""
+        """Return the runs that are being published, and the folders that they change."""
         found: dict[str, set[str]] = {}
         for entry in self.entries:
             if entry.final is not None:
@@ -111,7 +111,7 @@ class Manifest:
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str = "a manifest") -> Manifest:
-        """The manifest in a file, whose place is `where`; one of a newer mapred is refused."""
+        """Return the manifest in a file, whose place is `where`; one of a newer mapred is refused."""
         value = json.loads(data)
         if value["format"] != FORMAT:
             _refuse(value["format"], where)
@@ -153,7 +153,8 @@ def newest(
     read: Callable[[str], bytes],
     known: int = 0,
 ) -> Manifest | None:
-    """The version that holds now, of the files in the manifest's folder; None where there is none.
+    """Return the version that holds now, of the files in the manifest's folder; None where there is
+    none.
 
     `read` is given a name, and raises `FileNotFoundError` for one that is gone. A listing may
     lag behind: what follows its last version, or one that is `known` to exist, is read by name.

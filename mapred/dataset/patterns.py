@@ -43,7 +43,7 @@ def aside(paths: pa.ChunkedArray, glob: Glob) -> pa.ChunkedArray:
 
 
 def _expression(glob: Glob, hidden: str) -> str:
-    """The names below the root, where no wildcard matches a first character of `hidden`."""
+    """Return the names below the root, where no wildcard matches a first character of `hidden`."""
     written = []
     for part in glob.parts:
         if part.match is None:
@@ -55,7 +55,7 @@ def _expression(glob: Glob, hidden: str) -> str:
 
 
 def _name(tokens: list[Token], hidden: str, marked: bool) -> str:
-    """A name that does not begin with a character of `hidden`."""
+    """Return a name that does not begin with a character of `hidden`."""
     if not tokens:
         return ""
     (kind, ranges), rest = tokens[0], "".join(map(_token, tokens[1:]))
@@ -92,7 +92,7 @@ def _without(ranges: Ranges, characters: str) -> Ranges:
 
 
 def _tokens(text: str) -> list[Token]:
-    """The wildcards and characters of one name, read as `fnmatch` reads them."""
+    """Return the wildcards and characters of one name, read as `fnmatch` reads them."""
     tokens: list[Token] = []
     at = 0
     while at < len(text):

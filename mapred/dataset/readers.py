@@ -292,13 +292,14 @@ def files(
 
 
 def format_of(source: Any) -> str:
-    """The format of paths by their suffixes, listed where they hold wildcards or are folders."""
+    """Return the format of paths by their suffixes, listed where they hold wildcards or are
+    folders."""
     chosen = by_suffix(source)
     return chosen.format or kind_of(listing(chosen)["path"])[0]
 
 
 def by_suffix(source: Any) -> Dataset:
-    """A dataset of the format that the URIs say; else the listing's suffixes will."""
+    """Return a dataset of the format that the URIs say; else the listing's suffixes will."""
     uris, exact = _uris(source), _exact(source)
     endings = {suffix_of(uri.rstrip("/").rpartition("/")[2]) for uri in uris}
     told = {kind_of_suffix(ending) for ending in endings if not globs.is_glob(ending)}
@@ -344,7 +345,7 @@ def _dataset(
 def _storage(
     uris: Sequence[str], filesystem: Any, storage_options: Mapping[str, Any] | None
 ) -> dict[str, Any] | None:
-    """The record of the user's own file system, checked to hold no credential."""
+    """Return the record of the user's own file system, checked to hold no credential."""
     if filesystem is None and storage_options is None:
         return None
     from mapred.storage.fsspec_options import record

@@ -25,7 +25,7 @@ def listed(
     exact: Container[str] = (),
     by_manifest: bool = False,
 ) -> Iterator[tuple[str, pa.Table]]:
-    """The files of each URI in byte order of their paths: `path`, `size`, `etag`, `aside`.
+    """Yield the files of each URI in byte order of their paths: `path`, `size`, `etag`, `aside`.
 
     URIs in `exact` are files or folders, never patterns; if `literal`, all are files.
     No rows where nothing matches; whatever a file system raises becomes a `DatasetError`.
@@ -96,7 +96,7 @@ def _named(
 
 
 def _no_lake(glob: Glob) -> None:
-    """What a listing by names and patterns alone knows of a manifest."""
+    """Return no manifest of a lake: a listing by names and patterns reads none."""
 
 
 def _found(
@@ -107,7 +107,7 @@ def _found(
     exact: bool,
     live: Callable[[Glob], pa.Table | None],
 ) -> pa.Table:
-    """What a key or pattern stands for: itself, what matches it, what lies below it."""
+    """Return what a key or pattern stands for: itself, what matches it, what lies below it."""
     if literal:
         found = walk.file(key)
         if not len(found) and len(walk.below(globs.parse(key))):
@@ -131,7 +131,7 @@ def _found(
 
 
 def _own_name(walk: Walk, key: str, found: pa.Table) -> pa.Table:
-    """What a pattern matched, or the one file whose very name it is.
+    """Return what a pattern matched, or the one file whose very name it is.
 
     A name with `*` and `?` is matched by itself; only one with brackets has to be asked for.
     """
@@ -169,7 +169,7 @@ class _Bucket:
 
 
 def _chosen(files: pa.Table, paths: Iterable[str]) -> pa.Table:
-    """The rows of a listing that have one of the paths."""
+    """Return the rows of a listing that have one of the paths."""
     from mapred.arrow.buffers import large_strings
 
     return files.filter(pc.is_in(files["path"], large_strings(list(paths))))

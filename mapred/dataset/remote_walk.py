@@ -42,16 +42,16 @@ class Walk:
         self._lister, self._pool = lister, pool
 
     def file(self, key: str) -> pa.Table:
-        """The object of a key, or no rows."""
+        """Return the object of a key, or no rows."""
         known = self._lister.entry(key) if key else None
         return plain(table()) if known is None else self.row(key, known)
 
     def path(self, key: str) -> str:
-        """The path of a key, as listings have it."""
+        """Return the path of a key, as listings have it."""
         return self._lister.prefix + key
 
     def names(self, folder: str) -> list[str]:
-        """The names of the objects in a folder, which ends with `/`."""
+        """Return the names of the objects in a folder, which ends with `/`."""
         keys = [key for page in self._lister.pages(folder, 1) for key in page["path"].to_pylist()]
         return [key[len(folder) :] for key in keys]
 
@@ -60,7 +60,7 @@ class Walk:
         return plain(table([self._lister.prefix + key], [known[0]], [known[1]]))
 
     def spelled(self, key: str) -> pa.Table:
-        """What a pattern means that matches nothing, where its wildcards are characters."""
+        """Return what a pattern means that matches nothing, where its wildcards are characters."""
         names = key.split("/")
         first = next(number for number, name in enumerate(names) if globs.is_glob(name))
         for count in range(len(names), first, -1):
@@ -73,7 +73,7 @@ class Walk:
         return plain(table())
 
     def below(self, glob: Glob) -> pa.Table:
-        """The files that match a pattern, sorted."""
+        """Return the files that match a pattern, sorted."""
         root = f"{glob.root.strip('/')}/".lstrip("/")
         glob = Glob(root.rstrip("/"), glob.parts)
         found: list[tuple[str, pa.Table]] = []
@@ -110,7 +110,7 @@ class Walk:
     def _level(
         self, open_: _Open, glob: Glob
     ) -> tuple[str, pa.Table, list[tuple[str, frozenset[int]]]]:
-        """A folder's own files, and the folders in it where the pattern goes on."""
+        """Return a folder's own files, and the folders in it where the pattern goes on."""
         names, files = self._lister.level(open_.folder)
         below = []
         for name in names:
@@ -202,7 +202,7 @@ def _has_folders(page: pa.Table, folder: str) -> bool:
 
 
 def _matching(files: pa.Table, glob: Glob) -> pa.Table:
-    """The files of a listing that match, and whether each stands aside."""
+    """Return the files of a listing that match, and whether each stands aside."""
     fits = patterns.matches(files["path"], glob)
     marker = pc.ends_with(files["path"], _MARKER)
     if _any(marker):

@@ -25,7 +25,7 @@ _MOST_PLACES = 16
 
 
 def pin(dataset: Dataset, files: pa.Table, sniff: Sniff) -> Format:
-    """The format that workers are told: its name, what is handed over, names and types.
+    """Return the format that workers are told: its name, what is handed over, names and types.
 
     `files` is the listing; `sniff(format, places, open)` reads
     samples at places in the order in which they are worth it. Raises `DatasetError` where
@@ -72,7 +72,7 @@ def why_whole(format: Format) -> str:
 def _with_folders(
     format: Format, schema: pa.Schema | Mapping[str, Any] | None, folders: dict[str, pa.DataType]
 ) -> Format:
-    """The format of dicts, in which only the columns that come from folders have types."""
+    """Return the format of dicts, in which only the columns that come from folders have types."""
 
     if isinstance(schema, pa.Schema):
         schema = {field.name: field.type for field in schema}
@@ -156,12 +156,12 @@ def places(files: pa.Table) -> Iterator[Place]:
 
 
 def _backend_of(frame: pa.Table) -> str:
-    """What becomes of a frame's types: pandas' own stay as they were given."""
+    """Return what becomes of a frame's types: pandas' own stay as they were given."""
     return "" if b"pandas" in (frame.schema.metadata or {}) else Format("", "").dtype_backend
 
 
 def _selected(format: Format) -> Format:
-    """The format, once the chosen columns are known to exist."""
+    """Return the format, once the chosen columns are known to exist."""
     assert format.schema is not None
     for name in format.columns or ():
         if name not in format.schema.names:
@@ -172,7 +172,7 @@ def _selected(format: Format) -> Format:
 
 
 def _delimiter(files: pa.Table) -> str:
-    """A tab for `.tsv`, a comma for all other names; not both in one dataset."""
+    """Return a tab for `.tsv`, a comma for all other names; not both in one dataset."""
 
     from mapred.arrow.buffers import scalar
 
@@ -185,7 +185,7 @@ def _delimiter(files: pa.Table) -> str:
 
 
 def _unwritten(dataset: Dataset, files: pa.Table) -> str:
-    """The part of the paths that the user did not write, whose folders name no columns."""
+    """Return the part of the paths that the user did not write, whose folders name no columns."""
 
     if dataset.options.storage or any(is_remote(uri) or os.path.isabs(uri) for uri in dataset.uris):
         return ""

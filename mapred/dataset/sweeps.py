@@ -29,7 +29,7 @@ class Interval:
     log: bool = False
 
     def at(self, unit: float) -> float:
-        """The value at a point of [0, 1)."""
+        """Return the value at a point of [0, 1)."""
         if not self.log:
             return self.low + unit * (self.high - self.low)
         low, high = math.log(self.low), math.log(self.high)
@@ -138,7 +138,7 @@ def _check(space: Mapping[Any, Any], mode: Any, n: int | None, repeats: int) -> 
 
 
 def _values(name: str, value: Any, mode: str) -> Sequence[Any]:
-    """The values that a parameter takes; a number, a string or a mapping is one."""
+    """Return the values that a parameter takes; a number, a string or a mapping is one."""
     if isinstance(value, Interval):
         raise DatasetError(f"{name} is an interval, which mode={mode!r} cannot list; give values")
     rows = how_to_list_rows(value)

@@ -42,7 +42,8 @@ _HINT = (
 
 
 def as_type(name: str, type_: Any) -> pa.DataType:
-    """The Arrow type that a user means for column `name`; a `DatasetError` where it is unknown."""
+    """Return the Arrow type that a user means for column `name`; a `DatasetError` where it is
+    unknown."""
 
     if isinstance(type_, pa.DataType):
         return type_
@@ -81,7 +82,7 @@ def _named(text: str) -> pa.DataType:
 
 
 def _of_arrays(type_: Any) -> pa.DataType:
-    """The type of a numpy or pandas dtype, or of a class of numpy's."""
+    """Return the type of a numpy or pandas dtype, or of a class of numpy's."""
 
     arrow = getattr(type_, "pyarrow_dtype", None)  # pandas.ArrowDtype
     if isinstance(arrow, pa.DataType):

@@ -42,7 +42,8 @@ _AS = {
 
 
 def how_to_list_rows(value: Any) -> str | None:
-    """The call that gives a frame's rows, as iterating over it gives columns; None for all else."""
+    """Return the call that gives a frame's rows, as iterating over it gives columns; None for all
+    else."""
     calls = {
         "pandas.DataFrame": ".to_dict('records')",
         "polars.DataFrame": ".to_dicts()",
@@ -104,7 +105,7 @@ class Dataset:
         return self._pickles[2] if self.format == "items" else frozenset()
 
     def inputs(self) -> Iterator[tuple[str, Any]]:
-        """The files that a run's folder must hold for this dataset: path and bytes."""
+        """Yield the files that a run's folder must hold for this dataset: path and bytes."""
         if self.frame is not None:
             yield layout.FRAME, self.frame_file
         elif self.format == "items":
@@ -136,7 +137,7 @@ class Dataset:
 
 
 def handed_over(format: str, as_: Any) -> str:
-    """The `Format.as_` of what a user wrote as `as_=`, or of the format's default."""
+    """Return the `Format.as_` of what a user wrote as `as_=`, or of the format's default."""
     names = _AS[format]
     if as_ is None:
         return next(iter(names.values()))
@@ -148,7 +149,7 @@ def handed_over(format: str, as_: Any) -> str:
 
 
 def as_of(format: str, kind: str | None) -> str:
-    """The `as_=` that means a `Format.as_`; the format's default where None."""
+    """Return the `as_=` that means a `Format.as_`; the format's default where None."""
     names = _AS[format]
     return next(name for name, each in names.items() if kind is None or each == kind)
 
@@ -160,7 +161,7 @@ def kind_of_suffix(suffix: str) -> tuple[str, str]:
 
 
 def suffix_of(name: str) -> str:
-    """The suffix of a file's name (no dot), looking through that of a compression."""
+    """Return the suffix of a file's name (no dot), looking through that of a compression."""
     match = re.search(rf"\.([^./]*?)(?:\.(?:{'|'.join(COMPRESSED)}))?$", name, re.I)
     return match[1].lower() if match else ""
 

@@ -32,7 +32,7 @@ class Failures(tuple[Failure, ...]):
         return Failures(found) if isinstance(found, tuple) else found
 
     def to_pandas(self) -> pd.DataFrame:
-        """A frame with a row for every failed item, or for every failed task without items.
+        """Return a frame with a row for every failed item, or for every failed task without items.
 
         `value` is the item as text, `attempt` the number of the last attempt, `type` the
         exception's class; `item` and `value` are missing where they are not known.

@@ -22,12 +22,13 @@ def format_bytes(size: float) -> str:
 
 
 def format_time(seconds: float) -> str:
-    """A moment, in seconds since the epoch, in the zone of this machine: `2026-01-02 03:04`."""
+    """Return a moment, in seconds since the epoch, in the zone of this machine: `2026-01-02 03:04`."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def format_seconds(seconds: float) -> str:
-    """A duration in at most two units: `420 ms`, `13.2 s`, `2 min 5 s`, `1 h 3 min`, `2 d 4 h`."""
+    """Return a duration in at most two units: `420 ms`, `13.2 s`, `2 min 5 s`, `1 h 3 min`, `2 d 4
+    h`."""
     if not math.isfinite(seconds):
         return "?"
     seconds = max(0.0, float(seconds))
@@ -50,7 +51,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_count(number: float) -> str:
-    """A count with thousands separated: `1,234,567`; fractions keep six digits."""
+    """Return a count with thousands separated: `1,234,567`; fractions keep six digits."""
     if not math.isfinite(number):
         return str(number)
     return f"{int(number):,}" if number == int(number) else f"{number:,.6g}"
@@ -69,26 +70,26 @@ def listed(numbers: Sequence[int], most: int = 10) -> str:
 
 
 def estimated(number: float) -> str:
-    """A count that was not counted, to three digits: `≈ 11,300`."""
+    """Return a count that was not counted, to three digits: `≈ 11,300`."""
     size = max(abs(number), 1)
     return f"≈ {format_count(round(number, 2 - math.floor(math.log10(size))))}"
 
 
 def escaped(text: str) -> str:
-    """The visible text for HTML, fit for attributes too."""
+    """Return the visible text for HTML, fit for attributes too."""
     from html import escape
 
     return escape(visible(text))
 
 
 def one_line(text: str, width: int = 200) -> str:
-    """The visible text on one line of at most `width` characters."""
+    """Return the visible text on one line of at most `width` characters."""
     joined = " ".join(visible(text[: 20 * width]).split())
     return joined if len(joined) <= width else joined[: width - 1] + "…"
 
 
 def shortened(text: str, width: int) -> str:
-    """The visible text on one line, its middle left out where it is longer than `width`."""
+    """Return the visible text on one line, its middle left out where it is longer than `width`."""
     text = visible(text).replace("\n", "\\n").replace("\t", "\\t")
     if len(text) <= width:
         return text
@@ -97,7 +98,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def tail(text: str, lines: int, characters: int = 4000) -> str:
-    """The last lines of a traceback or log, visible, at most `characters` long."""
+    """Return the last lines of a traceback or log, visible, at most `characters` long."""
     end = text[-characters:].rstrip()
     return "\n".join(visible(end).split("\n")[-lines:])
 

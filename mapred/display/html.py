@@ -43,7 +43,7 @@ _PRE = (
 
 
 def plan_html(summary: PlanSummary) -> str:
-    """What would run, with a picture of the shard sizes in plan order."""
+    """Return what would run, with a picture of the shard sizes in plan order."""
     parts = [
         _line(f"<b>Plan of {escaped(one_line(summary.dataset))}</b> ({escaped(summary.format)})"),
         _line(escaped(plan_size(summary))),
@@ -79,7 +79,7 @@ def plan_html(summary: PlanSummary) -> str:
 
 
 def status_html(status: RunStatus, now: float | None = None, timeline: bool = True) -> str:
-    """A run: its stages, pace, counters, failures and, if asked, the timeline of its tasks.
+    """Return a run: its stages, pace, counters, failures and, if asked, the timeline of its tasks.
 
     `now`, in seconds since the epoch, is what elapsed time and the estimate go by.
     """

@@ -19,7 +19,7 @@ _ASCII = str.maketrans("━─×…", "#-x~")
 
 
 def progress_line(status: RunStatus, rate: float | None, left: float | None, width: int) -> str:
-    """The stage at work on one line of at most `width` characters."""
+    """Return the stage at work on one line of at most `width` characters."""
     stage = _at_work(status)
     parts = []
     if status.state == "queued":
@@ -177,6 +177,6 @@ def _counts(stage: StageStatus) -> str:
 
 
 def _at_work(status: RunStatus) -> StageStatus | None:
-    """The first stage with tasks left, or None."""
+    """Return the first stage with tasks left, or None."""
     left = (stage for stage in status.stages if stage.done + stage.given_up < stage.total)
     return next(left, None)

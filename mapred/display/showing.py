@@ -28,7 +28,7 @@ class Progress(Protocol):
 def progress(
     kind: str = "auto", stream: TextIO | None = None, *, clock: Clock = time.time
 ) -> Progress:
-    """What shows a run's progress: `auto` picks by notebook, terminal or neither.
+    """Return what shows a run's progress: `auto` picks by notebook, terminal or neither.
 
     `stream` is standard error where None; `clock` gives seconds since the epoch.
     """

@@ -134,7 +134,7 @@ class Pace:
 
 
 def pace(status: RunStatus, now: float | None = None) -> Pace:
-    """The pace of a run as seen at `now`, in seconds since the epoch."""
+    """Return the pace of a run as seen at `now`, in seconds since the epoch."""
     end = status.finished
     if end is None:
         end = now if status.live else None
@@ -155,7 +155,7 @@ def paused(status: RunStatus) -> float:
 
 
 def fraction(status: RunStatus) -> float:
-    """The part of the run that is done, by bytes where they are known, else by tasks."""
+    """Return the part of the run that is done, by bytes where they are known, else by tasks."""
     if status.bytes:
         return min(1.0, status.bytes_done / status.bytes)
     total = sum(stage.total for stage in status.stages)
@@ -164,7 +164,7 @@ def fraction(status: RunStatus) -> float:
 
 
 def whole_seconds(left: float) -> int:
-    """An estimate rounded up to the second: more digits would promise too much."""
+    """Return an estimate rounded up to the second: more digits would promise too much."""
     return math.ceil(left - 1e-3)
 
 
@@ -188,7 +188,7 @@ class Timeline:
 
 
 def attempts(status: RunStatus) -> list[TaskTime]:
-    """The tasks that are done, then the failed attempts at some of them.
+    """Return the tasks that are done, then the failed attempts at some of them.
 
     One that took its worker down is shown where the task was done in the end.
     """
@@ -209,7 +209,7 @@ def attempts(status: RunStatus) -> list[TaskTime]:
 
 
 def timeline(status: RunStatus, most_lanes: int) -> Timeline | None:
-    """The timeline of a run on at most `most_lanes` lanes; None before a task has ended."""
+    """Return the timeline of a run on at most `most_lanes` lanes; None before a task has ended."""
     times = attempts(status)
     if not status.times:
         return None

@@ -34,7 +34,7 @@ _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 60
 
 
 def colour(stage: int) -> str:
-    """The colour of the stage with this number."""
+    """Return the colour of the stage with this number."""
     return STAGE_COLOURS[stage % len(STAGE_COLOURS)]
 
 

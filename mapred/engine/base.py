@@ -47,7 +47,7 @@ class Handle(Protocol):
         ...
 
     def status(self) -> RunStatus | None:
-        """What the backend knows of the run's progress; None: look into the folder."""
+        """Return what the backend knows of the run's progress; None: look into the folder."""
         ...
 
     def raise_error(self) -> None:
@@ -73,7 +73,7 @@ class ReportsState(Handle, Protocol):
     """A handle that can tell the state of its run without the progress, which takes longer."""
 
     def standing(self) -> RunStatus | None:
-        """The state by one look; None: look into the folder."""
+        """Return the state by one look; None: look into the folder."""
         ...
 
 
@@ -110,7 +110,7 @@ class Proves(Protocol):
     def prove(
         self, stage: Stage, timeout: float | None, keyed: bool, code: tuple[bytes, ...]
     ) -> Backend:
-        """The backend to submit to, once the code was loaded; raises `FunctionError`."""
+        """Return the backend to submit to, once the code was loaded; raises `FunctionError`."""
         ...
 
 
@@ -133,7 +133,8 @@ class Reopens(Protocol):
     """A backend whose runs go on without the process that submitted them."""
 
     def reopen(self, store: Store, job: Job, ref: str) -> Handle | None:
-        """The handle of a run by the `ref` of an earlier one; None where it is not one of ours."""
+        """Return the handle of a run by the `ref` of an earlier one; None where it is not one of
+        ours."""
         ...
 
 

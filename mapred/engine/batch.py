@@ -124,7 +124,8 @@ class Batch:
         return future in self._flying
 
     def hear(self, future: Future[Any]) -> tuple[list[Commit], Sequence[Event]]:
-        """What became of a call: the commits that it made or met, and what else is to be told."""
+        """Return what became of a call: the commits that it made or met, and what else is to be
+        told."""
         call = self._flying.pop(future)
         self._tasks -= len(call.tasks)
         commits: list[Commit] = []
@@ -180,7 +181,7 @@ class Batch:
         future.add_done_callback(self._heard)
 
     def _ended(self, call: _Call, error: BaseException) -> Iterator[Event]:
-        """What a call that raised says of its tasks; raises what ends the run."""
+        """Yield what a call that raised says of its tasks; raises what ends the run."""
         if isinstance(error, WorkerLost):
             yield from self._lost(call, error)
         elif isinstance(error, CancelledError):
@@ -213,7 +214,7 @@ class Batch:
                 yield Bystander(task, call.number)
 
     def _died(self, call: _Call, task: int, lost: WorkerLost, item: int | None) -> Failure:
-        """The record of an attempt whose process died: only the function can be blamed."""
+        """Return the record of an attempt whose process died: only the function can be blamed."""
         from mapred.runfolder import failures
 
         job, attempt = self._calls.job, call.attempt

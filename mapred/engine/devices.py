@@ -22,7 +22,7 @@ _taken: set[str] = set()
 
 
 def visible(env: Mapping[str, str]) -> tuple[str, ...]:
-    """The devices that a process with these variables may use."""
+    """Return the devices that a process with these variables may use."""
     listed = env.get(VARIABLE)
     if listed is None:
         return _installed(env.get("PATH", ""))
@@ -35,7 +35,7 @@ def visible(env: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def check(resources: Resources) -> tuple[str, ...]:
-    """The devices for such tasks, none if they ask for none; an error if there are fewer."""
+    """Return the devices for such tasks, none if they ask for none; an error if there are fewer."""
     if not resources.gpu:
         return ()
     env = {**os.environ, **resources.env}
@@ -94,7 +94,7 @@ def _installed(path: str) -> tuple[str, ...]:
 
 
 def _parse(listing: str) -> tuple[str, ...]:
-    """What `nvidia-smi -L` prints: a device a line, its MIG slices below it."""
+    """Return what `nvidia-smi -L` prints: a device a line, its MIG slices below it."""
     devices: list[tuple[str, str, list[str]]] = []
     for line in listing.splitlines():
         if match := re.match(r"GPU (\d+):.*\(UUID: (GPU-[^)]+)\)", line):
@@ -107,7 +107,7 @@ def _parse(listing: str) -> tuple[str, ...]:
 
 
 def _by_system() -> tuple[str, ...]:
-    """The driver's own files, where `nvidia-smi` is missing; CUDA counts from 0 in any case."""
+    """Return the driver's own files, where `nvidia-smi` is missing; CUDA counts from 0 in any case."""
     from pathlib import Path
 
     known = Path("/proc/driver/nvidia/gpus")

@@ -132,7 +132,7 @@ class Driver:
         self._events.put(None)
 
     def status(self) -> RunStatus:
-        """The progress so far, as a frozen value."""
+        """Return the progress so far, as a frozen value."""
         return self._progress.status()
 
     def _run_stage(self, stage: Stage) -> None:
@@ -158,7 +158,8 @@ class Driver:
             self._watch.check_commits(stage, self._progress.done(stage))
 
     def _given_up_before(self, stage: Stage) -> Mapping[int, Items]:
-        """What an earlier driver of this run gave up of a stage, whose failures are shown too."""
+        """Return what an earlier driver of this run gave up of a stage, whose failures are shown
+        too."""
         if stage.kind != "map" or not self.job.max_failed:
             return {}
         standing = self.folder.given_up_tasks()
@@ -201,7 +202,7 @@ class Driver:
         batch.send()
 
     def _adopted(self, stage: Stage) -> _Work | None:
-        """The stage at work already, whose inputs are all there now."""
+        """Return the stage at work already, whose inputs are all there now."""
         early = self._early
         if early is None or early.stage is not stage or early.batch is None:
             return None
@@ -321,7 +322,7 @@ class Driver:
         return policy.reason(self.job, stage, failed, before)
 
     def _kept_before(self, work: _Work) -> set[int]:
-        """The tasks of which failed attempts of an earlier driver may have kept something."""
+        """Return the tasks of which failed attempts of an earlier driver may have kept something."""
         several = work.stage.kind == "map" and self.job.items > self.job.shards
         return self.folder.kept_tasks().union(work.state.given_up) if several else set()
 

@@ -75,7 +75,7 @@ class ForkServer:
     def start(
         self, descriptors: Sequence[int], env: Mapping[str, str], modules: Sequence[str]
     ) -> int:
-        """The pid of a new worker; `env` goes on top of this process's variables.
+        """Return the pid of a new worker; `env` goes on top of this process's variables.
 
         The descriptors are its connection, its log and where it notes what it is at.
 
@@ -110,7 +110,7 @@ class ForkServer:
         return pid
 
     def how_it_ended(self) -> str:
-        """What is said of a server that is gone."""
+        """Return what is said of a server that is gone."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(_CLOSE_SECONDS)
         status = self.process.returncode
@@ -198,7 +198,8 @@ _server_lock = threading.Lock()
 
 
 def fork_server() -> ForkServer:
-    """This process's fork server, started at first use, kept for the next run, made anew if lost."""
+    """Return this process's fork server, started at first use, kept for the next run, made anew if
+    lost."""
     global _server
     with _server_lock:
         if _server is not None and _server.owner != os.getpid():

@@ -178,7 +178,7 @@ def _reap(workers: set[int], control: socket.socket) -> None:
 
 
 def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """The next request; None where the driver is gone, be it in the middle of one."""
+    """Return the next request; None where the driver is gone, be it in the middle of one."""
     start, descriptors, _, _ = socket.recv_fds(control, 4, _DESCRIPTORS)
     head = bytearray(start)
     if not _fill(control, head, 4):

@@ -99,7 +99,7 @@ def sees(uri: str, digest: str) -> str | None:
 
 
 def devices_for(env: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """The name of this worker's machine, and the devices that its tasks may use."""
+    """Return the name of this worker's machine, and the devices that its tasks may use."""
     return os.uname().nodename, devices.visible({**os.environ, **env})
 
 
@@ -142,7 +142,7 @@ class _Pool:
 
     @classmethod
     def of(cls, settings: Settings) -> _Pool:
-        """The pool for these settings, entered."""
+        """Return the pool for these settings, entered."""
         with _lock:
             pool = _pools.get(settings)
             if pool is None:

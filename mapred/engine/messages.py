@@ -50,7 +50,7 @@ class Channel:
         self._end.sendall(_SIZE.pack(len(data)) + data)
 
     def receive(self) -> Any:
-        """The next value; `EOFError` where the other end is closed."""
+        """Return the next value; `EOFError` where the other end is closed."""
         self._take(0)
         data = self._data
         self._await_value()
@@ -120,7 +120,7 @@ class Log:
         return self._head_and_tail().decode(errors="replace")
 
     def take(self) -> str:
-        """What was printed since the last take."""
+        """Return what was printed since the last take."""
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()

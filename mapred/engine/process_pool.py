@@ -120,7 +120,7 @@ class ProcessExecutor(Executor):
         self._thread.join()
 
     def pids(self) -> list[int]:
-        """The process ids of the workers that live now."""
+        """Return the process ids of the workers that live now."""
         with self._lock:
             return [worker.pid for worker in self._state.workers]
 
@@ -194,7 +194,8 @@ class ProcessExecutor(Executor):
         return staying < self.max_workers and len(workers) < 2 * self.max_workers
 
     def _another_worker(self, call: Call) -> Worker | None:
-        """A new worker for a call; None where the call has to wait, or failed for want of one."""
+        """Return a new worker for a call; None where the call has to wait, or failed for want of
+        one."""
         state = self._state
         while time.monotonic() >= state.patience:
             try:

@@ -46,7 +46,7 @@ class Progress:
         self._lock = threading.Lock()
 
     def status(self) -> RunStatus:
-        """The progress so far, as a frozen value."""
+        """Return the progress so far, as a frozen value."""
         with self._lock:
             known = self._standing
             return self._tally.status(
@@ -59,7 +59,7 @@ class Progress:
             )
 
     def done(self, stage: Stage) -> set[int]:
-        """The tasks of a stage that are known to be committed."""
+        """Return the tasks of a stage that are known to be committed."""
         return self._tally.done[stage.name]
 
     def add(self, commit: Commit) -> None:

@@ -133,7 +133,8 @@ class Worker:
 def start(
     env: Mapping[str, str], modules: Sequence[str], gpus: Sequence[str], gpu: int
 ) -> Worker | None:
-    """A new worker with `gpu` of the devices; None where another pool was faster to take them."""
+    """Return a new worker with `gpu` of the devices; None where another pool was faster to take
+    them."""
     taken = devices.take(gpus, gpu)
     if taken is None:
         return None
@@ -162,7 +163,7 @@ def start(
 
 
 def _file_in_memory(name: str) -> int:
-    """An unlinked file to append to, in memory where the system has such."""
+    """Return an unlinked file to append to, in memory where the system has such."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create(name)
     else:

@@ -37,7 +37,7 @@ def read(
     reading: Reading,
     fingerprint: Fingerprint | None = None,
 ) -> Any:
-    """What the function takes from one shard, `ranges` being its rows of the plan.
+    """Return what the function takes from one shard, `ranges` being its rows of the plan.
 
     A format that is read once per item gives an iterator of (item index, value) instead.
     Iterators are lazy, and keep `reading` true as they go. `fingerprint(path, file)` gives
@@ -62,7 +62,7 @@ def check(format: Format) -> None:
 
 
 def sniff(format: Format, places: Iterable[Place], open_: Open) -> Sample:
-    """What the files at `places` say of their columns, until enough of them had rows.
+    """Return what the files at `places` say of their columns, until enough of them had rows.
 
     Columns that come from the names of folders are left to the caller.
     """

@@ -54,7 +54,7 @@ OpenRange = Callable[[Range], BinaryIO]
 
 
 def rows(ranges: pa.Table) -> Iterator[Range]:
-    """The ranges of one shard's plan rows, in order."""
+    """Yield the ranges of one shard's plan rows, in order."""
     names = ("path", "offset", "length", "size", "etag", "first", "count")
     columns = [ranges.column(name).to_pylist() for name in names]
     for number, row in enumerate(zip(*columns, strict=True)):
@@ -119,7 +119,7 @@ class Reading:
         self.begin(Range(0, path, offset, 0, 0, "", 0, 0))
 
     def start_at(self, offset: int) -> None:
-        """The first record of the range begins at byte `offset` of the file."""
+        """Note that the first record of the range begins at byte `offset` of the file."""
         self._start = self._stop = offset
 
     def hold(self, start: int, stop: int, *, unpacked: bool = False) -> None:
@@ -128,7 +128,7 @@ class Reading:
         self._what = "uncompressed bytes" if unpacked else "bytes"
 
     def release(self) -> None:
-        """The block handed out last came back: its bytes count."""
+        """Count the bytes of the block handed out last, which has come back."""
         if self._block is not None and self._what == "bytes":
             self._stop = self._block[1]
 
@@ -157,7 +157,7 @@ class Reading:
         self._place = place
 
     def finish(self, start: int | None = None, stop: int | None = None) -> None:
-        """The range was read to its end, by default to the bytes that `release` counted."""
+        """Note that the range was read to its end, by default to the bytes that `release` counted."""
         assert self._range is not None
         range_, self._range = self._range, None
         start = self._start if start is None else start
@@ -174,7 +174,7 @@ class Reading:
         return self._range.path if self._range else ""
 
     def where(self) -> str:
-        """The file and the byte range, row group or item in hand; else what the shard holds."""
+        """Return the file and the byte range, row group or item in hand; else what the shard holds."""
         if self._range is None:
             return "" if self.shard is None else describe(self.shard)
         item = "" if self.item is None else f"item {self.item}"
@@ -186,7 +186,7 @@ class Reading:
 
 
 def describe(ranges: pa.Table) -> str:
-    """A whole shard in a few words: its first range and how many more there are."""
+    """Return a whole shard in a few words: its first range and how many more there are."""
     for range_ in rows(ranges.slice(0, 1)):
         if not range_.path:
             return f"items {range_.first}-{range_.first + range_.count - 1}"

@@ -37,7 +37,7 @@ class Unfit(ValueError):
 
 
 def converted(array: pa.Array, type_: pa.DataType, *, nulls: bool, field: str = "") -> pa.Array:
-    """An array in another type with equal values; raises `Unfit` where one would change.
+    """Return an array in another type with equal values; raises `Unfit` where one would change.
 
     Structs are matched by the names of their fields: none is dropped, and with `nulls` those
     that are missing become nulls. Times keep the instant, also in another zone.
@@ -119,7 +119,7 @@ def _maps(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Ar
 
 
 def _listed(array: pa.Array, lengths: Any, values: pa.Array, type_: pa.DataType) -> pa.Array:
-    """Lists of `lengths` of the values; null where `array` is."""
+    """Build lists of `lengths` from the values; null where `array` is."""
 
     ends = np.zeros(len(array) + 1, np.int64)
     np.cumsum(from_arrow(lengths), out=ends[1:])
@@ -196,7 +196,7 @@ def _sign(value: float | decimal.Decimal) -> float:
 
 
 def first_unfit(array: pa.Array, type_: pa.DataType, *, nulls: bool) -> int:
-    """The first row of an array that does not fit the type; by halving."""
+    """Return the first row of an array that does not fit the type; by halving."""
     good, bad = 0, len(array)
     while bad - good > 1:
         middle = (good + bad) // 2
@@ -210,7 +210,7 @@ def first_unfit(array: pa.Array, type_: pa.DataType, *, nulls: bool) -> int:
 
 
 def shown(value: pa.Scalar) -> str:
-    """A value in an error: what Python shows, as far as it has such a value."""
+    """Return a value in an error: what Python shows, as far as it has such a value."""
     try:
         text = repr(value.as_py())
     except (ValueError, OverflowError):

@@ -35,7 +35,7 @@ class Encoding:
 
 @functools.lru_cache(maxsize=64)
 def encoding_of(name: str) -> Encoding:
-    """What a reader must know of the encoding `name`."""
+    """Return what a reader must know of the encoding `name`."""
     try:
         canonical = codecs.lookup(name).name
         if canonical == "utf-8-sig":
@@ -47,7 +47,7 @@ def encoding_of(name: str) -> Encoding:
 
 
 def compression_of(format: Format, path: str) -> str | None:
-    """The compression of a text file, by its suffix unless the format says it."""
+    """Return the compression of a text file, by its suffix unless the format says it."""
     if format.compression == "infer":
         _, dot, suffix = path.rpartition(".")
         return _SUFFIXES.get(dot + suffix.lower())
@@ -80,7 +80,7 @@ def splittable(format: Format, paths: pa.ChunkedArray) -> bool | npt.NDArray[np.
 
 
 def pieces(file: BinaryIO, format: Format, path: str) -> Iterator[bytes]:
-    """The whole file, decompressed; wide encodings come out as UTF-8."""
+    """Return the whole file, decompressed; wide encodings come out as UTF-8."""
     compression = compression_of(format, path)
     plain = _decompressed(file, compression) if compression else _raw(file)
     plain = text_only(plain, path, compression)
@@ -89,7 +89,7 @@ def pieces(file: BinaryIO, format: Format, path: str) -> Iterator[bytes]:
 
 
 def text_only(plain: Iterator[bytes], path: str, compression: str | None) -> Iterator[bytes]:
-    """The same pieces of a file from its beginning on; an archive or other binary is refused."""
+    """Yield the same pieces of a file from its beginning on; an archive or other binary is refused."""
     head = b""
     for piece in plain:
         head += piece

@@ -54,7 +54,7 @@ def _is_moment(type_: pa.DataType) -> bool:
 
 
 def convert(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> Any:
-    """A column of texts in its type; a `Misfit` or Arrow's error if a value does not fit."""
+    """Return a column of texts in its type; a `Misfit` or Arrow's error if a value does not fit."""
 
     type_ = field.type
     if pa.types.is_boolean(type_):
@@ -99,7 +99,8 @@ def _plain(texts: pa.ChunkedArray, type_: pa.DataType) -> Any:
 
 
 def _in_full(text: str, whole: int, scale: int) -> str:
-    """A number without an exponent or zeros that say nothing; a `Misfit` if it has more digits."""
+    """Return a number without an exponent or zeros that say nothing; a `Misfit` if it has more
+    digits."""
     sign, digits, exponent = Decimal(text).as_tuple()
     if not isinstance(exponent, int):
         raise Misfit
@@ -207,7 +208,7 @@ def _is_other_number(text: str, format: Format) -> bool:
 
 
 def named(type_: pa.DataType) -> str:
-    """The name of a type as `schema=` takes it."""
+    """Return the name of a type as `schema=` takes it."""
     return _NAMES.get(str(type_), str(type_).partition("[day")[0])
 
 
@@ -234,7 +235,7 @@ def _reason(text: str, type_: pa.DataType, format: Format) -> str:
 
 
 def _holding(text: str, pinned: pa.DataType, format: Format) -> str:
-    """The name of a type that holds the value, and what fits the pinned type, too."""
+    """Return the name of a type that holds the value, and what fits the pinned type, too."""
 
     own = inference.type_of_text(text, format)
     if pa.types.is_decimal(pinned) and _is_number(own):

@@ -30,7 +30,7 @@ _ESCAPED = (
 def read_pieces(
     format: Format, shape: Shape, ranges: pa.Table, open_range: OpenRange, reading: Reading
 ) -> Pieces:
-    """A table for every few megabytes of whole records."""
+    """Yield a table for every few megabytes of whole records."""
     parsers: dict[tuple[str, ...], tuple[Parse, pa.Schema]] = {}
     for range_ in rows(ranges):
         for head, lines in _lines(format, range_, open_range, reading, LARGE_BLOCK):
@@ -46,7 +46,7 @@ def read_pieces(
 
 
 def _taken(names: tuple[str, ...], path: str, format: Format, shape: Shape) -> pa.Schema:
-    """The columns to parse: a folder's as texts, and any one where rows alone count."""
+    """Return the columns to parse: a folder's as texts, and any one where rows alone count."""
 
     wanted = check_columns(names, path, format, shape)
     fields = [
@@ -57,7 +57,7 @@ def _taken(names: tuple[str, ...], path: str, format: Format, shape: Shape) -> p
 
 
 def _names(head: Head, path: str, format: Format, others: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns of a file: as its header says, unless `names=` does; `others` without one."""
+    """Return the columns of a file: as its header says, unless `names=` does; `others` without one."""
     if head.names is None:
         if format.header == "first" and head.first == others:
             raise DatasetError(f"{path} begins with the columns' names, too; say header=True")
@@ -75,7 +75,7 @@ def _names(head: Head, path: str, format: Format, others: tuple[str, ...]) -> tu
 def _lines(
     format: Format, range_: Range, open_range: OpenRange, reading: Reading, size: int
 ) -> Iterator[tuple[Head, Lines]]:
-    """The rows of a range as whole records in UTF-8, and the head of their file.
+    """Yield the rows of a range as whole records in UTF-8, and the head of their file.
 
     A file's head comes with lines, if only empty ones.
     """
@@ -138,7 +138,7 @@ def _parsed(
     format: Format,
     open_range: OpenRange,
 ) -> Parsed | None:
-    """The rows of lines; None where all are blank. What does not fit names its line."""
+    """Return the rows of lines; None where all are blank. What does not fit names its line."""
 
     data = dialect.without_comments(lines.data, format)
     if is_blank(data):
@@ -165,7 +165,7 @@ def _parsed(
 
 
 def _structure(data: bytes, format: Format) -> tuple[tuple[int, str] | None, Layout | None]:
-    """What is wrong with quotes and line ends, and where; the layout where there are quotes."""
+    """Return what is wrong with quotes and line ends, and where; the layout where there are quotes."""
 
     marks = (format.quote.encode(), format.escape.encode())
     found = dialect.layout(data, format) if any(m and m in data for m in marks) else None
@@ -201,7 +201,7 @@ def _unclosed(data: bytes, end: int, format: Format) -> str:
 
 
 def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
-    """The types of all values at the places, until enough of these had rows.
+    """Return the types of all values at the places, until enough of these had rows.
 
     The first header gives the names, and further headers those that it lacks where files may
     lack columns. A column without a value anywhere is text.
@@ -238,7 +238,7 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
 
 
 def _typed(names: Iterable[str], texts: Mapping[str, list[Any]], format: Format) -> Sample:
-    """The columns with the types of their values."""
+    """Return the columns with the types of their values."""
     seen = dict.fromkeys(names, 0)
     fields = []
     for name in seen:
@@ -252,7 +252,7 @@ def _typed(names: Iterable[str], texts: Mapping[str, list[Any]], format: Format)
 def _sample(
     format: Format, range_: Range, names: tuple[str, ...] | None, open_: Open, reading: Reading
 ) -> tuple[tuple[str, ...] | None, list[pa.Table]]:
-    """The names of a file, if it has any, and the texts of about a megabyte of its rows."""
+    """Return the names of a file, if it has any, and the texts of about a megabyte of its rows."""
 
     tables: list[pa.Table] = []
     found, held = None, 0
@@ -278,7 +278,7 @@ def _sample(
 
 
 def _once(names: tuple[str, ...], path: str, format: Format) -> list[str]:
-    """The names that occur once; others are an error unless `columns=` chose without them."""
+    """Return the names that occur once; others are an error unless `columns=` chose without them."""
     counts = Counter(names)
     twice = [name for name, count in counts.items() if count > 1]
     if twice and (

@@ -136,7 +136,7 @@ def _one_by_one(
     comments: list[int],
     format: Format,
 ) -> Layout:
-    """The exact reading of quotes that stand anywhere, and of comments."""
+    """Return the exact reading of quotes that stand anywhere, and of comments."""
     begins = _begins(array, quotes, format)
     marks = [(at, False) for at in quotes[begins].tolist()] + [(at, True) for at in comments]
     every = quotes.tolist()
@@ -180,7 +180,8 @@ def _begins(array: npt.NDArray[np.uint8], quotes: Ints, format: Format) -> npt.N
 
 
 def _closing(every: list[int], mark: int, at: int) -> int:
-    """The number of the quote that ends the value which the one at `mark` begins; `at` is before.
+    """Return the number of the quote that ends the value which the one at `mark` begins; `at` is
+    before.
 
     Two quotes in a row stand for one inside of the value.
     """
@@ -222,7 +223,7 @@ def records(plain: Iterator[bytes], format: Format, path: str, skip: int = 0) ->
 
 
 def _context(text: bytes, found: Layout, format: Format) -> bytes:
-    """The shortest text that leaves a reader where `text` does."""
+    """Return the shortest text that leaves a reader where `text` does."""
     quote, escape = format.quote.encode(), format.escape.encode()
     pending = escape if len(found.escaped) and found.escaped[-1] == len(text) else b""
     if found.open:
@@ -241,7 +242,7 @@ def _context(text: bytes, found: Layout, format: Format) -> bytes:
 
 
 def without_comments(data: bytes, format: Format) -> bytes:
-    """The same lines, those that begin with the comment character blank."""
+    """Return the same lines, those that begin with the comment character blank."""
     if not format.comment:
         return data
     mark = re.escape(format.comment.encode())
@@ -277,7 +278,7 @@ def ended(data: bytes, format: Format) -> bytes:
 
 
 def split(data: bytes, found: Layout | None) -> list[bytes]:
-    """The records of a text with their line ends; its lines where nothing is quoted in it."""
+    """Return the records of a text with their line ends; its lines where nothing is quoted in it."""
     if found is None:
         lines = [line + b"\n" for line in data.split(b"\n")]
         if data.endswith(b"\n"):

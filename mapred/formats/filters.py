@@ -48,7 +48,7 @@ def conditions_of(filter: Any, schema: pa.Schema) -> list[list[Condition]] | Non
 
 
 def expression_of(filter: Any, schema: pa.Schema) -> Any:
-    """A filter as an Arrow expression: one already, or conditions such as `[("a", ">", 1)]`."""
+    """Return a filter as an Arrow expression: one already, or conditions such as `[("a", ">", 1)]`."""
 
     try:
         groups = conditions_of(filter, schema)
@@ -82,7 +82,7 @@ def _expression(condition: Condition, schema: pa.Schema) -> Any:
 
 
 def _literal(value: Any) -> Any:
-    """A value as an Arrow scalar or array, where that can be made without pandas."""
+    """Return a value as an Arrow scalar or array, where that can be made without pandas."""
 
     if isinstance(value, (list, tuple, set, frozenset)):
         values = list(value)
@@ -95,7 +95,7 @@ def _literal(value: Any) -> Any:
 
 
 def written(expression: Any) -> str | None:
-    """An expression as Arrow writes it; None where that is not a text.
+    """Return an expression as Arrow writes it; None where that is not a text.
 
     Arrow shortens long values, and may cut a character in two.
     """

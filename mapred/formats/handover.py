@@ -13,7 +13,7 @@ from mapred.process.lazy import pa, pd
 
 
 def converter(format: Format) -> Callable[[pa.Table], Any]:
-    """What makes of a table what `format.as_` says; its package is imported at once."""
+    """Return what makes of a table what `format.as_` says; its package is imported at once."""
     try:
         if format.as_ == "pandas":
             import pandas  # noqa: F401
@@ -29,7 +29,7 @@ def converter(format: Format) -> Callable[[pa.Table], Any]:
 
 
 def _pandas(dtype_backend: str) -> Callable[[pa.Table], Any]:
-    """A frame with one dtype for each type, and with the index that pandas stored."""
+    """Return a frame with one dtype for each type, and with the index that pandas stored."""
     from mapred.arrow.to_frames import to_pandas
 
     def convert(table: pa.Table) -> Any:
@@ -58,7 +58,8 @@ def _as_given(table: pa.Table) -> Any:
 
 
 def _polars(table: pa.Table) -> Any:
-    """A frame of the types that polars has; it would wrap large seconds, and panic at others."""
+    """Return a frame of the types that polars has; it would wrap large seconds, and panic at
+    others."""
     import polars
 
     fields = zip(table.schema, table.columns, strict=True)
@@ -95,7 +96,7 @@ def _for_polars(field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _polars_type(type_: pa.DataType) -> pa.DataType:
-    """The type as which polars takes a type's values, or the type itself."""
+    """Return the type as which polars takes a type's values, or the type itself."""
 
     if pa.types.is_timestamp(type_) and type_.unit == "s":
         return pa.timestamp("ms", type_.tz)

@@ -38,7 +38,7 @@ _heads: dict[tuple[object, ...], Head] = {}
 
 
 def head_of(format: Format, range_: Range, open_range: OpenRange) -> Head:
-    """The head of the file of a range that does not begin it; read once in a process."""
+    """Return the head of the file of a range that does not begin it; read once in a process."""
     if not (has_header(format, range_) or format.skip_rows):
         return Head(0)
     key = _key(format, range_)
@@ -77,7 +77,7 @@ def has_header(format: Format, range_: Range) -> bool:
 
 
 def find(data: bytes, format: Format, range_: Range, final: bool = False) -> Head | None:
-    """The head of the file that begins with `data`; None where more must be read to tell.
+    """Return the head of the file that begins with `data`; None where more must be read to tell.
 
     `final`: nothing follows.
     """
@@ -105,7 +105,7 @@ def find(data: bytes, format: Format, range_: Range, final: bool = False) -> Hea
 
 
 def _first_record(data: bytes, begin: int, format: Format) -> tuple[bytes, int | None]:
-    """The first record that is neither blank nor a comment, and where the next one begins."""
+    """Return the first record that is neither blank nor a comment, and where the next one begins."""
     mark = format.comment.encode()
     text = data[begin:]
     ends = dialect.layout(text, format).ends.tolist() if format.newlines_in_values else None
@@ -124,7 +124,7 @@ def _first_record(data: bytes, begin: int, format: Format) -> tuple[bytes, int |
 
 
 def _values(record: bytes, format: Format) -> tuple[str, ...]:
-    """The values of one record, by the parser that reads the rows."""
+    """Return the values of one record, by the parser that reads the rows."""
     from pyarrow import csv as pc
 
     encoding = encoding_of(format.encoding)

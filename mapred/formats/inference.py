@@ -40,7 +40,7 @@ class Numbers:
 
 @functools.lru_cache(maxsize=64)
 def numbers(decimal: str, thousands: str, strict: bool) -> Numbers:
-    """The patterns of a dialect; `strict` ones have no leading zero and no plus sign.
+    """Return the patterns of a dialect; `strict` ones have no leading zero and no plus sign.
 
     Groups have three digits, so that a decimal point is not taken for a separator.
     """
@@ -59,7 +59,7 @@ def numbers_of(format: Format, strict: bool = True) -> Numbers:
 
 
 def canonical(text: str, format: Format) -> str:
-    """A number as Python writes it."""
+    """Return a number as Python writes it."""
     text = text.strip(" \t").removeprefix("+")
     if format.thousands:
         text = text.replace(format.thousands, "")
@@ -78,7 +78,7 @@ def all_match(texts: Any, pattern: str) -> bool:
 
 
 def type_of(texts: pa.Array | pa.ChunkedArray, format: Format) -> pa.DataType:
-    """The type of a column with these values, none of them null."""
+    """Return the type of a column with these values, none of them null."""
 
     values = texts.unique()
     for infer in (_number, _truth, _moment):
@@ -89,7 +89,7 @@ def type_of(texts: pa.Array | pa.ChunkedArray, format: Format) -> pa.DataType:
 
 
 def type_of_text(text: str, format: Format) -> pa.DataType:
-    """The type of a column with this value alone."""
+    """Return the type of a column with this value alone."""
     return type_of(strings([text]), format)
 
 
@@ -133,7 +133,7 @@ def _number(values: pa.Array, format: Format) -> pa.DataType | None:
 
 
 def _whole(integers: list[int], negative: bool) -> pa.DataType:
-    """The first type that holds the integers, the large ones of a column."""
+    """Return the first type that holds the integers, the large ones of a column."""
 
     if all(-(2**63) <= n < 2**63 for n in integers):
         return pa.int64()
@@ -233,7 +233,7 @@ def _by_formats(texts: Iterable[str], format: Format) -> pa.DataType | None:
 
 
 def moment(text: str, format: Format) -> dt.date | dt.time | None:
-    """A date, time or timestamp by the first format that fits, else as ISO 8601 has it."""
+    """Return a date, time or timestamp by the first format that fits, else as ISO 8601 has it."""
     for pattern in format.date_formats or ():
         try:
             found = dt.datetime.strptime(text, pattern)  # noqa: DTZ007
@@ -252,7 +252,7 @@ def moment(text: str, format: Format) -> dt.date | dt.time | None:
 
 
 def _iso(text: str) -> dt.datetime | None:
-    """A timestamp in microseconds; None if it has parts of these, or is not in the calendar."""
+    """Return a timestamp in microseconds; None if it has parts of these, or is not in the calendar."""
 
     zoned = re.fullmatch(f"{_STAMP}{_ZONE}", text) is not None
     try:
@@ -264,7 +264,8 @@ def _iso(text: str) -> dt.datetime | None:
 
 
 def ticks(found: dt.date | dt.time, type_: pa.DataType) -> int | None:
-    """A moment as days or microseconds, as columns of the type count; None if it has no place."""
+    """Return a moment as days or microseconds, as columns of the type count; None if it has no
+    place."""
 
     if pa.types.is_date(type_):
         return found.toordinal() - _EPOCH.toordinal() if type(found) is dt.date else None

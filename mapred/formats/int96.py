@@ -50,7 +50,7 @@ def exact(coarse: pa.Table, fine: pa.Table) -> pa.Table:
 
 
 def _times(array: Any) -> Iterator[pa.Array]:
-    """The times in an array, at any depth."""
+    """Yield the times in an array, at any depth."""
 
     if pa.types.is_timestamp(array.type):
         yield array

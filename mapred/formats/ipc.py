@@ -20,7 +20,7 @@ _LARGE = 1 << 20  # a file of more bytes has rows
 def read_pieces(
     format: Format, shape: Shape, ranges: pa.Table, open_range: OpenRange, reading: Reading
 ) -> Pieces:
-    """A table for each record batch; a stream belongs whole to the range at its start."""
+    """Yield a table for each record batch; a stream belongs whole to the range at its start."""
     for range_ in rows(ranges):
         reading.begin(range_)
         start, stop = range_.offset, range_.end
@@ -96,13 +96,13 @@ def _checked(batch: Any) -> pa.Table:
 
 
 def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
-    """The schemas of several files, as one that holds all their values."""
+    """Return the schemas of several files, as one that holds all their values."""
     files = readable(places, lambda place: _schema(place, open_, reading))
     return Sample(merged(files, union=format.missing_columns == "null"))
 
 
 def _schema(place: Place, open_: Open, reading: Reading) -> tuple[pa.Schema, bool]:
-    """The schema that a file or a stream begins with, and whether any row follows."""
+    """Return the schema that a file or a stream begins with, and whether any row follows."""
 
     reading.sample(place.path)
     with open_(place.path) as source:

@@ -80,7 +80,7 @@ class Items:
 
 
 def read(format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading) -> Items:
-    """The items of a shard, or, of an array, the indices themselves."""
+    """Return the items of a shard, or, of an array, the indices themselves."""
     if format.name == "array":
         return Items(
             rows(ranges),

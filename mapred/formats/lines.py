@@ -40,7 +40,7 @@ def rows_of(
     format: Format,
     open_range: OpenRange,
 ) -> pa.Table | None:
-    """The table of lines that hold a row each; None where all of them are blank."""
+    """Return the table of lines that hold a row each; None where all of them are blank."""
     if is_blank(lines.data):
         return None
 
@@ -68,7 +68,7 @@ def is_blank(data: bytes) -> bool:
 def bad_line(
     lines: Lines, index: int, message: str, format: Format, open_range: OpenRange
 ) -> DatasetError:
-    """The error for line `index` of `lines.data`."""
+    """Return the error for line `index` of `lines.data`."""
     first = line_number(format, lines.range_, lines.start, open_range)
     number = first + lines.skipped + index
     return DatasetError(f"{lines.range_.path}, line {number}: {message}")
@@ -84,7 +84,7 @@ def _records(data: bytes, rows: int, spaces: bool) -> int:
 
 
 def first_bad(parts: Sequence[bytes], check: Callable[[bytes], object]) -> int:
-    """The index of the part with which all up to it begin to fail; by halving."""
+    """Return the index of the part with which all up to it begin to fail; by halving."""
     good, bad = 0, len(parts)
     while bad - good > 1:
         middle = (good + bad) // 2
@@ -98,7 +98,7 @@ def first_bad(parts: Sequence[bytes], check: Callable[[bytes], object]) -> int:
 
 
 def _message(line: bytes, check: Callable[[bytes], object], error: Exception) -> str:
-    """What is wrong with the line by itself, else with all of them."""
+    """Return what is wrong with the line by itself, else with all of them."""
     try:
         check(line)
     except Exception as alone:

@@ -38,7 +38,8 @@ COMPARED: Mapping[str, Callable[[Any, Any], Any]] = {
 
 
 def comparable(value: Any, type_: pa.DataType) -> Any:
-    """A float beside decimals means the decimal that it is written as, and the other way round."""
+    """Return a float beside decimals means the decimal that it is written as, and the other way
+    round."""
 
     if isinstance(value, (list, tuple, set, frozenset)):
         values = [comparable(each, type_) for each in value]
@@ -58,7 +59,7 @@ def comparable(value: Any, type_: pa.DataType) -> Any:
 
 
 def compared(name: str, how: str, value: Any, type_: pa.DataType) -> Any:
-    """A comparison of a column as an expression that holds for the right values of its type.
+    """Return a comparison of a column as an expression that holds for the right values of its type.
 
     None where the type has no steps in which the value could be told; Arrow compares those.
     """
@@ -95,7 +96,7 @@ def compared(name: str, how: str, value: Any, type_: pa.DataType) -> Any:
 
 
 def _members(values: Any, type_: pa.DataType) -> list[Any] | None:
-    """The values of a list that the type has; None where Arrow is to look them up."""
+    """Return the values of a list that the type has; None where Arrow is to look them up."""
     held = []
     for value in values:
         if value is None or isinstance(value, bool):
@@ -135,7 +136,7 @@ def _is_float(type_: pa.DataType) -> bool:
 
 
 def _range(type_: pa.DataType) -> tuple[int, int]:
-    """The least and the greatest value of a type, in its steps."""
+    """Return the least and the greatest value of a type, in its steps."""
 
     if pa.types.is_decimal(type_):
         return -(10**type_.precision) + 1, 10**type_.precision - 1
@@ -145,7 +146,7 @@ def _range(type_: pa.DataType) -> tuple[int, int]:
 
 
 def _between(value: Any, type_: pa.DataType) -> tuple[Any, Any] | None:
-    """The last value of the type up to `value`, and the first from there on, in its steps."""
+    """Return the last value of the type up to `value`, and the first from there on, in its steps."""
     if _is_float(type_):
         return _floats(value) if isinstance(value, int | float) else None
     if isinstance(value, float | Decimal) and math.isinf(value):
@@ -156,7 +157,7 @@ def _between(value: Any, type_: pa.DataType) -> tuple[Any, Any] | None:
 
 
 def _floats(value: int | float) -> tuple[float, float]:
-    """The floats around a number: itself, where it is one."""
+    """Return the floats around a number: itself, where it is one."""
     try:
         nearest = float(value)
     except OverflowError:

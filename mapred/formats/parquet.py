@@ -23,7 +23,7 @@ _BUFFER = 1 << 20
 def read_pieces(
     format: Format, shape: Shape, ranges: pa.Table, open_range: OpenRange, reading: Reading
 ) -> Pieces:
-    """A table for each row group, or for each batch of rows where the function takes batches."""
+    """Yield a table for each row group, or for each batch of rows where the function takes batches."""
     for range_ in rows(ranges):
         reading.begin(range_)
         with open_range(range_) as source:
@@ -71,7 +71,7 @@ def _open(
     dictionaries: Sequence[str] = (),
     unit: str = "us",
 ) -> Any:
-    """A file; `unit` is that of its INT96 times, which reach beyond what nanoseconds do."""
+    """Return a file; `unit` is that of its INT96 times, which reach beyond what nanoseconds do."""
 
     return pq.ParquetFile(
         Source(source),
@@ -85,7 +85,7 @@ def _open(
 
 
 def row_groups(metadata: Any, range_: Range) -> list[int]:
-    """The row groups whose midpoint lies in the range.
+    """Return the row groups whose midpoint lies in the range.
 
     A group's bytes go from its first page to the next group's, so that a footer of many
     columns is not walked. Groups without pages, or places outside the file, keep their order.
@@ -101,7 +101,7 @@ def row_groups(metadata: Any, range_: Range) -> list[int]:
 
 
 def _repeated(metadata: Any, groups: list[int], taken: pa.Schema) -> list[str]:
-    """The columns of texts that take less than a byte for each value: they repeat a few.
+    """Return the columns of texts that take less than a byte for each value: they repeat a few.
 
     Read as a dictionary and then as texts they take half the time.
     """
@@ -134,13 +134,13 @@ def _row_group(file: Any, number: int, columns: list[str], streaming: bool) -> I
 
 
 def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
-    """The schemas in the footers of several files, as one that holds all their values."""
+    """Return the schemas in the footers of several files, as one that holds all their values."""
     files = readable(places, lambda place: _schema(place, open_, reading))
     return Sample(merged(files, union=format.missing_columns == "null"))
 
 
 def _schema(place: Place, open_: Open, reading: Reading) -> tuple[pa.Schema, bool]:
-    """The schema of a file, and whether it has rows."""
+    """Return the schema of a file, and whether it has rows."""
     reading.sample(place.path)
     reading.at("footer")
     with open_(place.path) as source:

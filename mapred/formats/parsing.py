@@ -110,7 +110,7 @@ def text_parser(format: Format, names: Sequence[str]) -> Parse:
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    """The names, those that occur once more by a name that no file has."""
+    """Return the names, those that occur once more by a name that no file has."""
     seen: set[str] = set()
     unique = []
     for number, name in enumerate(names):
@@ -232,7 +232,7 @@ def _may_be_led(
 def _columns_at(
     positions: Any, ends: Any, found: Layout | None, values: int, width: int
 ) -> set[int] | None:
-    """The columns of what stands at `positions`; None where rows differ in width.
+    """Return the columns of what stands at `positions`; None where rows differ in width.
 
     `ends` are delimiters and newlines, also quoted ones, of which the layout tells.
     """
@@ -251,7 +251,7 @@ def _columns_at(
 def explain(
     record: bytes, format: Format, names: Sequence[str], taken: pa.Schema, error: Exception
 ) -> str:
-    """What is wrong with one record, and what to do."""
+    """Return what is wrong with one record, and what to do."""
 
     try:
         record.decode()

@@ -42,7 +42,7 @@ def kept_groups(
 
 
 def _ends(metadata: Any, group: int, names: list[str], name: str) -> tuple[Any, Any] | None:
-    """The least and the greatest value of a column in a row group, where they are known."""
+    """Return the least and the greatest value of a column in a row group, where they are known."""
     chunk = chunk_of(metadata, group, names, name)
     known = None if chunk is None else chunk.statistics
     if known is None or not known.has_min_max:
@@ -57,7 +57,8 @@ def _ends(metadata: Any, group: int, names: list[str], name: str) -> tuple[Any, 
 
 
 def chunk_of(metadata: Any, group: int, names: list[str], name: str) -> Any:
-    """A row group's part of a column, none where it is nested; `names` are those of all leaves."""
+    """Return a row group's part of a column, none where it is nested; `names` are those of all
+    leaves."""
     if name not in names:
         return None
     chunk = metadata.row_group(group).column(names.index(name))

@@ -17,7 +17,7 @@ _PANDAS = b"pandas"
 def readable(
     places: Iterable[Place], schema_of: Callable[[Place], tuple[pa.Schema, bool]]
 ) -> Iterator[tuple[pa.Schema, bool]]:
-    """The schemas of files. A run says which later one cannot be read, and may give it up."""
+    """Yield the schemas of files. A run says which later one cannot be read, and may give it up."""
 
     for number, place in enumerate(files_of(places)):
         try:
@@ -28,7 +28,7 @@ def readable(
 
 
 def merged(schemas: Iterable[tuple[pa.Schema, bool]], *, union: bool) -> pa.Schema:
-    """The plain schema of sampled files, each given with whether it has rows.
+    """Return the plain schema of sampled files, each given with whether it has rows.
 
     Names and their order are the first's; with `union`, others of later files follow. A
     column that differs in type gets the type that holds all values, or where there is none,
@@ -74,14 +74,15 @@ def _plain_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def index_columns(schema: pa.Schema) -> list[str]:
-    """The columns that pandas stored as the index of a frame."""
+    """Return the columns that pandas stored as the index of a frame."""
     stored = _stored_by_pandas(schema).get("index_columns", [])
     names = set(schema.names)
     return [name for name in stored if isinstance(name, str) and name in names]
 
 
 def index_metadata(schema: pa.Schema, *, dtypes: bool = False) -> dict[bytes, bytes]:
-    """A schema's metadata, where pandas' names the index columns, and the `dtypes` if asked for.
+    """Return a schema's metadata, where pandas' names the index columns, and the `dtypes` if asked
+    for.
 
     An index that is just a range is left out: it numbers the rows of one file.
     """
@@ -111,7 +112,7 @@ def _stored_by_pandas(schema: pa.Schema) -> dict[str, Any]:
 
 
 def plain(type_: pa.DataType) -> pa.DataType:
-    """The type of the same values without an encoding of their own, nullable at every depth.
+    """Return the type of the same values without an encoding of their own, nullable at every depth.
 
     Dictionaries and runs become what they stand for, since how values are encoded differs by
     file and by batch; views become texts, bytes and lists, since Arrow cannot filter views.
@@ -125,7 +126,7 @@ def plain(type_: pa.DataType) -> pa.DataType:
 
 
 def rebuilt(type_: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
-    """A type in which each part without parts is what `change` makes of it, and may be null."""
+    """Return a type in which each part without parts is what `change` makes of it, and may be null."""
 
     def changed(field: pa.Field, nullable: bool = True) -> pa.Field:
         return field.with_type(rebuilt(field.type, change)).with_nullable(nullable)
@@ -192,7 +193,7 @@ def _is_bytes(type_: pa.DataType) -> bool:
 
 
 def unified(one: pa.DataType, two: pa.DataType, *, union: bool) -> pa.DataType | None:
-    """The plain type that holds every value of both types; None where there is none.
+    """Return the plain type that holds every value of both types; None where there is none.
 
     Whole numbers and floats have none, as have times of nanoseconds and coarser ones, which
     reach farther. With `union`, structs may lack fields of each other.
@@ -248,7 +249,7 @@ def _decimal(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
 def _finer(
     one: pa.DataType, two: pa.DataType, make: Callable[[str], pa.DataType]
 ) -> pa.DataType | None:
-    """The finer unit of the two, which must reach as far as the coarser one is used."""
+    """Return the finer unit of the two, which must reach as far as the coarser one is used."""
     if one.unit != two.unit and "ns" in (one.unit, two.unit):
         return None
     return make(max(one.unit, two.unit, key=_UNITS.index))
@@ -301,7 +302,7 @@ def _map(one: pa.DataType, two: pa.DataType, union: bool) -> pa.DataType | None:
 
 
 def written(type_: pa.DataType) -> str:
-    """The expression that makes a type, for `schema=` in an error's advice."""
+    """Return the expression that makes a type, for `schema=` in an error's advice."""
 
     if pa.types.is_struct(type_):
         fields = ", ".join(f"{field.name!r}: {written(field.type)}" for field in type_)

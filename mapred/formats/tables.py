@@ -43,7 +43,7 @@ ReadPieces: TypeAlias = "Callable[[Format, Shape, pa.Table, OpenRange, Reading],
 
 
 def _output_schema(format: Format) -> pa.Schema:
-    """The schema of what the function sees: the selected columns of the pinned schema.
+    """Return the schema of what the function sees: the selected columns of the pinned schema.
 
     pandas gets the columns that are the index of its frames, too, as from its own readers.
     """
@@ -59,7 +59,7 @@ def _output_schema(format: Format) -> pa.Schema:
 
 
 def pinned(format: Format) -> pa.Schema:
-    """The schema of the job; a tabular format cannot be read without."""
+    """Return the schema of the job; a tabular format cannot be read without."""
     if format.schema is None:
         raise DatasetError(f"{format.name} has no pinned schema; sniff one, or say schema=")
     return format.schema
@@ -93,13 +93,13 @@ def _field(schema: pa.Schema, name: str) -> pa.Field:
 
 
 def _names_written(expression: Any, schema: pa.Schema) -> list[str]:
-    """The columns that an expression may name: all, where it cannot be written down."""
+    """Return the columns that an expression may name: all, where it cannot be written down."""
     text = filters.written(expression)
     return [name for name in schema.names if text is None or name in text]
 
 
 def _names_in(expression: Any, schema: pa.Schema, known: set[str]) -> set[str]:
-    """The columns that an expression needs beside `known`: without them it does not hold."""
+    """Return the columns that an expression needs beside `known`: without them it does not hold."""
 
     try:
         filters.mask(pa.Table.from_batches([], schema), expression)
@@ -160,7 +160,7 @@ class _Unfit(Exception):
 
 
 def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Table:
-    """What was read from `path` in the pinned types, with folder columns, filtered.
+    """Return what was read from `path` in the pinned types, with folder columns, filtered.
 
     `table` has any order of columns. Those that it lacks become nulls where the format allows
     that. A column that is a folder's, too, must hold the folder's value in every row. Raises
@@ -195,7 +195,7 @@ def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Tabl
 
 
 def _bare(rows: int, schema: pa.Schema) -> pa.Table:
-    """A table of rows without columns."""
+    """Return a table of rows without columns."""
 
     batch = pa.RecordBatch.from_struct_array(pa.nulls(rows, pa.struct([])))
     return pa.Table.from_batches([batch], schema)
@@ -211,7 +211,7 @@ def _is_coded(column: Any, field: pa.Field) -> bool:
 
 
 def _filtered(columns: dict[str, Any], rows: int, shape: Shape) -> tuple[dict[str, Any], int]:
-    """The columns and the number of rows that the filter keeps.
+    """Return the columns and the number of rows that the filter keeps.
 
     Only those columns that it may name are looked at, and none if all rows stay.
     """
@@ -308,7 +308,7 @@ def _check_folder(column: pa.ChunkedArray, name: str, path: str) -> None:
 
 
 def _cast(column: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.ChunkedArray:
-    """A column in its pinned type, where not one value changes."""
+    """Return a column in its pinned type, where not one value changes."""
 
     nulls = format.missing_columns == "null"
     chunks = []
@@ -321,7 +321,7 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.Chunke
 
 
 def _why(array: pa.Array, field: pa.Field, error: Unfit, nulls: bool) -> str:
-    """What does not fit the pinned type, and the option that helps."""
+    """Return what does not fit the pinned type, and the option that helps."""
     part = f", field {error.field!r}" if error.field else ""
     column = f"column {field.name!r}{part}"
     better = unified(field.type, array.type, union=True)
@@ -342,14 +342,14 @@ def _why(array: pa.Array, field: pa.Field, error: Unfit, nulls: bool) -> str:
 
 
 def _name(type_: pa.DataType) -> str:
-    """A type's name as `schema=` takes it: Arrow's own "float" has 32 bits."""
+    """Return a type's name as `schema=` takes it: Arrow's own "float" has 32 bits."""
     return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(
         str(type_), str(type_)
     )
 
 
 def folders_of(path: str) -> dict[str, str | None]:
-    """The texts of the `name=value` folders of a path; None for the folder that means null."""
+    """Return the texts of the `name=value` folders of a path; None for the folder that means null."""
     found = dict(part.split("=", 1) for part in path.split("/")[:-1] if "=" in part)
     return {
         unquote(name): None if value == NULL_FOLDER else unquote(value)
@@ -358,7 +358,7 @@ def folders_of(path: str) -> dict[str, str | None]:
 
 
 def partitions_of(path: str, format: Format) -> dict[str, pa.Scalar]:
-    """The values of the `name=value` folders of a path, in the pinned types."""
+    """Return the values of the `name=value` folders of a path, in the pinned types."""
 
     found = folders_of(path)
     values = {}

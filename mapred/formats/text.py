@@ -62,7 +62,7 @@ def blocks(
 def range_blocks(
     format: Format, range_: Range, open_range: OpenRange, reading: Reading, size: int
 ) -> Iterator[bytes]:
-    """The blocks of one range; a file that cannot be cut belongs to the range at its start."""
+    """Yield the blocks of one range; a file that cannot be cut belongs to the range at its start."""
     reading.begin(range_)
     if whole(format, range_.path):
         if range_.offset == 0:
@@ -115,7 +115,7 @@ def _first_line(file: BinaryIO, range_: Range) -> tuple[bytes, int]:
 
 
 def _raw(file: BinaryIO, range_: Range, position: int) -> Iterator[bytes]:
-    """The file from `position` on: up to the range's end, then further in growing pieces."""
+    """Yield the file from `position` on: up to the range's end, then further in growing pieces."""
     past = _PAST_END
     while position < range_.size:
         if position < range_.end:
@@ -172,7 +172,7 @@ def _cut(
 
 
 def _cuts(piece: bytes, stop: int, size: int) -> Iterator[int]:
-    """Ends of lines in `piece[:stop]`, at most `size` apart unless a line is longer."""
+    """Find ends of lines in `piece[:stop]`, at most `size` apart unless a line is longer."""
     start = 0
     while start < stop:
         cut = piece.rfind(b"\n", start, min(start + size, stop)) + 1
@@ -238,7 +238,7 @@ def _strings(
 
 
 def _view(parts: list[bytes]) -> pa.LargeStringArray:
-    """The lines of blocks that end with newlines: found by numpy, never touched one by one."""
+    """Return the lines of blocks that end with newlines: found by numpy, never touched one by one."""
 
     block = b"".join(parts)
     ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
@@ -286,7 +286,7 @@ def encoder(format: Format, reading: Reading) -> Callable[[bytes], bytes]:
 
 
 def checked(data: bytes) -> bytes:
-    """The same bytes, which are UTF-8; else a `UnicodeDecodeError`."""
+    """Return the same bytes, which are UTF-8; else a `UnicodeDecodeError`."""
 
     if not data.isascii():
         # As one long string: Arrow validates several times as fast as Python decodes.
@@ -300,7 +300,7 @@ def checked(data: bytes) -> bytes:
 
 
 def line_number(format: Format, range_: Range, offset: int, open_range: OpenRange) -> int:
-    """The number, from 1, of the line that starts at byte `offset` of the file's text."""
+    """Return the number, from 1, of the line that starts at byte `offset` of the file's text."""
     lines, position = 1, 0
     with open_range(range_) as file:
         for piece in pieces(file, format, range_.path):
@@ -312,7 +312,7 @@ def line_number(format: Format, range_: Range, offset: int, open_range: OpenRang
 
 
 def head(format: Format, path: str, open_: Open, reading: Reading) -> bytes:
-    """The first lines of a file as UTF-8: about a megabyte, always whole lines."""
+    """Return the first lines of a file as UTF-8: about a megabyte, always whole lines."""
     parts: list[bytes] = []
     to_utf8 = encoder(format, reading)
     held = 0

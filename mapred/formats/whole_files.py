@@ -37,7 +37,7 @@ class File:
     _open: OpenRange = field(repr=False, compare=False)
 
     def open(self) -> BinaryIO:
-        """A seekable binary stream; a file that changed since the plan is an error."""
+        """Return a seekable binary stream; a file that changed since the plan is an error."""
         return self._open(self._range)
 
     def read(self) -> bytes:

@@ -136,7 +136,7 @@ class Command:
 
 
 def _signal(number: int) -> str:
-    """The name of a signal; of most real-time ones, which have none, the number."""
+    """Return the name of a signal; of most real-time ones, which have none, the number."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -150,7 +150,7 @@ def command(
     env: Mapping[str, str] | None = None,
     files: Sequence[Location] = (),
 ) -> Command:
-    """A program to run in place of a function: `mapred.run(mapred.command([...]), dataset)`.
+    """Return a program to run in place of a function: `mapred.run(mapred.command([...]), dataset)`.
 
     `argv` is not given to a shell: write `["bash", "-c", "…"]` for one. `env` is added to
     the worker's environment. `files` are packed with the job (100 MB at most) and lie in the
@@ -171,7 +171,7 @@ def command(
 
 
 def _packed(files: Sequence[Location]) -> tuple[tuple[str, bytes], ...]:
-    """The name and the content of each file."""
+    """Return the name and the content of each file."""
     from pathlib import Path
 
     packed = []

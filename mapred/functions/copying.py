@@ -24,7 +24,7 @@ _waiting = threading.local()
 
 
 def reduce_cached(function: Any) -> tuple[Any, ...]:
-    """A function of `lru_cache`: it is wrapped anew, with an empty cache."""
+    """Return a function of `lru_cache`: it is wrapped anew, with an empty cache."""
     parameters = function.cache_parameters()
     return _cached, (function.__wrapped__, parameters["maxsize"], parameters["typed"])
 

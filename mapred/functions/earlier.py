@@ -74,7 +74,7 @@ _DIVIDED = {
 
 
 def module_now(module: str, name: str) -> str:
-    """The module that has what a pickle names."""
+    """Return the module that has what a pickle names."""
     return _DIVIDED.get(module, {}).get(name) or _MOVED.get(module, module)
 
 
@@ -84,7 +84,7 @@ def misses_moved(error: Exception) -> bool:
 
 
 def load(file: IO[bytes]) -> Any:
-    """The value of the next pickle, with every name looked up where it lies now."""
+    """Return the value of the next pickle, with every name looked up where it lies now."""
     return _Unpickler(file).load()
 
 

@@ -22,7 +22,7 @@ _placed: dict[str, list[str]] = {}
 
 
 def excerpt(text: str, codes: Iterable[types.CodeType]) -> str:
-    """The text with the lines that these codes were compiled from; all others are empty."""
+    """Return the text with the lines that these codes were compiled from; all others are empty."""
     lines = io.StringIO(text).readlines()
     kept: dict[int, str] = {}
     lambdas = []
@@ -60,7 +60,7 @@ def place(name: str, text: str) -> None:
 
 
 def _extent(code: types.CodeType) -> tuple[int, int]:
-    """The first and the last line of a code, decorators and inner functions with it."""
+    """Return the first and the last line of a code, decorators and inner functions with it."""
     last = code.co_firstlineno
     for each in imports.nested(code):
         if sys.version_info >= (3, 11):
@@ -72,7 +72,7 @@ def _extent(code: types.CodeType) -> tuple[int, int]:
 
 
 def _expressions(text: str, codes: Sequence[types.CodeType]) -> list[tuple[int, str]]:
-    """The lines of lambdas, blank where something else stands beside them."""
+    """Return the lines of lambdas, blank where something else stands beside them."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):
@@ -97,7 +97,7 @@ def _expressions(text: str, codes: Sequence[types.CodeType]) -> list[tuple[int, 
 
 
 def _column(line: str, offset: int) -> int:
-    """The place in a line that lies so many bytes behind its start."""
+    """Return the place in a line that lies so many bytes behind its start."""
     return len(line.encode(errors="surrogatepass")[:offset].decode(errors="surrogatepass"))
 
 

@@ -123,7 +123,7 @@ def _misfit_of_one(
     tasks: Sequence[str],
     what: str,
 ) -> str | None:
-    """What is wrong with a call that has one positional argument."""
+    """Return what is wrong with a call that has one positional argument."""
     inputs = {name: each for name, each in parameters.items() if name not in tasks}
     if not _takes_one(inputs):
         return f"is called with {what}: give it a parameter for that"
@@ -149,7 +149,7 @@ def _misfit_of_names(
     tasks: Sequence[str],
     names: Collection[str],
 ) -> str | None:
-    """What is wrong with a call that has these keywords."""
+    """Return what is wrong with a call that has these keywords."""
     for name in names:
         if name in tasks:
             return f"receives the task as {name!r}, a parameter of the sweep: rename one of them"
@@ -229,7 +229,7 @@ def _of_ufunc(function: Any) -> dict[str, inspect.Parameter]:
 
 
 def _shown(function: Callable[..., Any], parameters: dict[str, inspect.Parameter]) -> str:
-    """The function with the names of its parameters, as in a traceback."""
+    """Return the function with the names of its parameters, as in a traceback."""
     names = [_STARS.get(each.kind, "") + name for name, each in parameters.items()]
     kinds = [each.kind for each in parameters.values()]
     if inspect.Parameter.KEYWORD_ONLY in kinds and inspect.Parameter.VAR_POSITIONAL not in kinds:

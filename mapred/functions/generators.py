@@ -35,7 +35,7 @@ def by_name(generator: Any) -> Any:
 
 
 def reducers() -> dict[type, Callable[[Any], Any]]:
-    """The entries of a pickler's dispatch table for generators."""
+    """Return the entries of a pickler's dispatch table for generators."""
     hidden = _numpy_hidden()
     return {random.Random: by_name} | ({} if hidden is None else {type(hidden): by_name})
 
@@ -60,7 +60,7 @@ def warn_if_carried(function: Any, name: str) -> None:
 
 
 def _carried(function: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Generators with the names they are found under, those nearest to the function first."""
+    """Yield generators with the names they are found under, those nearest to the function first."""
     hidden = (random._inst, _numpy_hidden())
     waiting = [("", function, 0)]
     seen = {id(function)}
@@ -94,7 +94,7 @@ def _is_own(name: Any) -> bool:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """What a value holds on to, with the name of each place."""
+    """Yield what a value holds on to, with the name of each place."""
     if isinstance(value, functools.partial):
         yield ".func", value.func
         yield from ((f".args[{i}]", each) for i, each in enumerate(value.args))
@@ -124,7 +124,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """The closure, the defaults and the globals that a function names, own modules' as well."""
+    """Yield the closure, the defaults and the globals that a function names, own modules' as well."""
     function = inspect.unwrap(function)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
         try:

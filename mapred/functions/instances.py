@@ -65,7 +65,7 @@ class PerThread:
         self._local = threading.local()
 
     def here(self) -> Callable[..., Any]:
-        """What this thread calls."""
+        """Return what this thread calls."""
         instance: Instance | None = getattr(self._local, "instance", None)
         if instance is None or not instance.open:
             instance = self._local.instance = Instance(self._cls)
@@ -85,7 +85,7 @@ def _keep(run: str, instance: Instance) -> None:
 
 @contextmanager
 def working(run: str) -> Iterator[None]:
-    """This thread works for a run; if the run ends meanwhile, its instance is closed after."""
+    """Mark this thread as at work for a run; if the run ends meanwhile, close its instance after."""
     place = run, threading.get_ident()
     with _lock:
         _working.add(place)

@@ -82,7 +82,7 @@ def of(function: Any, bound: Collection[str] = ()) -> Origin:
 
 
 def known(job: Job, path: str | None) -> Origin | None:
-    """What job.json says of a function's origin; None for a run of an earlier version."""
+    """Return what job.json says of a function's origin; None for a run of an earlier version."""
     told = job.code.get(path or "")
     if told is None:
         return None
@@ -93,7 +93,8 @@ def known(job: Job, path: str | None) -> Origin | None:
 
 
 def outdated(store: Store, job: Job) -> dict[str, tuple[str, ...]]:
-    """What has changed of the source of a run's `fn` and `reduce`: files, or names; no code runs."""
+    """Return what has changed of the source of a run's `fn` and `reduce`: files, or names; no code
+    runs."""
     found = {}
     for option, path in (("fn", job.function), ("reduce", job.reduce)):
         origin = known(job, path)
@@ -107,7 +108,8 @@ def outdated(store: Store, job: Job) -> dict[str, tuple[str, ...]]:
 
 
 def changed(origin: Origin, data: bytes) -> tuple[str, ...]:
-    """What has changed since a function was pickled as `data`: its files, or what `__main__` has.
+    """Return what has changed since a function was pickled as `data`: its files, or what `__main__`
+    has.
 
     Empty where nothing has, or where that cannot be known from here.
     """
@@ -130,7 +132,8 @@ def changed(origin: Origin, data: bytes) -> tuple[str, ...]:
 
 
 def current_of(origin: Origin) -> Any:
-    """The function that has the name now in a module that is loaded here; None if there is none."""
+    """Return the function that has the name now in a module that is loaded here; None if there is
+    none."""
     found: Any = sys.modules.get(origin.module)
     for part in origin.qualname.split("."):
         # Not by `getattr`, which may run code: names come from a run's folder.
@@ -150,7 +153,7 @@ def can_import(origin: Origin) -> bool:
 
 
 def _file_of(target: Any) -> str:
-    """The file that defined a function or class; of a cell, a name that is not a file's."""
+    """Return the file that defined a function or class; of a cell, a name that is not a file's."""
     try:
         file = inspect.getfile(target)
     except (TypeError, OSError):
@@ -163,7 +166,7 @@ def _same(one: str, other: str) -> bool:
 
 
 def _bare(function: Any) -> Any:
-    """The function or class itself, out of what was made of it; None where there is none."""
+    """Return the function or class itself, out of what was made of it; None where there is none."""
     if isinstance(function, Command):
         return None
     if isinstance(function, Reducer):
@@ -204,7 +207,7 @@ def _texts(target: Any) -> Iterator[tuple[str, str]]:
 
 
 def _used(target: Any) -> Iterator[Any]:
-    """The functions and classes that the code of a function or class names."""
+    """Yield the functions and classes that the code of a function or class names."""
     if inspect.isclass(target):
         members = [getattr(each, "__func__", each) for each in vars(target).values()]
         for each in members:

@@ -33,7 +33,7 @@ KINDS = "a text, a number, true or false, or a date"
 
 
 def check(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters, numbers of numpy as Python's; `PlanError` for what is not one."""
+    """Return the parameters, numbers of numpy as Python's; `PlanError` for what is not one."""
     found = {}
     for name, value in values.items():
         if not str(name).isidentifier():
@@ -58,7 +58,7 @@ def _typed(value: Value) -> Any:
 
 
 def from_json(values: Mapping[str, Any]) -> dict[str, Value]:
-    """What `to_json` wrote."""
+    """Return what `to_json` wrote."""
     return {name: _untyped(name, value) for name, value in values.items()}
 
 
@@ -87,12 +87,12 @@ def _shown(value: Value) -> str:
 
 
 def names_in(text: str) -> frozenset[str]:
-    """The parameters that a text has places for."""
+    """Return the parameters that a text has places for."""
     return frozenset(match["name"] for match in re.finditer(_PLACE, text))
 
 
 def filled(text: str, values: Mapping[str, Value]) -> str:
-    """The text with a value in each place; a place without one is a `PlanError`."""
+    """Return the text with a value in each place; a place without one is a `PlanError`."""
 
     def put(match: re.Match[str]) -> str:
         name, shift, form = match["name"], match["shift"], match["form"] or ""
@@ -119,7 +119,7 @@ def filled(text: str, values: Mapping[str, Value]) -> str:
 
 
 def asked(fn: Callable[..., Any]) -> frozenset[str]:
-    """The parameters that the function names after its first input; a program's is `date`."""
+    """Return the parameters that the function names after its first input; a program's is `date`."""
     if isinstance(fn, Command):
         return frozenset({DATE})
     left_out = {signatures.first_input(fn), *signatures.task_parameters(fn)}
@@ -135,7 +135,7 @@ def taken(fn: Callable[..., Any], names: Iterable[str]) -> tuple[str, ...]:
 
 
 def bound(fn: Callable[..., Any], values: Mapping[str, Value]) -> Callable[..., Any]:
-    """The function with those of the values that it takes, as keywords; a program with all."""
+    """Return the function with those of the values that it takes, as keywords; a program with all."""
     if isinstance(fn, Command):
         env = ((f"MAPRED_PARAM_{name.upper()}", _text(value)) for name, value in values.items())
         return dataclasses.replace(fn, env=(*fn.env, *env))
@@ -153,7 +153,7 @@ def _text(value: Value) -> str:
 
 
 def _bound_class(cls: Any, given: Mapping[str, Value]) -> Any:
-    """A class whose instances are called with the values; it is still made once per process."""
+    """Return a class whose instances are called with the values; it is still made once per process."""
 
     class Bound(cls):  # type: ignore[misc]
         @functools.wraps(cls.__call__)

@@ -33,7 +33,7 @@ _STATELESS = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, t
 
 
 def dumps(value: Any, modules: set[str] | None = None) -> bytes:
-    """The pickle of a value; `modules` receives the names of the modules that it refers to."""
+    """Return the pickle of a value; `modules` receives the names of the modules that it refers to."""
     sink = io.BytesIO()
     pickler = Pickler(sink, sent=modules is not None)
     pickler.dump(value)
@@ -53,7 +53,7 @@ def is_plain(value: Any) -> bool:
 
 
 def homes() -> dict[int, tuple[str, str]]:
-    """The objects at the top of local modules, by their id: module and name."""
+    """Return the objects at the top of local modules, by their id: module and name."""
     found: dict[int, tuple[str, str]] = {}
     for name, module in list(sys.modules.items()):
         if local.find(name) is not None:
@@ -111,12 +111,12 @@ def plain_alone(on: bool) -> Iterator[None]:
 
 
 def load_plain(file: IO[bytes]) -> Any:
-    """The value of the next pickle in a file, which must be of plain types."""
+    """Return the value of the next pickle in a file, which must be of plain types."""
     return _PlainUnpickler(file).load()
 
 
 def load(file: IO[bytes]) -> Any:
-    """The value of the next pickle in a file."""
+    """Return the value of the next pickle in a file."""
     if _plain_alone.get():
         return load_plain(file)
     start = file.tell()

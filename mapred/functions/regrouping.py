@@ -24,7 +24,7 @@ def is_checked(task: int) -> bool:
 
 
 def watched(reducer: Reducer, outputs: Iterable[Any]) -> Iterator[Any]:
-    """The outputs as they come; some that follow each other are checked in between.
+    """Yield the outputs as they come; some that follow each other are checked in between.
 
     Those are the first ones, and some from the 16th, the 64th, the 256th on, as outputs may
     be alike at first. A reducer that is not associative is a `ReduceError`.
@@ -80,7 +80,7 @@ def _partials(reducer: Reducer, outputs: Sequence[Any], sizes: Sequence[int]) ->
 
 
 def _copy(output: Any) -> Any:
-    """An output that a reducer may change in place, as it may change the real one."""
+    """Return an output that a reducer may change in place, as it may change the real one."""
     kind = type(output)
     if kind in _PLAIN or kind.__module__.split(".")[0] == "pyarrow":
         return output
@@ -133,7 +133,7 @@ def equal(left: Any, right: Any, inputs: Sequence[Any] = ()) -> bool:
 
 
 def _at(inputs: Sequence[Any], key: Any) -> list[Any]:
-    """What lies at one place of those inputs that have it."""
+    """Return what lies at one place of those inputs that have it."""
     found = []
     for value in inputs:
         try:
@@ -144,7 +144,7 @@ def _at(inputs: Sequence[Any], key: Any) -> list[Any]:
 
 
 def _columns(value: Any) -> dict[str, Any] | None:
-    """The columns of a table, frame or series as arrays; None for all else."""
+    """Return the columns of a table, frame or series as arrays; None for all else."""
     package, name = type(value).__module__.split(".")[0], type(value).__name__
     if (package, name) == ("pandas", "Series"):
         floats = _array(value)
@@ -161,7 +161,7 @@ def _columns(value: Any) -> dict[str, Any] | None:
 
 
 def _array(column: Any) -> Any:
-    """A column of floats as a numpy array, any other one as it is."""
+    """Return a column of floats as a numpy array, any other one as it is."""
 
     kind = str(getattr(column, "type", None) or column.dtype).lower()
     if kind.startswith(("float", "double", "halffloat")):
@@ -224,7 +224,7 @@ def _equal_objects(left: Any, right: Any, inputs: Sequence[Any]) -> bool:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    """The attributes of an object, those in slots as well."""
+    """Return the attributes of an object, those in slots as well."""
     fields = dict(getattr(value, "__dict__", {}))
     for kind in type(value).__mro__:
         slots = vars(kind).get("__slots__", ())

@@ -45,7 +45,7 @@ _MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def signature(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The parameters of a call; of a class whose instances are called, those of `__call__`.
+    """Return the parameters of a call; of a class whose instances are called, those of `__call__`.
 
     A decorator that copies the name of what it wraps shows the parameters of that.
     """
@@ -53,7 +53,7 @@ def signature(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def own_signature(function: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
-    """The parameters that a call is really checked against, None where Python does not know."""
+    """Return the parameters that a call is really checked against, None where Python does not know."""
     if isinstance(function, functools._lru_cache_wrapper):
         function = function.__wrapped__
     return _parameters(function, follow_wrapped=False)
@@ -73,7 +73,7 @@ def _parameters(
 
 
 def task_parameters(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The parameters annotated `mapred.Task`, which receive the task by keyword.
+    """Return the parameters annotated `mapred.Task`, which receive the task by keyword.
 
     It is the class that counts, not its name: `T`, `Task | None` and `"mapred.Task"` are found,
     and another class called `Task` is not.
@@ -116,7 +116,7 @@ def _names_task(function: Callable[..., Any], note: Any) -> bool:
 
 
 def first_input(function: Callable[..., Any]) -> str | None:
-    """The parameter that receives a shard or an item; None where there is none."""
+    """Return the parameter that receives a shard or an item; None where there is none."""
     tasks = task_parameters(function)
     return next((name for name in signature(function) if name not in tasks), None)
 
@@ -137,7 +137,7 @@ def takes(function: Callable[..., Any], name: str) -> bool:
 
 
 def input_kind(function: Callable[..., Any], format: Format) -> str | None:
-    """What the annotation of the first parameter asks for (`Format.as_`), None if nothing.
+    """Return what the annotation of the first parameter asks for (`Format.as_`), None if nothing.
 
     Only the formats with a choice are looked at; an annotation that cannot be resolved, or
     that the format cannot give, is a `FunctionError` that names `as_=`.
@@ -177,7 +177,7 @@ def _resolved(function: Callable[..., Any], parameter: inspect.Parameter) -> Any
 
 
 def _resolve(function: Callable[..., Any], note: str) -> Any:
-    """The value of an annotation that is a text; raises what evaluating it raises."""
+    """Return the value of an annotation that is a text; raises what evaluating it raises."""
     target = _defined(function)
     cells = inspect.getclosurevars(target).nonlocals if inspect.isfunction(target) else {}
     known = {**getattr(target, "__globals__", {}), **cells}
@@ -192,7 +192,7 @@ def _resolve(function: Callable[..., Any], note: str) -> Any:
 
 
 def _defined(function: Callable[..., Any]) -> Any:
-    """The function that was written, below partials, methods and decorators."""
+    """Return the function that was written, below partials, methods and decorators."""
     target: Any = function
     while isinstance(target, functools.partial):
         target = target.func
@@ -202,7 +202,8 @@ def _defined(function: Callable[..., Any]) -> Any:
 
 
 def _elsewhere(target: Any, name: str) -> Any:
-    """A name that a function's module imports for type checkers alone, or that is well known."""
+    """Return a name that a function's module imports for type checkers alone, or that is well
+    known."""
     module = getattr(target, "__module__", None) or ""
     found = _imports_for_checkers(module).get(name)
     if found is None:
@@ -243,7 +244,7 @@ def _imports_for_checkers(module: str) -> Mapping[str, tuple[str, str]]:
 
 
 def _spell(note: Any) -> str:
-    """An annotation in the form of the tables above."""
+    """Return an annotation in the form of the tables above."""
     origin = typing.get_origin(note)
     if origin in (collections.abc.Iterator, collections.abc.Iterable, collections.abc.Generator):
         return f"Iterator[{_spell(typing.get_args(note)[0])}]"

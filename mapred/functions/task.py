@@ -30,7 +30,7 @@ def _counted(name: object, n: object) -> float:
 
 
 def written(folder: str) -> list[Path]:
-    """The files that a task left in the folder of its outputs; a link or a pipe is refused."""
+    """Return the files that a task left in the folder of its outputs; a link or a pipe is refused."""
     found = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if not entry.is_file(follow_symlinks=False):
@@ -116,7 +116,7 @@ class Task:
             ) from None
 
     def output(self, name: str) -> Path:
-        """A path to write a file to; it is stored and committed with the attempt.
+        """Return a path to write a file to; it is stored and committed with the attempt.
 
         Where the function runs once per item the file's stored name starts with the item's
         index, so items of one shard may use one name.

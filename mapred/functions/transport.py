@@ -33,7 +33,8 @@ _VERSION = 4  # the place of the version in what stands before a function
 
 
 def dump(function: Any, modules: set[str] | None = None) -> bytes:
-    """The pickle of a function (or reducer), or a `FunctionError` that names what cannot be pickled.
+    """Return the pickle of a function (or reducer), or a `FunctionError` that names what cannot be
+    pickled.
 
     `modules` receives the names of the modules that it refers to, where the caller ships the
     local ones among them; else the pickle holds those.
@@ -70,7 +71,7 @@ def dump(function: Any, modules: set[str] | None = None) -> bytes:
 
 
 def _pickled(function: Any) -> tuple[pickling.Pickler, bytes]:
-    """The pickle; what cannot be copied and lies at the top of a local module is named."""
+    """Return the pickle; what cannot be copied and lies at the top of a local module is named."""
     sink = io.BytesIO()
     pickler = pickling.Pickler(sink)
     try:
@@ -88,7 +89,7 @@ def _pickled(function: Any) -> tuple[pickling.Pickler, bytes]:
 
 
 def _sources(filenames: Iterable[str]) -> dict[str, str]:
-    """The text of each file that functions came from, notebook cells included."""
+    """Return the text of each file that functions came from, notebook cells included."""
     filenames = list(filenames)
     for name in filenames:
         linecache.checkcache(name)  # It may have been edited, and loaded anew, since it was read.
@@ -104,7 +105,8 @@ class _Texts(pickle.Unpickler):
 
 
 def digests_of(data: bytes) -> dict[str, str]:
-    """The digest of each file that the functions of a pickle of `dump` came from; runs no code."""
+    """Return the digest of each file that the functions of a pickle of `dump` came from; runs no
+    code."""
     head = _Texts(io.BytesIO(data)).load()
     if isinstance(head, tuple) and len(head) > 3:
         found: dict[str, str] = head[3]
@@ -119,13 +121,13 @@ def is_portable(data: bytes) -> bool:
 
 
 def load(data: bytes, where: str = _PLACE) -> Any:
-    """The function of a pickle; a class becomes an instance, made once per process."""
+    """Return the function of a pickle; a class becomes an instance, made once per process."""
     function = loaded(data, where)
     return function() if makes_callables(function) else function
 
 
 def loaded(data: bytes, where: str = _PLACE) -> Any:
-    """What was pickled; a `FunctionError` says why it cannot be loaded.
+    """Return what was pickled; a `FunctionError` says why it cannot be loaded.
 
     What a newer mapred stored at the place `where` is a `RecordError`.
     """
@@ -156,7 +158,8 @@ def prove(function: bytes, reducer: bytes, archive: bytes) -> None:
 def _head(
     file: IO[bytes], where: str = _PLACE
 ) -> tuple[dict[str, str], tuple[str, ...] | None, bytes]:
-    """What stands before a function: sources of copied code, names of modules, an archive of them.
+    """Return what stands before a function: sources of copied code, names of modules, an archive of
+    them.
 
     The digests of the files follow, and the version of the format where it is not the first one.
     In runs of mapred 0.1 it was the sources alone.
@@ -202,7 +205,7 @@ def makes_callables(function: Any) -> bool:
 
 
 def name_of(function: Any) -> str:
-    """A readable name for messages and runs."""
+    """Return a readable name for messages and runs."""
     if isinstance(function, functools.partial):
         return name_of(function.func)
     if isinstance(function, Command | Reducer):
@@ -212,7 +215,7 @@ def name_of(function: Any) -> str:
 
 
 def _references(function: Callable[..., Any]) -> Mapping[str, Any]:
-    """The variables that a function drags along: its closure, the globals it names."""
+    """Return the variables that a function drags along: its closure, the globals it names."""
     target: Any = function
     found: dict[str, Any] = {}
     while isinstance(target, functools.partial):

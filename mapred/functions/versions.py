@@ -38,7 +38,7 @@ def alike(one: str, other: str | None) -> bool:
 
 
 def base(version: str) -> str:
-    """The release that a version belongs to: `0.2.0` of `0.2.0.post1.dev3+g1a2b3c4`."""
+    """Return the release that a version belongs to: `0.2.0` of `0.2.0.post1.dev3+g1a2b3c4`."""
     release = re.match(r"\d+(\.\d+)*", version)
     return release[0] if release else version
 
@@ -49,7 +49,7 @@ def same_release(one: str, other: str | None) -> bool:
 
 
 def code_digest() -> str:
-    """The SHA-256 of mapred's own files, the same for each build of the same code."""
+    """Return the SHA-256 of mapred's own files, the same for each build of the same code."""
     digest = hashlib.sha256()
     folder = Path(_version.__file__).parent
     for path in sorted(folder.rglob("*.py")):

@@ -28,7 +28,7 @@ _SHOWN = 100
 
 
 def check(name: str, value: Any, hint: Any, error: type[MapredError]) -> Any:
-    """The value of an option as it is kept, or an error that says which values fit."""
+    """Return the value of an option as it is kept, or an error that says which values fit."""
     rule = rule_of(hint)
     if rule is None:
         return value
@@ -79,7 +79,7 @@ _signature = functools.cache(inspect.signature)
 
 @functools.cache
 def hint_of(owner: Any, name: str) -> Any:
-    """An annotation of a function or class; `Any` for one of a package that is not loaded."""
+    """Return an annotation of a function or class; `Any` for one of a package that is not loaded."""
     for each in owner.__mro__ if isinstance(owner, type) else [owner]:
         text = inspect.get_annotations(each).get(name)
         if isinstance(text, str):
@@ -94,7 +94,7 @@ def hint_of(owner: Any, name: str) -> Any:
 
 @functools.cache
 def rule_of(hint: Any) -> Rule | None:
-    """What an annotation asks for; None where it takes anything."""
+    """Return what an annotation asks for; None where it takes anything."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         return next((each for each in inner if isinstance(each, Rule)), None) or rule_of(inner[0])
@@ -132,7 +132,7 @@ def said(how: Callable[[Any], str], value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value in a message: its repr, cut."""
+    """Return a value in a message: its repr, cut."""
     try:
         text = " ".join(repr(value).split())
     except Exception:
@@ -174,7 +174,7 @@ def _sequence(hint: Any) -> Rule:
 
 
 def _mapping(key: Any, value: Any) -> Rule:
-    """A mapping, kept as a dict; its values are not shown, as they may be secrets."""
+    """Return a mapping, kept as a dict; its values are not shown, as they may be secrets."""
     keys, values = rule_of(key), rule_of(value)
 
     def read(given: Any) -> dict[Any, Any]:

@@ -19,7 +19,7 @@ _LENGTH = len(_SEAL) + 8 + len(b'"}')
 
 
 def sealed(record: bytes) -> bytes:
-    """A record in JSON that ends in its seal."""
+    """Return a record in JSON that ends in its seal."""
     return b'%b%b%08x"}' % (record[:-1], _SEAL, zlib.crc32(record[:-1]))
 
 
@@ -65,12 +65,12 @@ def sha256_of_file(file: BinaryIO) -> tuple[int, str]:
 
 
 def blocks(file: BinaryIO) -> Iterator[bytes]:
-    """What is left of a file, a mebibyte at a time."""
+    """Return what is left of a file, a mebibyte at a time."""
     return iter(lambda: file.read(_PIECE), b"")
 
 
 def running(data: Any, offsets: Iterable[int]) -> tuple[tuple[int, ...], int]:
-    """The CRC-32 of the bytes before each of the rising offsets, and of all."""
+    """Return the CRC-32 of the bytes before each of the rising offsets, and of all."""
     view, sums, start, crc32 = memoryview(data), [], 0, 0
     for offset in offsets:
         crc32, start = zlib.crc32(view[start:offset], crc32), offset

@@ -79,7 +79,7 @@ class _Unfit(Exception):
 
 
 def encode(record: Any, indent: int | None = None) -> bytes:
-    """A record as JSON, with the version of its format."""
+    """Return a record as JSON, with the version of its format."""
     values = {"version": VERSION, **_jsonable(record)}
     if indent is None:
         return _compact(values).encode()
@@ -94,12 +94,12 @@ _compact = json.JSONEncoder(separators=(",", ":"), default=_jsonable).encode
 
 
 def decode(cls: type[T], data: bytes, where: str) -> T:
-    """The record in `data`, the content of the file `where`; `RecordError` if there is none."""
+    """Return the record in `data`, the content of the file `where`; `RecordError` if there is none."""
     return read(cls, _parsed(data, where), where)
 
 
 def read(cls: type[T], values: Any, where: str) -> T:
-    """The record that a field of another one holds, as JSON has it; `where` leads to it."""
+    """Return the record that a field of another one holds, as JSON has it; `where` leads to it."""
     try:
         return typing.cast(T, _of_class(typing.cast(Any, cls))(values))
     except _Unfit as unfit:
@@ -112,7 +112,7 @@ def is_blank(data: bytes) -> bool:
 
 
 def _parsed(data: bytes, where: str) -> Any:
-    """What a file holds as JSON, once its version is known to be one that is read here."""
+    """Return what a file holds as JSON, once its version is known to be one that is read here."""
     if is_blank(data):
         raise RecordError(f"{where} {EMPTY}", blank=True)
     try:
@@ -146,7 +146,7 @@ def check_version(version: Any, where: str) -> None:
 
 @functools.cache
 def _reader(hint: Any) -> _Reader:
-    """What reads a value by its annotation."""
+    """Return what reads a value by its annotation."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if hint in _PLAIN:
         return _PLAIN[hint]
@@ -174,7 +174,7 @@ def _reader(hint: Any) -> _Reader:
 
 @functools.cache
 def _of_class(cls: Any) -> _Reader:
-    """Reads a dataclass; fields that it does not know are those of a newer version.
+    """Read a dataclass; fields that it does not know are those of a newer version.
 
     Its `in_json` has the types of those fields that JSON holds in another form.
     """
@@ -213,14 +213,14 @@ def _of_class(cls: Any) -> _Reader:
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
-    """What makes the default of a field, or `MISSING`."""
+    """Return what makes the default of a field, or `MISSING`."""
     if field.default is not dataclasses.MISSING:
         return lambda: field.default
     return field.default_factory
 
 
 def _filled(cls: Any, known: Sequence[dataclasses.Field[Any]]) -> Callable[[dict[str, Any]], Any]:
-    """What makes a value of a class of its fields, which were checked already.
+    """Return what makes a value of a class of its fields, which were checked already.
 
     The constructor of a frozen class sets every field by itself, which takes longer than to read
     them; there may be as many commits as tasks.
@@ -244,7 +244,7 @@ def _filled(cls: Any, known: Sequence[dataclasses.Field[Any]]) -> Callable[[dict
 
 @functools.cache
 def _named_reader(annotation: str, module: str) -> _Reader:
-    """What reads a field by its annotation; anything where that names what is not loaded."""
+    """Return what reads a field by its annotation; anything where that names what is not loaded."""
     try:
         return _reader(eval(annotation, vars(sys.modules[module])))
     except NameError:
@@ -337,7 +337,7 @@ def _bytes(value: Any) -> bytes:
 
 
 def _anything(value: Any, depth: int = _DEEPEST) -> Any:
-    """What may have any form, and is not nested so deeply that others fail on it."""
+    """Return what may have any form, and is not nested so deeply that others fail on it."""
     if type(value) in (dict, *_LISTS):
         if not depth:
             raise _Unfit(f"nested at most {_DEEPEST} deep", value)
@@ -367,7 +367,7 @@ _PLAIN: dict[Any, _Reader] = {
 
 
 def _of_union(inner: tuple[Any, ...]) -> _Reader:
-    """Reads the first of some kinds that fits."""
+    """Read the first of some kinds that fits."""
     readers = [_reader(each) for each in inner if each is not type(None)]
     optional = type(None) in inner
     first = readers[0]
@@ -410,7 +410,7 @@ def _of_named_tuple(cls: Any) -> _Reader:
 
 
 def _of_places(make: Callable[[Any], Any], inner: tuple[Any, ...]) -> _Reader:
-    """Reads a list that has so many places, each of its own kind."""
+    """Read a list that has so many places, each of its own kind."""
     readers = [_reader(each) for each in inner]
 
     def read(values: Any) -> Any:

@@ -43,7 +43,7 @@ class Failure:
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str = "an error record") -> Failure:
-        """The failure in a file, whose place is `where`; a `RecordError` if there is none."""
+        """Return the failure in a file, whose place is `where`; a `RecordError` if there is none."""
         return decode(cls, data, where)
 
     def __repr__(self) -> str:
@@ -62,7 +62,7 @@ class Failure:
 
 
 def merged(before: Failure | None, failure: Failure) -> Failure:
-    """The later of two failures of a task, with the items of both."""
+    """Return the later of two failures of a task, with the items of both."""
     if before is None:
         return failure
     later = max(before, failure, key=lambda each: each.time)

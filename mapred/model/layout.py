@@ -91,47 +91,47 @@ def _named() -> re.Pattern[str]:
 
 
 def sums(path: str) -> str:
-    """The digests of the pieces of an input file."""
+    """Return the digests of the pieces of an input file."""
     return f"sums/{path.removeprefix(INPUT)}"
 
 
 def packages(digest: str) -> str:
-    """An archive of packages, beside the runs that share it: below the root, not the run."""
+    """Return an archive of packages, beside the runs that share it: below the root, not the run."""
     return f".packages/{digest}.tar"
 
 
 def lock(key: str) -> str:
-    """What an archive of packages was made of; `key` is the digest of that."""
+    """Return what an archive of packages was made of; `key` is the digest of that."""
     return f".packages/{key}.json"
 
 
 def schedule(name: str, digest: str) -> str:
-    """The job of a schedule, below the root, not a run."""
+    """Return the job of a schedule, below the root, not a run."""
     return f".schedules/{name}/{digest}.pkl"
 
 
 def changed_function(digest: str) -> str:
-    """The function of a run that was resumed with another one."""
+    """Return the function of a run that was resumed with another one."""
     return f"function-{digest[:12]}.pkl"
 
 
 def changed_reduce(digest: str) -> str:
-    """The reduce of a run that was resumed with another one."""
+    """Return the reduce of a run that was resumed with another one."""
     return f"reduce-{digest[:12]}.pkl"
 
 
 def changed_modules(digest: str) -> str:
-    """The modules of a run that was resumed with another function."""
+    """Return the modules of a run that was resumed with another function."""
     return f"modules-{digest[:12]}.pkl"
 
 
 def plan_file(number: int) -> str:
-    """The plan file that holds shards `number * PLAN_SHARDS` and on."""
+    """Return the plan file that holds shards `number * PLAN_SHARDS` and on."""
     return f"{PLAN}{number:05d}.parquet"
 
 
 def commits(stage: str) -> str:
-    """The folder whose listing is the progress of a stage."""
+    """Return the folder whose listing is the progress of a stage."""
     return f"{stage}/commits/"
 
 
@@ -144,7 +144,7 @@ def schemas(stage: str) -> str:
 
 
 def schema(stage: str, number: int) -> str:
-    """What the tables of a stage agree on; each says more than the one before it."""
+    """Return what the tables of a stage agree on; each says more than the one before it."""
     return f"{stage}/schemas/{number:06d}.arrow"
 
 
@@ -153,12 +153,12 @@ def data(stage: str, index: int, attempt: str, suffix: str) -> str:
 
 
 def all_data(stage: str) -> str:
-    """The folder of what all attempts of a stage wrote."""
+    """Return the folder of what all attempts of a stage wrote."""
     return f"{stage}/data/"
 
 
 def all_outputs(stage: str) -> str:
-    """The folder of what they wrote by `task.output`."""
+    """Return the folder of what they wrote by `task.output`."""
     return f"{stage}/files/"
 
 
@@ -167,7 +167,7 @@ def output(stage: str, index: int, attempt: str, name: str) -> str:
 
 
 def all_kept() -> str:
-    """The folder of what failed attempts at map tasks kept for the next one."""
+    """Return the folder of what failed attempts at map tasks kept for the next one."""
     return "map/kept/"
 
 
@@ -176,7 +176,7 @@ def kept_of(index: int) -> str:
 
 
 def kept_index(path: str) -> int | None:
-    """The task in the path of what was kept; None for a file that is nothing of the kind."""
+    """Return the task in the path of what was kept; None for a file that is nothing of the kind."""
     number, slash, _ = path.removeprefix(all_kept()).partition("/")
     return int(number) if slash and number.isdecimal() else None
 
@@ -186,7 +186,7 @@ def kept_values(index: int) -> str:
 
 
 def kept_value(index: int, number: int) -> str:
-    """What an attempt kept; numbered from 0, so that it is found where no listing shows it."""
+    """Return what an attempt kept; numbered from 0, so that it is found where no listing shows it."""
     return f"{kept_values(index)}{number:06d}.pkl"
 
 
@@ -211,12 +211,12 @@ def log(stage: str, index: int, attempt: str) -> str:
 
 
 def write_record(write_id: str) -> str:
-    """The record of a dataset that the run writes to, for cleanup."""
+    """Return the record of a dataset that the run writes to, for cleanup."""
     return f"{WRITES}{write_id}.json"
 
 
 def index_of(path: str) -> int | None:
-    """The task index in the name of a commit, an error, a log, a schema or an output.
+    """Return the task index in the name of a commit, an error, a log, a schema or an output.
 
     None for any other file: desktops and editors leave theirs in folders as well.
     """
@@ -227,6 +227,6 @@ def index_of(path: str) -> int | None:
 
 
 def attempt_of(path: str) -> str:
-    """The attempt in the name of an error or a log."""
+    """Return the attempt in the name of an error or a log."""
     name = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
     return name.split("-", 1)[1]

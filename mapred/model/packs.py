@@ -33,7 +33,7 @@ class Pack:
     crashes: int = 0
 
     def attempt(self, item: int) -> int:
-        """The number of the next attempt at an item, from 1."""
+        """Return the number of the next attempt at an item, from 1."""
         return self.tries.get(item, 0) + 1
 
     def turn(self, left: Sequence[int]) -> Sequence[int]:
@@ -48,7 +48,7 @@ class Pack:
         return [item for item in together if self.attempt(item) == least]
 
     def after(self, failure: Failure, lost: Collection[int]) -> Pack:
-        """What is known after another failed attempt, by which these items are lost."""
+        """Return what is known after another failed attempt, by which these items are lost."""
         items = set(failure.items)
         tries = {item: max(self.attempt(item), failure.attempts) for item in items}
         known = replace(self, tries={**self.tries, **tries}, lost=self.lost.union(lost))

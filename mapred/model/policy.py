@@ -76,7 +76,7 @@ class Rules:
 
 
 def rules(job: Job, stage: Stage) -> Rules:
-    """The rules for a stage: only what map tasks give can be done without."""
+    """Return the rules for a stage: only what map tasks give can be done without."""
     if stage.kind != "map":
         return Rules(job.attempts)
     per_task = max(1, job.items // max(1, job.shards)) if job.format.once_per_item else 0
@@ -158,7 +158,7 @@ class State:
     verdict: Done | End | Leave | None = None
 
     def trouble(self, task: int) -> Trouble:
-        """What is known of the attempts at a task."""
+        """Return what is known of the attempts at a task."""
         return self.troubles.get(task) or Trouble(self.call)
 
 
@@ -205,7 +205,7 @@ def _lose(state: State, task: int, items: Items) -> Actions:
 
 
 def _with(lost: Mapping[int, Items], task: int, items: Items) -> Items:
-    """What a task has lost with these items; all of it, where one attempt lost all of it."""
+    """Return what a task has lost with these items; all of it, where one attempt lost all of it."""
     before = lost.get(task, ())
     return None if before is None or not items else tuple(sorted({*before, *items}))
 
@@ -234,7 +234,7 @@ def _on_folder(state: State, event: Folder) -> Actions:
 
 
 def _recorded(state: State, event: Folder) -> dict[int, Items]:
-    """What other processes lost for good, by the records of their attempts.
+    """Return what other processes lost for good, by the records of their attempts.
 
     Those at a task that is in trouble here, or that was given up for them, decide nothing.
     """

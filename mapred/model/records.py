@@ -92,7 +92,7 @@ class Commit:
 
     @classmethod
     def from_bytes(cls, data: builtins.bytes, where: str = "a commit") -> Commit:
-        """The commit in a file, whose place is `where`; a `RecordError` if there is none."""
+        """Return the commit in a file, whose place is `where`; a `RecordError` if there is none."""
         return decode(cls, data, where)
 
 

@@ -165,17 +165,17 @@ class Resources:
         return None if self.memory is None else parse_bytes(self.memory, "memory")
 
     def on_demand(self) -> Resources:
-        """The same on capacity that nobody takes away."""
+        """Return the same on capacity that nobody takes away."""
         return dataclasses.replace(self, spot=False, spot_price=None, spot_fallback=None)
 
     @classmethod
     def of_stored(cls, values: Mapping[str, Any]) -> Resources:
-        """What a record holds; it was judged when it was written, and is not judged again."""
+        """Return what a record holds; it was judged when it was written, and is not judged again."""
         return cls(**secrecy.as_public(values))
 
 
 def parse_toleration(text: str) -> dict[str, str]:
-    """The Kubernetes toleration that `key=value:Effect`, `key:Effect`, `key` or `*` means."""
+    """Return the Kubernetes toleration that `key=value:Effect`, `key:Effect`, `key` or `*` means."""
     match = re.fullmatch(
         r"(?P<key>[\w./-]+)(=(?P<value>[\w.-]*))?"
         r"(:(?P<effect>NoSchedule|PreferNoSchedule|NoExecute))?",

@@ -35,13 +35,13 @@ def pause(failed: int) -> float:
 
 
 def longest_pauses(attempts: int) -> float:
-    """The most seconds that all pauses between so many attempts take together."""
+    """Return the most seconds that all pauses between so many attempts take together."""
     waits = (min(_LONGEST, _FIRST * 2.0 ** min(n, 30)) for n in range(max(0, attempts - 2)))
     return sum(waits) * (1 + _JITTER)
 
 
 def listed(value: Any) -> tuple[Given, ...]:
-    """What one of the options holds, as a tuple."""
+    """Return what one of the options holds, as a tuple."""
     if isinstance(value, bytes | Mapping):
         raise Unfit
     try:
@@ -76,7 +76,7 @@ def refuse_contradiction(
 
 
 def rules(given: tuple[Given, ...]) -> tuple[Rule, ...]:
-    """An option as a job records it."""
+    """Return an option as a job records it."""
     return tuple(each if isinstance(each, int) else _name(each) for each in given)
 
 
@@ -85,7 +85,7 @@ def _name(kind: type) -> str:
 
 
 def _names(kind: type) -> set[Rule]:
-    """The names of a class and of all that it inherits from."""
+    """Return the names of a class and of all that it inherits from."""
     return {_name(each) for each in kind.__mro__}
 
 
@@ -110,7 +110,7 @@ def is_final(job: Job, error: BaseException, *, reached: bool, nested: bool = Fa
 
 
 def ends_for_good(job: Job, kind: str) -> bool:
-    """The same for an attempt whose process ended: by its limits, or by itself (`lost`)."""
+    """Return the same for an attempt whose process ended: by its limits, or by itself (`lost`)."""
     return kind in _ENDED and not _asked(job, _names(_ENDED[kind]))
 
 

@@ -55,7 +55,8 @@ class Rule:
 
 
 def plain(value: Any) -> Any:
-    """A numpy scalar as Python's, but for a time, which would lose its unit; all else as it is."""
+    """Return a numpy scalar as Python's, but for a time, which would lose its unit; all else as it
+    is."""
     if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
         return value[()] if value.dtype.kind in "mM" else value.item()
     return value
@@ -71,7 +72,7 @@ def _is_time(value: Any) -> bool:
 
 
 def whole(value: Any) -> int:
-    """A whole number of any library as an `int`."""
+    """Return a whole number of any library as an `int`."""
     value = plain(value)
     if not _is_number(value, (numbers.Integral,)):
         raise Unfit
@@ -79,7 +80,7 @@ def whole(value: Any) -> int:
 
 
 def real(value: Any) -> float:
-    """A finite number of any library as an `int` or a `float`."""
+    """Return a finite number of any library as an `int` or a `float`."""
     value = plain(value)
     if not _is_number(value, _NUMBERS):
         raise Unfit
@@ -142,7 +143,7 @@ def size(value: Any) -> int:
 
 
 def listed(value: Any) -> tuple[Any, ...]:
-    """The values of any collection but a text, a mapping or a set, which has no order."""
+    """Return the values of any collection but a text, a mapping or a set, which has no order."""
     if isinstance(value, str | bytes | Mapping | set | frozenset):
         raise Unfit
     try:
@@ -152,7 +153,7 @@ def listed(value: Any) -> tuple[Any, ...]:
 
 
 def between(least: int, most: int = _LARGEST, error: type[MapredError] | None = None) -> Rule:
-    """A whole number from `least` up to `most`."""
+    """Return a whole number from `least` up to `most`."""
 
     def read(value: Any) -> int:
         number = whole(value)
@@ -198,7 +199,7 @@ def _seconds_from_zero(value: Any) -> float:
 
 
 def _as_size(value: Any) -> int | str:
-    """A size as it was written, so that a pod asks for `4Gi`."""
+    """Return a size as it was written, so that a pod asks for `4Gi`."""
     number = size(value)
     return value if isinstance(value, str) else number
 

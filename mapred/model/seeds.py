@@ -28,13 +28,13 @@ _SPELLED = ("datetime", "decimal", "fractions", "uuid", "pathlib", "zoneinfo", "
 
 
 def entropy(seed: int, spelling: str) -> bytes:
-    """What seeds all generators of one item, shard or reduce task."""
+    """Return what seeds all generators of one item, shard or reduce task."""
     text = f"{seed}\0{spelling}".encode(errors="surrogatepass")
     return hashlib.blake2b(text, digest_size=48, person=b"mapred").digest()
 
 
 def rng_of(known: bytes) -> Any:
-    """The `numpy.random.Generator` of `task.rng`."""
+    """Return the `numpy.random.Generator` of `task.rng`."""
 
     return np.random.default_rng(int.from_bytes(known[:16], "little"))
 
@@ -113,18 +113,18 @@ def kept() -> Iterator[None]:
 
 
 def of_item(value: Any, occurrence: int = 0) -> str:
-    """The spelling of an item; `occurrence` counts those before it that are spelled alike."""
+    """Return the spelling of an item; `occurrence` counts those before it that are spelled alike."""
     return f"item {occurrence} {spell(value)}"
 
 
 def of_point(point: Mapping[str, Any], occurrence: int = 0) -> str:
-    """The spelling of a sweep's point and its repeat, the first one where none is named."""
+    """Return the spelling of a sweep's point and its repeat, the first one where none is named."""
     values = {name: value for name, value in point.items() if name != "repeat"}
     return f"point {occurrence} {spell(values)} {spell(point.get('repeat', 0))}"
 
 
 def of_shard(ranges: Any) -> str:
-    """The spelling of the ranges of a shard, rows of its plan."""
+    """Return the spelling of the ranges of a shard, rows of its plan."""
     columns = [ranges.column(name).to_pylist() for name in ("path", "offset", "length")]
     return f"shard {spell(list(zip(*columns, strict=True)))}"
 
@@ -147,7 +147,7 @@ def occurrences(values: Sequence[Any], spelling: Callable[[Any], str]) -> bytes 
 
 
 def spell(value: Any) -> str:
-    """A text for a value, the same in every process, equal for values that are equal.
+    """Return a text for a value, the same in every process, equal for values that are equal.
 
     Of an object that has neither a known spelling nor attributes it is the class's name.
     """

@@ -137,7 +137,7 @@ class Stage:
     resources: Resources = field(default_factory=Resources)
 
     def input_range(self, index: int) -> range:
-        """The indices of the tasks whose outputs task `index` reduces."""
+        """Return the indices of the tasks whose outputs task `index` reduces."""
         if self.fan_in is None:
             return range(self.input_tasks)
         return range(index * self.fan_in, min((index + 1) * self.fan_in, self.input_tasks))
@@ -199,12 +199,12 @@ class Job:
         raise PlanError(f"run {self.run_id} has no stage {name!r}")
 
     def function_of(self, stage: Stage) -> str:
-        """The path of the function that the tasks of a stage call."""
+        """Return the path of the function that the tasks of a stage call."""
         folds = stage.kind in ("reduce", "shuffle")
         return self.reduce if folds and self.reduce else self.function
 
     def python_of(self, path: str) -> str:
-        """The version of Python that pickled the function at a path."""
+        """Return the version of Python that pickled the function at a path."""
         return str(self.code.get(path, {}).get("python") or self.python)
 
     @property
@@ -218,7 +218,7 @@ class Job:
 
     @classmethod
     def from_bytes(cls, data: builtins.bytes, where: str = "job.json") -> Job:
-        """The job in a job.json, whose place is `where`; a `RecordError` if there is none."""
+        """Return the job in a job.json, whose place is `where`; a `RecordError` if there is none."""
         job = decode(cls, data, where)
         names = [stage.name for stage in job.stages]
         inputs = {stage.inputs for stage in job.stages} - {None}

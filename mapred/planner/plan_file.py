@@ -20,14 +20,14 @@ from mapred.process.private import parquet_files
 
 
 def plan_files(plan: Plan) -> Iterator[tuple[str, pa.Table]]:
-    """The plan as files of a run's folder: path and rows, `layout.PLAN_SHARDS` shards each."""
+    """Yield the plan as files of a run's folder: path and rows, `layout.PLAN_SHARDS` shards each."""
     for number, shard in enumerate(range(0, plan.shards, layout.PLAN_SHARDS)):
         stop = min(shard + layout.PLAN_SHARDS, plan.shards)
         yield layout.plan_file(number), rows(plan, shard, stop)
 
 
 def write_plan(table: pa.Table) -> pa.Buffer:
-    """The bytes of a plan file: Parquet, in row groups small enough to read one shard."""
+    """Return the bytes of a plan file: Parquet, in row groups small enough to read one shard."""
     sink = pa.BufferOutputStream()
     writer = parquet_files.ParquetWriter(
         sink,
@@ -60,7 +60,7 @@ def read_plan(data: bytes | pa.Buffer | Any, columns: Sequence[str] | None = Non
 
 
 def read_shard(data: bytes | pa.Buffer | Any, shard: int) -> pa.Table:
-    """The ranges of one shard, from a plan file's bytes or the open file.
+    """Return the ranges of one shard, from a plan file's bytes or the open file.
 
     Only the row groups that hold the shard are read. Raises `PlanError` if none does.
     """

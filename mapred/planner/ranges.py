@@ -67,11 +67,11 @@ class Plan:
         return len(self.file)
 
     def shard_bytes(self) -> Ints:
-        """The bytes of each shard, in order; zeros for an array."""
+        """Return the bytes of each shard, in order; zeros for an array."""
         return np.add.reduceat(self.length, self.starts[:-1])
 
     def shard_items(self) -> Ints:
-        """The items of each shard, in order; zeros for ranges of bytes."""
+        """Return the items of each shard, in order; zeros for ranges of bytes."""
         return np.add.reduceat(self.count, self.starts[:-1])
 
     @property
@@ -81,7 +81,7 @@ class Plan:
         return Skew(int(sizes.min()), int(np.median(sizes)), int(sizes.max()))
 
     def largest_files(self, most: int = 5) -> tuple[tuple[str, int], ...]:
-        """The largest files as `(path, bytes)`, largest first; none for items."""
+        """Return the largest files as `(path, bytes)`, largest first; none for items."""
         if not self.files:
             return ()
         sizes = sizes_of(self.listing)
@@ -91,14 +91,14 @@ class Plan:
         return tuple((self.listing["path"][int(i)].as_py(), int(sizes[i])) for i in top)
 
     def shard_ranges(self, shard: int) -> pa.Table:
-        """The ranges of one shard, with the columns of a plan file."""
+        """Return the ranges of one shard, with the columns of a plan file."""
         if not 0 <= shard < self.shards:
             raise PlanError(f"shard {shard} is not in the plan: it has {self.shards}")
         return rows(self, shard, shard + 1)
 
 
 def sizes_of(files: pa.Table) -> Ints:
-    """The sizes of a listing, without a copy where it is one chunk."""
+    """Return the sizes of a listing, without a copy where it is one chunk."""
     column = files["size"]
     if not len(column):
         raise PlanError("the dataset has no files: there is nothing to plan")
@@ -113,7 +113,7 @@ def sizes_of(files: pa.Table) -> Ints:
 
 
 def plan_schema() -> pa.Schema:
-    """The columns of a plan file, one row per range."""
+    """Return the columns of a plan file, one row per range."""
     return pa.schema(
         {
             "shard": pa.int64(),
@@ -129,7 +129,7 @@ def plan_schema() -> pa.Schema:
 
 
 def rows(plan: Plan, shard: int, stop: int) -> pa.Table:
-    """The rows of the shards up to `stop`, as they stand in a plan file."""
+    """Return the rows of the shards up to `stop`, as they stand in a plan file."""
     starts = plan.starts[shard : stop + 1]
     here = slice(int(starts[0]), int(starts[-1]))
     file = plan.file[here]
@@ -152,7 +152,7 @@ def rows(plan: Plan, shard: int, stop: int) -> pa.Table:
 
 
 def _repeated(listing: pa.Table, file: Ints) -> pa.Table:
-    """The rows of a listing at the places `file`."""
+    """Return the rows of a listing at the places `file`."""
     if len(listing) > 1:
         return listing.take(to_arrow(file))  # which loads pyarrow.compute
     columns = {name: pa.repeat(listing[name][0], len(file)) for name in listing.column_names}

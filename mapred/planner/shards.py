@@ -122,7 +122,7 @@ def plan_items(
 
 
 def _first_items(starts: Ints, count: int, per_task: int | None) -> Ints:
-    """The first item of each task, and `count` behind the last."""
+    """Return the first item of each task, and `count` behind the last."""
     if per_task is not None:
         return np.minimum(starts * per_task, count)
     each, rest = divmod(count, len(starts) - 1)
@@ -141,7 +141,7 @@ def _total(sizes: Ints) -> int:
 
 
 def _may_cut(splittable: Any, files: int, once_per_file: bool) -> Any:
-    """True, False, or a boolean for each file."""
+    """Return true, False, or a boolean for each file."""
     if once_per_file:
         return False
     if isinstance(splittable, bool | np.bool_):
@@ -161,7 +161,7 @@ def _why(whole: Any, reason: str, once_per_file: bool) -> str:
 def _targets(
     total: int, target_bytes: int | str | None, max_tasks: int | None
 ) -> tuple[int, int, str]:
-    """The target in bytes, the number of shards to aim at, and what chose it."""
+    """Return the target in bytes, the number of shards to aim at, and what chose it."""
     _positive(max_tasks=max_tasks)
     if target_bytes is None:
         target = min(max(-(-total // _SPREAD), _SMALLEST_TARGET), _LARGEST_TARGET)
@@ -205,7 +205,7 @@ def _ranges(sizes: Ints, cut: Ints, target: int) -> tuple[Ints, Ints, Ints]:
 
 
 def _starts(ends: Ints, total: int, shards: int) -> Ints:
-    """The first range of each shard.
+    """Return the first range of each shard.
 
     Of the ranges that end at `ends`, one belongs to shard floor(bytes before it / width),
     with a width of total / shards. Numbers that no range got are left out.

@@ -32,7 +32,7 @@ def keyed_stages(
     resources: Resources,
     reduce_resources: Resources | None = None,
 ) -> tuple[Stage, ...]:
-    """Maps, their manifest, a task for each partition; one more where there is a `finalize`."""
+    """Plan maps, their manifest, a task for each partition; one more where there is a `finalize`."""
     after = reduce_resources or resources.on_demand()
     map_stage = Stage("map", "map", shards, resources=resources)
     manifest = Stage("manifest", "manifest", 1, "map", shards, resources=after)

@@ -34,7 +34,7 @@ def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
 
 
 def signal_name(number: int) -> str:
-    """The name of a signal that ended a process, and what sends it."""
+    """Return the name of a signal that ended a process, and what sends it."""
     try:
         name = signal.Signals(number).name
     except ValueError:  # one of those for real time, which have none
@@ -55,7 +55,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def children() -> set[int]:
-    """The processes whose parent this one is, by birth or since theirs ended."""
+    """Return the processes whose parent this one is, by birth or since theirs ended."""
     found: set[int] = set()
     try:
         for thread in os.listdir("/proc/self/task"):
@@ -84,7 +84,7 @@ def end_children(but: Container[int] = ()) -> None:
 
 
 def how_it_ended(status: int | None) -> str:
-    """The end of a worker process in words; a negative status is a signal's number."""
+    """Return the end of a worker process in words; a negative status is a signal's number."""
     if status is None or status == UNCONNECTED:
         return (
             "the worker process lost its connection: a function that closes descriptors which it "

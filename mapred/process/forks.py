@@ -18,7 +18,8 @@ def leave_unless(pid: int) -> None:
 
 
 def held(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of the user's that comes back, by a value or an exception, in this process alone."""
+    """Return a function of the user's that comes back, by a value or an exception, in this process
+    alone."""
     pid = os.getpid()
 
     def call(*given: Any, **named: Any) -> Any:
@@ -31,7 +32,7 @@ def held(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def held_values(values: Iterator[Any]) -> Iterator[Any]:
-    """The values of an iterator of the user's, which go on in this process alone."""
+    """Yield the values of an iterator of the user's, which go on in this process alone."""
     pid = os.getpid()
     while True:
         try:

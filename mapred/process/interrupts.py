@@ -70,7 +70,7 @@ def told(text: Callable[[], str]) -> Iterator[None]:
 
 
 def _show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """What a script shows as it ends; a notebook asks the exception itself."""
+    """Show what a script shows as it ends; a notebook asks the exception itself."""
     if isinstance(error, Interrupted):
         sys.stderr.write(f"{error}\n")
     else:

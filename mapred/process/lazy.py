@@ -44,7 +44,7 @@ if not TYPE_CHECKING:
 
 
 def names_of(package: str, where: Mapping[str, Iterable[str]]) -> Callable[[str], Any]:
-    """The `__getattr__` of a package whose modules, by their names in it, have these names."""
+    """Return the `__getattr__` of a package whose modules, by their names in it, have these names."""
     modules = {name: f"{package}.{module}" for module, names in where.items() for name in names}
 
     def load(name: str) -> Any:

@@ -196,7 +196,7 @@ def found_in(value: Any, name: str = "") -> str | None:
 
 
 def in_url(url: str) -> str | None:
-    """What a URL, or one that is chained in it by `::`, holds that is secret, in words."""
+    """Return what a URL, or one that is chained in it by `::`, holds that is secret, in words."""
     if isinstance(url, Public) or ":/" not in url:
         return None
     for part in dict.fromkeys((url, *url.split("::"))):
@@ -231,7 +231,7 @@ def refuse_endpoint(endpoint: str, what: str, kind: type[MapredError]) -> None:
 
 
 def cleaned(text: str) -> str:
-    """A text of others, such as an error's, without logins and signatures in its URLs."""
+    """Return a text of others, such as an error's, without logins and signatures in its URLs."""
     if "://" not in text:
         return text
     text = re.sub(r"(?<=://)[^\s/@'\"]*@", "", text)
@@ -288,7 +288,7 @@ def _has_login(scheme: str, slashes: str, rest: str) -> bool:
 
 
 def _secret_query(rest: str) -> str | None:
-    """The name of a query's parameter (or a fragment's) that is, or is given, a secret."""
+    """Return the name of a query's parameter (or a fragment's) that is, or is given, a secret."""
     _, mark, query = rest.partition("?")
     fragment = rest.partition("#")[2]
     for pair in re.split("[&;#?]", query if mark else fragment):

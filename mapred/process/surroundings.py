@@ -37,7 +37,7 @@ class Surroundings:
 
 
 def current() -> Surroundings | None:
-    """The process as it is now; None in a thread that shares it with others."""
+    """Return the process as it is now; None in a thread that shares it with others."""
     if threading.current_thread() is not threading.main_thread():
         return None
     return Surroundings(
@@ -94,7 +94,8 @@ def _umask() -> int:
 
 
 def _environment() -> dict[bytes, bytes]:
-    """The variables as they are kept: `os.environ` decodes them all for a copy, which is slow."""
+    """Return the variables as they are kept: `os.environ` decodes them all for a copy, which is
+    slow."""
     kept: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
     return kept
 
@@ -108,7 +109,7 @@ def _has_alarm() -> bool:
 
 
 def _locale() -> str | None:
-    """The C library's locale; None before anybody could have set one."""
+    """Return the C library's locale; None before anybody could have set one."""
     locale = sys.modules.get("locale")
     return None if locale is None else str(locale.setlocale(locale.LC_ALL))
 

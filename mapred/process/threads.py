@@ -50,7 +50,7 @@ def limit(cpu: float) -> None:
 
 
 def variables(count: int, known: Mapping[str, str]) -> dict[str, str]:
-    """What tells libraries that are loaded later; `known` may hold OpenMP's number."""
+    """Return what tells libraries that are loaded later; `known` may hold OpenMP's number."""
     openmp = known.get("OMP_NUM_THREADS", str(count))
     # OpenMP takes a number for each level of nesting, and others one number alone.
     blas = dict.fromkeys(_LIKE_OPENMP, openmp.split(",")[0])

@@ -33,7 +33,7 @@ class Place:
         self.note(*_NOWHERE)
 
     def read(self) -> tuple[int, int] | None:
-        """The task and the item noted last (-1 where it was at none); None before the first."""
+        """Return the task and the item noted last (-1 where it was at none); None before the first."""
         found: tuple[int, int] = _AT.unpack_from(self._shared, 0)
         return None if found == _NOWHERE else found
 

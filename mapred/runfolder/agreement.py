@@ -49,7 +49,7 @@ class Agreed:
 
     @classmethod
     def from_bytes(cls, number: int, data: bytes, where: str) -> Agreed:
-        """What the file `where` holds; a `RecordError` if it is nothing of the kind."""
+        """Return what the file `where` holds; a `RecordError` if it is nothing of the kind."""
 
         try:
             schema = pa.ipc.read_schema(pa.py_buffer(data))
@@ -100,7 +100,7 @@ def hold(
 
 
 def latest(store: Store, stage: str) -> Agreed | None:
-    """What the tables of a stage agree on; None where none had rows."""
+    """Return what the tables of a stage agree on; None where none had rows."""
     names = (layout.index_of(path) for path, _ in store.list(layout.schemas(stage)))
     listed = [number for number in names if number is not None]
     found = None
@@ -114,13 +114,14 @@ def latest(store: Store, stage: str) -> Agreed | None:
 
 
 def files(store: Store, stage: str) -> list[str]:
-    """The files of all that tables said."""
+    """Return the files of all that tables said."""
     last = latest(store, stage)
     return [] if last is None else [layout.schema(stage, n) for n in range(last.number + 1)]
 
 
 def uncommitted(folder: RunFolder, stage: str) -> list[str]:
-    """The files of what tables said whose tasks have no commit, and of all that was said later."""
+    """Return the files of what tables said whose tasks have no commit, and of all that was said
+    later."""
     last = latest(folder.store, stage)
     found: list[str] = []
     for number in range(-1 if last is None else last.number, -1, -1):
@@ -142,7 +143,7 @@ def _read(store: Store, stage: str, number: int) -> Agreed | None:
 
 
 def _with(agreed: Agreed | None, source: Source, table: pa.Table) -> Agreed:
-    """What is agreed with one more table; the same object where the table adds nothing."""
+    """Return what is agreed with one more table; the same object where the table adds nothing."""
     if agreed is not None and agreed.schema.equals(table.schema):
         return agreed
     after = agree(agreed, source, unifying.told(table))
@@ -154,7 +155,7 @@ def _with(agreed: Agreed | None, source: Source, table: pa.Table) -> Agreed:
 
 
 def agree(agreed: Agreed | None, source: Source, schema: pa.Schema) -> Agreed:
-    """What is agreed with one more schema; the same object where it adds nothing."""
+    """Return what is agreed with one more schema; the same object where it adds nothing."""
     if agreed is None:
         return Agreed(0, schema, (source,) * len(schema))
     before = agreed.schema
@@ -174,7 +175,7 @@ def agree(agreed: Agreed | None, source: Source, schema: pa.Schema) -> Agreed:
 
 
 def two_schemas(agreed: Agreed, other: Source, error: unifying.Differs) -> DatasetError:
-    """The error of a column of two types, naming both tables."""
+    """Return the error of a column of two types, naming both tables."""
     one = agreed.sources[agreed.schema.get_field_index(error.column)]
     kind = "shards" if one.item is None else "items"
     numbers = [each.task if each.item is None else each.item for each in (one, other)]

@@ -48,7 +48,7 @@ class ItemsFailed(Exception):
 def failed_items(
     error: BaseException, task: Task, job: Job
 ) -> tuple[Mapping[int, bool], bool, BaseException]:
-    """The items that failed, each with whether that is final, whether all is, and the error."""
+    """Return the items that failed, each with whether that is final, whether all is, and the error."""
     if isinstance(error, ItemsFailed):
         return error.items, all(error.items.values()), error.first
     final = is_final(job, error)
@@ -87,7 +87,8 @@ def is_of_user(error: BaseException) -> bool:
 
 
 def plain(error: BaseException) -> BaseException:
-    """An error that can be looked at: another one in place of what lies about itself, or fails."""
+    """Return an error that can be looked at: another one in place of what lies about itself, or
+    fails."""
     kind = type(error)
     try:
         known = error.__class__ is kind and isinstance(kind.__name__, str)
@@ -130,7 +131,8 @@ def describe(
     final: bool,
     values: Mapping[int, str],
 ) -> Failure:
-    """The record of an attempt that ended in `error` at `where`; `values` are those of `items`.
+    """Return the record of an attempt that ended in `error` at `where`; `values` are those of
+    `items`.
 
     Equal failures have equal signatures: the exception's type and the places it came
     through. The traceback leaves out this package's own frames where there are others.
@@ -163,7 +165,7 @@ def describe(
 
 
 def _traced(error: BaseException) -> tuple[traceback.StackSummary, str]:
-    """The frames that an exception came through, and its traceback as text.
+    """Return the frames that an exception came through, and its traceback as text.
 
     An exception of the user's may refuse to be formatted.
     """

@@ -29,7 +29,7 @@ class RunFolder(EndRecords):
     """
 
     def status(self, job: Job, start: Start | None = None, *, alive: bool) -> RunStatus:
-        """The run's status from its folder alone: reads every commit.
+        """Return the run's status from its folder alone: reads every commit.
 
         `start` is its last one, if it is known, `alive` whether its driver lives.
         """
@@ -44,7 +44,7 @@ class RunFolder(EndRecords):
         return starts.timed(found, job, start, end)
 
     def _tally(self, job: Job, given_up: GivenUp) -> Tally:
-        """The sums over all commits and failed attempts."""
+        """Return the sums over all commits and failed attempts."""
         tally = Tally(job, self.uri, given_up)
         for stage in job.stages:
             for commit in self.commits(stage.name, self.committed(stage.name)):
@@ -55,7 +55,7 @@ class RunFolder(EndRecords):
         return tally
 
     def progress(self, job: Job) -> RunStatus:
-        """The status of a run at work by the names of its commits: none is read."""
+        """Return the status of a run at work by the names of its commits: none is read."""
         tally = Tally(job, self.uri, self.given_up(job))
         for stage in job.stages:
             tally.done[stage.name].update(self.committed(stage.name))
@@ -65,18 +65,19 @@ class RunFolder(EndRecords):
         return replace(status, bytes_done=int(done * job.bytes))
 
     def unread_status(self, job: Job) -> RunStatus:
-        """The status of a run at work, without its progress: no record is read."""
+        """Return the status of a run at work, without its progress: no record is read."""
         return Tally(job, self.uri, GivenUp()).status("running", started=starts.submitted(job))
 
     def given_up(self, job: Job, tasks: Mapping[int, list[int] | None] | None = None) -> GivenUp:
-        """What a run gave up, by the items that the plan has; `tasks` is failed.json, if it is known."""
+        """Return what a run gave up, by the items that the plan has; `tasks` is failed.json, if it
+        is known."""
         if tasks is None:
             tasks = self.given_up_tasks() if job.max_failed else {}
         planned = plans.shard_items(self.store, sorted(tasks))
         return shortfall.given_up(job, tasks, planned, f"{self.uri}/{layout.FAILED}")
 
     def failures(self, job: Job) -> tuple[Failure, ...]:
-        """The last error record of each task that has no commit, or that gave up some items.
+        """Return the last error record of each task that has no commit, or that gave up some items.
 
         It names all items that the task lost, in whatever attempt.
         """
@@ -92,7 +93,7 @@ class RunFolder(EndRecords):
         return tuple(sorted(found, key=lambda failure: (failure.stage, failure.task)))
 
     def shards(self, job: Job) -> Iterator[dict[str, Any]]:
-        """What is known of every map task, as rows of a table."""
+        """Yield what is known of every map task, as rows of a table."""
         sizes = plans.shard_bytes(self.store, job)
         given_up = self.given_up(job)
         failed = {failure.task for failure in self.failures(job) if failure.stage == "map"}
@@ -115,7 +116,7 @@ class RunFolder(EndRecords):
             yield row
 
     def timed(self, known: RunStatus, job: Job, start: Start) -> RunStatus:
-        """The status that a driver tells, with the run's times."""
+        """Return the status that a driver tells, with the run's times."""
         return starts.timed(known, job, start, None if known.live else self.end())
 
     def failed_for_good(self, job: Job, stage: Stage, tasks: Iterable[int]) -> dict[int, Failure]:
@@ -125,12 +126,12 @@ class RunFolder(EndRecords):
         return shortfall.failed_for_good(job, tries)
 
     def last_sign(self) -> float:
-        """The end of the last attempt, by all commits and failures; 0.0 where there is none."""
+        """Return the end of the last attempt, by all commits and failures; 0.0 where there is none."""
         tally = self._tally(self.job(), GivenUp())
         return max([0.0, *starts.signs(tally.times, tally.tries.values())])
 
     def driver(self, start: Start | None = None) -> liveness.Driver | None:
-        """The process that drives the run; None where nothing does, or a cluster."""
+        """Return the process that drives the run; None where nothing does, or a cluster."""
         return liveness.driver(self.store, start or self.start())
 
     def beating(self, ref: str) -> AbstractContextManager[None]:

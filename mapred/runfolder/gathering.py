@@ -35,7 +35,7 @@ class Part:
 
 
 def dataset(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]) -> Any:
-    """A `pyarrow.dataset.Dataset` of all rows in plan order; the files are read when it is."""
+    """Return a `pyarrow.dataset.Dataset` of all rows in plan order; the files are read when it is."""
 
     parts = _parts(store, found)
     known = agreed(store, stage, parts)
@@ -60,7 +60,7 @@ def table(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]) 
 
 
 def together(known: agreement.Agreed, tables: Sequence[tuple[Source, pa.Table]]) -> pa.Table:
-    """The rows of tables that agree."""
+    """Return the rows of tables that agree."""
 
     if not known.schema.names:
         return unifying.blank(sum(table.num_rows for _, table in tables))
@@ -82,7 +82,7 @@ def _with_advice(error: DatasetError) -> DatasetError:
 
 
 def agreed(store: Store, stage: str, parts: Sequence[Part]) -> agreement.Agreed:
-    """The schema that holds the rows of all parts; two that differ are a `DatasetError`."""
+    """Return the schema that holds the rows of all parts; two that differ are a `DatasetError`."""
     for part in parts:
         name = unifying.twice(part.schema)
         if name is not None:
@@ -114,7 +114,7 @@ def _with_values(store: Store, known: agreement.Agreed | None, part: Part) -> ag
 
 
 def _parts(store: Store, found: Sequence[tuple[int, Output | None]]) -> list[Part]:
-    """What holds the rows of each task; of tables without rows one, if no other exists."""
+    """Return what holds the rows of each task; of tables without rows one, if no other exists."""
     there = [(task, output) for task, output in found if output and outputs.is_tabular(output)]
     there = [pair for pair in there if pair[1].rows] or there[:1]
     files = [output for _, output in there if output.kind == "arrow"]
@@ -162,7 +162,7 @@ def _is_lazy(part: Part, schema: pa.Schema) -> bool:
 
 
 def _files(store: Store, found: Sequence[Output | None], schema: pa.Schema) -> Any:
-    """A dataset of files, each of which is checked when it is first opened."""
+    """Return a dataset of files, each of which is checked when it is first opened."""
 
     files = {output.path or "": output for output in found if output is not None}
     sizes = {path: output.size for path, output in files.items()}

@@ -42,7 +42,7 @@ class Process:
 
 
 def own_ref(name: str) -> str:
-    """The text in handle.json by which this process is known, under the name of its backend."""
+    """Return the text in handle.json by which this process is known, under the name of its backend."""
     pid = os.getpid()
     boot, namespace = _place()
     start = _ticks("self") if boot else None
@@ -53,7 +53,7 @@ def own_ref(name: str) -> str:
 
 
 def process_of(ref: str) -> Process | None:
-    """The process that a ref names; None for the ref of a cluster."""
+    """Return the process that a ref names; None for the ref of a cluster."""
     parts = ref.split(":")
     if len(parts) not in (4, 6) or not parts[2].isdecimal() or len(parts[2]) > _DIGITS:
         return None
@@ -83,7 +83,7 @@ def lives(process: Process) -> bool | None:
 
 
 def _place() -> tuple[str, str]:
-    """The boot and the PID namespace of this process; empty where nothing tells.
+    """Return the boot and the PID namespace of this process; empty where nothing tells.
 
     A time namespace counts as a boot of its own: its clocks since the boot are set apart.
     """
@@ -204,7 +204,7 @@ class Driver:
 
 
 def driver(store: Store, start: Start) -> Driver | None:
-    """The process that a run was started by; None where there is none, or a cluster."""
+    """Return the process that a run was started by; None where there is none, or a cluster."""
     process = None if start.ref is None else process_of(start.ref)
     if start.ref is None or process is None:
         return None

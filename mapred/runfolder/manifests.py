@@ -117,7 +117,7 @@ class EndRecords(RunRecords):
         )
 
     def _made(self, job: Job, known: Mapping[int, Commit | None]) -> bytes:
-        """The outputs of every task of the last stage, in order, from the commits."""
+        """Return the outputs of every task of the last stage, in order, from the commits."""
         stage = job.stages[-1]
         given_up = self.given_up_tasks() if stage.kind == "map" and job.max_failed else {}
         lost = {index for index, items in given_up.items() if items is None}
@@ -151,7 +151,7 @@ class EndRecords(RunRecords):
         return Ending(self._job_digest(), told[0], _sha256(data), told[1], listed)
 
     def manifest_data(self) -> bytes:
-        """The bytes of the list of outputs."""
+        """Return the bytes of the list of outputs."""
         return read_data(self.store, layout.MANIFEST)
 
     def has_its_job(self) -> bool:
@@ -160,7 +160,7 @@ class EndRecords(RunRecords):
         return word is None or word.job in ("", self._job_digest())
 
     def outputs(self, job: Job) -> list[Listed]:
-        """What every task of the last stage of a run that succeeded gave, and its files.
+        """Return what every task of the last stage of a run that succeeded gave, and its files.
 
         A `RunError` where the job or the manifest is not the one that the run ended with. A
         manifest that is lost or emptied, as after a power cut, is made again from the commits.
@@ -208,7 +208,7 @@ class EndRecords(RunRecords):
         return decode(Manifest, data, layout.MANIFEST).tasks
 
     def _parsed(self, data: bytes) -> Sequence[Listed] | None:
-        """The entries of a manifest; None where it is none that can be read."""
+        """Return the entries of a manifest; None where it is none that can be read."""
         try:
             return decoded(self.store, layout.MANIFEST, Manifest, data).tasks
         except RecordError as error:
@@ -217,7 +217,8 @@ class EndRecords(RunRecords):
             return None
 
     def _completed(self, job: Job, listed: Sequence[Listed]) -> list[Listed]:
-        """The entries, with the values from their commits that were too much for the manifest."""
+        """Return the entries, with the values from their commits that were too much for the
+        manifest."""
         short = [index for index, output, _ in listed if _left_out(output)]
         commits = self.commits(job.stages[-1].name, short)
         found: list[Listed] = []

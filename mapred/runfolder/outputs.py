@@ -96,7 +96,7 @@ def suffix(output: Output) -> str:
 
 
 def fetch(store: Store, output: Output) -> bytes | None:
-    """The bytes of a small output that lies in a file on a store; None for every other.
+    """Return the bytes of a small output that lies in a file on a store; None for every other.
 
     With them, `decode` asks the store for nothing: they can be fetched ahead.
     """
@@ -109,7 +109,7 @@ def fetch(store: Store, output: Output) -> bytes | None:
 
 
 def decode(store: Store, output: Output, data: bytes | None = None) -> Iterator[Any]:
-    """The values of an output, one by one; `data` is what `fetch` gave."""
+    """Yield the values of an output, one by one; `data` is what `fetch` gave."""
     for value in load(store, output, data):
         if isinstance(value, Broken):
             raise FunctionError(f"the returned value {value}") from value.error
@@ -117,7 +117,7 @@ def decode(store: Store, output: Output, data: bytes | None = None) -> Iterator[
 
 
 def load(store: Store, output: Output, data: bytes | None = None) -> Iterator[Any]:
-    """The values of an output, one by one; a `Broken` where one cannot be loaded."""
+    """Yield the values of an output, one by one; a `Broken` where one cannot be loaded."""
     if is_tabular(output):
         for found in load_tables(store, output, data):
             yield None if found is None else tabular.from_arrow(found[1], found[0])
@@ -130,7 +130,7 @@ def load(store: Store, output: Output, data: bytes | None = None) -> Iterator[An
 def load_tables(
     store: Store, output: Output, data: bytes | None = None
 ) -> Iterator[Tabular | None]:
-    """The values of an output that `is_tabular`, one by one, each as Arrow."""
+    """Yield the values of an output that `is_tabular`, one by one, each as Arrow."""
     if output.kind == "arrow":
         for table in tabular.tables_of(read_table(store, output, data)):
             yield None if table is None else (output.type, table)
@@ -180,7 +180,8 @@ def _skip_pickle(file: Any, start: int) -> bool:
 
 
 def _checked_reader(store: Store, output: Output, data: bytes | None) -> Any:
-    """A reader of pickled values, once their checksum was compared; `data` is what `fetch` gave."""
+    """Return a reader of pickled values, once their checksum was compared; `data` is what `fetch`
+    gave."""
     if output.kind == "inline":
         return io.BytesIO(inline_value(store, output))
     if data is None and store.local_path("") is not None:
@@ -191,7 +192,7 @@ def _checked_reader(store: Store, output: Output, data: bytes | None) -> Any:
 
 
 def inline_value(store: Store, output: Output) -> bytes:
-    """The bytes of a value that lies in a commit; a `StorageError` where they have changed."""
+    """Return the bytes of a value that lies in a commit; a `StorageError` where they have changed."""
     try:
         data = base64.b64decode(output.inline or "", validate=True)
     except ValueError as error:
@@ -201,13 +202,13 @@ def inline_value(store: Store, output: Output) -> bytes:
 
 
 def read_whole(store: Store, output: Output) -> bytes:
-    """The bytes of an output's file, as they are."""
+    """Return the bytes of an output's file, as they are."""
     with _open(store, output) as file:
         return bytes(file.read())
 
 
 def check(store: Store, output: Output, data: Any) -> Any:
-    """The bytes of an output's file; a `StorageError` where they are not those committed."""
+    """Return the bytes of an output's file; a `StorageError` where they are not those committed."""
     compare(store, output, (memoryview(data).nbytes, zlib.crc32(data)))
     return data
 

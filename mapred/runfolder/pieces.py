@@ -25,7 +25,7 @@ _KEPT = 8  # pieces of a file, for the small ranges that follow each other
 
 
 def sums_of(path: str, data: Any) -> Iterator[tuple[str, bytes]]:
-    """The file of digests of an input file, where that has several pieces: path and bytes."""
+    """Yield the file of digests of an input file, where that has several pieces: path and bytes."""
     view = memoryview(data).cast("B")
     if len(view) > PIECE:
         pieces = (view[start : start + PIECE] for start in range(0, len(view), PIECE))
@@ -33,7 +33,7 @@ def sums_of(path: str, data: Any) -> Iterator[tuple[str, bytes]]:
 
 
 def read(store: Store, digests: Mapping[str, str], path: str) -> bytes:
-    """A file of a run, refused if its digest is not the one that the job names."""
+    """Return a file of a run, refused if its digest is not the one that the job names."""
     data = store.read(path)
     found = hashlib.sha256(data).hexdigest()
     if found != digests.get(path):
@@ -44,7 +44,7 @@ def read(store: Store, digests: Mapping[str, str], path: str) -> bytes:
 
 
 def held(store: Store, digests: Mapping[str, str], path: str) -> bytes | Pieces:
-    """An input file: its bytes, or the pieces of a large one, to be read as they are needed."""
+    """Return an input file: its bytes, or the pieces of a large one, to be read as they are needed."""
     if layout.sums(path) in digests:
         return Pieces(store, path, read(store, digests, layout.sums(path)))
     if path not in digests:
@@ -53,12 +53,12 @@ def held(store: Store, digests: Mapping[str, str], path: str) -> bytes | Pieces:
 
 
 def opened(found: bytes | Pieces) -> BinaryIO:
-    """A reader of what `held` gave."""
+    """Return a reader of what `held` gave."""
     return io.BytesIO(found) if isinstance(found, bytes) else io.BufferedReader(_Reader(found))
 
 
 def open_(store: Store, digests: Mapping[str, str], path: str) -> BinaryIO:
-    """A reader of one input file, for a process that reads it once."""
+    """Return a reader of one input file, for a process that reads it once."""
     return opened(held(store, digests, path))
 
 
@@ -72,7 +72,7 @@ class Pieces:
     kept: dict[int, bytes] = field(default_factory=dict)
 
     def of(self, first: int, stop: int) -> bytes:
-        """The pieces `first` up to `stop`, from one request where they are not kept."""
+        """Return the pieces `first` up to `stop`, from one request where they are not kept."""
         known = self.kept.get(first) if stop == first + 1 else None
         if known is not None:
             return known
@@ -134,7 +134,8 @@ class _Reader(io.RawIOBase):
 
 
 def _of_earlier(store: Store, digest: str, path: str) -> bytes | Pieces:
-    """A small file, or a large one of a run of an earlier version, which is read through once."""
+    """Return a small file, or a large one of a run of an earlier version, which is read through
+    once."""
     whole, sums = hashlib.sha256(), []
     first = b""
     with store.open(path) as file:

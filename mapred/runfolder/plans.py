@@ -31,14 +31,14 @@ def plan_of(store: Store, number: int) -> pa.Table:
 
 
 def shard_ranges(store: Store, shard: int, job: Job | None = None) -> pa.Table:
-    """The plan's rows of one shard, by the plan that the job names, if it is given."""
+    """Return the plan's rows of one shard, by the plan that the job names, if it is given."""
     with _plan_file(store, shard // layout.PLAN_SHARDS, job) as data:
         return read_shard(data, shard)
 
 
 @contextmanager
 def _plan_file(store: Store, number: int, job: Job | None = None) -> Iterator[bytes]:
-    """A plan file to read from; a `RecordError` where it is lost, damaged or not the job's."""
+    """Open a plan file to read; raise `RecordError` if it is lost, damaged or not the job's."""
     path = layout.plan_file(number)
     why, data = "is gone", b""
     try:
@@ -57,7 +57,7 @@ def _plan_file(store: Store, number: int, job: Job | None = None) -> Iterator[by
 
 
 def items_of(ranges: pa.Table) -> list[int]:
-    """The numbers of the items of a shard, in order."""
+    """Return the numbers of the items of a shard, in order."""
     pairs = zip(ranges["first"].to_pylist(), ranges["count"].to_pylist(), strict=True)
     return [item for first, count in pairs for item in range(first, first + count)]
 
@@ -68,18 +68,18 @@ def shard_bytes(store: Store, job: Job) -> npt.NDArray[np.int64]:
 
 
 def first_items(store: Store, job: Job) -> npt.NDArray[np.int64]:
-    """The number of the first item of every shard."""
+    """Return the number of the first item of every shard."""
     counts = _summed(store, job, "count")
     return np.cumsum(counts) - counts
 
 
 def plan_numbers(job: Job) -> range:
-    """The numbers of the plan files."""
+    """Return the numbers of the plan files."""
     return range(-(-job.shards // layout.PLAN_SHARDS))
 
 
 def _summed(store: Store, job: Job, column: str) -> npt.NDArray[np.int64]:
-    """A column of the plan, summed for every shard."""
+    """Return a column of the plan, summed for every shard."""
     sums = np.zeros(job.shards, np.int64)
 
     def columns(number: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -96,7 +96,7 @@ def _summed(store: Store, job: Job, column: str) -> npt.NDArray[np.int64]:
 
 
 def shard_items(store: Store, shards: Sequence[int]) -> Iterator[range]:
-    """The indices of the items of some shards, which must be in order."""
+    """Yield the indices of the items of some shards, which must be in order."""
     plan: tuple[int, PlanFile] | None = None
     for shard in shards:
         number = shard // layout.PLAN_SHARDS
@@ -107,13 +107,13 @@ def shard_items(store: Store, shards: Sequence[int]) -> Iterator[range]:
 
 
 def _items(rows: pa.Table) -> range:
-    """The indices of the items of a shard, by its rows of the plan."""
+    """Return the indices of the items of a shard, by its rows of the plan."""
     first = rows["first"][0].as_py()
     return range(first, first + sum(rows["count"].to_pylist()))
 
 
 def where_of(store: Store, stage: Stage, index: int) -> str:
-    """The items, or the files and bytes, that a map task reads, in words."""
+    """Return the items, or the files and bytes, that a map task reads, in words."""
     if stage.kind == "shuffle":
         return f"partition {index} of {stage.tasks}"
     if stage.kind != "map":

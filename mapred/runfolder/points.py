@@ -49,7 +49,7 @@ _brief = _Brief().repr
 
 
 def value_text(format: Format, value: Any) -> str:
-    """What the function was called with, on one line: `'abc'`, or `beta=0.5, repeat=3`."""
+    """Return what the function was called with, on one line: `'abc'`, or `beta=0.5, repeat=3`."""
     if format.as_ == "keywords" and isinstance(value, dict):
         return _cut(", ".join(f"{name}={_text(each)}" for name, each in value.items()))
     return _cut(_text(value))
@@ -73,7 +73,7 @@ def item_text(item: int, values: Mapping[int, str]) -> str:
 
 
 def values_of(job: Job, ranges: pa.Table, open_: Open, items: Collection[int]) -> dict[int, str]:
-    """The items of a shard as text, by their numbers, as far as they can be told.
+    """Return the items of a shard as text, by their numbers, as far as they can be told.
 
     They are read again, after the failure: nothing is kept of an item that succeeds, and a
     function may have changed the one that it got.
@@ -112,7 +112,7 @@ def stored_values(store: Store, job: Job, shard: int, items: Collection[int]) ->
 
 
 def lone_item(store: Store, job: Job, stage: Stage, index: int) -> tuple[int, ...]:
-    """The item of a task that has one alone; of any other nothing."""
+    """Return the item of a task that has one alone; of any other nothing."""
     if stage.kind != "map" or not job.format.once_per_item:
         return ()
     items = plans.items_of(plans.shard_ranges(store, index))

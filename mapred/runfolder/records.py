@@ -68,7 +68,7 @@ class Removed:
 
 
 def read(store: Store, path: str, cls: type[T]) -> T:
-    """The record in a file of the run's folder.
+    """Return the record in a file of the run's folder.
 
     Raises `FileNotFoundError` where there is none, and a `RecordError`, which names the file,
     the field and what was expected, for what is not such a record.
@@ -77,7 +77,7 @@ def read(store: Store, path: str, cls: type[T]) -> T:
 
 
 def read_data(store: Store, path: str) -> bytes:
-    """The bytes of a record, and no more than one may have."""
+    """Return the bytes of a record, and no more than one may have."""
     data = store.read(path, 0, _USUAL + 1)
     if len(data) <= _USUAL:
         return data
@@ -90,7 +90,7 @@ def read_data(store: Store, path: str) -> bytes:
 
 
 def decoded(store: Store, path: str, cls: type[T], data: bytes) -> T:
-    """The record in the bytes of a file."""
+    """Return the record in the bytes of a file."""
     where = f"{store.uri}/{path}"
     try:
         if cls is Job:
@@ -108,7 +108,7 @@ def _with_remedy(error: RecordError, path: str) -> RecordError:
 
 
 def read_if_sound(store: Store, path: str, cls: type[T]) -> T | None:
-    """A record; None where there is none, or none that can be read, as after a power cut.
+    """Return a record; None where there is none, or none that can be read, as after a power cut.
 
     That of a newer version is a `RecordError` here too.
     """

@@ -18,7 +18,8 @@ Entry = tuple[int, Output | None]  # a task, and what it gave; None if it was gi
 
 
 def result(folder: RunFolder, job: Job) -> Any:
-    """The reduced value; without a reduce a lazily read dataset of the tables or frames, else a list.
+    """Return the reduced value; without a reduce a lazily read dataset of the tables or frames,
+    else a list.
 
     In the list of a job that runs once per item there is one place for every item, None
     where it returned None or was given up; other lists leave None out.
@@ -36,12 +37,12 @@ def result(folder: RunFolder, job: Job) -> Any:
 
 
 def entries_of(folder: RunFolder, job: Job) -> list[Entry]:
-    """What every task of the last stage gave, by the run's manifest."""
+    """Return what every task of the last stage gave, by the run's manifest."""
     return [(task, output) for task, output, _ in folder.outputs(job)]
 
 
 def reduced(store: Store, job: Job, entries: list[Entry]) -> Any:
-    """The value of the one task that ends a run with a reduce."""
+    """Return the value of the one task that ends a run with a reduce."""
     output = entries[0][1]
     if output is None:
         return None
@@ -52,7 +53,7 @@ def reduced(store: Store, job: Job, entries: list[Entry]) -> Any:
 
 
 def _nothing() -> Any:
-    """The dataset of a keyed reduce whose function gave no table at all."""
+    """Return the dataset of a keyed reduce whose function gave no table at all."""
 
     return ds.dataset(pa.table({}))
 
@@ -60,7 +61,8 @@ def _nothing() -> Any:
 def one_by_one(
     folder: RunFolder, job: Job, stage: str | None, errors: str
 ) -> Iterator[tuple[int, Any]]:
-    """What the committed tasks of a stage returned: the number of item or task, and the value."""
+    """Yield what the committed tasks of a stage returned: the number of item or task, and the
+    value."""
     if errors not in ("raise", "skip"):
         raise FunctionError(f"errors={errors!r} is neither 'raise' nor 'skip'")
     chosen = job.stage(stage or (job.stages[-1].name if job.shuffle else "map"))
@@ -105,7 +107,8 @@ def _loaded(store: Store, entries: Sequence[Entry]) -> Iterator[tuple[int, int, 
 
 
 def numbered(store: Store, job: Job, entries: list[Entry]) -> Iterator[tuple[int, Any]]:
-    """The number of every item, and its value; where the function takes shards, those not None."""
+    """Yield the number of every item, and its value; where the function takes shards, those not
+    None."""
     per_item = job.format.once_per_item
     if not per_item:
         for task, _, value in _loaded(store, entries):

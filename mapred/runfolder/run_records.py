@@ -35,18 +35,18 @@ class RunRecords(TaskRecords):
     """Every record of a run, its tasks' included, each read and written by a method."""
 
     def job(self) -> Job:
-        """The specification of the run; a `RunError` where there is none."""
+        """Return the specification of the run; a `RunError` where there is none."""
         try:
             return self.parse_job(self.job_data(), Job)
         except FileNotFoundError:
             raise RunError(f"{self.uri} holds no run: there is no {layout.JOB} in it") from None
 
     def job_data(self) -> bytes:
-        """The bytes of job.json; `FileNotFoundError` where there is none."""
+        """Return the bytes of job.json; `FileNotFoundError` where there is none."""
         return read_data(self.store, layout.JOB)
 
     def parse_job(self, data: bytes, cls: type[T]) -> T:
-        """What job.json says, or as much of it as `cls` has fields for."""
+        """Return what job.json says, or as much of it as `cls` has fields for."""
         job = decoded(self.store, layout.JOB, cls, data)
         # It becomes part of lines to paste.
         if not layout.is_run_id(getattr(job, "run_id", "")):
@@ -56,7 +56,7 @@ class RunRecords(TaskRecords):
         return job
 
     def job_digest(self) -> str:
-        """The SHA-256 of job.json, which lists all other digests."""
+        """Return the SHA-256 of job.json, which lists all other digests."""
         return hashlib.sha256(self.job_data()).hexdigest()
 
     def has_job(self) -> bool:
@@ -72,7 +72,7 @@ class RunRecords(TaskRecords):
         return self.store.put_if_absent(layout.JOB, job.to_bytes())
 
     def done(self, stage: Stage) -> list[int]:
-        """The tasks of a stage to look for commits of: all, once the run succeeded.
+        """Return the tasks of a stage to look for commits of: all, once the run succeeded.
 
         Else those that a listing shows, which may lag behind.
         """
@@ -82,7 +82,7 @@ class RunRecords(TaskRecords):
         return self.committed(stage.name)
 
     def given_up_tasks(self) -> Mapping[int, list[int] | None]:
-        """The map tasks of failed.json; a list names single items of a task, None all of it."""
+        """Return the map tasks of failed.json; a list names single items of a task, None all of it."""
         try:
             return dict(read(self.store, layout.FAILED, Lost).tasks)
         except FileNotFoundError:
@@ -100,7 +100,7 @@ class RunRecords(TaskRecords):
     # Starts and the end.
 
     def start(self) -> Start:
-        """What handle.json says; of a run that never started, that it is interrupted.
+        """Return what handle.json says; of a run that never started, that it is interrupted.
 
         So it is of one whose handle.json cannot be read, as a power cut may leave it.
         """
@@ -144,7 +144,7 @@ class RunRecords(TaskRecords):
                 file.write(data.ljust(room))
 
     def end(self) -> End | None:
-        """The last word of the run; None while there is none.
+        """Return the last word of the run; None while there is none.
 
         One that cannot be read, as a power cut may leave it, counts as none: the run can be
         resumed.
@@ -172,11 +172,12 @@ class RunRecords(TaskRecords):
         self.store.write(layout.write_record(write_id), encode(Write(uri, write_id, time.time())))
 
     def noted_write(self, path: str) -> Write:
-        """What one of these records says; a `RecordError` where it cannot be read."""
+        """Return what one of these records says; a `RecordError` where it cannot be read."""
         return read(self.store, path, Write)
 
     def removed_run(self) -> str | None:
-        """The id of the run that is being removed, by removed.json; None where it tells none."""
+        """Return the id of the run that is being removed, by removed.json; None where it tells
+        none."""
         try:
             return read(self.store, layout.REMOVED, Removed).run
         except (RecordError, FileNotFoundError, StorageError):

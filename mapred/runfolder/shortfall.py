@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def given_up(
     job: Job, tasks: Mapping[int, list[int] | None], planned: Iterable[range], where: str
 ) -> GivenUp:
-    """What failed.json, which lies at `where`, says by its `tasks`.
+    """Return what failed.json, which lies at `where`, says by its `tasks`.
 
     `planned` has the items of these tasks, in order; it is read where single items count alone.
     """
@@ -45,7 +45,8 @@ def _not_of(where: str, what: str) -> RecordError:
 
 
 def failed_for_good(job: Job, tries: Iterable[Failure]) -> dict[int, Failure]:
-    """The tasks that lost something for good, by their failed attempts; each with its last one.
+    """Return the tasks that lost something for good, by their failed attempts; each with its last
+    one.
 
     Its items are all that the task lost, in whatever attempt; none where all of it is lost.
     """
@@ -60,7 +61,7 @@ def failed_for_good(job: Job, tries: Iterable[Failure]) -> dict[int, Failure]:
 
 
 def last(job: Job, tries: list[Failure], given_up: list[int] | None, *, committed: bool) -> Failure:
-    """What is told of the failed attempts at a task: all items that it lost.
+    """Return what is told of the failed attempts at a task: all items that it lost.
 
     Of one that is done, these are the items given up, and else those that failed beside them.
     """

@@ -39,7 +39,7 @@ class Start:
 
 
 def paused(start: Start, ended: float | None, now: float) -> Start:
-    """The last start of a run that goes on `now`, with the pause since it ended, if it did."""
+    """Return the last start of a run that goes on `now`, with the pause since it ended, if it did."""
     pauses = start.pauses if ended is None else (*start.pauses, (ended, now))
     return dataclasses.replace(start, ended=now, pauses=pauses)
 
@@ -60,7 +60,7 @@ def signs(times: Iterable[TaskTime], failures: Iterable[Failure | Retry]) -> lis
 
 
 def timed(status: RunStatus, job: Job, start: Start, end: End | None) -> RunStatus:
-    """The status with the run's times: the same live and reopened.
+    """Return the status with the run's times: the same live and reopened.
 
     A run that is not at work ended with its last word, its stop, or its last sign of life, of
     which its last start is one: it may have been killed before it did anything.
@@ -90,5 +90,5 @@ def left(job: Job, start: Start, now: float) -> float:
 
 
 def overdue(job: Job) -> str:
-    """What is said of a run that its deadline ended."""
+    """Return what is said of a run that its deadline ended."""
     return f"the run took longer than deadline={job.deadline:g} s"

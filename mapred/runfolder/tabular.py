@@ -28,19 +28,19 @@ def kind_of(value: Any) -> str | None:
 
 
 def as_arrow(value: Any) -> pa.Table | None:
-    """A table, frame or batch as a table, with a frame's index; None for all else."""
+    """Return a table, frame or batch as a table, with a frame's index; None for all else."""
     kind = kind_of(value)
     return None if kind is None else to_arrow(value)
 
 
 def to_table(value: Any) -> pa.Table | None:
-    """A table, frame or batch as a table without a frame's index; None for all else."""
+    """Return a table, frame or batch as a table without a frame's index; None for all else."""
     kind = kind_of(value)
     return None if kind is None else to_arrow(value, preserve_index=False)
 
 
 def to_arrow(value: Any, *, preserve_index: bool | None = None) -> pa.Table | None:
-    """A value as a table, of a subclass too; a `FunctionError` where Arrow cannot hold it."""
+    """Return a value as a table, of a subclass too; a `FunctionError` where Arrow cannot hold it."""
     try:
         return from_frames.as_table(value, preserve_index=preserve_index)
     except from_frames.Unfit as error:
@@ -51,7 +51,7 @@ def to_arrow(value: Any, *, preserve_index: bool | None = None) -> pa.Table | No
 
 
 def from_arrow(table: pa.Table, kind: str) -> Any:
-    """A table as the type that the function returned."""
+    """Return a table as the type that the function returned."""
     if kind == "pandas":
         # A column of objects, whole numbers and None, would become floats.
         return table.to_pandas(integer_object_nulls=True)
@@ -81,7 +81,7 @@ def fit_one_file(tables: list[pa.Table]) -> bool:
 
 
 def to_file(tables: list[pa.Table | None]) -> Any:
-    """An Arrow file of tables of one schema; its metadata tells where each begins."""
+    """Return an Arrow file of tables of one schema; its metadata tells where each begins."""
     found = [table for table in tables if table is not None]
     schema = found[0].schema
     if len(tables) > 1:
@@ -103,7 +103,7 @@ def to_file(tables: list[pa.Table | None]) -> Any:
 
 
 def _own_schemas(tables: list[pa.Table]) -> bytes:
-    """What differs in the metadata of tables: each one's schema, by its number in a list."""
+    """Return what differs in the metadata of tables: each one's schema, by its number in a list."""
     places: dict[bytes, int] = {}
     numbers = [
         places.setdefault(table.schema.serialize().to_pybytes(), len(places)) for table in tables
@@ -119,7 +119,7 @@ def read_file(source: Any) -> pa.Table:
 
 
 def tables_of(whole: pa.Table) -> Iterator[pa.Table | None]:
-    """The tables that `to_file` put into a file, each with its own schema."""
+    """Yield the tables that `to_file` put into a file, each with its own schema."""
     metadata = dict(whole.schema.metadata or {})
     rows = json.loads(metadata.pop(_ROWS, b"null")) or [whole.num_rows]
     numbers, texts = json.loads(metadata.pop(_OWN, b"null")) or (None, [])

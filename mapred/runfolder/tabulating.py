@@ -24,7 +24,7 @@ from mapred.storage import Store, each
 
 
 def to_arrow(folder: RunFolder, job: Job) -> pa.Table:
-    """The result as one table; see `to_pandas` for what is not a table."""
+    """Return the result as one table; see `to_pandas` for what is not a table."""
 
     store, entries = folder.store, entries_of(folder, job)
     if job.stages[-1].kind == "reduce":
@@ -41,7 +41,7 @@ def to_arrow(folder: RunFolder, job: Job) -> pa.Table:
 
 
 def to_pandas(folder: RunFolder, job: Job, dtype_backend: str) -> pd.DataFrame:
-    """The result as one frame; see `Run.to_pandas`."""
+    """Return the result as one frame; see `Run.to_pandas`."""
     pd = to_frames.import_pandas()
     to_frames.check(dtype_backend)
     store, entries = folder.store, entries_of(folder, job)
@@ -77,7 +77,7 @@ def _array_table(columns: dict[str, list[Any]], where: Sequence[str]) -> pa.Tabl
 
 
 def _object_frame(columns: dict[str, list[Any]], dtype_backend: str) -> pd.DataFrame:
-    """A frame of numbers, text and times by Arrow, and of all else as Python objects."""
+    """Return a frame of numbers, text and times by Arrow, and of all else as Python objects."""
 
     found: dict[str, Any] = {}
     for name, values in columns.items():
@@ -90,7 +90,8 @@ def _object_frame(columns: dict[str, list[Any]], dtype_backend: str) -> pd.DataF
 
 
 def _listed(values: Sequence[Any]) -> Any:
-    """An array of one object a row: numpy would make an axis of arrays that are equally long."""
+    """Return an array of one object a row: numpy would make an axis of arrays that are equally
+    long."""
 
     array = np.empty(len(values), object)
     for place, value in enumerate(values):
@@ -121,7 +122,8 @@ def _rows(store: Store, job: Job, entries: list[Entry]) -> tuple[dict[str, list[
 
 
 def _returned(values: Sequence[Any], name: str) -> dict[str, list[Any]]:
-    """A column for every key of returned mappings; for other values, where there are any, `name`."""
+    """Return a column for every key of returned mappings; for other values, where there are any,
+    `name`."""
     mappings = any(isinstance(value, Mapping) for value in values)
     rows: list[dict[str, Any]] = []
     for value in values:
@@ -155,7 +157,7 @@ def renamed(returned: Sequence[str], taken: Mapping[str, Any]) -> list[str]:
 
 
 def _inputs(store: Store, job: Job) -> list[dict[str, Any]]:
-    """The parameters of every item, for the first columns; empty where its number is all."""
+    """Return the parameters of every item, for the first columns; empty where its number is all."""
     if job.format.name == "items":
         items = list(_items(store, job))
         return items if job.format.as_ == "keywords" else [{"item": item} for item in items]
@@ -182,7 +184,8 @@ def _items(store: Store, job: Job) -> Iterator[Any]:
 def _beside(
     store: Store, job: Job, entries: list[Entry]
 ) -> tuple[pa.Table, dict[str, tuple[int, list[Any]]]]:
-    """The rows of all tables beside what they are of: the number of the point, its parameters.
+    """Return the rows of all tables beside what they are of: the number of the point, its
+    parameters.
 
     A parameter that Arrow cannot hold is left out. Second come those that a frame shows as
     Python objects: place and values, row by row.
@@ -210,7 +213,7 @@ def _beside(
 
 
 def _number_name(inputs: Mapping[str, Any]) -> str:
-    """The column of the number: `item` where that is all there is, else `point`."""
+    """Return the column of the number: `item` where that is all there is, else `point`."""
     name = "point" if inputs else "item"
     while name in inputs:
         name += "_number"
@@ -275,6 +278,6 @@ def _labelled(store: Store, job: Job, entries: list[Entry], dtype_backend: str) 
 
 
 def _index_of(metadata: bytes) -> list[str]:
-    """The columns that hold a frame's index; none where it is a range."""
+    """Return the columns that hold a frame's index; none where it is a range."""
     names = json.loads(metadata)["index_columns"]
     return [name for name in names if isinstance(name, str)]

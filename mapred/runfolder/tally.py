@@ -84,7 +84,7 @@ class Tally:
         running: Mapping[str, int] = MappingProxyType({}),
         failures: Iterable[Failure] = (),
     ) -> RunStatus:
-        """The sums as a frozen value, beside what commits do not tell.
+        """Return the sums as a frozen value, beside what commits do not tell.
 
         `running` counts tasks by stage; of a run that is over it says nothing.
         """

@@ -27,7 +27,7 @@ class TaskRecords(Files):
     # Commits.
 
     def commit(self, stage: str, index: int) -> Commit | None:
-        """The commit of a task; None where there is none, or none that can be read."""
+        """Return the commit of a task; None where there is none, or none that can be read."""
         try:
             return self.sound_commit(stage, index)
         except NotAFile:
@@ -38,7 +38,7 @@ class TaskRecords(Files):
             return None
 
     def sound_commit(self, stage: str, index: int) -> Commit | None:
-        """The commit of a task, None where there is none; a `RecordError` for a damaged one."""
+        """Return the commit of a task, None where there is none; a `RecordError` for a damaged one."""
         try:
             return self._commit_in(layout.commit(stage, index), stage, index)
         except FileNotFoundError:
@@ -53,15 +53,15 @@ class TaskRecords(Files):
         return commit
 
     def stored_commit(self, stage: str, index: int) -> Commit:
-        """What lies in the place of a task's commit, whichever task it says that it is of."""
+        """Return what lies in the place of a task's commit, whichever task it says that it is of."""
         return read(self.store, layout.commit(stage, index), Commit)
 
     def commits(self, stage: str, indices: Iterable[int]) -> Iterator[Commit | None]:
-        """The commits of many tasks, in the order of `indices`; None where there is none."""
+        """Return the commits of many tasks, in the order of `indices`; None where there is none."""
         return each(self.store, lambda index: self.commit(stage, index), indices)
 
     def committed(self, stage: str) -> list[int]:
-        """The indices of the committed tasks of a stage, by one listing."""
+        """Return the indices of the committed tasks of a stage, by one listing."""
         return [index for index, size in self._listed_commits(stage) if size]
 
     def committed_first(self, stage: str, wanted: list[int]) -> list[int]:
@@ -138,7 +138,7 @@ class TaskRecords(Files):
         only: Container[int] | None = None,
         but: Container[int] = frozenset(),
     ) -> Iterator[Failure]:
-        """The records of the failed attempts at a stage's tasks, or at some of them.
+        """Return the records of the failed attempts at a stage's tasks, or at some of them.
 
         For one that cannot be read there is a failure that says so.
         """
@@ -189,7 +189,7 @@ class TaskRecords(Files):
             yield index, layout.attempt_of(path), text.decode(errors="replace")
 
     def kept_tasks(self) -> set[int]:
-        """The map tasks of which failed attempts kept the values of some items."""
+        """Return the map tasks of which failed attempts kept the values of some items."""
         found = {layout.kept_index(path) for path, _ in self.store.list(layout.all_kept())}
         return {index for index in found if index is not None}
 

@@ -51,7 +51,8 @@ _MOMENTS = 3
 
 
 def places(aggregates: Aggregations) -> dict[tuple[str, str], int]:
-    """The number of the first `s` column of every (column, state); several answers may share it."""
+    """Return the number of the first `s` column of every (column, state); several answers may share
+    it."""
     found: dict[tuple[str, str], int] = {}
     number = 0
     for each in aggregates:
@@ -93,7 +94,7 @@ def _lifted(column: pa.ChunkedArray, name: str, state: str) -> list[Any]:
 
 
 def _widened(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A cast to the type of its sum; a decimal of more digits is the same bytes."""
+    """Return a cast to the type of its sum; a decimal of more digits is the same bytes."""
 
     type_ = sum_type(column.type)
     if not (pa.types.is_decimal128(type_) and pa.types.is_decimal128(column.type)):
@@ -179,7 +180,7 @@ def merged_to_send(table: pa.Table, aggregates: Aggregations) -> pa.Table:
 
 
 def _merged(table: pa.Table, name: str, state: str, groups: Groups) -> dict[str, Any]:
-    """The states of groups that Arrow does not merge."""
+    """Return the states of groups that Arrow does not merge."""
     column = table.column(name)
     if state == "sum":
         limbs = Limbs(column.type, groups.count)
@@ -197,7 +198,8 @@ def _merged(table: pa.Table, name: str, state: str, groups: Groups) -> dict[str,
 
 
 def _ends(column: pa.ChunkedArray, groups: Groups, *, last: bool) -> npt.NDArray[np.int64]:
-    """The place of the first or last value that is not null of each group; -1 where there is none."""
+    """Return the place of the first or last value that is not null of each group; -1 where there is
+    none."""
     rows = np.arange(len(column)) if last else np.arange(len(column))[::-1]
     if column.null_count:
         rows = rows[from_arrow(column.is_valid())[rows]]
@@ -208,7 +210,7 @@ def _ends(column: pa.ChunkedArray, groups: Groups, *, last: bool) -> npt.NDArray
 
 
 def _merged_moments(table: pa.Table, first: int, groups: Groups) -> dict[str, Any]:
-    """Counts, means and sums of squared distances of groups, without losing digits."""
+    """Return counts, means and sums of squared distances of groups, without losing digits."""
     n, mean, square = (from_arrow(table.column(f"s{first + i}")) for i in range(_MOMENTS))
     numbers, count = groups.numbers, groups.count
     total = np.bincount(numbers, n, count)

@@ -37,7 +37,7 @@ def as_aggregates(aggregate: Aggregate, by: Sequence[str]) -> Aggregations:
 
 
 def _entry(name: Any, asked: Any) -> Iterator[Aggregation]:
-    """The columns that one entry of the mapping asks for."""
+    """Yield the columns that one entry of the mapping asks for."""
     if isinstance(asked, tuple) and len(asked) in (2, 3) and isinstance(asked[1], str):
         yield _aggregation({name: asked}, name, *asked)
         return
@@ -77,7 +77,7 @@ def _unclear(entry: Mapping[Any, Any]) -> ReduceError:
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
-    """A hint at the known word that was meant, if any is near."""
+    """Return a hint at the known word that was meant, if any is near."""
     lower = word.lower()
     close = [lower] if lower in known else difflib.get_close_matches(lower, known, 1)
     meant = _OTHER_NAMES.get(lower) or next(iter(close), None)
@@ -87,7 +87,7 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 def _options(
     entry: Mapping[Any, Any], function: str, options: Mapping[Any, Any]
 ) -> Mapping[str, Any]:
-    """The options of a function with their defaults, as plain numbers and texts."""
+    """Return the options of a function with their defaults, as plain numbers and texts."""
     known = _OPTIONS.get(function, {})
     for name in options:
         if name not in known:

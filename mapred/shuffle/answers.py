@@ -67,7 +67,8 @@ def _beyond(
 
 
 def _limits(type_: pa.DataType) -> tuple[int, int, str]:
-    """The whole numbers just below and above the sums that a type holds, and a type for more."""
+    """Return the whole numbers just below and above the sums that a type holds, and a type for
+    more."""
 
     if pa.types.is_decimal(type_):
         most = 10 ** (type_.precision - type_.scale)
@@ -133,14 +134,14 @@ def _answer(
 
 
 def _above_zero(count: pa.ChunkedArray, less: int) -> pa.ChunkedArray:
-    """Counts less a number, null where nothing is left."""
+    """Return counts less a number, null where nothing is left."""
 
     left = pc.subtract(count, scalar(less))
     return pc.if_else(pc.greater(left, scalar(0)), left, pa.nulls(len(left), pa.int64()))
 
 
 def _mean(total: pa.ChunkedArray, count: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Sums through counts, of whole numbers the float64 nearest to that."""
+    """Return sums through counts, of whole numbers the float64 nearest to that."""
 
     divisor = count.cast(pa.float64())
     try:

@@ -21,7 +21,8 @@ _ORDERS = {"ascending": False, "descending": True}
 def as_shuffle(
     by: By | None, aggregate: Aggregate | None, sort_by: SortBy | None, partitions: int | None
 ) -> Shuffle | None:
-    """The shuffle that the arguments of `run` ask for; its `partitions` are 0 for the default."""
+    """Return the shuffle that the arguments of `run` ask for; its `partitions` are 0 for the
+    default."""
     if by is None and sort_by is None:
         if aggregate is not None or partitions is not None:
             raise ReduceError(
@@ -77,7 +78,7 @@ def keyed_reducer(
     fan_in: int | None,
     finalize: Callable[[Any], Any] | None,
 ) -> Reducer | None:
-    """The functions of a keyed reduce: `step` of a partition's rows, `finish` of the whole."""
+    """Return the functions of a keyed reduce: `step` of a partition's rows, `finish` of the whole."""
     if fan_in is not None:
         raise ReduceError("fan_in= makes a tree of one reduce; with by= say partitions=")
     if shuffle.aggregates or shuffle.descending:
@@ -97,7 +98,7 @@ def keyed_reducer(
 
 
 def whole(tables: Iterable[pa.Table]) -> pa.Table:
-    """The answers of all partitions as one table."""
+    """Return the answers of all partitions as one table."""
 
     found = list(tables)
     if not found:

@@ -44,7 +44,7 @@ def _range(table: pa.Table) -> tuple[int, int] | None:
 
 
 def summed(table: pa.Table) -> pa.Table | None:
-    """The sums of all `s` columns by the one `k` column, sorted by it; None where it cannot.
+    """Return the sums of all `s` columns by the one `k` column, sorted by it; None where it cannot.
 
     It can where the keys are integers without nulls in a range of at most four times the
     rows, and the values are numbers without nulls.
@@ -111,7 +111,7 @@ class _Sum:
         return low if fits else None
 
     def array(self, places: npt.NDArray[np.intp]) -> pa.Array:
-        """The totals at some places; see `Limbs.array`."""
+        """Return the totals at some places; see `Limbs.array`."""
         if self.limbs is None:
             return self._array(places)
         self.limbs.add(places, self._array(places))

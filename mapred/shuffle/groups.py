@@ -56,7 +56,7 @@ class Groups:
 def groups_of(
     table: pa.Table, keys: Sequence[str], specs: Sequence[tuple[str, str]] = ()
 ) -> tuple[pa.Table, Groups]:
-    """What `grouped_by` gives, and the rows of each of its groups."""
+    """Return what `grouped_by` gives, and the rows of each of its groups."""
     columns = list(dict.fromkeys([*keys, *(name for name, _ in specs)]))
     numbered = table.select(columns).append_column("row", to_arrow(np.arange(table.num_rows)))
     grouped: Any = grouped_by(numbered, list(keys), [*specs, ("row", "list")])
@@ -66,7 +66,7 @@ def groups_of(
 
 
 def taken(values: pa.Array | pa.ChunkedArray, places: npt.NDArray[np.int64]) -> pa.ChunkedArray:
-    """The values at `places`, null where a place is below zero."""
+    """Return the values at `places`, null where a place is below zero."""
 
     valid = pa.py_buffer(np.packbits(places >= 0, bitorder="little"))
     data = pa.py_buffer(np.ascontiguousarray(places))

@@ -33,7 +33,7 @@ _UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def hash_rows(columns: Sequence[pa.ChunkedArray]) -> Hashes:
-    """A 64-bit hash for every row of equally long key columns."""
+    """Return a 64-bit hash for every row of equally long key columns."""
     hashes = hash_column(columns[0])
     for column in columns[1:]:
         hashes *= _FIRST
@@ -43,7 +43,7 @@ def hash_rows(columns: Sequence[pa.ChunkedArray]) -> Hashes:
 
 
 def partition_numbers(hashes: Hashes, partitions: int, level: int = 0) -> npt.NDArray[Any]:
-    """The partition of every row, below `partitions` (at most 65,536).
+    """Return the partition of every row, below `partitions` (at most 65,536).
 
     Rows of one partition spread evenly over the partitions of another `level`.
     """
@@ -57,7 +57,7 @@ def partition_numbers(hashes: Hashes, partitions: int, level: int = 0) -> npt.ND
 
 
 def hash_column(column: pa.ChunkedArray) -> Hashes:
-    """A 64-bit hash for every value of a column."""
+    """Return a 64-bit hash for every value of a column."""
     hashes = np.empty(len(column), _U)
     start = 0
     for chunk in column.chunks:
@@ -173,7 +173,7 @@ def _days(array: pa.Array) -> Hashes:
 
 
 def _fixed(array: pa.Array, dtype: Any, unit: str) -> Hashes:
-    """Times of day in nanoseconds."""
+    """Return times of day in nanoseconds."""
     times: Hashes = (raw(array, dtype).astype(np.int64) * (10**9 // _UNITS[unit])).view(_U)
     return times
 
@@ -188,7 +188,8 @@ def _hash_instants(values: npt.NDArray[np.int64], per_second: int) -> Hashes:
 
 
 def byte_strings(array: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], Hashes]:
-    """The data of text or binary and eight zeros, and each value's first byte and length in it."""
+    """Return the data of text or binary and eight zeros, and each value's first byte and length in
+    it."""
 
     if pa.types.is_string_view(array.type) or pa.types.is_binary_view(array.type):
         array = array.cast(pa.large_binary())

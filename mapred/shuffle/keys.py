@@ -15,7 +15,8 @@ from mapred.shuffle.hashing import Hashes, hash_rows
 
 
 def tables(value: Any) -> Iterator[pa.Table]:
-    """What a function returned as plain tables: a table, batch or frame, or an iterator of them.
+    """Yield what a function returned as plain tables: a table, batch or frame, or an iterator of
+    them.
 
     Dictionaries and runs are decoded and views made plain, since a partition is read without the rest
     of its file; metadata is dropped, since it would differ from task to task.
@@ -40,7 +41,7 @@ def tables(value: Any) -> Iterator[pa.Table]:
 
 
 def plain(table: pa.Table) -> pa.Table:
-    """A table without dictionaries, runs, views and metadata."""
+    """Return a table without dictionaries, runs, views and metadata."""
 
     names = table.column_names
     twice = {name for name in names if names.count(name) > 1}
@@ -107,7 +108,7 @@ def family(type_: pa.DataType, name: str) -> str:
 
 
 def one_zero_one_nan(table: pa.Table, by: Sequence[str]) -> pa.Table:
-    """The key columns with 0.0 for -0.0 and one NaN, as Arrow groups floats by their bits."""
+    """Return the key columns with 0.0 for -0.0 and one NaN, as Arrow groups floats by their bits."""
 
     for name in by:
         number = table.schema.get_field_index(name)
@@ -138,5 +139,5 @@ def same_bits(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def hash_keys(table: pa.Table, by: Sequence[str]) -> Hashes:
-    """A hash for every row, by its key columns."""
+    """Return a hash for every row, by its key columns."""
     return hash_rows([table.column(name) for name in by])

@@ -15,7 +15,8 @@ from mapred.shuffle.sums import sum_type
 
 
 def result_types(schema: pa.Schema, aggregates: Iterable[Aggregation]) -> list[pa.DataType]:
-    """The type of each aggregate; a column that is missing or has no such aggregate is an error."""
+    """Return the type of each aggregate; a column that is missing or has no such aggregate is an
+    error."""
     types = []
     for each in aggregates:
         if each.column not in schema.names:
@@ -54,7 +55,7 @@ def _result_type(type_: pa.DataType, each: Aggregation) -> pa.DataType | None:
 
 @functools.lru_cache(maxsize=256)
 def _of_arrow(type_: pa.DataType, function: str) -> pa.DataType | None:
-    """The type of Arrow's own aggregate; None where it has none."""
+    """Return the type of Arrow's own aggregate; None where it has none."""
 
     values = pa.table({"k": pa.nulls(0, pa.int8()), "v": pa.nulls(0, type_)})
     try:

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def list_type(type_: pa.DataType) -> pa.DataType:
-    """The type of lists of values; large, as a key may have any number of them."""
+    """Return the type of lists of values; large, as a key may have any number of them."""
 
     return pa.large_list(type_)
 
 
 def singles(column: pa.ChunkedArray, *, nulls: bool) -> pa.ChunkedArray:
-    """A list of each value; without `nulls` that of a null is empty."""
+    """Return a list of each value; without `nulls` that of a null is empty."""
 
     chunks = []
     for chunk in column.chunks:
@@ -41,7 +41,7 @@ def _lists(lengths: npt.NDArray[np.int64], values: pa.Array) -> pa.Array:
 
 
 def flat(lists: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, npt.NDArray[np.int64]]:
-    """The values of all lists, one after the other, and where each list begins and ends."""
+    """Return the values of all lists, one after the other, and where each list begins and ends."""
 
     whole = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
     ends = from_arrow(whole.offsets)
@@ -49,13 +49,13 @@ def flat(lists: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, npt.NDArray[np.in
 
 
 def concatenated(lists: pa.ChunkedArray, groups: Groups) -> pa.Array:
-    """The lists of each group one after the other."""
+    """Return the lists of each group one after the other."""
     values, bounds = flat(lists.take(to_arrow(groups.rows)))
     return _lists(np.diff(bounds[groups.bounds]), values)
 
 
 def distinct(lists: pa.ChunkedArray, groups: Groups) -> pa.Array:
-    """The values of each group once, in some order."""
+    """Return the values of each group once, in some order."""
 
     values, bounds = flat(concatenated(lists, groups))
     if pa.types.is_floating(values.type):

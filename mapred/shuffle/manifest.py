@@ -64,7 +64,7 @@ class Outline:
     ends: pa.Table | None = None
 
     def between(self, index: int) -> tuple[pa.Table | None, pa.Table | None]:
-        """The first key of sorted partition `index`, and that of the next."""
+        """Return the first key of sorted partition `index`, and that of the next."""
         if self.ends is None:
             return None, None
         low = self.ends.slice(index - 1, 1) if index else None
@@ -72,7 +72,7 @@ class Outline:
 
 
 def outline(schema: pa.Schema) -> Outline:
-    """What the schema of a manifest says in its metadata."""
+    """Return what the schema of a manifest says in its metadata."""
     metadata = schema.metadata or {}
     schemas = tuple(decoded(text) for text in json.loads(metadata[_SCHEMAS]))
     whole, *each = schemas or (None,)
@@ -82,7 +82,7 @@ def outline(schema: pa.Schema) -> Outline:
 
 
 def misfit(error: Misfit, column: str, task: int, known: Outline) -> FunctionError:
-    """What to say of values of one task's `column` that the type of all tasks cannot hold."""
+    """Return what to say of values of one task's `column` that the type of all tasks cannot hold."""
     types = [schema.field(column).type for schema in known.schemas]
     assert known.schema is not None
     whole = known.schema.field(column).type
@@ -97,7 +97,7 @@ def misfit(error: Misfit, column: str, task: int, known: Outline) -> FunctionErr
 def manifest(
     sent: Sequence[Output], tasks: Sequence[int], shuffle: Shuffle
 ) -> tuple[pa.Schema, Iterator[pa.Table]]:
-    """The schema and the parts of the manifest over the outputs of map `tasks`, in order.
+    """Return the schema and the parts of the manifest over the outputs of map `tasks`, in order.
 
     Tables without rows do not decide the schema, where any has rows.
     """
@@ -137,7 +137,7 @@ def manifest(
 
 
 def _first_tasks(sent: Sequence[Output], tasks: Sequence[int]) -> dict[str, int]:
-    """The first task with each schema that decides, in order of tasks."""
+    """Return the first task with each schema that decides, in order of tasks."""
     decides = any(output.parts is not None and output.parts.taken for output in sent)
     first = {
         output.parts.schema: task
@@ -150,7 +150,8 @@ def _first_tasks(sent: Sequence[Output], tasks: Sequence[int]) -> dict[str, int]
 def _ranges(
     parts: Sequence[Parts], numbers: npt.NDArray[np.int32], known: Outline, shuffle: Shuffle
 ) -> tuple[pa.Table | None, Any, Any]:
-    """What `_sorted_ranges` gives; of rows that are not sorted without keys, and a run a file."""
+    """Return what `_sorted_ranges` gives; of rows that are not sorted without keys, and a run a
+    file."""
     if not parts:
         return None, None, np.arange(0)
     if shuffle.descending:
@@ -162,14 +163,15 @@ def _ranges(
 
 
 def _sums(parts: Parts) -> Sequence[int]:
-    """The checksums at the ends of parts; -1 in a commit of an earlier version, which has none."""
+    """Return the checksums at the ends of parts; -1 in a commit of an earlier version, which has
+    none."""
     return parts.checksums or [-1] * len(parts.offsets)
 
 
 def _sorted_ranges(
     parts: Sequence[Parts], numbers: npt.NDArray[np.int32], known: Outline, shuffle: Shuffle
 ) -> tuple[pa.Table, Any, Any]:
-    """The keys that divide sorted rows evenly, and where each run has the rows between them.
+    """Return the keys that divide sorted rows evenly, and where each run has the rows between them.
 
     Every run (sorted rows of one task, in parts of equal size) has sent the first key of each
     part. A part is read for a partition wherever it may have rows of it. Gives the keys, an
@@ -218,7 +220,7 @@ def _cut(parts: Sequence[Parts], first: Ints, rank: Ints, limits: Ints) -> Ints:
 
 
 def segments(part: pa.Table, known: Outline) -> list[Segment]:
-    """The ranges that one part of a manifest names, in the order of the map tasks."""
+    """Return the ranges that one part of a manifest names, in the order of the map tasks."""
     names = ("path", "offset", "length", "schema", "before", "after")
     columns = (
         part.column(name).to_pylist() if name in part.column_names else [-1] * part.num_rows

@@ -87,7 +87,7 @@ class Collected:
         return self.spilled + sum(parts.nbytes for parts in self._parts)
 
     def parts(self) -> tuple[pa.Schema, Iterator[pa.Table]]:
-        """The rows of every partition, those that `add` took last come last."""
+        """Return the rows of every partition, those that `add` took last come last."""
         self._order()
         assert self.schema is not None
         schema = sent_schema(self.schema, self.shuffle)
@@ -96,7 +96,8 @@ class Collected:
         return schema, (self._part(number, schema) for number in range(self.shuffle.partitions))
 
     def sample(self) -> str | None:
-        """The first key of every part of sorted rows and the run it belongs to, for a commit."""
+        """Return the first key of every part of sorted rows and the run it belongs to, for a
+        commit."""
         return encoded_table(joined(self._firsts, self._firsts[0].schema)) if self._firsts else None
 
     def _part(self, number: int, schema: pa.Schema) -> pa.Table:
@@ -125,7 +126,7 @@ def sorted_run(table: pa.Table, shuffle: Shuffle, run: int) -> tuple[Held, pa.Ta
 
 
 def sent_schema(schema: pa.Schema, shuffle: Shuffle) -> pa.Schema:
-    """The schema of what is sent for rows of `schema`: the rows, or their states."""
+    """Return the schema of what is sent for rows of `schema`: the rows, or their states."""
 
     if not shuffle.aggregates:
         return schema
@@ -134,7 +135,7 @@ def sent_schema(schema: pa.Schema, shuffle: Shuffle) -> pa.Schema:
 
 
 def rows_column(name: str, shuffle: Shuffle) -> str:
-    """The column of rows that column `name` of what is sent is made of."""
+    """Return the column of rows that column `name` of what is sent is made of."""
     if not shuffle.aggregates:
         return name
     if name.startswith("k"):

@@ -80,7 +80,7 @@ class Spilled:
 
 
 def ordered(table: pa.Table, hashes: Hashes, partitions: int, level: int = 0) -> Held:
-    """The rows of a table by partition, those of each in the order they came."""
+    """Return the rows of a table by partition, those of each in the order they came."""
     if partitions == 1:
         return Held(table, np.array([0, table.num_rows]))
     numbers = partition_numbers(hashes, partitions, level)
@@ -105,7 +105,7 @@ def spill(held: Held) -> Spilled:
 
 
 def cannot_spill(error: OSError) -> StorageError:
-    """What to say where the local disk refuses what does not fit into memory."""
+    """Return what to say where the local disk refuses what does not fit into memory."""
     return temporary_failure("spill to", error, ", or give tasks more memory or more partitions")
 
 
@@ -123,7 +123,7 @@ def write_parts(sink: Any, schema: pa.Schema, parts: Iterable[pa.Table]) -> tupl
 
 
 def read_part(data: pa.Buffer, schema: pa.Schema) -> pa.Table:
-    """The batches that lie in `data`, a range of a file that `write_parts` wrote."""
+    """Return the batches that lie in `data`, a range of a file that `write_parts` wrote."""
 
     batches = []
     with pa.BufferReader(data) as source:

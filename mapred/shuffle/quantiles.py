@@ -38,7 +38,7 @@ class Inexact(Exception):
 
 
 def quantile_type(type_: pa.DataType, options: Mapping[str, Any]) -> pa.DataType | None:
-    """The type of the answers; None for types that have no order or cannot be interpolated."""
+    """Return the type of the answers; None for types that have no order or cannot be interpolated."""
 
     types = pa.types
     if types.is_nested(type_):
@@ -74,7 +74,7 @@ def _longer(type_: pa.DataType, q: float) -> pa.DataType | None:
 def quantiles(
     lists: pa.ChunkedArray, options: Mapping[str, Any], type_: pa.DataType
 ) -> pa.ChunkedArray:
-    """The quantile of each list, null for an empty one and NaN where one of the values is."""
+    """Return the quantile of each list, null for an empty one and NaN where one of the values is."""
 
     values, bounds = flat(lists)
     counts = np.diff(bounds)
@@ -105,7 +105,8 @@ def quantiles(
 def _places(
     counts: npt.NDArray[np.int64], q: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
-    """The value below the quantile among so many, and how far above it that is, in parts of a whole."""
+    """Return the value below the quantile among so many, and how far above it that is, in parts of
+    a whole."""
     share = Fraction(repr(q))
     whole = share.denominator
     distinct, inverse = np.unique(counts, return_inverse=True)
@@ -205,7 +206,7 @@ def _factor(from_: pa.DataType, to: pa.DataType) -> int:
 
 
 def _held(exact: Fraction, type_: pa.DataType) -> int | float | None:
-    """A number as `type_` holds it; None where that is another one.
+    """Return a number as `type_` holds it; None where that is another one.
 
     Floats are the nearest; from where they are all whole numbers, those that are equal.
     """

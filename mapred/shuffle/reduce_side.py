@@ -32,7 +32,7 @@ def reduced(
     limit: int,
     ends: tuple[pa.Table | None, pa.Table | None] = (None, None),
 ) -> Iterator[pa.Table]:
-    """The answers for one partition: `function` of its rows, their aggregates, or the rows
+    """Yield the answers for one partition: `function` of its rows, their aggregates, or the rows
     from one of the `ends` to the other, sorted.
 
     `segments` are the parts of each map task, in order, about `size` bytes in all, and
@@ -87,7 +87,7 @@ def _divided(
 
 
 def _gathered(segments: Iterable[pa.Table], schema: pa.Schema, size: int) -> Iterator[pa.Table]:
-    """The rows of some tables as tables of at least about `size` bytes and not much more."""
+    """Yield the rows of some tables as tables of at least about `size` bytes and not much more."""
     waiting: list[pa.Table] = []
     held = 0
     for segment in segments:

@@ -21,7 +21,7 @@ class Misfit(FunctionError):
         self.column, self.type, self.whole, self.value = column, type_, whole, value
 
     def of(self, column: str) -> Misfit:
-        """The same of the column that this one was made of."""
+        """Return the same of the column that this one was made of."""
         return Misfit(column, self.type, self.whole, self.value)
 
 
@@ -83,7 +83,7 @@ def unified(
 
 
 def _one_type(name: str, known: Sequence[Typed], *, key: bool) -> pa.DataType:
-    """The type that holds what all of them hold; types that do not go together are an error."""
+    """Return the type that holds what all of them hold; types that do not go together are an error."""
     whole = known[0][0]
     for type_, place in known[1:]:
         both = _both(whole, type_, name, key=key)
@@ -95,7 +95,8 @@ def _one_type(name: str, known: Sequence[Typed], *, key: bool) -> pa.DataType:
 
 
 def _both(one: pa.DataType, other: pa.DataType, name: str, *, key: bool) -> pa.DataType | None:
-    """The type for the values of two types; None where it would round some, or equal keys differ."""
+    """Return the type for the values of two types; None where it would round some, or equal keys
+    differ."""
 
     if one == other:
         return one
@@ -113,7 +114,7 @@ def _both(one: pa.DataType, other: pa.DataType, name: str, *, key: bool) -> pa.D
 
 
 def _as_decimal(type_: pa.DataType) -> pa.DataType:
-    """The decimals that hold all integers of a type: Arrow's own promotion is a digit short."""
+    """Return the decimals that hold all integers of a type: Arrow's own promotion is a digit short."""
 
     if not pa.types.is_integer(type_):
         return type_
@@ -144,7 +145,7 @@ def _text_and_bytes(one: pa.DataType, other: pa.DataType) -> bool:
 
 
 def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """A table of one task in the schema of all."""
+    """Return a table of one task in the schema of all."""
 
     if table.schema.equals(schema):
         return table
@@ -159,6 +160,6 @@ def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _value(message: str) -> str:
-    """The value that Arrow names where it refuses a cast."""
+    """Return the value that Arrow names where it refuses a cast."""
     named = re.search(r"(?:value|timestamp:) (-?[0-9][0-9.]*)", message)
     return named[1] if named else "all of its values"

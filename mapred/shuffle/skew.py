@@ -42,7 +42,7 @@ class Heavy:
             self._found.append(_heaviest([keys], len(self.by)))
 
     def encoded(self) -> str | None:
-        """The keys of a thousandth of the rows or more, as text for a commit."""
+        """Return the keys of a thousandth of the rows or more, as text for a commit."""
         if not self._found:
             return None
         found = _heaviest(self._found, len(self.by))
@@ -54,7 +54,7 @@ class Heavy:
 
 
 def heaviest(texts: Iterable[str], by: Sequence[str], rows: int) -> dict[str, int]:
-    """The keys that stand out among those of all tasks, and about how many rows each has.
+    """Return the keys that stand out among those of all tasks, and about how many rows each has.
 
     A key stands out with a tenth of all `rows` and three times as many as the other frequent
     keys: with fewer, partitions are about as even as they can be.
@@ -100,7 +100,7 @@ def _names(by: Iterable[Any]) -> list[str]:
 
 
 def named_key(keys: pa.Table, row: int, by: Sequence[str]) -> str:
-    """The key in one row of the columns `k0`, `k1`, … as people read it."""
+    """Return the key in one row of the columns `k0`, `k1`, … as people read it."""
     values = (f"{name}={_text(keys[f'k{i}'][row]):.60}" for i, name in enumerate(by))
     return ", ".join(values)
 

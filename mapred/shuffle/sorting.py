@@ -22,7 +22,7 @@ _TOP = _U(1 << 63)
 def order_rows(
     table: pa.Table, by: Sequence[str], descending: Sequence[bool], *, runs: bool = False
 ) -> npt.NDArray[np.int64]:
-    """The places of rows in order; `runs` says that they are in order for long stretches.
+    """Return the places of rows in order; `runs` says that they are in order for long stretches.
 
     Numbers that order as the first key begins are sorted by numpy, in a tenth of the time
     that Arrow takes for whole keys; Arrow sorts those rows for which they are equal.
@@ -88,7 +88,7 @@ def _floats(values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint64]:
 
 
 def _heads(array: pa.Array) -> npt.NDArray[np.uint64]:
-    """The first eight bytes of text or binary as big-endian numbers."""
+    """Return the first eight bytes of text or binary as big-endian numbers."""
     data, starts, lengths = byte_strings(array)
     unaligned = np.ndarray((len(data) - 7,), ">u8", data, strides=(1,))
     words: npt.NDArray[np.uint64] = unaligned[starts].astype(_U)
@@ -106,7 +106,7 @@ def cut(
     low: pa.Table | None,
     high: pa.Table | None,
 ) -> pa.Table:
-    """The rows from key `low` on, up to and without `high`, in order; tables of one row."""
+    """Return the rows from key `low` on, up to and without `high`, in order; tables of one row."""
 
     # Ahead of the rows that equal them, the ends come first among these when sorted.
     ends = [end for end in (low, high) if end is not None]
@@ -122,7 +122,7 @@ def cut(
 
 
 def ranks(table: pa.Table, by: Sequence[str], descending: Sequence[bool]) -> Any:
-    """The order of rows, and for each row a number: equal for equal keys, rising with them."""
+    """Return the order of rows, and for each row a number: equal for equal keys, rising with them."""
     order = order_rows(table, by, descending)
     hashes = hash_keys(table, by)[order]
     found = np.empty(len(order), np.int64)

@@ -24,7 +24,7 @@ _DIGITS = {128: 38, 256: 76}
 
 
 def sum_type(type_: pa.DataType) -> pa.DataType | None:
-    """The type of a sum, whatever the values; None for types that cannot be summed."""
+    """Return the type of a sum, whatever the values; None for types that cannot be summed."""
 
     types = pa.types
     if types.is_boolean(type_) or types.is_unsigned_integer(type_):
@@ -60,12 +60,12 @@ def surely_fits(column: pa.ChunkedArray, total: pa.DataType) -> bool:
 
 
 def largest(values: npt.NDArray[Any]) -> int:
-    """A bound of the numbers' distance from zero."""
+    """Return a bound of the numbers' distance from zero."""
     return max(int(values.max()), -int(values.min())) if len(values) else 0
 
 
 def _highest(array: pa.Array) -> int:
-    """A bound of decimals' distance from zero, by their highest 64 bits alone."""
+    """Return a bound of decimals' distance from zero, by their highest 64 bits alone."""
     count: int = array.type.bit_width // 64
     words = raw(array, np.dtype(("<i8", count)))
     return (largest(words[:, -1]) + 1) << (64 * (count - 1))
@@ -104,7 +104,7 @@ class Limbs:
             np.add.at(self.totals[number], groups, values.astype(np.int64))
 
     def array(self) -> pa.Array:
-        """The totals in their type; where one of them does not fit, all in a wider type."""
+        """Return the totals in their type; where one of them does not fit, all in a wider type."""
 
         if self.count == _WIDE:
             return self._of_many_digits()

@@ -46,7 +46,8 @@ _LATE_SECONDS = sum(_LATE_WAITS)
 
 
 def open_store(uri: str, *, mode: int | None = None, dataset: bool = False) -> Store:
-    """The store at `uri`: a local or NAS path, `file://`, or an object store's bucket and prefix.
+    """Return the store at `uri`: a local or NAS path, `file://`, or an object store's bucket and
+    prefix.
 
     Endpoints and credentials are never in it: they come from each process's environment. `mode`
     and `dataset` decide the rights of a local folder: see `mapred.storage.modes`.
@@ -84,7 +85,7 @@ def refuse_secrets(root: str) -> None:
 
 
 def client_modules(store: Store) -> tuple[str, ...]:
-    """What every process that uses a store imports, and takes long enough to be shared."""
+    """Return what every process that uses a store imports, and takes long enough to be shared."""
     return ("mapred.storage.oss_client",) if store.uri.startswith("oss://") else ()
 
 

@@ -94,7 +94,8 @@ _LIKE = {"s3a": "s3", "gcs": "gs", **dict.fromkeys(("abfs", "abfss", "adl"), "az
 
 
 def refused(options: Mapping[str, Any], scheme: str) -> tuple[str, ...] | None:
-    """The path of names to the first value that a job may not hold; None where it may hold all."""
+    """Return the path of names to the first value that a job may not hold; None where it may hold
+    all."""
     for path, value in _leaves(options):
         if not _is_allowed(path, value, scheme.lower()):
             return path
@@ -114,7 +115,7 @@ def by_reference(path: tuple[str, ...], scheme: str) -> str:
 
 
 def resolved(options: Any) -> Any:
-    """The options with the values of the variables that they name, as this process has them."""
+    """Return the options with the values of the variables that they name, as this process has them."""
     if isinstance(options, Mapping):
         return {name: resolved(value) for name, value in options.items()}
     if isinstance(options, list):
@@ -132,7 +133,7 @@ def resolved(options: Any) -> Any:
 
 
 def hidden(text: str, options: Any) -> str:
-    """A text of others without the values of the variables that the options name."""
+    """Return a text of others without the values of the variables that the options name."""
     names = (
         match[1]
         for _, value in _leaves(options)

@@ -65,7 +65,7 @@ class _StoreHandler(pafs.FileSystemHandler):  # type: ignore[misc]
 
 
 def filesystem(store: Store, sizes: Mapping[str, int], check: Check) -> Any:
-    """A `pyarrow.fs.FileSystem` whose paths are the store's, for files of these sizes.
+    """Return a `pyarrow.fs.FileSystem` whose paths are the store's, for files of these sizes.
 
     `check` gets the path and the bytes of a file that is read whole, and raises if they changed.
     """

@@ -34,7 +34,7 @@ class S3Settings:
 
 
 def s3_settings(bucket: str) -> S3Settings:
-    """What a client of `bucket` is made with."""
+    """Return what a client of `bucket` is made with."""
     env = os.environ
     name, profile = _profile(env)
     config: dict[str, Any] = {"disable_bulk_delete": True}
@@ -104,7 +104,7 @@ def _yes(text: str | None) -> bool:
 
 
 def _profile(env: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The chosen profile's name and settings; those of a nested section as `s3.name`."""
+    """Return the chosen profile's name and settings; those of a nested section as `s3.name`."""
     chosen = env.get("AWS_PROFILE") or env.get("AWS_DEFAULT_PROFILE")
     name = chosen or "default"
     home = Path(env.get("HOME") or "~").expanduser()

@@ -19,7 +19,7 @@ class Store(Protocol):
     def uri(self) -> str: ...
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
-        """The bytes of a file, or `length` of them from `offset`."""
+        """Return the bytes of a file, or `length` of them from `offset`."""
         ...
 
     def write(self, path: str, data: bytes) -> str:
@@ -45,11 +45,12 @@ class Store(Protocol):
         ...
 
     def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
-        """A seekable reader; `known`, size and etag or "", spares asking for them."""
+        """Return a seekable reader; `known`, size and etag or "", spares asking for them."""
         ...
 
     def local_path(self, path: str) -> str | None:
-        """The path of a file, or of the root for "", on this machine; None where there is none.
+        """Return the path of a file, or of the root for "", on this machine; None where there is
+        none.
 
         Readers map such a file into memory.
         """

@@ -46,7 +46,7 @@ def filled(target: memoryview, pieces: Iterable[Any]) -> int:
 
 @functools.lru_cache(maxsize=1)
 def _advice() -> Callable[[int, int], None]:
-    """Makes the pages between two addresses ready, where the system can."""
+    """Make the pages between two addresses ready, where the system can."""
     if sys.platform != "linux":
         return lambda start, stop: None
     import ctypes

@@ -76,7 +76,7 @@ def was_made_here(storage: Mapping[str, Any]) -> bool:
 
 
 def filesystem_of(storage: Mapping[str, Any] | None, uri: str) -> tuple[Any, str]:
-    """The file system of a URI, and the URI's path in it; as recorded, or the scheme's own."""
+    """Return the file system of a URI, and the URI's path in it; as recorded, or the scheme's own."""
     scheme = uri.partition("://")[0] if "://" in uri else ""
     options = allowed.resolved(storage["options"]) if storage else {}
     try:
@@ -159,7 +159,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _class(where: str, scheme: str) -> Any:
-    """The class that a record names; `DatasetError` for one that nobody made known here.
+    """Return the class that a record names; `DatasetError` for one that nobody made known here.
 
     A record may lie in a folder of somebody else's, so that nothing is imported on its word.
     """
@@ -209,7 +209,7 @@ def _where(kind: type) -> str:
 
 
 def _oss_environment() -> dict[str, str]:
-    """The arguments of ossfs, which reads no key from the environment by itself."""
+    """Return the arguments of ossfs, which reads no key from the environment by itself."""
     found = {option: os.environ[name] for option, name in _OSS.items() if os.environ.get(name)}
     secrecy.refuse_endpoint(found.get("endpoint", ""), "OSS_ENDPOINT", DatasetError)
     return found

@@ -34,7 +34,7 @@ class Folder:
         self._held: set[str] = set()
 
     def opened(self, path: str) -> int:
-        """The descriptor of a regular file below the folder, opened to be read."""
+        """Return the descriptor of a regular file below the folder, opened to be read."""
         try:
             descriptor = os.open(path, _FLAGS)
         except OSError as error:

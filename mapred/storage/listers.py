@@ -44,7 +44,8 @@ class Lister(Protocol):
 
 
 def lister_of(uri: str, storage: Mapping[str, Any] | None) -> tuple[Lister, str]:
-    """What lists a URI's place, and the URI's key in it; a user's own file system is fsspec's."""
+    """Return what lists a URI's place, and the URI's key in it; a user's own file system is
+    fsspec's."""
     scheme, _, rest = uri.partition("://")
     if storage is None and scheme in OBJECTS:
         bucket, _, key = rest.partition("/")
@@ -163,7 +164,7 @@ class _Fsspec:
 def table(
     paths: Sequence[str] = (), sizes: Sequence[int | None] = (), etags: Sequence[str] = ()
 ) -> pa.Table:
-    """A listing of these columns."""
+    """Return a listing of these columns."""
 
     from mapred.arrow.buffers import large_strings, strings, to_arrow
 
@@ -179,7 +180,7 @@ def table(
 
 
 def _columns(objects: pa.Table) -> pa.Table:
-    """The columns of obstore as those of a listing: etags without their quotes."""
+    """Return the columns of obstore as those of a listing: etags without their quotes."""
 
     from mapred.arrow.buffers import scalar
 
@@ -192,7 +193,7 @@ def _columns(objects: pa.Table) -> pa.Table:
 
 
 def _prefix(filesystem: Any, uri: str, path: str) -> tuple[str, str]:
-    """What stands before a key in a URI, and before it in the file system's own names."""
+    """Return what stands before a key in a URI, and before it in the file system's own names."""
     written, plain = uri.rstrip("/"), path.rstrip("/")
     lead = "/" if plain.startswith("/") else ""
     if "://" not in uri:

@@ -45,7 +45,7 @@ _STALE_WAITS = (0.0, 0.1, 1.0)
 
 
 def _fresh(path: str, act: Callable[[], T]) -> T:
-    """What `act` gives, begun anew where an NFS client still held what the server replaced."""
+    """Return what `act` gives, begun anew where an NFS client still held what the server replaced."""
     for wait in _STALE_WAITS:
         try:
             return act()
@@ -60,7 +60,7 @@ def _fresh(path: str, act: Callable[[], T]) -> T:
 
 
 def _temporary_beside(target: str) -> str:
-    """A new name in the folder of a file, which no listing shows."""
+    """Return a new name in the folder of a file, which no listing shows."""
     return f"{os.path.dirname(target)}/.tmp-{uuid.uuid4().hex}"
 
 
@@ -199,7 +199,7 @@ class LocalStore:
         return f"{self._root}/{path}"
 
     def _in_folder(self, target: str, act: Callable[[modes.Grant], T]) -> T:
-        """What `act` gives, once there is a folder for `target`.
+        """Return what `act` gives, once there is a folder for `target`.
 
         A folder that was there may have been removed since as an empty one.
         """
@@ -222,7 +222,7 @@ class LocalStore:
         return known
 
     def _granted(self, path: str, above: os.stat_result) -> modes.Grant:
-        """The grant of a new file or folder; `above` is its parent."""
+        """Return the grant of a new file or folder; `above` is its parent."""
         if self._dataset:
             return modes.of_dataset(above)
         if path == self._root:
@@ -328,7 +328,7 @@ def _read(descriptor: int, offset: int, length: int | None) -> bytes:
 
 
 def temporary_failure(what: str, error: OSError, remedy: str = "") -> StorageError:
-    """What the folder for temporary files keeps this process from doing."""
+    """Return what the folder for temporary files keeps this process from doing."""
     import tempfile
 
     reason = os.strerror(error.errno) if error.errno else str(error)
@@ -344,7 +344,7 @@ def temporary_failure(what: str, error: OSError, remedy: str = "") -> StorageErr
 
 
 def local_failure(verb: str, path: str, error: OSError) -> StorageError:
-    """What went wrong with a file of this machine, and what to do."""
+    """Return what went wrong with a file of this machine, and what to do."""
     hint = _HINTS.get(error.errno or 0, "check the root and try again")
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno == errno.EACCES:

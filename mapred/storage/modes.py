@@ -63,7 +63,7 @@ class Grant:
 
 
 def shared(folder: os.stat_result, mode: int | None = None) -> Grant:
-    """The grant of a new run or root in an existing folder; `mode` is the user's choice."""
+    """Return the grant of a new run or root in an existing folder; `mode` is the user's choice."""
     if mode is not None:
         return Grant(mode | (stat.S_ISGID if mode & stat.S_IRWXG else 0), _owner(folder))
     own = not folder.st_mode & stat.S_ISVTX
@@ -76,12 +76,12 @@ def shared(folder: os.stat_result, mode: int | None = None) -> Grant:
 
 
 def inherited(folder: os.stat_result) -> Grant:
-    """The grant of what is created inside a run's folder."""
+    """Return the grant of what is created inside a run's folder."""
     return _granted(folder, folder.st_mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
 def of_dataset(folder: os.stat_result) -> Grant:
-    """The grant of a dataset's folder and of what is created inside it."""
+    """Return the grant of a dataset's folder and of what is created inside it."""
     found = shared(folder)
     return Grant(found.mode, -1, found.group, umask=True)
 

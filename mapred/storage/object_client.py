@@ -48,7 +48,7 @@ class Clients:
 
 
 def connect(place: StoreUri) -> Clients:
-    """The clients of this process for a place; a `StorageError` where none can be made."""
+    """Return the clients of this process for a place; a `StorageError` where none can be made."""
     global _used
     try:
         import obstore
@@ -76,7 +76,8 @@ def connect(place: StoreUri) -> Clients:
 def _maker(
     scheme: str, bucket: str, known: RetryPolicy
 ) -> tuple[Callable[[int], Any], str, tuple[str | None, ...]]:
-    """What makes a client with so many retries, where it goes to, and what no error may show."""
+    """Return what makes a client with so many retries, where it goes to, and what no error may
+    show."""
     from obstore.store import AzureStore, GCSStore, S3Store
 
     options: dict[str, Any] = {

@@ -147,7 +147,8 @@ class ObjectStore:
                 most = _PAGES
 
     def level(self, folder: str) -> tuple[tuple[str, ...], Any]:
-        """The folders right below `folder` (keys without `/` at the end), and its own objects."""
+        """Return the folders right below `folder` (keys without `/` at the end), and its own
+        objects."""
 
         async def found() -> Any:
             return await clients.obstore.list_with_delimiter_async(
@@ -167,7 +168,7 @@ class ObjectStore:
         return None
 
     def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
-        """A seekable reader; `known`, size and etag, spares asking for them."""
+        """Return a seekable reader; `known`, size and etag, spares asking for them."""
         size, etag = known or self._size_and_etag(path)
 
         def fetch(offset: int, length: int) -> bytes:
@@ -200,7 +201,7 @@ class ObjectStore:
         return found if isinstance(found, bytes) else self._get_large(path, *found)
 
     def _get_once(self, path: str, options: dict[str, Any]) -> bytes | tuple[int, int, str | None]:
-        """The bytes; of many only where they start and stop, and the object's etag."""
+        """Return the bytes; of many only where they start and stop, and the object's etag."""
         try:
             with self._mapped("read", path) as clients:
                 result = clients.obstore.get(

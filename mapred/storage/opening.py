@@ -25,7 +25,7 @@ _BLOCK = 4 * 2**20  # what fsspec reads ahead; the default of some clients is 50
 
 
 def local_etag(stat: os.stat_result) -> str:
-    """What changes when a local file does: its modification time and inode."""
+    """Return what changes when a local file does: its modification time and inode."""
     return f"{stat.st_mtime_ns:x}-{stat.st_ino:x}"
 
 
@@ -41,7 +41,7 @@ def open_source(
     storage: Mapping[str, Any] | None = None,
     client: Callable[[str], Bucket] | None = None,
 ) -> BinaryIO:
-    """A seekable reader of a dataset's file; a failure is a `DatasetError` naming the file.
+    """Return a seekable reader of a dataset's file; a failure is a `DatasetError` naming the file.
 
     `known` is the size and etag of the plan: an object store then answers with that very
     object or not at all. `storage` is the record of the user's own file system, and `client`
@@ -82,7 +82,7 @@ def remote_fingerprint(info: Mapping[str, Any]) -> tuple[int | None, str]:
 
 
 def store_of(uri: str) -> Bucket:
-    """The client of one bucket, kept for as long as the environment says the same."""
+    """Return the client of one bucket, kept for as long as the environment says the same."""
     said = (item for item in os.environ.items() if re.match(_SETTINGS, item[0], re.I))
     return _store(uri, hash(frozenset(said)))
 
@@ -183,7 +183,7 @@ class RemoteFile(io.BufferedIOBase):
 
 
 def _mapped(path: str, call: Callable[[], T]) -> T:
-    """What `call` gives; whatever it raises, in the words of this package."""
+    """Return what `call` gives; whatever it raises, in the words of this package."""
     from mapred.storage.responses import ReplacedError
 
     try:
@@ -209,7 +209,7 @@ def _is_precondition(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """What a client of fsspec says went wrong, and no more.
+    """Return what a client of fsspec says went wrong, and no more.
 
     The whole text of a refused signature repeats what was signed, a session's token included.
     """

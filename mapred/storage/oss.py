@@ -121,7 +121,7 @@ class OSSStore:
         return None
 
     def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
-        """A seekable reader; `known`, size and etag, spares asking for them."""
+        """Return a seekable reader; `known`, size and etag, spares asking for them."""
         size, etag = known or self.entry(path)
 
         def fetch(offset: int, length: int) -> bytes:
@@ -215,7 +215,7 @@ class OSSStore:
         return error_from(what, answer, _hint(answer, client), secrets)
 
     def _client(self) -> Client:
-        """This process's client: a forked child has none of its parent's connections."""
+        """Return this process's client: a forked child has none of its parent's connections."""
         made = self._made
         if made is None or made.process != os.getpid():
             try:

@@ -67,7 +67,7 @@ class Source:
     otherwise: str = ""  # what is said where it gives nothing, though nobody named it
 
     def keys(self) -> Keys:
-        """The keys of now. Raises CredentialsError, which repeats nothing secret."""
+        """Return the keys of now. Raises CredentialsError, which repeats nothing secret."""
         try:
             given = self.ask()
             if isinstance(given, Keys):
@@ -89,7 +89,7 @@ class Source:
 
 
 def source(env: Mapping[str, str] = os.environ) -> Source:
-    """The first of the sources that is there, in the order of Alibaba's own tools."""
+    """Return the first of the sources that is there, in the order of Alibaba's own tools."""
     if given := _from_environment(env):
         return given
     if all(env.get(name) for name in _OIDC):
@@ -121,7 +121,7 @@ def source(env: Mapping[str, str] = os.environ) -> Source:
 
 
 def _asked(name: str, kind: str, read_ms: int | None = None, **options: Any) -> Source:
-    """A source that a provider of Alibaba's package asks."""
+    """Return a source that a provider of Alibaba's package asks."""
 
     @cache
     def provider() -> Any:
@@ -152,7 +152,7 @@ def _from_environment(env: Mapping[str, str]) -> Source | None:
 
 
 def _role(env: Mapping[str, str]) -> Source:
-    """A role, for the token that the cluster keeps fresh in a file."""
+    """Return a role, for the token that the cluster keeps fresh in a file."""
     role, provider, file = (env[name] for name in _OIDC)
     found = _asked(
         f"the role {role}",
@@ -218,7 +218,7 @@ def settings(env: Mapping[str, str] = os.environ) -> tuple[str, str, str]:
 
 
 def region_of(endpoint: str) -> str | None:
-    """The region that an endpoint of OSS names."""
+    """Return the region that an endpoint of OSS names."""
     host = urlsplit(endpoint).hostname or ""
     found = re.match(r"(?:s3\.)?oss-([a-z0-9-]+?)(?:-internal)?\.|([a-z0-9-]+)\.oss\.", host)
     region = (found[1] or found[2]) if found else None

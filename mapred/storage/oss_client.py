@@ -186,7 +186,7 @@ class Provider:
 
 
 def fault(error: Any) -> Fault:
-    """What an error of the SDK says, without the request that its text repeats."""
+    """Return what an error of the SDK says, without the request that its text repeats."""
     while isinstance(error, oss.exceptions.OperationError | oss.UploadError):
         error = error.unwrap()
     if isinstance(error, oss.exceptions.ServiceError):
@@ -235,7 +235,7 @@ def _retries(policy: RetryPolicy) -> int:
 
 
 def _taken(body: Any) -> bytes:
-    """What comes of an answer, be it cut."""
+    """Return what comes of an answer, be it cut."""
     pieces: list[bytes] = []
     try:
         pieces.extend(body.iter_bytes(block_size=_PIECE))

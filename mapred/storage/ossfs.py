@@ -32,7 +32,7 @@ def is_kind(kind: type) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def signing(kind: Any) -> Any:
-    """A class of ossfs as one whose requests are signed by version 4."""
+    """Return a class of ossfs as one whose requests are signed by version 4."""
     with warnings.catch_warnings():
         # Its own escapes in strings, when Python first compiles it.
         warnings.simplefilter("ignore")
@@ -71,7 +71,7 @@ def entry(filesystem: Any, name: str) -> tuple[int, str] | None:
 
 
 def opened(filesystem: Any, name: str) -> tuple[BinaryIO, int, str]:
-    """A reader of one object as it is now, its size and its time of change."""
+    """Return a reader of one object as it is now, its size and its time of change."""
     head = _head(filesystem, name)
     if head is None:
         raise FileNotFoundError(name)

@@ -117,7 +117,8 @@ class _Reader(io.BufferedIOBase):
 
 
 def reader(fetch: Fetch, size: int, stream: Stream | None = None) -> BinaryIO:
-    """A seekable, buffered reader over `fetch(offset, length)`, which gives just these bytes.
+    """Return a seekable, buffered reader over `fetch(offset, length)`, which gives just these
+    bytes.
 
     `stream(offset)` gives the bytes from there on in pieces, at least one of them; where it
     ends before the file does it is asked for more. A small file is fetched once.

@@ -105,14 +105,14 @@ class ReplacedError(StorageError):
 
 
 def quoted(etag: str) -> str:
-    """An etag as requests carry it; some services list theirs without the quotes."""
+    """Return an etag as requests carry it; some services list theirs without the quotes."""
     return etag if etag.startswith(('"', "W/")) else f'"{etag}"'
 
 
 def error_from(
     what: str, answer: ErrorResponse, hint: str, secrets: Iterable[str | None] = ()
 ) -> StorageError:
-    """`what` failed, as the store answered, and what to do; of `secrets`, nothing is shown."""
+    """Say that `what` failed, as the store answered, and what to do; show nothing of `secrets`."""
     if answer.code:
         reason = f"{answer.code}: {answer.message.rstrip('.')}".rstrip(": ")
     elif answer.status:

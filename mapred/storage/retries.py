@@ -41,7 +41,7 @@ class RetryPolicy:
 
 
 def retry_policy() -> RetryPolicy:
-    """What `MAPRED_STORAGE_TIMEOUT` (seconds, default 60) and `AWS_MAX_ATTEMPTS` say."""
+    """Return what `MAPRED_STORAGE_TIMEOUT` (seconds, default 60) and `AWS_MAX_ATTEMPTS` say."""
     seconds = _number("MAPRED_STORAGE_TIMEOUT", 60.0)
     tries = int(_number("AWS_MAX_ATTEMPTS", _TRIES))
     return RetryPolicy(max(1, tries), max(1.0, seconds))

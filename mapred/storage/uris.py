@@ -31,7 +31,8 @@ class StoreUri:
         return key[len(self.prefix) + 1 :] if self.prefix else key
 
     def folder(self, prefix: str) -> str:
-        """The key, with a `/` at its end, that all files below the folder `prefix` start with."""
+        """Return the key, with a `/` at its end, that all files below the folder `prefix` start
+        with."""
         key = self.key(prefix.strip("/")).strip("/")
         return f"{key}/" if key else ""
 
@@ -64,7 +65,7 @@ def is_hidden(path: str) -> bool:
 def relative_entries(
     place: StoreUri, entries: Iterable[tuple[str, int]], prefix: str
 ) -> list[tuple[str, int]]:
-    """What a listing of the folder `prefix` shows of its (key, size) entries."""
+    """Return what a listing of the folder `prefix` shows of its (key, size) entries."""
     start = len(prefix.strip("/"))
     paths = ((place.path(key), size) for key, size in entries)
     return sorted((path, size) for path, size in paths if path and not is_hidden(path[start:]))

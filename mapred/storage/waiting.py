@@ -20,7 +20,7 @@ _loops: dict[int, asyncio.AbstractEventLoop] = {}
 
 
 def waited(coroutine: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine gives, or raises."""
+    """Return what a coroutine gives, or raises."""
     # A third of what a worker imports beyond pyarrow, and it lists nothing.
     import asyncio
 
@@ -28,7 +28,7 @@ def waited(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def _loop() -> asyncio.AbstractEventLoop:
-    """This process's event loop; a forked child makes its own."""
+    """Return this process's event loop; a forked child makes its own."""
     import asyncio
 
     with _lock:

@@ -47,7 +47,7 @@ class Script:
         return len(list(Path(self.folder).glob(f"{item}-*")))
 
     def processes(self, item: int) -> set[str]:
-        """The processes in which an item was tried."""
+        """Return the processes in which an item was tried."""
         return {path.name.rsplit("-", 1)[1] for path in Path(self.folder).glob(f"{item}-*")}
 
 

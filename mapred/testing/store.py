@@ -68,7 +68,7 @@ class StoreContract:
         probe(store)
 
     def losing(self, store: Store) -> AbstractContextManager[Store] | None:
-        """The same place, where the answer to every other write gets lost after the write.
+        """Return the same place, where the answer to every other write gets lost after the write.
 
         None for a store that cannot be made to do that.
         """

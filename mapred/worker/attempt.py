@@ -70,14 +70,14 @@ def begin(
     read_log: Callable[[], str] | None = None,
     follow: bool = False,
 ) -> Attempt:
-    """A new attempt; `number` counts from 1 and is part of its name."""
+    """Return a new attempt; `number` counts from 1 and is part of its name."""
     name = f"{number}-{uuid.uuid4().hex[:8]}"
     task = new_task(run, stage, index, number, f"mapred-{os.getpid()}-{name}")
     return Attempt(run, stage, index, name, task, Reading(), read_log, follow)
 
 
 def replayed(run: Context, stage: Stage, index: int) -> Attempt:
-    """An attempt that will store nothing; its files stay on this machine, to be looked at."""
+    """Return an attempt that will store nothing; its files stay on this machine, to be looked at."""
     name = f"replay-{uuid.uuid4().hex[:8]}"
     return Attempt(
         run, stage, index, name, new_task(run, stage, index, 1, f"mapred-{name}"), Reading()
@@ -85,5 +85,5 @@ def replayed(run: Context, stage: Stage, index: int) -> Attempt:
 
 
 def new_task(run: Context, stage: Stage, index: int, number: int, folder: str) -> Task:
-    """What the function is told; `folder` begins the name of the one for `task.output`."""
+    """Return what the function is told; `folder` begins the name of the one for `task.output`."""
     return Task(stage=stage.name, shard=index, attempt=number, seed=run.job.seed, folder=folder)

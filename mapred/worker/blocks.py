@@ -117,12 +117,12 @@ class Parent(Protocol):
         ...
 
     def log(self) -> str:
-        """What this process printed since it last asked."""
+        """Return what this process printed since it last asked."""
         ...
 
 
 def ending(block: Block, known: Known, parent: Parent) -> int | None:
-    """The status to exit with, or None: go on in a fresh process."""
+    """Return the status to exit with, or None: go on in a fresh process."""
     try:
         run = context(block.run_uri, block.digest)
         versions.check(run.job)
@@ -185,13 +185,14 @@ def _note(
 def _state(
     run: Context, stage: Stage, known: Known, tasks: Collection[int], wanted: Collection[int]
 ) -> State:
-    """The tasks of a stage, as the processes of this block know them."""
+    """Return the tasks of a stage, as the processes of this block know them."""
     troubles = {index: t for (name, index), t in known.troubles.items() if name == stage.name}
     return State(policy.rules(run.job, stage), tasks, wanted, troubles)
 
 
 def _followed(run: Context, stage: Stage, state: State, actions: Actions) -> list[Action]:
-    """What the policy says, with the commits looked up that it wants to know; raises at the end."""
+    """Return what the policy says, with the commits looked up that it wants to know; raises at the
+    end."""
     pending, said = list(actions), list[Action]()
     while pending:
         action = pending.pop(0)
@@ -207,7 +208,8 @@ def _followed(run: Context, stage: Stage, state: State, actions: Actions) -> lis
 
 
 def _troubled(error: StorageError) -> int:
-    """A pod in place of this one has the same credentials and the same root: a refusal is final."""
+    """Return a pod in place of this one has the same credentials and the same root: a refusal is
+    final."""
     say(str(error))
     return MISMATCH if isinstance(error, AccessError | FullError) else TRY_AGAIN
 
@@ -244,7 +246,7 @@ def _work(run: Context, block: Block, known: Known, parent: Parent) -> int | Non
 def _tasks(
     run: Context, stage: Stage, tasks: list[int], known: Known, parent: Parent
 ) -> dict[int, Commit] | None:
-    """The commits of the tasks but those lost for good; None: go on in a fresh process."""
+    """Return the commits of the tasks but those lost for good; None: go on in a fresh process."""
     threads.limit(stage.resources.cpu)
     if stage.inputs is not None:
         inputs = {i for index in tasks for i in stage.input_range(index)}
@@ -270,7 +272,7 @@ def _soonest_first(stage: Stage, todo: list[int], known: Known) -> list[int]:
 
 
 def _attempt(run: Context, stage: Stage, index: int, known: Known, parent: Parent) -> Commit | None:
-    """The task's commit; None if the attempt failed, or did a part of the task."""
+    """Return the task's commit; None if the attempt failed, or did a part of the task."""
     place = stage.name, index
     time.sleep(max(0.0, known.due.get(place, 0.0) - time.monotonic()))
     trouble = known.trouble(place)
@@ -305,7 +307,7 @@ def _settle(
 def _unsettled(
     run: Context, source: Stage, wanted: Collection[int], known: Known, parent: Parent
 ) -> Sequence[int]:
-    """The tasks to run: what is missing, and what goes on once failed.json stands."""
+    """Return the tasks to run: what is missing, and what goes on once failed.json stands."""
     state = _state(run, source, known, range(source.tasks), wanted)
     given_up = run.given_up() if source.kind == "map" else {}
     there = set(run.folder.committed(source.name))

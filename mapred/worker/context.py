@@ -41,7 +41,7 @@ class Context:
         return RunFolder(self.store)
 
     def load(self, path: str) -> bytes:
-        """A file of the run, refused if its digest is not the one the job names."""
+        """Return a file of the run, refused if its digest is not the one the job names."""
         try:
             return pieces.read(self.store, self.job.digests, path)
         except FileNotFoundError:
@@ -50,7 +50,7 @@ class Context:
             raise self._lost(path, EMPTY) from error
 
     def _lost(self, path: str, why: str) -> MapredError:
-        """The error of a file that a power cut or a hand took away, with what can be done."""
+        """Return the error of a file that a power cut or a hand took away, with what can be done."""
         what = f"{self.store.uri}/{path} {why}"
         if path in (self.job.function, self.job.reduce, self.job.modules):
             option = "reduce=" if path == self.job.reduce else "fn="
@@ -98,7 +98,7 @@ class Context:
         return reducer
 
     def ranges(self, shard: int) -> pa.Table:
-        """The plan's rows of one shard."""
+        """Return the plan's rows of one shard."""
         number = shard // layout.PLAN_SHARDS
         if number not in self.plans:
             if len(self.plans) >= 8:
@@ -117,7 +117,7 @@ class Context:
         return self.folder.commit(stage, index)
 
     def given_up(self) -> Mapping[int, list[int] | None]:
-        """The map tasks given up under max_failed; a list names single items of a task."""
+        """Return the map tasks given up under max_failed; a list names single items of a task."""
         return self.folder.given_up_tasks() if self.job.max_failed else {}
 
     @functools.cached_property
@@ -130,13 +130,13 @@ class Context:
         return source_opener(self.job.format.storage)
 
     def open(self, path: str, known: tuple[int, str] | None = None) -> Any:
-        """A dataset's file, or one of the run's own input files."""
+        """Return a dataset's file, or one of the run's own input files."""
         if path.startswith("input/"):
             return self._input(path)
         return self.dataset(path, known)
 
     def _input(self, path: str) -> Any:
-        """An input file, held against its digests; a small one is loaded once a process."""
+        """Return an input file, held against its digests; a small one is loaded once a process."""
         if path not in self.inputs:
             self.inputs[path] = pieces.held(self.store, self.job.digests, path)
         return pieces.opened(self.inputs[path])
@@ -144,7 +144,7 @@ class Context:
 
 @functools.lru_cache(maxsize=4)
 def context(run_uri: str, digest: str) -> Context:
-    """The run at `run_uri`, whose job.json must have the SHA-256 `digest`."""
+    """Return the run at `run_uri`, whose job.json must have the SHA-256 `digest`."""
     folder = RunFolder(open_store(run_uri))
     data = folder.job_data()
     found = hashlib.sha256(data).hexdigest()

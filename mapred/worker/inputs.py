@@ -19,7 +19,7 @@ _FOLLOW_HERE, _FOLLOW_REMOTE = (0.01, 0.01), (0.1, 1.0)  # seconds: shortest and
 
 
 def values_for(attempt: Attempt) -> Iterator[Any]:
-    """The outputs that a task reduces; one that is to follow waits for them."""
+    """Yield the outputs that a task reduces; one that is to follow waits for them."""
     stage = attempt.stage
     source = attempt.job.stage(stage.inputs or "")
     indices = stage.input_range(attempt.index)
@@ -46,7 +46,7 @@ def values_of(
 
 
 def _fetch(run: Context, source: Stage, index: int) -> tuple[Output, bytes | None]:
-    """What a committed task gave, and its bytes if they are to be fetched ahead."""
+    """Return what a committed task gave, and its bytes if they are to be fetched ahead."""
     commit = run.commit(source.name, index)
     if commit is None:
         raise StorageError(f"{run.store.uri}: the commit of {source.name} task {index} is gone")
@@ -54,7 +54,7 @@ def _fetch(run: Context, source: Stage, index: int) -> tuple[Output, bytes | Non
 
 
 def _ready(run: Context, source: Stage, wanted: list[int]) -> Iterator[list[int]]:
-    """The wanted tasks in order, as their commits come: those that can be read next."""
+    """Yield the wanted tasks in order, as their commits come: those that can be read next."""
     here = run.store.local_path("") is not None
     shortest, longest = _FOLLOW_HERE if here else _FOLLOW_REMOTE
     wait = shortest

@@ -49,7 +49,7 @@ def memory_limit(stage: Stage) -> int:
 
 
 def sent(shuffle: Shuffle, values: Iterable[Any], limit: int) -> Sheets:
-    """What a map task's values send to each partition."""
+    """Return what a map task's values send to each partition."""
     rows = map_side.Collected(shuffle, limit)
     for value in values:
         if value is not None:
@@ -80,7 +80,7 @@ class _Counted:
 
 
 def listed(folder: RunFolder, shuffle: Shuffle, indices: Sequence[int], reading: Reading) -> Sheets:
-    """The manifest over the committed map tasks `indices`; notes the keys that stand out."""
+    """Return the manifest over the committed map tasks `indices`; notes the keys that stand out."""
     outputs = [commit.output for commit in _commits(folder, "map", indices)]
     rows = [output.parts.taken for output in outputs if output.parts]
     found = [output.parts.heavy for output in outputs if output.parts and output.parts.heavy]
@@ -110,7 +110,7 @@ def reduced(
     function: Callable[[Any], Any] | None,
     reading: Reading,
 ) -> Sheets:
-    """The answer of partition `index`: `function` of its rows, or their aggregates."""
+    """Return the answer of partition `index`: `function` of its rows, or their aggregates."""
     assert job.shuffle is not None
     limit = memory_limit(stage)
     known, segments = _segments(folder, stage.inputs or "", index)
@@ -144,7 +144,7 @@ def _sheets(answers: Iterator[pa.Table], size: int) -> Sheets:
 def _segments(
     folder: RunFolder, stage: str, index: int
 ) -> tuple[manifest.Outline, list[manifest.Segment]]:
-    """What the manifest says of one partition."""
+    """Return what the manifest says of one partition."""
     (commit,) = _commits(folder, stage, [0])
     output, parts = commit.output, commit.output.parts
     assert parts is not None
@@ -159,7 +159,7 @@ def _segments(
 
 
 def _range(store: Store, path: str, offset: int, length: int, before: int, after: int) -> pa.Buffer:
-    """A checked range of a run's file; mapped into memory where the store is a path.
+    """Return a checked range of a run's file; mapped into memory where the store is a path.
 
     The CRC-32 of the file up to the range is `before`, and with it `after`; -1 where unknown.
     """
@@ -200,7 +200,7 @@ def _read(
     limit: int,
     reading: Reading,
 ) -> Iterator[pa.Table]:
-    """The rows of segments, in order and in one schema; over a network some are on their way
+    """Yield the rows of segments, in order and in one schema; over a network some are on their way
     meanwhile."""
     whole = map_side.sent_schema(known.schema, shuffle)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def map_shard(attempt: Attempt) -> list[Any]:
-    """The value that the function returns for one shard."""
+    """Return the value that the function returns for one shard."""
     run, task = attempt.run, attempt.task
     ranges = run.ranges(attempt.index)
     inputs = formats.read(run.job.format, ranges, run.open, attempt.reading)
@@ -28,7 +28,7 @@ def map_shard(attempt: Attempt) -> list[Any]:
 
 
 def map_items(attempt: Attempt, turn: Turn, note: Note | None = None) -> list[Any]:
-    """The values that the function returns for the items of one shard."""
+    """Return the values that the function returns for the items of one shard."""
     run, task = attempt.run, attempt.task
     ranges = run.ranges(attempt.index)
     inputs = formats.read(run.job.format, ranges, run.open, attempt.reading)
@@ -50,7 +50,7 @@ def _keywords(run: Context) -> bool:
 
 
 def _spelling(run: Context, ranges: pa.Table) -> Callable[[int, Any], str]:
-    """What spells an item, by its index and value."""
+    """Return what spells an item, by its index and value."""
     if run.job.format.name == "files":
         numbered = zip(ranges["first"].to_pylist(), ranges["path"].to_pylist(), strict=True)
         paths = dict(numbered)

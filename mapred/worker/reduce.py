@@ -13,7 +13,7 @@ from mapred.worker.attempt import Attempt
 
 
 def reduce_outputs(attempt: Attempt) -> list[Any]:
-    """The reduced value of consecutive outputs of the stage before, streaming, in order."""
+    """Return the reduced value of consecutive outputs of the stage before, streaming, in order."""
     run, stage, index = attempt.run, attempt.stage, attempt.index
     reducer = run.reducer
     attempt.task.begin(None, f"{stage.name} {index}")
@@ -33,7 +33,7 @@ def reduce_outputs(attempt: Attempt) -> list[Any]:
 
 
 def shuffle(attempt: Attempt) -> Any:
-    """The manifest of the map tasks, or the answer of one partition, as tables to be stored."""
+    """Return the manifest of the map tasks, or the answer of one partition, as tables to be stored."""
     from mapred.worker import keyed
 
     run, stage, index = attempt.run, attempt.stage, attempt.index

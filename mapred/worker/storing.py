@@ -20,7 +20,7 @@ from mapred.worker.attempt import Attempt
 
 
 def hand_over(attempt: Attempt, values: Any) -> tuple[Any, Callable[[], None] | None]:
-    """What is stored in place of a map task's values, and what takes back what was written.
+    """Return what is stored in place of a map task's values, and what takes back what was written.
 
     Tables that the job writes are written here; the rows of a keyed reduce are partitioned.
     """

@@ -219,7 +219,7 @@ class _Child:
                 data = data[os.write(self.answer, data) :]
 
     def _lost(self, status: int) -> int | None:
-        """The child ended without a word: a loss to record, or the machine's own doing."""
+        """Return the child ended without a word: a loss to record, or the machine's own doing."""
         known, place = self.known, self.at
         message = how_it_ended(status)
         killed = status == -signal.SIGKILL and not self.late
@@ -249,7 +249,7 @@ class _Parent:
         _write(self._tell, json.dumps(message).encode() + b"\n")
 
     def log(self) -> str:
-        """What this process printed since it last asked."""
+        """Return what this process printed since it last asked."""
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()

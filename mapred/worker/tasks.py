@@ -72,7 +72,7 @@ def run_block(
 
 
 def committed(run: Context, stage: Stage, tasks: list[int]) -> dict[int, Commit]:
-    """The commits of those of the tasks that have one; of many, by one listing."""
+    """Return the commits of those of the tasks that have one; of many, by one listing."""
     if stage.tasks < _LISTED * (len(tasks) - 1):
         listed = set(run.folder.committed(stage.name))
         tasks = [index for index in tasks if index in listed]
@@ -139,7 +139,7 @@ def _run(
 
 
 def _with_code(attempt: Attempt) -> surroundings.Surroundings | None:
-    """The process as each task finds it: what loading the code has set is there for all."""
+    """Return the process as each task finds it: what loading the code has set is there for all."""
     run = attempt.run
     if attempt.is_map:
         # A class is made here: where it draws numbers, each worker is to make the same one.
@@ -156,7 +156,7 @@ def _turn(attempt: Attempt, pack: packs.Pack | None, again: bool) -> turns.Turn:
 
 
 def _values(attempt: Attempt, turn: turns.Turn | None, note: packs.Note | None) -> Any:
-    """What the task computes: values, or the tables of a keyed stage."""
+    """Return what the task computes: values, or the tables of a keyed stage."""
     if turn is not None:
         return maps.map_items(attempt, turn, note)
     if attempt.is_map:
@@ -228,7 +228,7 @@ def _stored(
 def _failed(
     attempt: Attempt, error: BaseException, turn: turns.Turn | None, seconds: float
 ) -> Outcome:
-    """What is told of an attempt that failed; its record lies in the run's folder then."""
+    """Return what is told of an attempt that failed; its record lies in the run's folder then."""
     run, index, task = attempt.run, attempt.index, attempt.task
     if turn is not None:
         error = turn.keep(attempt.name, error)
@@ -247,7 +247,7 @@ def _failed(
 
 
 def _where(attempt: Attempt, items: Iterable[int], values: Mapping[int, str]) -> str:
-    """What the task was at: an item, a line, a file's bytes or row group, what it reduced."""
+    """Return what the task was at: an item, a line, a file's bytes or row group, what it reduced."""
     run, reading = attempt.run, attempt.reading
     for item in items:
         return points.item_text(item, values)
@@ -258,7 +258,7 @@ def _where(attempt: Attempt, items: Iterable[int], values: Mapping[int, str]) ->
 
 
 def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
-    """The values of one task, computed in this process; nothing is stored, nothing caught."""
+    """Return the values of one task, computed in this process; nothing is stored, nothing caught."""
     # The first failure is the one to look at.
     run = Context(store, replace(job, attempts=1))
     offer_modules(run)

@@ -48,7 +48,7 @@ class Folder(Protocol):
     def job(self) -> Job: ...
 
     def ranges(self, shard: int) -> pa.Table:
-        """The plan's rows of one shard."""
+        """Return the plan's rows of one shard."""
         ...
 
 
@@ -106,7 +106,7 @@ class Turn:
         return plans.items_of(self._run.ranges(self._task.shard))
 
     def _left(self) -> list[int]:
-        """The items that are still to be called, in this turn or another."""
+        """Return the items that are still to be called, in this turn or another."""
         done = self._given_up | self._lost | self._kept.keys() | self._values.keys()
         return [i for i in self._planned() if i not in done and not self._failed.get(i, False)]
 
@@ -133,7 +133,8 @@ class Turn:
         reading: Reading,
         note: Note | None,
     ) -> list[Any]:
-        """The values of all items in order, once there are all; a failure stops no other item.
+        """Return the values of all items in order, once there are all; a failure stops no other
+        item.
 
         Raises `ItemsFailed` where some failed, and `Unfinished` where others are left.
         """
@@ -189,7 +190,7 @@ class Turn:
         return values
 
     def _completed(self) -> list[Any]:
-        """The values of this attempt and of those before, if these are all."""
+        """Return the values of this attempt and of those before, if these are all."""
         planned = self._planned()
         left = set(planned) - self._given_up - self._kept.keys() - self._values.keys()
         if left and not self._values and left - self._lost:
@@ -259,5 +260,5 @@ class Turn:
 
 
 def _item_of(path: str) -> int:
-    """The item that wrote a file: `task.output` puts its number before the name."""
+    """Return the item that wrote a file: `task.output` puts its number before the name."""
     return int(path.rpartition("/")[2].partition("-")[0])

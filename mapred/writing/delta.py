@@ -103,20 +103,20 @@ def _typed(
     schema: pa.Schema,
     types: Mapping[str, pa.DataType],
 ) -> tuple[pa.Schema, list[Any]]:
-    """The schema, and the files to add, once columns of nulls have types."""
+    """Return the schema, and the files to add, once columns of nulls have types."""
     schema, store = known_by(schema, types, target.kind), open_store(target.uri)
     return schema, [_add(target, typed(target, store, schema, file)) for file in written]
 
 
 def types_of(table: Any) -> dict[str, pa.DataType]:
-    """The types of a table's columns; none without a table."""
+    """Return the types of a table's columns; none without a table."""
     if table is None:
         return {}
     return {field.name: field.type for field in pa.schema(table.schema().to_arrow())}
 
 
 def open_table(target: Target) -> Any:
-    """The table as it is now, or None."""
+    """Return the table as it is now, or None."""
     from deltalake import DeltaTable
     from deltalake.exceptions import TableNotFoundError
 
@@ -131,7 +131,7 @@ def _location(target: Target) -> str:
 
 
 def storage_options(uri: str) -> dict[str, str] | None:
-    """What deltalake is told of an S3 bucket: the same that our own client is told."""
+    """Return what deltalake is told of an S3 bucket: the same that our own client is told."""
     if is_local(uri) or not uri.startswith("s3://"):
         return None
     known = s3_settings(parse_store_uri(uri).bucket)
@@ -181,7 +181,7 @@ def _removes(
     touched: set[tuple[str | None, ...]],
     types: Mapping[str, pa.DataType],
 ) -> list[Any]:
-    """What `mode` and `replace` replace of the table's files."""
+    """Return what `mode` and `replace` replace of the table's files."""
     from deltalake.transaction import RemoveAction
 
     named = replacing.named(target, types)

@@ -24,7 +24,7 @@ _TRIES = 1000
 
 
 def latest(store: Store, known: Manifest | None = None) -> Manifest:
-    """The version that holds now, `known` or a later one; an empty one of number 0 for none."""
+    """Return the version that holds now, `known` or a later one; an empty one of number 0 for none."""
 
     def names() -> list[str]:
         return [path.rpartition("/")[2] for path, _ in store.list(FOLDER)]
@@ -64,7 +64,7 @@ def update(
 
 
 def _kept(now: Manifest) -> tuple[tuple[tuple[int, float], ...], list[int]]:
-    """The versions to keep, and those that are old enough for nobody to build on any more."""
+    """Return the versions to keep, and those that are old enough for nobody to build on any more."""
     versions = [*now.kept, *([(now.version, now.time)] if now.version else [])]
     limit = time.time() - _KEPT_SECONDS
     old = [number for number, when in versions[:-_KEPT] if when < limit]

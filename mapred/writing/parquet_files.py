@@ -93,7 +93,7 @@ class _Part:
 
 
 def staging(write_id: str) -> str:
-    """The folder that holds a run's files until they are published."""
+    """Return the folder that holds a run's files until they are published."""
     return f"{STAGING}/{write_id}"
 
 
@@ -292,7 +292,8 @@ class _Writer:
 
 
 def typed(target: Target, store: Store, schema: pa.Schema, file: WrittenFile) -> WrittenFile:
-    """A file whose columns of nulls have the types of `schema`; one that has them is left alone."""
+    """Return a file whose columns of nulls have the types of `schema`; one that has them is left
+    alone."""
     if not file.typeless:
         return file
     stored = pa.schema([field for field in schema if field.name not in target.partition_by])
@@ -312,7 +313,7 @@ def typed(target: Target, store: Store, schema: pa.Schema, file: WrittenFile) ->
 
 
 def parquet_writer(target: Target, path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """What writes a file as the target says; a type that Parquet lacks is an error."""
+    """Return what writes a file as the target says; a type that Parquet lacks is an error."""
     try:
         return pq.ParquetWriter(
             path,
@@ -335,7 +336,7 @@ def _sums(path: Path) -> tuple[int, str]:
 
 
 def need_deltalake() -> Any:
-    """The deltalake package, or a `MissingDependency` that says how to install it."""
+    """Return the deltalake package, or a `MissingDependency` that says how to install it."""
     try:
         import deltalake
     except ImportError:

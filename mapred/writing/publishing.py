@@ -106,7 +106,7 @@ def _agreed(
     schema: pa.Schema,
     written: Sequence[WrittenFile],
 ) -> tuple[pa.Schema, list[WrittenFile]]:
-    """Schema and files, once columns that no row has a value for have the types that are there."""
+    """Return schema and files once columns without a value have the types that are there."""
     if not any(file.rows for file in written) and target.mode != "overwrite":
         schema = pa.schema([f.with_type(types.get(f.name, f.type)) for f in schema])
         written = [replace(file, typeless=True) for file in written]
@@ -193,7 +193,7 @@ def _commit(
     foreign: Iterable[str],
     now: Manifest,
 ) -> Manifest:
-    """The next version, or `now` itself where other runs have to be finished first."""
+    """Return the next version, or `now` itself where other runs have to be finished first."""
     if write_id in now.runs or _in_the_way(now, reach):
         return now
     target = reach.target
@@ -221,7 +221,7 @@ def _commit(
 
 
 def _in_the_way(now: Manifest, reach: Reach) -> list[str]:
-    """The unfinished runs that change what this one changes."""
+    """Return the unfinished runs that change what this one changes."""
     return [run for run, theirs in now.unfinished().items() if any(map(reach.covers, theirs))]
 
 
@@ -242,7 +242,7 @@ def _check_layout(store: Store, target: Target, columns: dict[str, str], now: Ma
 
 
 def _foreign(store: Store, reach: Reach) -> list[str]:
-    """The Parquet files in the folders that are replaced, whatever program wrote them."""
+    """Return the Parquet files in the folders that are replaced, whatever program wrote them."""
     target = reach.target
     if target.mode == "append":
         return []
@@ -262,7 +262,7 @@ def _foreign(store: Store, reach: Reach) -> list[str]:
 
 
 def _owned(reach: Reach) -> list[str]:
-    """The folders that hold all partitions that the run owns, whether they exist."""
+    """Return the folders that hold all partitions that the run owns, whether they exist."""
     if not reach.named:
         return []
     names = tuple(itertools.takewhile(reach.named.__contains__, reach.target.partition_by))
@@ -282,7 +282,7 @@ def _check_foreign(store: Store, target: Target, paths: Iterable[str]) -> None:
 def _batches(
     todo: dict[str, tuple[list[str], list[Entry]]],
 ) -> Iterator[list[tuple[list[str], list[Entry]]]]:
-    """Some partitions at a time: what is between old and new at one moment stays little."""
+    """Yield some partitions at a time: what is between old and new at one moment stays little."""
     batch: list[Any] = []
     count = 0
     for folder in sorted(todo):

@@ -14,7 +14,7 @@ Named: TypeAlias = "Mapping[str, frozenset[str | None]]"
 
 
 def named(target: Target, types: Mapping[str, pa.DataType]) -> Named:
-    """The values that `replace=` names of each column, spelled as that type's folders are.
+    """Return the values that `replace=` names of each column, spelled as that type's folders are.
 
     A value that the column cannot hold is an error. A type that is not known changes nothing.
     """
@@ -25,7 +25,7 @@ def named(target: Target, types: Mapping[str, pa.DataType]) -> Named:
 
 
 def types_of(columns: Mapping[str, str]) -> dict[str, pa.DataType]:
-    """The types of columns by what a manifest calls them; nested ones are left out."""
+    """Return the types of columns by what a manifest calls them; nested ones are left out."""
 
     found = {}
     for name, text in columns.items():

@@ -13,7 +13,7 @@ HOW_TO_AGREE = "give the column one type in the function, or pass schema= to cas
 
 
 def of_shards(shards: Iterable[tuple[int, bytes]], uri: str) -> pa.Schema | None:
-    """The one schema of what shards wrote (serialised); two are an error that names both."""
+    """Return the one schema of what shards wrote (serialised); two are an error that names both."""
     kept: dict[bytes, tuple[int, pa.Schema]] = {}
     found: pa.Schema | None = None
     for shard, data in shards:
@@ -32,7 +32,8 @@ def of_shards(shards: Iterable[tuple[int, bytes]], uri: str) -> pa.Schema | None
 
 
 def joined(one: pa.Schema, other: pa.Schema) -> pa.Schema | None:
-    """The schema that both fit, where nulls of one have a type in the other; None if they differ."""
+    """Return the schema that both fit, where nulls of one have a type in the other; None if they
+    differ."""
     if one.names != other.names:
         return None
     fields = []
@@ -64,13 +65,14 @@ def typeless(type_: pa.DataType) -> bool:
 
 
 def changed(type_: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
-    """A type with every part of it that is not nested changed; lists of every kind are lists."""
+    """Return a type with every part of it that is not nested changed; lists of every kind are
+    lists."""
     inner = _inner(type_)
     return _rebuilt(type_, [changed(part, change) for part in inner]) if inner else change(type_)
 
 
 def _inner(type_: pa.DataType) -> list[pa.DataType]:
-    """The types that a nested one is made of."""
+    """Return the types that a nested one is made of."""
     if types.is_map(type_):
         return [type_.key_type, type_.item_type]
     lists = types.is_list, types.is_large_list, types.is_fixed_size_list
@@ -90,7 +92,7 @@ def _rebuilt(type_: pa.DataType, inner: list[pa.DataType]) -> pa.DataType:
 
 
 def known_by(schema: pa.Schema, known: Mapping[str, pa.DataType], kind: str) -> pa.Schema:
-    """The schema with types that the dataset has for columns that are null throughout."""
+    """Return the schema with types that the dataset has for columns that are null throughout."""
     fields = []
     for field in schema:
         if types.is_null(field.type):
@@ -105,7 +107,7 @@ def known_by(schema: pa.Schema, known: Mapping[str, pa.DataType], kind: str) -> 
 
 
 def differing(one: pa.Schema, other: pa.Schema) -> str:
-    """The first difference of two schemas, in words."""
+    """Return the first difference of two schemas, in words."""
     for name in dict.fromkeys([*one.names, *other.names]):
         if name not in one.names or name not in other.names:
             return f"column {name!r} is in one of them only"

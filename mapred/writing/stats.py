@@ -52,7 +52,7 @@ def _exact(value: Any) -> bool:
 
 
 def _text(value: Any, up: bool = False) -> Any:
-    """A bound as JSON; times have milliseconds there, so an upper bound is rounded up."""
+    """Return a bound as JSON; times have milliseconds there, so an upper bound is rounded up."""
     if isinstance(value, datetime.datetime):
         rest = datetime.timedelta(microseconds=value.microsecond % 1000)
         value = value - rest + (_MILLISECOND if up and rest else datetime.timedelta())

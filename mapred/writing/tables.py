@@ -45,7 +45,7 @@ def tables(values: Iterable[Any], target: Target) -> Iterator[pa.Table]:
 
 
 def by_partition(table: pa.Table, names: tuple[str, ...]) -> Iterator[tuple[Values, pa.Table]]:
-    """The values of the partition columns and the rows that have them, without the columns.
+    """Yield the values of the partition columns and the rows that have them, without the columns.
 
     Rows keep their order. Each combination comes once for a table.
     """
@@ -104,7 +104,7 @@ def _check_values(name: str, type_: pa.DataType, texts: pa.Array) -> None:
 
 
 def folder_of(names: tuple[str, ...], values: Values) -> str:
-    """The folder of a partition, `day=2026-01-01/city=a%2Fb`; empty without partitions."""
+    """Return the folder of a partition, `day=2026-01-01/city=a%2Fb`; empty without partitions."""
     parts = (
         f"{name}={NULL_FOLDER if value is None else _escaped(value)}"
         for name, value in zip(names, values, strict=True)
@@ -113,7 +113,8 @@ def folder_of(names: tuple[str, ...], values: Values) -> str:
 
 
 def values_of(names: tuple[str, ...], folder: str) -> Values | None:
-    """The partition that a folder is, whatever program named it; None for a folder of other columns."""
+    """Return the partition that a folder is, whatever program named it; None for a folder of other
+    columns."""
     parts = [part.partition("=") for part in folder.split("/")] if folder else []
     if tuple(unquote(name) for name, _, _ in parts) != names:
         return None
@@ -126,7 +127,7 @@ def _escaped(value: str) -> str:
 
 
 def _plain(table: pa.Table, target: Target) -> pa.Table:
-    """A table without dictionaries, views and metadata, cast to `schema=` if there is one."""
+    """Return a table without dictionaries, views and metadata, cast to `schema=` if there is one."""
     if len(set(table.column_names)) < table.num_columns:
         raise DatasetError(f"the returned table has a column twice: {table.column_names}")
     pinned = target.pinned()
@@ -158,7 +159,7 @@ def _plain(table: pa.Table, target: Target) -> pa.Table:
 
 
 def plain_type(type_: pa.DataType) -> pa.DataType:
-    """The type that stands for all that hold the same values, as Parquet gives it back.
+    """Return the type that stands for all that hold the same values, as Parquet gives it back.
 
     No dictionary, view or large one; milliseconds, not seconds; no decimals of a negative scale.
     """
@@ -184,7 +185,7 @@ def _plain_leaf(type_: pa.DataType) -> pa.DataType:
 
 
 def _stored(field: pa.Field, target: Target) -> pa.Field:
-    """A field as the target holds it; one that it cannot hold is an error."""
+    """Return a field as the target holds it; one that it cannot hold is an error."""
     type_ = plain_type(field.type)
     if field.name in target.partition_by:
         allowed = (
@@ -205,7 +206,7 @@ def _stored(field: pa.Field, target: Target) -> pa.Field:
 
 
 def _stored_if_it_can_be(field: pa.Field, target: Target) -> pa.Field:
-    """A field of a table without rows: what no value has can be of any type."""
+    """Return a field of a table without rows: what no value has can be of any type."""
     try:
         return _stored(field, target)
     except DatasetError:
@@ -213,7 +214,7 @@ def _stored_if_it_can_be(field: pa.Field, target: Target) -> pa.Field:
 
 
 def _delta_type(name: str, type_: pa.DataType) -> pa.DataType:
-    """The nearest type that Delta has and that holds the same values: signed, microseconds."""
+    """Return the nearest type that Delta has and that holds the same values: signed, microseconds."""
     if pa.types.is_timestamp(type_):
         return pa.timestamp("us", "UTC" if type_.tz else None)
     nearest = {

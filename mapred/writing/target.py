@@ -50,23 +50,24 @@ class Target:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Target:
-        """The target that job.json holds; a `RecordError` if it is none."""
+        """Return the target that job.json holds; a `RecordError` if it is none."""
         return read(cls, values, "job.json: write")
 
     def pinned(self) -> pa.Schema | None:
-        """The schema that `schema=` asked for."""
+        """Return the schema that `schema=` asked for."""
         if self.schema is None:
             return None
 
         return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.schema)))
 
     def texts(self) -> tuple[str, ...]:
-        """The texts that may have places for parameters: the URI, and the values of `replace`."""
+        """Return the texts that may have places for parameters: the URI, and the values of
+        `replace`."""
         named = [text for _, texts in self.replace for text in texts if text is not None]
         return (self.uri, *named)
 
     def filled(self, fill: Callable[[str], str]) -> Target:
-        """The target with every one of its `texts` as `fill` gives it."""
+        """Return the target with every one of its `texts` as `fill` gives it."""
         named = tuple(
             (name, tuple(None if text is None else fill(text) for text in texts))
             for name, texts in self.replace
@@ -141,7 +142,7 @@ def write_delta(
 
 
 def _mode(mode: str | None, replace: Replace, default: str) -> str:
-    """The mode in use; with `replace=` there is one that fits."""
+    """Return the mode in use; with `replace=` there is one that fits."""
     if replace is None:
         return default if mode is None else mode
     if mode not in (None, "overwrite_partitions"):
@@ -228,7 +229,7 @@ def _named(
 
 
 def _text_of(name: str, value: Any) -> str | None:
-    """A value as a folder's name has it, None for null."""
+    """Return a value as a folder's name has it, None for null."""
     if type(value).__module__ == "numpy":
         value = (value.astype("datetime64[us]") if value.dtype.kind == "M" else value).item()
     if isinstance(value, datetime) and value == value and value.time() == time():

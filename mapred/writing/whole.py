@@ -54,7 +54,7 @@ class Publish:
 
 
 def publisher(target: Target) -> Reducer:
-    """The last task of a run that writes to `target`."""
+    """Return the last task of a run that writes to `target`."""
     step = Publish(target)
     return Reducer(f"write_{target.kind}", step, step)
 
@@ -180,7 +180,8 @@ def discard(uri: str, write_id: str) -> None:
 def gathered(
     wrote: Iterable[Wrote], target: Target
 ) -> tuple[str | None, list[WrittenFile], pa.Schema | None]:
-    """The run, all files, and the schema of all tables; those without rows have no say in it."""
+    """Return the run, all files, and the schema of all tables; those without rows have no say in
+    it."""
     from mapred.writing import schemas
 
     parts = list(wrote)
@@ -195,7 +196,7 @@ def gathered(
 
 
 def _types(target: Target, store: Store) -> Mapping[str, pa.DataType]:
-    """The types of the partition columns, as far as `schema=` or what is there says them."""
+    """Return the types of the partition columns, as far as `schema=` or what is there says them."""
     schema = target.pinned()
     if schema is not None:
         return {name: schema.field(name).type for name in target.partition_by}

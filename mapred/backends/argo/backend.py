@@ -51,7 +51,8 @@ class Argo(ArgoSettings):
         packages: str | None = None,
         name: str | None = None,
     ) -> str:
-        """The Workflow of a run as YAML: what `submit` creates; see `mapred.backends.argo.render`."""
+        """Return the Workflow of a run as YAML: what `submit` creates; see
+        `mapred.backends.argo.render`."""
         from mapred.backends.argo.render import manifest
         from mapred.backends.argo.schema import checked
         from mapred.backends.argo.yaml import to_yaml
@@ -77,7 +78,8 @@ class Argo(ArgoSettings):
         return {name: version for name, version in used.items() if name not in out}
 
     def in_cluster(self, packages: str | None) -> Backend:
-        """This backend as a pod of the cluster uses it, with packages that were stored before."""
+        """Return this backend as a pod of the cluster uses it, with packages that were stored
+        before."""
         return InClusterArgo(self, packages)
 
     def schedule(self, wanted: Schedule, asked: Resources, packages: tuple[str, ...]) -> None:
@@ -99,7 +101,7 @@ class Argo(ArgoSettings):
         client.put_cron(schema.checked(crons.manifest(self, wanted, asked, digest)))
 
     def schedules(self) -> list[Schedule]:
-        """The jobs that start by the clock in the namespace, by name."""
+        """Return the jobs that start by the clock in the namespace, by name."""
         from mapred.backends.argo import client as clients
 
         return self._schedules(clients.connect(self))
@@ -125,13 +127,14 @@ class Argo(ArgoSettings):
         crons.wait_until_gone(client, name)
 
     def examine(self, root: str | None, *, pod: bool) -> Iterator[Finding]:
-        """What keeps runs from working, looked at one after the other: see `mapred doctor`."""
+        """Return what keeps runs from working, looked at one after the other: see `mapred doctor`."""
         from mapred.backends.argo import doctor
 
         return doctor.examine(self, root, pod=pod)
 
     def reopen(self, store: Store, job: Job, ref: str) -> Handle | None:
-        """The handle of a run that was submitted before, by its `ref`; None where that is none."""
+        """Return the handle of a run that was submitted before, by its `ref`; None where that is
+        none."""
         from mapred.backends.argo import client as clients
         from mapred.backends.argo import handle
 

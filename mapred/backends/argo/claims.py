@@ -16,7 +16,8 @@ def claim(
     endpoint: str | None = None,
     secret: str | None = None,
 ) -> list[dict[str, Any]]:
-    """A volume and a claim of it, called `name`, for `oss://bucket/path` or `nas://server/path`.
+    """Return a volume and a claim of it, called `name`, for `oss://bucket/path` or
+    `nas://server/path`.
 
     Pods then mount it by `mapred.Volume("/data", claim=name)`. `endpoint` is OSS's own, as the
     nodes reach it; `secret` has the keys `akId` and `akSecret`.

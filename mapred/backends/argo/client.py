@@ -43,7 +43,7 @@ class Client(Protocol):
     def create(self, manifest: Mapping[str, Any]) -> None: ...
 
     def get(self, name: str) -> dict[str, Any] | None:
-        """The Workflow as JSON, None where there is none of that name."""
+        """Return the Workflow as JSON, None where there is none of that name."""
         ...
 
     def terminate(self, name: str) -> None:
@@ -59,17 +59,18 @@ class Client(Protocol):
         ...
 
     def log(self, name: str, node: str, lines: int | None = None) -> str:
-        """What the pod of a node (by its id) printed, or its last lines; "" where it is gone."""
+        """Return what the pod of a node (by its id) printed, or its last lines; "" where it is
+        gone."""
         ...
 
     def unnoticed(self, name: str) -> frozenset[str]:
-        """The pods of it that have failed and that Argo has not taken notice of."""
+        """Return the pods of it that have failed and that Argo has not taken notice of."""
         ...
 
     def delete_pod(self, pod: str) -> None: ...
 
     def crons(self, selector: str) -> list[dict[str, Any]]:
-        """The CronWorkflows with these labels, as JSON."""
+        """Return the CronWorkflows with these labels, as JSON."""
         ...
 
     def put_cron(self, manifest: Mapping[str, Any]) -> None:
@@ -82,7 +83,7 @@ class Client(Protocol):
 
 
 def connect(argo: ArgoSettings) -> Client:
-    """The client that the settings name: an Argo server's, else the Kubernetes API's."""
+    """Return the client that the settings name: an Argo server's, else the Kubernetes API's."""
     return ServerClient(argo) if argo.server else KubernetesClient(argo)
 
 
@@ -376,7 +377,7 @@ class ServerClient:
 
 
 def _said(body: Any) -> str:
-    """The message of a Kubernetes Status, or the text as it is."""
+    """Return the message of a Kubernetes Status, or the text as it is."""
     try:
         return str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):

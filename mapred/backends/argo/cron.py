@@ -50,7 +50,8 @@ def wait_until_gone(client: Client, name: str) -> None:
 def manifest(
     argo: ArgoSettings, schedule: Schedule, asked: Resources, packages: str | None
 ) -> dict[str, Any]:
-    """The CronWorkflow as plain values; `asked` is what a map task has of variables and secrets."""
+    """Return the CronWorkflow as plain values; `asked` is what a map task has of variables and
+    secrets."""
     if len(schedule.name) > LONGEST_NAME or slug(schedule.name, 99) != schedule.name:
         raise BackendError(
             f"name={schedule.name!r}: the name of a schedule has up to {LONGEST_NAME} letters, "
@@ -105,7 +106,7 @@ def manifest(
 
 
 def schedule_of(cron: Mapping[str, Any]) -> Schedule | None:
-    """The schedule that a CronWorkflow was made of; None where mapred did not make it."""
+    """Return the schedule that a CronWorkflow was made of; None where mapred did not make it."""
     text = (cron["metadata"].get("annotations") or {}).get(_NOTE)
     if text is None:
         return None
@@ -119,7 +120,7 @@ def schedule_of(cron: Mapping[str, Any]) -> Schedule | None:
 
 
 def _noted(name: str, text: str) -> Schedule:
-    """The schedule that an annotation holds; one that says so where it cannot be read."""
+    """Return the schedule that an annotation holds; one that says so where it cannot be read."""
     try:
         return Schedule.from_json(text, f"the annotation {_NOTE} of {name}")
     except RecordError as error:
@@ -180,7 +181,7 @@ def _archive(argo: ArgoSettings, root: str) -> tuple[str, dict[str, Any]]:
 
 
 def _exit(argo: ArgoSettings, schedule: Schedule, asked: Resources) -> list[dict[str, Any]]:
-    """The exit handler: a step that runs unless all went well, and its pod."""
+    """Return the exit handler: a step that runs unless all went well, and its pod."""
     told = schedule.on_failure
     about = {
         "SCHEDULE": schedule.name,
@@ -218,7 +219,7 @@ def _exit(argo: ArgoSettings, schedule: Schedule, asked: Resources) -> list[dict
 
 
 def _webhook(told: str) -> dict[str, Any]:
-    """The address itself, or where a Secret holds it."""
+    """Return the address itself, or where a Secret holds it."""
     if "://" in told:
         return {"value": told}
     secret, _, key = told.partition("/")
@@ -226,7 +227,7 @@ def _webhook(told: str) -> dict[str, Any]:
 
 
 def pod(argo: ArgoSettings, name: str, small: Resources) -> dict[str, Any]:
-    """The template of a pod, without its container."""
+    """Return the template of a pod, without its container."""
     found = place(argo.provider, small)
     return {
         "name": name,
@@ -241,7 +242,7 @@ def pod(argo: ArgoSettings, name: str, small: Resources) -> dict[str, Any]:
 
 
 def container(argo: ArgoSettings, small: Resources) -> dict[str, Any]:
-    """A container, without what runs in it."""
+    """Return a container, without what runs in it."""
     memory = {"memory": pods.quantity(small.memory or 0)}
     return {
         "image": argo.image or f"python:{python()}-slim",
@@ -256,5 +257,5 @@ def container(argo: ArgoSettings, small: Resources) -> dict[str, Any]:
 
 
 def python() -> str:
-    """The minor version that the stored job was pickled with."""
+    """Return the minor version that the stored job was pickled with."""
     return ".".join(map(str, sys.version_info[:2]))

@@ -31,7 +31,7 @@ _SMALL = Resources(cpu=0.1, memory="256Mi")
 
 
 def examine(argo: ArgoSettings, root: str | None, *, pod: bool) -> Iterator[Finding]:
-    """Findings, as they come; the first one that makes the others pointless ends them."""
+    """Yield findings as they come; stop at one that makes the others pointless."""
     base = (root or argo.root or "").rstrip("/")
     yield from _root(argo, base)
     try:
@@ -293,7 +293,7 @@ def _workflow(argo: ArgoSettings, name: str, base: str, packages: str | None) ->
 
 
 def _said(client: clients.Client, name: str) -> tuple[str, str]:
-    """The phase in which the Workflow ended, and what its pod printed or Argo said of it."""
+    """Return the phase in which the Workflow ended, and what its pod printed or Argo said of it."""
     limit = time.monotonic() + _POD_SECONDS
     while time.monotonic() < limit:
         status = (client.get(name) or {}).get("status") or {}

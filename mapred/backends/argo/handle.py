@@ -129,7 +129,7 @@ class Following:
         return dataclasses.replace(self._listing, **self._standing())
 
     def standing(self) -> RunStatus | None:
-        """The run's state by one look at the Workflow, without its progress."""
+        """Return the run's state by one look at the Workflow, without its progress."""
         if self._looked_over(at_once=True):
             return None
         return dataclasses.replace(self._folder.unread_status(self._job), **self._standing())
@@ -191,7 +191,7 @@ class Following:
         return self._over
 
     def _get(self) -> dict[str, Any] | None:
-        """The Workflow; None where there is none of its name that works on this run."""
+        """Return the Workflow; None where there is none of its name that works on this run."""
         found = self._client.get(self._workflow)
         if found is None or (self._digest is not None and not self._is_of_run(found)):
             return None
@@ -229,7 +229,8 @@ class Following:
         return not held and starts.left(self._job, last, now) < 0
 
     def _moved_deadline(self) -> int | None:
-        """The `activeDeadlineSeconds` of a Workflow that goes on: Argo counts its pauses too."""
+        """Return the `activeDeadlineSeconds` of a Workflow that goes on: Argo counts its pauses
+        too."""
         if self._job.deadline is None:
             return None
         now = time.time()
@@ -243,7 +244,7 @@ class Following:
         self._folder.finish(self._job, "failed", text)
 
     def _stop_what_is_left(self) -> None:
-        """A run that failed needs no more of its pods."""
+        """Stop the pods of a run that failed."""
         found = self._get()
         if found is not None and statuses.phase(found) not in OVER:
             self._client.terminate(self._workflow)

@@ -50,7 +50,7 @@ def _s3(argo: ArgoSettings) -> dict[str, Any]:
 
 
 def _s3_of_oss(argo: ArgoSettings) -> dict[str, Any]:
-    """The S3-compatible address of OSS: Argo's own client of OSS signs by version 1 alone.
+    """Return the S3-compatible address of OSS: Argo's own client of OSS signs by version 1 alone.
 
     Always by HTTPS, as Argo's client of S3 sends bodies in chunks without, which OSS refuses.
     The names of `aliyuncs.com` have it put the bucket into the host's name, as OSS wants it.
@@ -117,7 +117,7 @@ _REGIONS = {"s3": "AWS_REGION", "oss": "OSS_REGION"}
 
 
 def variables(argo: ArgoSettings, uri: str) -> list[dict[str, Any]]:
-    """The environment that lets a worker reach its root: settings, and secrets by reference."""
+    """Return the environment that lets a worker reach its root: settings, and secrets by reference."""
     scheme = scheme_of(uri)
     if not scheme:
         return []

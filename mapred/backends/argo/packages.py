@@ -45,7 +45,7 @@ def packages_for(
     more: tuple[str, ...] = (),
     extras: tuple[str, ...] = (),
 ) -> str | None:
-    """The digest of the archive that pods unpack; None where their image has everything.
+    """Return the digest of the archive that pods unpack; None where their image has everything.
 
     `more` are requirements beside `packages`, `extras` those of mapred.
     """
@@ -73,7 +73,8 @@ def store_packages(
     scheme: str,
     extras: tuple[str, ...] = (),
 ) -> str:
-    """The SHA-256 of the archive with these requirements, put into `root` unless it is there.
+    """Return the SHA-256 of the archive with these requirements, put into `root` unless it is
+    there.
 
     `python` is a minor version such as `3.11`, `platform` as uv names it, `extras` those of mapred
     beside the one that reaches a root of `scheme`. Raises `BackendError`
@@ -105,7 +106,7 @@ class _Lock:
 
 
 def _known(root: Store, key: str) -> str | None:
-    """The archive that was made of this lock before, if it is still there."""
+    """Return the archive that was made of this lock before, if it is still there."""
     try:
         digest = records.read(root, layout.lock(key), _Lock).packages
         if not re.fullmatch("[0-9a-f]{64}", digest):
@@ -158,7 +159,7 @@ def _install(lock: str, tree: Path, python: str, platform: str) -> None:
 
 
 def _pack(tree: Path, archive: Path) -> None:
-    """A tar whose bytes depend on nothing but its files."""
+    """Write a tar whose bytes depend on nothing but its files."""
 
     def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.mtime = entry.uid = entry.gid = 0
@@ -178,7 +179,7 @@ def _target(python: str, platform: str) -> tuple[str, ...]:
 
 
 def _uv(*words: str, what: str, stdin: str | None = None) -> str:
-    """What uv prints; its last lines as the error where it fails."""
+    """Return what uv prints; its last lines as the error where it fails."""
     program = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
     if program is None:
         raise MissingDependency("uv", "argo")
@@ -197,7 +198,7 @@ def _uv(*words: str, what: str, stdin: str | None = None) -> str:
 
 
 def _own_requirements(extras: tuple[str, ...]) -> Iterator[str]:
-    """What mapred needs in a worker, by its own metadata."""
+    """Yield what mapred needs in a worker, by its own metadata."""
     from packaging.requirements import Requirement
 
     for text in importlib.metadata.requires("mapred") or ():
@@ -219,7 +220,7 @@ def _installed(requirements: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def ruled_out(wanted: tuple[str, ...], known: Mapping[str, str | None]) -> set[str]:
-    """The packages of which requirements do not allow the version that is known."""
+    """Return the packages of which requirements do not allow the version that is known."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
@@ -236,7 +237,7 @@ def ruled_out(wanted: tuple[str, ...], known: Mapping[str, str | None]) -> set[s
 
 
 def _public(version: str) -> str | None:
-    """A version as an index has it; None for one that was made on this machine."""
+    """Return a version as an index has it; None for one that was made on this machine."""
     from packaging.version import Version
 
     parsed = Version(version)

@@ -32,7 +32,7 @@ class Placement:
 
 
 def place(provider: str, asked: Resources, *, image_cache: bool = False) -> Placement:
-    """The placement on a platform, with what the resources say themselves laid over it."""
+    """Return the placement on a platform, with what the resources say themselves laid over it."""
     known = PROVIDERS[provider](asked, image_cache)
     own = tuple(parse_toleration(text) for text in asked.tolerations)
     return Placement(
@@ -211,7 +211,7 @@ def _affinity(
     either: tuple[str, tuple[str, ...]] | None = None,
     preferred: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
-    """A node affinity: one of these machines, the first ones rather; a label, or rather so."""
+    """Return a node affinity: one of these machines, the first ones rather; a label, or rather so."""
     required = [(_INSTANCE, instances)] if instances else []
     required += [either] if either else []
     rather = [preferred] if preferred else []

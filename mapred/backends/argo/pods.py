@@ -57,7 +57,8 @@ class Compiled:
 def template(
     run: Compiled, name: str, asked: Resources, block: int, closes: bool
 ) -> dict[str, Any]:
-    """The pods of a stage whose blocks have up to `block` tasks; the last one `closes` the run."""
+    """Return the pods of a stage whose blocks have up to `block` tasks; the last one `closes` the
+    run."""
     found = place(run.argo.provider, asked, image_cache=run.argo.image_cache)
     volumes = (*run.argo.volumes, *asked.volumes)
     locations.check_root(run.argo, run.uri, volumes)
@@ -118,12 +119,12 @@ def _container(
 
 @lru_cache(maxsize=1)
 def bootstrap_text() -> str:
-    """What `python -c` is given in a pod whose packages come from the root."""
+    """Return what `python -c` is given in a pod whose packages come from the root."""
     return (Path(__file__).parent / "pod_scripts/bootstrap.py").read_text()
 
 
 def _packages(run: Compiled) -> dict[str, Any]:
-    """The packages' archive as an artifact that Argo fetches before the container starts."""
+    """Return the packages' archive as an artifact that Argo fetches before the container starts."""
     if run.packages is None or not locations.scheme_of(run.uri):
         return {}
     key = layout.packages("{{workflow.parameters.packages}}")
@@ -140,7 +141,7 @@ def _archive(run: Compiled) -> str:
 
 
 def _artifacts(run: Compiled, closes: bool) -> dict[str, Any]:
-    """Copies for people who look at the Workflow; a pod that failed has none to give."""
+    """Return the copies for people who look at the Workflow; a pod that failed has none to give."""
     if not locations.copies(run.argo, run.uri):
         return {}
     names = {"commits": "argo/{{inputs.parameters.stage}}/{{inputs.parameters.block}}.json"}
@@ -160,7 +161,7 @@ def _artifacts(run: Compiled, closes: bool) -> dict[str, Any]:
 
 
 def environment(argo: ArgoSettings, uri: str, asked: Resources) -> list[dict[str, Any]]:
-    """The variables of a pod that reaches `uri`, and what `asked` names."""
+    """Return the variables of a pod that reaches `uri`, and what `asked` names."""
     found: list[dict[str, Any]] = [
         {"name": "HOME", "value": WORK},
         {"name": "LOGNAME", "value": "mapred"},
@@ -214,7 +215,7 @@ def quantity(size: str | int) -> str:
 
 
 def _memory(asked: Resources, retries: int) -> dict[str, Any]:
-    """A patch by which a pod that ran out of memory gets twice as much, up to `max_memory`.
+    """Return a patch by which a pod that ran out of memory gets twice as much, up to `max_memory`.
 
     Only the retry after exit code 137 grows, so that a lost node does not make pods larger.
     """
@@ -283,7 +284,7 @@ def source(number: int, volume: Volume) -> dict[str, Any]:
 
 
 def whole_pod_patch(argo: ArgoSettings) -> str:
-    """What every pod needs beyond its template: small, locked containers of Argo's own."""
+    """Return what every pod needs beyond its template: small, locked containers of Argo's own."""
     small = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
     beside = {
         "securityContext": {**LOCKED, "readOnlyRootFilesystem": True},
@@ -335,6 +336,6 @@ def pruned(value: Any) -> Any:
 
 
 def slug(text: str, most: int) -> str:
-    """A name that Kubernetes takes, made from any text; `job` where nothing is left."""
+    """Return a name that Kubernetes takes, made from any text; `job` where nothing is left."""
     found = re.sub(r"[^a-z0-9]+", "-", text.lower())[:most].strip("-")
     return found or "job"

@@ -43,7 +43,7 @@ class _Node:
 
 
 def workflow_name(job: Job) -> str:
-    """The job's name and the run's id, in up to 63 letters."""
+    """Return the job's name and the run's id, in up to 63 letters."""
     return f"{slug(job.name, 62 - len(job.run_id))}-{slug(job.run_id, 40)}"
 
 
@@ -62,7 +62,7 @@ def manifest(
     packages: str | None = None,
     name: str | None = None,
 ) -> dict[str, Any]:
-    """The Workflow of a run as plain values, which are printed and submitted as they are.
+    """Return the Workflow of a run as plain values, which are printed and submitted as they are.
 
     `uri` is the run's folder, `digest` the SHA-256 of its job.json, `packages` that of the
     archive `layout.packages` below the root (None: the image has all that the job needs).
@@ -106,7 +106,7 @@ def manifest(
 
 
 def shared(argo: ArgoSettings, marks: Mapping[str, str]) -> dict[str, Any]:
-    """What every Workflow has: accounts, what its pods may do, their labels."""
+    """Return what every Workflow has: accounts, what its pods may do, their labels."""
     user = {"runAsUser": argo.run_as_user, "seccompProfile": {"type": "RuntimeDefault"}}
     if argo.run_as_user:
         group = {"runAsGroup": argo.run_as_user, "fsGroup": argo.run_as_user}
@@ -131,7 +131,7 @@ def cleaned(argo: ArgoSettings) -> dict[str, Any]:
 
 
 def _settings(job: Job, argo: ArgoSettings, marks: Mapping[str, str]) -> dict[str, Any]:
-    """What holds for the whole Workflow."""
+    """Return what holds for the whole Workflow."""
     return {
         **shared(argo, marks),
         "parallelism": argo.parallelism,

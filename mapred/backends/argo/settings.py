@@ -163,6 +163,6 @@ class ArgoSettings:
 
 
 def _volume(value: Any) -> Any:
-    """A volume of what job.json and mapred.toml hold of one; all else as it is."""
+    """Return a volume of what job.json and mapred.toml hold of one; all else as it is."""
     known = {each.name for each in dataclasses.fields(Volume)}
     return Volume(**value) if isinstance(value, Mapping) and known.issuperset(value) else value

@@ -50,7 +50,7 @@ def phase(found: Mapping[str, Any]) -> str:
 
 
 def pods(found: Mapping[str, Any]) -> Pods:
-    """The nodes of a Workflow that are pods; raises `Unreadable`."""
+    """Return the nodes of a Workflow that are pods; raises `Unreadable`."""
     status = found.get("status") or {}
     nodes = status.get("nodes")
     if not nodes and status.get("compressedNodes"):
@@ -117,7 +117,8 @@ def outlived(found: Mapping[str, Any]) -> bool:
 
 
 def _unpacked(text: Any) -> Any:
-    """The nodes of a large status: base64 of what gzip made, zstd or brotli in newer versions."""
+    """Return the nodes of a large status: base64 of what gzip made, zstd or brotli in newer
+    versions."""
     try:
         data = base64.b64decode(text, validate=True)
     except (ValueError, TypeError) as error:
@@ -150,7 +151,7 @@ _PACKAGES = {"zstd": "zstandard", "brotli": "brotli"}
 
 
 def _decoders(codec: str) -> Iterator[Callable[[bytes], bytes]]:
-    """What is installed that decompresses it."""
+    """Yield what is installed that decompresses it."""
     if codec == "gzip":
         yield gzip.decompress
         return

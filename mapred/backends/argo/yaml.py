@@ -20,7 +20,7 @@ _NO_FOLDS = 2**31
 
 
 def to_yaml(*documents: Mapping[str, Any]) -> str:
-    """The documents as YAML, keys in their order; texts of several lines as blocks."""
+    """Return the documents as YAML, keys in their order; texts of several lines as blocks."""
     text: str = _yaml().dump_all(
         documents, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=_NO_FOLDS
     )
@@ -28,7 +28,7 @@ def to_yaml(*documents: Mapping[str, Any]) -> str:
 
 
 def from_yaml(text: str, what: str = "the text") -> list[Any]:
-    """The documents of a YAML text, the empty ones left out."""
+    """Return the documents of a YAML text, the empty ones left out."""
     yaml = _yaml()
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
@@ -67,14 +67,14 @@ def _dumper() -> Any:
 
 
 def _mapping(dumper: Any, value: Any) -> Any:
-    """A mapping that is not a dict: its class names no other in its bases."""
+    """Return a mapping that is not a dict: its class names no other in its bases."""
     if not isinstance(value, Mapping):
         return dumper.represent_undefined(value)
     return dumper.represent_dict(value.items())
 
 
 def _text(dumper: Any, value: str) -> Any:
-    """A node that PyYAML quotes where this style cannot hold the text."""
+    """Return a node that PyYAML quotes where this style cannot hold the text."""
     value = str(value)
     plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS
     block = "\n" in value and not _BREAKS.intersection(value)

@@ -143,7 +143,7 @@ class Audit:
                 yield f"{stage}: {', '.join(map(str, makers))}"
 
     def _less(self) -> list[str]:
-        """What the run goes without."""
+        """Return what the run goes without."""
         lost = [given_up_text(self.given_up) + self._unread()] if self.given_up.indices else []
         return lost + ([skipped_text(self.skipped)] if self.skipped else [])
 
@@ -295,20 +295,20 @@ def _add(sums: _Sums, commit: Commit, stage: Stage, kept: int) -> None:
 
 
 def _listing(store: Store, stage: Stage) -> files.Listing:
-    """What lies in the folders of a stage's outputs."""
+    """Return what lies in the folders of a stage's outputs."""
     data = etags(store, layout.all_data(stage.name))
     return data | etags(store, layout.all_outputs(stage.name))
 
 
 def _look(store: Store, known: files.Listing | None, file: Stored) -> Problem | None:
-    """What is wrong with a file: by a listing, or by content where there is none."""
+    """Return what is wrong with a file: by a listing, or by content where there is none."""
     return files.by_content(store, file) if known is None else files.by_size(store, known, file)
 
 
 def _checked(
     folder: RunFolder, stage: Stage, look: Callable[[Stored], Problem | None], index: int
 ) -> tuple[Commit | None, list[Problem]]:
-    """A task's commit, and what is wrong with it and its outputs."""
+    """Return a task's commit, and what is wrong with it and its outputs."""
     commit, problem = commits.commit(folder, stage.name, index)
     if problem is not None:
         return None, [problem]
@@ -328,7 +328,7 @@ def _where(store: Store, stage: Stage, index: int) -> str:
 
 
 def _job_files(store: Store, job: Job, plan: pa.Table, *, content: bool) -> Iterator[Problem]:
-    """What is wrong with the files that the job names, such as the function and the items."""
+    """Yield what is wrong with the files that the job names, such as the function and the items."""
     for path, digest in sorted(job.digests.items()):
         file = Stored(path, path, "the file", None, digest)
         if content:
@@ -345,7 +345,7 @@ def _job_files(store: Store, job: Job, plan: pa.Table, *, content: bool) -> Iter
 
 
 def _plan(store: Store, job: Job) -> tuple[pa.Table, list[Problem]]:
-    """The plan of a run; an empty one, and why, where it is not the one that the job names."""
+    """Return the plan of a run; an empty one, and why, where it is not the one that the job names."""
     tables, problems = [], []
     for number in plans.plan_numbers(job):
         path = layout.plan_file(number)

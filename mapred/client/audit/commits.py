@@ -13,7 +13,8 @@ from mapred.storage import each
 
 
 def commit(folder: RunFolder, stage: str, index: int) -> tuple[Commit | None, Problem | None]:
-    """What lies there as the commit of a task; one that cannot be read is a problem, and none."""
+    """Return what lies there as the commit of a task; one that cannot be read is a problem, and
+    none."""
     try:
         return folder.stored_commit(stage, index), None
     except FileNotFoundError:
@@ -25,7 +26,7 @@ def commit(folder: RunFolder, stage: str, index: int) -> tuple[Commit | None, Pr
 
 
 def commits(folder: RunFolder, stage: str, indices: Iterable[int]) -> Iterator[Commit | None]:
-    """The commits of many tasks, in the order asked for; None where none can be read."""
+    """Return the commits of many tasks, in the order asked for; None where none can be read."""
     return each(folder.store, lambda index: commit(folder, stage, index)[0], indices)
 
 
@@ -51,7 +52,7 @@ def taken(folder: RunFolder, job: Job, stage: Stage, lost: Collection[int]) -> I
 
 
 def _of_all(folder: RunFolder, stage: Stage, lost: Collection[int]) -> Sequence[Commit]:
-    """The commits of all tasks of a stage; none where one is missing, which is told already."""
+    """Return the commits of all tasks of a stage; none where one is missing, which is told already."""
     indices = [index for index in range(stage.tasks) if index not in lost]
     found = [each for each in commits(folder, stage.name, indices) if each is not None]
     return found if len(found) == len(indices) else ()

@@ -58,14 +58,14 @@ def coverage(plan: pa.Table, job: Job) -> Iterator[Problem]:
 
 
 def planned_size(plan: pa.Table, path: str) -> int | None:
-    """The size of an input file of the run by the ranges of it; None where it has none."""
+    """Return the size of an input file of the run by the ranges of it; None where it has none."""
     rows = plan.filter(pc.equal(plan["path"], scalar(path)))
     stops = from_arrow(rows["offset"]) + from_arrow(rows["length"])
     return int(stops.max()) if len(stops) else None
 
 
 def unread_bytes(plan: pa.Table, shards: Collection[int]) -> int:
-    """The planned bytes of shards that nobody read."""
+    """Return the planned bytes of shards that nobody read."""
     lengths = from_arrow(plan["length"]) if plan.num_rows else np.zeros(0, np.int64)
     return int(lengths[np.isin(from_arrow(plan["shard"]), list(shards))].sum())
 
@@ -73,7 +73,7 @@ def unread_bytes(plan: pa.Table, shards: Collection[int]) -> int:
 def reading(
     plan: pa.Table, commit: Commit, index: int, job: Job, given_up: GivenUp
 ) -> Iterator[Problem]:
-    """A reader that stopped before the end of its ranges, or took the wrong number of items."""
+    """Yield a reader that stopped before the end of its ranges, or took the wrong number of items."""
     rows = _rows(plan, index)
     where = f"map task {index}"
     if commit.ranges < rows.num_rows:
@@ -106,7 +106,7 @@ def _too_many(commit: Commit, rows: pa.Table, job: Job) -> bool:
 
 
 def _planned_bytes(rows: pa.Table, commit: Commit) -> int:
-    """The bytes of all ranges of a task, where spans say it those that were really read."""
+    """Return the bytes of all ranges of a task, where spans say it those that were really read."""
     lengths = dict(enumerate(rows["length"].to_pylist()))
     lengths |= {span.range: span.stop - span.start for span in commit.spans}
     return sum(lengths.values())

@@ -15,7 +15,7 @@ Entries = Mapping[int, Listed]
 
 
 def ended(folder: RunFolder) -> Iterator[Problem]:
-    """A run that did not succeed, as far as its folder says, is not whole."""
+    """Yield a run that did not succeed, as far as its folder says, is not whole."""
     end = folder.end()
     if end is None:
         text = "there is no last word that can be read: the run is at work or was interrupted"
@@ -26,7 +26,8 @@ def ended(folder: RunFolder) -> Iterator[Problem]:
 
 
 def listed(folder: RunFolder, job: Job, lost: Collection[int]) -> tuple[Entries, list[Problem]]:
-    """The outputs of a run that succeeded as its manifest lists them; nothing for another run.
+    """Return the outputs of a run that succeeded as its manifest lists them; nothing for another
+    run.
 
     `lost` are the map tasks that were given up as a whole.
     """
@@ -55,7 +56,7 @@ def listed(folder: RunFolder, job: Job, lost: Collection[int]) -> tuple[Entries,
 
 
 def same_job(folder: RunFolder) -> Problem | None:
-    """What is wrong with job.json itself."""
+    """Return what is wrong with job.json itself."""
     if folder.has_its_job():
         return None
     text = f"it is not the job that the run ended with: {layout.END} names another SHA-256"
@@ -63,7 +64,7 @@ def same_job(folder: RunFolder) -> Problem | None:
 
 
 def lost(folder: RunFolder, job: Job) -> tuple[Mapping[int, list[int] | None], list[Problem]]:
-    """What was given up of the map tasks, by what failed.json says and the job allows."""
+    """Return what was given up of the map tasks, by what failed.json says and the job allows."""
     try:
         found = folder.given_up_tasks()
     except MapredError as error:

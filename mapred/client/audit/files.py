@@ -34,7 +34,7 @@ class Stored:
 
 
 def by_content(store: Store, file: Stored) -> Problem | None:
-    """What is wrong with a file, all of which is read; a large one comes in pieces."""
+    """Return what is wrong with a file, all of which is read; a large one comes in pieces."""
     try:
         size, checksum = _measured(store, file)
     except FileNotFoundError:
@@ -46,7 +46,8 @@ def by_content(store: Store, file: Stored) -> Problem | None:
 
 
 def by_size(store: Store, known: Listing, file: Stored) -> Problem | None:
-    """What is wrong with a file by a listing of its folder; nothing is read of what it shows."""
+    """Return what is wrong with a file by a listing of its folder; nothing is read of what it
+    shows."""
     if file.path not in known:
         # A listing may lag behind.
         return by_content(store, file)
@@ -65,7 +66,7 @@ def has_etag(known: Listing, file: Stored) -> bool:
 
 
 def by_name(store: Store, file: Stored) -> Problem | None:
-    """What is wrong with a file of which no size is known, and no content is to be read."""
+    """Return what is wrong with a file of which no size is known, and no content is to be read."""
     try:
         store.read(file.path, 0, 0)
     except FileNotFoundError:
@@ -74,7 +75,7 @@ def by_name(store: Store, file: Stored) -> Problem | None:
 
 
 def crc32_text(checksum: int) -> str:
-    """A CRC-32 as `Stored` has it."""
+    """Return a CRC-32 as `Stored` has it."""
     return f"{checksum:08x}"
 
 

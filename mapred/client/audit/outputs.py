@@ -17,7 +17,7 @@ from mapred.model.records import Commit, Output, StoredFile
 
 
 def stored(commit: Commit) -> Iterator[Stored]:
-    """The files that hold what a task gave."""
+    """Yield the files that hold what a task gave."""
     where, output = f"{commit.stage} task {commit.task}", commit.output
     for file in commit.files:
         yield Stored(file.path, where, "its output", file.size, crc32_text(file.crc32), file.etag)
@@ -28,7 +28,7 @@ def stored(commit: Commit) -> Iterator[Stored]:
 
 
 def inline(commit: Commit) -> Iterator[Problem]:
-    """What is wrong with values that lie in the commit itself; nothing is unpickled."""
+    """Yield what is wrong with values that lie in the commit itself; nothing is unpickled."""
     output, where = commit.output, f"{commit.stage} task {commit.task}"
     try:
         data = base64.b64decode(output.inline or "", validate=True)
@@ -43,7 +43,7 @@ def inline(commit: Commit) -> Iterator[Problem]:
 def unlisted(
     known: Entries, commit: Commit, look: Callable[[Stored], Problem | None]
 ) -> Iterator[Problem]:
-    """What the manifest says otherwise of a task of the last stage than its commit.
+    """Yield what the manifest says otherwise of a task of the last stage than its commit.
 
     It may list what a twin of the attempt wrote, which must be the same; `look` tells whether
     that is there.
@@ -62,6 +62,6 @@ def unlisted(
 
 
 def _values(output: Output, files: Sequence[StoredFile]) -> tuple[Any, ...]:
-    """What an output holds, wherever it lies."""
+    """Return what an output holds, wherever it lies."""
     kept = [(file.name, file.size, file.crc32) for file in files]
     return replace(output, path=None, etag=""), kept

@@ -123,7 +123,7 @@ def _looked_at(
 
 
 def _live(target: writing.Target, run: str, version: int) -> _Live | None:
-    """The dataset now, if it knows of the run that was its `version`."""
+    """Return the dataset now, if it knows of the run that was its `version`."""
     if target.kind == "delta":
         return _delta(target, run, version)
     from mapred.writing import manifest
@@ -151,7 +151,7 @@ def _delta(target: writing.Target, run: str, version: int) -> _Live | None:
 
 
 def _values(store: Store, output: Output) -> list[Any]:
-    """What a task handed to the last one: values of this package's own types."""
+    """Return what a task handed to the last one: values of this package's own types."""
     if output.kind == "none":
         return []
     data = base64.b64decode(output.inline or "") if output.path is None else store.read(output.path)

@@ -115,7 +115,7 @@ def schedule(
 
 
 def schedules(*, backend: str | Backend = "argo") -> list[Schedule]:
-    """The jobs that start by the clock of a cluster's namespace, by name."""
+    """Return the jobs that start by the clock of a cluster's namespace, by name."""
     found: list[Schedule] = _scheduling(backend).schedules()
     return found
 
@@ -127,13 +127,13 @@ def unschedule(name: Text, *, backend: str | Backend = "argo") -> None:
 
 
 def dated(job: Job, when: datetime, given: Mapping[str, Any]) -> Job:
-    """The job bound to its parameters and, where it takes one, a date."""
+    """Return the job bound to its parameters and, where it takes one, a date."""
     date = {DATE: when} if DATE in job.parameters else {}
     return job.bind(**given, **date)
 
 
 def zone(name: str) -> tzinfo:
-    """A zone by its name; `PlanError` for one that is not known here."""
+    """Return a zone by its name; `PlanError` for one that is not known here."""
     if name == "UTC":
         return timezone.utc
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -168,7 +168,7 @@ def _check(job: Job, given: Mapping[str, Any], timezone: str) -> None:
 
 
 def _settled(job: Job) -> Job:
-    """The job with what its function's annotation asks for said by its dataset.
+    """Return the job with what its function's annotation asks for said by its dataset.
 
     Annotations do not survive the pickling of a function, whose modules another process lacks.
     """
@@ -189,7 +189,7 @@ def _settled(job: Job) -> Job:
 
 
 def _format_of(source: Dataset) -> str | None:
-    """What the suffixes of the URIs say, if all say one thing."""
+    """Return what the suffixes of the URIs say, if all say one thing."""
     endings = {suffix_of(uri.rpartition("/")[2]) for uri in source.uris}
     names = {kind_of_suffix(e)[0] if e and "*" not in e else None for e in endings}
     return names.pop() if len(names) == 1 else None

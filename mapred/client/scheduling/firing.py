@@ -65,7 +65,7 @@ def main(root: str, name: str, digest: str, scheduled: str, packages: str, param
 
 
 def load(root: str, name: str, digest: str) -> scheduling.Template:
-    """The job as it was scheduled; `Mismatch` where something else lies there."""
+    """Return the job as it was scheduled; `Mismatch` where something else lies there."""
     path = layout.schedule(name, digest)
     try:
         data = open_store(root).read(path)
@@ -78,7 +78,7 @@ def load(root: str, name: str, digest: str) -> scheduling.Template:
 
 
 def run_id(name: str, when: datetime) -> str:
-    """The id of the run of a schedule that was planned for a time."""
+    """Return the id of the run of a schedule that was planned for a time."""
     moment = when.astimezone(timezone.utc)
     unique = hashlib.sha256(f"{name} {moment.isoformat()}".encode()).hexdigest()[:8]
     return f"{moment:%Y%m%d-%H%M%S}-{unique}"
@@ -93,7 +93,7 @@ def start(
     given: dict[str, str | int | float | bool],
     packages: str | None,
 ) -> Run:
-    """The run of a firing: the one that was made before, else a new one."""
+    """Return the run of a firing: the one that was made before, else a new one."""
     chosen = backends.restore(template.backend, template.arguments)
     if isinstance(chosen, RunsInCluster):
         chosen = chosen.in_cluster(packages)
@@ -113,7 +113,8 @@ def start(
 
 
 def _known(uri: str) -> Run | None:
-    """The run that was made before; None where there is none, or no job.json, which comes last.
+    """Return the run that was made before; None where there is none, or no job.json, which comes
+    last.
 
     That of a newer mapred is a `RecordError`: its folder is left as it is.
     """

@@ -25,6 +25,6 @@ def sparkline(values: Sequence[float] | Floats) -> str:
 
 
 def bar(done: float, width: int) -> str:
-    """A bar of `width` characters, filled for the fraction `done`."""
+    """Return a bar of `width` characters, filled for the fraction `done`."""
     filled = int(min(max(done, 0.0), 1.0) * width)
     return "━" * filled + "─" * (width - filled)

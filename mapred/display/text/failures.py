@@ -42,14 +42,15 @@ def group_line(group: FailureGroup) -> str:
 
 
 def error_text(failure: Failure) -> str:
-    """The exception on one line: of an error of mapred's own its first line, which has the advice."""
+    """Return the exception on one line: of an error of mapred's own its first line, which has the
+    advice."""
     if failure.error in errors.__all__:
         return one_line(f"{failure.error}: {failure.message.partition(_LINE_END)[0]}", 600)
     return one_line(f"{failure.error}: {failure.message}" if failure.message else failure.error)
 
 
 def places_text(group: FailureGroup) -> list[str]:
-    """The items of a group with their values, else its places; of many the first ones."""
+    """Return the items of a group with their values, else its places; of many the first ones."""
     shown = [shortened(place, 400) for place in group.places[:PLACES]]
     more = len(group.places) - PLACES
     return [*shown, f"and {format_count(more)} more"] if more > 0 else shown

@@ -15,7 +15,7 @@ _BYTES = re.compile(r"bytes=(\d{4,18})\b")
 
 
 def plan_text(summary: PlanSummary, width: int = 60) -> str:
-    """What would run, with the shard sizes as a line of `width` blocks in plan order.
+    """Return what would run, with the shard sizes as a line of `width` blocks in plan order.
 
     Of more shards than blocks, each block shows the largest that it stands for.
     """
@@ -70,14 +70,14 @@ def plan_size(summary: PlanSummary) -> str:
 
 
 def limit_text(summary: PlanSummary) -> str:
-    """What chose the number of shards; a long count of bytes in a unit as well."""
+    """Return what chose the number of shards; a long count of bytes in a unit as well."""
     return _BYTES.sub(
         lambda found: f"{found[0]} ({format_bytes(int(found[1]))})", one_line(summary.limit)
     ).replace(") (default)", ", default)")
 
 
 def skew(summary: PlanSummary) -> str:
-    """The smallest, median and largest shard, and how far the largest stands out."""
+    """Return the smallest, median and largest shard, and how far the largest stands out."""
     if summary.smallest == summary.largest:
         return f"{format_bytes(summary.largest)} each"
     text = (

@@ -31,7 +31,7 @@ _STAGE_MARKS = "█▓▒░"
 
 
 def run_text(status: RunStatus, now: float | None = None) -> str:
-    """A run on one line: its id, state, tasks, input and time."""
+    """Return a run on one line: its id, state, tasks, input and time."""
     counts = [_tasks(name, total, done) for name, total, done in _by_kind(status)]
     return f"Run {one_line(status.run_id)} {state_text(status)}: " + ", ".join(
         [part for part in counts if part] + [_amount(status, now)]
@@ -74,7 +74,7 @@ def retries_text(status: RunStatus) -> str:
 def status_text(
     status: RunStatus, now: float | None = None, timeline: bool = True, width: int = 60
 ) -> str:
-    """A run as text: its stages, pace, counters, failures and, if asked, its timeline.
+    """Return a run as text: its stages, pace, counters, failures and, if asked, its timeline.
 
     `now`, in seconds since the epoch, is what elapsed time and the estimate go by.
     """
@@ -106,7 +106,7 @@ def status_text(
 
 
 def settled(status: RunStatus) -> tuple[StageStatus, ...]:
-    """The stages; of a run that is over, without tasks that its end cut off."""
+    """Return the stages; of a run that is over, without tasks that its end cut off."""
     if status.live:
         return status.stages
     return tuple(replace(stage, running=0) for stage in status.stages)
@@ -120,7 +120,7 @@ def stage_text(stage: StageStatus, width: int = 24) -> str:
 
 
 def beside_done(stage: StageStatus) -> list[str]:
-    """What there is to say of a stage beside its tasks done: `2 running`, `1 failed`, …"""
+    """Return what there is to say of a stage beside its tasks done: `2 running`, `1 failed`, …"""
     parts = []
     if stage.running:
         parts.append(f"{format_count(stage.running)} running")
@@ -137,7 +137,7 @@ def lost_of(stage: StageStatus) -> list[str]:
 
 
 def pace_facts(status: RunStatus, now: float | None = None) -> list[str]:
-    """Records, bytes, rate, elapsed time and the time left, as far as they are known."""
+    """Return records, bytes, rate, elapsed time and the time left, as far as they are known."""
     speed = pace(status, now)
     facts = []
     if status.records:
@@ -183,7 +183,7 @@ def slowest_text(status: RunStatus) -> list[str]:
 
 
 def timeline_text(status: RunStatus, width: int = 60) -> str:
-    """A lane of `width` characters for each worker; where too many ran, how many at once."""
+    """Return a lane of `width` characters for each worker; where too many ran, how many at once."""
     line = timeline(status, _LANES)
     if line is None:
         return ""
@@ -207,7 +207,7 @@ def timeline_text(status: RunStatus, width: int = 60) -> str:
 
 
 def _rows(line: Timeline, width: int) -> list[str]:
-    """The lanes' characters: a later stage hides an earlier one, a failure hides both."""
+    """Return the lanes' characters: a later stage hides an earlier one, a failure hides both."""
     first = np.minimum((line.start / line.seconds * width).astype(np.int64), width - 1)
     last = np.ceil(line.stop / line.seconds * width).astype(np.int64) - 1
     last = np.clip(last, first, width - 1)

@@ -19,7 +19,7 @@ from mapred.process.lazy import pa
 def read_pieces(
     format: Format, shape: Shape, ranges: pa.Table, open_range: OpenRange, reading: Reading
 ) -> Pieces:
-    """A table for every few megabytes of lines.
+    """Yield a table for every few megabytes of lines.
 
     A field that a line lacks is null. A field that the schema lacks is an error, unless it is
     at the top level, where `columns` and `extra_columns` may leave it out.

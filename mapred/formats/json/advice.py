@@ -37,19 +37,19 @@ class Misfit:
 
 
 def named(type_: pa.DataType) -> str:
-    """A type as people know it, cut where it is long."""
+    """Return a type as people know it, cut where it is long."""
     text = _NAMES.get(str(type_), str(type_))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def spelled(steps: Sequence[str | int]) -> str:
-    """The way to a value as people write it: `order.items[0].price`."""
+    """Return the way to a value as people write it: `order.items[0].price`."""
     first, *rest = steps
     return str(first) + "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in rest)
 
 
 def told(misfit: Misfit, format: Format) -> str:
-    """A misfit with what to do about it."""
+    """Return a misfit with what to do about it."""
     if misfit.final:
         return misfit.what
     schema = format.schema
@@ -83,7 +83,7 @@ def _schema_advice(misfit: Misfit, schema: pa.Schema) -> list[str]:
 
 
 def _replaced(type_: pa.DataType, steps: Steps, by: pa.DataType) -> pa.DataType:
-    """A type with another one at the end of `steps`."""
+    """Return a type with another one at the end of `steps`."""
 
     if not steps:
         return by
@@ -95,7 +95,7 @@ def _replaced(type_: pa.DataType, steps: Steps, by: pa.DataType) -> pa.DataType:
 
 
 def written(type_: pa.DataType) -> str | None:
-    """A type as Python code, where it can be."""
+    """Return a type as Python code, where it can be."""
 
     if pa.types.is_struct(type_):
         parts = [(field.name, written(field.type)) for field in type_]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def read(
     format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading
 ) -> Iterator[dict[str, Any]]:
-    """A dict for every line, lazily: whole numbers exact, other numbers the nearest floats."""
+    """Return a dict for every line, lazily: whole numbers exact, other numbers the nearest floats."""
     return itertools.chain.from_iterable(_dict_lists(format, ranges, open_range, reading))
 
 
@@ -68,6 +68,6 @@ def _add_folders(
 
 
 def _filled(lines: Lines) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not blank, with their indices."""
+    """Return the lines that are not blank, with their indices."""
     numbered = enumerate(lines.data.split(b"\n"))
     return ((index, line) for index, line in numbered if line.strip(SPACES))

@@ -28,7 +28,7 @@ _ARROWS = re.compile(r"^JSON parse error: | in row \d+|^Failed to convert JSON t
 def error_at(
     lines: Lines, index: int, message: str, format: Format, open_range: OpenRange
 ) -> DatasetError:
-    """The error for line `index` of `lines`, or for the whole file where that is not lines."""
+    """Return the error for line `index` of `lines`, or for the whole file where that is not lines."""
     with open_range(lines.range_) as file:
         found = document(next(pieces(file, format, lines.range_.path), b""))
     if found:
@@ -51,7 +51,7 @@ def explained(
     format: Format,
     open_range: OpenRange,
 ) -> DatasetError:
-    """The error of the first line that cannot be read as `fields`."""
+    """Return the error of the first line that cannot be read as `fields`."""
     parts = lines.data.split(b"\n")
     for index, line in enumerate(parts):
         if line.strip(SPACES):
@@ -63,7 +63,7 @@ def explained(
 
 
 def _message(line: bytes, fields: Fields, format: Format) -> str | None:
-    """What is wrong with one line."""
+    """Return what is wrong with one line."""
     try:
         misfit = misfit_of(exact(line), fields.read, fields.closed, fields.inferred)
     except Refused as refused:
@@ -72,7 +72,7 @@ def _message(line: bytes, fields: Fields, format: Format) -> str | None:
 
 
 def _first_bad(parts: list[bytes], parse: Parse) -> int:
-    """The index of the line with which all up to it begin to fail; by halving."""
+    """Return the index of the line with which all up to it begin to fail; by halving."""
     good, bad = 0, len(parts)
     while bad - good > 1:
         middle = (good + bad) // 2

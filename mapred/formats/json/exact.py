@@ -24,7 +24,7 @@ def holds(type_: pa.DataType, is_such: Callable[[pa.DataType], bool]) -> bool:
 
 
 def doubtful(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """The rows of a column in which a float is so large that it may not be what was written."""
+    """Return the rows of a column in which a float is so large that it may not be what was written."""
     found, start = [np.empty(0, np.int64)], 0
     for chunk in column.chunks:
         found.append(_rows(chunk) + start)

@@ -112,7 +112,7 @@ def is_exact(value: int, digits: int = 53) -> bool:
 
 
 def type_of(seen: Seen) -> pa.DataType:
-    """The Arrow type that holds all values exactly; a text where there are none."""
+    """Return the Arrow type that holds all values exactly; a text where there are none."""
 
     if seen.kind == "a number":
         return _number(seen)
@@ -153,7 +153,8 @@ def _number(seen: Seen) -> pa.DataType:
 
 
 def decimal_of(numbers: Iterable[int | str]) -> pa.DataType | None:
-    """The decimal type that holds numbers exactly, with room for more digits where it can be."""
+    """Return the decimal type that holds numbers exactly, with room for more digits where it can
+    be."""
 
     digits, scale = zip(*(digits_of(number) for number in numbers), strict=True)
     whole, scale = max(digits), max(scale)

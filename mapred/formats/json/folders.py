@@ -13,7 +13,7 @@ from mapred.process.lazy import pa, pc
 
 
 def folder_schema(lines: Lines, format: Format) -> pa.Schema:
-    """The folder columns in the types that they have in the lines, by the first of these."""
+    """Return the folder columns in the types that they have in the lines, by the first of these."""
 
     if not format.partitions:
         return pa.schema([])
@@ -32,7 +32,7 @@ def folder_schema(lines: Lines, format: Format) -> pa.Schema:
 
 
 def fill_folders(table: pa.Table, path: str, names: tuple[str, ...]) -> pa.Table:
-    """A folder's column has the folder's value where a line lacks it; it goes where all do."""
+    """Return a folder's column has the folder's value where a line lacks it; it goes where all do."""
 
     from mapred.arrow.buffers import strings
 

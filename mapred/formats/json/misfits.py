@@ -26,7 +26,7 @@ _INFINITE = math.ldexp(2 - 2**-24, 127)  # as a float32, from here on
 def misfit_of(
     value: dict[str, Any], schema: pa.Schema, closed: bool, inferred: Collection[str] = ()
 ) -> Misfit | None:
-    """The first value of a line's object that does not fit.
+    """Return the first value of a line's object that does not fit.
 
     `closed`: it may not have other fields. Texts are not numbers in `inferred` ones.
     """
@@ -74,7 +74,7 @@ def _is_struct(type_: pa.DataType) -> bool:
 
 
 def _checked(value: Any, field: pa.Field, steps: Steps, texts: bool) -> Misfit | None:
-    """What does not fit in the value of a field; `texts` may be decimal numbers."""
+    """Return what does not fit in the value of a field; `texts` may be decimal numbers."""
     if value is None:
         return None if field.nullable else Misfit(steps, "is missing, but may not be null")
     kind, wanted = kind_of(value), kind_of_type(field.type)
@@ -93,7 +93,7 @@ def _checked(value: Any, field: pa.Field, steps: Steps, texts: bool) -> Misfit |
 
 
 def kind_of_type(type_: pa.DataType) -> str:
-    """The kind of JSON values that become a type."""
+    """Return the kind of JSON values that become a type."""
 
     if pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_):
         return "a number"
@@ -134,7 +134,7 @@ def _extra(steps: Steps, value: Any) -> Misfit:
 
 
 def type_by(value: Any) -> pa.DataType | None:
-    """The type that one value suggests."""
+    """Return the type that one value suggests."""
     seen = Seen("")
     try:
         add(seen, value, None)
@@ -177,7 +177,7 @@ def _float(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
 
 
 def _decimal_for(value: int) -> pa.DataType | None:
-    """A decimal with places behind the point, for a field that was float."""
+    """Return a decimal with places behind the point, for a field that was float."""
 
     digits, _ = digits_of(value)
     if digits <= 20:

@@ -35,7 +35,7 @@ class Twice(dict[str, Any]):
 
 
 def kind_of(value: Any) -> str:
-    """What a value is, in the words of the errors; "" for null."""
+    """Return what a value is, in the words of the errors; "" for null."""
     return KINDS[type(value)]
 
 
@@ -53,7 +53,7 @@ KINDS = {
 
 
 def shown(value: Any) -> str:
-    """A value as a line of JSON has it, cut where it is long."""
+    """Return a value as a line of JSON has it, cut where it is long."""
     try:
         text = value if isinstance(value, Fraction) else json.dumps(value, ensure_ascii=False)
     except RecursionError:
@@ -82,7 +82,7 @@ def is_blank(data: bytes) -> bool:
 
 
 def lines_of(data: bytes) -> list[bytes]:
-    """The lines that are not blank."""
+    """Return the lines that are not blank."""
     return [line for line in data.split(b"\n") if line.strip(SPACES)]
 
 
@@ -115,7 +115,7 @@ plain = json.JSONDecoder(parse_float=_finite, object_pairs_hook=_unique).decode
 
 
 def stands_twice(name: str) -> str:
-    """What is wrong with an object that has a name twice."""
+    """Return what is wrong with an object that has a name twice."""
     return (
         f"field {name} stands twice in one object; mapred.read_text with json.loads keeps the"
         " last of its values"
@@ -123,7 +123,7 @@ def stands_twice(name: str) -> str:
 
 
 def exact(line: bytes) -> dict[str, Any]:
-    """The object of a line, its fractions as they are written; else `Refused`."""
+    """Return the object of a line, its fractions as they are written; else `Refused`."""
     value = decoded(line, _exact)
     if _MAY_OVERFLOW.search(line) and (found := _found(value, _overflows)):
         raise Refused(
@@ -139,7 +139,7 @@ def exact(line: bytes) -> dict[str, Any]:
 
 
 def unique(line: bytes) -> dict[str, Any]:
-    """The object of a line as Python has it, without loss; else `Refused`."""
+    """Return the object of a line as Python has it, without loss; else `Refused`."""
     try:
         return decoded(line, plain)
     except Refused:
@@ -151,7 +151,7 @@ def unique(line: bytes) -> dict[str, Any]:
 
 
 def decoded(line: bytes, decode: Callable[[str], Any]) -> dict[str, Any]:
-    """The object that `decode` finds in a line; `Refused` says what is there instead."""
+    """Return the object that `decode` finds in a line; `Refused` says what is there instead."""
     try:
         value = decode(line.decode())
     except Refused:
@@ -194,7 +194,7 @@ def _invalid(error: json.JSONDecodeError) -> str:
 
 
 def _found(value: Any, is_such: Callable[[Any], bool]) -> tuple[str, Any] | None:
-    """The path to such a value anywhere in `value`, and the value itself."""
+    """Return the path to such a value anywhere in `value`, and the value itself."""
     left = [("", value)]
     while left:
         path, each = left.pop()
@@ -218,7 +218,8 @@ def _halved(value: Any) -> bool:
 
 
 def document(head: bytes) -> str | None:
-    """What a file is that begins with `head`, and what to do, where it is not an object a line."""
+    """Return what a file is that begins with `head`, and what to do, where it is not an object a
+    line."""
     text = head.removeprefix(BOM).decode(errors="replace").lstrip()
     first, _, rest = text.partition("\n")
     goes_on = _goes_on(first, text)
@@ -253,7 +254,7 @@ def _goes_on(first: str, text: str) -> bool:
 
 
 def geojson(how: str) -> str:
-    """What to do with a GeoJSON collection."""
+    """Return what to do with a GeoJSON collection."""
     return (
         f"is a GeoJSON collection, one value that {how}; make a line of each feature"
         " (jq -c '.features[]' in.geojson > out.jsonl), or read files whole with"

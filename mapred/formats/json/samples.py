@@ -22,7 +22,7 @@ Where: TypeAlias = "tuple[Lines, int]"
 
 
 def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
-    """The fields of all samples together, in types that hold each of their values exactly.
+    """Return the fields of all samples together, in types that hold each of their values exactly.
 
     Strings stay strings, whatever they hold. A file without fields decides nothing; where none
     has any, rows have no columns. A field that `format.columns` leaves out may hold values of
@@ -120,7 +120,7 @@ def _observe(
 
 
 def _type(seen: Seen, mixed: bool, columns: tuple[str, ...] | None) -> pa.DataType | None:
-    """The type of a field; None where it has none and need not have one."""
+    """Return the type of a field; None where it has none and need not have one."""
     if mixed:
         return None
     try:

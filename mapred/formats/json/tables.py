@@ -120,7 +120,7 @@ def _float_check(schema: pa.Schema) -> Callable[[bytes, pa.Table], None]:
 
 
 def _with_floats(type_: pa.DataType) -> pa.DataType:
-    """A type with floats in place of decimals."""
+    """Return a type with floats in place of decimals."""
 
     if pa.types.is_decimal(type_):
         return pa.float64()
@@ -128,7 +128,7 @@ def _with_floats(type_: pa.DataType) -> pa.DataType:
 
 
 def _rebuilt(type_: pa.DataType, change: Callable[[pa.Field, str | int], pa.Field]) -> pa.DataType:
-    """A list or struct with its fields changed; lists of every kind become plain ones."""
+    """Return a list or struct with its fields changed; lists of every kind become plain ones."""
 
     if pa.types.is_struct(type_):
         return pa.struct([change(field, field.name) for field in type_])
@@ -142,7 +142,7 @@ def _rebuilt(type_: pa.DataType, change: Callable[[pa.Field, str | int], pa.Fiel
 
 
 def _readable(schema: pa.Schema) -> pa.Schema:
-    """A schema in types that Arrow reads of JSON without a change."""
+    """Return a schema in types that Arrow reads of JSON without a change."""
 
     return pa.schema(
         [field.with_type(_readable_type(field.type, (field.name,))) for field in schema]
@@ -168,7 +168,7 @@ def _readable_type(type_: pa.DataType, steps: Steps) -> pa.DataType:
 
 
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table in the types that were asked for; what does not fit is an error."""
+    """Return the table in the types that were asked for; what does not fit is an error."""
     if table.schema.equals(schema):
         return table
     for number, field in enumerate(schema):

@@ -104,7 +104,8 @@ def _unlike(module: types.ModuleType, text: bytes) -> bool:
 
 
 def patched(module: types.ModuleType, tree: ast.Module) -> list[str]:
-    """The constants of a module's top level that have another value in memory than in a text."""
+    """Return the constants of a module's top level that have another value in memory than in a
+    text."""
     own = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
     written: dict[str, list[Any]] = {}
     for node in ast.walk(tree):
@@ -127,7 +128,7 @@ def patched(module: types.ModuleType, tree: ast.Module) -> list[str]:
 
 
 def _live(module: types.ModuleType, file: str, names: set[str]) -> Iterator[types.CodeType]:
-    """The code of a module's functions and methods; others than `names` a reload left behind."""
+    """Yield the code of a module's functions and methods; others than `names` a reload left behind."""
     values = [value for name, value in vars(module).items() if name in names]
     for value in tuple(values):
         if isinstance(value, type) and value.__module__ == module.__name__:

@@ -33,7 +33,7 @@ def beside(found: Found, text: bytes) -> Iterator[tuple[str, str, bytes]]:
 
 
 def _data_files(found: Found, text: bytes) -> Iterator[tuple[str, str]]:
-    """The folder that a module lies in, with each file of data."""
+    """Yield the folder that a module lies in, with each file of data."""
     if found.kind == "package":
         for folder in found.folders:
             yield from ((folder, file) for file in _files(folder))
@@ -58,7 +58,7 @@ def _can_name(text: str) -> bool:
 
 
 def _files(folder: str) -> Iterator[str]:
-    """The files of data below a folder, without those of the packages in it."""
+    """Yield the files of data below a folder, without those of the packages in it."""
     for place, folders, names in os.walk(folder):
         hidden = [each for each in folders if each.startswith((".", "__pycache__"))]
         inner = [each for each in folders if os.path.exists(f"{place}/{each}/__init__.py")]

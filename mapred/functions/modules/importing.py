@@ -136,7 +136,7 @@ def offer(archive: bytes) -> None:
 
 
 def needs(archive: bytes) -> tuple[str, ...]:
-    """What the modules of an archive import first thing, but for each other."""
+    """Return what the modules of an archive import first thing, but for each other."""
     return tuple(pickle.loads(archive)[3]) if archive else ()
 
 
@@ -168,7 +168,7 @@ def refuse_while_importing() -> None:
 
 
 def _importer() -> str | None:
-    """The module whose import by this package leads to this call."""
+    """Return the module whose import by this package leads to this call."""
     frame: FrameType | None = sys._getframe(1)
     module = None
     while frame is not None:
@@ -248,7 +248,7 @@ def _holds(file: str, text: bytes) -> bool:
 
 
 def _unpacked(shipment: _Shipment) -> str:
-    """The folder of an archive's files, made by whichever process needs it first."""
+    """Return the folder of an archive's files, made by whichever process needs it first."""
     folder = os.path.join(_own_folder(), shipment.digest[:32])
     if folder in _complete and os.path.isdir(folder):
         return folder
@@ -274,7 +274,7 @@ def _put(file: str, content: bytes) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _own_folder() -> str:
-    """A folder for temporary files that nobody else may write to."""
+    """Return a folder for temporary files that nobody else may write to."""
     import tempfile
 
     folder = os.path.join(tempfile.gettempdir(), f"mapred-modules-{os.getuid()}")

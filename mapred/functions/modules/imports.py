@@ -21,7 +21,7 @@ _MODULE = re.compile(r"\.*[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 @functools.lru_cache(maxsize=4096)
 def of_module(name: str, file: str, text: bytes, package: str) -> tuple[str, ...]:
-    """The names that a module's text imports, but for what only type checkers see."""
+    """Return the names that a module's text imports, but for what only type checkers see."""
     try:
         code = _without_types(text) if b"TYPE_CHECKING" in text else code_of(name, file, text)
     except (SyntaxError, ValueError):
@@ -31,7 +31,7 @@ def of_module(name: str, file: str, text: bytes, package: str) -> tuple[str, ...
 
 @functools.lru_cache(maxsize=1024)
 def first_of(text: bytes) -> frozenset[str]:
-    """The names that a module's text imports first thing, whatever happens."""
+    """Return the names that a module's text imports first thing, whatever happens."""
     names: list[str] = []
     with contextlib.suppress(SyntaxError, ValueError):
         for node in ast.parse(text).body:
@@ -43,7 +43,7 @@ def first_of(text: bytes) -> frozenset[str]:
 
 
 def code_of(name: str, file: str, text: bytes) -> types.CodeType:
-    """The compiled module, as Python keeps it beside the file where it does."""
+    """Return the compiled module, as Python keeps it beside the file where it does."""
     if os.path.exists(file):
         code = SourceFileLoader(name, file).get_code(name)
         assert code is not None
@@ -65,7 +65,7 @@ class _TypesLeftOut(ast.NodeTransformer):
 
 
 def imported(code: types.CodeType, package: str | None) -> Iterator[str]:
-    """The names that code imports anywhere in it: modules, and what may be modules of them."""
+    """Yield the names that code imports anywhere in it: modules, and what may be modules of them."""
     codes = list(nested(code))
     for each in codes:
         if dis.opmap["IMPORT_NAME"] in each.co_code[::2]:
@@ -76,7 +76,7 @@ def imported(code: types.CodeType, package: str | None) -> Iterator[str]:
 
 
 def nested(code: types.CodeType) -> Iterator[types.CodeType]:
-    """A code and all codes inside it."""
+    """Yield a code and all codes inside it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -84,7 +84,7 @@ def nested(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def texts(code: types.CodeType) -> set[str]:
-    """The texts that are written in a code, alone or in a tuple."""
+    """Return the texts that are written in a code, alone or in a tuple."""
     found: set[str] = set()
     for each in nested(code):
         for constant in each.co_consts:
@@ -94,7 +94,7 @@ def texts(code: types.CodeType) -> set[str]:
 
 
 def _resolved(name: str, package: str | None) -> Iterator[str]:
-    """The absolute name of a module, none where its dots lead out of the package."""
+    """Yield the absolute name of a module, none where its dots lead out of the package."""
     with contextlib.suppress(ImportError, ValueError):
         yield importlib.util.resolve_name(name, package or "")
 

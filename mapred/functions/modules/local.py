@@ -33,7 +33,7 @@ class Found:
 
 
 def find(name: str) -> Found | None:
-    """The user's own module of this name, imported or not; None for all others."""
+    """Return the user's own module of this name, imported or not; None for all others."""
     top = name.partition(".")[0]
     module = sys.modules.get(name)
     if (
@@ -122,7 +122,7 @@ def _installed() -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=16)
 def _targets(path: tuple[str, ...]) -> tuple[str, ...]:
-    """The folders of the import path that an installer has filled, as by `pip --target`."""
+    """Return the folders of the import path that an installer has filled, as by `pip --target`."""
     found = []
     for entry in filter(os.path.isabs, path):
         with contextlib.suppress(OSError):

@@ -14,7 +14,7 @@ from mapred.functions.modules.local import Found, find, spec_of
 
 
 def closure(names: Iterable[str]) -> dict[str, tuple[Found, bytes]]:
-    """The local modules among `names`, and those that they import, each with its source."""
+    """Return the local modules among `names`, and those that they import, each with its source."""
     todo, asked = list(names), set()
     known: dict[str, tuple[Found, bytes]] = {}
     while todo:
@@ -44,7 +44,7 @@ def _worth(name: str, known: Mapping[str, object]) -> bool:
 
 
 def _whole(known: Mapping[str, tuple[Found, bytes]]) -> dict[str, tuple[Found, bytes]]:
-    """These modules with all others of their packages, which code may import by a text."""
+    """Return these modules with all others of their packages, which code may import by a text."""
     whole, todo = dict(known), [found for found, _ in known.values()]
     while todo:
         for name in _inside(todo.pop()):
@@ -69,7 +69,8 @@ def _inside(package: Found) -> Iterator[str]:
 
 
 def archive(names: Collection[str]) -> bytes:
-    """The local modules that `names` lead to, as a worker's `install` takes them; empty for none.
+    """Return the local modules that `names` lead to, as a worker's `install` takes them; empty for
+    none.
 
     A `FunctionError` names a file that is no longer what this process imported.
     """
@@ -117,7 +118,7 @@ def refuse(found: Found) -> None:
 
 
 def source(found: Found) -> bytes:
-    """The source of a module; of an extension and a folder, nothing."""
+    """Return the source of a module; of an extension and a folder, nothing."""
     if found.kind not in ("source", "package"):
         return b""
     try:
@@ -133,12 +134,12 @@ def source(found: Found) -> bytes:
 
 
 def binaries(names: Collection[str]) -> list[Found]:
-    """The extensions and files of bytecode among the local modules that `names` lead to."""
+    """Return the extensions and files of bytecode among the local modules that `names` lead to."""
     return [found for found, _ in closure(names).values() if found.kind == "binary"]
 
 
 def packages(names: Collection[str]) -> set[str]:
-    """The top-level names that the local modules import first thing, whatever happens."""
+    """Return the top-level names that the local modules import first thing, whatever happens."""
     return {name.partition(".")[0] for name in _needs(closure(names))}
 
 
