@@ -16,7 +16,7 @@ from typing import Any
 
 from mapred.arrow import schemas as unifying
 from mapred.errors import ReduceError
-from mapred.model.checking import checks, shown
+from mapred.model.checking import checks, short_repr
 from mapred.model.frozen import dataclass
 from mapred.model.rules import FromOne
 from mapred.process.lazy import np, pa, pd, pl
@@ -54,7 +54,9 @@ def as_reducer(
             finish = finalize if finish is None else _Then(finish, finalize)
         return Reducer(reduce.name, reduce.step, reduce.merge, finish, fan_in or reduce.fan_in)
     if not callable(reduce):
-        raise ReduceError(f"reduce={shown(reduce)} must be a function of an iterable of outputs")
+        raise ReduceError(
+            f"reduce={short_repr(reduce)} must be a function of an iterable of outputs"
+        )
     name = getattr(reduce, "__name__", type(reduce).__name__)
     return Reducer(name, reduce, reduce, finalize, fan_in, check=fan_in is not None)
 
@@ -185,13 +187,13 @@ def _concat_tables(tables: list[Any]) -> Any:
     if all(table.schema.equals(tables[0].schema) for table in tables) and tables[0].schema.names:
         return pa.concat_tables(tables)
     tables = [table for table in tables if table.num_rows] or tables[:1]
-    schema = unifying.told(tables[0])
+    schema = unifying.observed_schema(tables[0])
     for number, table in enumerate(tables):
         name = unifying.twice(table.schema)
         if name is not None:
             raise ReduceError(f"concat: a table has two columns {name!r}; give each its own name")
         try:
-            schema = unifying.unify(schema, unifying.told(table))
+            schema = unifying.unify(schema, unifying.observed_schema(table))
         except unifying.Differs as error:
             raise ReduceError(
                 f"concat: output {number} is a table of another schema than those before it: "

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-def raw(array: pa.Array, dtype: Any) -> npt.NDArray[Any]:
+def values_view(array: pa.Array, dtype: Any) -> npt.NDArray[Any]:
     """Return the values as they lie in memory, whatever lies where they are null."""
     data = array.buffers()[1]
     if data is None:
@@ -32,8 +32,8 @@ def from_arrow(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
     letter = "u" if pa.types.is_unsigned_integer(column.type) else letter
     dtype = np.dtype(f"{letter}{column.type.bit_width // 8}")
     if isinstance(column, pa.Array):
-        return raw(column, dtype)
-    parts = [raw(chunk, dtype) for chunk in column.chunks]
+        return values_view(column, dtype)
+    parts = [values_view(chunk, dtype) for chunk in column.chunks]
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts])
 
 
@@ -67,7 +67,7 @@ def to_arrow(values: npt.NDArray[Any], type_: pa.DataType | None = None) -> pa.A
     )
 
 
-def picked(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
+def take_sorted(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
     """Return the rows at `places`, which are few and sorted, in one piece.
 
     Arrow's own `take` makes one piece of all of a column's chunks first.
@@ -118,7 +118,7 @@ def as_strings(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
     chunks = []
     for chunk in column.chunks:
         ends = pa.py_buffer(_steps(len(chunk), width, type_))
-        data = pa.py_buffer(raw(chunk, f"u{width}"))
+        data = pa.py_buffer(values_view(chunk, f"u{width}"))
         chunks.append(pa.Array.from_buffers(type_, len(chunk), [None, ends, data]))
     return pa.chunked_array(chunks, type_)
 
@@ -128,7 +128,7 @@ def _steps(count: int, width: int, type_: pa.DataType) -> npt.NDArray[Any]:
     return np.arange(0, count * width + 1, width, dtype=_offset_type(type_))
 
 
-def spelled(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def decode_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a dictionary of strings as these strings.
 
     Where all of them are equally long, as codes and flags are, by numpy: Arrow copies one by one.
@@ -146,7 +146,7 @@ def _spelled(array: pa.DictionaryArray) -> pa.Array:
     width = int(ends[1] - ends[0])
     if not 0 < width * len(codes) < 2**31 or (np.diff(ends) != width).any():
         return array.cast(pa.string())
-    numbers = raw(codes, np.dtype(f"i{codes.type.bit_width // 8}"))
+    numbers = values_view(codes, np.dtype(f"i{codes.type.bit_width // 8}"))
     if width == 1 and len(known) <= 256:
         letters = known.buffers()[2][ends[0] : ends[-1]].to_pybytes().ljust(256)
         data: Any = numbers.astype(np.uint8).tobytes().translate(letters)

@@ -7,7 +7,7 @@ import base64
 from mapred.process.lazy import pa
 
 
-def encoded_table(table: pa.Table) -> str:
+def encode_table(table: pa.Table) -> str:
     """Return a small table as text for a commit."""
 
     sink = pa.BufferOutputStream()
@@ -22,12 +22,12 @@ def decoded_table(text: str) -> pa.Table:
     return pa.ipc.open_stream(base64.b64decode(text)).read_all()
 
 
-def encoded(schema: pa.Schema) -> str:
+def encode_schema(schema: pa.Schema) -> str:
     """Return a schema as text for a commit."""
     return base64.b64encode(schema.serialize().to_pybytes()).decode()
 
 
-def decoded(text: str) -> pa.Schema:
+def decode_schema(text: str) -> pa.Schema:
     """Return what `encoded` wrote."""
 
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))

@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from mapred.model.checking import shown
+from mapred.model.checking import short_repr
 from mapred.process.lazy import pa, pd
 
 
@@ -100,7 +100,7 @@ def _check(name: str, values: pd.Series, type_: pa.DataType) -> None:
     for value in values.dropna():
         if changes(value):
             raise Unfit(
-                f"column {name!r} holds {shown(value)}, which would not stay as it is among values "
+                f"column {name!r} holds {short_repr(value)}, which would not stay as it is among values "
                 f"of type {type_}"
             )
 

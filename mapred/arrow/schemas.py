@@ -31,7 +31,7 @@ def twice(schema: pa.Schema) -> str | None:
     return None
 
 
-def told(table: pa.Table) -> pa.Schema:
+def observed_schema(table: pa.Table) -> pa.Schema:
     """Return what a table says of its columns: their types, null where a column holds no value."""
 
     return pa.schema(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mapred.errors import DatasetError, MissingDependency
-from mapred.model.checking import shown
+from mapred.model.checking import short_repr
 from mapred.process.lazy import np, pa, pc, pd
 
 BACKENDS = ("numpy_nullable", "pyarrow", "numpy")
@@ -45,7 +45,7 @@ def check(dtype_backend: object) -> None:
     """Raise a `DatasetError` unless `dtype_backend` is one of `BACKENDS`."""
     if dtype_backend not in BACKENDS:
         raise DatasetError(
-            f"dtype_backend={shown(dtype_backend)} is not one of {', '.join(map(repr, BACKENDS))}"
+            f"dtype_backend={short_repr(dtype_backend)} is not one of {', '.join(map(repr, BACKENDS))}"
         )
 
 

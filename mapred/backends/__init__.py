@@ -11,7 +11,7 @@ from mapred.backends import reach
 from mapred.backends.reach import recorded
 from mapred.engine.base import Backend, Checks, Handle, Namespaced, Reopens, ReportsState
 from mapred.errors import BackendError
-from mapred.model.checking import shown
+from mapred.model.checking import short_repr
 from mapred.model.limits import Limits
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus
@@ -65,7 +65,7 @@ def of_run(uri: str, job: Job, ref: str | None) -> Backend:
     `ref` is that of its last start, which names a namespace.
     """
     name = str(job.backend.get("name"))
-    known = reach.told(uri, name)
+    known = reach.backend_given(uri, name)
     if known is not None:
         return known
     made = restore(name, reach.shape_of(job.backend))
@@ -81,7 +81,7 @@ def reopen(store: Store, job: Job, ref: str) -> Handle | None:
         return None
     if not issubclass(_class(name), Reopens):
         return None
-    side: Any = reach.told(store.uri, name) or _of_this_side(name, rest.partition(":")[0])
+    side: Any = reach.backend_given(store.uri, name) or _of_this_side(name, rest.partition(":")[0])
     return cast("Handle | None", side.reopen(store, job, ref))
 
 
@@ -96,7 +96,9 @@ def _of_this_side(name: str, namespace: str | None) -> Backend:
     kinds = {table: config.kind_of(table, tables[table]) for table in tables}
     chosen = [table for table, kind in kinds.items() if kind == name]
     classes = {n: _class(n) for n in _BACKENDS}
-    made = {table: config.made(table, tables[table], file, classes) for table in chosen}
+    made = {
+        table: config.backend_from_table(table, tables[table], file, classes) for table in chosen
+    }
     if name in made:
         return made[name]
     fitting = [b for b in made.values() if _namespace(b) in (None, namespace)]
@@ -124,7 +126,7 @@ def resolve(backend: str | Backend | Executor) -> Backend:
     if not isinstance(backend, str):
         if isinstance(backend, type) or not isinstance(backend, Backend):
             raise BackendError(
-                f"backend={shown(backend)} must be a name such as 'local', a backend such as "
+                f"backend={short_repr(backend)} must be a name such as 'local', a backend such as "
                 "mapred.Local(workers=4), or a concurrent.futures.Executor"
             )
         return backend
@@ -134,7 +136,9 @@ def resolve(backend: str | Backend | Executor) -> Backend:
 
     file, tables = config.tables()
     if backend in tables:
-        return config.made(backend, tables[backend], file, {n: _class(n) for n in _BACKENDS})
+        return config.backend_from_table(
+            backend, tables[backend], file, {n: _class(n) for n in _BACKENDS}
+        )
     if backend in _BACKENDS:
         return restore(backend, {})
     known = ", ".join(map(repr, (*_BACKENDS, *tables)))

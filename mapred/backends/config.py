@@ -54,7 +54,9 @@ def kind_of(name: str, table: Any) -> str:
     return str(table.get("type", name)) if isinstance(table, Mapping) else name
 
 
-def made(name: str, table: Any, file: Path | None, classes: Mapping[str, Any]) -> Backend:
+def backend_from_table(
+    name: str, table: Any, file: Path | None, classes: Mapping[str, Any]
+) -> Backend:
     """Return the backend of a table, each of its keys an argument of its type; no value is shown."""
     where = f"{file}: [backend.{name}]"
     if not isinstance(table, Mapping) or not ("type" in table or name in classes):

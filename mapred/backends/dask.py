@@ -22,7 +22,7 @@ from mapred.engine.thread import DriverThread
 from mapred.engine.worker_process import WorkerLost
 from mapred.errors import BackendError, FunctionError, MapredError, MissingDependency
 from mapred.functions import transport, versions
-from mapred.model.checking import check_fields, shown
+from mapred.model.checking import check_fields, short_repr
 from mapred.model.resources import Resources
 from mapred.model.rules import FromOne, Text
 from mapred.model.spec import Job, Stage
@@ -58,7 +58,7 @@ class Dask:
         if self.address is not None and not isinstance(self.address, str):
             if isinstance(self.address, type) or not hasattr(self.address, "get_executor"):
                 raise BackendError(
-                    f"address={shown(self.address)}: pass a scheduler's address such as "
+                    f"address={short_repr(self.address)}: pass a scheduler's address such as "
                     "'tcp://10.0.0.5:8786', or a distributed.Client"
                 )
             if self.address.asynchronous:
@@ -176,7 +176,7 @@ class DaskExecutor(Executor):
         key = f"{self._label}-{uuid.uuid4().hex}"
         arguments = (self._settings, fn, args, fresh)
         try:
-            sent = self._client.submit(hosted.run_apart, *arguments, key=key, pure=False)
+            sent = self._client.submit(hosted.run_in_subprocess, *arguments, key=key, pure=False)
             self._flying.add(sent)
             self._client.loop.add_callback(self._pass_on, sent, answer)
         except Exception as error:
@@ -306,7 +306,7 @@ def _mismatches(here: Mapping[str, str], there: Mapping[str, str | None]) -> Ite
 def _check_root(client: Any, uri: str, digest: str) -> None:
     """Have every worker read the run's job.json."""
     try:
-        answers = client.run(hosted.sees, uri, digest, on_error="return")
+        answers = client.run(hosted.check_visible, uri, digest, on_error="return")
     except Exception as error:
         raise _gone(client, error) from error
     wrong: dict[str, list[str]] = {}

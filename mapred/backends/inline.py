@@ -72,7 +72,7 @@ class Inline:
         # The run is over before its caller hears of it: others are to know that it is at work.
         folder = RunFolder(store)
         folder.note_start(ref, folder.start().pauses)
-        with interrupts.noted(), folder.beating(ref):
+        with interrupts.note_interrupts(), folder.beating(ref):
             try:
                 driver.run()
             except BaseException:

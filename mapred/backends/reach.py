@@ -43,7 +43,7 @@ def remember(uri: str, backend: Backend) -> None:
     _told[uri] = backend
 
 
-def told(uri: str, name: str) -> Backend | None:
+def backend_given(uri: str, name: str) -> Backend | None:
     """Return the backend that this process was given for a run, if it is of that name."""
     known = _told.get(uri)
     return known if known is not None and known.name == name else None

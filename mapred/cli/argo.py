@@ -70,7 +70,7 @@ def lint(files: Sequence[str]) -> None:
     \b
     mapred render recipes/word_count.py --root s3://team/runs > w.yaml && mapred lint w.yaml
     """
-    from mapred.display.format import several
+    from mapred.display.format import pluralize
 
     paths = [path for file in files for path in _yaml_files(Path(file))]
     objects, problems = _own_problems(paths)
@@ -84,8 +84,8 @@ def lint(files: Sequence[str]) -> None:
         if program
         else "the program argo is not installed: references and unknown fields were not checked"
     )
-    seen = f"{several(objects, 'object')} in {several(len(paths), 'file')}"
-    say(f"{seen}: {several(len(problems), 'problem')}; {also}", err=bool(problems))
+    seen = f"{pluralize(objects, 'object')} in {pluralize(len(paths), 'file')}"
+    say(f"{seen}: {pluralize(len(problems), 'problem')}; {also}", err=bool(problems))
     if problems:
         raise click.exceptions.Exit(FAILED)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from mapred.cli.options import gathered, param_option, setting_options
+from mapred.cli.options import gather_options, param_option, setting_options
 
 FORMATS = ("text", "csv", "json", "parquet", "arrow", "files", "items", "array")
 _SPELLED = {"as_": "--as", "date_formats": "--date-format"} | {
@@ -87,7 +87,7 @@ class Input:
 _TEXTS: dict[str, Any] = {"multiple": True, "metavar": "TEXT"}
 _CHARACTER: dict[str, Any] = {"callback": _character, "metavar": "C"}
 
-input_options = gathered(
+input_options = gather_options(
     Input,
     click.option("--format", type=click.Choice(FORMATS), help="How to read (default: by suffix)."),
     click.option(
@@ -210,7 +210,7 @@ class Words:
     params: Sequence[str]
 
 
-job_options = gathered(
+job_options = gather_options(
     Words,
     click.argument("target"),
     click.argument("datasets", metavar="[DATASET]...", nargs=-1),

@@ -37,4 +37,4 @@ def _without_parameters(words: Words) -> mapred.Job:
     if not words.datasets:
         raise click.UsageError(f"name the DATASET to run {target} over")
     source = dataset_of(words.datasets, words.input)
-    return mapred.job(found, source, **references.loaded(settings))
+    return mapred.job(found, source, **references.load_functions(settings))

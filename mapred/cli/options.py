@@ -76,7 +76,7 @@ class Report:
         return redirect_stdout(sys.stderr) if self.json or self.quiet else nullcontext()
 
 
-def gathered(kind: type[Any], *options: Callable[[F], F]) -> Callable[[F], F]:
+def gather_options(kind: type[Any], *options: Callable[[F], F]) -> Callable[[F], F]:
     """Options that a command takes as one value, passed under the lower-case name of `kind`."""
     return _together(kind.__name__.lower(), kind, [field.name for field in fields(kind)], options)
 
@@ -166,7 +166,7 @@ root_option = click.option(
     metavar="PATH",
     help="Where runs are kept (default: $MAPRED_ROOT, else ~/.mapred/runs).",
 )
-place_options = gathered(
+place_options = gather_options(
     Place,
     root_option,
     click.option(
@@ -177,7 +177,7 @@ place_options = gathered(
     click.option("--workers", type=int, metavar="N", help="Processes of the local backend."),
 )
 json_option = click.option("--json", "json", is_flag=True, help="One JSON document on stdout.")
-report_options = gathered(
+report_options = gather_options(
     Report,
     json_option,
     click.option("--quiet", "-q", is_flag=True, help="Print the run's folder and errors only."),

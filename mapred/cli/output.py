@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from mapred.display.format import one_line, several, visible
+from mapred.display.format import one_line, pluralize, visible
 from mapred.display.tables import table_text
 from mapred.display.text.run import settled
 from mapred.functions.parameters import to_json
@@ -34,12 +34,12 @@ def result_text(value: Any, width: int = 100) -> str:
         return _mapping_text(value, width)
     if _is_table(value):
         rows, count = _head(value, _HEAD)
-        head = several(count, "row")
+        head = pluralize(count, "row")
         if count > len(rows):
             head += f", the first {len(rows)}"
         return f"{head}\n{table_text(rows, width)}" if rows else head
     if isinstance(value, list | tuple):
-        head = f"{type(value).__name__} of {several(len(value), 'item')}"
+        head = f"{type(value).__name__} of {pluralize(len(value), 'item')}"
         if len(value) > _HEAD:
             head += f", the first {_HEAD}"
         return "\n".join([head, *(f"  {_short(item, width - 2)}" for item in value[:_HEAD])])
@@ -50,7 +50,7 @@ def result_text(value: Any, width: int = 100) -> str:
 def _mapping_text(value: Mapping[Any, Any], width: int) -> str:
     counts = isinstance(value, Counter)
     pairs = value.most_common(_HEAD) if isinstance(value, Counter) else islice(value.items(), _HEAD)
-    head = f"{type(value).__name__} of {several(len(value), 'key')}"
+    head = f"{type(value).__name__} of {pluralize(len(value), 'key')}"
     if len(value) > _HEAD:
         head += f", the {_HEAD} most common" if counts else f", the first {_HEAD}"
     shown = [(_short(key, 40), _short(item, max(width - 44, 20))) for key, item in pairs]

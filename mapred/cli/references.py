@@ -223,7 +223,7 @@ def with_parameters(job: mapred.Job, words: Sequence[str]) -> mapred.Job:
     return job.bind(**given)
 
 
-def loaded(settings: Mapping[str, Any]) -> dict[str, Any]:
+def load_functions(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings with the functions that some of them name."""
     load = {"fn": load_function, "reduce": load_reducer, "finalize": load_function}
     return {name: load[name](value) if name in load else value for name, value in settings.items()}

@@ -29,7 +29,7 @@ def resume(
     progress: str,
 ) -> None:
     """Resume a run and wait for its end, which the caller tells."""
-    changes = references.loaded(words)
+    changes = references.load_functions(words)
     if resources:
         changes["resources"] = dataclasses.replace(run.job.stages[0].resources, **resources)
     old = {

@@ -78,7 +78,7 @@ def revised(folder: RunFolder, job: Job, changes: Changes) -> Revision:
     files: dict[str, bytes] = {}
     names: set[str] = set()
     if changes.fn is not None:
-        fn = parameters.bound(changes.fn, parameters.from_json(job.parameters))
+        fn = parameters.bind_values(changes.fn, parameters.from_json(job.parameters))
         _check_fit(store, job, fn)
         new, path, data = _with_code(new, fn, layout.changed_function, names)
         receiving = signatures.task_parameters(fn)

@@ -81,7 +81,7 @@ def renewal(job: Job, old: Mapping[str, tuple[str, ...]]) -> Remedy:
 
 
 def _origin(job: Job, path: str | None) -> Origin | None:
-    return None if path is None else origins.known(job, path) or Origin(job.name)
+    return None if path is None else origins.recorded_origin(job, path) or Origin(job.name)
 
 
 def in_python(uri: str, job: Job, needed: Remedy) -> Hint:

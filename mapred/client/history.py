@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, overload
 from mapred import backends, display
 from mapred.arrow.to_frames import import_pandas
 from mapred.client import drivers, hints, lookup
-from mapred.display.format import format_seconds, format_time, one_line, several
+from mapred.display.format import format_seconds, format_time, one_line, pluralize
 from mapred.errors import BackendError, MapredError, StorageError
 from mapred.functions import parameters
 from mapred.model.checking import checks
@@ -25,7 +25,7 @@ from mapred.model.records import GivenUp
 from mapred.model.rules import FromOne, Location
 from mapred.runfolder import starts
 from mapred.runfolder.folder import RunFolder
-from mapred.storage import each, is_local, open_store
+from mapred.storage import is_local, map_ahead, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,7 +131,9 @@ def runs(root: Location | None = None, limit: FromOne | None = None) -> Runs:
     newest = [name for _, name in sorted(lookup.folders(base), reverse=True)][:limit]
     store = open_store(base)
     clusters = _Clusters()
-    found = each(store, lambda name: _entry(f"{base}/{name}", clusters), newest) if newest else ()
+    found = (
+        map_ahead(store, lambda name: _entry(f"{base}/{name}", clusters), newest) if newest else ()
+    )
     return Runs(base, tuple(found))
 
 
@@ -166,7 +168,7 @@ def _state_text(entry: Entry) -> str:
 
 
 def _less(entry: Entry) -> str:
-    return f", {several(entry.given_up, entry.what)} given up" if entry.given_up else ""
+    return f", {pluralize(entry.given_up, entry.what)} given up" if entry.given_up else ""
 
 
 def _time(created: str) -> datetime | None:

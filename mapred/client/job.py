@@ -110,18 +110,18 @@ class Job(Options):
         values = parameters.check(values)
         source, target = self.dataset, self.write
         if isinstance(source, Dataset) and not source.literal:
-            uris = tuple(parameters.filled(uri, values) for uri in source.uris)
+            uris = tuple(parameters.fill_places(uri, values) for uri in source.uris)
             source = replace(source, uris=uris)
         if target is not None:
-            target = target.filled(lambda text: parameters.filled(text, values))
-        known = self.parameters | {*parameters.taken(self.fn, values)}
+            target = target.filled(lambda text: parameters.fill_places(text, values))
+        known = self.parameters | {*parameters.accepted_names(self.fn, values)}
         for name in values:
             if name not in known:
                 raise PlanError(
                     f"nothing takes the parameter {name!r}: neither a place {{{name}}} of a URI nor a "
                     f"parameter of {transport.name_of(self.fn)} after the first"
                 )
-        fn = parameters.bound(self.fn, values)
+        fn = parameters.bind_values(self.fn, values)
         bound = {**self.bound, **values}
         return replace(self, fn=fn, dataset=source, write=target, bound=bound)
 
@@ -137,7 +137,7 @@ class Job(Options):
         `mode` is that of `mapred.run`.
         """
         __tracebackhide__ = True
-        with interrupts.told(_nothing_started), shortages.told():
+        with interrupts.interrupted_with(_nothing_started), shortages.explain_shortages():
             return self._submitted(Destination(**start), run_id)
 
     def _submitted(self, destination: Destination, run_id: str | None) -> Run:
@@ -189,7 +189,7 @@ class Job(Options):
     def _check_function(self) -> None:
         if not callable(self.fn):
             raise FunctionError(
-                f"fn={checking.shown(self.fn)} is not callable; pass a function, a class or a command"
+                f"fn={checking.short_repr(self.fn)} is not callable; pass a function, a class or a command"
             )
         fitting.check_kind(self.fn, piecewise=self._piecewise)
 
@@ -236,7 +236,7 @@ def prepared(fn: Function, dataset: Any, options: Mapping[str, object]) -> tuple
     """Return the job of these options, and those of them that are of its start."""
     given: dict[str, Any] = {**options}
     start: Any = {name: given.pop(name) for name in StartOptions.__annotations__ if name in given}
-    with interrupts.told(_nothing_started):
+    with interrupts.interrupted_with(_nothing_started):
         return Job(fn=fn, dataset=dataset, **given), start
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from mapred import backends
 from mapred.client.naming import default_root
 from mapred.client.run_handle import Run, open_run
-from mapred.display.format import several
+from mapred.display.format import pluralize
 from mapred.engine.base import Backend
 from mapred.errors import RunError, StorageError
 from mapred.model import layout
@@ -71,7 +71,9 @@ def find(run: Location, root: Location | None = None) -> str:
         shown = ", ".join(matching[:5]) + (", …" if len(matching) > 5 else "")
         raise RunError(f"{len(matching)} runs begin with {reference!r}: {shown}")
     if reference == "last" and names:
-        raise RunError(f"{several(len(names), 'run')} in {base}, and none that this user may read")
+        raise RunError(
+            f"{pluralize(len(names), 'run')} in {base}, and none that this user may read"
+        )
     raise RunError(
         f"no run {reference!r} in {base}; mapred.runs(), or `mapred ls` in a shell, shows those "
         "that are there"

@@ -84,7 +84,7 @@ def _listed(names: list[str]) -> str:
 
 
 @contextmanager
-def claimed(store: Store) -> Iterator[Claim]:
+def claim(store: Store) -> Iterator[Claim]:
     """Claim the folder of a name without a run, to put files into; a failure removes them."""
     claim = Claim(store)
     try:

@@ -126,7 +126,7 @@ _WRITE = Rule(
 _RETRIED = Rule(
     "an exception type such as ConnectionError, an exit status of a command other than 0 such as "
     "75, or a list of these",
-    retries.listed,
+    retries.option_values,
 )
 _RESOURCES = _or_default(Resources, "a mapred.Resources(…)", lambda: _DEFAULT)
 _NAME = _or_default(str, "a text", str)

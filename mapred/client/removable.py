@@ -88,7 +88,7 @@ def check(folder: RunFolder, found: Remains) -> None:
         )
 
 
-def staged(folder: RunFolder, found: Remains) -> Iterator[Staged]:
+def staged_writes(folder: RunFolder, found: Remains) -> Iterator[Staged]:
     """Yield what the run left hidden in datasets; a record that names something else is refused."""
     run_id = re.escape(folder.uri.rstrip("/").rpartition("/")[2])
     for path in sorted(path for path in found.paths if path.startswith(layout.WRITES)):
@@ -106,7 +106,7 @@ def staged(folder: RunFolder, found: Remains) -> Iterator[Staged]:
                 f"{folder.uri}/{path} names no dataset that this run wrote to: someone changed it; "
                 "delete that file, and remove the run again"
             )
-        files = writing.staged(record.uri, record.id)
+        files = writing.staged_files(record.uri, record.id)
         yield Staged(record.uri, record.id, files)
 
 

@@ -18,7 +18,7 @@ from mapred.client import drivers, removable
 from mapred.client.naming import default_root
 from mapred.client.removable import Listing, Remains
 from mapred.client.run_handle import Run
-from mapred.display.format import several
+from mapred.display.format import pluralize
 from mapred.errors import AccessError, MapredError, PlanError, RunError, StorageError
 from mapred.errors.escaping import visible
 from mapred.model import layout
@@ -26,7 +26,7 @@ from mapred.model.checking import checks
 from mapred.model.rules import DurationFromZero, Location, seconds
 from mapred.runfolder import records
 from mapred.runfolder.folder import RunFolder
-from mapred.storage import Store, each, is_local, modes, open_store
+from mapred.storage import Store, is_local, map_ahead, modes, open_store
 
 _DAY = 24 * 3600.0
 _QUIET = 7 * _DAY  # after so long without a sign a run is taken for dead, wherever it ran
@@ -67,11 +67,11 @@ class Removals:
     def __str__(self) -> str:
         would = "would remove" if self.dry_run else "removed"
         lines = [
-            f"{removal.uri}: {removal.why}, {several(removal.files, 'file')}, "
+            f"{removal.uri}: {removal.why}, {pluralize(removal.files, 'file')}, "
             f"{display.format_bytes(removal.bytes)}"
             for removal in self.removals
         ]
-        total = f"{several(self.files, 'file')}, {display.format_bytes(self.bytes)}"
+        total = f"{pluralize(self.files, 'file')}, {display.format_bytes(self.bytes)}"
         return visible("\n".join([*lines, f"{would} {total}", *self.problems, *self.closed]))
 
     __repr__ = __str__
@@ -191,7 +191,7 @@ def _staged(
     folder: RunFolder, found: Remains, why: str
 ) -> Iterator[tuple[Removal, removable.Staged]]:
     """Yield what a run left hidden in datasets, where it left anything."""
-    for left in removable.staged(folder, found):
+    for left in removable.staged_writes(folder, found):
         if left.files:
             uri = f"{left.uri}: {left.write_id}"
             yield Removal("staged", uri, why, *_measure(left.files)), left
@@ -261,13 +261,13 @@ def _losers(folder: RunFolder, files: Listing, settled: bool) -> Listing:
             committed.add((stage, index))
     tried = [task for task, tries in outputs.items() if task in committed and len(tries) > 1]
     lost = []
-    commits = each(folder.store, lambda task: folder.commit(*task), tried)
+    commits = map_ahead(folder.store, lambda task: folder.commit(*task), tried)
     for task, commit in zip(tried, commits, strict=True):
         if commit is not None:
             lost += [a for name, a in outputs[task].items() if name != commit.attempt]
     # A listing may not show a commit yet.
     unlisted = [task for task in outputs if task not in committed] if settled else []
-    commits = each(folder.store, lambda task: folder.commit(*task), unlisted)
+    commits = map_ahead(folder.store, lambda task: folder.commit(*task), unlisted)
     for task, commit in zip(unlisted, commits, strict=True):
         winner = None if commit is None else commit.attempt
         lost += [a for name, a in outputs[task].items() if name != winner]
@@ -287,7 +287,7 @@ def _whole(
 ) -> Iterator[Removal]:
     """All that goes with a run, and is gone unless `dry_run`: its folder, what it left in datasets."""
     records.refuse_newer(folder.store, filter(layout.is_record, found.paths))
-    hidden = list(removable.staged(folder, found))
+    hidden = list(removable.staged_writes(folder, found))
     yield from (removal for removal, _ in _staged(folder, found, "what it never published"))
     yield Removal(what, folder.uri, why, *_measure(found.files))
     if not dry_run:
@@ -308,7 +308,7 @@ def _left(uri: str, found: Remains) -> tuple[str, ...]:
     if not found.foreign:
         return ()
     more = len(found.foreign) - 1
-    others = f" and {several(more, 'other file')}" if more else ""
+    others = f" and {pluralize(more, 'other file')}" if more else ""
     return (f"{uri}/{found.foreign[0]}{others} stay: mapred names no file so",)
 
 

@@ -96,7 +96,7 @@ class Run(RunResults):
         __tracebackhide__ = True
         limit = None if timeout is None else time.monotonic() + seconds(timeout)
         show = display.progress("none")
-        with interrupts.told(self._how_to_follow):
+        with interrupts.interrupted_with(self._how_to_follow):
             try:
                 show = display.progress(progress)
                 self._watch(show, 0.1 if progress != "none" else 0.5, limit)
@@ -205,7 +205,11 @@ class Run(RunResults):
         paused = starts.paused(before, self.status().finished, time.time())
         changed = (*revision.paths, layout.END, layout.HANDLE)
         stopped = functools.partial(how_to_continue, self.uri, revision.job)
-        with interrupts.told(stopped), shortages.told(), self._folder.restored(changed):
+        with (
+            interrupts.interrupted_with(stopped),
+            shortages.explain_shortages(),
+            self._folder.restored(changed),
+        ):
             if changes.given():
                 revision.write(self._folder)
             self._folder.delete_end()
@@ -233,7 +237,7 @@ class Run(RunResults):
         """Wait and check; an interrupt stops a local run, resumable, and leaves a remote one."""
         __tracebackhide__ = True
         show = display.progress("none")
-        with interrupts.told(lambda: self._interrupted(show)):
+        with interrupts.interrupted_with(lambda: self._interrupted(show)):
             try:
                 show = display.progress(progress)
                 self._watch(show, 0.1 if progress != "none" else 0.5, None)

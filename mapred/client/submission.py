@@ -91,7 +91,7 @@ class Submission:
         known = naming.find(store)
         if known is None:
             naming.refuse_remains(store, digests)
-            with naming.claimed(store) as claim:
+            with naming.claim(store) as claim:
                 for path, data in self._files():
                     claim.put(path, data)
                 won = claim.decide(record)
@@ -107,7 +107,7 @@ class Submission:
 
     def _begun(self, store: Store, record: JobRecord) -> Run:
         """Start a run whose folder is complete."""
-        with interrupts.told(lambda: how_to_continue(store.uri, record)):
+        with interrupts.interrupted_with(lambda: how_to_continue(store.uri, record)):
             digest = hashlib.sha256(record.to_bytes()).hexdigest()
             handle = self.backend.submit(store, record, digest)
         backends.remember(store.uri, self.backend)

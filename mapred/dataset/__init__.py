@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mapred.dataset.sweeps import sweep as sweep
     from mapred.dataset.sweeps import uniform as uniform
     from mapred.dataset.values import Dataset as Dataset
-    from mapred.dataset.values import handed_over as handed_over
+    from mapred.dataset.values import function_input as function_input
 
 _WHERE = {
     "coercion": ("as_dataset",),
@@ -59,7 +59,7 @@ _WHERE = {
     ),
     "values": (
         "Dataset",
-        "handed_over",
+        "function_input",
     ),
     "local_listing": ("listing",),
 }
@@ -70,7 +70,7 @@ __all__ = [
     "as_dataset",
     "files",
     "format_of",
-    "handed_over",
+    "function_input",
     "item_format",
     "items",
     "listing",

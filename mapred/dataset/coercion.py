@@ -10,7 +10,7 @@ from mapred.arrow import from_frames
 from mapred.dataset.given import items
 from mapred.dataset.values import Dataset, how_to_list_rows
 from mapred.errors import DatasetError
-from mapred.model.checking import shown
+from mapred.model.checking import short_repr
 from mapred.model.spec import Format
 from mapred.process.lazy import pa
 
@@ -51,7 +51,7 @@ def _by_suffix(source: Any) -> Dataset:
 
 
 def _first(values: list[Any], text: bool) -> str:
-    return next(shown(v) for v in values if isinstance(v, str | os.PathLike) == text)
+    return next(short_repr(v) for v in values if isinstance(v, str | os.PathLike) == text)
 
 
 def _collected(source: Any) -> list[Any]:

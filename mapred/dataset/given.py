@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from mapred.dataset.values import Dataset, handed_over, how_to_list_rows
+from mapred.dataset.values import Dataset, function_input, how_to_list_rows
 from mapred.errors import DatasetError
 from mapred.model.checking import checks
 from mapred.model.rules import FromOne
@@ -53,5 +53,5 @@ def array(n: FromOne) -> Dataset:
 def item_format(dataset: Dataset) -> Format:
     """Return what `pin` gives of files, for items and arrays, of which nothing has to be read."""
     assert dataset.format is not None
-    as_ = handed_over(dataset.format, dataset.as_)
+    as_ = function_input(dataset.format, dataset.as_)
     return replace(dataset.options, schema=None, name=dataset.format, as_=as_)

@@ -158,7 +158,7 @@ def partition_types(files: pa.Table) -> dict[str, pa.DataType]:
     return {name: pa.type_for_alias(type_) for name, type_ in (_types(files) or {}).items()}
 
 
-def published(files: pa.Table) -> pa.ChunkedArray:
+def published_paths(files: pa.Table) -> pa.ChunkedArray:
     """Return the paths of a listing, as they end once what a manifest lists is published."""
 
     if _types(files) is None:

@@ -62,10 +62,10 @@ def _found(dataset: Dataset) -> Iterator[pa.Table]:
     exact = {dataset.uris[number] for number in dataset.exact}
     for remote, some in itertools.groupby(uris, lambda uri: storage is not None or is_remote(uri)):
         if remote:
-            from mapred.dataset.remote_listing import listed
+            from mapred.dataset.remote_listing import list_remote
 
             by_manifest = reads_lakes(dataset)
-            for uri, files in listed(list(some), storage, dataset.literal, exact, by_manifest):
+            for uri, files in list_remote(list(some), storage, dataset.literal, exact, by_manifest):
                 if not len(files):
                     raise DatasetError(f"{uri} matches no file")
                 yield files
@@ -147,7 +147,7 @@ def _without(found: pa.Table, dataset: Dataset) -> pa.Table:
     """Tables have no data in names that a wildcard matched and that begin with an underscore."""
 
     kept = found.filter(pc.invert(found["aside"]))
-    format = dataset.format or (kind_of(lakes.published(kept))[0] if len(kept) else None)
+    format = dataset.format or (kind_of(lakes.published_paths(kept))[0] if len(kept) else None)
     if format not in TABULAR:
         return found
     if not len(kept):

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from mapred.errors import DatasetError, StorageError
-from mapred.model.checking import shown
+from mapred.model.checking import short_repr
 from mapred.model.coding import UPGRADE
 
 FOLDER = "_manifest"
@@ -135,7 +135,7 @@ class Manifest:
 def _refuse(format: Any, where: str) -> NoReturn:
     known = _FORMATS.fullmatch(format) if isinstance(format, str) else None
     if known is None:
-        raise ValueError(f"its format is {shown(format)}")
+        raise ValueError(f"its format is {short_repr(format)}")
     raise DatasetError(
         f"{where} was made by a newer mapred: its format is {format}, and this one reads "
         f"{FORMAT}; {UPGRADE}"

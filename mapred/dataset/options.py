@@ -9,7 +9,7 @@ from typing import Any
 
 from mapred.dataset.types import as_type
 from mapred.errors import DatasetError
-from mapred.model.checking import shown
+from mapred.model.checking import short_repr
 from mapred.model.rules import plain
 from mapred.model.spec import Format
 from mapred.process.lazy import pa
@@ -28,10 +28,10 @@ def text_options(
         try:
             look_up(value)
         except (LookupError, TypeError) as error:
-            raise DatasetError(f"{what}={shown(value)} is unknown to Python") from error
+            raise DatasetError(f"{what}={short_repr(value)} is unknown to Python") from error
     if compression not in _COMPRESSIONS:
         raise DatasetError(
-            f"compression={shown(compression)} is not one of {', '.join(map(repr, _COMPRESSIONS))}"
+            f"compression={short_repr(compression)} is not one of {', '.join(map(repr, _COMPRESSIONS))}"
         )
     options = rest or Format(name, "")
     return replace(options, encoding=encoding, errors=errors, compression=compression)
@@ -63,7 +63,9 @@ def schema(schema: Any) -> Any:
         return {name: as_type(name, type_) for name, type_ in schema.items()}
 
     if not isinstance(schema, pa.Schema):
-        raise DatasetError(f"schema={shown(schema)} is not a pa.Schema, nor types by column name")
+        raise DatasetError(
+            f"schema={short_repr(schema)} is not a pa.Schema, nor types by column name"
+        )
     return schema
 
 
@@ -72,9 +74,9 @@ def names(what: str, names: Any, empty: bool = False) -> tuple[str, ...] | None:
         return None
     taken = tuple(names)
     if not all(isinstance(name, str) for name in taken) or not (taken or empty):
-        raise DatasetError(f"{what}={shown(names)} must be a list of strings, at least one")
+        raise DatasetError(f"{what}={short_repr(names)} must be a list of strings, at least one")
     if len(set(taken)) < len(taken):
-        raise DatasetError(f"{what}={shown(names)} names one twice")
+        raise DatasetError(f"{what}={short_repr(names)} names one twice")
     return taken
 
 
@@ -86,7 +88,7 @@ def filters(filters: Any) -> Any:
         groups = [condition for group in groups for condition in group]
     if not groups or not all(isinstance(c, tuple) and len(c) == 3 for c in groups):
         raise DatasetError(
-            f"filters={shown(filters)} must be an Arrow expression or conditions such as "
+            f"filters={short_repr(filters)} must be an Arrow expression or conditions such as "
             "[('price', '>', 3)]"
         )
     return filters
@@ -94,13 +96,17 @@ def filters(filters: Any) -> Any:
 
 def character(what: str, value: Any) -> str:
     if not isinstance(value, str) or len(value) != 1 or value in "\r\n" or ord(value) > 127:
-        raise DatasetError(f"{what}={shown(value)} must be one ASCII character, and no line end")
+        raise DatasetError(
+            f"{what}={short_repr(value)} must be one ASCII character, and no line end"
+        )
     return value
 
 
 def choice(what: str, value: Any, known: Sequence[str]) -> str:
     if value not in known:
-        raise DatasetError(f"{what}={shown(value)} is not one of {', '.join(map(repr, known))}")
+        raise DatasetError(
+            f"{what}={short_repr(value)} is not one of {', '.join(map(repr, known))}"
+        )
     return str(value)
 
 
@@ -109,7 +115,7 @@ def header_of(value: Any) -> bool | str:
         return "first"
     value = plain(value)
     if not isinstance(value, bool):
-        raise DatasetError(f"header={shown(value)} must be True, False or 'first'")
+        raise DatasetError(f"header={short_repr(value)} must be True, False or 'first'")
     return value
 
 

@@ -27,7 +27,7 @@ def matches(paths: pa.ChunkedArray, glob: Glob) -> pa.ChunkedArray:
     return pc.match_substring_regex(paths, rf"\A{root}{_expression(glob, '.')}\z")
 
 
-def aside(paths: pa.ChunkedArray, glob: Glob) -> pa.ChunkedArray:
+def underscored(paths: pa.ChunkedArray, glob: Glob) -> pa.ChunkedArray:
     """Of paths that match: in which a wildcard matched a name that begins with an underscore.
 
     Names with a `=`, as folders of partitions have them, are not meant.

@@ -17,7 +17,7 @@ from mapred.dataset.values import (
     suffix_of,
 )
 from mapred.errors import DatasetError
-from mapred.model.checking import checks, shown
+from mapred.model.checking import checks, short_repr
 from mapred.model.rules import FromZero, Unfit, listed
 from mapred.model.spec import Format
 from mapred.process import secrecy
@@ -322,7 +322,9 @@ def _dataset(
 ) -> Dataset:
     literal = isinstance(uris, Dataset)
     if isinstance(uris, Dataset) and not uris.literal:
-        raise DatasetError(f"read_{name} takes paths, or mapred.files([...]), not {shown(uris)}")
+        raise DatasetError(
+            f"read_{name} takes paths, or mapred.files([...]), not {short_repr(uris)}"
+        )
     if isinstance(uris, Iterator):
         uris = list(uris)
     taken = uris.uris if isinstance(uris, Dataset) else _uris(uris)
@@ -361,13 +363,13 @@ def _uris(uris: Any) -> tuple[str, ...]:
         several = (uris,) if isinstance(uris, str | os.PathLike) else listed(uris)
     except Unfit:
         raise DatasetError(
-            f"{shown(uris)} is not a path; pass a str, a Path or a list of them"
+            f"{short_repr(uris)} is not a path; pass a str, a Path or a list of them"
         ) from None
     found = []
     for uri in several:
         if not isinstance(uri, str | os.PathLike):
             raise DatasetError(
-                f"{shown(uri)} in a list of paths is not a path; pass mapred.items([...]) for a list of "
+                f"{short_repr(uri)} in a list of paths is not a path; pass mapred.items([...]) for a list of "
                 "other things"
             )
         text = os.fsdecode(os.fspath(uri))

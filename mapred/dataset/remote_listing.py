@@ -18,7 +18,7 @@ from mapred.storage.listers import Lister, lister_of, table
 from mapred.storage.opening import open_source, reason
 
 
-def listed(
+def list_remote(
     uris: Sequence[str],
     storage: Mapping[str, Any] | None,
     literal: bool,

@@ -210,7 +210,7 @@ def _matching(files: pa.Table, glob: Glob) -> pa.Table:
         fits = pc.and_(fits, pc.invert(pc.coalesce(marker, scalar(False))))
     if not pc.all(fits).as_py():
         files = files.filter(fits)
-    return files.append_column("aside", patterns.aside(files["path"], glob))
+    return files.append_column("aside", patterns.underscored(files["path"], glob))
 
 
 def plain(files: pa.Table) -> pa.Table:

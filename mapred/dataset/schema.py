@@ -12,7 +12,7 @@ from mapred.arrow.samples import ENOUGH, Place, Sample
 from mapred.dataset import lakes
 from mapred.dataset.kinds import kind_of, partitions, refuse_archives
 from mapred.dataset.local_listing import is_remote
-from mapred.dataset.values import TABULAR, Dataset, handed_over, suffixes
+from mapred.dataset.values import TABULAR, Dataset, function_input, suffixes
 from mapred.errors import DatasetError
 from mapred.model.spec import Format
 from mapred.process.lazy import np, pa, pc
@@ -37,14 +37,16 @@ def pin(dataset: Dataset, files: pa.Table, sniff: Sniff) -> Format:
             replace(
                 options,
                 name="arrow",
-                as_=handed_over("arrow", dataset.as_),
+                as_=function_input("arrow", dataset.as_),
                 schema=dataset.frame.schema,
                 dtype_backend=_backend_of(dataset.frame),
             )
         )
-    name, delimiter = (dataset.format, "") if dataset.format else kind_of(lakes.published(files))
+    name, delimiter = (
+        (dataset.format, "") if dataset.format else kind_of(lakes.published_paths(files))
+    )
     assert name is not None
-    format = replace(options, name=name, as_=handed_over(name, dataset.as_))
+    format = replace(options, name=name, as_=function_input(name, dataset.as_))
     refuse_archives(files["path"], name)
     if name not in TABULAR:
         return format

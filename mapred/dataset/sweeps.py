@@ -10,7 +10,7 @@ from typing import Any
 
 from mapred.dataset.values import Dataset, how_to_list_rows
 from mapred.errors import DatasetError, MissingDependency
-from mapred.model.checking import check, shown
+from mapred.model.checking import check, short_repr
 from mapred.model.rules import FromOne, FromZero, Unfit, real
 from mapred.process import secrecy
 from mapred.process.lazy import np
@@ -120,7 +120,7 @@ def _numbers(n: Any, repeats: Any, seed: Any) -> tuple[int | None, int, int]:
 
 def _check(space: Mapping[Any, Any], mode: Any, n: int | None, repeats: int) -> None:
     if not isinstance(mode, str) or mode not in _MODES:
-        raise DatasetError(f"mode={shown(mode)} must be one of {', '.join(map(repr, _MODES))}")
+        raise DatasetError(f"mode={short_repr(mode)} must be one of {', '.join(map(repr, _MODES))}")
     if (n is None) == (mode in ("random", "sobol")):
         need = "needs n= samples" if n is None else "takes no n="
         raise DatasetError(f"mode={mode!r} {need}")
@@ -236,7 +236,7 @@ def _interval(low: float, high: float, log: bool) -> Interval:
         low, high = float(real(low)), float(real(high))
     except Unfit:
         raise DatasetError(
-            f"an interval needs two numbers, not {shown(low)} and {shown(high)}"
+            f"an interval needs two numbers, not {short_repr(low)} and {short_repr(high)}"
         ) from None
     if not low < high:
         raise DatasetError(f"an interval from {low} to {high} is empty")

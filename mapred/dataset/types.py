@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from mapred.errors import DatasetError
-from mapred.model.checking import shown
+from mapred.model.checking import short_repr
 from mapred.process.lazy import np, pa
 
 _PYTHON: dict[Any, str] = {
@@ -62,7 +62,7 @@ def as_type(name: str, type_: Any) -> pa.DataType:
             type_ is decimal.Decimal
         )
         raise DatasetError(
-            f"schema= gives {shown(name)} the unknown type {shown(type_)}; {hint}{_HINT}"
+            f"schema= gives {short_repr(name)} the unknown type {short_repr(type_)}; {hint}{_HINT}"
         )
     return found
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mapred.errors import DatasetError, FunctionError
 from mapred.functions import pickling
 from mapred.model import layout, seeds
-from mapred.model.checking import said
+from mapred.model.checking import safe_text
 from mapred.model.frozen import dataclass
 from mapred.model.spec import Format
 from mapred.process.lazy import np, pa, pc
@@ -83,7 +83,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if self.format is not None:
-            handed_over(self.format, self.as_)
+            function_input(self.format, self.as_)
 
     def __str__(self) -> str:
         if self.title:
@@ -136,7 +136,7 @@ class Dataset:
         return b"".join(pickles), offsets, frozenset(modules)
 
 
-def handed_over(format: str, as_: Any) -> str:
+def function_input(format: str, as_: Any) -> str:
     """Return the `Format.as_` of what a user wrote as `as_=`, or of the format's default."""
     names = _AS[format]
     if as_ is None:
@@ -148,7 +148,7 @@ def handed_over(format: str, as_: Any) -> str:
     return names[as_]
 
 
-def as_of(format: str, kind: str | None) -> str:
+def as_option_for(format: str, kind: str | None) -> str:
     """Return the `as_=` that means a `Format.as_`; the format's default where None."""
     names = _AS[format]
     return next(name for name, each in names.items() if kind is None or each == kind)
@@ -183,6 +183,6 @@ def _pickled(number: int, item: Any, modules: set[str]) -> bytes:
         raise
     except Exception as error:
         raise DatasetError(
-            f"item {number} ({type(item).__name__}) cannot be pickled: {said(str, error)}; pass what it is "
+            f"item {number} ({type(item).__name__}) cannot be pickled: {safe_text(str, error)}; pass what it is "
             "made from, and make it in the function"
         ) from error

@@ -57,12 +57,12 @@ def format_count(number: float) -> str:
     return f"{int(number):,}" if number == int(number) else f"{number:,.6g}"
 
 
-def several(number: int, one: str, many: str | None = None) -> str:
+def pluralize(number: int, one: str, many: str | None = None) -> str:
     """`1 file`, `2 files`."""
     return f"{format_count(number)} {one if number == 1 else many or one + 's'}"
 
 
-def listed(numbers: Sequence[int], most: int = 10) -> str:
+def join_numbers(numbers: Sequence[int], most: int = 10) -> str:
     """`4, 13, 22`; of many the first ones and how many there are: `0, 1, 2 and 997 more`."""
     shown = ", ".join(str(number) for number in numbers[:most])
     more = len(numbers) - most

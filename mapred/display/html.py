@@ -9,7 +9,7 @@ from mapred.display.format import (
     format_bytes,
     format_count,
     one_line,
-    several,
+    pluralize,
     shortened,
     tail,
     visible,
@@ -62,7 +62,7 @@ def plan_html(summary: PlanSummary) -> str:
             for c in shown
         ]
         rows += [_cells((_LEFT, "…"))] * (len(shown) < len(summary.columns))
-        head = several(len(summary.columns), "column")
+        head = pluralize(len(summary.columns), "column")
         noted = sum(1 for column in summary.columns if column.note)
         head += f", {noted} with a note" * bool(noted)
         parts.append(_folded(head, _table(rows), opened=len(shown) <= 12))
@@ -71,7 +71,7 @@ def plan_html(summary: PlanSummary) -> str:
         parts.append(_folded("largest files", _table(rows)))
     if summary.unsplittable:
         rows = [
-            _row(f"{several(count, 'file')}, {format_bytes(size)}", escaped(one_line(reason)))
+            _row(f"{pluralize(count, 'file')}, {format_bytes(size)}", escaped(one_line(reason)))
             for count, size, reason in summary.unsplittable
         ]
         parts.append(_line("cannot be split:") + _table(rows))
@@ -119,11 +119,11 @@ def status_html(status: RunStatus, now: float | None = None, timeline: bool = Tr
 def failures_html(failures: Sequence[Failure], most: int = 10) -> str:
     """Failures grouped by signature, the most frequent first, each with its folded details."""
     groups = group_failures(failures)
-    parts = [_line(f"<b>{several(len(failures), 'failure')}</b>")] if failures else []
+    parts = [_line(f"<b>{pluralize(len(failures), 'failure')}</b>")] if failures else []
     parts += [_failure(group) for group in groups[:most]]
     if len(groups) > most:
         rest = sum(group.count for group in groups[most:])
-        more = f"and {format_count(rest)} more of {several(len(groups) - most, 'kind')}"
+        more = f"and {format_count(rest)} more of {pluralize(len(groups) - most, 'kind')}"
         parts.append(_line(escaped(more), _MUTED))
     return "".join(parts)
 
@@ -161,7 +161,7 @@ def _stage(number: int, stage: StageStatus) -> str:
         ' style="width:260px;height:10px;line-height:0;white-space:nowrap;overflow:hidden;'
         f'border-radius:3px;background:rgba(127,127,127,.25)">{filled}</div>'
     )
-    done = f"{format_count(stage.done)} of {several(stage.total, 'task')}"
+    done = f"{format_count(stage.done)} of {pluralize(stage.total, 'task')}"
     counts = [done, *beside_done(stage)]
     return _cells((_LEFT, escaped(stage.name)), (_LEFT, bar), (_LEFT, escaped(", ".join(counts))))
 

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from mapred.display.format import format_bytes, format_count, format_seconds, one_line, several
+from mapred.display.format import format_bytes, format_count, format_seconds, one_line, pluralize
 from mapred.display.html import status_html
-from mapred.display.summary import fraction, paused, whole_seconds
+from mapred.display.summary import fraction, pause_seconds, whole_seconds
 from mapred.display.text.bars import bar
 from mapred.display.text.run import lost_of, run_text, state_text, status_text
 from mapred.model.status import RunStatus, StageStatus
@@ -36,7 +36,7 @@ def progress_line(status: RunStatus, rate: float | None, left: float | None, wid
     if failed:
         parts.append(f"{format_count(failed)} failed")
     if status.given_up.indices:
-        parts.append(f"{several(len(status.given_up.indices), status.given_up.what)} given up")
+        parts.append(f"{pluralize(len(status.given_up.indices), status.given_up.what)} given up")
     if status.state == "queued" and status.message:
         parts.append(one_line(status.message))
     name = stage.name if stage is not None else status.state
@@ -126,7 +126,7 @@ class Plain:
         for stage in status.stages:
             if stage.name not in self._ended and 0 < stage.total <= stage.done + stage.given_up:
                 self._ended.add(stage.name)
-                spent = format_seconds(max(0.0, now - status.started - paused(status)))
+                spent = format_seconds(max(0.0, now - status.started - pause_seconds(status)))
                 self._out.write(f"{stage.name} done: {_counts(stage)} after {spent}\n")
                 self._last = now
         if self._last is None:
@@ -172,7 +172,7 @@ class Notebook:
 
 
 def _counts(stage: StageStatus) -> str:
-    done = f"{format_count(stage.done)} of {several(stage.total, 'task')}"
+    done = f"{format_count(stage.done)} of {pluralize(stage.total, 'task')}"
     return ", ".join([done, *lost_of(stage)])
 
 

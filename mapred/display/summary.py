@@ -142,14 +142,14 @@ def pace(status: RunStatus, now: float | None = None) -> Pace:
         end = max(time.started + time.seconds for time in status.times)
     if end is None:
         return Pace(None, None, None)
-    elapsed = max(0.0, end - status.started - paused(status))
+    elapsed = max(0.0, end - status.started - pause_seconds(status))
     rate = status.bytes_done / elapsed if elapsed and status.bytes_done else None
     done = fraction(status)
     going = status.state == "running" and 0 < done < 1
     return Pace(elapsed, rate, elapsed * (1 - done) / done if going else None)
 
 
-def paused(status: RunStatus) -> float:
+def pause_seconds(status: RunStatus) -> float:
     """Seconds between a stop of the run and its next start, all pauses together."""
     return sum(end - begin for begin, end in status.pauses)
 

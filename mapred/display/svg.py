@@ -17,7 +17,7 @@ from mapred.display.format import (
     format_bytes,
     format_count,
     format_seconds,
-    several,
+    pluralize,
     shortened,
 )
 from mapred.display.summary import Floats, Timeline, attempts, bins, busy, timeline
@@ -73,7 +73,7 @@ def shard_picture(sizes: Sequence[int] | npt.NDArray[Any]) -> str:
         + (_label(right, floor + 15, format_count(count - 1), "end") if count > 1 else "")
     )
     name = (
-        f"Bytes of {several(count, 'shard')} in plan order, "
+        f"Bytes of {pluralize(count, 'shard')} in plan order, "
         f"median {format_bytes(median)}, largest {format_bytes(top)}"
     )
     return _picture(name, floor + 20, f'<g fill="{colour(0)}">' + "".join(parts) + "</g>" + frame)
@@ -104,7 +104,7 @@ def timeline_picture(status: RunStatus) -> str:
             parts.append(_cells(line, mine, _WIDTH - left, lane - 3))
         parts.append("</g>")
     name = (
-        f"{several(len(status.times), 'task')} on {several(len(line.labels), 'lane')} "
+        f"{pluralize(len(status.times), 'task')} on {pluralize(len(line.labels), 'lane')} "
         f"in {format_seconds(line.seconds)}"
     )
     return _picture(name, floor + 20, "".join(parts)) + _legend(line)
@@ -176,7 +176,7 @@ def _crowd(line: Timeline) -> str:
     parts.append(_label(left - 6, floor, "0", "end"))
     name = (
         f"Tasks at once over {format_seconds(line.seconds)}, at most {format_count(round(top))}; "
-        f"{several(len(line.start), 'task')}"
+        f"{pluralize(len(line.start), 'task')}"
     )
     return _picture(name, floor + 20, "".join(parts)) + _legend(line, "tasks at once: ")
 

@@ -56,7 +56,7 @@ class Answer:
     error: BaseException | None = None
 
 
-def run_apart(
+def run_in_subprocess(
     settings: Settings, fn: Callable[..., Any], args: tuple[Any, ...], fresh: bool
 ) -> Answer:
     """Call `fn` in a process of its own, one that has run nothing before if `fresh`."""
@@ -85,7 +85,7 @@ def run_repeatable(
     return run_logged(run_uri, digest, stage, tasks, attempt, pack=pack)
 
 
-def sees(uri: str, digest: str) -> str | None:
+def check_visible(uri: str, digest: str) -> str | None:
     """Why this process cannot work on a run: its job.json is not there, or is another one."""
     try:
         found = RunFolder(open_store(uri)).job_digest()
@@ -120,7 +120,7 @@ class _Pool:
             raise BackendError(
                 f"a worker has mapred {__version__}, and the run was started by {settings.mapred}"
             )
-        reason = sees(settings.uri, settings.digest)
+        reason = check_visible(settings.uri, settings.digest)
         if reason is not None:
             raise BackendError(f"a worker cannot use {settings.uri}: {reason}")
         threads, memory = _host_limits()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mapred.arrow.samples import Place, Sample
 from mapred.errors import DatasetError
-from mapred.formats.base import Fingerprint, Open, Reading, guarded, opener
+from mapred.formats.base import Fingerprint, Open, Reading, guarded, range_opener
 from mapred.formats.compression import splittable
 from mapred.model.spec import Format
 
@@ -44,7 +44,7 @@ def read(
     size and tag of an opened file, which must be the planned ones.
     """
     module = _module(format.name)
-    open_range = opener(open_, fingerprint)
+    open_range = range_opener(open_, fingerprint)
     reading.shard = ranges
     if format.name in _TABULAR and format.as_ != "dicts":
         from mapred.formats import tables

@@ -195,7 +195,7 @@ def describe(ranges: pa.Table) -> str:
     return "an empty shard"
 
 
-def opener(open_: Open, check: Fingerprint | None = None) -> OpenRange:
+def range_opener(open_: Open, check: Fingerprint | None = None) -> OpenRange:
     """Open ranges, and refuse files that are not what was planned."""
     check = check or _fingerprint
 
@@ -246,10 +246,10 @@ class guarded:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, Exception) and not isinstance(error, MapredError | MemoryError):
-            raise explain(error, self._reading) from error
+            raise as_mapred_error(error, self._reading) from error
 
 
-def explain(error: Exception, reading: Reading) -> MapredError:
+def as_mapred_error(error: Exception, reading: Reading) -> MapredError:
     """`error`, raised while reading, in the words of this package."""
     if isinstance(error, MapredError):
         return error

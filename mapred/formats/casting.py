@@ -209,7 +209,7 @@ def first_unfit(array: pa.Array, type_: pa.DataType, *, nulls: bool) -> int:
     return good
 
 
-def shown(value: pa.Scalar) -> str:
+def show_value(value: pa.Scalar) -> str:
     """Return a value in an error: what Python shows, as far as it has such a value."""
     try:
         text = repr(value.as_py())

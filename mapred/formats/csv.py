@@ -14,7 +14,7 @@ from mapred.formats.compression import PIECE, pieces, whole
 from mapred.formats.dialect import Layout
 from mapred.formats.headers import Head
 from mapred.formats.lines import Lines, bad_line, first_bad, is_blank
-from mapred.formats.parsing import Parse, Parsed, explain, parser, text_parser
+from mapred.formats.parsing import Parse, Parsed, explain_record, parser, text_parser
 from mapred.formats.tables import Pieces, Shape, check_columns
 from mapred.formats.text import BOM, LARGE_BLOCK, encoder, range_blocks
 from mapred.model.spec import Format
@@ -159,7 +159,7 @@ def _parsed(
     except (pa.ArrowException, ValueError) as error:
         parts = dialect.split(data, found)
         bad = first_bad(parts, check)
-        message = explain(parts[bad], format, names, taken, error)
+        message = explain_record(parts[bad], format, names, taken, error)
         line = sum(part.count(b"\n") for part in parts[:bad])
         raise bad_line(lines, line, message, format, open_range) from error
 

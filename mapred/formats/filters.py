@@ -94,7 +94,7 @@ def _literal(value: Any) -> Any:
     return value
 
 
-def written(expression: Any) -> str | None:
+def expression_text(expression: Any) -> str | None:
     """Return an expression as Arrow writes it; None where that is not a text.
 
     Arrow shortens long values, and may cut a character in two.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mapred.errors import DatasetError, MissingDependency
-from mapred.formats.casting import Unfit, converted, first_unfit, shown
+from mapred.formats.casting import Unfit, converted, first_unfit, show_value
 from mapred.formats.schemas import index_columns, rebuilt
 from mapred.model.spec import Format
 from mapred.process.lazy import pa, pd
@@ -87,7 +87,7 @@ def _for_polars(field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
         try:
             chunks.append(converted(chunk, type_, nulls=False))
         except Unfit as error:
-            value = shown(chunk[first_unfit(chunk, type_, nulls=False)])
+            value = show_value(chunk[first_unfit(chunk, type_, nulls=False)])
             raise DatasetError(
                 f"column {field.name!r} is {field.type}, and polars has no place for {value};"
                 " say as_='arrow'"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mapred.errors import DatasetError
 from mapred.formats.base import OpenRange, Range, Reading, guarded, read_exactly, rows
 from mapred.functions import pickling
-from mapred.model.checking import said
+from mapred.model.checking import safe_text
 from mapred.model.spec import Format
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class _Pickles:
             self._skip(start)
             raise DatasetError(
                 f"item {range_.first + number} cannot be loaded: {type(error).__name__}: "
-                f"{said(str, error)}"
+                f"{safe_text(str, error)}"
             ) from error
         if number + 1 == range_.count and self._data.tell() != range_.length:
             raise DatasetError(f"{range_.path}: more than {range_.count} items in {range_}")

@@ -248,7 +248,7 @@ def _columns_at(
     return set(np.unique(before % width).tolist())
 
 
-def explain(
+def explain_record(
     record: bytes, format: Format, names: Sequence[str], taken: pa.Schema, error: Exception
 ) -> str:
     """Return what is wrong with one record, and what to do."""

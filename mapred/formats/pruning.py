@@ -11,7 +11,7 @@ import re
 from typing import Any, BinaryIO
 
 from mapred.formats.base import Range, Source
-from mapred.formats.filters import conditions_of, may_hold, written
+from mapred.formats.filters import conditions_of, expression_text, may_hold
 from mapred.formats.tables import Shape, partitions_of, pinned
 from mapred.model.spec import Format
 from mapred.process.lazy import ds, pa, pc
@@ -107,7 +107,7 @@ def _trusted(file: Any, shape: Shape) -> bool:
     """
 
     names, schema = file.metadata.schema.names, file.schema_arrow
-    text = written(shape.filter)
+    text = expression_text(shape.filter)
     compared = text is not None and not _MORE_THAN_COMPARISONS.search(text)
     for name in shape.filtered_by & set(shape.taken.names):
         type_ = shape.taken.field(name).type

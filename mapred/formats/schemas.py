@@ -301,19 +301,19 @@ def _map(one: pa.DataType, two: pa.DataType, union: bool) -> pa.DataType | None:
     return pa.map_(one.key_field.with_type(key), one.item_field.with_type(item), keys_sorted=both)
 
 
-def written(type_: pa.DataType) -> str:
+def type_expression(type_: pa.DataType) -> str:
     """Return the expression that makes a type, for `schema=` in an error's advice."""
 
     if pa.types.is_struct(type_):
-        fields = ", ".join(f"{field.name!r}: {written(field.type)}" for field in type_)
+        fields = ", ".join(f"{field.name!r}: {type_expression(field.type)}" for field in type_)
         return f"pa.struct({{{fields}}})"
     if pa.types.is_map(type_):
-        return f"pa.map_({written(type_.key_type)}, {written(type_.item_type)})"
+        return f"pa.map_({type_expression(type_.key_type)}, {type_expression(type_.item_type)})"
     if pa.types.is_fixed_size_list(type_):
-        return f"pa.list_({written(type_.value_type)}, {type_.list_size})"
+        return f"pa.list_({type_expression(type_.value_type)}, {type_.list_size})"
     if is_list(type_):
         name = "large_list" if is_large(type_) else "list_"
-        return f"pa.{name}({written(type_.value_type)})"
+        return f"pa.{name}({type_expression(type_.value_type)})"
     if pa.types.is_timestamp(type_):
         return f"pa.timestamp({type_.unit!r}{f', {type_.tz!r}' if type_.tz else ''})"
     if pa.types.is_decimal(type_):

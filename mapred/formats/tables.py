@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
-from mapred.arrow.buffers import scalar, spelled, strings
+from mapred.arrow.buffers import decode_dictionary, scalar, strings
 from mapred.arrow.types import NULL_FOLDER
 from mapred.errors import DatasetError
 from mapred.formats import filters
 from mapred.formats.base import OpenRange, Reading, guarded
-from mapred.formats.casting import Unfit, converted, first_unfit, shown
+from mapred.formats.casting import Unfit, converted, first_unfit, show_value
 from mapred.formats.handover import converter
-from mapred.formats.schemas import index_columns, index_metadata, plain, unified, written
+from mapred.formats.schemas import index_columns, index_metadata, plain, type_expression, unified
 from mapred.model.spec import Format
 from mapred.process.lazy import pa, pc
 
@@ -94,7 +94,7 @@ def _field(schema: pa.Schema, name: str) -> pa.Field:
 
 def _names_written(expression: Any, schema: pa.Schema) -> list[str]:
     """Return the columns that an expression may name: all, where it cannot be written down."""
-    text = filters.written(expression)
+    text = filters.expression_text(expression)
     return [name for name in schema.names if text is None or name in text]
 
 
@@ -104,7 +104,7 @@ def _names_in(expression: Any, schema: pa.Schema, known: set[str]) -> set[str]:
     try:
         filters.mask(pa.Table.from_batches([], schema), expression)
     except (pa.ArrowException, KeyError) as error:
-        shown = filters.written(expression) or "given"
+        shown = filters.expression_text(expression) or "given"
         raise DatasetError(f"the filter {shown} does not fit the columns: {error}") from error
     needed, written = set(), _names_written(expression, schema)
     for number, name in enumerate(schema.names):
@@ -188,7 +188,7 @@ def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Tabl
     if shape.filter is not None:
         columns, rows = _filtered(columns, rows, shape)
     output = [
-        spelled(column) if _is_coded(column := columns[field.name], field) else column
+        decode_dictionary(column) if _is_coded(column := columns[field.name], field) else column
         for field in shape.output
     ]
     return pa.table(output, schema=shape.output) if output else _bare(rows, shape.output)
@@ -325,7 +325,7 @@ def _why(array: pa.Array, field: pa.Field, error: Unfit, nulls: bool) -> str:
     part = f", field {error.field!r}" if error.field else ""
     column = f"column {field.name!r}{part}"
     better = unified(field.type, array.type, union=True)
-    schema = f"schema={{{field.name!r}: {written(better or plain(array.type))}}}"
+    schema = f"schema={{{field.name!r}: {type_expression(better or plain(array.type))}}}"
     if error.missing:
         if better == field.type:
             return f"{column} {error}; say missing_columns='null' to read nulls for it"
@@ -335,7 +335,7 @@ def _why(array: pa.Array, field: pa.Field, error: Unfit, nulls: bool) -> str:
     if not error.by_value:
         advice = apart if better is None else f"say {schema}"
         return f"{column} is {array.type}, which does not fit {field.type}; {advice}"
-    value = shown(array[first_unfit(array, field.type, nulls=nulls)])
+    value = show_value(array[first_unfit(array, field.type, nulls=nulls)])
     if better is None or better == field.type:
         schema += " if the other files fit that, or read such files apart"
     return f"{column} holds {value}, which does not fit {_name(field.type)}; say {schema}"

@@ -81,7 +81,7 @@ def of(function: Any, bound: Collection[str] = ()) -> Origin:
     )
 
 
-def known(job: Job, path: str | None) -> Origin | None:
+def recorded_origin(job: Job, path: str | None) -> Origin | None:
     """Return what job.json says of a function's origin; None for a run of an earlier version."""
     told = job.code.get(path or "")
     if told is None:
@@ -97,7 +97,7 @@ def outdated(store: Store, job: Job) -> dict[str, tuple[str, ...]]:
     runs."""
     found = {}
     for option, path in (("fn", job.function), ("reduce", job.reduce)):
-        origin = known(job, path)
+        origin = recorded_origin(job, path)
         if path is None or origin is None:
             continue
         with suppress(FileNotFoundError):

@@ -21,7 +21,7 @@ from mapred.errors import PlanError, RecordError
 from mapred.functions import signatures
 from mapred.functions.commands import Command
 from mapred.functions.transport import makes_callables
-from mapred.model.checking import shown
+from mapred.model.checking import short_repr
 from mapred.model.rules import plain
 from mapred.process import secrecy
 
@@ -37,11 +37,11 @@ def check(values: Mapping[str, Any]) -> dict[str, Any]:
     found = {}
     for name, value in values.items():
         if not str(name).isidentifier():
-            raise PlanError(f"parameter {shown(name)} must be a name such as city")
+            raise PlanError(f"parameter {short_repr(name)} must be a name such as city")
         found[name] = plain(value)
         secrecy.refuse_parameter(name, found[name], PlanError)
         if not isinstance(found[name], str | int | float | bool | date):
-            raise PlanError(f"parameter {name}={shown(value)} must be {KINDS}")
+            raise PlanError(f"parameter {name}={short_repr(value)} must be {KINDS}")
     return found
 
 
@@ -68,7 +68,7 @@ def _untyped(name: str, value: Any) -> Value:
     with suppress(AttributeError, TypeError, ValueError):
         ((kind, text),) = value.items()
         return datetime.fromisoformat(text) if kind == "datetime" else date.fromisoformat(text)
-    raise RecordError(f"job.json: parameters.{name} must be {KINDS}, and is {shown(value)}")
+    raise RecordError(f"job.json: parameters.{name} must be {KINDS}, and is {short_repr(value)}")
 
 
 def text_of(values: Mapping[str, Value]) -> str:
@@ -91,7 +91,7 @@ def names_in(text: str) -> frozenset[str]:
     return frozenset(match["name"] for match in re.finditer(_PLACE, text))
 
 
-def filled(text: str, values: Mapping[str, Value]) -> str:
+def fill_places(text: str, values: Mapping[str, Value]) -> str:
     """Return the text with a value in each place; a place without one is a `PlanError`."""
 
     def put(match: re.Match[str]) -> str:
@@ -128,18 +128,18 @@ def asked(fn: Callable[..., Any]) -> frozenset[str]:
     return frozenset(n for n, each in named if n not in left_out and each.kind not in many)
 
 
-def taken(fn: Callable[..., Any], names: Iterable[str]) -> tuple[str, ...]:
+def accepted_names(fn: Callable[..., Any], names: Iterable[str]) -> tuple[str, ...]:
     """Those of the names that the function can be given by keyword, its first input left out."""
     first = signatures.first_input(fn)
     return tuple(name for name in names if name != first and signatures.takes(fn, name))
 
 
-def bound(fn: Callable[..., Any], values: Mapping[str, Value]) -> Callable[..., Any]:
+def bind_values(fn: Callable[..., Any], values: Mapping[str, Value]) -> Callable[..., Any]:
     """Return the function with those of the values that it takes, as keywords; a program with all."""
     if isinstance(fn, Command):
         env = ((f"MAPRED_PARAM_{name.upper()}", _text(value)) for name, value in values.items())
         return dataclasses.replace(fn, env=(*fn.env, *env))
-    given = {name: values[name] for name in taken(fn, values)}
+    given = {name: values[name] for name in accepted_names(fn, values)}
     if not given:
         return fn
     made: Callable[..., Any] = (

@@ -25,7 +25,7 @@ from cloudpickle import cloudpickle as by_value
 from mapred.errors import FunctionError
 from mapred.functions import copying, earlier, generators
 from mapred.functions.modules import imports, local
-from mapred.model.checking import said
+from mapred.model.checking import safe_text
 from mapred.process import definitions, interrupts, private
 
 PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
@@ -138,7 +138,7 @@ def _raise(error: BaseException) -> NoReturn:
     """Raise what a value's own code raised; what would end the process, as an `Exception`."""
     if isinstance(error, Exception) or interrupts.is_real(error):
         raise error
-    raise pickle.PickleError(f"{type(error).__name__}: {said(str, error)}") from error
+    raise pickle.PickleError(f"{type(error).__name__}: {safe_text(str, error)}") from error
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]

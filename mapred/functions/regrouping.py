@@ -23,7 +23,7 @@ def is_checked(task: int) -> bool:
     return task & (task - 1) == 0
 
 
-def watched(reducer: Reducer, outputs: Iterable[Any]) -> Iterator[Any]:
+def check_while_reducing(reducer: Reducer, outputs: Iterable[Any]) -> Iterator[Any]:
     """Yield the outputs as they come; some that follow each other are checked in between.
 
     Those are the first ones, and some from the 16th, the 64th, the 256th on, as outputs may

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mapred.errors import FunctionError
 from mapred.model import seeds
-from mapred.model.checking import check, shown
+from mapred.model.checking import check, short_repr
 from mapred.model.rules import Unfit, plain, real
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ def _counted(name: object, n: object) -> float:
         return int(n) if isinstance(n, bool) else real(n)
     except Unfit:
         raise FunctionError(
-            f"task.count({shown(name)}, {shown(n)}): the second must be a finite number"
+            f"task.count({short_repr(name)}, {short_repr(n)}): the second must be a finite number"
         ) from None
 
 
-def written(folder: str) -> list[Path]:
+def written_files(folder: str) -> list[Path]:
     """Return the files that a task left in the folder of its outputs; a link or a pipe is refused."""
     found = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):

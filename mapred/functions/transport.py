@@ -21,7 +21,7 @@ from mapred.errors import FunctionError, RecordError
 from mapred.functions import excerpts, pickling
 from mapred.functions.commands import Command
 from mapred.functions.modules import install, shipping
-from mapred.model.checking import said
+from mapred.model.checking import safe_text
 from mapred.model.coding import check_version
 from mapred.reducers import Reducer
 
@@ -48,7 +48,7 @@ def dump(function: Any, modules: set[str] | None = None) -> bytes:
     except Exception as error:
         culprits = ", ".join(_unpicklable(function)) or "the function itself"
         raise FunctionError(
-            f"{name_of(function)} cannot be sent to a worker: {culprits}: {said(str, error)}; "
+            f"{name_of(function)} cannot be sent to a worker: {culprits}: {safe_text(str, error)}; "
             "make it inside the function, or give the function a class that makes it once"
         ) from error
     if len(data) > CLOSURE_WARNING:
@@ -122,11 +122,11 @@ def is_portable(data: bytes) -> bool:
 
 def load(data: bytes, where: str = _PLACE) -> Any:
     """Return the function of a pickle; a class becomes an instance, made once per process."""
-    function = loaded(data, where)
+    function = unpickle(data, where)
     return function() if makes_callables(function) else function
 
 
-def loaded(data: bytes, where: str = _PLACE) -> Any:
+def unpickle(data: bytes, where: str = _PLACE) -> Any:
     """Return what was pickled; a `FunctionError` says why it cannot be loaded.
 
     What a newer mapred stored at the place `where` is a `RecordError`.
@@ -144,7 +144,7 @@ def loaded(data: bytes, where: str = _PLACE) -> Any:
     except Exception as error:
         raise FunctionError(
             f"the function cannot be loaded in the worker (Python {sys.version.split()[0]}): "
-            f"{type(error).__name__}: {said(str, error)}"
+            f"{type(error).__name__}: {safe_text(str, error)}"
         ) from error
 
 
@@ -152,7 +152,7 @@ def prove(function: bytes, reducer: bytes, archive: bytes) -> None:
     """Load the code of a run as its workers will; nothing is made or called."""
     install(archive)
     for data in filter(None, (function, reducer)):
-        loaded(data)
+        unpickle(data)
 
 
 def _head(

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
 from mapred.errors import MapredError
-from mapred.model.rules import PLAIN, Rule, Unfit, function, instance, listed, one_of
+from mapred.model.rules import PLAIN, Rule, Unfit, as_tuple, function, instance, one_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 _SHOWN = 100
@@ -35,7 +35,7 @@ def check(name: str, value: Any, hint: Any, error: type[MapredError]) -> Any:
     try:
         return rule.read(value)
     except Unfit as unfit:
-        given = f"{name}=…" if rule.private else f"{name}={shown(value)}"
+        given = f"{name}=…" if rule.private else f"{name}={short_repr(value)}"
         more = f"; {unfit}" if str(unfit) else ""
         raise (rule.error or error)(f"{given} must be {rule.fits}{more}") from None
 
@@ -122,7 +122,7 @@ def rule_of(hint: Any) -> Rule | None:
     return instance(hint)
 
 
-def said(how: Callable[[Any], str], value: Any) -> str:
+def safe_text(how: Callable[[Any], str], value: Any) -> str:
     """`str` or `repr` of a value, whatever its methods raise."""
     try:
         return how(value)
@@ -131,7 +131,7 @@ def said(how: Callable[[Any], str], value: Any) -> str:
         return f"<{name}: its {how.__name__}() raises {type(error).__name__}>"
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """Return a value in a message: its repr, cut."""
     try:
         text = " ".join(repr(value).split())
@@ -167,7 +167,7 @@ def _sequence(hint: Any) -> Rule:
     inner = rule_of(hint)
 
     def read(value: Any) -> tuple[Any, ...]:
-        found = listed(value)
+        found = as_tuple(value)
         return found if inner is None else tuple(map(inner.read, found))
 
     return Rule("a list" if inner is None else f"a list in which each is {inner.fits}", read)
@@ -187,7 +187,7 @@ def _mapping(key: Any, value: Any) -> Rule:
                 found[name] = values.read(each) if values else each
             except Unfit:
                 raise Unfit(
-                    f"at {shown(name)} there is a value of type {type(each).__name__}"
+                    f"at {short_repr(name)} there is a value of type {type(each).__name__}"
                 ) from None
         return found
 

@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
 from mapred.errors import MapredError, RecordError
 from mapred.model import checksums
-from mapred.model.checking import shown
+from mapred.model.checking import short_repr
 from mapred.process.lazy import pa
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class _Unfit(Exception):
         name = self.path.removeprefix(".")
         if self.value is dataclasses.MISSING:
             return f"{name} is missing: {self.expected}"
-        return f"{name or 'it'} must be {self.expected}, and is {shown(self.value)}"
+        return f"{name or 'it'} must be {self.expected}, and is {short_repr(self.value)}"
 
 
 def encode(record: Any, indent: int | None = None) -> bytes:
@@ -134,7 +134,7 @@ def check_version(version: Any, where: str) -> None:
     known = _VERSIONS.fullmatch(version) if isinstance(version, str) else None
     if known is None:
         raise RecordError(
-            f"{where}: version must be a text such as {VERSION!r}, and is {shown(version)}"
+            f"{where}: version must be a text such as {VERSION!r}, and is {short_repr(version)}"
         )
     if int(known[1]) > _MAJOR:
         raise RecordError(

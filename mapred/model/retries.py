@@ -40,7 +40,7 @@ def longest_pauses(attempts: int) -> float:
     return sum(waits) * (1 + _JITTER)
 
 
-def listed(value: Any) -> tuple[Given, ...]:
+def option_values(value: Any) -> tuple[Given, ...]:
     """Return what one of the options holds, as a tuple."""
     if isinstance(value, bytes | Mapping):
         raise Unfit

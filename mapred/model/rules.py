@@ -142,7 +142,7 @@ def size(value: Any) -> int:
     return number
 
 
-def listed(value: Any) -> tuple[Any, ...]:
+def as_tuple(value: Any) -> tuple[Any, ...]:
     """Return the values of any collection but a text, a mapping or a set, which has no order."""
     if isinstance(value, str | bytes | Mapping | set | frozenset):
         raise Unfit

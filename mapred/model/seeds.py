@@ -88,7 +88,7 @@ _before: tuple[Any, Any] = (None, None)
 
 
 @contextmanager
-def kept() -> Iterator[None]:
+def keep_global_generators() -> Iterator[None]:
     """Leave `random` and `numpy.random` as they were, since the process may be the user's own."""
     global _inside, _before, _current
     with _lock:

@@ -17,7 +17,7 @@ def leave_unless(pid: int) -> None:
         os._exit(1)
 
 
-def held(function: Callable[..., Any]) -> Callable[..., Any]:
+def in_this_process(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function of the user's that comes back, by a value or an exception, in this process
     alone."""
     pid = os.getpid()

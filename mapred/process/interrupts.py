@@ -16,7 +16,7 @@ _noting: Callable[[int, FrameType | None], None] | None = None  # the handler th
 
 
 @contextmanager
-def noted() -> Iterator[None]:
+def note_interrupts() -> Iterator[None]:
     """Note each SIGINT that comes meanwhile, and let its handler do what it does.
 
     Signals reach the main thread alone; where the handler is not Python's, as in a process that
@@ -54,7 +54,7 @@ def is_real(error: BaseException) -> bool:
 
 
 @contextmanager
-def told(text: Callable[[], str]) -> Iterator[None]:
+def interrupted_with(text: Callable[[], str]) -> Iterator[None]:
     """Have a Ctrl-C end in `Interrupted` with this text, which is shown without a traceback."""
     try:
         yield

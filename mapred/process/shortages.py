@@ -14,7 +14,7 @@ _NO_MEMORY = ("failed to map segment", "annot allocate memory")
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def explain_shortages() -> Iterator[None]:
     """Have what the system refuses end in a `BackendError` that says which limit to raise."""
     try:
         yield

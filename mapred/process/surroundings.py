@@ -36,7 +36,7 @@ class Surroundings:
     streams: tuple[Any, Any]
 
 
-def current() -> Surroundings | None:
+def capture() -> Surroundings | None:
     """Return the process as it is now; None in a thread that shares it with others."""
     if threading.current_thread() is not threading.main_thread():
         return None

@@ -146,7 +146,7 @@ def _with(agreed: Agreed | None, source: Source, table: pa.Table) -> Agreed:
     """Return what is agreed with one more table; the same object where the table adds nothing."""
     if agreed is not None and agreed.schema.equals(table.schema):
         return agreed
-    after = agree(agreed, source, unifying.told(table))
+    after = agree(agreed, source, unifying.observed_schema(table))
     try:
         unifying.check_times(table, after.schema)
     except unifying.Differs as error:

@@ -17,7 +17,7 @@ from typing import Any
 from mapred.errors import DatasetError, RecordError, StorageError
 from mapred.functions.task import Task
 from mapred.model import retries
-from mapred.model.checking import said
+from mapred.model.checking import safe_text
 from mapred.model.failure import Failure
 from mapred.model.spec import Job, Stage
 from mapred.runfolder import plans, points
@@ -99,7 +99,7 @@ def plain(error: BaseException) -> BaseException:
         known = False
     if known:
         return error
-    made: BaseException = type(str(_NAME(kind)), (Exception,), {})(said(str, error))
+    made: BaseException = type(str(_NAME(kind)), (Exception,), {})(safe_text(str, error))
     return made.with_traceback(_TRACEBACK(error))
 
 
@@ -139,9 +139,9 @@ def describe(
     """
     stack, text = _traced(error)
     own = [frame for frame in stack if not frame.filename.startswith(_PACKAGE)]
-    kind, message = type(error).__name__, said(str, error)
+    kind, message = type(error).__name__, safe_text(str, error)
     if isinstance(error, SystemExit):
-        code = said(repr, error.code)
+        code = safe_text(repr, error.code)
         message = f"the function called sys.exit({code}) instead of returning"
     places = [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in own[-10:]]
     signature = "\n".join([kind, *(places or [message])])

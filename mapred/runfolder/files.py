@@ -10,7 +10,7 @@ from mapred.errors import MapredError
 from mapred.model import layout
 from mapred.model.coding import encode
 from mapred.runfolder.records import Removed
-from mapred.storage import Store, each
+from mapred.storage import Store, map_ahead
 
 # Without the first there is no run; without the next two, no result.
 _FIRST = (layout.JOB, layout.END, layout.MANIFEST)
@@ -105,7 +105,7 @@ class Files:
             with suppress(FileNotFoundError):
                 self.store.delete(path)
 
-        for _ in each(self.store, one, paths):
+        for _ in map_ahead(self.store, one, paths):
             pass
 
 

@@ -15,7 +15,7 @@ from mapred.model.records import Output
 from mapred.process.lazy import ds, pa
 from mapred.runfolder import agreement, outputs
 from mapred.runfolder.agreement import Source
-from mapred.storage import Store, arrow_filesystem, each
+from mapred.storage import Store, arrow_filesystem, map_ahead
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def table(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]) 
     """All rows in plan order, without what `pyarrow.dataset` takes to import."""
     parts = _parts(store, found)
     known = agreed(store, stage, parts)
-    loaded = each(store, lambda part: part.load(store), parts)
+    loaded = map_ahead(store, lambda part: part.load(store), parts)
     return together(
         known, [(part.source, table) for part, table in zip(parts, loaded, strict=True)]
     )
@@ -108,7 +108,7 @@ def _with_values(store: Store, known: agreement.Agreed | None, part: Part) -> ag
     except DatasetError:
         pass
     try:
-        return agreement.agree(known, part.source, unifying.told(part.load(store)))
+        return agreement.agree(known, part.source, unifying.observed_schema(part.load(store)))
     except DatasetError as error:
         raise _with_advice(error) from None
 
@@ -118,7 +118,7 @@ def _parts(store: Store, found: Sequence[tuple[int, Output | None]]) -> list[Par
     there = [(task, output) for task, output in found if output and outputs.is_tabular(output)]
     there = [pair for pair in there if pair[1].rows] or there[:1]
     files = [output for _, output in there if output.kind == "arrow"]
-    schemas = each(store, lambda output: _schema_of(store, output), files)
+    schemas = map_ahead(store, lambda output: _schema_of(store, output), files)
     parts: list[Part] = []
     for task, output in there:
         if output.kind == "arrow":

@@ -18,7 +18,7 @@ from typing import IO, Any
 from mapred.errors import FunctionError, StorageError
 from mapred.functions import pickling
 from mapred.model import checksums, layout
-from mapred.model.checking import said
+from mapred.model.checking import safe_text
 from mapred.model.frozen import dataclass
 from mapred.model.records import Output
 from mapred.process.lazy import pa
@@ -39,7 +39,7 @@ class Broken:
     error: Exception
 
     def __str__(self) -> str:
-        return f"cannot be loaded: {type(self.error).__name__}: {said(str, self.error)}"
+        return f"cannot be loaded: {type(self.error).__name__}: {safe_text(str, self.error)}"
 
 
 def encode(
@@ -268,7 +268,7 @@ def _pickled(value: Any) -> bytes:
         return pickling.dumps(value)
     except Exception as error:
         raise FunctionError(
-            f"the returned {type(value).__name__} cannot be stored: {said(str, error)}; return plain "
+            f"the returned {type(value).__name__} cannot be stored: {safe_text(str, error)}; return plain "
             "data, a table or a frame, or write a file by task.output"
         ) from error
 

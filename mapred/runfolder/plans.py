@@ -16,7 +16,7 @@ from mapred.model.coding import EMPTY, is_blank
 from mapred.model.spec import Job, Stage
 from mapred.planner import PlanFile, read_plan, read_shard
 from mapred.process.lazy import pa
-from mapred.storage import Store, each
+from mapred.storage import Store, map_ahead
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -90,7 +90,7 @@ def _summed(store: Store, job: Job, column: str) -> npt.NDArray[np.int64]:
                 raise ValueError(f"it has other shards than the {job.shards} of the job")
             return shards, values
 
-    for shards, values in each(store, columns, plan_numbers(job)):
+    for shards, values in map_ahead(store, columns, plan_numbers(job)):
         np.add.at(sums, shards, values)
     return sums
 

@@ -8,9 +8,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mapred import formats
-from mapred.formats.base import Open, opener
+from mapred.formats.base import Open, range_opener
 from mapred.formats.text import line_number
-from mapred.model.checking import said
+from mapred.model.checking import safe_text
 from mapred.model.spec import Format, Job, Stage
 from mapred.runfolder import pieces, plans
 from mapred.storage import Store
@@ -59,7 +59,7 @@ def _text(value: Any) -> str:
     if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
         plain = value.item()
         value = plain if isinstance(plain, bool | int | float | complex) else value
-    return said(_brief, value)
+    return safe_text(_brief, value)
 
 
 def _cut(text: str) -> str:
@@ -132,7 +132,7 @@ def line_text(format: Format, reading: formats.Reading, open_: Open) -> str:
     behind = f" after byte {start:,}" if start else ""
     if what == "line" and 0 < start <= _LINES_BYTES:
         with suppress(Exception):  # to count lines is not worth another failure
-            number += line_number(format, range_, start, opener(open_)) - 1
+            number += line_number(format, range_, start, range_opener(open_)) - 1
             behind = ""
     held = reading.where().rpartition(", ")[2]
     return f"{what} {number:,}{behind} of {range_.path} ({held}): {_cut(_text(line))}"

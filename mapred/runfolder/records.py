@@ -15,7 +15,7 @@ from mapred.model import layout
 from mapred.model.coding import Count, Seconds, decode
 from mapred.model.frozen import dataclass
 from mapred.model.spec import Job
-from mapred.storage import Store, each
+from mapred.storage import Store, map_ahead
 
 T = TypeVar("T")
 
@@ -132,7 +132,7 @@ def refuse_newer(store: Store, paths: Iterable[str]) -> None:
         with suppress(NotAFile):
             read_if_sound(store, path, _AnyRecord)
 
-    for _ in each(store, check, paths):
+    for _ in map_ahead(store, check, paths):
         pass
 
 

@@ -12,7 +12,7 @@ from mapred.model.spec import Job
 from mapred.process.lazy import ds, pa
 from mapred.runfolder import outputs, plans
 from mapred.runfolder.folder import RunFolder
-from mapred.storage import Store, each
+from mapred.storage import Store, map_ahead
 
 Entry = tuple[int, Output | None]  # a task, and what it gave; None if it was given up
 
@@ -73,7 +73,7 @@ def one_by_one(
         )
     store = folder.store
     read = folder.commit if errors == "skip" else folder.sound_commit
-    commits = each(store, lambda task: read(chosen.name, task), folder.done(chosen))
+    commits = map_ahead(store, lambda task: read(chosen.name, task), folder.done(chosen))
     entries = [(commit.task, commit.output) for commit in commits if commit is not None]
     per_item = chosen.kind == "map" and job.format.once_per_item
     firsts = plans.first_items(store, job) if per_item else None
@@ -97,7 +97,7 @@ def _broken(stage: str, task: int, item: int | None, value: outputs.Broken) -> F
 def _loaded(store: Store, entries: Sequence[Entry]) -> Iterator[tuple[int, int, Any]]:
     """Task, place in the task, and value; of a task that returned nothing, None."""
     there = [(task, output) for task, output in entries if output is not None]
-    fetched = each(store, lambda entry: outputs.fetch(store, entry[1]), there)
+    fetched = map_ahead(store, lambda entry: outputs.fetch(store, entry[1]), there)
     for (task, output), data in zip(there, fetched, strict=True):
         place = -1
         for place, value in enumerate(outputs.load(store, output, data)):

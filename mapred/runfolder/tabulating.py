@@ -20,7 +20,7 @@ from mapred.runfolder import gathering, outputs, pieces, plans, tabular
 from mapred.runfolder.agreement import Source
 from mapred.runfolder.folder import RunFolder
 from mapred.runfolder.results import Entry, count_items, entries_of, numbered, reduced
-from mapred.storage import Store, each
+from mapred.storage import Store, map_ahead
 
 
 def to_arrow(folder: RunFolder, job: Job) -> pa.Table:
@@ -233,7 +233,7 @@ def _tables(store: Store, job: Job, entries: list[Entry]) -> list[_Returned]:
     """Each returned table that has rows; the first of all, where none has."""
     per_item = job.format.once_per_item and job.shuffle is None
     there = [(task, output) for task, output in entries if output is not None]
-    fetched = each(store, lambda entry: outputs.fetch(store, entry[1]), there)
+    fetched = map_ahead(store, lambda entry: outputs.fetch(store, entry[1]), there)
     found: list[_Returned] = []
     first = 0
     for task, output in entries:

@@ -15,7 +15,7 @@ from mapred.model import layout
 from mapred.model.records import Commit
 from mapred.runfolder.files import Files
 from mapred.runfolder.records import read
-from mapred.storage import each
+from mapred.storage import map_ahead
 
 if TYPE_CHECKING:
     from mapred.model.failure import Failure
@@ -58,7 +58,7 @@ class TaskRecords(Files):
 
     def commits(self, stage: str, indices: Iterable[int]) -> Iterator[Commit | None]:
         """Return the commits of many tasks, in the order of `indices`; None where there is none."""
-        return each(self.store, lambda index: self.commit(stage, index), indices)
+        return map_ahead(self.store, lambda index: self.commit(stage, index), indices)
 
     def committed(self, stage: str) -> list[int]:
         """Return the indices of the committed tasks of a stage, by one listing."""
@@ -147,7 +147,7 @@ class TaskRecords(Files):
             task = layout.index_of(path)
             if task is not None and task not in but and (only is None or task in only):
                 chosen.append((path, task))
-        return each(self.store, lambda found: self._failure(stage, *found), chosen)
+        return map_ahead(self.store, lambda found: self._failure(stage, *found), chosen)
 
     def _failure(self, stage: str, path: str, task: int) -> Failure:
         from mapred.model.failure import Failure
@@ -184,7 +184,7 @@ class TaskRecords(Files):
         chosen = [
             (index, path) for path, index in known if index is not None and task in (None, index)
         ]
-        texts = each(self.store, lambda found: self.store.read(found[1]), chosen)
+        texts = map_ahead(self.store, lambda found: self.store.read(found[1]), chosen)
         for (index, path), text in zip(chosen, texts, strict=True):
             yield index, layout.attempt_of(path), text.decode(errors="replace")
 

@@ -17,8 +17,8 @@ from mapred.errors import DatasetError
 from mapred.model.shuffle import Aggregation
 from mapred.process.lazy import pa, pc
 from mapred.shuffle import lists
-from mapred.shuffle.dense import summed
-from mapred.shuffle.groups import Groups, grouped_by, groups_of, taken
+from mapred.shuffle.dense import sum_by_offset
+from mapred.shuffle.groups import Groups, grouped_by, groups_of, take_or_null
 from mapred.shuffle.kinds import result_types
 from mapred.shuffle.sums import Limbs, sum_type, surely_fits
 
@@ -146,7 +146,7 @@ def merge(table: pa.Table, aggregates: Aggregations) -> pa.Table:
     """
 
     states = {f"s{place}": state for (_, state), place in places(aggregates).items()}
-    dense = summed(table) if set(states.values()) <= {"sum", "count"} else None
+    dense = sum_by_offset(table) if set(states.values()) <= {"sum", "count"} else None
     if dense is not None:
         return dense
     keys = [name for name in table.column_names if name[0] == "k"]
@@ -190,7 +190,7 @@ def _merged(table: pa.Table, name: str, state: str, groups: Groups) -> dict[str,
             start += len(chunk)
         return {name: limbs.array()}
     if state in ("first", "last"):
-        return {name: taken(column, _ends(column, groups, last=state == "last"))}
+        return {name: take_or_null(column, _ends(column, groups, last=state == "last"))}
     if state == "moments":
         return _merged_moments(table, int(name[1:]), groups)
     together = lists.distinct if state == "distinct" else lists.concatenated

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 from mapred.errors import ReduceError
-from mapred.model.checking import check, shown
+from mapred.model.checking import check, short_repr
 from mapred.model.rules import Rule, Unfit, listed
 from mapred.model.shuffle import Aggregate, By, Shuffle, SortBy
 from mapred.process.lazy import pa
@@ -26,7 +26,7 @@ def as_shuffle(
     if by is None and sort_by is None:
         if aggregate is not None or partitions is not None:
             raise ReduceError(
-                f"aggregate={shown(aggregate)} and partitions={partitions} need by=, the key's columns"
+                f"aggregate={short_repr(aggregate)} and partitions={partitions} need by=, the key's columns"
             )
         return None
     if by is not None and sort_by is not None:
@@ -66,7 +66,7 @@ def _order(sort_by: Any) -> tuple[list[str], tuple[bool, ...]]:
         told = isinstance(pair, tuple | list) and len(pair) == 2
         if not told or not isinstance(pair[0], str) or pair[1] not in _ORDERS:
             raise ReduceError(
-                f"sort_by={shown(sort_by)}: {shown(pair)} must be a column's name, or a pair such "
+                f"sort_by={short_repr(sort_by)}: {short_repr(pair)} must be a column's name, or a pair such "
                 "as ('price', 'descending')"
             )
     return [name for name, _ in pairs], tuple(_ORDERS[order] for _, order in pairs)

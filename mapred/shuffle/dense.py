@@ -23,7 +23,7 @@ _SPARSE = 4
 _ROWS = 1 << 15
 
 
-def lies_close(table: pa.Table) -> bool:
+def is_dense(table: pa.Table) -> bool:
     """Whether `summed` can sum a table, as far as its types and its keys tell."""
     return _range(table) is not None
 
@@ -43,7 +43,7 @@ def _range(table: pa.Table) -> tuple[int, int] | None:
     return (low, high) if high - low < _SPARSE * len(key) else None
 
 
-def summed(table: pa.Table) -> pa.Table | None:
+def sum_by_offset(table: pa.Table) -> pa.Table | None:
     """Return the sums of all `s` columns by the one `k` column, sorted by it; None where it cannot.
 
     It can where the keys are integers without nulls in a range of at most four times the

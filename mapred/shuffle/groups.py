@@ -65,7 +65,9 @@ def groups_of(
     return grouped, Groups(from_arrow(rows.flatten()), bounds)
 
 
-def taken(values: pa.Array | pa.ChunkedArray, places: npt.NDArray[np.int64]) -> pa.ChunkedArray:
+def take_or_null(
+    values: pa.Array | pa.ChunkedArray, places: npt.NDArray[np.int64]
+) -> pa.ChunkedArray:
     """Return the values at `places`, null where a place is below zero."""
 
     valid = pa.py_buffer(np.packbits(places >= 0, bitorder="little"))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from mapred.arrow.buffers import from_arrow, offsets, raw
+from mapred.arrow.buffers import from_arrow, offsets, values_view
 from mapred.errors import FunctionError
 from mapred.process.lazy import pa
 
@@ -107,7 +107,7 @@ def _hash_values(array: pa.Array) -> Hashes:
     if pa.types.is_time(type_):
         return _mix(_fixed(array, np.int64 if type_.bit_width == 64 else np.int32, type_.unit))
     if pa.types.is_timestamp(type_) or pa.types.is_duration(type_):
-        return _hash_instants(raw(array, np.int64), _UNITS[type_.unit])
+        return _hash_instants(values_view(array, np.int64), _UNITS[type_.unit])
     return _hash_bytes(*byte_strings(array))
 
 
@@ -127,14 +127,14 @@ def _integers(array: pa.Array) -> Hashes:
     if pa.types.is_boolean(array.type):
         array = array.cast(pa.uint8())
     kind = "u" if pa.types.is_unsigned_integer(array.type) else "i"
-    values = raw(array, f"{kind}{array.type.bit_width // 8}")
+    values = values_view(array, f"{kind}{array.type.bit_width // 8}")
     words: Hashes = values.astype(np.int64 if kind == "i" else _U).view(_U)
     return words
 
 
 def _floats(array: pa.Array) -> Hashes:
     """Whole numbers as integers, so that 5.0 is 5 and -0.0 is 0; one NaN; bits of others."""
-    values = raw(array, f"f{array.type.bit_width // 8}").astype(np.float64)
+    values = values_view(array, f"f{array.type.bit_width // 8}").astype(np.float64)
     bits: Hashes = values.view(_U).copy()
     bits[np.isnan(values)] = _NAN
     whole = values == np.floor(values)
@@ -149,7 +149,7 @@ def _hash_decimals(array: pa.Array) -> Hashes:
 
     type_ = array.type
     try:
-        words = raw(array.cast(pa.decimal256(76, 38)), np.dtype((_U, 4)))
+        words = values_view(array.cast(pa.decimal256(76, 38)), np.dtype((_U, 4)))
     except pa.ArrowInvalid as error:
         raise FunctionError(
             f"a key of type {type_} has more than 38 digits before or after its point: "
@@ -165,16 +165,16 @@ def _hash_decimals(array: pa.Array) -> Hashes:
 
 def _days(array: pa.Array) -> Hashes:
     if array.type.bit_width == 32:
-        values = raw(array, np.int32).astype(np.int64)
+        values = values_view(array, np.int32).astype(np.int64)
     else:
-        values = np.floor_divide(raw(array, np.int64), 86_400_000)
+        values = np.floor_divide(values_view(array, np.int64), 86_400_000)
     days: Hashes = values.view(_U)
     return days
 
 
 def _fixed(array: pa.Array, dtype: Any, unit: str) -> Hashes:
     """Return times of day in nanoseconds."""
-    times: Hashes = (raw(array, dtype).astype(np.int64) * (10**9 // _UNITS[unit])).view(_U)
+    times: Hashes = (values_view(array, dtype).astype(np.int64) * (10**9 // _UNITS[unit])).view(_U)
     return times
 
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapred.arrow.buffers import from_arrow, large_strings, to_arrow
-from mapred.arrow.encoding import decoded, decoded_table, encoded, encoded_table
+from mapred.arrow.encoding import decode_schema, decoded_table, encode_schema, encode_table
 from mapred.errors import FunctionError
 from mapred.model.records import Output
 from mapred.model.shuffle import Parts, Shuffle
 from mapred.process.lazy import pa
-from mapred.shuffle.schemas import Misfit, clash, fitted, unified
+from mapred.shuffle.schemas import Misfit, clash, fit_to_schema, unified
 from mapred.shuffle.sorting import ranks
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Outline:
 def outline(schema: pa.Schema) -> Outline:
     """Return what the schema of a manifest says in its metadata."""
     metadata = schema.metadata or {}
-    schemas = tuple(decoded(text) for text in json.loads(metadata[_SCHEMAS]))
+    schemas = tuple(decode_schema(text) for text in json.loads(metadata[_SCHEMAS]))
     whole, *each = schemas or (None,)
     ends = decoded_table(metadata[_ENDS].decode()) if _ENDS in metadata else None
     tasks = tuple(json.loads(metadata[_TASKS]))
@@ -104,13 +104,13 @@ def manifest(
     known = [(output, output.parts) for output in sent if output.parts is not None]
     first = _first_tasks(sent, tasks)
     texts, numbered = list(first), list(first.values())
-    schemas = [decoded(text) for text in texts]
+    schemas = [decode_schema(text) for text in texts]
     where_ = [f"map task {task}" for task in numbered]
     whole = [unified(schemas, shuffle.by, where_)] if schemas else []
     rows = sum(output.rows for output, _ in known)
     fields = [("path", pa.large_string()), ("offset", pa.int64()), ("length", pa.int64())]
     metadata = {
-        _SCHEMAS: json.dumps([*map(encoded, whole), *texts]).encode(),
+        _SCHEMAS: json.dumps([*map(encode_schema, whole), *texts]).encode(),
         _TASKS: json.dumps(numbered).encode(),
         _ROWS: str(rows).encode(),
     }
@@ -120,7 +120,7 @@ def manifest(
     outline_ = Outline(whole[0] if whole else None, tuple(schemas), tuple(numbered), rows)
     ends, where, files = _ranges([parts for _, parts in stored], numbers, outline_, shuffle)
     if ends is not None:
-        metadata[_ENDS] = encoded_table(ends).encode()
+        metadata[_ENDS] = encode_table(ends).encode()
     fields += [("before", pa.int64()), ("after", pa.int64()), ("schema", pa.int32())]
     schema = pa.schema(fields, metadata)
 
@@ -188,7 +188,7 @@ def _sorted_ranges(
     for table, number in zip(tables, numbers.tolist(), strict=True):
         named = table.drop_columns(["run"]).rename_columns(by)
         try:
-            fits.append(fitted(named, types))
+            fits.append(fit_to_schema(named, types))
         except Misfit as error:
             raise misfit(error, error.column, known.tasks[number], known) from error
     keys = pa.concat_tables(fits)

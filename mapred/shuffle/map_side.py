@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from mapred.arrow.buffers import picked, to_arrow
-from mapred.arrow.encoding import encoded_table
+from mapred.arrow.buffers import take_sorted, to_arrow
+from mapred.arrow.encoding import encode_table
 from mapred.model.shuffle import Shuffle
 from mapred.process.lazy import pa
 from mapred.shuffle.aggregates import combined, lift, merged_to_send, places
-from mapred.shuffle.dense import lies_close
+from mapred.shuffle.dense import is_dense
 from mapred.shuffle.groups import grouped_by
 from mapred.shuffle.hashing import Hashes
 from mapred.shuffle.keys import check_keys, hash_keys, one_zero_one_nan, tables
@@ -29,7 +29,7 @@ _SMALL = 1 << 16
 _PER_PARTITION, _LEAST, _MOST_PARTS = 8, 64, 4096
 
 
-class Collected:
+class MapOutputBuffer:
     """The rows of one map task by partition; at most about `limit` bytes of them in memory.
 
     `schema` is that of the rows as they came, None while there are none; `rows` counts them.
@@ -98,7 +98,7 @@ class Collected:
     def sample(self) -> str | None:
         """Return the first key of every part of sorted rows and the run it belongs to, for a
         commit."""
-        return encoded_table(joined(self._firsts, self._firsts[0].schema)) if self._firsts else None
+        return encode_table(joined(self._firsts, self._firsts[0].schema)) if self._firsts else None
 
     def _part(self, number: int, schema: pa.Schema) -> pa.Table:
         found = [parts.part(number) for parts in self._parts]
@@ -153,7 +153,7 @@ def partitioned(table: pa.Table, shuffle: Shuffle) -> Held:
     keys = [f"k{i}" for i in range(len(shuffle.by))]
     numbered = len(keys) == 1 and is_integer(table.column(shuffle.by[0]).type)
     lifted = lift(table, shuffle.by, shuffle.aggregates) if numbered else None
-    if lifted is not None and lies_close(lifted):
+    if lifted is not None and is_dense(lifted):
         states = merged_to_send(lifted, shuffle.aggregates)
         return ordered(states, hash_keys(states, keys), shuffle.partitions)
     if table.num_rows <= _SMALL or _few_groups(table, shuffle.by):
@@ -181,7 +181,7 @@ def _pieces(table: pa.Table, size: int) -> Iterator[pa.Table]:
 def _few_groups(table: pa.Table, by: Sequence[str]) -> bool:
     """Whether at most half of a few thousand rows, taken evenly, have a key of their own."""
     step = table.num_rows // _FEW
-    few = picked(table.select(by), np.arange(_FEW) * step)
+    few = take_sorted(table.select(by), np.arange(_FEW) * step)
     distinct: int = grouped_by(few, list(by), []).num_rows
     return distinct <= _FEW // 2
 

@@ -14,7 +14,7 @@ from mapred.arrow.buffers import to_arrow
 from mapred.errors import StorageError
 from mapred.process.lazy import pa
 from mapred.shuffle.hashing import Hashes, partition_numbers
-from mapred.shuffle.schemas import fitted
+from mapred.shuffle.schemas import fit_to_schema
 from mapred.storage.local import temporary_failure
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def write_parts(sink: Any, schema: pa.Schema, parts: Iterable[pa.Table]) -> tupl
         offsets = [_MAGIC]
         for part in parts:
             if part.num_rows:
-                writer.write_table(fitted(part, schema).combine_chunks())
+                writer.write_table(fit_to_schema(part, schema).combine_chunks())
             offsets.append(max(sink.tell(), _MAGIC))
     return tuple(offsets)
 
@@ -139,4 +139,4 @@ def joined(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
 
     if not tables:
         return pa.Table.from_batches([], schema)
-    return pa.concat_tables([fitted(table, schema) for table in tables])
+    return pa.concat_tables([fit_to_schema(table, schema) for table in tables])

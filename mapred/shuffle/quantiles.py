@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrow.buffers import from_arrow, raw, to_arrow
+from mapred.arrow.buffers import from_arrow, to_arrow, values_view
 from mapred.process.lazy import pa
-from mapred.shuffle.groups import taken
+from mapred.shuffle.groups import take_or_null
 from mapred.shuffle.lists import flat
 from mapred.shuffle.sorting import order_rows
 
@@ -99,7 +99,7 @@ def quantiles(
         answers = to_arrow(np.where(nan, from_arrow(last), from_arrow(answers)), answers.type)
     places = np.full(len(counts), -1, np.int64)
     places[there] = np.arange(len(there))
-    return taken(answers, places)
+    return take_or_null(answers, places)
 
 
 def _places(
@@ -185,8 +185,8 @@ def _whole_numbers(array: pa.Array) -> list[int]:
     width = array.type.bit_width // 8
     if not pa.types.is_decimal(array.type):
         signed = not pa.types.is_unsigned_integer(array.type)
-        return list(raw(array, f"{'i' if signed else 'u'}{width}").tolist())
-    data = raw(array, f"V{width}").tobytes()
+        return list(values_view(array, f"{'i' if signed else 'u'}{width}").tolist())
+    data = values_view(array, f"V{width}").tobytes()
     return [
         int.from_bytes(data[at : at + width], "little", signed=True)
         for at in range(0, len(data), width)

@@ -23,7 +23,7 @@ _MOST = 256
 _LEVELS = 8
 
 
-def reduced(
+def reduce_partition(
     shuffle: Shuffle,
     function: Callable[[Any], Any] | None,
     schema: pa.Schema,

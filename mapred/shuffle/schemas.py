@@ -144,7 +144,7 @@ def _text_and_bytes(one: pa.DataType, other: pa.DataType) -> bool:
     return any(is_(one) for is_ in texts) and any(is_(other) for is_ in some_bytes)
 
 
-def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
+def fit_to_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return a table of one task in the schema of all."""
 
     if table.schema.equals(schema):

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mapred.arrow.buffers import from_arrow, picked, to_arrow
-from mapred.arrow.encoding import decoded_table, encoded_table
+from mapred.arrow.buffers import from_arrow, take_sorted, to_arrow
+from mapred.arrow.encoding import decoded_table, encode_table
 from mapred.process.lazy import pa
 from mapred.shuffle.groups import grouped_by
 
@@ -36,7 +36,7 @@ class Heavy:
         keys = table.select(self.by).rename_columns(_names(self.by))
         if rows > _SAMPLE:
             places = np.random.default_rng(0).integers(0, rows, _SAMPLE)
-            keys = picked(keys, np.sort(places))
+            keys = take_sorted(keys, np.sort(places))
         if rows:
             keys = keys.append_column("rows", to_arrow(np.full(len(keys), rows / len(keys))))
             self._found.append(_heaviest([keys], len(self.by)))
@@ -50,7 +50,7 @@ class Heavy:
         found = found.slice(0, int(heavy.sum()))
         if not found.num_rows:
             return None
-        return encoded_table(found)
+        return encode_table(found)
 
 
 def heaviest(texts: Iterable[str], by: Sequence[str], rows: int) -> dict[str, int]:

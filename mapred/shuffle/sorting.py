@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrow.buffers import from_arrow, raw, to_arrow
+from mapred.arrow.buffers import from_arrow, to_arrow, values_view
 from mapred.process.lazy import pa, pc
 from mapred.shuffle.hashing import byte_strings
 from mapred.shuffle.keys import family, hash_keys
@@ -75,7 +75,7 @@ def _prefixes(column: pa.ChunkedArray) -> npt.NDArray[np.uint64] | None:
 def _whole(array: pa.Array) -> npt.NDArray[np.uint64]:
 
     signed = not pa.types.is_unsigned_integer(array.type)
-    values = raw(array, f"{'i' if signed else 'u'}{array.type.bit_width // 8}")
+    values = values_view(array, f"{'i' if signed else 'u'}{array.type.bit_width // 8}")
     words: npt.NDArray[np.uint64] = values.astype(np.int64 if signed else _U).view(_U)
     words ^= _TOP if signed else _U(0)
     return words

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrow.buffers import from_arrow, raw
+from mapred.arrow.buffers import from_arrow, values_view
 from mapred.process.lazy import pa
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def surely_fits(column: pa.ChunkedArray, total: pa.DataType) -> bool:
         if type_.bit_width < 64:
             return bool((1 << type_.bit_width) * len(column) <= most)
         letter = "i" if types.is_signed_integer(type_) else "u"
-        highest = max((largest(raw(chunk, f"{letter}8")) for chunk in column.chunks), default=0)
+        highest = max(
+            (largest(values_view(chunk, f"{letter}8")) for chunk in column.chunks), default=0
+        )
     return highest * len(column) <= most
 
 
@@ -67,13 +69,13 @@ def largest(values: npt.NDArray[Any]) -> int:
 def _highest(array: pa.Array) -> int:
     """Return a bound of decimals' distance from zero, by their highest 64 bits alone."""
     count: int = array.type.bit_width // 64
-    words = raw(array, np.dtype(("<i8", count)))
+    words = values_view(array, np.dtype(("<i8", count)))
     return (largest(words[:, -1]) + 1) << (64 * (count - 1))
 
 
 def low_words(array: pa.Array) -> npt.NDArray[np.int64] | None:
     """Decimals as the whole numbers of 64 bits that they are; None where one is larger."""
-    words = raw(array, np.dtype(("<i8", array.type.bit_width // 64)))
+    words = values_view(array, np.dtype(("<i8", array.type.bit_width // 64)))
     # A copy: adding by place is slow from numbers that do not lie side by side.
     low = words[:, 0].copy()
     return None if (words[:, 1] != low >> 63).any() else low
@@ -92,7 +94,7 @@ class Limbs:
 
     def add(self, groups: npt.NDArray[Any], array: pa.Array) -> None:
         """Add values to the totals of their `groups`; nulls add nothing."""
-        limbs = raw(array, np.dtype(("<u4", self.count)))
+        limbs = values_view(array, np.dtype(("<u4", self.count)))
         if array.null_count:
             valid = from_arrow(array.is_valid())
             groups, limbs = groups[valid], limbs[valid]

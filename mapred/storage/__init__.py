@@ -17,18 +17,18 @@ from mapred.errors import StorageError
 from mapred.model.limits import warn
 from mapred.process import secrecy
 from mapred.storage.base import Store, is_local
-from mapred.storage.concurrency import each
+from mapred.storage.concurrency import map_ahead
 from mapred.storage.opening import fingerprint, local_etag, open_source, source_opener
 
 __all__ = [
     "Store",
     "arrow_filesystem",
     "client_modules",
-    "each",
     "etags",
     "fingerprint",
     "is_local",
     "local_etag",
+    "map_ahead",
     "open_source",
     "open_store",
     "probe",

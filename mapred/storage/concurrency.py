@@ -19,7 +19,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def each(store: Any, call: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+def map_ahead(store: Any, call: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """`call` of every item, in order, as `map` gives them.
 
     On a store behind a network, calls for the next items are under way meanwhile, in
@@ -28,10 +28,10 @@ def each(store: Any, call: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """
     if is_local(store.uri):
         return map(call, items)
-    return ahead(call, items, THREADS, _AHEAD)
+    return prefetch(call, items, THREADS, _AHEAD)
 
 
-def ahead(
+def prefetch(
     call: Callable[[T], R], items: Iterable[T], threads: int, most: int | None = None
 ) -> Iterator[R]:
     """`call` of every item, in order; up to `most` (default: `threads`) are under way or wait."""

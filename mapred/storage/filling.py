@@ -19,12 +19,12 @@ _STEP = 2**20
 _POPULATE_WRITE = 23  # Linux 5.14; what does not know it refuses, and makes pages one by one
 
 
-def memory(size: int) -> io.BytesIO:
+def allocate(size: int) -> io.BytesIO:
     """`size` bytes that the system has promised and not made yet; nobody else knows them."""
     return io.BytesIO(bytes(size))
 
 
-def filled(target: memoryview, pieces: Iterable[Any]) -> int:
+def copy_into(target: memoryview, pieces: Iterable[Any]) -> int:
     """Copy pieces to their places, with other threads at work; how many bytes came.
 
     What comes beyond the target's end is counted and dropped.

@@ -17,13 +17,13 @@ from typing import Any, BinaryIO, TypeVar
 
 from mapred.errors import StorageError
 from mapred.storage import retries
-from mapred.storage.concurrency import ahead
-from mapred.storage.filling import filled, memory
+from mapred.storage.concurrency import prefetch
+from mapred.storage.filling import allocate, copy_into
 from mapred.storage.object_client import NO_BUCKET, Clients, connect, hint_for, is_about_credentials
 from mapred.storage.reader import reader
 from mapred.storage.responses import ErrorResponse, error_from, parse_error, quoted
 from mapred.storage.uris import parse_store_uri, relative_entries
-from mapred.storage.waiting import waited
+from mapred.storage.waiting import run_coroutine
 
 _UPLOAD = 8 * 2**20
 _MOST_PARTS = 9000
@@ -142,7 +142,7 @@ class ObjectStore:
                 clients.reading, folder or None, chunk_size=1000, return_arrow=True
             )
             most = 1
-            while pages := waited(some(stream, most)):
+            while pages := run_coroutine(some(stream, most)):
                 yield pages
                 most = _PAGES
 
@@ -156,7 +156,7 @@ class ObjectStore:
             )
 
         with self._mapped("list", folder) as clients:
-            known = waited(found())
+            known = run_coroutine(found())
         return tuple(known["common_prefixes"]), known["objects"]
 
     def entry(self, path: str) -> tuple[int, str]:
@@ -214,8 +214,8 @@ class ObjectStore:
                     return data
                 if stop - start <= _LARGE:
                     # Not by `bytes`, which would hold the answer twice.
-                    sink = memory(stop - start)
-                    came = filled(sink.getbuffer(), result.stream(_PIECE))
+                    sink = allocate(stop - start)
+                    came = copy_into(sink.getbuffer(), result.stream(_PIECE))
                     self._check(came, stop - start, path)
                     return sink.getvalue()
         except _BeyondTheEnd:
@@ -242,7 +242,7 @@ class ObjectStore:
         """
         match = {"if_match": etag} if etag else {}
         size = min(_PART, -(-(stop - start) // _STREAMS))
-        sink = memory(stop - start)
+        sink = allocate(stop - start)
         whole = sink.getbuffer()
 
         def part(at: int) -> None:
@@ -254,10 +254,10 @@ class ObjectStore:
                 options = {"range": (at, end), **match}
                 key = self._place.key(path)
                 result = clients.obstore.get(clients.reading, key, options=options)
-                came = filled(whole[at - start : end - start], result.stream(_PIECE))
+                came = copy_into(whole[at - start : end - start], result.stream(_PIECE))
             self._check(came, end - at, path)
 
-        for _ in ahead(part, range(start, stop, size), _STREAMS):
+        for _ in prefetch(part, range(start, stop, size), _STREAMS):
             pass
         whole.release()
         return sink.getvalue()

@@ -118,7 +118,7 @@ def _remote(
 
     filesystem, name = filesystem_of(storage, path)
     if ossfs.is_ossfs(filesystem):
-        return RemoteFile(path, *ossfs.opened(filesystem, name))
+        return RemoteFile(path, *ossfs.open_object(filesystem, name))
     filesystem.invalidate_cache(filesystem._parent(name))  # what a listing said may be old
     file = filesystem.open(name, "rb", block_size=_BLOCK)
     asked = isinstance(file, AbstractBufferedFile)  # then the file has been asked about already

@@ -70,7 +70,7 @@ def entry(filesystem: Any, name: str) -> tuple[int, str] | None:
     return None if head is None else (int(head.content_length), str(head.last_modified))
 
 
-def opened(filesystem: Any, name: str) -> tuple[BinaryIO, int, str]:
+def open_object(filesystem: Any, name: str) -> tuple[BinaryIO, int, str]:
     """Return a reader of one object as it is now, its size and its time of change."""
     head = _head(filesystem, name)
     if head is None:

@@ -19,7 +19,7 @@ _lock = threading.Lock()
 _loops: dict[int, asyncio.AbstractEventLoop] = {}
 
 
-def waited(coroutine: Coroutine[Any, Any, T]) -> T:
+def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
     """Return what a coroutine gives, or raises."""
     # A third of what a worker imports beyond pyarrow, and it lists nothing.
     import asyncio

@@ -70,7 +70,7 @@ class Context:
 
     @functools.cached_property
     def _function(self) -> Callable[[], Callable[..., Any]]:
-        code: Any = transport.loaded(self.load(self.job.function))
+        code: Any = transport.unpickle(self.load(self.job.function))
         if transport.makes_callables(code):
             return instances.PerThread(self.store.uri, code).here
         return lambda: code

@@ -11,7 +11,7 @@ from mapred.formats import Reading
 from mapred.model.records import Output
 from mapred.model.spec import Stage
 from mapred.runfolder import outputs
-from mapred.storage import each
+from mapred.storage import map_ahead
 from mapred.worker.attempt import Attempt
 from mapred.worker.context import Context
 
@@ -36,7 +36,7 @@ def values_of(
     given_up = run.given_up() if source.kind == "map" else {}
     wanted = [i for i in indices if given_up.get(i, ()) is not None]
     for ready in _ready(run, source, wanted) if follow else [wanted]:
-        fetched = each(run.store, lambda i: _fetch(run, source, i), ready)
+        fetched = map_ahead(run.store, lambda i: _fetch(run, source, i), ready)
         for output, data in fetched:
             reading.ranges += 1
             for value in outputs.decode(run.store, output, data):

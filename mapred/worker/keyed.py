@@ -22,15 +22,15 @@ from mapred.process.lazy import pa
 from mapred.runfolder import failures
 from mapred.runfolder.folder import RunFolder
 from mapred.shuffle import manifest, map_side, part_files, reduce_side, skew
-from mapred.shuffle.schemas import Misfit, fitted
-from mapred.storage import Store, each
+from mapred.shuffle.schemas import Misfit, fit_to_schema
+from mapred.storage import Store, map_ahead
 
 MEMORY = 512 * 2**20
 _SHARE = 4
 
 
 @dataclass(frozen=True)
-class Sheets:
+class PartitionedOutput:
     """Tables that become one Arrow file; `describe` says what it is from where each part lies.
 
     `size` is about how many bytes they will take, and `schema` None where there are none.
@@ -48,22 +48,22 @@ def memory_limit(stage: Stage) -> int:
     return MEMORY if memory is None else max(1, memory // _SHARE)
 
 
-def sent(shuffle: Shuffle, values: Iterable[Any], limit: int) -> Sheets:
+def partition_map_output(shuffle: Shuffle, values: Iterable[Any], limit: int) -> PartitionedOutput:
     """Return what a map task's values send to each partition."""
-    rows = map_side.Collected(shuffle, limit)
+    rows = map_side.MapOutputBuffer(shuffle, limit)
     for value in values:
         if value is not None:
             rows.add(value)
     if rows.schema is None:
-        return Sheets(None, (), 0, lambda offsets: Output("none"))
+        return PartitionedOutput(None, (), 0, lambda offsets: Output("none"))
     schema, parts = rows.parts()
     counted = _Counted(parts)
-    known = encoding.encoded(rows.schema), rows.rows, rows.heavy.encoded(), rows.sample()
+    known = encoding.encode_schema(rows.schema), rows.rows, rows.heavy.encoded(), rows.sample()
 
     def describe(offsets: tuple[int, ...]) -> Output:
         return Output("parts", "table", 1, counted.rows, parts=Parts(offsets, *known))
 
-    return Sheets(schema, counted, rows.nbytes, describe)
+    return PartitionedOutput(schema, counted, rows.nbytes, describe)
 
 
 class _Counted:
@@ -79,19 +79,21 @@ class _Counted:
             yield table
 
 
-def listed(folder: RunFolder, shuffle: Shuffle, indices: Sequence[int], reading: Reading) -> Sheets:
+def shuffle_manifest(
+    folder: RunFolder, shuffle: Shuffle, indices: Sequence[int], reading: Reading
+) -> PartitionedOutput:
     """Return the manifest over the committed map tasks `indices`; notes the keys that stand out."""
     outputs = [commit.output for commit in _commits(folder, "map", indices)]
     rows = [output.parts.taken for output in outputs if output.parts]
     found = [output.parts.heavy for output in outputs if output.parts and output.parts.heavy]
     schema, parts = manifest.manifest(outputs, indices, shuffle)
     reading.heavy.update(skew.heaviest(found, shuffle.by, sum(rows)))
-    known = encoding.encoded(schema)
+    known = encoding.encode_schema(schema)
 
     def describe(offsets: tuple[int, ...]) -> Output:
         return Output("parts", "table", 1, parts=Parts(offsets, known))
 
-    return Sheets(schema, parts, 0, describe)
+    return PartitionedOutput(schema, parts, 0, describe)
 
 
 def _commits(folder: RunFolder, stage: str, indices: Iterable[int]) -> Iterator[Commit]:
@@ -102,14 +104,14 @@ def _commits(folder: RunFolder, stage: str, indices: Iterable[int]) -> Iterator[
         yield commit
 
 
-def reduced(
+def reduce_partition(
     folder: RunFolder,
     job: Job,
     stage: Stage,
     index: int,
     function: Callable[[Any], Any] | None,
     reading: Reading,
-) -> Sheets:
+) -> PartitionedOutput:
     """Return the answer of partition `index`: `function` of its rows, or their aggregates."""
     assert job.shuffle is not None
     limit = memory_limit(stage)
@@ -118,17 +120,19 @@ def reduced(
     reading.ranges = len(segments)
     # Without a row anywhere, one partition answers for the schema of the answer.
     if known.schema is None or not (segments or (index == 0 and not known.rows)):
-        return Sheets(None, (), 0, lambda offsets: Output("none"))
+        return PartitionedOutput(None, (), 0, lambda offsets: Output("none"))
     parts = _read(folder.store, job.shuffle, known, segments, limit, reading)
     ends = known.between(index)
-    answers = reduce_side.reduced(job.shuffle, function, known.schema, parts, size, limit, ends)
+    answers = reduce_side.reduce_partition(
+        job.shuffle, function, known.schema, parts, size, limit, ends
+    )
     return _sheets(answers, size if size > limit else 0)
 
 
-def _sheets(answers: Iterator[pa.Table], size: int) -> Sheets:
+def _sheets(answers: Iterator[pa.Table], size: int) -> PartitionedOutput:
     first = next(answers, None)
     if first is None:
-        return Sheets(None, (), 0, lambda offsets: Output("none"))
+        return PartitionedOutput(None, (), 0, lambda offsets: Output("none"))
 
     def tables() -> Iterator[pa.Table]:
         yield first
@@ -136,7 +140,7 @@ def _sheets(answers: Iterator[pa.Table], size: int) -> Sheets:
 
     counted = _Counted(tables())
     size = max(size, first.nbytes)
-    return Sheets(
+    return PartitionedOutput(
         first.schema, counted, size, lambda offsets: Output("arrow", "table", 1, counted.rows)
     )
 
@@ -148,7 +152,7 @@ def _segments(
     (commit,) = _commits(folder, stage, [0])
     output, parts = commit.output, commit.output.parts
     assert parts is not None
-    schema = encoding.decoded(parts.schema)
+    schema = encoding.decode_schema(parts.schema)
     known = manifest.outline(schema)
     start, stop = parts.offsets[index : index + 2]
     if start == stop:
@@ -209,12 +213,12 @@ def _read(
         return segment, _range(store, *place, segment.before, segment.after)
 
     for group in _groups(segments, limit):
-        for segment, data in each(store, read, group):
+        for segment, data in map_ahead(store, read, group):
             schema = map_side.sent_schema(segment.schema, shuffle)
             table = part_files.read_part(data, schema)
             reading.records += table.num_rows
             try:
-                yield fitted(table, whole)
+                yield fit_to_schema(table, whole)
             except Misfit as error:
                 column = map_side.rows_column(error.column, shuffle)
                 raise manifest.misfit(error, column, segment.task, known) from error
@@ -234,7 +238,7 @@ def _groups(segments: Sequence[manifest.Segment], limit: int) -> Iterator[list[m
         yield group
 
 
-def store_sheets(store: Store, sheets: Sheets, path: str, limit: int) -> Output:
+def store_partitions(store: Store, sheets: PartitionedOutput, path: str, limit: int) -> Output:
     """Write tables to `path` as one Arrow file; through the local disk beyond `limit` bytes."""
 
     if sheets.schema is None:
@@ -253,7 +257,7 @@ def store_sheets(store: Store, sheets: Sheets, path: str, limit: int) -> Output:
 
 
 def _through_disk(
-    store: Store, sheets: Sheets, path: str
+    store: Store, sheets: PartitionedOutput, path: str
 ) -> tuple[tuple[int, ...], tuple[int, ...], int, int, str]:
     """Offsets and the checksums there, size, checksum and etag of a file."""
 

@@ -27,7 +27,7 @@ def reduce_outputs(attempt: Attempt) -> list[Any]:
         regrouping.check_associative(reducer, list(itertools.islice(raw, regrouping.WINDOW)))
     values = inputs.values_for(attempt)
     if checked:
-        values = regrouping.watched(reducer, values)
+        values = regrouping.check_while_reducing(reducer, values)
     result = (reducer.step if first_level else reducer.merge)(values)
     return [reducer.finish(result) if stage.last and reducer.finish else result]
 
@@ -43,7 +43,7 @@ def shuffle(attempt: Attempt) -> Any:
     if stage.kind == "manifest":
         given_up = run.given_up()
         there = [i for i in range(stage.input_tasks) if given_up.get(i, ()) is not None]
-        return keyed.listed(run.folder, job.shuffle, there, attempt.reading)
+        return keyed.shuffle_manifest(run.folder, job.shuffle, there, attempt.reading)
     takes_rows = not (job.shuffle.aggregates or job.shuffle.descending)
-    function = forks.held(run.reducer.step) if takes_rows else None
-    return keyed.reduced(run.folder, job, stage, index, function, attempt.reading)
+    function = forks.in_this_process(run.reducer.step) if takes_rows else None
+    return keyed.reduce_partition(run.folder, job, stage, index, function, attempt.reading)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mapred.errors import FunctionError
-from mapred.functions.task import written
+from mapred.functions.task import written_files
 from mapred.model import checksums
 from mapred.model.records import Output, StoredFile
 from mapred.process import forks
@@ -33,7 +33,7 @@ def hand_over(attempt: Attempt, values: Any) -> tuple[Any, Callable[[], None] | 
     if job.shuffle is not None:
         from mapred.worker import keyed
 
-        values = keyed.sent(job.shuffle, values, keyed.memory_limit(attempt.stage))
+        values = keyed.partition_map_output(job.shuffle, values, keyed.memory_limit(attempt.stage))
     return values, drop
 
 
@@ -55,7 +55,7 @@ def store_values(attempt: Attempt, values: Any) -> Output:
         from mapred.worker import keyed
 
         limit = keyed.memory_limit(attempt.stage)
-        return keyed.store_sheets(attempt.store, values, attempt.data_path("arrow"), limit)
+        return keyed.store_partitions(attempt.store, values, attempt.data_path("arrow"), limit)
     is_result = attempt.is_map and attempt.stage.last
     check = functools.partial(_hold, attempt) if is_result else None
     pid = os.getpid()
@@ -85,7 +85,7 @@ def store_files(attempt: Attempt) -> tuple[StoredFile, ...]:
     if not attempt.task.wrote_files:
         return ()
     stored = []
-    for source in written(attempt.task.folder):
+    for source in written_files(attempt.task.folder):
         path = attempt.file_path(source.name)
         size, crc32 = _measure(source)
         etag = attempt.store.put_file(source, path)

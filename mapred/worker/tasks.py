@@ -60,7 +60,11 @@ def run_block(
     run.check_python(chosen)
     tasks = list(tasks)
     there = {} if fresh else committed(run, chosen, tasks)
-    with interrupts.noted(), instances.working(run.store.uri), seeds.kept():
+    with (
+        interrupts.note_interrupts(),
+        instances.working(run.store.uri),
+        seeds.keep_global_generators(),
+    ):
         return [
             Outcome(index, there[index])
             if index in there
@@ -105,7 +109,7 @@ def _run(
     _reset_peak_memory()
     if note is not None:
         note(attempt.index, packs.NO_ITEM)
-    found = surroundings.current()
+    found = surroundings.capture()
     try:
         found = _with_code(attempt)
         forks.leave_unless(pid)
@@ -147,7 +151,7 @@ def _with_code(attempt: Attempt) -> surroundings.Surroundings | None:
         _ = run.function
     elif attempt.stage.kind != "manifest" and run.job.reduce is not None:
         _ = run.reducer
-    return surroundings.current()
+    return surroundings.capture()
 
 
 def _turn(attempt: Attempt, pack: packs.Pack | None, again: bool) -> turns.Turn:
@@ -263,9 +267,9 @@ def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
     run = Context(store, replace(job, attempts=1))
     offer_modules(run)
     attempt = attempts.replayed(run, job.stage(stage), index)
-    found = surroundings.current()
+    found = surroundings.capture()
     try:
-        with seeds.kept():
+        with seeds.keep_global_generators():
             _with_code(attempt)
             turn = _turn(attempt, None, again=False) if attempt.calls_items else None
             values = _values(attempt, turn, None)

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mapred.errors import DatasetError, FunctionError, StorageError
 from mapred.formats import Reading
 from mapred.functions import pickling
-from mapred.functions.task import Task, written
+from mapred.functions.task import Task, written_files
 from mapred.model import layout
-from mapred.model.checking import said
+from mapred.model.checking import safe_text
 from mapred.model.packs import Note, Pack
 from mapred.model.spec import Job
 from mapred.process import forks, interrupts
@@ -202,7 +202,7 @@ class Turn:
                 self._values[item] = pickling.load(io.BytesIO(data))
             except Exception as error:
                 what = f"what item {item} returned cannot be loaded again"
-                text = f"{what}: {type(error).__name__}: {said(str, error)}"
+                text = f"{what}: {type(error).__name__}: {safe_text(str, error)}"
                 self._fail(item, FunctionError(text), final=True)
         if self._first is not None:
             raise ItemsFailed(self._failed, *self._first)
@@ -219,7 +219,7 @@ class Turn:
                 values[item] = pickling.dumps(self._values[item])
             except Exception as why:
                 kind = type(self._values[item]).__name__
-                text = f"the returned {kind} cannot be stored: {said(str, why)}"
+                text = f"the returned {kind} cannot be stored: {safe_text(str, why)}"
                 self._fail(item, FunctionError(text), final=True)
         forks.leave_unless(pid)
         if values:
@@ -229,7 +229,7 @@ class Turn:
     def _store(self, attempt: str, values: Mapping[int, bytes]) -> None:
         store, task = self._run.store, self._task
         files = []
-        for source in written(task.folder) if task.wrote_files else ():
+        for source in written_files(task.folder) if task.wrote_files else ():
             if _item_of(source.name) in values:
                 path = layout.kept_file(task.shard, attempt, source.name)
                 store.put_file(source, path)

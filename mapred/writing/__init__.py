@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from mapred.writing.whole import check_losses as check_losses
     from mapred.writing.whole import discard as discard
     from mapred.writing.whole import drop as drop
-    from mapred.writing.whole import gathered as gathered
+    from mapred.writing.whole import gather_files as gather_files
     from mapred.writing.whole import publish as publish
     from mapred.writing.whole import publisher as publisher
-    from mapred.writing.whole import staged as staged
+    from mapred.writing.whole import staged_files as staged_files
     from mapred.writing.whole import write_result as write_result
     from mapred.writing.whole import write_values as write_values
 
@@ -37,10 +37,10 @@ _WHERE = {
         "check_losses",
         "discard",
         "drop",
-        "gathered",
+        "gather_files",
         "publish",
         "publisher",
-        "staged",
+        "staged_files",
         "write_result",
         "write_values",
     ),
@@ -53,10 +53,10 @@ __all__ = [
     "check_losses",
     "discard",
     "drop",
-    "gathered",
+    "gather_files",
     "publish",
     "publisher",
-    "staged",
+    "staged_files",
     "write_delta",
     "write_parquet",
     "write_result",

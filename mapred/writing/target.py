@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from mapred.arrow.types import NULL_FOLDER
 from mapred.errors import DatasetError
-from mapred.model.checking import checks, shown
+from mapred.model.checking import checks, short_repr
 from mapred.model.coding import read
 from mapred.model.frozen import dataclass
 from mapred.model.resources import parse_bytes
@@ -195,7 +195,7 @@ def _partition_columns(partition_by: str | Sequence[str]) -> tuple[str, ...]:
 
 def _schema_text(schema: Any, columns: Sequence[str]) -> str:
     if not isinstance(schema, pa.Schema):
-        raise DatasetError(f"schema={shown(schema)} must be a pa.Schema")
+        raise DatasetError(f"schema={short_repr(schema)} must be a pa.Schema")
     missing = [name for name in columns if name not in schema.names]
     if missing:
         raise DatasetError(f"partition_by={missing[0]!r} is not a column of schema=")
@@ -208,12 +208,12 @@ def _named(
     """`replace=` as a target holds it: columns of `partition_by`, and values as texts."""
     if not isinstance(replace, Mapping) or not replace:
         raise DatasetError(
-            f'replace={shown(replace)} must name columns and values, such as {{"day": date(2026, 11, 3)}}'
+            f'replace={short_repr(replace)} must name columns and values, such as {{"day": date(2026, 11, 3)}}'
         )
     for name in replace:
         if name not in columns:
             raise DatasetError(
-                f"replace= names {shown(name)}, which is not in partition_by={list(columns)}: only whole "
+                f"replace= names {short_repr(name)}, which is not in partition_by={list(columns)}: only whole "
                 "partitions can be replaced"
             )
     named = []
@@ -222,7 +222,7 @@ def _named(
         texts = dict.fromkeys(_text_of(name, value) for value in (given if many else (given,)))
         if not texts:
             raise DatasetError(
-                f"replace={{{name!r}: {shown(given)}}} names no value; name one at least"
+                f"replace={{{name!r}: {short_repr(given)}}} names no value; name one at least"
             )
         named.append((name, tuple(texts)))
     return tuple(named)
@@ -245,6 +245,6 @@ def _text_of(name: str, value: Any) -> str | None:
     if isinstance(value, date) and not isinstance(value, datetime):
         return value.isoformat()
     raise DatasetError(
-        f"replace= names {name}={shown(value)}, and a partition is a text, a whole number, a date, a "
+        f"replace= names {name}={short_repr(value)}, and a partition is a text, a whole number, a date, a "
         "boolean or None; make one of these of it"
     )

@@ -113,7 +113,7 @@ def drop(target: Target, wrote: Wrote) -> None:
 
 def publish(target: Target, wrote: Iterable[Wrote]) -> Written:
     """Make what the tasks wrote visible, all of it by one put; once, however often it is called."""
-    write_id, written, schema = gathered(wrote, target)
+    write_id, written, schema = gather_files(wrote, target)
     if write_id is None:
         return Written(target.uri, target.kind, -1, 0, 0, 0)
     if target.kind == "delta":
@@ -151,7 +151,7 @@ def write_result(folder: RunFolder, job: Job, target: Target, write_id: str) -> 
         raise
 
 
-def staged(uri: str, write_id: str) -> list[tuple[str, int]]:
+def staged_files(uri: str, write_id: str) -> list[tuple[str, int]]:
     """Path and size of the files that lie hidden at `uri` of a run, named as its tasks name them."""
     from mapred.writing import parquet_files as files
 
@@ -171,13 +171,13 @@ def discard(uri: str, write_id: str) -> None:
     if write_id in now.unfinished():
         publishing.roll_forward(store, write_id, now)
         return
-    for path, _ in staged(uri, write_id):
+    for path, _ in staged_files(uri, write_id):
         with suppress(FileNotFoundError):
             store.delete(path)
     publishing.drop_folders(store, write_id)
 
 
-def gathered(
+def gather_files(
     wrote: Iterable[Wrote], target: Target
 ) -> tuple[str | None, list[WrittenFile], pa.Schema | None]:
     """Return the run, all files, and the schema of all tables; those without rows have no say in

@@ -19,7 +19,7 @@ def test_dictionaries_are_spelled(
 ) -> None:
     chunks = [pa.array(each, pa.string()).dictionary_encode()[cut:] for each in (first, last)]
     column = pa.chunked_array(chunks, pa.dictionary(pa.int32(), pa.string()))
-    spelled = buffers.spelled(column)
+    spelled = buffers.decode_dictionary(column)
     spelled.validate(full=True)
     assert spelled.equals(column.cast(pa.string()))
 
@@ -29,7 +29,7 @@ def test_dictionaries_of_equal_and_unequal_words(words: list[str]) -> None:
     known = pa.array(["dropped", *words], pa.string())[1:]
     codes = pa.array(np.random.default_rng(0).integers(0, len(words), 1000), pa.int32())[7:]
     column = pa.chunked_array([pa.DictionaryArray.from_arrays(codes, known)])
-    spelled = buffers.spelled(column)
+    spelled = buffers.decode_dictionary(column)
     spelled.validate(full=True)
     assert spelled.to_pylist() == column.to_pylist()
 
@@ -37,9 +37,9 @@ def test_dictionaries_of_equal_and_unequal_words(words: list[str]) -> None:
 def test_rows_are_picked_from_chunks() -> None:
     table = pa.concat_tables([pa.table({"x": range(s, s + 5)}) for s in range(0, 30, 5)])
     places = np.array([0, 4, 5, 5, 17, 29])
-    assert buffers.picked(table, places)["x"].to_pylist() == places.tolist()
-    assert buffers.picked(table, places[:0]).num_rows == 0
-    assert buffers.picked(table, places).schema == table.schema
+    assert buffers.take_sorted(table, places)["x"].to_pylist() == places.tolist()
+    assert buffers.take_sorted(table, places[:0]).num_rows == 0
+    assert buffers.take_sorted(table, places).schema == table.schema
 
 
 @given(st.lists(st.booleans(), max_size=40), st.lists(st.booleans(), max_size=9), st.integers(0, 9))

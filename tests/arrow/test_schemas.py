@@ -125,7 +125,7 @@ def test_a_column_that_one_table_lacks_is_null_there() -> None:
 
 def test_a_column_without_values_tells_nothing() -> None:
     table = pa.table({"a": pa.array([None], pa.timestamp("s")), "b": [1]})
-    assert unifying.told(table) == pa.schema({"a": pa.null(), "b": pa.int64()})
+    assert unifying.observed_schema(table) == pa.schema({"a": pa.null(), "b": pa.int64()})
     found = unifying.conform(table, pa.schema({"a": pa.list_(pa.int64()), "b": pa.int64()}))
     assert found.to_pylist() == [{"a": None, "b": 1}]
 

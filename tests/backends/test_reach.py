@@ -102,7 +102,7 @@ def test_a_backend_that_was_handed_over_is_kept(no_cluster: Path) -> None:
     run = of_another_process({"name": "argo", "arguments": {}}, "argo:n:w")
     mine = mapred.Argo(kubeconfig="/mine")
     mapred.open(run.uri, backend=mine)
-    assert reach.told(run.uri, "argo") == mine
+    assert reach.backend_given(run.uri, "argo") == mine
     assert backends.of_run(run.uri, run.job, "argo:n:w") == mine
 
 

@@ -146,7 +146,7 @@ def test_a_claim_that_fails_takes_back_its_own_files_alone(tmp_path: Path) -> No
     store.write("plan/0", b"another's")
 
     def put() -> None:
-        with naming.claimed(store) as claim:
+        with naming.claim(store) as claim:
             claim.put("function.pkl", b"mine")
             claim.put("plan/0", b"mine too")
 

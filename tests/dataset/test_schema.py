@@ -30,7 +30,7 @@ from mapred.model.spec import Format
     ],
 )  # fmt: skip
 def test_what_is_handed_over(format: str, as_: str | None, internal: str) -> None:
-    assert dataset.handed_over(format, as_) == internal
+    assert dataset.function_input(format, as_) == internal
 
 
 def test_as_must_fit_the_format(tree: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mapred.display import format_bytes, format_count, format_seconds
-from mapred.display.format import one_line, several, shortened, tail, visible
+from mapred.display.format import one_line, pluralize, shortened, tail, visible
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_counts() -> None:
     assert format_count(2.0) == "2"
     assert format_count(1234.5) == "1,234.5"
     assert format_count(float("nan")) == "nan"
-    assert several(1, "file") == "1 file"
-    assert several(2, "entry", "entries") == "2 entries"
+    assert pluralize(1, "file") == "1 file"
+    assert pluralize(2, "entry", "entries") == "2 entries"
 
 
 def test_text_from_elsewhere_cannot_steer_the_terminal() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mapred.formats.casting import Unfit, converted, first_unfit
-from mapred.formats.schemas import merged, plain, unified, written
+from mapred.formats.schemas import merged, plain, type_expression, unified
 
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 SIGNED = [pa.int8(), pa.int16(), pa.int32(), pa.int64()]
@@ -211,7 +211,7 @@ def test_the_type_of_two_files_holds_the_values_of_both(
     assert both == unified(two, one, union=False) or "tz=" in str(both)
     if both is not None:
         assert plain(both) == both
-        assert eval(written(both), {"pa": pa}) == both
+        assert eval(type_expression(both), {"pa": pa}) == both
         for type_ in (one, two):
             array = leaf(type_, data.draw, 4)
             if far(array, both):

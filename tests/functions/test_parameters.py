@@ -27,7 +27,7 @@ DAY = datetime(2026, 3, 1, 3, 0, tzinfo=timezone.utc)
     ],
 )
 def test_places_are_filled(text: str, filled: str) -> None:
-    assert parameters.filled(text, {"date": DAY, "city": "Bern", "n": 7}) == filled
+    assert parameters.fill_places(text, {"date": DAY, "city": "Bern", "n": 7}) == filled
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_places_are_filled(text: str, filled: str) -> None:
 )
 def test_places_that_cannot_be_filled(text: str, said: str) -> None:
     with pytest.raises(PlanError, match=said):
-        parameters.filled(text, {"date": DAY, "city": "Bern"})
+        parameters.fill_places(text, {"date": DAY, "city": "Bern"})
 
 
 def dated(lines: Any, city: str, date: date | None = None) -> list[str]:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 import mapred
 from mapred.errors import ReduceError
-from mapred.functions.regrouping import check_associative, equal, watched
+from mapred.functions.regrouping import check_associative, check_while_reducing, equal
 from mapred.model.resources import Resources
 from mapred.planner import stages as graph
 from mapred.reducers import as_reducer
@@ -175,7 +175,7 @@ def test_means_in_objects_are_found(kind: Any) -> None:
 def test_any_groups_give_one_answer(number: int) -> None:
     reduce, outputs = ASSOCIATIVE[number]
     check_associative(as_reducer(reduce, fan_in=4), outputs)
-    assert list(map(repr, watched(as_reducer(reduce, fan_in=4), outputs))) == list(
+    assert list(map(repr, check_while_reducing(as_reducer(reduce, fan_in=4), outputs))) == list(
         map(repr, outputs)
     )
 
@@ -199,7 +199,7 @@ def test_a_tree_of_means_is_right_or_refused(values: list[int], fan_in: int) -> 
 
 def test_outputs_that_are_alike_at_first_are_checked_later() -> None:
     outputs: Sequence[float] = [0.0] * 64 + [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    taken = watched(as_reducer(_mean, fan_in=256), outputs)
+    taken = check_while_reducing(as_reducer(_mean, fan_in=256), outputs)
     assert list(itertools.islice(taken, 60)) == [0.0] * 60
     with pytest.raises(ReduceError, match="in groups of 1 and 4"):
         list(taken)

@@ -81,7 +81,7 @@ def test_pauses_double_from_half_a_second_to_half_a_minute() -> None:
     ],
 )  # fmt: skip
 def test_what_is_tried_again(options: dict[str, Any], error: BaseException, again: bool) -> None:
-    known = {name: retries.rules(retries.listed(value)) for name, value in options.items()}
+    known = {name: retries.rules(retries.option_values(value)) for name, value in options.items()}
     made = Job.from_bytes(job(**known).to_bytes())
     assert retries.is_final(made, raised(error), reached=True) != again
 

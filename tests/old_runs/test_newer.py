@@ -143,8 +143,8 @@ def test_a_newer_pickle_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
     digest = "0" * 64
     store = open_store(str(tmp_path))
     with pytest.raises(RecordError, match=f"^the place {NEWER}"):
-        transport.loaded(head + b"cmapred.nowhere\nnothing\n.", "the place")
-    assert transport.loaded(pickle.dumps(({}, (), b"", {}, VERSION)) + pickle.dumps(7)) == 7
+        transport.unpickle(head + b"cmapred.nowhere\nnothing\n.", "the place")
+    assert transport.unpickle(pickle.dumps(({}, (), b"", {}, VERSION)) + pickle.dumps(7)) == 7
     store.write(layout.schedule("daily", digest), head)
     with pytest.raises(MapredError):
         firing.load(str(tmp_path), "daily", digest)

@@ -20,7 +20,7 @@ import pytest
 from old_runs import archive
 
 import mapred
-from mapred.client.scheduling import dated, firing
+from mapred.client.scheduling import bind_date, firing
 from mapred.errors import FunctionError
 from mapred.functions import pickling, transport
 from mapred.functions.task import Task
@@ -213,7 +213,7 @@ def test_a_stored_schedule_starts(made_by: str, tmp_path: Path) -> None:
     job = dataclasses.replace(
         template.job, dataset=mapred.read_text(f"{tmp_path}/{{city}}.txt", as_="lines")
     )
-    job = dated(job, datetime(2026, 3, 1, tzinfo=timezone.utc), {"city": "bern"})
+    job = bind_date(job, datetime(2026, 3, 1, tzinfo=timezone.utc), {"city": "bern"})
     run = job.run(root=tmp_path / "runs", **INLINE)
     assert run.result() == ["rain bern 2026-03-01", "sun bern 2026-03-01"]
 
@@ -224,7 +224,7 @@ def pickles() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("made_by", "name"), pickles())
 def test_values_that_users_hold_are_loaded_from_old_pickles(made_by: str, name: str) -> None:
-    value = transport.loaded(base64.b64decode(ARCHIVES[made_by]["pickles"][name]))
+    value = transport.unpickle(base64.b64decode(ARCHIVES[made_by]["pickles"][name]))
     assert type(value).__module__.startswith("mapred.")
     if isinstance(value, mapred.Reducer):
         assert value.finish or value.merge([value.step([[1], [2]])]) is not None
@@ -242,4 +242,4 @@ def test_every_public_name_is_found_by_its_old_module(made_by: str) -> None:
 
 def test_what_an_old_pickle_names_and_nothing_has_is_told() -> None:
     with pytest.raises(FunctionError, match=r"cannot be loaded.*mapred\.nowhere"):
-        transport.loaded(pickle.dumps(({}, None, b"")) + b"cmapred.nowhere\nnothing\n.")
+        transport.unpickle(pickle.dumps(({}, None, b"")) + b"cmapred.nowhere\nnothing\n.")

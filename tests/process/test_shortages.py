@@ -102,7 +102,7 @@ def test_few_files_and_threads_are_clear_errors(tmp_path: Path) -> None:
     ],
 )
 def test_what_the_system_refuses_is_said(error: Exception, advice: str) -> None:
-    with pytest.raises(BackendError, match=advice) as told, shortages.told():
+    with pytest.raises(BackendError, match=advice) as told, shortages.explain_shortages():
         raise error
     assert told.value.__cause__ is error
 
@@ -112,7 +112,7 @@ def test_what_the_system_refuses_is_said(error: Exception, advice: str) -> None:
     [ValueError("x"), OSError(errno.ENOENT, "x"), RuntimeError("x"), StorageError("x")],
 )
 def test_other_errors_stay_what_they_are(error: Exception) -> None:
-    with pytest.raises(type(error)) as told, shortages.told():
+    with pytest.raises(type(error)) as told, shortages.explain_shortages():
         raise error
     assert told.value is error
 

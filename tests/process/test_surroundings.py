@@ -24,7 +24,7 @@ from mapred.process import surroundings
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("MAPRED_TEST_KEPT", "before")
-    found = surroundings.current()
+    found = surroundings.capture()
     yield
     surroundings.restore(found)
 
@@ -55,7 +55,7 @@ def leaves_traces(item: int) -> tuple[Any, ...]:
 def test_signals_alarms_and_streams_are_as_they_were() -> None:
     """What a task leaves armed would strike the next one."""
     handler = signal.getsignal(signal.SIGALRM)
-    found, out = surroundings.current(), sys.stdout
+    found, out = surroundings.capture(), sys.stdout
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
     signal.alarm(1000)
     sys.stdout = io.StringIO()
@@ -65,24 +65,24 @@ def test_signals_alarms_and_streams_are_as_they_were() -> None:
     assert sys.stdout is out
     # An alarm of the caller's own goes on.
     signal.setitimer(signal.ITIMER_REAL, 1000)
-    surroundings.restore(surroundings.current())
+    surroundings.restore(surroundings.capture())
     assert signal.alarm(0) > 0
 
 
 def test_all_is_as_it_was() -> None:
-    found, state = surroundings.current(), seen()
+    found, state = surroundings.capture(), seen()
     change()
     assert seen() != state
     surroundings.restore(found)
     assert seen() == state
-    assert surroundings.current() == found
+    assert surroundings.capture() == found
 
 
 def test_a_folder_that_is_gone_is_no_trouble(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     os.chdir(gone)
-    found = surroundings.current()
+    found = surroundings.capture()
     gone.rmdir()
     os.chdir("/")
     surroundings.restore(found)
@@ -91,7 +91,7 @@ def test_a_folder_that_is_gone_is_no_trouble(tmp_path: Path) -> None:
 
 def test_threads_that_share_a_process_are_left_alone() -> None:
     notes: list[Any] = []
-    thread = threading.Thread(target=lambda: notes.append(surroundings.current()))
+    thread = threading.Thread(target=lambda: notes.append(surroundings.capture()))
     thread.start()
     thread.join()
     surroundings.restore(notes[0])

@@ -16,7 +16,7 @@ def shuffled(
     """The answers of all partitions, through the map and the reduce side but no store."""
     sent = []
     for table in tables:
-        rows = map_side.Collected(shuffle, limit)
+        rows = map_side.MapOutputBuffer(shuffle, limit)
         rows.add(table)
         schema, parts = rows.parts()
         sent.append((schema, list(parts)))
@@ -24,5 +24,7 @@ def shuffled(
     for number in range(shuffle.partitions):
         segments = [parts[number] for _, parts in sent]
         size = sum(segment.nbytes for segment in segments)
-        answers += reduce_side.reduced(shuffle, function, tables[0].schema, segments, size, limit)
+        answers += reduce_side.reduce_partition(
+            shuffle, function, tables[0].schema, segments, size, limit
+        )
     return answers

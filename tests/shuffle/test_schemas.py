@@ -119,7 +119,7 @@ def test_encodings_are_not_shuffled() -> None:
     assert table["x"].to_pylist() == [2**60 + 1, 2**60 + 1, None]
 
 
-def all_parts(rows: map_side.Collected, tables: list[pa.Table]) -> list[pa.Table]:
+def all_parts(rows: map_side.MapOutputBuffer, tables: list[pa.Table]) -> list[pa.Table]:
     for table in tables:
         rows.add(table)
     return list(rows.parts()[1])
@@ -130,7 +130,9 @@ def test_two_types_of_a_column_in_one_task_are_named(kind: str, monkeypatch: Any
     table = [columns(*CLASHES[kind][:2])(item) for item in (0, 1)]
     for piece in (1, 1 << 20):
         monkeypatch.setattr(map_side, "_PIECE", piece)
-        rows = map_side.Collected(Shuffle(("k",), 1, as_aggregates({"w": "sum"}, "k")), 1 << 30)
+        rows = map_side.MapOutputBuffer(
+            Shuffle(("k",), 1, as_aggregates({"w": "sum"}, "k")), 1 << 30
+        )
         with pytest.raises(mapred.FunctionError, match=r"column 'k' is .* in one table and .*cast"):
             all_parts(rows, table)
 

@@ -20,12 +20,12 @@ def test_threads_fill_their_parts(advised: bool, monkeypatch: pytest.MonkeyPatch
     if not advised:
         monkeypatch.setattr(filling, "_advice", lambda: lambda start, stop: None)
     data = os.urandom(7_654_321)
-    sink = filling.memory(len(data))
+    sink = filling.allocate(len(data))
     whole = sink.getbuffer()
 
     def fill(start: int) -> int:
         some = data[start : start + 1_111_111]
-        return filling.filled(whole[start : start + len(some)], pieces(some, 70_001))
+        return filling.copy_into(whole[start : start + len(some)], pieces(some, 70_001))
 
     with ThreadPoolExecutor(3) as pool:
         assert sum(pool.map(fill, range(0, len(data), 1_111_111))) == len(data)
@@ -34,19 +34,19 @@ def test_threads_fill_their_parts(advised: bool, monkeypatch: pytest.MonkeyPatch
 
 
 def test_nothing_is_copied_at_the_end() -> None:
-    sink = filling.memory(2**20)
+    sink = filling.allocate(2**20)
     place = np.frombuffer(sink.getbuffer(), np.uint8).ctypes.data
-    filling.filled(sink.getbuffer(), [b"x" * 2**20])
+    filling.copy_into(sink.getbuffer(), [b"x" * 2**20])
     assert np.frombuffer(sink.getvalue(), np.uint8).ctypes.data == place
 
 
 def test_what_is_too_long_is_counted_and_harms_nobody() -> None:
-    sink = filling.memory(30)
+    sink = filling.allocate(30)
     whole = sink.getbuffer()
-    assert filling.filled(whole[:10], [b"a" * 8, b"b" * 8, b"c" * 4]) == 20
+    assert filling.copy_into(whole[:10], [b"a" * 8, b"b" * 8, b"c" * 4]) == 20
     whole.release()
     assert sink.getvalue() == b"a" * 8 + bytes(22)
 
 
 def test_nothing() -> None:
-    assert filling.filled(filling.memory(0).getbuffer(), []) == 0
+    assert filling.copy_into(filling.allocate(0).getbuffer(), []) == 0

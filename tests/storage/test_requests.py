@@ -17,7 +17,7 @@ import mapred
 from mapred.backends.local import Local
 from mapred.runfolder import pieces, results
 from mapred.runfolder.folder import RunFolder
-from mapred.storage import concurrency, each, open_store
+from mapred.storage import concurrency, map_ahead, open_store
 
 TASKS = 100
 AROUND = 45  # requests of the run itself: the probe, the job's files, listings, the last word
@@ -134,10 +134,10 @@ def test_each_keeps_the_order_and_works_ahead() -> None:
             together -= 1
         return item * 2
 
-    assert list(each(Far(), call, range(100))) == list(range(0, 200, 2))
+    assert list(map_ahead(Far(), call, range(100))) == list(range(0, 200, 2))
     assert 1 < most <= concurrency.THREADS
-    assert list(each(Far(), call, [])) == []
-    assert list(each(Far(), call, [7])) == [14]
+    assert list(map_ahead(Far(), call, [])) == []
+    assert list(map_ahead(Far(), call, [7])) == [14]
 
 
 def test_each_takes_no_more_than_it_works_on() -> None:
@@ -148,7 +148,7 @@ def test_each_takes_no_more_than_it_works_on() -> None:
             taken.append(number)
             yield number
 
-    found = each(Far(), str, items())
+    found = map_ahead(Far(), str, items())
     assert next(found) == "0"
     assert len(taken) < 100
     found.close()  # type: ignore[attr-defined]
@@ -161,7 +161,7 @@ def test_each_raises_where_the_item_stands() -> None:
             raise ValueError("five")
         return item
 
-    found = each(Far(), call, range(100))
+    found = map_ahead(Far(), call, range(100))
     assert [next(found) for _ in range(5)] == list(range(5))
     with pytest.raises(ValueError, match="five"):
         next(found)
@@ -169,7 +169,9 @@ def test_each_raises_where_the_item_stands() -> None:
 
 def test_a_path_is_asked_one_by_one(tmp_path: Path) -> None:
     here = threading.current_thread().name
-    names = set(each(open_store(str(tmp_path)), lambda _: threading.current_thread().name, "abc"))
+    names = set(
+        map_ahead(open_store(str(tmp_path)), lambda _: threading.current_thread().name, "abc")
+    )
     assert names == {here}
 
 

@@ -354,8 +354,8 @@ def test_a_job_says_once_what_each_night_replaces(tmp_path: Path) -> None:
     assert by_both(lake) == Counter([OLD[0], (1, ONE, "de"), *OLD[2:]])
     # The scheduler gives a time of a zone.
     when = datetime.datetime(2026, 11, 3, 3, tzinfo=datetime.timezone.utc)
-    scheduling.dated(job, when, {"land": "cn"})
-    assert parameters.filled("{date}", {"date": when}) == "2026-11-03"
+    scheduling.bind_date(job, when, {"land": "cn"})
+    assert parameters.fill_places("{date}", {"date": when}) == "2026-11-03"
 
 
 def test_files_of_other_programs_vanish_too(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ import pyarrow as pa
 from mapred.client.audit import commits, coverage, ending, files, outputs
 from mapred.client.audit.files import Stored
 from mapred.client.audit.problems import Problem
-from mapred.client.audit.published import Published, published
-from mapred.display.format import several
+from mapred.client.audit.published import Published, check_published
+from mapred.display.format import pluralize
 from mapred.display.text.run import given_up_text, skipped_text
 from mapred.errors import MapredError
 from mapred.model import layout
@@ -27,7 +27,7 @@ from mapred.model.spec import Job, Stage
 from mapred.planner import plan_schema, read_plan
 from mapred.runfolder import plans
 from mapred.runfolder.folder import RunFolder
-from mapred.storage import Store, each, etags
+from mapred.storage import Store, etags, map_ahead
 
 __all__ = ["Audit", "Problem", "audit"]
 
@@ -47,7 +47,7 @@ class MadeBy:
 
     def __str__(self) -> str:
         file = f" of {self.file}" if self.file else ""
-        return f"{several(self.commits, 'commit')} by {self.name}{file} ({self.digest[:12]})"
+        return f"{pluralize(self.commits, 'commit')} by {self.name}{file} ({self.digest[:12]})"
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Audit:
             return "\n".join([head + self._whole(), *self._made_by()])
         lines = [str(problem) for problem in self.problems[:_MOST]]
         more = len(self.problems) - len(lines)
-        lines = [head + several(len(self.problems), "problem"), *lines]
+        lines = [head + pluralize(len(self.problems), "problem"), *lines]
         lines += [f"… and {more:,} more"] if more else []
         return "\n".join([*lines, *self._less(), *self._made_by()])
 
@@ -113,26 +113,26 @@ class Audit:
 
     def _read(self) -> str:
         parts = [
-            several(self.commits, "commit"),
+            pluralize(self.commits, "commit"),
             _of(self.shards, self.planned_shards, "shard"),
             _of(self.ranges, self.planned_ranges, "range"),
             _of(self.bytes, self.planned_bytes, "byte"),
         ]
         parts += [_of(self.items, self.planned_items, "item")] if self.planned_items else []
-        return ", ".join([*parts, several(self.records, "record")])
+        return ", ".join([*parts, pluralize(self.records, "record")])
 
     def _looked_at(self) -> str:
-        kinds = [several(self.files, "file") + " of the job", several(self.outputs, "output")]
-        kinds += [several(self.published, "published file")] if self.published else []
+        kinds = [pluralize(self.files, "file") + " of the job", pluralize(self.outputs, "output")]
+        kinds += [pluralize(self.published, "published file")] if self.published else []
         ways = [f"{self.contents:,} by content", f"{self.sizes:,} by size alone"]
         ways += [f"{self.etags:,} by size and etag"] if self.etags else []
         looked_at = self.contents + self.sizes + self.etags
         names = self.files + self.outputs + self.published - looked_at
         ways += [f"{names:,} by name"] if names else []
         text = f"{', '.join(kinds)} checked ({', '.join(ways)})"
-        text += f", {several(self.inline, 'inline result')}" if self.inline else ""
+        text += f", {pluralize(self.inline, 'inline result')}" if self.inline else ""
         if self.replaced:
-            text += f"; {several(self.replaced, 'published file')} replaced by a later version"
+            text += f"; {pluralize(self.replaced, 'published file')} replaced by a later version"
         return text
 
     def _made_by(self) -> Iterator[str]:
@@ -151,8 +151,8 @@ class Audit:
         """How much of the dataset nobody read."""
         if not self.unread_bytes:
             return ""
-        about = f" and about {several(self.unread_records, 'record')}" if self.records else ""
-        return f" ({several(self.unread_bytes, 'byte')}{about} not read)"
+        about = f" and about {pluralize(self.unread_records, 'record')}" if self.records else ""
+        return f" ({pluralize(self.unread_bytes, 'byte')}{about} not read)"
 
     def _whole(self) -> str:
         less = self._less()
@@ -161,7 +161,9 @@ class Audit:
 
 def _of(number: int, planned: int, what: str) -> str:
     return (
-        f"{number:,} of {several(planned, what)}" if number != planned else several(planned, what)
+        f"{number:,} of {pluralize(planned, what)}"
+        if number != planned
+        else pluralize(planned, what)
     )
 
 
@@ -199,7 +201,7 @@ def audit(folder: RunFolder, job: Job, *, content: bool = True, contact: bool = 
     foreign = [*_job_files(store, job, plan, content=content)]
     problems += foreign
     # What lies in a folder whose files are not those of the job leads nowhere.
-    listed, wrong = ({}, []) if foreign else ending.listed(folder, job, lost)
+    listed, wrong = ({}, []) if foreign else ending.listed_outputs(folder, job, lost)
     problems += [*wrong, *_stages(folder, job, plan, given_up, lost, listed, sums, content=content)]
     put = Published()
     if changed is None and not unreadable:
@@ -208,7 +210,7 @@ def audit(folder: RunFolder, job: Job, *, content: bool = True, contact: bool = 
         problems += coverage.seams(folder, plan, job)
         if content and not foreign:
             problems += coverage.row_groups(folder, plan, job, given_up, contact=contact)
-        put = published(folder, job, lost, content=content)
+        put = check_published(folder, job, lost, content=content)
         problems += put.problems
     inputs = sum(path.startswith(layout.INPUT) for path in job.digests)
     looked_at = sums.outputs + put.files
@@ -267,7 +269,7 @@ def _stages(
         known = None if content else _listing(store, stage)
         look = functools.partial(_look, store, known)
         check = functools.partial(_checked, folder, stage, look)
-        for index, (commit, bad) in zip(tasks, each(store, check, tasks), strict=True):
+        for index, (commit, bad) in zip(tasks, map_ahead(store, check, tasks), strict=True):
             yield from bad
             if commit is None:
                 continue
@@ -278,7 +280,7 @@ def _stages(
                 yield from coverage.reading(plan, commit, index, job, given_up)
             if stage.last:
                 yield from outputs.unlisted(listed, commit, look)
-        yield from commits.taken(folder, job, stage, lost)
+        yield from commits.check_inputs_taken(folder, job, stage, lost)
 
 
 def _add(sums: _Sums, commit: Commit, stage: Stage, kept: int) -> None:

@@ -9,7 +9,7 @@ from mapred.errors import MapredError, RecordError
 from mapred.model.records import Commit
 from mapred.model.spec import Job, Stage
 from mapred.runfolder.folder import RunFolder
-from mapred.storage import each
+from mapred.storage import map_ahead
 
 
 def commit(folder: RunFolder, stage: str, index: int) -> tuple[Commit | None, Problem | None]:
@@ -27,10 +27,12 @@ def commit(folder: RunFolder, stage: str, index: int) -> tuple[Commit | None, Pr
 
 def commits(folder: RunFolder, stage: str, indices: Iterable[int]) -> Iterator[Commit | None]:
     """Return the commits of many tasks, in the order asked for; None where none can be read."""
-    return each(folder.store, lambda index: commit(folder, stage, index)[0], indices)
+    return map_ahead(folder.store, lambda index: commit(folder, stage, index)[0], indices)
 
 
-def taken(folder: RunFolder, job: Job, stage: Stage, lost: Collection[int]) -> Iterator[Problem]:
+def check_inputs_taken(
+    folder: RunFolder, job: Job, stage: Stage, lost: Collection[int]
+) -> Iterator[Problem]:
     """Whether a stage took all outputs of the one before it, but for the map tasks `lost`."""
     if stage.kind == "reduce":
         for index, found in enumerate(commits(folder, stage.name, range(stage.tasks))):

@@ -25,7 +25,9 @@ def ended(folder: RunFolder) -> Iterator[Problem]:
         yield Problem("unfinished", layout.END, text)
 
 
-def listed(folder: RunFolder, job: Job, lost: Collection[int]) -> tuple[Entries, list[Problem]]:
+def listed_outputs(
+    folder: RunFolder, job: Job, lost: Collection[int]
+) -> tuple[Entries, list[Problem]]:
     """Return the outputs of a run that succeeded as its manifest lists them; nothing for another
     run.
 

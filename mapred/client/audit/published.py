@@ -20,7 +20,7 @@ from mapred.model.records import Output
 from mapred.model.spec import Job
 from mapred.process.lazy import pa
 from mapred.runfolder.folder import RunFolder
-from mapred.storage import Store, each, etags, open_store
+from mapred.storage import Store, etags, map_ahead, open_store
 
 if TYPE_CHECKING:
     from mapred.writing.parquet_files import WrittenFile
@@ -54,7 +54,9 @@ class _Live:
     later: bool
 
 
-def published(folder: RunFolder, job: Job, lost: Collection[int], *, content: bool) -> Published:
+def check_published(
+    folder: RunFolder, job: Job, lost: Collection[int], *, content: bool
+) -> Published:
     """Look at every file that the run has in its dataset now; `lost` are the tasks given up."""
     if job.write is None:
         return Published()
@@ -67,12 +69,14 @@ def published(folder: RunFolder, job: Job, lost: Collection[int], *, content: bo
     outputs = [each.output for each in found if each is not None]
     store = folder.store
     try:
-        wrote = list(itertools.chain(*each(store, lambda output: _values(store, output), outputs)))
+        wrote = list(
+            itertools.chain(*map_ahead(store, lambda output: _values(store, output), outputs))
+        )
         (written,) = _values(store, last.output)
     except Exception as error:  # a damaged pickle raises what it likes
         text = f"what its tasks handed over cannot be read: {error}"
         return Published(problems=(Problem("changed", target.uri, text),))
-    _, files, _ = writing.gathered(wrote, target)
+    _, files, _ = writing.gather_files(wrote, target)
     if not files:
         return Published()
     try:
@@ -112,11 +116,11 @@ def _looked_at(
         for file in files
     ]
     if content:
-        found = each(store, lambda file: by_content(store, file), known)
+        found = map_ahead(store, lambda file: by_content(store, file), known)
     else:
         folders = sorted({file.path.rpartition("/")[0] for file in known})
         listed: dict[str, tuple[int, str]] = {}
-        for some in each(store, lambda folder: etags(store, folder), folders):
+        for some in map_ahead(store, lambda folder: etags(store, folder), folders):
             listed.update(some)
         found = (by_size(store, listed, file) for file in known)
     return (problem for problem in found if problem is not None)

@@ -20,7 +20,7 @@ from mapred.backends.schedules import Schedule, SchedulingBackend
 from mapred.client.job import Job, Plan
 from mapred.client.naming import default_root
 from mapred.dataset import Dataset, as_dataset
-from mapred.dataset.values import as_of, kind_of_suffix, suffix_of
+from mapred.dataset.values import as_option_for, kind_of_suffix, suffix_of
 from mapred.engine.base import Backend, NamesRoot
 from mapred.errors import BackendError, DatasetError, PlanError
 from mapred.functions import parameters, signatures, transport
@@ -32,7 +32,7 @@ from mapred.model.spec import Format
 from mapred.process import secrecy
 from mapred.storage import is_local, open_store, probe
 
-__all__ = ["Schedule", "Template", "dated", "schedule", "schedules", "unschedule", "zone"]
+__all__ = ["Schedule", "Template", "bind_date", "schedule", "schedules", "unschedule", "zone"]
 
 _HERE_ALONE = ("kubeconfig", "context", "server", "token_env")
 _SHOWN = (
@@ -126,7 +126,7 @@ def unschedule(name: Text, *, backend: str | Backend = "argo") -> None:
     _scheduling(backend).unschedule(name)
 
 
-def dated(job: Job, when: datetime, given: Mapping[str, Any]) -> Job:
+def bind_date(job: Job, when: datetime, given: Mapping[str, Any]) -> Job:
     """Return the job bound to its parameters and, where it takes one, a date."""
     date = {DATE: when} if DATE in job.parameters else {}
     return job.bind(**given, **date)
@@ -164,7 +164,7 @@ def _check(job: Job, given: Mapping[str, Any], timezone: str) -> None:
     for name, value in given.items():
         if not isinstance(value, str | int | float | bool):
             raise PlanError(f"params: {name}={value!r} must be a text, a number, true or false")
-    dated(job, datetime.now(zone(timezone)), given)
+    bind_date(job, datetime.now(zone(timezone)), given)
 
 
 def _settled(job: Job) -> Job:
@@ -184,7 +184,7 @@ def _settled(job: Job) -> Job:
             "annotation; say it: mapred.read_text(…), read_csv(…), …"
         )
     kind = signatures.input_kind(job.fn, Format(told, ""))
-    source = replace(source, as_=as_of(told, kind))
+    source = replace(source, as_=as_option_for(told, kind))
     return replace(job, dataset=replace(job.dataset, dataset=source) if planned else source)
 
 

@@ -103,7 +103,9 @@ def start(
         return known if over else known.resume(backend=chosen, progress="none")
     # What a pod left that was ended before there was a job.json; the files may be others by now.
     RunFolder(open_store(f"{root}/{run_id}")).discard()
-    job = scheduling.dated(template.job, when.astimezone(scheduling.zone(template.timezone)), given)
+    job = scheduling.bind_date(
+        template.job, when.astimezone(scheduling.zone(template.timezone)), given
+    )
     source = job.dataset.dataset if isinstance(job.dataset, Plan) else job.dataset
     if source.options.storage is not None:
         from mapred.storage import fsspec_options

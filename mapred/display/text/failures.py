@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mapred import errors
-from mapred.display.format import format_count, listed, one_line, several, shortened, tail
+from mapred.display.format import format_count, join_numbers, one_line, pluralize, shortened, tail
 from mapred.display.summary import FailureGroup, group_failures
 from mapred.model.failure import Failure
 
@@ -20,14 +20,14 @@ def failures_text(failures: Sequence[Failure], most: int = 10, details: bool = T
     `details` adds the first failure's place and the ends of its traceback and log.
     """
     groups = group_failures(failures)
-    lines = [f"{several(len(failures), 'failure')}:"] if failures else []
+    lines = [f"{pluralize(len(failures), 'failure')}:"] if failures else []
     for group in groups[:most]:
         lines.append("  " + group_line(group))
         if details:
             lines += _details(group)
     if len(groups) > most:
         rest = sum(group.count for group in groups[most:])
-        lines.append(f"  and {format_count(rest)} more of {several(len(groups) - most, 'kind')}")
+        lines.append(f"  and {format_count(rest)} more of {pluralize(len(groups) - most, 'kind')}")
     return "\n".join(lines)
 
 
@@ -37,7 +37,7 @@ def group_line(group: FailureGroup) -> str:
     said = error_text(first)
     times = f"{format_count(group.count)} × " if group.count > 1 else ""
     what, numbers = ("item", group.items) if group.items else ("task", group.tasks)
-    which = f"{what}{'s' * (len(numbers) > 1)} {listed(numbers, PLACES)}"
+    which = f"{what}{'s' * (len(numbers) > 1)} {join_numbers(numbers, PLACES)}"
     return f"{times}{one_line(first.stage, 40)}: {said} ({one_line(first.kind)}; {which})"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from mapred.display.format import format_bytes, one_line, several, shortened
+from mapred.display.format import format_bytes, one_line, pluralize, shortened
 from mapred.display.summary import Column, PlanSummary, bins
 from mapred.display.text.bars import sparkline
 
@@ -38,7 +38,9 @@ def plan_text(summary: PlanSummary, width: int = 60) -> str:
     if summary.unsplittable:
         lines.append("  cannot be split")
         for count, size, reason in summary.unsplittable:
-            lines.append(f"    {several(count, 'file')}, {format_bytes(size)}: {one_line(reason)}")
+            lines.append(
+                f"    {pluralize(count, 'file')}, {format_bytes(size)}: {one_line(reason)}"
+            )
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -52,19 +54,19 @@ def column_lines(columns: Sequence[Column]) -> list[str]:
         for name, column in zip(names, columns, strict=False)
     ]
     more = len(columns) - COLUMNS
-    return lines if more <= 0 else [*lines, f"and {several(more, 'more column')}"]
+    return lines if more <= 0 else [*lines, f"and {pluralize(more, 'more column')}"]
 
 
 def plan_size(summary: PlanSummary) -> str:
     """`1,234 files, 694 MB in 43 shards, 43 tasks`."""
     parts = []
     if summary.files:
-        parts.append(several(summary.files, "file"))
+        parts.append(pluralize(summary.files, "file"))
     if summary.items:
-        parts.append(several(summary.items, "item"))
+        parts.append(pluralize(summary.items, "item"))
     if summary.bytes or not parts:
         parts.append(format_bytes(summary.bytes))
-    return f"{', '.join(parts)} in {several(summary.shards, 'shard')}, " + several(
+    return f"{', '.join(parts)} in {pluralize(summary.shards, 'shard')}, " + pluralize(
         summary.tasks, "task"
     )
 

@@ -14,12 +14,20 @@ from mapred.display.format import (
     format_count,
     format_seconds,
     format_time,
-    listed,
+    join_numbers,
     one_line,
-    several,
+    pluralize,
     shortened,
 )
-from mapred.display.summary import Timeline, busy, fraction, pace, paused, timeline, whole_seconds
+from mapred.display.summary import (
+    Timeline,
+    busy,
+    fraction,
+    pace,
+    pause_seconds,
+    timeline,
+    whole_seconds,
+)
 from mapred.display.text.bars import bar, sparkline
 from mapred.display.text.failures import failures_text
 from mapred.functions.parameters import text_of
@@ -43,18 +51,18 @@ def state_text(status: RunStatus) -> str:
     state, number = one_line(status.state), len(status.given_up.indices)
     if status.queued_since is not None:
         state += f" since {format_time(status.queued_since)}"
-    return f"{state}, {several(number, status.given_up.what)} given up" if number else state
+    return f"{state}, {pluralize(number, status.given_up.what)} given up" if number else state
 
 
 def given_up_text(given_up: GivenUp) -> str:
     """`3 items given up: 4, 13, 22`."""
     indices = given_up.indices
-    return f"{several(len(indices), given_up.what)} given up: {listed(indices)}"
+    return f"{pluralize(len(indices), given_up.what)} given up: {join_numbers(indices)}"
 
 
 def skipped_text(rows: int) -> str:
     """`2 bad rows skipped`."""
-    return f"{several(rows, 'bad row')} skipped"
+    return f"{pluralize(rows, 'bad row')} skipped"
 
 
 def retries_text(status: RunStatus) -> str:
@@ -68,7 +76,7 @@ def retries_text(status: RunStatus) -> str:
         one_line(kind, 40) if count == number else f"{format_count(count)} × {one_line(kind, 40)}"
         for kind, count in kinds
     )
-    return f"{several(number, 'retry', 'retries')} ({told})"
+    return f"{pluralize(number, 'retry', 'retries')} ({told})"
 
 
 def status_text(
@@ -132,8 +140,8 @@ def beside_done(stage: StageStatus) -> list[str]:
 def lost_of(stage: StageStatus) -> list[str]:
     """`3 items given up`, or nothing."""
     if stage.given_up_items:
-        return [f"{several(stage.given_up_items, 'item')} given up"]
-    return [f"{several(stage.given_up, 'shard')} given up"] if stage.given_up else []
+        return [f"{pluralize(stage.given_up_items, 'item')} given up"]
+    return [f"{pluralize(stage.given_up, 'shard')} given up"] if stage.given_up else []
 
 
 def pace_facts(status: RunStatus, now: float | None = None) -> list[str]:
@@ -141,7 +149,7 @@ def pace_facts(status: RunStatus, now: float | None = None) -> list[str]:
     speed = pace(status, now)
     facts = []
     if status.records:
-        facts.append(several(status.records, "record"))
+        facts.append(pluralize(status.records, "record"))
     if status.skipped:
         facts.append(skipped_text(status.skipped))
     if status.retries:
@@ -241,7 +249,7 @@ def _tasks(kind: str, total: int, done: int) -> str:
     if kind == "reduce" and total == 1 and done == 1:
         return "1 reduce"
     of = f"{format_count(done)} of " if done != total else ""
-    return of + several(total, f"{kind} task")
+    return of + pluralize(total, f"{kind} task")
 
 
 def _amount(status: RunStatus, now: float | None) -> str:
@@ -251,7 +259,7 @@ def _amount(status: RunStatus, now: float | None) -> str:
         if status.bytes_done < status.bytes:
             amount += f" of {format_bytes(status.bytes)}"
     elif status.records:
-        amount = several(status.records, "record")
+        amount = pluralize(status.records, "record")
     else:
         amount = f"{fraction(status):.0%}"
     if elapsed is None:
@@ -261,4 +269,4 @@ def _amount(status: RunStatus, now: float | None) -> str:
 
 def _beside_pauses(status: RunStatus) -> str:
     """` (and 45 s paused)`, or nothing."""
-    return f" (and {format_seconds(paused(status))} paused)" if status.pauses else ""
+    return f" (and {format_seconds(pause_seconds(status))} paused)" if status.pauses else ""

@@ -42,19 +42,19 @@ def named(type_: pa.DataType) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def spelled(steps: Sequence[str | int]) -> str:
+def path_text(steps: Sequence[str | int]) -> str:
     """Return the way to a value as people write it: `order.items[0].price`."""
     first, *rest = steps
     return str(first) + "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in rest)
 
 
-def told(misfit: Misfit, format: Format) -> str:
+def explain_misfit(misfit: Misfit, format: Format) -> str:
     """Return a misfit with what to do about it."""
     if misfit.final:
         return misfit.what
     schema = format.schema
     assert schema is not None
-    what = f"field {spelled(misfit.steps)} {misfit.what}"
+    what = f"field {path_text(misfit.steps)} {misfit.what}"
     advice = _schema_advice(misfit, schema)
     if misfit.name in format.partitions:
         advice.append("hive=False, for the column of that name comes from a folder")
@@ -75,7 +75,7 @@ def _schema_advice(misfit: Misfit, schema: pa.Schema) -> list[str]:
     type_ = schema.field(misfit.name).type if known else misfit.needed
     type_ = _replaced(type_, misfit.steps[1:], misfit.needed)
     text = (
-        f'"{named(type_)}"' if len(misfit.steps) == 1 and not type_.num_fields else written(type_)
+        f'"{named(type_)}"' if len(misfit.steps) == 1 and not type_.num_fields else type_text(type_)
     )
     if text is None or len(text) > _LONGEST:
         return [f"its type in schema= ({named(misfit.needed)})"]
@@ -94,16 +94,16 @@ def _replaced(type_: pa.DataType, steps: Steps, by: pa.DataType) -> pa.DataType:
     return pa.struct(list(types.items()))
 
 
-def written(type_: pa.DataType) -> str | None:
+def type_text(type_: pa.DataType) -> str | None:
     """Return a type as Python code, where it can be."""
 
     if pa.types.is_struct(type_):
-        parts = [(field.name, written(field.type)) for field in type_]
+        parts = [(field.name, type_text(field.type)) for field in type_]
         if any(text is None for _, text in parts):
             return None
         return f"pa.struct([{', '.join(f'({name!r}, {text})' for name, text in parts)}])"
     if pa.types.is_list(type_):
-        item = written(type_.value_type)
+        item = type_text(type_.value_type)
         return item and f"pa.list_({item})"
     if pa.types.is_decimal(type_):
         return f"pa.{type_}"

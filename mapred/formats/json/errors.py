@@ -7,7 +7,7 @@ import re
 from mapred.errors import DatasetError
 from mapred.formats.base import OpenRange
 from mapred.formats.compression import pieces
-from mapred.formats.json.advice import told
+from mapred.formats.json.advice import explain_misfit
 from mapred.formats.json.misfits import misfit_of
 from mapred.formats.json.objects import (
     SPACES,
@@ -68,7 +68,7 @@ def _message(line: bytes, fields: Fields, format: Format) -> str | None:
         misfit = misfit_of(exact(line), fields.read, fields.closed, fields.inferred)
     except Refused as refused:
         return str(refused)
-    return told(misfit, format) if misfit else None
+    return explain_misfit(misfit, format) if misfit else None
 
 
 def _first_bad(parts: list[bytes], parse: Parse) -> int:

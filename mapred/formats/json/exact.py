@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mapred.arrow.buffers import raw
+from mapred.arrow.buffers import values_view
 from mapred.process.lazy import pa
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def doubtful(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
 def _rows(array: pa.Array) -> npt.NDArray[np.int64]:
 
     if pa.types.is_floating(array.type):
-        values = raw(array, np.dtype(f"f{array.type.bit_width // 8}"))
+        values = values_view(array, np.dtype(f"f{array.type.bit_width // 8}"))
         return np.flatnonzero(np.abs(values) >= _LIMITS[array.type.bit_width])
     none = np.empty(0, np.int64)
     if pa.types.is_struct(array.type):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from mapred.formats.json.objects import KINDS, Fraction, Twice, shown, stands_twice
+from mapred.formats.json.objects import KINDS, Fraction, Twice, show_line, stands_twice
 from mapred.process.lazy import pa
 
 # Arrow sends no columns of more than 63 levels, and the function may add some.
@@ -62,7 +62,7 @@ def add(seen: Seen, value: Any, where: Any, told: Callable[[Any], str] = str) ->
     if kind != seen.kind:
         if seen.kind:
             raise FieldError(
-                f"field {seen.path} is {kind} ({shown(value)}), but {seen.kind} in"
+                f"field {seen.path} is {kind} ({show_line(value)}), but {seen.kind} in"
                 f" {told(seen.first)}; {TWO_KINDS}",
                 where,
             )
@@ -137,7 +137,7 @@ def _number(seen: Seen) -> pa.DataType:
     elif seen.constants:
         value, where = seen.rounded
         raise FieldError(
-            f"field {seen.path} is {shown(value)}, which a float64 cannot hold exactly, and NaN or"
+            f"field {seen.path} is {show_line(value)}, which a float64 cannot hold exactly, and NaN or"
             f" Infinity elsewhere, which a decimal cannot hold; {DICTS} takes both",
             where,
         )
@@ -146,7 +146,7 @@ def _number(seen: Seen) -> pa.DataType:
     if type_ is None:
         raise FieldError(
             f"field {seen.path} has numbers of more digits than a decimal can have ({_WIDE}),"
-            f" such as {shown(max(numbers, key=lambda n: abs(Decimal(n))))}; {DICTS} takes them",
+            f" such as {show_line(max(numbers, key=lambda n: abs(Decimal(n))))}; {DICTS} takes them",
             seen.rounded[1] if seen.rounded else seen.widest,
         )
     return type_

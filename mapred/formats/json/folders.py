@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mapred.arrow.types import NULL_FOLDER
-from mapred.formats.json.objects import SPACES, Refused, decoded, plain
+from mapred.formats.json.objects import SPACES, Refused, decode_object, plain
 from mapred.formats.lines import Lines
 from mapred.formats.tables import folders_of, partitions_of
 from mapred.model.spec import Format
@@ -19,7 +19,7 @@ def folder_schema(lines: Lines, format: Format) -> pa.Schema:
         return pa.schema([])
     assert format.schema is not None
     try:
-        first = decoded(lines.data.lstrip(SPACES).partition(b"\n")[0], plain)
+        first = decode_object(lines.data.lstrip(SPACES).partition(b"\n")[0], plain)
     except Refused:
         first = {}
     types = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from mapred.formats.json.advice import Misfit, Steps, named, spelled
+from mapred.formats.json.advice import Misfit, Steps, named, path_text
 from mapred.formats.json.fields import (
     FieldError,
     Seen,
@@ -17,7 +17,7 @@ from mapred.formats.json.fields import (
     is_exact,
     type_of,
 )
-from mapred.formats.json.objects import Fraction, Twice, kind_of, shown, stands_twice
+from mapred.formats.json.objects import Fraction, Twice, kind_of, show_line, stands_twice
 from mapred.process.lazy import pa
 
 _INFINITE = math.ldexp(2 - 2**-24, 127)  # as a float32, from here on
@@ -81,7 +81,7 @@ def _checked(value: Any, field: pa.Field, steps: Steps, texts: bool) -> Misfit |
     if texts and kind == "text" and _is_decimal(field.type):
         wanted = kind
     if kind != wanted:
-        what = f"is {kind} ({shown(value)}), and not {wanted} ({named(field.type)})"
+        what = f"is {kind} ({show_line(value)}), and not {wanted} ({named(field.type)})"
         return Misfit(steps, what, type_by(value))
     if kind == "a number":
         return _number(value, field.type, steps)
@@ -114,7 +114,9 @@ def _items(value: list[Any], type_: pa.DataType, steps: Steps, texts: bool) -> M
 
 def _fields(value: dict[str, Any], type_: pa.DataType, steps: Steps, texts: bool) -> Misfit | None:
     if isinstance(value, Twice):
-        return Misfit((*steps, value.name), stands_twice(spelled((*steps, value.name))), final=True)
+        return Misfit(
+            (*steps, value.name), stands_twice(path_text((*steps, value.name))), final=True
+        )
     for field in type_:
         found = _checked(value.get(field.name), field, (*steps, field.name), texts)
         if found is not None:
@@ -153,13 +155,13 @@ def _number(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
 def _whole(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
 
     if not isinstance(value, int):
-        what = f"is {shown(value)}, which is not a whole number as {named(type_)} has them"
+        what = f"is {show_line(value)}, which is not a whole number as {named(type_)} has them"
         return Misfit(steps, what, pa.float64())
     signed = pa.types.is_signed_integer(type_)
     span = 1 << type_.bit_width
     if 0 <= value + signed * span // 2 < span:
         return None
-    what = f"is {shown(value)}, which {named(type_)} cannot hold"
+    what = f"is {show_line(value)}, which {named(type_)} cannot hold"
     if signed and -(2**63) <= value < 2**63:
         return Misfit(steps, what, pa.int64())
     return Misfit(steps, what, decimal_of([value, 2**63]))
@@ -169,7 +171,7 @@ def _float(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
 
     double = type_.bit_width == 64
     if isinstance(value, int) and not is_exact(value, 53 if double else 24):
-        what = f"is {shown(value)}, a whole number that {named(type_)} cannot hold exactly"
+        what = f"is {show_line(value)}, a whole number that {named(type_)} cannot hold exactly"
         return Misfit(steps, what, pa.float64() if is_exact(value) else _decimal_for(value))
     if isinstance(value, Fraction) and not double and abs(float(value)) >= _INFINITE:
         return Misfit(steps, f"is {value}, which {named(type_)} cannot hold", pa.float64())
@@ -187,12 +189,12 @@ def _decimal_for(value: int) -> pa.DataType | None:
 
 def _decimal(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
     if isinstance(value, float):
-        return Misfit(steps, f"is {shown(value)}, which {named(type_)} cannot hold")
+        return Misfit(steps, f"is {show_line(value)}, which {named(type_)} cannot hold")
     whole, scale = digits_of(value)
     if scale <= type_.scale and whole <= type_.precision - type_.scale:
         return None
     needed = decimal_of([value, "9" * (type_.precision - type_.scale), f"1e-{type_.scale}"])
-    return Misfit(steps, f"is {shown(value)}, which {named(type_)} cannot hold", needed)
+    return Misfit(steps, f"is {show_line(value)}, which {named(type_)} cannot hold", needed)
 
 
 def _text(value: str, type_: pa.DataType, steps: Steps) -> Misfit | None:
@@ -215,4 +217,4 @@ def _text(value: str, type_: pa.DataType, steps: Steps) -> Misfit | None:
             continue
     if fitting is type_:
         return None
-    return Misfit(steps, f"is {shown(value)}, which {named(type_)} does not read", fitting)
+    return Misfit(steps, f"is {show_line(value)}, which {named(type_)} does not read", fitting)

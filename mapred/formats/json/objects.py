@@ -52,7 +52,7 @@ KINDS = {
 }
 
 
-def shown(value: Any) -> str:
+def show_line(value: Any) -> str:
     """Return a value as a line of JSON has it, cut where it is long."""
     try:
         text = value if isinstance(value, Fraction) else json.dumps(value, ensure_ascii=False)
@@ -124,10 +124,10 @@ def stands_twice(name: str) -> str:
 
 def exact(line: bytes) -> dict[str, Any]:
     """Return the object of a line, its fractions as they are written; else `Refused`."""
-    value = decoded(line, _exact)
+    value = decode_object(line, _exact)
     if _MAY_OVERFLOW.search(line) and (found := _found(value, _overflows)):
         raise Refused(
-            f"field {found[0]} is {shown(found[1])}, which is larger than a float64 can be; read such"
+            f"field {found[0]} is {show_line(found[1])}, which is larger than a float64 can be; read such"
             " numbers with mapred.read_text and json.loads(line, parse_float=decimal.Decimal)"
         )
     if b"\\u" in line and (found := _found(value, _halved)):
@@ -141,7 +141,7 @@ def exact(line: bytes) -> dict[str, Any]:
 def unique(line: bytes) -> dict[str, Any]:
     """Return the object of a line as Python has it, without loss; else `Refused`."""
     try:
-        return decoded(line, plain)
+        return decode_object(line, plain)
     except Refused:
         value = exact(line)  # which knows the field of a number that is too large
         twice = _found(value, lambda each: isinstance(each, Twice))
@@ -150,7 +150,7 @@ def unique(line: bytes) -> dict[str, Any]:
         raise
 
 
-def decoded(line: bytes, decode: Callable[[str], Any]) -> dict[str, Any]:
+def decode_object(line: bytes, decode: Callable[[str], Any]) -> dict[str, Any]:
     """Return the object that `decode` finds in a line; `Refused` says what is there instead."""
     try:
         value = decode(line.decode())
@@ -267,7 +267,7 @@ def is_collection(line: bytes) -> bool:
     if f'"{_GEOJSON}"'.encode() not in line:
         return False
     try:
-        value = decoded(line, plain)
+        value = decode_object(line, plain)
     except Refused:
         return False
     return value.get("type") == _GEOJSON and isinstance(value.get("features"), list)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from mapred.errors import DatasetError
-from mapred.formats.json.advice import Steps, spelled
+from mapred.formats.json.advice import Steps, path_text
 from mapred.formats.json.exact import doubtful, holds
 from mapred.formats.json.misfits import has_unknown, misfit_of
 from mapred.formats.json.objects import exact, lines_of, objects_in
@@ -161,7 +161,7 @@ def _readable_type(type_: pa.DataType, steps: Steps) -> pa.DataType:
     plain = "integer decimal boolean string large_string binary large_binary null float32 float64"
     if not any(getattr(pa.types, f"is_{name}")(type_) for name in plain.split()):
         raise DatasetError(
-            f"JSON has no values for field {spelled(steps)} of type {type_}; leave it out of schema="
+            f"JSON has no values for field {path_text(steps)} of type {type_}; leave it out of schema="
             " to have the type that its values suggest"
         )
     return type_
