@@ -18,7 +18,7 @@ from mapred.dataset.values import (
 )
 from mapred.errors import DatasetError
 from mapred.model.checking import checks, short_repr
-from mapred.model.rules import FromZero, Unfit, listed
+from mapred.model.rules import FromZero, Unfit, as_tuple
 from mapred.model.spec import Format
 from mapred.process import secrecy
 
@@ -360,7 +360,7 @@ def _storage(
 
 def _uris(uris: Any) -> tuple[str, ...]:
     try:
-        several = (uris,) if isinstance(uris, str | os.PathLike) else listed(uris)
+        several = (uris,) if isinstance(uris, str | os.PathLike) else as_tuple(uris)
     except Unfit:
         raise DatasetError(
             f"{short_repr(uris)} is not a path; pass a str, a Path or a list of them"

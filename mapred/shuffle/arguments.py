@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from mapred.errors import ReduceError
 from mapred.model.checking import check, short_repr
-from mapred.model.rules import Rule, Unfit, listed
+from mapred.model.rules import Rule, Unfit, as_tuple
 from mapred.model.shuffle import Aggregate, By, Shuffle, SortBy
 from mapred.process.lazy import pa
 from mapred.reducers import Reducer
@@ -50,7 +50,7 @@ def _columns(what: str, names: Any) -> tuple[str, ...]:
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    found = listed(value)
+    found = as_tuple(value)
     if not found or not all(isinstance(name, str) and name for name in found):
         raise Unfit
     return tuple(map(str, found))
@@ -58,7 +58,7 @@ def _names(value: Any) -> tuple[str, ...]:
 
 def _order(sort_by: Any) -> tuple[list[str], tuple[bool, ...]]:
     try:
-        entries = listed(sort_by)
+        entries = as_tuple(sort_by)
     except Unfit:
         entries = (sort_by,)
     pairs = [(entry, "ascending") if isinstance(entry, str) else entry for entry in entries]
