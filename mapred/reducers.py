@@ -189,18 +189,18 @@ def _concat_tables(tables: list[Any]) -> Any:
     tables = [table for table in tables if table.num_rows] or tables[:1]
     schema = unifying.observed_schema(tables[0])
     for number, table in enumerate(tables):
-        name = unifying.twice(table.schema)
+        name = unifying.find_duplicate_column(table.schema)
         if name is not None:
             raise ReduceError(f"concat: a table has two columns {name!r}; give each its own name")
         try:
             schema = unifying.unify(schema, unifying.observed_schema(table))
-        except unifying.Differs as error:
+        except unifying.ColumnTypeConflict as error:
             raise ReduceError(
                 f"concat: output {number} is a table of another schema than those before it: "
                 f"{error}; {_ONE_TYPE}"
             ) from None
     if not schema.names:
-        return unifying.blank(builtins.sum(table.num_rows for table in tables))
+        return unifying.make_columnless_table(builtins.sum(table.num_rows for table in tables))
     return pa.concat_tables([unifying.conform(table, schema) for table in tables])
 
 

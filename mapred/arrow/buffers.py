@@ -27,7 +27,7 @@ def from_arrow(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
 
     if pa.types.is_boolean(column.type):
         chunks = [column] if isinstance(column, pa.Array) else column.chunks
-        return np.concatenate([np.empty(0, bool), *map(_truths, chunks)])
+        return np.concatenate([np.empty(0, bool), *map(_unpack_bits, chunks)])
     letter = "f" if pa.types.is_floating(column.type) else "i"
     letter = "u" if pa.types.is_unsigned_integer(column.type) else letter
     dtype = np.dtype(f"{letter}{column.type.bit_width // 8}")
@@ -37,7 +37,7 @@ def from_arrow(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts])
 
 
-def _truths(array: pa.BooleanArray) -> npt.NDArray[np.bool_]:
+def _unpack_bits(array: pa.BooleanArray) -> npt.NDArray[np.bool_]:
     bits = np.frombuffer(array.buffers()[1] or b"", np.uint8)
     end = array.offset + len(array)
     return np.unpackbits(bits, count=end, bitorder="little")[array.offset :].view(np.bool_)
@@ -101,7 +101,7 @@ def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
     ends = [offsets(chunk) for chunk in chunks]
     if any(int(each[-1]) - int(each[0]) != width * (len(each) - 1) for each in ends):
         return None
-    equal = _steps(max(map(len, chunks)), width, column.type)
+    equal = _fixed_width_offsets(max(map(len, chunks)), width, column.type)
     numbers = []
     for chunk, each in zip(chunks, ends, strict=True):
         if not np.array_equal(each - each[0] if each[0] else each, equal[: len(each)]):
@@ -117,13 +117,13 @@ def as_strings(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
     width = column.type.bit_width // 8
     chunks = []
     for chunk in column.chunks:
-        ends = pa.py_buffer(_steps(len(chunk), width, type_))
+        ends = pa.py_buffer(_fixed_width_offsets(len(chunk), width, type_))
         data = pa.py_buffer(values_view(chunk, f"u{width}"))
         chunks.append(pa.Array.from_buffers(type_, len(chunk), [None, ends, data]))
     return pa.chunked_array(chunks, type_)
 
 
-def _steps(count: int, width: int, type_: pa.DataType) -> npt.NDArray[Any]:
+def _fixed_width_offsets(count: int, width: int, type_: pa.DataType) -> npt.NDArray[Any]:
     """Return the offsets of `count` strings of `width` bytes."""
     return np.arange(0, count * width + 1, width, dtype=_offset_type(type_))
 
@@ -134,10 +134,10 @@ def decode_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
     Where all of them are equally long, as codes and flags are, by numpy: Arrow copies one by one.
     """
 
-    return pa.chunked_array([_spelled(chunk) for chunk in column.chunks], pa.string())
+    return pa.chunked_array([_decode_chunk(chunk) for chunk in column.chunks], pa.string())
 
 
-def _spelled(array: pa.DictionaryArray) -> pa.Array:
+def _decode_chunk(array: pa.DictionaryArray) -> pa.Array:
 
     known, codes = array.dictionary, array.indices
     if not len(known) or known.null_count or codes.null_count:
@@ -153,7 +153,7 @@ def _spelled(array: pa.DictionaryArray) -> pa.Array:
     else:
         words = np.frombuffer(known.buffers()[2], f"V{width}", len(known), int(ends[0]))
         data = words[numbers].view(np.uint8)
-    starts = pa.py_buffer(_steps(len(codes), width, pa.string()))
+    starts = pa.py_buffer(_fixed_width_offsets(len(codes), width, pa.string()))
     return pa.StringArray.from_buffers(len(codes), starts, pa.py_buffer(data))
 
 
@@ -192,15 +192,15 @@ def flags(values: Sequence[bool]) -> pa.BooleanArray:
 def strings(values: Sequence[str]) -> pa.StringArray:
     """Strings of less than 2 GiB together."""
 
-    return _texts(values, pa.string())
+    return _build_text_array(values, pa.string())
 
 
 def large_strings(values: Sequence[str]) -> pa.LargeStringArray:
 
-    return _texts(values, pa.large_string())
+    return _build_text_array(values, pa.large_string())
 
 
-def _texts(values: Sequence[str], type_: pa.DataType) -> Any:
+def _build_text_array(values: Sequence[str], type_: pa.DataType) -> Any:
 
     data = [value.encode() for value in values]
     ends = np.zeros(len(data) + 1, _offset_type(type_))

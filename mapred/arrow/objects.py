@@ -67,7 +67,7 @@ def convert(values: Sequence[Any]) -> Any:
     if not families:
         return pa.nulls(len(values))
     try:
-        found = _converted(values, frozenset(families))
+        found = _convert_families(values, frozenset(families))
     except (pa.ArrowException, ArithmeticError, TypeError, ValueError) as error:
         reason = str(error).split("\n")[0]
         return Unfit(examples, f"which Arrow cannot hold ({reason})")
@@ -105,10 +105,10 @@ def _family(value: Any) -> str:
     return _OTHER
 
 
-def _converted(values: list[Any], families: frozenset[str]) -> pa.Array | None:
+def _convert_families(values: list[Any], families: frozenset[str]) -> pa.Array | None:
 
     if families == {"int"}:
-        return _whole([value for value in values if value is not None], values)
+        return _build_integer_array([value for value in values if value is not None], values)
     if families == {"int", "float"}:
         if not all(value is None or float(value) == value or value != value for value in values):
             return None
@@ -123,7 +123,7 @@ def _converted(values: list[Any], families: frozenset[str]) -> pa.Array | None:
     if family == _OTHER:
         found = pa.array(values)
         back = found.to_pylist()
-        return found if all(map(_same, values, back)) else None
+        return found if all(map(_is_unchanged, values, back)) else None
     if family.startswith(("datetime64", "timedelta64")):
         return pa.array(np.array(values, family))
     found = pa.array(values)
@@ -131,7 +131,7 @@ def _converted(values: list[Any], families: frozenset[str]) -> pa.Array | None:
     return from_frames.in_nanoseconds(values, found.type) if finer else found
 
 
-def _whole(given: list[int], values: list[int | None]) -> pa.Array:
+def _build_integer_array(given: list[int], values: list[int | None]) -> pa.Array:
 
     low, high = min(given), max(given)
     if low >= -(2**63) and high < 2**63:
@@ -141,7 +141,7 @@ def _whole(given: list[int], values: list[int | None]) -> pa.Array:
     return pa.array([None if value is None else Decimal(value) for value in values])
 
 
-def _same(value: Any, back: Any) -> bool:
+def _is_unchanged(value: Any, back: Any) -> bool:
     """Whether a nested value came back from Arrow as it was."""
     value = _plain(value)
     if isinstance(value, np.ndarray):
@@ -149,9 +149,9 @@ def _same(value: Any, back: Any) -> bool:
     if value is None or back is None:
         return value is back
     if isinstance(value, Mapping):
-        return all(_same(value.get(key), each) for key, each in back.items())
+        return all(_is_unchanged(value.get(key), each) for key, each in back.items())
     if isinstance(value, (list, tuple)):
-        return len(value) == len(back) and all(map(_same, value, back))
+        return len(value) == len(back) and all(map(_is_unchanged, value, back))
     if isinstance(value, (set, frozenset)):
         return value == set(back)
     return bool(value == back or (value != value and back != back))

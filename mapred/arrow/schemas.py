@@ -13,7 +13,7 @@ from mapred.process.lazy import pa
 HOW_TO_AGREE = "give the column one type in the function"
 
 
-class Differs(Exception):
+class ColumnTypeConflict(Exception):
     """A column that two tables have with types that no type holds both of."""
 
     def __init__(self, column: str, one: pa.DataType, other: pa.DataType) -> None:
@@ -21,7 +21,7 @@ class Differs(Exception):
         self.column, self.one, self.other = column, one, other
 
 
-def twice(schema: pa.Schema) -> str | None:
+def find_duplicate_column(schema: pa.Schema) -> str | None:
     """Return a name that more than one column has."""
     seen: set[str] = set()
     for name in schema.names:
@@ -48,14 +48,14 @@ def unify(one: pa.Schema, other: pa.Schema) -> pa.Schema:
     types = dict(zip(one.names, one.types, strict=True))
     for name, type_ in zip(other.names, other.types, strict=True):
         before = types.get(name, type_)
-        after = widened(before, type_)
+        after = promote_types(before, type_)
         if after is None:
-            raise Differs(name, before, type_)
+            raise ColumnTypeConflict(name, before, type_)
         types[name] = after
     return pa.schema(list(types.items()))
 
 
-def widened(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+def promote_types(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     """Return the type that holds every value of both types exactly; None where there is none.
 
     Whole numbers and floats, or dates and timestamps, have none: which of them a column
@@ -68,15 +68,24 @@ def widened(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         return other if pa.types.is_null(one) else one
     for mine, theirs in ((one, other), (other, one)):
         if pa.types.is_dictionary(mine) or pa.types.is_run_end_encoded(mine):
-            return widened(mine.value_type, theirs)
-    for kind in (_whole, _float, _text, _time, _decimal, _list, _map, _struct):
+            return promote_types(mine.value_type, theirs)
+    for kind in (
+        _promote_integers,
+        _promote_floats,
+        _promote_texts,
+        _promote_times,
+        _promote_decimals,
+        _promote_lists,
+        _promote_maps,
+        _promote_structs,
+    ):
         found = kind(one, other)
         if found is not None:
             return found
     return None
 
 
-def _whole(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+def _promote_integers(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
     if not (pa.types.is_integer(one) and pa.types.is_integer(other)):
         return None
@@ -89,14 +98,14 @@ def _whole(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     return {16: pa.int16(), 32: pa.int32(), 64: pa.int64()}.get(bits)
 
 
-def _float(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+def _promote_floats(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
     if not (pa.types.is_floating(one) and pa.types.is_floating(other)):
         return None
     return one if one.bit_width >= other.bit_width else other
 
 
-def _text(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+def _promote_texts(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
     texts = {pa.string(), pa.large_string(), pa.string_view()}
     if one in texts and other in texts:
@@ -106,7 +115,7 @@ def _text(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     return None
 
 
-def _time(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+def _promote_times(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     """Return the finer unit; times of two zones, or of one and of none, are not the same thing."""
 
     units = ("s", "ms", "us", "ns")
@@ -121,7 +130,7 @@ def _time(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     return None
 
 
-def _decimal(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+def _promote_decimals(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
     if not (pa.types.is_decimal(one) and pa.types.is_decimal(other)):
         return None
@@ -132,12 +141,12 @@ def _decimal(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     return pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
 
 
-def _list(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+def _promote_lists(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
     kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     if not all(any(kind(type_) for kind in kinds) for type_ in (one, other)):
         return None
-    value = widened(one.value_type, other.value_type)
+    value = promote_types(one.value_type, other.value_type)
     if value is None:
         return None
     sizes = {getattr(type_, "list_size", None) for type_ in (one, other)}
@@ -147,26 +156,26 @@ def _list(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     return pa.large_list(value) if large else pa.list_(value)
 
 
-def _map(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+def _promote_maps(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
     if not (pa.types.is_map(one) and pa.types.is_map(other)):
         return None
-    key = widened(one.key_type, other.key_type)
-    item = widened(one.item_type, other.item_type)
+    key = promote_types(one.key_type, other.key_type)
+    item = promote_types(one.item_type, other.item_type)
     return None if key is None or item is None else pa.map_(key, item)
 
 
-def _struct(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+def _promote_structs(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     """Return the fields of both: one that a value lacks is null in it."""
 
     if not (pa.types.is_struct(one) and pa.types.is_struct(other)):
         return None
     schemas = pa.schema(list(one)), pa.schema(list(other))
-    if any(map(twice, schemas)):
+    if any(map(find_duplicate_column, schemas)):
         return None
     try:
         return pa.struct(list(unify(*schemas)))
-    except Differs:
+    except ColumnTypeConflict:
         return None
 
 
@@ -175,15 +184,17 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     unit."""
 
     columns = [
-        _conformed(name, table[name], type_) if name in table.column_names else _nulls(table, type_)
+        _conform_column(name, table[name], type_)
+        if name in table.column_names
+        else _nulls(table, type_)
         for name, type_ in zip(schema.names, schema.types, strict=True)
     ]
     if not columns:
-        return blank(table.num_rows)
+        return make_columnless_table(table.num_rows)
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def blank(rows: int, metadata: Mapping[bytes, bytes] | None = None) -> pa.Table:
+def make_columnless_table(rows: int, metadata: Mapping[bytes, bytes] | None = None) -> pa.Table:
     """Return a table of no columns that still has rows."""
 
     return pa.table({"": pa.nulls(rows)}, metadata=metadata).select([])
@@ -194,7 +205,7 @@ def _nulls(table: pa.Table, type_: pa.DataType) -> pa.ChunkedArray:
     return pa.chunked_array([pa.nulls(table.num_rows, type_)])
 
 
-def _conformed(name: str, column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
+def _conform_column(name: str, column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
 
     if column.type.equals(type_):
         return column
@@ -203,7 +214,7 @@ def _conformed(name: str, column: pa.ChunkedArray, type_: pa.DataType) -> pa.Chu
     try:
         return column.cast(type_)
     except pa.ArrowInvalid:
-        raise Differs(name, column.type, type_) from None
+        raise ColumnTypeConflict(name, column.type, type_) from None
     except (pa.ArrowNotImplementedError, pa.ArrowTypeError):
         # Before pyarrow 18, no cast adds a field to a struct or takes a view.
         return pa.chunked_array([pa.array(column.to_pylist(), type_)])
@@ -214,10 +225,10 @@ def check_times(table: pa.Table, schema: pa.Schema) -> None:
     for name, type_ in zip(table.schema.names, table.schema.types, strict=True):
         wanted = schema.field(name).type
         if not type_.equals(wanted) and _has_unit(type_):
-            _conformed(name, table[name], wanted)
+            _conform_column(name, table[name], wanted)
 
 
-def casts(one: pa.Schema, schema: pa.Schema) -> bool:
+def can_cast(one: pa.Schema, schema: pa.Schema) -> bool:
     """Whether Arrow reads columns of `one` as those of `schema` by itself, whatever they hold."""
 
     try:

@@ -73,7 +73,7 @@ def to_pandas(table: pa.Table, dtype_backend: str = "numpy_nullable") -> pd.Data
     check(dtype_backend)
     convert = {"numpy_nullable": _nullable, "pyarrow": _arrow, "numpy": _numpy}[dtype_backend]
     columns = {
-        place: _converted(name, table.column(place), convert, dtype_backend)
+        place: _convert_column(name, table.column(place), convert, dtype_backend)
         for place, name in enumerate(table.column_names)
     }
     # Without a copy, every column would stay a block of its own.
@@ -83,13 +83,13 @@ def to_pandas(table: pa.Table, dtype_backend: str = "numpy_nullable") -> pd.Data
     return frame
 
 
-def _converted(
+def _convert_column(
     name: str, column: pa.ChunkedArray, convert: Callable[[pa.ChunkedArray], Any], backend: str
 ) -> Any:
 
     try:
-        return convert(_decoded(column))
-    except _NoPlace as error:
+        return convert(_decode_column(column))
+    except _Unrepresentable as error:
         raise DatasetError(
             f"column {name!r} ({column.type}) holds {error}, for which dtype_backend={backend!r} "
             f"has no place; use dtype_backend={error.instead!r}"
@@ -101,7 +101,7 @@ def _converted(
         ) from e
 
 
-class _NoPlace(Exception):
+class _Unrepresentable(Exception):
     """What a column holds that its dtype cannot, and the backend that can."""
 
     def __init__(self, what: str, instead: str) -> None:
@@ -109,15 +109,15 @@ class _NoPlace(Exception):
         self.instead = instead
 
 
-def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _decode_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the values of an encoded column, and views as plain text or bytes."""
 
     type_ = column.type
     if pa.types.is_dictionary(type_):
         chunks = [chunk.dictionary_decode() for chunk in column.chunks]
-        return _decoded(pa.chunked_array(chunks, type_.value_type))
+        return _decode_column(pa.chunked_array(chunks, type_.value_type))
     if pa.types.is_run_end_encoded(type_):
-        return _decoded(pc.run_end_decode(column))
+        return _decode_column(pc.run_end_decode(column))
     if pa.types.is_string_view(type_) or pa.types.is_binary_view(type_):
         plain = pa.large_string() if pa.types.is_string_view(type_) else pa.large_binary()
         try:
@@ -129,7 +129,7 @@ def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _arrow(column: pa.ChunkedArray) -> Any:
 
-    own = _own(column)
+    own = _to_pandas_extension(column)
     return pd.ArrowDtype(column.type).__from_arrow__(column) if own is None else own
 
 
@@ -164,14 +164,14 @@ def _floats(column: pa.ChunkedArray) -> Any:
 def _times(column: pa.ChunkedArray) -> Any:
 
     if pc.min(column.cast(pa.int64())).as_py() == _NOT_A_TIME:
-        raise _NoPlace(f"{_NOT_A_TIME}, which pandas takes for a missing time", "pyarrow")
+        raise _Unrepresentable(f"{_NOT_A_TIME}, which pandas takes for a missing time", "pyarrow")
     return column.to_pandas().copy()  # Arrow's own memory is read-only
 
 
 def _numpy(column: pa.ChunkedArray) -> Any:
 
     type_ = column.type
-    own = _own(column)
+    own = _to_pandas_extension(column)
     if own is not None:
         return own
     if _is_exact(type_):
@@ -186,7 +186,7 @@ def _numpy(column: pa.ChunkedArray) -> Any:
         if "time64[ns]" in str(type_):
             # Raises for the nanoseconds that `to_pylist` would cut off.
             column.to_pandas()
-        return _objects(column.to_pylist())
+        return _to_object_series(column.to_pylist())
     return column.to_pandas()
 
 
@@ -202,7 +202,7 @@ def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(column.to_pylist(), type_)])
 
 
-def _own(column: pa.ChunkedArray) -> Any:
+def _to_pandas_extension(column: pa.ChunkedArray) -> Any:
     """Return the array of a type that pandas itself defines, as for periods; None for every other."""
     if not getattr(column.type, "extension_name", "").startswith("pandas."):
         return None
@@ -224,10 +224,10 @@ def _is_list(type_: pa.DataType) -> bool:
 def _refuse_nulls(values: pa.Array | pa.ChunkedArray) -> None:
     if values.null_count:
         nulls = "a null" if values.null_count == 1 else f"{values.null_count:,} nulls"
-        raise _NoPlace(nulls, "numpy_nullable")
+        raise _Unrepresentable(nulls, "numpy_nullable")
 
 
-def _objects(values: list[Any]) -> Any:
+def _to_object_series(values: list[Any]) -> Any:
     """One object a row: numpy would make an axis of lists that are equally long."""
 
     array = np.empty(len(values), object)

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from typing import Any, cast
 
 from mapred.backends import reach
-from mapred.backends.reach import recorded
+from mapred.backends.reach import to_record
 from mapred.engine.base import Backend, Checks, Handle, Namespaced, Reopens, ReportsState
 from mapred.errors import BackendError
 from mapred.model.checking import short_repr
@@ -24,12 +24,12 @@ __all__ = [
     "Handle",
     "check",
     "of_run",
-    "recorded",
     "remember",
     "reopen",
     "resolve",
     "restore",
     "standing",
+    "to_record",
 ]
 
 _BACKENDS = {
@@ -53,7 +53,7 @@ def restore(name: str, arguments: Mapping[str, Any]) -> Backend:
 
 def remember(uri: str, backend: Backend) -> None:
     """Have this process reach a run by the backend that it was given for it."""
-    if reach.is_reached(backend):
+    if reach.needs_connection(backend):
         # Made again: a client that was handed over may be closed by then.
         reach.remember(uri, restore(backend.name, backend.arguments))
 
@@ -65,13 +65,13 @@ def of_run(uri: str, job: Job, ref: str | None) -> Backend:
     `ref` is that of its last start, which names a namespace.
     """
     name = str(job.backend.get("name"))
-    known = reach.backend_given(uri, name)
+    known = reach.recall_backend(uri, name)
     if known is not None:
         return known
-    made = restore(name, reach.shape_of(job.backend))
+    made = restore(name, reach.filter_arguments(job.backend))
     namespace = _namespace(made) or (ref or "").partition(":")[2].partition(":")[0]
     side = _of_this_side(name, namespace)
-    return reach.joined(made, side, job.backend, uri)
+    return reach.apply_connection(made, side, job.backend, uri)
 
 
 def reopen(store: Store, job: Job, ref: str) -> Handle | None:
@@ -81,7 +81,7 @@ def reopen(store: Store, job: Job, ref: str) -> Handle | None:
         return None
     if not issubclass(_class(name), Reopens):
         return None
-    side: Any = reach.backend_given(store.uri, name) or _of_this_side(name, rest.partition(":")[0])
+    side: Any = reach.recall_backend(store.uri, name) or _of_this_side(name, rest.partition(":")[0])
     return cast("Handle | None", side.reopen(store, job, ref))
 
 

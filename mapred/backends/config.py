@@ -35,14 +35,14 @@ def tables() -> tuple[Path | None, Mapping[str, Any]]:
     """
     chosen = os.environ.get("MAPRED_CONFIG")
     if chosen:
-        return Path(chosen), _read(Path(chosen)).get("backend", {})
+        return Path(chosen), _read_toml(Path(chosen)).get("backend", {})
     for folder in config_files.folders(Path.cwd()):
         own, project = folder / "mapred.toml", folder / "pyproject.toml"
         if own.is_file():
             config_files.hold(own)
-            return own, _read(own).get("backend", {})
+            return own, _read_toml(own).get("backend", {})
         if project.is_file():
-            settings = _read(project).get("tool", {}).get("mapred")
+            settings = _read_toml(project).get("tool", {}).get("mapred")
             if settings is not None:
                 config_files.hold(project)
                 return project, settings.get("backend", {})
@@ -64,7 +64,7 @@ def backend_from_table(
         raise BackendError(f"{where} needs a type: {known}")
     kind = table.get("type", name)
     if kind not in classes:
-        raise BackendError(f"{where}: type={kind!r}{_instead(kind, classes)}")
+        raise BackendError(f"{where}: type={kind!r}{_suggest_names(kind, classes)}")
     cls = classes[kind]
     fields = {f.name for f in dataclasses.fields(cls) if f.name != "name"}
     hints = typing.get_type_hints(cls)
@@ -73,8 +73,8 @@ def backend_from_table(
         if key == "type":
             continue
         if key not in fields:
-            raise BackendError(f"{where}: no key {key!r}{_instead(key, fields)}")
-        arguments[key] = _typed(value, hints[key], f"{where}: {key}")
+            raise BackendError(f"{where}: no key {key!r}{_suggest_names(key, fields)}")
+        arguments[key] = _coerce(value, hints[key], f"{where}: {key}")
     try:
         backend: Backend = cls(**arguments)
     except MapredError as error:
@@ -82,7 +82,7 @@ def backend_from_table(
     return backend
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read_toml(file: Path) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -97,52 +97,52 @@ def _read(file: Path) -> dict[str, Any]:
     return found
 
 
-def _instead(word: Any, known: collections.abc.Iterable[str]) -> str:
+def _suggest_names(word: Any, known: collections.abc.Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(str(word), names, 1)
     return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names)}"
 
 
-def _typed(value: Any, hint: Any, where: str) -> Any:
+def _coerce(value: Any, hint: Any, where: str) -> Any:
     """Return the value as the annotation wants it: lists as tuples, tables as dataclasses."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return _one_of(value, inner, where)
+        return _coerce_union(value, inner, where)
     if origin is tuple:
         if not isinstance(value, list):
             raise BackendError(f"{where} must be a list, not {_kind(value)}")
-        return tuple(_typed(item, inner[0], f"{where}[{i}]") for i, item in enumerate(value))
+        return tuple(_coerce(item, inner[0], f"{where}[{i}]") for i, item in enumerate(value))
     if origin is collections.abc.Mapping:
         if not isinstance(value, dict):
             raise BackendError(f"{where} must be a table, not {_kind(value)}")
-        return {key: _typed(item, inner[1], f"{where}.{key}") for key, item in value.items()}
+        return {key: _coerce(item, inner[1], f"{where}.{key}") for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
-        return _table(value, hint, where)
+        return _coerce_dataclass(value, hint, where)
     wanted = (int, float) if hint is float else hint
     if hint is Any or (isinstance(value, wanted) and (hint is bool or type(value) is not bool)):
         return value
     raise BackendError(f"{where} must be {_NAMES.get(hint, hint)}, not {_kind(value)}")
 
 
-def _one_of(value: Any, hints: tuple[Any, ...], where: str) -> Any:
+def _coerce_union(value: Any, hints: tuple[Any, ...], where: str) -> Any:
     """Return the value as the first of the types that takes it; TOML has no null."""
     choices = [hint for hint in hints if hint is not type(None)]
     for hint in choices[:-1]:
         if type(value) is hint or (type(value) is int and hint is float):
             return value
-    return _typed(value, choices[-1], where)
+    return _coerce(value, choices[-1], where)
 
 
-def _table(value: Any, cls: Any, where: str) -> Any:
+def _coerce_dataclass(value: Any, cls: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise BackendError(f"{where} must be a table, not {_kind(value)}")
     hints = typing.get_type_hints(cls)
     for key in value:
         if key not in hints:
-            raise BackendError(f"{where}: no key {key!r}{_instead(key, hints)}")
+            raise BackendError(f"{where}: no key {key!r}{_suggest_names(key, hints)}")
     try:
         return cls(
-            **{key: _typed(item, hints[key], f"{where}.{key}") for key, item in value.items()}
+            **{key: _coerce(item, hints[key], f"{where}.{key}") for key, item in value.items()}
         )
     except MapredError as error:
         raise BackendError(f"{where}: {error}") from None

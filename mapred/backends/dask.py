@@ -76,7 +76,7 @@ class Dask:
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
         distributed = _import_distributed()
-        client, close = self._connected(distributed)
+        client, close = self._connect(distributed)
         try:
             _await_workers(client, 1 if self.address is None else self.workers or 1)
             used = transport.packages_of(pieces.read(store, job.digests, job.function))
@@ -109,7 +109,7 @@ class Dask:
         driver = Driver(store, job, digest, executor, hosted.run_repeatable)
         return DriverThread(driver, self.name, closing)
 
-    def _connected(self, distributed: Any) -> tuple[Any, Callable[[], None]]:
+    def _connect(self, distributed: Any) -> tuple[Any, Callable[[], None]]:
         """Return a client, and what closes all that was opened for it."""
         if self.address is not None and not isinstance(self.address, str):
             if self.address.status != "running":
@@ -180,7 +180,7 @@ class DaskExecutor(Executor):
             self._flying.add(sent)
             self._client.loop.add_callback(self._pass_on, sent, answer)
         except Exception as error:
-            raise _gone(self._client, error) from error
+            raise _make_gone_error(self._client, error) from error
         return answer
 
     async def _pass_on(self, sent: Any, answer: Future[Any]) -> None:
@@ -194,7 +194,7 @@ class DaskExecutor(Executor):
             got = await client.gather(sent, asynchronous=True)
         except BaseException as error:
             if client.status != "running":
-                answer.set_exception(_gone(client, error))
+                answer.set_exception(_make_gone_error(client, error))
             elif self._alone:
                 text = f"no Dask worker was there for {_ALONE_SECONDS:g} s; start some, and resume"
                 answer.set_exception(BackendError(text))
@@ -202,7 +202,7 @@ class DaskExecutor(Executor):
                 text = "Dask cancelled the task: the client or the cluster was restarted"
                 answer.set_exception(WorkerLost("lost", text))
             else:
-                answer.set_exception(_translated(error))
+                answer.set_exception(_to_mapred_error(error))
         else:
             if got.error is not None:
                 answer.set_exception(got.error)
@@ -236,7 +236,7 @@ class DaskExecutor(Executor):
             _end_processes(self._client, self._settings.uri)
 
 
-def _translated(error: BaseException) -> MapredError:
+def _to_mapred_error(error: BaseException) -> MapredError:
     kind = type(error).__name__
     if kind == "KilledWorker":
         died = f"{getattr(error, 'allowed_failures', 0) + 1} Dask workers"
@@ -246,7 +246,7 @@ def _translated(error: BaseException) -> MapredError:
     return BackendError(f"Dask failed to run a task: {kind}: {error}")
 
 
-def _gone(client: Any, error: BaseException) -> BackendError:
+def _make_gone_error(client: Any, error: BaseException) -> BackendError:
     return BackendError(
         f"the Dask scheduler went away, or the connection to it (the client is {client.status}; "
         f"{type(error).__name__}); what is committed is kept: resume the run here, or by "
@@ -283,7 +283,7 @@ def _check_versions(client: Any, used: Mapping[str, str]) -> None:
         for text in _mismatches(here, known["packages"]):
             wrong.setdefault(text, []).append(worker)
     if wrong:
-        lines = [f"{text} on {_some(workers)}" for text, workers in wrong.items()]
+        lines = [f"{text} on {_format_workers(workers)}" for text, workers in wrong.items()]
         raise FunctionError(
             "the Dask workers' packages are not those of this process; install the same there:\n"
             + "\n".join(lines)
@@ -308,7 +308,7 @@ def _check_root(client: Any, uri: str, digest: str) -> None:
     try:
         answers = client.run(hosted.check_visible, uri, digest, on_error="return")
     except Exception as error:
-        raise _gone(client, error) from error
+        raise _make_gone_error(client, error) from error
     wrong: dict[str, list[str]] = {}
     for worker, answer in answers.items():
         if isinstance(answer, ImportError):
@@ -319,7 +319,7 @@ def _check_root(client: Any, uri: str, digest: str) -> None:
         if answer is not None:
             wrong.setdefault(str(answer), []).append(worker)
     if wrong:
-        lines = [f"{text}: {_some(workers)}" for text, workers in wrong.items()]
+        lines = [f"{text}: {_format_workers(workers)}" for text, workers in wrong.items()]
         raise BackendError(
             f"not all Dask workers can use the run's root {uri}; pass a root= that they see, such "
             "as s3:// with credentials in their environment, or a folder that all machines "
@@ -334,7 +334,7 @@ def _check_devices(client: Any, resources: Resources) -> None:
     try:
         answers = client.run(hosted.devices_for, dict(resources.env))
     except Exception as error:
-        raise _gone(client, error) from error
+        raise _make_gone_error(client, error) from error
     few = [
         f"{worker} has {len(found)}"
         for worker, (_, found) in answers.items()
@@ -343,7 +343,7 @@ def _check_devices(client: Any, resources: Resources) -> None:
     if few:
         raise BackendError(
             f"Resources(gpu={resources.gpu}): every Dask worker needs as many devices, and "
-            f"{_some(few)}; ask for fewer, or start workers where there are more"
+            f"{_format_workers(few)}; ask for fewer, or start workers where there are more"
         )
     taken = [(host, name) for host, found in answers.values() for name in found]
     if len(set(taken)) < len(taken):
@@ -354,7 +354,7 @@ def _check_devices(client: Any, resources: Resources) -> None:
         )
 
 
-def _some(workers: list[str]) -> str:
+def _format_workers(workers: list[str]) -> str:
     more = f" and {len(workers) - _SHOWN} more" if len(workers) > _SHOWN else ""
     return ", ".join(workers[:_SHOWN]) + more
 

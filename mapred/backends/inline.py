@@ -50,7 +50,7 @@ class Inline:
 
     def check(self, limits: Limits) -> None:
         """Warn of limits: a debugger may stop for as long as it likes."""
-        if asked := limits.asked():
+        if asked := limits.describe():
             warn(
                 f"backend='inline' runs tasks in this process and does not keep {asked}; "
                 "backend='local' does"
@@ -72,7 +72,7 @@ class Inline:
         # The run is over before its caller hears of it: others are to know that it is at work.
         folder = RunFolder(store)
         folder.note_start(ref, folder.start().pauses)
-        with interrupts.note_interrupts(), folder.beating(ref):
+        with interrupts.note_interrupts(), folder.send_heartbeats(ref):
             try:
                 driver.run()
             except BaseException:

@@ -15,7 +15,7 @@ from mapred.engine.process_pool import ProcessExecutor
 from mapred.engine.thread import DriverThread
 from mapred.engine.worker_process import WorkerLost
 from mapred.errors import BackendError, FunctionError
-from mapred.functions.modules import needs
+from mapred.functions.modules import required_modules
 from mapred.model.checking import check_fields
 from mapred.model.frozen import dataclass
 from mapred.model.limits import Limits
@@ -75,7 +75,7 @@ class Local:
         self, stage: Stage, timeout: float | None, keyed: bool, code: tuple[bytes, ...]
     ) -> _Proved:
         """Have the first worker load the code; the backend whose run goes on with that worker."""
-        shared = tuple(name for name in _SHARED if name in needs(code[-1]))
+        shared = tuple(name for name in _SHARED if name in required_modules(code[-1]))
         executor = self._executor(stage, None, (*_KEYED, *shared) if keyed else shared)
         try:
             executor.submit(prove, stage.resources.cpu, *code).result()

@@ -24,7 +24,7 @@ _OF_THIS_SIDE = {
 _told: dict[str, Backend] = {}
 
 
-def recorded(backend: Backend) -> dict[str, Any]:
+def to_record(backend: Backend) -> dict[str, Any]:
     """Return what job.json says of a backend; of what leads to it, only that it was said here."""
     own = _OF_THIS_SIDE.get(backend.name, ())
     arguments = dict(backend.arguments)
@@ -33,7 +33,7 @@ def recorded(backend: Backend) -> dict[str, Any]:
     return {"name": backend.name, "arguments": kept, **({"said": said} if said else {})}
 
 
-def is_reached(backend: Backend) -> bool:
+def needs_connection(backend: Backend) -> bool:
     """Whether something has to lead from here to a backend."""
     return backend.name in _OF_THIS_SIDE
 
@@ -43,13 +43,13 @@ def remember(uri: str, backend: Backend) -> None:
     _told[uri] = backend
 
 
-def backend_given(uri: str, name: str) -> Backend | None:
+def recall_backend(uri: str, name: str) -> Backend | None:
     """Return the backend that this process was given for a run, if it is of that name."""
     known = _told.get(uri)
     return known if known is not None and known.name == name else None
 
 
-def joined(made: Backend, side: Backend, record: Mapping[str, Any], uri: str) -> Backend:
+def apply_connection(made: Backend, side: Backend, record: Mapping[str, Any], uri: str) -> Backend:
     """Return the backend of a record, reached as this side says; an error where it does not say it."""
     own = _OF_THIS_SIDE.get(made.name, ())
     if not own:
@@ -69,7 +69,7 @@ def joined(made: Backend, side: Backend, record: Mapping[str, Any], uri: str) ->
     return reached
 
 
-def shape_of(record: Mapping[str, Any]) -> dict[str, Any]:
+def filter_arguments(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments that a record may give to its backend."""
     own = _OF_THIS_SIDE.get(str(record.get("name")), ())
     arguments = record.get("arguments") or {}

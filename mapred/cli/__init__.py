@@ -144,8 +144,8 @@ def run(
     from mapred.cli import jobs, references
 
     with report.prints_aside():
-        job = references.altered(jobs.job_of(words), {}, resources)
-        started = job.submit(backend=place.chosen() or "local", root=place.root)
+        job = references.replace_options(jobs.job_of(words), {}, resources)
+        started = job.submit(backend=place.resolve_backend() or "local", root=place.root)
         follow(started, report)
     conclude(started, report)
 
@@ -180,7 +180,7 @@ def plan(
     with redirect_stdout(sys.stderr) if json else nullcontext():
         if len(datasets) == 1 and input.format is None and references.is_job_file(datasets[0]):
             job = references.load_job(datasets[0], job_name)
-            planned = references.altered(job, settings).plan()
+            planned = references.replace_options(job, settings).plan()
         else:
             source = read.dataset_of(datasets, input)
             planned = mapred.plan(source, **settings)
@@ -307,7 +307,7 @@ def resume(
     """
     from mapred.cli import resuming
 
-    found = _open(run_name, place.root, place.chosen())
+    found = _open(run_name, place.root, place.resolve_backend())
     with redirect_stdout(sys.stderr):
         if found.status().live:
             given = [*changes, *resources]
@@ -318,7 +318,7 @@ def resume(
                 )
             found.wait(report.shows)
         else:
-            resuming.resume(found, changes, resources, place.chosen(), report.shows)
+            resuming.resume(found, changes, resources, place.resolve_backend(), report.shows)
     conclude(found, report)
 
 

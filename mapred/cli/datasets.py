@@ -18,12 +18,12 @@ _SPELLED = {"as_": "--as", "date_formats": "--date-format"} | {
 _HEADERS = {"yes": True, "no": False, "first": "first"}
 
 
-def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+def _parse_names(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
     """Names between commas."""
     return None if value is None else tuple(part.strip() for part in value.split(","))
 
 
-def _types(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> Any:
+def _parse_types(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> Any:
     """`NAME=TYPE`, the types of columns."""
     pairs = [each.rpartition("=") for each in value]
     for (name, _, type_), each in zip(pairs, value, strict=True):
@@ -32,7 +32,7 @@ def _types(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
     return tuple((name, type_) for name, _, type_ in pairs)
 
 
-def _character(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+def _parse_character(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """One character; `tab` and `space` may be written out."""
     return {"tab": "\t", "\\t": "\t", "space": " "}.get(value or "", value)
 
@@ -68,7 +68,7 @@ class Input:
     errors: str | None = None
     compression: str | None = None
 
-    def given(self) -> dict[str, Any]:
+    def to_keywords(self) -> dict[str, Any]:
         """Return the keywords of a `mapred.read_…` that the command line says."""
         found = {
             name: value
@@ -85,7 +85,7 @@ class Input:
 
 
 _TEXTS: dict[str, Any] = {"multiple": True, "metavar": "TEXT"}
-_CHARACTER: dict[str, Any] = {"callback": _character, "metavar": "C"}
+_CHARACTER: dict[str, Any] = {"callback": _parse_character, "metavar": "C"}
 
 input_options = gather_options(
     Input,
@@ -104,11 +104,11 @@ input_options = gather_options(
     click.option(
         "--schema",
         help="The type of a column (repeatable).",
-        callback=_types,
+        callback=_parse_types,
         multiple=True,
         metavar="NAME=TYPE",
     ),
-    click.option("--columns", help="The columns to read.", callback=_names, metavar="A,B"),
+    click.option("--columns", help="The columns to read.", callback=_parse_names, metavar="A,B"),
     click.option(
         "--missing-columns", help="Columns that a file lacks.", type=click.Choice(["error", "null"])
     ),
@@ -124,7 +124,7 @@ input_options = gather_options(
     click.option(
         "--header", help="CSV: which files begin with names.", type=click.Choice(list(_HEADERS))
     ),
-    click.option("--names", help="CSV: the columns' names.", callback=_names, metavar="A,B"),
+    click.option("--names", help="CSV: the columns' names.", callback=_parse_names, metavar="A,B"),
     click.option(
         "--skip-rows", help="CSV: lines to leave out before the header.", type=int, metavar="N"
     ),
@@ -170,14 +170,14 @@ def dataset_of(words: Sequence[str], input: Input) -> Any:
     from mapred import dataset
     from mapred.errors import DatasetError
 
-    given, format = input.given(), input.format
+    given, format = input.to_keywords(), input.format
     if format == "items":
-        _no_options(given, format, {"as_"})
+        _refuse_options(given, format, {"as_"})
         if input.as_ not in (None, "item"):
             raise DatasetError("--as is not for items: each word is passed as it stands")
         return mapred.items(words)
     if format == "array":
-        _no_options(given, format, set())
+        _refuse_options(given, format, set())
         if len(words) != 1 or not words[0].isdigit():
             raise DatasetError("--format array takes one whole number, the size of the array")
         return mapred.array(int(words[0]))
@@ -186,11 +186,11 @@ def dataset_of(words: Sequence[str], input: Input) -> Any:
             return dataset.as_dataset(list(words))
         format = dataset.format_of(list(words))
     read = getattr(mapred, f"read_{format}")
-    _no_options(given, format, set(inspect.signature(read).parameters))
+    _refuse_options(given, format, set(inspect.signature(read).parameters))
     return read(list(words), **given)
 
 
-def _no_options(given: dict[str, Any], format: str, known: set[str]) -> None:
+def _refuse_options(given: dict[str, Any], format: str, known: set[str]) -> None:
     """Refuse options that a format does not take."""
     others = [name for name in given if name not in known]
     if others:

@@ -27,9 +27,9 @@ def _without_parameters(words: Words) -> mapred.Job:
         job = references.load_job(target, words.job_name) if found is None else found
         if words.datasets:
             settings = {**settings, "dataset": dataset_of(words.datasets, words.input)}
-        elif words.input.format or words.input.given():
+        elif words.input.format or words.input.to_keywords():
             raise click.UsageError("--format, --as and what says how to read go with a DATASET")
-        return references.altered(job, settings)
+        return references.replace_options(job, settings)
     if words.job_name is not None:
         raise click.UsageError("--job goes with a file that defines jobs")
     if not callable(found):

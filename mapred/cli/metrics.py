@@ -48,17 +48,17 @@ def metrics_text(newest_first: Sequence[Entry]) -> str:
     known = [entry for entry in newest_first if entry.created]
     others = len(newest_first) - len(known)
     states = Counter((entry.name, entry.state) for entry in known)
-    last = _by_job(known)
-    succeeded = _by_job(entry for entry in known if entry.state == "succeeded")
+    last = _newest_by_job(known)
+    succeeded = _newest_by_job(entry for entry in known if entry.state == "succeeded")
     parts = [
-        _gauge(
+        _format_gauge(
             "mapred_runs",
             "Runs of a job by state.",
             [({"job": name, "state": state}, n) for (name, state), n in sorted(states.items())],
         ),
-        _gauge("mapred_runs_unreadable", "Runs that cannot be read.", [({}, others)]),
-        *(_of_jobs(name, about, last, value) for name, about, value in _LAST_RUN),
-        _of_jobs(
+        _format_gauge("mapred_runs_unreadable", "Runs that cannot be read.", [({}, others)]),
+        *(_format_job_gauge(name, about, last, value) for name, about, value in _LAST_RUN),
+        _format_job_gauge(
             "mapred_last_success_created_timestamp_seconds",
             "When the last run of a job that succeeded was made.",
             succeeded,
@@ -68,13 +68,13 @@ def metrics_text(newest_first: Sequence[Entry]) -> str:
     return "".join(line for part in parts for line in part)
 
 
-def _of_jobs(
+def _format_job_gauge(
     name: str, about: str, runs: Mapping[str, Entry], value: Callable[[Entry], float]
 ) -> Iterator[str]:
-    return _gauge(name, about, [({"job": job}, value(entry)) for job, entry in runs.items()])
+    return _format_gauge(name, about, [({"job": job}, value(entry)) for job, entry in runs.items()])
 
 
-def _by_job(newest_first: Iterable[Entry]) -> dict[str, Entry]:
+def _newest_by_job(newest_first: Iterable[Entry]) -> dict[str, Entry]:
     """Return the newest run of each job, by the job's name."""
     found: dict[str, Entry] = {}
     for entry in newest_first:
@@ -108,12 +108,12 @@ _LAST_RUN: tuple[tuple[str, str, Callable[[Entry], float]], ...] = (
 )
 
 
-def _gauge(name: str, about: str, samples: Sequence[_Sample]) -> Iterator[str]:
+def _format_gauge(name: str, about: str, samples: Sequence[_Sample]) -> Iterator[str]:
     yield f"# HELP {name} {about}\n# TYPE {name} gauge\n"
     for labels, value in samples:
-        inner = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+        inner = ",".join(f'{label}="{_escape_label(text)}"' for label, text in labels.items())
         yield f"{name}{{{inner}}} {value:.0f}\n" if labels else f"{name} {value:.0f}\n"
 
 
-def _escaped(text: str) -> str:
+def _escape_label(text: str) -> str:
     return visible(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

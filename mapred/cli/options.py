@@ -48,7 +48,7 @@ class Place:
     backend: str | None
     workers: int | None
 
-    def chosen(self) -> str | Backend | None:
+    def resolve_backend(self) -> str | Backend | None:
         """Return the backend; None where the command line names none."""
         if self.workers is None:
             return self.backend
@@ -78,19 +78,21 @@ class Report:
 
 def gather_options(kind: type[Any], *options: Callable[[F], F]) -> Callable[[F], F]:
     """Options that a command takes as one value, passed under the lower-case name of `kind`."""
-    return _together(kind.__name__.lower(), kind, [field.name for field in fields(kind)], options)
+    return _combine_options(
+        kind.__name__.lower(), kind, [field.name for field in fields(kind)], options
+    )
 
 
-def _mapped(name: str, options: Mapping[str, Callable[[F], F]]) -> Callable[[F], F]:
+def _gather_mapping(name: str, options: Mapping[str, Callable[[F], F]]) -> Callable[[F], F]:
     """Options that a command takes as one mapping, `name`, of those that are given."""
 
     def given(**values: Any) -> dict[str, Any]:
         return {option: value for option, value in values.items() if value is not None}
 
-    return _together(name, given, options, options.values())
+    return _combine_options(name, given, options, options.values())
 
 
-def _together(
+def _combine_options(
     name: str,
     make: Callable[..., Any],
     names: Collection[str],
@@ -125,7 +127,7 @@ _TYPES: dict[frozenset[Any], Callable[[str], Any]] = {
 }
 
 
-def _words_of(kind: type[Any]) -> dict[str, Callable[[F], F]]:
+def _build_click_options(kind: type[Any]) -> dict[str, Callable[[F], F]]:
     """Those of the options of a job that the command line takes, by their names."""
     found = {}
     for option in fields(Options):
@@ -139,13 +141,15 @@ def _words_of(kind: type[Any]) -> dict[str, Callable[[F], F]]:
     return found
 
 
-plan_options = _mapped("settings", _words_of(PlanOptions))
-setting_options = _mapped("settings", _words_of(JobOptions))
+plan_options = _gather_mapping("settings", _build_click_options(PlanOptions))
+setting_options = _gather_mapping("settings", _build_click_options(JobOptions))
 _fn_option = click.option(
     "--fn", metavar="NAME", help="A fixed function: module:function or file.py:function."
 )
-change_options = _mapped("changes", {"fn": _fn_option, **_words_of(ResumeOptions)})
-resource_options = _mapped(
+change_options = _gather_mapping(
+    "changes", {"fn": _fn_option, **_build_click_options(ResumeOptions)}
+)
+resource_options = _gather_mapping(
     "resources",
     {
         "cpu": click.option("--cpu", type=float, metavar="CORES", help="Cores of a map task."),

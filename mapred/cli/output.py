@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mapred.display.format import one_line, pluralize, visible
 from mapred.display.tables import table_text
-from mapred.display.text.run import settled
+from mapred.display.text.run import stages_to_show
 from mapred.functions.parameters import to_json
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def status_json(status: RunStatus) -> dict[str, Any]:
         "name": status.name,
         "state": status.state,
         "message": status.message,
-        "stages": [vars(stage) for stage in settled(status)],
+        "stages": [vars(stage) for stage in stages_to_show(status)],
         "parameters": to_json(status.parameters),
         "started": status.started,
         "finished": status.finished,

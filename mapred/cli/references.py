@@ -98,7 +98,7 @@ def load_file(path: str) -> ModuleType:
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise _failed(path, file, error) from error
+        raise _make_function_error(path, file, error) from error
     _loaded[file] = stamp, module
     return module
 
@@ -139,10 +139,10 @@ def _load_module(name: str) -> ModuleType:
             raise FunctionError(
                 f"no module {missing!r} in {here} or among the installed packages"
             ) from error
-        raise _failed(name, "", error) from error
+        raise _make_function_error(name, "", error) from error
 
 
-def _failed(what: str, file: str, error: BaseException) -> FunctionError:
+def _make_function_error(what: str, file: str, error: BaseException) -> FunctionError:
     """Return an error of the user's own code, with the line of it that failed last."""
     if isinstance(error, MapredError):
         return FunctionError(f"{what}: {error}")
@@ -229,7 +229,7 @@ def load_functions(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: load[name](value) if name in load else value for name, value in settings.items()}
 
 
-def altered(
+def replace_options(
     job: mapred.Job, changes: Mapping[str, Any], resources: Mapping[str, Any] | None = None
 ) -> mapred.Job:
     """Return a job with some of its options replaced, and some of the `resources` of a map task."""

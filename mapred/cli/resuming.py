@@ -34,7 +34,7 @@ def resume(
         changes["resources"] = dataclasses.replace(run.job.stages[0].resources, **resources)
     old = {
         option: names
-        for option, names in origins.outdated(run.store, run.job).items()
+        for option, names in origins.find_outdated(run.store, run.job).items()
         if option not in changes
     }
     if old:

@@ -44,11 +44,11 @@ def gc(root: str | None, older_than: str | None, dry_run: bool, yes: bool, json:
     """
     from mapred.client import retention
 
-    if not dry_run and _asks(yes):
+    if not dry_run and _needs_confirmation(yes):
         would = retention.gc(root, older_than=older_than, dry_run=True)
-        if would.removals and not _confirmed(would):
+        if would.removals and not _confirm(would):
             return
-    _tell(retention.gc(root, older_than=older_than, dry_run=dry_run), json)
+    _print_removals(retention.gc(root, older_than=older_than, dry_run=dry_run), json)
 
 
 @click.command(short_help="Remove runs.")
@@ -75,30 +75,30 @@ def rm(run_names: Sequence[str], root: str | None, dry_run: bool, yes: bool, jso
         # All are looked at before the first one goes.
         would = [retention.rm(uri, dry_run=True) for uri in found]
         if dry_run:
-            _tell(_together(would), json)
-        elif not _asks(yes) or _confirmed(_together(would)):
-            _tell(_together([retention.rm(uri) for uri in found]), json)
+            _print_removals(_merge_removals(would), json)
+        elif not _needs_confirmation(yes) or _confirm(_merge_removals(would)):
+            _print_removals(_merge_removals([retention.rm(uri) for uri in found]), json)
     except RunError as error:
         raise MapredError(str(error)) from error
 
 
-def _together(each: Sequence[Removals]) -> Removals:
+def _merge_removals(each: Sequence[Removals]) -> Removals:
     from mapred.client.retention import Removals
 
     removals = tuple(removal for one in each for removal in one.removals)
     return Removals(removals, each[0].dry_run, tuple(p for one in each for p in one.problems))
 
 
-def _asks(yes: bool) -> bool:
+def _needs_confirmation(yes: bool) -> bool:
     return not yes and sys.stdin.isatty()
 
 
-def _confirmed(would: Removals) -> bool:
+def _confirm(would: Removals) -> bool:
     say(str(would), err=True)
     return click.confirm("Remove them?", err=True)
 
 
-def _tell(told: Removals, json: bool) -> None:
+def _print_removals(told: Removals, json: bool) -> None:
     if json:
         print_json(dataclasses.asdict(told) | {"files": told.files, "bytes": told.bytes})
     else:

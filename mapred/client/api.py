@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mapred.client.job import Job as Job
 from mapred.client.job import Plan as Plan
-from mapred.client.job import prepared
+from mapred.client.job import prepare_job
 from mapred.client.options import (
     Destination,
     JobOptions,
@@ -15,9 +15,9 @@ from mapred.client.options import (
     PlanOptions,
     Progress,
     RunOptions,
-    checked,
+    validate_options,
 )
-from mapred.client.plan import planned
+from mapred.client.plan import plan_dataset
 from mapred.client.run_handle import Run
 from mapred.client.signature import takes
 from mapred.dataset import as_dataset
@@ -81,7 +81,7 @@ def run(
             does not fit is named with its value and what fits, before anything is written.
     """
     __tracebackhide__ = True
-    job, start = prepared(fn, dataset, options)
+    job, start = prepare_job(fn, dataset, options)
     return job.run(progress=progress, **start)
 
 
@@ -89,14 +89,14 @@ def run(
 def submit(fn: Function, dataset: Any, **options: Unpack[RunOptions]) -> Run:
     """Like `run`, but returns the live `Run` at once."""
     __tracebackhide__ = True
-    job, start = prepared(fn, dataset, options)
+    job, start = prepare_job(fn, dataset, options)
     return job.submit(**start)
 
 
 @takes(JobOptions, Options)
 def job(fn: Function, dataset: Any, **options: Unpack[JobOptions]) -> Job:
     """Return a job, checked and not started; the arguments are those of `run`."""
-    made, _ = prepared(fn, dataset, options)
+    made, _ = prepare_job(fn, dataset, options)
     return made
 
 
@@ -109,5 +109,5 @@ def plan(source: Any, **options: Unpack[PlanOptions]) -> Plan:
     count as larger than they are, since opening one takes time), `max_tasks` the most shards,
     `per_task` the items in one (items, arrays and sweeps alone).
     """
-    found = planned(as_dataset(source), **checked(options))
+    found = plan_dataset(as_dataset(source), **validate_options(options))
     return Plan(found.dataset, found.format, found.ranges)

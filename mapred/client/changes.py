@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mapred import writing
-from mapred.client.options import Reduce, ResumeOptions, checked
+from mapred.client.options import Reduce, ResumeOptions, validate_options
 from mapred.errors import FunctionError, PlanError
 from mapred.functions import fitting, origins, parameters, pickling, signatures, transport
-from mapred.functions.modules import merged, shipping
+from mapred.functions.modules import merge_archives, shipping
 from mapred.model import checking, layout
 from mapred.model.resources import Resources
 from mapred.model.spec import Job, Stage
@@ -42,9 +42,9 @@ class Changes:
             raise FunctionError(f"fn={self.fn!r} is not callable; pass a function or a class")
         given = {name: value for name, value in self.options.items() if value is not None}
         checking.check("reduce", given.get("reduce"), Reduce | None, PlanError)
-        object.__setattr__(self, "options", checked(given))
+        object.__setattr__(self, "options", validate_options(given))
 
-    def given(self) -> list[str]:
+    def given_names(self) -> list[str]:
         """Return the names of what was given."""
         return [*(["fn"] if self.fn is not None else []), *self.options]
 
@@ -69,12 +69,12 @@ class Revision:
         folder.write_job(self.job)
 
 
-def revised(folder: RunFolder, job: Job, changes: Changes) -> Revision:
+def plan_revision(folder: RunFolder, job: Job, changes: Changes) -> Revision:
     """Return the run with what was given; nothing is written. What does not fit it raises."""
-    if not changes.given():
+    if not changes.given_names():
         return Revision(job)
     store = folder.store
-    new = _limited(job, changes)
+    new = _apply_limits(job, changes)
     files: dict[str, bytes] = {}
     names: set[str] = set()
     if changes.fn is not None:
@@ -97,7 +97,7 @@ def revised(folder: RunFolder, job: Job, changes: Changes) -> Revision:
         here = ".".join(map(str, sys.version_info[:2]))
         new = dataclasses.replace(new, python=here)
         _check_versions(folder, new)
-    return Revision(new, files, tuple(_dropped(folder, new, changes)))
+    return Revision(new, files, tuple(_find_stale_paths(folder, new, changes)))
 
 
 def _check_fit(store: Store, job: Job, fn: Callable[..., Any]) -> None:
@@ -105,7 +105,7 @@ def _check_fit(store: Store, job: Job, fn: Callable[..., Any]) -> None:
     names = None
     if job.format.as_ == "keywords":
         try:
-            with pieces.open_(store, job.digests, layout.ITEMS) as file:
+            with pieces.open_input(store, job.digests, layout.ITEMS) as file:
                 names = pickling.load(file).keys()
         except Exception:
             return  # its classes may be those of another machine: the workers will tell
@@ -113,7 +113,7 @@ def _check_fit(store: Store, job: Job, fn: Callable[..., Any]) -> None:
     fitting.check_function(fn, job.format.name, names, piecewise=piecewise)
 
 
-def _limited(job: Job, changes: Changes) -> Job:
+def _apply_limits(job: Job, changes: Changes) -> Job:
     limits = ("timeout", "deadline", "attempts", "max_failed")
     given: dict[str, Any] = {n: value for n, value in changes.options.items() if n in limits}
     if "deadline" in given:
@@ -143,7 +143,7 @@ def _with_modules(store: Store, job: Job, names: set[str]) -> tuple[Job, dict[st
     if not data:
         return job, {}
     if job.modules is not None:
-        data = merged(pieces.read(store, job.digests, job.modules), data)
+        data = merge_archives(pieces.read(store, job.digests, job.modules), data)
     digest = hashlib.sha256(data).hexdigest()
     path = layout.changed_modules(digest)
     digests = {**job.digests, path: digest}
@@ -191,7 +191,7 @@ def _checks(stage: Stage, reducer: Reducer) -> bool:
 
 def _check_versions(folder: RunFolder, new: Job) -> None:
     """Refuse a run that needs code of this Python and code of another one."""
-    left = len(folder.committed("map")) < new.shards
+    left = len(folder.list_committed("map")) < new.shards
     needed = [("fn", new.function)] if left else []
     for option, path in [*needed, ("reduce", new.reduce)]:
         made = new.python_of(path) if path else new.python
@@ -207,24 +207,28 @@ def _check_versions(folder: RunFolder, new: Job) -> None:
             )
 
 
-def _dropped(folder: RunFolder, job: Job, changes: Changes) -> Iterator[str]:
+def _find_stale_paths(folder: RunFolder, job: Job, changes: Changes) -> Iterator[str]:
     """Yield what the functions and limits of before left behind, and the new ones are not to find."""
     folds = [stage for stage in job.stages if stage.kind in ("reduce", "shuffle")]
     if changes.fn is not None:
-        yield from agreement.uncommitted(folder, job.stages[-1].name)
+        yield from agreement.list_uncommitted(folder, job.stages[-1].name)
     if "reduce" in changes.options:
         # One answer comes from one reduce.
         for stage in folds:
-            yield from (layout.commit(stage.name, index) for index in _there(folder, stage))
+            yield from (
+                layout.commit(stage.name, index) for index in _find_committed(folder, stage)
+            )
             yield from agreement.files(folder.store, stage.name)
     later = (stage for stage in job.stages if stage.kind != "map")
-    if "max_failed" in changes.options and not any(_there(folder, stage) for stage in later):
+    if "max_failed" in changes.options and not any(
+        _find_committed(folder, stage) for stage in later
+    ):
         # Nothing was made without what was given up: it is tried once more.
         yield layout.FAILED
 
 
-def _there(folder: RunFolder, stage: Stage) -> list[int]:
+def _find_committed(folder: RunFolder, stage: Stage) -> list[int]:
     """Return the committed tasks of a stage, those among them that a listing does not show yet."""
     commits = folder.commits(stage.name, range(stage.tasks))
     named = {index for index, commit in enumerate(commits) if commit is not None}
-    return sorted(named.union(folder.committed(stage.name)))
+    return sorted(named.union(folder.list_committed(stage.name)))

@@ -55,7 +55,7 @@ def remedy(folder: RunFolder, job: Job, failures: Sequence[Failure]) -> Remedy:
     kinds = {failure.kind for failure in failures}
     folds = {stage.name for stage in job.stages if stage.kind in ("reduce", "shuffle")}
     memory = job.stages[0].resources.memory_bytes
-    old = origins.outdated(folder.store, job) if raised else {}
+    old = origins.find_outdated(folder.store, job) if raised else {}
     stages = {"fn": {"map"}, "reduce": folds}
     names = [name for option in old if stages[option] & raised for name in old[option]]
     return Remedy(

@@ -114,7 +114,7 @@ class Runs:
     def _advice(self) -> list[str]:
         """How the newest runs that can be resumed are."""
         chosen = [entry for entry in self if entry.resumable][:_ADVISED]
-        return [f"{e.state}: import mapred; {_resumed(e)}" for e in chosen]
+        return [f"{e.state}: import mapred; {_format_resume(e)}" for e in chosen]
 
 
 @checks(BackendError)
@@ -146,7 +146,7 @@ def rows(found: Runs) -> list[dict[str, str]]:
             "state": _state_text(entry),
             "name": entry.name,
             **({"parameters": parameters.text_of(entry.parameters)} if with_parameters else {}),
-            "tasks": f"{entry.done:,}/{entry.tasks:,}{_less(entry)}",
+            "tasks": f"{entry.done:,}/{entry.tasks:,}{_format_losses(entry)}",
             "duration": "" if entry.seconds is None else format_seconds(entry.seconds),
             "when": _local_time(entry.created),
             "dataset": one_line(entry.problem or entry.dataset, 60),
@@ -155,7 +155,7 @@ def rows(found: Runs) -> list[dict[str, str]]:
     ]
 
 
-def _resumed(entry: Entry) -> str:
+def _format_resume(entry: Entry) -> str:
     backend = hints.backend_for({"name": entry.backend})
     given = "" if backend is None else f"backend={backend!r}"
     return f"run = mapred.open({entry.uri!r}).resume({given})"
@@ -167,7 +167,7 @@ def _state_text(entry: Entry) -> str:
     return f"{entry.state} since {format_time(entry.queued_since)}"
 
 
-def _less(entry: Entry) -> str:
+def _format_losses(entry: Entry) -> str:
     return f", {pluralize(entry.given_up, entry.what)} given up" if entry.given_up else ""
 
 
@@ -208,7 +208,7 @@ class _Clusters:
 
 
 @dataclass(frozen=True)
-class _Listed:
+class _JobSummary:
     """What a list tells of a run by its job.json; to open the run reads the rest as well."""
 
     run_id: str
@@ -241,14 +241,14 @@ def _entry(uri: str, clusters: _Clusters) -> Entry:
 
 
 def _read_entry(folder: RunFolder, clusters: _Clusters) -> Entry:
-    job = folder.parse_job(folder.job_data(), _Listed)
+    job = folder.parse_job(folder.job_data(), _JobSummary)
     failed = folder.given_up_tasks() if job.max_failed else {}
     given_up = folder.given_up(folder.job(), failed) if failed else GivenUp()
     state, seconds, queued = _state(folder, job.submitted, clusters)
     tasks = sum(stage.tasks for stage in job.stages)
     done = tasks - len(given_up.tasks)
     if state != "succeeded":
-        found = {stage.name: folder.committed(stage.name) for stage in job.stages}
+        found = {stage.name: folder.list_committed(stage.name) for stage in job.stages}
         number = sum(map(len, found.values()))
         done = number - len(given_up.tasks.intersection(found.get("map", ())))
         if seconds is None and number <= _MOST_COMMITS:
@@ -276,7 +276,9 @@ def _seconds_of_killed(folder: RunFolder) -> float | None:
     """How long a run worked that ended without a word, by its commits and failures."""
     job, start = folder.job(), folder.start()
     status = folder.status(job, start, alive=False)
-    return starts.worked(starts.submitted(job), start, status.finished or status.started)
+    return starts.working_seconds(
+        starts.submission_time(job), start, status.finished or status.started
+    )
 
 
 def _state(
@@ -297,5 +299,7 @@ def _state(
             until = start.ended if state == "suspended" else time.time()
     if end is not None:
         state, until = end.state, end.time
-    seconds = starts.worked(submitted, start, until) if until is not None and submitted else None
+    seconds = (
+        starts.working_seconds(submitted, start, until) if until is not None and submitted else None
+    )
     return state, seconds, queued

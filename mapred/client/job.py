@@ -15,7 +15,7 @@ from mapred.client.options import (
     RunOptions,
     StartOptions,
 )
-from mapred.client.plan import Planned, handed_over, planned
+from mapred.client.plan import ShardPlan, plan_dataset, resolve_format
 from mapred.client.run_handle import Run
 from mapred.client.signature import takes
 from mapred.client.submission import Submission
@@ -75,7 +75,7 @@ class Job(Options):
         retries.refuse_contradiction(self.retry_on, self.no_retry_on)
         if not self.name:
             object.__setattr__(self, "name", transport.name_of(self.fn))
-        if secrecy.looks(self.name):
+        if secrecy.looks_secret(self.name):
             raise PlanError(
                 "name= looks like a secret, and the names of jobs are shown in the open"
             )
@@ -86,8 +86,8 @@ class Job(Options):
         """Return what would run, with what the function's annotation asks for."""
         found = self.dataset
         if not isinstance(found, Plan):
-            found = planned(found, self.target_bytes, self.max_tasks, self.per_task)
-        return Plan(found.dataset, handed_over(found, self.fn), found.ranges)
+            found = plan_dataset(found, self.target_bytes, self.max_tasks, self.per_task)
+        return Plan(found.dataset, resolve_format(found, self.fn), found.ranges)
 
     @property
     def parameters(self) -> frozenset[str]:
@@ -96,7 +96,7 @@ class Job(Options):
         texts = source.uris if isinstance(source, Dataset) and not source.literal else ()
         texts += () if self.write is None else self.write.texts()
         places = {name for text in texts for name in parameters.names_in(text)}
-        return frozenset(places) | parameters.asked(self.fn)
+        return frozenset(places) | parameters.free_parameters(self.fn)
 
     def bind(self, **values: Value) -> Job:
         """Return the job with values for its parameters: texts, numbers, booleans, dates.
@@ -113,7 +113,7 @@ class Job(Options):
             uris = tuple(parameters.fill_places(uri, values) for uri in source.uris)
             source = replace(source, uris=uris)
         if target is not None:
-            target = target.filled(lambda text: parameters.fill_places(text, values))
+            target = target.fill_texts(lambda text: parameters.fill_places(text, values))
         known = self.parameters | {*parameters.accepted_names(self.fn, values)}
         for name in values:
             if name not in known:
@@ -138,9 +138,9 @@ class Job(Options):
         """
         __tracebackhide__ = True
         with interrupts.interrupted_with(_nothing_started), shortages.explain_shortages():
-            return self._submitted(Destination(**start), run_id)
+            return self._submit(Destination(**start), run_id)
 
-    def _submitted(self, destination: Destination, run_id: str | None) -> Run:
+    def _submit(self, destination: Destination, run_id: str | None) -> Run:
         definitions.may_start()
         refuse_while_importing()
         backend = backends.resolve(destination.backend)
@@ -149,7 +149,7 @@ class Job(Options):
         backend.prepare()
         if self.write is not None:
             writing.check(self.write)
-        return self._compiled(backend).start(destination.root, destination.mode, run_id)
+        return self._compile(backend).start(destination.root, destination.mode, run_id)
 
     @takes(StartOptions, Destination)
     @checking.checks(BackendError)
@@ -169,9 +169,9 @@ class Job(Options):
         chosen = backends.resolve(backend)
         if not isinstance(chosen, Renders):
             raise BackendError(f"backend {chosen.name!r} has nothing to render; 'argo' has")
-        return self._compiled(chosen).render(chosen.render, root)
+        return self._compile(chosen).render(chosen.render, root)
 
-    def _compiled(self, backend: Backend) -> Submission:
+    def _compile(self, backend: Backend) -> Submission:
         """Return the job as it is submitted; what cannot be shipped raises before anything is
         listed."""
         source = self._source
@@ -208,7 +208,7 @@ class Job(Options):
                 generators.warn_if_carried(function, transport.name_of(function))
 
 
-class Plan(Planned):
+class Plan(ShardPlan):
     """Every shard of a dataset, fixed: what would run, and `run` to run exactly that.
 
     Its text and HTML show files, bytes, shards, the limit that chose them, skew, the largest
@@ -221,18 +221,20 @@ class Plan(Planned):
     ) -> Run:
         """`mapred.run(fn, plan, …)`."""
         __tracebackhide__ = True
-        job, start = prepared(fn, self, options)
+        job, start = prepare_job(fn, self, options)
         return job.run(progress=progress, **start)
 
     @takes(RunOptions, Options, Destination)
     def submit(self, fn: Function, **options: Unpack[RunOptions]) -> Run:
         """`mapred.submit(fn, plan, …)`."""
         __tracebackhide__ = True
-        job, start = prepared(fn, self, options)
+        job, start = prepare_job(fn, self, options)
         return job.submit(**start)
 
 
-def prepared(fn: Function, dataset: Any, options: Mapping[str, object]) -> tuple[Job, StartOptions]:
+def prepare_job(
+    fn: Function, dataset: Any, options: Mapping[str, object]
+) -> tuple[Job, StartOptions]:
     """Return the job of these options, and those of them that are of its start."""
     given: dict[str, Any] = {**options}
     start: Any = {name: given.pop(name) for name in StartOptions.__annotations__ if name in given}

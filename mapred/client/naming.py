@@ -36,14 +36,14 @@ def find(store: Store) -> Run | None:
     return open_run(store.uri) if RunFolder(store).has_job() else None
 
 
-def same(known: Run, job: Job) -> Run:
+def require_same_job(known: Run, job: Job) -> Run:
     """Return the run that has the name, if it is one of this job; else a `RunError` that names it."""
     different = differences(known.job, job)
     if not different:
         return known
     raise RunError(
         f"run_id={job.run_id!r} is the name of {known.uri}, a run of {known.job.name} that was "
-        f"submitted at {known.job.created}, with another {_listed(different)}; give run_id= "
+        f"submitted at {known.job.created}, with another {_join_words(different)}; give run_id= "
         "another name, or continue that run, or remove it:\n"
         f"import mapred; mapred.open({known.uri!r}).resume()\n"
         f"import mapred; mapred.rm({known.uri!r})",
@@ -78,7 +78,7 @@ def _parts(job: Job) -> dict[str, Any]:
     }
 
 
-def _listed(names: list[str]) -> str:
+def _join_words(names: list[str]) -> str:
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last
 

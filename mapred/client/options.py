@@ -96,7 +96,7 @@ _DEFAULT = Resources()
 _MAX_PARTITIONS = 1 << 16
 
 
-def _worded(default: Any, metavar: str, help: str) -> Any:
+def _cli_field(default: Any, metavar: str, help: str) -> Any:
     """Return the default of an option that is one of the command line as well."""
     return field(default=default, metadata={"metavar": metavar, "help": help})
 
@@ -137,32 +137,34 @@ _READY = "concat, count, max, mean, merge_counts, min, sum, top_k:K"
 class Options:
     """The options of a job as they are kept: checked, and durations in seconds."""
 
-    reduce: _Reduce | None = _worded(None, "NAME", f"module:function, or {_READY}.")
-    fan_in: _FanIn | None = _worded(None, "N", "Reduce in a tree of groups of N.")
-    finalize: _Finalize | None = _worded(None, "NAME", "module:function, applied once at the end.")
+    reduce: _Reduce | None = _cli_field(None, "NAME", f"module:function, or {_READY}.")
+    fan_in: _FanIn | None = _cli_field(None, "N", "Reduce in a tree of groups of N.")
+    finalize: _Finalize | None = _cli_field(
+        None, "NAME", "module:function, applied once at the end."
+    )
     by: Annotated[By, _CHECKED_LATER] | None = None
     aggregate: Annotated[Aggregate, _CHECKED_LATER] | None = None
     sort_by: Annotated[SortBy, _CHECKED_LATER] | None = None
     partitions: Annotated[int, between(1, _MAX_PARTITIONS)] | None = None
     write: Annotated[Target, _WRITE] | None = None
-    target_bytes: Size | None = _worded(None, "SIZE", "Size of a shard, such as 64Mi.")
-    max_tasks: FromOne | None = _worded(None, "N", "At most so many map tasks.")
-    per_task: FromOne | None = _worded(None, "N", "Items in a task (items, arrays).")
-    attempts: FromOne = _worded(3, "N", "Tries of a task (default 3).")
+    target_bytes: Size | None = _cli_field(None, "SIZE", "Size of a shard, such as 64Mi.")
+    max_tasks: FromOne | None = _cli_field(None, "N", "At most so many map tasks.")
+    per_task: FromOne | None = _cli_field(None, "N", "Items in a task (items, arrays).")
+    attempts: FromOne = _cli_field(3, "N", "Tries of a task (default 3).")
     retry_on: Annotated[tuple[retries.Given, ...], _RETRIED] | None = None
     no_retry_on: Annotated[tuple[retries.Given, ...], _RETRIED] | None = None
-    timeout: Annotated[float, DURATION] | None = _worded(
+    timeout: Annotated[float, DURATION] | None = _cli_field(
         None, "TIME", "Of one attempt, such as 90 or 10m."
     )
-    deadline: Annotated[float, DURATION] | None = _worded(None, "TIME", "Of the whole run.")
-    max_failed: Annotated[float, MAX_FAILED] = _worded(
+    deadline: Annotated[float, DURATION] | None = _cli_field(None, "TIME", "Of the whole run.")
+    max_failed: Annotated[float, MAX_FAILED] = _cli_field(
         0, "N", "Shards (or items) that may be given up: a count, a fraction below 1, or 1%."
     )
     max_tasks_per_worker: FromOne | None = None
     resources: Annotated[Resources, _RESOURCES] = _DEFAULT
     reduce_resources: Resources | None = None
-    seed: FromZero | None = _worded(None, "N", "Seed of the tasks' generators.")
-    name: Annotated[str, _NAME] = _worded(
+    seed: FromZero | None = _cli_field(None, "N", "Seed of the tasks' generators.")
+    name: Annotated[str, _NAME] = _cli_field(
         "", "TEXT", "Shown and recorded (default: the function's)."
     )
 
@@ -204,7 +206,7 @@ class Destination:
         checking.check_fields(self, BackendError)
 
 
-def checked(given: Mapping[str, Any]) -> dict[str, Any]:
+def validate_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """Values of some of the `Options` as they are kept; one that does not fit is named."""
     return {
         name: checking.check(name, value, checking.hint_of(Options, name), PlanError)

@@ -19,7 +19,7 @@ _FEW = 10
 
 
 @dataclass(frozen=True)
-class Planned:
+class ShardPlan:
     """Every shard of a dataset, fixed, and how a task reads its own."""
 
     dataset: Dataset
@@ -65,12 +65,12 @@ class Planned:
         return {"text/plain": display.plan_text(summary), "text/html": display.plan_html(summary)}
 
 
-def planned(
+def plan_dataset(
     source: Dataset,
     target_bytes: int | str | None = None,
     max_tasks: int | None = None,
     per_task: int | None = None,
-) -> Planned:
+) -> ShardPlan:
     """Return the shards of a dataset within these limits."""
     if source.format in ("items", "array"):
         if target_bytes is not None:
@@ -79,7 +79,7 @@ def planned(
         ranges = planner.plan_items(
             source.count, per_task=per_task, max_tasks=max_tasks, offsets=offsets
         )
-        return Planned(source, dataset.item_format(source), ranges)
+        return ShardPlan(source, dataset.item_format(source), ranges)
     if per_task is not None:
         raise PlanError("per_task= is for items, arrays and sweeps; files take target_bytes=")
     from mapred import formats
@@ -91,14 +91,14 @@ def planned(
         files,
         target_bytes=target_bytes,
         max_tasks=max_tasks,
-        splittable=formats.splittable(pinned, files["path"]),
+        splittable=formats.is_splittable(pinned, files["path"]),
         once_per_file=pinned.name == "files",
         reason=dataset.why_whole(pinned),
     )
-    return Planned(source, pinned, ranges)
+    return ShardPlan(source, pinned, ranges)
 
 
-def handed_over(plan: Planned, fn: Callable[..., Any]) -> Format:
+def resolve_format(plan: ShardPlan, fn: Callable[..., Any]) -> Format:
     """Return the plan's format with what `fn` receives: `as_=`, else its annotation, else the
     default."""
     pinned = plan.format

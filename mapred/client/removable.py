@@ -69,7 +69,9 @@ def check(folder: RunFolder, found: Remains) -> None:
     """Refuse a folder that is not a run's, though a file of it has the name of a run's."""
     name = folder.uri.rstrip("/").rpartition("/")[2]
     if layout.JOB not in found.paths:
-        if layout.REMOVED in found.paths and (MADE.fullmatch(name) or folder.removed_run() == name):
+        if layout.REMOVED in found.paths and (
+            MADE.fullmatch(name) or folder.read_removed_run() == name
+        ):
             return
         raise RunError(f"{folder.uri} holds no run: there is no {layout.JOB} in it")
     try:
@@ -93,7 +95,7 @@ def staged_writes(folder: RunFolder, found: Remains) -> Iterator[Staged]:
     run_id = re.escape(folder.uri.rstrip("/").rpartition("/")[2])
     for path in sorted(path for path in found.paths if path.startswith(layout.WRITES)):
         try:
-            record = folder.noted_write(path)
+            record = folder.read_write_record(path)
             fits = re.fullmatch(f"{run_id}(-[0-9a-f]{{8}})?", record.id)
         except FileNotFoundError:
             continue

@@ -98,7 +98,7 @@ def gc(
     found: list[Removal] = []
     problems: list[str] = []
     closed: list[str] = []
-    for name, listed in sorted(_runs(open_store(base), closed)):
+    for name, listed in sorted(_iter_runs(open_store(base), closed)):
         folder = RunFolder(open_store(f"{base.rstrip('/')}/{name}"))
         try:
             there = removable.of(folder, listed)
@@ -108,7 +108,7 @@ def gc(
             continue
         found += gone
         if any(removal.what in ("run", "rest") for removal in gone):
-            problems += _left(folder.uri, there)
+            problems += _describe_foreign(folder.uri, there)
     return Removals(tuple(found), dry_run, tuple(problems), tuple(closed))
 
 
@@ -122,11 +122,11 @@ def rm(run: Run | Location, *, dry_run: bool = False) -> Removals:
     found = removable.of(folder)
     removable.check(folder, found)
     _check_dead(folder, found.files)
-    removals = tuple(_whole(folder, found, "run", "the run", dry_run))
-    return Removals(removals, dry_run, _left(folder.uri, found))
+    removals = tuple(_remove_whole(folder, found, "run", "the run", dry_run))
+    return Removals(removals, dry_run, _describe_foreign(folder.uri, found))
 
 
-def _runs(root: Store, closed: list[str]) -> Iterator[tuple[str, Listing]]:
+def _iter_runs(root: Store, closed: list[str]) -> Iterator[tuple[str, Listing]]:
     """Name and files of every folder of a root that is a run's, whole or not; notes those closed."""
     if is_local(root.uri):
         for name in _names(root.uri):
@@ -163,7 +163,9 @@ def _collect(
     if layout.JOB not in found.paths or _is_marked(files):
         # Somebody may be writing the folder of a new run: its job.json comes last.
         if files and (_is_marked(files) or now - _named_time(name) > _DAY):
-            yield from _whole(folder, found, "rest", "what is left of a removed run", dry_run)
+            yield from _remove_whole(
+                folder, found, "rest", "what is left of a removed run", dry_run
+            )
         return
     removable.check(folder, found)
     if _alive(folder, files):
@@ -171,23 +173,23 @@ def _collect(
     last = _last_start(folder, name)
     if limit is not None and now - last > limit:
         days = display.format_seconds(now - last)
-        yield from _whole(folder, found, "run", f"a run of {days} ago", dry_run)
+        yield from _remove_whole(folder, found, "run", f"a run of {days} ago", dry_run)
         return
     if now - last > _DAY:
-        losers = _losers(folder, files, settled=now - last > _QUIET)
+        losers = _find_losers(folder, files, settled=now - last > _QUIET)
         if losers:
             yield Removal("losers", folder.uri, "data of attempts that lost", *_measure(losers))
             if not dry_run:
                 folder.delete(path for path, _ in losers)
         if layout.END in found.paths:
             why = "staged by attempts that were killed"
-            for left in _staged(folder, found, why):
+            for left in _find_staged(folder, found, why):
                 yield left[0]
                 if not dry_run:
                     writing.discard(left[1].uri, left[1].write_id)
 
 
-def _staged(
+def _find_staged(
     folder: RunFolder, found: Remains, why: str
 ) -> Iterator[tuple[Removal, removable.Staged]]:
     """Yield what a run left hidden in datasets, where it left anything."""
@@ -213,7 +215,7 @@ def _alive(folder: RunFolder, files: Listing) -> str | None:
 
 def _recent(folder: RunFolder, host: str) -> str | None:
     """Why a run may be alive whose driver nobody knows; None after a week without a sign."""
-    last = max(_last_start(folder, folder.uri.rsplit("/", 1)[-1]), folder.last_sign())
+    last = max(_last_start(folder, folder.uri.rsplit("/", 1)[-1]), folder.last_activity_time())
     quiet = time.time() - last
     if quiet > _QUIET:
         return None
@@ -239,7 +241,7 @@ def _named_time(name: str) -> float:
     return when.timestamp()
 
 
-def _losers(folder: RunFolder, files: Listing, settled: bool) -> Listing:
+def _find_losers(folder: RunFolder, files: Listing, settled: bool) -> Listing:
     """Return the outputs of attempts that no commit names, and what was kept for attempts to come.
 
     Where a task has no commit yet an attempt may still win, unless all is `settled`.
@@ -282,13 +284,13 @@ def _check_dead(folder: RunFolder, files: Listing) -> None:
         raise RunError(f"{folder.uri} may be alive: {alive}")
 
 
-def _whole(
+def _remove_whole(
     folder: RunFolder, found: Remains, what: str, why: str, dry_run: bool
 ) -> Iterator[Removal]:
     """All that goes with a run, and is gone unless `dry_run`: its folder, what it left in datasets."""
     records.refuse_newer(folder.store, filter(layout.is_record, found.paths))
     hidden = list(removable.staged_writes(folder, found))
-    yield from (removal for removal, _ in _staged(folder, found, "what it never published"))
+    yield from (removal for removal, _ in _find_staged(folder, found, "what it never published"))
     yield Removal(what, folder.uri, why, *_measure(found.files))
     if not dry_run:
         _remove(folder, hidden)
@@ -303,7 +305,7 @@ def _remove(folder: RunFolder, hidden: Iterable[removable.Staged]) -> None:
     folder.remove(path for path, _ in files)
 
 
-def _left(uri: str, found: Remains) -> tuple[str, ...]:
+def _describe_foreign(uri: str, found: Remains) -> tuple[str, ...]:
     """Return what is said of files that have no name of mapred's."""
     if not found.foreign:
         return ()

@@ -9,7 +9,7 @@ from mapred.errors import BackendError, RunError, StorageError
 from mapred.runfolder.folder import RunFolder
 
 
-def broken_off(run: RunResults, error: Exception) -> RunError:
+def make_driver_error(run: RunResults, error: Exception) -> RunError:
     """Return the error of a run whose driver, scheduler or pool failed."""
     # A scheduler or pool that gave out cannot be resumed on.
     lost = isinstance(error, BackendError) and not isinstance(error, StorageError)
@@ -19,7 +19,7 @@ def broken_off(run: RunResults, error: Exception) -> RunError:
     return RunError(f"{error}\n{hint}", run=run, hint=hint)
 
 
-def ended(run: RunResults, state: str) -> RunError:
+def make_end_error(run: RunResults, state: str) -> RunError:
     """Return the error of a run that is in this state, which is not `succeeded`."""
     failures = run.failures
     folder = RunFolder(run.store)

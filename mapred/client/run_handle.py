@@ -70,7 +70,7 @@ class Run(RunResults):
         state is `unknown`, and the message says why.
         """
         try:
-            handle = self._attached()
+            handle = self._attach()
             known = handle.status() if handle else None
         except BackendError as error:
             if isinstance(error, StorageError):
@@ -80,7 +80,7 @@ class Run(RunResults):
         if known is not None:
             if self._known is None:
                 self._known = self._folder.start()
-            return self._folder.timed(known, self.job, self._known)
+            return self._folder.add_times(known, self.job, self._known)
         start = self._folder.start()
         alive = drivers.alive(self._folder, start)
         return self._folder.status(self.job, start, alive=alive)
@@ -119,12 +119,12 @@ class Run(RunResults):
             except Exception as error:
                 from mapred.client import run_errors
 
-                raise run_errors.broken_off(self, error) from error
+                raise run_errors.make_driver_error(self, error) from error
         state = self.state
         if state != "succeeded":
             from mapred.client import run_errors
 
-            raise run_errors.ended(self, state)
+            raise run_errors.make_end_error(self, state)
 
     def cancel(self) -> None:
         """Stop the run for good, wherever it runs; what is committed stays in its folder."""
@@ -135,7 +135,7 @@ class Run(RunResults):
 
     def suspend(self) -> None:
         """Stop the run so that `resume` goes on with it; on a cluster, tasks at work may end."""
-        handle = self._attached()
+        handle = self._attach()
         if isinstance(handle, Suspends) and handle.suspend():
             self._known = self._folder.note_stop(handle.ref, "suspended")
             return
@@ -173,23 +173,23 @@ class Run(RunResults):
             backends.remember(self.uri, chosen)
         changes = Changes(fn, options)
         display.progress(progress)  # Loaded here, not while the run is already at work.
-        return self if self._go_on(chosen, changes) == "succeeded" else self.finish(progress)
+        return self if self._continue(chosen, changes) == "succeeded" else self.finish(progress)
 
-    def _go_on(self, chosen: Backend | None, changes: Changes) -> Standing:
+    def _continue(self, chosen: Backend | None, changes: Changes) -> Standing:
         """Start what is missing, unless the run is at work or succeeded; which it was."""
-        from mapred.client.changes import revised
+        from mapred.client.changes import plan_revision
 
-        handle = self._attached()
-        alive = handle is not None and _goes_on(handle)
+        handle = self._attach()
+        alive = handle is not None and _is_at_work(handle)
         if alive or (handle is None and self._alive_elsewhere()):
-            if changes.given():
-                raise RunError(self._at_work(changes), run=self)
+            if changes.given_names():
+                raise RunError(self._explain_at_work(changes), run=self)
             start = self._folder.start()
             if alive and start.state == "suspended":
                 assert handle is not None
                 if isinstance(handle, Suspends):
                     handle.resume()
-                self._start(handle, starts.paused(start, start.ended, time.time()).pauses)
+                self._start(handle, starts.add_pause(start, start.ended, time.time()).pauses)
             return "at work"
         end = self._folder.end()
         succeeded = end is not None and end.state == "succeeded"
@@ -197,20 +197,20 @@ class Run(RunResults):
             return "succeeded"
         # Another handle may have changed it since.
         self.job = self._folder.job()
-        revision = revised(self._folder, self.job, changes)
+        revision = plan_revision(self._folder, self.job, changes)
         chosen = chosen or backends.resolve(self._backend())
         backends.check(chosen, _limits(revision.job))
         self._warn_of_changes(revision.job)
         before = self._folder.start()
-        paused = starts.paused(before, self.status().finished, time.time())
+        paused = starts.add_pause(before, self.status().finished, time.time())
         changed = (*revision.paths, layout.END, layout.HANDLE)
         stopped = functools.partial(how_to_continue, self.uri, revision.job)
         with (
             interrupts.interrupted_with(stopped),
             shortages.explain_shortages(),
-            self._folder.restored(changed),
+            self._folder.restore_on_error(changed),
         ):
-            if changes.given():
+            if changes.given_names():
                 revision.write(self._folder)
             self._folder.delete_end()
             # A deadline counts from the moment at which the run is submitted again.
@@ -220,9 +220,9 @@ class Run(RunResults):
         self._start(handle, paused.pauses)
         return "started"
 
-    def _at_work(self, changes: Changes) -> str:
+    def _explain_at_work(self, changes: Changes) -> str:
         """Why a run takes no changes now, and what stops it."""
-        names = " and ".join(f"{name}=" for name in changes.given())
+        names = " and ".join(f"{name}=" for name in changes.given_names())
         where = f"run {self.id} is at work, and takes {names} when it is not"
         if self._handle is not None:
             return f"{where}; to stop it:\nimport mapred; mapred.open({self.uri!r}).cancel()"
@@ -237,7 +237,7 @@ class Run(RunResults):
         """Wait and check; an interrupt stops a local run, resumable, and leaves a remote one."""
         __tracebackhide__ = True
         show = display.progress("none")
-        with interrupts.interrupted_with(lambda: self._interrupted(show)):
+        with interrupts.interrupted_with(lambda: self._handle_interrupt(show)):
             try:
                 show = display.progress(progress)
                 self._watch(show, 0.1 if progress != "none" else 0.5, None)
@@ -250,7 +250,7 @@ class Run(RunResults):
         self.check()
         return self
 
-    def _interrupted(self, show: display.Progress) -> str:
+    def _handle_interrupt(self, show: display.Progress) -> str:
         """Stop what ends with this process, and say how the run goes on."""
         if self._handle is not None and self._handle.survives_client:
             show.close()
@@ -266,7 +266,7 @@ class Run(RunResults):
 
     def _warn_of_changes(self, job: Job) -> None:
         """Say that a stored function runs whose source has changed since."""
-        old = origins.outdated(self.store, job)
+        old = origins.find_outdated(self.store, job)
         if old:
             from mapred.client import hints
 
@@ -308,12 +308,12 @@ class Run(RunResults):
 
     def _watch(self, show: display.Progress, pause: float, limit: float | None) -> None:
         """Show the run's status until it is over, or the clock is past `limit`."""
-        while not self._over(pause):
+        while not self._wait_over(pause):
             show(self.status())
             if limit is not None and time.monotonic() > limit:
                 break
 
-    def _attached(self) -> Handle | None:
+    def _attach(self) -> Handle | None:
         """Return the handle: its own, that of another one in this process, or one to a cluster."""
         latest, own = drivers.driven(self.uri), self._handle
         if latest is not own and (own is None or not own.survives_client):
@@ -325,8 +325,8 @@ class Run(RunResults):
             self._handle = None if ref is None else backends.reopen(self.store, self.job, ref)
         return self._handle
 
-    def _over(self, seconds: float) -> bool:
-        handle = self._attached()
+    def _wait_over(self, seconds: float) -> bool:
+        handle = self._attach()
         if handle is not None:
             return handle.wait(seconds)
         if self._folder.end() is not None or not self._alive_elsewhere():
@@ -336,7 +336,7 @@ class Run(RunResults):
 
     def _stop(self) -> bool:
         """Stop what works on the run, and remember when; False if nothing did."""
-        handle = self._attached()
+        handle = self._attach()
         if handle is None:
             reason = drivers.may_live(self._folder)
             if reason and self._folder.end() is None:
@@ -373,14 +373,14 @@ def open_run(uri: Location, allow_pickle: bool = True) -> Run:
     return Run(store, RunFolder(store).job(), allow_pickle=allow_pickle)
 
 
-def go_on(run: Run, backend: Backend) -> Standing:
+def continue_run(run: Run, backend: Backend) -> Standing:
     """Have a run do what is missing, and return at once; one that succeeded is left alone."""
     from mapred.client.changes import Changes
 
-    return run._go_on(backend, Changes())
+    return run._continue(backend, Changes())
 
 
-def _goes_on(handle: Handle) -> bool:
+def _is_at_work(handle: Handle) -> bool:
     """Whether something works on a run; waits for a driver of this process that is about to end."""
     known = None if handle.survives_client else handle.status()
     if known is not None and not known.live:

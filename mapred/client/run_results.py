@@ -90,7 +90,7 @@ class RunResults(abc.ABC):
         that names it; with `errors="skip"` it is left out.
         """
         self._offer_modules()
-        return self._stepped(results.one_by_one(self._folder, self.job, stage, errors))
+        return self._iter_loading(results.iter_values(self._folder, self.job, stage, errors))
 
     def to_pandas(self, dtype_backend: str = "numpy_nullable") -> pd.DataFrame:
         """Return the result as one frame; a sweep's has its parameters and results as columns.
@@ -170,7 +170,7 @@ class RunResults(abc.ABC):
         pd = results.import_pandas()
         rows = []
         for stage in self.job.stages:
-            tasks = self._folder.done(stage)
+            tasks = self._folder.list_done_tasks(stage)
             commits = self._folder.commits(stage.name, tasks)
             for task, commit in zip(tasks, commits, strict=True):
                 for file in commit.files if commit else ():
@@ -215,7 +215,7 @@ class RunResults(abc.ABC):
         """Return what loads values inside of this keeps to what `allow_pickle` says."""
         return pickling.plain_alone(not self._allow_pickle)
 
-    def _stepped(self, values: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    def _iter_loading(self, values: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
         """Yield the values of an iterator, each of which loads one."""
         while True:
             with self._loading():

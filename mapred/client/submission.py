@@ -16,8 +16,8 @@ from mapred._version import __version__
 from mapred.client import naming
 from mapred.client.naming import default_root
 from mapred.client.options import Options
-from mapred.client.plan import Planned
-from mapred.client.run_handle import Run, go_on, how_to_continue, open_run
+from mapred.client.plan import ShardPlan
+from mapred.client.run_handle import Run, continue_run, how_to_continue, open_run
 from mapred.engine.base import Backend, Discards, ExpectsPackages, NamesRoot, Proves
 from mapred.functions import origins, parameters, signatures, transport
 from mapred.functions.modules import shipping
@@ -49,16 +49,16 @@ class Submission:
     options: Options
     fn: Callable[..., Any]
     bound: Mapping[str, Value]
-    plan: Planned
+    plan: ShardPlan
     code: Mapping[str, bytes]
     packages: dict[str, str]
     backend: Backend
 
     def start(self, root: Location | None, mode: int | None, run_id: str | None) -> Run:
         """Make the run's folder below `root`, and start the run."""
-        base = _base(root, self.backend)
+        base = _choose_root(root, self.backend)
         probe(open_store(base, mode=mode))
-        proved = replace(self, backend=self._proved())
+        proved = replace(self, backend=self._prove_backend())
         try:
             store = open_store(f"{base.rstrip('/')}/{run_id or _new_id()}", mode=mode)
             return proved._start_new(store) if run_id is None else proved._start_named(store)
@@ -68,21 +68,21 @@ class Submission:
 
     def render(self, renders: Callable[..., Any], root: Location | None) -> str:
         """Return what `start` would send, as text."""
-        uri = f"{_base(root, self.backend).rstrip('/')}/{_new_id()}"
+        uri = f"{_choose_root(root, self.backend).rstrip('/')}/{_new_id()}"
         record = self._record(uri, naming.digests_of(self._files()))
         digest = hashlib.sha256(record.to_bytes()).hexdigest()
         return str(renders(record, uri=uri, digest=digest))
 
     def _start_new(self, store: Store) -> Run:
         digests: dict[str, str] = {}
-        with RunFolder(store).withdrawn():
+        with RunFolder(store).remove_on_error():
             for path, data in self._files():
                 store.write(path, data)
                 digests[path] = hashlib.sha256(data).hexdigest()
             record = self._record(store.uri, digests)
             _note_write(store, record)
             RunFolder(store).write_job(record)
-            return self._begun(store, record)
+            return self._begin(store, record)
 
     def _start_named(self, store: Store) -> Run:
         """Start a run under the name that the user gave, or go on with this job's of that name."""
@@ -97,15 +97,15 @@ class Submission:
                 won = claim.decide(record)
             if won:
                 _note_write(store, record)
-                return self._begun(store, record)
+                return self._begin(store, record)
             known = open_run(store.uri)
-        known = naming.same(known, record)
+        known = naming.require_same_job(known, record)
         backends.remember(store.uri, self.backend)
-        if go_on(known, self.backend) != "started":
+        if continue_run(known, self.backend) != "started":
             self._discard()
         return known
 
-    def _begun(self, store: Store, record: JobRecord) -> Run:
+    def _begin(self, store: Store, record: JobRecord) -> Run:
         """Start a run whose folder is complete."""
         with interrupts.interrupted_with(lambda: how_to_continue(store.uri, record)):
             digest = hashlib.sha256(record.to_bytes()).hexdigest()
@@ -118,7 +118,7 @@ class Submission:
         if isinstance(self.backend, Discards):
             self.backend.discard()
 
-    def _proved(self) -> Backend:
+    def _prove_backend(self) -> Backend:
         """Return the backend, once a process of it, or else one of this machine, has loaded the
         code."""
         first = self._stages[1][0]
@@ -139,7 +139,7 @@ class Submission:
         yield from self.code.items()
         for path, data in self.plan.dataset.inputs():
             yield path, data
-            yield from pieces.sums_of(path, data)
+            yield from pieces.hash_pieces(path, data)
         for path, rows in planner.plan_files(self.plan.ranges):
             yield path, planner.write_plan(rows)
 
@@ -171,7 +171,7 @@ class Submission:
             deadline=job.deadline,
             max_failed=job.max_failed,
             max_tasks_per_worker=job.max_tasks_per_worker,
-            backend=backends.recorded(self.backend),
+            backend=backends.to_record(self.backend),
             digests=digests,
             python=".".join(map(str, sys.version_info[:2])),
             mapred=__version__,
@@ -179,10 +179,10 @@ class Submission:
             submitted=time.time(),
             dataset=str(plan.dataset),
             parameters=parameters.to_json(self.bound),
-            code={path: vars(found) for path, found in self._origins()},
+            code={path: vars(found) for path, found in self._iter_origins()},
         )
 
-    def _origins(self) -> Iterator[tuple[str, origins.Origin]]:
+    def _iter_origins(self) -> Iterator[tuple[str, origins.Origin]]:
         """Where the functions of the run come from."""
         yield layout.FUNCTION, origins.of(self.fn, self.bound)
         if self.options.reducer is not None:
@@ -217,7 +217,9 @@ def code_of(
     return {**code, layout.MODULES: archive} if archive else code
 
 
-def expected_packages(plan: Planned, code: Mapping[str, bytes], backend: Backend) -> dict[str, str]:
+def expected_packages(
+    plan: ShardPlan, code: Mapping[str, bytes], backend: Backend
+) -> dict[str, str]:
     """Versions of packages that workers on other machines must have, where the backend asks."""
     if not isinstance(backend, ExpectsPackages):
         return {}
@@ -239,7 +241,7 @@ def _note_write(store: Store, record: JobRecord) -> None:
         RunFolder(store).note_write(record.write["uri"], record.run_id)
 
 
-def _base(root: Location | None, backend: Backend) -> str:
+def _choose_root(root: Location | None, backend: Backend) -> str:
     """Where the run's folder goes: `root=`, else what a named backend says, else the default."""
     if root is not None:
         found = os.fspath(root)

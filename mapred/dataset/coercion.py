@@ -30,7 +30,7 @@ def as_dataset(source: Any) -> Dataset:
     if frame is not None:
         title = f"table of {frame.num_rows:,} rows"
         return Dataset("arrow", frame=frame, title=title, options=Format("arrow", ""))
-    collected = _collected(source)
+    collected = _collect_values(source)
     texts = sum(isinstance(each, str | os.PathLike) for each in collected)
     if not collected:
         raise DatasetError("the list is empty: there is nothing to run")
@@ -38,8 +38,8 @@ def as_dataset(source: Any) -> Dataset:
         return _by_suffix(collected)
     if texts:
         raise DatasetError(
-            f"the list holds paths such as {_first(collected, True)} and other things such as "
-            f"{_first(collected, False)}: pass mapred.items([...]) if they are items"
+            f"the list holds paths such as {_first_example(collected, True)} and other things such as "
+            f"{_first_example(collected, False)}: pass mapred.items([...]) if they are items"
         )
     return items(collected)
 
@@ -50,11 +50,11 @@ def _by_suffix(source: Any) -> Dataset:
     return by_suffix(source)
 
 
-def _first(values: list[Any], text: bool) -> str:
+def _first_example(values: list[Any], text: bool) -> str:
     return next(short_repr(v) for v in values if isinstance(v, str | os.PathLike) == text)
 
 
-def _collected(source: Any) -> list[Any]:
+def _collect_values(source: Any) -> list[Any]:
     """Return the values of a collection of one dimension, or a `DatasetError` that says what to
     pass."""
     kind = type(source).__name__
@@ -88,10 +88,10 @@ def _collected(source: Any) -> list[Any]:
         )
     if hasattr(source, "to_pylist"):  # an Arrow array, whose own values are wrapped
         return list(source.to_pylist())
-    return _sorted(source) if kind in ("set", "frozenset") else list(source)
+    return _sort_values(source) if kind in ("set", "frozenset") else list(source)
 
 
-def _sorted(values: Iterable[Any]) -> list[Any]:
+def _sort_values(values: Iterable[Any]) -> list[Any]:
     """Return the values of a set in an order that does not change from run to run."""
     try:
         return sorted(values)

@@ -52,7 +52,7 @@ class Glob:
         return None if any(part.match is None for part in self.parts) else len(self.parts)
 
     def start(self) -> frozenset[int]:
-        return self._closed({0})
+        return self._epsilon_closure({0})
 
     def step(self, states: frozenset[int], name: str) -> Step:
         """Follow one name, a file's or a folder's."""
@@ -72,9 +72,9 @@ class Glob:
                 whole = whole or state + 1 == len(self.parts)
                 aside = aside and not text.startswith("_")
         aside = aside and name.startswith("_") and "=" not in name
-        return Step(self._closed(found - {len(self.parts)}), whole, aside)
+        return Step(self._epsilon_closure(found - {len(self.parts)}), whole, aside)
 
-    def _closed(self, states: set[int]) -> frozenset[int]:
+    def _epsilon_closure(self, states: set[int]) -> frozenset[int]:
         """`**` may stand for no folder at all."""
         for state, part in enumerate(self.parts):
             if state in states and part.match is None:

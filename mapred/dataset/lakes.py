@@ -51,12 +51,12 @@ class Lakes:
     place: Place
     known: dict[str, Manifest | None] = field(default_factory=dict)
 
-    def live(self, glob: Glob) -> pa.Table | None:
+    def list_live(self, glob: Glob) -> pa.Table | None:
         """Return the live files that match, as rows of a listing; None where no manifest lists
         them."""
-        for home in _homes(glob.root):
+        for home in _iter_homes(glob.root):
             if home not in self.known:
-                self.known[home] = self._settled(home)
+                self.known[home] = self._await_settled(home)
             manifest = self.known[home]
             if manifest is not None:
                 return self._rows(home, manifest, glob)
@@ -74,8 +74,8 @@ class Lakes:
                 )
             found, gone = self.place.files(whole, [_below(home, entry.path) for entry in entries])
             if not gone:
-                return _told(found, manifest)
-            now = self._settled(home)
+                return _attach_types(found, manifest)
+            now = self._await_settled(home)
             if now is None or now.version == manifest.version:
                 raise DatasetError(
                     f"{gone[0]} is gone, and the newest version in {listed} lists it: someone "
@@ -84,7 +84,7 @@ class Lakes:
                 )
             self.known[home] = manifest = now
 
-    def _settled(self, home: str) -> Manifest | None:
+    def _await_settled(self, home: str) -> Manifest | None:
         """Return the newest version; one of a run that is still being published, only if it stays
         so."""
         late = time.monotonic() + _PATIENCE
@@ -94,12 +94,12 @@ class Lakes:
                 lambda: self.place.names(_below(home, FOLDER)),
                 lambda name: self.place.read(_below(home, f"{FOLDER}/{name}")),
             )
-            if manifest is None or not manifest.unfinished() or time.monotonic() > late:
+            if manifest is None or not manifest.find_unfinished_runs() or time.monotonic() > late:
                 return manifest
             time.sleep(_PAUSE)
 
 
-def _homes(root: str) -> Iterator[str]:
+def _iter_homes(root: str) -> Iterator[str]:
     """Yield the folders that may be a dataset's: this one, and those that it is a partition of."""
     yield root
     while root and "=" in root.rpartition("/")[2]:
@@ -126,13 +126,13 @@ def _matching(home: str, manifest: Manifest, glob: Glob) -> tuple[Glob, list[Ent
     return pattern, [entry for entry, fit in zip(manifest.entries, fits, strict=True) if fit]
 
 
-def _told(found: pa.Table, manifest: Manifest) -> pa.Table:
+def _attach_types(found: pa.Table, manifest: Manifest) -> pa.Table:
     """Return the listing with the types of the partition columns."""
     types = {name: manifest.columns.get(name, "string") for name in manifest.partition_by}
     return found.replace_schema_metadata({_TYPES: json.dumps(types)})
 
 
-def joined(tables: Sequence[pa.Table]) -> pa.Table:
+def concat_listings(tables: Sequence[pa.Table]) -> pa.Table:
     """All rows of some listings, with the types of partition columns that they agree on."""
 
     told = [types for each in tables if (types := _types(each)) is not None]

@@ -48,14 +48,14 @@ def listing(dataset: Dataset) -> pa.Table:
         raise DatasetError(f"{dataset} lies in memory: it has no files to list")
     from mapred.arrow.buffers import from_arrow
 
-    found = lakes.joined(list(_found(dataset)))
+    found = lakes.concat_listings(list(_iter_listings(dataset)))
     if from_arrow(found["aside"]).any():
-        found = _without(found, dataset)
+        found = _drop_underscored(found, dataset)
     found = found.drop_columns("aside")
-    return _once(found) if len(dataset.uris) > 1 else found
+    return _drop_duplicates(found) if len(dataset.uris) > 1 else found
 
 
-def _found(dataset: Dataset) -> Iterator[pa.Table]:
+def _iter_listings(dataset: Dataset) -> Iterator[pa.Table]:
     """All files of all URIs, in the user's order, and which of them stand aside."""
     storage = dataset.options.storage
     uris = dict.fromkeys(dataset.uris)
@@ -70,22 +70,22 @@ def _found(dataset: Dataset) -> Iterator[pa.Table]:
                     raise DatasetError(f"{uri} matches no file")
                 yield files
         else:
-            yield from _found_here(list(some), dataset, exact)
+            yield from _iter_local(list(some), dataset, exact)
 
 
-def _found_here(uris: list[str], dataset: Dataset, exact: Container[str]) -> Iterator[pa.Table]:
+def _iter_local(uris: list[str], dataset: Dataset, exact: Container[str]) -> Iterator[pa.Table]:
     """Tables of the files of local URIs: one for each that a manifest lists, else as few as can be."""
     known = lakes.Lakes(_Disk())
     reads = reads_lakes(dataset)
     plain: list[str] = []
 
     def walked() -> pa.Table:
-        each = (_rows(uri, dataset.literal, uri in exact) for uri in plain)
+        each = (_list_uri(uri, dataset.literal, uri in exact) for uri in plain)
         return _table(itertools.chain.from_iterable(each))
 
     for uri in uris:
-        glob = _wanted(uri, uri in exact) if reads else None
-        live = None if glob is None else known.live(glob)
+        glob = _to_glob(uri, uri in exact) if reads else None
+        live = None if glob is None else known.list_live(glob)
         if live is None:
             plain.append(uri)
             continue
@@ -102,9 +102,9 @@ def reads_lakes(dataset: Dataset) -> bool:
     return dataset.format in ("parquet", None) and not dataset.literal
 
 
-def _wanted(uri: str, exact: bool) -> Glob | None:
+def _to_glob(uri: str, exact: bool) -> Glob | None:
     """Return the pattern of a local URI, whose root is a folder; None for a file."""
-    base, pattern = _written(uri)
+    base, pattern = _split_base(uri)
     whole = os.path.join(base, pattern)
     if globs.is_glob(pattern) and not exact and not os.path.lexists(whole):
         return globs.parse(pattern, base)
@@ -143,7 +143,7 @@ class _Disk:
         return _table(rows), gone
 
 
-def _without(found: pa.Table, dataset: Dataset) -> pa.Table:
+def _drop_underscored(found: pa.Table, dataset: Dataset) -> pa.Table:
     """Tables have no data in names that a wildcard matched and that begin with an underscore."""
 
     kept = found.filter(pc.invert(found["aside"]))
@@ -164,15 +164,15 @@ def is_remote(uri: str) -> bool:
     return match is not None and match[1].lower() not in ("file", "local")
 
 
-def _rows(uri: str, literal: bool, exact: bool) -> Iterator[Row]:
+def _list_uri(uri: str, literal: bool, exact: bool) -> Iterator[Row]:
     """Yield the files of one local URI, at least one; an `exact` one is a file or folder, no
     pattern."""
     if literal:
         rows = iter([_literal(os.path.abspath(_plain(uri)))])
     elif exact:
-        rows = _spelled(os.path.join(*_written(uri)))
+        rows = _list_exact(os.path.join(*_split_base(uri)))
     else:
-        rows = _local(*_written(uri))
+        rows = _list_local(*_split_base(uri))
     first = next(rows, None)
     if first is None:
         raise DatasetError(_no_match(uri))
@@ -184,7 +184,7 @@ def _plain(uri: str) -> str:
     return _SCHEME.sub("", uri, count=1) if _SCHEME.match(uri) else uri
 
 
-def _written(uri: str) -> tuple[str, str]:
+def _split_base(uri: str) -> tuple[str, str]:
     """Return a local URI as a folder that exists, whose name is not a pattern, and the rest."""
     path = _plain(uri)
     base = os.getcwd()
@@ -199,7 +199,7 @@ def _written(uri: str) -> tuple[str, str]:
     return base, "/".join(names)
 
 
-def _local(base: str, pattern: str) -> Iterator[Row]:
+def _list_local(base: str, pattern: str) -> Iterator[Row]:
     """Return what has the very name that is spelled; else what matches it as a pattern below a
     folder."""
     whole = os.path.join(base, pattern)
@@ -214,10 +214,10 @@ def _local(base: str, pattern: str) -> Iterator[Row]:
     there, rest = os.path.join(base, *names[:number]), "/".join(names[number:])
     if rest:
         return _walk(globs.parse(rest, there)) if globs.is_glob(rest) else iter(())
-    return _spelled(there)
+    return _list_exact(there)
 
 
-def _spelled(path: str) -> Iterator[Row]:
+def _list_exact(path: str) -> Iterator[Row]:
     """Return the file at a path, or all files of the folder."""
     if os.path.isdir(path):
         return _walk(globs.folder(path))
@@ -273,7 +273,7 @@ def _files_below(glob: Glob, folders: list[tuple[str, bool]]) -> Iterator[Row]:
         if _is_folder(entry):
             if step.whole:
                 folders.append((entry.path, aside or step.aside))
-            onward = _hops(entry, hops) if step.states else None
+            onward = _follow_link(entry, hops) if step.states else None
             if onward is not None:
                 below = iter(_entries(entry.path))
                 stack.append((below, step.states, aside or step.aside, onward))
@@ -309,7 +309,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         raise DatasetError(f"{folder} cannot be listed: {error.strerror}") from error
 
 
-def _hops(entry: os.DirEntry[str], hops: tuple[str, ...]) -> tuple[str, ...] | None:
+def _follow_link(entry: os.DirEntry[str], hops: tuple[str, ...]) -> tuple[str, ...] | None:
     """Return the real folders in which links were followed so far; None where this one leads back."""
     if not entry.is_symlink():
         return hops
@@ -331,7 +331,7 @@ def _table(rows: Iterable[Row]) -> pa.Table:
     return pa.concat_tables(tables) if tables else table().append_column("aside", flags([]))
 
 
-def _once(found: pa.Table) -> pa.Table:
+def _drop_duplicates(found: pa.Table) -> pa.Table:
     """Each path where it came first."""
 
     from mapred.arrow.buffers import from_arrow, to_arrow
@@ -343,7 +343,7 @@ def _once(found: pa.Table) -> pa.Table:
 
 
 def _no_match(uri: str) -> str:
-    base, pattern = _written(uri)
+    base, pattern = _split_base(uri)
     whole = os.path.join(base, pattern)
     what = "matches no file" if globs.is_glob(pattern) or os.path.isdir(whole) else "does not exist"
     text = f"{uri} {what}; {_deepest(globs.parse(pattern, base).root)}"

@@ -65,7 +65,7 @@ class Manifest:
     runs: tuple[str, ...] = ()
     kept: tuple[tuple[int, float], ...] = ()
 
-    def unfinished(self) -> dict[str, set[str]]:
+    def find_unfinished_runs(self) -> dict[str, set[str]]:
         """Return the runs that are being published, and the folders that they change."""
         found: dict[str, set[str]] = {}
         for entry in self.entries:

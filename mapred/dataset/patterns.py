@@ -27,7 +27,7 @@ def matches(paths: pa.ChunkedArray, glob: Glob) -> pa.ChunkedArray:
     return pc.match_substring_regex(paths, rf"\A{root}{_expression(glob, '.')}\z")
 
 
-def underscored(paths: pa.ChunkedArray, glob: Glob) -> pa.ChunkedArray:
+def match_underscored(paths: pa.ChunkedArray, glob: Glob) -> pa.ChunkedArray:
     """Of paths that match: in which a wildcard matched a name that begins with an underscore.
 
     Names with a `=`, as folders of partitions have them, are not meant.
@@ -74,11 +74,11 @@ def _token(token: Token, hidden: str = "") -> str:
         return "[^/]*"
     if kind == "in":
         ranges = _without(ranges, "/")
-        return f"[{_written(ranges)}]" if ranges else _NEVER
-    return f"[^{_written((*ranges, *((ord(c), ord(c)) for c in '/' + hidden)))}]"
+        return f"[{_format_ranges(ranges)}]" if ranges else _NEVER
+    return f"[^{_format_ranges((*ranges, *((ord(c), ord(c)) for c in '/' + hidden)))}]"
 
 
-def _written(ranges: Ranges) -> str:
+def _format_ranges(ranges: Ranges) -> str:
     return "".join(rf"\x{{{low:X}}}-\x{{{high:X}}}" for low, high in ranges)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from mapred.dataset import globs
 from mapred.dataset.globs import Glob
 from mapred.dataset.lakes import Lakes
-from mapred.dataset.remote_walk import CLIENTS, Walk, plain, sorted_by_path
+from mapred.dataset.remote_walk import CLIENTS, Walk, mark_not_aside, sorted_by_path
 from mapred.errors import DatasetError, MapredError, StaleDatasetError, StorageError
 from mapred.process.lazy import pa, pc
 from mapred.storage.listers import Lister, lister_of, table
@@ -33,9 +33,9 @@ def list_remote(
     """
     met: dict[str, Lakes] = {}
     with ThreadPoolExecutor(CLIENTS) as pool:
-        named = _named(uris, storage, pool) if len(uris) > 1 else {}
+        named = _stat_files(uris, storage, pool) if len(uris) > 1 else {}
         for uri in uris:
-            with _mapped(uri):
+            with _translate_errors(uri):
                 lister, key = lister_of(uri, storage)
                 known = named.get(uri)
                 walk = Walk(lister, pool)
@@ -43,12 +43,12 @@ def list_remote(
                     yield uri, walk.row(key, known)
                     continue
                 lakes = met.setdefault(lister.prefix, Lakes(_Bucket(walk, storage)))
-                live = lakes.live if by_manifest else _no_lake
-                yield uri, _found(walk, key, uri, literal, uri in exact, live)
+                live = lakes.list_live if by_manifest else _no_lake
+                yield uri, _list_uri(walk, key, uri, literal, uri in exact, live)
 
 
 @contextmanager
-def _mapped(uri: str) -> Iterator[None]:
+def _translate_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except StorageError as error:
@@ -60,14 +60,14 @@ def _mapped(uri: str) -> Iterator[None]:
         raise DatasetError(f"{uri} cannot be listed: {reason(error)}") from None
 
 
-def _named(
+def _stat_files(
     uris: Sequence[str], storage: Mapping[str, Any] | None, pool: ThreadPoolExecutor
 ) -> dict[str, tuple[int | None, str]]:
     """Size and etag of the URIs that are files: many of one folder by listing that folder."""
     folders: dict[tuple[str, str], list[tuple[str, str]]] = {}
     listers: dict[str, Lister] = {}
     for uri in uris:
-        with _mapped(uri):
+        with _translate_errors(uri):
             lister, key = lister_of(uri, storage)
         if key and not uri.endswith("/"):
             listers.setdefault(lister.prefix, lister)
@@ -78,7 +78,7 @@ def _named(
         place: tuple[str, str], pairs: list[tuple[str, str]]
     ) -> dict[str, tuple[int | None, str]]:
         lister = listers[place[0]]
-        with _mapped(pairs[0][0]):
+        with _translate_errors(pairs[0][0]):
             if len(pairs) > CLIENTS and lister.streams:
                 rows = lister.level(place[1])[1].to_pydict()
                 known: Any = dict(
@@ -99,7 +99,7 @@ def _no_lake(glob: Glob) -> None:
     """Return no manifest of a lake: a listing by names and patterns reads none."""
 
 
-def _found(
+def _list_uri(
     walk: Walk,
     key: str,
     uri: str,
@@ -115,7 +115,7 @@ def _found(
         return found
     key = key.rstrip("/")
     if exact or not globs.is_glob(key):
-        found = walk.file(key) if key and not uri.endswith("/") else plain(table())
+        found = walk.file(key) if key and not uri.endswith("/") else mark_not_aside(table())
         if len(found):
             return found
         listed = live(globs.folder(key))
@@ -127,7 +127,7 @@ def _found(
         found = walk.below(globs.parse(pattern))
         if len(found):
             return _own_name(walk, key, found)
-    return walk.spelled(key)
+    return walk.list_literal(key)
 
 
 def _own_name(walk: Walk, key: str, found: pa.Table) -> pa.Table:
@@ -161,14 +161,14 @@ class _Bucket:
 
     def files(self, glob: Glob, paths: Sequence[str]) -> tuple[pa.Table, list[str]]:
         wanted = {self.address(path): path for path in paths}
-        found = plain(_chosen(self.walk.below(glob), wanted).drop_columns("aside"))
+        found = mark_not_aside(_select_paths(self.walk.below(glob), wanted).drop_columns("aside"))
         others = wanted.keys() - set(found["path"].to_pylist())
         tables = [found, *(self.walk.file(wanted[address]) for address in sorted(others))]
         there = sorted_by_path(tables)
         return there, sorted(others - set(there["path"].to_pylist()))
 
 
-def _chosen(files: pa.Table, paths: Iterable[str]) -> pa.Table:
+def _select_paths(files: pa.Table, paths: Iterable[str]) -> pa.Table:
     """Return the rows of a listing that have one of the paths."""
     from mapred.arrow.buffers import large_strings
 

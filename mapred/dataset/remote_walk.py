@@ -44,7 +44,7 @@ class Walk:
     def file(self, key: str) -> pa.Table:
         """Return the object of a key, or no rows."""
         known = self._lister.entry(key) if key else None
-        return plain(table()) if known is None else self.row(key, known)
+        return mark_not_aside(table()) if known is None else self.row(key, known)
 
     def path(self, key: str) -> str:
         """Return the path of a key, as listings have it."""
@@ -57,20 +57,20 @@ class Walk:
 
     def row(self, key: str, known: tuple[int | None, str]) -> pa.Table:
         """One object whose size and etag are known."""
-        return plain(table([self._lister.prefix + key], [known[0]], [known[1]]))
+        return mark_not_aside(table([self._lister.prefix + key], [known[0]], [known[1]]))
 
-    def spelled(self, key: str) -> pa.Table:
+    def list_literal(self, key: str) -> pa.Table:
         """Return what a pattern means that matches nothing, where its wildcards are characters."""
         names = key.split("/")
         first = next(number for number, name in enumerate(names) if globs.is_glob(name))
         for count in range(len(names), first, -1):
             root, rest = "/".join(names[:count]), "/".join(names[count:])
-            found = self.file(root) if not rest else plain(table())
+            found = self.file(root) if not rest else mark_not_aside(table())
             if not len(found) and (not rest or globs.is_glob(rest)):
                 found = self.below(globs.parse(rest, root))
             if len(found):
                 return found
-        return plain(table())
+        return mark_not_aside(table())
 
     def below(self, glob: Glob) -> pa.Table:
         """Return the files that match a pattern, sorted."""
@@ -79,16 +79,20 @@ class Walk:
         found: list[tuple[str, pa.Table]] = []
         folders = [(root, glob.start())]
         for depth in itertools.count():
-            opened = self._each(lambda pair: self._open(pair[0], pair[1], glob), folders)
-            large = [open_ for open_ in opened if self._may_go_on(open_)]
-            small = [open_.first for open_ in opened if not self._may_go_on(open_)]
+            opened = self._parallel_map(lambda pair: self._open(pair[0], pair[1], glob), folders)
+            large = [open_ for open_ in opened if self._may_have_more(open_)]
+            small = [open_.first for open_ in opened if not self._may_have_more(open_)]
             for number in range(0, len(small), _CHUNK // PAGE):
                 pages = small[number : number + _CHUNK // PAGE]
-                found.append((folders[0][0], self._kept(pages, glob)))
-            split, whole = _divided(large, glob, depth)
-            found += self._each(lambda open_: (open_.folder, self._drained(open_, glob)), whole)
+                found.append((folders[0][0], self._filter_pages(pages, glob)))
+            split, whole = _partition_large(large, glob, depth)
+            found += self._parallel_map(
+                lambda open_: (open_.folder, self._drain(open_, glob)), whole
+            )
             folders = []
-            for folder, files, below in self._each(lambda open_: self._level(open_, glob), split):
+            for folder, files, below in self._parallel_map(
+                lambda open_: self._level(open_, glob), split
+            ):
                 found.append((folder, files))
                 folders += below
             if not folders:
@@ -97,14 +101,14 @@ class Walk:
             [files for _, files in sorted(found, key=lambda pair: pair[0].encode())]
         )
 
-    def _each(self, call: Callable[[Any], T], values: list[Any]) -> list[T]:
+    def _parallel_map(self, call: Callable[[Any], T], values: list[Any]) -> list[T]:
         return [call(values[0])] if len(values) == 1 else list(self._pool.map(call, values))
 
     def _open(self, folder: str, states: frozenset[int], glob: Glob) -> _Open:
         pages = iter(self._lister.pages(folder, glob.depth))
         return _Open(folder, states, next(pages, table()), pages)
 
-    def _may_go_on(self, open_: _Open) -> bool:
+    def _may_have_more(self, open_: _Open) -> bool:
         return self._lister.streams and open_.first.num_rows >= PAGE
 
     def _level(
@@ -117,30 +121,30 @@ class Walk:
             states = glob.step(open_.states, name[len(open_.folder) :]).states
             if states:
                 below.append((f"{name}/", states))
-        return open_.folder, self._addressed(_matching(files, glob)), below
+        return open_.folder, self._keys_to_paths(_matching(files, glob)), below
 
-    def _drained(self, open_: _Open, glob: Glob) -> pa.Table:
+    def _drain(self, open_: _Open, glob: Glob) -> pa.Table:
         """All files that match in and below a folder."""
-        flat = not _goes_on(open_.states, glob)
+        flat = not _can_match_deeper(open_.states, glob)
         chunks, pending, rows = [], [], 0
         for page in itertools.chain((open_.first,), open_.rest):
             if flat and _has_folders(page, open_.folder):
                 # Whatever lies deeper cannot match, however much it is.
-                return self._addressed(_matching(self._lister.level(open_.folder)[1], glob))
+                return self._keys_to_paths(_matching(self._lister.level(open_.folder)[1], glob))
             pending.append(page)
             rows += page.num_rows
             if rows >= _CHUNK:
-                chunks.append(self._kept(pending, glob))
+                chunks.append(self._filter_pages(pending, glob))
                 pending, rows = [], 0
         if pending:
-            chunks.append(self._kept(pending, glob))
-        return _concatenated(chunks)
+            chunks.append(self._filter_pages(pending, glob))
+        return _concat(chunks)
 
-    def _kept(self, pages: list[pa.Table], glob: Glob) -> pa.Table:
-        found = _matching(_concatenated(pages).combine_chunks(), glob)
-        return self._addressed(self._without_markers(found) if self._lister.marks else found)
+    def _filter_pages(self, pages: list[pa.Table], glob: Glob) -> pa.Table:
+        found = _matching(_concat(pages).combine_chunks(), glob)
+        return self._keys_to_paths(self._without_markers(found) if self._lister.marks else found)
 
-    def _addressed(self, files: pa.Table) -> pa.Table:
+    def _keys_to_paths(self, files: pa.Table) -> pa.Table:
         """Keys as the paths that a dataset names."""
 
         large = files["path"].type
@@ -173,24 +177,28 @@ class Walk:
         return found.filter(pc.or_(pc.invert(empty), real))
 
 
-def _divided(large: list[_Open], glob: Glob, depth: int) -> tuple[list[_Open], list[_Open]]:
+def _partition_large(large: list[_Open], glob: Glob, depth: int) -> tuple[list[_Open], list[_Open]]:
     """Which large folders to split into the folders in them, and which to list as they are."""
     split: list[_Open] = []
     whole: list[_Open] = []
     for open_ in large:
-        choosy = any(_chooses(state, glob) for state in open_.states)
+        choosy = any(_is_selective(state, glob) for state in open_.states)
         worth = len(large) < _ENOUGH if not choosy else len(large) < _MOST
-        deep = worth and _goes_on(open_.states, glob) and _has_folders(open_.first, open_.folder)
+        deep = (
+            worth
+            and _can_match_deeper(open_.states, glob)
+            and _has_folders(open_.first, open_.folder)
+        )
         (split if deep and depth < 8 else whole).append(open_)
     return split, whole
 
 
-def _goes_on(states: frozenset[int], glob: Glob) -> bool:
+def _can_match_deeper(states: frozenset[int], glob: Glob) -> bool:
     """Whether folders in this one may hold files that match."""
     return any(glob.parts[n].match is None or n + 1 < len(glob.parts) for n in states)
 
 
-def _chooses(state: int, glob: Glob) -> bool:
+def _is_selective(state: int, glob: Glob) -> bool:
     """Whether the pattern leaves out some of the folders here."""
     part = glob.parts[state]
     return part.match is not None and part.text != "*" and state + 1 < len(glob.parts)
@@ -210,10 +218,10 @@ def _matching(files: pa.Table, glob: Glob) -> pa.Table:
         fits = pc.and_(fits, pc.invert(pc.coalesce(marker, scalar(False))))
     if not pc.all(fits).as_py():
         files = files.filter(fits)
-    return files.append_column("aside", patterns.underscored(files["path"], glob))
+    return files.append_column("aside", patterns.match_underscored(files["path"], glob))
 
 
-def plain(files: pa.Table) -> pa.Table:
+def mark_not_aside(files: pa.Table) -> pa.Table:
     return files.append_column("aside", flags([False] * len(files)))
 
 
@@ -221,13 +229,13 @@ def _any(flags_: pa.ChunkedArray) -> bool:
     return bool(pc.any(flags_).as_py())
 
 
-def _concatenated(tables: list[pa.Table]) -> pa.Table:
+def _concat(tables: list[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
 def sorted_by_path(tables: list[pa.Table]) -> pa.Table:
     """All rows in byte order of their paths, whatever the server's order."""
-    found = _concatenated([files for files in tables if len(files)] or tables[:1])
+    found = _concat([files for files in tables if len(files)] or tables[:1])
     paths = found["path"]
     if len(found) > 1 and _any(pc.less(paths.slice(1), paths.slice(0, len(paths) - 1))):
         return found.take(pc.sort_indices(found, sort_keys=[("path", "ascending")]))

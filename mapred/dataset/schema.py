@@ -33,7 +33,7 @@ def pin(dataset: Dataset, files: pa.Table, sniff: Sniff) -> Format:
     """
     options = replace(dataset.options, schema=None)
     if dataset.frame is not None:
-        return _selected(
+        return _require_columns(
             replace(
                 options,
                 name="arrow",
@@ -57,7 +57,7 @@ def pin(dataset: Dataset, files: pa.Table, sniff: Sniff) -> Format:
     folders = {name: told.get(name, type_) for name, type_ in folders.items()}
     if format.as_ == "dicts":
         return _with_folders(format, dataset.schema, folders)
-    return _selected(_with_schema(format, dataset.schema, folders, files, sniff))
+    return _require_columns(_with_schema(format, dataset.schema, folders, files, sniff))
 
 
 def why_whole(format: Format) -> str:
@@ -162,7 +162,7 @@ def _backend_of(frame: pa.Table) -> str:
     return "" if b"pandas" in (frame.schema.metadata or {}) else Format("", "").dtype_backend
 
 
-def _selected(format: Format) -> Format:
+def _require_columns(format: Format) -> Format:
     """Return the format, once the chosen columns are known to exist."""
     assert format.schema is not None
     for name in format.columns or ():

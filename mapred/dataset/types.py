@@ -50,9 +50,9 @@ def as_type(name: str, type_: Any) -> pa.DataType:
     found = None
     try:
         if isinstance(type_, str):
-            found = _named(type_)
+            found = _parse_type(type_)
         elif isinstance(type_, type) and type_ in _PYTHON:
-            found = _named(_PYTHON[type_])
+            found = _parse_type(_PYTHON[type_])
         elif type_ is not None and type_ is not decimal.Decimal:
             found = _of_arrays(type_)
     except Exception:  # numpy and pandas raise whatever an odd object makes them raise
@@ -67,7 +67,7 @@ def as_type(name: str, type_: Any) -> pa.DataType:
     return found
 
 
-def _named(text: str) -> pa.DataType:
+def _parse_type(text: str) -> pa.DataType:
 
     text = _NAMES.get(text.strip().lower(), text.strip())
     if match := _DECIMAL.fullmatch(text):

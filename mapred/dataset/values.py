@@ -130,7 +130,7 @@ class Dataset:
     def _pickles(self) -> tuple[bytes, npt.NDArray[np.int64], frozenset[str]]:
 
         modules: set[str] = set()
-        pickles = [_pickled(number, item, modules) for number, item in enumerate(self.items)]
+        pickles = [_pickle_item(number, item, modules) for number, item in enumerate(self.items)]
         offsets = np.zeros(len(pickles) + 1, np.int64)
         np.cumsum([len(data) for data in pickles], out=offsets[1:])
         return b"".join(pickles), offsets, frozenset(modules)
@@ -173,7 +173,7 @@ def suffixes(paths: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.utf8_lower(pc.struct_field(pc.extract_regex(paths, pattern), "suffix"))
 
 
-def _pickled(number: int, item: Any, modules: set[str]) -> bytes:
+def _pickle_item(number: int, item: Any, modules: set[str]) -> bytes:
     """One item; the names of the modules that it refers to go into `modules`."""
     if pickling.is_plain(item):
         return pickle.dumps(item, protocol=5)

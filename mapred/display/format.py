@@ -69,13 +69,13 @@ def join_numbers(numbers: Sequence[int], most: int = 10) -> str:
     return shown if more <= 0 else f"{shown} and {more:,} more"
 
 
-def estimated(number: float) -> str:
+def format_estimate(number: float) -> str:
     """Return a count that was not counted, to three digits: `≈ 11,300`."""
     size = max(abs(number), 1)
     return f"≈ {format_count(round(number, 2 - math.floor(math.log10(size))))}"
 
 
-def escaped(text: str) -> str:
+def escape_html(text: str) -> str:
     """Return the visible text for HTML, fit for attributes too."""
     from html import escape
 
@@ -88,7 +88,7 @@ def one_line(text: str, width: int = 200) -> str:
     return joined if len(joined) <= width else joined[: width - 1] + "…"
 
 
-def shortened(text: str, width: int) -> str:
+def shorten(text: str, width: int) -> str:
     """Return the visible text on one line, its middle left out where it is longer than `width`."""
     text = visible(text).replace("\n", "\\n").replace("\t", "\\t")
     if len(text) <= width:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mapred.display.format import (
-    escaped,
+    escape_html,
     format_bytes,
     format_count,
     one_line,
     pluralize,
-    shortened,
+    shorten,
     tail,
     visible,
 )
@@ -19,12 +19,12 @@ from mapred.display.svg import FAILED, colour, shard_picture, timeline_picture
 from mapred.display.text.failures import group_line, places_text
 from mapred.display.text.plan import COLUMNS, limit_text, plan_size, skew
 from mapred.display.text.run import (
-    beside_done,
+    count_facts,
     given_up_text,
     heavy_text,
     pace_facts,
-    settled,
     slowest_text,
+    stages_to_show,
     state_text,
 )
 from mapred.functions.parameters import text_of
@@ -45,19 +45,24 @@ _PRE = (
 def plan_html(summary: PlanSummary) -> str:
     """Return what would run, with a picture of the shard sizes in plan order."""
     parts = [
-        _line(f"<b>Plan of {escaped(one_line(summary.dataset))}</b> ({escaped(summary.format)})"),
-        _line(escaped(plan_size(summary))),
+        _line(
+            f"<b>Plan of {escape_html(one_line(summary.dataset))}</b> ({escape_html(summary.format)})"
+        ),
+        _line(escape_html(plan_size(summary))),
     ]
     if summary.limit:
-        parts.append(_line(f"limit: {escaped(limit_text(summary))}"))
+        parts.append(_line(f"limit: {escape_html(limit_text(summary))}"))
     if summary.largest and summary.shards > 1:
         parts.append(shard_picture(summary.shard_bytes))
-        parts.append(_line("shards: " + escaped(skew(summary))))
+        parts.append(_line("shards: " + escape_html(skew(summary))))
     if summary.columns:
         shown = summary.columns[:COLUMNS]
         rows = [
             _cells(
-                *((_LEFT, cell) for cell in (_code(c.name, 80), escaped(c.type), escaped(c.note)))
+                *(
+                    (_LEFT, cell)
+                    for cell in (_code(c.name, 80), escape_html(c.type), escape_html(c.note))
+                )
             )
             for c in shown
         ]
@@ -65,13 +70,13 @@ def plan_html(summary: PlanSummary) -> str:
         head = pluralize(len(summary.columns), "column")
         noted = sum(1 for column in summary.columns if column.note)
         head += f", {noted} with a note" * bool(noted)
-        parts.append(_folded(head, _table(rows), opened=len(shown) <= 12))
+        parts.append(_details(head, _table(rows), opened=len(shown) <= 12))
     if summary.largest_files:
         rows = [_row(format_bytes(size), _code(path, 160)) for path, size in summary.largest_files]
-        parts.append(_folded("largest files", _table(rows)))
+        parts.append(_details("largest files", _table(rows)))
     if summary.unsplittable:
         rows = [
-            _row(f"{pluralize(count, 'file')}, {format_bytes(size)}", escaped(one_line(reason)))
+            _row(f"{pluralize(count, 'file')}, {format_bytes(size)}", escape_html(one_line(reason)))
             for count, size, reason in summary.unsplittable
         ]
         parts.append(_line("cannot be split:") + _table(rows))
@@ -85,32 +90,34 @@ def status_html(status: RunStatus, now: float | None = None, timeline: bool = Tr
     """
     whole = status.state != "succeeded" or not status.given_up.indices
     shade = _STATES.get(status.state, "#8a8a8a") if whole else _LESS
-    badge = f'<b style="color:{shade}">● {escaped(state_text(status))}</b>'
-    name = f" · {escaped(one_line(status.name, 80))}" if status.name else ""
+    badge = f'<b style="color:{shade}">● {escape_html(state_text(status))}</b>'
+    name = f" · {escape_html(one_line(status.name, 80))}" if status.name else ""
     parts = [
-        _line(f"<b>Run {escaped(status.run_id)}</b>{name} {badge}"),
+        _line(f"<b>Run {escape_html(status.run_id)}</b>{name} {badge}"),
         _line(_code(status.uri, 200), _MUTED),
     ]
     if status.message:
-        parts.append(_line(escaped(visible(status.message)), "white-space:pre-wrap"))
+        parts.append(_line(escape_html(visible(status.message)), "white-space:pre-wrap"))
     if status.parameters:
         parts.append(_line("with " + _code(text_of(status.parameters), 500)))
-    parts.append(_table(_stage(number, stage) for number, stage in enumerate(settled(status))))
+    parts.append(
+        _table(_stage(number, stage) for number, stage in enumerate(stages_to_show(status)))
+    )
     if status.given_up.indices:
-        parts.append(_line(escaped(given_up_text(status.given_up))))
+        parts.append(_line(escape_html(given_up_text(status.given_up))))
     facts = pace_facts(status, now)
     if facts:
-        parts.append(_line(escaped(" · ".join(facts))))
+        parts.append(_line(escape_html(" · ".join(facts))))
     if status.counters:
         rows = [
-            _row(format_count(value), escaped(one_line(name, 80)))
+            _row(format_count(value), escape_html(one_line(name, 80)))
             for name, value in status.counters.items()
         ]
-        parts.append(_folded("counters", _table(rows), opened=len(rows) <= 12))
-    parts += [_line(escaped(text)) for text in heavy_text(status)]
+        parts.append(_details("counters", _table(rows), opened=len(rows) <= 12))
+    parts += [_line(escape_html(text)) for text in heavy_text(status)]
     if timeline and status.times:
         parts.append(timeline_picture(status))
-        parts += [_line(escaped(text), _MUTED) for text in slowest_text(status)]
+        parts += [_line(escape_html(text), _MUTED) for text in slowest_text(status)]
     if status.failures:
         parts.append(failures_html(status.failures))
     return page(parts)
@@ -124,7 +131,7 @@ def failures_html(failures: Sequence[Failure], most: int = 10) -> str:
     if len(groups) > most:
         rest = sum(group.count for group in groups[most:])
         more = f"and {format_count(rest)} more of {pluralize(len(groups) - most, 'kind')}"
-        parts.append(_line(escaped(more), _MUTED))
+        parts.append(_line(escape_html(more), _MUTED))
     return "".join(parts)
 
 
@@ -134,12 +141,12 @@ def _failure(group: FailureGroup) -> str:
     for number, place in enumerate(places_text(group)):
         inside += _line(("" if number else "at ") + _code(place, 400), "margin-left:14px")
     if first.traceback:
-        inside += f'<pre style="{_PRE}">{escaped(tail(first.traceback, 30))}</pre>'
+        inside += f'<pre style="{_PRE}">{escape_html(tail(first.traceback, 30))}</pre>'
     if first.log:
         inside += _line("log ends with", f"margin-left:14px;{_MUTED}")
-        inside += f'<pre style="{_PRE}">{escaped(tail(first.log, 20))}</pre>'
-    head = f'<span style="color:{FAILED}">✗</span> {escaped(group_line(group))}'
-    return _folded(head, inside) if inside else _line(head)
+        inside += f'<pre style="{_PRE}">{escape_html(tail(first.log, 20))}</pre>'
+    head = f'<span style="color:{FAILED}">✗</span> {escape_html(group_line(group))}'
+    return _details(head, inside) if inside else _line(head)
 
 
 def _stage(number: int, stage: StageStatus) -> str:
@@ -156,18 +163,20 @@ def _stage(number: int, stage: StageStatus) -> str:
         if count
     )
     bar = (
-        f'<div role="progressbar" aria-label="{escaped(stage.name)}" aria-valuemin="0"'
+        f'<div role="progressbar" aria-label="{escape_html(stage.name)}" aria-valuemin="0"'
         f' aria-valuemax="{stage.total}" aria-valuenow="{stage.done + stage.given_up}"'
         ' style="width:260px;height:10px;line-height:0;white-space:nowrap;overflow:hidden;'
         f'border-radius:3px;background:rgba(127,127,127,.25)">{filled}</div>'
     )
     done = f"{format_count(stage.done)} of {pluralize(stage.total, 'task')}"
-    counts = [done, *beside_done(stage)]
-    return _cells((_LEFT, escaped(stage.name)), (_LEFT, bar), (_LEFT, escaped(", ".join(counts))))
+    counts = [done, *count_facts(stage)]
+    return _cells(
+        (_LEFT, escape_html(stage.name)), (_LEFT, bar), (_LEFT, escape_html(", ".join(counts)))
+    )
 
 
 def _row(number: str, content: str) -> str:
-    return _cells((_RIGHT, escaped(number)), (_LEFT, content))
+    return _cells((_RIGHT, escape_html(number)), (_LEFT, content))
 
 
 def _cells(*cells: tuple[str, str]) -> str:
@@ -180,7 +189,7 @@ def _table(rows: Iterable[str]) -> str:
     return f'<table style="{style}"><tbody>{"".join(rows)}</tbody></table>'
 
 
-def _folded(head: str, inside: str, opened: bool = False) -> str:
+def _details(head: str, inside: str, opened: bool = False) -> str:
     return (
         f'<details style="margin:3px 0"{" open" if opened else ""}>'
         f'<summary style="cursor:pointer">{head}</summary>{inside}</details>'
@@ -192,7 +201,7 @@ def _line(content: str, style: str = "") -> str:
 
 
 def _code(text: str, width: int) -> str:
-    return f'<code style="background:none;color:inherit;padding:0">{escaped(shortened(text, width))}</code>'
+    return f'<code style="background:none;color:inherit;padding:0">{escape_html(shorten(text, width))}</code>'
 
 
 def lines_and_table(rows: Sequence[Sequence[str]], lines: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from mapred.display.format import format_bytes, format_count, format_seconds, on
 from mapred.display.html import status_html
 from mapred.display.summary import fraction, pause_seconds, whole_seconds
 from mapred.display.text.bars import bar
-from mapred.display.text.run import lost_of, run_text, state_text, status_text
+from mapred.display.text.run import loss_facts, run_text, state_text, status_text
 from mapred.model.status import RunStatus, StageStatus
 
 Clock = Callable[[], float]
@@ -173,7 +173,7 @@ class Notebook:
 
 def _counts(stage: StageStatus) -> str:
     done = f"{format_count(stage.done)} of {pluralize(stage.total, 'task')}"
-    return ", ".join([done, *lost_of(stage)])
+    return ", ".join([done, *loss_facts(stage)])
 
 
 def _at_work(status: RunStatus) -> StageStatus | None:

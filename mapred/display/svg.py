@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mapred.display.format import (
-    escaped,
+    escape_html,
     format_bytes,
     format_count,
     format_seconds,
     pluralize,
-    shortened,
+    shorten,
 )
 from mapred.display.summary import Floats, Timeline, attempts, bins, busy, timeline
 from mapred.model.status import RunStatus, TaskTime
@@ -86,7 +86,7 @@ def timeline_picture(status: RunStatus) -> str:
         return ""
     if not line.labels:
         return _crowd(line)
-    left = 14 + 6 * max(len(shortened(label, 18)) for label in line.labels)
+    left = 14 + 6 * max(len(shorten(label, 18)) for label in line.labels)
     scale = (_WIDTH - left) / line.seconds
     lane = 15 if len(line.labels) <= 12 else 12
     floor = lane * len(line.labels) + 4
@@ -96,7 +96,7 @@ def timeline_picture(status: RunStatus) -> str:
     for number, label in enumerate(line.labels):
         mine = np.flatnonzero(line.lane == number)
         parts.append(f'<g transform="translate({left} {number * lane + 4})">')
-        parts.append(_label(-6, lane / 2 + 2, shortened(label, 18), "end", min(11, lane - 3)))
+        parts.append(_label(-6, lane / 2 + 2, shorten(label, 18), "end", min(11, lane - 3)))
         parts.append(f'<path d="M0 {lane - 1}H{_WIDTH - left}" {_FAINT}/>')
         if single:
             parts += [_task(line, tasks, i, scale, lane - 3) for i in mine.tolist()]
@@ -215,10 +215,10 @@ def _legend(line: Timeline, before: str = "") -> str:
     if line.labels and line.failed.any():
         shown.append(("failed attempt", FAILED))
     items = "".join(
-        f'<span style="margin-right:14px"><span style="color:{fill}">■</span> {escaped(name)}</span>'
+        f'<span style="margin-right:14px"><span style="color:{fill}">■</span> {escape_html(name)}</span>'
         for name, fill in shown
     )
-    return f'<div style="font-size:12px">{escaped(before)}{items}</div>'
+    return f'<div style="font-size:12px">{escape_html(before)}{items}</div>'
 
 
 def _bar_title(first: int, stop: int, mean: float, largest: float) -> str:
@@ -241,16 +241,16 @@ def _bar(x: float, floor: float, width: float, height: float, more: str = "") ->
 def _label(x: float, y: float, text: str, anchor: str = "start", size: int = 11) -> str:
     where = "" if anchor == "start" else f' text-anchor="{anchor}"'
     where += "" if size == 11 else f' font-size="{size}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}"{where}>{escaped(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}"{where}>{escape_html(text)}</text>'
 
 
 def _title(text: str) -> str:
-    return f"<title>{escaped(text)}</title>"
+    return f"<title>{escape_html(text)}</title>"
 
 
 def _picture(name: str, height: float, inside: str) -> str:
     return (
-        f'<svg role="img" aria-label="{escaped(name)}" viewBox="0 0 {_WIDTH} {height:g}"'
+        f'<svg role="img" aria-label="{escape_html(name)}" viewBox="0 0 {_WIDTH} {height:g}"'
         f' width="100%" style="max-width:{_WIDTH}px;display:block;margin:6px 0"'
         ' font-family="sans-serif" font-size="11" xmlns="http://www.w3.org/2000/svg">'
         f'{_title(name)}<g fill="currentColor">{inside}</g></svg>'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mapred.display.format import escaped, one_line
+from mapred.display.format import escape_html, one_line
 from mapred.display.html import lines_and_table
 
 
@@ -53,6 +53,6 @@ def _is_number(value: Any) -> bool:
 def table_html(rows: Sequence[Mapping[str, Any]], below: Sequence[str] = ()) -> str:
     """Rows as HTML that stands alone in an output cell, with lines of text below."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[escaped(cell_text(row.get(name))) for name in names] for row in rows]
-    head = [f"<b>{escaped(one_line(name, 40))}</b>" for name in names]
-    return lines_and_table([head, *cells] if rows else [], [escaped(text) for text in below])
+    cells = [[escape_html(cell_text(row.get(name))) for name in names] for row in rows]
+    head = [f"<b>{escape_html(one_line(name, 40))}</b>" for name in names]
+    return lines_and_table([head, *cells] if rows else [], [escape_html(text) for text in below])

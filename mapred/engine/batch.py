@@ -113,7 +113,7 @@ class Batch:
         """How many tasks are with the workers."""
         return min(self._tasks, self._workers or self._tasks)
 
-    def patience(self) -> float:
+    def wait_seconds(self) -> float:
         """Seconds to wait for an answer, until something else is to be looked at."""
         now = time.monotonic()
         due = min((when for when, _ in self._later), default=now + _LOOK_SECONDS)
@@ -123,7 +123,7 @@ class Batch:
         """Whether it is one of these calls that has an answer."""
         return future in self._flying
 
-    def hear(self, future: Future[Any]) -> tuple[list[Commit], Sequence[Event]]:
+    def collect(self, future: Future[Any]) -> tuple[list[Commit], Sequence[Event]]:
         """Return what became of a call: the commits that it made or met, and what else is to be
         told."""
         call = self._flying.pop(future)
@@ -132,7 +132,7 @@ class Batch:
         try:
             outcomes = future.result(0)
         except BaseException as error:
-            return commits, list(self._ended(call, error))
+            return commits, list(self._handle_error(call, error))
         events: list[Event] = []
         for outcome in outcomes:
             if outcome.commit is not None:
@@ -175,22 +175,22 @@ class Batch:
         try:
             future = submit(function, *self._place, call.tasks, call.attempt)
         except (RuntimeError, BrokenExecutor) as error:
-            raise self._broken(error) from error
+            raise self._broken_pool_error(error) from error
         self._flying[future] = call
         self._tasks += len(call.tasks)
         future.add_done_callback(self._heard)
 
-    def _ended(self, call: _Call, error: BaseException) -> Iterator[Event]:
+    def _handle_error(self, call: _Call, error: BaseException) -> Iterator[Event]:
         """Yield what a call that raised says of its tasks; raises what ends the run."""
         if isinstance(error, WorkerLost):
-            yield from self._lost(call, error)
+            yield from self._handle_lost_worker(call, error)
         elif isinstance(error, CancelledError):
             yield Stopped("the pool cancelled a task")
         elif isinstance(error, StorageError) and not isinstance(error, AccessError | FullError):
             for task in call.tasks:
                 yield Refused(task, call.number, error)
         elif isinstance(error, BrokenExecutor):
-            raise self._broken(error) from error
+            raise self._broken_pool_error(error) from error
         elif isinstance(error, MapredError):
             raise error  # The function would be called again for nothing.
         elif isinstance(error, KeyboardInterrupt):
@@ -200,27 +200,27 @@ class Batch:
             text = f"the pool failed: {type(error).__name__}: {error}"
             raise BackendError(text) from error
 
-    def _lost(self, call: _Call, lost: WorkerLost) -> Iterator[Event]:
+    def _handle_lost_worker(self, call: _Call, lost: WorkerLost) -> Iterator[Event]:
         """Blame the task and the item that the dead worker was at, and no other task."""
         at, item = lost.at or (None, NO_ITEM)
         if len(call.tasks) == 1:
             at = call.tasks[0]
         for task in call.tasks:
             if task == at:
-                failure = self._died(call, task, lost, None if item == NO_ITEM else item)
+                failure = self._record_death(call, task, lost, None if item == NO_ITEM else item)
                 yield Failed(call.number, failure, more=True)
             else:
                 # Where nobody knows, it shows when each runs by itself.
                 yield Bystander(task, call.number)
 
-    def _died(self, call: _Call, task: int, lost: WorkerLost, item: int | None) -> Failure:
+    def _record_death(self, call: _Call, task: int, lost: WorkerLost, item: int | None) -> Failure:
         """Return the record of an attempt whose process died: only the function can be blamed."""
         from mapred.runfolder import failures
 
         job, attempt = self._calls.job, call.attempt
         if item is not None and call.pack is not None:
             attempt = max(attempt, call.pack.attempt(item))
-        return failures.died(
+        return failures.record_process_death(
             self._calls.folder,
             job,
             self._stage,
@@ -234,7 +234,7 @@ class Batch:
             placed=item is not None or lost.at is not None,
         )
 
-    def _broken(self, error: BaseException) -> BackendError:
+    def _broken_pool_error(self, error: BaseException) -> BackendError:
         if isinstance(self.executor, ProcessExecutor):
             return BackendError(
                 "the worker processes are gone: the process that starts them was ended from "

@@ -25,7 +25,7 @@ def visible(env: Mapping[str, str]) -> tuple[str, ...]:
     """Return the devices that a process with these variables may use."""
     listed = env.get(VARIABLE)
     if listed is None:
-        return _installed(env.get("PATH", ""))
+        return _list_devices(env.get("PATH", ""))
     found: dict[str, None] = {}
     for name in map(str.strip, listed.split(",")):
         if not re.fullmatch(_NAME, name):
@@ -74,7 +74,7 @@ def free(names: Sequence[str]) -> int:
 
 
 @functools.lru_cache(maxsize=8)
-def _installed(path: str) -> tuple[str, ...]:
+def _list_devices(path: str) -> tuple[str, ...]:
     """All devices of this machine, as its driver tells."""
     import subprocess
 
@@ -89,8 +89,8 @@ def _installed(path: str) -> tuple[str, ...]:
             env={**os.environ, "PATH": path},
         )
     except (OSError, subprocess.TimeoutExpired):
-        return _by_system()
-    return _parse(answer.stdout) if answer.returncode == 0 else _by_system()
+        return _list_device_files()
+    return _parse(answer.stdout) if answer.returncode == 0 else _list_device_files()
 
 
 def _parse(listing: str) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ def _parse(listing: str) -> tuple[str, ...]:
     return tuple(name for _, uuid, slices in devices for name in slices or [uuid])
 
 
-def _by_system() -> tuple[str, ...]:
+def _list_device_files() -> tuple[str, ...]:
     """Return the driver's own files, where `nvidia-smi` is missing; CUDA counts from 0 in any case."""
     from pathlib import Path
 

@@ -46,7 +46,7 @@ from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store
 
 
-class _Over(Exception):
+class _RunOver(Exception):
     """The run is over before its stages are: `state` is its last word, None for none."""
 
     def __init__(self, state: Literal["failed", "cancelled"] | None, message: str) -> None:
@@ -55,7 +55,7 @@ class _Over(Exception):
 
 
 @dataclass
-class _Work:
+class _StageWork:
     """A stage that is at work: what is known of its tasks, and the calls for them."""
 
     stage: Stage
@@ -86,8 +86,10 @@ class Driver:
         self._executor, self._follows = executor, follows
         self._due = math.inf
         if job.deadline is not None:
-            self._due = time.monotonic() + starts.left(job, self.folder.start(), time.time())
-        self._early: _Work | None = None  # the reduce that was started beside the maps
+            self._due = time.monotonic() + starts.seconds_left(
+                job, self.folder.start(), time.time()
+            )
+        self._early: _StageWork | None = None  # the reduce that was started beside the maps
         self._leaving: list[Batch] = []
         self._progress = Progress(job, store.uri)
         self._watch = Watch(self.folder)
@@ -103,7 +105,7 @@ class Driver:
             for stage in self.job.stages:
                 self._run_stage(stage)
             state = "succeeded"
-        except _Over as over:
+        except _RunOver as over:
             state, message = over.state, over.message
         except Exception as error:
             # The store or the pool gave out: the run has no last word and can be resumed.
@@ -139,15 +141,15 @@ class Driver:
         given_up = self._given_up_before(stage)
         committed = self._committed_before(stage)
         self._watch.begin()
-        work = self._adopted(stage)
+        work = self._adopt_early_work(stage)
         event: Event = Committed(committed)
         if work is None:
             tasks = range(stage.tasks)
-            work = _Work(stage, State(policy.rules(self.job, stage), tasks, tasks))
+            work = _StageWork(stage, State(policy.rules(self.job, stage), tasks, tasks))
             event = Folder(committed, given_up)
         try:
-            self._tell(work, event)
-            self._see_through(work)
+            self._handle_event(work, event)
+            self._complete_stage(work)
         except BaseException:
             if work.batch is not None:
                 work.batch.kill()
@@ -155,7 +157,7 @@ class Driver:
         if work.batch is not None:
             work.batch.close()
             self._leaving.append(work.batch)
-            self._watch.check_commits(stage, self._progress.done(stage))
+            self._watch.check_commits(stage, self._progress.done_tasks(stage))
 
     def _given_up_before(self, stage: Stage) -> Mapping[int, Items]:
         """Return what an earlier driver of this run gave up of a stage, whose failures are shown
@@ -193,86 +195,86 @@ class Driver:
             return
         if after.resources.gpu:
             return  # it would keep a device from the maps that it waits for
-        if self.folder.committed(after.name):
+        if self.folder.list_committed(after.name):
             return
         state = State(policy.rules(self.job, after), [0], [0])
         batch = Batch(self._calls, after, self._executor(after), follow=True)
-        self._early = _Work(after, state, batch)
-        self._tell(self._early, Folder((), {}))
+        self._early = _StageWork(after, state, batch)
+        self._handle_event(self._early, Folder((), {}))
         batch.send()
 
-    def _adopted(self, stage: Stage) -> _Work | None:
+    def _adopt_early_work(self, stage: Stage) -> _StageWork | None:
         """Return the stage at work already, whose inputs are all there now."""
         early = self._early
         if early is None or early.stage is not stage or early.batch is None:
             return None
         self._early, early.batch.follow = None, False
         source = self.job.stage(stage.inputs or "")
-        self._watch.await_inputs(source, self._progress.done(source))
+        self._watch.await_inputs(source, self._progress.done_tasks(source))
         return early
 
-    def _see_through(self, work: _Work) -> None:
+    def _complete_stage(self, work: _StageWork) -> None:
         """Have the pool run tasks until the policy says that the stage is done."""
         batch, state = work.batch, work.state
         if batch is None:
             return
         while state.verdict is None:
             if batch.send():
-                self._take(work, batch, block=False)
+                self._handle_answers(work, batch, block=False)
             else:
                 self._progress.run(work.stage, batch.running)
-                self._take(work, batch, block=True)
+                self._handle_answers(work, batch, block=True)
 
-    def _take(self, work: _Work, batch: Batch, *, block: bool) -> None:
+    def _handle_answers(self, work: _StageWork, batch: Batch, *, block: bool) -> None:
         """Handle the answers that are there; wait for one if asked to."""
-        self._look(work, batch)
+        self._poll(work, batch)
         events = self._events
         try:
-            future = events.get(block, batch.patience() if block else None)
+            future = events.get(block, batch.wait_seconds() if block else None)
             while True:
                 if future is None:
-                    self._look(work, batch)
+                    self._poll(work, batch)
                 elif batch.holds(future):
-                    self._hear(work, batch, future)
+                    self._handle_answer(work, batch, future)
                 elif self._early is not None and self._early.batch is not None:
-                    self._hear(self._early, self._early.batch, future)
+                    self._handle_answer(self._early, self._early.batch, future)
                 if work.state.verdict is not None or events.empty():
                     return
                 future = events.get_nowait()
         except queue.Empty:
             return
 
-    def _look(self, work: _Work, batch: Batch) -> None:
+    def _poll(self, work: _StageWork, batch: Batch) -> None:
         """See to what time brings, and to what others did."""
         now = time.monotonic()
         if self._stop.is_set():
-            self._tell(work, Stopped("stopped"))
+            self._handle_event(work, Stopped("stopped"))
         if now > self._due:
-            self._tell(work, Overdue(starts.overdue(self.job)))
+            self._handle_event(work, Overdue(starts.overdue_message(self.job)))
         batch.send_due(now)
         if self._early is not None and self._early.batch is not None:
             self._early.batch.send_due(now)
         self._watch.look(now)
 
-    def _hear(self, work: _Work, batch: Batch, future: Future[Any]) -> None:
-        commits, events = batch.hear(future)
+    def _handle_answer(self, work: _StageWork, batch: Batch, future: Future[Any]) -> None:
+        commits, events = batch.collect(future)
         for commit in commits:
             self._progress.add(commit)
         if commits:
-            self._tell(work, Committed([commit.task for commit in commits]))
+            self._handle_event(work, Committed([commit.task for commit in commits]))
         for event in events:
             if isinstance(event, Failed):
                 self._progress.fail(event.failure)
-            self._tell(work, event)
+            self._handle_event(work, event)
 
-    def _tell(self, work: _Work, event: Event) -> None:
+    def _handle_event(self, work: _StageWork, event: Event) -> None:
         """Tell the policy what happened, and do what it says."""
         for action in decide(work.state, event):
-            found = self._do(work, action)
+            found = self._perform(work, action)
             if found is not None:
-                self._tell(work, found)
+                self._handle_event(work, found)
 
-    def _do(self, work: _Work, action: Action) -> Event | None:
+    def _perform(self, work: _StageWork, action: Action) -> Event | None:
         """Do one thing that the policy says; the fact that was to be found out, if any."""
         if isinstance(action, Run):
             self._start(work, action)
@@ -280,16 +282,16 @@ class Driver:
             assert work.batch is not None
             work.batch.repeat(action)
         elif isinstance(action, Confirm):
-            return self._confirmed(work, action)
+            return self._confirm_commit(work, action)
         elif isinstance(action, GiveUp):
-            return self._given_up(work.stage, action)
+            return self._give_up(work.stage, action)
         elif isinstance(action, End):
-            raise _Over(action.state, action.message or self._reason(work.stage))
+            raise _RunOver(action.state, action.message or self._reason(work.stage))
         elif isinstance(action, Leave):
-            raise action.error or _Over(None, action.message)
+            raise action.error or _RunOver(None, action.message)
         return None
 
-    def _start(self, work: _Work, action: Run) -> None:
+    def _start(self, work: _StageWork, action: Run) -> None:
         stage, tasks = work.stage, action.tasks
         if work.batch is None:
             if len(tasks) > 1:
@@ -299,7 +301,7 @@ class Driver:
         else:
             work.batch.begin(tasks, action.call, tasks)
 
-    def _confirmed(self, work: _Work, action: Confirm) -> Event:
+    def _confirm_commit(self, work: _StageWork, action: Confirm) -> Event:
         """Whether somebody else has committed a task that failed here."""
         task = action.task
         commit = self.folder.commit(work.stage.name, task)
@@ -309,7 +311,7 @@ class Driver:
         self._progress.lose(work.stage, task, work.state.doubts[task].lost)
         return Absent(task, action.number)
 
-    def _given_up(self, stage: Stage, action: GiveUp) -> Event:
+    def _give_up(self, stage: Stage, action: GiveUp) -> Event:
         """Put failed.json: another driver may have put it, whose word is final."""
         standing = self.folder.put_given_up(action.tasks)
         if standing:
@@ -321,7 +323,7 @@ class Driver:
         before = self._progress.given_up() if stage.kind == "map" else 0
         return policy.reason(self.job, stage, failed, before)
 
-    def _kept_before(self, work: _Work) -> set[int]:
+    def _kept_before(self, work: _StageWork) -> set[int]:
         """Return the tasks of which failed attempts of an earlier driver may have kept something."""
         several = work.stage.kind == "map" and self.job.items > self.job.shards
         return self.folder.kept_tasks().union(work.state.given_up) if several else set()

@@ -58,7 +58,7 @@ class Progress:
                 failures={**known.forgiven, **known.failures}.values(),
             )
 
-    def done(self, stage: Stage) -> set[int]:
+    def done_tasks(self, stage: Stage) -> set[int]:
         """Return the tasks of a stage that are known to be committed."""
         return self._tally.done[stage.name]
 
@@ -96,7 +96,7 @@ class Progress:
         place = stage.name, task
         with self._lock:
             known = self._standing
-            failure = known.failures.get(place) or _silent(*place)
+            failure = known.failures.get(place) or _silent_failure(*place)
             before = self._lost.get(place, failure)
             values = {**before.values, **failure.values}
             failure = replace(failure, items=tuple(items or ()), values=values)
@@ -130,7 +130,7 @@ class Progress:
             self._standing.finished = time.time()
 
 
-def _silent(stage: str, task: int) -> Failure:
+def _silent_failure(stage: str, task: int) -> Failure:
     from mapred.model.failure import Failure
 
     text = "an attempt ended, and left neither a commit nor a record of a failure"

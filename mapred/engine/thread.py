@@ -51,7 +51,7 @@ class DriverThread:
     def _run(self) -> None:
         driver = self._driver
         try:
-            with driver.folder.beating(self.ref):
+            with driver.folder.send_heartbeats(self.ref):
                 driver.run()
         finally:
             try:
@@ -135,7 +135,7 @@ class Pool:
 
     def check(self, limits: Limits) -> None:
         """Refuse limits on processes that are not ours."""
-        if asked := limits.asked():
+        if asked := limits.describe():
             kind = type(self.executor).__name__
             raise BackendError(
                 f"a {kind} cannot keep {asked}: its workers are not mapred's to end or to set up; "

@@ -51,7 +51,7 @@ class Watch:
 
     def check_commits(self, stage: Stage, done: Collection[int]) -> None:
         """Raise where a commit that was there is gone; a listing that lags is not believed."""
-        for index in set(done).difference(self._folder.committed(stage.name)):
+        for index in set(done).difference(self._folder.list_committed(stage.name)):
             if self._folder.commit(stage.name, index) is None:
                 raise BackendError(
                     f"{self._folder.uri}/{layout.commit(stage.name, index)} is gone: somebody "

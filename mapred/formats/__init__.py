@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from mapred.arrow.samples import Place, Sample
 from mapred.errors import DatasetError
 from mapred.formats.base import Fingerprint, Open, Reading, guarded, range_opener
-from mapred.formats.compression import splittable
+from mapred.formats.compression import is_splittable
 from mapred.model.spec import Format
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Place", "Reading", "Sample", "check", "read", "sniff", "splittable"]
+__all__ = ["Place", "Reading", "Sample", "check", "is_splittable", "read", "sniff"]
 
 _TABULAR = ("parquet", "csv", "json", "arrow")
 _MODULES = {

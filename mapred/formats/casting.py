@@ -36,7 +36,7 @@ class Unfit(ValueError):
         self.missing = missing
 
 
-def converted(array: pa.Array, type_: pa.DataType, *, nulls: bool, field: str = "") -> pa.Array:
+def convert_array(array: pa.Array, type_: pa.DataType, *, nulls: bool, field: str = "") -> pa.Array:
     """Return an array in another type with equal values; raises `Unfit` where one would change.
 
     Structs are matched by the names of their fields: none is dropped, and with `nulls` those
@@ -48,27 +48,27 @@ def converted(array: pa.Array, type_: pa.DataType, *, nulls: bool, field: str = 
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), type_)
     if isinstance(type_, pa.BaseExtensionType):
-        stored = converted(array, type_.storage_type, nulls=nulls, field=field)
+        stored = convert_array(array, type_.storage_type, nulls=nulls, field=field)
         return pa.ExtensionArray.from_storage(type_, stored)
     if isinstance(array.type, pa.BaseExtensionType):
-        return converted(array.storage, type_, nulls=nulls, field=field)
+        return convert_array(array.storage, type_, nulls=nulls, field=field)
     if pa.types.is_dictionary(array.type):
-        return converted(array.dictionary_decode(), type_, nulls=nulls, field=field)
+        return convert_array(array.dictionary_decode(), type_, nulls=nulls, field=field)
     if pa.types.is_run_end_encoded(array.type):
-        return converted(pc.run_end_decode(array), type_, nulls=nulls, field=field)
+        return convert_array(pc.run_end_decode(array), type_, nulls=nulls, field=field)
     if pa.types.is_dictionary(type_):
-        array = converted(array, type_.value_type, nulls=nulls, field=field)
+        array = convert_array(array, type_.value_type, nulls=nulls, field=field)
         return _cast(array.dictionary_encode(), type_, field)
     if pa.types.is_struct(array.type) and pa.types.is_struct(type_):
-        return _structs(array, type_, nulls, field)
+        return _convert_structs(array, type_, nulls, field)
     if pa.types.is_map(array.type) and pa.types.is_map(type_):
-        return _maps(array, type_, nulls, field)
+        return _convert_maps(array, type_, nulls, field)
     if is_list(array.type) and is_list(type_):
-        return _lists(array, type_, nulls, field)
-    return _leaves(array, type_, field)
+        return _convert_lists(array, type_, nulls, field)
+    return _convert_leaves(array, type_, field)
 
 
-def _structs(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Array:
+def _convert_structs(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Array:
 
     names = [each.name for each in array.type]
     wanted = [each.name for each in type_]
@@ -84,7 +84,7 @@ def _structs(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa
             if names.count(each.name) > 1:
                 raise Unfit("there is more than one field of this name", path)
             child = children[names.index(each.name)]
-            parts.append(converted(child, each.type, nulls=nulls, field=path))
+            parts.append(convert_array(child, each.type, nulls=nulls, field=path))
         elif nulls:
             parts.append(pa.nulls(len(array), each.type))
         else:
@@ -92,17 +92,17 @@ def _structs(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa
     return pa.Array.from_buffers(type_, len(array), [_validity(array)], children=parts)
 
 
-def _lists(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Array:
+def _convert_lists(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Array:
 
-    values = converted(array.flatten(), type_.value_type, nulls=nulls, field=field)
+    values = convert_array(array.flatten(), type_.value_type, nulls=nulls, field=field)
     lengths = pc.fill_null(pc.list_value_length(array), 0)
     if pa.types.is_large_list(type_):
-        return _listed(array, lengths, values, type_)
-    between = _listed(array, lengths, values, pa.list_(type_.value_field))
+        return _build_lists(array, lengths, values, type_)
+    between = _build_lists(array, lengths, values, pa.list_(type_.value_field))
     return between if between.type == type_ else _cast(between, type_, field)
 
 
-def _maps(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Array:
+def _convert_maps(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Array:
 
     was = array.type
     entries = pa.struct([("key", was.key_type), ("value", was.item_type)])
@@ -110,15 +110,15 @@ def _maps(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Ar
     keys, items = lists.flatten().flatten()
     fields = [type_.key_field, type_.item_field]
     parts = [
-        converted(keys, type_.key_type, nulls=nulls, field=f"{field}.key".lstrip(".")),
-        converted(items, type_.item_type, nulls=nulls, field=f"{field}.value".lstrip(".")),
+        convert_array(keys, type_.key_type, nulls=nulls, field=f"{field}.key".lstrip(".")),
+        convert_array(items, type_.item_type, nulls=nulls, field=f"{field}.value".lstrip(".")),
     ]
     values = pa.StructArray.from_arrays(parts, fields=fields)
     lengths = pc.fill_null(pc.list_value_length(lists), 0)
-    return _listed(array, lengths, values, type_)
+    return _build_lists(array, lengths, values, type_)
 
 
-def _listed(array: pa.Array, lengths: Any, values: pa.Array, type_: pa.DataType) -> pa.Array:
+def _build_lists(array: pa.Array, lengths: Any, values: pa.Array, type_: pa.DataType) -> pa.Array:
     """Build lists of `lengths` from the values; null where `array` is."""
 
     ends = np.zeros(len(array) + 1, np.int64)
@@ -135,12 +135,12 @@ def _validity(array: pa.Array) -> Any:
     return array.is_valid().buffers()[1] if array.null_count else None
 
 
-def _leaves(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array:
+def _convert_leaves(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array:
     """Values without parts in another type."""
 
     one, two = kind(array.type), kind(type_)
     if {one, two} == {"float", "decimal"}:
-        return _by_python(array, type_, field)
+        return _convert_in_python(array, type_, field)
     if one != two and (one, two) not in _CROSSED:
         raise Unfit("", field)
     if (one, two) == ("int", "decimal"):
@@ -175,7 +175,7 @@ def _equal(one: pa.Array, two: pa.Array) -> bool:
     return bool(pc.all(same, min_count=0).as_py())
 
 
-def _by_python(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array:
+def _convert_in_python(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array:
     """Decimals and floats as each other: only where the two are the same number."""
 
     values = array.to_pylist()
@@ -201,7 +201,7 @@ def first_unfit(array: pa.Array, type_: pa.DataType, *, nulls: bool) -> int:
     while bad - good > 1:
         middle = (good + bad) // 2
         try:
-            converted(array.slice(good, middle - good), type_, nulls=nulls)
+            convert_array(array.slice(good, middle - good), type_, nulls=nulls)
         except Unfit:
             bad = middle
         else:

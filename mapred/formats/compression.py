@@ -57,7 +57,7 @@ def compression_of(format: Format, path: str) -> str | None:
     raise DatasetError(f"compression={format.compression!r} is not one of infer, {known}, None")
 
 
-def whole(format: Format, path: str) -> bool:
+def must_read_whole(format: Format, path: str) -> bool:
     """Whether a text file can only be read from its first byte to its last."""
     return (
         format.newlines_in_values
@@ -66,10 +66,10 @@ def whole(format: Format, path: str) -> bool:
     )
 
 
-def splittable(format: Format, paths: pa.ChunkedArray) -> bool | npt.NDArray[np.bool_]:
+def is_splittable(format: Format, paths: pa.ChunkedArray) -> bool | npt.NDArray[np.bool_]:
     """Which of many files a plan may cut: for all of them, or for each."""
     if format.name in ("text", "csv", "json"):
-        if whole(format, "") or compression_of(format, "") is not None:
+        if must_read_whole(format, "") or compression_of(format, "") is not None:
             return False
         if format.compression is None:
             return True
@@ -79,16 +79,16 @@ def splittable(format: Format, paths: pa.ChunkedArray) -> bool | npt.NDArray[np.
     return format.name != "files"
 
 
-def pieces(file: BinaryIO, format: Format, path: str) -> Iterator[bytes]:
+def iter_pieces(file: BinaryIO, format: Format, path: str) -> Iterator[bytes]:
     """Return the whole file, decompressed; wide encodings come out as UTF-8."""
     compression = compression_of(format, path)
-    plain = _decompressed(file, compression) if compression else _raw(file)
-    plain = text_only(plain, path, compression)
+    plain = _decompress(file, compression) if compression else _read_raw(file)
+    plain = check_is_text(plain, path, compression)
     encoding = encoding_of(format.encoding)
     return _as_utf8(plain, encoding.name, format.errors, path) if encoding.wide else plain
 
 
-def text_only(plain: Iterator[bytes], path: str, compression: str | None) -> Iterator[bytes]:
+def check_is_text(plain: Iterator[bytes], path: str, compression: str | None) -> Iterator[bytes]:
     """Yield the same pieces of a file from its beginning on; an archive or other binary is refused."""
     head = b""
     for piece in plain:
@@ -101,18 +101,18 @@ def text_only(plain: Iterator[bytes], path: str, compression: str | None) -> Ite
     yield from plain
 
 
-def _raw(file: BinaryIO) -> Iterator[bytes]:
+def _read_raw(file: BinaryIO) -> Iterator[bytes]:
     while piece := file.read(PIECE):
         yield piece
 
 
-def _decompressed(file: BinaryIO, compression: str) -> Iterator[bytes]:
+def _decompress(file: BinaryIO, compression: str) -> Iterator[bytes]:
     if compression == "zstd":
-        return _zstd(file)
-    return _members(file, _decompressor(compression))
+        return _decompress_zstd(file)
+    return _decompress_members(file, _decompressor(compression))
 
 
-def _zstd(file: BinaryIO) -> Iterator[bytes]:
+def _decompress_zstd(file: BinaryIO) -> Iterator[bytes]:
 
     if not file.read(1):
         return
@@ -159,7 +159,7 @@ class _Gzip:
         return bytes(self._inner.decompress(self._inner.unconsumed_tail + data, max_length))
 
 
-def _members(file: BinaryIO, new: Callable[[], Any]) -> Iterator[bytes]:
+def _decompress_members(file: BinaryIO, new: Callable[[], Any]) -> Iterator[bytes]:
     """Every member one after the other; zero bytes between and behind them are padding."""
     inner: Any = None
     data = file.read(_INPUT)

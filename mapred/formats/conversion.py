@@ -33,7 +33,7 @@ def is_text(type_: pa.DataType) -> bool:
     return any(test(type_) for test in tests)
 
 
-def by_text(field: pa.Field, format: Format) -> bool:
+def needs_conversion(field: pa.Field, format: Format) -> bool:
     """Whether values are converted here, since Arrow's reader cannot, or changes some."""
 
     type_ = field.type
@@ -58,9 +58,9 @@ def convert(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> Any:
 
     type_ = field.type
     if pa.types.is_boolean(type_):
-        return _truths(texts, format)
+        return _parse_bools(texts, format)
     if _is_moment(type_):
-        return _moments(texts, type_, format)
+        return _parse_times(texts, type_, format)
     if is_text(type_):
         return texts.cast(type_)
     numbers = _canonical(texts, field, format)
@@ -94,11 +94,13 @@ def _plain(texts: pa.ChunkedArray, type_: pa.DataType) -> Any:
     pattern = rf"-?0{{0,9}}[0-9]{{0,{max(whole, 0)}}}(?:\.[0-9]{{0,{max(scale, 0)}}})?"
     if inference.all_match(texts, pattern):
         return texts
-    plain = [None if text is None else _in_full(text, whole, scale) for text in texts.to_pylist()]
+    plain = [
+        None if text is None else _expand_exponent(text, whole, scale) for text in texts.to_pylist()
+    ]
     return pa.chunked_array([pa.array(plain, pa.string())])
 
 
-def _in_full(text: str, whole: int, scale: int) -> str:
+def _expand_exponent(text: str, whole: int, scale: int) -> str:
     """Return a number without an exponent or zeros that say nothing; a `Misfit` if it has more
     digits."""
     sign, digits, exponent = Decimal(text).as_tuple()
@@ -112,7 +114,7 @@ def _in_full(text: str, whole: int, scale: int) -> str:
     return f"{'-' * sign}{kept or '0'}e{exponent if kept else 0}"
 
 
-def _truths(texts: pa.ChunkedArray, format: Format) -> Any:
+def _parse_bools(texts: pa.ChunkedArray, format: Format) -> Any:
 
     true = strings([*inference.TRUE, "1", *(format.true_values or ())])
     false = strings([*inference.FALSE, "0", *(format.false_values or ())])
@@ -125,7 +127,7 @@ def _truths(texts: pa.ChunkedArray, format: Format) -> Any:
     return pc.if_else(pc.is_null(texts), pa.scalar(None, pa.bool_()), found)
 
 
-def _moments(texts: pa.ChunkedArray, type_: pa.DataType, format: Format) -> Any:
+def _parse_times(texts: pa.ChunkedArray, type_: pa.DataType, format: Format) -> Any:
     """Dates, times and timestamps by formats, each text that occurs once."""
 
     coded = texts.combine_chunks().dictionary_encode()
@@ -156,18 +158,18 @@ def check_floats(column: Any, texts: Any, format: Format) -> None:
         return
     written = texts().take(to_arrow(big)).to_pylist()
     for text, value in zip(written, values[big].tolist(), strict=True):
-        if text is not None and _changed(text, value, bits, format):
+        if text is not None and _is_lossy(text, value, bits, format):
             raise Misfit
 
 
-def _changed(text: str, value: float, bits: int, format: Format) -> bool:
+def _is_lossy(text: str, value: float, bits: int, format: Format) -> bool:
     if re.fullmatch(inference.numbers_of(format, strict=False).whole, text):
         number = int(inference.canonical(text, format))
         return abs(value) == float("inf") or not inference.is_exact(number, bits)
     return abs(value) == float("inf") and "inf" not in text.lower()
 
 
-def misfit(text: str, field: pa.Field, format: Format) -> str:
+def explain_misfit(text: str, field: pa.Field, format: Format) -> str:
     """Why a value does not fit its column, and an option with which it does."""
 
     name, type_ = field.name, field.type
@@ -175,9 +177,9 @@ def misfit(text: str, field: pa.Field, format: Format) -> str:
         told = inference.type_of_text(text, format)
         return (
             f"{text!r}, but the plan found no value in this column, so its type is unknown;"
-            f" say schema={{{name!r}: {named(told)!r}}} or {{{name!r}: 'string'}}"
+            f" say schema={{{name!r}: {type_name(told)!r}}} or {{{name!r}: 'string'}}"
         )
-    holder, more = _holding(text, type_, format), ""
+    holder, more = _name_holding_type(text, type_, format), ""
     if pa.types.is_unsigned_integer(type_) and holder.startswith("int"):
         holder = "decimal128(38, 0)"
     if holder == "uint64":
@@ -190,7 +192,7 @@ def misfit(text: str, field: pa.Field, format: Format) -> str:
         more = f", or null_values=[{text!r}] if it means null"
     elif holder == "string" and _is_number(type_) and _is_other_number(text, format):
         more = ", or decimal= and thousands= as its numbers are written"
-    reason = f"{text!r} {_reason(text, type_, format)} {named(type_)}"
+    reason = f"{text!r} {_reason(text, type_, format)} {type_name(type_)}"
     return f"{reason}; say schema={{{name!r}: {holder!r}}}{more}"
 
 
@@ -207,7 +209,7 @@ def _is_other_number(text: str, format: Format) -> bool:
     return _OTHERWISE_WRITTEN.fullmatch(text) is not None and here is None
 
 
-def named(type_: pa.DataType) -> str:
+def type_name(type_: pa.DataType) -> str:
     """Return the name of a type as `schema=` takes it."""
     return _NAMES.get(str(type_), str(type_).partition("[day")[0])
 
@@ -234,14 +236,14 @@ def _reason(text: str, type_: pa.DataType, format: Format) -> str:
     return "does not fit a column of"
 
 
-def _holding(text: str, pinned: pa.DataType, format: Format) -> str:
+def _name_holding_type(text: str, pinned: pa.DataType, format: Format) -> str:
     """Return the name of a type that holds the value, and what fits the pinned type, too."""
 
     own = inference.type_of_text(text, format)
     if pa.types.is_decimal(pinned) and _is_number(own):
         return _wider_decimal(text, pinned, format)
     if pa.types.is_integer(pinned) and _is_number(own):
-        return named(own)
+        return type_name(own)
     if pa.types.is_floating(pinned) and _is_number(own):
         narrow = pinned != pa.float64()
         whole = re.fullmatch(inference.numbers_of(format).whole, text)
@@ -250,9 +252,9 @@ def _holding(text: str, pinned: pa.DataType, format: Format) -> str:
     if pa.types.is_boolean(pinned) and text in ("0", "1"):
         return "bool"
     if pa.types.is_date(pinned) and pa.types.is_timestamp(own) and own.tz is None:
-        return named(own)
+        return type_name(own)
     if pa.types.is_time(pinned) and pa.types.is_time(own):
-        return named(own)
+        return type_name(own)
     if pa.types.is_timestamp(pinned) and pa.types.is_timestamp(own) and pinned.unit != "ns":
         same = (own.tz is None) == (pinned.tz is None)
         return (

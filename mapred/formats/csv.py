@@ -10,7 +10,7 @@ from mapred.arrow.samples import ENOUGH, Place, Sample
 from mapred.errors import DatasetError
 from mapred.formats import dialect, headers, inference
 from mapred.formats.base import Open, OpenRange, Range, Reading, rows
-from mapred.formats.compression import PIECE, pieces, whole
+from mapred.formats.compression import PIECE, iter_pieces, must_read_whole
 from mapred.formats.dialect import Layout
 from mapred.formats.headers import Head
 from mapred.formats.lines import Lines, bad_line, first_bad, is_blank
@@ -36,16 +36,16 @@ def read_pieces(
         for head, lines in _lines(format, range_, open_range, reading, LARGE_BLOCK):
             names = _names(head, range_.path, format, tuple(shape.file.names))
             if names not in parsers:
-                taken = _taken(names, range_.path, format, shape)
+                taken = _columns_to_parse(names, range_.path, format, shape)
                 parsers[names] = parser(format, names, taken), taken
             parse, taken = parsers[names]
-            parsed = _parsed(lines, parse, names, taken, format, open_range)
+            parsed = _parse_lines(lines, parse, names, taken, format, open_range)
             if parsed is not None:
                 reading.skipped += parsed.skipped
                 yield range_.path, parsed.table
 
 
-def _taken(names: tuple[str, ...], path: str, format: Format, shape: Shape) -> pa.Schema:
+def _columns_to_parse(names: tuple[str, ...], path: str, format: Format, shape: Shape) -> pa.Schema:
     """Return the columns to parse: a folder's as texts, and any one where rows alone count."""
 
     wanted = check_columns(names, path, format, shape)
@@ -94,15 +94,15 @@ def _lines(
         if head.begin > start:
             block, start = block[head.begin - start :], head.begin
         if block or not found:
-            yield head, _marked(to_utf8(block), start, range_)
+            yield head, _keep_bom(to_utf8(block), start, range_)
     if head is None and range_.offset == 0:
         head = headers.find(held, format, range_, final=True)
         if head is not None:
             rest = held[head.begin :]
-            yield head, _marked(to_utf8(rest), head.begin, range_)
+            yield head, _keep_bom(to_utf8(rest), head.begin, range_)
 
 
-def _marked(data: bytes, start: int, range_: Range) -> Lines:
+def _keep_bom(data: bytes, start: int, range_: Range) -> Lines:
     """Lines whose first value may begin with a byte order mark, which the parser would drop."""
     if data.startswith(BOM):
         return Lines(b"\n" + data, start, range_, -1)
@@ -122,7 +122,7 @@ def _blocks(
         return
     with open_range(range_) as file:
         start = 0
-        plain = pieces(file, format, range_.path)
+        plain = iter_pieces(file, format, range_.path)
         for block in dialect.records(plain, format, range_.path, format.skip_rows):
             reading.hold(start, start + len(block), unpacked=True)
             yield block
@@ -130,7 +130,7 @@ def _blocks(
     reading.finish(0, range_.size)
 
 
-def _parsed(
+def _parse_lines(
     lines: Lines,
     parse: Parse,
     names: tuple[str, ...],
@@ -143,7 +143,7 @@ def _parsed(
     data = dialect.without_comments(lines.data, format)
     if is_blank(data):
         return None
-    wrong, found = _structure(data, format)
+    wrong, found = _check_structure(data, format)
     if wrong is not None:
         raise bad_line(lines, data.count(b"\n", 0, wrong[0]), wrong[1], format, open_range)
 
@@ -164,7 +164,7 @@ def _parsed(
         raise bad_line(lines, line, message, format, open_range) from error
 
 
-def _structure(data: bytes, format: Format) -> tuple[tuple[int, str] | None, Layout | None]:
+def _check_structure(data: bytes, format: Format) -> tuple[tuple[int, str] | None, Layout | None]:
     """Return what is wrong with quotes and line ends, and where; the layout where there are quotes."""
 
     marks = (format.quote.encode(), format.escape.encode())
@@ -176,7 +176,7 @@ def _structure(data: bytes, format: Format) -> tuple[tuple[int, str] | None, Lay
             within = np.setdiff1d(newlines, found.ends)
             if not format.newlines_in_values:
                 at = int(within[0]) if len(within) else len(data)
-                return (at, _unclosed(data, at, format)), found
+                return (at, _unclosed_message(data, at, format)), found
             return (int(found.starts[-1]), dialect.UNCLOSED.format(quote=format.quote)), found
         escaped = dialect.unescaped_quote(data, found, format)
         if escaped is not None:
@@ -192,7 +192,7 @@ def _structure(data: bytes, format: Format) -> tuple[tuple[int, str] | None, Lay
     return None, found
 
 
-def _unclosed(data: bytes, end: int, format: Format) -> str:
+def _unclosed_message(data: bytes, end: int, format: Format) -> str:
     message = dialect.UNCLOSED.format(quote=format.quote or format.escape)
     line = data[data.rfind(b"\n", 0, end) + 1 : end]
     if not format.escape and b"\\" + format.quote.encode() in line:
@@ -213,7 +213,7 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
     first, full = None, 0
     for place in places:
         first = first or place.path
-        if place.offset and whole(format, place.path):
+        if place.offset and must_read_whole(format, place.path):
             continue
         number = int(place.path != first)
         length = place.size - place.offset
@@ -234,10 +234,10 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
             f"{first} is empty, as are all files that were looked at, so the columns are unknown;"
             " say schema=pa.schema([...]) with all of them"
         )
-    return _typed([*_once(names, first or "", format), *others], texts, format)
+    return _infer_types([*_unique_names(names, first or "", format), *others], texts, format)
 
 
-def _typed(names: Iterable[str], texts: Mapping[str, list[Any]], format: Format) -> Sample:
+def _infer_types(names: Iterable[str], texts: Mapping[str, list[Any]], format: Format) -> Sample:
     """Return the columns with the types of their values."""
     seen = dict.fromkeys(names, 0)
     fields = []
@@ -265,7 +265,7 @@ def _sample(
         found = _names(head, range_.path, format, others) or None
         if found is None:
             break
-        parsed = _parsed(
+        parsed = _parse_lines(
             lines, text_parser(format, found), found, pa.schema([]), format, open_range
         )
         if parsed is not None:
@@ -277,7 +277,7 @@ def _sample(
     return found, tables
 
 
-def _once(names: tuple[str, ...], path: str, format: Format) -> list[str]:
+def _unique_names(names: tuple[str, ...], path: str, format: Format) -> list[str]:
     """Return the names that occur once; others are an error unless `columns=` chose without them."""
     counts = Counter(names)
     twice = [name for name, count in counts.items() if count > 1]

@@ -55,7 +55,7 @@ class Layout:
             positions = positions[np.searchsorted(edges, positions, "right") % 2 == 0]
         for start, stop in self.comments:
             positions = positions[(positions < start) | (positions >= stop)]
-        return _without(positions, self.escaped)
+        return _exclude(positions, self.escaped)
 
 
 def layout(data: bytes, format: Format) -> Layout:
@@ -64,29 +64,29 @@ def layout(data: bytes, format: Format) -> Layout:
     array = np.frombuffer(data, np.uint8)
     newlines = np.flatnonzero(array == _NEWLINE)
     quotes = np.flatnonzero(array == ord(format.quote)) if format.quote else newlines[:0]
-    escaped = _escaped(array, format.escape) if format.escape else newlines[:0]
-    quotes = _without(quotes, escaped)
+    escaped = _find_escaped(array, format.escape) if format.escape else newlines[:0]
+    quotes = _exclude(quotes, escaped)
     comments = _comment_starts(data, format)
-    if not comments and _regular(array, quotes, escaped, format.delimiter):
+    if not comments and _is_regular(array, quotes, escaped, format.delimiter):
         missing = len(quotes) % 2 == 1
-        stops = _closed(quotes[1::2] + 1, missing, len(data))
+        stops = _add_missing_stop(quotes[1::2] + 1, missing, len(data))
         found = Layout(quotes[0::2], stops, newlines, escaped, open=missing)
     else:
-        found = _one_by_one(data, array, quotes, escaped, comments, format)
+        found = _scan_quotes(data, array, quotes, escaped, comments, format)
     return replace(found, ends=found.outside(newlines))
 
 
-def _without(positions: Ints, others: Ints) -> Ints:
+def _exclude(positions: Ints, others: Ints) -> Ints:
 
     return positions[~np.isin(positions, others)] if len(others) else positions
 
 
-def _closed(stops: Ints, missing: bool, size: int) -> Ints:
+def _add_missing_stop(stops: Ints, missing: bool, size: int) -> Ints:
 
     return np.append(stops, size) if missing else stops
 
 
-def _escaped(array: npt.NDArray[np.uint8], escape: str) -> Ints:
+def _find_escaped(array: npt.NDArray[np.uint8], escape: str) -> Ints:
     """Positions behind an escape that is not escaped itself: behind runs of odd length."""
 
     at = np.flatnonzero(array == ord(escape))
@@ -98,7 +98,7 @@ def _escaped(array: npt.NDArray[np.uint8], escape: str) -> Ints:
     return behind
 
 
-def _regular(array: npt.NDArray[np.uint8], quotes: Ints, escaped: Ints, delimiter: str) -> bool:
+def _is_regular(array: npt.NDArray[np.uint8], quotes: Ints, escaped: Ints, delimiter: str) -> bool:
     """Whether quotes open and close in turn, with delimiters or line ends around the values."""
 
     if not len(quotes):
@@ -128,7 +128,7 @@ def _comment_starts(data: bytes, format: Format) -> list[int]:
     return [match.start() for match in pattern.finditer(data)]
 
 
-def _one_by_one(
+def _scan_quotes(
     data: bytes,
     array: npt.NDArray[np.uint8],
     quotes: Ints,
@@ -137,7 +137,7 @@ def _one_by_one(
     format: Format,
 ) -> Layout:
     """Return the exact reading of quotes that stand anywhere, and of comments."""
-    begins = _begins(array, quotes, format)
+    begins = _find_opening(array, quotes, format)
     marks = [(at, False) for at in quotes[begins].tolist()] + [(at, True) for at in comments]
     every = quotes.tolist()
     starts, stops = list[int](), list[int]()
@@ -154,7 +154,7 @@ def _one_by_one(
             left_out.append((mark, position))
             inner.discard(position)
             continue
-        at = _closing(every, mark, at)
+        at = _find_closing(every, mark, at)
         missing = at >= len(every)
         position = len(data) if missing else every[at] + 1
         starts.append(mark)
@@ -170,7 +170,9 @@ def _one_by_one(
     )
 
 
-def _begins(array: npt.NDArray[np.uint8], quotes: Ints, format: Format) -> npt.NDArray[np.bool_]:
+def _find_opening(
+    array: npt.NDArray[np.uint8], quotes: Ints, format: Format
+) -> npt.NDArray[np.bool_]:
     """Which quotes begin a value."""
     before = array[quotes - 1]
     begins: npt.NDArray[np.bool_] = before == ord(format.delimiter)
@@ -179,7 +181,7 @@ def _begins(array: npt.NDArray[np.uint8], quotes: Ints, format: Format) -> npt.N
     return begins
 
 
-def _closing(every: list[int], mark: int, at: int) -> int:
+def _find_closing(every: list[int], mark: int, at: int) -> int:
     """Return the number of the quote that ends the value which the one at `mark` begins; `at` is
     before.
 
@@ -271,7 +273,7 @@ def unescaped_quote(data: bytes, found: Layout, format: Format) -> int | None:
     return None
 
 
-def ended(data: bytes, format: Format) -> bytes:
+def ensure_newline(data: bytes, format: Format) -> bytes:
     """Whole records with a newline that ends the last one, and at most a blank line more."""
     escaped = format.escape and data[-2:-1] == format.escape.encode()
     return data if data.endswith(b"\n") and not escaped else data + b"\n"

@@ -16,7 +16,7 @@ import numpy as np
 
 from mapred.arrow.buffers import scalar, strings, to_arrow
 from mapred.errors import DatasetError
-from mapred.formats.literals import COMPARED, comparable, compared
+from mapred.formats.literals import COMPARED, build_comparison, comparable
 from mapred.process.lazy import pa, pc
 from mapred.process.private import acero
 
@@ -75,7 +75,7 @@ def _expression(condition: Condition, schema: pa.Schema) -> Any:
     name, how, value = condition
     compare = COMPARED[how]
     if schema.get_field_index(name) >= 0:
-        found = compared(name, how, value, schema.field(name).type)
+        found = build_comparison(name, how, value, schema.field(name).type)
         if found is not None:
             return found
     return compare(pc.field(name), _literal(value))

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from mapred.errors import DatasetError, MissingDependency
-from mapred.formats.casting import Unfit, converted, first_unfit, show_value
-from mapred.formats.schemas import index_columns, rebuilt
+from mapred.formats.casting import Unfit, convert_array, first_unfit, show_value
+from mapred.formats.schemas import index_columns, map_leaf_types
 from mapred.model.spec import Format
 from mapred.process.lazy import pa, pd
 
@@ -79,13 +79,13 @@ def _polars(table: pa.Table) -> Any:
 
 def _for_polars(field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
 
-    type_ = rebuilt(field.type, _polars_type)
+    type_ = map_leaf_types(field.type, _polars_type)
     if type_ == field.type:
         return column
     chunks = []
     for chunk in column.chunks:
         try:
-            chunks.append(converted(chunk, type_, nulls=False))
+            chunks.append(convert_array(chunk, type_, nulls=False))
         except Unfit as error:
             value = show_value(chunk[first_unfit(chunk, type_, nulls=False)])
             raise DatasetError(

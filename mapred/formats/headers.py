@@ -130,7 +130,7 @@ def _values(record: bytes, format: Format) -> tuple[str, ...]:
     encoding = encoding_of(format.encoding)
     if not encoding.wide:
         record = record.decode(encoding.name, format.errors).encode()
-    record = dialect.ended(record, format)
+    record = dialect.ensure_newline(record, format)
     most = record.count(format.delimiter.encode()) + 1
     table = pc.read_csv(
         pa.BufferReader(b"\n" + record),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mapred.errors import DatasetError
-from mapred.formats.casting import Unfit, converted
+from mapred.formats.casting import Unfit, convert_array
 from mapred.process.lazy import pa
 
 
@@ -38,7 +38,7 @@ def exact(coarse: pa.Table, fine: pa.Table) -> pa.Table:
         if all(one.cast(two.type, safe=False).equals(two) for one, two in pairs):
             continue
         try:
-            converted(column, finer.type, nulls=False)
+            convert_array(column, finer.type, nulls=False)
         except Unfit as error:
             raise DatasetError(
                 f"column {name!r} holds INT96 times with parts of a microsecond and others"

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 from mapred.arrow.samples import Place, Sample
 from mapred.errors import DatasetError
 from mapred.formats.base import Open, OpenRange, Range, Reading, Source, rows
-from mapred.formats.schemas import merged, readable
+from mapred.formats.schemas import merge_schemas, read_schemas
 from mapred.formats.tables import Pieces, Shape, check_columns
 from mapred.model.spec import Format
 from mapred.process.lazy import pa
@@ -27,9 +27,9 @@ def read_pieces(
         with open_range(range_) as source:
             reading.at("footer")
             if not _is_stream(source):
-                yield from _file(source, format, shape, range_, reading)
+                yield from _read_file(source, format, shape, range_, reading)
             elif range_.offset == 0:
-                yield from _stream(source, format, shape, range_, reading)
+                yield from _read_stream(source, format, shape, range_, reading)
                 stop = range_.size
             else:
                 start = stop
@@ -43,7 +43,7 @@ def _is_stream(source: BinaryIO) -> bool:
     return magic != _MAGIC
 
 
-def _file(
+def _read_file(
     source: BinaryIO, format: Format, shape: Shape, range_: Range, reading: Reading
 ) -> Pieces:
 
@@ -70,11 +70,11 @@ def _file(
         file = pa.ipc.open_file(Source(source), options=options)
     for number in mine:
         reading.at(f"record batch {number}")
-        yield range_.path, _checked(file.get_batch(number))
+        yield range_.path, _to_table(file.get_batch(number))
         reading.units += 1
 
 
-def _stream(
+def _read_stream(
     source: BinaryIO, format: Format, shape: Shape, range_: Range, reading: Reading
 ) -> Pieces:
 
@@ -84,12 +84,12 @@ def _stream(
     for number, batch in enumerate(stream, 1):
         if batch.num_rows:
             check_columns(stream.schema.names, range_.path, format, shape)
-        yield range_.path, _checked(batch)
+        yield range_.path, _to_table(batch)
         reading.units += 1
         reading.at(f"record batch {number}")
 
 
-def _checked(batch: Any) -> pa.Table:
+def _to_table(batch: Any) -> pa.Table:
 
     batch.validate()
     return pa.Table.from_batches([batch])
@@ -97,8 +97,8 @@ def _checked(batch: Any) -> pa.Table:
 
 def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
     """Return the schemas of several files, as one that holds all their values."""
-    files = readable(places, lambda place: _schema(place, open_, reading))
-    return Sample(merged(files, union=format.missing_columns == "null"))
+    files = read_schemas(places, lambda place: _schema(place, open_, reading))
+    return Sample(merge_schemas(files, union=format.missing_columns == "null"))
 
 
 def _schema(place: Place, open_: Open, reading: Reading) -> tuple[pa.Schema, bool]:

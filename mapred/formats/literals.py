@@ -58,7 +58,7 @@ def comparable(value: Any, type_: pa.DataType) -> Any:
     return value
 
 
-def compared(name: str, how: str, value: Any, type_: pa.DataType) -> Any:
+def build_comparison(name: str, how: str, value: Any, type_: pa.DataType) -> Any:
     """Return a comparison of a column as an expression that holds for the right values of its type.
 
     None where the type has no steps in which the value could be told; Arrow compares those.
@@ -76,7 +76,7 @@ def compared(name: str, how: str, value: Any, type_: pa.DataType) -> Any:
     never, always = pc.scalar(scalar(False)), field.is_valid()
     if _is_nan(value) and not _is_float(type_):
         return always if how == "!=" else never
-    found = _between(value, type_)
+    found = _find_neighbors(value, type_)
     if found is None:
         return None
     below, above = found
@@ -103,7 +103,7 @@ def _members(values: Any, type_: pa.DataType) -> list[Any] | None:
             return None
         if _is_nan(value) and not _is_float(type_):
             continue
-        found = _between(value, type_)
+        found = _find_neighbors(value, type_)
         if found is None:
             return None
         if _is_one(*found, type_):
@@ -145,7 +145,7 @@ def _range(type_: pa.DataType) -> tuple[int, int]:
     return -(2 ** (type_.bit_width - 1)), 2 ** (type_.bit_width - 1) - 1
 
 
-def _between(value: Any, type_: pa.DataType) -> tuple[Any, Any] | None:
+def _find_neighbors(value: Any, type_: pa.DataType) -> tuple[Any, Any] | None:
     """Return the last value of the type up to `value`, and the first from there on, in its steps."""
     if _is_float(type_):
         return _floats(value) if isinstance(value, int | float) else None

@@ -10,7 +10,7 @@ from mapred.arrow.samples import Place, Sample
 from mapred.formats import int96
 from mapred.formats.base import Open, OpenRange, Range, Reading, Source, rows
 from mapred.formats.pruning import chunk_of, kept_groups
-from mapred.formats.schemas import merged, readable
+from mapred.formats.schemas import merge_schemas, read_schemas
 from mapred.formats.tables import Pieces, Shape, check_columns
 from mapred.model.spec import Format
 from mapred.process.lazy import pa, pq
@@ -44,7 +44,7 @@ def _read_range(
         reading.units += len(mine)
         return
     names = check_columns(file.schema_arrow.names, range_.path, format, shape)
-    repeated = _repeated(file.metadata, mine, shape.taken)
+    repeated = _repetitive_columns(file.metadata, mine, shape.taken)
     if repeated:
         file = _open(source, streaming=streaming, metadata=file.metadata, dictionaries=repeated)
     kept = set(mine)
@@ -55,9 +55,9 @@ def _read_range(
     for number in mine:
         if number in kept:
             reading.at(f"row group {number}")
-            pieces = _row_group(file, number, names, streaming)
+            pieces = _read_row_group(file, number, names, streaming)
             if fine is not None:
-                pieces = map(int96.exact, pieces, _row_group(fine, number, old, streaming))
+                pieces = map(int96.exact, pieces, _read_row_group(fine, number, old, streaming))
             for table in pieces:
                 yield range_.path, table
         reading.units += 1
@@ -92,7 +92,7 @@ def row_groups(metadata: Any, range_: Range) -> list[int]:
     """
     last = max(range_.size - 1, 0)
     groups = range(metadata.num_row_groups)
-    starts = list(itertools.accumulate((_start(metadata, group) for group in groups), max))
+    starts = list(itertools.accumulate((_group_start(metadata, group) for group in groups), max))
     ends = [*starts[1:], range_.size - metadata.serialized_size - 8]
     middles = [
         min((start + max(start, end)) // 2, last) for start, end in zip(starts, ends, strict=False)
@@ -100,7 +100,7 @@ def row_groups(metadata: Any, range_: Range) -> list[int]:
     return [n for n, middle in enumerate(middles) if range_.offset <= middle < range_.end]
 
 
-def _repeated(metadata: Any, groups: list[int], taken: pa.Schema) -> list[str]:
+def _repetitive_columns(metadata: Any, groups: list[int], taken: pa.Schema) -> list[str]:
     """Return the columns of texts that take less than a byte for each value: they repeat a few.
 
     Read as a dictionary and then as texts they take half the time.
@@ -116,7 +116,7 @@ def _repeated(metadata: Any, groups: list[int], taken: pa.Schema) -> list[str]:
     return [name for name in texts if all(small(name, group) for group in groups)]
 
 
-def _start(metadata: Any, group: int) -> int:
+def _group_start(metadata: Any, group: int) -> int:
     if metadata.num_columns == 0:
         return 0
     column = metadata.row_group(group).column(0)
@@ -124,7 +124,9 @@ def _start(metadata: Any, group: int) -> int:
     return min((place for place in places if place and place > 0), default=0)
 
 
-def _row_group(file: Any, number: int, columns: list[str], streaming: bool) -> Iterator[pa.Table]:
+def _read_row_group(
+    file: Any, number: int, columns: list[str], streaming: bool
+) -> Iterator[pa.Table]:
 
     if not streaming:
         yield file.read_row_group(number, columns=columns)
@@ -135,8 +137,8 @@ def _row_group(file: Any, number: int, columns: list[str], streaming: bool) -> I
 
 def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
     """Return the schemas in the footers of several files, as one that holds all their values."""
-    files = readable(places, lambda place: _schema(place, open_, reading))
-    return Sample(merged(files, union=format.missing_columns == "null"))
+    files = read_schemas(places, lambda place: _schema(place, open_, reading))
+    return Sample(merge_schemas(files, union=format.missing_columns == "null"))
 
 
 def _schema(place: Place, open_: Open, reading: Reading) -> tuple[pa.Schema, bool]:

@@ -50,7 +50,7 @@ def parser(format: Format, names: Sequence[str], taken: pa.Schema) -> Parse:
 
     unique = _unique(names)
     reads = _reads(format, taken)
-    converted = [field for field in taken if conversion.by_text(field, format)]
+    converted = [field for field in taken if conversion.needs_conversion(field, format)]
     direct = [field for field in taken if field not in converted]
     floats = [field.name for field in direct if pa.types.is_floating(field.type)]
     numbers = [field.name for field in direct if pa.types.is_integer(field.type)] + floats
@@ -68,7 +68,7 @@ def parser(format: Format, names: Sequence[str], taken: pa.Schema) -> Parse:
 
     def parse(data: bytes, found: Layout | None = None) -> Parsed:
         # The parser takes an empty last value at a bare end for a quoted one.
-        data = dialect.ended(data, format)
+        data = dialect.ensure_newline(data, format)
         columns: dict[str, Any] = {}
         for pass_ in reads:
             table = read(data, pass_)
@@ -102,7 +102,7 @@ def text_parser(format: Format, names: Sequence[str]) -> Parse:
 
     def parse(data: bytes, found: Layout | None = None) -> Parsed:
         skipped.clear()
-        data = dialect.ended(data, format)
+        data = dialect.ensure_newline(data, format)
         table = _read(data, format, unique, options, _Read(types, _nulls(format), True, True))
         return Parsed(table, len(skipped))
 
@@ -129,7 +129,7 @@ def _reads(format: Format, taken: pa.Schema) -> list[_Read]:
     given = format.null_values
     passes: dict[tuple[tuple[str, ...], bool, bool], list[tuple[str, pa.DataType]]] = {}
     for field in taken:
-        by_text, text = conversion.by_text(field, format), conversion.is_text(field.type)
+        by_text, text = conversion.needs_conversion(field, format), conversion.is_text(field.type)
         type_ = pa.string() if by_text else field.type
         if text and given is not None:
             key = given, True, False
@@ -278,7 +278,7 @@ def explain_record(
             )
         except (pa.ArrowException, ValueError):
             text = text_parser(format, names)(record).table[field.name][0].as_py()
-            return f"column {field.name!r}: {conversion.misfit(text or '', field, format)}"
+            return f"column {field.name!r}: {conversion.explain_misfit(text or '', field, format)}"
     return _PLACE.sub("", str(error))
 
 
@@ -292,7 +292,7 @@ def _width(record: bytes, format: Format) -> int:
         found.append(row.actual_columns)
         return "skip"
 
-    data = dialect.ended(record, format)
+    data = dialect.ensure_newline(record, format)
     pc.read_csv(
         pa.BufferReader(data),
         pc.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=["value"]),

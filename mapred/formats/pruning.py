@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from mapred.formats.base import Range, Source
 from mapred.formats.filters import conditions_of, expression_text, may_hold
-from mapred.formats.tables import Shape, partitions_of, pinned
+from mapred.formats.tables import Shape, partitions_of, pinned_schema
 from mapred.model.spec import Format
 from mapred.process.lazy import ds, pa, pc
 
@@ -24,10 +24,10 @@ def kept_groups(
     source: BinaryIO, file: Any, mine: list[int], format: Format, shape: Shape, range_: Range
 ) -> set[int]:
     """Those row groups whose statistics do not rule out the filter."""
-    conditions = conditions_of(format.predicate, pinned(format))
+    conditions = conditions_of(format.predicate, pinned_schema(format))
     types = {field.name: field.type for field in shape.file}
     asked = {name for group in conditions or () for name, _, _ in group}
-    if conditions is None or not all(_compares(types[name]) for name in asked & types.keys()):
+    if conditions is None or not all(_is_comparable(types[name]) for name in asked & types.keys()):
         return _kept_by_expression(source, file, mine, format, shape, range_)
     metadata, names = file.metadata, file.metadata.schema.names
     folders = partitions_of(range_.path, format) if format.partitions else {}
@@ -36,12 +36,12 @@ def kept_groups(
     def ends(group: int, name: str) -> tuple[Any, Any] | None:
         if name in values:
             return None if values[name] is None else (values[name], values[name])
-        return _ends(metadata, group, names, name) if name in types else None
+        return _min_max(metadata, group, names, name) if name in types else None
 
     return {group for group in mine if may_hold(conditions, functools.partial(ends, group))}
 
 
-def _ends(metadata: Any, group: int, names: list[str], name: str) -> tuple[Any, Any] | None:
+def _min_max(metadata: Any, group: int, names: list[str], name: str) -> tuple[Any, Any] | None:
     """Return the least and the greatest value of a column in a row group, where they are known."""
     chunk = chunk_of(metadata, group, names, name)
     known = None if chunk is None else chunk.statistics
@@ -65,7 +65,7 @@ def chunk_of(metadata: Any, group: int, names: list[str], name: str) -> Any:
     return chunk if chunk.path_in_schema == name else None
 
 
-def _compares(type_: pa.DataType) -> bool:
+def _is_comparable(type_: pa.DataType) -> bool:
     """Whether Python compares the values of a type as Arrow does; all others are Arrow's."""
 
     plain = (
@@ -83,7 +83,7 @@ def _kept_by_expression(
 ) -> set[int]:
 
     schema = file.schema_arrow
-    if not _trusted(file, shape):
+    if not _can_use_statistics(file, shape):
         return set(mine)
     folders = pc.scalar(True)
     for name, value in (partitions_of(range_.path, format) if format.partitions else {}).items():
@@ -99,7 +99,7 @@ def _kept_by_expression(
         return set(mine)  # rows are filtered in the pinned types, which these are not
 
 
-def _trusted(file: Any, shape: Shape) -> bool:
+def _can_use_statistics(file: Any, shape: Shape) -> bool:
     """Whether Arrow may rule out row groups by the statistics of the columns that are asked for.
 
     They must have the pinned types; and where a column has floats, only comparisons will do,

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mapred.arrow.samples import ENOUGH, Place, files_of
-from mapred.arrow.types import decoded
+from mapred.arrow.types import strip_encoding
 from mapred.process.lazy import pa
 
 _UNITS = ("s", "ms", "us", "ns")
 _PANDAS = b"pandas"
 
 
-def readable(
+def read_schemas(
     places: Iterable[Place], schema_of: Callable[[Place], tuple[pa.Schema, bool]]
 ) -> Iterator[tuple[pa.Schema, bool]]:
     """Yield the schemas of files. A run says which later one cannot be read, and may give it up."""
@@ -27,7 +27,7 @@ def readable(
                 raise
 
 
-def merged(schemas: Iterable[tuple[pa.Schema, bool]], *, union: bool) -> pa.Schema:
+def merge_schemas(schemas: Iterable[tuple[pa.Schema, bool]], *, union: bool) -> pa.Schema:
     """Return the plain schema of sampled files, each given with whether it has rows.
 
     Names and their order are the first's; with `union`, others of later files follow. A
@@ -51,7 +51,7 @@ def merged(schemas: Iterable[tuple[pa.Schema, bool]], *, union: bool) -> pa.Sche
         for field in schema:
             if field.name in found:
                 known = found[field.name]
-                type_ = unified(known.type, field.type, union=union)
+                type_ = unify_types(known.type, field.type, union=union)
                 found[field.name] = known.with_type(type_ or known.type)
             elif union:
                 found[field.name] = field
@@ -65,7 +65,7 @@ def merged(schemas: Iterable[tuple[pa.Schema, bool]], *, union: bool) -> pa.Sche
 def _plain_schema(schema: pa.Schema) -> pa.Schema:
 
     return pa.schema(
-        [field.with_type(plain(field.type)).with_nullable(True) for field in schema],
+        [field.with_type(to_plain(field.type)).with_nullable(True) for field in schema],
         index_metadata(schema) or None,
     )
 
@@ -111,7 +111,7 @@ def _stored_by_pandas(schema: pa.Schema) -> dict[str, Any]:
 # Types
 
 
-def plain(type_: pa.DataType) -> pa.DataType:
+def to_plain(type_: pa.DataType) -> pa.DataType:
     """Return the type of the same values without an encoding of their own, nullable at every depth.
 
     Dictionaries and runs become what they stand for, since how values are encoded differs by
@@ -119,17 +119,17 @@ def plain(type_: pa.DataType) -> pa.DataType:
     """
 
     def value_type(type_: pa.DataType) -> pa.DataType:
-        found = decoded(type_)
-        return found if found == type_ else plain(found)
+        found = strip_encoding(type_)
+        return found if found == type_ else to_plain(found)
 
-    return rebuilt(type_, value_type)
+    return map_leaf_types(type_, value_type)
 
 
-def rebuilt(type_: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+def map_leaf_types(type_: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
     """Return a type in which each part without parts is what `change` makes of it, and may be null."""
 
     def changed(field: pa.Field, nullable: bool = True) -> pa.Field:
-        return field.with_type(rebuilt(field.type, change)).with_nullable(nullable)
+        return field.with_type(map_leaf_types(field.type, change)).with_nullable(nullable)
 
     if pa.types.is_struct(type_):
         return pa.struct([changed(field) for field in type_])
@@ -192,14 +192,14 @@ def _is_bytes(type_: pa.DataType) -> bool:
     return pa.types.is_fixed_size_binary(type_) or any(is_(type_) for is_ in kinds)
 
 
-def unified(one: pa.DataType, two: pa.DataType, *, union: bool) -> pa.DataType | None:
+def unify_types(one: pa.DataType, two: pa.DataType, *, union: bool) -> pa.DataType | None:
     """Return the plain type that holds every value of both types; None where there is none.
 
     Whole numbers and floats have none, as have times of nanoseconds and coarser ones, which
     reach farther. With `union`, structs may lack fields of each other.
     """
 
-    one, two = plain(one), plain(two)
+    one, two = to_plain(one), to_plain(two)
     if one == two or pa.types.is_null(two):
         return one
     if pa.types.is_null(one):
@@ -207,25 +207,25 @@ def unified(one: pa.DataType, two: pa.DataType, *, union: bool) -> pa.DataType |
     if kind(one) != kind(two):
         return None
     if is_list(one):
-        return _list_of(one, two, union)
+        return _unify_lists(one, two, union)
     rules: dict[str, Callable[[], pa.DataType | None]] = {
-        "int": lambda: _whole(one, two),
+        "int": lambda: _unify_integers(one, two),
         "float": lambda: max(one, two, key=lambda type_: int(type_.bit_width)),
-        "decimal": lambda: _decimal(one, two),
-        "local": lambda: _finer(one, two, pa.timestamp),
-        "instant": lambda: _finer(one, two, lambda unit: pa.timestamp(unit, one.tz)),
-        "duration": lambda: _finer(one, two, pa.duration),
-        "time": lambda: _time(one, two),
+        "decimal": lambda: _unify_decimals(one, two),
+        "local": lambda: _unify_units(one, two, pa.timestamp),
+        "instant": lambda: _unify_units(one, two, lambda unit: pa.timestamp(unit, one.tz)),
+        "duration": lambda: _unify_units(one, two, pa.duration),
+        "time": lambda: _unify_times(one, two),
         "text": pa.large_string,
         "bytes": lambda: pa.large_binary() if is_large(one) or is_large(two) else pa.binary(),
-        "struct": lambda: _struct(one, two, union),
-        "map": lambda: _map(one, two, union),
+        "struct": lambda: _unify_structs(one, two, union),
+        "map": lambda: _unify_maps(one, two, union),
     }
     rule = rules.get(kind(one))
     return rule() if rule else None
 
 
-def _whole(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
+def _unify_integers(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
 
     signed = [pa.types.is_signed_integer(type_) for type_ in (one, two)]
     if signed[0] == signed[1]:
@@ -237,7 +237,7 @@ def _whole(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
     return known.get(width)
 
 
-def _decimal(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
+def _unify_decimals(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
 
     scale = max(one.scale, two.scale)
     digits = scale + max(one.precision - one.scale, two.precision - two.scale)
@@ -246,7 +246,7 @@ def _decimal(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
     return pa.decimal128(digits, scale) if digits <= 38 else pa.decimal256(digits, scale)
 
 
-def _finer(
+def _unify_units(
     one: pa.DataType, two: pa.DataType, make: Callable[[str], pa.DataType]
 ) -> pa.DataType | None:
     """Return the finer unit of the two, which must reach as far as the coarser one is used."""
@@ -255,16 +255,16 @@ def _finer(
     return make(max(one.unit, two.unit, key=_UNITS.index))
 
 
-def _time(one: pa.DataType, two: pa.DataType) -> pa.DataType:
+def _unify_times(one: pa.DataType, two: pa.DataType) -> pa.DataType:
 
     units = [str(type_).partition("[")[2].rstrip("]") for type_ in (one, two)]
     unit = max(units, key=_UNITS.index)
     return pa.time32(unit) if unit in ("s", "ms") else pa.time64(unit)
 
 
-def _list_of(one: pa.DataType, two: pa.DataType, union: bool) -> pa.DataType | None:
+def _unify_lists(one: pa.DataType, two: pa.DataType, union: bool) -> pa.DataType | None:
 
-    value = unified(one.value_type, two.value_type, union=union)
+    value = unify_types(one.value_type, two.value_type, union=union)
     if value is None:
         return None
     field = one.value_field.with_type(value)
@@ -274,7 +274,7 @@ def _list_of(one: pa.DataType, two: pa.DataType, union: bool) -> pa.DataType | N
     return (pa.large_list if is_large(one) or is_large(two) else pa.list_)(field)
 
 
-def _struct(one: pa.DataType, two: pa.DataType, union: bool) -> pa.DataType | None:
+def _unify_structs(one: pa.DataType, two: pa.DataType, union: bool) -> pa.DataType | None:
 
     names = [[field.name for field in type_] for type_ in (one, two)]
     if any(len(set(each)) < len(each) for each in names):
@@ -284,17 +284,17 @@ def _struct(one: pa.DataType, two: pa.DataType, union: bool) -> pa.DataType | No
     fields = []
     for name in dict.fromkeys([*names[0], *names[1]]):
         there = [type_.field(name) for type_ in (one, two) if type_.get_field_index(name) >= 0]
-        type_ = unified(there[0].type, there[-1].type, union=union)
+        type_ = unify_types(there[0].type, there[-1].type, union=union)
         if type_ is None:
             return None
         fields.append(there[0].with_type(type_))
     return pa.struct(fields)
 
 
-def _map(one: pa.DataType, two: pa.DataType, union: bool) -> pa.DataType | None:
+def _unify_maps(one: pa.DataType, two: pa.DataType, union: bool) -> pa.DataType | None:
 
-    key = unified(one.key_type, two.key_type, union=union)
-    item = unified(one.item_type, two.item_type, union=union)
+    key = unify_types(one.key_type, two.key_type, union=union)
+    item = unify_types(one.item_type, two.item_type, union=union)
     if key is None or item is None:
         return None
     both = one.keys_sorted and two.keys_sorted

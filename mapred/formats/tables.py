@@ -12,9 +12,15 @@ from mapred.arrow.types import NULL_FOLDER
 from mapred.errors import DatasetError
 from mapred.formats import filters
 from mapred.formats.base import OpenRange, Reading, guarded
-from mapred.formats.casting import Unfit, converted, first_unfit, show_value
+from mapred.formats.casting import Unfit, convert_array, first_unfit, show_value
 from mapred.formats.handover import converter
-from mapred.formats.schemas import index_columns, index_metadata, plain, type_expression, unified
+from mapred.formats.schemas import (
+    index_columns,
+    index_metadata,
+    to_plain,
+    type_expression,
+    unify_types,
+)
 from mapred.model.spec import Format
 from mapred.process.lazy import pa, pc
 
@@ -48,7 +54,7 @@ def _output_schema(format: Format) -> pa.Schema:
     pandas gets the columns that are the index of its frames, too, as from its own readers.
     """
 
-    schema = pinned(format)
+    schema = pinned_schema(format)
     metadata = index_metadata(schema, dtypes=format.dtype_backend == "")
     if format.columns is None:
         return schema.with_metadata(metadata or None)
@@ -58,7 +64,7 @@ def _output_schema(format: Format) -> pa.Schema:
     return pa.schema([_field(schema, name) for name in names], metadata or None)
 
 
-def pinned(format: Format) -> pa.Schema:
+def pinned_schema(format: Format) -> pa.Schema:
     """Return the schema of the job; a tabular format cannot be read without."""
     if format.schema is None:
         raise DatasetError(f"{format.name} has no pinned schema; sniff one, or say schema=")
@@ -68,13 +74,13 @@ def pinned(format: Format) -> pa.Schema:
 def shape_of(format: Format) -> Shape:
     """Work out once for a shard what every one of its files must give."""
 
-    schema, output = pinned(format), _output_schema(format)
+    schema, output = pinned_schema(format), _output_schema(format)
     file = pa.schema([field for field in schema if field.name not in format.partitions])
     expression, names, filtered_by = None, set(output.names), frozenset[str]()
     if format.filter is not None:
         expression = filters.expression_of(format.predicate, schema)
-        names |= _names_in(expression, schema, names)
-        filtered_by = frozenset(_names_written(expression, schema))
+        names |= _needed_columns(expression, schema, names)
+        filtered_by = frozenset(_mentioned_columns(expression, schema))
     return Shape(
         file=file,
         taken=pa.schema([field for field in file if field.name in names]),
@@ -92,13 +98,13 @@ def _field(schema: pa.Schema, name: str) -> pa.Field:
     return schema.field(name)
 
 
-def _names_written(expression: Any, schema: pa.Schema) -> list[str]:
+def _mentioned_columns(expression: Any, schema: pa.Schema) -> list[str]:
     """Return the columns that an expression may name: all, where it cannot be written down."""
     text = filters.expression_text(expression)
     return [name for name in schema.names if text is None or name in text]
 
 
-def _names_in(expression: Any, schema: pa.Schema, known: set[str]) -> set[str]:
+def _needed_columns(expression: Any, schema: pa.Schema, known: set[str]) -> set[str]:
     """Return the columns that an expression needs beside `known`: without them it does not hold."""
 
     try:
@@ -106,7 +112,7 @@ def _names_in(expression: Any, schema: pa.Schema, known: set[str]) -> set[str]:
     except (pa.ArrowException, KeyError) as error:
         shown = filters.expression_text(expression) or "given"
         raise DatasetError(f"the filter {shown} does not fit the columns: {error}") from error
-    needed, written = set(), _names_written(expression, schema)
+    needed, written = set(), _mentioned_columns(expression, schema)
     for number, name in enumerate(schema.names):
         if name not in known and name in written:
             try:
@@ -172,7 +178,7 @@ def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Tabl
     for field in shape.taken:
         if field.name not in names:
             if format.missing_columns == "error":
-                raise _missing(field.name, table.column_names, path)
+                raise _missing_column_error(field.name, table.column_names, path)
             columns[field.name] = pa.chunked_array([pa.nulls(table.num_rows, field.type)])
             continue
         column = table.column(field.name)
@@ -186,15 +192,17 @@ def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Tabl
         columns[name] = pa.chunked_array([pa.repeat(folders[name], table.num_rows)])
     rows = table.num_rows
     if shape.filter is not None:
-        columns, rows = _filtered(columns, rows, shape)
+        columns, rows = _filter_columns(columns, rows, shape)
     output = [
         decode_dictionary(column) if _is_coded(column := columns[field.name], field) else column
         for field in shape.output
     ]
-    return pa.table(output, schema=shape.output) if output else _bare(rows, shape.output)
+    return (
+        pa.table(output, schema=shape.output) if output else _columnless_table(rows, shape.output)
+    )
 
 
-def _bare(rows: int, schema: pa.Schema) -> pa.Table:
+def _columnless_table(rows: int, schema: pa.Schema) -> pa.Table:
     """Return a table of rows without columns."""
 
     batch = pa.RecordBatch.from_struct_array(pa.nulls(rows, pa.struct([])))
@@ -210,7 +218,7 @@ def _is_coded(column: Any, field: pa.Field) -> bool:
     )
 
 
-def _filtered(columns: dict[str, Any], rows: int, shape: Shape) -> tuple[dict[str, Any], int]:
+def _filter_columns(columns: dict[str, Any], rows: int, shape: Shape) -> tuple[dict[str, Any], int]:
     """Return the columns and the number of rows that the filter keeps.
 
     Only those columns that it may name are looked at, and none if all rows stay.
@@ -223,7 +231,9 @@ def _filtered(columns: dict[str, Any], rows: int, shape: Shape) -> tuple[dict[st
         if name in shape.filtered_by
     } or columns
     try:
-        kept = filters.mask(pa.table(asked) if asked else _bare(rows, pa.schema([])), shape.filter)
+        kept = filters.mask(
+            pa.table(asked) if asked else _columnless_table(rows, pa.schema([])), shape.filter
+        )
     except pa.ArrowException as error:
         name = min(shape.filtered_by, default="price")
         raise _Unfit(
@@ -246,13 +256,13 @@ def check_columns(names: Sequence[str], path: str, format: Format, shape: Shape)
     present = set(names)
     missing = [name for name in shape.taken.names if name not in present]
     if missing and format.missing_columns == "error":
-        raise _missing(missing[0], names, path)
+        raise _missing_column_error(missing[0], names, path)
     known = {*shape.file.names, *format.partitions}
     extra = [name for name in names if name not in known]
     if extra and shape.exact:
         raise DatasetError(
             f"{path} has a column {extra[0]!r} that is not among the dataset's"
-            f" ({_listed(shape.file.names)}); say extra_columns='ignore' or columns= to leave it"
+            f" ({_join_names(shape.file.names)}); say extra_columns='ignore' or columns= to leave it"
             " out, or missing_columns='null' and a pa.Schema that has it as schema= to read it"
         )
     taken = [name for name in (*shape.taken.names, *shape.folders) if name in present]
@@ -264,14 +274,14 @@ def check_columns(names: Sequence[str], path: str, format: Format, shape: Shape)
     return taken
 
 
-def _missing(name: str, names: Sequence[str], path: str) -> DatasetError:
+def _missing_column_error(name: str, names: Sequence[str], path: str) -> DatasetError:
     return DatasetError(
-        f"{path} has no column {name!r} (it has {_listed(names)}); say missing_columns='null' to"
+        f"{path} has no column {name!r} (it has {_join_names(names)}); say missing_columns='null' to"
         " read nulls for it, or columns= to leave it out"
     )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     """Names in a few words."""
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return (", ".join(names[:20]) or "no columns") + more
@@ -314,18 +324,18 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.Chunke
     chunks = []
     for chunk in column.chunks:
         try:
-            chunks.append(converted(chunk, field.type, nulls=nulls))
+            chunks.append(convert_array(chunk, field.type, nulls=nulls))
         except Unfit as error:
-            raise _Unfit(_why(chunk, field, error, nulls)) from error
+            raise _Unfit(_explain_unfit(chunk, field, error, nulls)) from error
     return pa.chunked_array(chunks, field.type)
 
 
-def _why(array: pa.Array, field: pa.Field, error: Unfit, nulls: bool) -> str:
+def _explain_unfit(array: pa.Array, field: pa.Field, error: Unfit, nulls: bool) -> str:
     """Return what does not fit the pinned type, and the option that helps."""
     part = f", field {error.field!r}" if error.field else ""
     column = f"column {field.name!r}{part}"
-    better = unified(field.type, array.type, union=True)
-    schema = f"schema={{{field.name!r}: {type_expression(better or plain(array.type))}}}"
+    better = unify_types(field.type, array.type, union=True)
+    schema = f"schema={{{field.name!r}: {type_expression(better or to_plain(array.type))}}}"
     if error.missing:
         if better == field.type:
             return f"{column} {error}; say missing_columns='null' to read nulls for it"
@@ -338,10 +348,10 @@ def _why(array: pa.Array, field: pa.Field, error: Unfit, nulls: bool) -> str:
     value = show_value(array[first_unfit(array, field.type, nulls=nulls)])
     if better is None or better == field.type:
         schema += " if the other files fit that, or read such files apart"
-    return f"{column} holds {value}, which does not fit {_name(field.type)}; say {schema}"
+    return f"{column} holds {value}, which does not fit {_type_name(field.type)}; say {schema}"
 
 
-def _name(type_: pa.DataType) -> str:
+def _type_name(type_: pa.DataType) -> str:
     """Return a type's name as `schema=` takes it: Arrow's own "float" has 32 bits."""
     return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(
         str(type_), str(type_)
@@ -363,7 +373,7 @@ def partitions_of(path: str, format: Format) -> dict[str, pa.Scalar]:
     found = folders_of(path)
     values = {}
     for name in format.partitions:
-        type_ = pinned(format).field(name).type
+        type_ = pinned_schema(format).field(name).type
         if name not in found:
             raise DatasetError(f"{path} lies in no folder {name}=..., as the dataset's files do")
         text = found[name]

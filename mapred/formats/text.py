@@ -9,7 +9,13 @@ from typing import Any, BinaryIO
 
 from mapred.errors import DatasetError, StaleDatasetError
 from mapred.formats.base import Open, OpenRange, Range, Reading, guarded, rows
-from mapred.formats.compression import PIECE, encoding_of, pieces, text_only, whole
+from mapred.formats.compression import (
+    PIECE,
+    check_is_text,
+    encoding_of,
+    iter_pieces,
+    must_read_whole,
+)
 from mapred.formats.magic import refuse_binary
 from mapred.model.spec import Format
 from mapred.process.lazy import np, pa
@@ -43,7 +49,7 @@ def read(format: Format, ranges: pa.Table, open_range: OpenRange, reading: Readi
     if format.as_ == "strings":
         return _strings(format, ranges, open_range, reading)
     if format.as_ == "bytes":
-        return _joined(format, ranges, open_range, reading)
+        return _join_ranges(format, ranges, open_range, reading)
     raise DatasetError(f"text cannot be read as_={format.as_!r}")
 
 
@@ -64,11 +70,11 @@ def range_blocks(
 ) -> Iterator[bytes]:
     """Yield the blocks of one range; a file that cannot be cut belongs to the range at its start."""
     reading.begin(range_)
-    if whole(format, range_.path):
+    if must_read_whole(format, range_.path):
         if range_.offset == 0:
             with open_range(range_) as file:
-                plain = pieces(file, format, range_.path)
-                yield from _cut(plain, 0, None, reading, size)
+                plain = iter_pieces(file, format, range_.path)
+                yield from _cut_lines(plain, 0, None, reading, size)
             reading.finish(0, range_.size)
         else:
             reading.finish(range_.end, range_.end)
@@ -87,10 +93,10 @@ def range_blocks(
         piece, start = _first_line(file, range_)
         reading.start_at(start)
         if start < range_.end:
-            plain = itertools.chain((piece,), _raw(file, range_, start + len(piece)))
+            plain = itertools.chain((piece,), _read_raw(file, range_, start + len(piece)))
             if start == 0:
-                plain = text_only(plain, range_.path, None)
-            yield from _cut(plain, start, range_.end, reading, size)
+                plain = check_is_text(plain, range_.path, None)
+            yield from _cut_lines(plain, start, range_.end, reading, size)
     reading.finish()
 
 
@@ -106,7 +112,7 @@ def _first_line(file: BinaryIO, range_: Range) -> tuple[bytes, int]:
     while position < range_.end:
         piece = file.read(min(PIECE, range_.end - position))
         if not piece:
-            raise _ended(range_, position)
+            raise _truncated_error(range_, position)
         newline = piece.find(b"\n") + 1
         if newline:
             return piece[newline:], position + newline
@@ -114,7 +120,7 @@ def _first_line(file: BinaryIO, range_: Range) -> tuple[bytes, int]:
     return b"", range_.end
 
 
-def _raw(file: BinaryIO, range_: Range, position: int) -> Iterator[bytes]:
+def _read_raw(file: BinaryIO, range_: Range, position: int) -> Iterator[bytes]:
     """Yield the file from `position` on: up to the range's end, then further in growing pieces."""
     past = _PAST_END
     while position < range_.size:
@@ -125,19 +131,19 @@ def _raw(file: BinaryIO, range_: Range, position: int) -> Iterator[bytes]:
             past *= 2
         piece = file.read(want)
         if not piece:
-            raise _ended(range_, position)
+            raise _truncated_error(range_, position)
         position += len(piece)
         yield piece
 
 
-def _ended(range_: Range, position: int) -> StaleDatasetError:
+def _truncated_error(range_: Range, position: int) -> StaleDatasetError:
     return StaleDatasetError(
         f"{range_.path} ended at byte {position}, but had {range_.size} bytes when it was"
         " planned; plan again"
     )
 
 
-def _cut(
+def _cut_lines(
     plain: Iterator[bytes], at: int, end: int | None, reading: Reading, size: int
 ) -> Iterator[bytes]:
     """Pieces that start at offset `at` as whole lines, up to the line that holds byte `end - 1`."""
@@ -149,7 +155,7 @@ def _cut(
         if end is not None and at + len(piece) >= end:
             stop = piece.find(b"\n", max(end - 1 - at, 0)) + 1
         start = 0
-        for cut in _cuts(piece, stop or len(piece), size):
+        for cut in _find_cuts(piece, stop or len(piece), size):
             block = piece[start:cut]
             if pending:
                 block = b"".join((*pending, block))
@@ -171,7 +177,7 @@ def _cut(
         reading.release()
 
 
-def _cuts(piece: bytes, stop: int, size: int) -> Iterator[int]:
+def _find_cuts(piece: bytes, stop: int, size: int) -> Iterator[int]:
     """Find ends of lines in `piece[:stop]`, at most `size` apart unless a line is longer."""
     start = 0
     while start < stop:
@@ -223,21 +229,21 @@ def _strings(
     held = 0
     with guarded(reading):
         for block in blocks(format, ranges, open_range, reading, LARGE_BLOCK):
-            data = checked(to_utf8(block))
+            data = check_utf8(to_utf8(block))
             if b"\r" in data:
                 data = data.replace(b"\r\n", b"\n")
             parts.append(data if data.endswith(b"\n") else data + b"\n")
             held += len(data)
             if held >= LARGE_BLOCK:
-                arrays.append(_view(parts))
+                arrays.append(_lines_array(parts))
                 parts, held = [], 0
-        arrays.append(_view(parts))
+        arrays.append(_lines_array(parts))
         lines = pa.concat_arrays(arrays)
     reading.records += len(lines)
     return lines
 
 
-def _view(parts: list[bytes]) -> pa.LargeStringArray:
+def _lines_array(parts: list[bytes]) -> pa.LargeStringArray:
     """Return the lines of blocks that end with newlines: found by numpy, never touched one by one."""
 
     block = b"".join(parts)
@@ -248,7 +254,9 @@ def _view(parts: list[bytes]) -> pa.LargeStringArray:
     return pa.LargeStringArray.from_buffers(len(ends), pa.py_buffer(offsets), values)
 
 
-def _joined(format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading) -> bytes:
+def _join_ranges(
+    format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading
+) -> bytes:
     """All bytes as they are; a newline is added where one file's missing last one would glue."""
     parts: list[bytes] = []
     with guarded(reading):
@@ -285,7 +293,7 @@ def encoder(format: Format, reading: Reading) -> Callable[[bytes], bytes]:
     return lambda block: decode(block).encode()
 
 
-def checked(data: bytes) -> bytes:
+def check_utf8(data: bytes) -> bytes:
     """Return the same bytes, which are UTF-8; else a `UnicodeDecodeError`."""
 
     if not data.isascii():
@@ -303,7 +311,7 @@ def line_number(format: Format, range_: Range, offset: int, open_range: OpenRang
     """Return the number, from 1, of the line that starts at byte `offset` of the file's text."""
     lines, position = 1, 0
     with open_range(range_) as file:
-        for piece in pieces(file, format, range_.path):
+        for piece in iter_pieces(file, format, range_.path):
             if position + len(piece) >= offset:
                 return lines + piece[: offset - position].count(b"\n")
             lines += piece.count(b"\n")
@@ -311,13 +319,13 @@ def line_number(format: Format, range_: Range, offset: int, open_range: OpenRang
     return lines
 
 
-def head(format: Format, path: str, open_: Open, reading: Reading) -> bytes:
+def read_head(format: Format, path: str, open_: Open, reading: Reading) -> bytes:
     """Return the first lines of a file as UTF-8: about a megabyte, always whole lines."""
     parts: list[bytes] = []
     to_utf8 = encoder(format, reading)
     held = 0
     with open_(path) as file:
-        for block in _cut(pieces(file, format, path), 0, None, reading, PIECE):
+        for block in _cut_lines(iter_pieces(file, format, path), 0, None, reading, PIECE):
             parts.append(to_utf8(block))
             held += len(block)
             if held >= PIECE:

@@ -163,14 +163,14 @@ def command(
     for name, value in (env or {}).items():
         if not name or set("=\0").intersection(name) or "\0" in value:
             raise FunctionError(f"env: {name!r} cannot be set as an environment variable")
-        if secrecy.suspect(name, value):
+        if secrecy.is_suspect(name, value):
             raise FunctionError(f"env: {name} looks like a secret, {_STORED}")
-    if any(map(secrecy.looks, argv)):
+    if any(map(secrecy.looks_secret, argv)):
         raise FunctionError(f"a word of argv= looks like a secret, {_STORED}")
-    return Command(tuple(argv), tuple((env or {}).items()), _packed(files))
+    return Command(tuple(argv), tuple((env or {}).items()), _pack_files(files))
 
 
-def _packed(files: Sequence[Location]) -> tuple[tuple[str, bytes], ...]:
+def _pack_files(files: Sequence[Location]) -> tuple[tuple[str, bytes], ...]:
     """Return the name and the content of each file."""
     from pathlib import Path
 

@@ -62,7 +62,7 @@ def place(name: str, text: str) -> None:
 def _extent(code: types.CodeType) -> tuple[int, int]:
     """Return the first and the last line of a code, decorators and inner functions with it."""
     last = code.co_firstlineno
-    for each in imports.nested(code):
+    for each in imports.walk_code(code):
         if sys.version_info >= (3, 11):
             ends = [end for _, end, _, _ in each.co_positions() if end is not None]
         else:

@@ -41,7 +41,7 @@ def check_function(
     if names is not None and "repeat" in names and not takes(function, "repeat"):
         names = [name for name in names if name != "repeat"]
     if _is_ufunc(function):
-        parameters: dict[str, inspect.Parameter] | None = _of_ufunc(function)
+        parameters: dict[str, inspect.Parameter] | None = _ufunc_parameters(function)
     else:
         parameters = own_signature(function)
     if parameters is None:
@@ -53,7 +53,7 @@ def check_function(
     else:
         wrong = _misfit_of_names(function, parameters, tasks, names)
     if wrong:
-        raise FunctionError(f"{_shown(function, parameters)} {wrong}")
+        raise FunctionError(f"{_format_signature(function, parameters)} {wrong}")
 
 
 def check_reduce(
@@ -67,8 +67,8 @@ def check_reduce(
     ):
         if function is None or isinstance(function, Reducer) or not callable(function):
             continue
-        parameters = _of_ufunc(function) if _is_ufunc(function) else own_signature(function)
-        missing = [] if parameters is None else _required(parameters)[1:]
+        parameters = _ufunc_parameters(function) if _is_ufunc(function) else own_signature(function)
+        missing = [] if parameters is None else _required_names(parameters)[1:]
         if parameters is not None and (missing or not _takes_one(parameters)):
             name = name_of(function)
             remedy = f"write {option}=lambda value: …"
@@ -78,7 +78,7 @@ def check_reduce(
                     f"reduce=lambda outputs: functools.reduce({name}, outputs)"
                 )
             raise ReduceError(
-                f"{option}={_shown(function, parameters)} is called with one argument, {argument}; "
+                f"{option}={_format_signature(function, parameters)} is called with one argument, {argument}; "
                 f"{remedy}"
             )
         check_kind(function, ReduceError)
@@ -130,13 +130,13 @@ def _misfit_of_one(
     first = next(iter(parameters))
     if first in tasks:
         return f"gets {what} first: put the parameter {first!r}, which receives the task, behind it"
-    missing = [name for name in _required(inputs) if name != first]
+    missing = [name for name in _required_names(inputs) if name != first]
     if not missing:
         return None
     if missing == ["task"]:
         return "gets the task where it says so: write task: mapred.Task"
     named = " and ".join(map(repr, missing))
-    several = f"is called with {what} alone, and {named} {_have(missing)} no value"
+    several = f"is called with {what} alone, and {named} {_has_or_have(missing)} no value"
     if any(inputs[name].kind is inspect.Parameter.POSITIONAL_ONLY for name in missing):
         return f"{several}: wrap it, as lambda value: {name_of(function)}(value, …)"
     given = ", ".join(f"{name}=…" for name in missing)
@@ -171,36 +171,36 @@ def _misfit_of_names(
         # A decorator may take other names than what it wraps, but hardly one that is almost the same.
         known = [name for name, each in signature(function).items() if each.kind not in _MANY]
         free = [name for name in known if name not in {*names, *tasks}]
-        unknown = [name for name in unknown if name not in known and _near(name, free)]
-    missing = [n for n in _required(parameters) if n not in names and n not in tasks]
+        unknown = [name for name in unknown if name not in known and _closest_name(name, free)]
+    missing = [n for n in _required_names(parameters) if n not in names and n not in tasks]
     if unknown:
-        return _unknown(unknown, [name for name in known if name not in {*names, *tasks}])
+        return _unknown_message(unknown, [name for name in known if name not in {*names, *tasks}])
     if missing == ["task"]:
         return "gets the task where it says so: write task: mapred.Task"
-    return _missing(function, missing) if missing else None
+    return _missing_message(function, missing) if missing else None
 
 
-def _missing(function: Callable[..., Any], names: Sequence[str]) -> str:
+def _missing_message(function: Callable[..., Any], names: Sequence[str]) -> str:
     named = " and ".join(map(repr, names))
     given = ", ".join(f"{name}=…" for name in names)
     return (
-        f"needs {named}, which the sweep does not give: add {_it(names)} to the sweep, give "
+        f"needs {named}, which the sweep does not give: add {_it_or_them(names)} to the sweep, give "
         f"defaults, or pass functools.partial({name_of(function)}, {given})"
     )
 
 
-def _unknown(unknown: Sequence[str], free: Sequence[str]) -> str:
-    near = _near(unknown[0], free)
+def _unknown_message(unknown: Sequence[str], free: Sequence[str]) -> str:
+    near = _closest_name(unknown[0], free)
     if near:
         return f"has no parameter {unknown[0]!r}; did you mean {near!r}?"
     named = " and ".join(map(repr, unknown))
     return (
         f"has no parameter {named}, and a sweep gives its parameters as keywords: "
-        f"add {_it(unknown)} to the function, or leave {_it(unknown)} out of the sweep"
+        f"add {_it_or_them(unknown)} to the function, or leave {_it_or_them(unknown)} out of the sweep"
     )
 
 
-def _near(name: str, names: Sequence[str]) -> str | None:
+def _closest_name(name: str, names: Sequence[str]) -> str | None:
     import difflib
 
     return next(iter(difflib.get_close_matches(name, names, 1)), None)
@@ -211,7 +211,7 @@ def _takes_one(parameters: dict[str, inspect.Parameter]) -> bool:
     return any(each.kind in kinds for each in parameters.values())
 
 
-def _required(parameters: dict[str, inspect.Parameter]) -> list[str]:
+def _required_names(parameters: dict[str, inspect.Parameter]) -> list[str]:
     return [
         name
         for name, each in parameters.items()
@@ -223,12 +223,14 @@ def _is_ufunc(function: Any) -> bool:
     return type(function).__name__ == "ufunc" and hasattr(function, "nin")
 
 
-def _of_ufunc(function: Any) -> dict[str, inspect.Parameter]:
+def _ufunc_parameters(function: Any) -> dict[str, inspect.Parameter]:
     kind = inspect.Parameter.POSITIONAL_ONLY
     return {f"x{i}": inspect.Parameter(f"x{i}", kind) for i in range(1, function.nin + 1)}
 
 
-def _shown(function: Callable[..., Any], parameters: dict[str, inspect.Parameter]) -> str:
+def _format_signature(
+    function: Callable[..., Any], parameters: dict[str, inspect.Parameter]
+) -> str:
     """Return the function with the names of its parameters, as in a traceback."""
     names = [_STARS.get(each.kind, "") + name for name, each in parameters.items()]
     kinds = [each.kind for each in parameters.values()]
@@ -238,9 +240,9 @@ def _shown(function: Callable[..., Any], parameters: dict[str, inspect.Parameter
     return text if len(text) <= 120 else f"{name_of(function)}(…)"
 
 
-def _have(names: Sequence[str]) -> str:
+def _has_or_have(names: Sequence[str]) -> str:
     return "has" if len(names) == 1 else "have"
 
 
-def _it(names: Sequence[str]) -> str:
+def _it_or_them(names: Sequence[str]) -> str:
     return "it" if len(names) == 1 else "them"

@@ -25,9 +25,9 @@ _MOST = 2000
 _FEW = 100
 
 
-def by_name(generator: Any) -> Any:
+def reduce_generator(generator: Any) -> Any:
     """How a `random.Random` or a `numpy.random.RandomState` is pickled."""
-    hidden = {"_inst": random._inst, "_rand": _numpy_hidden()}
+    hidden = {"_inst": random._inst, "_rand": _numpy_global()}
     for name, each in hidden.items():
         if generator is each:
             return name
@@ -36,17 +36,19 @@ def by_name(generator: Any) -> Any:
 
 def reducers() -> dict[type, Callable[[Any], Any]]:
     """Return the entries of a pickler's dispatch table for generators."""
-    hidden = _numpy_hidden()
-    return {random.Random: by_name} | ({} if hidden is None else {type(hidden): by_name})
+    hidden = _numpy_global()
+    return {random.Random: reduce_generator} | (
+        {} if hidden is None else {type(hidden): reduce_generator}
+    )
 
 
-def _numpy_hidden() -> Any:
+def _numpy_global() -> Any:
     return getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None)
 
 
 def warn_if_carried(function: Any, name: str) -> None:
     """Warn of each generator that a function refers to."""
-    found = next(_carried(function, name), None)
+    found = next(_find_generators(function, name), None)
     if found is not None:
         place, generator = found
         warnings.warn(
@@ -59,9 +61,9 @@ def warn_if_carried(function: Any, name: str) -> None:
         )
 
 
-def _carried(function: Any, name: str) -> Iterator[tuple[str, Any]]:
+def _find_generators(function: Any, name: str) -> Iterator[tuple[str, Any]]:
     """Yield generators with the names they are found under, those nearest to the function first."""
-    hidden = (random._inst, _numpy_hidden())
+    hidden = (random._inst, _numpy_global())
     waiting = [("", function, 0)]
     seen = {id(function)}
     while waiting and len(seen) < _MOST:
@@ -72,7 +74,7 @@ def _carried(function: Any, name: str) -> Iterator[tuple[str, Any]]:
         elif depth < _DEEPEST:
             # Objects may answer anything to a question for their attributes.
             with suppress(Exception):
-                for below, each in _parts(value):
+                for below, each in _held_values(value):
                     if id(each) not in seen:
                         seen.add(id(each))
                         waiting.append((f"{place}{below}".lstrip("."), each, depth + 1))
@@ -93,7 +95,7 @@ def _is_own(name: Any) -> bool:
     return name in local.MAIN or name not in sys.modules or local.find(name) is not None
 
 
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+def _held_values(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield what a value holds on to, with the name of each place."""
     if isinstance(value, functools.partial):
         yield ".func", value.func
@@ -107,7 +109,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
             yield "", value.__self__
     elif isinstance(value, types.FunctionType):
         if _is_own(value.__module__):
-            yield from _of_function(value)
+            yield from _function_references(value)
     elif isinstance(value, type):
         if _is_own(value.__module__):
             for base in value.__mro__[:-1]:
@@ -123,7 +125,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield "", type(value)
 
 
-def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+def _function_references(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     """Yield the closure, the defaults and the globals that a function names, own modules' as well."""
     function = inspect.unwrap(function)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
@@ -133,7 +135,7 @@ def _of_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
             continue
     yield from ((".default", each) for each in function.__defaults__ or ())
     yield from ((f".{key}", each) for key, each in (function.__kwdefaults__ or {}).items())
-    names = [name for code in imports.nested(function.__code__) for name in code.co_names]
+    names = [name for code in imports.walk_code(function.__code__) for name in code.co_names]
     for name in names:
         if name not in function.__globals__:
             continue

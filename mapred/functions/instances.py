@@ -41,7 +41,7 @@ class Instance:
         made, kind = self._made, type(self._made)
         if not self.open:
             return None
-        self.open, self._made, self.function = False, None, _closed
+        self.open, self._made, self.function = False, None, _raise_closed
         try:
             if not self._entered and callable(getattr(made, "close", None)):
                 made.close()
@@ -53,11 +53,11 @@ class Instance:
         return None
 
 
-def _closed(*args: Any, **given: Any) -> None:
+def _raise_closed(*args: Any, **given: Any) -> None:
     raise RuntimeError("the instance was closed")
 
 
-class PerThread:
+class ThreadInstances:
     """The instances of a run's class, made when a thread first asks for its own."""
 
     def __init__(self, run: str, cls: Callable[[], Any]) -> None:
@@ -75,7 +75,7 @@ class PerThread:
 
 def _keep(run: str, instance: Instance) -> None:
     with _lock:
-        _own()
+        _register_exit()
         _made.setdefault(run, []).append(instance)
         busy = {name for name, _ in _working}
         old = [name for name in _made if name not in busy and name != run]
@@ -84,7 +84,7 @@ def _keep(run: str, instance: Instance) -> None:
 
 
 @contextmanager
-def working(run: str) -> Iterator[None]:
+def mark_working(run: str) -> Iterator[None]:
     """Mark this thread as at work for a run; if the run ends meanwhile, close its instance after."""
     place = run, threading.get_ident()
     with _lock:
@@ -128,7 +128,7 @@ def _close(instances: list[Instance]) -> list[str]:
     return [text for text in complaints if text is not None]
 
 
-def _own() -> None:
+def _register_exit() -> None:
     """Have this process close its instances when it ends, a child of `multiprocessing` too."""
     global _owner
     if _owner != os.getpid():

@@ -62,20 +62,20 @@ def of(function: Any, bound: Collection[str] = ()) -> Origin:
     `partial`, or an object that is called, are more than a name leads to.
     """
     python = ".".join(map(str, sys.version_info[:2]))
-    target = _bare(function)
+    target = _unwrap(function)
     if target is None:
         return Origin(transport.name_of(function), python=python, time=time.time())
     # What is written in C may lack either.
     module = str(getattr(target, "__module__", None) or "builtins")
     qualname = str(getattr(target, "__qualname__", "<unknown>"))
     file = _file_of(target)
-    named = "<" not in qualname and _is_all(function, bound)
+    named = "<" not in qualname and _is_plain_reference(function, bound)
     return Origin(
         name=transport.name_of(function),
         module=module,
         qualname=qualname if named else "",
         file=file,
-        texts=dict(_texts(target)) if module == _MAIN and not os.path.isfile(file) else {},
+        texts=dict(_source_digests(target)) if module == _MAIN and not os.path.isfile(file) else {},
         python=python,
         time=time.time(),
     )
@@ -92,7 +92,7 @@ def recorded_origin(job: Job, path: str | None) -> Origin | None:
     return found if is_name else replace(found, qualname="")
 
 
-def outdated(store: Store, job: Job) -> dict[str, tuple[str, ...]]:
+def find_outdated(store: Store, job: Job) -> dict[str, tuple[str, ...]]:
     """Return what has changed of the source of a run's `fn` and `reduce`: files, or names; no code
     runs."""
     found = {}
@@ -103,11 +103,11 @@ def outdated(store: Store, job: Job) -> dict[str, tuple[str, ...]]:
         with suppress(FileNotFoundError):
             data = store.read(path)
             if hashlib.sha256(data).hexdigest() == job.digests[path]:
-                found[option] = changed(origin, data)
+                found[option] = find_changes(origin, data)
     return {option: names for option, names in found.items() if names}
 
 
-def changed(origin: Origin, data: bytes) -> tuple[str, ...]:
+def find_changes(origin: Origin, data: bytes) -> tuple[str, ...]:
     """Return what has changed since a function was pickled as `data`: its files, or what `__main__`
     has.
 
@@ -126,7 +126,7 @@ def changed(origin: Origin, data: bytes) -> tuple[str, ...]:
         current_of(origin) if origin.module == _MAIN and not os.path.isfile(origin.file) else None
     )
     if current is not None:
-        texts = dict(_texts(current))
+        texts = dict(_source_digests(current))
         found += [name for name, digest in texts.items() if origin.texts.get(name) != digest]
     return tuple(dict.fromkeys(found))
 
@@ -138,18 +138,18 @@ def current_of(origin: Origin) -> Any:
     for part in origin.qualname.split("."):
         # Not by `getattr`, which may run code: names come from a run's folder.
         found = inspect.getattr_static(found, part, None)
-    found = _bare(found) if callable(found) else None
+    found = _unwrap(found) if callable(found) else None
     if found is None or found.__qualname__ != origin.qualname:
         return None
     # A script and a notebook may each have a function of that name.
-    elsewhere = os.path.isfile(origin.file) and not _same(_file_of(found), origin.file)
+    elsewhere = os.path.isfile(origin.file) and not _is_same_file(_file_of(found), origin.file)
     return None if elsewhere else found
 
 
 def can_import(origin: Origin) -> bool:
     """Whether `import` of the module finds the file here; nothing is imported to find out."""
     spec = local.spec_of(origin.module)
-    return spec is not None and spec.origin is not None and _same(spec.origin, origin.file)
+    return spec is not None and spec.origin is not None and _is_same_file(spec.origin, origin.file)
 
 
 def _file_of(target: Any) -> str:
@@ -161,18 +161,18 @@ def _file_of(target: Any) -> str:
     return os.path.abspath(file) if os.path.exists(file) else file
 
 
-def _same(one: str, other: str) -> bool:
+def _is_same_file(one: str, other: str) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def _bare(function: Any) -> Any:
+def _unwrap(function: Any) -> Any:
     """Return the function or class itself, out of what was made of it; None where there is none."""
     if isinstance(function, Command):
         return None
     if isinstance(function, Reducer):
-        return _bare(function.step)
+        return _unwrap(function.step)
     if isinstance(function, functools.partial):
-        return _bare(function.func)
+        return _unwrap(function.func)
     if inspect.isclass(function) and function.__module__ == "mapred.functions.parameters":
         return function.__mro__[1]
     if not hasattr(function, "__qualname__"):
@@ -180,17 +180,17 @@ def _bare(function: Any) -> Any:
     return inspect.unwrap(function)
 
 
-def _is_all(function: Any, bound: Collection[str]) -> bool:
+def _is_plain_reference(function: Any, bound: Collection[str]) -> bool:
     """Whether the function is what its name leads to, and nothing more."""
     if isinstance(function, Reducer):
-        return _is_all(function.step, bound)
+        return _is_plain_reference(function.step, bound)
     if isinstance(function, functools.partial):
         rest = function.args or function.keywords.keys() - set(bound)
-        return not rest and _is_all(function.func, bound)
+        return not rest and _is_plain_reference(function.func, bound)
     return hasattr(function, "__qualname__") and getattr(function, "__self__", None) is None
 
 
-def _texts(target: Any) -> Iterator[tuple[str, str]]:
+def _source_digests(target: Any) -> Iterator[tuple[str, str]]:
     """Names and digests of the source of a function and of all in `__main__` that it uses."""
     waiting, seen = [target], set()
     while waiting:
@@ -203,21 +203,21 @@ def _texts(target: Any) -> Iterator[tuple[str, str]]:
         except (OSError, TypeError):
             continue
         yield each.__qualname__, hashlib.sha256(text.encode(errors="replace")).hexdigest()
-        waiting += _used(each)
+        waiting += _iter_references(each)
 
 
-def _used(target: Any) -> Iterator[Any]:
+def _iter_references(target: Any) -> Iterator[Any]:
     """Yield the functions and classes that the code of a function or class names."""
     if inspect.isclass(target):
         members = [getattr(each, "__func__", each) for each in vars(target).values()]
         for each in members:
             if isinstance(each, types.FunctionType):
-                yield from _used(each)
+                yield from _iter_references(each)
         yield from target.__bases__
         return
     if not isinstance(target, types.FunctionType):
         return
-    names = {name for code in imports.nested(target.__code__) for name in code.co_names}
+    names = {name for code in imports.walk_code(target.__code__) for name in code.co_names}
     found = [value for name, value in target.__globals__.items() if name in names]
     for cell in target.__closure__ or ():
         try:
@@ -225,7 +225,7 @@ def _used(target: Any) -> Iterator[Any]:
         except ValueError:
             continue
     for each in found:
-        each = _bare(each) if callable(each) else None
+        each = _unwrap(each) if callable(each) else None
         if isinstance(each, types.FunctionType) or inspect.isclass(each):
             yield each
 

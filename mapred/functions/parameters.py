@@ -47,10 +47,10 @@ def check(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_json(values: Mapping[str, Value]) -> dict[str, Any]:
     """Parameters as JSON holds them, with their types."""
-    return {name: _typed(value) for name, value in values.items()}
+    return {name: _value_to_json(value) for name, value in values.items()}
 
 
-def _typed(value: Value) -> Any:
+def _value_to_json(value: Value) -> Any:
     if isinstance(value, date):
         return {type(value).__name__: value.isoformat()}
     # Subclasses, such as numpy's floats and enums of texts, as what they are to JSON.
@@ -59,10 +59,10 @@ def _typed(value: Value) -> Any:
 
 def from_json(values: Mapping[str, Any]) -> dict[str, Value]:
     """Return what `to_json` wrote."""
-    return {name: _untyped(name, value) for name, value in values.items()}
+    return {name: _value_from_json(name, value) for name, value in values.items()}
 
 
-def _untyped(name: str, value: Any) -> Value:
+def _value_from_json(name: str, value: Any) -> Value:
     if isinstance(value, str | int | float):
         return value
     with suppress(AttributeError, TypeError, ValueError):
@@ -75,10 +75,10 @@ def text_of(values: Mapping[str, Value]) -> str:
     """`date=2026-03-01 city=Bern`; a text with spaces is quoted as a shell needs it."""
     import shlex
 
-    return " ".join(f"{name}={shlex.quote(_shown(value))}" for name, value in values.items())
+    return " ".join(f"{name}={shlex.quote(_format_value(value))}" for name, value in values.items())
 
 
-def _shown(value: Value) -> str:
+def _format_value(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):
@@ -94,7 +94,7 @@ def names_in(text: str) -> frozenset[str]:
 def fill_places(text: str, values: Mapping[str, Value]) -> str:
     """Return the text with a value in each place; a place without one is a `PlanError`."""
 
-    def put(match: re.Match[str]) -> str:
+    def substitute(match: re.Match[str]) -> str:
         name, shift, form = match["name"], match["shift"], match["form"] or ""
         if name not in values:
             known = ", ".join(values) or "none"
@@ -111,14 +111,14 @@ def fill_places(text: str, values: Mapping[str, Value]) -> str:
                 f"{match[0]} of {text!r} cannot be filled by {value!r}: {error}"
             ) from None
 
-    found = re.sub(_PLACE, put, text)
+    found = re.sub(_PLACE, substitute, text)
     if found != text:
         remedy = "leave it out; credentials come from the environment or a profile"
         secrecy.refuse_urls((found,), "a URI filled by its parameters", PlanError, remedy)
     return found
 
 
-def asked(fn: Callable[..., Any]) -> frozenset[str]:
+def free_parameters(fn: Callable[..., Any]) -> frozenset[str]:
     """Return the parameters that the function names after its first input; a program's is `date`."""
     if isinstance(fn, Command):
         return frozenset({DATE})

@@ -217,7 +217,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _reduce_function(self, func: types.FunctionType) -> tuple[Any, ...]:
         globals_ = func.__globals__
         package = globals_.get("__package__")
-        self.modules.update(imports.imported(func.__code__, package))
+        self.modules.update(imports.find_imports(func.__code__, package))
         make, arguments, (state, slots), *rest = private.reduce_function(self, func)
         name = globals_.get("__name__")
         module = sys.modules.get(name) if isinstance(name, str) else None

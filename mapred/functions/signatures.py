@@ -121,7 +121,7 @@ def first_input(function: Callable[..., Any]) -> str | None:
     return next((name for name in signature(function) if name not in tasks), None)
 
 
-def annotated(function: Callable[..., Any]) -> bool:
+def has_input_annotation(function: Callable[..., Any]) -> bool:
     """Whether the parameter that receives the input says what it wants."""
     name = None if isinstance(function, Command) else first_input(function)
     return name is not None and (
@@ -149,7 +149,7 @@ def input_kind(function: Callable[..., Any], format: Format) -> str | None:
     first = None if name is None else signature(function)[name]
     if first is None or first.annotation is inspect.Parameter.empty:
         return None
-    spelled = _spell(_resolved(function, first))
+    spelled = _spell(_resolve_annotation(function, first))
     if spelled in ("typing.Any", "Any", "object"):
         return None
     kind = _KINDS[family].get(spelled)
@@ -162,7 +162,7 @@ def input_kind(function: Callable[..., Any], format: Format) -> str | None:
     return kind
 
 
-def _resolved(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+def _resolve_annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
     note = parameter.annotation
     if not isinstance(note, str):
         return note
@@ -178,20 +178,20 @@ def _resolved(function: Callable[..., Any], parameter: inspect.Parameter) -> Any
 
 def _resolve(function: Callable[..., Any], note: str) -> Any:
     """Return the value of an annotation that is a text; raises what evaluating it raises."""
-    target = _defined(function)
+    target = _unwrap(function)
     cells = inspect.getclosurevars(target).nonlocals if inspect.isfunction(target) else {}
     known = {**getattr(target, "__globals__", {}), **cells}
     while True:
         try:
             return eval(note, known)
         except NameError as error:
-            found = _elsewhere(target, error.name or "")
+            found = _find_elsewhere(target, error.name or "")
             if found is None:
                 raise
             known[error.name] = found
 
 
-def _defined(function: Callable[..., Any]) -> Any:
+def _unwrap(function: Callable[..., Any]) -> Any:
     """Return the function that was written, below partials, methods and decorators."""
     target: Any = function
     while isinstance(target, functools.partial):
@@ -201,7 +201,7 @@ def _defined(function: Callable[..., Any]) -> Any:
     return inspect.unwrap(getattr(target, "__func__", target))
 
 
-def _elsewhere(target: Any, name: str) -> Any:
+def _find_elsewhere(target: Any, name: str) -> Any:
     """Return a name that a function's module imports for type checkers alone, or that is well
     known."""
     module = getattr(target, "__module__", None) or ""

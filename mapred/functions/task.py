@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def _counted(name: object, n: object) -> float:
+def _check_count(name: object, n: object) -> float:
     n = plain(n)
     try:
         return int(n) if isinstance(n, bool) else real(n)
@@ -98,7 +98,7 @@ class Task:
         """
         exact = type(n) is int or (type(n) is float and math.isfinite(n))
         if not exact or type(name) is not str:
-            name, n = check("name", name, str, FunctionError), _counted(name, n)
+            name, n = check("name", name, str, FunctionError), _check_count(name, n)
         self.counters[name] = self.counters.get(name, 0) + n
 
     @functools.cached_property

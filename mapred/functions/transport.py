@@ -40,7 +40,7 @@ def dump(function: Any, modules: set[str] | None = None) -> bytes:
     local ones among them; else the pickle holds those.
     """
     try:
-        pickler, data = _pickled(function)
+        pickler, data = _pickle_function(function)
     except RecursionError as error:
         raise FunctionError(f"{name_of(function)} cannot be pickled: it nests too deep") from error
     except FunctionError:
@@ -70,7 +70,7 @@ def dump(function: Any, modules: set[str] | None = None) -> bytes:
     return pickle.dumps(head, protocol=5) + data
 
 
-def _pickled(function: Any) -> tuple[pickling.Pickler, bytes]:
+def _pickle_function(function: Any) -> tuple[pickling.Pickler, bytes]:
     """Return the pickle; what cannot be copied and lies at the top of a local module is named."""
     sink = io.BytesIO()
     pickler = pickling.Pickler(sink)
@@ -97,7 +97,7 @@ def _sources(filenames: Iterable[str]) -> dict[str, str]:
     return {name: text for name, text in texts.items() if 0 < len(text) < _SOURCE_LIMIT}
 
 
-class _Texts(pickle.Unpickler):
+class _TextUnpickler(pickle.Unpickler):
     """Loads texts, and nothing that could run code."""
 
     def find_class(self, module: str, name: str) -> Any:
@@ -107,7 +107,7 @@ class _Texts(pickle.Unpickler):
 def digests_of(data: bytes) -> dict[str, str]:
     """Return the digest of each file that the functions of a pickle of `dump` came from; runs no
     code."""
-    head = _Texts(io.BytesIO(data)).load()
+    head = _TextUnpickler(io.BytesIO(data)).load()
     if isinstance(head, tuple) and len(head) > 3:
         found: dict[str, str] = head[3]
         return found
@@ -133,7 +133,7 @@ def unpickle(data: bytes, where: str = _PLACE) -> Any:
     """
     file = io.BytesIO(data)
     try:
-        texts, _, archive = _head(file, where)
+        texts, _, archive = _read_head(file, where)
         for name, text in texts.items():
             # Where the file has changed since, tracebacks show the source that runs.
             excerpts.place(name, text)
@@ -155,7 +155,7 @@ def prove(function: bytes, reducer: bytes, archive: bytes) -> None:
         unpickle(data)
 
 
-def _head(
+def _read_head(
     file: IO[bytes], where: str = _PLACE
 ) -> tuple[dict[str, str], tuple[str, ...] | None, bytes]:
     """Return what stands before a function: sources of copied code, names of modules, an archive of
@@ -172,7 +172,7 @@ def _head(
 
 def packages_of(data: bytes) -> dict[str, str]:
     """Names and versions of the installed packages that a pickle of `dump` refers to."""
-    names = _head(io.BytesIO(data))[1] or ()
+    names = _read_head(io.BytesIO(data))[1] or ()
     tops = {name.split(".")[0] for name in names} | shipping.packages(names)
     tops -= sys.stdlib_module_names
     return versions_of(tops - {"mapred", "__main__"})

@@ -55,7 +55,7 @@ def checks(error: type[MapredError]) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         @functools.wraps(function)
-        def checked(*args: Any, **keywords: Any) -> Any:
+        def wrapper(*args: Any, **keywords: Any) -> Any:
             __tracebackhide__ = True
             signature = _signature(function)
             try:
@@ -69,7 +69,7 @@ def checks(error: type[MapredError]) -> Callable[[F], F]:
                 bound.arguments[name] = check(name, value, hint_of(function, name), error)
             return function(*bound.args, **bound.kwargs)
 
-        return typing.cast(F, checked)
+        return typing.cast(F, wrapper)
 
     return decorate
 

@@ -18,7 +18,7 @@ _SEAL = b',"seal":"'
 _LENGTH = len(_SEAL) + 8 + len(b'"}')
 
 
-def sealed(record: bytes) -> bytes:
+def add_seal(record: bytes) -> bytes:
     """Return a record in JSON that ends in its seal."""
     return b'%b%b%08x"}' % (record[:-1], _SEAL, zlib.crc32(record[:-1]))
 
@@ -69,7 +69,7 @@ def blocks(file: BinaryIO) -> Iterator[bytes]:
     return iter(lambda: file.read(_PIECE), b"")
 
 
-def running(data: Any, offsets: Iterable[int]) -> tuple[tuple[int, ...], int]:
+def running_crc32(data: Any, offsets: Iterable[int]) -> tuple[tuple[int, ...], int]:
     """Return the CRC-32 of the bytes before each of the rising offsets, and of all."""
     view, sums, start, crc32 = memoryview(data), [], 0, 0
     for offset in offsets:

@@ -95,7 +95,7 @@ _compact = json.JSONEncoder(separators=(",", ":"), default=_jsonable).encode
 
 def decode(cls: type[T], data: bytes, where: str) -> T:
     """Return the record in `data`, the content of the file `where`; `RecordError` if there is none."""
-    return read(cls, _parsed(data, where), where)
+    return read(cls, _parse_json(data, where), where)
 
 
 def read(cls: type[T], values: Any, where: str) -> T:
@@ -111,7 +111,7 @@ def is_blank(data: bytes) -> bool:
     return not data.strip(b"\0")
 
 
-def _parsed(data: bytes, where: str) -> Any:
+def _parse_json(data: bytes, where: str) -> Any:
     """Return what a file holds as JSON, once its version is known to be one that is read here."""
     if is_blank(data):
         raise RecordError(f"{where} {EMPTY}", blank=True)
@@ -160,7 +160,7 @@ def _reader(hint: Any) -> _Reader:
         return _of_tuple(inner)
     if origin is list:
         one = _reader(inner[0])
-        return lambda values: _each(values, one)
+        return lambda values: _read_each(values, one)
     if isinstance(origin, type) and issubclass(origin, collections.abc.Sequence):
         return _of_tuple((inner[0], ...))
     if isinstance(origin, type) and issubclass(origin, Mapping):
@@ -187,7 +187,7 @@ def _of_class(cls: Any) -> _Reader:
         for field in known
     }
     needed = [field.name for field in known if _default(field) is dataclasses.MISSING]
-    make = _filled(cls, known)
+    make = _make_constructor(cls, known)
 
     def read(values: Any) -> Any:
         if type(values) is not dict:
@@ -219,7 +219,9 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default_factory
 
 
-def _filled(cls: Any, known: Sequence[dataclasses.Field[Any]]) -> Callable[[dict[str, Any]], Any]:
+def _make_constructor(
+    cls: Any, known: Sequence[dataclasses.Field[Any]]
+) -> Callable[[dict[str, Any]], Any]:
     """Return what makes a value of a class of its fields, which were checked already.
 
     The constructor of a frozen class sets every field by itself, which takes longer than to read
@@ -400,7 +402,7 @@ def _of_choice(choices: tuple[Any, ...]) -> _Reader:
 def _of_tuple(inner: tuple[Any, ...]) -> _Reader:
     if inner[1:] == (...,):
         one = _reader(inner[0])
-        return lambda values: tuple(_each(values, one))
+        return lambda values: tuple(_read_each(values, one))
     return _of_places(tuple, inner)
 
 
@@ -416,19 +418,21 @@ def _of_places(make: Callable[[Any], Any], inner: tuple[Any, ...]) -> _Reader:
     def read(values: Any) -> Any:
         if type(values) not in _LISTS or len(values) != len(readers):
             raise _Unfit(f"a list of {len(readers)}", values)
-        return make([_placed(readers[place], place, value) for place, value in enumerate(values)])
+        return make(
+            [_read_place(readers[place], place, value) for place, value in enumerate(values)]
+        )
 
     return read
 
 
-def _placed(reader: _Reader, place: int, value: Any) -> Any:
+def _read_place(reader: _Reader, place: int, value: Any) -> Any:
     try:
         return reader(value)
     except _Unfit as unfit:
         raise unfit.within(place) from None
 
 
-def _each(values: Any, reader: _Reader) -> list[Any]:
+def _read_each(values: Any, reader: _Reader) -> list[Any]:
     if type(values) not in _LISTS:
         raise _Unfit("a list", values)
     kept: list[Any] = []

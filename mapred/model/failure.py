@@ -61,7 +61,7 @@ class Failure:
         return "\n".join(lines)
 
 
-def merged(before: Failure | None, failure: Failure) -> Failure:
+def merge_failures(before: Failure | None, failure: Failure) -> Failure:
     """Return the later of two failures of a task, with the items of both."""
     if before is None:
         return failure

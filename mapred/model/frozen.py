@@ -46,18 +46,18 @@ def _init(self: Any, *values: Any, **named: Any) -> None:
         self.__post_init__()
 
 
-def _compared(self: Any) -> Iterator[Any]:
+def _compared_values(self: Any) -> Iterator[Any]:
     return (getattr(self, f.name) for f in self.__dataclass_fields__.values() if f.compare)
 
 
 def _eq(self: Any, other: Any) -> Any:
     if type(self) is not type(other):
         return NotImplemented
-    return tuple(_compared(self)) == tuple(_compared(other))
+    return tuple(_compared_values(self)) == tuple(_compared_values(other))
 
 
 def _hash(self: Any) -> int:
-    return hash(tuple(_compared(self)))
+    return hash(tuple(_compared_values(self)))
 
 
 def _repr(self: Any) -> str:

@@ -77,7 +77,7 @@ def is_run_id(text: object) -> bool:
 
 def is_named(path: str) -> bool:
     """Whether a path is one that this module gives to a file of a run; all else is not a run's."""
-    return _named().fullmatch(path) is not None
+    return _name_pattern().fullmatch(path) is not None
 
 
 def is_record(path: str) -> bool:
@@ -86,7 +86,7 @@ def is_record(path: str) -> bool:
 
 
 @functools.cache
-def _named() -> re.Pattern[str]:
+def _name_pattern() -> re.Pattern[str]:
     return re.compile("|".join(_NAMED), re.DOTALL)
 
 

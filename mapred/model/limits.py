@@ -19,7 +19,7 @@ class Limits:
     max_tasks_per_worker: int | None = None
     resources: tuple[Resources, ...] = ()
 
-    def asked(self) -> str:
+    def describe(self) -> str:
         """Those that need processes of mapred's own, as they are written; empty if there are none."""
         found = []
         if self.timeout is not None:

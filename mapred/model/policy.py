@@ -179,7 +179,7 @@ def lost_items(attempts: int, failure: Failure) -> tuple[int, ...]:
     return failure.items if is_final(attempts, failure) else failure.lost
 
 
-def count(rules: Rules, lost: Iterable[Items]) -> int:
+def count_lost(rules: Rules, lost: Iterable[Items]) -> int:
     """How many tasks are lost; items, where the function runs once per item."""
     if not rules.per_task:
         return sum(1 for _ in lost)
@@ -189,7 +189,7 @@ def count(rules: Rules, lost: Iterable[Items]) -> int:
 def reason(job: Job, stage: Stage, lost: Collection[Items], before: int = 0) -> str:
     """Why a run failed that lost more than it may; `before` were given up already."""
     per_item = stage.kind == "map" and job.format.once_per_item
-    number = count(rules(job, stage), lost)
+    number = count_lost(rules(job, stage), lost)
     what = ("item" if per_item else "task") + "s" * (number != 1)
     limit = f" (max_failed allows {job.failures_allowed})" if job.max_failed else ""
     beside = f", and {before} given up before" if before else ""
@@ -198,19 +198,19 @@ def reason(job: Job, stage: Stage, lost: Collection[Items], before: int = 0) -> 
 
 def _lose(state: State, task: int, items: Items) -> Actions:
     """Note a loss; it ends the run where it is one too many, or comes after the decision."""
-    state.lost[task] = _with(state.lost, task, items)
-    if state.settled or count(state.rules, state.lost.values()) > state.rules.allowed:
-        return _over(state, End("failed", "lost"))
+    state.lost[task] = _add_loss(state.lost, task, items)
+    if state.settled or count_lost(state.rules, state.lost.values()) > state.rules.allowed:
+        return _conclude(state, End("failed", "lost"))
     return NOTHING
 
 
-def _with(lost: Mapping[int, Items], task: int, items: Items) -> Items:
+def _add_loss(lost: Mapping[int, Items], task: int, items: Items) -> Items:
     """Return what a task has lost with these items; all of it, where one attempt lost all of it."""
     before = lost.get(task, ())
     return None if before is None or not items else tuple(sorted({*before, *items}))
 
 
-def _over(state: State, verdict: Done | End | Leave) -> Actions:
+def _conclude(state: State, verdict: Done | End | Leave) -> Actions:
     state.verdict = verdict
     return (verdict,)
 
@@ -223,7 +223,9 @@ def _on_folder(state: State, event: Folder) -> Actions:
         i for i in scope if i not in event.committed and given_up.get(i, NOTHING) is not None
     ]
     state.lost, state.doubts = {}, {}
-    lost = _recorded(state, event) | {i: t.lost for i, t in state.troubles.items() if t.lost != ()}
+    lost = _collect_losses(state, event) | {
+        i: t.lost for i, t in state.troubles.items() if t.lost != ()
+    }
     for task in lost.keys() & set(missing) if lost else ():
         if over := _lose(state, task, lost[task]):
             return over
@@ -233,7 +235,7 @@ def _on_folder(state: State, event: Folder) -> Actions:
     return (Run(todo, state.call),) if todo else _next(state)
 
 
-def _recorded(state: State, event: Folder) -> dict[int, Items]:
+def _collect_losses(state: State, event: Folder) -> dict[int, Items]:
     """Return what other processes lost for good, by the records of their attempts.
 
     Those at a task that is in trouble here, or that was given up for them, decide nothing.
@@ -245,7 +247,7 @@ def _recorded(state: State, event: Folder) -> dict[int, Items]:
             continue
         items = lost_items(attempts, failure)
         if items or is_final(attempts, failure):
-            lost[task] = _with(lost, task, items)
+            lost[task] = _add_loss(lost, task, items)
     return lost
 
 
@@ -313,7 +315,7 @@ def _on_refused(state: State, event: Refused) -> Actions:
     trouble = replace(before, call=before.call + 1, refusals=before.refusals + 1)
     state.troubles[event.task] = trouble
     if trouble.refusals >= REFUSALS:
-        return _over(state, Leave("store", error=event.error))
+        return _conclude(state, Leave("store", error=event.error))
     return (_again(event.task, trouble, refusals=trouble.refusals),)
 
 
@@ -353,17 +355,19 @@ def _on_stands(state: State, event: Stands) -> Actions:
 
 
 def _on_overdue(state: State, event: Overdue) -> Actions:
-    return _over(state, End("failed", "overdue", event.message))
+    return _conclude(state, End("failed", "overdue", event.message))
 
 
 def _on_stopped(state: State, event: Stopped) -> Actions:
-    return _over(state, Leave("stopped", event.message))
+    return _conclude(state, Leave("stopped", event.message))
 
 
 def _on_closed(state: State, event: Closed) -> Actions:
     """Who comes late to a run that succeeded finds the commits; no other one needs its work."""
     state.closed = True
-    return NOTHING if event.state == "succeeded" else _over(state, Leave("closed", event.message))
+    return (
+        NOTHING if event.state == "succeeded" else _conclude(state, Leave("closed", event.message))
+    )
 
 
 def _on_engine_ended(state: State, event: EngineEnded) -> Actions:
@@ -377,7 +381,7 @@ def _on_engine_ended(state: State, event: EngineEnded) -> Actions:
         why = "unclosed"
     elif event.overdue:
         why = "overdue"
-    return _over(state, End("cancelled" if event.stopped else "failed", why))
+    return _conclude(state, End("cancelled" if event.stopped else "failed", why))
 
 
 def _is_stale(state: State, task: int, call: int) -> bool:
@@ -412,7 +416,7 @@ def _next(state: State) -> Actions:
     if state.rules.allowed and not state.settled:
         state.gives_up = True
         return (GiveUp(dict(state.lost)),)
-    return _over(state, Done())
+    return _conclude(state, Done())
 
 
 _ENDED = Trouble(ended=True)

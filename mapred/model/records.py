@@ -88,7 +88,7 @@ class Commit:
     worker: str = ""
 
     def to_bytes(self) -> builtins.bytes:
-        return checksums.sealed(encode(self))
+        return checksums.add_seal(encode(self))
 
     @classmethod
     def from_bytes(cls, data: builtins.bytes, where: str = "a commit") -> Commit:

@@ -133,8 +133,8 @@ class Resources:
         check_variables(self.env, self.secrets)
         mappings = ("labels", "annotations", "node_selector", "pod_spec_patch")
         for what, value in vars(self).items():
-            name = secrecy.found_in(value) if what in mappings else None
-            if name is not None or (what != "env" and secrecy.anywhere_in(value)):
+            name = secrecy.find_secret(value) if what in mappings else None
+            if name is not None or (what != "env" and secrecy.contains_secret(value)):
                 raise PlanError(
                     f"{what}= looks like a secret{f' at {name!r}' if name else ''}, and pods are "
                     "shown in the open: leave it out, or write mapred.public('…') if all may see it"
@@ -200,7 +200,7 @@ def check_variables(env: Mapping[Any, Any], secrets: Mapping[Any, Any]) -> None:
     for name, value in env.items():
         if not isinstance(value, str) or "\0" in value:
             raise PlanError(f"env: the value of {name} must be a string without NUL bytes")
-        if secrecy.suspect(name, value):
+        if secrecy.is_suspect(name, value):
             raise PlanError(
                 f"env would show the value of {name}, which looks like a secret, to all who see "
                 f"the job; store it in a Secret and write secrets={{{name!r}: "

@@ -48,10 +48,10 @@ def option_values(value: Any) -> tuple[Given, ...]:
         given = [value] if isinstance(value, type | str) else list(value)
     except TypeError:
         given = [value]
-    return tuple(_checked(each) for each in given)
+    return tuple(_check_given(each) for each in given)
 
 
-def _checked(given: Any) -> Given:
+def _check_given(given: Any) -> Given:
     if isinstance(given, type) and issubclass(given, BaseException):
         return given
     status = whole(given)
@@ -98,7 +98,7 @@ def is_final(job: Job, error: BaseException, *, reached: bool, nested: bool = Fa
     `nested` run of the function's own raised may be otherwise next time.
     """
     if isinstance(error, CommandError):
-        return not _asked(job, {*_names(type(error)), error.status})
+        return not _is_retryable(job, {*_names(type(error)), error.status})
     if isinstance(error, FunctionError | DatasetError) and not nested:
         return True
     if isinstance(error, TypeError) and not reached:
@@ -106,15 +106,15 @@ def is_final(job: Job, error: BaseException, *, reached: bool, nested: bool = Fa
     if isinstance(error, _GROUP) and _names(type(error)).isdisjoint(job.retry_on or ()):
         return any(is_final(job, each, reached=True) for each in error.exceptions)
     code = {error.code} if isinstance(error, SystemExit) and isinstance(error.code, int) else set()
-    return not _asked(job, _names(type(error)) | code)
+    return not _is_retryable(job, _names(type(error)) | code)
 
 
 def ends_for_good(job: Job, kind: str) -> bool:
     """Return the same for an attempt whose process ended: by its limits, or by itself (`lost`)."""
-    return kind in _ENDED and not _asked(job, _names(_ENDED[kind]))
+    return kind in _ENDED and not _is_retryable(job, _names(_ENDED[kind]))
 
 
-def _asked(job: Job, names: set[Rule]) -> bool:
+def _is_retryable(job: Job, names: set[Rule]) -> bool:
     """Whether the job has an error of these names tried again."""
     if names.intersection(job.no_retry_on):
         return False

@@ -58,7 +58,7 @@ def _seed_numpy(module: Any) -> None:
             module.seed(words)
 
 
-class _WhenNumpyLoads:
+class _NumpySeedFinder:
     """Seeds `numpy.random` as it is imported, perhaps by the function itself."""
 
     def find_spec(
@@ -70,17 +70,19 @@ class _WhenNumpyLoads:
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
             spec.loader.exec_module = functools.partial(  # type: ignore[method-assign]
-                _executed, spec.loader.exec_module
+                _execute_and_seed, spec.loader.exec_module
             )
         return spec
 
 
-def _executed(execute: Callable[[types.ModuleType], None], module: types.ModuleType) -> None:
+def _execute_and_seed(
+    execute: Callable[[types.ModuleType], None], module: types.ModuleType
+) -> None:
     execute(module)
     _seed_numpy(module)
 
 
-_HOOK = _WhenNumpyLoads()
+_HOOK = _NumpySeedFinder()
 _current: bytes | None = None
 _lock = threading.Lock()
 _inside = 0

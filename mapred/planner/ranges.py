@@ -136,7 +136,7 @@ def rows(plan: Plan, shard: int, stop: int) -> pa.Table:
     head = int(file[0])
     listing = plan.listing.slice(head, int(file[-1]) + 1 - head)
     if len(listing) != len(file):
-        listing = _repeated(listing, file - head)
+        listing = _take_rows(listing, file - head)
     columns = {
         "shard": to_arrow(np.repeat(np.arange(shard, stop, dtype=np.int64), np.diff(starts))),
         "path": listing["path"],
@@ -151,7 +151,7 @@ def rows(plan: Plan, shard: int, stop: int) -> pa.Table:
     return table if table.schema == schema else table.cast(schema)  # which loads pyarrow.compute
 
 
-def _repeated(listing: pa.Table, file: Ints) -> pa.Table:
+def _take_rows(listing: pa.Table, file: Ints) -> pa.Table:
     """Return the rows of a listing at the places `file`."""
     if len(listing) > 1:
         return listing.take(to_arrow(file))  # which loads pyarrow.compute

@@ -118,15 +118,15 @@ _PAIR = (
 
 
 @cache
-def _forms() -> re.Pattern[str]:
+def _form_pattern() -> re.Pattern[str]:
     return re.compile("|".join(_FORMS))
 
 
 def _has_form(text: str) -> bool:
-    return any(mark in text for mark in _MARKS) and _forms().search(text) is not None
+    return any(mark in text for mark in _MARKS) and _form_pattern().search(text) is not None
 
 
-def named(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
     """Whether a name says that its value is a secret: DB_PASSWORD, apiKey, GITHUB_PAT, sig."""
     words = [word.lower() for word in re.findall(_WORD, name)]
     if not words or name in _DIRECTORIES or words[-1] in _ABOUT or words[-2:] == ["key", "id"]:
@@ -136,31 +136,33 @@ def named(name: str) -> bool:
     return words[-1] == "key" and len(words) > 1 and words[-2] not in _HARMLESS_KEYS
 
 
-def looks(text: str) -> bool:
+def looks_secret(text: str) -> bool:
     """Whether a text looks like a secret, or has one in it."""
     if isinstance(text, Public):
         return False
     if _has_form(text) or (len(text) in (40, 88) and re.fullmatch(_BASE64, text)):
         return True
-    if ":/" in text and any(map(in_url, _urls(text))):
+    if ":/" in text and any(map(find_url_secret, _urls(text))):
         return True
     return ("=" in text or ":" in text) and any(
-        named(match[1]) for match in re.finditer(_PAIR, text) if not _is_scheme(text, match)
+        is_secret_name(match[1])
+        for match in re.finditer(_PAIR, text)
+        if not _is_scheme(text, match)
     )
 
 
-def suspect(name: str, value: Any) -> bool:
+def is_suspect(name: str, value: Any) -> bool:
     """Whether a named value is one that may not be stored; numbers pass unless the name is plain."""
     if value is None or isinstance(value, Public | bool | date):
         return False
     if isinstance(value, str):
-        return bool(value) and (named(name) or looks(value))
-    return _is_word(name) if isinstance(value, int | float) else named(name)
+        return bool(value) and (is_secret_name(name) or looks_secret(value))
+    return _is_word(name) if isinstance(value, int | float) else is_secret_name(name)
 
 
 def refuse_parameter(name: str, value: Any, kind: type[MapredError]) -> None:
     """Raise an error for a parameter that may not be stored; it shows nothing of the value."""
-    if suspect(name, value):
+    if is_suspect(name, value):
         raise kind(
             f"parameter {name} looks like a secret, and parameters are stored and shown in the "
             "open: have the function read it from os.environ or from a secret store, and pass the "
@@ -169,16 +171,16 @@ def refuse_parameter(name: str, value: Any, kind: type[MapredError]) -> None:
         )
 
 
-def anywhere_in(value: Any) -> bool:
+def contains_secret(value: Any) -> bool:
     """Whether a text in nested mappings and lists looks like a secret, whatever its name."""
     if isinstance(value, Mapping):
-        return any(map(anywhere_in, value.values()))
+        return any(map(contains_secret, value.values()))
     if isinstance(value, list | tuple):
-        return any(map(anywhere_in, value))
-    return isinstance(value, str) and looks(value)
+        return any(map(contains_secret, value))
+    return isinstance(value, str) and looks_secret(value)
 
 
-def found_in(value: Any, name: str = "") -> str | None:
+def find_secret(value: Any, name: str = "") -> str | None:
     """Where a secret is in nested mappings and lists: its name; None where there is none.
 
     A mapping with `name` and `value`, as Kubernetes writes variables, counts as one named value.
@@ -187,15 +189,17 @@ def found_in(value: Any, name: str = "") -> str | None:
         own = value.get("name")
         for key, inner in value.items():
             known = own if key == "value" and isinstance(own, str) else str(key)
-            if (found := found_in(inner, known)) is not None:
+            if (found := find_secret(inner, known)) is not None:
                 return found
         return None
     if isinstance(value, list | tuple):
-        return next((found for each in value if (found := found_in(each, name)) is not None), None)
-    return name if isinstance(value, str) and suspect(name, value) else None
+        return next(
+            (found for each in value if (found := find_secret(each, name)) is not None), None
+        )
+    return name if isinstance(value, str) and is_suspect(name, value) else None
 
 
-def in_url(url: str) -> str | None:
+def find_url_secret(url: str) -> str | None:
     """Return what a URL, or one that is chained in it by `::`, holds that is secret, in words."""
     if isinstance(url, Public) or ":/" not in url:
         return None
@@ -204,7 +208,7 @@ def in_url(url: str) -> str | None:
         if match is None:
             continue
         scheme, slashes, rest = match[1].lower(), match[2], match[3]
-        if _has_login(scheme, slashes, rest) or _has_login(scheme, slashes, _plain(rest)):
+        if _has_login(scheme, slashes, rest) or _has_login(scheme, slashes, _percent_decode(rest)):
             return "a login"
         if name := _secret_query(rest):
             return f"the secret {name!r} in its query"
@@ -219,7 +223,9 @@ def refuse_urls(urls: Sequence[str], what: str, kind: type[MapredError], instead
     for url in urls:
         if isinstance(url, Public) or ":/" not in url:
             continue
-        held = in_url(url) or ("what looks like a key or a token" if _has_form(url) else None)
+        held = find_url_secret(url) or (
+            "what looks like a key or a token" if _has_form(url) else None
+        )
         if held is not None:
             raise kind(f"{what} holds {held}, which would be stored and shown: {instead}")
 
@@ -230,7 +236,7 @@ def refuse_endpoint(endpoint: str, what: str, kind: type[MapredError]) -> None:
     refuse_urls((url,), what, kind, "name the host alone, and give credentials by their variables")
 
 
-def cleaned(text: str) -> str:
+def redact_urls(text: str) -> str:
     """Return a text of others, such as an error's, without logins and signatures in its URLs."""
     if "://" not in text:
         return text
@@ -258,7 +264,7 @@ def _urls(text: str) -> Iterator[str]:
         yield match[0]
 
 
-def _plain(text: str) -> str:
+def _percent_decode(text: str) -> str:
     """Without percent-encoding, be it twice."""
     if "%" not in text:
         return text
@@ -293,11 +299,11 @@ def _secret_query(rest: str) -> str | None:
     fragment = rest.partition("#")[2]
     for pair in re.split("[&;#?]", query if mark else fragment):
         name, equals, value = pair.partition("=")
-        name, value = _plain(name), _plain(value)
+        name, value = _percent_decode(name), _percent_decode(value)
         known = name.lower()
         if known in _HARMLESS_QUERIES or not equals:
             continue
-        if known.startswith(_SIGNED) or known in _OF_QUERIES or named(name):
+        if known.startswith(_SIGNED) or known in _OF_QUERIES or is_secret_name(name):
             return name
         if _has_form(value):
             return name

@@ -63,7 +63,7 @@ class Agreed:
         return cls(number, schema.remove_metadata(), sources)
 
 
-def hold(
+def agree_on_tables(
     store: Store,
     stage: str,
     known: Agreed | None,
@@ -80,7 +80,7 @@ def hold(
         if table.num_rows and (known is None or not known.schema.equals(table.schema))
     ]
     for source, table in tables:
-        name = unifying.twice(table.schema)
+        name = unifying.find_duplicate_column(table.schema)
         if name is not None:
             raise DatasetError(
                 f"{source} returned a table with two columns {name!r}: give each a name of its own"
@@ -90,7 +90,7 @@ def hold(
     while True:
         wanted = known
         for source, table in tables:
-            wanted = _with(wanted, source, table)
+            wanted = _add_table(wanted, source, table)
         if wanted is known or wanted is None:
             return known
         wanted = replace(wanted, number=0 if known is None else known.number + 1)
@@ -119,7 +119,7 @@ def files(store: Store, stage: str) -> list[str]:
     return [] if last is None else [layout.schema(stage, n) for n in range(last.number + 1)]
 
 
-def uncommitted(folder: RunFolder, stage: str) -> list[str]:
+def list_uncommitted(folder: RunFolder, stage: str) -> list[str]:
     """Return the files of what tables said whose tasks have no commit, and of all that was said
     later."""
     last = latest(folder.store, stage)
@@ -142,15 +142,15 @@ def _read(store: Store, stage: str, number: int) -> Agreed | None:
         return None
 
 
-def _with(agreed: Agreed | None, source: Source, table: pa.Table) -> Agreed:
+def _add_table(agreed: Agreed | None, source: Source, table: pa.Table) -> Agreed:
     """Return what is agreed with one more table; the same object where the table adds nothing."""
     if agreed is not None and agreed.schema.equals(table.schema):
         return agreed
     after = agree(agreed, source, unifying.observed_schema(table))
     try:
         unifying.check_times(table, after.schema)
-    except unifying.Differs as error:
-        raise two_schemas(after, source, error) from None
+    except unifying.ColumnTypeConflict as error:
+        raise conflict_error(after, source, error) from None
     return after
 
 
@@ -161,8 +161,8 @@ def agree(agreed: Agreed | None, source: Source, schema: pa.Schema) -> Agreed:
     before = agreed.schema
     try:
         after = unifying.unify(before, schema)
-    except unifying.Differs as error:
-        raise two_schemas(agreed, source, error) from None
+    except unifying.ColumnTypeConflict as error:
+        raise conflict_error(agreed, source, error) from None
     if after.equals(before):
         return agreed
     sources = [
@@ -174,7 +174,9 @@ def agree(agreed: Agreed | None, source: Source, schema: pa.Schema) -> Agreed:
     return Agreed(agreed.number, after, tuple(sources))
 
 
-def two_schemas(agreed: Agreed, other: Source, error: unifying.Differs) -> DatasetError:
+def conflict_error(
+    agreed: Agreed, other: Source, error: unifying.ColumnTypeConflict
+) -> DatasetError:
     """Return the error of a column of two types, naming both tables."""
     one = agreed.sources[agreed.schema.get_field_index(error.column)]
     kind = "shards" if one.item is None else "items"

@@ -57,12 +57,12 @@ def failed_items(
 
 def is_final(job: Job, error: BaseException) -> bool:
     """Whether no other attempt is made after what a task raised."""
-    files = _files(error)
+    files = _traceback_files(error)
     reached = any(not _is_ours(file) and not _is_library(file) for file in files)
     return retries.is_final(job, error, reached=reached, nested=is_of_user(error))
 
 
-def _files(error: BaseException) -> list[str]:
+def _traceback_files(error: BaseException) -> list[str]:
     return [f.f_code.co_filename for f, _ in traceback.walk_tb(error.__traceback__)]
 
 
@@ -78,7 +78,7 @@ def is_of_user(error: BaseException) -> bool:
     The dataset and earlier outputs are read while the function runs, so its frames alone tell
     nothing; what counts is where it called back into this package.
     """
-    files = [file for file in _files(error) if not _is_between(file)]
+    files = [file for file in _traceback_files(error) if not _is_dependency_file(file)]
     for number, (caller, called) in enumerate(itertools.pairwise(files), start=1):
         if _is_ours(caller) and not _is_ours(called) and not _is_library(called):
             back = next((file for file in files[number:] if _is_ours(file)), "")
@@ -86,7 +86,7 @@ def is_of_user(error: BaseException) -> bool:
     return False
 
 
-def plain(error: BaseException) -> BaseException:
+def to_plain_error(error: BaseException) -> BaseException:
     """Return an error that can be looked at: another one in place of what lies about itself, or
     fails."""
     kind = type(error)
@@ -108,7 +108,7 @@ def _is_ours(file: str) -> bool:
 
 
 @functools.lru_cache(maxsize=256)
-def _is_between(file: str) -> bool:
+def _is_dependency_file(file: str) -> bool:
     """Whether it is a file of a package that this one is built on."""
     parts = file.split(os.sep)
     places = [place for place, part in enumerate(parts[:-1]) if part in _INSTALLED]
@@ -137,7 +137,7 @@ def describe(
     Equal failures have equal signatures: the exception's type and the places it came
     through. The traceback leaves out this package's own frames where there are others.
     """
-    stack, text = _traced(error)
+    stack, text = _format_traceback(error)
     own = [frame for frame in stack if not frame.filename.startswith(_PACKAGE)]
     kind, message = type(error).__name__, safe_text(str, error)
     if isinstance(error, SystemExit):
@@ -152,7 +152,7 @@ def describe(
         kind="dataset" if isinstance(error, DatasetError) else "function",
         error=kind,
         message=message[:_MESSAGE_LIMIT],
-        traceback=_shortened(text),
+        traceback=_truncate_middle(text),
         signature=hashlib.sha256(signature.encode(errors="replace")).hexdigest()[:16],
         where=where,
         items=tuple(sorted(items)),
@@ -164,7 +164,7 @@ def describe(
     )
 
 
-def _traced(error: BaseException) -> tuple[traceback.StackSummary, str]:
+def _format_traceback(error: BaseException) -> tuple[traceback.StackSummary, str]:
     """Return the frames that an exception came through, and its traceback as text.
 
     An exception of the user's may refuse to be formatted.
@@ -200,7 +200,7 @@ def record(
     return failure
 
 
-def died(
+def record_process_death(
     folder: RunFolder,
     job: Job,
     stage: Stage,
@@ -234,7 +234,7 @@ def died(
             signature=f"{kind}: {message}",
             where=points.item_text(told[0], values)
             if told
-            else plans.where_of(folder.store, stage, index),
+            else plans.describe_task_input(folder.store, stage, index),
             items=items,
             log=log,
             attempts=attempt if counts else attempt - 1,
@@ -245,7 +245,7 @@ def died(
     )
 
 
-def _shortened(text: str) -> str:
+def _truncate_middle(text: str) -> str:
     if len(text) <= _TRACEBACK_LIMIT:
         return text
     half = _TRACEBACK_LIMIT // 2

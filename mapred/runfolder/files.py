@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from mapred.errors import MapredError
 from mapred.model import layout
 from mapred.model.coding import encode
-from mapred.runfolder.records import Removed
+from mapred.runfolder.records import Removal
 from mapred.storage import Store, map_ahead
 
 # Without the first there is no run; without the next two, no result.
@@ -27,7 +27,7 @@ class Files:
         return self.store.uri
 
     @contextmanager
-    def withdrawn(self) -> Iterator[None]:
+    def remove_on_error(self) -> Iterator[None]:
         """Remove the folder of a run that could not be started: no phantom is left among the runs.
 
         One that was complete when Ctrl-C came may have been at work, and can be resumed; so can one
@@ -44,7 +44,7 @@ class Files:
             raise
 
     @contextmanager
-    def restored(self, paths: Iterable[str]) -> Iterator[None]:
+    def restore_on_error(self, paths: Iterable[str]) -> Iterator[None]:
         """Put files of a run back as they were, where what changes them is refused in the end."""
         before = {path: _read(self.store, path) for path in dict.fromkeys(paths)}
         try:
@@ -87,7 +87,7 @@ class Files:
         Without job.json there is no run to be opened, so nobody reads one that is half there.
         """
         run_id = self.uri.rstrip("/").rpartition("/")[2]
-        self.store.write(layout.REMOVED, encode(Removed(run_id)))
+        self.store.write(layout.REMOVED, encode(Removal(run_id)))
         for path in _FIRST:
             self.delete([path])
         self.delete(path for path in paths if path not in (*_FIRST, layout.REMOVED))

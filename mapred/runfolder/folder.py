@@ -38,16 +38,16 @@ class RunFolder(EndRecords):
         found = self._tally(job, self.given_up(job)).status(
             state if state != "running" or alive else "interrupted",
             message=end.message if end else "",
-            started=starts.submitted(job),
+            started=starts.submission_time(job),
             failures=self.failures(job),
         )
-        return starts.timed(found, job, start, end)
+        return starts.add_times(found, job, start, end)
 
     def _tally(self, job: Job, given_up: GivenUp) -> Tally:
         """Return the sums over all commits and failed attempts."""
         tally = Tally(job, self.uri, given_up)
         for stage in job.stages:
-            for commit in self.commits(stage.name, self.committed(stage.name)):
+            for commit in self.commits(stage.name, self.list_committed(stage.name)):
                 if commit is not None:
                     tally.add(commit)
             for failure in self.failed_attempts(stage.name):
@@ -58,15 +58,17 @@ class RunFolder(EndRecords):
         """Return the status of a run at work by the names of its commits: none is read."""
         tally = Tally(job, self.uri, self.given_up(job))
         for stage in job.stages:
-            tally.done[stage.name].update(self.committed(stage.name))
-        status = tally.status("running", started=starts.submitted(job))
+            tally.done[stage.name].update(self.list_committed(stage.name))
+        status = tally.status("running", started=starts.submission_time(job))
         first = status.stages[0]
         done = first.done / first.total if first.total else 1.0
         return replace(status, bytes_done=int(done * job.bytes))
 
-    def unread_status(self, job: Job) -> RunStatus:
+    def running_status(self, job: Job) -> RunStatus:
         """Return the status of a run at work, without its progress: no record is read."""
-        return Tally(job, self.uri, GivenUp()).status("running", started=starts.submitted(job))
+        return Tally(job, self.uri, GivenUp()).status(
+            "running", started=starts.submission_time(job)
+        )
 
     def given_up(self, job: Job, tasks: Mapping[int, list[int] | None] | None = None) -> GivenUp:
         """Return what a run gave up, by the items that the plan has; `tasks` is failed.json, if it
@@ -83,7 +85,7 @@ class RunFolder(EndRecords):
         """
         found: list[Failure] = []
         for stage in job.stages:
-            done = frozenset(self.committed(stage.name))
+            done = frozenset(self.list_committed(stage.name))
             given_up = self.given_up_tasks() if stage.kind == "map" else {}
             latest: dict[int, list[Failure]] = {}
             for failure in self.failed_attempts(stage.name, but=done - given_up.keys()):
@@ -115,9 +117,9 @@ class RunFolder(EndRecords):
             row["given_up"] = len(given_up.lost.get(shard, ()))
             yield row
 
-    def timed(self, known: RunStatus, job: Job, start: Start) -> RunStatus:
+    def add_times(self, known: RunStatus, job: Job, start: Start) -> RunStatus:
         """Return the status that a driver tells, with the run's times."""
-        return starts.timed(known, job, start, None if known.live else self.end())
+        return starts.add_times(known, job, start, None if known.live else self.end())
 
     def failed_for_good(self, job: Job, stage: Stage, tasks: Iterable[int]) -> dict[int, Failure]:
         """Those of the tasks that lost something for good, each with its last failure."""
@@ -125,16 +127,16 @@ class RunFolder(EndRecords):
         tries = self.failed_attempts(stage.name, wanted) if wanted else ()
         return shortfall.failed_for_good(job, tries)
 
-    def last_sign(self) -> float:
+    def last_activity_time(self) -> float:
         """Return the end of the last attempt, by all commits and failures; 0.0 where there is none."""
         tally = self._tally(self.job(), GivenUp())
-        return max([0.0, *starts.signs(tally.times, tally.tries.values())])
+        return max([0.0, *starts.activity_times(tally.times, tally.tries.values())])
 
     def driver(self, start: Start | None = None) -> liveness.Driver | None:
         """Return the process that drives the run; None where nothing does, or a cluster."""
         return liveness.driver(self.store, start or self.start())
 
-    def beating(self, ref: str) -> AbstractContextManager[None]:
+    def send_heartbeats(self, ref: str) -> AbstractContextManager[None]:
         """Say in the folder, now and then, that the process of a ref lives."""
         return liveness.beating(self.store, ref)
 

@@ -34,11 +34,11 @@ class Part:
         return outputs.read_table(store, self.output)
 
 
-def dataset(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]) -> Any:
+def open_dataset(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]) -> Any:
     """Return a `pyarrow.dataset.Dataset` of all rows in plan order; the files are read when it is."""
 
     parts = _parts(store, found)
-    known = agreed(store, stage, parts)
+    known = unify_schemas(store, stage, parts)
     children = []
     for lazy, some in itertools.groupby(parts, lambda part: _is_lazy(part, known.schema)):
         if lazy:
@@ -49,42 +49,44 @@ def dataset(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]
     return children[0] if len(children) == 1 else ds.dataset(children, schema=known.schema)
 
 
-def table(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]) -> pa.Table:
+def load_table(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]) -> pa.Table:
     """All rows in plan order, without what `pyarrow.dataset` takes to import."""
     parts = _parts(store, found)
-    known = agreed(store, stage, parts)
+    known = unify_schemas(store, stage, parts)
     loaded = map_ahead(store, lambda part: part.load(store), parts)
-    return together(
+    return conform_and_concat(
         known, [(part.source, table) for part, table in zip(parts, loaded, strict=True)]
     )
 
 
-def together(known: agreement.Agreed, tables: Sequence[tuple[Source, pa.Table]]) -> pa.Table:
+def conform_and_concat(
+    known: agreement.Agreed, tables: Sequence[tuple[Source, pa.Table]]
+) -> pa.Table:
     """Return the rows of tables that agree."""
 
     if not known.schema.names:
-        return unifying.blank(sum(table.num_rows for _, table in tables))
+        return unifying.make_columnless_table(sum(table.num_rows for _, table in tables))
     return pa.concat_tables([_conform(known, source, table) for source, table in tables])
 
 
 def _conform(known: agreement.Agreed, source: Source, table: pa.Table) -> pa.Table:
     try:
         return unifying.conform(table, known.schema)
-    except unifying.Differs as error:
-        raise _with_advice(agreement.two_schemas(known, source, error)) from None
+    except unifying.ColumnTypeConflict as error:
+        raise _add_advice(agreement.conflict_error(known, source, error)) from None
 
 
 _ONE_BY_ONE = "run.outputs() gives them one by one"
 
 
-def _with_advice(error: DatasetError) -> DatasetError:
+def _add_advice(error: DatasetError) -> DatasetError:
     return DatasetError(f"{error}, or take them as they are: {_ONE_BY_ONE}")
 
 
-def agreed(store: Store, stage: str, parts: Sequence[Part]) -> agreement.Agreed:
+def unify_schemas(store: Store, stage: str, parts: Sequence[Part]) -> agreement.Agreed:
     """Return the schema that holds the rows of all parts; two that differ are a `DatasetError`."""
     for part in parts:
-        name = unifying.twice(part.schema)
+        name = unifying.find_duplicate_column(part.schema)
         if name is not None:
             raise DatasetError(
                 f"{part.source} returned a table with two columns {name!r}; {_ONE_BY_ONE}"
@@ -97,12 +99,12 @@ def agreed(store: Store, stage: str, parts: Sequence[Part]) -> agreement.Agreed:
         # Columns without values may be of any type: what has values was told as it came.
         found = agreement.latest(store, stage)
         for part in parts:
-            found = _with_values(store, found, part)
+            found = _agree_by_values(store, found, part)
     assert found is not None
     return found
 
 
-def _with_values(store: Store, known: agreement.Agreed | None, part: Part) -> agreement.Agreed:
+def _agree_by_values(store: Store, known: agreement.Agreed | None, part: Part) -> agreement.Agreed:
     try:
         return agreement.agree(known, part.source, part.schema)
     except DatasetError:
@@ -110,7 +112,7 @@ def _with_values(store: Store, known: agreement.Agreed | None, part: Part) -> ag
     try:
         return agreement.agree(known, part.source, unifying.observed_schema(part.load(store)))
     except DatasetError as error:
-        raise _with_advice(error) from None
+        raise _add_advice(error) from None
 
 
 def _parts(store: Store, found: Sequence[tuple[int, Output | None]]) -> list[Part]:
@@ -157,7 +159,7 @@ def _stored_schema(store: Store, output: Output) -> pa.Schema:
 
 def _is_lazy(part: Part, schema: pa.Schema) -> bool:
     return part.output is not None and (
-        part.schema.equals(schema) or unifying.casts(part.schema, schema)
+        part.schema.equals(schema) or unifying.can_cast(part.schema, schema)
     )
 
 

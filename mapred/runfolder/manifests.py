@@ -20,14 +20,14 @@ from mapred.model.coding import StageName, Tasks, decode, encode
 from mapred.model.frozen import dataclass
 from mapred.model.records import Commit, Output, StoredFile
 from mapred.model.spec import Job
-from mapred.runfolder.records import End, decoded, read_data
+from mapred.runfolder.records import End, decode_record, read_data
 from mapred.runfolder.run_records import RunRecords
 
 _INLINE_TOTAL = 8 * 2**20
 _TRIES = 3
 
 
-class Listed(NamedTuple):
+class ManifestEntry(NamedTuple):
     """What a task of the last stage gave; no output where it was given up."""
 
     task: Tasks
@@ -40,7 +40,7 @@ class Manifest:
     """The outputs of the last stage, in order."""
 
     stage: StageName
-    tasks: tuple[Listed, ...]
+    tasks: tuple[ManifestEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Ending:
     word_job: str
     manifest: str
     word_manifest: str
-    listed: Sequence[Listed] | None
+    listed: Sequence[ManifestEntry] | None
 
     @property
     def same_job(self) -> bool:
@@ -66,7 +66,7 @@ class Ending:
         return self.word_manifest in ("", self.manifest)
 
 
-def _left_out(output: Output | None) -> bool:
+def _is_left_out(output: Output | None) -> bool:
     """Whether a value that its commit holds was too much for the manifest."""
     return output is not None and output.kind == "inline" and not output.inline
 
@@ -103,7 +103,7 @@ class EndRecords(RunRecords):
 
         Anything else that lies there is damaged, or of another life of the run: it is replaced.
         """
-        data, store = self._made(job, known), self.store
+        data, store = self._build_manifest(job, known), self.store
         for _ in range(_TRIES):
             if store.put_if_absent(layout.MANIFEST, data):
                 return data
@@ -116,18 +116,18 @@ class EndRecords(RunRecords):
             "the commits say; resume the run"
         )
 
-    def _made(self, job: Job, known: Mapping[int, Commit | None]) -> bytes:
+    def _build_manifest(self, job: Job, known: Mapping[int, Commit | None]) -> bytes:
         """Return the outputs of every task of the last stage, in order, from the commits."""
         stage = job.stages[-1]
         given_up = self.given_up_tasks() if stage.kind == "map" and job.max_failed else {}
         lost = {index for index, items in given_up.items() if items is None}
         unknown = [i for i in range(stage.tasks) if i not in lost and known.get(i) is None]
         read = self.commits(stage.name, unknown)
-        entries: list[Listed] = []
+        entries: list[ManifestEntry] = []
         room = _INLINE_TOTAL
         for index in range(stage.tasks):
             if index in lost:
-                entries.append(Listed(index, None, ()))
+                entries.append(ManifestEntry(index, None, ()))
                 continue
             commit = known.get(index) or next(read)
             if commit is None:
@@ -136,17 +136,17 @@ class EndRecords(RunRecords):
             room -= len(output.inline or "")
             if room < 0 and output.inline:
                 output = replace(output, inline="")
-            entries.append(Listed(index, output, commit.files))
+            entries.append(ManifestEntry(index, output, commit.files))
         return encode(Manifest(stage.name, tuple(entries)))
 
-    def ending(self) -> Ending:
+    def read_ending(self) -> Ending:
         """Look at the end of a run."""
         word = self.end()
         data, listed = b"", None
         if word is not None and word.state == "succeeded":  # no other run has a manifest
             with suppress(FileNotFoundError):
                 data = self.manifest_data()
-                listed = self._parsed(data)
+                listed = self._parse_manifest(data)
         told = ("", "") if word is None else (word.job, word.manifest)
         return Ending(self._job_digest(), told[0], _sha256(data), told[1], listed)
 
@@ -159,34 +159,34 @@ class EndRecords(RunRecords):
         word = self.end()
         return word is None or word.job in ("", self._job_digest())
 
-    def outputs(self, job: Job) -> list[Listed]:
+    def outputs(self, job: Job) -> list[ManifestEntry]:
         """Return what every task of the last stage of a run that succeeded gave, and its files.
 
         A `RunError` where the job or the manifest is not the one that the run ended with. A
         manifest that is lost or emptied, as after a power cut, is made again from the commits.
         """
-        found = self._of_the_same_job()
+        found = self._read_checked_ending()
         listed = found.listed
         if listed is None:
-            listed = self._made_again(job, found)
+            listed = self._rebuild_manifest(job, found)
         elif not found.same_manifest:
             raise RunError(
                 f"{self.uri}/{layout.MANIFEST} is not what it was when the run ended: someone "
                 f"changed it; to make it again from the commits:\n"
                 f"import mapred; mapred.open({self.uri!r}).resume()"
             )
-        return self._completed(job, listed)
+        return self._fill_in_values(job, listed)
 
     def is_whole(self, job: Job) -> bool:
         """Whether a run that succeeded has its manifest and the commits that it lists."""
-        found = self._of_the_same_job()
+        found = self._read_checked_ending()
         if found.listed is None or not found.same_manifest:
             return False
-        there = set(self.committed(job.stages[-1].name))
+        there = set(self.list_committed(job.stages[-1].name))
         return all(output is None or index in there for index, output, _ in found.listed)
 
-    def _of_the_same_job(self) -> Ending:
-        found = self.ending()
+    def _read_checked_ending(self) -> Ending:
+        found = self.read_ending()
         if not found.same_job:
             raise RunError(
                 f"{self.uri}/{layout.JOB} is not what it was when the run ended (SHA-256 "
@@ -195,8 +195,8 @@ class EndRecords(RunRecords):
             )
         return found
 
-    def _made_again(self, job: Job, found: Ending) -> Sequence[Listed]:
-        data = self._made(job, {})
+    def _rebuild_manifest(self, job: Job, found: Ending) -> Sequence[ManifestEntry]:
+        data = self._build_manifest(job, {})
         if found.word_manifest not in ("", _sha256(data)):
             raise RunError(
                 f"{self.uri}/{layout.MANIFEST} is gone, and the commits do not say what it said: a task "
@@ -207,23 +207,23 @@ class EndRecords(RunRecords):
             self.store.write(layout.MANIFEST, data)
         return decode(Manifest, data, layout.MANIFEST).tasks
 
-    def _parsed(self, data: bytes) -> Sequence[Listed] | None:
+    def _parse_manifest(self, data: bytes) -> Sequence[ManifestEntry] | None:
         """Return the entries of a manifest; None where it is none that can be read."""
         try:
-            return decoded(self.store, layout.MANIFEST, Manifest, data).tasks
+            return decode_record(self.store, layout.MANIFEST, Manifest, data).tasks
         except RecordError as error:
             if error.newer:
                 raise
             return None
 
-    def _completed(self, job: Job, listed: Sequence[Listed]) -> list[Listed]:
+    def _fill_in_values(self, job: Job, listed: Sequence[ManifestEntry]) -> list[ManifestEntry]:
         """Return the entries, with the values from their commits that were too much for the
         manifest."""
-        short = [index for index, output, _ in listed if _left_out(output)]
+        short = [index for index, output, _ in listed if _is_left_out(output)]
         commits = self.commits(job.stages[-1].name, short)
-        found: list[Listed] = []
+        found: list[ManifestEntry] = []
         for index, output, files in listed:
-            if output is not None and _left_out(output):
+            if output is not None and _is_left_out(output):
                 commit = next(commits)
                 if commit is None:
                     raise RunError(f"{self.uri}: the commit of task {index} is gone")
@@ -233,7 +233,7 @@ class EndRecords(RunRecords):
                         f"{self.uri}: the commit of task {index} is not the one that the run ended with"
                     )
                 output = kept
-            found.append(Listed(index, output, files))
+            found.append(ManifestEntry(index, output, files))
         return found
 
     def _job_digest(self) -> str:

@@ -53,7 +53,9 @@ def encode(
     if not kinds:
         return Output("none", count=len(values)), None
     if "object" in kinds:
-        return _encoded([_pickled(value) for value in values], Output("pickle", count=len(values)))
+        return _join_pickles(
+            [_pickle_value(value) for value in values], Output("pickle", count=len(values))
+        )
     whole = [tabular.to_arrow(value) for value in values]
     if check is not None:
         check(whole)
@@ -61,9 +63,9 @@ def encode(
     rows = sum(table.num_rows for table in found)
     if len(kinds) == 1 and tabular.fit_one_file(found):
         payload = tabular.to_file(whole)
-        return _measured(Output("arrow", kinds.pop(), len(values), rows), payload), payload
+        return _add_size_and_crc(Output("arrow", kinds.pop(), len(values), rows), payload), payload
     pickles = [_pickled_table(value, table) for value, table in zip(values, whole, strict=True)]
-    return _encoded(pickles, Output("pickle", "tables", len(values), rows))
+    return _join_pickles(pickles, Output("pickle", "tables", len(values), rows))
 
 
 def _pickled_table(value: Any, table: pa.Table | None) -> bytes:
@@ -72,12 +74,12 @@ def _pickled_table(value: Any, table: pa.Table | None) -> bytes:
     return pickle.dumps((tabular.kind_of(value), tabular.to_file([table]).to_pybytes()))
 
 
-def _encoded(pickles: list[bytes], output: Output) -> tuple[Output, Any]:
+def _join_pickles(pickles: list[bytes], output: Output) -> tuple[Output, Any]:
     payload = b"".join(pickles)
     if len(payload) > INLINE_LIMIT:
-        return _measured(output, payload), payload
+        return _add_size_and_crc(output, payload), payload
     inline = base64.b64encode(payload).decode()
-    return replace(_measured(output, payload), kind="inline", inline=inline), None
+    return replace(_add_size_and_crc(output, payload), kind="inline", inline=inline), None
 
 
 def is_tabular(output: Output) -> bool:
@@ -124,7 +126,7 @@ def load(store: Store, output: Output, data: bytes | None = None) -> Iterator[An
     elif output.kind == "none":
         yield from [None] * output.count
     else:
-        yield from _unpickled(store, output, data)
+        yield from _load_pickles(store, output, data)
 
 
 def load_tables(
@@ -136,7 +138,7 @@ def load_tables(
             yield None if table is None else (output.type, table)
         return
 
-    for found in _unpickled(store, output, data, pickling.load_plain):
+    for found in _load_pickles(store, output, data, pickling.load_plain):
         if found is None:
             yield None
             continue
@@ -145,7 +147,7 @@ def load_tables(
         yield kind, table
 
 
-def _unpickled(
+def _load_pickles(
     store: Store,
     output: Output,
     data: bytes | None,
@@ -235,7 +237,7 @@ def _open(store: Store, output: Output) -> Any:
         raise StorageError(f"{store.uri}/{output.path}: committed, but gone") from error
 
 
-def _measured(output: Output, payload: Any) -> Output:
+def _add_size_and_crc(output: Output, payload: Any) -> Output:
     return replace(output, size=memoryview(payload).nbytes, crc32=zlib.crc32(payload))
 
 
@@ -254,8 +256,8 @@ def read_table(store: Store, output: Output, data: bytes | None = None) -> pa.Ta
     return tabular.read_file(check(store, output, source))
 
 
-def _pickled(value: Any) -> bytes:
-    if type(value) in (dict, Counter) and len(value) > _MANY and _plain(value):
+def _pickle_value(value: Any) -> bytes:
+    if type(value) in (dict, Counter) and len(value) > _MANY and _is_plain(value):
         # Nothing in it can refer to anything else in it: no need to remember every string.
         sink = io.BytesIO()
         pickler = pickle.Pickler(sink, protocol=5)
@@ -273,6 +275,6 @@ def _pickled(value: Any) -> bytes:
         ) from error
 
 
-def _plain(counts: dict[Any, Any]) -> bool:
+def _is_plain(counts: dict[Any, Any]) -> bool:
     """Whether all keys are strings and all values numbers."""
     return set(map(type, counts)) == {str} and set(map(type, counts.values())) <= {int, float}

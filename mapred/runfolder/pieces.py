@@ -24,7 +24,7 @@ _SIZE = 32  # of a SHA-256
 _KEPT = 8  # pieces of a file, for the small ranges that follow each other
 
 
-def sums_of(path: str, data: Any) -> Iterator[tuple[str, bytes]]:
+def hash_pieces(path: str, data: Any) -> Iterator[tuple[str, bytes]]:
     """Yield the file of digests of an input file, where that has several pieces: path and bytes."""
     view = memoryview(data).cast("B")
     if len(view) > PIECE:
@@ -39,27 +39,27 @@ def read(store: Store, digests: Mapping[str, str], path: str) -> bytes:
     if found != digests.get(path):
         if is_blank(data):
             raise RecordError(f"{store.uri}/{path} {EMPTY}", blank=True)
-        raise _changed(store, path, found)
+        raise _changed_error(store, path, found)
     return data
 
 
-def held(store: Store, digests: Mapping[str, str], path: str) -> bytes | Pieces:
+def fetch_input(store: Store, digests: Mapping[str, str], path: str) -> bytes | Pieces:
     """Return an input file: its bytes, or the pieces of a large one, to be read as they are needed."""
     if layout.sums(path) in digests:
         return Pieces(store, path, read(store, digests, layout.sums(path)))
     if path not in digests:
-        raise _changed(store, path, "of a file that the job does not name")
-    return _of_earlier(store, digests[path], path)
+        raise _changed_error(store, path, "of a file that the job does not name")
+    return _read_verified(store, digests[path], path)
 
 
-def opened(found: bytes | Pieces) -> BinaryIO:
+def as_reader(found: bytes | Pieces) -> BinaryIO:
     """Return a reader of what `held` gave."""
     return io.BytesIO(found) if isinstance(found, bytes) else io.BufferedReader(_Reader(found))
 
 
-def open_(store: Store, digests: Mapping[str, str], path: str) -> BinaryIO:
+def open_input(store: Store, digests: Mapping[str, str], path: str) -> BinaryIO:
     """Return a reader of one input file, for a process that reads it once."""
-    return opened(held(store, digests, path))
+    return as_reader(fetch_input(store, digests, path))
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,9 @@ class Pieces:
             due = self.sums[number * _SIZE : (number + 1) * _SIZE]
             found = hashlib.sha256(piece)
             if found.digest() != due:
-                raise _changed(self.store, self.path, f"{found.hexdigest()} of piece {number}")
+                raise _changed_error(
+                    self.store, self.path, f"{found.hexdigest()} of piece {number}"
+                )
         while len(self.kept) >= _KEPT:
             self.kept.pop(next(iter(self.kept)), None)
         self.kept[stop - 1] = bytes(view[(stop - 1 - first) * PIECE :])
@@ -133,7 +135,7 @@ class _Reader(io.RawIOBase):
         return count
 
 
-def _of_earlier(store: Store, digest: str, path: str) -> bytes | Pieces:
+def _read_verified(store: Store, digest: str, path: str) -> bytes | Pieces:
     """Return a small file, or a large one of a run of an earlier version, which is read through
     once."""
     whole, sums = hashlib.sha256(), []
@@ -144,11 +146,11 @@ def _of_earlier(store: Store, digest: str, path: str) -> bytes | Pieces:
             sums.append(hashlib.sha256(piece).digest())
             first = first or piece
     if whole.hexdigest() != digest:
-        raise _changed(store, path, whole.hexdigest())
+        raise _changed_error(store, path, whole.hexdigest())
     return first if len(sums) < 2 else Pieces(store, path, b"".join(sums))
 
 
-def _changed(store: Store, path: str, found: str) -> FunctionError:
+def _changed_error(store: Store, path: str, found: str) -> FunctionError:
     return FunctionError(
         f"{store.uri}/{path} is not the file that the job names (SHA-256 {found}); "
         "someone changed it: start a new run"

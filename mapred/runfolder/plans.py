@@ -64,12 +64,12 @@ def items_of(ranges: pa.Table) -> list[int]:
 
 def shard_bytes(store: Store, job: Job) -> npt.NDArray[np.int64]:
     """Planned bytes of every shard."""
-    return _summed(store, job, "length")
+    return _sum_column(store, job, "length")
 
 
 def first_items(store: Store, job: Job) -> npt.NDArray[np.int64]:
     """Return the number of the first item of every shard."""
-    counts = _summed(store, job, "count")
+    counts = _sum_column(store, job, "count")
     return np.cumsum(counts) - counts
 
 
@@ -78,7 +78,7 @@ def plan_numbers(job: Job) -> range:
     return range(-(-job.shards // layout.PLAN_SHARDS))
 
 
-def _summed(store: Store, job: Job, column: str) -> npt.NDArray[np.int64]:
+def _sum_column(store: Store, job: Job, column: str) -> npt.NDArray[np.int64]:
     """Return a column of the plan, summed for every shard."""
     sums = np.zeros(job.shards, np.int64)
 
@@ -112,7 +112,7 @@ def _items(rows: pa.Table) -> range:
     return range(first, first + sum(rows["count"].to_pylist()))
 
 
-def where_of(store: Store, stage: Stage, index: int) -> str:
+def describe_task_input(store: Store, stage: Stage, index: int) -> str:
     """Return the items, or the files and bytes, that a map task reads, in words."""
     if stage.kind == "shuffle":
         return f"partition {index} of {stage.tasks}"

@@ -104,7 +104,7 @@ def stored_values(store: Store, job: Job, shard: int, items: Collection[int]) ->
     """`values_of` for a process that knows the run's folder alone."""
 
     def open_(path: str, known: tuple[int, str] | None = None) -> Any:
-        return pieces.open_(store, job.digests, path)
+        return pieces.open_input(store, job.digests, path)
 
     if not items:
         return {}

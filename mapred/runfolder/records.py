@@ -45,7 +45,7 @@ class End:
 
 
 @dataclass(frozen=True)
-class Lost:
+class FailedTasks:
     """What failed.json says: the map tasks that gave up items, None for all of a task."""
 
     tasks: Mapping[int, list[Count] | None]
@@ -61,7 +61,7 @@ class Write:
 
 
 @dataclass(frozen=True)
-class Removed:
+class Removal:
     """What removed.json says: the id of the run that is being removed."""
 
     run: str | None = None
@@ -73,7 +73,7 @@ def read(store: Store, path: str, cls: type[T]) -> T:
     Raises `FileNotFoundError` where there is none, and a `RecordError`, which names the file,
     the field and what was expected, for what is not such a record.
     """
-    return decoded(store, path, cls, read_data(store, path))
+    return decode_record(store, path, cls, read_data(store, path))
 
 
 def read_data(store: Store, path: str) -> bytes:
@@ -89,7 +89,7 @@ def read_data(store: Store, path: str) -> bytes:
     raise RecordError(f"{store.uri}/{path} is larger than {LARGEST:,} bytes, which no record is")
 
 
-def decoded(store: Store, path: str, cls: type[T], data: bytes) -> T:
+def decode_record(store: Store, path: str, cls: type[T], data: bytes) -> T:
     """Return the record in the bytes of a file."""
     where = f"{store.uri}/{path}"
     try:

@@ -26,14 +26,14 @@ def result(folder: RunFolder, job: Job) -> Any:
     """
     store, entries = folder.store, entries_of(folder, job)
     if job.stages[-1].kind == "reduce":
-        return reduced(store, job, entries)
+        return load_reduced(store, job, entries)
     if outputs.are_tabular([output for _, output in entries]):
         from mapred.runfolder import gathering
 
-        return gathering.dataset(store, job.stages[-1].name, entries)
+        return gathering.open_dataset(store, job.stages[-1].name, entries)
     if job.shuffle is not None:
-        return _nothing()
-    return [value for _, value in numbered(store, job, entries)]
+        return _empty_dataset()
+    return [value for _, value in load_numbered(store, job, entries)]
 
 
 def entries_of(folder: RunFolder, job: Job) -> list[Entry]:
@@ -41,7 +41,7 @@ def entries_of(folder: RunFolder, job: Job) -> list[Entry]:
     return [(task, output) for task, output, _ in folder.outputs(job)]
 
 
-def reduced(store: Store, job: Job, entries: list[Entry]) -> Any:
+def load_reduced(store: Store, job: Job, entries: list[Entry]) -> Any:
     """Return the value of the one task that ends a run with a reduce."""
     output = entries[0][1]
     if output is None:
@@ -52,13 +52,13 @@ def reduced(store: Store, job: Job, entries: list[Entry]) -> Any:
     return value
 
 
-def _nothing() -> Any:
+def _empty_dataset() -> Any:
     """Return the dataset of a keyed reduce whose function gave no table at all."""
 
     return ds.dataset(pa.table({}))
 
 
-def one_by_one(
+def iter_values(
     folder: RunFolder, job: Job, stage: str | None, errors: str
 ) -> Iterator[tuple[int, Any]]:
     """Yield what the committed tasks of a stage returned: the number of item or task, and the
@@ -73,19 +73,19 @@ def one_by_one(
         )
     store = folder.store
     read = folder.commit if errors == "skip" else folder.sound_commit
-    commits = map_ahead(store, lambda task: read(chosen.name, task), folder.done(chosen))
+    commits = map_ahead(store, lambda task: read(chosen.name, task), folder.list_done_tasks(chosen))
     entries = [(commit.task, commit.output) for commit in commits if commit is not None]
     per_item = chosen.kind == "map" and job.format.once_per_item
     firsts = plans.first_items(store, job) if per_item else None
-    for task, place, value in _loaded(store, entries):
+    for task, place, value in _load_values(store, entries):
         number = task if firsts is None else int(firsts[task]) + place
         if not isinstance(value, outputs.Broken):
             yield number, value
         elif errors == "raise":
-            raise _broken(chosen.name, task, number if per_item else None, value)
+            raise _broken_error(chosen.name, task, number if per_item else None, value)
 
 
-def _broken(stage: str, task: int, item: int | None, value: outputs.Broken) -> FunctionError:
+def _broken_error(stage: str, task: int, item: int | None, value: outputs.Broken) -> FunctionError:
     which = f"{stage} task {task}" + ("" if item is None else f", item {item}")
     error = FunctionError(
         f"what {which} returned {value}; run.outputs(errors='skip') gives what can be loaded"
@@ -94,7 +94,7 @@ def _broken(stage: str, task: int, item: int | None, value: outputs.Broken) -> F
     return error
 
 
-def _loaded(store: Store, entries: Sequence[Entry]) -> Iterator[tuple[int, int, Any]]:
+def _load_values(store: Store, entries: Sequence[Entry]) -> Iterator[tuple[int, int, Any]]:
     """Task, place in the task, and value; of a task that returned nothing, None."""
     there = [(task, output) for task, output in entries if output is not None]
     fetched = map_ahead(store, lambda entry: outputs.fetch(store, entry[1]), there)
@@ -106,25 +106,25 @@ def _loaded(store: Store, entries: Sequence[Entry]) -> Iterator[tuple[int, int, 
             yield task, 0, None
 
 
-def numbered(store: Store, job: Job, entries: list[Entry]) -> Iterator[tuple[int, Any]]:
+def load_numbered(store: Store, job: Job, entries: list[Entry]) -> Iterator[tuple[int, Any]]:
     """Yield the number of every item, and its value; where the function takes shards, those not
     None."""
     per_item = job.format.once_per_item
     if not per_item:
-        for task, _, value in _loaded(store, entries):
+        for task, _, value in _load_values(store, entries):
             if isinstance(value, outputs.Broken):
-                raise _broken("map", task, None, value)
+                raise _broken_error("map", task, None, value)
             if value is not None:
                 yield task, value
         return
     number = 0
-    loaded = _loaded(store, entries)
+    loaded = _load_values(store, entries)
     counts = [count_items(store, job, task, output) for task, output in entries]
     for (task, output), count in zip(entries, counts, strict=True):
         for item in range(number, number + count):
             value = None if output is None else next(loaded)[2]
             if isinstance(value, outputs.Broken):
-                raise _broken("map", task, item, value)
+                raise _broken_error("map", task, item, value)
             yield item, value
         number += count
 

@@ -16,10 +16,10 @@ from mapred.model.coding import encode
 from mapred.model.spec import Job, Stage
 from mapred.runfolder.records import (
     End,
-    Lost,
-    Removed,
+    FailedTasks,
+    Removal,
     Write,
-    decoded,
+    decode_record,
     read,
     read_data,
     read_if_sound,
@@ -47,7 +47,7 @@ class RunRecords(TaskRecords):
 
     def parse_job(self, data: bytes, cls: type[T]) -> T:
         """Return what job.json says, or as much of it as `cls` has fields for."""
-        job = decoded(self.store, layout.JOB, cls, data)
+        job = decode_record(self.store, layout.JOB, cls, data)
         # It becomes part of lines to paste.
         if not layout.is_run_id(getattr(job, "run_id", "")):
             raise RecordError(
@@ -71,7 +71,7 @@ class RunRecords(TaskRecords):
         """Write job.json unless it is there; whether this call did."""
         return self.store.put_if_absent(layout.JOB, job.to_bytes())
 
-    def done(self, stage: Stage) -> list[int]:
+    def list_done_tasks(self, stage: Stage) -> list[int]:
         """Return the tasks of a stage to look for commits of: all, once the run succeeded.
 
         Else those that a listing shows, which may lag behind.
@@ -79,12 +79,12 @@ class RunRecords(TaskRecords):
         end = self.end()
         if end is not None and end.state == "succeeded":
             return list(range(stage.tasks))
-        return self.committed(stage.name)
+        return self.list_committed(stage.name)
 
     def given_up_tasks(self) -> Mapping[int, list[int] | None]:
         """Return the map tasks of failed.json; a list names single items of a task, None all of it."""
         try:
-            return dict(read(self.store, layout.FAILED, Lost).tasks)
+            return dict(read(self.store, layout.FAILED, FailedTasks).tasks)
         except FileNotFoundError:
             return {}
 
@@ -93,7 +93,7 @@ class RunRecords(TaskRecords):
     ) -> Mapping[int, list[int] | None]:
         """Write failed.json unless it is there; what stands, by this driver or another one."""
         named = {task: None if items is None else list(items) for task, items in tasks.items()}
-        if self.store.put_if_absent(layout.FAILED, encode(Lost(named))):
+        if self.store.put_if_absent(layout.FAILED, encode(FailedTasks(named))):
             return named
         return self.given_up_tasks()
 
@@ -171,14 +171,14 @@ class RunRecords(TaskRecords):
         """Remember where tables are written to, for cleanup."""
         self.store.write(layout.write_record(write_id), encode(Write(uri, write_id, time.time())))
 
-    def noted_write(self, path: str) -> Write:
+    def read_write_record(self, path: str) -> Write:
         """Return what one of these records says; a `RecordError` where it cannot be read."""
         return read(self.store, path, Write)
 
-    def removed_run(self) -> str | None:
+    def read_removed_run(self) -> str | None:
         """Return the id of the run that is being removed, by removed.json; None where it tells
         none."""
         try:
-            return read(self.store, layout.REMOVED, Removed).run
+            return read(self.store, layout.REMOVED, Removal).run
         except (RecordError, FileNotFoundError, StorageError):
             return None

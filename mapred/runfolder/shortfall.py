@@ -50,13 +50,15 @@ def failed_for_good(job: Job, tries: Iterable[Failure]) -> dict[int, Failure]:
 
     Its items are all that the task lost, in whatever attempt; none where all of it is lost.
     """
-    from mapred.model.failure import merged
+    from mapred.model.failure import merge_failures
 
     found: dict[int, Failure] = {}
     for failure in tries:
         lost = policy.lost_items(job.attempts, failure)
         if lost or policy.is_final(job.attempts, failure):
-            found[failure.task] = merged(found.get(failure.task), replace(failure, items=lost))
+            found[failure.task] = merge_failures(
+                found.get(failure.task), replace(failure, items=lost)
+            )
     return dict(sorted(found.items()))
 
 
@@ -65,7 +67,7 @@ def last(job: Job, tries: list[Failure], given_up: list[int] | None, *, committe
 
     Of one that is done, these are the items given up, and else those that failed beside them.
     """
-    from mapred.model.failure import merged
+    from mapred.model.failure import merge_failures
 
     latest = max(tries, key=lambda failure: failure.time)
     if not latest.items:
@@ -76,5 +78,5 @@ def last(job: Job, tries: list[Failure], given_up: list[int] | None, *, committe
     found = None
     for failure in tries:
         if items := told.intersection(policy.lost_items(job.attempts, failure)):
-            found = merged(found, replace(failure, items=tuple(sorted(items))))
+            found = merge_failures(found, replace(failure, items=tuple(sorted(items))))
     return found or latest

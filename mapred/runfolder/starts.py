@@ -38,13 +38,13 @@ class Start:
     pauses: tuple[tuple[Seconds, Seconds], ...] = ()
 
 
-def paused(start: Start, ended: float | None, now: float) -> Start:
+def add_pause(start: Start, ended: float | None, now: float) -> Start:
     """Return the last start of a run that goes on `now`, with the pause since it ended, if it did."""
     pauses = start.pauses if ended is None else (*start.pauses, (ended, now))
     return dataclasses.replace(start, ended=now, pauses=pauses)
 
 
-def submitted(job: Job) -> float:
+def submission_time(job: Job) -> float:
     """When the run was made; to the second for one of an earlier version."""
     if job.submitted:
         return job.submitted
@@ -53,42 +53,42 @@ def submitted(job: Job) -> float:
     return float(calendar.timegm(time.strptime(job.created, "%Y-%m-%dT%H:%M:%SZ")))
 
 
-def signs(times: Iterable[TaskTime], failures: Iterable[Failure | Retry]) -> list[float]:
+def activity_times(times: Iterable[TaskTime], failures: Iterable[Failure | Retry]) -> list[float]:
     """When a run gave a sign of life: the ends of its attempts."""
     ends = [task.started + task.seconds for task in times]
     return [*ends, *(failure.time for failure in failures)]
 
 
-def timed(status: RunStatus, job: Job, start: Start, end: End | None) -> RunStatus:
+def add_times(status: RunStatus, job: Job, start: Start, end: End | None) -> RunStatus:
     """Return the status with the run's times: the same live and reopened.
 
     A run that is not at work ended with its last word, its stop, or its last sign of life, of
     which its last start is one: it may have been killed before it did anything.
     """
-    begun = submitted(job)
+    begun = submission_time(job)
     finished = None
     if not status.live:
         told = (end and end.time) or start.ended
         if told is None:
-            told = max([*signs(status.times, status.failures), start.time])
+            told = max([*activity_times(status.times, status.failures), start.time])
         finished = max(begun, told)
     return dataclasses.replace(status, started=begun, finished=finished, pauses=start.pauses)
 
 
-def worked(begun: float, start: Start, until: float) -> float:
+def working_seconds(begun: float, start: Start, until: float) -> float:
     """Seconds from `begun`, as a rule the submission, to `until`, pauses left out."""
     paused = sum(max(0.0, end - max(begin, begun)) for begin, end in start.pauses)
     return max(0.0, until - begun - paused)
 
 
-def left(job: Job, start: Start, now: float) -> float:
+def seconds_left(job: Job, start: Start, now: float) -> float:
     """Seconds that are left of a deadline; a run that was stopped uses none of them up."""
     if job.deadline is None:
         return math.inf
-    begun = job.deadline_since or submitted(job)
-    return job.deadline - worked(begun, start, now if start.ended is None else start.ended)
+    begun = job.deadline_since or submission_time(job)
+    return job.deadline - working_seconds(begun, start, now if start.ended is None else start.ended)
 
 
-def overdue(job: Job) -> str:
+def overdue_message(job: Job) -> str:
     """Return what is said of a run that its deadline ended."""
     return f"the run took longer than deadline={job.deadline:g} s"

@@ -137,7 +137,7 @@ def tables_of(whole: pa.Table) -> Iterator[pa.Table | None]:
         if columns:
             yield pa.Table.from_arrays(columns, schema=schema)
         else:
-            yield unifying.blank(count, schema.metadata)
+            yield unifying.make_columnless_table(count, schema.metadata)
 
 
 def _blank_batch(rows: int) -> pa.RecordBatch:

@@ -19,7 +19,7 @@ from mapred.process.lazy import np, pa, pd
 from mapred.runfolder import gathering, outputs, pieces, plans, tabular
 from mapred.runfolder.agreement import Source
 from mapred.runfolder.folder import RunFolder
-from mapred.runfolder.results import Entry, count_items, entries_of, numbered, reduced
+from mapred.runfolder.results import Entry, count_items, entries_of, load_numbered, load_reduced
 from mapred.storage import Store, map_ahead
 
 
@@ -28,16 +28,16 @@ def to_arrow(folder: RunFolder, job: Job) -> pa.Table:
 
     store, entries = folder.store, entries_of(folder, job)
     if job.stages[-1].kind == "reduce":
-        whole = reduced(store, job, entries)
+        whole = load_reduced(store, job, entries)
         table = tabular.as_arrow(whole)
         return _array_table(*_reduced_rows(whole)) if table is None else table
     if outputs.are_tabular([output for _, output in entries]):
         if job.format.once_per_item and job.shuffle is None:
-            return _beside(store, job, entries)[0]
-        return gathering.table(store, job.stages[-1].name, entries)
+            return _join_parameters(store, job, entries)[0]
+        return gathering.load_table(store, job.stages[-1].name, entries)
     if job.shuffle is not None:
         return pa.table({})
-    return _array_table(*_rows(store, job, entries))
+    return _array_table(*_load_columns(store, job, entries))
 
 
 def to_pandas(folder: RunFolder, job: Job, dtype_backend: str) -> pd.DataFrame:
@@ -46,7 +46,7 @@ def to_pandas(folder: RunFolder, job: Job, dtype_backend: str) -> pd.DataFrame:
     to_frames.check(dtype_backend)
     store, entries = folder.store, entries_of(folder, job)
     if job.stages[-1].kind == "reduce":
-        whole = reduced(store, job, entries)
+        whole = load_reduced(store, job, entries)
         if isinstance(whole, pd.DataFrame):
             return whole
         table = tabular.as_arrow(whole)
@@ -55,17 +55,17 @@ def to_pandas(folder: RunFolder, job: Job, dtype_backend: str) -> pd.DataFrame:
         return _object_frame(_reduced_rows(whole)[0], dtype_backend)
     if outputs.are_tabular([output for _, output in entries]):
         if job.format.once_per_item and job.shuffle is None:
-            table, objects = _beside(store, job, entries)
+            table, objects = _join_parameters(store, job, entries)
             frame = to_frames.to_pandas(table, dtype_backend)
             for name, (place, values) in objects.items():
                 if name in frame:
                     del frame[name]
-                frame.insert(place, name, pd.Series(_listed(values), dtype=object))
+                frame.insert(place, name, pd.Series(_to_object_array(values), dtype=object))
             return frame
-        return _labelled(store, job, entries, dtype_backend)
+        return _restore_labels(store, job, entries, dtype_backend)
     if job.shuffle is not None:
         return pd.DataFrame()
-    return _object_frame(_rows(store, job, entries)[0], dtype_backend)
+    return _object_frame(_load_columns(store, job, entries)[0], dtype_backend)
 
 
 def _array_table(columns: dict[str, list[Any]], where: Sequence[str]) -> pa.Table:
@@ -73,7 +73,7 @@ def _array_table(columns: dict[str, list[Any]], where: Sequence[str]) -> pa.Tabl
     arrays = {
         name: cells.to_array(name, values, where.__getitem__) for name, values in columns.items()
     }
-    return pa.table(arrays) if arrays else unifying.blank(len(where))
+    return pa.table(arrays) if arrays else unifying.make_columnless_table(len(where))
 
 
 def _object_frame(columns: dict[str, list[Any]], dtype_backend: str) -> pd.DataFrame:
@@ -83,13 +83,13 @@ def _object_frame(columns: dict[str, list[Any]], dtype_backend: str) -> pd.DataF
     for name, values in columns.items():
         array = cells.convert(values) if cells.is_plain(values) else None
         if array is None or isinstance(array, cells.Unfit):
-            found[name] = pd.Series(_listed(values), dtype=object)
+            found[name] = pd.Series(_to_object_array(values), dtype=object)
         else:
             found[name] = to_frames.to_pandas(pa.table({name: array}), dtype_backend)[name]
     return pd.DataFrame(found)
 
 
-def _listed(values: Sequence[Any]) -> Any:
+def _to_object_array(values: Sequence[Any]) -> Any:
     """Return an array of one object a row: numpy would make an axis of arrays that are equally
     long."""
 
@@ -103,25 +103,27 @@ def _reduced_rows(whole: Any) -> tuple[dict[str, list[Any]], list[str]]:
     if isinstance(whole, Mapping):
         columns = {"key": list(whole), "value": list(whole.values())}
     elif isinstance(whole, list | tuple):
-        columns = _returned(whole, "value")
+        columns = _expand_mappings(whole, "value")
     else:
         raise FunctionError(f"the result is a {type(whole).__name__}, not a table; use result()")
     return columns, [f"row {row}" for row in range(len(whole))]
 
 
-def _rows(store: Store, job: Job, entries: list[Entry]) -> tuple[dict[str, list[Any]], list[str]]:
+def _load_columns(
+    store: Store, job: Job, entries: list[Entry]
+) -> tuple[dict[str, list[Any]], list[str]]:
     """Values that are not tables as columns: what each is of, then its keys or `result`."""
-    pairs = list(numbered(store, job, entries))
-    inputs = _inputs(store, job)
+    pairs = list(load_numbered(store, job, entries))
+    inputs = _item_parameters(store, job)
     before = _columns([inputs[number] if inputs else {"item": number} for number, _ in pairs])
-    returned = _returned([value for _, value in pairs], "result")
-    names = renamed(list(returned), before)
+    returned = _expand_mappings([value for _, value in pairs], "result")
+    names = rename_taken(list(returned), before)
     after = dict(zip(names, returned.values(), strict=True))
     what = "item" if job.format.once_per_item else "shard"
     return {**before, **after}, [f"{what} {number}" for number, _ in pairs]
 
 
-def _returned(values: Sequence[Any], name: str) -> dict[str, list[Any]]:
+def _expand_mappings(values: Sequence[Any], name: str) -> dict[str, list[Any]]:
     """Return a column for every key of returned mappings; for other values, where there are any,
     `name`."""
     mappings = any(isinstance(value, Mapping) for value in values)
@@ -145,7 +147,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-def renamed(returned: Sequence[str], taken: Mapping[str, Any]) -> list[str]:
+def rename_taken(returned: Sequence[str], taken: Mapping[str, Any]) -> list[str]:
     """Names of returned columns: one that is taken gets `_result` until it is free."""
     names = []
     for name in returned:
@@ -156,10 +158,10 @@ def renamed(returned: Sequence[str], taken: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def _inputs(store: Store, job: Job) -> list[dict[str, Any]]:
+def _item_parameters(store: Store, job: Job) -> list[dict[str, Any]]:
     """Return the parameters of every item, for the first columns; empty where its number is all."""
     if job.format.name == "items":
-        items = list(_items(store, job))
+        items = list(_load_items(store, job))
         return items if job.format.as_ == "keywords" else [{"item": item} for item in items]
     if job.format.name == "files":
         tables = (plans.plan_of(store, number) for number in plans.plan_numbers(job))
@@ -167,8 +169,8 @@ def _inputs(store: Store, job: Job) -> list[dict[str, Any]]:
     return []
 
 
-def _items(store: Store, job: Job) -> Iterator[Any]:
-    with pieces.open_(store, job.digests, layout.ITEMS) as file:
+def _load_items(store: Store, job: Job) -> Iterator[Any]:
+    with pieces.open_input(store, job.digests, layout.ITEMS) as file:
         for number in range(job.items):
             try:
                 yield pickling.load(file)
@@ -181,7 +183,7 @@ def _items(store: Store, job: Job) -> Iterator[Any]:
                 ) from error
 
 
-def _beside(
+def _join_parameters(
     store: Store, job: Job, entries: list[Entry]
 ) -> tuple[pa.Table, dict[str, tuple[int, list[Any]]]]:
     """Return the rows of all tables beside what they are of: the number of the point, its
@@ -192,13 +194,13 @@ def _beside(
     """
 
     found = _tables(store, job, entries)
-    rows = _together(store, job, found)
+    rows = _concat_returned(store, job, found)
     numbers = np.repeat(
         [returned.source.item for returned in found],
         [returned.table.num_rows for returned in found],
     )
     places = as_arrow(numbers.astype(np.int64))
-    inputs = _columns(_inputs(store, job))
+    inputs = _columns(_item_parameters(store, job))
     columns: dict[str, Any] = {_number_name(inputs): places}
     objects: dict[str, tuple[int, list[Any]]] = {}
     for place, (name, values) in enumerate(inputs.items(), 1):
@@ -207,7 +209,7 @@ def _beside(
             columns[name] = array.take(places)
         if isinstance(array, cells.Unfit) or not cells.is_plain(values):
             objects[name] = place, [values[number] for number in numbers]
-    names = renamed(rows.column_names, {**columns, **objects})
+    names = rename_taken(rows.column_names, {**columns, **objects})
     arrays = [*columns.values(), *rows.columns]
     return pa.Table.from_arrays(arrays, names=[*columns, *names]), objects
 
@@ -221,7 +223,7 @@ def _number_name(inputs: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class _Returned:
+class _ReturnedTable:
     """One table: whose, as what it was returned, and its rows."""
 
     source: Source
@@ -229,12 +231,12 @@ class _Returned:
     table: pa.Table
 
 
-def _tables(store: Store, job: Job, entries: list[Entry]) -> list[_Returned]:
+def _tables(store: Store, job: Job, entries: list[Entry]) -> list[_ReturnedTable]:
     """Each returned table that has rows; the first of all, where none has."""
     per_item = job.format.once_per_item and job.shuffle is None
     there = [(task, output) for task, output in entries if output is not None]
     fetched = map_ahead(store, lambda entry: outputs.fetch(store, entry[1]), there)
-    found: list[_Returned] = []
+    found: list[_ReturnedTable] = []
     first = 0
     for task, output in entries:
         data = None if output is None else next(fetched)
@@ -242,25 +244,27 @@ def _tables(store: Store, job: Job, entries: list[Entry]) -> list[_Returned]:
             for place, value in enumerate(outputs.load_tables(store, output, data)):
                 if value is not None:
                     source = Source(task, first + place if per_item else None)
-                    found.append(_Returned(source, *value))
+                    found.append(_ReturnedTable(source, *value))
         first += count_items(store, job, task, output) if per_item else 0
     return [returned for returned in found if returned.table.num_rows] or found[:1]
 
 
-def _together(store: Store, job: Job, found: list[_Returned]) -> pa.Table:
+def _concat_returned(store: Store, job: Job, found: list[_ReturnedTable]) -> pa.Table:
     tables = [returned.table.replace_schema_metadata(None) for returned in found]
     parts = [
         gathering.Part(returned.source, table.schema, table=table)
         for returned, table in zip(found, tables, strict=True)
     ]
-    known = gathering.agreed(store, job.stages[-1].name, parts)
-    return gathering.together(known, [(part.source, part.load(store)) for part in parts])
+    known = gathering.unify_schemas(store, job.stages[-1].name, parts)
+    return gathering.conform_and_concat(known, [(part.source, part.load(store)) for part in parts])
 
 
-def _labelled(store: Store, job: Job, entries: list[Entry], dtype_backend: str) -> pd.DataFrame:
+def _restore_labels(
+    store: Store, job: Job, entries: list[Entry], dtype_backend: str
+) -> pd.DataFrame:
     """Tables below each other; an index and labels that all frames share come back."""
     found = _tables(store, job, entries)
-    frame = to_frames.to_pandas(_together(store, job, found), dtype_backend)
+    frame = to_frames.to_pandas(_concat_returned(store, job, found), dtype_backend)
     if any(returned.kind != "pandas" for returned in found):
         return frame
     known = {returned.table.schema.metadata[b"pandas"]: returned.table for returned in found}

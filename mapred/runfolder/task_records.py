@@ -60,17 +60,17 @@ class TaskRecords(Files):
         """Return the commits of many tasks, in the order of `indices`; None where there is none."""
         return map_ahead(self.store, lambda index: self.commit(stage, index), indices)
 
-    def committed(self, stage: str) -> list[int]:
+    def list_committed(self, stage: str) -> list[int]:
         """Return the indices of the committed tasks of a stage, by one listing."""
         return [index for index, size in self._listed_commits(stage) if size]
 
-    def committed_first(self, stage: str, wanted: list[int]) -> list[int]:
+    def committed_prefix(self, stage: str, wanted: list[int]) -> list[int]:
         """Those of the wanted tasks, from the first on, that are committed."""
         root = self.store.local_path("")
         if root is not None:
             paths = (f"{root}{layout.commit(stage, i)}" for i in wanted)
             return wanted[: sum(1 for _ in itertools.takewhile(os.path.exists, paths))]
-        there = set(self.committed(stage))
+        there = set(self.list_committed(stage))
         return list(itertools.takewhile(there.__contains__, wanted))
 
     def _listed_commits(self, stage: str) -> Iterator[tuple[int, int]]:

@@ -50,7 +50,7 @@ _ARROW = {"sum": "sum", "count": "sum", "min": "min", "max": "max", "any": "any"
 _MOMENTS = 3
 
 
-def places(aggregates: Aggregations) -> dict[tuple[str, str], int]:
+def number_states(aggregates: Aggregations) -> dict[tuple[str, str], int]:
     """Return the number of the first `s` column of every (column, state); several answers may share
     it."""
     found: dict[tuple[str, str], int] = {}
@@ -68,17 +68,17 @@ def lift(table: pa.Table, by: Sequence[str], aggregates: Aggregations) -> pa.Tab
 
     result_types(table.schema, aggregates)
     columns = {f"k{i}": table.column(name) for i, name in enumerate(by)}
-    for name, state in places(aggregates):
-        for column in _lifted(table.column(name), name, state):
+    for name, state in number_states(aggregates):
+        for column in _lift_column(table.column(name), name, state):
             columns[f"s{len(columns) - len(by)}"] = column
     return pa.table(columns)
 
 
-def _lifted(column: pa.ChunkedArray, name: str, state: str) -> list[Any]:
+def _lift_column(column: pa.ChunkedArray, name: str, state: str) -> list[Any]:
     """One state of every row; that of a null is the state of no values."""
 
     if state == "sum":
-        return [_widened(column)]
+        return [_cast_to_sum_type(column)]
     if state == "count":
         return [pc.is_valid(column).cast(pa.int64())]
     if state == "moments":
@@ -86,14 +86,14 @@ def _lifted(column: pa.ChunkedArray, name: str, state: str) -> list[Any]:
         values = pc.coalesce(_floats(column, name), zeros)
         return [pc.is_valid(column).cast(pa.int64()), values, zeros]
     if state in ("values", "distinct", "rows"):
-        return [lists.singles(column, nulls=state == "rows")]
+        return [lists.to_singletons(column, nulls=state == "rows")]
     if state in ("any", "all"):
         # In a table without values the column may be of type null.
         return [column.cast(pa.bool_())]
     return [column]
 
 
-def _widened(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _cast_to_sum_type(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a cast to the type of its sum; a decimal of more digits is the same bytes."""
 
     type_ = sum_type(column.type)
@@ -118,21 +118,21 @@ def _floats(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
         ) from error
 
 
-def combined(table: pa.Table, by: Sequence[str], aggregates: Aggregations) -> pa.Table:
+def lift_and_merge(table: pa.Table, by: Sequence[str], aggregates: Aggregations) -> pa.Table:
     """`merged_to_send(lift(…))`, in less time where keys are few: counting makes no column of ones."""
 
-    states = places(aggregates)
+    states = number_states(aggregates)
     sums = (table.column(name) for name, state in states if state == "sum")
     if not all(state in _ARROW for _, state in states) or not all(
         surely_fits(column, sum_type(column.type)) for column in sums if sum_type(column.type)
     ):
-        return merged_to_send(lift(table, by, aggregates), aggregates)
+        return merge_to_send(lift(table, by, aggregates), aggregates)
     result_types(table.schema, aggregates)
     columns = {f"k{i}": table.column(name) for i, name in enumerate(by)}
     keys, specs = list(columns), []
     for (name, state), place in states.items():
         column = table.column(name)
-        columns[f"s{place}"] = column if state == "count" else _lifted(column, name, state)[0]
+        columns[f"s{place}"] = column if state == "count" else _lift_column(column, name, state)[0]
         specs.append((f"s{place}", "count" if state == "count" else _ARROW[state]))
     grouped = grouped_by(pa.table(columns), keys, specs)
     arrays = [grouped.column(name) for name in (*keys, *("_".join(spec) for spec in specs))]
@@ -145,7 +145,7 @@ def merge(table: pa.Table, aggregates: Aggregations) -> pa.Table:
     A column of sums that do not all fit its type has a wider one: see `Limbs.array`.
     """
 
-    states = {f"s{place}": state for (_, state), place in places(aggregates).items()}
+    states = {f"s{place}": state for (_, state), place in number_states(aggregates).items()}
     dense = sum_by_offset(table) if set(states.values()) <= {"sum", "count"} else None
     if dense is not None:
         return dense
@@ -166,11 +166,11 @@ def merge(table: pa.Table, aggregates: Aggregations) -> pa.Table:
     }
     for name, state in states.items():
         if groups is not None and name not in columns:
-            columns |= _merged(table, name, state, groups)
+            columns |= _merge_state(table, name, state, groups)
     return pa.table({name: columns[name] for name in table.column_names})
 
 
-def merged_to_send(table: pa.Table, aggregates: Aggregations) -> pa.Table:
+def merge_to_send(table: pa.Table, aggregates: Aggregations) -> pa.Table:
     """`merge`, or the states as they are where a sum of some of them does not fit its type.
 
     Others may bring it back into its range, so only the sum of all of them is refused.
@@ -179,7 +179,7 @@ def merged_to_send(table: pa.Table, aggregates: Aggregations) -> pa.Table:
     return merged if merged.schema.equals(table.schema) else table
 
 
-def _merged(table: pa.Table, name: str, state: str, groups: Groups) -> dict[str, Any]:
+def _merge_state(table: pa.Table, name: str, state: str, groups: Groups) -> dict[str, Any]:
     """Return the states of groups that Arrow does not merge."""
     column = table.column(name)
     if state == "sum":
@@ -192,8 +192,8 @@ def _merged(table: pa.Table, name: str, state: str, groups: Groups) -> dict[str,
     if state in ("first", "last"):
         return {name: take_or_null(column, _ends(column, groups, last=state == "last"))}
     if state == "moments":
-        return _merged_moments(table, int(name[1:]), groups)
-    together = lists.distinct if state == "distinct" else lists.concatenated
+        return _merge_moments(table, int(name[1:]), groups)
+    together = lists.distinct if state == "distinct" else lists.concat_groups
     return {name: together(column, groups)}
 
 
@@ -209,7 +209,7 @@ def _ends(column: pa.ChunkedArray, groups: Groups, *, last: bool) -> npt.NDArray
     return ends
 
 
-def _merged_moments(table: pa.Table, first: int, groups: Groups) -> dict[str, Any]:
+def _merge_moments(table: pa.Table, first: int, groups: Groups) -> dict[str, Any]:
     """Return counts, means and sums of squared distances of groups, without losing digits."""
     n, mean, square = (from_arrow(table.column(f"s{first + i}")) for i in range(_MOMENTS))
     numbers, count = groups.numbers, groups.count

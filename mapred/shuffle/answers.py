@@ -12,7 +12,7 @@ from mapred.arrow.buffers import from_arrow, scalar, to_arrow
 from mapred.errors import DatasetError
 from mapred.model.shuffle import Aggregation
 from mapred.process.lazy import pa, pc
-from mapred.shuffle.aggregates import STATES, Aggregations, places
+from mapred.shuffle.aggregates import STATES, Aggregations, number_states
 from mapred.shuffle.kinds import result_types
 from mapred.shuffle.quantiles import Inexact, quantiles
 from mapred.shuffle.skew import named_key
@@ -27,7 +27,7 @@ def finish(
         table.column(f"k{i}").cast(schema.field(name).type) for i, name in enumerate(by)
     ]
     keys = pa.Table.from_arrays(columns, [f"k{i}" for i in range(len(by))])
-    known = places(aggregates)
+    known = number_states(aggregates)
     types = result_types(schema, aggregates)
     for each, type_ in zip(aggregates, types, strict=True):
         states = [
@@ -38,15 +38,15 @@ def finish(
         try:
             columns.append(_answer(each, states, type_))
         except Inexact as error:
-            raise _inexact(error, each, type_, keys, by) from None
-        except _Beyond as error:
-            raise _beyond(error, each, type_, keys, by) from None
+            raise _inexact_error(error, each, type_, keys, by) from None
+        except _SumOverflow as error:
+            raise _overflow_error(error, each, type_, keys, by) from None
     names = [*by, *(each.name for each in aggregates)]
     whole = pa.Table.from_arrays(columns, names)
-    return whole if _sorted(keys) else whole.take(_order(keys))
+    return whole if _is_sorted(keys) else whole.take(_order(keys))
 
 
-class _Beyond(Exception):
+class _SumOverflow(Exception):
     """Sums of which some do not fit their type."""
 
     def __init__(self, totals: pa.ChunkedArray) -> None:
@@ -54,8 +54,8 @@ class _Beyond(Exception):
         self.totals = totals
 
 
-def _beyond(
-    error: _Beyond, each: Aggregation, type_: pa.DataType, keys: pa.Table, by: Sequence[str]
+def _overflow_error(
+    error: _SumOverflow, each: Aggregation, type_: pa.DataType, keys: pa.Table, by: Sequence[str]
 ) -> DatasetError:
     low, high, remedy = _limits(type_)
     totals = [decimal.Decimal(total or 0) for total in error.totals.to_pylist()]
@@ -78,7 +78,7 @@ def _limits(type_: pa.DataType) -> tuple[int, int, str]:
     return (-(2**63) - 1 if signed else -1), 2 ** (63 if signed else 64), "decimal128(38, 0)"
 
 
-def _inexact(
+def _inexact_error(
     error: Inexact, each: Aggregation, type_: pa.DataType, keys: pa.Table, by: Sequence[str]
 ) -> DatasetError:
 
@@ -91,7 +91,7 @@ def _inexact(
     )
 
 
-def _sorted(keys: pa.Table) -> bool:
+def _is_sorted(keys: pa.Table) -> bool:
 
     first = keys.column(0)
     if keys.num_columns > 1 or first.null_count or not pa.types.is_integer(first.type):
@@ -117,23 +117,23 @@ def _answer(
     if each.function == "nunique":
         return pc.list_value_length(states[0])
     if each.function == "mean":
-        count = _above_zero(states[1], 0)
+        count = _subtract_or_null(states[1], 0)
         return (
             _decimal_mean(states[0], count, type_)
             if pa.types.is_decimal(type_)
             else _mean(states[0], count)
         )
     if each.function in ("variance", "stddev"):
-        degrees = _above_zero(states[0], each.options["ddof"])
+        degrees = _subtract_or_null(states[0], each.options["ddof"])
         variance = pc.divide(states[2], degrees.cast(pa.float64()))
         return pc.sqrt(variance) if each.function == "stddev" else variance
     if each.function == "sum" and states[0].type != type_:
-        raise _Beyond(states[0])
+        raise _SumOverflow(states[0])
     # Arrow's cast of lists of nulls to their own type breaks them.
     return states[0] if states[0].type == type_ else states[0].cast(type_)
 
 
-def _above_zero(count: pa.ChunkedArray, less: int) -> pa.ChunkedArray:
+def _subtract_or_null(count: pa.ChunkedArray, less: int) -> pa.ChunkedArray:
     """Return counts less a number, null where nothing is left."""
 
     left = pc.subtract(count, scalar(less))

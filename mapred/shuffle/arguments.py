@@ -12,8 +12,8 @@ from mapred.model.shuffle import Aggregate, By, Shuffle, SortBy
 from mapred.process.lazy import pa
 from mapred.reducers import Reducer
 from mapred.shuffle.aggregations import as_aggregates
-from mapred.shuffle.part_files import joined
-from mapred.shuffle.schemas import unified
+from mapred.shuffle.part_files import concat_with_schema
+from mapred.shuffle.schemas import unify_schemas
 
 _ORDERS = {"ascending": False, "descending": True}
 
@@ -104,4 +104,4 @@ def whole(tables: Iterable[pa.Table]) -> pa.Table:
     if not found:
         return pa.table({})
     rows = [table for table in found if table.num_rows] or found[:1]
-    return joined(rows, unified([table.schema for table in rows], ()))
+    return concat_with_schema(rows, unify_schemas([table.schema for table in rows], ()))

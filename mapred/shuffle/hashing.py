@@ -105,7 +105,9 @@ def _hash_values(array: pa.Array) -> Hashes:
     if pa.types.is_date(type_):
         return _mix(_days(array))
     if pa.types.is_time(type_):
-        return _mix(_fixed(array, np.int64 if type_.bit_width == 64 else np.int32, type_.unit))
+        return _mix(
+            _to_nanoseconds(array, np.int64 if type_.bit_width == 64 else np.int32, type_.unit)
+        )
     if pa.types.is_timestamp(type_) or pa.types.is_duration(type_):
         return _hash_instants(values_view(array, np.int64), _UNITS[type_.unit])
     return _hash_bytes(*byte_strings(array))
@@ -172,7 +174,7 @@ def _days(array: pa.Array) -> Hashes:
     return days
 
 
-def _fixed(array: pa.Array, dtype: Any, unit: str) -> Hashes:
+def _to_nanoseconds(array: pa.Array, dtype: Any, unit: str) -> Hashes:
     """Return times of day in nanoseconds."""
     times: Hashes = (values_view(array, dtype).astype(np.int64) * (10**9 // _UNITS[unit])).view(_U)
     return times

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mapred.arrow import from_frames
-from mapred.arrow.types import decoded
+from mapred.arrow.types import strip_encoding
 from mapred.errors import FunctionError
 from mapred.process.lazy import pa, pc
 from mapred.shuffle.hashing import Hashes, hash_rows
@@ -62,7 +62,7 @@ def _as(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
 
 def _plain_type(field: pa.Field) -> pa.DataType:
 
-    type_ = decoded(field.type, large=True)
+    type_ = strip_encoding(field.type, large=True)
     if "dictionary<" in str(type_):
         raise FunctionError(
             f"column {field.name!r} is {type_}: a dictionary inside of another type cannot be "

@@ -21,7 +21,7 @@ def list_type(type_: pa.DataType) -> pa.DataType:
     return pa.large_list(type_)
 
 
-def singles(column: pa.ChunkedArray, *, nulls: bool) -> pa.ChunkedArray:
+def to_singletons(column: pa.ChunkedArray, *, nulls: bool) -> pa.ChunkedArray:
     """Return a list of each value; without `nulls` that of a null is empty."""
 
     chunks = []
@@ -30,17 +30,17 @@ def singles(column: pa.ChunkedArray, *, nulls: bool) -> pa.ChunkedArray:
         if not nulls and chunk.null_count:
             lengths = from_arrow(chunk.is_valid()).astype(np.int64)
             chunk = chunk.drop_null()
-        chunks.append(_lists(lengths, chunk))
+        chunks.append(_build_lists(lengths, chunk))
     return pa.chunked_array(chunks, list_type(column.type))
 
 
-def _lists(lengths: npt.NDArray[np.int64], values: pa.Array) -> pa.Array:
+def _build_lists(lengths: npt.NDArray[np.int64], values: pa.Array) -> pa.Array:
 
     ends = to_arrow(np.append(0, np.cumsum(lengths)))
     return pa.LargeListArray.from_arrays(ends, values)
 
 
-def flat(lists: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+def flatten_lists(lists: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, npt.NDArray[np.int64]]:
     """Return the values of all lists, one after the other, and where each list begins and ends."""
 
     whole = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
@@ -48,16 +48,16 @@ def flat(lists: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, npt.NDArray[np.in
     return whole.flatten(), ends - ends[0]
 
 
-def concatenated(lists: pa.ChunkedArray, groups: Groups) -> pa.Array:
+def concat_groups(lists: pa.ChunkedArray, groups: Groups) -> pa.Array:
     """Return the lists of each group one after the other."""
-    values, bounds = flat(lists.take(to_arrow(groups.rows)))
-    return _lists(np.diff(bounds[groups.bounds]), values)
+    values, bounds = flatten_lists(lists.take(to_arrow(groups.rows)))
+    return _build_lists(np.diff(bounds[groups.bounds]), values)
 
 
 def distinct(lists: pa.ChunkedArray, groups: Groups) -> pa.Array:
     """Return the values of each group once, in some order."""
 
-    values, bounds = flat(concatenated(lists, groups))
+    values, bounds = flatten_lists(concat_groups(lists, groups))
     if pa.types.is_floating(values.type):
         values = same_bits(pa.chunked_array([values])).combine_chunks()
     numbers = np.repeat(np.arange(groups.count), np.diff(bounds))
@@ -67,4 +67,4 @@ def distinct(lists: pa.ChunkedArray, groups: Groups) -> pa.Array:
     of = from_arrow(found["group"])
     order = to_arrow(np.argsort(of, kind="stable"))
     lengths = np.bincount(of, minlength=groups.count)
-    return _lists(lengths, found["value"].combine_chunks().take(order))
+    return _build_lists(lengths, found["value"].combine_chunks().take(order))

@@ -20,7 +20,7 @@ from mapred.errors import FunctionError
 from mapred.model.records import Output
 from mapred.model.shuffle import Parts, Shuffle
 from mapred.process.lazy import pa
-from mapred.shuffle.schemas import Misfit, clash, fit_to_schema, unified
+from mapred.shuffle.schemas import Misfit, clash_error, fit_to_schema, unify_schemas
 from mapred.shuffle.sorting import ranks
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def misfit(error: Misfit, column: str, task: int, known: Outline) -> FunctionErr
         other = whole, f"map task {known.tasks[types.index(whole)]}"
     else:
         other = whole, "all tasks together"
-    return clash(column, mine, other, error.value)
+    return clash_error(column, mine, other, error.value)
 
 
 def manifest(
@@ -106,7 +106,7 @@ def manifest(
     texts, numbered = list(first), list(first.values())
     schemas = [decode_schema(text) for text in texts]
     where_ = [f"map task {task}" for task in numbered]
-    whole = [unified(schemas, shuffle.by, where_)] if schemas else []
+    whole = [unify_schemas(schemas, shuffle.by, where_)] if schemas else []
     rows = sum(output.rows for output, _ in known)
     fields = [("path", pa.large_string()), ("offset", pa.int64()), ("length", pa.int64())]
     metadata = {

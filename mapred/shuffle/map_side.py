@@ -11,14 +11,20 @@ from mapred.arrow.buffers import take_sorted, to_arrow
 from mapred.arrow.encoding import encode_table
 from mapred.model.shuffle import Shuffle
 from mapred.process.lazy import pa
-from mapred.shuffle.aggregates import combined, lift, merged_to_send, places
+from mapred.shuffle.aggregates import lift, lift_and_merge, merge_to_send, number_states
 from mapred.shuffle.dense import is_dense
 from mapred.shuffle.groups import grouped_by
 from mapred.shuffle.hashing import Hashes
 from mapred.shuffle.keys import check_keys, hash_keys, one_zero_one_nan, tables
-from mapred.shuffle.part_files import Held, Parts, joined, ordered, spill
-from mapred.shuffle.schemas import Misfit, unified
-from mapred.shuffle.skew import Heavy
+from mapred.shuffle.part_files import (
+    MemoryParts,
+    Parts,
+    concat_with_schema,
+    order_by_partition,
+    spill,
+)
+from mapred.shuffle.schemas import Misfit, unify_schemas
+from mapred.shuffle.skew import HeavyKeyCounter
 from mapred.shuffle.sorting import order_rows
 
 # Rows are combined and put in order in pieces of so many bytes.
@@ -40,7 +46,7 @@ class MapOutputBuffer:
         self.schema: pa.Schema | None = None
         self.rows = 0
         self.spilled = 0
-        self.heavy = Heavy(shuffle.by)
+        self.heavy = HeavyKeyCounter(shuffle.by)
         self._waiting: list[pa.Table] = []
         self._parts: list[Parts] = []
         self._firsts: list[pa.Table] = []
@@ -53,9 +59,9 @@ class MapOutputBuffer:
             check_keys(table.schema, self.shuffle.by)
             # A table without rows decides no type.
             schemas = [self.schema, table.schema] if self.rows else [table.schema]
-            self.schema = unified(schemas, self.shuffle.by)
+            self.schema = unify_schemas(schemas, self.shuffle.by)
             self.rows += table.num_rows
-            for piece in _pieces(table, min(_PIECE, self.limit)):
+            for piece in _slice_by_bytes(table, min(_PIECE, self.limit)):
                 self._waiting.append(piece)
                 if sum(table.nbytes for table in self._waiting) >= min(_PIECE, self.limit):
                     self._order()
@@ -64,21 +70,21 @@ class MapOutputBuffer:
         """Combine what waits, and put it in the order of its partitions."""
         if not self._waiting or self.schema is None:
             return
-        table = joined(self._waiting, self.schema)
+        table = concat_with_schema(self._waiting, self.schema)
         keyed = one_zero_one_nan(table, self.shuffle.by)
         self._waiting = []
         self.heavy.note(keyed)
         if self.shuffle.descending:
-            held, firsts = sorted_run(table, self.shuffle, len(self._parts))
+            held, firsts = sort_run(table, self.shuffle, len(self._parts))
             self._firsts.append(firsts)
         else:
-            held = partitioned(keyed, self.shuffle)
+            held = partition_table(keyed, self.shuffle)
         self._parts.append(held)
         size = sum(parts.nbytes for parts in self._parts)
         if size > self.limit:
             self.spilled += size
             self._parts = [
-                spill(parts) if isinstance(parts, Held) else parts for parts in self._parts
+                spill(parts) if isinstance(parts, MemoryParts) else parts for parts in self._parts
             ]
 
     @property
@@ -98,20 +104,24 @@ class MapOutputBuffer:
     def sample(self) -> str | None:
         """Return the first key of every part of sorted rows and the run it belongs to, for a
         commit."""
-        return encode_table(joined(self._firsts, self._firsts[0].schema)) if self._firsts else None
+        return (
+            encode_table(concat_with_schema(self._firsts, self._firsts[0].schema))
+            if self._firsts
+            else None
+        )
 
     def _part(self, number: int, schema: pa.Schema) -> pa.Table:
         found = [parts.part(number) for parts in self._parts]
         try:
-            whole = joined([part for part in found if part.num_rows], schema)
+            whole = concat_with_schema([part for part in found if part.num_rows], schema)
         except Misfit as error:
             raise error.of(rows_column(error.column, self.shuffle)) from error
         if len(found) > 1 and self.shuffle.aggregates:
-            return merged_to_send(whole, self.shuffle.aggregates) if whole.num_rows else whole
+            return merge_to_send(whole, self.shuffle.aggregates) if whole.num_rows else whole
         return whole
 
 
-def sorted_run(table: pa.Table, shuffle: Shuffle, run: int) -> tuple[Held, pa.Table]:
+def sort_run(table: pa.Table, shuffle: Shuffle, run: int) -> tuple[MemoryParts, pa.Table]:
     """Rows in order, in small parts, and the first key of each part."""
     by = list(shuffle.by)
     number = min(_MOST_PARTS, _PER_PARTITION * shuffle.partitions, -(-table.num_rows // _LEAST))
@@ -122,7 +132,7 @@ def sorted_run(table: pa.Table, shuffle: Shuffle, run: int) -> tuple[Held, pa.Ta
     firsts = table.select(by).take(to_arrow(bounds[:-1]))
     names = [f"k{i}" for i in range(len(by))]
     firsts = firsts.rename_columns(names).append_column("run", to_arrow(np.full(len(firsts), run)))
-    return Held(table, bounds), firsts
+    return MemoryParts(table, bounds), firsts
 
 
 def sent_schema(schema: pa.Schema, shuffle: Shuffle) -> pa.Schema:
@@ -140,45 +150,45 @@ def rows_column(name: str, shuffle: Shuffle) -> str:
         return name
     if name.startswith("k"):
         return shuffle.by[int(name[1:])]
-    before = [(place, column) for (column, _), place in places(shuffle.aggregates).items()]
+    before = [(place, column) for (column, _), place in number_states(shuffle.aggregates).items()]
     return max(each for each in before if each[0] <= int(name[1:]))[1]
 
 
-def partitioned(table: pa.Table, shuffle: Shuffle) -> Held:
+def partition_table(table: pa.Table, shuffle: Shuffle) -> MemoryParts:
     """Rows by partition; with aggregates their states, combined where that makes them fewer."""
     from pyarrow.types import is_integer
 
     if not shuffle.aggregates:
-        return ordered(table, hash_keys(table, shuffle.by), shuffle.partitions)
+        return order_by_partition(table, hash_keys(table, shuffle.by), shuffle.partitions)
     keys = [f"k{i}" for i in range(len(shuffle.by))]
     numbered = len(keys) == 1 and is_integer(table.column(shuffle.by[0]).type)
     lifted = lift(table, shuffle.by, shuffle.aggregates) if numbered else None
     if lifted is not None and is_dense(lifted):
-        states = merged_to_send(lifted, shuffle.aggregates)
-        return ordered(states, hash_keys(states, keys), shuffle.partitions)
-    if table.num_rows <= _SMALL or _few_groups(table, shuffle.by):
-        states = combined(table, shuffle.by, shuffle.aggregates)
-        return ordered(states, hash_keys(states, keys), shuffle.partitions)
+        states = merge_to_send(lifted, shuffle.aggregates)
+        return order_by_partition(states, hash_keys(states, keys), shuffle.partitions)
+    if table.num_rows <= _SMALL or _has_few_groups(table, shuffle.by):
+        states = lift_and_merge(table, shuffle.by, shuffle.aggregates)
+        return order_by_partition(states, hash_keys(states, keys), shuffle.partitions)
     states = lift(table, shuffle.by, shuffle.aggregates) if lifted is None else lifted
     hashes = hash_keys(states, keys)
-    held = ordered(states, hashes, shuffle.partitions)
-    if not _repeated(hashes):
+    held = order_by_partition(states, hashes, shuffle.partitions)
+    if not _has_repeats(hashes):
         return held
     # Small hash tables stay in a cache: one for each partition takes half the time of one.
     parts = map(held.part, range(shuffle.partitions))
-    merged = [merged_to_send(part, shuffle.aggregates) for part in parts]
+    merged = [merge_to_send(part, shuffle.aggregates) for part in parts]
     bounds = np.concatenate([[0], np.cumsum([part.num_rows for part in merged])])
-    return Held(joined(merged, states.schema), bounds)
+    return MemoryParts(concat_with_schema(merged, states.schema), bounds)
 
 
-def _pieces(table: pa.Table, size: int) -> Iterator[pa.Table]:
+def _slice_by_bytes(table: pa.Table, size: int) -> Iterator[pa.Table]:
     """Slices of at most about `size` bytes; a table without rows is one."""
     rows = max(1, int(table.num_rows * size / max(table.nbytes, 1)))
     for start in range(0, max(table.num_rows, 1), rows):
         yield table.slice(start, rows)
 
 
-def _few_groups(table: pa.Table, by: Sequence[str]) -> bool:
+def _has_few_groups(table: pa.Table, by: Sequence[str]) -> bool:
     """Whether at most half of a few thousand rows, taken evenly, have a key of their own."""
     step = table.num_rows // _FEW
     few = take_sorted(table.select(by), np.arange(_FEW) * step)
@@ -186,7 +196,7 @@ def _few_groups(table: pa.Table, by: Sequence[str]) -> bool:
     return distinct <= _FEW // 2
 
 
-def _repeated(hashes: Hashes) -> bool:
+def _has_repeats(hashes: Hashes) -> bool:
     """Whether rows are at least twice as many as keys, judged by one key in 64."""
     some = hashes[hashes & np.uint64(63) == 0]
     return len(np.unique(some)) * 2 <= len(some)

@@ -39,7 +39,7 @@ class Parts(Protocol):
 
 
 @dataclass(frozen=True)
-class Held:
+class MemoryParts:
     """Parts in memory: those of partition `p` are rows `bounds[p]` to `bounds[p + 1]`."""
 
     table: pa.Table
@@ -59,7 +59,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Spilled:
+class SpilledParts:
     """Parts on the local disk, in a file without a name that goes when its process does."""
 
     data: pa.Buffer
@@ -79,18 +79,20 @@ class Spilled:
         return read_part(self.data.slice(start, stop - start), self.schema)
 
 
-def ordered(table: pa.Table, hashes: Hashes, partitions: int, level: int = 0) -> Held:
+def order_by_partition(
+    table: pa.Table, hashes: Hashes, partitions: int, level: int = 0
+) -> MemoryParts:
     """Return the rows of a table by partition, those of each in the order they came."""
     if partitions == 1:
-        return Held(table, np.array([0, table.num_rows]))
+        return MemoryParts(table, np.array([0, table.num_rows]))
     numbers = partition_numbers(hashes, partitions, level)
     counts = np.bincount(numbers, minlength=partitions)
     order = np.argsort(numbers, kind="stable")
     bounds = np.concatenate([[0], np.cumsum(counts)])
-    return Held(table.combine_chunks().take(to_arrow(order)), bounds)
+    return MemoryParts(table.combine_chunks().take(to_arrow(order)), bounds)
 
 
-def spill(held: Held) -> Spilled:
+def spill(held: MemoryParts) -> SpilledParts:
     """Put parts on the local disk; read, they are mapped into memory."""
 
     schema = held.table.schema
@@ -101,7 +103,7 @@ def spill(held: Held) -> Spilled:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise cannot_spill(error) from error
-    return Spilled(pa.py_buffer(data), offsets, schema)
+    return SpilledParts(pa.py_buffer(data), offsets, schema)
 
 
 def cannot_spill(error: OSError) -> StorageError:
@@ -134,7 +136,7 @@ def read_part(data: pa.Buffer, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_batches(batches, schema)
 
 
-def joined(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+def concat_with_schema(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
     """Tables one below the other, in one schema."""
 
     if not tables:

@@ -16,7 +16,7 @@ import numpy as np
 from mapred.arrow.buffers import from_arrow, to_arrow, values_view
 from mapred.process.lazy import pa
 from mapred.shuffle.groups import take_or_null
-from mapred.shuffle.lists import flat
+from mapred.shuffle.lists import flatten_lists
 from mapred.shuffle.sorting import order_rows
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def quantile_type(type_: pa.DataType, options: Mapping[str, Any]) -> pa.DataType
     if types.is_floating(type_) or types.is_integer(type_) or types.is_null(type_):
         return pa.float64()
     if types.is_decimal(type_):
-        return _longer(type_, options.get("q", MEDIAN))
+        return _widen_decimal(type_, options.get("q", MEDIAN))
     if types.is_date(type_):
         return pa.timestamp("us")
     if types.is_timestamp(type_):
@@ -61,7 +61,7 @@ def quantile_type(type_: pa.DataType, options: Mapping[str, Any]) -> pa.DataType
     return None
 
 
-def _longer(type_: pa.DataType, q: float) -> pa.DataType | None:
+def _widen_decimal(type_: pa.DataType, q: float) -> pa.DataType | None:
     """Decimals with as many digits more as interpolation may take; None where there are none."""
 
     digits = max(0, -int(decimal.Decimal(repr(q)).normalize().as_tuple().exponent))
@@ -76,7 +76,7 @@ def quantiles(
 ) -> pa.ChunkedArray:
     """Return the quantile of each list, null for an empty one and NaN where one of the values is."""
 
-    values, bounds = flat(lists)
+    values, bounds = flatten_lists(lists)
     counts = np.diff(bounds)
     order = order_rows(pa.table({"v": values}), ["v"], [False])
     groups = np.repeat(np.arange(len(counts)), counts)[order]
@@ -87,7 +87,7 @@ def quantiles(
     lower, upper = (values.take(to_arrow(order[at])) for at in (first, first + (parts > 0)))
     if options["interpolation"] == "linear":
         try:
-            answers = _between(lower, upper, parts, whole, type_)
+            answers = _interpolate(lower, upper, parts, whole, type_)
         except Inexact as error:
             error.group = int(there[error.group])
             raise
@@ -115,7 +115,7 @@ def _places(
     return steps, parts, whole
 
 
-def _between(
+def _interpolate(
     lower: pa.Array,
     upper: pa.Array,
     parts: npt.NDArray[np.int64],
@@ -131,15 +131,15 @@ def _between(
         low, high = (from_arrow(each).astype(np.float64) for each in (lower, upper))
         return to_arrow(_floats(low, high, parts, whole))
     if types.is_integer(from_):
-        small = _small(lower, upper, parts, whole)
+        small = _interpolate_small(lower, upper, parts, whole)
         if small is not None:
             return to_arrow(small)
     found = []
-    factor = _factor(from_, type_)
+    factor = _unit_factor(from_, type_)
     ends = zip(_whole_numbers(lower), _whole_numbers(upper), parts.tolist(), strict=True)
     for group, (one, other, part) in enumerate(ends):
         exact = Fraction((one * whole + (other - one) * part) * factor, whole)
-        answer = _held(exact, type_)
+        answer = _fit_to_type(exact, type_)
         if answer is None:
             raise Inexact(group, lower[group], upper[group])
         found.append(answer)
@@ -163,7 +163,7 @@ def _floats(
     return np.clip(between, lower, upper)
 
 
-def _small(
+def _interpolate_small(
     lower: pa.Array, upper: pa.Array, parts: npt.NDArray[np.int64], whole: int
 ) -> npt.NDArray[np.float64] | None:
     """Answers of one rounding; None where whole numbers are too large for that."""
@@ -193,7 +193,7 @@ def _whole_numbers(array: pa.Array) -> list[int]:
     ]
 
 
-def _factor(from_: pa.DataType, to: pa.DataType) -> int:
+def _unit_factor(from_: pa.DataType, to: pa.DataType) -> int:
     """How many of the answer's units are one of the values'."""
 
     if pa.types.is_integer(from_):
@@ -205,7 +205,7 @@ def _factor(from_: pa.DataType, to: pa.DataType) -> int:
     return 1 if from_.unit == to.unit else 1000
 
 
-def _held(exact: Fraction, type_: pa.DataType) -> int | float | None:
+def _fit_to_type(exact: Fraction, type_: pa.DataType) -> int | float | None:
     """Return a number as `type_` holds it; None where that is another one.
 
     Floats are the nearest; from where they are all whole numbers, those that are equal.

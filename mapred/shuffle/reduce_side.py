@@ -13,7 +13,7 @@ from mapred.shuffle.answers import finish
 from mapred.shuffle.hashing import partition_numbers
 from mapred.shuffle.keys import hash_keys, tables
 from mapred.shuffle.map_side import sent_schema
-from mapred.shuffle.part_files import Spilled, joined, ordered, spill
+from mapred.shuffle.part_files import SpilledParts, concat_with_schema, order_by_partition, spill
 from mapred.shuffle.sorting import cut
 
 if TYPE_CHECKING:
@@ -42,10 +42,12 @@ def reduce_partition(
     sent = sent_schema(schema, shuffle)
     if shuffle.descending:
         low, high = ends
-        yield cut(joined(list(segments), sent), shuffle.by, shuffle.descending, low, high)
+        yield cut(
+            concat_with_schema(list(segments), sent), shuffle.by, shuffle.descending, low, high
+        )
         return
     by = [f"k{i}" for i in range(len(shuffle.by))] if shuffle.aggregates else list(shuffle.by)
-    for table in _divided(segments, sent, by, size, limit, 1):
+    for table in _split_by_keys(segments, sent, by, size, limit, 1):
         if shuffle.aggregates:
             merged = merge(table, shuffle.aggregates)
             yield finish(merged, schema, shuffle.by, shuffle.aggregates)
@@ -55,7 +57,7 @@ def reduce_partition(
                 yield from tables(value)
 
 
-def _divided(
+def _split_by_keys(
     segments: Iterable[pa.Table],
     schema: pa.Schema,
     by: list[str],
@@ -65,28 +67,28 @@ def _divided(
 ) -> Iterator[pa.Table]:
     """Tables of at most about `limit` bytes that share no key, or of one key each."""
     if size <= limit or level > _LEVELS:
-        yield joined(list(segments), schema)
+        yield concat_with_schema(list(segments), schema)
         return
     number = min(_MOST, -(-2 * size // limit))
-    spilled: list[Spilled] = []
+    spilled: list[SpilledParts] = []
     low = np.full(number, np.iinfo(np.uint64).max)
     high = np.zeros(number, np.uint64)
-    for table in _gathered(segments, schema, limit // 4):
+    for table in _rebatch(segments, schema, limit // 4):
         hashes = hash_keys(table, by)
         numbers = partition_numbers(hashes, number, level)
         np.minimum.at(low, numbers, hashes)
         np.maximum.at(high, numbers, hashes)
-        spilled.append(spill(ordered(table, hashes, number, level)))
+        spilled.append(spill(order_by_partition(table, hashes, number, level)))
     for bucket in range(number):
         inner = sum(each.offsets[bucket + 1] - each.offsets[bucket] for each in spilled)
         if inner:
             # Rows of one key are handed over together, however many they are.
             bound = inner if low[bucket] == high[bucket] else limit
             parts = (each.part(bucket) for each in spilled)
-            yield from _divided(parts, schema, by, inner, bound, level + 1)
+            yield from _split_by_keys(parts, schema, by, inner, bound, level + 1)
 
 
-def _gathered(segments: Iterable[pa.Table], schema: pa.Schema, size: int) -> Iterator[pa.Table]:
+def _rebatch(segments: Iterable[pa.Table], schema: pa.Schema, size: int) -> Iterator[pa.Table]:
     """Yield the rows of some tables as tables of at least about `size` bytes and not much more."""
     waiting: list[pa.Table] = []
     held = 0
@@ -96,7 +98,7 @@ def _gathered(segments: Iterable[pa.Table], schema: pa.Schema, size: int) -> Ite
             waiting.append(segment.slice(start, rows))
             held += waiting[-1].nbytes
             if held >= size:
-                yield joined(waiting, schema)
+                yield concat_with_schema(waiting, schema)
                 waiting, held = [], 0
     if waiting:
-        yield joined(waiting, schema)
+        yield concat_with_schema(waiting, schema)

@@ -17,7 +17,7 @@ class Misfit(FunctionError):
 
     def __init__(self, column: str, type_: pa.DataType, whole: pa.DataType, value: str) -> None:
         places = (type_, "one table"), (whole, "all tables of its task")
-        super().__init__(str(clash(column, *places, value)))
+        super().__init__(str(clash_error(column, *places, value)))
         self.column, self.type, self.whole, self.value = column, type_, whole, value
 
     def of(self, column: str) -> Misfit:
@@ -25,7 +25,7 @@ class Misfit(FunctionError):
         return Misfit(column, self.type, self.whole, self.value)
 
 
-def clash(column: str, one: Typed, other: Typed, value: str = "") -> FunctionError:
+def clash_error(column: str, one: Typed, other: Typed, value: str = "") -> FunctionError:
     """Two types of one column, each with where it is, that do not go together.
 
     If only for one `value` of the first, that is named.
@@ -58,7 +58,7 @@ def _number(type_: pa.DataType) -> bool:
     )
 
 
-def unified(
+def unify_schemas(
     schemas: Sequence[pa.Schema], by: Sequence[str], places: Sequence[str] = ()
 ) -> pa.Schema:
     """One schema for tables of several; `places` says where each of them is from."""
@@ -86,21 +86,23 @@ def _one_type(name: str, known: Sequence[Typed], *, key: bool) -> pa.DataType:
     """Return the type that holds what all of them hold; types that do not go together are an error."""
     whole = known[0][0]
     for type_, place in known[1:]:
-        both = _both(whole, type_, name, key=key)
+        both = _merge_types(whole, type_, name, key=key)
         if both is None:
-            other = (each for each in known if _both(each[0], type_, name, key=key) is None)
-            raise clash(name, next(other, known[0]), (type_, place))
+            other = (each for each in known if _merge_types(each[0], type_, name, key=key) is None)
+            raise clash_error(name, next(other, known[0]), (type_, place))
         whole = both
     return whole
 
 
-def _both(one: pa.DataType, other: pa.DataType, name: str, *, key: bool) -> pa.DataType | None:
+def _merge_types(
+    one: pa.DataType, other: pa.DataType, name: str, *, key: bool
+) -> pa.DataType | None:
     """Return the type for the values of two types; None where it would round some, or equal keys
     differ."""
 
     if one == other:
         return one
-    if _changes(one, other):
+    if _are_incompatible(one, other):
         return None
     if key and len({family(each, name) for each in (one, other)} - {"null"}) > 1:
         return None
@@ -121,15 +123,17 @@ def _as_decimal(type_: pa.DataType) -> pa.DataType:
     return pa.decimal128(len(str(1 << type_.bit_width)), 0)
 
 
-def _changes(one: pa.DataType, other: pa.DataType) -> bool:
+def _are_incompatible(one: pa.DataType, other: pa.DataType) -> bool:
     """Whether a decimal meets a float, or text bytes, at any depth: no type holds both."""
 
     if pa.types.is_struct(one) and pa.types.is_struct(other):
         shared = {field.name for field in one} & {field.name for field in other}
-        return any(_changes(one.field(name).type, other.field(name).type) for name in shared)
+        return any(
+            _are_incompatible(one.field(name).type, other.field(name).type) for name in shared
+        )
     if one.num_fields and one.num_fields == other.num_fields:
         pairs = ((each.field(i).type for each in (one, other)) for i in range(one.num_fields))
-        return any(_changes(*pair) for pair in pairs)
+        return any(_are_incompatible(*pair) for pair in pairs)
     pairs_ = ((one, other), (other, one))
     return any(
         (pa.types.is_decimal(a) and pa.types.is_floating(b)) or _text_and_bytes(a, b)

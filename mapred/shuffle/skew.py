@@ -21,7 +21,7 @@ _SHARE = 1 / 1000
 _MUCH, _TIMES = 1 / 10, 3
 
 
-class Heavy:
+class HeavyKeyCounter:
     """About how many rows the most frequent keys of one task have."""
 
     def __init__(self, by: Sequence[str]) -> None:
@@ -33,19 +33,19 @@ class Heavy:
         """Count the keys of some rows of a table."""
         rows = table.num_rows
         self.rows += rows
-        keys = table.select(self.by).rename_columns(_names(self.by))
+        keys = table.select(self.by).rename_columns(_key_names(self.by))
         if rows > _SAMPLE:
             places = np.random.default_rng(0).integers(0, rows, _SAMPLE)
             keys = take_sorted(keys, np.sort(places))
         if rows:
             keys = keys.append_column("rows", to_arrow(np.full(len(keys), rows / len(keys))))
-            self._found.append(_heaviest([keys], len(self.by)))
+            self._found.append(_top_keys([keys], len(self.by)))
 
     def encoded(self) -> str | None:
         """Return the keys of a thousandth of the rows or more, as text for a commit."""
         if not self._found:
             return None
-        found = _heaviest(self._found, len(self.by))
+        found = _top_keys(self._found, len(self.by))
         heavy = from_arrow(found["rows"]) >= self.rows * _SHARE
         found = found.slice(0, int(heavy.sum()))
         if not found.num_rows:
@@ -53,7 +53,7 @@ class Heavy:
         return encode_table(found)
 
 
-def heaviest(texts: Iterable[str], by: Sequence[str], rows: int) -> dict[str, int]:
+def find_heavy_keys(texts: Iterable[str], by: Sequence[str], rows: int) -> dict[str, int]:
     """Return the keys that stand out among those of all tasks, and about how many rows each has.
 
     A key stands out with a tenth of all `rows` and three times as many as the other frequent
@@ -62,7 +62,7 @@ def heaviest(texts: Iterable[str], by: Sequence[str], rows: int) -> dict[str, in
     tables = [decoded_table(text) for text in texts]
     if not tables:
         return {}
-    found = _heaviest(tables, len(by))
+    found = _top_keys(tables, len(by))
     counts = from_arrow(found["rows"])
     least = max(2.0, rows * _SHARE)
     known = counts[counts >= least]
@@ -81,9 +81,9 @@ def _median(counts: Any) -> float:
     return float(np.median(counts)) if len(counts) else 0.0
 
 
-def _heaviest(tables: list[pa.Table], count: int) -> pa.Table:
+def _top_keys(tables: list[pa.Table], count: int) -> pa.Table:
 
-    names = _names(range(count))
+    names = _key_names(range(count))
     try:
         whole = pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowInvalid:
@@ -95,7 +95,7 @@ def _heaviest(tables: list[pa.Table], count: int) -> pa.Table:
     return summed.take(to_arrow(order))
 
 
-def _names(by: Iterable[Any]) -> list[str]:
+def _key_names(by: Iterable[Any]) -> list[str]:
     return [f"k{i}" for i, _ in enumerate(by)]
 
 

@@ -29,7 +29,7 @@ def order_rows(
     """
     words = _prefixes(table.column(by[0]))
     if words is None:
-        return _sorted(table, by, descending)
+        return _sort_indices(table, by, descending)
     if descending[0]:
         words = ~words
     order = np.argsort(words, kind="stable" if runs else None)
@@ -38,11 +38,13 @@ def order_rows(
     if same.any():
         tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
         rows = np.sort(order[tied])
-        order[tied] = rows[_sorted(table.select(list(by)).take(to_arrow(rows)), by, descending)]
+        order[tied] = rows[
+            _sort_indices(table.select(list(by)).take(to_arrow(rows)), by, descending)
+        ]
     return order
 
 
-def _sorted(
+def _sort_indices(
     table: pa.Table, by: Sequence[str], descending: Sequence[bool]
 ) -> npt.NDArray[np.int64]:
 
@@ -63,16 +65,16 @@ def _prefixes(column: pa.ChunkedArray) -> npt.NDArray[np.uint64] | None:
         return None
     type_ = column.type
     if pa.types.is_integer(type_) or pa.types.is_temporal(type_):
-        return np.concatenate([_whole(chunk) for chunk in column.chunks])
+        return np.concatenate([_integer_prefixes(chunk) for chunk in column.chunks])
     if pa.types.is_floating(type_):
         values = from_arrow(column).astype(np.float64)
-        return None if np.isnan(values).any() else _floats(values + 0.0)
+        return None if np.isnan(values).any() else _float_prefixes(values + 0.0)
     if family(type_, "") in ("string", "binary"):
-        return np.concatenate([_heads(chunk) for chunk in column.chunks])
+        return np.concatenate([_byte_prefixes(chunk) for chunk in column.chunks])
     return None
 
 
-def _whole(array: pa.Array) -> npt.NDArray[np.uint64]:
+def _integer_prefixes(array: pa.Array) -> npt.NDArray[np.uint64]:
 
     signed = not pa.types.is_unsigned_integer(array.type)
     values = values_view(array, f"{'i' if signed else 'u'}{array.type.bit_width // 8}")
@@ -81,13 +83,13 @@ def _whole(array: pa.Array) -> npt.NDArray[np.uint64]:
     return words
 
 
-def _floats(values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint64]:
+def _float_prefixes(values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint64]:
     bits = values.view(_U)
     words: npt.NDArray[np.uint64] = np.where(bits & _TOP, ~bits, bits | _TOP)
     return words
 
 
-def _heads(array: pa.Array) -> npt.NDArray[np.uint64]:
+def _byte_prefixes(array: pa.Array) -> npt.NDArray[np.uint64]:
     """Return the first eight bytes of text or binary as big-endian numbers."""
     data, starts, lengths = byte_strings(array)
     unaligned = np.ndarray((len(data) - 7,), ">u8", data, strides=(1,))

@@ -142,7 +142,7 @@ def probe(store: Store) -> str:
     try:
         second = store.put_if_absent(name, b"second")
         kept = store.read(name)
-        listed = _listed(store, name)
+        listed = _time_listing(store, name)
     finally:
         with suppress(FileNotFoundError, StorageError):
             store.delete(name)
@@ -163,7 +163,7 @@ def probe(store: Store) -> str:
     return "a name that was put is listed at once"
 
 
-def _listed(store: Store, name: str) -> float | None:
+def _time_listing(store: Store, name: str) -> float | None:
     """How many seconds a listing took to show a name; None where it did not for long."""
     began, root = time.monotonic(), store.local_path("")
     folder = name.rpartition("/")[0]

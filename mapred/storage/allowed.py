@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mapred.errors import DatasetError
-from mapred.process.secrecy import Public, looks
+from mapred.process.secrecy import Public, looks_secret
 
 _REFERENCE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 # Of every file system of fsspec, and of those that cache or unpack others.
@@ -93,7 +93,7 @@ _KEYS = {
 _LIKE = {"s3a": "s3", "gcs": "gs", **dict.fromkeys(("abfs", "abfss", "adl"), "az")}
 
 
-def refused(options: Mapping[str, Any], scheme: str) -> tuple[str, ...] | None:
+def find_refused(options: Mapping[str, Any], scheme: str) -> tuple[str, ...] | None:
     """Return the path of names to the first value that a job may not hold; None where it may hold
     all."""
     for path, value in _leaves(options):
@@ -102,7 +102,7 @@ def refused(options: Mapping[str, Any], scheme: str) -> tuple[str, ...] | None:
     return None
 
 
-def by_reference(path: tuple[str, ...], scheme: str) -> str:
+def suggest_reference(path: tuple[str, ...], scheme: str) -> str:
     """`storage_options=` as it gives the value at a path by reference."""
     known = scheme.lower()
     name = _KEYS.get(_LIKE.get(known, known), {}).get(path[-1])
@@ -114,12 +114,12 @@ def by_reference(path: tuple[str, ...], scheme: str) -> str:
     return f"storage_options={line}"
 
 
-def resolved(options: Any) -> Any:
+def resolve_references(options: Any) -> Any:
     """Return the options with the values of the variables that they name, as this process has them."""
     if isinstance(options, Mapping):
-        return {name: resolved(value) for name, value in options.items()}
+        return {name: resolve_references(value) for name, value in options.items()}
     if isinstance(options, list):
-        return [resolved(value) for value in options]
+        return [resolve_references(value) for value in options]
     if not isinstance(options, str) or not (match := _REFERENCE.fullmatch(options)):
         return options
     value = os.environ.get(match[1])
@@ -132,7 +132,7 @@ def resolved(options: Any) -> Any:
     return value
 
 
-def hidden(text: str, options: Any) -> str:
+def hide_values(text: str, options: Any) -> str:
     """Return a text of others without the values of the variables that the options name."""
     names = (
         match[1]
@@ -162,7 +162,7 @@ def _is_allowed(path: tuple[str, ...], value: Any, scheme: str) -> bool:
     if isinstance(value, str):
         if not value or _REFERENCE.fullmatch(value):
             return True
-        if looks(value):
+        if looks_secret(value):
             return False
         if path == ("token",) and scheme in ("gs", "gcs"):
             return value in _METHODS

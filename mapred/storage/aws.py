@@ -45,7 +45,7 @@ def s3_settings(bucket: str) -> S3Settings:
         or "us-east-1"
     )
     credentials = None
-    if _yes(env.get("AWS_SKIP_SIGNATURE")):
+    if _is_true(env.get("AWS_SKIP_SIGNATURE")):
         config["skip_signature"] = True
     elif not any(env.get(variable) for variable in _OWN):
         if profile.get("aws_access_key_id") and not profile.get("role_arn"):
@@ -55,7 +55,7 @@ def s3_settings(bucket: str) -> S3Settings:
                 config["session_token"] = profile["aws_session_token"]
         elif any(profile.get(login) for login in _LOGINS):
             credentials = _login(name)
-        elif _yes(env.get("AWS_EC2_METADATA_DISABLED")) and not env.get(
+        elif _is_true(env.get("AWS_EC2_METADATA_DISABLED")) and not env.get(
             "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
         ):
             raise StorageError(f"s3://{bucket}: no credentials found; {NO_CREDENTIALS}")
@@ -70,7 +70,7 @@ def s3_settings(bucket: str) -> S3Settings:
         what = f"the endpoint of s3://{bucket} (AWS_ENDPOINT_URL, or endpoint_url of the profile)"
         secrecy.refuse_endpoint(endpoint, what, StorageError)
         style = env.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST")
-        virtual = _yes(style) if style else _is_virtual(endpoint, profile)
+        virtual = _is_true(style) if style else _is_virtual(endpoint, profile)
         if virtual:
             # The client wants the bucket in the endpoint; without it, listings come back empty.
             endpoint = _with_bucket(endpoint, bucket)
@@ -99,7 +99,7 @@ def _with_bucket(endpoint: str, bucket: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{bucket}.{parts.netloc}"))
 
 
-def _yes(text: str | None) -> bool:
+def _is_true(text: str | None) -> bool:
     return (text or "").lower() in ("1", "true", "yes", "on")
 
 
@@ -108,8 +108,8 @@ def _profile(env: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     chosen = env.get("AWS_PROFILE") or env.get("AWS_DEFAULT_PROFILE")
     name = chosen or "default"
     home = Path(env.get("HOME") or "~").expanduser()
-    config = _parsed(env.get("AWS_CONFIG_FILE") or home / ".aws/config")
-    secrets = _parsed(env.get("AWS_SHARED_CREDENTIALS_FILE") or home / ".aws/credentials")
+    config = _parse_settings(env.get("AWS_CONFIG_FILE") or home / ".aws/config")
+    secrets = _parse_settings(env.get("AWS_SHARED_CREDENTIALS_FILE") or home / ".aws/credentials")
     section = name if name == "default" else f"profile {name}"
     settings = {**config.get(section, {}), **secrets.get(name, {})}
     if chosen and not settings:
@@ -123,7 +123,7 @@ def _profile(env: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     return name, settings
 
 
-def _parsed(path: str | Path) -> dict[str, dict[str, str]]:
+def _parse_settings(path: str | Path) -> dict[str, dict[str, str]]:
     file = Path(path).expanduser()
     if not os.path.exists(file):
         return {}

@@ -55,7 +55,7 @@ def record(filesystem: Any, storage_options: Any, scheme: str) -> dict[str, Any]
             raise DatasetError("storage_options= are for URIs with a scheme, such as s3://")
         options, where, what = dict(storage_options), "", "storage_options="
     else:
-        where, options, scheme = _described(filesystem)
+        where, options, scheme = _describe(filesystem)
         what = f"the {type(filesystem).__name__}"
     _refuse_secrets(options, what, scheme)
     try:
@@ -78,7 +78,7 @@ def was_made_here(storage: Mapping[str, Any]) -> bool:
 def filesystem_of(storage: Mapping[str, Any] | None, uri: str) -> tuple[Any, str]:
     """Return the file system of a URI, and the URI's path in it; as recorded, or the scheme's own."""
     scheme = uri.partition("://")[0] if "://" in uri else ""
-    options = allowed.resolved(storage["options"]) if storage else {}
+    options = allowed.resolve_references(storage["options"]) if storage else {}
     try:
         import fsspec
 
@@ -97,11 +97,11 @@ def filesystem_of(storage: Mapping[str, Any] | None, uri: str) -> tuple[Any, str
             raise MissingDependency(*_EXTRAS[scheme]) from error
         raise DatasetError(f"{uri}: {error}") from error
     except (TypeError, ValueError) as error:
-        said = allowed.hidden(str(error), storage["options"] if storage else {})
+        said = allowed.hide_values(str(error), storage["options"] if storage else {})
         raise DatasetError(f"{uri}: the file system cannot be made: {said}") from None
 
 
-def _described(filesystem: Any) -> tuple[str, dict[str, Any], str]:
+def _describe(filesystem: Any) -> tuple[str, dict[str, Any], str]:
     """Class, arguments and scheme of a file system object."""
     import fsspec
 
@@ -136,11 +136,11 @@ def _positional(kind: Any) -> list[str]:
 
 
 def _refuse_secrets(options: Mapping[str, Any], what: str, scheme: str) -> None:
-    path = allowed.refused(options, scheme)
+    path = allowed.find_refused(options, scheme)
     if path is not None:
         raise DatasetError(
             f"{what}: {path[-1]!r} may be a credential, and a job is written to the run's folder; "
-            f"give a variable of the run and its workers, {allowed.by_reference(path, scheme)}, or "
+            f"give a variable of the run and its workers, {allowed.suggest_reference(path, scheme)}, or "
             f"leave it out and set {_variables(scheme, path[-1])}; what all may see is "
             "mapred.public('…')"
         )

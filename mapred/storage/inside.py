@@ -33,21 +33,21 @@ class Folder:
         self._real = ""
         self._held: set[str] = set()
 
-    def opened(self, path: str) -> int:
+    def open_file(self, path: str) -> int:
         """Return the descriptor of a regular file below the folder, opened to be read."""
         try:
             descriptor = os.open(path, _FLAGS)
         except OSError as error:
             if os.path.islink(path):
-                raise self._refused(path, "a link") from None
+                raise self._not_a_file_error(path, "a link") from None
             if error.errno == errno.ENXIO:
-                raise self._refused(path, "a socket or a device") from None
+                raise self._not_a_file_error(path, "a socket or a device") from None
             raise
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise self._refused(path, "not a regular file")
+                raise self._not_a_file_error(path, "not a regular file")
             if not self._holds(_place_of(descriptor, path)):
-                raise self._refused(path, "behind a link")
+                raise self._not_a_file_error(path, "behind a link")
         except BaseException:
             os.close(descriptor)
             raise
@@ -58,14 +58,14 @@ class Folder:
         if folder in self._held or folder == self._root:
             return
         if not self._holds(os.path.realpath(folder)):
-            raise self._refused(folder, "behind a link")
+            raise self._not_a_file_error(folder, "behind a link")
         self._held.add(folder)
 
     def hold_file(self, path: str) -> None:
         """Refuse a file that is a link, or is reached by one below this folder."""
         self.hold(os.path.dirname(path))
         if os.path.islink(path):
-            raise self._refused(path, "a link")
+            raise self._not_a_file_error(path, "a link")
 
     def _holds(self, real: str) -> bool:
         if self._real and real.startswith(self._real):
@@ -74,7 +74,7 @@ class Folder:
         self._real = os.path.join(os.path.realpath(self._root), "")
         return f"{real}/".startswith(self._real)
 
-    def _refused(self, path: str, what: str) -> NotAFile:
+    def _not_a_file_error(self, path: str, what: str) -> NotAFile:
         return NotAFile(
             f"{path} is {what}, and mapred makes only plain files and folders: someone else put it "
             "there; look at it, and remove it by hand"

@@ -44,7 +44,7 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 _STALE_WAITS = (0.0, 0.1, 1.0)
 
 
-def _fresh(path: str, act: Callable[[], T]) -> T:
+def _retry_stale(path: str, act: Callable[[], T]) -> T:
     """Return what `act` gives, begun anew where an NFS client still held what the server replaced."""
     for wait in _STALE_WAITS:
         try:
@@ -82,33 +82,33 @@ class LocalStore:
         return self._root
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
-        with self._mapped("read", path):
+        with self._translate_errors("read", path):
             full = self._full(path)
-            return _fresh(full, lambda: _read(self._inside.opened(full), offset, length))
+            return _retry_stale(full, lambda: _read(self._inside.open_file(full), offset, length))
 
     def write(self, path: str, data: bytes) -> str:
         target = self._full(path)
 
         def write(grant: modes.Grant) -> None:
             temporary = self._write_temporary(path, data, grant)
-            with _removed_unless_done(temporary):
+            with _remove_on_error(temporary):
                 os.replace(temporary, target)
 
-        with self._mapped("write", path):
-            _fresh(target, lambda: self._in_folder(target, write))
+        with self._translate_errors("write", path):
+            _retry_stale(target, lambda: self._in_folder(target, write))
         return ""
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
-        with self._mapped("write", path):
+        with self._translate_errors("write", path):
             target = self._full(path)
-            temporary = _fresh(
+            temporary = _retry_stale(
                 target,
                 lambda: self._in_folder(
                     target, lambda grant: self._write_temporary(path, data, grant)
                 ),
             )
             try:
-                _fresh(target, lambda: os.link(temporary, target))
+                _retry_stale(target, lambda: os.link(temporary, target))
             except FileExistsError:
                 # NFS may repeat a call whose answer was lost: then the name is our own file's.
                 # What else has the name may be a link that leads nowhere.
@@ -127,25 +127,25 @@ class LocalStore:
 
     def list(self, prefix: str) -> list[tuple[str, int]]:
         folder = prefix.rstrip("/")
-        with self._mapped("list", prefix):
+        with self._translate_errors("list", prefix):
             whole = self._full(folder)
             self._inside.hold(whole)
-            return _fresh(whole, lambda: sorted(self._walk(whole, folder)))
+            return _retry_stale(whole, lambda: sorted(self._walk(whole, folder)))
 
     def delete(self, path: str) -> None:
-        with self._mapped("delete", path):
+        with self._translate_errors("delete", path):
             full = self._full(path)
             self._inside.hold(os.path.dirname(full))
             os.unlink(full)
 
     def put_file(self, source: Path, path: str) -> str:
         target = self._full(path)
-        with self._mapped("write", path):
+        with self._translate_errors("write", path):
             self._in_folder(target, lambda grant: self._move(source, target, grant))
         return ""
 
     def _move(self, source: Path, target: str, grant: modes.Grant) -> None:
-        modes.give(source, grant)
+        modes.apply_grant(source, grant)
         try:
             os.replace(source, target)
         except OSError as error:
@@ -154,20 +154,20 @@ class LocalStore:
             temporary = _temporary_beside(target)
             import shutil
 
-            with _removed_unless_done(temporary):
+            with _remove_on_error(temporary):
                 modes.create(temporary, grant).close()
                 shutil.copyfile(source, temporary)
                 os.replace(temporary, target)
 
     def copy(self, source: str, target: str) -> None:
-        with self._mapped("read", source):
+        with self._translate_errors("read", source):
             known, wanted = self._full(source), self._full(target)
             self._inside.hold_file(known)
             self._in_folder(wanted, lambda grant: self._copy(known, wanted, grant))
 
     def _copy(self, known: str, wanted: str, grant: modes.Grant) -> None:
         temporary = _temporary_beside(wanted)
-        with _removed_unless_done(temporary):
+        with _remove_on_error(temporary):
             try:
                 os.link(known, temporary)
             except FileNotFoundError:
@@ -184,7 +184,7 @@ class LocalStore:
                 os.unlink(temporary)
 
     def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
-        with self._mapped("read", path):
+        with self._translate_errors("read", path):
             return cast(BinaryIO, io.BufferedReader(_Reader(self._full(path), self._inside)))
 
     def local_path(self, path: str) -> str:
@@ -217,23 +217,23 @@ class LocalStore:
         known = self._grants.get(folder)
         if known is None:
             self._inside.hold(folder)
-            found = modes.make(folder, self._granted)
-            known = self._grants[folder] = self._granted(target, found)
+            found = modes.make(folder, self._choose_grant)
+            known = self._grants[folder] = self._choose_grant(target, found)
         return known
 
-    def _granted(self, path: str, above: os.stat_result) -> modes.Grant:
+    def _choose_grant(self, path: str, above: os.stat_result) -> modes.Grant:
         """Return the grant of a new file or folder; `above` is its parent."""
         if self._dataset:
-            return modes.of_dataset(above)
+            return modes.dataset_grant(above)
         if path == self._root:
-            return modes.shared(above, self._mode)
+            return modes.root_grant(above, self._mode)
         if not path.startswith(f"{self._root}/") or path[len(self._root) + 1] == ".":
-            return modes.shared(above)
-        return modes.inherited(above)
+            return modes.root_grant(above)
+        return modes.inner_grant(above)
 
     def _write_temporary(self, path: str, data: bytes, grant: modes.Grant) -> str:
         temporary = _temporary_beside(self._full(path))
-        with _removed_unless_done(temporary), modes.create(temporary, grant) as file:
+        with _remove_on_error(temporary), modes.create(temporary, grant) as file:
             view = memoryview(data)
             while view:
                 view = view[file.write(view) or 0 :]
@@ -258,7 +258,7 @@ class LocalStore:
                         yield path, entry.stat(follow_symlinks=False).st_size
 
     @contextmanager
-    def _mapped(self, verb: str, path: str) -> Iterator[None]:
+    def _translate_errors(self, verb: str, path: str) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError as error:
@@ -285,7 +285,7 @@ class LocalStore:
 
 
 @contextmanager
-def _removed_unless_done(temporary: str) -> Iterator[None]:
+def _remove_on_error(temporary: str) -> Iterator[None]:
     """Leave no temporary file where the disk is full, or anything else is in the way."""
     try:
         yield
@@ -299,7 +299,7 @@ class _Reader(io.FileIO):
     """An open file whose faults are `StorageError`s too: a server may take it away meanwhile."""
 
     def __init__(self, path: str, inside: Folder) -> None:
-        super().__init__(path, opener=lambda path, _: inside.opened(path))
+        super().__init__(path, opener=lambda path, _: inside.open_file(path))
 
     def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
         try:

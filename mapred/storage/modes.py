@@ -39,7 +39,7 @@ class Grant:
         """The mode to create a file or folder with, before `give`."""
         return 0o777 if self.umask else self.mode & 0o777
 
-    def give(self, descriptor: int) -> None:
+    def apply(self, descriptor: int) -> None:
         """Apply the grant to an open file or folder that this process created.
 
         Where the group cannot be set, the group gets no rights: they would go to another group.
@@ -62,7 +62,7 @@ class Grant:
                 os.fchmod(descriptor, mode)
 
 
-def shared(folder: os.stat_result, mode: int | None = None) -> Grant:
+def root_grant(folder: os.stat_result, mode: int | None = None) -> Grant:
     """Return the grant of a new run or root in an existing folder; `mode` is the user's choice."""
     if mode is not None:
         return Grant(mode | (stat.S_ISGID if mode & stat.S_IRWXG else 0), _owner(folder))
@@ -72,17 +72,17 @@ def shared(folder: os.stat_result, mode: int | None = None) -> Grant:
         rights |= folder.st_mode & stat.S_IRWXG
     if own and folder.st_mode & stat.S_IWOTH:
         rights |= folder.st_mode & stat.S_IRWXO
-    return _granted(folder, rights)
+    return _make_grant(folder, rights)
 
 
-def inherited(folder: os.stat_result) -> Grant:
+def inner_grant(folder: os.stat_result) -> Grant:
     """Return the grant of what is created inside a run's folder."""
-    return _granted(folder, folder.st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+    return _make_grant(folder, folder.st_mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
-def of_dataset(folder: os.stat_result) -> Grant:
+def dataset_grant(folder: os.stat_result) -> Grant:
     """Return the grant of a dataset's folder and of what is created inside it."""
-    found = shared(folder)
+    found = root_grant(folder)
     return Grant(found.mode, -1, found.group, umask=True)
 
 
@@ -103,7 +103,7 @@ def make(folder: str, grant: Callable[[str, os.stat_result], Grant]) -> os.stat_
         return os.stat(folder)
     descriptor = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        given.give(descriptor)
+        given.apply(descriptor)
         if hidden:
             try:
                 os.rename(made, folder)
@@ -119,21 +119,21 @@ def make(folder: str, grant: Callable[[str, os.stat_result], Grant]) -> os.stat_
 def create(path: str, grant: Grant) -> FileIO:
     """Create a file with its rights, and open it to write."""
     file = FileIO(path, "x", opener=lambda path, flags: os.open(path, flags, grant.first & 0o666))
-    grant.give(file.fileno())
+    grant.apply(file.fileno())
     return file
 
 
-def give(path: str | os.PathLike[str], grant: Grant) -> None:
+def apply_grant(path: str | os.PathLike[str], grant: Grant) -> None:
     """Apply a grant to a file that this process created; symlinks are left alone."""
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            grant.give(descriptor)
+            grant.apply(descriptor)
         finally:
             os.close(descriptor)
 
 
-def _granted(folder: os.stat_result, rights: int) -> Grant:
+def _make_grant(folder: os.stat_result, rights: int) -> Grant:
     if not rights & stat.S_IRWXG:
         return Grant(PRIVATE | rights, _owner(folder))
     return Grant(PRIVATE | rights | stat.S_ISGID, _owner(folder), folder.st_gid)

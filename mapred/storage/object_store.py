@@ -21,7 +21,7 @@ from mapred.storage.concurrency import prefetch
 from mapred.storage.filling import allocate, copy_into
 from mapred.storage.object_client import NO_BUCKET, Clients, connect, hint_for, is_about_credentials
 from mapred.storage.reader import reader
-from mapred.storage.responses import ErrorResponse, error_from, parse_error, quoted
+from mapred.storage.responses import ErrorResponse, error_from, parse_error, quote_etag
 from mapred.storage.uris import parse_store_uri, relative_entries
 from mapred.storage.waiting import run_coroutine
 
@@ -80,7 +80,7 @@ class ObjectStore:
         folder = self._place.folder(prefix)
         sizes: dict[str, int] = {}
         doubtful: set[str] = set()
-        with self._mapped("list", prefix) as clients:
+        with self._translate_errors("list", prefix) as clients:
             for page in clients.obstore.list(clients.reading, folder or None, chunk_size=1000):
                 for entry in page:
                     key = entry["path"]
@@ -100,7 +100,7 @@ class ObjectStore:
 
     def delete(self, path: str) -> None:
         self._size_and_etag(path)
-        with self._mapped("delete", path) as clients:
+        with self._translate_errors("delete", path) as clients:
             clients.obstore.delete(clients.reading, self._place.key(path))
 
     def put_file(self, source: Path, path: str) -> str:
@@ -108,7 +108,7 @@ class ObjectStore:
         return self._persist(lambda: self._put(source, size, path))
 
     def _put(self, source: Any, size: int, path: str) -> str:
-        with self._mapped("write", path) as clients:
+        with self._translate_errors("write", path) as clients:
             put = clients.obstore.put(
                 clients.reading,
                 self._place.key(path),
@@ -119,7 +119,7 @@ class ObjectStore:
         return (put["e_tag"] or "").strip('"')
 
     def copy(self, source: str, target: str) -> None:
-        with self._mapped("read", source) as clients:
+        with self._translate_errors("read", source) as clients:
             clients.obstore.copy(clients.reading, self._place.key(source), self._place.key(target))
 
     def pages(self, folder: str) -> Iterator[tuple[Any, ...]]:
@@ -129,7 +129,7 @@ class ObjectStore:
         first, then many at a time. A folder's marker `x/` comes as `x`.
         """
 
-        async def some(stream: Any, most: int) -> tuple[Any, ...]:
+        async def take_pages(stream: Any, most: int) -> tuple[Any, ...]:
             pages: tuple[Any, ...] = ()
             async for page in stream:
                 pages = (*pages, page)
@@ -137,12 +137,12 @@ class ObjectStore:
                     break
             return pages
 
-        with self._mapped("list", folder) as clients:
+        with self._translate_errors("list", folder) as clients:
             stream = clients.obstore.list(
                 clients.reading, folder or None, chunk_size=1000, return_arrow=True
             )
             most = 1
-            while pages := run_coroutine(some(stream, most)):
+            while pages := run_coroutine(take_pages(stream, most)):
                 yield pages
                 most = _PAGES
 
@@ -150,13 +150,13 @@ class ObjectStore:
         """Return the folders right below `folder` (keys without `/` at the end), and its own
         objects."""
 
-        async def found() -> Any:
+        async def list_level() -> Any:
             return await clients.obstore.list_with_delimiter_async(
                 clients.reading, folder or None, return_arrow=True
             )
 
-        with self._mapped("list", folder) as clients:
-            known = run_coroutine(found())
+        with self._translate_errors("list", folder) as clients:
+            known = run_coroutine(list_level())
         return tuple(known["common_prefixes"]), known["objects"]
 
     def entry(self, path: str) -> tuple[int, str]:
@@ -174,7 +174,7 @@ class ObjectStore:
         def fetch(offset: int, length: int) -> bytes:
             options: dict[str, Any] = {"range": (offset, offset + length)}
             if etag:
-                options["if_match"] = quoted(etag)
+                options["if_match"] = quote_etag(etag)
             data = self._get(path, options)
             if len(data) != length:
                 raise StorageError(
@@ -190,7 +190,7 @@ class ObjectStore:
             options: dict[str, Any] = {"range": (offset, min(size, offset + asked))}
             asked *= 2
             if etag:
-                options["if_match"] = quoted(etag)
+                options["if_match"] = quote_etag(etag)
             return self._pieces(path, options)
 
         return reader(fetch, size, stream)
@@ -203,7 +203,7 @@ class ObjectStore:
     def _get_once(self, path: str, options: dict[str, Any]) -> bytes | tuple[int, int, str | None]:
         """Return the bytes; of many only where they start and stop, and the object's etag."""
         try:
-            with self._mapped("read", path) as clients:
+            with self._translate_errors("read", path) as clients:
                 result = clients.obstore.get(
                     clients.reading, self._place.key(path), options=options
                 )
@@ -250,7 +250,7 @@ class ObjectStore:
             self._persist(lambda: take(at, end))
 
         def take(at: int, end: int) -> None:
-            with self._mapped("read", path) as clients:
+            with self._translate_errors("read", path) as clients:
                 options = {"range": (at, end), **match}
                 key = self._place.key(path)
                 result = clients.obstore.get(clients.reading, key, options=options)
@@ -267,7 +267,7 @@ class ObjectStore:
         waits, came = self._clients().policy.delays(), False
         while True:
             try:
-                with self._mapped("read", path) as clients:
+                with self._translate_errors("read", path) as clients:
                     key = self._place.key(path)
                     result = clients.obstore.get(clients.reading, key, options=options)
                     for piece in result.stream(_PIECE):
@@ -295,20 +295,20 @@ class ObjectStore:
 
     def _size_and_etag(self, path: str) -> tuple[int, str | None]:
         try:
-            with self._mapped("read", path) as clients:
+            with self._translate_errors("read", path) as clients:
                 known = clients.obstore.head(clients.reading, self._place.key(path))
         except (FileNotFoundError, StorageError) as error:
             if isinstance(error, StorageError) and ": status 4" not in str(error):
                 raise
             # The answer to a HEAD has no body that says why, or that the bucket is missing.
-            with self._mapped("read", path) as clients:
+            with self._translate_errors("read", path) as clients:
                 clients.obstore.get(clients.reading, self._place.key(path))
             raise
         return known["size"], known["e_tag"]
 
     def _put_once(self, path: str, data: bytes) -> bool | ErrorResponse:
         """Whether the put won; the answer where it is to be tried again."""
-        with self._mapped("write", path) as clients:
+        with self._translate_errors("write", path) as clients:
             exists = clients.obstore.exceptions.AlreadyExistsError
             try:
                 clients.obstore.put(clients.once, self._place.key(path), data, mode="create")
@@ -329,7 +329,7 @@ class ObjectStore:
         return made
 
     @contextmanager
-    def _mapped(self, verb: str, path: str) -> Iterator[Clients]:
+    def _translate_errors(self, verb: str, path: str) -> Iterator[Clients]:
         clients = self._clients()
         try:
             yield clients

@@ -51,7 +51,8 @@ def open_source(
         if is_local(path):
             return open(path, "rb", buffering=0)
         return cast(
-            BinaryIO, _mapped(path, lambda: _remote(path, known, storage, client or store_of))
+            BinaryIO,
+            _translate_errors(path, lambda: _remote(path, known, storage, client or store_of)),
         )
     except FileNotFoundError as error:
         raise StaleDatasetError(
@@ -146,7 +147,7 @@ class RemoteFile(io.BufferedIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return _mapped(self._path, lambda: self._inner.seek(offset, whence))
+        return _translate_errors(self._path, lambda: self._inner.seek(offset, whence))
 
     def tell(self) -> int:
         return self._inner.tell()
@@ -155,7 +156,7 @@ class RemoteFile(io.BufferedIOBase):
         at = self._inner.tell()
         left = max(0, self.size - at)
         most = left if size is None or size < 0 else min(size, left)
-        data = _mapped(self._path, lambda: self._inner.read(most))
+        data = _translate_errors(self._path, lambda: self._inner.read(most))
         if len(data) > most or (most and not data):
             raise DatasetError(
                 f"{self._path}: {len(data)} bytes came where {most} were asked for at byte {at}"
@@ -174,7 +175,7 @@ class RemoteFile(io.BufferedIOBase):
 
     def readline(self, size: int | None = -1, /) -> bytes:
         most = -1 if size is None else size
-        return _mapped(self._path, lambda: self._inner.readline(most))
+        return _translate_errors(self._path, lambda: self._inner.readline(most))
 
     def close(self) -> None:
         if not self.closed:
@@ -182,7 +183,7 @@ class RemoteFile(io.BufferedIOBase):
         super().close()
 
 
-def _mapped(path: str, call: Callable[[], T]) -> T:
+def _translate_errors(path: str, call: Callable[[], T]) -> T:
     """Return what `call` gives; whatever it raises, in the words of this package."""
     from mapred.storage.responses import ReplacedError
 
@@ -218,6 +219,6 @@ def reason(error: Exception) -> str:
             warnings.simplefilter("ignore", DeprecationWarning)  # aiohttp's, of its own `code`
             code, message = getattr(known, "code", None), getattr(known, "message", None)
         if isinstance(code, str) and code:
-            return secrecy.cleaned(f"{code}: {message}")
+            return secrecy.redact_urls(f"{code}: {message}")
     detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return secrecy.cleaned(f"{type(error).__name__}: {detail}")
+    return secrecy.redact_urls(f"{type(error).__name__}: {detail}")

@@ -184,12 +184,12 @@ class OSSStore:
                 fault = self._fault(error)
             if fault.answer.code in _ENDED and not renewed:
                 renewed = True
-                if client.keys.renewed(used):
+                if client.keys.renew(used):
                     continue
             wait = next(waits, None) if fault.garbled else None
             if wait is None:
                 # No cause: its text repeats the signed request.
-                raise self._failed(verb, path, fault)
+                raise self._fault_to_error(verb, path, fault)
             time.sleep(wait)
 
     def _fault(self, error: Exception) -> Fault:
@@ -197,7 +197,7 @@ class OSSStore:
 
         return fault(error)
 
-    def _failed(self, verb: str, path: str, fault: Fault) -> Exception:
+    def _fault_to_error(self, verb: str, path: str, fault: Fault) -> Exception:
         answer = fault.answer
         if isinstance(fault.credentials, MissingDependency):
             return fault.credentials

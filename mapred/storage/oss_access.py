@@ -93,34 +93,34 @@ def source(env: Mapping[str, str] = os.environ) -> Source:
     if given := _from_environment(env):
         return given
     if all(env.get(name) for name in _OIDC):
-        return _role(env)
+        return _role_source(env)
     home = Path(env.get("HOME") or "~").expanduser()
     profile = env.get("ALIBABA_CLOUD_PROFILE")
     config = home / ".aliyun/config.json"
     named = env.get("ALIBABA_CLOUD_CREDENTIALS_FILE")
-    if config.is_file() and not named and not _yes(env, "ALIBABA_CLOUD_CLI_PROFILE_DISABLED"):
+    if config.is_file() and not named and not _is_true(env, "ALIBABA_CLOUD_CLI_PROFILE_DISABLED"):
         name = f"[{profile}] of {config}" if profile else f"the current profile of {config}"
-        return _asked(name, "CLIProfile", profile_file=str(config), profile_name=profile)
+        return _provider_source(name, "CLIProfile", profile_file=str(config), profile_name=profile)
     file = Path(named or home / ".alibabacloud/credentials.ini").expanduser()
     if named or file.is_file():
         section = profile or "default"
         name = f"[{section}] of {file}"
-        return _asked(name, "Profile", profile_file=str(file), profile_name=section)
+        return _provider_source(name, "Profile", profile_file=str(file), profile_name=section)
     role = env.get("ALIBABA_CLOUD_ECS_METADATA")
     uri = env.get("ALIBABA_CLOUD_CREDENTIALS_URI")
     if uri and not role:
-        return _asked("ALIBABA_CLOUD_CREDENTIALS_URI", "URL", uri=uri)
-    if _yes(env, "ALIBABA_CLOUD_ECS_METADATA_DISABLED"):
+        return _provider_source("ALIBABA_CLOUD_CREDENTIALS_URI", "URL", uri=uri)
+    if _is_true(env, "ALIBABA_CLOUD_ECS_METADATA_DISABLED"):
         raise CredentialsError(_NONE)
     name = f"the RAM role {role or ''} of this machine"
     # Without threads of its own that renew keys.
-    found = _asked(
+    found = _provider_source(
         name, "EcsRamRole", _MACHINE_ANSWERS_MS, role_name=role, async_update_enabled=False
     )
     return found if role else replace(found, otherwise=_NONE)
 
 
-def _asked(name: str, kind: str, read_ms: int | None = None, **options: Any) -> Source:
+def _provider_source(name: str, kind: str, read_ms: int | None = None, **options: Any) -> Source:
     """Return a source that a provider of Alibaba's package asks."""
 
     @cache
@@ -151,10 +151,10 @@ def _from_environment(env: Mapping[str, str]) -> Source | None:
     return None
 
 
-def _role(env: Mapping[str, str]) -> Source:
+def _role_source(env: Mapping[str, str]) -> Source:
     """Return a role, for the token that the cluster keeps fresh in a file."""
     role, provider, file = (env[name] for name in _OIDC)
-    found = _asked(
+    found = _provider_source(
         f"the role {role}",
         "OIDCRoleArn",
         role_arn=role,
@@ -163,7 +163,7 @@ def _role(env: Mapping[str, str]) -> Source:
         role_session_name=env.get("ALIBABA_CLOUD_ROLE_SESSION_NAME") or "mapred",
         sts_endpoint=env.get("ALIBABA_CLOUD_STS_ENDPOINT"),
         sts_region_id=env.get("ALIBABA_CLOUD_STS_REGION"),
-        enable_vpc=_yes(env, "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED"),
+        enable_vpc=_is_true(env, "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED"),
     )
 
     def ask() -> Any:
@@ -174,7 +174,7 @@ def _role(env: Mapping[str, str]) -> Source:
     return replace(found, ask=ask)
 
 
-def _yes(env: Mapping[str, str], name: str) -> bool:
+def _is_true(env: Mapping[str, str], name: str) -> bool:
     return env.get(name, "").lower() == "true"
 
 

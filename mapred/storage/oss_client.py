@@ -20,7 +20,7 @@ import alibabacloud_oss_v2 as oss
 from mapred.errors import MapredError, StorageError
 from mapred.storage import oss_access
 from mapred.storage.oss_access import CredentialsError, Keys, Source
-from mapred.storage.responses import ErrorResponse, quoted, short_reason
+from mapred.storage.responses import ErrorResponse, quote_etag, short_reason
 from mapred.storage.retries import RetryPolicy
 
 _CONNECTIONS = 64  # at least as many as threads ask at once
@@ -61,10 +61,10 @@ class Client:
         )
         config.readwrite_timeout = policy.stall
         config.retryer = oss.retry.StandardRetryer(
-            max_attempts=1 + _retries(policy),
+            max_attempts=1 + _count_retries(policy),
             max_backoff=_LONGEST_WAIT,
             base_delay=_FIRST_WAIT,
-            error_retryables=[_Passing()],
+            error_retryables=[_TransientErrors()],
         )
         self._sdk = oss.Client(config)
         self._limits = {"operation_timeout": policy.seconds}
@@ -80,7 +80,7 @@ class Client:
             range_header=f"bytes={start}-{'' if stop is None else stop - 1}",
             # Without this OSS answers with the whole object where the range leaves it.
             range_behavior="standard",
-            if_match=quoted(etag) if etag else None,
+            if_match=quote_etag(etag) if etag else None,
         )
         try:
             result = self._sdk.get_object(request, **self._limits)
@@ -93,7 +93,7 @@ class Client:
             result.body.close()
             raise GarbledAnswer("an answer without the range that was asked for")
         size = int(told[3])
-        return _taken(result.body), (size if stop is None else min(stop, size)) - start
+        return _read_until_cut(result.body), (size if stop is None else min(stop, size)) - start
 
     def head(self, key: str) -> tuple[int, str]:
         """Size and etag of an object."""
@@ -174,7 +174,7 @@ class Provider:
         keys = self.last = self._source.keys()
         return oss.credentials.Credentials(keys.key, keys.secret, keys.token)
 
-    def renewed(self, used: Keys | None) -> bool:
+    def renew(self, used: Keys | None) -> bool:
         """Whether the environment, asked anew, gives other keys than those that were used."""
         try:
             source = oss_access.source()
@@ -210,7 +210,7 @@ def fault(error: Any) -> Fault:
     return Fault(ErrorResponse(None, "", "", text), garbled=not asked)
 
 
-class _Passing(oss.retry.ErrorRetryable):  # type: ignore[misc]
+class _TransientErrors(oss.retry.ErrorRetryable):  # type: ignore[misc]
     """What the SDK tries again: a store that is in trouble, or cannot be reached."""
 
     def is_error_retryable(self, error: Exception) -> bool:
@@ -228,13 +228,13 @@ class _Http(oss.transport.RequestsHttpClient):  # type: ignore[misc]
         return answer
 
 
-def _retries(policy: RetryPolicy) -> int:
+def _count_retries(policy: RetryPolicy) -> int:
     """How many retries end in time, each after its longest pause: the uploader only counts."""
     pauses = (min(_LONGEST_WAIT, _FIRST_WAIT * 2**n) for n in range(1, policy.tries))
     return sum(total <= policy.seconds for total in itertools.accumulate(pauses))
 
 
-def _taken(body: Any) -> bytes:
+def _read_until_cut(body: Any) -> bytes:
     """Return what comes of an answer, be it cut."""
     pieces: list[bytes] = []
     try:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from mapred.errors import DatasetError
 from mapred.storage.oss_access import region_of
 from mapred.storage.reader import reader
-from mapred.storage.responses import quoted
+from mapred.storage.responses import quote_etag
 
 
 def is_ossfs(filesystem: Any) -> bool:
@@ -76,7 +76,7 @@ def open_object(filesystem: Any, name: str) -> tuple[BinaryIO, int, str]:
     if head is None:
         raise FileNotFoundError(name)
     bucket, key = filesystem.split_path(name)
-    same = {"If-Match": quoted(head.etag)}
+    same = {"If-Match": quote_etag(head.etag)}
 
     def fetch(offset: int, length: int) -> bytes:
         wanted = (offset, offset + length - 1)

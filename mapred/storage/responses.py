@@ -70,7 +70,7 @@ def parse_error(text: str) -> ErrorResponse:
         (code.group(1) or code.group(2) or "") if code else "",
         (message.group(1) or message.group(2) or "").partition("\n")[0] if message else "",
         " ".join(plain.split())[:400],
-        _ahead(whole),
+        _clock_skew(whole),
     )
 
 
@@ -83,7 +83,7 @@ def short_reason(error: Any) -> str:
     return "timed out" if "timed out" in text else type(error).__name__
 
 
-def _ahead(text: str) -> float | None:
+def _clock_skew(text: str) -> float | None:
     said = re.search(r'"date": "([^"]+)"|<ServerTime>([^<]+)</ServerTime>', text)
     try:
         if said is None:
@@ -104,7 +104,7 @@ class ReplacedError(StorageError):
     """An object is not the one that was asked for: its etag is another."""
 
 
-def quoted(etag: str) -> str:
+def quote_etag(etag: str) -> str:
     """Return an etag as requests carry it; some services list theirs without the quotes."""
     return etag if etag.startswith(('"', "W/")) else f'"{etag}"'
 
@@ -121,7 +121,7 @@ def error_from(
         reason = answer.text
     for secret in filter(None, secrets):
         reason = reason.replace(secret, "…")
-    reason = secrecy.cleaned(reason)
+    reason = secrecy.redact_urls(reason)
     kind = StorageError
     if answer.status == 412 or answer.code == "PreconditionFailed":
         kind = ReplacedError

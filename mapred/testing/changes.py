@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mapred.model import layout
-from mapred.model.checksums import sealed
+from mapred.model.checksums import add_seal
 
 
 def tamper(run: Any, path: str, change: Callable[[Any], Any]) -> None:
@@ -15,7 +15,7 @@ def tamper(run: Any, path: str, change: Callable[[Any], Any]) -> None:
     value = json.loads(run.store.read(path))
     was_sealed = value.pop("seal", None) is not None
     data = json.dumps(change(value)).encode()
-    run.store.write(path, sealed(data) if was_sealed else data)
+    run.store.write(path, add_seal(data) if was_sealed else data)
 
 
 def drop_commit(run: Any, task: int, stage: str = "map") -> None:

@@ -76,7 +76,7 @@ def begin(
     return Attempt(run, stage, index, name, task, Reading(), read_log, follow)
 
 
-def replayed(run: Context, stage: Stage, index: int) -> Attempt:
+def begin_replay(run: Context, stage: Stage, index: int) -> Attempt:
     """Return an attempt that will store nothing; its files stay on this machine, to be looked at."""
     name = f"replay-{uuid.uuid4().hex[:8]}"
     return Attempt(

@@ -41,7 +41,7 @@ from mapred.model.spec import Stage
 from mapred.process import threads
 from mapred.runfolder import failures
 from mapred.worker.context import Context, context
-from mapred.worker.tasks import committed, run_task
+from mapred.worker.tasks import read_commits, run_task
 
 DONE, FAILED, TRY_AGAIN, MISMATCH, KILLED = 0, 1, 75, 78, 137
 RESULT = "result"  # in place of a stage's name: what closes a run whose last stage has many tasks
@@ -49,7 +49,7 @@ RESULT = "result"  # in place of a stage's name: what closes a run whose last st
 TaskPlace = tuple[str, int]  # a stage's name, and a task of it
 
 
-class Over(Exception):
+class RunOver(Exception):
     """The run has its last word, or gets it now: there is nothing left to do for its tasks."""
 
 
@@ -80,7 +80,7 @@ class Loss:
 
 
 @dataclass
-class Known:
+class BlockState:
     """What the children told; each child starts with a copy.
 
     `troubles` are those of tasks whose attempts failed, and `due` when each may run again.
@@ -121,7 +121,7 @@ class Parent(Protocol):
         ...
 
 
-def ending(block: Block, known: Known, parent: Parent) -> int | None:
+def work_on_block(block: Block, known: BlockState, parent: Parent) -> int | None:
     """Return the status to exit with, or None: go on in a fresh process."""
     try:
         run = context(block.run_uri, block.digest)
@@ -136,21 +136,21 @@ def ending(block: Block, known: Known, parent: Parent) -> int | None:
         say(str(error))
         return MISMATCH
     except StorageError as error:
-        return _troubled(error)
+        return _report_storage_error(error)
     parent.say(timeout=run.job.timeout)
     try:
         for loss in known.lost:
-            _record(run, loss, known, parent)
+            _record_loss(run, loss, known, parent)
         known.lost = []
         return KILLED if known.killed else _work(run, block, known, parent)
     except StorageError as error:
-        return _troubled(error)
-    except (Over, MapredError) as error:
+        return _report_storage_error(error)
+    except (RunOver, MapredError) as error:
         say(str(error))
         return FAILED
 
 
-def _record(run: Context, loss: Loss, known: Known, parent: Parent) -> None:
+def _record_loss(run: Context, loss: Loss, known: BlockState, parent: Parent) -> None:
     """Record an attempt that took its process down, and what follows for its task."""
     stage, index = run.job.stage(loss.place[0]), loss.place[1]
     trouble = known.trouble(loss.place)
@@ -159,13 +159,13 @@ def _record(run: Context, loss: Loss, known: Known, parent: Parent) -> None:
         number = max(number, trouble.pack.attempt(loss.item))
     final = loss.spent and retries.ends_for_good(run.job, loss.kind)
     how = loss.kind, loss.message, loss.log, loss.spent, loss.item, final
-    failure = failures.died(run.folder, run.job, stage, index, number, *how)
+    failure = failures.record_process_death(run.folder, run.job, stage, index, number, *how)
     if loss.spent:
-        _note(run, stage, index, Failed(trouble.call, failure, more=True), known, parent)
+        _note_event(run, stage, index, Failed(trouble.call, failure, more=True), known, parent)
 
 
-def _note(
-    run: Context, stage: Stage, index: int, event: Event, known: Known, parent: Parent
+def _note_event(
+    run: Context, stage: Stage, index: int, event: Event, known: BlockState, parent: Parent
 ) -> None:
     """Note what follows from an attempt without a commit: what is tried again, and when.
 
@@ -174,7 +174,7 @@ def _note(
     place = stage.name, index
     state = _state(run, stage, known, [index], [index])
     state.open = {index}
-    for action in _followed(run, stage, state, decide(state, event)):
+    for action in _confirm_actions(run, stage, state, decide(state, event)):
         if isinstance(action, Again):
             known.due[place] = time.monotonic() + retries.pause(action.failed)
     if index in state.troubles:
@@ -183,21 +183,21 @@ def _note(
 
 
 def _state(
-    run: Context, stage: Stage, known: Known, tasks: Collection[int], wanted: Collection[int]
+    run: Context, stage: Stage, known: BlockState, tasks: Collection[int], wanted: Collection[int]
 ) -> State:
     """Return the tasks of a stage, as the processes of this block know them."""
     troubles = {index: t for (name, index), t in known.troubles.items() if name == stage.name}
     return State(policy.rules(run.job, stage), tasks, wanted, troubles)
 
 
-def _followed(run: Context, stage: Stage, state: State, actions: Actions) -> list[Action]:
+def _confirm_actions(run: Context, stage: Stage, state: State, actions: Actions) -> list[Action]:
     """Return what the policy says, with the commits looked up that it wants to know; raises at the
     end."""
     pending, said = list(actions), list[Action]()
     while pending:
         action = pending.pop(0)
         if isinstance(action, End):
-            raise _over(run, stage, state.lost.values())
+            raise _fail_run(run, stage, state.lost.values())
         if isinstance(action, Confirm):
             there = run.commit(stage.name, action.task) is not None
             event = Committed([action.task]) if there else Absent(action.task, action.number)
@@ -207,25 +207,25 @@ def _followed(run: Context, stage: Stage, state: State, actions: Actions) -> lis
     return said
 
 
-def _troubled(error: StorageError) -> int:
+def _report_storage_error(error: StorageError) -> int:
     """Return a pod in place of this one has the same credentials and the same root: a refusal is
     final."""
     say(str(error))
     return MISMATCH if isinstance(error, AccessError | FullError) else TRY_AGAIN
 
 
-def _work(run: Context, block: Block, known: Known, parent: Parent) -> int | None:
+def _work(run: Context, block: Block, known: BlockState, parent: Parent) -> int | None:
     """Do what is left of the block, and close the run where that is its part."""
     end = run.folder.end()
     if end is not None and end.state != "succeeded":
-        raise Over(f"the run is over: {end.state} {end.message}")
+        raise RunOver(f"the run is over: {end.state} {end.message}")
     last = run.job.stages[-1]
     commits: dict[int, Commit] = {}
     closes = block.stage == RESULT
     if not closes:
         stage = run.job.stage(block.stage)
         tasks = list(block.tasks(stage.tasks))
-        found = _tasks(run, stage, tasks, known, parent)
+        found = _run_tasks(run, stage, tasks, known, parent)
         if found is None:
             return None
         commits = found
@@ -238,13 +238,13 @@ def _work(run: Context, block: Block, known: Known, parent: Parent) -> int | Non
             return None
         state = run.folder.finish(run.job, "succeeded", "")
         if state != "succeeded":
-            raise Over(f"the run was {state} meanwhile")
+            raise RunOver(f"the run was {state} meanwhile")
     _leave_artifacts(run, commits.values(), closes)
     return DONE
 
 
-def _tasks(
-    run: Context, stage: Stage, tasks: list[int], known: Known, parent: Parent
+def _run_tasks(
+    run: Context, stage: Stage, tasks: list[int], known: BlockState, parent: Parent
 ) -> dict[int, Commit] | None:
     """Return the commits of the tasks but those lost for good; None: go on in a fresh process."""
     threads.limit(stage.resources.cpu)
@@ -252,10 +252,12 @@ def _tasks(
         inputs = {i for index in tasks for i in stage.input_range(index)}
         if not _settle(run, run.job.stage(stage.inputs), inputs, known, parent):
             return None
-    commits = committed(run, stage, tasks)
+    commits = read_commits(run, stage, tasks)
     given_up = run.given_up() if stage.kind == "map" else {}
     state = _state(run, stage, known, tasks, tasks)
-    todo = _to_run(_followed(run, stage, state, decide(state, Folder(commits.keys(), given_up))))
+    todo = _tasks_to_run(
+        _confirm_actions(run, stage, state, decide(state, Folder(commits.keys(), given_up)))
+    )
     left = run.job.max_tasks_per_worker or len(todo)
     for index in _soonest_first(stage, todo, known):
         commit = _attempt(run, stage, index, known, parent) if left else None
@@ -265,13 +267,15 @@ def _tasks(
     return dict(sorted(commits.items()))
 
 
-def _soonest_first(stage: Stage, todo: list[int], known: Known) -> list[int]:
+def _soonest_first(stage: Stage, todo: list[int], known: BlockState) -> list[int]:
     """Tasks in order, but those that failed a moment ago after the others."""
     now = time.monotonic()
     return sorted(todo, key=lambda index: max(now, known.due.get((stage.name, index), 0.0)))
 
 
-def _attempt(run: Context, stage: Stage, index: int, known: Known, parent: Parent) -> Commit | None:
+def _attempt(
+    run: Context, stage: Stage, index: int, known: BlockState, parent: Parent
+) -> Commit | None:
     """Return the task's commit; None if the attempt failed, or did a part of the task."""
     place = stage.name, index
     time.sleep(max(0.0, known.due.get(place, 0.0) - time.monotonic()))
@@ -283,55 +287,55 @@ def _attempt(run: Context, stage: Stage, index: int, known: Known, parent: Paren
     if outcome.failure is not None:
         say(f"{stage.name} task {index}: {outcome.failure.traceback}")
         event: Event = Failed(trouble.call, outcome.failure, outcome.more)
-        _note(run, stage, index, event, known, parent)
+        _note_event(run, stage, index, event, known, parent)
     elif outcome.commit is None:
-        _note(run, stage, index, Ended(index, trouble.call, outcome.more), known, parent)
+        _note_event(run, stage, index, Ended(index, trouble.call, outcome.more), known, parent)
     return outcome.commit
 
 
 def _settle(
-    run: Context, source: Stage, wanted: Collection[int], known: Known, parent: Parent
+    run: Context, source: Stage, wanted: Collection[int], known: BlockState, parent: Parent
 ) -> bool:
     """See to it that tasks of a stage are committed or given up; False: go on in a fresh process.
 
     What is neither was skipped, whatever an engine says, and is run here. What failed for good
     is given up within max_failed, and ends the run beyond it.
     """
-    while missing := _unsettled(run, source, wanted, known, parent):
+    while missing := _find_unsettled(run, source, wanted, known, parent):
         for index in missing:
             if _attempt(run, source, index, known, parent) is None:
                 return False
     return True
 
 
-def _unsettled(
-    run: Context, source: Stage, wanted: Collection[int], known: Known, parent: Parent
+def _find_unsettled(
+    run: Context, source: Stage, wanted: Collection[int], known: BlockState, parent: Parent
 ) -> Sequence[int]:
     """Return the tasks to run: what is missing, and what goes on once failed.json stands."""
     state = _state(run, source, known, range(source.tasks), wanted)
     given_up = run.given_up() if source.kind == "map" else {}
-    there = set(run.folder.committed(source.name))
+    there = set(run.folder.list_committed(source.name))
     missing = set(state.tasks if state.rules.allowed else wanted) - there
     tries = run.folder.failed_attempts(source.name, missing) if missing else ()
-    actions = _followed(run, source, state, decide(state, Folder(there, given_up, tries)))
+    actions = _confirm_actions(run, source, state, decide(state, Folder(there, given_up, tries)))
     for action in actions:
         if isinstance(action, GiveUp):
             stands = Stands(run.folder.put_given_up(action.tasks))
-            partly = _to_run(_followed(run, source, state, decide(state, stands)))
+            partly = _tasks_to_run(_confirm_actions(run, source, state, decide(state, stands)))
             known.start_anew((source.name, i) for i in partly)
             parent.say(anew=[[source.name, i] for i in partly])
             return partly
-    return _to_run(actions)
+    return _tasks_to_run(actions)
 
 
-def _to_run(actions: Iterable[Action]) -> list[int]:
+def _tasks_to_run(actions: Iterable[Action]) -> list[int]:
     return [task for action in actions if isinstance(action, Run) for task in action.tasks]
 
 
-def _over(run: Context, stage: Stage, lost: Collection[Items]) -> Over:
+def _fail_run(run: Context, stage: Stage, lost: Collection[Items]) -> RunOver:
     message = policy.reason(run.job, stage, lost)
     run.folder.finish(run.job, "failed", message)
-    return Over(message)
+    return RunOver(message)
 
 
 def _leave_artifacts(run: Context, commits: Iterable[Commit], closed: bool) -> None:

@@ -45,11 +45,11 @@ class Context:
         try:
             return pieces.read(self.store, self.job.digests, path)
         except FileNotFoundError:
-            raise self._lost(path, "is gone") from None
+            raise self._lost_file_error(path, "is gone") from None
         except RecordError as error:
-            raise self._lost(path, EMPTY) from error
+            raise self._lost_file_error(path, EMPTY) from error
 
-    def _lost(self, path: str, why: str) -> MapredError:
+    def _lost_file_error(self, path: str, why: str) -> MapredError:
         """Return the error of a file that a power cut or a hand took away, with what can be done."""
         what = f"{self.store.uri}/{path} {why}"
         if path in (self.job.function, self.job.reduce, self.job.modules):
@@ -72,7 +72,7 @@ class Context:
     def _function(self) -> Callable[[], Callable[..., Any]]:
         code: Any = transport.unpickle(self.load(self.job.function))
         if transport.makes_callables(code):
-            return instances.PerThread(self.store.uri, code).here
+            return instances.ThreadInstances(self.store.uri, code).here
         return lambda: code
 
     @property
@@ -138,8 +138,8 @@ class Context:
     def _input(self, path: str) -> Any:
         """Return an input file, held against its digests; a small one is loaded once a process."""
         if path not in self.inputs:
-            self.inputs[path] = pieces.held(self.store, self.job.digests, path)
-        return pieces.opened(self.inputs[path])
+            self.inputs[path] = pieces.fetch_input(self.store, self.job.digests, path)
+        return pieces.as_reader(self.inputs[path])
 
 
 @functools.lru_cache(maxsize=4)

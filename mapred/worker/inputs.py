@@ -59,7 +59,7 @@ def _ready(run: Context, source: Stage, wanted: list[int]) -> Iterator[list[int]
     shortest, longest = _FOLLOW_HERE if here else _FOLLOW_REMOTE
     wait = shortest
     while wanted:
-        ready = run.folder.committed_first(source.name, wanted)
+        ready = run.folder.committed_prefix(source.name, wanted)
         if not ready and wait == longest and run.commit(source.name, wanted[0]) is not None:
             ready = wanted[:1]  # which a listing that lags behind does not show yet
         if ready:

@@ -87,7 +87,7 @@ def shuffle_manifest(
     rows = [output.parts.taken for output in outputs if output.parts]
     found = [output.parts.heavy for output in outputs if output.parts and output.parts.heavy]
     schema, parts = manifest.manifest(outputs, indices, shuffle)
-    reading.heavy.update(skew.heaviest(found, shuffle.by, sum(rows)))
+    reading.heavy.update(skew.find_heavy_keys(found, shuffle.by, sum(rows)))
     known = encoding.encode_schema(schema)
 
     def describe(offsets: tuple[int, ...]) -> Output:
@@ -247,7 +247,7 @@ def store_partitions(store: Store, sheets: PartitionedOutput, path: str, limit: 
         sink = pa.BufferOutputStream()
         offsets = part_files.write_parts(sink, sheets.schema, sheets.tables)
         payload = sink.getvalue()
-        sums, crc32 = checksums.running(payload, offsets)
+        sums, crc32 = checksums.running_crc32(payload, offsets)
         size, etag = payload.size, store.write(path, payload)
     else:
         offsets, sums, size, crc32, etag = _through_disk(store, sheets, path)
@@ -271,7 +271,7 @@ def _through_disk(
             offsets = part_files.write_parts(sink, sheets.schema, sheets.tables)
         with pa.memory_map(name) as file:
             data = file.read_buffer()
-            sums, crc32 = checksums.running(data, offsets)
+            sums, crc32 = checksums.running_crc32(data, offsets)
             size = data.size
         etag = store.put_file(Path(name), path)
     except OSError as error:

@@ -77,7 +77,7 @@ def _hold(attempt: Attempt, tables: list[pa.Table | None]) -> None:
     else:
         sources = [agreement.Source(index)]
     held = [pair for pair in zip(sources, tables, strict=True) if pair[1] is not None]
-    run.agreed[stage] = agreement.hold(run.store, stage, run.agreed.get(stage), held)
+    run.agreed[stage] = agreement.agree_on_tables(run.store, stage, run.agreed.get(stage), held)
 
 
 def store_files(attempt: Attempt) -> tuple[StoredFile, ...]:

@@ -33,11 +33,11 @@ from mapred.worker.blocks import (  # noqa: E402
     KILLED,
     TRY_AGAIN,
     Block,
-    Known,
+    BlockState,
     Loss,
     TaskPlace,
-    ending,
     say,
+    work_on_block,
 )
 from mapred.worker.closing import SECONDS, leave  # noqa: E402
 
@@ -48,7 +48,7 @@ LOG_CAP = 64 * 1024
 _TICK = 0.25
 
 
-class Printed:
+class CapturedOutput:
     """What the child printed since the log was last taken: head and tail where it is long."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(str(main.__doc__))
         return FAILED
     block = Block(given[0], given[1], given[2], int(given[3]), int(given[4]))
-    known = Known()
+    known = BlockState()
     while True:
         child = _Child(block, known)
         status = child.watch()
@@ -96,8 +96,8 @@ def main(arguments: list[str] | None = None) -> int:
 class _Child:
     """A child as its parent sees it."""
 
-    def __init__(self, block: Block, known: Known) -> None:
-        self.known, self.printed = known, Printed()
+    def __init__(self, block: Block, known: BlockState) -> None:
+        self.known, self.printed = known, CapturedOutput()
         self.at: TaskPlace | None = None
         self.limit: float | None = None
         self.late = False
@@ -153,13 +153,13 @@ class _Child:
                         os.waitpid(self.pid, 0)
                     end: int | None = message["end"]
                     return end
-                self._hear(message)
+                self._handle_message(message)
             if gone:
                 self._copy()
                 if self.closing is not None:
                     say("a worker ended before all that it held was closed")
                     return self.closing[0]
-                return self._lost(os.waitstatus_to_exitcode(status))
+                return self._handle_death(os.waitstatus_to_exitcode(status))
             if self.limit is not None and time.monotonic() > self.limit:
                 self.late, self.limit = True, None
                 kill_group(self.pid)
@@ -190,7 +190,7 @@ class _Child:
         self.heard = rest
         return line
 
-    def _hear(self, message: dict[str, Any]) -> None:
+    def _handle_message(self, message: dict[str, Any]) -> None:
         known = self.known
         if "timeout" in message:
             known.timeout = message["timeout"]
@@ -200,7 +200,7 @@ class _Child:
                 self.limit = time.monotonic() + known.timeout
         elif "log" in message:
             self._copy()
-            self._answer(json.dumps(self.printed.take()).encode() + b"\n")
+            self._send(json.dumps(self.printed.take()).encode() + b"\n")
         elif "ended" in message:
             self.at = self.limit = None
         elif "place" in message:
@@ -210,7 +210,7 @@ class _Child:
         elif "anew" in message:
             known.start_anew((stage, index) for stage, index in message["anew"])
 
-    def _answer(self, data: bytes) -> None:
+    def _send(self, data: bytes) -> None:
         """Send to the child, while it reads: what it left behind may hold its end open."""
         poller = select.poll()
         poller.register(self.answer, select.POLLOUT)
@@ -218,7 +218,7 @@ class _Child:
             while data and poller.poll(SECONDS * 1000):
                 data = data[os.write(self.answer, data) :]
 
-    def _lost(self, status: int) -> int | None:
+    def _handle_death(self, status: int) -> int | None:
         """Return the child ended without a word: a loss to record, or the machine's own doing."""
         known, place = self.known, self.at
         message = how_it_ended(status)
@@ -241,12 +241,12 @@ class _Parent:
     """The parent as its child sees it."""
 
     def __init__(self, pid: int, tell: int, answers: int, place: Place) -> None:
-        self.pid, self._tell = pid, tell
+        self.pid, self._handle_event = pid, tell
         self.note = place.note
         self._answers = os.fdopen(answers, "rb")
 
     def say(self, **message: Any) -> None:
-        _write(self._tell, json.dumps(message).encode() + b"\n")
+        _write(self._handle_event, json.dumps(message).encode() + b"\n")
 
     def log(self) -> str:
         """Return what this process printed since it last asked."""
@@ -257,7 +257,7 @@ class _Parent:
         return str(json.loads(self._answers.readline()))
 
 
-def _be_child(block: Block, known: Known, parent: _Parent, output: int) -> NoReturn:
+def _be_child(block: Block, known: BlockState, parent: _Parent, output: int) -> NoReturn:
     try:
         os.setsid()
         die_with_parent(parent.pid)
@@ -268,7 +268,7 @@ def _be_child(block: Block, known: Known, parent: _Parent, output: int) -> NoRet
             sys.stdout.reconfigure(line_buffering=True)
         faulthandler.enable()
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-        end = ending(block, known, parent)
+        end = work_on_block(block, known, parent)
         parent.say(closing=end)
         for complaint in leave():
             say(f"a worker ended: {complaint}")

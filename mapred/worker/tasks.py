@@ -59,10 +59,10 @@ def run_block(
     chosen = run.job.stage(stage)
     run.check_python(chosen)
     tasks = list(tasks)
-    there = {} if fresh else committed(run, chosen, tasks)
+    there = {} if fresh else read_commits(run, chosen, tasks)
     with (
         interrupts.note_interrupts(),
-        instances.working(run.store.uri),
+        instances.mark_working(run.store.uri),
         seeds.keep_global_generators(),
     ):
         return [
@@ -75,10 +75,10 @@ def run_block(
         ]
 
 
-def committed(run: Context, stage: Stage, tasks: list[int]) -> dict[int, Commit]:
+def read_commits(run: Context, stage: Stage, tasks: list[int]) -> dict[int, Commit]:
     """Return the commits of those of the tasks that have one; of many, by one listing."""
     if stage.tasks < _LISTED * (len(tasks) - 1):
-        listed = set(run.folder.committed(stage.name))
+        listed = set(run.folder.list_committed(stage.name))
         tasks = [index for index in tasks if index in listed]
     found = zip(tasks, run.folder.commits(stage.name, tasks), strict=True)
     return {index: commit for index, commit in found if commit is not None}
@@ -114,12 +114,12 @@ def _run(
         found = _with_code(attempt)
         forks.leave_unless(pid)
         if attempt.calls_items:
-            turn = _turn(attempt, pack, again=not fresh)
-        values = _values(attempt, turn, note)
+            turn = _make_turn(attempt, pack, again=not fresh)
+        values = _compute_values(attempt, turn, note)
         forks.leave_unless(pid)
         surroundings.restore(found)
         values, drop = storing.hand_over(attempt, values)
-        commit = _stored(attempt, values, turn, started, clock)
+        commit = _store_outputs(attempt, values, turn, started, clock)
         # From here on nobody here knows whether the commit is there.
         drop_unless, drop = drop, None
         commit = attempt.run.folder.put_commit(commit)
@@ -130,12 +130,12 @@ def _run(
         return Outcome(attempt.index, commit)
     except BaseException as error:
         forks.leave_unless(pid)
-        plain = failures.plain(error)
+        plain = failures.to_plain_error(error)
         if drop is not None:
             drop()
         if interrupts.is_real(plain) or failures.is_of_store(plain):
             raise
-        return _failed(attempt, plain, turn, time.perf_counter() - clock)
+        return _record_failure(attempt, plain, turn, time.perf_counter() - clock)
     finally:
         surroundings.restore(found)
         if attempt.task.wrote_files:
@@ -154,12 +154,12 @@ def _with_code(attempt: Attempt) -> surroundings.Surroundings | None:
     return surroundings.capture()
 
 
-def _turn(attempt: Attempt, pack: packs.Pack | None, again: bool) -> turns.Turn:
+def _make_turn(attempt: Attempt, pack: packs.Pack | None, again: bool) -> turns.Turn:
     given_up = attempt.run.given_up().get(attempt.index) or ()
     return turns.Turn(attempt.run, attempt.task, given_up, pack, again)
 
 
-def _values(attempt: Attempt, turn: turns.Turn | None, note: packs.Note | None) -> Any:
+def _compute_values(attempt: Attempt, turn: turns.Turn | None, note: packs.Note | None) -> Any:
     """Return what the task computes: values, or the tables of a keyed stage."""
     if turn is not None:
         return maps.map_items(attempt, turn, note)
@@ -183,7 +183,7 @@ def _ensure_inputs(attempt: Attempt) -> None:
     run, stage = attempt.run, attempt.stage
     source = run.job.stage(stage.inputs or "")
     given_up = run.given_up() if source.kind == "map" else {}
-    there = set(run.folder.committed(source.name))
+    there = set(run.folder.list_committed(source.name))
     indices = stage.input_range(attempt.index)
     state = State(policy.Rules(), indices, indices)
     for action in decide(state, Folder(there, given_up)):
@@ -196,7 +196,7 @@ def _ensure_inputs(attempt: Attempt) -> None:
                 )
 
 
-def _stored(
+def _store_outputs(
     attempt: Attempt, values: Any, turn: turns.Turn | None, started: float, clock: float
 ) -> Commit:
     """Store what was computed; the commit that is to name it."""
@@ -229,7 +229,7 @@ def _stored(
     )
 
 
-def _failed(
+def _record_failure(
     attempt: Attempt, error: BaseException, turn: turns.Turn | None, seconds: float
 ) -> Outcome:
     """Return what is told of an attempt that failed; its record lies in the run's folder then."""
@@ -244,13 +244,13 @@ def _failed(
     if whole and not final:
         items = {}  # none of them failed: it is what became of their values
     values = points.values_of(run.job, run.ranges(index), run.open, items) if items else {}
-    where = _where(attempt, items, values)
+    where = _describe_place(attempt, items, values)
     failure = failures.describe(error, task, attempt.name, where, items, final, values)
     failure = failures.record(run.folder, failure, seconds, attempt.read_log)
     return Outcome(index, failure=failure, more=more)
 
 
-def _where(attempt: Attempt, items: Iterable[int], values: Mapping[int, str]) -> str:
+def _describe_place(attempt: Attempt, items: Iterable[int], values: Mapping[int, str]) -> str:
     """Return what the task was at: an item, a line, a file's bytes or row group, what it reduced."""
     run, reading = attempt.run, attempt.reading
     for item in items:
@@ -258,7 +258,7 @@ def _where(attempt: Attempt, items: Iterable[int], values: Mapping[int, str]) ->
     where = ""
     if attempt.is_map:
         where = points.line_text(run.job.format, reading, run.open) or reading.where()
-    return where or plans.where_of(run.store, attempt.stage, attempt.index)
+    return where or plans.describe_task_input(run.store, attempt.stage, attempt.index)
 
 
 def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
@@ -266,13 +266,13 @@ def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
     # The first failure is the one to look at.
     run = Context(store, replace(job, attempts=1))
     offer_modules(run)
-    attempt = attempts.replayed(run, job.stage(stage), index)
+    attempt = attempts.begin_replay(run, job.stage(stage), index)
     found = surroundings.capture()
     try:
         with seeds.keep_global_generators():
             _with_code(attempt)
-            turn = _turn(attempt, None, again=False) if attempt.calls_items else None
-            values = _values(attempt, turn, None)
+            turn = _make_turn(attempt, None, again=False) if attempt.calls_items else None
+            values = _compute_values(attempt, turn, None)
             return values if isinstance(values, list) else list(values.tables)
     except failures.ItemsFailed as error:
         raise error.first from None

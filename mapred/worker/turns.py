@@ -27,7 +27,7 @@ from mapred.model.packs import Note, Pack
 from mapred.model.spec import Job
 from mapred.process import forks, interrupts
 from mapred.runfolder import plans
-from mapred.runfolder.failures import ItemsFailed, is_final, is_of_store, plain
+from mapred.runfolder.failures import ItemsFailed, is_final, is_of_store, to_plain_error
 from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store
 
@@ -76,7 +76,7 @@ class Turn:
     def __init__(
         self, run: Folder, task: Task, given_up: Collection[int], pack: Pack | None, again: bool
     ) -> None:
-        self._run, self._task, self._given_up = run, task, frozenset(given_up)
+        self._run, self._task, self._give_up = run, task, frozenset(given_up)
         self._several = run.job.items > run.job.shards
         self._kept: dict[int, bytes] = {}
         self._values: dict[int, Any] = {}
@@ -89,26 +89,28 @@ class Turn:
         self._lost = frozenset[int]() if pack is None else pack.lost
         if self._several and (again or pack is not None):
             self._take_over()
-        self._passed = self._given_up.union(self._kept)
+        self._passed = self._give_up.union(self._kept)
         if pack is not None:
-            left = self._left()
+            left = self._items_left()
             chosen = pack.turn(left) if left else ()
             if chosen:
                 task.attempt = max(task.attempt, pack.attempt(chosen[0]))
-            self._passed |= frozenset(self._planned()).difference(chosen)
+            self._passed |= frozenset(self._planned_items()).difference(chosen)
 
     @property
     def more(self) -> bool:
         """Whether another attempt has items to call."""
-        return bool(self._left())
+        return bool(self._items_left())
 
-    def _planned(self) -> list[int]:
+    def _planned_items(self) -> list[int]:
         return plans.items_of(self._run.ranges(self._task.shard))
 
-    def _left(self) -> list[int]:
+    def _items_left(self) -> list[int]:
         """Return the items that are still to be called, in this turn or another."""
-        done = self._given_up | self._lost | self._kept.keys() | self._values.keys()
-        return [i for i in self._planned() if i not in done and not self._failed.get(i, False)]
+        done = self._give_up | self._lost | self._kept.keys() | self._values.keys()
+        return [
+            i for i in self._planned_items() if i not in done and not self._failed.get(i, False)
+        ]
 
     def _take_over(self) -> None:
         """Find what earlier attempts of this function kept; what is damaged is called again."""
@@ -121,7 +123,7 @@ class Turn:
         with suppress(Exception):
             kept: _Kept = pickling.load(io.BytesIO(data))
             if kept.function == function:
-                wanted = kept.values.keys() - self._given_up
+                wanted = kept.values.keys() - self._give_up
                 self._kept |= {item: kept.values[item] for item in wanted}
                 self._counters |= {i: n for i, n in kept.counters.items() if i in wanted}
                 self._files += tuple(path for path in kept.files if _item_of(path) in wanted)
@@ -157,13 +159,13 @@ class Turn:
                     self._counters[item], task.counters = task.counters, {}
             except BaseException as error:
                 forks.leave_unless(pid)
-                error = plain(error)
+                error = to_plain_error(error)
                 task.item, task.counters = reading.item, {}
                 if task.item is None or interrupts.is_real(error) or is_of_store(error):
                     raise
                 if task.item not in passed:
                     self._note_failure(task.item, error)
-        return self._finished()
+        return self._collect_values()
 
     def _note_failure(self, item: int, error: BaseException) -> None:
         job = self._run.job
@@ -178,10 +180,10 @@ class Turn:
             self._first = item, error
         self._failed[item] = final
 
-    def _finished(self) -> list[Any]:
+    def _collect_values(self) -> list[Any]:
         if self._first is not None:
             raise ItemsFailed(self._failed, *self._first)
-        values = list(self._values.values()) if not self._passed else self._completed()
+        values = list(self._values.values()) if not self._passed else self._merge_earlier()
         if len(values) > 1:
             self._task.item = None
         for counters in self._counters.values():
@@ -189,10 +191,10 @@ class Turn:
                 self._task.counters[name] = self._task.counters.get(name, 0) + number
         return values
 
-    def _completed(self) -> list[Any]:
+    def _merge_earlier(self) -> list[Any]:
         """Return the values of this attempt and of those before, if these are all."""
-        planned = self._planned()
-        left = set(planned) - self._given_up - self._kept.keys() - self._values.keys()
+        planned = self._planned_items()
+        left = set(planned) - self._give_up - self._kept.keys() - self._values.keys()
         if left and not self._values and left - self._lost:
             raise DatasetError(f"items {sorted(left)} of the plan are not in the dataset")
         if left:

@@ -22,8 +22,8 @@ from mapred.storage.responses import parse_error
 from mapred.storage.uris import parse_store_uri
 from mapred.writing import replacing
 from mapred.writing.opening import open_store
-from mapred.writing.parquet_files import WrittenFile, need_deltalake, typed
-from mapred.writing.schemas import known_by
+from mapred.writing.parquet_files import WrittenFile, need_deltalake, rewrite_typed
+from mapred.writing.schemas import fill_null_types
 from mapred.writing.target import Target
 
 _TRIES = 100
@@ -41,7 +41,7 @@ def commit(
 
     for attempt in range(_TRIES):
         try:
-            return _once(target, write_id, written, schema)
+            return _try_commit(target, write_id, written, schema)
         except MapredError:
             raise
         except CommitFailedError as error:
@@ -51,12 +51,12 @@ def commit(
         except Exception as error:
             # Our twin may have made the table in between, and a listing not show it yet.
             if "already exists" not in str(error) or attempt == _TRIES - 1:
-                raise _mapped(target, error) from None
+                raise _translate_error(target, error) from None
         time.sleep(_CHANCE.uniform(0, min(0.05 * 2 ** min(attempt, 6), _LONGEST_WAIT)))
     raise AssertionError
 
 
-def _once(
+def _try_commit(
     target: Target, write_id: str, written: Sequence[WrittenFile], schema: pa.Schema | None
 ) -> int:
     from deltalake import DeltaTable, Schema
@@ -67,7 +67,7 @@ def _once(
     if table is None:
         if schema is None:
             return -1
-        schema, adds = _typed(target, written, schema, {})
+        schema, adds = _apply_types(target, written, schema, {})
         create_table_with_add_actions(
             _location(target),
             Schema.from_arrow(schema),
@@ -83,7 +83,9 @@ def _once(
     if table.transaction_version(write_id) is not None:
         return int(table.version())
     types = types_of(table)
-    schema, adds = _typed(target, written, schema, types) if schema and written else (None, [])
+    schema, adds = (
+        _apply_types(target, written, schema, types) if schema and written else (None, [])
+    )
     _check(target, table, schema)
     removes = _removes(target, table, {file.values for file in written}, types)
     if not adds and not removes:
@@ -97,15 +99,15 @@ def _once(
     return int(table.version())
 
 
-def _typed(
+def _apply_types(
     target: Target,
     written: Sequence[WrittenFile],
     schema: pa.Schema,
     types: Mapping[str, pa.DataType],
 ) -> tuple[pa.Schema, list[Any]]:
     """Return the schema, and the files to add, once columns of nulls have types."""
-    schema, store = known_by(schema, types, target.kind), open_store(target.uri)
-    return schema, [_add(target, typed(target, store, schema, file)) for file in written]
+    schema, store = fill_null_types(schema, types, target.kind), open_store(target.uri)
+    return schema, [_add(target, rewrite_typed(target, store, schema, file)) for file in written]
 
 
 def types_of(table: Any) -> dict[str, pa.DataType]:
@@ -184,7 +186,7 @@ def _removes(
     """Return what `mode` and `replace` replace of the table's files."""
     from deltalake.transaction import RemoveAction
 
-    named = replacing.named(target, types)
+    named = replacing.spell_values(target, types)
     if target.mode == "append" or (target.mode != "overwrite" and not touched and not named):
         return []
     now = int(time.time() * 1000)
@@ -232,7 +234,7 @@ def _check(target: Target, table: Any, schema: pa.Schema | None) -> None:
             )
 
 
-def _mapped(target: Target, error: Exception) -> MapredError:
+def _translate_error(target: Target, error: Exception) -> MapredError:
     answer = parse_error(str(error))
     reason = f"{answer.code}: {answer.message}" if answer.code else answer.text
     return StorageError(

@@ -46,7 +46,7 @@ def update(
         changed = change(now)
         if changed is now:
             return now
-        kept, dropped = _kept(now)
+        kept, dropped = _split_versions(now)
         version = replace(
             changed,
             version=now.version + 1,
@@ -63,7 +63,7 @@ def update(
     raise StorageError(f"{store.uri}/{FOLDER}: {_TRIES} other writers were faster; try again")
 
 
-def _kept(now: Manifest) -> tuple[tuple[tuple[int, float], ...], list[int]]:
+def _split_versions(now: Manifest) -> tuple[tuple[tuple[int, float], ...], list[int]]:
     """Return the versions to keep, and those that are old enough for nobody to build on any more."""
     versions = [*now.kept, *([(now.version, now.time)] if now.version else [])]
     limit = time.time() - _KEPT_SECONDS

@@ -25,7 +25,7 @@ from mapred.storage import Store
 from mapred.storage.local import NO_ROOM, temporary_failure
 from mapred.writing import replacing, stats
 from mapred.writing.opening import open_store
-from mapred.writing.schemas import HOW_TO_AGREE, differing, joined, typeless
+from mapred.writing.schemas import HOW_TO_AGREE, describe_difference, is_typeless, merge_schemas
 from mapred.writing.tables import Values, by_partition, folder_of, tables
 from mapred.writing.target import Target
 
@@ -177,19 +177,19 @@ class _Writer:
 
     def _fit(self, schema: pa.Schema) -> None:
         """Take in a table's schema: what was null so far may get its type by it."""
-        both = schema if self.schema is None else joined(self.schema, schema)
+        both = schema if self.schema is None else merge_schemas(self.schema, schema)
         if both is None:
             assert self.schema is not None
             raise DatasetError(
                 f"shard {self.shard} gave tables of two schemas: "
-                f"{differing(self.schema, schema)}; {HOW_TO_AGREE}"
+                f"{describe_difference(self.schema, schema)}; {HOW_TO_AGREE}"
             )
         if self.schema is not None and not both.equals(self.schema):
             for part in self.parts.values():
                 self._close(part)
         self.schema = both
         types = {name: both.field(name).type for name in self.target.partition_by}
-        self.named = replacing.named(self.target, types)
+        self.named = replacing.spell_values(self.target, types)
 
     def finish(self) -> Wrote:
         for part in list(self.parts.values()):
@@ -255,7 +255,7 @@ class _Writer:
             self._end_file(opened[0])
         part.number, self.count = self.count, self.count + 1
         part.path, part.written = self.folder / f"{part.number}.parquet", 0
-        part.typeless = any(typeless(field.type) for field in schema)
+        part.typeless = any(is_typeless(field.type) for field in schema)
         part.writer = parquet_writer(self.target, part.path, schema)
 
     def _close(self, part: _Part) -> None:
@@ -283,7 +283,7 @@ class _Writer:
             # A Delta table's log names its files, so an attempt's name may stay.
             final = staged = f"{prefix}part-{self.write_id}-{self.attempt}-{name}"
             text = json.dumps(stats.of_file(pq.read_metadata(path)))
-        size, digest = _sums(path)
+        size, digest = _size_and_digest(path)
         self.store.put_file(path, staged)
         path.unlink(missing_ok=True)
         return WrittenFile(
@@ -291,7 +291,9 @@ class _Writer:
         )
 
 
-def typed(target: Target, store: Store, schema: pa.Schema, file: WrittenFile) -> WrittenFile:
+def rewrite_typed(
+    target: Target, store: Store, schema: pa.Schema, file: WrittenFile
+) -> WrittenFile:
     """Return a file whose columns of nulls have the types of `schema`; one that has them is left
     alone."""
     if not file.typeless:
@@ -306,7 +308,7 @@ def typed(target: Target, store: Store, schema: pa.Schema, file: WrittenFile) ->
                 rows = groups.read_row_group(number).cast(stored)
                 writer.write_table(rows, row_group_size=rows.num_rows)
         text = json.dumps(stats.of_file(pq.read_metadata(path))) if file.stats else ""
-        size, digest = _sums(path)
+        size, digest = _size_and_digest(path)
         store.put_file(path, name)
     final = name if file.final == file.path else file.final
     return replace(file, path=name, final=final, bytes=size, sha256=digest, stats=text)
@@ -329,7 +331,7 @@ def parquet_writer(target: Target, path: Path, schema: pa.Schema) -> pq.ParquetW
         ) from error
 
 
-def _sums(path: Path) -> tuple[int, str]:
+def _size_and_digest(path: Path) -> tuple[int, str]:
     """Size and SHA-256 of a local file."""
     with path.open("rb") as file:
         return checksums.sha256_of_file(file)

@@ -70,7 +70,7 @@ def publish(
             # Our twin may have published, and dropped what lay hidden.
             now = manifest.latest(store)
             if write_id not in now.runs:
-                raise _gone(store, write_id) from error
+                raise _gone_error(store, write_id) from error
     roll_forward(store, write_id, now, [file.path for file in written])
     return now
 
@@ -86,20 +86,20 @@ def _decide(
     now = manifest.latest(store)
     types, columns = replacing.types_of(now.columns), {}
     if schema is not None and written:
-        schema, written = _agreed(store, target, types, schema, written)
+        schema, written = _apply_types(store, target, types, schema, written)
         types = {field.name: field.type for field in schema}
         columns = {field.name: str(field.type) for field in schema}
     folders = frozenset(file.folder for file in written)
-    reach = Reach(target, folders, replacing.named(target, types))
-    foreign = _foreign(store, reach)
+    reach = Reach(target, folders, replacing.spell_values(target, types))
+    foreign = _foreign_files(store, reach)
     change = partial(_commit, store, reach, write_id, written, columns, foreign)
     while write_id not in (now := manifest.update(store, change)).runs:
-        for run in _in_the_way(now, reach):
+        for run in _conflicting_runs(now, reach):
             roll_forward(store, run, now)
     return now
 
 
-def _agreed(
+def _apply_types(
     store: Store,
     target: Target,
     types: Mapping[str, pa.DataType],
@@ -110,9 +110,11 @@ def _agreed(
     if not any(file.rows for file in written) and target.mode != "overwrite":
         schema = pa.schema([f.with_type(types.get(f.name, f.type)) for f in schema])
         written = [replace(file, typeless=True) for file in written]
-    schema = schemas.known_by(schema, types, target.kind)
+    schema = schemas.fill_null_types(schema, types, target.kind)
     with ThreadPoolExecutor(_RETYPED) as pool:
-        return schema, list(pool.map(partial(parquet_files.typed, target, store, schema), written))
+        return schema, list(
+            pool.map(partial(parquet_files.rewrite_typed, target, store, schema), written)
+        )
 
 
 def roll_forward(store: Store, write_id: str, now: Manifest, staged: Iterable[str] = ()) -> None:
@@ -131,24 +133,26 @@ def roll_forward(store: Store, write_id: str, now: Manifest, staged: Iterable[st
     with ThreadPoolExecutor(_THREADS) as pool:
         for some in _batches(todo):
             list(pool.map(partial(_remove, store), [path for old, _ in some for path in old]))
-            moved = list(pool.map(partial(_show, store), [e for _, new in some for e in new]))
+            moved = list(
+                pool.map(partial(_publish_file, store), [e for _, new in some for e in new])
+            )
             if not all(moved):
-                if write_id in manifest.latest(store, now).unfinished():
-                    raise _gone(store, write_id)
+                if write_id in manifest.latest(store, now).find_unfinished_runs():
+                    raise _gone_error(store, write_id)
                 break
-    left = manifest.update(store, partial(_finished, write_id), now)
+    left = manifest.update(store, partial(_mark_finished, write_id), now)
     # Another process may have finished the run, and a later one replaced its files, before ours
     # were shown: what no version has any more goes again.
     names = {entry.name for entry in left.entries}
     shown = [entry.final for _, new in todo.values() for entry in new if entry.final is not None]
     for path in set(shown) - names:
         _remove(store, path)
-    if write_id in left.runs and write_id not in left.unfinished():
+    if write_id in left.runs and write_id not in left.find_unfinished_runs():
         hidden = (entry.path for _, new in todo.values() for entry in new)
         drop_staging(store, write_id, {*staged, *hidden})
 
 
-def _gone(store: Store, write_id: str) -> StorageError:
+def _gone_error(store: Store, write_id: str) -> StorageError:
     return StorageError(
         f"{store.uri}/{parquet_files.staging(write_id)}: files that were to be published are gone; someone "
         "removed them: run the job again"
@@ -194,7 +198,7 @@ def _commit(
     now: Manifest,
 ) -> Manifest:
     """Return the next version, or `now` itself where other runs have to be finished first."""
-    if write_id in now.runs or _in_the_way(now, reach):
+    if write_id in now.runs or _conflicting_runs(now, reach):
         return now
     target = reach.target
     _check_layout(store, target, columns, now)
@@ -220,9 +224,11 @@ def _commit(
     )
 
 
-def _in_the_way(now: Manifest, reach: Reach) -> list[str]:
+def _conflicting_runs(now: Manifest, reach: Reach) -> list[str]:
     """Return the unfinished runs that change what this one changes."""
-    return [run for run, theirs in now.unfinished().items() if any(map(reach.covers, theirs))]
+    return [
+        run for run, theirs in now.find_unfinished_runs().items() if any(map(reach.covers, theirs))
+    ]
 
 
 def _check_layout(store: Store, target: Target, columns: dict[str, str], now: Manifest) -> None:
@@ -241,12 +247,12 @@ def _check_layout(store: Store, target: Target, columns: dict[str, str], now: Ma
             )
 
 
-def _foreign(store: Store, reach: Reach) -> list[str]:
+def _foreign_files(store: Store, reach: Reach) -> list[str]:
     """Return the Parquet files in the folders that are replaced, whatever program wrote them."""
     target = reach.target
     if target.mode == "append":
         return []
-    places = {*reach.folders, *_owned(reach)}
+    places = {*reach.folders, *_owned_folders(reach)}
     if target.mode == "overwrite" or not target.partition_by or "" in places:
         listed = store.list("")
     else:
@@ -261,7 +267,7 @@ def _foreign(store: Store, reach: Reach) -> list[str]:
     return [path for path in mine if path in odd or reach.covers(folders[path])]
 
 
-def _owned(reach: Reach) -> list[str]:
+def _owned_folders(reach: Reach) -> list[str]:
     """Return the folders that hold all partitions that the run owns, whether they exist."""
     if not reach.named:
         return []
@@ -300,7 +306,7 @@ def _remove(store: Store, path: str) -> None:
         store.delete(path)
 
 
-def _show(store: Store, entry: Entry) -> bool:
+def _publish_file(store: Store, entry: Entry) -> bool:
     try:
         store.copy(entry.path, entry.final or entry.path)
     except FileNotFoundError:
@@ -308,8 +314,8 @@ def _show(store: Store, entry: Entry) -> bool:
     return True
 
 
-def _finished(write_id: str, now: Manifest) -> Manifest:
-    if write_id not in now.unfinished():
+def _mark_finished(write_id: str, now: Manifest) -> Manifest:
+    if write_id not in now.find_unfinished_runs():
         return now
     return replace(
         now,

@@ -13,13 +13,13 @@ from mapred.writing.target import Target
 Named: TypeAlias = "Mapping[str, frozenset[str | None]]"
 
 
-def named(target: Target, types: Mapping[str, pa.DataType]) -> Named:
+def spell_values(target: Target, types: Mapping[str, pa.DataType]) -> Named:
     """Return the values that `replace=` names of each column, spelled as that type's folders are.
 
     A value that the column cannot hold is an error. A type that is not known changes nothing.
     """
     return {
-        name: frozenset(None if text is None else _spelled(name, text, types) for text in texts)
+        name: frozenset(None if text is None else _spell_value(name, text, types) for text in texts)
         for name, texts in target.replace
     }
 
@@ -47,16 +47,16 @@ def refuse_others(
     """Raise for a partition with a value that is not named."""
     for name, value in zip(names, values, strict=True):
         if name in known and value not in known[name]:
-            listed = sorted(map(_shown, known[name]))
+            listed = sorted(map(_repr_value, known[name]))
             more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
             raise DatasetError(
-                f"shard {shard} has rows with {name}={_shown(value)}, and replace= names "
+                f"shard {shard} has rows with {name}={_repr_value(value)}, and replace= names "
                 f"{', '.join(listed[:5])}{more}: leave these rows out in the function, or name that "
                 "value too; nothing was published"
             )
 
 
-def _spelled(name: str, text: str, types: Mapping[str, pa.DataType]) -> str:
+def _spell_value(name: str, text: str, types: Mapping[str, pa.DataType]) -> str:
 
     type_ = types.get(name)
     if type_ is None or pa.types.is_null(type_):
@@ -70,5 +70,5 @@ def _spelled(name: str, text: str, types: Mapping[str, pa.DataType]) -> str:
         ) from None
 
 
-def _shown(value: str | None) -> str:
+def _repr_value(value: str | None) -> str:
     return "null" if value is None else repr(value)

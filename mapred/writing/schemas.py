@@ -12,7 +12,7 @@ from mapred.errors import DatasetError
 HOW_TO_AGREE = "give the column one type in the function, or pass schema= to cast to"
 
 
-def of_shards(shards: Iterable[tuple[int, bytes]], uri: str) -> pa.Schema | None:
+def merge_shard_schemas(shards: Iterable[tuple[int, bytes]], uri: str) -> pa.Schema | None:
     """Return the one schema of what shards wrote (serialised); two are an error that names both."""
     kept: dict[bytes, tuple[int, pa.Schema]] = {}
     found: pa.Schema | None = None
@@ -20,58 +20,64 @@ def of_shards(shards: Iterable[tuple[int, bytes]], uri: str) -> pa.Schema | None
         if data in kept:
             continue
         schema = pa.ipc.read_schema(pa.py_buffer(data))
-        both = schema if found is None else joined(found, schema)
+        both = schema if found is None else merge_schemas(found, schema)
         if both is None:
-            other, theirs = next(e for e in kept.values() if joined(e[1], schema) is None)
+            other, theirs = next(e for e in kept.values() if merge_schemas(e[1], schema) is None)
             raise DatasetError(
                 f"shards {other} and {shard} have tables of two schemas, so nothing was published "
-                f"to {uri}: {differing(theirs, schema)}; {HOW_TO_AGREE}"
+                f"to {uri}: {describe_difference(theirs, schema)}; {HOW_TO_AGREE}"
             )
         kept[data], found = (shard, schema), both
     return found
 
 
-def joined(one: pa.Schema, other: pa.Schema) -> pa.Schema | None:
+def merge_schemas(one: pa.Schema, other: pa.Schema) -> pa.Schema | None:
     """Return the schema that both fit, where nulls of one have a type in the other; None if they
     differ."""
     if one.names != other.names:
         return None
     fields = []
     for mine, theirs in zip(one, other, strict=True):
-        type_ = _joined(mine.type, theirs.type)
+        type_ = _merge_types(mine.type, theirs.type)
         if type_ is None:
             return None
         fields.append(mine.with_type(type_))
     return pa.schema(fields)
 
 
-def _joined(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+def _merge_types(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     if one == other or types.is_null(other):
         return one
     if types.is_null(one):
         return other
-    if one.id != other.id or not typeless(one) | typeless(other):
+    if one.id != other.id or not is_typeless(one) | is_typeless(other):
         return None
-    inner = [_joined(a, b) for a, b in zip(_inner(one), _inner(other), strict=False)]
+    inner = [
+        _merge_types(a, b) for a, b in zip(_inner_types(one), _inner_types(other), strict=False)
+    ]
     named = not types.is_struct(one) or [f.name for f in one] == [f.name for f in other]
-    if None in inner or not named or len(_inner(one)) != len(_inner(other)):
+    if None in inner or not named or len(_inner_types(one)) != len(_inner_types(other)):
         return None
-    return _rebuilt(one, inner)
+    return _rebuild(one, inner)
 
 
-def typeless(type_: pa.DataType) -> bool:
+def is_typeless(type_: pa.DataType) -> bool:
     """Whether it is null, or nested and has a part that is."""
-    return bool(types.is_null(type_)) or any(map(typeless, _inner(type_)))
+    return bool(types.is_null(type_)) or any(map(is_typeless, _inner_types(type_)))
 
 
-def changed(type_: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+def map_leaf_types(type_: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
     """Return a type with every part of it that is not nested changed; lists of every kind are
     lists."""
-    inner = _inner(type_)
-    return _rebuilt(type_, [changed(part, change) for part in inner]) if inner else change(type_)
+    inner = _inner_types(type_)
+    return (
+        _rebuild(type_, [map_leaf_types(part, change) for part in inner])
+        if inner
+        else change(type_)
+    )
 
 
-def _inner(type_: pa.DataType) -> list[pa.DataType]:
+def _inner_types(type_: pa.DataType) -> list[pa.DataType]:
     """Return the types that a nested one is made of."""
     if types.is_map(type_):
         return [type_.key_type, type_.item_type]
@@ -81,7 +87,7 @@ def _inner(type_: pa.DataType) -> list[pa.DataType]:
     return []
 
 
-def _rebuilt(type_: pa.DataType, inner: list[pa.DataType]) -> pa.DataType:
+def _rebuild(type_: pa.DataType, inner: list[pa.DataType]) -> pa.DataType:
     if types.is_map(type_):
         return pa.map_(*inner)
     if types.is_struct(type_):
@@ -91,7 +97,7 @@ def _rebuilt(type_: pa.DataType, inner: list[pa.DataType]) -> pa.DataType:
     return pa.list_(inner[0])
 
 
-def known_by(schema: pa.Schema, known: Mapping[str, pa.DataType], kind: str) -> pa.Schema:
+def fill_null_types(schema: pa.Schema, known: Mapping[str, pa.DataType], kind: str) -> pa.Schema:
     """Return the schema with types that the dataset has for columns that are null throughout."""
     fields = []
     for field in schema:
@@ -106,12 +112,12 @@ def known_by(schema: pa.Schema, known: Mapping[str, pa.DataType], kind: str) -> 
     return pa.schema(fields)
 
 
-def differing(one: pa.Schema, other: pa.Schema) -> str:
+def describe_difference(one: pa.Schema, other: pa.Schema) -> str:
     """Return the first difference of two schemas, in words."""
     for name in dict.fromkeys([*one.names, *other.names]):
         if name not in one.names or name not in other.names:
             return f"column {name!r} is in one of them only"
         mine, theirs = one.field(name).type, other.field(name).type
-        if _joined(mine, theirs) is None:
+        if _merge_types(mine, theirs) is None:
             return f"column {name!r} is {mine} and {theirs}"
     return f"the columns come as {', '.join(one.names)} and as {', '.join(other.names)}"

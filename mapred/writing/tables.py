@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from mapred.arrow.buffers import from_arrow, scalar, to_arrow
-from mapred.arrow.types import NULL_FOLDER, decoded
+from mapred.arrow.types import NULL_FOLDER, strip_encoding
 from mapred.errors import DatasetError, FunctionError
 from mapred.process.lazy import pc
 from mapred.runfolder import tabular
-from mapred.writing.schemas import changed
+from mapred.writing.schemas import map_leaf_types
 from mapred.writing.target import Target
 
 _LONGEST = 255  # bytes of one name on a disk, which object stores have no use for either
@@ -34,7 +34,7 @@ def tables(values: Iterable[Any], target: Target) -> Iterator[pa.Table]:
         table = tabular.to_table(value)
         if table is not None:
             if table.num_columns:
-                yield _plain(table, target)
+                yield _normalize(table, target)
         elif isinstance(value, Iterator):
             yield from tables(value, target)
         else:
@@ -95,7 +95,7 @@ def _check_values(name: str, type_: pa.DataType, texts: pa.Array) -> None:
     for text in texts.to_pylist():
         if (
             len(name) + len(text) >= _LONGEST // 4
-            and len(f"{name}={_escaped(text)}".encode()) > _LONGEST
+            and len(f"{name}={_escape(text)}".encode()) > _LONGEST
         ):
             raise DatasetError(
                 f"partition_by={name!r}: {text[:40]!r}… is too long for a folder's name, which has "
@@ -106,7 +106,7 @@ def _check_values(name: str, type_: pa.DataType, texts: pa.Array) -> None:
 def folder_of(names: tuple[str, ...], values: Values) -> str:
     """Return the folder of a partition, `day=2026-01-01/city=a%2Fb`; empty without partitions."""
     parts = (
-        f"{name}={NULL_FOLDER if value is None else _escaped(value)}"
+        f"{name}={NULL_FOLDER if value is None else _escape(value)}"
         for name, value in zip(names, values, strict=True)
     )
     return "/".join(parts)
@@ -121,18 +121,18 @@ def values_of(names: tuple[str, ...], folder: str) -> Values | None:
     return tuple(None if value == NULL_FOLDER else unquote(value) for _, _, value in parts)
 
 
-def _escaped(value: str) -> str:
+def _escape(value: str) -> str:
     # ASCII alone: Spark takes each `%XX` for a character, where others take it for a byte.
     return "".join(quote(part, safe="") if part.isascii() else part for part in value)
 
 
-def _plain(table: pa.Table, target: Target) -> pa.Table:
+def _normalize(table: pa.Table, target: Target) -> pa.Table:
     """Return a table without dictionaries, views and metadata, cast to `schema=` if there is one."""
     if len(set(table.column_names)) < table.num_columns:
         raise DatasetError(f"the returned table has a column twice: {table.column_names}")
-    pinned = target.pinned()
+    pinned = target.parse_schema()
     if not table.num_rows:
-        fields = [_stored_if_it_can_be(field, target) for field in pinned or table.schema]
+        fields = [_try_stored_field(field, target) for field in pinned or table.schema]
         return pa.schema(fields).empty_table()
     missing = [name for name in target.partition_by if name not in table.column_names]
     if missing:
@@ -149,7 +149,7 @@ def _plain(table: pa.Table, target: Target) -> pa.Table:
         table = table.select(pinned.names)
     else:
         pinned = pa.schema([field.with_type(plain_type(field.type)) for field in table.schema])
-    fields = [_stored(field, target) for field in pinned]
+    fields = [_to_stored_field(field, target) for field in pinned]
     try:
         return table.cast(pa.schema(fields))
     except (pa.ArrowException, ValueError) as error:
@@ -163,11 +163,11 @@ def plain_type(type_: pa.DataType) -> pa.DataType:
 
     No dictionary, view or large one; milliseconds, not seconds; no decimals of a negative scale.
     """
-    return changed(type_, _plain_leaf)
+    return map_leaf_types(type_, _plain_leaf)
 
 
 def _plain_leaf(type_: pa.DataType) -> pa.DataType:
-    found = decoded(type_)
+    found = strip_encoding(type_)
     if found != type_:
         return plain_type(found)
     if pa.types.is_large_string(type_):
@@ -184,7 +184,7 @@ def _plain_leaf(type_: pa.DataType) -> pa.DataType:
     return pa.time32("ms") if type_ == pa.time32("s") else type_
 
 
-def _stored(field: pa.Field, target: Target) -> pa.Field:
+def _to_stored_field(field: pa.Field, target: Target) -> pa.Field:
     """Return a field as the target holds it; one that it cannot hold is an error."""
     type_ = plain_type(field.type)
     if field.name in target.partition_by:
@@ -201,14 +201,14 @@ def _stored(field: pa.Field, target: Target) -> pa.Field:
                 "a whole number, a date or a boolean; make one of these of it first"
             )
     if target.kind == "delta":
-        type_ = changed(type_, partial(_delta_type, field.name))
+        type_ = map_leaf_types(type_, partial(_delta_type, field.name))
     return pa.field(field.name, type_)
 
 
-def _stored_if_it_can_be(field: pa.Field, target: Target) -> pa.Field:
+def _try_stored_field(field: pa.Field, target: Target) -> pa.Field:
     """Return a field of a table without rows: what no value has can be of any type."""
     try:
-        return _stored(field, target)
+        return _to_stored_field(field, target)
     except DatasetError:
         return pa.field(field.name, pa.null())
 

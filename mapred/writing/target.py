@@ -53,7 +53,7 @@ class Target:
         """Return the target that job.json holds; a `RecordError` if it is none."""
         return read(cls, values, "job.json: write")
 
-    def pinned(self) -> pa.Schema | None:
+    def parse_schema(self) -> pa.Schema | None:
         """Return the schema that `schema=` asked for."""
         if self.schema is None:
             return None
@@ -66,7 +66,7 @@ class Target:
         named = [text for _, texts in self.replace for text in texts if text is not None]
         return (self.uri, *named)
 
-    def filled(self, fill: Callable[[str], str]) -> Target:
+    def fill_texts(self, fill: Callable[[str], str]) -> Target:
         """Return the target with every one of its `texts` as `fill` gives it."""
         named = tuple(
             (name, tuple(None if text is None else fill(text) for text in texts))
@@ -175,7 +175,7 @@ def _target(
     if size > _LARGEST_FILE:
         raise DatasetError(f"target_file_bytes={target_file_bytes!r} must be at most 1 GiB")
     text = None if schema is None else _schema_text(schema, columns)
-    named = () if replace is None else _named(replace, columns)
+    named = () if replace is None else _parse_replace(replace, columns)
     return Target(kind, place.rstrip("/"), columns, mode, size, compression, text, named)
 
 
@@ -202,7 +202,7 @@ def _schema_text(schema: Any, columns: Sequence[str]) -> str:
     return base64.b64encode(schema.remove_metadata().serialize().to_pybytes()).decode()
 
 
-def _named(
+def _parse_replace(
     replace: Any, columns: tuple[str, ...]
 ) -> tuple[tuple[str, tuple[str | None, ...]], ...]:
     """`replace=` as a target holds it: columns of `partition_by`, and values as texts."""

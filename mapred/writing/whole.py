@@ -92,7 +92,7 @@ def check(target: Target) -> None:
             "write_delta, or another folder"
         )
     if target.replace:
-        replacing.named(target, _types(target, store))
+        replacing.spell_values(target, _types(target, store))
 
 
 def write_values(
@@ -168,7 +168,7 @@ def discard(uri: str, write_id: str) -> None:
 
     store = open_store(uri)
     now = manifest.latest(store)
-    if write_id in now.unfinished():
+    if write_id in now.find_unfinished_runs():
         publishing.roll_forward(store, write_id, now)
         return
     for path, _ in staged_files(uri, write_id):
@@ -188,7 +188,7 @@ def gather_files(
     written = [file for part in parts for file in part.files]
     filled = any(file.rows for file in written)
     told = [(p.shard, p.schema) for p in parts if p.schema and (p.rows or not filled)]
-    schema = schemas.of_shards(told if filled else told[:1], target.uri)
+    schema = schemas.merge_shard_schemas(told if filled else told[:1], target.uri)
     if not target.partition_by:
         # One empty file is enough for the columns.
         written = [file for file in written if file.rows] or written[:1]
@@ -197,7 +197,7 @@ def gather_files(
 
 def _types(target: Target, store: Store) -> Mapping[str, pa.DataType]:
     """Return the types of the partition columns, as far as `schema=` or what is there says them."""
-    schema = target.pinned()
+    schema = target.parse_schema()
     if schema is not None:
         return {name: schema.field(name).type for name in target.partition_by}
     if target.kind == "delta":

@@ -73,8 +73,8 @@ def padded(value: Any, type_: pa.DataType) -> Any:
 def test_changes_that_lose_nothing(
     one: pa.DataType, value: Any, other: pa.DataType, expected: pa.DataType
 ) -> None:
-    assert unifying.widened(one, other) == expected
-    back = unifying.widened(other, one)
+    assert unifying.promote_types(one, other) == expected
+    back = unifying.promote_types(other, one)
     assert back is not None
     if not pa.types.is_struct(expected):  # whose fields come in the order of their first table
         assert back == expected
@@ -93,8 +93,8 @@ def _array(values: list[Any], type_: pa.DataType) -> pa.Array:
 @pytest.mark.parametrize(("one", "other"), APART, ids=str)
 def test_what_no_type_holds(one: pa.DataType, other: pa.DataType) -> None:
     for first, second in ((one, other), (other, one)):
-        assert unifying.widened(first, second) is None
-        with pytest.raises(unifying.Differs) as caught:
+        assert unifying.promote_types(first, second) is None
+        with pytest.raises(unifying.ColumnTypeConflict) as caught:
             unifying.unify(pa.schema({"x": first}), pa.schema({"x": second}))
         assert str(caught.value) == f"column 'x' is {first} and {second}"
 
@@ -107,7 +107,7 @@ def test_the_order_decides_nothing(a: pa.DataType, b: pa.DataType, c: pa.DataTyp
     def fold(*types: pa.DataType) -> str | None:
         found: pa.DataType | None = pa.null()
         for each in types:
-            found = None if found is None else unifying.widened(found, each)
+            found = None if found is None else unifying.promote_types(found, each)
         return None if found is None else ",".join(sorted(str(found).split(", ")))
 
     if pa.types.is_struct(a) or pa.types.is_struct(b) or pa.types.is_struct(c):
@@ -131,9 +131,12 @@ def test_a_column_without_values_tells_nothing() -> None:
 
 
 def test_rows_without_columns() -> None:
-    assert unifying.blank(3).num_rows == 3
-    assert unifying.conform(unifying.blank(3), pa.schema({})).num_rows == 3
-    assert unifying.conform(unifying.blank(2), pa.schema({"a": pa.int8()})).num_rows == 2
+    assert unifying.make_columnless_table(3).num_rows == 3
+    assert unifying.conform(unifying.make_columnless_table(3), pa.schema({})).num_rows == 3
+    assert (
+        unifying.conform(unifying.make_columnless_table(2), pa.schema({"a": pa.int8()})).num_rows
+        == 2
+    )
 
 
 @pytest.mark.parametrize("listed", [False, True])
@@ -143,9 +146,9 @@ def test_a_time_beyond_the_finer_unit(listed: bool) -> None:
     if listed:
         values, far, fine = [values], pa.list_(far), pa.list_(fine)
     table, schema = pa.table({"t": pa.array(values, far)}), pa.schema({"t": fine})
-    assert not unifying.casts(table.schema, schema)
+    assert not unifying.can_cast(table.schema, schema)
     for check in (unifying.conform, unifying.check_times):
         with pytest.raises(
-            unifying.Differs, match=r"'t' is .*timestamp\[s\].* and .*timestamp\[ns\]"
+            unifying.ColumnTypeConflict, match=r"'t' is .*timestamp\[s\].* and .*timestamp\[ns\]"
         ):
             check(table, schema)

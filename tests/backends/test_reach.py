@@ -23,12 +23,12 @@ def test_a_folder_does_not_tell_how_a_cluster_is_reached() -> None:
         kubeconfig="/k.yaml", context="c", token_env="T", endpoint="http://minio", image="x"
     )
     said = ["kubeconfig", "context", "token_env", "endpoint"]
-    assert backends.recorded(argo) == {"name": "argo", "arguments": {"image": "x"}, "said": said}
+    assert backends.to_record(argo) == {"name": "argo", "arguments": {"image": "x"}, "said": said}
     dask = mapred.Dask("tcp://10.0.0.5:8786")
-    assert backends.recorded(dask)["said"] == ["address"]
-    assert "10.0.0.5" not in json.dumps(backends.recorded(dask))
+    assert backends.to_record(dask)["said"] == ["address"]
+    assert "10.0.0.5" not in json.dumps(backends.to_record(dask))
     local = {"name": "local", "arguments": {"workers": 2}}
-    assert backends.recorded(mapred.Local(workers=2)) == local
+    assert backends.to_record(mapred.Local(workers=2)) == local
 
 
 def of_another_process(backend: dict[str, Any], ref: str) -> Run:
@@ -102,7 +102,7 @@ def test_a_backend_that_was_handed_over_is_kept(no_cluster: Path) -> None:
     run = of_another_process({"name": "argo", "arguments": {}}, "argo:n:w")
     mine = mapred.Argo(kubeconfig="/mine")
     mapred.open(run.uri, backend=mine)
-    assert reach.backend_given(run.uri, "argo") == mine
+    assert reach.recall_backend(run.uri, "argo") == mine
     assert backends.of_run(run.uri, run.job, "argo:n:w") == mine
 
 

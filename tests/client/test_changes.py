@@ -69,7 +69,7 @@ def test_one_answer_comes_from_one_reduce() -> None:
         return max(found)
 
     run = failed(lambda x: x, reduce=largest, fan_in=2, attempts=1)
-    assert RunFolder(run.store).committed("reduce-1")
+    assert RunFolder(run.store).list_committed("reduce-1")
     assert run.resume(reduce=sum, **QUIET).result() == 15
     assert run.audit().ok
 

@@ -43,7 +43,7 @@ def pasted(text: str, **names: Any) -> mapred.Run:
 
 
 def outdated(run: mapred.Run) -> dict[str, tuple[str, ...]]:
-    return origins.outdated(run.store, run.job)
+    return origins.find_outdated(run.store, run.job)
 
 
 def in_shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -177,9 +177,9 @@ def test_a_live_run_opened_twice() -> None:
         other.resume(lambda x: x, **QUIET)
     exec(str(at.value).splitlines()[-1], {})
     assert run.state == other.state == mapred.open("last").state == "cancelled"
-    before = len(RunFolder(run.store).committed("map"))
+    before = len(RunFolder(run.store).list_committed("map"))
     time.sleep(0.5)
-    assert len(RunFolder(run.store).committed("map")) == before < 40
+    assert len(RunFolder(run.store).list_committed("map")) == before < 40
     resumed = other.resume(lambda x: -x, **QUIET)
     assert resumed.state == run.state == "succeeded"
     assert run.result()[39] == -39

@@ -30,6 +30,6 @@ def test_patterns_match_as_a_walk_does(parts: list[str], paths: list[list[str]])
     expected = [walked(glob, path) for path in below]
     matches = patterns.matches(known, glob).to_pylist()
     assert matches == [whole for whole, _ in expected]
-    aside = patterns.underscored(known, glob).to_pylist()
+    aside = patterns.match_underscored(known, glob).to_pylist()
     for match, found, (_, wanted) in zip(matches, aside, expected, strict=True):
         assert not match or found == wanted

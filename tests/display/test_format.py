@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mapred.display import format_bytes, format_count, format_seconds
-from mapred.display.format import one_line, pluralize, shortened, tail, visible
+from mapred.display.format import one_line, pluralize, shorten, tail, visible
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,6 @@ def test_text_from_elsewhere_cannot_steer_the_terminal() -> None:
     assert visible("数据/été 🎉.csv") == "数据/été 🎉.csv"
     assert one_line("a\n b\tc") == "a b c"
     assert len(one_line("x" * 10**7)) == 200
-    assert shortened("a" * 50 + "b" * 50, 20) == "aaaaaa…" + "b" * 13
-    assert shortened("a\nb", 20) == "a\\nb"
+    assert shorten("a" * 50 + "b" * 50, 20) == "aaaaaa…" + "b" * 13
+    assert shorten("a\nb", 20) == "a\\nb"
     assert tail("1\n2\n3\n", 2) == "2\n3"

@@ -61,7 +61,7 @@ def test_the_driver_is_asked(tmp_path: Path) -> None:
     assert devices.visible(sliced) == ("MIG-1111", "MIG-2222", "GPU-bbbb")
     (tmp_path / "broken").mkdir()
     broken = fake_program(tmp_path / "broken", "Failed to initialize NVML\n", 9)
-    assert devices.visible(broken) == devices._by_system()
+    assert devices.visible(broken) == devices._list_device_files()
 
 
 def test_a_device_is_taken_once() -> None:
@@ -188,4 +188,4 @@ def test_on_dask(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the driver's own files")
 def test_without_the_program_the_system_is_asked(tmp_path: Path) -> None:
-    assert devices.visible({"PATH": str(tmp_path)}) == devices._by_system()
+    assert devices.visible({"PATH": str(tmp_path)}) == devices._list_device_files()

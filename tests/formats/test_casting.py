@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapred.formats.casting import Unfit, converted, first_unfit
-from mapred.formats.schemas import merged, plain, type_expression, unified
+from mapred.formats.casting import Unfit, convert_array, first_unfit
+from mapred.formats.schemas import merge_schemas, to_plain, type_expression, unify_types
 
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 SIGNED = [pa.int8(), pa.int16(), pa.int32(), pa.int64()]
@@ -184,7 +184,7 @@ def test_a_conversion_keeps_every_value_or_is_refused(
     target = nested(two, data.draw(st.sampled_from(HOW[how])))
     expected = [value(each) for each in array]
     try:
-        found = converted(array, target, nulls=False)
+        found = convert_array(array, target, nulls=False)
     except Unfit as error:
         refused = error
     else:
@@ -192,13 +192,13 @@ def test_a_conversion_keeps_every_value_or_is_refused(
         assert found.type == target
         assert [value(each) for each in found] == expected
         return
-    common = unified(array.type, target, union=False)
-    assert common != plain(target) or "bounds" in str(refused)
+    common = unify_types(array.type, target, union=False)
+    assert common != to_plain(target) or "bounds" in str(refused)
     if refused.by_value:
         row = first_unfit(array, target, nulls=False)
-        converted(array[:row], target, nulls=False)
+        convert_array(array[:row], target, nulls=False)
         with pytest.raises(Unfit):
-            converted(array[row : row + 1], target, nulls=False)
+            convert_array(array[row : row + 1], target, nulls=False)
 
 
 @settings(max_examples=80, deadline=None)
@@ -207,16 +207,16 @@ def test_the_type_of_two_files_holds_the_values_of_both(
     data: Any, pair: tuple[pa.DataType, pa.DataType]
 ) -> None:
     one, two = pair
-    both = unified(one, two, union=False)
-    assert both == unified(two, one, union=False) or "tz=" in str(both)
+    both = unify_types(one, two, union=False)
+    assert both == unify_types(two, one, union=False) or "tz=" in str(both)
     if both is not None:
-        assert plain(both) == both
+        assert to_plain(both) == both
         assert eval(type_expression(both), {"pa": pa}) == both
         for type_ in (one, two):
             array = leaf(type_, data.draw, 4)
             if far(array, both):
                 continue
-            found = converted(array, both, nulls=False)
+            found = convert_array(array, both, nulls=False)
             assert [value(each) for each in found] == [value(each) for each in array]
 
 
@@ -284,7 +284,7 @@ OTHER = [
 
 @pytest.mark.parametrize(("array", "type_"), EXACT, ids=str)
 def test_values_that_a_type_holds_are_taken(array: pa.Array, type_: pa.DataType) -> None:
-    found = converted(array, type_, nulls=False)
+    found = convert_array(array, type_, nulls=False)
     assert (found.type, found.to_pylist()) == (type_, converted_by_python(array, type_))
 
 
@@ -296,41 +296,43 @@ def converted_by_python(array: pa.Array, type_: pa.DataType) -> list[Any]:
 @pytest.mark.parametrize(("array", "type_"), LOST, ids=str)
 def test_values_that_would_change_are_refused(array: pa.Array, type_: pa.DataType) -> None:
     with pytest.raises(Unfit) as caught:
-        converted(array, type_, nulls=False)
+        convert_array(array, type_, nulls=False)
     assert caught.value.by_value
 
 
 @pytest.mark.parametrize(("array", "type_"), OTHER, ids=str)
 def test_types_of_another_kind_are_refused(array: pa.Array, type_: pa.DataType) -> None:
     with pytest.raises(Unfit) as caught:
-        converted(array, type_, nulls=False)
+        convert_array(array, type_, nulls=False)
     assert not caught.value.by_value
-    assert unified(array.type, type_, union=False) is None
+    assert unify_types(array.type, type_, union=False) is None
 
 
 def test_fields_that_are_missing_become_nulls_and_others_are_never_dropped() -> None:
     deep = pa.list_(pa.struct([("b", pa.int64()), ("c", pa.struct([("d", pa.string())]))]))
     array = pa.array([[{"c": {}}, {"c": None}]], pa.list_(pa.struct([("c", pa.struct([]))])))
     with pytest.raises(Unfit, match="missing"):
-        converted(array, deep, nulls=False)
-    found = converted(array, deep, nulls=True)
+        convert_array(array, deep, nulls=False)
+    found = convert_array(array, deep, nulls=True)
     assert found.to_pylist() == [[{"b": None, "c": {"d": None}}, {"b": None, "c": None}]]
     more = pa.array([[{"c": {"d": "x", "e": 1}}]])
     with pytest.raises(Unfit) as caught:
-        converted(more, deep, nulls=True)
+        convert_array(more, deep, nulls=True)
     assert (caught.value.field, caught.value.missing) == ("c.e", True)
-    assert unified(more.type, deep, union=False) is None
-    both = unified(more.type, deep, union=True)
+    assert unify_types(more.type, deep, union=False) is None
+    both = unify_types(more.type, deep, union=True)
     for each in (array, more, pa.array([[{"b": 1}]])):
-        assert converted(each, both, nulls=True).type == both
+        assert convert_array(each, both, nulls=True).type == both
 
 
 def test_files_without_rows_or_values_decide_nothing() -> None:
     a, b = pa.schema([("x", pa.string())]), pa.schema([("x", pa.null()), ("y", pa.int8())])
     c = pa.schema([("y", pa.int32()), ("x", pa.date32()), ("z", pa.bool_())])
-    schema = merged([(a, False), (b, True), (c, True)], union=False)
+    schema = merge_schemas([(a, False), (b, True), (c, True)], union=False)
     assert schema == pa.schema([("x", pa.date32()), ("y", pa.int32())])
-    schema = merged([(a, False), (b, True), (c, True)], union=True)
+    schema = merge_schemas([(a, False), (b, True), (c, True)], union=True)
     assert schema == pa.schema([("x", pa.date32()), ("y", pa.int32()), ("z", pa.bool_())])
-    assert merged([(a, False), (b, False)], union=False) == a
-    assert merged([(b, True), (a, True), (c, True)], union=False).field("x").type == pa.string()
+    assert merge_schemas([(a, False), (b, False)], union=False) == a
+    assert (
+        merge_schemas([(b, True), (a, True), (c, True)], union=False).field("x").type == pa.string()
+    )

@@ -125,7 +125,7 @@ def test_records_are_those_of_the_parser(given: tuple[bytes, Format]) -> None:
     assert bare(records) == expected
     assert bare(by_arrow(clean, format)) == expected
     assert dialect.count(clean, dialect.layout(clean, format), -1) == len(expected)
-    with mock.patch.object(dialect, "_regular", return_value=False):
+    with mock.patch.object(dialect, "_is_regular", return_value=False):
         slow = dialect.layout(data, format)
     assert slow.ends.tolist() == dialect.layout(data, format).ends.tolist()
 

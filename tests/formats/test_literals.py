@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mapred.formats.literals import comparable, compared
+from mapred.formats.literals import build_comparison, comparable
 
 HOLDS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
@@ -48,7 +48,7 @@ def test_rows_are_those_that_python_keeps(column: str, how: str) -> None:
     table = pa.table({"x": COLUMNS[column]})
     rows = [row for row in table["x"].to_pylist() if row is not None]
     for value in comparable(VALUES, table["x"].type):
-        expression = compared("x", how, value, table["x"].type)
+        expression = build_comparison("x", how, value, table["x"].type)
         kept = table.filter(expression)["x"].to_pylist()
         assert kept == [row for row in rows if HOLDS[how](row, value)], (how, value)
 
@@ -58,5 +58,5 @@ def test_members_are_those_that_the_type_has(column: str) -> None:
     table = pa.table({"x": COLUMNS[column]})
     rows = [row for row in table["x"].to_pylist() if row is not None]
     values = comparable(VALUES, table["x"].type)
-    inside = table.filter(compared("x", "in", values, table["x"].type))["x"].to_pylist()
+    inside = table.filter(build_comparison("x", "in", values, table["x"].type))["x"].to_pylist()
     assert inside == [row for row in rows if row in values]

@@ -323,4 +323,4 @@ def test_empty_shards(lab: Any) -> None:
 )
 def test_what_a_plan_may_cut(format: Format, expected: list[bool]) -> None:
     paths = pa.chunked_array([["a.txt", "b.gz", "c/d.txt.ZST", "x.xz/bz2"]])
-    assert np.broadcast_to(formats.splittable(format, paths), 4).tolist() == expected
+    assert np.broadcast_to(formats.is_splittable(format, paths), 4).tolist() == expected

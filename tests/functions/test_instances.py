@@ -203,7 +203,7 @@ def test_a_class_that_hangs_when_it_is_closed_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(process_pool, "SECONDS", 0.3)
     executor = ProcessExecutor(1)
-    hanging = instances.PerThread("run", Hangs)
+    hanging = instances.ThreadInstances("run", Hangs)
     executor.submit(_keeps, hanging._cls).result(30)
     started = time.monotonic()
     executor.shutdown()
@@ -213,7 +213,7 @@ def test_a_class_that_hangs_when_it_is_closed_is_not_waited_for(
 
 
 def _keeps(cls: Any) -> int:
-    instances.PerThread("run", cls).here()
+    instances.ThreadInstances("run", cls).here()
     return os.getpid()
 
 
@@ -255,14 +255,14 @@ def log() -> Iterator[list[str]]:
 
 
 def test_a_thread_at_work_closes_once_it_is_done(log: list[str]) -> None:
-    made = instances.PerThread("a", Logged)
-    with instances.working("a"):
+    made = instances.ThreadInstances("a", Logged)
+    with instances.mark_working("a"):
         first = made.here()
         instances.close("a")
         assert made.here() is first
         assert log == []
     assert log == ["closed"]
-    with instances.working("a"):
+    with instances.mark_working("a"):
         assert made.here() is not first
     instances.close("a")
     assert log == ["closed"] * 2
@@ -272,8 +272,8 @@ def test_a_thread_at_work_closes_once_it_is_done(log: list[str]) -> None:
 
 def test_a_process_of_a_pool_keeps_instances_of_few_runs(log: list[str]) -> None:
     for number in range(10):
-        with instances.working(f"run {number}"):
-            instances.PerThread(f"run {number}", Logged).here()
+        with instances.mark_working(f"run {number}"):
+            instances.ThreadInstances(f"run {number}", Logged).here()
     assert len(log) == 6
 
 

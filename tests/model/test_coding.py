@@ -17,8 +17,8 @@ from mapred.model.records import Commit, Output, Span, StoredFile
 from mapred.model.resources import Resources, Volume
 from mapred.model.shuffle import Aggregation, Parts, Shuffle
 from mapred.model.spec import Format, Job, Stage
-from mapred.runfolder.manifests import Listed, Manifest
-from mapred.runfolder.records import End, Lost, Write
+from mapred.runfolder.manifests import Manifest, ManifestEntry
+from mapred.runfolder.records import End, FailedTasks, Write
 from mapred.runfolder.starts import Start
 
 JOB = Job(
@@ -63,8 +63,8 @@ RECORDS: list[Any] = [
     Failure("map", 1, "1-0a", "function", "E", "no", items=(3, 4), values={3: "x"}, time=1.5),
     Start("local:h:1:2", "running", 5.5, None, ((1.0, 2.5),)),
     End("failed", "no", 7),
-    Lost({3: [1, 2], 5: None}),
-    Manifest("map", (Listed(0, COMMIT.output, COMMIT.files), Listed(1, None, ()))),
+    FailedTasks({3: [1, 2], 5: None}),
+    Manifest("map", (ManifestEntry(0, COMMIT.output, COMMIT.files), ManifestEntry(1, None, ()))),
     Write("s3://b/x", "20260301-120000-0123abcd", 3.0),
 ]
 IDS = [type(record).__name__ for record in RECORDS]

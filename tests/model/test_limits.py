@@ -60,8 +60,8 @@ def test_an_executor_refuses_what_it_cannot_keep(
 
 def test_all_limits_are_named_at_once_and_each_once() -> None:
     one = Resources(cpu=2, memory="1Gi")
-    assert Limits(5, None, (one, one)).asked() == "timeout=5, Resources(cpu=2, memory='1Gi')"
-    assert Limits(None, None, (Resources(), Resources(spot=True, disk="1Gi"))).asked() == ""
+    assert Limits(5, None, (one, one)).describe() == "timeout=5, Resources(cpu=2, memory='1Gi')"
+    assert Limits(None, None, (Resources(), Resources(spot=True, disk="1Gi"))).describe() == ""
 
 
 def test_inline_warns_once_at_the_line_of_the_call() -> None:

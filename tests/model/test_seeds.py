@@ -176,7 +176,7 @@ def test_numpys_generator_is_seeded_when_an_item_loads_it() -> None:
         from mapred.model import seeds
         if "loaded" in sys.argv:
             import numpy.random
-        with seeds.kept():
+        with seeds.keep_global_generators():
             seeds.seed_globals(seeds.entropy(1, "x"))
             first = np.random.random()
             seeds.seed_globals(seeds.entropy(1, "y"))

@@ -25,7 +25,7 @@ from mapred.functions.modules import install
 from mapred.model import layout
 from mapred.model.coding import VERSION, encode
 from mapred.runfolder import liveness, records
-from mapred.runfolder.records import Removed
+from mapred.runfolder.records import Removal
 from mapred.storage import open_store
 from mapred.worker.tasks import run_block
 
@@ -114,7 +114,7 @@ def test_a_heartbeat_and_the_mark_of_a_removal_are_refused(tmp_path: Path) -> No
     with pytest.raises(RecordError, match=f"heartbeat.json {NEWER}"):
         liveness.seconds_quiet(store, "x", time.time())
     store.delete(layout.HEARTBEAT)
-    store.write(layout.REMOVED, encode(Removed("killed")).replace(b'"1.0"', b'"2.0"'))
+    store.write(layout.REMOVED, encode(Removal("killed")).replace(b'"1.0"', b'"2.0"'))
     with pytest.raises(RecordError, match=NEWER):
         records.refuse_newer(store, [layout.REMOVED])
     assert "removed.json" in str(mapred.gc(folder.parent))
@@ -133,9 +133,9 @@ def test_the_firing_of_a_schedule_leaves_the_run_of_a_newer_mapred(tmp_path: Pat
     folder, _ = made_newer("finished", layout.JOB, tmp_path)
     before = content(folder)
     with pytest.raises(RecordError, match=NEWER):
-        firing._known(str(folder))
+        firing._find_run(str(folder))
     assert content(folder) == before
-    assert firing._known(str(tmp_path / "none")) is None
+    assert firing._find_run(str(tmp_path / "none")) is None
 
 
 def test_a_newer_pickle_is_refused_before_it_is_loaded(tmp_path: Path) -> None:

@@ -120,13 +120,13 @@ PLAIN_TEXTS = [
 
 
 def test_names_and_texts_are_judged_in_one_place() -> None:
-    assert [name for name in SECRET_NAMES if not secrecy.named(name)] == []
-    assert [name for name in PLAIN_NAMES if secrecy.named(name)] == []
+    assert [name for name in SECRET_NAMES if not secrecy.is_secret_name(name)] == []
+    assert [name for name in PLAIN_NAMES if secrecy.is_secret_name(name)] == []
     assert [url for url in SECRET_URLS if not _is_refused(url)] == []
     assert [url for url in PLAIN_URLS if _is_refused(url)] == []
-    assert [text for text in SECRET_TEXTS if not secrecy.looks(text)] == []
-    assert [text for text in PLAIN_TEXTS if secrecy.looks(text)] == []
-    assert not secrecy.looks(secrecy.public(SECRET_TEXTS[0]))
+    assert [text for text in SECRET_TEXTS if not secrecy.looks_secret(text)] == []
+    assert [text for text in PLAIN_TEXTS if secrecy.looks_secret(text)] == []
+    assert not secrecy.looks_secret(secrecy.public(SECRET_TEXTS[0]))
 
 
 def test_long_texts_are_looked_through_in_one_go() -> None:
@@ -145,9 +145,9 @@ def test_long_texts_are_looked_through_in_one_go() -> None:
         "-----BEGIN ",
     ):
         many = text * 3_000
-        assert not secrecy.looks(many)
-        assert not secrecy.in_url(f"s3://bucket/{many}")
-        secrecy.cleaned(f"https://host/{many}")
+        assert not secrecy.looks_secret(many)
+        assert not secrecy.find_url_secret(f"s3://bucket/{many}")
+        secrecy.redact_urls(f"https://host/{many}")
     assert time.process_time() - began < 5
 
 
@@ -375,11 +375,11 @@ def test_harmless_options_travel_and_references_are_looked_up(
     assert kept is not None
     assert json.loads(json.dumps(kept["options"])) == options
     monkeypatch.setenv("HUSH_KEY", PLANTED)
-    assert allowed.resolved(kept["options"])["key"] == PLANTED
+    assert allowed.resolve_references(kept["options"])["key"] == PLANTED
     assert PLANTED not in json.dumps(kept)
     monkeypatch.delenv("HUSH_KEY")
     with pytest.raises(DatasetError, match="no variable HUSH_KEY in this process"):
-        allowed.resolved(kept["options"])
+        allowed.resolve_references(kept["options"])
 
 
 @pytest.mark.parametrize(
@@ -407,8 +407,10 @@ def test_endpoints_with_a_login_are_refused_and_not_shown(
 
 def test_what_others_say_is_shown_without_logins() -> None:
     said = f"error sending request for url (http://me:{PLANTED}@host:9/x?sig={PLANTED}&page=2)"
-    assert secrecy.cleaned(said) == "error sending request for url (http://host:9/x?sig=…&page=2)"
-    assert secrecy.cleaned("no/url@all?sig=x") == "no/url@all?sig=x"
+    assert (
+        secrecy.redact_urls(said) == "error sending request for url (http://host:9/x?sig=…&page=2)"
+    )
+    assert secrecy.redact_urls("no/url@all?sig=x") == "no/url@all?sig=x"
 
 
 def test_variables_and_parameters_that_look_like_secrets_are_refused_unless_public() -> None:

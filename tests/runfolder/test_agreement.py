@@ -140,19 +140,21 @@ def gathered(tables: list[pa.Table], packs: list[int], folder: str) -> Any:
         start += size
         output, data = outputs.encode(pack)
         try:
-            known = agreement.hold(store, "map", known, list(zip(sources, pack, strict=True)))
+            known = agreement.agree_on_tables(
+                store, "map", known, list(zip(sources, pack, strict=True))
+            )
         except DatasetError as error:
             return re.findall("column '.'", str(error))
         if data is not None:
             store.write(str(task), data)
         entries.append((task, dataclasses.replace(output, path=str(task) if data else None)))
     try:
-        whole = gathering.table(store, "map", entries)
+        whole = gathering.load_table(store, "map", entries)
     except DatasetError as error:
         with pytest.raises(DatasetError, match=r"run\.outputs"):
-            gathering.dataset(store, "map", entries)
+            gathering.open_dataset(store, "map", entries)
         return re.findall("column '.'", str(error))
-    lazy = gathering.dataset(store, "map", entries).to_table()
+    lazy = gathering.open_dataset(store, "map", entries).to_table()
     assert lazy.to_pylist() == whole.to_pylist()
     assert lazy.schema.equals(whole.schema)
     return sorted(whole.to_pylist(), key=repr)
@@ -216,19 +218,19 @@ def test_a_process_asks_once(tmp_path: Path) -> None:
     store = Counted(tmp_path)
     known = None
     for task in range(10):
-        known = agreement.hold(store, "map", known, [(Source(task), ROWS)])
+        known = agreement.agree_on_tables(store, "map", known, [(Source(task), ROWS)])
     assert store.asked == 2
-    agreement.hold(store, "map", None, [(Source(10), ROWS)])
+    agreement.agree_on_tables(store, "map", None, [(Source(10), ROWS)])
     assert store.asked == 3
 
 
 def test_a_process_that_is_behind_holds_to_what_was_put_first(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     nulls, texts = pa.table({"x": pa.nulls(1)}), pa.table({"x": ["a"]})
-    one = other = agreement.hold(store, "map", None, [(Source(0), nulls)])
-    agreement.hold(store, "map", one, [(Source(1), ROWS)])
+    one = other = agreement.agree_on_tables(store, "map", None, [(Source(0), nulls)])
+    agreement.agree_on_tables(store, "map", one, [(Source(1), ROWS)])
     with pytest.raises(DatasetError, match=r"shards 1 and 2 .* 'x' is int64 and string"):
-        agreement.hold(store, "map", other, [(Source(2), texts)])
+        agreement.agree_on_tables(store, "map", other, [(Source(2), texts)])
     latest = agreement.latest(store, "map")
     assert latest is not None
     assert (latest.number, latest.sources) == (1, (Source(1),))
@@ -245,6 +247,6 @@ def test_another_function_may_return_other_types(tmp_path: Path) -> None:
     run.resume(lambda i: pa.table({"x": ["b"]}), progress="none")
     assert run.to_arrow()["x"].to_pylist() == ["a", "b"]
     run.store.delete(layout.commit("map", 0))
-    for path in agreement.uncommitted(RunFolder(run.store), "map"):
+    for path in agreement.list_uncommitted(RunFolder(run.store), "map"):
         run.store.delete(path)
     assert agreement.latest(run.store, "map") is None

@@ -36,7 +36,7 @@ def test_a_status_without_reading_commits_has_the_same_numbers(run: mapred.Run) 
         (s.name, s.done, s.total) for s in listed.stages
     ]
     assert listed.bytes_done == int(listed.bytes * 4 / 6)
-    assert sum(s.done for s in folder.unread_status(run.job).stages) == 0
+    assert sum(s.done for s in folder.running_status(run.job).stages) == 0
 
 
 def test_a_status_is_the_same_live_and_from_the_folder(run: mapred.Run) -> None:
@@ -61,7 +61,7 @@ def test_the_last_sign_of_a_run_is_that_of_its_attempts(run: mapred.Run) -> None
     folder = RunFolder(run.store)
     failure = max(failure.time for failure in folder.failures(run.job))
     commits = [c.started + c.seconds for c in folder.commits("map", range(4)) if c is not None]
-    assert folder.last_sign() == max([failure, *commits]) <= time.time()
+    assert folder.last_activity_time() == max([failure, *commits]) <= time.time()
 
 
 def test_each_record_that_was_written_is_read_again(run: mapred.Run) -> None:

@@ -229,12 +229,12 @@ def test_a_heart_beats_while_a_driver_is_at_work_and_leaves_nothing(
     monkeypatch.setattr(liveness, "BEAT_SECONDS", 0.02)
     store = open_store(str(tmp_path))
     store.write(layout.JOB, b"{}")
-    with RunFolder(store).beating("me"):
+    with RunFolder(store).send_heartbeats("me"):
         while not (tmp_path / layout.HEARTBEAT).exists():
             time.sleep(0.01)
         assert json.loads(store.read(layout.HEARTBEAT))["ref"] == "me"
     assert not (tmp_path / layout.HEARTBEAT).exists()
-    with RunFolder(open_store(str(tmp_path / "gone"))).beating("me"):
+    with RunFolder(open_store(str(tmp_path / "gone"))).send_heartbeats("me"):
         time.sleep(0.1)
     assert not (tmp_path / "gone").exists()
 

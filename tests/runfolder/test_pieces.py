@@ -24,7 +24,7 @@ def stored(root: str, size: int, *, earlier: bool = False) -> tuple[Any, dict[st
     """A store with an input file, the digests of its run, and the bytes."""
     data, store = random.Random(size).randbytes(size), open_store(root)
     digests = {}
-    for path, content in [(PATH, data), *(() if earlier else pieces.sums_of(PATH, data))]:
+    for path, content in [(PATH, data), *(() if earlier else pieces.hash_pieces(PATH, data))]:
         store.write(path, content)
         digests[path] = hashlib.sha256(content).hexdigest()
     return store, digests, data
@@ -35,7 +35,7 @@ def stored(root: str, size: int, *, earlier: bool = False) -> tuple[Any, dict[st
 def test_what_is_read_is_what_was_stored(tmp_path: Path, size: int, earlier: bool) -> None:
     store, digests, data = stored(str(tmp_path), size, earlier=earlier)
     assert (layout.sums(PATH) in digests) == (size > pieces.PIECE and not earlier)
-    with pieces.open_(store, digests, PATH) as file:
+    with pieces.open_input(store, digests, PATH) as file:
         assert file.read() == data
         chance = random.Random(1)
         for _ in range(50):
@@ -54,16 +54,16 @@ def test_a_changed_byte_is_not_handed_out(tmp_path: Path, size: int) -> None:
         changed[place] ^= 1
         store.write(PATH, bytes(changed))
         with pytest.raises(FunctionError, match="is not the file that the job names"):
-            pieces.open_(store, digests, PATH).read()
+            pieces.open_input(store, digests, PATH).read()
     store.write(PATH, data[:-1])
     with pytest.raises(FunctionError, match="is not the file that the job names"):
-        pieces.open_(store, digests, PATH).read()
+        pieces.open_input(store, digests, PATH).read()
     store.write(PATH, data + b"x")
     if size > pieces.PIECE:
-        assert pieces.open_(store, digests, PATH).read() == data
+        assert pieces.open_input(store, digests, PATH).read() == data
     else:
         with pytest.raises(FunctionError):
-            pieces.open_(store, digests, PATH)
+            pieces.open_input(store, digests, PATH)
 
 
 def test_a_changed_piece_of_a_large_file_spoils_no_other(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_changed_piece_of_a_large_file_spoils_no_other(tmp_path: Path) -> None
     changed = bytearray(data)
     changed[pieces.PIECE] ^= 1
     store.write(PATH, bytes(changed))
-    with pieces.open_(store, digests, PATH) as file:
+    with pieces.open_input(store, digests, PATH) as file:
         file.seek(2 * pieces.PIECE)
         assert file.read() == data[2 * pieces.PIECE :]
         file.seek(pieces.PIECE)
@@ -82,10 +82,10 @@ def test_a_changed_piece_of_a_large_file_spoils_no_other(tmp_path: Path) -> None
 def test_changed_digests_and_files_without_one_are_refused(tmp_path: Path) -> None:
     store, digests, _ = stored(str(tmp_path), 2 * pieces.PIECE)
     with pytest.raises(FunctionError, match="does not name"):
-        pieces.open_(store, {}, PATH)
+        pieces.open_input(store, {}, PATH)
     store.write(layout.sums(PATH), b"x" * 64)
     with pytest.raises(FunctionError, match=r"sums/items.pkl is not the file"):
-        pieces.open_(store, digests, PATH)
+        pieces.open_input(store, digests, PATH)
 
 
 def size_of(value: Any) -> int:

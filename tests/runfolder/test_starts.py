@@ -62,8 +62,8 @@ PAUSES = ((1010.0, 2000.0), (2005.0, 2500.0))
     ],
 )
 def test_what_is_left(start: Start, since: float, left: float) -> None:
-    assert starts.left(job(deadline=60, deadline_since=since), start, 3000.0) == left
-    assert starts.left(job(), start, 3000.0) == float("inf")
+    assert starts.seconds_left(job(deadline=60, deadline_since=since), start, 3000.0) == left
+    assert starts.seconds_left(job(), start, 3000.0) == float("inf")
 
 
 def test_the_clock_stops_in_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,12 +76,12 @@ def test_the_clock_stops_in_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         RunFolder(store).note_stop("a", "suspended")
         now[0] += pause
         start = RunFolder(store).start()
-        assert starts.left(limited, start, now[0]) == 60 - worked
-        resumed = starts.paused(start, start.ended, now[0])
-        assert starts.left(limited, resumed, now[0]) == 60 - worked
+        assert starts.seconds_left(limited, start, now[0]) == 60 - worked
+        resumed = starts.add_pause(start, start.ended, now[0])
+        assert starts.seconds_left(limited, resumed, now[0]) == 60 - worked
         start = RunFolder(store).note_start("a", resumed.pauses)
     now[0] += 1
-    assert starts.left(limited, start, now[0]) == 60 - worked - 1
+    assert starts.seconds_left(limited, start, now[0]) == 60 - worked - 1
 
 
 def worked(run: mapred.Run, seconds: float) -> None:

@@ -33,7 +33,7 @@ def test_rows_combined_at_once_are_the_lifted_ones_merged() -> None:
         for by in (["a"], ["a", "b"]):
             pairs = as_aggregates(some, by)
             merged = aggregates.merge(aggregates.lift(table, by, pairs), pairs)
-            assert aggregates.combined(table, by, pairs).equals(merged)
+            assert aggregates.lift_and_merge(table, by, pairs).equals(merged)
 
 
 def test_keys_of_short_strings_are_grouped_as_arrow_does() -> None:

@@ -108,7 +108,7 @@ def test_text_is_not_made_bytes(depth: int) -> None:
     both = [pa.schema([("x", inside(type_))]) for type_ in (pa.string(), pa.binary())]
     for one, other in (both, both[::-1]):
         with pytest.raises(mapred.FunctionError, match=r"column 'x' is .* do not go together"):
-            schemas.unified([one, other], ["k"])
+            schemas.unify_schemas([one, other], ["k"])
 
 
 def test_encodings_are_not_shuffled() -> None:

@@ -341,7 +341,7 @@ def test_a_full_disk_keeps_what_is_committed(small_disk: Path) -> None:
     with pytest.raises(RunError, match="the disk is full") as caught:
         mapred.run(large, mapred.array(12), root=small_disk, progress="none")
     run = caught.value.run
-    before = RunFolder(run.store).committed("map")
+    before = RunFolder(run.store).list_committed("map")
     assert 0 < len(before) < 12
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
     kept = {task: run.store.read(layout.commit("map", task)) for task in before}

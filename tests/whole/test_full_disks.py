@@ -151,7 +151,7 @@ def test_each_refusal_has_its_error(
 
     def refused(self: Any, path: str, data: bytes) -> bool:
         if path == layout.commit("map", 1):
-            with self._mapped("write", path):
+            with self._translate_errors("write", path):
                 raise OSError(number, os.strerror(number))
         return put(self, path, data)
 
@@ -255,7 +255,7 @@ def test_a_full_folder_for_temporary_files_is_named(
     (small_disk / "ballast").write_bytes(bytes(900_000))
     monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
     target = mapred.write_parquet(tmp_path / "lake")
-    rows = part_files.Held(pa.table({"n": range(10**6)}), np.array([0, 10**6]))
+    rows = part_files.MemoryParts(pa.table({"n": range(10**6)}), np.array([0, 10**6]))
     copies = _Copies(lambda range_: io.BytesIO(bytes(range_.size)))
     tables = [table(n) for n in range(9)]
     act: dict[str, Callable[[], Any]] = {

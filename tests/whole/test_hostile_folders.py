@@ -23,7 +23,7 @@ from testbed.canaries import MODULE, SECRET, VARIABLE, Canaries, armed
 
 import mapred
 from mapred.cli import main
-from mapred.model.checksums import sealed
+from mapred.model.checksums import add_seal
 from mapred.planner import plan_schema, write_plan
 
 Json = Any
@@ -354,7 +354,7 @@ class Call:
 def _sealed(commit: Json) -> bytes:
     """A commit whose checksum fits: an attacker makes it anew."""
     rest = {key: value for key, value in commit.items() if key != "seal"}
-    return sealed(json.dumps(rest).encode())
+    return add_seal(json.dumps(rest).encode())
 
 
 def _inline(folder: Folder, data: bytes) -> None:

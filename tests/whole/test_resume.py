@@ -171,7 +171,7 @@ def _kill_and_resume(folder: Path, seed: int) -> str:
     run = mapred.open(runs[0].parent)
     ended = run.state
     script = Script(folder / "calls", {})
-    before = set(RunFolder(run.store).committed("map"))
+    before = set(RunFolder(run.store).list_committed("map"))
     calls = {item: script.calls(item) for item in before}
     run.resume(progress="none", backend=mapred.Local(workers=2))
     assert run.result() == sum(range(ITEMS)) * 10
@@ -204,7 +204,7 @@ def _failing_run(tmp_path: Path, **options: Any) -> tuple[Any, Script]:
 
 def test_a_fixed_function_does_what_is_missing(tmp_path: Path) -> None:
     run, script = _failing_run(tmp_path)
-    before = set(RunFolder(run.store).committed("map"))
+    before = set(RunFolder(run.store).list_committed("map"))
     again = mapred.open(run.uri).resume(lambda item: item * 10, progress="none")
     assert again.result() == [item * 10 for item in range(6)]
     assert script.calls(3) == 2

@@ -102,7 +102,7 @@ def test_a_run_whose_folder_goes_while_a_task_is_at_work_ends(tmp_path: Path) ->
 
 
 def test_a_listing_that_lags_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RunFolder, "committed", lambda folder, stage: [])
+    monkeypatch.setattr(RunFolder, "list_committed", lambda folder, stage: [])
     run = mapred.run(
         abs, mapred.items(range(4)), root=tmp_path, backend="inline", progress="none", reduce=sum
     )

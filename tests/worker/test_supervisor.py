@@ -18,12 +18,12 @@ import pytest
 
 import mapred
 from mapred import backends
-from mapred.client.changes import Changes, revised
+from mapred.client.changes import Changes, plan_revision
 from mapred.model import layout
 from mapred.runfolder.folder import RunFolder
 from mapred.testing import Idle, Script, drop_commit, tamper
 from mapred.worker.blocks import DONE, FAILED, KILLED, MISMATCH, TRY_AGAIN
-from mapred.worker.supervisor import LOG_CAP, Printed
+from mapred.worker.supervisor import LOG_CAP, CapturedOutput
 
 
 def _worker(
@@ -185,7 +185,7 @@ def test_another_patch_of_a_package_is_a_warning(tmp_path: Path) -> None:
 
 
 def _revise(run: Any, fn: Any) -> None:
-    revision = revised(RunFolder(run.store), run.job, Changes(fn=fn))
+    revision = plan_revision(RunFolder(run.store), run.job, Changes(fn=fn))
     revision.write(RunFolder(run.store))
     run.job = revision.job
 
@@ -378,7 +378,7 @@ def test_a_block_does_its_other_tasks_during_a_pause(script: Script, tmp_path: P
 
 
 def test_a_long_log_keeps_head_and_tail() -> None:
-    printed = Printed()
+    printed = CapturedOutput()
     for number in range(100_000):
         printed.add(f"line {number}\n".encode())
     text = printed.take()

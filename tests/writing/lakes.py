@@ -71,7 +71,7 @@ class Watched:
     """A store that looks around before each of its writes, and dies before number `last`."""
 
     def __init__(self, store: Store, look: Callable[[], None], last: int = -1) -> None:
-        self._store, self._look, self._last = store, look, last
+        self._store, self._poll, self._last = store, look, last
         self.count = 0
         self._lock = threading.Lock()
 
@@ -85,7 +85,7 @@ class Watched:
                 if self.count == self._last:
                     raise Killed
                 self.count += 1
-                self._look()
+                self._poll()
                 return known(*arguments)
 
         return call

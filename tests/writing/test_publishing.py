@@ -234,16 +234,16 @@ def test_who_is_late_leaves_no_file_that_was_replaced(
     lake = str(tmp_path / "lake")
     target = mapred.write_parquet(lake, partition_by="day")
     first, second = wrote(target, "first", 0, [0]), wrote(target, "second", 1000, [0])
-    show = publishing._show
+    show = publishing._publish_file
 
     def late(store: Any, entry: Any) -> bool:
         data = store.read(entry.path)
-        monkeypatch.setattr(publishing, "_show", show)
+        monkeypatch.setattr(publishing, "_publish_file", show)
         writing.publish(target, first)
         writing.publish(target, second)
         store.write(entry.final, data)
         return True
 
-    monkeypatch.setattr(publishing, "_show", late)
+    monkeypatch.setattr(publishing, "_publish_file", late)
     writing.publish(target, first)
     assert by_folder(lake) == by_manifest(lake) == rows_of([0], 1000)

@@ -259,11 +259,11 @@ def test_losses_and_replace_do_not_go_together(tmp_path: Path) -> None:
     target = to_parquet(str(tmp_path / "lake"), replace={"day": ONE})
     with pytest.raises(PlanError, match="max_failed=2 together with replace="):
         write([], target, max_failed=2)
-    from mapred.cli.references import altered
+    from mapred.cli.references import replace_options
 
     job = mapred.job(table, mapred.items([[]]), write=target)
     with pytest.raises(PlanError, match=r"max_failed=0\.5 together with replace="):
-        altered(job, {"max_failed": 0.5})
+        replace_options(job, {"max_failed": 0.5})
 
 
 def test_a_result_with_losses_replaces_nothing(tmp_path: Path) -> None:

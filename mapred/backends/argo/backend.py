@@ -54,11 +54,11 @@ class Argo(ArgoSettings):
         """Return the Workflow of a run as YAML: what `submit` creates; see
         `mapred.backends.argo.render`."""
         from mapred.backends.argo.render import manifest
-        from mapred.backends.argo.schema import checked
+        from mapred.backends.argo.schema import validate_manifest
         from mapred.backends.argo.yaml import to_yaml
 
         values = manifest(job, self, uri=uri, digest=digest, packages=packages, name=name)
-        return to_yaml(checked(values))
+        return to_yaml(validate_manifest(values))
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
         from mapred.backends.argo.packages import packages_for
@@ -98,7 +98,7 @@ class Argo(ArgoSettings):
                 "not make: choose another name="
             )
         digest = packages_for(self, f"{wanted.root}/run", crons.python(), packages, ("argo",))
-        client.put_cron(schema.checked(crons.manifest(self, wanted, asked, digest)))
+        client.put_cron(schema.validate_manifest(crons.manifest(self, wanted, asked, digest)))
 
     def schedules(self) -> list[Schedule]:
         """Return the jobs that start by the clock in the namespace, by name."""
@@ -145,7 +145,7 @@ class Argo(ArgoSettings):
         told = (job.backend.get("arguments") or {}).get("pending", self.pending)
         pending = seconds(dataclasses.replace(self, pending=told).pending)
         digest = RunFolder(store).job_digest()
-        return handle.Following(
+        return handle.ArgoHandle(
             store, job, client, found["workflow"], pending=pending, digest=digest
         )
 
@@ -184,7 +184,7 @@ def _start(
 
     left = None
     if job.deadline is not None:
-        left = max(1.0, starts.left(job, RunFolder(store).start(), time.time()))
+        left = max(1.0, starts.seconds_left(job, RunFolder(store).start(), time.time()))
     client = clients.connect(settings)
     name = first = render.workflow_name(job)
     tries = 1
@@ -199,5 +199,5 @@ def _start(
         packages=packages,
         name=name,
     )
-    client.create(schema.checked(workflow))
-    return handle.Following(store, job, client, name, pending=seconds(settings.pending))
+    client.create(schema.validate_manifest(workflow))
+    return handle.ArgoHandle(store, job, client, name, pending=seconds(settings.pending))

@@ -54,7 +54,7 @@ class Client(Protocol):
         """Start no more of its pods; those that run go on."""
         ...
 
-    def proceed(self, name: str, deadline: int | None = None) -> None:
+    def resume(self, name: str, deadline: int | None = None) -> None:
         """Take back `suspend`; `deadline` are the `activeDeadlineSeconds` from then on."""
         ...
 
@@ -63,7 +63,7 @@ class Client(Protocol):
         gone."""
         ...
 
-    def unnoticed(self, name: str) -> frozenset[str]:
+    def list_unnoticed_pods(self, name: str) -> frozenset[str]:
         """Return the pods of it that have failed and that Argo has not taken notice of."""
         ...
 
@@ -119,19 +119,19 @@ class KubernetesClient:
             ) from None
         settings.retries = 3
         self.namespace = argo.namespace or default or "default"
-        self._where = secrecy.cleaned(settings.host)
+        self._where = secrecy.redact_urls(settings.host)
         self._error = client.ApiException
         self.api = api = client.ApiClient(settings)
         self._workflows, self._core = client.CustomObjectsApi(api), client.CoreV1Api(api)
 
     def create(self, manifest: Mapping[str, Any]) -> None:
-        with self._mapped("create workflows"):
+        with self._translate_errors("create workflows"):
             self._workflows.create_namespaced_custom_object(
                 **_PLACE, namespace=self.namespace, body=manifest, _request_timeout=_SECONDS
             )
 
     def get(self, name: str) -> dict[str, Any] | None:
-        with self._mapped("get workflows"):
+        with self._translate_errors("get workflows"):
             try:
                 found: dict[str, Any] = self._workflows.get_namespaced_custom_object(
                     **_PLACE, namespace=self.namespace, name=name, _request_timeout=_SECONDS
@@ -148,7 +148,7 @@ class KubernetesClient:
     def suspend(self, name: str) -> None:
         self._patch(name, {"suspend": True})
 
-    def proceed(self, name: str, deadline: int | None = None) -> None:
+    def resume(self, name: str, deadline: int | None = None) -> None:
         moved = {} if deadline is None else {"activeDeadlineSeconds": deadline}
         self._patch(name, {"suspend": None, **moved})
 
@@ -169,7 +169,7 @@ class KubernetesClient:
                     return ""
         return ""
 
-    def unnoticed(self, name: str) -> frozenset[str]:
+    def list_unnoticed_pods(self, name: str) -> frozenset[str]:
         return frozenset(
             pod.metadata.name
             for pod in self._pods(name)
@@ -178,13 +178,13 @@ class KubernetesClient:
         )
 
     def delete_pod(self, pod: str) -> None:
-        with self._mapped("delete pods"):
+        with self._translate_errors("delete pods"):
             self._core.delete_namespaced_pod(
                 pod, self.namespace, grace_period_seconds=0, _request_timeout=_SECONDS
             )
 
     def crons(self, selector: str) -> list[dict[str, Any]]:
-        with self._mapped("list cronworkflows"):
+        with self._translate_errors("list cronworkflows"):
             found = self._workflows.list_namespaced_custom_object(
                 **_CRON,
                 namespace=self.namespace,
@@ -196,7 +196,7 @@ class KubernetesClient:
     def put_cron(self, manifest: Mapping[str, Any]) -> None:
         place = {**_CRON, "namespace": self.namespace, "_request_timeout": _SECONDS}
         name = manifest["metadata"]["name"]
-        with self._mapped("create cronworkflows"):
+        with self._translate_errors("create cronworkflows"):
             try:
                 self._workflows.create_namespaced_custom_object(**place, body=manifest)
             except self._error as error:
@@ -210,7 +210,7 @@ class KubernetesClient:
                 )
 
     def delete_cron(self, name: str) -> bool:
-        with self._mapped("delete cronworkflows"):
+        with self._translate_errors("delete cronworkflows"):
             try:
                 self._workflows.delete_namespaced_custom_object(
                     **_CRON,
@@ -226,14 +226,14 @@ class KubernetesClient:
         return True
 
     def _pods(self, name: str) -> list[Any]:
-        with self._mapped("list pods"):
+        with self._translate_errors("list pods"):
             found = self._core.list_namespaced_pod(
                 self.namespace, label_selector=f"{_OF_WORKFLOW}={name}", _request_timeout=_SECONDS
             )
         return list(found.items)
 
     def _patch(self, name: str, spec: dict[str, Any]) -> None:
-        with self._mapped("patch workflows"):
+        with self._translate_errors("patch workflows"):
             self._workflows.patch_namespaced_custom_object(
                 **_PLACE,
                 namespace=self.namespace,
@@ -243,22 +243,22 @@ class KubernetesClient:
             )
 
     @contextmanager
-    def _mapped(self, what: str) -> Iterator[None]:
+    def _translate_errors(self, what: str) -> Iterator[None]:
         import urllib3
 
         try:
             yield
         except self._error as error:
-            raise _refused(
-                what, self._where, self.namespace, error.status, _said(error.body)
+            raise _make_refusal_error(
+                what, self._where, self.namespace, error.status, _parse_message(error.body)
             ) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            said = secrecy.cleaned(str(error))
+            said = secrecy.redact_urls(str(error))
             raise Unreachable(f"the cluster at {self._where} cannot be reached: {said}") from None
 
 
 @dataclass(frozen=True)
-class _Plain:
+class _RawRequest:
     """A request of hera that sends these values: its own models drop fields they do not know."""
 
     values: Mapping[str, Any]
@@ -291,7 +291,7 @@ class ServerClient:
         )
 
     def create(self, manifest: Mapping[str, Any]) -> None:
-        request = _Plain({"workflow": manifest})
+        request = _RawRequest({"workflow": manifest})
         self._call("create workflows", lambda: self._service.create_workflow(request))
 
     def get(self, name: str) -> dict[str, Any] | None:
@@ -300,7 +300,7 @@ class ServerClient:
         except self._not_found:
             return None
         except (self._error, OSError) as error:
-            raise self._failed("get workflows", error) from None
+            raise self._make_call_error("get workflows", error) from None
         return dict(json.loads(found.model_dump_json(by_alias=True, exclude_none=True)))
 
     def terminate(self, name: str) -> None:
@@ -308,20 +308,20 @@ class ServerClient:
         told = self._call("stop workflows", lambda: self._service.terminate_workflow(name, request))
         # While it is suspended the controller looks at nothing of it, not even at this.
         if told.spec.suspend:
-            self.proceed(name)
+            self.resume(name)
 
     def suspend(self, name: str) -> None:
         request = self._models.WorkflowSuspendRequest(name=name, namespace=self.namespace)
         self._call("suspend workflows", lambda: self._service.suspend_workflow(name, request))
 
-    def proceed(self, name: str, deadline: int | None = None) -> None:
+    def resume(self, name: str, deadline: int | None = None) -> None:
         request = self._models.WorkflowResumeRequest(name=name, namespace=self.namespace)
         self._call("resume workflows", lambda: self._service.resume_workflow(name, request))
 
     def log(self, name: str, node: str, lines: int | None = None) -> str:
         return ""  # The server names pods otherwise; what the worker stored is in the folder.
 
-    def unnoticed(self, name: str) -> frozenset[str]:
+    def list_unnoticed_pods(self, name: str) -> frozenset[str]:
         return frozenset()  # It knows no pods.
 
     def delete_pod(self, pod: str) -> None:
@@ -342,14 +342,14 @@ class ServerClient:
         try:
             known = self._service.get_cron_workflow(name)
         except self._not_found:
-            create = _Plain({"cronWorkflow": manifest})
+            create = _RawRequest({"cronWorkflow": manifest})
             self._call("create cron workflows", lambda: self._service.create_cron_workflow(create))
             return
         except (self._error, OSError) as error:
-            raise self._failed("get cron workflows", error) from None
+            raise self._make_call_error("get cron workflows", error) from None
         version = {"resourceVersion": known.metadata.resource_version}
         metadata = {**manifest["metadata"], **version}
-        update = _Plain({"cronWorkflow": {**manifest, "metadata": metadata}})
+        update = _RawRequest({"cronWorkflow": {**manifest, "metadata": metadata}})
         self._call(
             "update cron workflows", lambda: self._service.update_cron_workflow(name, update)
         )
@@ -360,23 +360,23 @@ class ServerClient:
         except self._not_found:
             return False
         except (self._error, OSError) as error:
-            raise self._failed("delete cron workflows", error) from None
+            raise self._make_call_error("delete cron workflows", error) from None
         return True
 
     def _call(self, what: str, request: Callable[[], T]) -> T:
         try:
             return request()
         except (self._error, OSError) as error:
-            raise self._failed(what, error) from None
+            raise self._make_call_error(what, error) from None
 
-    def _failed(self, what: str, error: Exception) -> BackendError:
+    def _make_call_error(self, what: str, error: Exception) -> BackendError:
         status = getattr(error, "status_code", None)
         if status is None:
             return Unreachable(f"the Argo server at {self._where} cannot {what}: {error}")
-        return _refused(what, self._where, self.namespace, status, str(error))
+        return _make_refusal_error(what, self._where, self.namespace, status, str(error))
 
 
-def _said(body: Any) -> str:
+def _parse_message(body: Any) -> str:
     """Return the message of a Kubernetes Status, or the text as it is."""
     try:
         return str(json.loads(body)["message"])
@@ -384,7 +384,9 @@ def _said(body: Any) -> str:
         return str(body)
 
 
-def _refused(what: str, where: str, namespace: str, status: int, said: str) -> BackendError:
+def _make_refusal_error(
+    what: str, where: str, namespace: str, status: int, said: str
+) -> BackendError:
     remedy = {
         401: "; log in again, or name another context=",
         403: f"; `mapred argo rbac -n {namespace}` prints the rights that runs need",

@@ -18,7 +18,7 @@ from mapred.backends.argo import locations, pods, render
 from mapred.backends.argo.admission import admit
 from mapred.backends.argo.client import Client
 from mapred.backends.argo.placement import place
-from mapred.backends.argo.pods import LOCKED, WORK, pruned, slug
+from mapred.backends.argo.pods import LOCKED, WORK, drop_empty, slug
 from mapred.backends.argo.settings import ArgoSettings
 from mapred.backends.schedules import Schedule
 from mapred.errors import BackendError, RecordError
@@ -96,12 +96,12 @@ def manifest(
                     _fire(argo, schedule, asked, packages),
                     *(_exit(argo, schedule, asked) if told else ()),
                 ],
-                **render.shared(argo, marks),
-                **render.cleaned(argo),
+                **render.build_common_spec(argo, marks),
+                **render.build_cleanup_spec(argo),
             },
         },
     }
-    found: dict[str, Any] = pruned(values)
+    found: dict[str, Any] = drop_empty(values)
     return found
 
 
@@ -112,14 +112,14 @@ def schedule_of(cron: Mapping[str, Any]) -> Schedule | None:
         return None
     status, spec = cron.get("status") or {}, cron["spec"]
     return dataclasses.replace(
-        _noted(str(cron["metadata"].get("name")), str(text)),
+        _parse_annotation(str(cron["metadata"].get("name")), str(text)),
         suspended=bool(spec.get("suspend")),
         last=status.get("lastScheduledTime"),
         active=len(status.get("active") or ()),
     )
 
 
-def _noted(name: str, text: str) -> Schedule:
+def _parse_annotation(name: str, text: str) -> Schedule:
     """Return the schedule that an annotation holds; one that says so where it cannot be read."""
     try:
         return Schedule.from_json(text, f"the annotation {_NOTE} of {name}")
@@ -233,7 +233,7 @@ def pod(argo: ArgoSettings, name: str, small: Resources) -> dict[str, Any]:
         "name": name,
         "volumes": [
             {"name": "mapred", "emptyDir": {}},
-            *(pods.source(number, volume) for number, volume in enumerate(argo.volumes)),
+            *(pods.volume_source(number, volume) for number, volume in enumerate(argo.volumes)),
         ],
         "metadata": {"labels": dict(found.labels), "annotations": dict(found.annotations)},
         "nodeSelector": dict(found.node_selector),
@@ -251,7 +251,7 @@ def container(argo: ArgoSettings, small: Resources) -> dict[str, Any]:
         "securityContext": LOCKED,
         "volumeMounts": [
             {"name": "mapred", "mountPath": WORK},
-            *(pods.mount(number, volume) for number, volume in enumerate(argo.volumes)),
+            *(pods.volume_mount(number, volume) for number, volume in enumerate(argo.volumes)),
         ],
     }
 

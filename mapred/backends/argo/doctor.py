@@ -33,7 +33,7 @@ _SMALL = Resources(cpu=0.1, memory="256Mi")
 def examine(argo: ArgoSettings, root: str | None, *, pod: bool) -> Iterator[Finding]:
     """Yield findings as they come; stop at one that makes the others pointless."""
     base = (root or argo.root or "").rstrip("/")
-    yield from _root(argo, base)
+    yield from _check_root(argo, base)
     try:
         client = clients.connect(argo)
         client.get("mapred-doctor")
@@ -47,10 +47,10 @@ def examine(argo: ArgoSettings, root: str | None, *, pod: bool) -> Iterator[Find
     else:
         yield Finding(UNSEEN, "rights, accounts and clock: an Argo server does not tell them")
     if pod and base:
-        yield from _pod(argo, client, base)
+        yield from _check_pod(argo, client, base)
 
 
-def _root(argo: ArgoSettings, base: str) -> Iterator[Finding]:
+def _check_root(argo: ArgoSettings, base: str) -> Iterator[Finding]:
     if not base:
         yield Finding(BAD, "root: none is named", "mapred.Argo(root='s3://team/runs'), or --root")
         return
@@ -88,7 +88,7 @@ class _Cluster:
         )
         yield Finding(OK, f"Kubernetes {version.git_version}")
         if headers and headers.get("Date"):
-            yield _skew(
+            yield _check_skew(
                 "cluster", abs(parsedate_to_datetime(headers["Date"]).timestamp() - time.time())
             )
 
@@ -132,32 +132,32 @@ class _Cluster:
             yield Finding(UNSEEN, "controller: no deployment workflow-controller")
 
     def _rights(self) -> Iterator[Finding]:
-        missing = self._missing(rbac.SUBMITTER)
+        missing = self._find_missing_rights(rbac.SUBMITTER)
         remedy = f"mapred argo rbac -n {self._namespace}, and bind the role to this account"
         if missing:
             yield Finding(BAD, f"rights: this account may not {'; '.join(missing)}", remedy)
         else:
             yield Finding(OK, "rights: this account may submit and follow runs")
-        missing = self._missing(rbac.SCHEDULER)
+        missing = self._find_missing_rights(rbac.SCHEDULER)
         if missing:
             said = f"rights: to schedule jobs this account may not {'; '.join(missing)}"
             yield Finding(UNSEEN, said, f"only to schedule: bind the role {rbac.SCHEDULER_ROLE}")
         else:
             yield Finding(OK, "rights: this account may schedule jobs")
 
-    def _missing(
+    def _find_missing_rights(
         self, rules: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
     ) -> list[str]:
         api = self._kubernetes.AuthorizationV1Api(self._api)
         found = []
         for group, resources, verbs in rules:
             for resource in resources:
-                denied = [v for v in verbs if not self._may(api, group, resource, v)]
+                denied = [v for v in verbs if not self._is_allowed(api, group, resource, v)]
                 if denied:
                     found.append(f"{', '.join(denied)} {resource}")
         return found
 
-    def _may(self, api: Any, group: str, resource: str, verb: str) -> bool:
+    def _is_allowed(self, api: Any, group: str, resource: str, verb: str) -> bool:
         kind, _, part = resource.partition("/")
         attributes: dict[str, Any] = {
             "namespace": self._namespace, "group": group, "resource": kind, "verb": verb
@@ -174,23 +174,23 @@ class _Cluster:
         for account in (
             argo.service_account, argo.executor_service_account, argo.submitter_service_account
         ):  # fmt: skip
-            yield self._there(
+            yield self._check_exists(
                 "account", account, self._core.read_namespaced_service_account, create
             )
         token = f"{argo.executor_service_account}.service-account-token"
-        yield self._there("secret", token, self._core.read_namespaced_secret, create)
+        yield self._check_exists("secret", token, self._core.read_namespaced_secret, create)
         for secret in argo.image_pull_secrets:
-            yield self._there(
+            yield self._check_exists(
                 "secret", secret, self._core.read_namespaced_secret, "kubectl create secret"
             )
         if argo.root_secret is not None:
             keys = " ".join(f"--from-literal={key}=..." for key in argo.root_secret_keys)
-            yield self._there(
+            yield self._check_exists(
                 "secret", argo.root_secret, self._core.read_namespaced_secret,
                 f"kubectl create secret generic {argo.root_secret} {keys}", argo.root_secret_keys,
             )  # fmt: skip
 
-    def _there(
+    def _check_exists(
         self, kind: str, name: str, read: Any, remedy: str, keys: tuple[str, ...] = ()
     ) -> Finding:
         try:
@@ -205,7 +205,7 @@ class _Cluster:
         return Finding(OK, f"{kind} {name!r}")
 
 
-def _skew(whose: str, skew: float) -> Finding:
+def _check_skew(whose: str, skew: float) -> Finding:
     if skew > MOST_SKEW:
         return Finding(
             BAD, f"clock: that of the {whose} differs by {skew:.0f} s", "signatures of S3 and OSS "
@@ -214,13 +214,13 @@ def _skew(whose: str, skew: float) -> Finding:
     return Finding(OK, f"clock: that of the {whose} differs by less than {MOST_SKEW:.0f} s")
 
 
-def _pod(argo: ArgoSettings, client: clients.Client, base: str) -> Iterator[Finding]:
+def _check_pod(argo: ArgoSettings, client: clients.Client, base: str) -> Iterator[Finding]:
     """Start a pod like that of a task, and see what it says."""
     name, before = f"mapred-doctor-{secrets.token_hex(4)}", time.time()
     try:
         packages = packages_for(argo, f"{base}/run", cron.python())
         client.create(_workflow(argo, name, base, packages))
-        phase, said = _said(client, name)
+        phase, said = _await_outcome(client, name)
     except BackendError as error:
         yield Finding(BAD, f"pod: {error}")
         return
@@ -233,7 +233,7 @@ def _pod(argo: ArgoSettings, client: clients.Client, base: str) -> Iterator[Find
         return
     found = json.loads(lines[-1])
     yield Finding(OK, "pod: started, and its log can be read")
-    yield from _programs(found)
+    yield from _check_programs(found)
     if found["root"]:
         remedy = "endpoint= as the pods reach it; root_secret= and its keys"
         yield Finding(BAD, f"root, from the pod: {found['root']}", remedy)
@@ -241,10 +241,10 @@ def _pod(argo: ArgoSettings, client: clients.Client, base: str) -> Iterator[Find
         listed = found.get("listed", "an earlier mapred does not look at listings")
         yield Finding(OK, f"root, from the pod: it refuses a second put of one name; {listed}")
     # It looked at its clock at some moment between these two.
-    yield _skew("pod", max(before - found["time"], found["time"] - time.time()))
+    yield _check_skew("pod", max(before - found["time"], found["time"] - time.time()))
 
 
-def _programs(pod: dict[str, Any]) -> Iterator[Finding]:
+def _check_programs(pod: dict[str, Any]) -> Iterator[Finding]:
     """Compare Python and mapred of a pod with those here."""
     remedy = "another image=, or this version here"
     python = cron.python()
@@ -275,7 +275,7 @@ def _workflow(argo: ArgoSettings, name: str, base: str, packages: str | None) ->
         "container": {**main, "env": pods.environment(argo, base, Resources())},
     }
     parameters = [{"name": "packages", "value": packages}] if packages else []
-    found: dict[str, Any] = pods.pruned(
+    found: dict[str, Any] = pods.drop_empty(
         {
             "apiVersion": "argoproj.io/v1alpha1",
             "kind": "Workflow",
@@ -284,7 +284,7 @@ def _workflow(argo: ArgoSettings, name: str, base: str, packages: str | None) ->
                 "entrypoint": "look",
                 "arguments": {"parameters": parameters},
                 "templates": [template],
-                **render.shared(argo, marks),
+                **render.build_common_spec(argo, marks),
                 "ttlStrategy": {"secondsAfterCompletion": 300},
             },
         }
@@ -292,7 +292,7 @@ def _workflow(argo: ArgoSettings, name: str, base: str, packages: str | None) ->
     return found
 
 
-def _said(client: clients.Client, name: str) -> tuple[str, str]:
+def _await_outcome(client: clients.Client, name: str) -> tuple[str, str]:
     """Return the phase in which the Workflow ended, and what its pod printed or Argo said of it."""
     limit = time.monotonic() + _POD_SECONDS
     while time.monotonic() < limit:

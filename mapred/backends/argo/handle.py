@@ -37,7 +37,7 @@ _HOPELESS = (
 _HOPELESS_SECONDS = 90.0
 
 
-class Following:
+class ArgoHandle:
     """The handle of a run on a cluster. It only looks: the run goes on without it.
 
     `pending` is the number of seconds that pods may wait to start, none of them running; those
@@ -112,7 +112,7 @@ class Following:
         return True
 
     def resume(self) -> None:
-        self._client.proceed(self._workflow, self._moved_deadline())
+        self._client.resume(self._workflow, self._moved_deadline())
         self._suspended = False
         self._next_look = 0.0
 
@@ -132,7 +132,7 @@ class Following:
         """Return the run's state by one look at the Workflow, without its progress."""
         if self._looked_over(at_once=True):
             return None
-        return dataclasses.replace(self._folder.unread_status(self._job), **self._standing())
+        return dataclasses.replace(self._folder.running_status(self._job), **self._standing())
 
     def _standing(self) -> dict[str, Any]:
         """State, message and since when it is queued, by the last look at the Workflow."""
@@ -211,9 +211,9 @@ class Following:
             pods, self._unreadable = (), str(error)
         held = bool(found["spec"].get("suspend"))
         self._suspended = held and not statuses.running(pods)
-        self._queued = None if held or self._unreadable else statuses.queued(found, pods)
+        self._queued = None if held or self._unreadable else statuses.detect_queued(found, pods)
         if self._job.deadline is not None and self._overdue(held):
-            self._give_up(starts.overdue(self._job))
+            self._give_up(starts.overdue_message(self._job))
         else:
             self._see_to(pods, now)
 
@@ -225,8 +225,8 @@ class Following:
         if held and last.state != "suspended":
             self._folder.note_stop(self.ref, "suspended")
         elif not held and last.state == "suspended":
-            last = self._folder.note_start(self.ref, starts.paused(last, last.ended, now).pauses)
-        return not held and starts.left(self._job, last, now) < 0
+            last = self._folder.note_start(self.ref, starts.add_pause(last, last.ended, now).pauses)
+        return not held and starts.seconds_left(self._job, last, now) < 0
 
     def _moved_deadline(self) -> int | None:
         """Return the `activeDeadlineSeconds` of a Workflow that goes on: Argo counts its pauses
@@ -234,9 +234,9 @@ class Following:
         if self._job.deadline is None:
             return None
         now = time.time()
-        left = starts.left(self._job, self._folder.start(), now)
+        left = starts.seconds_left(self._job, self._folder.start(), now)
         found = self._get() or {}
-        begun = statuses.moment((found.get("status") or {}).get("startedAt"))
+        begun = statuses.parse_timestamp((found.get("status") or {}).get("startedAt"))
         return max(1, math.ceil(left + (0.0 if begun is None else now - begun)))
 
     def _give_up(self, text: str) -> None:
@@ -266,7 +266,7 @@ class Following:
         what: Literal["succeeded", "failed"] = "failed"
         if statuses.phase(found) == "Succeeded":
             what = "succeeded"
-        overdue = self._job.deadline is not None and statuses.outlived(found)
+        overdue = self._job.deadline is not None and statuses.has_reached_deadline(found)
         return EngineEnded(what, stopped=bool(found["spec"].get("shutdown")), overdue=overdue)
 
     def _message(self, found: Mapping[str, Any] | None, end: End) -> str:
@@ -277,7 +277,7 @@ class Following:
                 f"Argo says that workflow {self._workflow} succeeded, and the run was never closed"
             )
         if end.why == "overdue":
-            return starts.overdue(self._job)
+            return starts.overdue_message(self._job)
         phase = statuses.phase(found).lower()
         return f"workflow {self._workflow} {phase}: {self._reason(found)}"
 
@@ -297,7 +297,10 @@ class Following:
         ]
         if not texts:
             texts = [str((found.get("status") or {}).get("message") or "it gives no reason")]
-        logs = (self._client.log(self._workflow, node["id"], _lines(node)) for node in failed[:3])
+        logs = (
+            self._client.log(self._workflow, node["id"], _count_log_lines(node))
+            for node in failed[:3]
+        )
         tail = next(filter(None, logs), "")
         return "; ".join(texts[:5]) + (f"\n{tail.rstrip()}" if tail else "")
 
@@ -307,7 +310,10 @@ class Following:
             self._next_clearing = now + _CLEARED
             # A node that died leaves its pod failed while Argo waits for a word of its executor;
             # of one that failed just now Argo has yet to hear.
-            before, self._unnoticed = self._unnoticed, self._client.unnoticed(self._workflow)
+            before, self._unnoticed = (
+                self._unnoticed,
+                self._client.list_unnoticed_pods(self._workflow),
+            )
             for pod in before & self._unnoticed:
                 self._client.delete_pod(pod)
         texts = {node["id"]: str(node.get("message") or "") for node in statuses.waiting(pods)}
@@ -328,7 +334,7 @@ class Following:
                 return
 
 
-def _lines(node: Mapping[str, Any]) -> int:
+def _count_log_lines(node: Mapping[str, Any]) -> int:
     """How much of a pod's log says why it failed; what does not match is a table."""
     return 40 if (node.get("outputs") or {}).get("exitCode") == str(MISMATCH) else 8
 

@@ -81,9 +81,9 @@ def store_packages(
     where the requirements cannot be met.
     """
     chosen = (*extras, *filter(None, [_EXTRAS.get(scheme)]))
-    lock = _locked(wanted, python, platform, chosen)
+    lock = _compile_lock(wanted, python, platform, chosen)
     key = hashlib.sha256(f"{lock}\n{python}\n{platform}\n{code_digest()}".encode()).hexdigest()
-    known = _known(root, key)
+    known = _find_archive(root, key)
     if known is not None:
         return known
     with tempfile.TemporaryDirectory(prefix="mapred-packages-") as folder:
@@ -105,7 +105,7 @@ class _Lock:
     lock: str = ""
 
 
-def _known(root: Store, key: str) -> str | None:
+def _find_archive(root: Store, key: str) -> str | None:
     """Return the archive that was made of this lock before, if it is still there."""
     try:
         digest = records.read(root, layout.lock(key), _Lock).packages
@@ -117,10 +117,12 @@ def _known(root: Store, key: str) -> str | None:
     return digest
 
 
-def _locked(wanted: tuple[str, ...], python: str, platform: str, extras: tuple[str, ...]) -> str:
+def _compile_lock(
+    wanted: tuple[str, ...], python: str, platform: str, extras: tuple[str, ...]
+) -> str:
     """Exact versions of everything, as a requirements file."""
     own = list(_own_requirements(extras))
-    known = {name: _public(version) for name, version in _installed([*own, *wanted])}
+    known = {name: _public(version) for name, version in _iter_installed([*own, *wanted])}
     out = ruled_out(wanted, known)
     here = "\n".join(f"{n}=={version}" for n, version in known.items() if n not in out and version)
     with tempfile.TemporaryDirectory(prefix="mapred-lock-") as folder:
@@ -193,7 +195,7 @@ def _uv(*words: str, what: str, stdin: str | None = None) -> str:
     except subprocess.TimeoutExpired:
         raise BackendError(f"{what}: uv took more than {_SECONDS} s") from None
     if done.returncode:
-        raise BackendError(f"{what}: {secrecy.cleaned(done.stderr.strip()[-2000:])}")
+        raise BackendError(f"{what}: {secrecy.redact_urls(done.stderr.strip()[-2000:])}")
     return done.stdout
 
 
@@ -209,7 +211,7 @@ def _own_requirements(extras: tuple[str, ...]) -> Iterator[str]:
             yield str(needed)
 
 
-def _installed(requirements: list[str]) -> Iterator[tuple[str, str]]:
+def _iter_installed(requirements: list[str]) -> Iterator[tuple[str, str]]:
     """Names and versions, as they are here, of requirements."""
     for text in requirements:
         name = _plain_name(text)

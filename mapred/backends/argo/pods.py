@@ -40,7 +40,7 @@ LOCKED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
 @dataclass(frozen=True)
-class Compiled:
+class TemplateContext:
     """What all templates of a Workflow share: the job, the cluster, the run's place."""
 
     job: Job
@@ -55,7 +55,7 @@ class Compiled:
 
 
 def template(
-    run: Compiled, name: str, asked: Resources, block: int, closes: bool
+    run: TemplateContext, name: str, asked: Resources, block: int, closes: bool
 ) -> dict[str, Any]:
     """Return the pods of a stage whose blocks have up to `block` tasks; the last one `closes` the
     run."""
@@ -69,7 +69,7 @@ def template(
         "container": _container(run, asked, volumes, found.scratch),
         "volumes": [
             {"name": "mapred", "emptyDir": {}},
-            *(source(number, volume) for number, volume in enumerate(volumes)),
+            *(volume_source(number, volume) for number, volume in enumerate(volumes)),
         ],
         "metadata": {"labels": dict(found.labels), "annotations": dict(found.annotations)},
         "nodeSelector": dict(found.node_selector),
@@ -81,14 +81,16 @@ def template(
             "backoff": {"duration": "5s", "factor": "2", "cap": "2m"},
         },
         "activeDeadlineSeconds": _deadline(run.job, block),
-        "podSpecPatch": _patch(merged(_memory(asked, run.argo.retries), asked.pod_spec_patch)),
+        "podSpecPatch": _patch(
+            merge_patches(_memory(asked, run.argo.retries), asked.pod_spec_patch)
+        ),
     }
-    kept: dict[str, Any] = pruned(values)
+    kept: dict[str, Any] = drop_empty(values)
     return kept
 
 
 def _container(
-    run: Compiled, asked: Resources, volumes: tuple[Volume, ...], scratch: bool
+    run: TemplateContext, asked: Resources, volumes: tuple[Volume, ...], scratch: bool
 ) -> dict[str, Any]:
     worker = [
         "{{workflow.parameters.run}}",
@@ -112,7 +114,7 @@ def _container(
         "securityContext": LOCKED,
         "volumeMounts": [
             {"name": "mapred", "mountPath": WORK},
-            *(mount(number, volume) for number, volume in enumerate(volumes)),
+            *(volume_mount(number, volume) for number, volume in enumerate(volumes)),
         ],
     }
 
@@ -123,7 +125,7 @@ def bootstrap_text() -> str:
     return (Path(__file__).parent / "pod_scripts/bootstrap.py").read_text()
 
 
-def _packages(run: Compiled) -> dict[str, Any]:
+def _packages(run: TemplateContext) -> dict[str, Any]:
     """Return the packages' archive as an artifact that Argo fetches before the container starts."""
     if run.packages is None or not locations.scheme_of(run.uri):
         return {}
@@ -134,13 +136,13 @@ def _packages(run: Compiled) -> dict[str, Any]:
     }
 
 
-def _archive(run: Compiled) -> str:
+def _archive(run: TemplateContext) -> str:
     if locations.scheme_of(run.uri):
         return f"{WORK}/packages.tar"
     return f"{run.root}/{layout.packages('{{workflow.parameters.packages}}')}"
 
 
-def _artifacts(run: Compiled, closes: bool) -> dict[str, Any]:
+def _artifacts(run: TemplateContext, closes: bool) -> dict[str, Any]:
     """Return the copies for people who look at the Workflow; a pod that failed has none to give."""
     if not locations.copies(run.argo, run.uri):
         return {}
@@ -258,13 +260,13 @@ def _deadline(job: Job, block: int) -> int | None:
     return min(math.ceil(seconds) + _START_SECONDS, 2**31 - 1)
 
 
-def mount(number: int, volume: Volume) -> dict[str, Any]:
+def volume_mount(number: int, volume: Volume) -> dict[str, Any]:
     mount = {"name": f"volume-{number}", "mountPath": volume.path}
     mount |= {"subPath": volume.sub_path} if volume.sub_path else {}
     return {**mount, **({"readOnly": True} if volume.read_only else {})}
 
 
-def source(number: int, volume: Volume) -> dict[str, Any]:
+def volume_source(number: int, volume: Volume) -> dict[str, Any]:
     name = f"volume-{number}"
     if volume.claim is not None:
         return {"name": name, "persistentVolumeClaim": {"claimName": volume.claim}}
@@ -294,31 +296,31 @@ def whole_pod_patch(argo: ArgoSettings) -> str:
         "initContainers": [{"name": "init", **beside}],
         "containers": [{"name": "wait", **beside}],
     }
-    return _patch(merged(own, argo.pod_spec_patch)) or ""
+    return _patch(merge_patches(own, argo.pod_spec_patch)) or ""
 
 
-def merged(patch: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merge_patches(patch: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Two strategic merge patches as one: items of lists are matched by their `name`."""
     found = dict(patch)
     for key, value in over.items():
         before = found.get(key)
         if isinstance(before, Mapping) and isinstance(value, Mapping):
-            found[key] = merged(before, value)
+            found[key] = merge_patches(before, value)
         elif isinstance(before, list) and isinstance(value, list | tuple):
-            found[key] = _merged_lists(before, list(value))
+            found[key] = _merge_lists(before, list(value))
         else:
             found[key] = value
     return found
 
 
-def _merged_lists(before: list[Any], over: list[Any]) -> list[Any]:
+def _merge_lists(before: list[Any], over: list[Any]) -> list[Any]:
     named = {item["name"]: item for item in before if isinstance(item, Mapping) and "name" in item}
     if len(named) < len(before):
         return [*before, *over]
     for item in over:
         if not isinstance(item, Mapping) or "name" not in item:
             return [*before, *over]
-        named[item["name"]] = merged(named.get(item["name"], {}), item)
+        named[item["name"]] = merge_patches(named.get(item["name"], {}), item)
     return list(named.values())
 
 
@@ -326,11 +328,11 @@ def _patch(patch: Mapping[str, Any]) -> str | None:
     return to_yaml(patch) if patch else None
 
 
-def pruned(value: Any) -> Any:
+def drop_empty(value: Any) -> Any:
     """Without what is empty or None; an empty mapping that means something stays by name."""
     if not isinstance(value, Mapping):
-        return [pruned(item) for item in value] if isinstance(value, list) else value
-    kept = {key: pruned(item) for key, item in value.items()}
+        return [drop_empty(item) for item in value] if isinstance(value, list) else value
+    kept = {key: drop_empty(item) for key, item in value.items()}
     meant = ("none", "emptyDir")
     return {k: v for k, v in kept.items() if k in meant or v not in (None, {}, [])}
 

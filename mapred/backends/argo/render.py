@@ -17,7 +17,7 @@ from typing import Any
 
 from mapred.backends.argo import pods
 from mapred.backends.argo.admission import admit
-from mapred.backends.argo.pods import Compiled, pruned, slug
+from mapred.backends.argo.pods import TemplateContext, drop_empty, slug
 from mapred.backends.argo.settings import ArgoSettings
 from mapred.errors import BackendError
 from mapred.model.resources import Resources
@@ -47,7 +47,7 @@ def workflow_name(job: Job) -> str:
     return f"{slug(job.name, 62 - len(job.run_id))}-{slug(job.run_id, 40)}"
 
 
-def blocks(tasks: int, most: int) -> tuple[int, int]:
+def split_tasks(tasks: int, most: int) -> tuple[int, int]:
     """How many pods a stage has, at most `most`, and how many tasks the largest of them."""
     size = max(1, math.ceil(tasks / most))
     return max(1, math.ceil(tasks / size)), size
@@ -69,7 +69,7 @@ def manifest(
     """
     asked = tuple(stage.resources for stage in job.stages)
     admit(argo, asked, root=uri, python=job.python, name=name, digest=digest, packages=packages)
-    run = Compiled(job, argo, uri, packages)
+    run = TemplateContext(job, argo, uri, packages)
     nodes = _nodes(job, argo)
     templates, of_node = _templates(run, nodes)
     dag = {"name": "run", "dag": {"tasks": [_task(node, of_node[node.name]) for node in nodes]}}
@@ -95,7 +95,7 @@ def manifest(
             **_settings(job, argo, marks),
         },
     }
-    found: dict[str, Any] = pruned(values)
+    found: dict[str, Any] = drop_empty(values)
     size = len(json.dumps(found))
     if size > LIMIT:
         raise BackendError(
@@ -105,7 +105,7 @@ def manifest(
     return found
 
 
-def shared(argo: ArgoSettings, marks: Mapping[str, str]) -> dict[str, Any]:
+def build_common_spec(argo: ArgoSettings, marks: Mapping[str, str]) -> dict[str, Any]:
     """Return what every Workflow has: accounts, what its pods may do, their labels."""
     user = {"runAsUser": argo.run_as_user, "seccompProfile": {"type": "RuntimeDefault"}}
     if argo.run_as_user:
@@ -122,7 +122,7 @@ def shared(argo: ArgoSettings, marks: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def cleaned(argo: ArgoSettings) -> dict[str, Any]:
+def build_cleanup_spec(argo: ArgoSettings) -> dict[str, Any]:
     """When its pods go, and the Workflow itself."""
     return {
         "podGC": {"strategy": "OnPodCompletion", "deleteDelayDuration": "60s"},
@@ -133,11 +133,11 @@ def cleaned(argo: ArgoSettings) -> dict[str, Any]:
 def _settings(job: Job, argo: ArgoSettings, marks: Mapping[str, str]) -> dict[str, Any]:
     """Return what holds for the whole Workflow."""
     return {
-        **shared(argo, marks),
+        **build_common_spec(argo, marks),
         "parallelism": argo.parallelism,
         "priority": argo.priority,
         "activeDeadlineSeconds": None if job.deadline is None else math.ceil(job.deadline),
-        **cleaned(argo),
+        **build_cleanup_spec(argo),
     }
 
 
@@ -152,13 +152,13 @@ def _nodes(job: Job, argo: ArgoSettings) -> list[_Node]:
 
 
 def _node(stage: Stage, argo: ArgoSettings, last: bool) -> _Node:
-    count, size = blocks(stage.tasks, argo.max_pods)
+    count, size = split_tasks(stage.tasks, argo.max_pods)
     closes = last and stage.tasks == 1
     return _Node(stage.name, stage.kind, stage.inputs, stage.resources, count, size, closes)
 
 
 def _templates(
-    run: Compiled, nodes: Sequence[_Node]
+    run: TemplateContext, nodes: Sequence[_Node]
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """One template for the nodes of a kind that ask for the same, and which node has which."""
     groups: dict[str, list[_Node]] = {}

@@ -7,7 +7,7 @@ from typing import Any
 from mapred.errors import BackendError, MissingDependency
 
 
-def checked(values: dict[str, Any]) -> dict[str, Any]:
+def validate_manifest(values: dict[str, Any]) -> dict[str, Any]:
     """Return a Workflow or CronWorkflow as it is, if hera's model of its kind takes it.
 
     The values themselves are printed and submitted: hera's models drop fields that they do not

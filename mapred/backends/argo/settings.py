@@ -142,8 +142,8 @@ class ArgoSettings:
             secrecy.refuse_urls((url,), f"{what}=", BackendError, remedy)
         mappings = ("labels", "annotations", "pod_spec_patch")
         for what, value in vars(self).items():
-            name = secrecy.found_in(value) if what in mappings else None
-            if name is not None or secrecy.anywhere_in(value):
+            name = secrecy.find_secret(value) if what in mappings else None
+            if name is not None or secrecy.contains_secret(value):
                 raise BackendError(
                     f"{what}= looks like a secret{f' at {name!r}' if name else ''}, and a Workflow "
                     "is shown in the open: leave it out, or write mapred.public('…') if all may "

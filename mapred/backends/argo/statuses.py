@@ -54,7 +54,7 @@ def pods(found: Mapping[str, Any]) -> Pods:
     status = found.get("status") or {}
     nodes = status.get("nodes")
     if not nodes and status.get("compressedNodes"):
-        nodes = _unpacked(status["compressedNodes"])
+        nodes = _unpack_nodes(status["compressedNodes"])
     elif not nodes and status.get("offloadNodeStatusVersion"):
         raise Unreadable("Argo keeps it in its database, which only an Argo server reads: server=")
     if not isinstance(nodes or {}, Mapping):
@@ -83,15 +83,15 @@ def waits_its_turn(message: str) -> bool:
     return _BUSY.search(message) is not None
 
 
-def queued(found: Mapping[str, Any], known: Pods) -> Queued | None:
+def detect_queued(found: Mapping[str, Any], known: Pods) -> Queued | None:
     """Since when a Workflow waits for its turn, none of its pods at work; None if it does not."""
     if phase(found) in OVER or running(known):
         return None
-    created = moment((found.get("metadata") or {}).get("creationTimestamp"))
+    created = parse_timestamp((found.get("metadata") or {}).get("creationTimestamp"))
     held = [node for node in waiting(known) if waits_its_turn(str(node.get("message") or ""))]
     if held:
-        begun = [moment(node.get("startedAt")) or created or 0.0 for node in held]
-        ended = [moment(node.get("finishedAt")) or 0.0 for node in known]
+        begun = [parse_timestamp(node.get("startedAt")) or created or 0.0 for node in held]
+        ended = [parse_timestamp(node.get("finishedAt")) or 0.0 for node in known]
         texts = (str(node.get("message") or "") for node in held)
         return Queued(max(min(begun), *ended), next(filter(None, texts), "no node takes its pods"))
     if phase(found) == "Pending" and not known and created is not None:
@@ -100,7 +100,7 @@ def queued(found: Mapping[str, Any], known: Pods) -> Queued | None:
     return None
 
 
-def moment(text: Any) -> float | None:
+def parse_timestamp(text: Any) -> float | None:
     """Seconds since the epoch of a time as Kubernetes writes it."""
     try:
         return datetime.fromisoformat(str(text).replace("Z", "+00:00")).timestamp()
@@ -108,15 +108,15 @@ def moment(text: Any) -> float | None:
         return None
 
 
-def outlived(found: Mapping[str, Any]) -> bool:
+def has_reached_deadline(found: Mapping[str, Any]) -> bool:
     """Whether a Workflow that is over worked for all of its `activeDeadlineSeconds`."""
     status = found.get("status") or {}
     limit = (found.get("spec") or {}).get("activeDeadlineSeconds")
-    start, end = moment(status.get("startedAt")), moment(status.get("finishedAt"))
+    start, end = parse_timestamp(status.get("startedAt")), parse_timestamp(status.get("finishedAt"))
     return None not in (limit, start, end) and end - start >= limit  # type: ignore[operator]
 
 
-def _unpacked(text: Any) -> Any:
+def _unpack_nodes(text: Any) -> Any:
     """Return the nodes of a large status: base64 of what gzip made, zstd or brotli in newer
     versions."""
     try:
@@ -127,14 +127,14 @@ def _unpacked(text: Any) -> Any:
         codec, plain = "", data
     else:
         codec = next((name for magic, name in _MAGIC.items() if data.startswith(magic)), "brotli")
-        plain = _decompressed(data, codec)
+        plain = _decompress(data, codec)
     try:
         return json.loads(plain)
     except ValueError as error:
         raise Unreadable(f"it is not JSON: {error}") from None
 
 
-def _decompressed(data: bytes, codec: str) -> bytes:
+def _decompress(data: bytes, codec: str) -> bytes:
     tried = False
     for decoder in _decoders(codec):
         tried = True

@@ -100,28 +100,30 @@ class Audit:
         return self.ok and not self.given_up.indices and not self.skipped
 
     def __str__(self) -> str:
-        head = f"{self.run}: {self._read()}; {self._looked_at()}: "
+        head = f"{self.run}: {self._describe_read()}; {self._describe_checks()}: "
         if self.ok:
-            return "\n".join([head + self._whole(), *self._made_by()])
+            return "\n".join([head + self._describe_wholeness(), *self._made_by()])
         lines = [str(problem) for problem in self.problems[:_MOST]]
         more = len(self.problems) - len(lines)
         lines = [head + pluralize(len(self.problems), "problem"), *lines]
         lines += [f"… and {more:,} more"] if more else []
-        return "\n".join([*lines, *self._less(), *self._made_by()])
+        return "\n".join([*lines, *self._list_losses(), *self._made_by()])
 
     __repr__ = __str__
 
-    def _read(self) -> str:
+    def _describe_read(self) -> str:
         parts = [
             pluralize(self.commits, "commit"),
-            _of(self.shards, self.planned_shards, "shard"),
-            _of(self.ranges, self.planned_ranges, "range"),
-            _of(self.bytes, self.planned_bytes, "byte"),
+            _format_share(self.shards, self.planned_shards, "shard"),
+            _format_share(self.ranges, self.planned_ranges, "range"),
+            _format_share(self.bytes, self.planned_bytes, "byte"),
         ]
-        parts += [_of(self.items, self.planned_items, "item")] if self.planned_items else []
+        parts += (
+            [_format_share(self.items, self.planned_items, "item")] if self.planned_items else []
+        )
         return ", ".join([*parts, pluralize(self.records, "record")])
 
-    def _looked_at(self) -> str:
+    def _describe_checks(self) -> str:
         kinds = [pluralize(self.files, "file") + " of the job", pluralize(self.outputs, "output")]
         kinds += [pluralize(self.published, "published file")] if self.published else []
         ways = [f"{self.contents:,} by content", f"{self.sizes:,} by size alone"]
@@ -142,24 +144,28 @@ class Audit:
             if len(makers) > 1:
                 yield f"{stage}: {', '.join(map(str, makers))}"
 
-    def _less(self) -> list[str]:
+    def _list_losses(self) -> list[str]:
         """Return what the run goes without."""
-        lost = [given_up_text(self.given_up) + self._unread()] if self.given_up.indices else []
+        lost = (
+            [given_up_text(self.given_up) + self._describe_unread()]
+            if self.given_up.indices
+            else []
+        )
         return lost + ([skipped_text(self.skipped)] if self.skipped else [])
 
-    def _unread(self) -> str:
+    def _describe_unread(self) -> str:
         """How much of the dataset nobody read."""
         if not self.unread_bytes:
             return ""
         about = f" and about {pluralize(self.unread_records, 'record')}" if self.records else ""
         return f" ({pluralize(self.unread_bytes, 'byte')}{about} not read)"
 
-    def _whole(self) -> str:
-        less = self._less()
+    def _describe_wholeness(self) -> str:
+        less = self._list_losses()
         return "whole" + (f" but for {' and '.join(less)}" if less else "")
 
 
-def _of(number: int, planned: int, what: str) -> str:
+def _format_share(number: int, planned: int, what: str) -> str:
     return (
         f"{number:,} of {pluralize(planned, what)}"
         if number != planned
@@ -190,14 +196,14 @@ def audit(folder: RunFolder, job: Job, *, content: bool = True, contact: bool = 
     and footer of a Parquet dataset. Without `content` files are looked at by size alone.
     With `contact` the dataset is read by whatever file system and options the run's record says.
     """
-    changed = ending.same_job(folder)
-    tasks, problems = ending.lost(folder, job)
+    changed = ending.check_same_job(folder)
+    tasks, problems = ending.check_given_up(folder, job)
     store = folder.store
     plan, unreadable = _plan(store, job)
     given_up = GivenUp() if unreadable else folder.given_up(job, tasks)
     lost = {task for task, items in tasks.items() if items is None}
     sums = _Sums()
-    problems += [*ending.ended(folder), *([] if changed is None else [changed]), *unreadable]
+    problems += [*ending.check_end(folder), *([] if changed is None else [changed]), *unreadable]
     foreign = [*_job_files(store, job, plan, content=content)]
     problems += foreign
     # What lies in a folder whose files are not those of the job leads nowhere.
@@ -267,23 +273,25 @@ def _stages(
         attempts: dict[str, int] = {}
         tasks = [i for i in range(stage.tasks) if stage.kind != "map" or i not in lost]
         known = None if content else _listing(store, stage)
-        look = functools.partial(_look, store, known)
-        check = functools.partial(_checked, folder, stage, look)
+        look = functools.partial(_check_file, store, known)
+        check = functools.partial(_check_task, folder, stage, look)
         for index, (commit, bad) in zip(tasks, map_ahead(store, check, tasks), strict=True):
             yield from bad
             if commit is None:
                 continue
             yield from _identity(commit, stage, index, attempts)
-            _add(sums, commit, stage, given_up.kept.get(index, commit.records))
-            sums.etags += sum(files.has_etag(known or {}, file) for file in outputs.stored(commit))
+            _add_commit(sums, commit, stage, given_up.kept.get(index, commit.records))
+            sums.etags += sum(
+                files.has_etag(known or {}, file) for file in outputs.iter_files(commit)
+            )
             if stage.kind == "map" and plan.num_rows:
                 yield from coverage.reading(plan, commit, index, job, given_up)
             if stage.last:
-                yield from outputs.unlisted(listed, commit, look)
+                yield from outputs.check_listed(listed, commit, look)
         yield from commits.check_inputs_taken(folder, job, stage, lost)
 
 
-def _add(sums: _Sums, commit: Commit, stage: Stage, kept: int) -> None:
+def _add_commit(sums: _Sums, commit: Commit, stage: Stage, kept: int) -> None:
     sums.commits += 1
     sums.functions[stage.name, commit.function] += 1
     sums.outputs += (commit.output.path is not None) + len(commit.files)
@@ -302,12 +310,14 @@ def _listing(store: Store, stage: Stage) -> files.Listing:
     return data | etags(store, layout.all_outputs(stage.name))
 
 
-def _look(store: Store, known: files.Listing | None, file: Stored) -> Problem | None:
+def _check_file(store: Store, known: files.Listing | None, file: Stored) -> Problem | None:
     """Return what is wrong with a file: by a listing, or by content where there is none."""
-    return files.by_content(store, file) if known is None else files.by_size(store, known, file)
+    return (
+        files.check_content(store, file) if known is None else files.check_size(store, known, file)
+    )
 
 
-def _checked(
+def _check_task(
     folder: RunFolder, stage: Stage, look: Callable[[Stored], Problem | None], index: int
 ) -> tuple[Commit | None, list[Problem]]:
     """Return a task's commit, and what is wrong with it and its outputs."""
@@ -317,14 +327,14 @@ def _checked(
     if commit is None:
         text = f"no commit; it reads {_where(folder.store, stage, index)}"
         return None, [Problem("missing", f"{stage.name} task {index}", text)]
-    found = map(look, outputs.stored(commit))
-    inline = outputs.inline(commit) if commit.output.kind == "inline" else ()
+    found = map(look, outputs.iter_files(commit))
+    inline = outputs.check_inline(commit) if commit.output.kind == "inline" else ()
     return commit, [*(problem for problem in found if problem is not None), *inline]
 
 
 def _where(store: Store, stage: Stage, index: int) -> str:
     try:
-        return plans.where_of(store, stage, index)
+        return plans.describe_task_input(store, stage, index)
     except (MapredError, *_BROKEN):
         return "what a plan says that cannot be read"
 
@@ -334,14 +344,14 @@ def _job_files(store: Store, job: Job, plan: pa.Table, *, content: bool) -> Iter
     for path, digest in sorted(job.digests.items()):
         file = Stored(path, path, "the file", None, digest)
         if content:
-            problem = files.by_content(store, file)
+            problem = files.check_content(store, file)
         elif path.startswith(layout.INPUT):
             known = {name: (size, "") for name, size in store.list(layout.INPUT)}
-            problem = files.by_size(
+            problem = files.check_size(
                 store, known, replace(file, size=coverage.planned_size(plan, path))
             )
         else:
-            problem = files.by_name(store, file)
+            problem = files.check_exists(store, file)
         if problem is not None:
             yield problem
 

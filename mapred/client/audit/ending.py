@@ -9,12 +9,12 @@ from mapred.errors import MapredError, RecordError
 from mapred.model import layout
 from mapred.model.spec import Job
 from mapred.runfolder.folder import RunFolder
-from mapred.runfolder.manifests import Listed
+from mapred.runfolder.manifests import ManifestEntry
 
-Entries = Mapping[int, Listed]
+Entries = Mapping[int, ManifestEntry]
 
 
-def ended(folder: RunFolder) -> Iterator[Problem]:
+def check_end(folder: RunFolder) -> Iterator[Problem]:
     """Yield a run that did not succeed, as far as its folder says, is not whole."""
     end = folder.end()
     if end is None:
@@ -36,7 +36,7 @@ def listed_outputs(
     end = folder.end()
     if end is None or end.state != "succeeded":
         return {}, []
-    found = folder.ending()
+    found = folder.read_ending()
     if found.listed is None:
         text = "the list of results is gone, or cannot be read; run.resume() makes it again"
         return {}, [Problem("missing", layout.MANIFEST, text)]
@@ -57,7 +57,7 @@ def listed_outputs(
     return {entry[0]: entry for entry in found.listed}, problems
 
 
-def same_job(folder: RunFolder) -> Problem | None:
+def check_same_job(folder: RunFolder) -> Problem | None:
     """Return what is wrong with job.json itself."""
     if folder.has_its_job():
         return None
@@ -65,7 +65,9 @@ def same_job(folder: RunFolder) -> Problem | None:
     return Problem("changed", layout.JOB, text)
 
 
-def lost(folder: RunFolder, job: Job) -> tuple[Mapping[int, list[int] | None], list[Problem]]:
+def check_given_up(
+    folder: RunFolder, job: Job
+) -> tuple[Mapping[int, list[int] | None], list[Problem]]:
     """Return what was given up of the map tasks, by what failed.json says and the job allows."""
     try:
         found = folder.given_up_tasks()

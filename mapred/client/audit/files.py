@@ -33,27 +33,27 @@ class Stored:
     etag: str = ""
 
 
-def by_content(store: Store, file: Stored) -> Problem | None:
+def check_content(store: Store, file: Stored) -> Problem | None:
     """Return what is wrong with a file, all of which is read; a large one comes in pieces."""
     try:
-        size, checksum = _measured(store, file)
+        size, checksum = _measure(store, file)
     except FileNotFoundError:
-        return _gone(file)
+        return _report_missing(file)
     except StorageError as error:
         return Problem("unreadable", file.where, f"{file.what} {file.path}: {error}")
     same = file.size in (None, size) and file.checksum == checksum
-    return None if same else _changed(file)
+    return None if same else _report_changed(file)
 
 
-def by_size(store: Store, known: Listing, file: Stored) -> Problem | None:
+def check_size(store: Store, known: Listing, file: Stored) -> Problem | None:
     """Return what is wrong with a file by a listing of its folder; nothing is read of what it
     shows."""
     if file.path not in known:
         # A listing may lag behind.
-        return by_content(store, file)
+        return check_content(store, file)
     size, etag = known[file.path]
     if file.size not in (None, size):
-        return _changed(file)
+        return _report_changed(file)
     if has_etag(known, file) and etag != file.etag:
         text = f"{file.what} {file.path} has another etag than when it was written"
         return Problem("changed", file.where, f"{text}; audit its content")
@@ -65,12 +65,12 @@ def has_etag(known: Listing, file: Stored) -> bool:
     return bool(file.etag and known.get(file.path, (0, ""))[1])
 
 
-def by_name(store: Store, file: Stored) -> Problem | None:
+def check_exists(store: Store, file: Stored) -> Problem | None:
     """Return what is wrong with a file of which no size is known, and no content is to be read."""
     try:
         store.read(file.path, 0, 0)
     except FileNotFoundError:
-        return _gone(file)
+        return _report_missing(file)
     return None
 
 
@@ -79,15 +79,15 @@ def crc32_text(checksum: int) -> str:
     return f"{checksum:08x}"
 
 
-def _gone(file: Stored) -> Problem:
+def _report_missing(file: Stored) -> Problem:
     return Problem("missing", file.where, f"{file.what} {file.path} is gone")
 
 
-def _changed(file: Stored) -> Problem:
+def _report_changed(file: Stored) -> Problem:
     return Problem("changed", file.where, f"{file.what} {file.path} is not what was written")
 
 
-def _measured(store: Store, file: Stored) -> tuple[int, str]:
+def _measure(store: Store, file: Stored) -> tuple[int, str]:
     if file.size is not None and file.size <= _PIECE:
         return _sums(io.BytesIO(store.read(file.path)), file)
     with store.open(file.path) as opened:

@@ -16,7 +16,7 @@ from mapred.model import layout
 from mapred.model.records import Commit, Output, StoredFile
 
 
-def stored(commit: Commit) -> Iterator[Stored]:
+def iter_files(commit: Commit) -> Iterator[Stored]:
     """Yield the files that hold what a task gave."""
     where, output = f"{commit.stage} task {commit.task}", commit.output
     for file in commit.files:
@@ -27,7 +27,7 @@ def stored(commit: Commit) -> Iterator[Stored]:
         )
 
 
-def inline(commit: Commit) -> Iterator[Problem]:
+def check_inline(commit: Commit) -> Iterator[Problem]:
     """Yield what is wrong with values that lie in the commit itself; nothing is unpickled."""
     output, where = commit.output, f"{commit.stage} task {commit.task}"
     try:
@@ -40,7 +40,7 @@ def inline(commit: Commit) -> Iterator[Problem]:
         yield Problem("changed", where, "the value in its commit is not what was committed")
 
 
-def unlisted(
+def check_listed(
     known: Entries, commit: Commit, look: Callable[[Stored], Problem | None]
 ) -> Iterator[Problem]:
     """Yield what the manifest says otherwise of a task of the last stage than its commit.
@@ -55,7 +55,7 @@ def unlisted(
         where = f"{commit.stage} task {commit.task}"
         yield Problem("changed", where, f"{layout.MANIFEST} lists another output than its commit")
         return
-    for file in stored(replace(commit, output=output, files=files)):
+    for file in iter_files(replace(commit, output=output, files=files)):
         problem = look(file)
         if problem is not None:
             yield problem

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from mapred import writing
 from mapred.client.audit.commits import commit, commits
-from mapred.client.audit.files import Stored, by_content, by_size
+from mapred.client.audit.files import Stored, check_content, check_size
 from mapred.client.audit.problems import Problem
 from mapred.functions import earlier
 from mapred.model.records import Output
@@ -80,7 +80,7 @@ def check_published(
     if not files:
         return Published()
     try:
-        live = _live(target, job.run_id, written.version)
+        live = _read_live(target, job.run_id, written.version)
     except Exception as error:  # so does a damaged log of a Delta table
         text = f"its versions cannot be read: {type(error).__name__}: {error}"
         return Published(problems=(Problem("unreadable", target.uri, text),))
@@ -88,12 +88,15 @@ def check_published(
         text = f"no version of the dataset names the run, which wrote {len(files):,} files"
         return Published(problems=(Problem("missing", target.uri, text),))
     there = [file for file in files if file.final in live.files]
-    problems = [*_unlisted(target, files, live), *_looked_at(target, there, live, content=content)]
+    problems = [
+        *_check_listed(target, files, live),
+        *_check_files(target, there, live, content=content),
+    ]
     replaced = len(files) - len(there) if live.later else 0
     return Published(len(there), replaced, tuple(problems))
 
 
-def _unlisted(
+def _check_listed(
     target: writing.Target, files: Sequence[WrittenFile], live: _Live
 ) -> Iterator[Problem]:
     """Files that the dataset holds no more, or otherwise than they were written."""
@@ -107,7 +110,7 @@ def _unlisted(
             yield Problem("missing", where, text)
 
 
-def _looked_at(
+def _check_files(
     target: writing.Target, files: Sequence[WrittenFile], live: _Live, *, content: bool
 ) -> Iterator[Problem]:
     store = open_store(target.uri)
@@ -116,20 +119,20 @@ def _looked_at(
         for file in files
     ]
     if content:
-        found = map_ahead(store, lambda file: by_content(store, file), known)
+        found = map_ahead(store, lambda file: check_content(store, file), known)
     else:
         folders = sorted({file.path.rpartition("/")[0] for file in known})
         listed: dict[str, tuple[int, str]] = {}
         for some in map_ahead(store, lambda folder: etags(store, folder), folders):
             listed.update(some)
-        found = (by_size(store, listed, file) for file in known)
+        found = (check_size(store, listed, file) for file in known)
     return (problem for problem in found if problem is not None)
 
 
-def _live(target: writing.Target, run: str, version: int) -> _Live | None:
+def _read_live(target: writing.Target, run: str, version: int) -> _Live | None:
     """Return the dataset now, if it knows of the run that was its `version`."""
     if target.kind == "delta":
-        return _delta(target, run, version)
+        return _read_delta(target, run, version)
     from mapred.writing import manifest
 
     now = manifest.latest(open_store(target.uri))
@@ -139,7 +142,7 @@ def _live(target: writing.Target, run: str, version: int) -> _Live | None:
     return _Live(now.version, files, now.runs[-1] != run)
 
 
-def _delta(target: writing.Target, run: str, version: int) -> _Live | None:
+def _read_delta(target: writing.Target, run: str, version: int) -> _Live | None:
 
     from mapred.writing import delta
     from mapred.writing.parquet_files import need_deltalake

@@ -91,7 +91,7 @@ def schedule(
         root or (isinstance(chosen, NamesRoot) and chosen.root) or default_root()
     ).rstrip("/")
     here = {k: v for k, v in chosen.arguments.items() if k not in _HERE_ALONE}
-    template = Template(_settled(job), chosen.name, here, timezone)
+    template = Template(_apply_annotation(job), chosen.name, here, timezone)
     data = transport.dump(template)
     digest = hashlib.sha256(data).hexdigest()
     wanted = Schedule(
@@ -102,7 +102,7 @@ def schedule(
         root=base,
         digest=digest,
         parameters=given,
-        on_failure=_told(on_failure),
+        on_failure=_check_on_failure(on_failure),
     )
     if is_local(base):
         base = os.path.abspath(base)
@@ -167,14 +167,14 @@ def _check(job: Job, given: Mapping[str, Any], timezone: str) -> None:
     bind_date(job, datetime.now(zone(timezone)), given)
 
 
-def _settled(job: Job) -> Job:
+def _apply_annotation(job: Job) -> Job:
     """Return the job with what its function's annotation asks for said by its dataset.
 
     Annotations do not survive the pickling of a function, whose modules another process lacks.
     """
     planned = isinstance(job.dataset, Plan)
     source = job.dataset.dataset if planned else as_dataset(job.dataset)
-    asks = signatures.annotated(job.fn)
+    asks = signatures.has_input_annotation(job.fn)
     if source.as_ is not None or not asks or source.format in ("items", "array"):
         return job
     told = source.format or _format_of(source)
@@ -195,14 +195,14 @@ def _format_of(source: Dataset) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
-def _told(on_failure: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
+def _check_on_failure(on_failure: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
     if on_failure is None:
         return None
     if not isinstance(on_failure, str):
         words = tuple(on_failure)
         if not words or not all(isinstance(word, str) for word in words):
             raise PlanError("on_failure= must be a program's words, such as ['bash', '-c', '…']")
-        if any(map(secrecy.looks, words)):
+        if any(map(secrecy.looks_secret, words)):
             raise PlanError(f"on_failure=: a word of it looks like a secret, {_SHOWN}")
         return words
     if "://" in on_failure:
@@ -211,7 +211,7 @@ def _told(on_failure: str | Sequence[str] | None) -> str | tuple[str, ...] | Non
             raise PlanError(
                 "on_failure= must be an http:// or https:// URL without a password in it"
             )
-        if secrecy.looks(on_failure):
+        if secrecy.looks_secret(on_failure):
             raise PlanError(f"on_failure=: the URL is a secret by itself, {_SHOWN}")
     elif not re.fullmatch(r"[a-z0-9][-a-z0-9.]*/[-._a-zA-Z0-9]+", on_failure):
         raise PlanError("on_failure= must be a URL, 'secret/key', or a list of a program's words")

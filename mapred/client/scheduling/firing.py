@@ -97,7 +97,7 @@ def start(
     chosen = backends.restore(template.backend, template.arguments)
     if isinstance(chosen, RunsInCluster):
         chosen = chosen.in_cluster(packages)
-    known = _known(f"{root}/{run_id}")
+    known = _find_run(f"{root}/{run_id}")
     if known is not None:
         over = known.state in ("succeeded", "failed", "cancelled")
         return known if over else known.resume(backend=chosen, progress="none")
@@ -114,7 +114,7 @@ def start(
     return job.submit(backend=chosen, root=root, run_id=run_id)
 
 
-def _known(uri: str) -> Run | None:
+def _find_run(uri: str) -> Run | None:
     """Return the run that was made before; None where there is none, or no job.json, which comes
     last.
 

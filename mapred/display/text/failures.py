@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mapred import errors
-from mapred.display.format import format_count, join_numbers, one_line, pluralize, shortened, tail
+from mapred.display.format import format_count, join_numbers, one_line, pluralize, shorten, tail
 from mapred.display.summary import FailureGroup, group_failures
 from mapred.model.failure import Failure
 
@@ -51,7 +51,7 @@ def error_text(failure: Failure) -> str:
 
 def places_text(group: FailureGroup) -> list[str]:
     """Return the items of a group with their values, else its places; of many the first ones."""
-    shown = [shortened(place, 400) for place in group.places[:PLACES]]
+    shown = [shorten(place, 400) for place in group.places[:PLACES]]
     more = len(group.places) - PLACES
     return [*shown, f"and {format_count(more)} more"] if more > 0 else shown
 

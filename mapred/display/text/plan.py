@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from mapred.display.format import format_bytes, one_line, pluralize, shortened
+from mapred.display.format import format_bytes, one_line, pluralize, shorten
 from mapred.display.summary import Column, PlanSummary, bins
 from mapred.display.text.bars import sparkline
 
@@ -34,7 +34,7 @@ def plan_text(summary: PlanSummary, width: int = 60) -> str:
     if summary.largest_files:
         lines.append("  largest files")
         for path, size in summary.largest_files:
-            lines.append(f"    {format_bytes(size):>8}  {shortened(path, 100)}")
+            lines.append(f"    {format_bytes(size):>8}  {shorten(path, 100)}")
     if summary.unsplittable:
         lines.append("  cannot be split")
         for count, size, reason in summary.unsplittable:
@@ -46,10 +46,10 @@ def plan_text(summary: PlanSummary, width: int = 60) -> str:
 
 def column_lines(columns: Sequence[Column]) -> list[str]:
     """`price  float64`, a line a column, with notes; of very many columns the first."""
-    names = [shortened(one_line(column.name), 40) for column in columns[:COLUMNS]]
+    names = [shorten(one_line(column.name), 40) for column in columns[:COLUMNS]]
     wide = max(map(len, names), default=0)
     lines = [
-        f"{name:<{wide}}  {shortened(column.type, 60)}"
+        f"{name:<{wide}}  {shorten(column.type, 60)}"
         + (f"  ({column.note})" if column.note else "")
         for name, column in zip(names, columns, strict=False)
     ]

@@ -9,15 +9,15 @@ from dataclasses import replace
 import numpy as np
 
 from mapred.display.format import (
-    estimated,
     format_bytes,
     format_count,
+    format_estimate,
     format_seconds,
     format_time,
     join_numbers,
     one_line,
     pluralize,
-    shortened,
+    shorten,
 )
 from mapred.display.summary import (
     Timeline,
@@ -40,7 +40,7 @@ _STAGE_MARKS = "█▓▒░"
 
 def run_text(status: RunStatus, now: float | None = None) -> str:
     """Return a run on one line: its id, state, tasks, input and time."""
-    counts = [_tasks(name, total, done) for name, total, done in _by_kind(status)]
+    counts = [_tasks(name, total, done) for name, total, done in _count_by_kind(status)]
     return f"Run {one_line(status.run_id)} {state_text(status)}: " + ", ".join(
         [part for part in counts if part] + [_amount(status, now)]
     )
@@ -95,7 +95,7 @@ def status_text(
     room = max(map(len, names), default=0)
     lines += [
         f"  {name:<{room}}  {stage_text(stage)}"
-        for name, stage in zip(names, settled(status), strict=True)
+        for name, stage in zip(names, stages_to_show(status), strict=True)
     ]
     if status.given_up.indices:
         lines.append("  " + given_up_text(status.given_up))
@@ -113,7 +113,7 @@ def status_text(
     return "\n".join(line.rstrip() for line in lines)
 
 
-def settled(status: RunStatus) -> tuple[StageStatus, ...]:
+def stages_to_show(status: RunStatus) -> tuple[StageStatus, ...]:
     """Return the stages; of a run that is over, without tasks that its end cut off."""
     if status.live:
         return status.stages
@@ -123,21 +123,21 @@ def settled(status: RunStatus) -> tuple[StageStatus, ...]:
 def stage_text(stage: StageStatus, width: int = 24) -> str:
     """One stage as a bar and its counts."""
     ended = stage.done + stage.given_up
-    parts = [f"{format_count(stage.done)}/{format_count(stage.total)}", *beside_done(stage)]
+    parts = [f"{format_count(stage.done)}/{format_count(stage.total)}", *count_facts(stage)]
     return f"{bar(ended / stage.total if stage.total else 1.0, width)}  {', '.join(parts)}"
 
 
-def beside_done(stage: StageStatus) -> list[str]:
+def count_facts(stage: StageStatus) -> list[str]:
     """Return what there is to say of a stage beside its tasks done: `2 running`, `1 failed`, …"""
     parts = []
     if stage.running:
         parts.append(f"{format_count(stage.running)} running")
     if stage.failed:
         parts.append(f"{format_count(stage.failed)} failed")
-    return parts + lost_of(stage)
+    return parts + loss_facts(stage)
 
 
-def lost_of(stage: StageStatus) -> list[str]:
+def loss_facts(stage: StageStatus) -> list[str]:
     """`3 items given up`, or nothing."""
     if stage.given_up_items:
         return [f"{pluralize(stage.given_up_items, 'item')} given up"]
@@ -161,7 +161,7 @@ def pace_facts(status: RunStatus, now: float | None = None) -> list[str]:
     if speed.rate is not None:
         facts.append(f"{format_bytes(speed.rate)}/s")
     if speed.elapsed is not None:
-        facts.append(f"{format_seconds(speed.elapsed)} elapsed{_beside_pauses(status)}")
+        facts.append(f"{format_seconds(speed.elapsed)} elapsed{_pause_note(status)}")
     if speed.left is not None:
         facts.append(f"about {format_seconds(whole_seconds(speed.left))} left")
     return facts
@@ -169,7 +169,9 @@ def pace_facts(status: RunStatus, now: float | None = None) -> list[str]:
 
 def heavy_text(status: RunStatus) -> list[str]:
     """For each key that stands out about how many rows it has: `≈ 11,300 rows of shop='a'`."""
-    return [f"{estimated(rows)} rows of {one_line(key)}" for key, rows in status.heavy.items()]
+    return [
+        f"{format_estimate(rows)} rows of {one_line(key)}" for key, rows in status.heavy.items()
+    ]
 
 
 def slowest_text(status: RunStatus) -> list[str]:
@@ -202,10 +204,10 @@ def timeline_text(status: RunStatus, width: int = 60) -> str:
         at_most = format_count(round(float(share.max())))
         return f"tasks at once, at most {at_most}\n{sparkline(share)}\n{ruler}"
     marks = {name: _STAGE_MARKS[i % len(_STAGE_MARKS)] for i, name in enumerate(line.stages)}
-    labels = [shortened(label, 18) for label in line.labels]
+    labels = [shorten(label, 18) for label in line.labels]
     room = max(len(label) for label in labels)
     rows = [
-        f"{label:<{room}} │{row}│ {_use(line, lane):>4.0%}"
+        f"{label:<{room}} │{row}│ {_lane_utilization(line, lane):>4.0%}"
         for lane, (label, row) in enumerate(zip(labels, _rows(line, width), strict=True))
     ]
     shown = [f"{mark} {one_line(name, 40)}" for name, mark in marks.items()]
@@ -231,12 +233,12 @@ def _rows(line: Timeline, width: int) -> list[str]:
     return ["".join(marks[cell] for cell in row) for row in shown.tolist()]
 
 
-def _use(line: Timeline, lane: int) -> float:
+def _lane_utilization(line: Timeline, lane: int) -> float:
     mine = line.lane == lane
     return min(1.0, float((line.stop[mine] - line.start[mine]).sum()) / line.seconds)
 
 
-def _by_kind(status: RunStatus) -> Iterator[tuple[str, int, int]]:
+def _count_by_kind(status: RunStatus) -> Iterator[tuple[str, int, int]]:
     kinds: dict[str, list[int]] = {}
     for stage in status.stages:
         counts = kinds.setdefault(one_line(stage.name.split("-")[0], 40), [0, 0])
@@ -264,9 +266,9 @@ def _amount(status: RunStatus, now: float | None) -> str:
         amount = f"{fraction(status):.0%}"
     if elapsed is None:
         return amount
-    return f"{amount} in {format_seconds(elapsed)}{_beside_pauses(status)}"
+    return f"{amount} in {format_seconds(elapsed)}{_pause_note(status)}"
 
 
-def _beside_pauses(status: RunStatus) -> str:
+def _pause_note(status: RunStatus) -> str:
     """` (and 45 s paused)`, or nothing."""
     return f" (and {format_seconds(pause_seconds(status))} paused)" if status.pauses else ""

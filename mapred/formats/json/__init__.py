@@ -6,7 +6,7 @@ from mapred.errors import DatasetError
 from mapred.formats.base import OpenRange, Reading
 from mapred.formats.json.blocks import blocks
 from mapred.formats.json.dicts import read as read
-from mapred.formats.json.errors import explained, refuse_collection
+from mapred.formats.json.errors import explain_error, refuse_collection
 from mapred.formats.json.folders import fill_folders, folder_schema
 from mapred.formats.json.samples import sniff as sniff
 from mapred.formats.json.tables import Fields, Parse, parser
@@ -37,7 +37,7 @@ def read_pieces(
         except (DatasetError, MemoryError):
             raise
         except Exception as error:
-            raise explained(lines, fields, parse, error, format, open_range) from error
+            raise explain_error(lines, fields, parse, error, format, open_range) from error
         yield lines.range_.path, fill_folders(table, lines.range_.path, shape.folders)
 
 

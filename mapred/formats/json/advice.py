@@ -36,7 +36,7 @@ class Misfit:
         return str(self.steps[0])
 
 
-def named(type_: pa.DataType) -> str:
+def describe_type(type_: pa.DataType) -> str:
     """Return a type as people know it, cut where it is long."""
     text = _NAMES.get(str(type_), str(type_))
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -73,24 +73,26 @@ def _schema_advice(misfit: Misfit, schema: pa.Schema) -> list[str]:
         return []
     known = misfit.name in schema.names
     type_ = schema.field(misfit.name).type if known else misfit.needed
-    type_ = _replaced(type_, misfit.steps[1:], misfit.needed)
+    type_ = _replace_type(type_, misfit.steps[1:], misfit.needed)
     text = (
-        f'"{named(type_)}"' if len(misfit.steps) == 1 and not type_.num_fields else type_text(type_)
+        f'"{describe_type(type_)}"'
+        if len(misfit.steps) == 1 and not type_.num_fields
+        else type_text(type_)
     )
     if text is None or len(text) > _LONGEST:
-        return [f"its type in schema= ({named(misfit.needed)})"]
+        return [f"its type in schema= ({describe_type(misfit.needed)})"]
     return [f"schema={{{json.dumps(misfit.name, ensure_ascii=False)}: {text}}}"]
 
 
-def _replaced(type_: pa.DataType, steps: Steps, by: pa.DataType) -> pa.DataType:
+def _replace_type(type_: pa.DataType, steps: Steps, by: pa.DataType) -> pa.DataType:
     """Return a type with another one at the end of `steps`."""
 
     if not steps:
         return by
     if isinstance(steps[0], int):
-        return pa.list_(_replaced(type_.value_type, steps[1:], by))
+        return pa.list_(_replace_type(type_.value_type, steps[1:], by))
     types = {field.name: field.type for field in type_}
-    types[steps[0]] = _replaced(types.get(steps[0], by), steps[1:], by)
+    types[steps[0]] = _replace_type(types.get(steps[0], by), steps[1:], by)
     return pa.struct(list(types.items()))
 
 

@@ -10,7 +10,7 @@ from mapred.formats.base import OpenRange, Reading, guarded
 from mapred.formats.json.blocks import blocks
 from mapred.formats.json.errors import error_at
 from mapred.formats.json.folders import add_folders
-from mapred.formats.json.objects import SPACES, Refused, plain, unique
+from mapred.formats.json.objects import SPACES, Refused, decode_unique, plain
 from mapred.formats.lines import Lines
 from mapred.formats.text import LINES_BLOCK
 from mapred.model.spec import Format
@@ -49,9 +49,9 @@ def _dicts(lines: Lines, format: Format, open_range: OpenRange) -> list[dict[str
     except (ValueError, RecursionError):
         pass  # which line it was, and why, is found out one by one
     dicts = []
-    for index, line in _filled(lines):
+    for index, line in _nonblank_lines(lines):
         try:
-            dicts.append(unique(line))
+            dicts.append(decode_unique(line))
         except Refused as error:
             raise error_at(lines, index, str(error), format, open_range) from error
     return dicts
@@ -63,11 +63,11 @@ def _add_folders(
     other = add_folders(dicts, lines.range_.path, format)
     if other is not None:
         number, message = other
-        index, _ = next(itertools.islice(_filled(lines), number, None))
+        index, _ = next(itertools.islice(_nonblank_lines(lines), number, None))
         raise error_at(lines, index, message, format, open_range)
 
 
-def _filled(lines: Lines) -> Iterator[tuple[int, bytes]]:
+def _nonblank_lines(lines: Lines) -> Iterator[tuple[int, bytes]]:
     """Return the lines that are not blank, with their indices."""
     numbered = enumerate(lines.data.split(b"\n"))
     return ((index, line) for index, line in numbered if line.strip(SPACES))

@@ -6,15 +6,15 @@ import re
 
 from mapred.errors import DatasetError
 from mapred.formats.base import OpenRange
-from mapred.formats.compression import pieces
+from mapred.formats.compression import iter_pieces
 from mapred.formats.json.advice import explain_misfit
 from mapred.formats.json.misfits import misfit_of
 from mapred.formats.json.objects import (
     SPACES,
     Refused,
-    document,
-    exact,
-    geojson,
+    decode_exact,
+    explain_document,
+    geojson_advice,
     is_collection,
 )
 from mapred.formats.json.tables import Fields, Parse
@@ -30,7 +30,7 @@ def error_at(
 ) -> DatasetError:
     """Return the error for line `index` of `lines`, or for the whole file where that is not lines."""
     with open_range(lines.range_) as file:
-        found = document(next(pieces(file, format, lines.range_.path), b""))
+        found = explain_document(next(iter_pieces(file, format, lines.range_.path), b""))
     if found:
         return DatasetError(f"{lines.range_.path} {found}")
     return bad_line(lines, index, message, format, open_range)
@@ -40,10 +40,10 @@ def refuse_collection(lines: Lines) -> None:
     """Raise `DatasetError` where the lines are a whole file that is one GeoJSON collection."""
     is_file = lines.start == 0 and len(lines.data) + len(BOM) >= lines.range_.size
     if is_file and b"\n" not in lines.data.strip(SPACES) and is_collection(lines.data):
-        raise DatasetError(f"{lines.range_.path} {geojson('fills one line')}")
+        raise DatasetError(f"{lines.range_.path} {geojson_advice('fills one line')}")
 
 
-def explained(
+def explain_error(
     lines: Lines,
     fields: Fields,
     parse: Parse,
@@ -65,7 +65,7 @@ def explained(
 def _message(line: bytes, fields: Fields, format: Format) -> str | None:
     """Return what is wrong with one line."""
     try:
-        misfit = misfit_of(exact(line), fields.read, fields.closed, fields.inferred)
+        misfit = misfit_of(decode_exact(line), fields.read, fields.closed, fields.inferred)
     except Refused as refused:
         return str(refused)
     return explain_misfit(misfit, format) if misfit else None

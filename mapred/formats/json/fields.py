@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from mapred.formats.json.objects import KINDS, Fraction, Twice, show_line, stands_twice
+from mapred.formats.json.objects import (
+    KINDS,
+    DuplicateNames,
+    Fraction,
+    duplicate_message,
+    show_line,
+)
 from mapred.process.lazy import pa
 
 # Arrow sends no columns of more than 63 levels, and the function may add some.
@@ -80,8 +86,8 @@ def add(seen: Seen, value: Any, where: Any, told: Callable[[Any], str] = str) ->
 
 
 def _add_fields(seen: Seen, value: dict[str, Any], where: Any, told: Callable[[Any], str]) -> None:
-    if isinstance(value, Twice):
-        raise FieldError(stands_twice(f"{seen.path}.{value.name}"), where)
+    if isinstance(value, DuplicateNames):
+        raise FieldError(duplicate_message(f"{seen.path}.{value.name}"), where)
     for name, child in value.items():
         below = seen.fields.get(name)
         if below is None:

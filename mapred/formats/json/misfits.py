@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from mapred.formats.json.advice import Misfit, Steps, named, path_text
+from mapred.formats.json.advice import Misfit, Steps, describe_type, path_text
 from mapred.formats.json.fields import (
     FieldError,
     Seen,
@@ -17,7 +17,13 @@ from mapred.formats.json.fields import (
     is_exact,
     type_of,
 )
-from mapred.formats.json.objects import Fraction, Twice, kind_of, show_line, stands_twice
+from mapred.formats.json.objects import (
+    DuplicateNames,
+    Fraction,
+    duplicate_message,
+    kind_of,
+    show_line,
+)
 from mapred.process.lazy import pa
 
 _INFINITE = math.ldexp(2 - 2**-24, 127)  # as a float32, from here on
@@ -30,15 +36,15 @@ def misfit_of(
 
     `closed`: it may not have other fields. Texts are not numbers in `inferred` ones.
     """
-    if isinstance(value, Twice) and (closed or value.name in schema.names):
-        return Misfit((value.name,), stands_twice(value.name), final=True)
+    if isinstance(value, DuplicateNames) and (closed or value.name in schema.names):
+        return Misfit((value.name,), duplicate_message(value.name), final=True)
     for field in schema:
         texts = field.name not in inferred
-        found = _checked(value.get(field.name), field, (field.name,), texts)
+        found = _check_value(value.get(field.name), field, (field.name,), texts)
         if found is not None:
             return found
     extra = next((name for name in value if name not in schema.names), None) if closed else None
-    return None if extra is None else _extra((extra,), value[extra])
+    return None if extra is None else _extra_field_misfit((extra,), value[extra])
 
 
 def has_unknown(value: Any, type_: pa.DataType) -> bool:
@@ -73,7 +79,7 @@ def _is_struct(type_: pa.DataType) -> bool:
     return bool(pa.types.is_struct(type_))
 
 
-def _checked(value: Any, field: pa.Field, steps: Steps, texts: bool) -> Misfit | None:
+def _check_value(value: Any, field: pa.Field, steps: Steps, texts: bool) -> Misfit | None:
     """Return what does not fit in the value of a field; `texts` may be decimal numbers."""
     if value is None:
         return None if field.nullable else Misfit(steps, "is missing, but may not be null")
@@ -81,15 +87,15 @@ def _checked(value: Any, field: pa.Field, steps: Steps, texts: bool) -> Misfit |
     if texts and kind == "text" and _is_decimal(field.type):
         wanted = kind
     if kind != wanted:
-        what = f"is {kind} ({show_line(value)}), and not {wanted} ({named(field.type)})"
-        return Misfit(steps, what, type_by(value))
+        what = f"is {kind} ({show_line(value)}), and not {wanted} ({describe_type(field.type)})"
+        return Misfit(steps, what, suggest_type(value))
     if kind == "a number":
-        return _number(value, field.type, steps)
+        return _check_number(value, field.type, steps)
     if kind == "text":
-        return _text(value, field.type, steps)
+        return _check_text(value, field.type, steps)
     if kind == "a list":
-        return _items(value, field.type, steps, texts)
-    return _fields(value, field.type, steps, texts) if kind == "an object" else None
+        return _check_items(value, field.type, steps, texts)
+    return _check_fields(value, field.type, steps, texts) if kind == "an object" else None
 
 
 def kind_of_type(type_: pa.DataType) -> str:
@@ -104,38 +110,42 @@ def kind_of_type(type_: pa.DataType) -> str:
     return "an object" if _is_struct(type_) else "text"
 
 
-def _items(value: list[Any], type_: pa.DataType, steps: Steps, texts: bool) -> Misfit | None:
+def _check_items(value: list[Any], type_: pa.DataType, steps: Steps, texts: bool) -> Misfit | None:
 
     if pa.types.is_fixed_size_list(type_) and len(value) != type_.list_size:
         return Misfit(steps, f"has {len(value)} items, and not {type_.list_size}")
-    found = (_checked(item, type_.value_field, (*steps, n), texts) for n, item in enumerate(value))
+    found = (
+        _check_value(item, type_.value_field, (*steps, n), texts) for n, item in enumerate(value)
+    )
     return next(filter(None, found), None)
 
 
-def _fields(value: dict[str, Any], type_: pa.DataType, steps: Steps, texts: bool) -> Misfit | None:
-    if isinstance(value, Twice):
+def _check_fields(
+    value: dict[str, Any], type_: pa.DataType, steps: Steps, texts: bool
+) -> Misfit | None:
+    if isinstance(value, DuplicateNames):
         return Misfit(
-            (*steps, value.name), stands_twice(path_text((*steps, value.name))), final=True
+            (*steps, value.name), duplicate_message(path_text((*steps, value.name))), final=True
         )
     for field in type_:
-        found = _checked(value.get(field.name), field, (*steps, field.name), texts)
+        found = _check_value(value.get(field.name), field, (*steps, field.name), texts)
         if found is not None:
             return found
     known = {field.name for field in type_}
     extra = next((name for name in value if name not in known), None)
-    return None if extra is None else _extra((*steps, extra), value[extra])
+    return None if extra is None else _extra_field_misfit((*steps, extra), value[extra])
 
 
-def _extra(steps: Steps, value: Any) -> Misfit:
+def _extra_field_misfit(steps: Steps, value: Any) -> Misfit:
     return Misfit(
         steps,
         f"is not in the pinned schema (it is {kind_of(value) or 'null'} here)",
-        type_by(value),
+        suggest_type(value),
         extra=True,
     )
 
 
-def type_by(value: Any) -> pa.DataType | None:
+def suggest_type(value: Any) -> pa.DataType | None:
     """Return the type that one value suggests."""
     seen = Seen("")
     try:
@@ -145,36 +155,40 @@ def type_by(value: Any) -> pa.DataType | None:
         return None
 
 
-def _number(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
+def _check_number(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
 
     if pa.types.is_decimal(type_):
-        return _decimal(value, type_, steps)
-    return (_whole if pa.types.is_integer(type_) else _float)(value, type_, steps)
+        return _check_decimal(value, type_, steps)
+    return (_check_integer if pa.types.is_integer(type_) else _check_float)(value, type_, steps)
 
 
-def _whole(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
+def _check_integer(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
 
     if not isinstance(value, int):
-        what = f"is {show_line(value)}, which is not a whole number as {named(type_)} has them"
+        what = (
+            f"is {show_line(value)}, which is not a whole number as {describe_type(type_)} has them"
+        )
         return Misfit(steps, what, pa.float64())
     signed = pa.types.is_signed_integer(type_)
     span = 1 << type_.bit_width
     if 0 <= value + signed * span // 2 < span:
         return None
-    what = f"is {show_line(value)}, which {named(type_)} cannot hold"
+    what = f"is {show_line(value)}, which {describe_type(type_)} cannot hold"
     if signed and -(2**63) <= value < 2**63:
         return Misfit(steps, what, pa.int64())
     return Misfit(steps, what, decimal_of([value, 2**63]))
 
 
-def _float(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
+def _check_float(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
 
     double = type_.bit_width == 64
     if isinstance(value, int) and not is_exact(value, 53 if double else 24):
-        what = f"is {show_line(value)}, a whole number that {named(type_)} cannot hold exactly"
+        what = (
+            f"is {show_line(value)}, a whole number that {describe_type(type_)} cannot hold exactly"
+        )
         return Misfit(steps, what, pa.float64() if is_exact(value) else _decimal_for(value))
     if isinstance(value, Fraction) and not double and abs(float(value)) >= _INFINITE:
-        return Misfit(steps, f"is {value}, which {named(type_)} cannot hold", pa.float64())
+        return Misfit(steps, f"is {value}, which {describe_type(type_)} cannot hold", pa.float64())
     return None
 
 
@@ -187,24 +201,24 @@ def _decimal_for(value: int) -> pa.DataType | None:
     return pa.decimal256(76, 38) if digits <= 38 else None
 
 
-def _decimal(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
+def _check_decimal(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
     if isinstance(value, float):
-        return Misfit(steps, f"is {show_line(value)}, which {named(type_)} cannot hold")
+        return Misfit(steps, f"is {show_line(value)}, which {describe_type(type_)} cannot hold")
     whole, scale = digits_of(value)
     if scale <= type_.scale and whole <= type_.precision - type_.scale:
         return None
     needed = decimal_of([value, "9" * (type_.precision - type_.scale), f"1e-{type_.scale}"])
-    return Misfit(steps, f"is {show_line(value)}, which {named(type_)} cannot hold", needed)
+    return Misfit(steps, f"is {show_line(value)}, which {describe_type(type_)} cannot hold", needed)
 
 
-def _text(value: str, type_: pa.DataType, steps: Steps) -> Misfit | None:
+def _check_text(value: str, type_: pa.DataType, steps: Steps) -> Misfit | None:
 
     from mapred.arrow.buffers import strings
 
     if pa.types.is_string(type_) or pa.types.is_large_string(type_):
         return None
     if pa.types.is_decimal(type_) and re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", value):
-        return _decimal(Fraction(value), type_, steps)
+        return _check_decimal(Fraction(value), type_, steps)
     others = [pa.string()]
     if pa.types.is_timestamp(type_):
         zones = ((type_.unit, None), (type_.unit, "UTC"), ("ns", type_.tz), ("ns", "UTC"))
@@ -217,4 +231,6 @@ def _text(value: str, type_: pa.DataType, steps: Steps) -> Misfit | None:
             continue
     if fitting is type_:
         return None
-    return Misfit(steps, f"is {show_line(value)}, which {named(type_)} does not read", fitting)
+    return Misfit(
+        steps, f"is {show_line(value)}, which {describe_type(type_)} does not read", fitting
+    )

@@ -28,7 +28,7 @@ class Fraction(str):
     __slots__ = ()
 
 
-class Twice(dict[str, Any]):
+class DuplicateNames(dict[str, Any]):
     """An object in which at least one name stands twice; `name` is the first of these."""
 
     name = ""
@@ -48,7 +48,7 @@ KINDS = {
     str: "text",
     list: "a list",
     dict: "an object",
-    Twice: "an object",
+    DuplicateNames: "an object",
 }
 
 
@@ -86,35 +86,35 @@ def lines_of(data: bytes) -> list[bytes]:
     return [line for line in data.split(b"\n") if line.strip(SPACES)]
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _mark_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
-    twice = Twice(found)
+    twice = DuplicateNames(found)
     names = [name for name, _ in pairs]
     twice.name = next(name for name in names if names.count(name) > 1)
     return twice
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise Refused("a field stands twice")
     return found
 
 
-def _finite(text: str) -> float:
+def _parse_finite(text: str) -> float:
     value = float(text)
     if math.isinf(value):
         raise Refused("a number is too large")
     return value
 
 
-_exact = json.JSONDecoder(parse_float=Fraction, object_pairs_hook=_pairs).decode
-plain = json.JSONDecoder(parse_float=_finite, object_pairs_hook=_unique).decode
+_exact = json.JSONDecoder(parse_float=Fraction, object_pairs_hook=_mark_duplicates).decode
+plain = json.JSONDecoder(parse_float=_parse_finite, object_pairs_hook=_refuse_duplicates).decode
 
 
-def stands_twice(name: str) -> str:
+def duplicate_message(name: str) -> str:
     """Return what is wrong with an object that has a name twice."""
     return (
         f"field {name} stands twice in one object; mapred.read_text with json.loads keeps the"
@@ -122,15 +122,15 @@ def stands_twice(name: str) -> str:
     )
 
 
-def exact(line: bytes) -> dict[str, Any]:
+def decode_exact(line: bytes) -> dict[str, Any]:
     """Return the object of a line, its fractions as they are written; else `Refused`."""
     value = decode_object(line, _exact)
-    if _MAY_OVERFLOW.search(line) and (found := _found(value, _overflows)):
+    if _MAY_OVERFLOW.search(line) and (found := _find_value(value, _overflows)):
         raise Refused(
             f"field {found[0]} is {show_line(found[1])}, which is larger than a float64 can be; read such"
             " numbers with mapred.read_text and json.loads(line, parse_float=decimal.Decimal)"
         )
-    if b"\\u" in line and (found := _found(value, _halved)):
+    if b"\\u" in line and (found := _find_value(value, _has_lone_surrogate)):
         raise Refused(
             f"field {found[0]} holds half of a surrogate pair, which is not a character;"
             ' as_="dicts" hands it over as json.loads does'
@@ -138,15 +138,17 @@ def exact(line: bytes) -> dict[str, Any]:
     return value
 
 
-def unique(line: bytes) -> dict[str, Any]:
+def decode_unique(line: bytes) -> dict[str, Any]:
     """Return the object of a line as Python has it, without loss; else `Refused`."""
     try:
         return decode_object(line, plain)
     except Refused:
-        value = exact(line)  # which knows the field of a number that is too large
-        twice = _found(value, lambda each: isinstance(each, Twice))
+        value = decode_exact(line)  # which knows the field of a number that is too large
+        twice = _find_value(value, lambda each: isinstance(each, DuplicateNames))
         if twice:
-            raise Refused(stands_twice(f"{twice[0]}.{twice[1].name}".removeprefix("."))) from None
+            raise Refused(
+                duplicate_message(f"{twice[0]}.{twice[1].name}".removeprefix("."))
+            ) from None
         raise
 
 
@@ -162,7 +164,7 @@ def decode_object(line: bytes, decode: Callable[[str], Any]) -> dict[str, Any]:
             " errors='ignore'"
         ) from error
     except json.JSONDecodeError as error:
-        raise Refused(_invalid(error)) from error
+        raise Refused(_explain_decode_error(error)) from error
     except RecursionError as error:
         raise Refused(
             "nested deeper than Python's json module goes; take the line apart with mapred.read_text"
@@ -180,7 +182,7 @@ def decode_object(line: bytes, decode: Callable[[str], Any]) -> dict[str, Any]:
     return value
 
 
-def _invalid(error: json.JSONDecodeError) -> str:
+def _explain_decode_error(error: json.JSONDecodeError) -> str:
     if error.msg == "Extra data" and error.doc[error.pos] == "{":
         return "more than one object; each line must hold one JSON object"
     if error.msg == "Extra data":
@@ -193,7 +195,7 @@ def _invalid(error: json.JSONDecodeError) -> str:
     )
 
 
-def _found(value: Any, is_such: Callable[[Any], bool]) -> tuple[str, Any] | None:
+def _find_value(value: Any, is_such: Callable[[Any], bool]) -> tuple[str, Any] | None:
     """Return the path to such a value anywhere in `value`, and the value itself."""
     left = [("", value)]
     while left:
@@ -211,18 +213,18 @@ def _overflows(value: Any) -> bool:
     return isinstance(value, Fraction) and math.isinf(float(value))
 
 
-def _halved(value: Any) -> bool:
+def _has_lone_surrogate(value: Any) -> bool:
     """Whether a text, or a name of an object, has half of a surrogate pair."""
     texts = value if isinstance(value, dict) else (value,) if type(value) is str else ()
     return any(map(_HALF.search, texts))
 
 
-def document(head: bytes) -> str | None:
+def explain_document(head: bytes) -> str | None:
     """Return what a file is that begins with `head`, and what to do, where it is not an object a
     line."""
     text = head.removeprefix(BOM).decode(errors="replace").lstrip()
     first, _, rest = text.partition("\n")
-    goes_on = _goes_on(first, text)
+    goes_on = _spans_lines(first, text)
     if text.startswith("[") and (goes_on or not rest.strip()):
         return (
             "is one JSON array and not lines with one object each; make lines of it"
@@ -231,14 +233,14 @@ def document(head: bytes) -> str | None:
     if not goes_on:
         return None
     if f'"{_GEOJSON}"' in text:
-        return geojson("goes over several lines")
+        return geojson_advice("goes over several lines")
     return (
         "holds JSON values that go over several lines; make one line of each"
         f" (jq -c . in.json > out.jsonl), or {_WHOLE}"
     )
 
 
-def _goes_on(first: str, text: str) -> bool:
+def _spans_lines(first: str, text: str) -> bool:
     """Whether the first value of a text is more than its first line."""
     decode = json.JSONDecoder().raw_decode
     try:
@@ -253,7 +255,7 @@ def _goes_on(first: str, text: str) -> bool:
         return text.startswith("[")
 
 
-def geojson(how: str) -> str:
+def geojson_advice(how: str) -> str:
     """Return what to do with a GeoJSON collection."""
     return (
         f"is a GeoJSON collection, one value that {how}; make a line of each feature"

@@ -9,12 +9,18 @@ from typing import Any, TypeAlias
 from mapred.arrow.samples import ENOUGH, Place, Sample
 from mapred.errors import DatasetError
 from mapred.formats.base import Open, OpenRange, Range, Reading
-from mapred.formats.compression import PIECE, whole
+from mapred.formats.compression import PIECE, must_read_whole
 from mapred.formats.json.errors import error_at, refuse_collection
 from mapred.formats.json.fields import FieldError, Seen, add, type_of
-from mapred.formats.json.objects import SPACES, Refused, Twice, exact, stands_twice
+from mapred.formats.json.objects import (
+    SPACES,
+    DuplicateNames,
+    Refused,
+    decode_exact,
+    duplicate_message,
+)
 from mapred.formats.lines import Lines
-from mapred.formats.text import encoder, head, line_number, range_blocks
+from mapred.formats.text import encoder, line_number, range_blocks, read_head
 from mapred.model.spec import Format
 from mapred.process.lazy import pa
 
@@ -32,7 +38,7 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
     def open_range(range_: Range) -> Any:
         return open_(range_.path)
 
-    told = functools.partial(_told, format, open_range)
+    told = functools.partial(_describe_place, format, open_range)
     fields: dict[str, Seen] = {}
     mixed: set[str] = set()
     samples: list[Lines] = []
@@ -71,10 +77,10 @@ def _sample(
     length = min(PIECE, place.size - place.offset)
     range_ = Range(0, place.path, place.offset, length, place.size, "", 0, 0)
     if place.offset == 0:
-        data = head(format, place.path, open_, reading)
+        data = read_head(format, place.path, open_, reading)
         refuse_collection(Lines(data, 0, range_))
         return Lines(data[: data.find(b"\n", PIECE) + 1 or len(data)], 0, range_)
-    if whole(format, place.path):
+    if must_read_whole(format, place.path):
         return None
     to_utf8 = encoder(format, reading)
     blocks = [
@@ -100,11 +106,11 @@ def _observe(
             continue
         where = (lines, index)
         try:
-            value = exact(line)
+            value = decode_exact(line)
         except Refused as error:
             raise FieldError(str(error), where) from error
-        if isinstance(value, Twice) and (columns is None or value.name in columns):
-            raise FieldError(stands_twice(value.name), where)
+        if isinstance(value, DuplicateNames) and (columns is None or value.name in columns):
+            raise FieldError(duplicate_message(value.name), where)
         some = some or bool(value)
         for name, child in value.items():
             seen = fields.get(name) or fields.setdefault(name, Seen(name))
@@ -131,7 +137,7 @@ def _type(seen: Seen, mixed: bool, columns: tuple[str, ...] | None) -> pa.DataTy
         return None
 
 
-def _told(format: Format, open_range: OpenRange, where: Where) -> str:
+def _describe_place(format: Format, open_range: OpenRange, where: Where) -> str:
     lines, index = where
     number = line_number(format, lines.range_, lines.start, open_range) + index
     return f"line {number} of {lines.range_.path}"

@@ -11,8 +11,8 @@ from mapred.errors import DatasetError
 from mapred.formats.json.advice import Steps, path_text
 from mapred.formats.json.exact import doubtful, holds
 from mapred.formats.json.misfits import has_unknown, misfit_of
-from mapred.formats.json.objects import exact, lines_of, objects_in
-from mapred.formats.text import checked
+from mapred.formats.json.objects import decode_exact, lines_of, objects_in
+from mapred.formats.text import check_utf8
 from mapred.process.lazy import np, pa
 
 Parse: TypeAlias = "Callable[[bytes], pa.Table]"
@@ -39,7 +39,7 @@ def parser(fields: Fields) -> Parse:
     check_decimals, check_floats = _decimal_check(fields), _float_check(schema)
 
     def parse(data: bytes) -> pa.Table:
-        checked(data)  # the parser takes any bytes for text
+        check_utf8(data)  # the parser takes any bytes for text
         lines, table = objects_in(data), read(data)
         if table.num_rows != lines:
             raise ValueError(f"{lines} lines hold {table.num_rows} objects")
@@ -113,7 +113,7 @@ def _float_check(schema: pa.Schema) -> Callable[[bytes, pa.Table], None]:
             return
         lines = lines_of(data)
         for row in np.unique(np.concatenate(found)):
-            if misfit_of(exact(lines[row]), floats, closed=False):
+            if misfit_of(decode_exact(lines[row]), floats, closed=False):
                 raise ValueError("a number that a float cannot hold")
 
     return check

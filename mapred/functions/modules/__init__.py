@@ -9,10 +9,17 @@ from __future__ import annotations
 from mapred.functions.modules.importing import (
     install,
     is_known,
-    merged,
-    needs,
+    merge_archives,
     offer,
     refuse_while_importing,
+    required_modules,
 )
 
-__all__ = ["install", "is_known", "merged", "needs", "offer", "refuse_while_importing"]
+__all__ = [
+    "install",
+    "is_known",
+    "merge_archives",
+    "offer",
+    "refuse_while_importing",
+    "required_modules",
+]

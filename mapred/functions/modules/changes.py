@@ -13,8 +13,8 @@ from contextlib import suppress
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from typing import Any
 
-from mapred.functions.modules.imports import nested
-from mapred.functions.modules.local import Found
+from mapred.functions.modules.imports import walk_code
+from mapred.functions.modules.local import LocalModule
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None))
 # By name: the content of the file that a module was made from, and its spec, which
@@ -28,7 +28,7 @@ def note(module: types.ModuleType, text: bytes) -> None:
         _known[module.__name__] = weakref.ref(module.__spec__), text
 
 
-def differs(found: Found, text: bytes) -> bool:
+def differs(found: LocalModule, text: bytes) -> bool:
     """Whether `text`, the file's content now, is not what this process imported.
 
     Python keeps no copy of what it imports: a file that was not touched since this process
@@ -40,21 +40,23 @@ def differs(found: Found, text: bytes) -> bool:
     known = _known.get(found.name)
     if known is not None and known[0]() is module.__spec__:
         return known[1] != text
-    if _touched(found.file) and (_compiled_before(module, found.file) or _unlike(module, text)):
+    if _is_newer_than_process(found.file) and (
+        _compiled_before(module, found.file) or _has_other_code(module, text)
+    ):
         return True
     note(module, text)
     return False
 
 
-def _touched(file: str) -> bool:
+def _is_newer_than_process(file: str) -> bool:
     try:
         status = os.stat(file)
     except OSError:
         return False  # in an archive
-    return max(status.st_ctime, status.st_mtime) >= _birth() - 1
+    return max(status.st_ctime, status.st_mtime) >= _process_start() - 1
 
 
-def _birth() -> float:
+def _process_start() -> float:
     """When this process began, as a time; 0 where the system does not say."""
     try:
         with open("/proc/self/stat", "rb") as file:
@@ -87,7 +89,7 @@ def _compiled_before(module: types.ModuleType, file: str) -> bool:
     )
 
 
-def _unlike(module: types.ModuleType, text: bytes) -> bool:
+def _has_other_code(module: types.ModuleType, text: bytes) -> bool:
     """Whether the functions and constants of a module are not those of a text."""
     file = str(module.__file__)
     try:
@@ -96,14 +98,14 @@ def _unlike(module: types.ModuleType, text: bytes) -> bool:
     except (SyntaxError, ValueError):
         return True
     if type(getattr(module, "__loader__", None)) is SourceFileLoader:
-        there = set(nested(code))
+        there = set(walk_code(code))
         names = {each.co_name for each in code.co_consts if isinstance(each, types.CodeType)}
-        if any(each not in there for each in _live(module, file, names)):
+        if any(each not in there for each in _live_code(module, file, names)):
             return True
-    return bool(patched(module, tree))
+    return bool(find_patched_constants(module, tree))
 
 
-def patched(module: types.ModuleType, tree: ast.Module) -> list[str]:
+def find_patched_constants(module: types.ModuleType, tree: ast.Module) -> list[str]:
     """Return the constants of a module's top level that have another value in memory than in a
     text."""
     own = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
@@ -127,7 +129,7 @@ def patched(module: types.ModuleType, tree: ast.Module) -> list[str]:
     return found
 
 
-def _live(module: types.ModuleType, file: str, names: set[str]) -> Iterator[types.CodeType]:
+def _live_code(module: types.ModuleType, file: str, names: set[str]) -> Iterator[types.CodeType]:
     """Yield the code of a module's functions and methods; others than `names` a reload left behind."""
     values = [value for name, value in vars(module).items() if name in names]
     for value in tuple(values):

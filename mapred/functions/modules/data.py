@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import islice
 
 from mapred.functions.modules import imports
-from mapred.functions.modules.local import Found
+from mapred.functions.modules.local import LocalModule
 
 _DATA_FILE, _DATA_ALL, _DATA_COUNT = 256 * 1024, 4 * 2**20, 1000
 _NOT_DATA = (".py", ".pyc", ".pyo", ".so", ".pyd")
@@ -16,7 +16,7 @@ _NOT_DATA = (".py", ".pyc", ".pyo", ".so", ".pyd")
 _OPENS = (b"__file__", b"resources", b"get_data")
 
 
-def beside(found: Found, text: bytes) -> Iterator[tuple[str, str, bytes]]:
+def beside(found: LocalModule, text: bytes) -> Iterator[tuple[str, str, bytes]]:
     """Small files: of a package all, of another module those beside it that it names.
 
     Each with its package and its path below that.
@@ -32,7 +32,7 @@ def beside(found: Found, text: bytes) -> Iterator[tuple[str, str, bytes]]:
                 yield package, os.path.relpath(file, folder), content
 
 
-def _data_files(found: Found, text: bytes) -> Iterator[tuple[str, str]]:
+def _data_files(found: LocalModule, text: bytes) -> Iterator[tuple[str, str]]:
     """Yield the folder that a module lies in, with each file of data."""
     if found.kind == "package":
         for folder in found.folders:
@@ -41,7 +41,7 @@ def _data_files(found: Found, text: bytes) -> Iterator[tuple[str, str]]:
         folder = os.path.dirname(found.file)
         if os.path.exists(os.path.join(folder, "__init__.py")):
             return  # they come with the package
-        texts = imports.texts(imports.code_of(found.name, found.file, text))
+        texts = imports.text_constants(imports.code_of(found.name, found.file, text))
         for name in sorted(filter(_can_name, texts)):
             place = os.path.normpath(os.path.join(folder, name.lstrip("/")))
             if place.startswith(folder + os.sep):

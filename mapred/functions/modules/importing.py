@@ -66,12 +66,12 @@ class _Finder:
         source, shipment = known
         self.served[name] = source.text
         if source.kind == "namespace":
-            return _namespace(source, shipment)
+            return _namespace_spec(source, shipment)
         if source.kind == "binary":
-            return _binary(source)
+            return _binary_spec(source)
         file = source.file
         if not _holds(file, source.text):
-            file = os.path.join(_unpacked(shipment), source.place)
+            file = os.path.join(_unpack(shipment), source.place)
         folders = [os.path.dirname(file)] if source.kind == "package" else None
         loader = SourceFileLoader(name, file)
         return importlib.util.spec_from_file_location(
@@ -110,7 +110,7 @@ def install(archive: bytes) -> None:
         return
     _installed.clear()
     _installed.add(digest)
-    shipment = _opened(archive, digest)
+    shipment = _open_archive(archive, digest)
     stale = [name for name, source in shipment.modules.items() if _is_other(name, source)]
     if stale:
         # What was imported from it holds on to the old one.
@@ -128,19 +128,19 @@ def offer(archive: bytes) -> None:
     if not archive or is_known(digest):
         return
     _installed.add(digest)
-    shipment = _opened(archive, digest)
+    shipment = _open_archive(archive, digest)
     for name, source in shipment.modules.items():
         _behind.sources[name] = source, shipment
     if _behind not in sys.meta_path:
         sys.meta_path.append(_behind)
 
 
-def needs(archive: bytes) -> tuple[str, ...]:
+def required_modules(archive: bytes) -> tuple[str, ...]:
     """Return what the modules of an archive import first thing, but for each other."""
     return tuple(pickle.loads(archive)[3]) if archive else ()
 
 
-def merged(before: bytes, after: bytes) -> bytes:
+def merge_archives(before: bytes, after: bytes) -> bytes:
     """Two archives as one; where both have a module, the later's."""
     if not before or not after:
         return before or after
@@ -200,7 +200,7 @@ def _is_other(name: str, source: Source) -> bool:
     return _ahead.served.get(name) != source.text
 
 
-def _opened(archive: bytes, digest: str) -> _Shipment:
+def _open_archive(archive: bytes, digest: str) -> _Shipment:
     version, *rest = pickle.loads(archive)
     if version != 1:
         raise FunctionError(
@@ -212,10 +212,10 @@ def _opened(archive: bytes, digest: str) -> _Shipment:
     return _Shipment(digest, {source.name: source for source in sources}, data)
 
 
-def _namespace(source: Source, shipment: _Shipment) -> ModuleSpec:
+def _namespace_spec(source: Source, shipment: _Shipment) -> ModuleSpec:
     folders = [folder for folder in source.folders if os.path.isdir(folder)]
     if len(folders) < len(source.folders):
-        folders.append(os.path.join(_unpacked(shipment), source.name.replace(".", "/")))
+        folders.append(os.path.join(_unpack(shipment), source.name.replace(".", "/")))
     # Python's own finder makes a path that `importlib.resources` can read.
     found = PathFinder.find_spec(source.name, [os.path.dirname(folder) for folder in folders])
     if found is not None and found.loader is None:
@@ -225,7 +225,7 @@ def _namespace(source: Source, shipment: _Shipment) -> ModuleSpec:
     return spec
 
 
-def _binary(source: Source) -> ModuleSpec | None:
+def _binary_spec(source: Source) -> ModuleSpec | None:
     if os.path.exists(source.file):
         return importlib.util.spec_from_file_location(source.name, source.file)
     raise ImportError(binary_advice(source.name, source.file), name=source.name)
@@ -247,7 +247,7 @@ def _holds(file: str, text: bytes) -> bool:
         return False
 
 
-def _unpacked(shipment: _Shipment) -> str:
+def _unpack(shipment: _Shipment) -> str:
     """Return the folder of an archive's files, made by whichever process needs it first."""
     folder = os.path.join(_own_folder(), shipment.digest[:32])
     if folder in _complete and os.path.isdir(folder):
@@ -257,12 +257,12 @@ def _unpacked(shipment: _Shipment) -> str:
     for package, path, content in shipment.data:
         files[os.path.join(package.replace(".", "/"), path)] = content
     for path, content in files.items():
-        _put(os.path.join(folder, path), content)
+        _write_file(os.path.join(folder, path), content)
     _complete.add(folder)
     return folder
 
 
-def _put(file: str, content: bytes) -> None:
+def _write_file(file: str, content: bytes) -> None:
     if _holds(file, content):
         return
     os.makedirs(os.path.dirname(file), exist_ok=True)

@@ -26,11 +26,11 @@ def of_module(name: str, file: str, text: bytes, package: str) -> tuple[str, ...
         code = _without_types(text) if b"TYPE_CHECKING" in text else code_of(name, file, text)
     except (SyntaxError, ValueError):
         return ()
-    return tuple(dict.fromkeys(imported(code, package)))
+    return tuple(dict.fromkeys(find_imports(code, package)))
 
 
 @functools.lru_cache(maxsize=1024)
-def first_of(text: bytes) -> frozenset[str]:
+def find_unconditional(text: bytes) -> frozenset[str]:
     """Return the names that a module's text imports first thing, whatever happens."""
     names: list[str] = []
     with contextlib.suppress(SyntaxError, ValueError):
@@ -52,11 +52,11 @@ def code_of(name: str, file: str, text: bytes) -> types.CodeType:
 
 
 def _without_types(text: bytes) -> types.CodeType:
-    tree = _TypesLeftOut().visit(ast.parse(text))
+    tree = _TypeCheckingRemover().visit(ast.parse(text))
     return compile(tree, "<module>", "exec", dont_inherit=True)
 
 
-class _TypesLeftOut(ast.NodeTransformer):
+class _TypeCheckingRemover(ast.NodeTransformer):
     def visit_If(self, node: ast.If) -> ast.AST:
         name = getattr(node.test, "id", None) or getattr(node.test, "attr", None)
         if name == "TYPE_CHECKING":
@@ -64,42 +64,42 @@ class _TypesLeftOut(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
-def imported(code: types.CodeType, package: str | None) -> Iterator[str]:
+def find_imports(code: types.CodeType, package: str | None) -> Iterator[str]:
     """Yield the names that code imports anywhere in it: modules, and what may be modules of them."""
-    codes = list(nested(code))
+    codes = list(walk_code(code))
     for each in codes:
         if dis.opmap["IMPORT_NAME"] in each.co_code[::2]:
-            yield from _imported(each, package)
+            yield from _scan_instructions(each, package)
     if any(_BY_TEXT.intersection(each.co_names) for each in codes):
-        for text in filter(_MODULE.fullmatch, texts(code)):
-            yield from _resolved(text, package)
+        for text in filter(_MODULE.fullmatch, text_constants(code)):
+            yield from _resolve_name(text, package)
 
 
-def nested(code: types.CodeType) -> Iterator[types.CodeType]:
+def walk_code(code: types.CodeType) -> Iterator[types.CodeType]:
     """Yield a code and all codes inside it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from nested(constant)
+            yield from walk_code(constant)
 
 
-def texts(code: types.CodeType) -> set[str]:
+def text_constants(code: types.CodeType) -> set[str]:
     """Return the texts that are written in a code, alone or in a tuple."""
     found: set[str] = set()
-    for each in nested(code):
+    for each in walk_code(code):
         for constant in each.co_consts:
             several = constant if isinstance(constant, tuple) else (constant,)
             found.update(text for text in several if isinstance(text, str))
     return found
 
 
-def _resolved(name: str, package: str | None) -> Iterator[str]:
+def _resolve_name(name: str, package: str | None) -> Iterator[str]:
     """Yield the absolute name of a module, none where its dots lead out of the package."""
     with contextlib.suppress(ImportError, ValueError):
         yield importlib.util.resolve_name(name, package or "")
 
 
-def _imported(code: types.CodeType, package: str | None) -> Iterator[str]:
+def _scan_instructions(code: types.CodeType, package: str | None) -> Iterator[str]:
     before: list[Any] = [None, None]
     for instruction in dis.get_instructions(code):
         if instruction.opname == "EXTENDED_ARG":  # a part of the instruction behind it
@@ -107,7 +107,7 @@ def _imported(code: types.CodeType, package: str | None) -> Iterator[str]:
         if instruction.opname == "IMPORT_NAME":
             level, names = before
             dots = "." * level if isinstance(level, int) else ""
-            for name in _resolved(dots + str(instruction.argval), package):
+            for name in _resolve_name(dots + str(instruction.argval), package):
                 yield name
                 yield from (f"{name}.{each}" for each in names or () if each != "*")
         before = [before[1], instruction.argval]

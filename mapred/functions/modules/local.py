@@ -21,7 +21,7 @@ _SITES = {"site-packages", "dist-packages"}
 
 
 @dataclass(frozen=True)
-class Found:
+class LocalModule:
     """A local module: `source`, `package`, `namespace` (a folder without `__init__.py`), or
     `binary` (an extension or a file of bytecode).
     """
@@ -32,7 +32,7 @@ class Found:
     folders: tuple[str, ...] = ()
 
 
-def find(name: str) -> Found | None:
+def find(name: str) -> LocalModule | None:
     """Return the user's own module of this name, imported or not; None for all others."""
     top = name.partition(".")[0]
     module = sys.modules.get(name)
@@ -45,19 +45,19 @@ def find(name: str) -> Found | None:
     spec = spec_of(name)
     file = getattr(module, "__file__", None) or getattr(spec, "origin", None)
     folders = getattr(module, "__path__", None) or getattr(spec, "submodule_search_locations", None)
-    return _found(name, file, tuple(map(str, folders or ())))
+    return _classify_module(name, file, tuple(map(str, folders or ())))
 
 
-def _found(name: str, file: Any, folders: tuple[str, ...]) -> Found | None:
+def _classify_module(name: str, file: Any, folders: tuple[str, ...]) -> LocalModule | None:
     if not isinstance(file, str) or not os.path.dirname(file):
         here = [folder for folder in folders if not is_installed(folder + os.sep)]
-        return Found(name, _NAMESPACE, "", tuple(here)) if here else None
+        return LocalModule(name, _NAMESPACE, "", tuple(here)) if here else None
     file = os.path.abspath(file)
     if is_installed(file):
         return None
     if file.endswith((*importlib.machinery.EXTENSION_SUFFIXES, ".pyc")):
-        return Found(name, _BINARY, file)
-    return Found(name, _PACKAGE if folders else _SOURCE, file, folders)
+        return LocalModule(name, _BINARY, file)
+    return LocalModule(name, _PACKAGE if folders else _SOURCE, file, folders)
 
 
 def spec_of(name: str) -> Any:
@@ -99,13 +99,15 @@ def is_installed(file: str) -> bool:
 @functools.lru_cache(maxsize=4096)
 def _is_installed(folder: str) -> bool:
     real = os.path.realpath(folder) + os.sep
-    if real.startswith(_installed()) or _SITES.intersection(real.split(os.sep)):
+    if real.startswith(_install_folders()) or _SITES.intersection(real.split(os.sep)):
         return True
-    return any(real.startswith(entry + os.sep) for entry in _targets(tuple(map(str, sys.path))))
+    return any(
+        real.startswith(entry + os.sep) for entry in _pip_target_folders(tuple(map(str, sys.path)))
+    )
 
 
 @functools.lru_cache(maxsize=1)
-def _installed() -> tuple[str, ...]:
+def _install_folders() -> tuple[str, ...]:
     import cloudpickle
 
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -121,7 +123,7 @@ def _installed() -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=16)
-def _targets(path: tuple[str, ...]) -> tuple[str, ...]:
+def _pip_target_folders(path: tuple[str, ...]) -> tuple[str, ...]:
     """Return the folders of the import path that an installer has filled, as by `pip --target`."""
     found = []
     for entry in filter(os.path.isabs, path):

@@ -10,13 +10,13 @@ from contextlib import suppress
 
 from mapred.errors import FunctionError
 from mapred.functions.modules import changes, data, importing, imports
-from mapred.functions.modules.local import Found, find, spec_of
+from mapred.functions.modules.local import LocalModule, find, spec_of
 
 
-def closure(names: Iterable[str]) -> dict[str, tuple[Found, bytes]]:
+def closure(names: Iterable[str]) -> dict[str, tuple[LocalModule, bytes]]:
     """Return the local modules among `names`, and those that they import, each with its source."""
     todo, asked = list(names), set()
-    known: dict[str, tuple[Found, bytes]] = {}
+    known: dict[str, tuple[LocalModule, bytes]] = {}
     while todo:
         name = todo.pop()
         if name in asked:
@@ -43,7 +43,7 @@ def _worth(name: str, known: Mapping[str, object]) -> bool:
     return top in known or "." not in name or find(top) is not None
 
 
-def _whole(known: Mapping[str, tuple[Found, bytes]]) -> dict[str, tuple[Found, bytes]]:
+def _whole(known: Mapping[str, tuple[LocalModule, bytes]]) -> dict[str, tuple[LocalModule, bytes]]:
     """Return these modules with all others of their packages, which code may import by a text."""
     whole, todo = dict(known), [found for found, _ in known.values()]
     while todo:
@@ -56,7 +56,7 @@ def _whole(known: Mapping[str, tuple[Found, bytes]]) -> dict[str, tuple[Found, b
     return dict(sorted(whole.items()))
 
 
-def _inside(package: Found) -> Iterator[str]:
+def _inside(package: LocalModule) -> Iterator[str]:
     for folder in package.folders if package.kind == "package" else ():
         for entry in os.scandir(folder) if os.path.isdir(folder) else ():
             stem, suffix = os.path.splitext(entry.name)
@@ -94,7 +94,7 @@ def archive(names: Collection[str]) -> bytes:
     return packed
 
 
-def is_stale(found: Found, text: bytes) -> bool:
+def is_stale(found: LocalModule, text: bytes) -> bool:
     """Whether a module's file changed since it was imported; under autoreload it may."""
     return changes.differs(found, text) and not reloads()
 
@@ -110,14 +110,14 @@ def reloads() -> bool:
     return bool(found and found._reloader.enabled)
 
 
-def refuse(found: Found) -> None:
+def refuse(found: LocalModule) -> None:
     raise FunctionError(
         f"{found.file} is no longer what was imported as {found.name}: a worker would run other "
         f"code than this process has; importlib.reload({found.name}) or restart Python, and run again"
     )
 
 
-def source(found: Found) -> bytes:
+def source(found: LocalModule) -> bytes:
     """Return the source of a module; of an extension and a folder, nothing."""
     if found.kind not in ("source", "package"):
         return b""
@@ -133,7 +133,7 @@ def source(found: Found) -> bytes:
         ) from error
 
 
-def binaries(names: Collection[str]) -> list[Found]:
+def binaries(names: Collection[str]) -> list[LocalModule]:
     """Return the extensions and files of bytecode among the local modules that `names` lead to."""
     return [found for found, _ in closure(names).values() if found.kind == "binary"]
 
@@ -143,7 +143,7 @@ def packages(names: Collection[str]) -> set[str]:
     return {name.partition(".")[0] for name in _needs(closure(names))}
 
 
-def _needs(known: Mapping[str, tuple[Found, bytes]]) -> set[str]:
+def _needs(known: Mapping[str, tuple[LocalModule, bytes]]) -> set[str]:
     own = {name.partition(".")[0] for name in known}
-    found = {name for _, text in known.values() for name in imports.first_of(text)}
+    found = {name for _, text in known.values() for name in imports.find_unconditional(text)}
     return {name for name in found if name.partition(".")[0] not in own}

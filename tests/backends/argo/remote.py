@@ -45,7 +45,7 @@ def until(ready: Callable[[], bool], what: str, seconds: float = PATIENCE) -> No
 
 
 def committed(run: mapred.Run, stage: str = "map") -> set[int]:
-    return set(RunFolder(run.store).committed(stage))
+    return set(RunFolder(run.store).list_committed(stage))
 
 
 def running_pod(cluster: Cluster, run: mapred.Run, template: str = "map") -> dict[str, Any]:

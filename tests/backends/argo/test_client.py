@@ -133,9 +133,9 @@ def run(server: Server, s3_root: str) -> mapred.Run:
 def test_what_a_run_submits_is_what_render_prints(
     server: Server, s3_root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settled = render.cleaned
+    settled = render.build_cleanup_spec
     monkeypatch.setattr(
-        render, "cleaned", lambda argo: {**settled(argo), "nextArgo": {"mode": "new"}}
+        render, "build_cleanup_spec", lambda argo: {**settled(argo), "nextArgo": {"mode": "new"}}
     )
     argo = mapred.Argo(
         server=server.url,

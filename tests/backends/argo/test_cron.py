@@ -53,8 +53,10 @@ def test_schedules_are_put_replaced_listed_and_removed(server: Server, argo: Arg
 def test_a_schedule_is_sent_with_fields_that_hera_does_not_know(
     server: Server, argo: Argo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settled = render.cleaned
-    monkeypatch.setattr(render, "cleaned", lambda argo: {**settled(argo), "nextArgo": True})
+    settled = render.build_cleanup_spec
+    monkeypatch.setattr(
+        render, "build_cleanup_spec", lambda argo: {**settled(argo), "nextArgo": True}
+    )
     for _ in range(2):  # created, then replaced
         argo.schedule(WANTED, Resources(), ())
         sent = server.kept["nightly"]

@@ -10,7 +10,7 @@ import pytest
 
 import mapred
 from mapred.backends.argo import cron
-from mapred.backends.argo.doctor import BAD, OK, _programs
+from mapred.backends.argo.doctor import BAD, OK, _check_programs
 from mapred.backends.argo.pod_scripts import checkup
 from mapred.functions import versions
 
@@ -24,20 +24,20 @@ def pod(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 
 def states(pod: dict[str, Any]) -> list[str]:
-    return [finding.state for finding in _programs(pod)]
+    return [finding.state for finding in _check_programs(pod)]
 
 
 def test_a_pod_of_the_same_code_is_as_here(pod: dict[str, Any]) -> None:
-    python, own = _programs(pod)
+    python, own = _check_programs(pod)
     assert (python.state, python.what) == (OK, f"pod: python {cron.python()}, as here")
     assert (own.state, own.what) == (OK, f"pod: mapred {mapred.__version__}, as here")
 
 
 def test_a_pod_of_another_commit_fits_and_is_told_of(pod: dict[str, Any]) -> None:
     build = f"{versions.base(mapred.__version__)}.post1.dev9+g1234567"
-    _, own = _programs({**pod, "mapred": build})
+    _, own = _check_programs({**pod, "mapred": build})
     assert own.what.endswith(", as here"), "the same code in another commit"
-    _, own = _programs({**pod, "mapred": build, "code": "0" * 64})
+    _, own = _check_programs({**pod, "mapred": build, "code": "0" * 64})
     assert own.state == OK
     assert build in own.what
     assert own.what.endswith("with other code")

@@ -82,14 +82,14 @@ class Cluster:
     def suspend(self, name: str) -> None:
         self.workflow["spec"]["suspend"] = True
 
-    def proceed(self, name: str, deadline: int | None = None) -> None:
+    def resume(self, name: str, deadline: int | None = None) -> None:
         self.workflow["spec"]["suspend"] = None
         self.workflow["spec"]["activeDeadlineSeconds"] = deadline
 
     def log(self, name: str, node: str, lines: int | None = None) -> str:
         return ""
 
-    def unnoticed(self, name: str) -> frozenset[str]:
+    def list_unnoticed_pods(self, name: str) -> frozenset[str]:
         return frozenset()
 
 
@@ -108,7 +108,7 @@ def nodes(*found: dict[str, Any]) -> dict[str, Any]:
     return {str(number): each for number, each in enumerate(found)}
 
 
-Follow = Callable[..., following.Following]
+Follow = Callable[..., following.ArgoHandle]
 
 
 @pytest.fixture
@@ -117,14 +117,14 @@ def follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Follow:
     monkeypatch.setattr(following, "_SHORTEST", 0.0)
     monkeypatch.setattr(following, "_LONGEST", 0.0)
 
-    def made(client: Cluster, **more: Any) -> following.Following:
+    def made(client: Cluster, **more: Any) -> following.ArgoHandle:
         run = mapred.run(
             abs, mapred.array(1), root=tmp_path, backend="inline", progress="none", **more
         )
         store = open_store(run.uri)
         store.delete(layout.END)
         job = Job.from_bytes(store.read(layout.JOB))
-        handle = following.Following(store, job, client, WORKFLOW, pending=60)
+        handle = following.ArgoHandle(store, job, client, WORKFLOW, pending=60)
         RunFolder(store).note_start(handle.ref)
         return handle
 
@@ -141,11 +141,11 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return lambda seconds: ahead.__setitem__(0, ahead[0] + seconds)
 
 
-def named_by_the_folder(client: Any, tmp_path: Path, **more: Any) -> following.Following:
+def named_by_the_folder(client: Any, tmp_path: Path, **more: Any) -> following.ArgoHandle:
     """The handle of a run that another process made: its folder names the Workflow."""
     run = mapred.run(abs, mapred.array(1), root=tmp_path, backend="inline", progress="none", **more)
     run.store.delete(layout.END)
-    return following.Following(run.store, run.job, client, WORKFLOW, pending=60, digest=run.digest)
+    return following.ArgoHandle(run.store, run.job, client, WORKFLOW, pending=60, digest=run.digest)
 
 
 def given(**parameters: str) -> dict[str, Any]:
@@ -334,7 +334,7 @@ def test_a_pause_is_not_counted(
         # Argo counts from the start, with the pause.
         assert client.workflow["spec"]["activeDeadlineSeconds"] in range(5999, 6003)
     else:
-        client.proceed(WORKFLOW)
+        client.resume(WORKFLOW)
     later(30)
     assert not handle.wait(0)
     later(560)
@@ -351,7 +351,7 @@ def test_a_deadline_that_argo_kept_is_named(follow: Follow) -> None:
     client.workflow["spec"]["activeDeadlineSeconds"] = 1000
     handle = follow(client, deadline=1000)
     assert handle.wait(0)
-    assert handle._folder.end().message == starts.overdue(handle._job)
+    assert handle._folder.end().message == starts.overdue_message(handle._job)
 
 
 def test_a_server_that_cannot_move_the_deadline_is_not_asked_to_pause(follow: Follow) -> None:

@@ -27,7 +27,7 @@ from mapred.backends.argo.backend import Argo
 from mapred.backends.argo.lint import problems
 from mapred.backends.argo.packages import packages_for
 from mapred.backends.argo.pods import PARAMETERS
-from mapred.backends.argo.render import blocks, manifest, workflow_name
+from mapred.backends.argo.render import manifest, split_tasks, workflow_name
 from mapred.backends.argo.yaml import from_yaml, to_yaml
 from mapred.errors import BackendError, MissingDependency
 from mapred.model.resources import Resources, Volume
@@ -109,7 +109,7 @@ def _cores(text: str) -> float:
 @pytest.mark.parametrize("most", [1, 7, 2000])
 def test_blocks_are_even_and_few(most: int) -> None:
     for tasks in [*range(1, 100), 1999, 2000, 2001, 3999, 4001, 100_000, 10**6]:
-        count, size = blocks(tasks, most)
+        count, size = split_tasks(tasks, most)
         assert count <= most
         assert (count - 1) * size < tasks <= count * size
         assert size == math.ceil(tasks / most)

@@ -252,7 +252,7 @@ class Changed:
             made = manifest(job, self.argo, uri=store.uri, digest=digest, name=name)
             self.change(made)
             client.create(made)
-        return following.Following(store, job, client, name, pending=PATIENCE)
+        return following.ArgoHandle(store, job, client, name, pending=PATIENCE)
 
 
 def dag(workflow: Mapping[str, Any]) -> dict[str, Any]:

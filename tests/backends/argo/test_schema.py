@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mapred.backends.argo.schema import checked
+from mapred.backends.argo.schema import validate_manifest
 from mapred.errors import BackendError
 
 
@@ -16,11 +16,11 @@ def workflow(**spec: Any) -> dict[str, Any]:
 
 def test_fields_that_hera_does_not_know_are_kept() -> None:
     values = workflow(aFieldOfALaterArgo={"a": [1]})
-    assert checked(values) == workflow(aFieldOfALaterArgo={"a": [1]})
+    assert validate_manifest(values) == workflow(aFieldOfALaterArgo={"a": [1]})
 
 
 def test_a_value_of_a_wrong_type_is_refused() -> None:
     with pytest.raises(
         BackendError, match=r"the Workflow is not one that Argo takes: (.|\n)*parallelism"
     ):
-        checked(workflow(parallelism="many"))
+        validate_manifest(workflow(parallelism="many"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mapred.model.checksums import sealed
+from mapred.model.checksums import add_seal
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _written(path: str, how: str, value: Any) -> Iterator[Tampering]:
     yield Tampering(path, how, json.dumps(value).encode())
     if isinstance(value, dict) and "seal" in value and not how.startswith(_ODD):
         rest = {key: each for key, each in value.items() if key != "seal"}
-        yield Tampering(path, f"{how}, sealed anew", sealed(json.dumps(rest).encode()))
+        yield Tampering(path, f"{how}, sealed anew", add_seal(json.dumps(rest).encode()))
 
 
 _ODD = ("of another type", "null", "dropped")
