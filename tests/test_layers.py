@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import re
 import subprocess
@@ -45,6 +46,11 @@ def dotted(file: Path) -> str:
 MODULES = {dotted(file): file for file in FILES}
 
 
+@functools.cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_bytes())
+
+
 def imports(node: ast.AST, top: bool = True) -> Iterator[tuple[str, int, bool]]:
     """(module, line, whether it runs when the file is imported) of every import below `node`."""
     for child in ast.iter_child_nodes(node):
@@ -66,11 +72,11 @@ def package_of(module: str) -> str | None:
     return module.split(".")[1] if "." in module else None
 
 
-@pytest.mark.parametrize("file", FILES, ids=dotted)
-def test_imports_point_one_way(file: Path) -> None:
-    me = dotted(file)
-    mine = package_of(me)  # None: mapred itself, above them all
-    for name, line, top in imports(ast.parse(file.read_bytes())):
+def test_imports_point_one_way() -> None:
+    for me, name, line, top in (
+        (me, *found) for me, file in MODULES.items() for found in imports(parsed(file))
+    ):
+        mine = package_of(me)  # None: mapred itself, above them all
         where = f"{me}, line {line}: import of {name}"
         package, *rest = name.split(".")
         if top and package in OPTIONAL:
@@ -95,7 +101,7 @@ def test_private_names_of_other_packages_are_in_one_module() -> None:
 def test_no_module_is_part_of_a_circle() -> None:
     """Imports inside functions and for types count as well."""
     graph = {
-        module: {name for name, _, _ in imports(ast.parse(file.read_bytes())) if name in MODULES}
+        module: {name for name, _, _ in imports(parsed(file)) if name in MODULES}
         - {module, "mapred"}
         for module, file in MODULES.items()
         if module != "mapred"
@@ -109,29 +115,34 @@ SEAMS = ("storage.base", "engine.base", "backends.schedules", "backends.findings
 
 def members(module: str) -> Iterator[str]:
     """The names of all methods and properties of a module's protocols."""
-    for node in ast.parse(MODULES[f"mapred.{module}"].read_bytes()).body:
+    for node in parsed(MODULES[f"mapred.{module}"]).body:
         if isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases):
             yield from (each.name for each in node.body if isinstance(each, ast.FunctionDef))
 
 
-@pytest.mark.parametrize("file", FILES, ids=dotted)
-def test_no_interface_is_looked_up_by_name(file: Path) -> None:
+def test_no_interface_is_looked_up_by_name() -> None:
     """`isinstance` asks for the member of a protocol; files and answers of others have these two."""
     declared = {name for module in SEAMS for name in members(module)} - {"name", "status"}
     assert {"local_path", "submit", "suspend", "prove", "schedule", "examine"} <= declared
-    for node in ast.walk(ast.parse(file.read_bytes())):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
-            asked = node.args[1]
-            assert not isinstance(asked, ast.Constant) or asked.value not in declared, (
-                f"{dotted(file)}, line {node.lineno}: ask a protocol by isinstance"
-            )
+    calls = [
+        (me, node)
+        for me, file in MODULES.items()
+        for node in ast.walk(parsed(file))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    ]
+    lookups = [(me, node) for me, node in calls if node.func.id in ("getattr", "hasattr")]
+    for me, node in lookups:
+        name = node.args[1]
+        assert not isinstance(name, ast.Constant) or name.value not in declared, (
+            f"{me}, line {node.lineno}: ask a protocol by isinstance"
+        )
 
 
-@pytest.mark.parametrize("file", FILES, ids=dotted)
-def test_names_say_what_is_inside(file: Path) -> None:
-    parts = dotted(file).split(".")[1:]
-    assert not VAGUE.intersection(part.strip("_") for part in parts)
-    assert not parts or parts[0] in ORDER, "give it a place in ORDER"
+def test_names_say_what_is_inside() -> None:
+    for module in MODULES.keys() - {"mapred"}:
+        parts = module.split(".")[1:]
+        assert not VAGUE.intersection(part.strip("_") for part in parts)
+        assert parts[0] in ORDER, f"{module}: give it a place in ORDER"
 
 
 def test_the_page_on_structure_names_each_package_in_order() -> None:
@@ -195,7 +206,7 @@ RECORDS = set(
 # What touches a file: of a store, and of the system.
 TOUCHES = set(
     "read write put_if_absent list delete copy open put_file read_bytes read_text write_bytes "
-    "write_text unlink remove rename local_path read_data decoded".split()
+    "write_text unlink remove rename local_path read_data decode_record".split()
 )
 # Those that name a record for another reason, such as a listing that shows it.
 NAMED = {
@@ -227,12 +238,15 @@ def record_names(tree: ast.AST) -> Iterator[tuple[ast.Attribute, list[ast.AST]]]
     yield from below(tree, [])
 
 
-@pytest.mark.parametrize("file", FILES, ids=dotted)
-def test_the_run_folder_alone_touches_records(file: Path) -> None:
-    me = dotted(file).removeprefix("mapred.")
-    if me.startswith("runfolder.") or me in ("model.layout", "testing.changes"):
-        return
-    for name, around in record_names(ast.parse(file.read_bytes())):
+def test_the_run_folder_alone_touches_records() -> None:
+    others = {
+        me.removeprefix("mapred."): file
+        for me, file in MODULES.items()
+        if not me.startswith(("mapred.runfolder.", "mapred.model.layout", "mapred.testing.changes"))
+    }
+    for me, name, around in (
+        (me, *found) for me, file in others.items() for found in record_names(parsed(file))
+    ):
         where = f"{me}, line {name.lineno}: layout.{name.attr}"
         assert me in NAMED, f"{where}: ask RunFolder for the record"
         calls = [node.func for node in around if isinstance(node, ast.Call)]
@@ -241,7 +255,7 @@ def test_the_run_folder_alone_touches_records(file: Path) -> None:
 
 
 def test_what_names_a_record_is_listed_for_a_reason() -> None:
-    named = {me for me, file in MODULES.items() if any(record_names(ast.parse(file.read_bytes())))}
+    named = {me for me, file in MODULES.items() if any(record_names(parsed(file)))}
     named = {me.removeprefix("mapred.") for me in named if not me.startswith("mapred.runfolder.")}
     assert named - {"model.layout"} == set(NAMED)
 

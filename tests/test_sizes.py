@@ -6,8 +6,6 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 MODULE_LINES = 400
 FUNCTION_LINES = 40  # with its signature and docstring
 
@@ -25,11 +23,10 @@ LONGER = {
     "model.coding": "to be divided",
     "model.policy": "one decision: its rules, its state, and what each event changes",
     "planner.shards.plan": "its docstring, and a line for each field of a Plan",
-    "runfolder.failures.died": "its signature and a line for each field of a Failure",
+    "runfolder.failures.record_process_death": "its signature and a line for each field of a Failure",
     "storage.aws.s3_settings": "each way in which AWS is told of credentials, in AWS' order",
 }
 PACKAGE = Path(__file__).parent.parent / "mapred"
-FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def module_of(file: Path) -> str:
@@ -56,12 +53,8 @@ def too_long(file: Path) -> Iterator[tuple[str, int]]:
     yield from (pair for pair in functions(ast.parse(text), module) if pair[1] > FUNCTION_LINES)
 
 
-@pytest.mark.parametrize("file", FILES, ids=module_of)
-def test_modules_and_functions_are_short(file: Path) -> None:
-    found = {name: lines for name, lines in too_long(file) if name not in LONGER}
-    assert not found, f"divide by thought, or say why not in LONGER: {found}"
-
-
-def test_the_table_names_what_is_longer() -> None:
-    found = {name for file in FILES for name, _ in too_long(file)}
-    assert sorted(LONGER.keys() - found) == [], "short by now: take it off the table"
+def test_modules_and_functions_are_short() -> None:
+    longer = dict(pair for file in PACKAGE.rglob("*.py") for pair in too_long(file))
+    new = {name: lines for name, lines in longer.items() if name not in LONGER}
+    assert not new, f"divide by thought, or say why not in LONGER: {new}"
+    assert sorted(LONGER.keys() - longer) == [], "short by now: take it off the table"
