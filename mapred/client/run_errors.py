@@ -31,3 +31,15 @@ def make_end_error(run: RunResults, state: str) -> RunError:
     needed = hints.remedy(folder, run.job, failures)
     hint = str(hints.in_python(run.uri, run.job, needed))
     return RunError(f"{text}\n{hint}", run=run, failures=failures, hint=hint)
+
+
+def make_at_work_error(run: RunResults, names: list[str], *, here: bool) -> RunError:
+    """Return the error of a run that is at work, here or elsewhere, and was given changes."""
+    options = " and ".join(f"{name}=" for name in names)
+    text = f"run {run.id} is at work, and takes {options} when it is not"
+    if here:
+        text += f"; to stop it:\nimport mapred; mapred.open({run.uri!r}).cancel()"
+    elif driver := RunFolder(run.store).driver():  # None where it ended just now.
+        host = "" if driver.lives else f" of {driver.process.host}"
+        text += f"; to stop it, in a shell{host}:\nkill -INT {driver.process.pid}"
+    return RunError(text, run=run)

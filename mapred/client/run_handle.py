@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 import warnings
@@ -175,15 +174,15 @@ class Run(RunResults):
         display.progress(progress)  # Loaded here, not while the run is already at work.
         return self if self._continue(chosen, changes) == "succeeded" else self.finish(progress)
 
-    def _continue(self, chosen: Backend | None, changes: Changes) -> Standing:
-        """Start what is missing, unless the run is at work or succeeded; which it was."""
-        from mapred.client.changes import plan_revision
-
+    def _continue(self, backend: Backend | None, changes: Changes) -> Standing:
+        """Start what is missing, unless the run is at work or succeeded; say which it was."""
         handle = self._attach()
         alive = handle is not None and _is_at_work(handle)
         if alive or (handle is None and self._alive_elsewhere()):
-            if changes.given_names():
-                raise RunError(self._explain_at_work(changes), run=self)
+            if names := changes.given_names():
+                from mapred.client import run_errors
+
+                raise run_errors.make_at_work_error(self, names, here=handle is not None)
             start = self._folder.start()
             if alive and start.state == "suspended":
                 assert handle is not None
@@ -195,42 +194,32 @@ class Run(RunResults):
         succeeded = end is not None and end.state == "succeeded"
         if succeeded and self._folder.is_whole(self.job):
             return "succeeded"
-        # Another handle may have changed it since.
-        self.job = self._folder.job()
+        self._restart(backend, changes)
+        return "started"
+
+    def _restart(self, backend: Backend | None, changes: Changes) -> None:
+        """Submit the run once more, with the changes; a failure leaves its folder as it was."""
+        from mapred.client.changes import plan_revision
+
+        self.job = self._folder.job()  # Another handle may have changed it since.
         revision = plan_revision(self._folder, self.job, changes)
-        chosen = chosen or backends.resolve(self._backend())
-        backends.check(chosen, _limits(revision.job))
+        backend = backend or backends.resolve(self._backend())
+        backends.check(backend, _limits(revision.job))
         self._warn_of_changes(revision.job)
-        before = self._folder.start()
-        paused = starts.add_pause(before, self.status().finished, time.time())
-        changed = (*revision.paths, layout.END, layout.HANDLE)
-        stopped = functools.partial(how_to_continue, self.uri, revision.job)
+        paused = starts.add_pause(self._folder.start(), self.status().finished, time.time())
         with (
-            interrupts.interrupted_with(stopped),
+            interrupts.interrupted_with(lambda: how_to_continue(self.uri, revision.job)),
             shortages.explain_shortages(),
-            self._folder.restore_on_error(changed),
+            self._folder.restore_on_error((*revision.paths, layout.END, layout.HANDLE)),
         ):
             if changes.given_names():
                 revision.write(self._folder)
             self._folder.delete_end()
             # A deadline counts from the moment at which the run is submitted again.
             self._folder.write_start(paused)
-            handle = chosen.submit(self.store, revision.job, self.digest)
+            handle = backend.submit(self.store, revision.job, self.digest)
         self.job = revision.job
         self._start(handle, paused.pauses)
-        return "started"
-
-    def _explain_at_work(self, changes: Changes) -> str:
-        """Why a run takes no changes now, and what stops it."""
-        names = " and ".join(f"{name}=" for name in changes.given_names())
-        where = f"run {self.id} is at work, and takes {names} when it is not"
-        if self._handle is not None:
-            return f"{where}; to stop it:\nimport mapred; mapred.open({self.uri!r}).cancel()"
-        driver = self._folder.driver()
-        if driver is None:
-            return where  # It ended just now.
-        there = "" if driver.lives else f" of {driver.process.host}"
-        return f"{where}; to stop it, in a shell{there}:\nkill -INT {driver.process.pid}"
 
     @checks(PlanError)
     def finish(self, progress: Progress) -> Run:
