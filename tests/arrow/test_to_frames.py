@@ -77,7 +77,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(columns(), st.sampled_from(["numpy_nullable", "pyarrow"]))
 def test_no_value_changes_and_the_type_alone_decides(column: pa.ChunkedArray, backend: str) -> None:
     table = pa.table({"x": column})
@@ -87,7 +87,7 @@ def test_no_value_changes_and_the_type_alone_decides(column: pa.ChunkedArray, ba
     assert frame["x"].dtype == to_frames.to_pandas(table.slice(1, 1), backend)["x"].dtype
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(columns())
 def test_numpy_holds_the_values_or_names_the_column(column: pa.ChunkedArray) -> None:
     table, type_ = pa.table({"x": column}), column.type

@@ -21,7 +21,7 @@ PATHS = st.lists(
 
 
 @given(parts=PARTS, paths=PATHS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_globs_match_as_those_of_python(
     parts: list[str], paths: list[list[str]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

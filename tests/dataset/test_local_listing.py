@@ -221,7 +221,7 @@ def test_a_path_that_exists_by_its_very_name_is_that_file(tree: Path, name: str,
 
 
 @given(names=st.lists(st.text("ab[]*?!-1", min_size=1, max_size=5), min_size=1, max_size=5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_what_glob_returns_is_read_as_it_is(
     tmp_path_factory: pytest.TempPathFactory, names: list[str]
 ) -> None:

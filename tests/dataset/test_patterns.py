@@ -17,7 +17,7 @@ PART = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     parts=st.lists(PART, min_size=1, max_size=3),
     paths=st.lists(st.lists(NAMES, min_size=1, max_size=3), min_size=1, max_size=20),

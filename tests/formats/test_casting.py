@@ -174,7 +174,7 @@ PAIRS = st.sampled_from([*GROUPS, LEAVES]).flatmap(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data(), PAIRS, st.sampled_from(sorted(HOW)))
 def test_a_conversion_keeps_every_value_or_is_refused(
     data: Any, pair: tuple[pa.DataType, pa.DataType], how: str
@@ -201,7 +201,7 @@ def test_a_conversion_keeps_every_value_or_is_refused(
             convert_array(array[row : row + 1], target, nulls=False)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data(), PAIRS)
 def test_the_type_of_two_files_holds_the_values_of_both(
     data: Any, pair: tuple[pa.DataType, pa.DataType]

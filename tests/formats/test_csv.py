@@ -55,7 +55,7 @@ def rows_of(table: pa.Table) -> list[tuple[Any, ...]]:
     return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(ROWS, min_size=1, max_size=2),
     st.booleans(),
@@ -89,7 +89,7 @@ def test_every_row_is_read_once(
     assert [part.reading.records for part in parts] == [part.value.num_rows for part in parts]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.tuples(st.text('a\n\r,"é', max_size=12), st.integers(0, 9)), max_size=12),
     st.booleans(),

@@ -93,7 +93,7 @@ def datasets(draw: Any) -> tuple[Format, dict[str, bytes], list[tuple[str, str]]
     return format, files, expected
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(datasets(), CUTS, st.integers(1, 40))
 def test_rows_are_what_was_written(lab: Any, given: Any, cuts: list[float], block: int) -> None:
     format, files, expected = given
@@ -118,7 +118,7 @@ def numbered(ranges: pa.Table) -> pa.Table:
     return ranges.set_column(at, "first", pa.array(numbers, pa.int64()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.sampled_from(["1,2", "3", "4,5,6", '"7",8', '"9,9",""', "", 'a,"b']), max_size=12),
     CUTS,

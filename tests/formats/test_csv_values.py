@@ -139,7 +139,7 @@ TEXTS = st.one_of(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(TEXTS, max_size=3), st.lists(TEXTS, min_size=1, max_size=3), CUTS, st.booleans())
 def test_later_values_stand_as_they_are_or_advice_helps(
     lab: Any, early: list[str], late: list[str], cuts: list[float], quoted: bool

@@ -113,7 +113,7 @@ def bare(records: list[Any]) -> list[Any]:
     return [record.rstrip(ends) for record in records if record.strip(ends)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(texts())
 def test_records_are_those_of_the_parser(given: tuple[bytes, Format]) -> None:
     data, format = given
@@ -150,7 +150,7 @@ def test_pieces_end_between_records(
     assert found == dialect.split(data, dialect.layout(data, format))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.text('ab,"\n', max_size=30))
 def test_records_are_those_of_pythons_csv(text: str) -> None:
     format = Format("csv", "table", newlines_in_values=True)

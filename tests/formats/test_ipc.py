@@ -37,7 +37,7 @@ def write(sizes: list[int], *, stream: bool = False, schema: pa.Schema = SCHEMA)
     return sink.getvalue()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.integers(0, 20), max_size=8),
     CUTS,

@@ -24,7 +24,7 @@ VALUES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(VALUES, st.integers(1, 6), st.integers(0, 5), st.one_of(st.just(1 << 40), st.integers(1, 9)))
 def test_every_item_is_read_once(
     lab: Any, values: list[Any], per: int, protocol: int, most: int

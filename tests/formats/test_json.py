@@ -157,7 +157,7 @@ DATA = objects_of(values_of(2), least=1).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(DATA, CUTS, st.integers(1, 80), st.sampled_from(["\n", "\r\n", "\n \n"]), st.booleans())
 def test_every_value_is_what_python_reads(
     lab: Any, data: list[list[Any]], cuts: list[float], block: int, end: str, last: bool
@@ -185,7 +185,7 @@ def test_every_value_is_what_python_reads(
     assert sum(part.reading.records for part in parts) == len(want)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(DATA, DATA, CUTS, st.sampled_from([None, ("x",)]), st.sampled_from(["error", "ignore"]))
 def test_later_values_are_right_or_refused(
     lab: Any,
@@ -219,7 +219,7 @@ def test_later_values_are_right_or_refused(
     assert not refused or re.match(r"b, line \d+: field .* say ", refused)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(OBJECTS, max_size=12),
     st.sampled_from(["\n", "\r\n", "\n\n", "\n \n"]),

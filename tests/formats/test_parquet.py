@@ -43,7 +43,7 @@ def write(*groups: pa.Table, **options: Any) -> bytes:
     return sink.getvalue()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=6), min_size=1, max_size=3),
     CUTS,
@@ -277,7 +277,7 @@ def test_kinds_of_values_do_not_mix(lab: Any) -> None:
 FAR = [None, *map(datetime.fromisoformat, ("9999-12-31", "1600-01-01", "0001-01-01"))]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.none() | st.datetimes() | st.sampled_from(FAR), min_size=1, max_size=8),
     CUTS,

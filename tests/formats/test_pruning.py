@@ -114,7 +114,7 @@ def written(table: pa.Table, **options: Any) -> bytes:
     return sink.getvalue()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(cases(), st.integers(1, 4))
 def test_conditions_keep_the_rows_that_python_keeps(
     lab: Any, case: tuple[str, list[Any], Any], size: int
@@ -178,7 +178,7 @@ EXPRESSIONS = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(EXPRESSIONS, st.integers(1, 4), st.booleans())
 def test_expressions_keep_the_rows_that_arrow_keeps(
     lab: Any, expression: Any, size: int, old: bool

@@ -43,7 +43,7 @@ def split(data: bytes) -> list[bytes]:
     return [line.removesuffix(b"\r") for line in lines] + ([rest] if rest else [])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @example(texts=["a\r", "0"], cuts=[], most=1 << 40, block=50)
 @given(st.lists(TEXTS, min_size=1, max_size=3), CUTS, MOST, st.integers(1, 50))
 def test_every_line_is_read_once(

@@ -37,7 +37,7 @@ def calls(script: Script, items: Iterable[int]) -> list[int]:
     bad=st.dictionaries(st.integers(0, 8), st.tuples(st.sampled_from(["raise", "lost"]), st.integers(1, 9))),
     attempts=st.integers(1, 4),
 )  # fmt: skip
-@settings(max_examples=200)
+@settings(max_examples=66)
 def test_turns_do_every_item_and_no_more(bad: dict[int, tuple[str, int]], attempts: int) -> None:
     """A driver in small: who raises does so beside the others, who crashes takes them along."""
     pack, done = Pack(), set[int]()

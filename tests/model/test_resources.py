@@ -155,7 +155,7 @@ def test_tolerations_read_as_kubectl_writes_them() -> None:
     }
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(st.text(max_size=20))
 def test_any_text_is_a_toleration_or_one_clear_error(text: str) -> None:
     with suppress(PlanError):

@@ -53,7 +53,7 @@ def check(made: Plan, sizes: list[int], splittable: list[bool]) -> None:
 
 
 @given(sizes=SIZES, target=TARGETS, tasks=TASKS, once=st.booleans(), data=st.data())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=83, deadline=None)
 def test_every_byte_in_one_range(
     sizes: list[int], target: int | None, tasks: int, once: bool, data: st.DataObject
 ) -> None:
@@ -73,7 +73,7 @@ def test_every_byte_in_one_range(
 
 
 @given(sizes=SIZES, target=TARGETS, tasks=TASKS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_deterministic_and_on_disk_as_in_memory(
     sizes: list[int], target: int | None, tasks: int
 ) -> None:
@@ -195,7 +195,7 @@ def test_no_file_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks=st.one_of(st.none(), st.integers(1, 4000)),
     pickled=st.booleans(),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_every_item_in_one_task(
     count: int, per_task: int | None, tasks: int | None, pickled: bool
 ) -> None:

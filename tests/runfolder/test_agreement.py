@@ -160,7 +160,7 @@ def gathered(tables: list[pa.Table], packs: list[int], folder: str) -> Any:
     return sorted(whole.to_pylist(), key=repr)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     st.lists(
         st.tuples(st.sampled_from("xy"), st.sampled_from(list(COLUMNS))), min_size=1, max_size=5

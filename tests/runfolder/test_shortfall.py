@@ -109,7 +109,7 @@ def check_items(run: mapred.Run, items: int, bad: set[int]) -> None:
     per_task=st.integers(1, 31),
     reduced=st.booleans(),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_items_given_up_are_told_everywhere(
     items: int,
     bad: set[int],

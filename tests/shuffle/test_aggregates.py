@@ -256,7 +256,7 @@ def check(case: Any, data: Any) -> None:
     assert_same(one, other, exact=not sums.intersection(wanted))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(cases(25), st.data())
 def test_answers_are_those_of_plain_python(case: Any, data: Any) -> None:
     check(case, data)

@@ -71,7 +71,7 @@ def test_hashes_of_composite_keys_never_change() -> None:
     assert np.bincount(numbers).tolist() == [144, 140, 141, 144, 155, 139, 137]
 
 
-EXAMPLES = settings(max_examples=50, deadline=None)
+EXAMPLES = settings(max_examples=25, deadline=None)
 YEARS = datetime(1900, 1, 1), datetime(2200, 1, 1)  # noqa: DTZ001
 TEXT = st.text(max_size=40)
 VALUES = {

@@ -19,7 +19,7 @@ from mapred.backends.inline import Inline
 from mapred.model.resources import Resources
 from mapred.shuffle.sorting import order_rows
 
-EXAMPLES = settings(max_examples=60, deadline=None)
+EXAMPLES = settings(max_examples=30, deadline=None)
 COLUMNS = {
     "i": (pa.int32(), st.integers(-5, 5)),
     "u": (pa.uint64(), st.integers(0, 2**64 - 1)),
@@ -79,7 +79,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("sorted")
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(table=tables(), partitions=st.integers(1, 6), down=st.booleans())
 def test_the_whole_is_sorted_and_stable(
     table: pa.Table, partitions: int, down: bool, folder: Path

@@ -31,7 +31,7 @@ from mapred.shuffle.aggregations import as_aggregates
 from mapred.testing import Orders, Script, drop_commit, orders
 from mapred.worker import keyed
 
-EXAMPLES = settings(max_examples=40, deadline=None)
+EXAMPLES = settings(max_examples=20, deadline=None)
 
 
 def run(fn: Any, dataset: Any, tmp_path: Path, **options: Any) -> Any:

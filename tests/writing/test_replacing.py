@@ -516,7 +516,7 @@ VALUES = {"day": [ONE, TWO, THREE, None], "country": ["de", "cn", "fr", None]}
 SCOPES = st.dictionaries(st.sampled_from(BY), st.integers(0, 3), min_size=1)
 
 
-@settings(max_examples=12)
+@settings(max_examples=5)
 @given(before=st.lists(CELLS), after=st.lists(CELLS), scope=SCOPES)
 def test_what_is_left_is_what_was_not_named(
     tmp_path_factory: pytest.TempPathFactory,

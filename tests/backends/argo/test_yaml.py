@@ -24,7 +24,7 @@ _values: Any = st.recursive(
 _documents = st.dictionaries(_keys, _values, min_size=1, max_size=4)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(_documents)
 def test_what_is_written_is_read_again(document: dict[str, Any]) -> None:
     assert from_yaml(to_yaml(document)) == [document]
@@ -60,7 +60,7 @@ def test_values_of_subclasses_are_written_as_what_they_are() -> None:
     assert from_yaml(to_yaml(document)) == [plain]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     st.lists(
         st.sampled_from(
