@@ -24,6 +24,7 @@ VAGUE = {"utils", "util", "common", "core", "manager", "helpers", "misc"}
 # Packages that a run can do without, and the one module that may import each at its top.
 OPTIONAL = {
     "click": "mapred.cli",
+    "rich": "mapred.display.terminal",
     "alibabacloud_oss_v2": "mapred.storage.oss_client",
 } | dict.fromkeys(
     "obstore alibabacloud_credentials requests hera kubernetes dask distributed IPython pandas polars scipy".split()

@@ -1,8 +1,7 @@
-"""Progress shown while a run runs: an updating line, plain lines, or one notebook display."""
+"""Progress shown while a run runs: plain lines, or one notebook display."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, TextIO
 
@@ -15,38 +14,47 @@ from mapred.model.status import RunStatus, StageStatus
 
 Clock = Callable[[], float]
 
+_WIDTH = 160
 _ASCII = str.maketrans("━─×…", "#-x~")
 
 
-def progress_line(status: RunStatus, rate: float | None, left: float | None, width: int) -> str:
-    """Return the stage at work on one line of at most `width` characters."""
-    stage = _at_work(status)
-    parts = []
+def progress_line(status: RunStatus, rate: float | None, left: float | None) -> str:
+    """Return the stage at work on one line."""
+    name, done, facts = describe_work(status, rate, left)
+    room = min(30, _WIDTH - len(name) - sum(len(fact) + 2 for fact in facts) - 2)
+    middle = f"{bar(done, room)}  " if room >= 8 else ""
+    return f"{name}  {middle}{'  '.join(facts)}"[:_WIDTH]
+
+
+def describe_work(
+    status: RunStatus, rate: float | None, left: float | None
+) -> tuple[str, float, list[str]]:
+    """Return the name of the stage at work, the fraction of it that is done, and the counts."""
+    stage = _stage_at_work(status)
+    facts = []
     if status.state == "queued":
-        parts.append(state_text(status))
+        facts.append(state_text(status))
     if stage is not None:
-        parts.append(f"{format_count(stage.done)}/{format_count(stage.total)}")
+        facts.append(f"{format_count(stage.done)}/{format_count(stage.total)}")
     if status.bytes:
-        parts.append(f"{format_bytes(status.bytes_done)} of {format_bytes(status.bytes)}")
+        facts.append(f"{format_bytes(status.bytes_done)} of {format_bytes(status.bytes)}")
     if rate:
-        parts.append(f"{format_bytes(rate)}/s")
+        facts.append(f"{format_bytes(rate)}/s")
     if left is not None:
-        parts.append(f"{format_seconds(whole_seconds(left))} left")
+        facts.append(f"{format_seconds(whole_seconds(left))} left")
     failed = sum(stage.failed for stage in status.stages)
     if failed:
-        parts.append(f"{format_count(failed)} failed")
+        facts.append(f"{format_count(failed)} failed")
     if status.given_up.indices:
-        parts.append(f"{pluralize(len(status.given_up.indices), status.given_up.what)} given up")
+        facts.append(f"{pluralize(len(status.given_up.indices), status.given_up.what)} given up")
     if status.state == "queued" and status.message:
-        parts.append(one_line(status.message))
-    name = stage.name if stage is not None else status.state
-    done = (stage.done + stage.given_up) / stage.total if stage and stage.total else 0.0
-    room = min(30, width - len(name) - sum(len(part) + 2 for part in parts) - 2)
-    middle = f"{bar(done, room)}  " if room >= 8 else ""
-    return f"{name}  {middle}{'  '.join(parts)}"[:width]
+        facts.append(one_line(status.message))
+    if stage is None:
+        return one_line(status.state), 0.0, facts
+    return one_line(stage.name, 40), (stage.done + stage.given_up) / stage.total, facts
 
 
-class _Speed:
+class Speed:
     """Bytes and fraction a second since the first status: a resumed run starts part done."""
 
     def __init__(self) -> None:
@@ -64,18 +72,18 @@ class _Speed:
         return (status.bytes_done - size) / seconds, left
 
 
-class _Stream:
+class Stream:
     """A text stream that may break, or lack the characters, at any write."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream: TextIO | None = stream
-        self._encoding = getattr(stream, "encoding", None) or "utf-8"
+        self.encoding = getattr(stream, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> None:
         if self._stream is None:
             return
         try:
-            "━─×…".encode(self._encoding)
+            "━─×…".encode(self.encoding)
         except (UnicodeError, LookupError):
             text = text.translate(_ASCII).encode("ascii", "replace").decode()
         try:
@@ -84,39 +92,15 @@ class _Stream:
         except (OSError, ValueError):
             self._stream = None
 
-    def width(self) -> int:
-        try:
-            return os.get_terminal_size(self._stream.fileno()).columns  # type: ignore[union-attr]
-        except (OSError, ValueError, AttributeError):
-            return 80
-
-
-class Bar:
-    """One line of a terminal, written over at most ten times a second."""
-
-    def __init__(self, stream: TextIO, clock: Clock) -> None:
-        self._out, self._clock, self._speed = _Stream(stream), clock, _Speed()
-        self._last = float("-inf")
-
-    def __call__(self, status: RunStatus) -> None:
-        now = self._clock()
-        rate, left = self._speed(status, now)
-        if now - self._last < 0.1:
-            return
-        self._last = now
-        line = progress_line(status, rate, left, max(self._out.width() - 1, 20))
-        self._out.write(f"\r{line}\x1b[K")
-
-    def close(self, status: RunStatus | None = None) -> None:
-        text = "" if status is None else run_text(status, self._clock()) + "\n"
-        self._out.write(f"\r\x1b[K{text}")
+    def flush(self) -> None:
+        """Do nothing: each write is flushed."""
 
 
 class Plain:
     """A line every five seconds and one at the end of each stage."""
 
     def __init__(self, stream: TextIO, clock: Clock) -> None:
-        self._out, self._clock, self._speed = _Stream(stream), clock, _Speed()
+        self._out, self._clock, self._speed = Stream(stream), clock, Speed()
         self._last: float | None = None
         self._ended: set[str] = set()
 
@@ -131,9 +115,9 @@ class Plain:
                 self._last = now
         if self._last is None:
             self._last = now
-        if now - self._last >= 5 and _at_work(status) is not None:
+        if now - self._last >= 5 and _stage_at_work(status) is not None:
             self._last = now
-            self._out.write(progress_line(status, rate, left, 160) + "\n")
+            self._out.write(progress_line(status, rate, left) + "\n")
 
     def close(self, status: RunStatus | None = None) -> None:
         if status is not None:
@@ -176,7 +160,7 @@ def _counts(stage: StageStatus) -> str:
     return ", ".join([done, *loss_facts(stage)])
 
 
-def _at_work(status: RunStatus) -> StageStatus | None:
+def _stage_at_work(status: RunStatus) -> StageStatus | None:
     """Return the first stage with tasks left, or None."""
     left = (stage for stage in status.stages if stage.done + stage.given_up < stage.total)
     return next(left, None)

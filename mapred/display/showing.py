@@ -35,17 +35,18 @@ def progress(
     out = sys.stderr if stream is None else stream
     if kind == "auto":
         kind = "jupyter" if stream is None and _in_notebook() else _by_stream(out)
-    if kind != "none":
-        from mapred.display import live
-    if kind == "jupyter":
-        return live.Notebook(clock)
-    if kind == "none" or out is None:
+    if kind not in ("bar", "plain", "jupyter", "none"):
+        raise PlanError(f"progress={kind!r} is not one of auto, bar, plain, jupyter, none")
+    if kind == "none" or (out is None and kind != "jupyter"):
         return Silent()
     if kind == "bar":
-        return live.Bar(out, clock)
-    if kind == "plain":
-        return live.Plain(out, clock)
-    raise PlanError(f"progress={kind!r} is not one of auto, bar, plain, jupyter, none")
+        # Loaded where a terminal is drawn to alone: rich takes long to import.
+        from mapred.display.terminal import Bar
+
+        return Bar(out, clock)
+    from mapred.display import live
+
+    return live.Notebook(clock) if kind == "jupyter" else live.Plain(out, clock)
 
 
 class Silent:
@@ -63,7 +64,7 @@ def _by_stream(stream: TextIO | None) -> Literal["bar", "plain", "none"]:
         terminal = stream.isatty()
     except (ValueError, AttributeError):
         terminal = False
-    return "bar" if terminal and os.environ.get("TERM") != "dumb" else "plain"
+    return "bar" if terminal and os.environ.get("TERM") not in ("dumb", "unknown") else "plain"
 
 
 def _in_notebook() -> bool:

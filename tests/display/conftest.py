@@ -128,7 +128,26 @@ class Sample:
         known = {"state": "running", "finished": None, "bytes_done": 347_000_000}
         return make_status(**{**known, "stages": stages, **changes})
 
+    @staticmethod
+    def at(done: int, **changes: object) -> RunStatus:
+        stages = (StageStatus("map", 100, done, failed=done // 50), StageStatus("reduce-1", 1))
+        sizes = {"bytes": 1_000_000, "bytes_done": done * 10_000}
+        return Sample.half_done(**{"stages": stages, **sizes, **changes})
+
+
+class Clock:
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
 
 @pytest.fixture
 def sample() -> Sample:
     return Sample()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(STARTED)

@@ -13,52 +13,11 @@ from mapred.model.records import GivenUp
 from mapred.model.status import StageStatus
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-class Clock:
-    def __init__(self, now: float) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(sample) -> Clock:
-    return Clock(sample.started)
-
-
-def at(sample, done: int, **changes):
-    stages = (StageStatus("map", 100, done, failed=done // 50), StageStatus("reduce-1", 1))
-    return sample.half_done(stages=stages, bytes=1_000_000, bytes_done=done * 10_000, **changes)
-
-
-def test_a_terminal_has_one_line_that_is_written_over(sample, clock, monkeypatch) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    out = Terminal()
-    show = progress("auto", out, clock=clock)
-    for done in range(101):
-        show(at(sample, done))
-        clock.now += 0.05
-    show.close(sample.status())
-    shown = out.getvalue().split("\r")
-    assert 30 < len(shown) < 60
-    assert "map  ━" in shown[15]
-    assert "MB/s" in shown[15] or "kB/s" in shown[15]
-    assert "1 failed" in shown[25]
-    assert all(len(line) < 80 + 3 for line in shown[:-1])
-    assert out.getvalue().count("\n") == 1
-    assert shown[-1].endswith("succeeded: 43 map tasks, 1 reduce, 694 MB in 13.2 s\n")
-
-
 def test_plain_lines_are_few(sample, clock) -> None:
     out = io.StringIO()
     show = progress("auto", out, clock=clock)
     for second in range(101):
-        show(at(sample, second))
+        show(sample.at(second))
         clock.now += 1
     show.close(sample.status())
     lines = out.getvalue().splitlines()
@@ -72,7 +31,7 @@ def test_plain_lines_are_few(sample, clock) -> None:
 def test_a_quick_run_is_not_talked_about(sample, clock) -> None:
     out = io.StringIO()
     show = progress("plain", out, clock=clock)
-    show(at(sample, 1))
+    show(sample.at(1))
     show.close(sample.status())
     assert len(out.getvalue().splitlines()) == 1
 
@@ -81,9 +40,9 @@ def test_a_resumed_run_is_timed_from_when_it_went_on(sample, clock) -> None:
     out = io.StringIO()
     show = progress("plain", out, clock=clock)
     clock.now += 86_400
-    show(at(sample, 90))
+    show(sample.at(90))
     clock.now += 6
-    show(at(sample, 95))
+    show(sample.at(95))
     assert "8.33 kB/s  6 s left" in out.getvalue()
 
 
@@ -133,22 +92,6 @@ def test_lines_tell_what_was_given_up(sample, clock) -> None:
     assert second.endswith("2 items given up")
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "gbk"])
-def test_a_terminal_without_the_characters(sample, clock, encoding) -> None:
-    raw = io.BytesIO()
-    show = progress("bar", io.TextIOWrapper(raw, encoding=encoding), clock=clock)
-    show(at(sample, 50))
-    assert b"50/100" in raw.getvalue()
-    assert b"?" not in raw.getvalue()
-
-
-def test_a_narrow_terminal(sample, clock, monkeypatch) -> None:
-    monkeypatch.setattr("mapred.display.live._Stream.width", lambda self: 30)
-    out = Terminal()
-    progress("bar", out, clock=clock)(at(sample, 50))
-    assert len(out.getvalue()) <= 29 + len("\r\x1b[K")
-
-
 def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(PlanError, match="progress='loud'"):
         progress("loud")  # type: ignore[arg-type]
@@ -175,7 +118,7 @@ def test_a_notebook_has_one_display_that_updates(sample, clock, monkeypatch) -> 
     monkeypatch.setitem(sys.modules, "IPython.display", module)
     show = progress(clock=clock)
     for done in range(100):
-        show(at(sample, done, times=sample.times(done + 1, 2)))
+        show(sample.at(done, times=sample.times(done + 1, 2)))
         clock.now += 0.1
     show.close(sample.status(times=sample.times(100, 2)))
     assert [name for name, _ in calls] == ["display"] + ["update"] * (len(calls) - 1)

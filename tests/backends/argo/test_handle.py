@@ -239,8 +239,8 @@ def test_a_workflow_that_argo_postpones_is_queued(
         assert why in shown
     from mapred.display.live import progress_line
 
-    assert text in progress_line(status, None, None, 160)
-    assert why in progress_line(status, None, None, 160)
+    assert text in progress_line(status, None, None)
+    assert why in progress_line(status, None, None)
 
 
 def packed(codec: str, known: dict[str, Any]) -> str:
