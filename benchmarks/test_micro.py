@@ -42,9 +42,10 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 REPORTS = [
     planning.measure,
-    words.measure_python,
-    pytest.param(words.measure_kernels, marks=pytest.mark.slow),
-    items.measure_items,
+    *[
+        pytest.param(measure, marks=pytest.mark.slow)
+        for measure in (words.measure_python, words.measure_kernels, items.measure_items)
+    ],
 ]
 
 
@@ -101,6 +102,7 @@ def test_render() -> None:
     assert 'count: "2000"' in render.rendered()
 
 
+@pytest.mark.slow
 def test_driver(tmp_path: Path) -> None:
     assert 0 < start.cpu(start.IMPORTS) < 30
     assert 0 < start.cpu(start.TEN_ITEMS.format(root=str(tmp_path))) < 60
