@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from mutation.__main__ import sample
+from mutation.__main__ import PARTS, mutants, sample
 from mutation.points import faults
 from mutation.trials import ALSO, ROOT, Mutant, suite_of
 from test_mirror import modules
@@ -69,3 +69,7 @@ def test_names_tell_where_a_fault_is() -> None:
     assert Mutant("planner/shards.py", None).name == "planner/shards.py as it is"
     fault = faults(b"x = 1\ny = (x\n  < 2)\n")[-2]
     assert Mutant("a.py", fault).name == "a.py:2:11: x < 2 -> (x <= 2)"
+
+
+def test_the_parts_are_there() -> None:
+    assert all(next(mutants([part]), None) for part in PARTS)

@@ -15,7 +15,7 @@ from pathlib import Path
 from mutation.points import faults
 from mutation.trials import ROOT, Mutant, Verdict, judge
 
-PARTS = ["planner", "formats", "engine/policy.py"]
+PARTS = ["planner", "formats", "model/policy.py"]
 _SECONDS = 600.0  # that the tests of a file as it is may take
 _TIMES = 3  # that they may take with a fault in it, of what they took without
 
@@ -77,8 +77,10 @@ def main() -> None:
     parser.add_argument("--side-by-side", type=int, default=1, help="so many at a time")
     parser.add_argument("--record", type=Path, default=Path("mutants.jsonl"))
     options = parser.parse_args()
-    parts = [part for part in options.parts if (ROOT / "mapred" / part).exists()]
-    chosen = sample(parts, options.sample, options.seed)
+    for part in options.parts:
+        if not (ROOT / "mapred" / part).exists():
+            parser.error(f"mapred/{part} is not there")
+    chosen = sample(options.parts, options.sample, options.seed)
     record = Record(options.record)
     one = partial(try_out, record, until=time.monotonic() + options.seconds)
     with ThreadPoolExecutor(options.side_by_side) as pool:
