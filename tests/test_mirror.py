@@ -63,7 +63,7 @@ TESTED_BY = {
     ),
     "functions/test_signatures.py": "functions.task",
     "model/test_coding.py": (
-        "model.failure model.layout model.records model.shuffle model.spec model.status"
+        "model.failure model.fields model.layout model.records model.shuffle model.spec model.status"
     ),
     "model/test_packs.py": "process.whereabouts worker.turns",
     "model/test_policy.py": "model.events",

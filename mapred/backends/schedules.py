@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from mapred.engine.base import Backend
-from mapred.model.coding import Count, decode
+from mapred.model.coding import decode
+from mapred.model.fields import Count
 from mapred.model.resources import Resources
 
 

@@ -20,7 +20,7 @@ from mapred.display.format import format_seconds, format_time, one_line, plurali
 from mapred.errors import BackendError, MapredError, StorageError
 from mapred.functions import parameters
 from mapred.model.checking import checks
-from mapred.model.coding import Moment, Seconds, StageName, Tasks
+from mapred.model.fields import Moment, Seconds, StageName, Tasks
 from mapred.model.records import GivenUp
 from mapred.model.rules import FromOne, Location
 from mapred.runfolder import starts

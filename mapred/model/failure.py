@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from mapred.model.coding import Count, Seconds, StageName, Tasks, decode, encode
+from mapred.model.coding import decode, encode
+from mapred.model.fields import Count, Seconds, StageName, Tasks
 
 
 @dataclass(frozen=True, repr=False)

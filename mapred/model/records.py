@@ -8,8 +8,9 @@ from dataclasses import field
 from typing import Literal, NamedTuple
 
 from mapred.model import checksums
-from mapred.model.coding import Count, Inside, Seconds, StageName, Sum, Tasks, decode, encode
+from mapred.model.coding import decode, encode
 from mapred.model.failure import Failure
+from mapred.model.fields import Count, Inside, Seconds, StageName, Sum, Tasks
 from mapred.model.frozen import dataclass
 from mapred.model.shuffle import Parts
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
-from mapred.model.coding import Count, Tasks
+from mapred.model.fields import Count, Tasks
 from mapred.model.frozen import dataclass
 
 # What users write for the columns of a `Shuffle`.

@@ -10,17 +10,8 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mapred.errors import PlanError, RecordError
-from mapred.model.coding import (
-    ArrowSchema,
-    Count,
-    Inside,
-    Moment,
-    Seconds,
-    StageName,
-    Tasks,
-    decode,
-    encode,
-)
+from mapred.model.coding import decode, encode
+from mapred.model.fields import ArrowSchema, Count, Inside, Moment, Seconds, StageName, Tasks
 from mapred.model.frozen import dataclass
 from mapred.model.resources import Resources
 from mapred.model.shuffle import Shuffle

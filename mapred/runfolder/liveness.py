@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 
 from mapred.errors import MapredError
 from mapred.model import layout
-from mapred.model.coding import Seconds, encode
+from mapred.model.coding import encode
+from mapred.model.fields import Seconds
 from mapred.model.frozen import dataclass
 from mapred.runfolder import records
 from mapred.runfolder.starts import Start

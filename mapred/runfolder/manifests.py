@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from mapred.errors import RecordError, RunError, StorageError
 from mapred.model import layout
-from mapred.model.coding import StageName, Tasks, decode, encode
+from mapred.model.coding import decode, encode
+from mapred.model.fields import StageName, Tasks
 from mapred.model.frozen import dataclass
 from mapred.model.records import Commit, Output, StoredFile
 from mapred.model.spec import Job

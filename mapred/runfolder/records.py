@@ -12,7 +12,8 @@ from typing import Literal, TypeVar
 
 from mapred.errors import NotAFile, RecordError
 from mapred.model import layout
-from mapred.model.coding import Count, Seconds, decode
+from mapred.model.coding import decode
+from mapred.model.fields import Count, Seconds
 from mapred.model.frozen import dataclass
 from mapred.model.spec import Job
 from mapred.storage import Store, map_ahead

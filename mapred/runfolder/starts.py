@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from mapred.model.coding import Seconds
+from mapred.model.fields import Seconds
 from mapred.model.frozen import dataclass
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus, TaskTime
