@@ -120,7 +120,6 @@ def _unstack(value: Any) -> Any:
 
 
 def _stack(outputs: list[Any]) -> _Stacked:
-
     found = [
         output if isinstance(output, _Stacked) else _Stacked(output, _is_plain(output.index))
         for output in outputs
@@ -145,7 +144,6 @@ _ONE_TYPE = "give the column one type in the function, or reduce=list to get the
 
 
 def _is_plain(index: Any) -> bool:
-
     return (
         isinstance(index, pd.RangeIndex)
         and index.equals(pd.RangeIndex(len(index)))
@@ -170,7 +168,6 @@ def _refuse_rounding(what: str, parts: list[Any], dtype: Any) -> None:
 
 def _beyond_floats(whole: Any, rounded: Any) -> Iterator[tuple[Any, Any]]:
     """Those of the whole numbers that a float may not hold, and what it makes of them."""
-
     numbers = np.asarray(whole[whole.notna()] if hasattr(whole, "notna") else whole)
     floats = np.asarray(rounded[whole.notna()] if hasattr(whole, "notna") else rounded)
     limit = 2 ** (np.finfo(floats.dtype).nmant + 1)
@@ -179,7 +176,6 @@ def _beyond_floats(whole: Any, rounded: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _concat_tables(tables: list[Any]) -> Any:
-
     tables = [
         pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
         for table in tables
@@ -205,7 +201,6 @@ def _concat_tables(tables: list[Any]) -> Any:
 
 
 def _concat_polars(frames: list[Any]) -> Any:
-
     frames = [frame for frame in frames if len(frame)] or frames[:1]
     if not isinstance(frames[0], pl.DataFrame):
         return pl.concat(frames)
@@ -215,7 +210,6 @@ def _concat_polars(frames: list[Any]) -> Any:
 
 
 def _concat_arrays(arrays: list[Any]) -> Any:
-
     try:
         whole = np.concatenate(arrays)
     except ValueError as error:
@@ -330,7 +324,6 @@ def _merge_counts(outputs: Iterable[Any]) -> Any:
 
 def _merge_count_tables(outputs: Iterable[Any]) -> Any:
     """Tables of (value, count): the first column is the key, the others are summed."""
-
     merged = _concat_tables(list(outputs))
     key, *rest = merged.column_names
     if _are_words_and_counts(merged):
@@ -341,7 +334,6 @@ def _merge_count_tables(outputs: Iterable[Any]) -> Any:
 
 def _are_words_and_counts(table: Any) -> bool:
     """Whether the key is text and every other column a whole number, nothing null."""
-
     key, *rest = table.schema.types
     text = pa.types.is_string(key) or pa.types.is_large_string(key)
     whole = all(pa.types.is_int64(type_) for type_ in rest)
@@ -353,7 +345,6 @@ def _sum_counts(table: Any) -> Any:
 
     Arrow's `group_by` took five times as long for ten million words, half of them different.
     """
-
     from mapred.arrow.buffers import from_arrow
 
     key, *rest = table.column_names

@@ -35,7 +35,6 @@ def entropy(seed: int, spelling: str) -> bytes:
 
 def rng_of(known: bytes) -> Any:
     """Return the `numpy.random.Generator` of `task.rng`."""
-
     return np.random.default_rng(int.from_bytes(known[:16], "little"))
 
 

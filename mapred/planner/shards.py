@@ -93,7 +93,6 @@ def plan_items(
     `offsets` are the `count + 1` byte offsets of the pickles in the run's items file; an
     array needs none. Raises `PlanError` where the two limits contradict each other.
     """
-
     _positive(per_task=per_task, max_tasks=max_tasks)
     if count <= 0:
         raise PlanError(f"{count} items: there is nothing to run")

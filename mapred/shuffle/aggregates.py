@@ -65,7 +65,6 @@ def number_states(aggregates: Aggregations) -> dict[tuple[str, str], int]:
 
 def lift(table: pa.Table, by: Sequence[str], aggregates: Aggregations) -> pa.Table:
     """Every row as a key and its states."""
-
     result_types(table.schema, aggregates)
     columns = {f"k{i}": table.column(name) for i, name in enumerate(by)}
     for name, state in number_states(aggregates):
@@ -76,7 +75,6 @@ def lift(table: pa.Table, by: Sequence[str], aggregates: Aggregations) -> pa.Tab
 
 def _lift_column(column: pa.ChunkedArray, name: str, state: str) -> list[Any]:
     """One state of every row; that of a null is the state of no values."""
-
     if state == "sum":
         return [_cast_to_sum_type(column)]
     if state == "count":
@@ -95,7 +93,6 @@ def _lift_column(column: pa.ChunkedArray, name: str, state: str) -> list[Any]:
 
 def _cast_to_sum_type(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a cast to the type of its sum; a decimal of more digits is the same bytes."""
-
     type_ = sum_type(column.type)
     if not (pa.types.is_decimal128(type_) and pa.types.is_decimal128(column.type)):
         return column.cast(type_)
@@ -107,7 +104,6 @@ def _cast_to_sum_type(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _floats(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-
     try:
         return column.cast(pa.float64(), safe=pa.types.is_integer(column.type))
     except pa.ArrowInvalid as error:
@@ -120,7 +116,6 @@ def _floats(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
 
 def lift_and_merge(table: pa.Table, by: Sequence[str], aggregates: Aggregations) -> pa.Table:
     """`merged_to_send(lift(…))`, in less time where keys are few: counting makes no column of ones."""
-
     states = number_states(aggregates)
     sums = (table.column(name) for name, state in states if state == "sum")
     if not all(state in _ARROW for _, state in states) or not all(
@@ -144,7 +139,6 @@ def merge(table: pa.Table, aggregates: Aggregations) -> pa.Table:
 
     A column of sums that do not all fit its type has a wider one: see `Limbs.array`.
     """
-
     states = {f"s{place}": state for (_, state), place in number_states(aggregates).items()}
     dense = sum_by_offset(table) if set(states.values()) <= {"sum", "count"} else None
     if dense is not None:

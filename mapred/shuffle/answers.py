@@ -22,7 +22,6 @@ def finish(
     table: pa.Table, schema: pa.Schema, by: Sequence[str], aggregates: Aggregations
 ) -> pa.Table:
     """Keys and answers, sorted by key; `schema` is that of the rows."""
-
     columns: list[Any] = [
         table.column(f"k{i}").cast(schema.field(name).type) for i, name in enumerate(by)
     ]
@@ -69,7 +68,6 @@ def _overflow_error(
 def _limits(type_: pa.DataType) -> tuple[int, int, str]:
     """Return the whole numbers just below and above the sums that a type holds, and a type for
     more."""
-
     if pa.types.is_decimal(type_):
         most = 10 ** (type_.precision - type_.scale)
         remedy = f"decimal256(76, {type_.scale})" if type_.bit_width == 128 else "float64"
@@ -81,7 +79,6 @@ def _limits(type_: pa.DataType) -> tuple[int, int, str]:
 def _inexact_error(
     error: Inexact, each: Aggregation, type_: pa.DataType, keys: pa.Table, by: Sequence[str]
 ) -> DatasetError:
-
     floats = pa.types.is_floating(type_)
     remedy = ", or cast the column to decimal128(38, 0)" if floats else ""
     return DatasetError(
@@ -92,7 +89,6 @@ def _inexact_error(
 
 
 def _is_sorted(keys: pa.Table) -> bool:
-
     first = keys.column(0)
     if keys.num_columns > 1 or first.null_count or not pa.types.is_integer(first.type):
         return False
@@ -101,7 +97,6 @@ def _is_sorted(keys: pa.Table) -> bool:
 
 
 def _order(keys: pa.Table) -> pa.Array:
-
     keys = keys.select([n for n in keys.column_names if not pa.types.is_null(keys[n].type)])
     if not keys.num_columns:
         return to_arrow(np.arange(keys.num_rows))
@@ -111,7 +106,6 @@ def _order(keys: pa.Table) -> pa.Array:
 def _answer(
     each: Aggregation, states: Sequence[pa.ChunkedArray], type_: pa.DataType
 ) -> pa.ChunkedArray:
-
     if each.function in ("median", "quantile"):
         return quantiles(states[0], each.options, type_)
     if each.function == "nunique":
@@ -135,14 +129,12 @@ def _answer(
 
 def _subtract_or_null(count: pa.ChunkedArray, less: int) -> pa.ChunkedArray:
     """Return counts less a number, null where nothing is left."""
-
     left = pc.subtract(count, scalar(less))
     return pc.if_else(pc.greater(left, scalar(0)), left, pa.nulls(len(left), pa.int64()))
 
 
 def _mean(total: pa.ChunkedArray, count: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return sums through counts, of whole numbers the float64 nearest to that."""
-
     divisor = count.cast(pa.float64())
     try:
         # Beyond 2**53, and from decimals, a cast would round before the division does.
@@ -164,7 +156,6 @@ def _decimal_mean(
     total: pa.ChunkedArray, count: pa.ChunkedArray, type_: pa.DataType
 ) -> pa.ChunkedArray:
     """Means of decimals, rounded half away from zero to the scale of their type."""
-
     try:
         # Of longer numbers Arrow rounds halves the wrong way.
         whole = total.cast(pa.decimal256(_ROUNDED, type_.scale))

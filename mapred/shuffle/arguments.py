@@ -99,7 +99,6 @@ def keyed_reducer(
 
 def whole(tables: Iterable[pa.Table]) -> pa.Table:
     """Return the answers of all partitions as one table."""
-
     found = list(tables)
     if not found:
         return pa.table({})

@@ -30,7 +30,6 @@ def is_dense(table: pa.Table) -> bool:
 
 def _range(table: pa.Table) -> tuple[int, int] | None:
     """Lowest and highest key; None where keys or values are not fit to be added by place."""
-
     key = table.column(0)
     if "k1" in table.column_names or not pa.types.is_integer(key.type) or len(key) < _LEAST:
         return None
@@ -49,7 +48,6 @@ def sum_by_offset(table: pa.Table) -> pa.Table | None:
     It can where the keys are integers without nulls in a range of at most four times the
     rows, and the values are numbers without nulls.
     """
-
     ends = _range(table)
     if ends is None:
         return None
@@ -73,7 +71,6 @@ def sum_by_offset(table: pa.Table) -> pa.Table | None:
 
 
 def _summable(type_: pa.DataType) -> bool:
-
     types = pa.types
     wide = types.is_int64(type_) or types.is_uint64(type_) or types.is_float64(type_)
     return bool(wide or types.is_decimal128(type_))
@@ -83,7 +80,6 @@ class _Sum:
     """Totals by place of one column: 64 bits each, and more from where they may not suffice."""
 
     def __init__(self, column: pa.ChunkedArray, size: int) -> None:
-
         self.type, self.size, self.rows = column.type, size, len(column)
         self.decimal = pa.types.is_decimal128(self.type)
         letter = "f" if pa.types.is_floating(self.type) else "i"
@@ -118,7 +114,6 @@ class _Sum:
         return self.limbs.array().take(to_arrow(places))
 
     def _array(self, places: npt.NDArray[np.intp]) -> pa.Array:
-
         if not self.decimal:
             return to_arrow(self.totals[places], self.type)
         # Arrow's own memory is used again from task to task; numpy's would be new each time.

@@ -69,7 +69,6 @@ def take_or_null(
     values: pa.Array | pa.ChunkedArray, places: npt.NDArray[np.int64]
 ) -> pa.ChunkedArray:
     """Return the values at `places`, null where a place is below zero."""
-
     valid = pa.py_buffer(np.packbits(places >= 0, bitorder="little"))
     data = pa.py_buffer(np.ascontiguousarray(places))
     indices = pa.Array.from_buffers(pa.int64(), len(places), [valid, data])

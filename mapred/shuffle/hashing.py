@@ -69,7 +69,6 @@ def hash_column(column: pa.ChunkedArray) -> Hashes:
 
 
 def _hash_array(array: pa.Array) -> Hashes:
-
     types = pa.types
     if types.is_dictionary(array.type):
         return _hash_dictionary(array)
@@ -94,7 +93,6 @@ def _hash_dictionary(array: pa.Array) -> Hashes:
 
 def _hash_values(array: pa.Array) -> Hashes:
     """Hashes of the values; those of nulls are anything."""
-
     type_ = array.type
     if pa.types.is_boolean(type_) or pa.types.is_integer(type_):
         return _mix(_integers(array))
@@ -125,7 +123,6 @@ def _mix(x: Hashes) -> Hashes:
 
 
 def _integers(array: pa.Array) -> Hashes:
-
     if pa.types.is_boolean(array.type):
         array = array.cast(pa.uint8())
     kind = "u" if pa.types.is_unsigned_integer(array.type) else "i"
@@ -148,7 +145,6 @@ def _floats(array: pa.Array) -> Hashes:
 
 
 def _hash_decimals(array: pa.Array) -> Hashes:
-
     type_ = array.type
     try:
         words = values_view(array.cast(pa.decimal256(76, 38)), np.dtype((_U, 4)))
@@ -192,7 +188,6 @@ def _hash_instants(values: npt.NDArray[np.int64], per_second: int) -> Hashes:
 def byte_strings(array: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], Hashes]:
     """Return the data of text or binary and eight zeros, and each value's first byte and length in
     it."""
-
     if pa.types.is_string_view(array.type) or pa.types.is_binary_view(array.type):
         array = array.cast(pa.large_binary())
     buffers = array.buffers()

@@ -21,7 +21,6 @@ def tables(value: Any) -> Iterator[pa.Table]:
     Dictionaries and runs are decoded and views made plain, since a partition is read without the rest
     of its file; metadata is dropped, since it would differ from task to task.
     """
-
     if isinstance(value, Iterator):
         for each in value:
             yield from tables(each)
@@ -42,7 +41,6 @@ def tables(value: Any) -> Iterator[pa.Table]:
 
 def plain(table: pa.Table) -> pa.Table:
     """Return a table without dictionaries, runs, views and metadata."""
-
     names = table.column_names
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -54,14 +52,12 @@ def plain(table: pa.Table) -> pa.Table:
 
 
 def _as(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
-
     if pa.types.is_run_end_encoded(column.type):  # no cast takes these
         column = pc.run_end_decode(column)
     return column if column.type == type_ else column.cast(type_)
 
 
 def _plain_type(field: pa.Field) -> pa.DataType:
-
     type_ = strip_encoding(field.type, large=True)
     if "dictionary<" in str(type_):
         raise FunctionError(
@@ -82,7 +78,6 @@ def check_keys(schema: pa.Schema, by: Sequence[str]) -> None:
 
 def family(type_: pa.DataType, name: str) -> str:
     """Types of one family can be equal, and then have equal hashes; other keys are refused."""
-
     if pa.types.is_integer(type_) or pa.types.is_floating(type_):
         return "number"
     for known in ("boolean", "decimal", "date", "time", "duration", "null"):
@@ -109,7 +104,6 @@ def family(type_: pa.DataType, name: str) -> str:
 
 def one_zero_one_nan(table: pa.Table, by: Sequence[str]) -> pa.Table:
     """Return the key columns with 0.0 for -0.0 and one NaN, as Arrow groups floats by their bits."""
-
     for name in by:
         number = table.schema.get_field_index(name)
         field = table.schema.field(number)
@@ -120,7 +114,6 @@ def one_zero_one_nan(table: pa.Table, by: Sequence[str]) -> pa.Table:
 
 def same_bits(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Floats with 0.0 for -0.0 and one NaN."""
-
     dtype = np.dtype(f"f{column.type.bit_width // 8}")
     chunks = []
     for chunk in column.chunks:

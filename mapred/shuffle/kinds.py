@@ -36,7 +36,6 @@ def result_types(schema: pa.Schema, aggregates: Iterable[Aggregation]) -> list[p
 
 
 def _result_type(type_: pa.DataType, each: Aggregation) -> pa.DataType | None:
-
     if each.function in ("median", "quantile"):
         return quantile_type(type_, each.options)
     if each.function == "list":
@@ -56,7 +55,6 @@ def _result_type(type_: pa.DataType, each: Aggregation) -> pa.DataType | None:
 @functools.lru_cache(maxsize=256)
 def _of_arrow(type_: pa.DataType, function: str) -> pa.DataType | None:
     """Return the type of Arrow's own aggregate; None where it has none."""
-
     values = pa.table({"k": pa.nulls(0, pa.int8()), "v": pa.nulls(0, type_)})
     try:
         return grouped_by(values, ["k"], [("v", function)]).schema.field(1).type

@@ -17,13 +17,11 @@ if TYPE_CHECKING:
 
 def list_type(type_: pa.DataType) -> pa.DataType:
     """Return the type of lists of values; large, as a key may have any number of them."""
-
     return pa.large_list(type_)
 
 
 def to_singletons(column: pa.ChunkedArray, *, nulls: bool) -> pa.ChunkedArray:
     """Return a list of each value; without `nulls` that of a null is empty."""
-
     chunks = []
     for chunk in column.chunks:
         lengths = np.ones(len(chunk), np.int64)
@@ -35,14 +33,12 @@ def to_singletons(column: pa.ChunkedArray, *, nulls: bool) -> pa.ChunkedArray:
 
 
 def _build_lists(lengths: npt.NDArray[np.int64], values: pa.Array) -> pa.Array:
-
     ends = to_arrow(np.append(0, np.cumsum(lengths)))
     return pa.LargeListArray.from_arrays(ends, values)
 
 
 def flatten_lists(lists: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, npt.NDArray[np.int64]]:
     """Return the values of all lists, one after the other, and where each list begins and ends."""
-
     whole = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
     ends = from_arrow(whole.offsets)
     return whole.flatten(), ends - ends[0]
@@ -56,7 +52,6 @@ def concat_groups(lists: pa.ChunkedArray, groups: Groups) -> pa.Array:
 
 def distinct(lists: pa.ChunkedArray, groups: Groups) -> pa.Array:
     """Return the values of each group once, in some order."""
-
     values, bounds = flatten_lists(concat_groups(lists, groups))
     if pa.types.is_floating(values.type):
         values = same_bits(pa.chunked_array([values])).combine_chunks()

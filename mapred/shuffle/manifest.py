@@ -177,7 +177,6 @@ def _sorted_ranges(
     part. A part is read for a partition wherever it may have rows of it. Gives the keys, an
     array of (start or stop, run, partition) and the file of every run.
     """
-
     tables = [decoded_table(each.sample or "") for each in parts]
     runs = np.concatenate([from_arrow(table["run"]) for table in tables])
     files = np.repeat(np.arange(len(parts)), [table.num_rows for table in tables])

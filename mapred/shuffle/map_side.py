@@ -137,7 +137,6 @@ def sort_run(table: pa.Table, shuffle: Shuffle, run: int) -> tuple[MemoryParts, 
 
 def sent_schema(schema: pa.Schema, shuffle: Shuffle) -> pa.Schema:
     """Return the schema of what is sent for rows of `schema`: the rows, or their states."""
-
     if not shuffle.aggregates:
         return schema
     empty = pa.Table.from_batches([], schema)

@@ -34,7 +34,6 @@ class Parts(Protocol):
 
     @property
     def count(self) -> int: ...
-
     def part(self, number: int) -> pa.Table: ...
 
 
@@ -94,7 +93,6 @@ def order_by_partition(
 
 def spill(held: MemoryParts) -> SpilledParts:
     """Put parts on the local disk; read, they are mapped into memory."""
-
     schema = held.table.schema
     try:
         with tempfile.TemporaryFile() as file, pa.PythonFile(file, mode="w") as sink:
@@ -113,7 +111,6 @@ def cannot_spill(error: OSError) -> StorageError:
 
 def write_parts(sink: Any, schema: pa.Schema, parts: Iterable[pa.Table]) -> tuple[int, ...]:
     """Write an Arrow file of partition-ordered batches; where each part begins, and the end."""
-
     with pa.ipc.new_file(sink, schema) as writer:
         # The head of the file may not be written before its first batch.
         offsets = [_MAGIC]
@@ -126,7 +123,6 @@ def write_parts(sink: Any, schema: pa.Schema, parts: Iterable[pa.Table]) -> tupl
 
 def read_part(data: pa.Buffer, schema: pa.Schema) -> pa.Table:
     """Return the batches that lie in `data`, a range of a file that `write_parts` wrote."""
-
     batches = []
     with pa.BufferReader(data) as source:
         while source.tell() < data.size:
@@ -138,7 +134,6 @@ def read_part(data: pa.Buffer, schema: pa.Schema) -> pa.Table:
 
 def concat_with_schema(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
     """Tables one below the other, in one schema."""
-
     if not tables:
         return pa.Table.from_batches([], schema)
     return pa.concat_tables([fit_to_schema(table, schema) for table in tables])

@@ -39,7 +39,6 @@ class Inexact(Exception):
 
 def quantile_type(type_: pa.DataType, options: Mapping[str, Any]) -> pa.DataType | None:
     """Return the type of the answers; None for types that have no order or cannot be interpolated."""
-
     types = pa.types
     if types.is_nested(type_):
         return None
@@ -63,7 +62,6 @@ def quantile_type(type_: pa.DataType, options: Mapping[str, Any]) -> pa.DataType
 
 def _widen_decimal(type_: pa.DataType, q: float) -> pa.DataType | None:
     """Decimals with as many digits more as interpolation may take; None where there are none."""
-
     digits = max(0, -int(decimal.Decimal(repr(q)).normalize().as_tuple().exponent))
     precision, scale = type_.precision + digits, type_.scale + digits
     if precision > 76:
@@ -75,7 +73,6 @@ def quantiles(
     lists: pa.ChunkedArray, options: Mapping[str, Any], type_: pa.DataType
 ) -> pa.ChunkedArray:
     """Return the quantile of each list, null for an empty one and NaN where one of the values is."""
-
     values, bounds = flatten_lists(lists)
     counts = np.diff(bounds)
     order = order_rows(pa.table({"v": values}), ["v"], [False])
@@ -123,7 +120,6 @@ def _interpolate(
     type_: pa.DataType,
 ) -> pa.Array:
     """`parts` of the `whole` way from each lower value to the upper one."""
-
     types, from_ = pa.types, lower.type
     if types.is_null(from_):
         return lower.cast(type_)
@@ -181,7 +177,6 @@ def _interpolate_small(
 
 def _whole_numbers(array: pa.Array) -> list[int]:
     """Integers, instants in their unit, decimals without their point."""
-
     width = array.type.bit_width // 8
     if not pa.types.is_decimal(array.type):
         signed = not pa.types.is_unsigned_integer(array.type)
@@ -195,7 +190,6 @@ def _whole_numbers(array: pa.Array) -> list[int]:
 
 def _unit_factor(from_: pa.DataType, to: pa.DataType) -> int:
     """How many of the answer's units are one of the values'."""
-
     if pa.types.is_integer(from_):
         return 1
     if pa.types.is_decimal(from_):
@@ -210,7 +204,6 @@ def _fit_to_type(exact: Fraction, type_: pa.DataType) -> int | float | None:
 
     Floats are the nearest; from where they are all whole numbers, those that are equal.
     """
-
     if pa.types.is_floating(type_):
         nearest = float(exact)
         return nearest if abs(exact) <= _EXACT or nearest == exact else None
@@ -220,7 +213,6 @@ def _fit_to_type(exact: Fraction, type_: pa.DataType) -> int | float | None:
 
 
 def _array(found: Sequence[int | float], type_: pa.DataType) -> pa.Array:
-
     width = type_.bit_width // 8
     if not pa.types.is_decimal(type_):
         letter = "f" if pa.types.is_floating(type_) else "i"

@@ -30,7 +30,6 @@ def clash_error(column: str, one: Typed, other: Typed, value: str = "") -> Funct
 
     If only for one `value` of the first, that is named.
     """
-
     (first, here), (second, there) = one, other
     types = pa.types
     if types.is_timestamp(first) and types.is_timestamp(second):
@@ -52,7 +51,6 @@ def clash_error(column: str, one: Typed, other: Typed, value: str = "") -> Funct
 
 
 def _number(type_: pa.DataType) -> bool:
-
     return bool(
         pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)
     )
@@ -62,7 +60,6 @@ def unify_schemas(
     schemas: Sequence[pa.Schema], by: Sequence[str], places: Sequence[str] = ()
 ) -> pa.Schema:
     """One schema for tables of several; `places` says where each of them is from."""
-
     first = schemas[0]
     if all(schema.equals(first) for schema in schemas):
         return first
@@ -99,7 +96,6 @@ def _merge_types(
 ) -> pa.DataType | None:
     """Return the type for the values of two types; None where it would round some, or equal keys
     differ."""
-
     if one == other:
         return one
     if _are_incompatible(one, other):
@@ -117,7 +113,6 @@ def _merge_types(
 
 def _as_decimal(type_: pa.DataType) -> pa.DataType:
     """Return the decimals that hold all integers of a type: Arrow's own promotion is a digit short."""
-
     if not pa.types.is_integer(type_):
         return type_
     return pa.decimal128(len(str(1 << type_.bit_width)), 0)
@@ -125,7 +120,6 @@ def _as_decimal(type_: pa.DataType) -> pa.DataType:
 
 def _are_incompatible(one: pa.DataType, other: pa.DataType) -> bool:
     """Whether a decimal meets a float, or text bytes, at any depth: no type holds both."""
-
     if pa.types.is_struct(one) and pa.types.is_struct(other):
         shared = {field.name for field in one} & {field.name for field in other}
         return any(
@@ -142,7 +136,6 @@ def _are_incompatible(one: pa.DataType, other: pa.DataType) -> bool:
 
 
 def _text_and_bytes(one: pa.DataType, other: pa.DataType) -> bool:
-
     texts = pa.types.is_string, pa.types.is_large_string
     some_bytes = pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary
     return any(is_(one) for is_ in texts) and any(is_(other) for is_ in some_bytes)
@@ -150,7 +143,6 @@ def _text_and_bytes(one: pa.DataType, other: pa.DataType) -> bool:
 
 def fit_to_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return a table of one task in the schema of all."""
-
     if table.schema.equals(schema):
         return table
     columns = []

@@ -82,7 +82,6 @@ def _median(counts: Any) -> float:
 
 
 def _top_keys(tables: list[pa.Table], count: int) -> pa.Table:
-
     names = _key_names(range(count))
     try:
         whole = pa.concat_tables(tables, promote_options="permissive")

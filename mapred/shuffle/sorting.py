@@ -47,7 +47,6 @@ def order_rows(
 def _sort_indices(
     table: pa.Table, by: Sequence[str], descending: Sequence[bool]
 ) -> npt.NDArray[np.int64]:
-
     keys = [
         (name, "descending" if down else "ascending")
         for name, down in zip(by, descending, strict=True)
@@ -60,7 +59,6 @@ def _sort_indices(
 
 def _prefixes(column: pa.ChunkedArray) -> npt.NDArray[np.uint64] | None:
     """Numbers that never contradict the order of a column; None where nothing helps."""
-
     if column.null_count or not len(column):
         return None
     type_ = column.type
@@ -75,7 +73,6 @@ def _prefixes(column: pa.ChunkedArray) -> npt.NDArray[np.uint64] | None:
 
 
 def _integer_prefixes(array: pa.Array) -> npt.NDArray[np.uint64]:
-
     signed = not pa.types.is_unsigned_integer(array.type)
     values = values_view(array, f"{'i' if signed else 'u'}{array.type.bit_width // 8}")
     words: npt.NDArray[np.uint64] = values.astype(np.int64 if signed else _U).view(_U)
@@ -109,7 +106,6 @@ def cut(
     high: pa.Table | None,
 ) -> pa.Table:
     """Return the rows from key `low` on, up to and without `high`, in order; tables of one row."""
-
     # Ahead of the rows that equal them, the ends come first among these when sorted.
     ends = [end for end in (low, high) if end is not None]
     keys = pa.concat_tables([*ends, table.select(list(by))]) if ends else table.select(list(by))

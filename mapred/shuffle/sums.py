@@ -25,7 +25,6 @@ _DIGITS = {128: 38, 256: 76}
 
 def sum_type(type_: pa.DataType) -> pa.DataType | None:
     """Return the type of a sum, whatever the values; None for types that cannot be summed."""
-
     types = pa.types
     if types.is_boolean(type_) or types.is_unsigned_integer(type_):
         return pa.uint64()
@@ -41,7 +40,6 @@ def sum_type(type_: pa.DataType) -> pa.DataType | None:
 
 def surely_fits(column: pa.ChunkedArray, total: pa.DataType) -> bool:
     """Whether any sum of values of a column fits the type `total`, as far as bounds tell."""
-
     types, type_ = pa.types, column.type
     if types.is_floating(total) or types.is_null(type_):
         return True
@@ -85,7 +83,6 @@ class Limbs:
     """Totals by group of whole numbers or decimals of one type, exact however many there are."""
 
     def __init__(self, type_: pa.DataType, groups: int) -> None:
-
         self.type = type_
         self.count = type_.bit_width // _LIMB
         self.signed = not pa.types.is_unsigned_integer(type_)
@@ -107,7 +104,6 @@ class Limbs:
 
     def array(self) -> pa.Array:
         """Return the totals in their type; where one of them does not fit, all in a wider type."""
-
         if self.count == _WIDE:
             return self._of_many_digits()
         limbs, carry = np.zeros((self.totals.shape[1], _WIDE), np.uint32), np.int64(0)
@@ -125,7 +121,6 @@ class Limbs:
 
     def _of_many_digits(self) -> pa.Array:
         """Totals of 76 digits; as text, of any number of digits, where one of them has more."""
-
         context = decimal.Context(prec=100)
         values = [
             context.scaleb(sum(limb << _LIMB * place for place, limb in enumerate(limbs)), -scale)
