@@ -20,7 +20,6 @@ LONGER = {
     "client.scheduling.schedule": "its docstring, with a line or two for each option",
     "dataset.readers.read_csv": "its docstring, with a line or two for each option",
     "formats.parsing.parser": "what is decided once for a file, and what is done for each block",
-    "model.policy": "one decision: its rules, its state, and what each event changes",
     "planner.shards.plan": "its docstring, and a line for each field of a Plan",
     "runfolder.failures.record_process_death": "its signature and a line for each field of a Failure",
     "storage.aws.s3_settings": "each way in which AWS is told of credentials, in AWS' order",

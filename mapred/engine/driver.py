@@ -18,7 +18,7 @@ from mapred.engine.batch import Batch, Calls
 from mapred.engine.calls import run_block
 from mapred.engine.progress import Progress
 from mapred.engine.watch import Watch
-from mapred.model import policy
+from mapred.model import losses
 from mapred.model.events import (
     Absent,
     Action,
@@ -145,7 +145,7 @@ class Driver:
         event: Event = Committed(committed)
         if work is None:
             tasks = range(stage.tasks)
-            work = _StageWork(stage, State(policy.rules(self.job, stage), tasks, tasks))
+            work = _StageWork(stage, State(losses.rules_of(self.job, stage), tasks, tasks))
             event = Folder(committed, given_up)
         try:
             self._handle_event(work, event)
@@ -197,7 +197,7 @@ class Driver:
             return  # it would keep a device from the maps that it waits for
         if self.folder.list_committed(after.name):
             return
-        state = State(policy.rules(self.job, after), [0], [0])
+        state = State(losses.rules_of(self.job, after), [0], [0])
         batch = Batch(self._calls, after, self._executor(after), follow=True)
         self._early = _StageWork(after, state, batch)
         self._handle_event(self._early, Folder((), {}))
@@ -321,7 +321,7 @@ class Driver:
     def _reason(self, stage: Stage) -> str:
         failed = [failure.items or None for failure in self._progress.failures(stage)]
         before = self._progress.given_up() if stage.kind == "map" else 0
-        return policy.reason(self.job, stage, failed, before)
+        return losses.reason(self.job, stage, failed, before)
 
     def _kept_before(self, work: _StageWork) -> set[int]:
         """Return the tasks of which failed attempts of an earlier driver may have kept something."""

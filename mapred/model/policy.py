@@ -22,11 +22,12 @@ changes nothing. Where events are lost, `Folder` has the same facts once more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass as mutable
 from dataclasses import field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from mapred.model import losses
 from mapred.model.events import (
     NOTHING,
     Absent,
@@ -53,34 +54,10 @@ from mapred.model.events import (
     Stopped,
 )
 from mapred.model.frozen import dataclass
+from mapred.model.losses import Rules
 from mapred.model.packs import Pack
 
-if TYPE_CHECKING:
-    from mapred.model.failure import Failure
-    from mapred.model.spec import Job, Stage
-
 REFUSALS = 5  # by the store, of calls to one task
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What a job lays down for a stage.
-
-    `allowed` counts tasks, or items where the function runs once per item: `per_task` is how
-    many a task has then, and 0 otherwise.
-    """
-
-    attempts: int = 1
-    allowed: int = 0
-    per_task: int = 0
-
-
-def rules(job: Job, stage: Stage) -> Rules:
-    """Return the rules for a stage: only what map tasks give can be done without."""
-    if stage.kind != "map":
-        return Rules(job.attempts)
-    per_task = max(1, job.items // max(1, job.shards)) if job.format.once_per_item else 0
-    return Rules(job.attempts, job.failures_allowed, per_task)
 
 
 @dataclass(frozen=True)
@@ -169,45 +146,12 @@ def decide(state: State, event: Event) -> Actions:
     return _RULES[type(event)](state, event)
 
 
-def is_final(attempts: int, failure: Failure) -> bool:
-    """Whether what failed in an attempt is not to be tried again."""
-    return failure.final or failure.attempts >= attempts
-
-
-def lost_items(attempts: int, failure: Failure) -> tuple[int, ...]:
-    """Those of the failed items that are not to be tried again."""
-    return failure.items if is_final(attempts, failure) else failure.lost
-
-
-def count_lost(rules: Rules, lost: Iterable[Items]) -> int:
-    """How many tasks are lost; items, where the function runs once per item."""
-    if not rules.per_task:
-        return sum(1 for _ in lost)
-    return sum(len(items) if items else rules.per_task for items in lost)
-
-
-def reason(job: Job, stage: Stage, lost: Collection[Items], before: int = 0) -> str:
-    """Why a run failed that lost more than it may; `before` were given up already."""
-    per_item = stage.kind == "map" and job.format.once_per_item
-    number = count_lost(rules(job, stage), lost)
-    what = ("item" if per_item else "task") + "s" * (number != 1)
-    limit = f" (max_failed allows {job.failures_allowed})" if job.max_failed else ""
-    beside = f", and {before} given up before" if before else ""
-    return f"{number} {what} of {stage.name} failed{beside}{limit}"
-
-
 def _lose(state: State, task: int, items: Items) -> Actions:
     """Note a loss; it ends the run where it is one too many, or comes after the decision."""
-    state.lost[task] = _add_loss(state.lost, task, items)
-    if state.settled or count_lost(state.rules, state.lost.values()) > state.rules.allowed:
+    state.lost[task] = losses.add_loss(state.lost, task, items)
+    if state.settled or losses.count_lost(state.rules, state.lost.values()) > state.rules.allowed:
         return _conclude(state, End("failed", "lost"))
     return NOTHING
-
-
-def _add_loss(lost: Mapping[int, Items], task: int, items: Items) -> Items:
-    """Return what a task has lost with these items; all of it, where one attempt lost all of it."""
-    before = lost.get(task, ())
-    return None if before is None or not items else tuple(sorted({*before, *items}))
 
 
 def _conclude(state: State, verdict: Done | End | Leave) -> Actions:
@@ -245,9 +189,9 @@ def _collect_losses(state: State, event: Folder) -> dict[int, Items]:
         task, attempts = failure.task, state.rules.attempts
         if task in state.troubles or task in event.given_up:
             continue
-        items = lost_items(attempts, failure)
-        if items or is_final(attempts, failure):
-            lost[task] = _add_loss(lost, task, items)
+        items = losses.lost_items(attempts, failure)
+        if items or losses.is_final(attempts, failure):
+            lost[task] = losses.add_loss(lost, task, items)
     return lost
 
 
@@ -266,7 +210,7 @@ def _on_failed(state: State, event: Failed) -> Actions:
     task, before = failure.task, state.trouble(failure.task)
     if _is_stale(state, task, event.call):
         return NOTHING
-    lost = lost_items(attempts, failure)
+    lost = losses.lost_items(attempts, failure)
     if failure.items:
         pack, ends = before.pack.after(failure, lost), bool(lost) and not event.more
         trouble = replace(before, call=before.call + 1, pack=pack)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mapred.errors import RecordError
-from mapred.model import policy
+from mapred.model import losses
 from mapred.model.records import GivenUp
 from mapred.model.spec import Job
 
@@ -54,8 +54,8 @@ def failed_for_good(job: Job, tries: Iterable[Failure]) -> dict[int, Failure]:
 
     found: dict[int, Failure] = {}
     for failure in tries:
-        lost = policy.lost_items(job.attempts, failure)
-        if lost or policy.is_final(job.attempts, failure):
+        lost = losses.lost_items(job.attempts, failure)
+        if lost or losses.is_final(job.attempts, failure):
             found[failure.task] = merge_failures(
                 found.get(failure.task), replace(failure, items=lost)
             )
@@ -72,11 +72,11 @@ def last(job: Job, tries: list[Failure], given_up: list[int] | None, *, committe
     latest = max(tries, key=lambda failure: failure.time)
     if not latest.items:
         return latest
-    lost = {item for failure in tries for item in policy.lost_items(job.attempts, failure)}
+    lost = {item for failure in tries for item in losses.lost_items(job.attempts, failure)}
     before = lost.intersection(given_up or ())
     told = before if committed or lost == before else lost - before
     found = None
     for failure in tries:
-        if items := told.intersection(policy.lost_items(job.attempts, failure)):
+        if items := told.intersection(losses.lost_items(job.attempts, failure)):
             found = merge_failures(found, replace(failure, items=tuple(sorted(items))))
     return found or latest

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from mapred.errors import AccessError, FullError, FunctionError, MapredError, StorageError
 from mapred.functions import versions
-from mapred.model import policy, retries
+from mapred.model import losses, retries
 from mapred.model.events import (
     Absent,
     Action,
@@ -187,7 +187,7 @@ def _state(
 ) -> State:
     """Return the tasks of a stage, as the processes of this block know them."""
     troubles = {index: t for (name, index), t in known.troubles.items() if name == stage.name}
-    return State(policy.rules(run.job, stage), tasks, wanted, troubles)
+    return State(losses.rules_of(run.job, stage), tasks, wanted, troubles)
 
 
 def _confirm_actions(run: Context, stage: Stage, state: State, actions: Actions) -> list[Action]:
@@ -333,7 +333,7 @@ def _tasks_to_run(actions: Iterable[Action]) -> list[int]:
 
 
 def _fail_run(run: Context, stage: Stage, lost: Collection[Items]) -> RunOver:
-    message = policy.reason(run.job, stage, lost)
+    message = losses.reason(run.job, stage, lost)
     run.folder.finish(run.job, "failed", message)
     return RunOver(message)
 

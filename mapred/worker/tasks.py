@@ -17,7 +17,7 @@ from typing import Any
 
 from mapred.errors import ReduceError
 from mapred.functions import instances
-from mapred.model import packs, policy, seeds
+from mapred.model import losses, packs, seeds
 from mapred.model.events import Folder, Run
 from mapred.model.policy import State, decide
 from mapred.model.records import Commit, Outcome
@@ -185,7 +185,7 @@ def _ensure_inputs(attempt: Attempt) -> None:
     given_up = run.given_up() if source.kind == "map" else {}
     there = set(run.folder.list_committed(source.name))
     indices = stage.input_range(attempt.index)
-    state = State(policy.Rules(), indices, indices)
+    state = State(losses.Rules(), indices, indices)
     for action in decide(state, Folder(there, given_up)):
         for index in action.tasks if isinstance(action, Run) else ():
             failure = run_task(run, source, index).failure

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import mapred
 from mapred.model import layout
 from mapred.model.failure import Failure
+from mapred.model.losses import lost_items
 from mapred.model.packs import Pack
-from mapred.model.policy import lost_items
 from mapred.process.whereabouts import Place
 from mapred.testing import Script
 from mapred.worker import storing

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mapred.model import policy
+from mapred.model import losses, policy
 from mapred.model.events import (
     Absent,
     Action,
@@ -37,8 +37,9 @@ from mapred.model.events import (
     Stopped,
 )
 from mapred.model.failure import Failure
+from mapred.model.losses import Rules
 from mapred.model.packs import Pack
-from mapred.model.policy import Rules, State, Trouble, decide
+from mapred.model.policy import State, Trouble, decide
 
 STEPS = 2000  # no run of these tests needs as many
 
@@ -239,7 +240,7 @@ def _check_end(world: World, state: State) -> None:
         if task not in world.committed:
             assert world.given_up.get(task, ()) is None, f"task {task} is nowhere"
     if world.stood is None:
-        assert policy.count_lost(world.rules, world.given_up.values()) <= world.rules.allowed
+        assert losses.count_lost(world.rules, world.given_up.values()) <= world.rules.allowed
 
 
 @given(world=worlds(), chance=CHANCES, loses=st.booleans())
@@ -252,12 +253,12 @@ def check_a_stage_is_done_by_commits_alone(
     if isinstance(state.verdict, End) and not loses:
         # Where answers get lost, a commit may not be known yet: the run fails, and is resumed.
         lost = [items for task, items in state.lost.items() if task not in world.committed]
-        assert policy.count_lost(world.rules, lost) > world.rules.allowed or state.settled
+        assert losses.count_lost(world.rules, lost) > world.rules.allowed or state.settled
     if isinstance(state.verdict, Leave):
         assert world.refused >= policy.REFUSALS
     for action in actions:
         if isinstance(action, GiveUp):
-            assert policy.count_lost(world.rules, action.tasks.values()) <= world.rules.allowed
+            assert losses.count_lost(world.rules, action.tasks.values()) <= world.rules.allowed
 
 
 @given(world=worlds(), chance=CHANCES)

@@ -13,7 +13,8 @@ from mapred.backends.argo.client import Client, Unreachable
 from mapred.backends.argo.statuses import OVER, Pods, Queued
 from mapred.errors import BackendError
 from mapred.model.events import End, EngineEnded
-from mapred.model.policy import Rules, State, decide
+from mapred.model.losses import Rules
+from mapred.model.policy import State, decide
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus
 from mapred.runfolder import starts
