@@ -87,7 +87,7 @@ def test_plan_files(tmp_path: Path) -> None:
     planning.write(plan, tmp_path)
     last = plan.shards - 1
     path = tmp_path / f"plan/{last // 1000:05d}.parquet"
-    assert planner.read_shard(path.read_bytes(), last).equals(plan.shard_ranges(last))
+    assert planner.PlanFile(path.read_bytes()).shard(last).equals(plan.shard_ranges(last))
 
 
 def test_lithops_cuts_as_the_planner_does() -> None:

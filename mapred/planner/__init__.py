@@ -6,7 +6,6 @@ from mapred.planner.plan_file import (
     PlanFile,
     plan_files,
     read_plan,
-    read_shard,
     write_plan,
 )
 from mapred.planner.ranges import Plan, Skew, plan_schema
@@ -21,6 +20,5 @@ __all__ = [
     "plan_items",
     "plan_schema",
     "read_plan",
-    "read_shard",
     "write_plan",
 ]

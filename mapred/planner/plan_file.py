@@ -59,14 +59,6 @@ def read_plan(data: bytes | pa.Buffer | Any, columns: Sequence[str] | None = Non
     return _open(data).read_all(column_indices=numbers)
 
 
-def read_shard(data: bytes | pa.Buffer | Any, shard: int) -> pa.Table:
-    """Return the ranges of one shard, from a plan file's bytes or the open file.
-
-    Only the row groups that hold the shard are read. Raises `PlanError` if none does.
-    """
-    return PlanFile(data).shard(shard)
-
-
 class PlanFile:
     """A plan file, for one shard after the other: what it holds is its bytes, and of the rows
     those row groups that the last shard lies in."""
@@ -74,15 +66,17 @@ class PlanFile:
     def __init__(self, data: bytes | pa.Buffer | Any) -> None:
         self._file = _open(data)
         metadata = self._file.metadata
-        known = [
-            metadata.row_group(group).column(0).statistics
-            for group in range(metadata.num_row_groups)
-        ]
-        self._ends = [(each.min, each.max) for each in known]
+        groups = map(metadata.row_group, range(metadata.num_row_groups))
+        statistics = [group.column(0).statistics for group in groups]
+        self._ends = [(shards.min, shards.max) for shards in statistics]
         self._held: list[int] = []
         self._table: Any = None
 
     def shard(self, shard: int) -> pa.Table:
+        """Return the ranges of one shard; `PlanError` if the file has none of it.
+
+        Only the row groups that hold the shard are read.
+        """
         groups = [n for n, (first, last) in enumerate(self._ends) if first <= shard <= last]
         if self._table is None or groups != self._held:
             self._table = self._file.read_row_groups(groups, use_threads=False)

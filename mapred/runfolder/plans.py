@@ -14,7 +14,7 @@ from mapred.errors import NotAFile, RecordError
 from mapred.model import layout
 from mapred.model.coding import EMPTY, is_blank
 from mapred.model.spec import Job, Stage
-from mapred.planner import PlanFile, read_plan, read_shard
+from mapred.planner import PlanFile, read_plan
 from mapred.process.lazy import pa
 from mapred.storage import Store, map_ahead
 
@@ -33,7 +33,7 @@ def plan_of(store: Store, number: int) -> pa.Table:
 def shard_ranges(store: Store, shard: int, job: Job | None = None) -> pa.Table:
     """Return the plan's rows of one shard, by the plan that the job names, if it is given."""
     with _plan_file(store, shard // layout.PLAN_SHARDS, job) as data:
-        return read_shard(data, shard)
+        return PlanFile(data).shard(shard)
 
 
 @contextmanager

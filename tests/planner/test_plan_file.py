@@ -36,11 +36,11 @@ def test_plan_files_hold_their_thousand_shards() -> None:
     assert files[0][1].schema == planner.plan_schema()
     written = planner.write_plan(files[2][1])
     for data in (written, written.to_pybytes(), io.BytesIO(written)):
-        shard = planner.read_shard(data, 2100)
+        shard = planner.PlanFile(data).shard(2100)
         assert shard.equals(made.shard_ranges(2100))
         assert shard["path"].to_pylist() == ["/nowhere/04200", "/nowhere/04201"]
     with pytest.raises(PlanError, match="shard 10 is not in this plan file"):
-        planner.read_shard(written, 10)
+        planner.PlanFile(written).shard(10)
     with pytest.raises(PlanError, match="shard 2250 is not in the plan: it has 2250"):
         made.shard_ranges(2250)
 
@@ -55,8 +55,8 @@ def test_a_worker_reads_little_of_a_large_plan() -> None:
 def test_a_shard_in_many_row_groups() -> None:
     made = plan(listing([1] * 40_000), target_bytes=20_000)
     written = planner.write_plan(next(planner.plan_files(made))[1])
-    assert planner.read_shard(written, 0).num_rows == 20_000
-    assert planner.read_shard(written, 1)["path"][0].as_py() == "/nowhere/20000"
+    assert planner.PlanFile(written).shard(0).num_rows == 20_000
+    assert planner.PlanFile(written).shard(1)["path"][0].as_py() == "/nowhere/20000"
 
 
 def test_reading_a_plan_is_lean(root: Path, tmp_path: Path) -> None:
@@ -64,8 +64,8 @@ def test_reading_a_plan_is_lean(root: Path, tmp_path: Path) -> None:
     (tmp_path / "plan").write_bytes(planner.write_plan(next(planner.plan_files(made))[1]))
     code = """
 import sys
-from mapred.planner import read_shard
-assert read_shard(open(sys.argv[1], "rb").read(), 3).num_rows == 1
+from mapred.planner import PlanFile
+assert PlanFile(open(sys.argv[1], "rb").read()).shard(3).num_rows == 1
 heavy = {"pandas", "polars", "fsspec", "scipy", "pyarrow.dataset", "pyarrow.compute"}
 heavy |= {"pyarrow.parquet", "pyarrow.fs", "ssl"}
 print(sorted(heavy & set(sys.modules)))
