@@ -28,13 +28,18 @@ def from_arrow(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
     if pa.types.is_boolean(column.type):
         chunks = [column] if isinstance(column, pa.Array) else column.chunks
         return np.concatenate([np.empty(0, bool), *map(_unpack_bits, chunks)])
-    letter = "f" if pa.types.is_floating(column.type) else "i"
-    letter = "u" if pa.types.is_unsigned_integer(column.type) else letter
-    dtype = np.dtype(f"{letter}{column.type.bit_width // 8}")
+    dtype = dtype_of(column.type)
     if isinstance(column, pa.Array):
         return values_view(column, dtype)
     parts = [values_view(chunk, dtype) for chunk in column.chunks]
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts])
+
+
+def dtype_of(type_: pa.DataType) -> np.dtype[Any]:
+    """Return how numpy holds numbers of a type; times are whole numbers of their unit."""
+    letter = "f" if pa.types.is_floating(type_) else "i"
+    letter = "u" if pa.types.is_unsigned_integer(type_) else letter
+    return np.dtype(f"{letter}{type_.bit_width // 8}")
 
 
 def _unpack_bits(array: pa.BooleanArray) -> npt.NDArray[np.bool_]:

@@ -35,9 +35,9 @@ def check(name: str, value: Any, hint: Any, error: type[MapredError]) -> Any:
     try:
         return rule.read(value)
     except Unfit as unfit:
-        given = f"{name}=…" if rule.private else f"{name}={short_repr(value)}"
+        value_text = f"{name}=…" if rule.private else f"{name}={short_repr(value)}"
         more = f"; {unfit}" if str(unfit) else ""
-        raise (rule.error or error)(f"{given} must be {rule.fits}{more}") from None
+        raise (rule.error or error)(f"{value_text} must be {rule.fits}{more}") from None
 
 
 def check_fields(record: Any, error: type[MapredError]) -> None:
@@ -80,11 +80,11 @@ _signature = functools.cache(inspect.signature)
 @functools.cache
 def hint_of(owner: Any, name: str) -> Any:
     """Return an annotation of a function or class; `Any` for one of a package that is not loaded."""
-    for each in owner.__mro__ if isinstance(owner, type) else [owner]:
-        text = inspect.get_annotations(each).get(name)
+    for holder in owner.__mro__ if isinstance(owner, type) else [owner]:
+        text = inspect.get_annotations(holder).get(name)
         if isinstance(text, str):
             try:
-                return eval(text, vars(sys.modules[each.__module__]))
+                return eval(text, vars(sys.modules[holder.__module__]))
             except NameError:
                 return Any
         if text is not None:
@@ -97,7 +97,7 @@ def rule_of(hint: Any) -> Rule | None:
     """Return what an annotation asks for; None where it takes anything."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        return next((each for each in inner if isinstance(each, Rule)), None) or rule_of(inner[0])
+        return next((item for item in inner if isinstance(item, Rule)), None) or rule_of(inner[0])
     if origin in (typing.Union, types.UnionType):
         return _union(inner)
     if origin is typing.Literal:
@@ -142,24 +142,24 @@ def short_repr(value: Any) -> str:
 
 def _union(hints: tuple[Any, ...]) -> Rule | None:
     rules = [rule_of(hint) for hint in hints if hint is not type(None)]
-    known = [rule for rule in rules if rule is not None]
-    if len(known) < len(rules):
+    kept = [rule for rule in rules if rule is not None]
+    if len(kept) < len(rules):
         return None
 
     def read(value: Any) -> Any:
         if value is None and type(None) in hints:
             return None
-        said = ""
-        for rule in known:
+        detail = ""
+        for rule in kept:
             try:
                 return rule.read(value)
             except Unfit as unfit:
-                said = said or str(unfit)
-        raise Unfit(said)
+                detail = detail or str(unfit)
+        raise Unfit(detail)
 
-    error = next((rule.error for rule in known if rule.error), None)
-    fits = " or ".join(dict.fromkeys(rule.fits for rule in known))
-    return Rule(fits, read, error, any(rule.private for rule in known))
+    error = next((rule.error for rule in kept if rule.error), None)
+    fits = " or ".join(dict.fromkeys(rule.fits for rule in kept))
+    return Rule(fits, read, error, any(rule.private for rule in kept))
 
 
 def _sequence(hint: Any) -> Rule:
@@ -167,8 +167,8 @@ def _sequence(hint: Any) -> Rule:
     inner = rule_of(hint)
 
     def read(value: Any) -> tuple[Any, ...]:
-        found = as_tuple(value)
-        return found if inner is None else tuple(map(inner.read, found))
+        values = as_tuple(value)
+        return values if inner is None else tuple(map(inner.read, values))
 
     return Rule("a list" if inner is None else f"a list in which each is {inner.fits}", read)
 
@@ -177,19 +177,19 @@ def _mapping(key: Any, value: Any) -> Rule:
     """Return a mapping, kept as a dict; its values are not shown, as they may be secrets."""
     keys, values = rule_of(key), rule_of(value)
 
-    def read(given: Any) -> dict[Any, Any]:
-        if not isinstance(given, Mapping):
-            raise Unfit(f"this is of type {type(given).__name__}")
-        found = {}
-        for name, each in given.items():
+    def read(mapping: Any) -> dict[Any, Any]:
+        if not isinstance(mapping, Mapping):
+            raise Unfit(f"this is of type {type(mapping).__name__}")
+        kept = {}
+        for name, item in mapping.items():
             try:
                 name = keys.read(name) if keys else name
-                found[name] = values.read(each) if values else each
+                kept[name] = values.read(item) if values else item
             except Unfit:
                 raise Unfit(
-                    f"at {short_repr(name)} there is a value of type {type(each).__name__}"
+                    f"at {short_repr(name)} there is a value of type {type(item).__name__}"
                 ) from None
-        return found
+        return kept
 
     fits = f", from {keys.fits} to {values.fits}" if keys and values else ""
     return Rule(f"a mapping{fits}", read, private=True)

@@ -37,13 +37,13 @@ def check(data: Any, size: int, crc32: int, where: str) -> None:
     compare((memoryview(data).nbytes, zlib.crc32(data)), size, crc32, where)
 
 
-def compare(found: tuple[int, int], size: int, crc32: int, where: str) -> None:
+def compare(actual: tuple[int, int], size: int, crc32: int, where: str) -> None:
     """Raise a `StorageError` unless the size and CRC-32 that were `found` are the recorded ones."""
-    if found == (size, crc32) or (crc32 == 0 and size in (0, found[0])):
+    if actual == (size, crc32) or (crc32 == 0 and size in (0, actual[0])):
         return
     raise StorageError(
         f"{where} is not what was written: {size:,} bytes with the CRC-32 {crc32:08x} were "
-        f"committed, and {found[0]:,} with {found[1]:08x} are there"
+        f"committed, and {actual[0]:,} with {actual[1]:08x} are there"
     )
 
 

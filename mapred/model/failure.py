@@ -51,8 +51,8 @@ class Failure:
         """One line; `str` has the place, the traceback and the log as well."""
         items = ", ".join(map(str, self.items[:3])) + "…" * (len(self.items) > 3)
         at = f"item{'s' * (len(self.items) > 1)} {items}" if items else f"task {self.task}"
-        said = " ".join(self.message.split())[:120]
-        return f"<Failure of {self.stage} {at}: {self.error}{': ' * bool(said)}{said}>"
+        message = " ".join(self.message.split())[:120]
+        return f"<Failure of {self.stage} {at}: {self.error}{': ' * bool(message)}{message}>"
 
     def __str__(self) -> str:
         lines = [f"{self.stage} task {self.task}: {self.error}: {self.message}"]
@@ -66,7 +66,7 @@ def merge_failures(before: Failure | None, failure: Failure) -> Failure:
     """Return the later of two failures of a task, with the items of both."""
     if before is None:
         return failure
-    later = max(before, failure, key=lambda each: each.time)
+    later = max(before, failure, key=lambda attempt: attempt.time)
     values = {**before.values, **failure.values}
     if not before.items or not failure.items:
         return replace(later, items=(), values=values)

@@ -88,7 +88,9 @@ class _Signature:
             return Parameter(field.name, kind, default=empty, annotation=field.type)
 
         parameters = map(parameter, dataclasses.fields(owner))
-        return Signature(sorted(parameters, key=lambda each: each.kind), return_annotation=None)
+        return Signature(
+            sorted(parameters, key=lambda parameter: parameter.kind), return_annotation=None
+        )
 
 
 if TYPE_CHECKING:

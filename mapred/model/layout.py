@@ -222,8 +222,8 @@ def index_of(path: str) -> int | None:
     """
     folder, _, name = path.rpartition("/")
     named = _NAMES.get(folder.rpartition("/")[2])
-    found = None if named is None else named.fullmatch(name)
-    return None if found is None else int(found[1])
+    match = None if named is None else named.fullmatch(name)
+    return None if match is None else int(match[1])
 
 
 def attempt_of(path: str) -> str:

@@ -21,21 +21,21 @@ class Limits:
 
     def describe(self) -> str:
         """Those that need processes of mapred's own, as they are written; empty if there are none."""
-        found = []
+        parts = []
         if self.timeout is not None:
-            found.append(f"timeout={self.timeout:g}")
+            parts.append(f"timeout={self.timeout:g}")
         if self.max_tasks_per_worker is not None:
-            found.append(f"max_tasks_per_worker={self.max_tasks_per_worker}")
-        for each in self.resources:
+            parts.append(f"max_tasks_per_worker={self.max_tasks_per_worker}")
+        for resources in self.resources:
             values = [
-                f"{name}={getattr(each, name)!r}"
+                f"{name}={getattr(resources, name)!r}"
                 for name in ("cpu", "memory", "gpu")
-                if getattr(each, name) != getattr(_DEFAULT, name)
+                if getattr(resources, name) != getattr(_DEFAULT, name)
             ]
-            values += [f"env={{{name!r}: …}}" for name in each.env]
+            values += [f"env={{{name!r}: …}}" for name in resources.env]
             if values:
-                found.append(f"Resources({', '.join(values)})")
-        return ", ".join(dict.fromkeys(found))
+                parts.append(f"Resources({', '.join(values)})")
+        return ", ".join(dict.fromkeys(parts))
 
 
 def warn(text: str) -> None:

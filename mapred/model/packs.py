@@ -51,11 +51,11 @@ class Pack:
         """Return what is known after another failed attempt, by which these items are lost."""
         items = set(failure.items)
         tries = {item: max(self.attempt(item), failure.attempts) for item in items}
-        known = replace(self, tries={**self.tries, **tries}, lost=self.lost.union(lost))
+        pack = replace(self, tries={**self.tries, **tries}, lost=self.lost.union(lost))
         if failure.kind in ("lost", "timeout", "memory"):
             shared = items.isdisjoint(self.alone)
-            return replace(known, alone=self.alone | items, crashes=self.crashes + shared)
-        return known
+            return replace(pack, alone=self.alone | items, crashes=self.crashes + shared)
+        return pack
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -290,12 +290,12 @@ def _on_stands(state: State, event: Stands) -> Actions:
     # Another decider was faster: what it did not give up is there, or the run has failed.
     unlisted = [task for task in lost if task not in given_up]
     state.doubts = {}
-    asked = [_ask(state, task, Doubt(lost[task])) for task in unlisted]
+    questions = [_ask(state, task, Doubt(lost[task])) for task in unlisted]
     state.open = {*partly, *unlisted}
     if not state.open:
         return _next(state)
     again = (Run(partly, state.call),) if partly else ()
-    return (*asked, *again)
+    return (*questions, *again)
 
 
 def _on_overdue(state: State, event: Overdue) -> Actions:

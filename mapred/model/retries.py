@@ -45,16 +45,16 @@ def option_values(value: Any) -> tuple[Given, ...]:
     if isinstance(value, bytes | Mapping):
         raise Unfit
     try:
-        given = [value] if isinstance(value, type | str) else list(value)
+        values = [value] if isinstance(value, type | str) else list(value)
     except TypeError:
-        given = [value]
-    return tuple(_check_given(each) for each in given)
+        values = [value]
+    return tuple(_check_given(item) for item in values)
 
 
-def _check_given(given: Any) -> Given:
-    if isinstance(given, type) and issubclass(given, BaseException):
-        return given
-    status = whole(given)
+def _check_given(item: Any) -> Given:
+    if isinstance(item, type) and issubclass(item, BaseException):
+        return item
+    status = whole(item)
     if status == 0:
         raise Unfit("0 is success")
     return status
@@ -65,19 +65,19 @@ def refuse_contradiction(
 ) -> None:
     """Refuse an error that one option wants tried again, and that the other forbids for good."""
     never = rules(no_retry_on or ())
-    for given in retry_on or ():
-        names = {given} if isinstance(given, int) else _names(given)
+    for item in retry_on or ():
+        names = {item} if isinstance(item, int) else _names(item)
         if both := names.intersection(never):
-            shown = given if isinstance(given, int) else given.__name__
+            shown = item if isinstance(item, int) else item.__name__
             raise PlanError(
                 f"retry_on= and no_retry_on= contradict each other: {shown} would never be tried "
                 f"again, as no_retry_on= has {', '.join(map(str, both))}"
             )
 
 
-def rules(given: tuple[Given, ...]) -> tuple[Rule, ...]:
+def rules(items: tuple[Given, ...]) -> tuple[Rule, ...]:
     """Return an option as a job records it."""
-    return tuple(each if isinstance(each, int) else _name(each) for each in given)
+    return tuple(item if isinstance(item, int) else _name(item) for item in items)
 
 
 def _name(kind: type) -> str:
@@ -86,7 +86,7 @@ def _name(kind: type) -> str:
 
 def _names(kind: type) -> set[Rule]:
     """Return the names of a class and of all that it inherits from."""
-    return {_name(each) for each in kind.__mro__}
+    return {_name(base) for base in kind.__mro__}
 
 
 def is_final(job: Job, error: BaseException, *, reached: bool, nested: bool = False) -> bool:
@@ -104,7 +104,7 @@ def is_final(job: Job, error: BaseException, *, reached: bool, nested: bool = Fa
     if isinstance(error, TypeError) and not reached:
         return True
     if isinstance(error, _GROUP) and _names(type(error)).isdisjoint(job.retry_on or ()):
-        return any(is_final(job, each, reached=True) for each in error.exceptions)
+        return any(is_final(job, member, reached=True) for member in error.exceptions)
     code = {error.code} if isinstance(error, SystemExit) and isinstance(error.code, int) else set()
     return not _is_retryable(job, _names(type(error)) | code)
 

@@ -133,10 +133,10 @@ def size(value: Any) -> int:
             raise Unfit
         number = int(float(match[1]) * _BYTES[match[2].lower()])
     else:
-        given = real(value)
-        if given != int(given):
-            raise Unfit(f"did you mean '{given}Gi'?")
-        number = int(given)
+        amount = real(value)
+        if amount != int(amount):
+            raise Unfit(f"did you mean '{amount}Gi'?")
+        number = int(amount)
     if not 0 < number <= _LARGEST:
         raise Unfit
     return number

@@ -33,16 +33,16 @@ def entropy(seed: int, spelling: str) -> bytes:
     return hashlib.blake2b(text, digest_size=48, person=b"mapred").digest()
 
 
-def rng_of(known: bytes) -> Any:
+def rng_of(seed: bytes) -> Any:
     """Return the `numpy.random.Generator` of `task.rng`."""
-    return np.random.default_rng(int.from_bytes(known[:16], "little"))
+    return np.random.default_rng(int.from_bytes(seed[:16], "little"))
 
 
-def seed_globals(known: bytes) -> None:
+def seed_globals(seed: bytes) -> None:
     """Seed `random`, and `numpy.random` now if it is loaded, else as soon as it is."""
     global _current
-    _current = known
-    random.seed(int.from_bytes(known[16:32], "little"))
+    _current = seed
+    random.seed(int.from_bytes(seed[16:32], "little"))
     loaded = sys.modules.get("numpy.random")
     if hasattr(loaded, "seed"):
         _seed_numpy(loaded)
@@ -182,9 +182,9 @@ def _spell_object(value: Any, kind: type, above: list[int]) -> str:
     if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
         return _name(value)
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_spell(each, above) for each in value)}]"
+        return f"[{', '.join(_spell(item, above) for item in value)}]"
     if isinstance(value, set | frozenset):
-        return f"{{{', '.join(sorted(_spell(each, above) for each in value))}}}"
+        return f"{{{', '.join(sorted(_spell(item, above) for item in value))}}}"
     if isinstance(value, Mapping):
         pairs = sorted(f"{_spell(k, above)}: {_spell(v, above)}" for k, v in value.items())
         return f"{{{', '.join(pairs)}}}"

@@ -124,8 +124,8 @@ def _first_items(starts: Ints, count: int, per_task: int | None) -> Ints:
     """Return the first item of each task, and `count` behind the last."""
     if per_task is not None:
         return np.minimum(starts * per_task, count)
-    each, rest = divmod(count, len(starts) - 1)
-    return starts * each + np.minimum(starts, rest)
+    share, rest = divmod(count, len(starts) - 1)
+    return starts * share + np.minimum(starts, rest)
 
 
 def _file_cost(files: pa.Table) -> int:
@@ -186,9 +186,9 @@ def _ranges(sizes: Ints, cut: Ints, target: int) -> tuple[Ints, Ints, Ints]:
         return np.arange(len(sizes), dtype=np.int64), np.zeros(len(sizes), np.int64), sizes
     parts = -(-sizes[cut] // target)
     before = np.cumsum(parts) - parts
-    each, rest = np.divmod(sizes[cut], parts)
+    share, rest = np.divmod(sizes[cut], parts)
     number = np.arange(int(parts.sum()), dtype=np.int64) - np.repeat(before, parts)
-    each, rest = np.repeat(each, parts), np.repeat(rest, parts)
+    share, rest = np.repeat(share, parts), np.repeat(rest, parts)
     at = np.repeat(cut + before - np.arange(len(cut)), parts) + number
 
     ranges = len(sizes) - len(cut) + len(at)
@@ -197,9 +197,9 @@ def _ranges(sizes: Ints, cut: Ints, target: int) -> tuple[Ints, Ints, Ints]:
     file = np.cumsum(is_first, dtype=np.int64)
     file -= 1
     offset = np.zeros(ranges, np.int64)
-    offset[at] = number * each + np.minimum(number, rest)
+    offset[at] = number * share + np.minimum(number, rest)
     length = sizes[file]
-    length[at] = each + (number < rest)
+    length[at] = share + (number < rest)
     return file, offset, length
 
 
@@ -210,8 +210,8 @@ def _starts(ends: Ints, total: int, shards: int) -> Ints:
     with a width of total / shards. Numbers that no range got are left out.
     """
     number = np.arange(1, shards, dtype=np.int64)
-    each, rest = divmod(total, shards)
-    edges = number * each - (-number * rest) // shards
+    width, rest = divmod(total, shards)
+    edges = number * width - (-number * rest) // shards
     first = np.searchsorted(ends, edges) + 1
     first = first[first < len(ends)]
     kept = np.concatenate(([True], first[1:] != first[:-1]))[: len(first)]

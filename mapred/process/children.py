@@ -56,16 +56,16 @@ def _prctl(option: int, value: int) -> None:
 
 def children() -> set[int]:
     """Return the processes whose parent this one is, by birth or since theirs ended."""
-    found: set[int] = set()
+    pids: set[int] = set()
     try:
         for thread in os.listdir("/proc/self/task"):
             with open(f"/proc/self/task/{thread}/children") as file:
-                found.update(map(int, file.read().split()))
+                pids.update(map(int, file.read().split()))
     except OSError:  # a kernel without that file, or another system
         import psutil
 
-        found.update(child.pid for child in psutil.Process().children())
-    return found
+        pids.update(child.pid for child in psutil.Process().children())
+    return pids
 
 
 def end_children(but: Container[int] = ()) -> None:

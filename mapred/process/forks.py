@@ -22,9 +22,9 @@ def in_this_process(function: Callable[..., Any]) -> Callable[..., Any]:
     alone."""
     pid = os.getpid()
 
-    def call(*given: Any, **named: Any) -> Any:
+    def call(*arguments: Any, **keywords: Any) -> Any:
         try:
-            return function(*given, **named)
+            return function(*arguments, **keywords)
         finally:
             leave_unless(pid)
 

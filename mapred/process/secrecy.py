@@ -188,13 +188,13 @@ def find_secret(value: Any, name: str = "") -> str | None:
     if isinstance(value, Mapping):
         own = value.get("name")
         for key, inner in value.items():
-            known = own if key == "value" and isinstance(own, str) else str(key)
-            if (found := find_secret(inner, known)) is not None:
-                return found
+            label = own if key == "value" and isinstance(own, str) else str(key)
+            if (secret := find_secret(inner, label)) is not None:
+                return secret
         return None
     if isinstance(value, list | tuple):
         return next(
-            (found for each in value if (found := find_secret(each, name)) is not None), None
+            (secret for item in value if (secret := find_secret(item, name)) is not None), None
         )
     return name if isinstance(value, str) and is_suspect(name, value) else None
 
@@ -300,10 +300,10 @@ def _secret_query(rest: str) -> str | None:
     for pair in re.split("[&;#?]", query if mark else fragment):
         name, equals, value = pair.partition("=")
         name, value = _percent_decode(name), _percent_decode(value)
-        known = name.lower()
-        if known in _HARMLESS_QUERIES or not equals:
+        lower = name.lower()
+        if lower in _HARMLESS_QUERIES or not equals:
             continue
-        if known.startswith(_SIGNED) or known in _OF_QUERIES or is_secret_name(name):
+        if lower.startswith(_SIGNED) or lower in _OF_QUERIES or is_secret_name(name):
             return name
         if _has_form(value):
             return name

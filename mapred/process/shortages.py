@@ -22,8 +22,8 @@ def explain_shortages() -> Iterator[None]:
         remedy = remedy_for(error)
         if remedy is None or isinstance(error, BackendError):
             raise
-        said = str(error) or type(error).__name__
-        raise BackendError(f"the system refuses what a run needs: {said}; {remedy}") from error
+        message = str(error) or type(error).__name__
+        raise BackendError(f"the system refuses what a run needs: {message}; {remedy}") from error
 
 
 def remedy_for(error: BaseException) -> str | None:

@@ -51,32 +51,32 @@ def capture() -> Surroundings | None:
     )
 
 
-def restore(known: Surroundings | None) -> None:
-    """Undo what has changed since `known` was noted."""
-    if known is None:
+def restore(before: Surroundings | None) -> None:
+    """Undo what has changed since `before` was noted."""
+    if before is None:
         return
-    if known.folder is not None and _folder() != known.folder:
+    if before.folder is not None and _folder() != before.folder:
         # A folder that the task removed does not affect the next one's relative paths.
         with suppress(OSError):
-            os.chdir(known.folder)
-    if _umask() != known.umask:
-        os.umask(known.umask)
-    if _environment() != known.environment:
+            os.chdir(before.folder)
+    if _umask() != before.umask:
+        os.umask(before.umask)
+    if _environment() != before.environment:
         zone = os.environb.get(b"TZ")
         os.environb.clear()
-        os.environb.update(known.environment)
-        if zone != known.environment.get(b"TZ"):
+        os.environb.update(before.environment)
+        if zone != before.environment.get(b"TZ"):
             time.tzset()
-    if _locale() != known.locale:
-        _set_locale(known.locale)
-    if _has_alarm() and not known.alarm:
+    if _locale() != before.locale:
+        _set_locale(before.locale)
+    if _has_alarm() and not before.alarm:
         signal.alarm(0)
     for number, handler in _handlers().items():
-        before = known.handlers[number]
+        earlier = before.handlers[number]
         # A handler that was not set by Python cannot be set by it.
-        if handler is not before and before is not None:
-            signal.signal(number, before)
-    sys.stdout, sys.stderr = known.streams
+        if handler is not earlier and earlier is not None:
+            signal.signal(number, earlier)
+    sys.stdout, sys.stderr = before.streams
 
 
 def _folder() -> str | None:

@@ -49,9 +49,9 @@ def limit(cpu: float) -> None:
             _limit_blas(int(blas))
 
 
-def variables(count: int, known: Mapping[str, str]) -> dict[str, str]:
+def variables(count: int, environment: Mapping[str, str]) -> dict[str, str]:
     """Return what tells libraries that are loaded later; `known` may hold OpenMP's number."""
-    openmp = known.get("OMP_NUM_THREADS", str(count))
+    openmp = environment.get("OMP_NUM_THREADS", str(count))
     # OpenMP takes a number for each level of nesting, and others one number alone.
     blas = dict.fromkeys(_LIKE_OPENMP, openmp.split(",")[0])
     return {"OMP_NUM_THREADS": openmp, **blas, **dict.fromkeys(_BY_THEMSELVES, str(count))}

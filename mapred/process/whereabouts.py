@@ -34,8 +34,8 @@ class Place:
 
     def read(self) -> tuple[int, int] | None:
         """Return the task and the item noted last (-1 where it was at none); None before the first."""
-        found: tuple[int, int] = _AT.unpack_from(self._shared, 0)
-        return None if found == _NOWHERE else found
+        place: tuple[int, int] = _AT.unpack_from(self._shared, 0)
+        return None if place == _NOWHERE else place
 
     def close(self) -> None:
         self._shared.close()

@@ -53,14 +53,14 @@ _MOMENTS = 3
 def number_states(aggregates: Aggregations) -> dict[tuple[str, str], int]:
     """Return the number of the first `s` column of every (column, state); several answers may share
     it."""
-    found: dict[tuple[str, str], int] = {}
+    numbers: dict[tuple[str, str], int] = {}
     number = 0
-    for each in aggregates:
-        for state in STATES[each.function]:
-            if (each.column, state) not in found:
-                found[each.column, state] = number
+    for aggregate in aggregates:
+        for state in STATES[aggregate.function]:
+            if (aggregate.column, state) not in numbers:
+                numbers[aggregate.column, state] = number
                 number += _MOMENTS if state == "moments" else 1
-    return found
+    return numbers
 
 
 def lift(table: pa.Table, by: Sequence[str], aggregates: Aggregations) -> pa.Table:

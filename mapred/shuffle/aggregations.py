@@ -31,33 +31,33 @@ def as_aggregates(aggregate: Aggregate, by: Sequence[str]) -> Aggregations:
     """`{"qty": "sum", "p95": ("price", "quantile", {"q": 0.95})}` as the columns of an answer."""
     if not hasattr(aggregate, "items") or not aggregate:
         raise ReduceError(f"aggregate={aggregate!r} must be a mapping such as {{'qty': 'sum'}}")
-    found = [one for name, asked in aggregate.items() for one in _entry(name, asked)]
-    _check_names(found, by)
-    return tuple(found)
+    columns = [one for name, entry in aggregate.items() for one in _entry(name, entry)]
+    _check_names(columns, by)
+    return tuple(columns)
 
 
-def _entry(name: Any, asked: Any) -> Iterator[Aggregation]:
+def _entry(name: Any, value: Any) -> Iterator[Aggregation]:
     """Yield the columns that one entry of the mapping asks for."""
-    if isinstance(asked, tuple) and len(asked) in (2, 3) and isinstance(asked[1], str):
-        yield _aggregation({name: asked}, name, *asked)
+    if isinstance(value, tuple) and len(value) in (2, 3) and isinstance(value[1], str):
+        yield _aggregation({name: value}, name, *value)
         return
-    functions = asked if isinstance(asked, list) else [asked]
-    for each in functions:
-        function, options = each if _has_options(each) else (each, {})
-        yield _aggregation({name: asked}, f"{name}_{function}", name, function, options)
+    functions = value if isinstance(value, list) else [value]
+    for item in functions:
+        function, options = item if _has_options(item) else (item, {})
+        yield _aggregation({name: value}, f"{name}_{function}", name, function, options)
     if not functions:
-        raise _unclear({name: asked})
+        raise _unclear({name: value})
 
 
-def _has_options(asked: Any) -> bool:
-    return isinstance(asked, tuple) and len(asked) == 2 and isinstance(asked[1], Mapping)
+def _has_options(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], Mapping)
 
 
 def _aggregation(
     entry: Mapping[Any, Any], name: Any, column: Any, function: Any, options: Any = None
 ) -> Aggregation:
     options = {} if options is None else options
-    texts = all(isinstance(each, str) for each in (name, column, function))
+    texts = all(isinstance(text, str) for text in (name, column, function))
     if not texts or not isinstance(options, Mapping):
         raise _unclear(entry)
     if function not in STATES:
@@ -76,10 +76,10 @@ def _unclear(entry: Mapping[Any, Any]) -> ReduceError:
     )
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
+def _nearest(word: str, words: Iterable[str]) -> str:
     """Return a hint at the known word that was meant, if any is near."""
     lower = word.lower()
-    close = [lower] if lower in known else difflib.get_close_matches(lower, known, 1)
+    close = [lower] if lower in words else difflib.get_close_matches(lower, words, 1)
     meant = _OTHER_NAMES.get(lower) or next(iter(close), None)
     return f"; did you mean {meant!r}?" if meant else ""
 
@@ -88,23 +88,23 @@ def _options(
     entry: Mapping[Any, Any], function: str, options: Mapping[Any, Any]
 ) -> Mapping[str, Any]:
     """Return the options of a function with their defaults, as plain numbers and texts."""
-    known = _OPTIONS.get(function, {})
+    checks = _OPTIONS.get(function, {})
     for name in options:
-        if name not in known:
-            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+        if name not in checks:
+            takes = f"it takes {', '.join(checks)}" if checks else "it takes none"
             raise ReduceError(
                 f"aggregate={entry!r}: {function} has no option {name!r}"
-                f"{_nearest(str(name), known)}; {takes}"
+                f"{_nearest(str(name), checks)}; {takes}"
             )
-    found = {name: options.get(name, default) for name, (default, _) in known.items()}
-    for name, (_, check) in known.items():
+    values = {name: options.get(name, default) for name, (default, _) in checks.items()}
+    for name, (_, check) in checks.items():
         try:
-            found[name] = check(found[name])
+            values[name] = check(values[name])
         except (TypeError, ValueError) as error:
             raise ReduceError(
-                f"aggregate={entry!r}: {name}={found[name]!r} must be {error}"
+                f"aggregate={entry!r}: {name}={values[name]!r} must be {error}"
             ) from None
-    return found
+    return values
 
 
 def _as_ddof(value: Any) -> int:
@@ -137,16 +137,16 @@ _OPTIONS = {
 }
 
 
-def _check_names(found: Sequence[Aggregation], by: Sequence[str]) -> None:
+def _check_names(aggregates: Sequence[Aggregation], by: Sequence[str]) -> None:
     """Refuse an answer with two columns of one name."""
     taken = dict.fromkeys(by, "a key of by=")
-    for each in found:
-        twin = taken.get(each.name)
-        taken[each.name] = f"{each.function} of {each.column!r}"
+    for aggregate in aggregates:
+        twin = taken.get(aggregate.name)
+        taken[aggregate.name] = f"{aggregate.function} of {aggregate.column!r}"
         if twin is None:
             continue
         raise ReduceError(
-            f"aggregate= names two columns of the answer {each.name!r}: {each.function} of "
-            f"{each.column!r} and {twin}; give one another name, as in "
-            f"{{'another_name': {(each.column, each.function, *filter(None, [each.options]))}}}"
+            f"aggregate= names two columns of the answer {aggregate.name!r}: {aggregate.function} of "
+            f"{aggregate.column!r} and {twin}; give one another name, as in "
+            f"{{'another_name': {(aggregate.column, aggregate.function, *filter(None, [aggregate.options]))}}}"
         )

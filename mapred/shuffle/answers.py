@@ -16,6 +16,7 @@ from mapred.shuffle.aggregates import STATES, Aggregations, number_states
 from mapred.shuffle.kinds import result_types
 from mapred.shuffle.quantiles import Inexact, quantiles
 from mapred.shuffle.skew import named_key
+from mapred.shuffle.sorting import order_rows
 
 
 def finish(
@@ -26,23 +27,25 @@ def finish(
         table.column(f"k{i}").cast(schema.field(name).type) for i, name in enumerate(by)
     ]
     keys = pa.Table.from_arrays(columns, [f"k{i}" for i in range(len(by))])
-    known = number_states(aggregates)
+    places = number_states(aggregates)
     types = result_types(schema, aggregates)
-    for each, type_ in zip(aggregates, types, strict=True):
+    for aggregate, type_ in zip(aggregates, types, strict=True):
         states = [
-            table.column(f"s{known[each.column, state] + i}")
-            for state in STATES[each.function]
+            table.column(f"s{places[aggregate.column, state] + i}")
+            for state in STATES[aggregate.function]
             for i in range(3 if state == "moments" else 1)
         ]
         try:
-            columns.append(_answer(each, states, type_))
+            columns.append(_answer(aggregate, states, type_))
         except Inexact as error:
-            raise _inexact_error(error, each, type_, keys, by) from None
+            raise _inexact_error(error, aggregate, type_, keys, by) from None
         except _SumOverflow as error:
-            raise _overflow_error(error, each, type_, keys, by) from None
-    names = [*by, *(each.name for each in aggregates)]
+            raise _overflow_error(error, aggregate, type_, keys, by) from None
+    names = [*by, *(aggregate.name for aggregate in aggregates)]
     whole = pa.Table.from_arrays(columns, names)
-    return whole if _is_sorted(keys) else whole.take(_order(keys))
+    if _is_sorted(keys):
+        return whole
+    return whole.take(to_arrow(order_rows(keys, keys.column_names, [False] * keys.num_columns)))
 
 
 class _SumOverflow(Exception):
@@ -54,13 +57,17 @@ class _SumOverflow(Exception):
 
 
 def _overflow_error(
-    error: _SumOverflow, each: Aggregation, type_: pa.DataType, keys: pa.Table, by: Sequence[str]
+    error: _SumOverflow,
+    aggregate: Aggregation,
+    type_: pa.DataType,
+    keys: pa.Table,
+    by: Sequence[str],
 ) -> DatasetError:
     low, high, remedy = _limits(type_)
     totals = [decimal.Decimal(total or 0) for total in error.totals.to_pylist()]
     row = next(i for i, total in enumerate(totals) if not low < total < high)
     return DatasetError(
-        f"the sum of column {each.column!r} for key {named_key(keys, row, by)} is {totals[row]:f}, "
+        f"the sum of column {aggregate.column!r} for key {named_key(keys, row, by)} is {totals[row]:f}, "
         f"beyond what {type_} holds: cast the column to {remedy}"
     )
 
@@ -77,12 +84,12 @@ def _limits(type_: pa.DataType) -> tuple[int, int, str]:
 
 
 def _inexact_error(
-    error: Inexact, each: Aggregation, type_: pa.DataType, keys: pa.Table, by: Sequence[str]
+    error: Inexact, aggregate: Aggregation, type_: pa.DataType, keys: pa.Table, by: Sequence[str]
 ) -> DatasetError:
     floats = pa.types.is_floating(type_)
     remedy = ", or cast the column to decimal128(38, 0)" if floats else ""
     return DatasetError(
-        f"the {each.function} of column {each.column!r} for key "
+        f"the {aggregate.function} of column {aggregate.column!r} for key "
         f"{named_key(keys, error.group, by)} {error.where}, which {type_} cannot hold: "
         f"use interpolation='lower' or 'higher'{remedy}"
     )
@@ -96,32 +103,23 @@ def _is_sorted(keys: pa.Table) -> bool:
     return bool(np.all(numbers[:-1] < numbers[1:]))
 
 
-def _order(keys: pa.Table) -> pa.Array:
-    keys = keys.select([n for n in keys.column_names if not pa.types.is_null(keys[n].type)])
-    if not keys.num_columns:
-        return to_arrow(np.arange(keys.num_rows))
-    return pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names])
-
-
 def _answer(
-    each: Aggregation, states: Sequence[pa.ChunkedArray], type_: pa.DataType
+    aggregate: Aggregation, states: Sequence[pa.ChunkedArray], type_: pa.DataType
 ) -> pa.ChunkedArray:
-    if each.function in ("median", "quantile"):
-        return quantiles(states[0], each.options, type_)
-    if each.function == "nunique":
+    if aggregate.function in ("median", "quantile"):
+        return quantiles(states[0], aggregate.options, type_)
+    if aggregate.function == "nunique":
         return pc.list_value_length(states[0])
-    if each.function == "mean":
+    if aggregate.function == "mean":
         count = _subtract_or_null(states[1], 0)
-        return (
-            _decimal_mean(states[0], count, type_)
-            if pa.types.is_decimal(type_)
-            else _mean(states[0], count)
-        )
-    if each.function in ("variance", "stddev"):
-        degrees = _subtract_or_null(states[0], each.options["ddof"])
+        if pa.types.is_decimal(type_):
+            return _decimal_mean(states[0], count, type_)
+        return _mean(states[0], count)
+    if aggregate.function in ("variance", "stddev"):
+        degrees = _subtract_or_null(states[0], aggregate.options["ddof"])
         variance = pc.divide(states[2], degrees.cast(pa.float64()))
-        return pc.sqrt(variance) if each.function == "stddev" else variance
-    if each.function == "sum" and states[0].type != type_:
+        return pc.sqrt(variance) if aggregate.function == "stddev" else variance
+    if aggregate.function == "sum" and states[0].type != type_:
         raise _SumOverflow(states[0])
     # Arrow's cast of lists of nulls to their own type breaks them.
     return states[0] if states[0].type == type_ else states[0].cast(type_)

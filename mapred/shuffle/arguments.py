@@ -43,17 +43,17 @@ def as_shuffle(
 
 def _columns(what: str, names: Any) -> tuple[str, ...]:
     hint = Annotated[tuple[str, ...], Rule("a column's name, or a list of them", _names)]
-    found: tuple[str, ...] = check(what, names, hint, ReduceError)
-    if len(set(found)) < len(found):
-        raise ReduceError(f"{what}={found!r} names a column twice")
-    return found
+    columns: tuple[str, ...] = check(what, names, hint, ReduceError)
+    if len(set(columns)) < len(columns):
+        raise ReduceError(f"{what}={columns!r} names a column twice")
+    return columns
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    found = as_tuple(value)
-    if not found or not all(isinstance(name, str) and name for name in found):
+    names = as_tuple(value)
+    if not names or not all(isinstance(name, str) and name for name in names):
         raise Unfit
-    return tuple(map(str, found))
+    return tuple(map(str, names))
 
 
 def _order(sort_by: Any) -> tuple[list[str], tuple[bool, ...]]:
@@ -63,8 +63,8 @@ def _order(sort_by: Any) -> tuple[list[str], tuple[bool, ...]]:
         entries = (sort_by,)
     pairs = [(entry, "ascending") if isinstance(entry, str) else entry for entry in entries]
     for pair in pairs:
-        told = isinstance(pair, tuple | list) and len(pair) == 2
-        if not told or not isinstance(pair[0], str) or pair[1] not in _ORDERS:
+        is_pair = isinstance(pair, tuple | list) and len(pair) == 2
+        if not is_pair or not isinstance(pair[0], str) or pair[1] not in _ORDERS:
             raise ReduceError(
                 f"sort_by={short_repr(sort_by)}: {short_repr(pair)} must be a column's name, or a pair such "
                 "as ('price', 'descending')"
@@ -99,8 +99,8 @@ def keyed_reducer(
 
 def whole(tables: Iterable[pa.Table]) -> pa.Table:
     """Return the answers of all partitions as one table."""
-    found = list(tables)
-    if not found:
+    answers = list(tables)
+    if not answers:
         return pa.table({})
-    rows = [table for table in found if table.num_rows] or found[:1]
+    rows = [table for table in answers if table.num_rows] or answers[:1]
     return concat_with_schema(rows, unify_schemas([table.schema for table in rows], ()))

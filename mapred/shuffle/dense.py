@@ -1,7 +1,7 @@
 """Sums by whole-number keys that lie close together: added up by place, without hashing.
 
-Identifiers are mostly such numbers, and adding to `totals[key - lowest]` takes a fifth of the
-time of a hash table.
+Identifiers are mostly such numbers, and adding to `totals[key - lowest]` is several times as fast
+as a hash table.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrow.buffers import from_arrow, to_arrow
+from mapred.arrow.buffers import dtype_of, from_arrow, to_arrow
 from mapred.process.lazy import pa, pc
 from mapred.shuffle.sums import Limbs, largest, low_words, surely_fits
 
@@ -24,7 +24,7 @@ _ROWS = 1 << 15
 
 
 def is_dense(table: pa.Table) -> bool:
-    """Whether `summed` can sum a table, as far as its types and its keys tell."""
+    """Whether `sum_by_offset` can sum a table, by its types and its keys."""
     return _range(table) is not None
 
 
@@ -56,8 +56,8 @@ def sum_by_offset(table: pa.Table) -> pa.Table | None:
     batches = table.to_batches(max_chunksize=_ROWS)
     sums = [_Sum(column, size) for column in values]
     seen = np.zeros(size, bool)
-    kind = "u" if pa.types.is_unsigned_integer(key.type) else "i"
-    wide: Any = np.uint64 if kind == "u" else np.int64
+    dtype = dtype_of(key.type)
+    wide: Any = np.uint64 if dtype.kind == "u" else np.int64
     for batch in batches:
         places = from_arrow(batch.column(0)).astype(wide) - wide(low)
         places = places.astype(np.intp, copy=False)
@@ -65,7 +65,7 @@ def sum_by_offset(table: pa.Table) -> pa.Table | None:
         for number, total in enumerate(sums, 1):
             total.add(places, batch.column(number))
     places = np.flatnonzero(seen)
-    keys = to_arrow((places + low).astype(f"{kind}{key.type.bit_width // 8}"))
+    keys = to_arrow((places + low).astype(dtype))
     columns = [keys, *(total.array(places) for total in sums)]
     return pa.Table.from_arrays(columns, table.column_names)
 
@@ -82,9 +82,7 @@ class _Sum:
     def __init__(self, column: pa.ChunkedArray, size: int) -> None:
         self.type, self.size, self.rows = column.type, size, len(column)
         self.decimal = pa.types.is_decimal128(self.type)
-        letter = "f" if pa.types.is_floating(self.type) else "i"
-        letter = "u" if pa.types.is_unsigned_integer(self.type) else letter
-        self.totals = np.zeros(size, f"{letter}8")
+        self.totals = np.zeros(size, np.int64 if self.decimal else dtype_of(self.type))
         small = self.decimal or surely_fits(column, self.type)
         self.limbs = None if small else Limbs(self.type, size)
 

@@ -125,9 +125,8 @@ def _mix(x: Hashes) -> Hashes:
 def _integers(array: pa.Array) -> Hashes:
     if pa.types.is_boolean(array.type):
         array = array.cast(pa.uint8())
-    kind = "u" if pa.types.is_unsigned_integer(array.type) else "i"
-    values = values_view(array, f"{kind}{array.type.bit_width // 8}")
-    words: Hashes = values.astype(np.int64 if kind == "i" else _U).view(_U)
+    values = from_arrow(array)
+    words: Hashes = values.astype(np.int64 if values.dtype.kind == "i" else _U).view(_U)
     return words
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mapred.arrow import from_frames
+from mapred.arrow.schemas import find_duplicate_column
 from mapred.arrow.types import strip_encoding
 from mapred.errors import FunctionError
 from mapred.process.lazy import pa, pc
@@ -22,8 +23,8 @@ def tables(value: Any) -> Iterator[pa.Table]:
     of its file; metadata is dropped, since it would differ from task to task.
     """
     if isinstance(value, Iterator):
-        for each in value:
-            yield from tables(each)
+        for part in value:
+            yield from tables(part)
         return
     try:
         table = from_frames.as_table(value)
@@ -41,10 +42,9 @@ def tables(value: Any) -> Iterator[pa.Table]:
 
 def plain(table: pa.Table) -> pa.Table:
     """Return a table without dictionaries, runs, views and metadata."""
-    names = table.column_names
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise FunctionError(f"the returned table has more than one column {sorted(twice)[0]!r}")
+    twice = find_duplicate_column(table.schema)
+    if twice is not None:
+        raise FunctionError(f"the returned table has more than one column {twice!r}")
     fields = [pa.field(field.name, _plain_type(field)) for field in table.schema]
     columns = [_as(column, field.type) for column, field in zip(table.columns, fields, strict=True)]
     # Built from arrays with a length, a table of no columns would forget its rows.
@@ -71,31 +71,28 @@ def check_keys(schema: pa.Schema, by: Sequence[str]) -> None:
     """Refuse key columns that are missing, or whose type has no hash."""
     for name in by:
         if name not in schema.names:
-            known = ", ".join(schema.names) or "none"
-            raise FunctionError(f"there is no key column {name!r} in the output; there are {known}")
+            columns = ", ".join(schema.names) or "none"
+            raise FunctionError(
+                f"there is no key column {name!r} in the output; there are {columns}"
+            )
         family(schema.field(name).type, name)
 
 
 def family(type_: pa.DataType, name: str) -> str:
     """Types of one family can be equal, and then have equal hashes; other keys are refused."""
+    type_ = strip_encoding(type_, large=True)
     if pa.types.is_integer(type_) or pa.types.is_floating(type_):
         return "number"
-    for known in ("boolean", "decimal", "date", "time", "duration", "null"):
-        if getattr(pa.types, f"is_{known}")(type_):
-            return known
+    for kind in ("boolean", "decimal", "date", "time", "duration", "null"):
+        if getattr(pa.types, f"is_{kind}")(type_):
+            return kind
     if pa.types.is_timestamp(type_):
         return "timestamp" if type_.tz is None else "timestamp with a time zone"
-    if (
-        pa.types.is_string(type_)
-        or pa.types.is_large_string(type_)
-        or pa.types.is_string_view(type_)
-    ):
+    if pa.types.is_string(type_) or pa.types.is_large_string(type_):
         return "string"
-    binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
-    if any(is_(type_) for is_ in (*binary, pa.types.is_fixed_size_binary)):
+    binary = pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary
+    if any(is_(type_) for is_ in binary):
         return "binary"
-    if pa.types.is_dictionary(type_):
-        return family(type_.value_type, name)
     raise FunctionError(
         f"key column {name!r} is {type_}, which cannot be a key: take a column for each of its "
         "fields, or a string of it"

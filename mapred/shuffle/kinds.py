@@ -18,38 +18,38 @@ def result_types(schema: pa.Schema, aggregates: Iterable[Aggregation]) -> list[p
     """Return the type of each aggregate; a column that is missing or has no such aggregate is an
     error."""
     types = []
-    for each in aggregates:
-        if each.column not in schema.names:
-            known = ", ".join(schema.names)
+    for aggregate in aggregates:
+        if aggregate.column not in schema.names:
+            columns = ", ".join(schema.names)
             raise FunctionError(
-                f"aggregate= names column {each.column!r}; the output has {known}. Several "
-                f"functions of one column are a list: {{{each.name!r}: ['min', 'max']}}"
+                f"aggregate= names column {aggregate.column!r}; the output has {columns}. Several "
+                f"functions of one column are a list: {{{aggregate.name!r}: ['min', 'max']}}"
             )
-        type_ = _result_type(schema.field(each.column).type, each)
+        type_ = _result_type(schema.field(aggregate.column).type, aggregate)
         if type_ is None:
             raise FunctionError(
-                f"aggregate={{{each.column!r}: {each.function!r}}}: there is no {each.function} "
-                f"of {schema.field(each.column).type}; cast the column or use reduce="
+                f"aggregate={{{aggregate.column!r}: {aggregate.function!r}}}: there is no {aggregate.function} "
+                f"of {schema.field(aggregate.column).type}; cast the column or use reduce="
             )
         types.append(type_)
     return types
 
 
-def _result_type(type_: pa.DataType, each: Aggregation) -> pa.DataType | None:
-    if each.function in ("median", "quantile"):
-        return quantile_type(type_, each.options)
-    if each.function == "list":
+def _result_type(type_: pa.DataType, aggregate: Aggregation) -> pa.DataType | None:
+    if aggregate.function in ("median", "quantile"):
+        return quantile_type(type_, aggregate.options)
+    if aggregate.function == "list":
         return list_type(type_)
-    if each.function in ("first", "last"):
+    if aggregate.function in ("first", "last"):
         return type_
-    if each.function == "sum":
+    if aggregate.function == "sum":
         return sum_type(type_)
-    if each.function in ("count", "nunique"):
-        return pa.int64() if each.function == "count" or _of_arrow(type_, "distinct") else None
+    if aggregate.function in ("count", "nunique"):
+        return pa.int64() if aggregate.function == "count" or _of_arrow(type_, "distinct") else None
     if pa.types.is_null(type_):
         # Other tasks may have values.
-        return {"any": pa.bool_(), "all": pa.bool_()}.get(each.function, pa.float64())
-    return _of_arrow(type_, each.function)
+        return {"any": pa.bool_(), "all": pa.bool_()}.get(aggregate.function, pa.float64())
+    return _of_arrow(type_, aggregate.function)
 
 
 @functools.lru_cache(maxsize=256)

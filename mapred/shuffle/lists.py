@@ -57,9 +57,9 @@ def distinct(lists: pa.ChunkedArray, groups: Groups) -> pa.Array:
         values = same_bits(pa.chunked_array([values])).combine_chunks()
     numbers = np.repeat(np.arange(groups.count), np.diff(bounds))
     pairs = pa.table({"group": to_arrow(numbers), "value": values})
-    found = grouped_by(pairs, ["group", "value"], [])
+    unique = grouped_by(pairs, ["group", "value"], [])
     # Of new pairs Arrow may put some that share a slot of its hash table last.
-    of = from_arrow(found["group"])
+    of = from_arrow(unique["group"])
     order = to_arrow(np.argsort(of, kind="stable"))
     lengths = np.bincount(of, minlength=groups.count)
-    return _build_lists(lengths, found["value"].combine_chunks().take(order))
+    return _build_lists(lengths, unique["value"].combine_chunks().take(order))

@@ -71,24 +71,24 @@ class Outline:
         return low, self.ends.slice(index, 1) if index < self.ends.num_rows else None
 
 
-def outline(schema: pa.Schema) -> Outline:
+def read_outline(schema: pa.Schema) -> Outline:
     """Return what the schema of a manifest says in its metadata."""
     metadata = schema.metadata or {}
     schemas = tuple(decode_schema(text) for text in json.loads(metadata[_SCHEMAS]))
-    whole, *each = schemas or (None,)
+    whole, *single = schemas or (None,)
     ends = decoded_table(metadata[_ENDS].decode()) if _ENDS in metadata else None
     tasks = tuple(json.loads(metadata[_TASKS]))
-    return Outline(whole, tuple(each), tasks, int(metadata[_ROWS]), ends)
+    return Outline(whole, tuple(single), tasks, int(metadata[_ROWS]), ends)
 
 
-def misfit(error: Misfit, column: str, task: int, known: Outline) -> FunctionError:
+def misfit(error: Misfit, column: str, task: int, outline: Outline) -> FunctionError:
     """Return what to say of values of one task's `column` that the type of all tasks cannot hold."""
-    types = [schema.field(column).type for schema in known.schemas]
-    assert known.schema is not None
-    whole = known.schema.field(column).type
-    mine = types[known.tasks.index(task)], f"map task {task}"
+    types = [schema.field(column).type for schema in outline.schemas]
+    assert outline.schema is not None
+    whole = outline.schema.field(column).type
+    mine = types[outline.tasks.index(task)], f"map task {task}"
     if whole in types:
-        other = whole, f"map task {known.tasks[types.index(whole)]}"
+        other = whole, f"map task {outline.tasks[types.index(whole)]}"
     else:
         other = whole, "all tasks together"
     return clash_error(column, mine, other, error.value)
@@ -101,20 +101,22 @@ def manifest(
 
     Tables without rows do not decide the schema, where any has rows.
     """
-    known = [(output, output.parts) for output in sent if output.parts is not None]
+    mapped = [(output, output.parts) for output in sent if output.parts is not None]
     first = _first_tasks(sent, tasks)
     texts, numbered = list(first), list(first.values())
     schemas = [decode_schema(text) for text in texts]
     where_ = [f"map task {task}" for task in numbered]
     whole = [unify_schemas(schemas, shuffle.by, where_)] if schemas else []
-    rows = sum(output.rows for output, _ in known)
+    rows = sum(output.rows for output, _ in mapped)
     fields = [("path", pa.large_string()), ("offset", pa.int64()), ("length", pa.int64())]
     metadata = {
         _SCHEMAS: json.dumps([*map(encode_schema, whole), *texts]).encode(),
         _TASKS: json.dumps(numbered).encode(),
         _ROWS: str(rows).encode(),
     }
-    stored = [(output, parts) for output, parts in known if output.path is not None and output.rows]
+    stored = [
+        (output, parts) for output, parts in mapped if output.path is not None and output.rows
+    ]
     paths = large_strings([output.path or "" for output, _ in stored])
     numbers = np.array([texts.index(parts.schema) for _, parts in stored], np.int32)
     outline_ = Outline(whole[0] if whole else None, tuple(schemas), tuple(numbered), rows)
@@ -129,8 +131,8 @@ def manifest(
             return pa.Table.from_batches([], schema)
         starts, stops, before, after = where[:, :, number]
         there = np.flatnonzero(starts < stops)
-        told = (starts, stops - starts, before, after, numbers[files])
-        columns = [to_arrow(each[there]) for each in told]
+        values = (starts, stops - starts, before, after, numbers[files])
+        columns = [to_arrow(column[there]) for column in values]
         return pa.Table.from_arrays([paths.take(to_arrow(files[there])), *columns], schema=schema)
 
     return schema, map(part, range(shuffle.partitions))
@@ -148,16 +150,16 @@ def _first_tasks(sent: Sequence[Output], tasks: Sequence[int]) -> dict[str, int]
 
 
 def _ranges(
-    parts: Sequence[Parts], numbers: npt.NDArray[np.int32], known: Outline, shuffle: Shuffle
+    parts: Sequence[Parts], numbers: npt.NDArray[np.int32], outline: Outline, shuffle: Shuffle
 ) -> tuple[pa.Table | None, Any, Any]:
     """Return what `_sorted_ranges` gives; of rows that are not sorted without keys, and a run a
     file."""
     if not parts:
         return None, None, np.arange(0)
     if shuffle.descending:
-        return _sorted_ranges(parts, numbers, known, shuffle)
-    offsets = np.array([each.offsets for each in parts], np.int64)
-    sums = np.array([_sums(each) for each in parts], np.int64)
+        return _sorted_ranges(parts, numbers, outline, shuffle)
+    offsets = np.array([part.offsets for part in parts], np.int64)
+    sums = np.array([_sums(part) for part in parts], np.int64)
     where = np.stack((offsets[:, :-1], offsets[:, 1:], sums[:, :-1], sums[:, 1:]))
     return None, where, np.arange(len(parts))
 
@@ -169,7 +171,7 @@ def _sums(parts: Parts) -> Sequence[int]:
 
 
 def _sorted_ranges(
-    parts: Sequence[Parts], numbers: npt.NDArray[np.int32], known: Outline, shuffle: Shuffle
+    parts: Sequence[Parts], numbers: npt.NDArray[np.int32], outline: Outline, shuffle: Shuffle
 ) -> tuple[pa.Table, Any, Any]:
     """Return the keys that divide sorted rows evenly, and where each run has the rows between them.
 
@@ -177,19 +179,19 @@ def _sorted_ranges(
     part. A part is read for a partition wherever it may have rows of it. Gives the keys, an
     array of (start or stop, run, partition) and the file of every run.
     """
-    tables = [decoded_table(each.sample or "") for each in parts]
+    tables = [decoded_table(part.sample or "") for part in parts]
     runs = np.concatenate([from_arrow(table["run"]) for table in tables])
     files = np.repeat(np.arange(len(parts)), [table.num_rows for table in tables])
     by = list(shuffle.by)
-    assert known.schema is not None
-    types = pa.schema([known.schema.field(name) for name in by])
+    assert outline.schema is not None
+    types = pa.schema([outline.schema.field(name) for name in by])
     fits = []
     for table, number in zip(tables, numbers.tolist(), strict=True):
         named = table.drop_columns(["run"]).rename_columns(by)
         try:
             fits.append(fit_to_schema(named, types))
         except Misfit as error:
-            raise misfit(error, error.column, known.tasks[number], known) from error
+            raise misfit(error, error.column, outline.tasks[number], outline) from error
     keys = pa.concat_tables(fits)
     order, rank = ranks(keys, by, shuffle.descending)
     places = np.arange(1, shuffle.partitions) * len(order) // shuffle.partitions
@@ -201,10 +203,10 @@ def _sorted_ranges(
 
 def _cut(parts: Sequence[Parts], first: Ints, rank: Ints, limits: Ints) -> Ints:
     """Where each run has the rows between the limits; a run begins at each of `first`."""
-    offsets = np.concatenate([each.offsets[:-1] for each in parts])
-    stops = np.concatenate([each.offsets[1:] for each in parts])
-    before = np.concatenate([_sums(each)[:-1] for each in parts])
-    after = np.concatenate([_sums(each)[1:] for each in parts])
+    offsets = np.concatenate([part.offsets[:-1] for part in parts])
+    stops = np.concatenate([part.offsets[1:] for part in parts])
+    before = np.concatenate([_sums(part)[:-1] for part in parts])
+    after = np.concatenate([_sums(part)[1:] for part in parts])
     where = np.zeros((4, len(first), len(limits) + 1), np.int64)
     for run, (start, stop) in enumerate(itertools.pairwise([*first.tolist(), len(rank)])):
         mine = rank[start:stop]
@@ -218,7 +220,7 @@ def _cut(parts: Sequence[Parts], first: Ints, rank: Ints, limits: Ints) -> Ints:
     return where
 
 
-def segments(part: pa.Table, known: Outline) -> list[Segment]:
+def segments(part: pa.Table, outline: Outline) -> list[Segment]:
     """Return the ranges that one part of a manifest names, in the order of the map tasks."""
     names = ("path", "offset", "length", "schema", "before", "after")
     columns = (
@@ -226,6 +228,6 @@ def segments(part: pa.Table, known: Outline) -> list[Segment]:
         for name in names
     )
     return [
-        Segment(path, offset, length, known.schemas[number], known.tasks[number], *sums)
+        Segment(path, offset, length, outline.schemas[number], outline.tasks[number], *sums)
         for path, offset, length, number, *sums in zip(*columns, strict=True)
     ]

@@ -111,12 +111,12 @@ class MapOutputBuffer:
         )
 
     def _part(self, number: int, schema: pa.Schema) -> pa.Table:
-        found = [parts.part(number) for parts in self._parts]
+        pieces = [parts.part(number) for parts in self._parts]
         try:
-            whole = concat_with_schema([part for part in found if part.num_rows], schema)
+            whole = concat_with_schema([part for part in pieces if part.num_rows], schema)
         except Misfit as error:
             raise error.of(rows_column(error.column, self.shuffle)) from error
-        if len(found) > 1 and self.shuffle.aggregates:
+        if len(pieces) > 1 and self.shuffle.aggregates:
             return merge_to_send(whole, self.shuffle.aggregates) if whole.num_rows else whole
         return whole
 
@@ -150,17 +150,15 @@ def rows_column(name: str, shuffle: Shuffle) -> str:
     if name.startswith("k"):
         return shuffle.by[int(name[1:])]
     before = [(place, column) for (column, _), place in number_states(shuffle.aggregates).items()]
-    return max(each for each in before if each[0] <= int(name[1:]))[1]
+    return max(pair for pair in before if pair[0] <= int(name[1:]))[1]
 
 
 def partition_table(table: pa.Table, shuffle: Shuffle) -> MemoryParts:
     """Rows by partition; with aggregates their states, combined where that makes them fewer."""
-    from pyarrow.types import is_integer
-
     if not shuffle.aggregates:
         return order_by_partition(table, hash_keys(table, shuffle.by), shuffle.partitions)
     keys = [f"k{i}" for i in range(len(shuffle.by))]
-    numbered = len(keys) == 1 and is_integer(table.column(shuffle.by[0]).type)
+    numbered = len(keys) == 1 and pa.types.is_integer(table.column(shuffle.by[0]).type)
     lifted = lift(table, shuffle.by, shuffle.aggregates) if numbered else None
     if lifted is not None and is_dense(lifted):
         states = merge_to_send(lifted, shuffle.aggregates)
@@ -173,7 +171,7 @@ def partition_table(table: pa.Table, shuffle: Shuffle) -> MemoryParts:
     held = order_by_partition(states, hashes, shuffle.partitions)
     if not _has_repeats(hashes):
         return held
-    # Small hash tables stay in a cache: one for each partition takes half the time of one.
+    # Small hash tables stay in a cache: one for each partition is faster than one for all.
     parts = map(held.part, range(shuffle.partitions))
     merged = [merge_to_send(part, shuffle.aggregates) for part in parts]
     bounds = np.concatenate([[0], np.cumsum([part.num_rows for part in merged])])

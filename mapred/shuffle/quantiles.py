@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrow.buffers import from_arrow, to_arrow, values_view
+from mapred.arrow.buffers import dtype_of, from_arrow, to_arrow, values_view
 from mapred.process.lazy import pa
 from mapred.shuffle.groups import take_or_null
 from mapred.shuffle.lists import flatten_lists
@@ -107,8 +107,8 @@ def _places(
     share = Fraction(repr(q))
     whole = share.denominator
     distinct, inverse = np.unique(counts, return_inverse=True)
-    found = [divmod(share.numerator * (count - 1), whole) for count in distinct.tolist()]
-    steps, parts = np.array(found, np.int64).reshape(-1, 2)[inverse.ravel()].T
+    places = [divmod(share.numerator * (count - 1), whole) for count in distinct.tolist()]
+    steps, parts = np.array(places, np.int64).reshape(-1, 2)[inverse.ravel()].T
     return steps, parts, whole
 
 
@@ -124,13 +124,13 @@ def _interpolate(
     if types.is_null(from_):
         return lower.cast(type_)
     if types.is_floating(from_):
-        low, high = (from_arrow(each).astype(np.float64) for each in (lower, upper))
+        low, high = (from_arrow(end).astype(np.float64) for end in (lower, upper))
         return to_arrow(_floats(low, high, parts, whole))
     if types.is_integer(from_):
         small = _interpolate_small(lower, upper, parts, whole)
         if small is not None:
             return to_arrow(small)
-    found = []
+    answers = []
     factor = _unit_factor(from_, type_)
     ends = zip(_whole_numbers(lower), _whole_numbers(upper), parts.tolist(), strict=True)
     for group, (one, other, part) in enumerate(ends):
@@ -138,8 +138,8 @@ def _interpolate(
         answer = _fit_to_type(exact, type_)
         if answer is None:
             raise Inexact(group, lower[group], upper[group])
-        found.append(answer)
-    return _array(found, type_)
+        answers.append(answer)
+    return _array(answers, type_)
 
 
 def _floats(
@@ -163,24 +163,23 @@ def _interpolate_small(
     lower: pa.Array, upper: pa.Array, parts: npt.NDArray[np.int64], whole: int
 ) -> npt.NDArray[np.float64] | None:
     """Answers of one rounding; None where whole numbers are too large for that."""
-    ends = [from_arrow(each) for each in (lower, upper)]
+    ends = [from_arrow(values) for values in (lower, upper)]
     if any(
         abs(int(end)) * whole > _EXACT
-        for each in ends
-        for end in (each.min(initial=0), each.max(initial=0))
+        for values in ends
+        for end in (values.min(initial=0), values.max(initial=0))
     ):
         return None
-    low, high = (each.astype(np.int64) for each in ends)
+    low, high = (values.astype(np.int64) for values in ends)
     answers: npt.NDArray[np.float64] = (low * whole + (high - low) * parts) / whole
     return answers
 
 
 def _whole_numbers(array: pa.Array) -> list[int]:
     """Integers, instants in their unit, decimals without their point."""
-    width = array.type.bit_width // 8
     if not pa.types.is_decimal(array.type):
-        signed = not pa.types.is_unsigned_integer(array.type)
-        return list(values_view(array, f"{'i' if signed else 'u'}{width}").tolist())
+        return list(from_arrow(array).tolist())
+    width = array.type.bit_width // 8
     data = values_view(array, f"V{width}").tobytes()
     return [
         int.from_bytes(data[at : at + width], "little", signed=True)
@@ -212,10 +211,9 @@ def _fit_to_type(exact: Fraction, type_: pa.DataType) -> int | float | None:
     return int(exact) if fits else None
 
 
-def _array(found: Sequence[int | float], type_: pa.DataType) -> pa.Array:
-    width = type_.bit_width // 8
+def _array(numbers: Sequence[int | float], type_: pa.DataType) -> pa.Array:
     if not pa.types.is_decimal(type_):
-        letter = "f" if pa.types.is_floating(type_) else "i"
-        return to_arrow(np.array(found, f"{letter}{width}"), type_)
-    data = b"".join(int(each).to_bytes(width, "little", signed=True) for each in found)
-    return pa.Array.from_buffers(type_, len(found), [None, pa.py_buffer(data)])
+        return to_arrow(np.array(numbers, dtype_of(type_)), type_)
+    width = type_.bit_width // 8
+    data = b"".join(int(number).to_bytes(width, "little", signed=True) for number in numbers)
+    return pa.Array.from_buffers(type_, len(numbers), [None, pa.py_buffer(data)])

@@ -80,11 +80,11 @@ def _split_by_keys(
         np.maximum.at(high, numbers, hashes)
         spilled.append(spill(order_by_partition(table, hashes, number, level)))
     for bucket in range(number):
-        inner = sum(each.offsets[bucket + 1] - each.offsets[bucket] for each in spilled)
+        inner = sum(file.offsets[bucket + 1] - file.offsets[bucket] for file in spilled)
         if inner:
             # Rows of one key are handed over together, however many they are.
             bound = inner if low[bucket] == high[bucket] else limit
-            parts = (each.part(bucket) for each in spilled)
+            parts = (file.part(bucket) for file in spilled)
             yield from _split_by_keys(parts, schema, by, inner, bound, level + 1)
 
 

@@ -74,19 +74,21 @@ def unify_schemas(
             )
     fields = []
     for name in first.names:
-        known = [(schema.field(name).type, at) for schema, at in zip(schemas, places, strict=True)]
-        fields.append(pa.field(name, _one_type(name, known, key=name in by)))
+        types = [(schema.field(name).type, at) for schema, at in zip(schemas, places, strict=True)]
+        fields.append(pa.field(name, _one_type(name, types, key=name in by)))
     return pa.schema(fields)
 
 
-def _one_type(name: str, known: Sequence[Typed], *, key: bool) -> pa.DataType:
+def _one_type(name: str, types: Sequence[Typed], *, key: bool) -> pa.DataType:
     """Return the type that holds what all of them hold; types that do not go together are an error."""
-    whole = known[0][0]
-    for type_, place in known[1:]:
+    whole = types[0][0]
+    for type_, place in types[1:]:
         both = _merge_types(whole, type_, name, key=key)
         if both is None:
-            other = (each for each in known if _merge_types(each[0], type_, name, key=key) is None)
-            raise clash_error(name, next(other, known[0]), (type_, place))
+            other = (
+                typed for typed in types if _merge_types(typed[0], type_, name, key=key) is None
+            )
+            raise clash_error(name, next(other, types[0]), (type_, place))
         whole = both
     return whole
 
@@ -100,12 +102,12 @@ def _merge_types(
         return one
     if _are_incompatible(one, other):
         return None
-    if key and len({family(each, name) for each in (one, other)} - {"null"}) > 1:
+    if key and len({family(type_, name) for type_ in (one, other)} - {"null"}) > 1:
         return None
     if pa.types.is_decimal(one) != pa.types.is_decimal(other):
         one, other = _as_decimal(one), _as_decimal(other)
     try:
-        schemas = [pa.schema([(name, each)]) for each in (one, other)]
+        schemas = [pa.schema([(name, type_)]) for type_ in (one, other)]
         return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
     except pa.ArrowException:
         return None
@@ -126,7 +128,7 @@ def _are_incompatible(one: pa.DataType, other: pa.DataType) -> bool:
             _are_incompatible(one.field(name).type, other.field(name).type) for name in shared
         )
     if one.num_fields and one.num_fields == other.num_fields:
-        pairs = ((each.field(i).type for each in (one, other)) for i in range(one.num_fields))
+        pairs = ((type_.field(i).type for type_ in (one, other)) for i in range(one.num_fields))
         return any(_are_incompatible(*pair) for pair in pairs)
     pairs_ = ((one, other), (other, one))
     return any(

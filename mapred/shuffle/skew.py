@@ -27,7 +27,7 @@ class HeavyKeyCounter:
     def __init__(self, by: Sequence[str]) -> None:
         self.by = list(by)
         self.rows = 0
-        self._found: list[pa.Table] = []
+        self._counts: list[pa.Table] = []
 
     def note(self, table: pa.Table) -> None:
         """Count the keys of some rows of a table."""
@@ -39,18 +39,18 @@ class HeavyKeyCounter:
             keys = take_sorted(keys, np.sort(places))
         if rows:
             keys = keys.append_column("rows", to_arrow(np.full(len(keys), rows / len(keys))))
-            self._found.append(_top_keys([keys], len(self.by)))
+            self._counts.append(_top_keys([keys], len(self.by)))
 
     def encoded(self) -> str | None:
         """Return the keys of a thousandth of the rows or more, as text for a commit."""
-        if not self._found:
+        if not self._counts:
             return None
-        found = _top_keys(self._found, len(self.by))
-        heavy = from_arrow(found["rows"]) >= self.rows * _SHARE
-        found = found.slice(0, int(heavy.sum()))
-        if not found.num_rows:
+        keys = _top_keys(self._counts, len(self.by))
+        heavy = from_arrow(keys["rows"]) >= self.rows * _SHARE
+        keys = keys.slice(0, int(heavy.sum()))
+        if not keys.num_rows:
             return None
-        return encode_table(found)
+        return encode_table(keys)
 
 
 def find_heavy_keys(texts: Iterable[str], by: Sequence[str], rows: int) -> dict[str, int]:
@@ -62,19 +62,19 @@ def find_heavy_keys(texts: Iterable[str], by: Sequence[str], rows: int) -> dict[
     tables = [decoded_table(text) for text in texts]
     if not tables:
         return {}
-    found = _top_keys(tables, len(by))
-    counts = from_arrow(found["rows"])
+    keys = _top_keys(tables, len(by))
+    counts = from_arrow(keys["rows"])
     least = max(2.0, rows * _SHARE)
-    known = counts[counts >= least]
+    frequent = counts[counts >= least]
     # The rest are keys of fewer rows than any known one.
-    rest = np.full(max(0, int((rows - known.sum()) / least)), least)
+    rest = np.full(max(0, int((rows - frequent.sum()) / least)), least)
     heavy = [
         row
-        for row, count in enumerate(known.tolist())
+        for row, count in enumerate(frequent.tolist())
         if count >= _MUCH * rows
-        and count >= _TIMES * _median(np.concatenate([np.delete(known, row), rest]))
+        and count >= _TIMES * _median(np.concatenate([np.delete(frequent, row), rest]))
     ]
-    return {named_key(found, row, by): round(float(counts[row])) for row in heavy}
+    return {named_key(keys, row, by): round(float(counts[row])) for row in heavy}
 
 
 def _median(counts: Any) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mapred.arrow.buffers import from_arrow, to_arrow, values_view
+from mapred.arrow.buffers import from_arrow, to_arrow
 from mapred.process.lazy import pa, pc
 from mapred.shuffle.hashing import byte_strings
 from mapred.shuffle.keys import family, hash_keys
@@ -24,8 +24,8 @@ def order_rows(
 ) -> npt.NDArray[np.int64]:
     """Return the places of rows in order; `runs` says that they are in order for long stretches.
 
-    Numbers that order as the first key begins are sorted by numpy, in a tenth of the time
-    that Arrow takes for whole keys; Arrow sorts those rows for which they are equal.
+    Numbers that order as the first key begins are sorted by numpy, which is much faster than
+    Arrow is with whole keys; Arrow sorts those rows for which they are equal.
     """
     words = _prefixes(table.column(by[0]))
     if words is None:
@@ -73,8 +73,8 @@ def _prefixes(column: pa.ChunkedArray) -> npt.NDArray[np.uint64] | None:
 
 
 def _integer_prefixes(array: pa.Array) -> npt.NDArray[np.uint64]:
-    signed = not pa.types.is_unsigned_integer(array.type)
-    values = values_view(array, f"{'i' if signed else 'u'}{array.type.bit_width // 8}")
+    values = from_arrow(array)
+    signed = values.dtype.kind == "i"
     words: npt.NDArray[np.uint64] = values.astype(np.int64 if signed else _U).view(_U)
     words ^= _TOP if signed else _U(0)
     return words
@@ -123,6 +123,6 @@ def ranks(table: pa.Table, by: Sequence[str], descending: Sequence[bool]) -> Any
     """Return the order of rows, and for each row a number: equal for equal keys, rising with them."""
     order = order_rows(table, by, descending)
     hashes = hash_keys(table, by)[order]
-    found = np.empty(len(order), np.int64)
-    found[order] = np.cumsum(np.append(False, hashes[1:] != hashes[:-1])[: len(order)])
-    return order, found
+    ranks_ = np.empty(len(order), np.int64)
+    ranks_[order] = np.cumsum(np.append(False, hashes[1:] != hashes[:-1])[: len(order)])
+    return order, ranks_

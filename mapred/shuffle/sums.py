@@ -52,10 +52,7 @@ def surely_fits(column: pa.ChunkedArray, total: pa.DataType) -> bool:
         most = 2 ** (63 if types.is_signed_integer(total) else 64) - 1
         if type_.bit_width < 64:
             return bool((1 << type_.bit_width) * len(column) <= most)
-        letter = "i" if types.is_signed_integer(type_) else "u"
-        highest = max(
-            (largest(values_view(chunk, f"{letter}8")) for chunk in column.chunks), default=0
-        )
+        highest = max((largest(from_arrow(chunk)) for chunk in column.chunks), default=0)
     return highest * len(column) <= most
 
 

@@ -153,7 +153,7 @@ def _segments(
     output, parts = commit.output, commit.output.parts
     assert parts is not None
     schema = encoding.decode_schema(parts.schema)
-    known = manifest.outline(schema)
+    known = manifest.read_outline(schema)
     start, stop = parts.offsets[index : index + 2]
     if start == stop:
         return known, []
