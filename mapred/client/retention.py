@@ -255,7 +255,7 @@ def _find_losers(folder: RunFolder, files: Listing, settled: bool) -> Listing:
         if found is not None:
             task = found["stage"], int(found["task"])
             outputs.setdefault(task, {}).setdefault(found["attempt"], []).append((path, size))
-        if path.startswith(layout.all_kept()):
+        if path.startswith(layout.KEPT):
             kept.append((path, size))
         stage, _, rest = path.partition("/")
         index = layout.index_of(path) if rest.startswith("commits/") and size else None

@@ -79,17 +79,23 @@ _signature = functools.cache(inspect.signature)
 
 @functools.cache
 def hint_of(owner: Any, name: str) -> Any:
-    """Return an annotation of a function or class; `Any` for one of a package that is not loaded."""
+    """Return an annotation of a function or class."""
     for holder in owner.__mro__ if isinstance(owner, type) else [owner]:
         text = inspect.get_annotations(holder).get(name)
         if isinstance(text, str):
-            try:
-                return eval(text, vars(sys.modules[holder.__module__]))
-            except NameError:
-                return Any
+            return evaluate(text, holder.__module__)
         if text is not None:
             return text
     return Any
+
+
+@functools.cache
+def evaluate(annotation: str, module: str) -> Any:
+    """Return what an annotation means in a module; `Any` where it names what is not loaded."""
+    try:
+        return eval(annotation, vars(sys.modules[module]))
+    except NameError:
+        return Any
 
 
 @functools.cache

@@ -18,7 +18,6 @@ import dataclasses
 import functools
 import json
 import re
-import sys
 import types
 import typing
 from collections import deque
@@ -28,7 +27,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 
 from mapred.errors import MapredError, RecordError
 from mapred.model import checksums
-from mapred.model.checking import short_repr
+from mapred.model.checking import evaluate, short_repr
 from mapred.model.fields import LISTS, READERS, Reader, Unfit, read_anything
 
 T = TypeVar("T")
@@ -144,7 +143,7 @@ def _of_class(cls: Any) -> Reader:
     readers = {
         field.name: _reader(in_json[field.name])
         if field.name in in_json
-        else _named_reader(str(field.type), cls.__module__)
+        else _reader(evaluate(str(field.type), cls.__module__))
         for field in fields
     }
     required = [field.name for field in fields if _default(field) is dataclasses.MISSING]
@@ -203,15 +202,6 @@ def _make_constructor(
         return made
 
     return make
-
-
-@functools.cache
-def _named_reader(annotation: str, module: str) -> Reader:
-    """Return what reads a field by its annotation; anything where that names what is not loaded."""
-    try:
-        return _reader(eval(annotation, vars(sys.modules[module])))
-    except NameError:
-        return read_anything
 
 
 def _of_union(hints: tuple[Any, ...]) -> Reader:

@@ -11,6 +11,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, FrozenInstanceError
+from inspect import Parameter, Signature
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +79,6 @@ class _Signature:
     """The signature of a class, for `help()` and editors."""
 
     def __get__(self, instance: Any, owner: Any) -> Any:
-        from inspect import Parameter, Signature
-
         def parameter(field: Field[Any]) -> Parameter:
             kind = Parameter.KEYWORD_ONLY if field.kw_only else Parameter.POSITIONAL_OR_KEYWORD
             made = field.default_factory

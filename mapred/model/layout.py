@@ -45,6 +45,7 @@ END = "end.json"
 MANIFEST = "result/manifest.json"
 REMOVED = "removed.json"
 WRITES = "writes/"
+KEPT = "map/kept/"  # what failed attempts at map tasks kept for the next one
 PLAN_SHARDS = 1000
 _NUMBER, _ATTEMPT = r"([0-9]{6,18})", r"-[0-9]+-[0-9a-f]+"
 _NAMES = {
@@ -110,19 +111,9 @@ def schedule(name: str, digest: str) -> str:
     return f".schedules/{name}/{digest}.pkl"
 
 
-def changed_function(digest: str) -> str:
-    """Return the function of a run that was resumed with another one."""
-    return f"function-{digest[:12]}.pkl"
-
-
-def changed_reduce(digest: str) -> str:
-    """Return the reduce of a run that was resumed with another one."""
-    return f"reduce-{digest[:12]}.pkl"
-
-
-def changed_modules(digest: str) -> str:
-    """Return the modules of a run that was resumed with another function."""
-    return f"modules-{digest[:12]}.pkl"
+def changed(path: str, digest: str) -> str:
+    """Return where a run that was resumed with other functions, reduce or modules has them."""
+    return f"{path.removesuffix('.pkl')}-{digest[:12]}.pkl"
 
 
 def plan_file(number: int) -> str:
@@ -166,18 +157,13 @@ def output(stage: str, index: int, attempt: str, name: str) -> str:
     return f"{stage}/files/{index:06d}-{attempt}/{name}"
 
 
-def all_kept() -> str:
-    """Return the folder of what failed attempts at map tasks kept for the next one."""
-    return "map/kept/"
-
-
 def kept_of(index: int) -> str:
-    return f"map/kept/{index:06d}/"
+    return f"{KEPT}{index:06d}/"
 
 
 def kept_index(path: str) -> int | None:
     """Return the task in the path of what was kept; None for a file that is nothing of the kind."""
-    number, slash, _ = path.removeprefix(all_kept()).partition("/")
+    number, slash, _ = path.removeprefix(KEPT).partition("/")
     return int(number) if slash and number.isdecimal() else None
 
 

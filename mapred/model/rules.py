@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any, TypeAlias
 
 from mapred.errors import MapredError
@@ -177,16 +178,9 @@ def one_of(*choices: Any, error: type[MapredError] | None = None) -> Rule:
     return Rule(f"one of {', '.join(map(repr, choices))}", read, error)
 
 
-def _above_zero(value: Any) -> float:
-    number = real(value)
-    if not number > 0:
-        raise Unfit
-    return number
-
-
-def _seconds_above_zero(value: Any) -> float:
-    number = seconds(value)
-    if not number > 0:
+def _above_zero(read: Callable[[Any], float], value: Any) -> float:
+    number = read(value)
+    if number <= 0:
         raise Unfit
     return number
 
@@ -277,7 +271,7 @@ PLAIN: dict[Any, Rule] = {
     str: Rule("a text", _text),
 }
 _FORMS = "a timedelta or a text such as '90s', '1h30m' or '2d'"
-DURATION = Rule(f"seconds above zero, {_FORMS}", _seconds_above_zero)
+DURATION = Rule(f"seconds above zero, {_FORMS}", partial(_above_zero, seconds))
 MAX_FAILED = Rule("a count, or a share below 1 such as 0.01 or '1%'", _share)
 Text: TypeAlias = Annotated[str, Rule("a text that is not empty", _filled_text)]
 Location: TypeAlias = Annotated[
@@ -288,7 +282,7 @@ FolderMode: TypeAlias = Annotated[
 ]
 FromZero: TypeAlias = Annotated[int, between(0)]
 FromOne: TypeAlias = Annotated[int, between(1)]
-AboveZero: TypeAlias = Annotated[float, Rule("a number above zero", _above_zero)]
+AboveZero: TypeAlias = Annotated[float, Rule("a number above zero", partial(_above_zero, real))]
 Duration: TypeAlias = Annotated[float | str | timedelta, DURATION]
 DurationFromZero: TypeAlias = Annotated[
     float | str | timedelta, Rule(f"seconds from zero, {_FORMS}", _seconds_from_zero)

@@ -15,9 +15,12 @@ from mapred.model.fields import ArrowSchema, Count, Inside, Moment, Seconds, Sta
 from mapred.model.frozen import dataclass
 from mapred.model.resources import Resources
 from mapred.model.shuffle import Shuffle
+from mapred.process.lazy import Lazy
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+pickle = Lazy("pickle")  # few jobs have a filter
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,6 @@ class Format:
         """The filter as the user gave it, unpickled where it came from JSON."""
         if not isinstance(self.filter, bytes):
             return self.filter
-        import pickle
-
         return pickle.loads(self.filter)
 
     @property
@@ -101,8 +102,6 @@ class Format:
         if self.schema is not None:
             values["schema"] = base64.b64encode(self.schema.serialize().to_pybytes()).decode()
         if self.filter is not None:
-            import pickle
-
             filter_ = self.filter if isinstance(self.filter, bytes) else pickle.dumps(self.filter)
             values["filter"] = base64.b64encode(filter_).decode()
         return values

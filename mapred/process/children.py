@@ -13,6 +13,9 @@ import sys
 import time
 from collections.abc import Container
 
+from mapred.process.lazy import Lazy
+
+ctypes, psutil = Lazy("ctypes"), Lazy("psutil")  # not every process needs them
 UNCONNECTED = 71  # the exit status of a worker that has lost its connection
 _DIE_WITH_PARENT, _ADOPT = 1, 36  # of prctl
 _SECONDS = 2.0  # in which killed processes end
@@ -49,8 +52,6 @@ def adopt() -> None:
 
 
 def _prctl(option: int, value: int) -> None:
-    import ctypes
-
     ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
@@ -62,8 +63,6 @@ def children() -> set[int]:
             with open(f"/proc/self/task/{thread}/children") as file:
                 pids.update(map(int, file.read().split()))
     except OSError:  # a kernel without that file, or another system
-        import psutil
-
         pids.update(child.pid for child in psutil.Process().children())
     return pids
 

@@ -14,6 +14,9 @@ from functools import cache
 from typing import Any
 
 from mapred.errors import MapredError
+from mapred.process.lazy import Lazy
+
+parse = Lazy("urllib.parse")  # few texts are percent-encoded
 
 
 class Public(str):
@@ -268,9 +271,7 @@ def _percent_decode(text: str) -> str:
     """Without percent-encoding, be it twice."""
     if "%" not in text:
         return text
-    from urllib.parse import unquote
-
-    return unquote(unquote(text))
+    return str(parse.unquote(parse.unquote(text)))
 
 
 def _has_login(scheme: str, slashes: str, rest: str) -> bool:

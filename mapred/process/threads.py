@@ -10,7 +10,10 @@ from contextlib import suppress
 
 import pyarrow
 
+from mapred.process.lazy import Lazy
 from mapred.process.private import NUMPY_CORE
+
+ctypes = Lazy("ctypes")  # needed only where a task's cores differ from those at the start
 
 # Libraries that go by OpenMP's number where their own variable is not set, and those that do not.
 _LIKE_OPENMP = (
@@ -59,8 +62,6 @@ def variables(count: int, environment: Mapping[str, str]) -> dict[str, str]:
 
 def _limit_blas(count: int) -> None:
     """Tell the BLAS that numpy has loaded already, which reads no variable any more."""
-    import ctypes
-
     for name in NUMPY_CORE:
         module = sys.modules.get(name)
         if module is None or not module.__file__:

@@ -190,7 +190,7 @@ class TaskRecords(Files):
 
     def kept_tasks(self) -> set[int]:
         """Return the map tasks of which failed attempts kept the values of some items."""
-        found = {layout.kept_index(path) for path, _ in self.store.list(layout.all_kept())}
+        found = {layout.kept_index(path) for path, _ in self.store.list(layout.KEPT)}
         return {index for index in found if index is not None}
 
     def load_kept(self, index: int, load: Callable[[bytes], None]) -> tuple[list[str], int]:

@@ -118,7 +118,7 @@ def test_what_counted_and_wrote_in_a_failed_attempt_is_there_once(
     assert run.counters == {"all": 8, "done": 28}
     texts = [Path(path).read_text() for path in run.files["path"]]
     assert sorted(texts) == [f"item {item}" for item in range(8)]
-    assert run.store.list(layout.all_kept()) == []
+    assert run.store.list(layout.KEPT) == []
     assert run.audit().ok
 
 
