@@ -50,8 +50,8 @@ class Remedy:
     @property
     def functions(self) -> dict[str, Origin]:
         """The functions to fix, by the options that take them."""
-        origins = {"fn": self.fn, "reduce": self.reduce}
-        return {option: origin for option, origin in origins.items() if origin is not None}
+        functions = {"fn": self.fn, "reduce": self.reduce}
+        return {option: origin for option, origin in functions.items() if origin is not None}
 
 
 def remedy(folder: RunFolder, job: Job, failures: Sequence[Failure]) -> Remedy:

@@ -7,7 +7,6 @@ import re
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from mapred import backends
 from mapred.client.naming import default_root
@@ -59,7 +58,7 @@ def find(run: Location, root: Location | None = None) -> str:
     if not reference:
         raise RunError("'' names no run: give an id, the start of one, 'last', or a folder")
     base = base_of(root)
-    if reference == "last" and (newest := last(base).name):
+    if reference == "last" and (newest := last(base)[0]):
         return f"{base}/{newest}"
     names = [name for _, name in sorted(folders(base))]
     if reference not in names and os.path.isfile(os.path.join(reference, layout.JOB)):
@@ -82,21 +81,14 @@ def find(run: Location, root: Location | None = None) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Last:
-    """The newest run of a root that this user may read, and the newer ones that they may not."""
-
-    name: str | None
-    closed: tuple[str, ...]
-
-
-def last(root: str) -> Last:
+def last(root: str) -> tuple[str | None, list[str]]:
+    """Return the newest run of a root that this user may read, and the newer, closed ones."""
     closed: list[str] = []
     for _, name in sorted(folders(root), reverse=True):
-        if not _is_closed(root, name):
-            return Last(name, tuple(closed))
+        if not is_local(root) or os.access(f"{open_store(root).uri}/{name}/{layout.JOB}", os.R_OK):
+            return name, closed
         closed.append(name)
-    return Last(None, tuple(closed))
+    return None, closed
 
 
 def base_of(root: Location | None) -> str:
@@ -141,10 +133,6 @@ def entries(folder: str) -> Iterator[os.DirEntry[str]]:
     except OSError as error:
         why = modes.why_closed(folder, write=False)
         raise StorageError(f"cannot list {folder}: {error.strerror}: {why}") from error
-
-
-def _is_closed(root: str, name: str) -> bool:
-    return is_local(root) and not os.access(f"{open_store(root).uri}/{name}/{layout.JOB}", os.R_OK)
 
 
 def _second(name: str, changed: float) -> str:

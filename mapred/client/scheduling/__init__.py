@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone, tzinfo
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from mapred import backends
 from mapred.backends.schedules import Schedule, SchedulingBackend
@@ -132,8 +133,6 @@ def zone(name: str) -> tzinfo:
     """Return a zone by its name; `PlanError` for one that is not known here."""
     if name == "UTC":
         return timezone.utc
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
