@@ -6,8 +6,8 @@ import dataclasses
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from keyword import iskeyword
 from typing import Any
 
@@ -35,23 +35,17 @@ class Hint:
 class Remedy:
     """What has to change before a run can get further; None where nothing has to.
 
-    `fn` and `reduce` are where the functions to fix came from, `changed` the files or names of
-    their source that changed since; `memory` is what map tasks need, `backend` one that is there.
+    `functions` says where the functions to fix came from, by the options that take them, `changed`
+    the files or names of their source that changed since; `memory` is what map tasks need,
+    `backend` one that is there.
     """
 
-    fn: Origin | None = None
-    reduce: Origin | None = None
+    functions: Mapping[str, Origin] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
     timeout: float | None = None
     deadline: float | None = None
     memory: int | None = None
     backend: str | None = None
-
-    @property
-    def functions(self) -> dict[str, Origin]:
-        """The functions to fix, by the options that take them."""
-        functions = {"fn": self.fn, "reduce": self.reduce}
-        return {option: origin for option, origin in functions.items() if origin is not None}
 
 
 def remedy(folder: RunFolder, job: Job, failures: Sequence[Failure]) -> Remedy:
@@ -64,10 +58,10 @@ def remedy(folder: RunFolder, job: Job, failures: Sequence[Failure]) -> Remedy:
     memory = job.stages[0].resources.memory_bytes
     old = origins.find_outdated(folder.store, job) if raised else {}
     stages = {"fn": {"map"}, "reduce": folds}
-    names = [name for option in old if stages[option] & raised for name in old[option]]
+    broken = [option for option in stages if stages[option] & raised]
+    names = [name for option in broken for name in old.get(option, ())]
     return Remedy(
-        fn=_origin(job, job.function) if "map" in raised else None,
-        reduce=_origin(job, job.reduce) if raised & folds and job.write is None else None,
+        functions=_origins(job, broken),
         changed=tuple(dict.fromkeys(names)),
         timeout=2 * job.timeout if "timeout" in kinds and job.timeout else None,
         deadline=2 * job.deadline if late and job.deadline else None,
@@ -77,15 +71,18 @@ def remedy(folder: RunFolder, job: Job, failures: Sequence[Failure]) -> Remedy:
 
 def renewal(job: Job, old: Mapping[str, tuple[str, ...]]) -> Remedy:
     """Return what makes a run use the source as it is now; `old` is what changed, by option."""
-    return Remedy(
-        fn=_origin(job, job.function) if "fn" in old else None,
-        reduce=_origin(job, job.reduce) if "reduce" in old else None,
-        changed=tuple(dict.fromkeys(name for names in old.values() for name in names)),
-    )
+    names = dict.fromkeys(name for names in old.values() for name in names)
+    return Remedy(functions=_origins(job, old), changed=tuple(names))
 
 
-def _origin(job: Job, path: str | None) -> Origin | None:
-    return None if path is None else origins.recorded_origin(job, path) or Origin(job.name)
+def _origins(job: Job, options: Iterable[str]) -> dict[str, Origin]:
+    """Return where the functions of these options came from; the publisher of `write=` is ours."""
+    paths = {"fn": job.function, "reduce": None if job.write else job.reduce}
+    return {
+        option: origins.recorded_origin(job, path) or Origin(job.name)
+        for option in options
+        if (path := paths[option]) is not None
+    }
 
 
 def in_python(uri: str, job: Job, needed: Remedy) -> Hint:
