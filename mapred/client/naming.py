@@ -117,7 +117,6 @@ def refuse_remains(store: Store, paths: Iterable[str]) -> None:
 
 
 def digests_of(files: Iterable[tuple[str, Any]]) -> dict[str, str]:
-    """Return the SHA-256 of each file's content by its path."""
     return {path: _digest(data) for path, data in files}
 
 

@@ -1,7 +1,7 @@
 """The options of a job, in one place: their names, what each may be, and the defaults.
 
 A new option is a field of `Options` and, with what users may write for it, of `JobOptions`; with
-a `_cli_field` default it is one of the command line as well. `mapred.run` documents them.
+`_cli_field` as its default it is one of the command line as well. `mapred.run` documents them.
 """
 
 from __future__ import annotations

@@ -214,7 +214,6 @@ def _recent(folder: RunFolder, host: str) -> str | None:
 
 
 def _last_start(folder: RunFolder, name: str) -> float:
-    """When the run was made, or resumed for the last time."""
     return max(folder.start().time, _named_time(name))
 
 

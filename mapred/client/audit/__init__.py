@@ -170,8 +170,6 @@ def _format_share(number: int, planned: int, what: str) -> str:
 
 @dataclass
 class _Sums:
-    """The sums over the commits."""
-
     shards: int = 0
     ranges: int = 0
     bytes: int = 0

@@ -217,14 +217,11 @@ def _count_row_groups(
         return
     seen: list[int] = []
     for row in ranges:
-        mine = parquet.row_groups(footer, _range(row))
+        part = Range(0, path, row["offset"], row["length"], row["size"], "", 0, 0)
+        mine = parquet.row_groups(footer, part)
         seen += mine
         planned.groups[row["shard"]] += len(mine)
         planned.records[row["shard"]] += sum(footer.row_group(group).num_rows for group in mine)
     if seen != list(range(footer.num_row_groups)):
         text = f"row groups {seen} of {footer.num_row_groups} belong to its ranges"
         yield Problem("gap or overlap", path, text)
-
-
-def _range(row: dict[str, Any]) -> Range:
-    return Range(0, row["path"], row["offset"], row["length"], row["size"], "", 0, 0)
