@@ -170,6 +170,8 @@ def _format_share(number: int, planned: int, what: str) -> str:
 
 @dataclass
 class _Sums:
+    """The fields of an `Audit` that are summed over the commits."""
+
     shards: int = 0
     ranges: int = 0
     bytes: int = 0
@@ -215,30 +217,21 @@ def audit(folder: RunFolder, job: Job, *, content: bool = True, contact: bool = 
     looked_at = sums.outputs + published.files
     unread = 0 if job.format.once_per_item else coverage.unread_bytes(plan, lost)
     return Audit(
+        **{**vars(sums), "functions": tuple(_made_by(job, sums.functions))},
         run=job.run_id,
-        shards=sums.shards,
         planned_shards=job.shards,
-        ranges=sums.ranges,
         planned_ranges=plan.num_rows,
-        bytes=sums.bytes,
         planned_bytes=job.bytes,
         items=sums.records if job.format.once_per_item else 0,
         planned_items=job.items,
-        records=sums.records,
-        skipped=sums.skipped,
-        commits=sums.commits,
         files=len(job.digests),
-        outputs=sums.outputs,
-        inline=sums.inline,
         published=published.files,
         replaced=published.replaced,
         contents=looked_at + len(job.digests) if content else 0,
         sizes=0 if content else looked_at + inputs - sums.etags,
-        etags=sums.etags,
         given_up=given_up,
         unread_bytes=unread,
         unread_records=round(unread * sums.records / max(1, sums.bytes)),
-        functions=tuple(_made_by(job, sums.functions)),
         problems=tuple(problems),
     )
 
