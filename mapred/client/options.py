@@ -173,7 +173,7 @@ class Options:
         arguments = (self.by, self.aggregate, self.sort_by, self.partitions)
         if all(argument is None for argument in arguments):
             return None
-        from mapred.shuffle.arguments import as_shuffle
+        from mapred.shuffle.arguments import as_shuffle  # most jobs have no shuffle
 
         return as_shuffle(*arguments)
 
@@ -181,7 +181,7 @@ class Options:
     def reducer(self) -> Reducer | None:
         """What merges the outputs, or publishes them."""
         if self.shuffle is not None:
-            from mapred.shuffle.arguments import keyed_reducer
+            from mapred.shuffle.arguments import keyed_reducer  # as above
 
             return keyed_reducer(self.shuffle, self.reduce, self.fan_in, self.finalize)
         if self.write is not None:

@@ -77,7 +77,7 @@ def plan_dataset(
         return ShardPlan(source, dataset.item_format(source), ranges)
     if per_task is not None:
         raise PlanError("per_task= is for items, arrays and sweeps; files take target_bytes=")
-    from mapred import formats
+    from mapred import formats  # items need none of them
 
     files = dataset.listing(source)
     pinned = dataset.pin(source, files, formats.sniff)
