@@ -22,7 +22,7 @@ def find(reference: str, root: str | None) -> str:
     except RunError as error:
         raise MapredError(str(error)) from error
     home = os.path.dirname(found)
-    if reference == "last" and is_local(home) and (closed := lookup.last(home).closed):
+    if reference == "last" and is_local(home) and (closed := lookup.last(home)[1]):
         shown = ", ".join(closed[:_ADVISED]) + (", …" if len(closed) > _ADVISED else "")
         click.echo(f"newer, and closed to this user: {shown}", err=True)
     return found

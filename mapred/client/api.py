@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mapred.client.job import Function, prepare_job
 from mapred.client.job import Job as Job
 from mapred.client.job import Plan as Plan
-from mapred.client.job import prepare_job
 from mapred.client.options import (
     Destination,
     JobOptions,
@@ -24,8 +23,6 @@ from mapred.dataset import as_dataset
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-Function = Callable[..., Any]
 
 
 @takes(RunOptions, Options, Destination)
@@ -96,8 +93,7 @@ def submit(fn: Function, dataset: Any, **options: Unpack[RunOptions]) -> Run:
 @takes(JobOptions, Options)
 def job(fn: Function, dataset: Any, **options: Unpack[JobOptions]) -> Job:
     """Return a job, checked and not started; the arguments are those of `run`."""
-    made, _ = prepare_job(fn, dataset, options)
-    return made
+    return prepare_job(fn, dataset, options)[0]
 
 
 @takes(PlanOptions, Options)
@@ -109,5 +105,5 @@ def plan(source: Any, **options: Unpack[PlanOptions]) -> Plan:
     count as larger than they are, since opening one takes time), `max_tasks` the most shards,
     `per_task` the items in one (items, arrays and sweeps alone).
     """
-    found = plan_dataset(as_dataset(source), **validate_options(options))
-    return Plan(found.dataset, found.format, found.ranges)
+    shards = plan_dataset(as_dataset(source), **validate_options(options))
+    return Plan(shards.dataset, shards.format, shards.ranges)

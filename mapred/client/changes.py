@@ -1,7 +1,7 @@
 """What a resumed run does differently: another function or reduce, other limits.
 
-The job that says so replaces job.json, whose digest travels with the new start; the functions lie
-beside those of before, and every commit names the one that made it.
+The changed job replaces job.json, whose digest travels with the new start; new functions lie
+beside the old ones, and every commit names the one that made it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mapred.storage import Store
 
 @dataclass(frozen=True)
 class Changes:
-    """What `Run.resume` was given, checked as the options of a job are."""
+    """The changes that `Run.resume` makes, checked like the options of a job."""
 
     fn: Callable[..., Any] | None = None
     options: ResumeOptions = field(default_factory=ResumeOptions)
@@ -40,12 +40,11 @@ class Changes:
     def __post_init__(self) -> None:
         if self.fn is not None and not callable(self.fn):
             raise FunctionError(f"fn={self.fn!r} is not callable; pass a function or a class")
-        given = {name: value for name, value in self.options.items() if value is not None}
-        checking.check("reduce", given.get("reduce"), Reduce | None, PlanError)
-        object.__setattr__(self, "options", validate_options(given))
+        options = {name: value for name, value in self.options.items() if value is not None}
+        checking.check("reduce", options.get("reduce"), Reduce | None, PlanError)
+        object.__setattr__(self, "options", validate_options(options))
 
-    def given_names(self) -> list[str]:
-        """Return the names of what was given."""
+    def names(self) -> list[str]:
         return [*(["fn"] if self.fn is not None else []), *self.options]
 
 
@@ -70,32 +69,28 @@ class Revision:
 
 
 def plan_revision(folder: RunFolder, job: Job, changes: Changes) -> Revision:
-    """Return the run with what was given; nothing is written. What does not fit it raises."""
-    if not changes.given_names():
+    """Return the run with the changes, without writing it; raises where they do not fit it."""
+    if not changes.names():
         return Revision(job)
     store = folder.store
     new = _apply_limits(job, changes)
     files: dict[str, bytes] = {}
-    names: set[str] = set()
+    modules: set[str] = set()
     if changes.fn is not None:
         fn = parameters.bind_values(changes.fn, parameters.from_json(job.parameters))
         _check_fit(store, job, fn)
-        new, path, data = _with_code(new, fn, layout.FUNCTION, names)
+        new, path = _add_code(new, files, fn, layout.FUNCTION, modules)
         receiving = signatures.task_parameters(fn)
         new = dataclasses.replace(new, function=path, task_parameters=receiving)
-        files[path] = data
     reduce = changes.options.get("reduce")
     if reduce is not None:
         reducer = _reducer(store, job, reduce)
-        new, path, data = _with_code(new, reducer, layout.REDUCE, names)
-        new, files[path] = dataclasses.replace(new, reduce=path), data
+        new, path = _add_code(new, files, reducer, layout.REDUCE, modules)
         stages = [dataclasses.replace(s, check=_checks(s, reducer)) for s in new.stages]
-        new = dataclasses.replace(new, stages=tuple(stages))
+        new = dataclasses.replace(new, reduce=path, stages=tuple(stages))
     if files:
-        new, modules = _with_modules(store, new, names)
-        files |= modules
-        here = ".".join(map(str, sys.version_info[:2]))
-        new = dataclasses.replace(new, python=here)
+        new = _add_modules(store, new, files, modules)
+        new = dataclasses.replace(new, python=".".join(map(str, sys.version_info[:2])))
         _check_versions(folder, new)
     return Revision(new, files, tuple(_find_stale_paths(folder, new, changes)))
 
@@ -108,60 +103,62 @@ def _check_fit(store: Store, job: Job, fn: Callable[..., Any]) -> None:
             with pieces.open_input(store, job.digests, layout.ITEMS) as file:
                 names = pickling.load(file).keys()
         except Exception:
-            return  # its classes may be those of another machine: the workers will tell
+            return  # its classes may exist only on other machines: the workers will check
     piecewise = job.shuffle is not None or job.write is not None
     fitting.check_function(fn, job.format.name, names, piecewise=piecewise)
 
 
 def _apply_limits(job: Job, changes: Changes) -> Job:
-    limits = ("timeout", "deadline", "attempts", "max_failed")
-    given: dict[str, Any] = {n: value for n, value in changes.options.items() if n in limits}
-    if "deadline" in given:
-        given["deadline_since"] = time.time()
-    if "max_failed" in given and job.write is not None:
-        writing.check_losses(writing.Target.from_json(job.write), given["max_failed"])
+    names = ("timeout", "deadline", "attempts", "max_failed")
+    limits: dict[str, Any] = {n: value for n, value in changes.options.items() if n in names}
+    if "deadline" in limits:
+        limits["deadline_since"] = time.time()
+    if "max_failed" in limits and job.write is not None:
+        writing.check_losses(writing.Target.from_json(job.write), limits["max_failed"])
     stages = [dataclasses.replace(s, resources=_resources(job, s, changes)) for s in job.stages]
-    return dataclasses.replace(job, stages=tuple(stages), **given)
+    return dataclasses.replace(job, stages=tuple(stages), **limits)
 
 
 def _resources(job: Job, stage: Stage, changes: Changes) -> Resources:
-    """Return what a task asks for now; a reduce that had what the maps had, on demand, has it
-    still."""
-    asked, before = changes.options.get("resources"), job.stages[0].resources
+    """Return the resources of a stage; a reduce that shared those of the maps still does."""
+    of_map, of_reduce = changes.options.get("resources"), changes.options.get("reduce_resources")
     if stage.kind == "map":
-        return asked or stage.resources
-    of_reduce = changes.options.get("reduce_resources")
+        return of_map or stage.resources
     if of_reduce is not None:
         return of_reduce
-    shared = stage.resources == before.on_demand()
-    return asked.on_demand() if asked is not None and shared else stage.resources
+    shared = stage.resources == job.stages[0].resources.on_demand()
+    return of_map.on_demand() if of_map is not None and shared else stage.resources
 
 
-def _with_modules(store: Store, job: Job, names: set[str]) -> tuple[Job, dict[str, bytes]]:
-    """Return the job with the modules of its new code, and those of before that it does without."""
-    data = shipping.archive(names)
+def _add_code(
+    job: Job, files: dict[str, bytes], function: Any, original: str, modules: set[str]
+) -> tuple[Job, str]:
+    """Add a function to `files` and the job; return the job and the function's path."""
+    job, path = _add_file(job, files, transport.dump(function, modules), original)
+    code = {**job.code, path: vars(origins.of(function, job.parameters))}
+    return dataclasses.replace(job, code=code), path
+
+
+def _add_modules(store: Store, job: Job, files: dict[str, bytes], modules: set[str]) -> Job:
+    """Add the modules of the new code, and the old ones that are not among these."""
+    data = shipping.archive(modules)
     if not data:
-        return job, {}
+        return job
     if job.modules is not None:
         data = merge_archives(pieces.read(store, job.digests, job.modules), data)
-    digest = hashlib.sha256(data).hexdigest()
-    path = layout.changed(layout.MODULES, digest)
-    digests = {**job.digests, path: digest}
-    return dataclasses.replace(job, modules=path, digests=digests), {path: data}
+    job, path = _add_file(job, files, data, layout.MODULES)
+    return dataclasses.replace(job, modules=path)
 
 
-def _with_code(job: Job, function: Any, original: str, names: set[str]) -> tuple[Job, str, bytes]:
-    """Return the job that knows one more function, its path, and what is to be written there."""
-    data = transport.dump(function, names)
+def _add_file(job: Job, files: dict[str, bytes], data: bytes, original: str) -> tuple[Job, str]:
     digest = hashlib.sha256(data).hexdigest()
     path = layout.changed(original, digest)
-    code = {**job.code, path: vars(origins.of(function, job.parameters))}
-    digests = {**job.digests, path: digest}
-    return dataclasses.replace(job, code=code, digests=digests), path, data
+    files[path] = data
+    return dataclasses.replace(job, digests={**job.digests, path: digest}), path
 
 
 def _reducer(store: Store, job: Job, reduce: Reduce) -> Reducer:
-    """Return the reducer in place of the run's: its tree and its `finalize` are those of the run."""
+    """Return the reducer that replaces the run's, with the tree and the `finalize` of the run."""
     if job.reduce is None or job.write is not None:
         raise FunctionError(
             f"run {job.run_id} has no reduce= that another one could replace; its outputs are in "
@@ -173,8 +170,7 @@ def _reducer(store: Store, job: Job, reduce: Reduce) -> Reducer:
     finalize = None
     if not isinstance(reduce, Reducer):
         data = pieces.read(store, job.digests, job.reduce)
-        # Its code may be what cannot be loaded any more.
-        with suppress(FunctionError):
+        with suppress(FunctionError):  # its code may have gone
             finalize = transport.load(data).finish
     if job.shuffle is not None:
         reducer = keyed_reducer(job.shuffle, reduce, None, finalize)
@@ -189,44 +185,40 @@ def _checks(stage: Stage, reducer: Reducer) -> bool:
 
 def _check_versions(folder: RunFolder, new: Job) -> None:
     """Refuse a run that needs code of this Python and code of another one."""
-    left = len(folder.list_committed("map")) < new.shards
-    needed = [("fn", new.function)] if left else []
-    for option, path in [*needed, ("reduce", new.reduce)]:
-        made = new.python_of(path) if path else new.python
-        if (
-            path
-            and made != new.python
-            and not transport.is_portable(pieces.read(folder.store, new.digests, path))
-        ):
-            what = "function" if option == "fn" else "reduce"
+    functions = [("reduce", "reduce", new.reduce)]
+    if len(folder.list_committed("map")) < new.shards:
+        functions.insert(0, ("function", "fn", new.function))
+    for what, option, path in functions:
+        if path is None or (python := new.python_of(path)) == new.python:
+            continue
+        if not transport.is_portable(pieces.read(folder.store, new.digests, path)):
             raise FunctionError(
-                f"the {what} of run {new.run_id} was pickled by Python {made}, and this is "
+                f"the {what} of run {new.run_id} was pickled by Python {python}, and this is "
                 f"{new.python}: pass it once more as well, by {option}="
             )
 
 
 def _find_stale_paths(folder: RunFolder, job: Job, changes: Changes) -> Iterator[str]:
-    """Yield what the functions and limits of before left behind, and the new ones are not to find."""
-    folds = [stage for stage in job.stages if stage.kind in ("reduce", "shuffle")]
+    """Yield the files of the old functions and limits that the new ones must not find."""
+    later = [stage for stage in job.stages if stage.kind != "map"]
     if changes.fn is not None:
         yield from agreement.list_uncommitted(folder, job.stages[-1].name)
     if "reduce" in changes.options:
         # One answer comes from one reduce.
-        for stage in folds:
-            yield from (
-                layout.commit(stage.name, index) for index in _find_committed(folder, stage)
-            )
-            yield from agreement.files(folder.store, stage.name)
-    later = (stage for stage in job.stages if stage.kind != "map")
+        for stage in later:
+            if stage.kind in ("reduce", "shuffle"):
+                for index in _find_committed(folder, stage):
+                    yield layout.commit(stage.name, index)
+                yield from agreement.files(folder.store, stage.name)
     if "max_failed" in changes.options and not any(
         _find_committed(folder, stage) for stage in later
     ):
-        # Nothing was made without what was given up: it is tried once more.
+        # Tasks that were given up are tried again: no later stage has gone on without them.
         yield layout.FAILED
 
 
 def _find_committed(folder: RunFolder, stage: Stage) -> list[int]:
-    """Return the committed tasks of a stage, those among them that a listing does not show yet."""
+    """Return the committed tasks of a stage, with those that a listing does not show yet."""
     commits = folder.commits(stage.name, range(stage.tasks))
     named = {index for index, commit in enumerate(commits) if commit is not None}
     return sorted(named.union(folder.list_committed(stage.name)))

@@ -16,14 +16,14 @@ _driven: WeakValueDictionary[str, Handle] = WeakValueDictionary()
 
 
 def remember(uri: str, handle: Handle) -> None:
-    """Have all handles of this process know what drives a run; a cluster knows by itself."""
+    """Share the handle that drives a run with the whole process, unless a cluster drives it."""
     if not handle.survives_client:
         with suppress(TypeError):  # A backend's own handle may allow no weak reference.
             _driven[uri] = handle
 
 
 def forget(uri: str) -> None:
-    """Have the folder alone tell of a run that was stopped, unless it was started again since."""
+    """Drop the handle of a run that was stopped, unless it was started again since."""
     handle = _driven.get(uri)
     if handle is not None and not handle.alive():
         _driven.pop(uri, None)
@@ -44,7 +44,7 @@ def at_work(folder: RunFolder, start: Start) -> bool:
 
 
 def alive(folder: RunFolder, start: Start | None = None) -> bool:
-    """Whether another process drives a run: one that lives, or elsewhere gave a sign lately."""
+    """Whether another process drives a run: it lives here, or gave a sign of life elsewhere."""
     driver = folder.driver(start)
     return driver is not None and driver.alive and not driver.is_here
 
@@ -52,7 +52,7 @@ def alive(folder: RunFolder, start: Start | None = None) -> bool:
 def may_live(folder: RunFolder, start: Start | None = None) -> str | None:
     """Why the process that drove a run may live, and what to do; None where it has ended.
 
-    None also of a cluster, which is asked itself.
+    None also where a cluster drives the run, which can be asked.
     """
     driver = folder.driver(start)
     if driver is None or not driver.may_live:

@@ -6,8 +6,8 @@ import dataclasses
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from keyword import iskeyword
 from typing import Any
 
@@ -35,12 +35,12 @@ class Hint:
 class Remedy:
     """What has to change before a run can get further; None where nothing has to.
 
-    `backend` is one that can be had, `fn` and `reduce` are where the functions came from that have to be fixed, `changed` what of
-    their source has been changed already; `memory` is what tasks of the map stage need.
+    `functions` says where the functions to fix came from, by the options that take them, `changed`
+    the files or names of their source that changed since; `memory` is what map tasks need,
+    `backend` one that is there.
     """
 
-    fn: Origin | None = None
-    reduce: Origin | None = None
+    functions: Mapping[str, Origin] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
     timeout: float | None = None
     deadline: float | None = None
@@ -49,98 +49,92 @@ class Remedy:
 
 
 def remedy(folder: RunFolder, job: Job, failures: Sequence[Failure]) -> Remedy:
-    """Return what a run needs that ended with these failures."""
+    """Return what a run that ended with these failures needs."""
     end = folder.end()
+    late = end is not None and "deadline=" in end.message
     raised = {failure.stage for failure in failures if failure.kind == "function"}
     kinds = {failure.kind for failure in failures}
     folds = {stage.name for stage in job.stages if stage.kind in ("reduce", "shuffle")}
     memory = job.stages[0].resources.memory_bytes
     old = origins.find_outdated(folder.store, job) if raised else {}
     stages = {"fn": {"map"}, "reduce": folds}
-    names = [name for option in old if stages[option] & raised for name in old[option]]
+    broken = [option for option in stages if stages[option] & raised]
+    names = [name for option in broken for name in old.get(option, ())]
     return Remedy(
-        fn=_origin(job, job.function) if "map" in raised else None,
-        reduce=_origin(job, job.reduce) if raised & folds and job.write is None else None,
+        functions=_origins(job, broken),
         changed=tuple(dict.fromkeys(names)),
         timeout=2 * job.timeout if "timeout" in kinds and job.timeout else None,
-        deadline=2 * job.deadline
-        if job.deadline and end is not None and "deadline=" in end.message
-        else None,
+        deadline=2 * job.deadline if late and job.deadline else None,
         memory=2 * memory if "memory" in kinds and memory else None,
     )
 
 
 def renewal(job: Job, old: Mapping[str, tuple[str, ...]]) -> Remedy:
-    """Return what has a run use the source as it is now; `old` names what changed of `fn` and
-    `reduce`."""
-    return Remedy(
-        fn=_origin(job, job.function) if "fn" in old else None,
-        reduce=_origin(job, job.reduce) if "reduce" in old else None,
-        changed=tuple(dict.fromkeys(name for names in old.values() for name in names)),
-    )
+    """Return what makes a run use the source as it is now; `old` is what changed, by option."""
+    names = dict.fromkeys(name for names in old.values() for name in names)
+    return Remedy(functions=_origins(job, old), changed=tuple(names))
 
 
-def _origin(job: Job, path: str | None) -> Origin | None:
-    return None if path is None else origins.recorded_origin(job, path) or Origin(job.name)
+def _origins(job: Job, options: Iterable[str]) -> dict[str, Origin]:
+    """Return where the functions of these options came from; the publisher of `write=` is ours."""
+    paths = {"fn": job.function, "reduce": None if job.write else job.reduce}
+    return {
+        option: origins.recorded_origin(job, path) or Origin(job.name)
+        for option in options
+        if (path := paths[option]) is not None
+    }
 
 
 def in_python(uri: str, job: Job, needed: Remedy) -> Hint:
-    """How to resume from a prompt or a notebook.
+    """Return how to resume from a prompt or a notebook.
 
-    A function that no name leads to from here is asked for in words; one of a script is taken
+    Where no name leads to a function from here, words say what to pass; one of a script is read
     from its file by the command line, since the process that ran the script has ended.
     """
     modules = ["mapred"]
     opened = f"run = mapred.open({uri!r})"
-    given: list[str] = []
+    arguments: list[str] = []
     nameless: list[str] = []
-    for option in ("fn", "reduce"):
-        origin: Origin | None = getattr(needed, option)
-        if origin is None:
-            continue
+    for option, origin in needed.functions.items():
         if _is_current(origin):
-            given.append(f"{option}={origin.qualname}")
+            arguments.append(f"{option}={origin.qualname}")
         elif origin.local and origin.module != "__main__" and origins.can_import(origin):
             modules += ["importlib", *([origin.module] if _is_name(origin.module) else [])]
-            given.append(f"{option}=importlib.reload({_module(origin.module)}).{origin.qualname}")
+            module = _module(origin.module)
+            arguments.append(f"{option}=importlib.reload({module}).{origin.qualname}")
         elif origin.local:
             hint = in_shell(shlex.quote(uri), job, needed)
             return Hint(f"{hint.words}, in a shell", hint.line)
         else:
             nameless.append(f"{option}=")
-    given += _limits(job, needed)
+    for option, text in _limits(job, needed).items():
+        if option == "memory":
+            resources = dataclasses.replace(job.stages[0].resources, memory=text, max_memory=None)
+            arguments.append(f"resources={_resources(resources)}")
+        else:
+            arguments.append(f"{option}={text!r}" if option == "backend" else f"{option}={text}")
     if nameless:
-        more = "".join(f", {text}" for text in given)
+        more = "".join(f", {text}" for text in arguments)
         words = (
             f"to resume, open it and call run.resume({nameless[0]}…{more}) with the fixed function"
         )
         return Hint(words, f"import mapred; {opened}")
     names = ", ".join(dict.fromkeys(modules))
-    return Hint(_once(needed), f"import {names}; {opened}.resume({', '.join(given)})")
+    return Hint(_once(needed), f"import {names}; {opened}.resume({', '.join(arguments)})")
 
 
 def in_shell(run: str, job: Job, needed: Remedy) -> Hint:
-    """How to resume from a shell; `run` is the word by which the command line knows the run."""
+    """Return how to resume from a shell, where `run` stands for the run."""
     command = ["mapred", "resume", run]
     nameless: list[str] = []
-    for option in ("fn", "reduce"):
-        origin: Origin | None = getattr(needed, option)
-        if origin is None:
-            continue
+    for option, origin in needed.functions.items():
         reference = _reference(origin)
         if reference is None:
             nameless.append(origin.name)
         else:
             command += [f"--{option}", shlex.quote(reference)]
-    if needed.timeout is not None:
-        command += ["--timeout", f"{needed.timeout:g}"]
-    if needed.deadline is not None:
-        command += ["--deadline", f"{needed.deadline:g}"]
-    if needed.memory is not None:
-        command += ["--memory", _size(needed.memory)]
-    elsewhere = needed.backend or backend_for(job.backend)
-    if elsewhere is not None:
-        command += ["--backend", elsewhere]
+    for option, text in _limits(job, needed).items():
+        command += [f"--{option}", text]
     line = " ".join(command)
     if nameless:
         words = (
@@ -152,7 +146,7 @@ def in_shell(run: str, job: Job, needed: Remedy) -> Hint:
 
 
 def _once(needed: Remedy) -> str:
-    broken = [each.name for each in (needed.fn, needed.reduce) if each is not None]
+    broken = [origin.name for origin in needed.functions.values()]
     if broken and needed.changed:
         return f"{', '.join(map(_near, needed.changed))} changed since; to resume with the new {broken[0]}"
     return f"to resume, once {' and '.join(broken)} is fixed" if broken else "to resume"
@@ -183,26 +177,20 @@ def _reference(origin: Origin) -> str | None:
 
 
 def _near(file: str) -> str:
-    """Return the path of a file, from the working folder where it lies below that."""
+    """Return the path of a file, relative to the working folder where it lies below that."""
     relative = os.path.relpath(file) if os.path.isabs(file) else file
     return file if relative.startswith("..") else relative
 
 
-def _limits(job: Job, needed: Remedy) -> list[str]:
-    given = []
-    if needed.timeout is not None:
-        given.append(f"timeout={needed.timeout:g}")
-    if needed.deadline is not None:
-        given.append(f"deadline={needed.deadline:g}")
-    if needed.memory is not None:
-        asked = dataclasses.replace(
-            job.stages[0].resources, memory=_size(needed.memory), max_memory=None
-        )
-        given.append(f"resources={_resources(asked)}")
-    elsewhere = needed.backend or backend_for(job.backend)
-    if elsewhere is not None:
-        given.append(f"backend={elsewhere!r}")
-    return given
+def _limits(job: Job, needed: Remedy) -> dict[str, str]:
+    """Return the limits to change, and the backend to name, as the command line's options."""
+    options = {
+        "timeout": needed.timeout and f"{needed.timeout:g}",
+        "deadline": needed.deadline and f"{needed.deadline:g}",
+        "memory": needed.memory and _size(needed.memory),
+        "backend": needed.backend or backend_for(job.backend),
+    }
+    return {option: text for option, text in options.items() if text}
 
 
 def backend_for(made_on: Mapping[str, Any]) -> str | None:
@@ -211,16 +199,12 @@ def backend_for(made_on: Mapping[str, Any]) -> str | None:
 
 
 def _size(size: int) -> str:
-    """Bytes as a quantity, in the largest unit that has a whole number of them."""
+    """Return bytes as a quantity, in the largest unit that has a whole number of them."""
     units = [(2**30, "Gi"), (2**20, "Mi"), (2**10, "Ki"), (1, "")]
     return next(f"{size // unit}{name}" for unit, name in units if size % unit == 0)
 
 
 def _resources(resources: Resources) -> str:
-    plain = Resources()
-    given = [
-        f"{field.name}={getattr(resources, field.name)!r}"
-        for field in dataclasses.fields(resources)
-        if getattr(resources, field.name) != getattr(plain, field.name)
-    ]
-    return f"mapred.Resources({', '.join(given)})".replace("Volume(", "mapred.Volume(")
+    defaults = vars(Resources())
+    arguments = [f"{k}={v!r}" for k, v in vars(resources).items() if v != defaults[k]]
+    return f"mapred.Resources({', '.join(arguments)})".replace("Volume(", "mapred.Volume(")

@@ -1,14 +1,14 @@
 """The runs of a root as a list, newest first.
 
-It is told by each run's job.json and last words; commits are read of those alone that were killed,
-and left no word.
+It comes from each run's job.json and records of its end; commits are read only where a run was
+killed, and so left no such record.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, overload
@@ -39,10 +39,10 @@ _MOST_COMMITS = 1000
 class Entry:
     """One run of a root: `created` in UTC as job.json writes it, tasks of all stages.
 
-    `seconds` are those from its submission to its end, or to now, without pauses; None where its
-    end would take many commits to know. `given_up` counts what it goes without: `what`
-    is `item` or `shard`. `queued_since`, in seconds since the epoch, is since when a run on a
-    cluster waits for its turn. `problem` says why a run is `unreadable`.
+    `seconds` counts from its submission to its end, or to now, without pauses; None where only
+    many commits would tell its end. `given_up` counts the items or shards, as `what` says, that
+    it goes without. `queued_since`, in seconds since the epoch, is when a run on a cluster
+    started to wait for its turn. `problem` says why a run is `unreadable`.
     """
 
     id: str
@@ -67,14 +67,11 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Runs:
+class Runs(Sequence[Entry]):
     """The runs of a root, newest first; a prompt and a notebook show them as a table."""
 
     root: str
     entries: tuple[Entry, ...]
-
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self.entries)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -84,12 +81,11 @@ class Runs:
     @overload
     def __getitem__(self, place: slice) -> Runs: ...
     def __getitem__(self, place: int | slice) -> Entry | Runs:
-        found = self.entries[place]
-        return Runs(self.root, found) if isinstance(found, tuple) else found
+        part = self.entries[place]
+        return Runs(self.root, part) if isinstance(part, tuple) else part
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a frame with a row for each run; the parameter `day` is the column
-        `parameters.day`."""
+        """Return a frame with a row per run; a parameter `day` is the column `parameters.day`."""
         pd = import_pandas()
         names = list(dict.fromkeys(name for entry in self for name in entry.parameters))
         rows = []
@@ -112,9 +108,14 @@ class Runs:
         return {"text/plain": repr(self), "text/html": self._repr_html_()}
 
     def _advice(self) -> list[str]:
-        """How the newest runs that can be resumed are."""
-        chosen = [entry for entry in self if entry.resumable][:_ADVISED]
-        return [f"{e.state}: import mapred; {_format_resume(e)}" for e in chosen]
+        """Return how to resume each of the newest runs that can be."""
+        lines = []
+        for entry in [entry for entry in self if entry.resumable][:_ADVISED]:
+            backend = hints.backend_for({"name": entry.backend})
+            argument = "" if backend is None else f"backend={backend!r}"
+            call = f"run = mapred.open({entry.uri!r}).resume({argument})"
+            lines.append(f"{entry.state}: import mapred; {call}")
+        return lines
 
 
 @checks(BackendError)
@@ -131,15 +132,13 @@ def runs(root: Location | None = None, limit: FromOne | None = None) -> Runs:
     newest = [name for _, name in sorted(lookup.folders(base), reverse=True)][:limit]
     store = open_store(base)
     clusters = _Clusters()
-    found = (
-        map_ahead(store, lambda name: _entry(f"{base}/{name}", clusters), newest) if newest else ()
-    )
-    return Runs(base, tuple(found))
+    entries = map_ahead(store, lambda name: _entry(f"{base}/{name}", clusters), newest)
+    return Runs(base, tuple(entries))
 
 
-def rows(found: Runs) -> list[dict[str, str]]:
+def rows(runs: Runs) -> list[dict[str, str]]:
     """Return the entries as rows of a table, the time in the zone of this machine."""
-    with_parameters = any(entry.parameters for entry in found)
+    with_parameters = any(entry.parameters for entry in runs)
     return [
         {
             "id": entry.id,
@@ -151,14 +150,8 @@ def rows(found: Runs) -> list[dict[str, str]]:
             "when": _local_time(entry.created),
             "dataset": one_line(entry.problem or entry.dataset, 60),
         }
-        for entry in found
+        for entry in runs
     ]
-
-
-def _format_resume(entry: Entry) -> str:
-    backend = hints.backend_for({"name": entry.backend})
-    given = "" if backend is None else f"backend={backend!r}"
-    return f"run = mapred.open({entry.uri!r}).resume({given})"
 
 
 def _state_text(entry: Entry) -> str:
@@ -184,15 +177,14 @@ def _local_time(created: str) -> str:
 
 
 class _Clusters:
-    """What clusters say of the runs of a list. One that gives no answer is asked once."""
+    """What clusters say of the runs of a list; one that does not answer is asked once."""
 
     def __init__(self) -> None:
         self._away: set[str] = set()
         self._lock = threading.Lock()
 
     def state(self, folder: RunFolder, ref: str) -> tuple[str, float | None] | None:
-        """Return the state of a run that goes on there and since when it is queued; None of any
-        other."""
+        """Return state and `queued_since` of a run that goes on there; None of any other."""
         if ref.count(":") != 2:
             return None
         cluster = ref.rpartition(":")[0]
@@ -200,16 +192,16 @@ class _Clusters:
             if cluster in self._away:
                 return "unknown", None
             try:
-                known = backends.standing(folder.store, folder.job(), ref)
+                standing = backends.standing(folder.store, folder.job(), ref)
             except MapredError:
                 self._away.add(cluster)
                 return "unknown", None
-        return None if known is None else (known.state, known.queued_since)
+        return None if standing is None else (standing.state, standing.queued_since)
 
 
 @dataclass(frozen=True)
 class _JobSummary:
-    """What a list tells of a run by its job.json; to open the run reads the rest as well."""
+    """What a list shows of a run's job.json, all of which is read only to open the run."""
 
     run_id: str
     name: str
@@ -248,9 +240,9 @@ def _read_entry(folder: RunFolder, clusters: _Clusters) -> Entry:
     tasks = sum(stage.tasks for stage in job.stages)
     done = tasks - len(given_up.tasks)
     if state != "succeeded":
-        found = {stage.name: folder.list_committed(stage.name) for stage in job.stages}
-        number = sum(map(len, found.values()))
-        done = number - len(given_up.tasks.intersection(found.get("map", ())))
+        commits = {stage.name: folder.list_committed(stage.name) for stage in job.stages}
+        number = sum(map(len, commits.values()))
+        done = number - len(given_up.tasks.intersection(commits.get("map", ())))
         if seconds is None and number <= _MOST_COMMITS:
             seconds = _seconds_of_killed(folder)
     lost = len(given_up.indices)
@@ -273,33 +265,30 @@ def _read_entry(folder: RunFolder, clusters: _Clusters) -> Entry:
 
 
 def _seconds_of_killed(folder: RunFolder) -> float | None:
-    """How long a run worked that ended without a word, by its commits and failures."""
+    """Return how long a run worked that left no record of its end, by commits and failures."""
     job, start = folder.job(), folder.start()
     status = folder.status(job, start, alive=False)
-    return starts.working_seconds(
-        starts.submission_time(job), start, status.finished or status.started
-    )
+    until = status.finished or status.started
+    return starts.working_seconds(starts.submission_time(job), start, until)
 
 
 def _state(
     folder: RunFolder, submitted: float, clusters: _Clusters
 ) -> tuple[str, float | None, float | None]:
-    """Return the state of a run, how long it has worked where that is known, since when it is
-    queued."""
+    """Return the state of a run, the seconds it has worked if known, and `queued_since`."""
     end, start, queued = folder.end(), folder.start(), None
     state, until = "interrupted" if start.state == "running" else start.state, start.ended
     if end is None and drivers.at_work(folder, start):
         state, until = "running", time.time()
     elif end is None and start.ref is not None:
-        known = clusters.state(folder, start.ref)
-        if known is None:
-            end = folder.end()  # A look at a cluster may write it.
+        standing = clusters.state(folder, start.ref)
+        if standing is None:
+            end = folder.end()  # Asking the cluster may have written it.
         else:
-            state, queued = known
+            state, queued = standing
             until = start.ended if state == "suspended" else time.time()
     if end is not None:
         state, until = end.state, end.time
-    seconds = (
-        starts.working_seconds(submitted, start, until) if until is not None and submitted else None
-    )
-    return state, seconds, queued
+    if until is None or not submitted:
+        return state, None, queued
+    return state, starts.working_seconds(submitted, start, until), queued

@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from mapred import backends, dataset, display, writing
 from mapred.client import submission
-from mapred.client.options import (
-    Destination,
-    Options,
-    Progress,
-    RunOptions,
-    StartOptions,
-)
+from mapred.client.options import Destination, Options, Progress, RunOptions, StartOptions
 from mapred.client.plan import ShardPlan, plan_dataset, resolve_format
 from mapred.client.run_handle import Run
 from mapred.client.signature import takes
@@ -52,7 +46,7 @@ _RUN_ID = rules.Rule(
 
 @dataclass(frozen=True, kw_only=True)
 class Job(Options):
-    """What to run, checked but not started: `run` and `submit` start it, as often as wanted."""
+    """What to run, checked but not started: `run` and `submit` start it, any number of times."""
 
     fn: Function
     dataset: Any
@@ -84,10 +78,10 @@ class Job(Options):
 
     def plan(self) -> Plan:
         """Return what would run, with what the function's annotation asks for."""
-        found = self.dataset
-        if not isinstance(found, Plan):
-            found = plan_dataset(found, self.target_bytes, self.max_tasks, self.per_task)
-        return Plan(found.dataset, resolve_format(found, self.fn), found.ranges)
+        plan = self.dataset
+        if not isinstance(plan, Plan):
+            plan = plan_dataset(plan, self.target_bytes, self.max_tasks, self.per_task)
+        return Plan(plan.dataset, resolve_format(plan, self.fn), plan.ranges)
 
     @property
     def parameters(self) -> frozenset[str]:
@@ -102,10 +96,10 @@ class Job(Options):
         """Return the job with values for its parameters: texts, numbers, booleans, dates.
 
         Each fills the places `{name}`, `{name:format}` and `{date-1d:%Y-%m-%d}` of the dataset's
-        URIs, of `write`'s and of the values that it replaces, and reaches the function as a
-        keyword where it has a parameter of that name. They are stored with the run and shown, so
-        what looks like a secret is refused. A `PlanError` names a value that nothing
-        takes, and a place without one.
+        URIs, of `write`'s and of the values that it replaces, and is passed to the function as a
+        keyword where it has a parameter of that name. Values are stored with the run and shown, so
+        what looks like a secret is refused. A `PlanError` names a value that nothing takes, and a
+        place without one.
         """
         values = parameters.check(values)
         source, target = self.dataset, self.write
@@ -114,9 +108,9 @@ class Job(Options):
             source = replace(source, uris=uris)
         if target is not None:
             target = target.fill_texts(lambda text: parameters.fill_places(text, values))
-        known = self.parameters | {*parameters.accepted_names(self.fn, values)}
+        names = self.parameters | {*parameters.accepted_names(self.fn, values)}
         for name in values:
-            if name not in known:
+            if name not in names:
                 raise PlanError(
                     f"nothing takes the parameter {name!r}: neither a place {{{name}}} of a URI nor a "
                     f"parameter of {transport.name_of(self.fn)} after the first"
@@ -132,9 +126,9 @@ class Job(Options):
     ) -> Run:
         """Start it and return at once; `run_id` names the run's folder (default: a new name).
 
-        A name belongs to one job. Where this job has a run of that name already, the run goes on,
-        or is given as it is if it succeeded; a run of another job is a `RunError` that names it.
-        `mode` is that of `mapred.run`.
+        A name belongs to one job. A run that this job has under that name goes on, or is returned
+        as it is if it succeeded; a run of another job raises a `RunError` that names it. `mode` is
+        that of `mapred.run`.
         """
         __tracebackhide__ = True
         with interrupts.interrupted_with(_nothing_started), shortages.explain_shortages():
@@ -144,8 +138,8 @@ class Job(Options):
         definitions.may_start()
         refuse_while_importing()
         backend = backends.resolve(destination.backend)
-        asked = (self.resources, self.reduce_resources or self.resources)
-        backends.check(backend, Limits(self.timeout, self.max_tasks_per_worker, asked))
+        resources = (self.resources, self.reduce_resources or self.resources)
+        backends.check(backend, Limits(self.timeout, self.max_tasks_per_worker, resources))
         backend.prepare()
         if self.write is not None:
             writing.check(self.write)
@@ -163,28 +157,22 @@ class Job(Options):
     def render(self, *, backend: str | Backend = "argo", root: Location | None = None) -> str:
         """Return the Argo Workflow that `submit` would send, as YAML; nothing is written.
 
-        The dataset is listed, as the number of shards decides the loop. Run id and digests
-        are those of this rendering: to run it, `submit`.
+        The dataset is listed, since the number of shards decides the loop. Run id and digests
+        are made for this text alone: to run the job, `submit` it.
         """
-        chosen = backends.resolve(backend)
-        if not isinstance(chosen, Renders):
-            raise BackendError(f"backend {chosen.name!r} has nothing to render; 'argo' has")
-        return self._compile(chosen).render(chosen.render, root)
+        cluster = backends.resolve(backend)
+        if not isinstance(cluster, Renders):
+            raise BackendError(f"backend {cluster.name!r} has nothing to render; 'argo' has")
+        return self._compile(cluster).render(cluster.render, root)
 
     def _compile(self, backend: Backend) -> Submission:
-        """Return the job as it is submitted; what cannot be shipped raises before anything is
-        listed."""
-        source = self._source
+        """Return what to submit; code that cannot be shipped raises before anything is listed."""
+        source = self.dataset.dataset if isinstance(self.dataset, Plan) else self.dataset
         self._check_fit(source)
         code = submission.code_of(self.fn, self.reducer, source.modules)
         plan = self.plan()
         packages = submission.expected_packages(plan, code, backend)
         return Submission(self, self.fn, self.bound, plan, code, packages, backend)
-
-    @property
-    def _source(self) -> Dataset:
-        found: Dataset | Plan = self.dataset
-        return found.dataset if isinstance(found, Plan) else found
 
     def _check_function(self) -> None:
         if not callable(self.fn):
@@ -235,11 +223,11 @@ class Plan(ShardPlan):
 def prepare_job(
     fn: Function, dataset: Any, options: Mapping[str, object]
 ) -> tuple[Job, StartOptions]:
-    """Return the job of these options, and those of them that are of its start."""
-    given: dict[str, Any] = {**options}
-    start: Any = {name: given.pop(name) for name in StartOptions.__annotations__ if name in given}
+    """Return the job of these options, and those of them that belong to its start."""
+    own: dict[str, Any] = {**options}
+    start: Any = {name: own.pop(name) for name in StartOptions.__annotations__ if name in own}
     with interrupts.interrupted_with(_nothing_started):
-        return Job(fn=fn, dataset=dataset, **given), start
+        return Job(fn=fn, dataset=dataset, **own), start
 
 
 def _nothing_started() -> str:

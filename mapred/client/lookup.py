@@ -1,4 +1,4 @@
-"""Which run is meant by an id, the start of one, `"last"` or a folder."""
+"""Find a run by its id, the start of one, `"last"` or a folder; the folders of a root."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from mapred import backends
 from mapred.client.naming import default_root
@@ -34,9 +33,9 @@ def open(
     """Return a run, to look at or to resume: by its id, the start of one, `"last"`, or its folder.
 
     Ids are looked for in `root` (default `$MAPRED_ROOT`, else `~/.mapred/runs`); a folder may be
-    a path or a URI. A `RunError` where there is no such run. `backend` says how the cluster that
-    works on it is reached: `mapred.Argo(…)`, or a name of mapred.toml. A run's folder does not tell
-    that; without it mapred.toml and the environment do.
+    a path or a URI. Raises `RunError` where there is no such run. `backend` says how to reach the
+    cluster that works on it: `mapred.Argo(…)`, or a name of mapred.toml; by default mapred.toml
+    and the environment do, since the run's folder does not.
 
     Anyone who can write to a run's root can run code where its results are loaded, since many are
     pickles. With `allow_pickle=False` tables and plain values are still given, anything else that
@@ -44,11 +43,11 @@ def open(
 
         >>> run = mapred.open("last")
     """
-    reached = None if backend is None else backends.resolve(backend)
-    found = open_run(find(run, root), allow_pickle)
-    if reached is not None:
-        backends.remember(found.uri, reached)
-    return found
+    cluster = None if backend is None else backends.resolve(backend)
+    opened = open_run(find(run, root), allow_pickle)
+    if cluster is not None:
+        backends.remember(opened.uri, cluster)
+    return opened
 
 
 def find(run: Location, root: Location | None = None) -> str:
@@ -59,14 +58,16 @@ def find(run: Location, root: Location | None = None) -> str:
     if not reference:
         raise RunError("'' names no run: give an id, the start of one, 'last', or a folder")
     base = base_of(root)
-    if reference == "last" and (seen := last(base)).name:
-        return f"{base}/{seen.name}"
+    if reference == "last" and (newest := last(base)[0]):
+        return f"{base}/{newest}"
     names = [name for _, name in sorted(folders(base))]
     if reference not in names and os.path.isfile(os.path.join(reference, layout.JOB)):
         return reference
     matching = [name for name in names if name.startswith(reference)]
-    if reference in names or len(matching) == 1:
-        return f"{base}/{reference if reference in names else matching[0]}"
+    if reference in names:
+        matching = [reference]
+    if len(matching) == 1:
+        return f"{base}/{matching[0]}"
     if matching:
         shown = ", ".join(matching[:5]) + (", …" if len(matching) > 5 else "")
         raise RunError(f"{len(matching)} runs begin with {reference!r}: {shown}")
@@ -80,22 +81,14 @@ def find(run: Location, root: Location | None = None) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Last:
-    """The newest run of a root that this user may read, and newer ones that are closed."""
-
-    name: str | None
-    closed: tuple[str, ...]
-
-
-def last(root: str) -> Last:
-    """Return the run that `last` means."""
+def last(root: str) -> tuple[str | None, list[str]]:
+    """Return the newest run of a root that this user may read, and the newer, closed ones."""
     closed: list[str] = []
     for _, name in sorted(folders(root), reverse=True):
-        if not _is_closed(root, name):
-            return Last(name, tuple(closed))
+        if not is_local(root) or os.access(f"{open_store(root).uri}/{name}/{layout.JOB}", os.R_OK):
+            return name, closed
         closed.append(name)
-    return Last(None, tuple(closed))
+    return None, closed
 
 
 def base_of(root: Location | None) -> str:
@@ -106,8 +99,8 @@ def base_of(root: Location | None) -> str:
 def folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
     """Yield (a key that sorts by age, name) of every folder of the root that holds a job.json.
 
-    An id begins with its second; within one second, and for names given by `run_id=`, the file's
-    own time decides. A folder that is closed to this user may hold one.
+    An id begins with the second of its submission; within one second, and for names given by
+    `run_id=`, the time of the file decides. A folder that this user may not read may be a run.
     """
     if not is_local(root):
         for path, _ in open_store(root).list(""):
@@ -115,23 +108,26 @@ def folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
             if rest == layout.JOB:
                 yield (name[:15], 0), name
         return
-    folder = open_store(root).uri
+    for entry in entries(open_store(root).uri):
+        try:
+            status = os.lstat(os.path.join(entry.path, layout.JOB))
+            # A run whose job.json is a folder, a pipe or a link is listed as unreadable.
+            is_run = stat.S_ISREG(status.st_mode) or bool(_ID.match(entry.name))
+        except PermissionError:
+            status = entry.stat(follow_symlinks=False)
+            # `lost+found` is on every disk.
+            is_run = not entry.name.startswith(".") and "+" not in entry.name
+        except OSError:
+            continue
+        if is_run:
+            yield (_second(entry.name, status.st_mtime), status.st_mtime_ns), entry.name
+
+
+def entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    """Yield the entries of a local folder; none where there is no such folder."""
     try:
-        with os.scandir(folder) as found:
-            for entry in found:
-                try:
-                    known = os.lstat(os.path.join(entry.path, layout.JOB))
-                except PermissionError:
-                    if entry.name.startswith(".") or "+" in entry.name:
-                        continue  # not a run's name; `lost+found` is on every disk
-                    known = entry.stat(follow_symlinks=False)
-                    yield (_second(entry.name, known.st_mtime), known.st_mtime_ns), entry.name
-                    continue
-                except OSError:
-                    continue  # not a run
-                # Of a run, one that is a folder, a pipe or a link is told as unreadable.
-                if stat.S_ISREG(known.st_mode) or _ID.match(entry.name):
-                    yield (_second(entry.name, known.st_mtime), known.st_mtime_ns), entry.name
+        with os.scandir(folder) as listing:
+            yield from listing
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
@@ -139,12 +135,8 @@ def folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
         raise StorageError(f"cannot list {folder}: {error.strerror}: {why}") from error
 
 
-def _is_closed(root: str, name: str) -> bool:
-    return is_local(root) and not os.access(f"{open_store(root).uri}/{name}/{layout.JOB}", os.R_OK)
-
-
 def _second(name: str, changed: float) -> str:
-    """When a run was made, in UTC: by its id, or by the time of its job.json."""
+    """Return when a run was made, in UTC: by its id, or by the time of its job.json."""
     if _ID.match(name):
         return name[:15]
     return time.strftime("%Y%m%d-%H%M%S", time.gmtime(changed))

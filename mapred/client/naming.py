@@ -1,26 +1,26 @@
-"""Runs under a name that the user gave: one name, one job.
+"""Runs under a name that the user chose: one name, one job.
 
-A file that another submission put under the name stands, and `job.json`, which comes last,
-decides. The same job under the same name is the same run, and goes on; another one is refused,
-and leaves the folder as it was.
+Submissions that race for a name put the same files into one folder, each only where it is absent,
+and `job.json` last: the one that puts it wins. The same job under the same name is the same run,
+and goes on; another job is refused, and leaves the folder as it was.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
-from mapred.client.run_handle import Run, open_run
+from mapred.client.run_handle import Run
 from mapred.errors import RunError, StorageError
 from mapred.model import layout
 from mapred.model.spec import Job
 from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store
 
-# What a job says of the moment and the place of its submission, and not of what it does.
+# What a job says of when and where it was submitted, and not of what it does.
 _MOMENT = {"created", "submitted", "deadline_since", "backend", "python", "mapred", "packages"}
 _FILES = {"function", "reduce", "modules", "digests", "code"}
 _DATASET = {"format", "shards", "items", "files", "bytes", "dataset"}
@@ -31,31 +31,27 @@ def default_root() -> str:
     return os.environ.get("MAPRED_ROOT") or os.path.expanduser("~/.mapred/runs")
 
 
-def find(store: Store) -> Run | None:
-    """Return the run of a folder; None without a job.json."""
-    return open_run(store.uri) if RunFolder(store).has_job() else None
-
-
-def require_same_job(known: Run, job: Job) -> Run:
-    """Return the run that has the name, if it is one of this job; else a `RunError` that names it."""
-    different = differences(known.job, job)
-    if not different:
-        return known
+def require_same_job(run: Run, job: Job) -> None:
+    """Raise a `RunError` unless the run that has the name is one of this job."""
+    parts = differences(run.job, job)
+    if not parts:
+        return
+    *most, last = parts
+    words = f"{', '.join(most)} and {last}" if most else last
     raise RunError(
-        f"run_id={job.run_id!r} is the name of {known.uri}, a run of {known.job.name} that was "
-        f"submitted at {known.job.created}, with another {_join_words(different)}; give run_id= "
+        f"run_id={job.run_id!r} is the name of {run.uri}, a run of {run.job.name} that was "
+        f"submitted at {run.job.created}, with another {words}; give run_id= "
         "another name, or continue that run, or remove it:\n"
-        f"import mapred; mapred.open({known.uri!r}).resume()\n"
-        f"import mapred; mapred.rm({known.uri!r})",
-        run=known,
+        f"import mapred; mapred.open({run.uri!r}).resume()\n"
+        f"import mapred; mapred.rm({run.uri!r})",
+        run=run,
     )
 
 
-def differences(known: Job, job: Job) -> list[str]:
-    """Return the parts in which two jobs differ, in words; when and where they start does not
-    count."""
-    one, other = _parts(known), _parts(job)
-    return [name for name in one if one[name] != other[name]]
+def differences(one: Job, other: Job) -> list[str]:
+    """Return the parts in which two jobs differ, in words, but for when and where they start."""
+    before, now = _parts(one), _parts(other)
+    return [name for name in before if before[name] != now[name]]
 
 
 def _parts(job: Job) -> dict[str, Any]:
@@ -78,54 +74,34 @@ def _parts(job: Job) -> dict[str, Any]:
     }
 
 
-def _join_words(names: list[str]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
+def claim(store: Store, files: Iterable[tuple[str, Any]], job: Job) -> bool:
+    """Put files and job.json under a name without a run; False where another submission won.
 
-
-@contextmanager
-def claim(store: Store) -> Iterator[Claim]:
-    """Claim the folder of a name without a run, to put files into; a failure removes them."""
-    claim = Claim(store)
+    A failure deletes what was put here; what another submission put stays.
+    """
+    put: list[str] = []
     try:
-        yield claim
+        for path, data in files:
+            if store.put_if_absent(path, data):
+                put.append(path)
+            elif not _holds(store, path, data):
+                raise StorageError(
+                    f"{store.uri}/{path} is of another submission under this run_id, which is "
+                    "being made at this moment or was cut off; give run_id= another name, or "
+                    "delete the folder"
+                )
+        return RunFolder(store).put_job(job)
     except BaseException:
-        claim.withdraw()
+        for path in put:
+            with suppress(FileNotFoundError, StorageError):
+                store.delete(path)
         raise
 
 
-class Claim:
-    """The files that this submission puts under a name; what another one put there stands."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._put: list[str] = []
-
-    def put(self, path: str, data: Any) -> None:
-        """Put a file if absent; one of the same content may be there already."""
-        if self._store.put_if_absent(path, data):
-            self._put.append(path)
-            return
-        with suppress(FileNotFoundError):
-            if _digest(self._store.read(path)) == _digest(data):
-                return
-        raise StorageError(
-            f"{self._store.uri}/{path} is of another submission under this run_id, which is being "
-            "made at this moment or was cut off; give run_id= another name, or delete the folder"
-        )
-
-    def decide(self, job: Job) -> bool:
-        """Put job.json; False where another submission was faster."""
-        if not RunFolder(self._store).put_job(job):
-            return False
-        self._put.clear()
-        return True
-
-    def withdraw(self) -> None:
-        """Delete what was put, unless it has become a run."""
-        for path in self._put:
-            with suppress(FileNotFoundError, StorageError):
-                self._store.delete(path)
+def _holds(store: Store, path: str, data: Any) -> bool:
+    with suppress(FileNotFoundError):
+        return _digest(store.read(path)) == _digest(data)
+    return False
 
 
 def refuse_remains(store: Store, paths: Iterable[str]) -> None:
@@ -141,7 +117,6 @@ def refuse_remains(store: Store, paths: Iterable[str]) -> None:
 
 
 def digests_of(files: Iterable[tuple[str, Any]]) -> dict[str, str]:
-    """Return the SHA-256 of each file's content by its path."""
     return {path: _digest(data) for path, data in files}
 
 

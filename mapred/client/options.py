@@ -1,7 +1,7 @@
 """The options of a job, in one place: their names, what each may be, and the defaults.
 
 A new option is a field of `Options` and, with what users may write for it, of `JobOptions`; with
-a `worded` default it is one of the command line as well. `mapred.run` documents them.
+`_cli_field` as its default it is one of the command line as well. `mapred.run` documents them.
 """
 
 from __future__ import annotations
@@ -97,12 +97,12 @@ _MAX_PARTITIONS = 1 << 16
 
 
 def _cli_field(default: Any, metavar: str, help: str) -> Any:
-    """Return the default of an option that is one of the command line as well."""
+    """Return the field of an option that the command line has as well."""
     return field(default=default, metadata={"metavar": metavar, "help": help})
 
 
 def _or_default(kind: type, fits: str, default: Callable[[], Any]) -> Rule:
-    """One of `kind`, or None for the default."""
+    """Return a rule for one of `kind`, or None for the default."""
 
     def read(value: Any) -> Any:
         if not isinstance(value, kind | None):
@@ -117,8 +117,7 @@ _CHECKED_LATER = Rule("", lambda value: value)
 _Reduce = Annotated[Reduce, _CHECKED_LATER]
 _FanIn = Annotated[int, between(2, error=ReduceError)]
 _Finalize = Annotated[
-    Callable[[Any], Any],
-    Rule("a function of the reduced value", rules.function, ReduceError),
+    Callable[[Any], Any], Rule("a function of the reduced value", rules.function, ReduceError)
 ]
 _WRITE = Rule(
     "write_parquet(uri, …) or write_delta(uri, …)", rules.instance(Target).read, FunctionError
@@ -171,18 +170,18 @@ class Options:
     @cached_property
     def shuffle(self) -> Shuffle | None:
         """The shuffle that `by`, `aggregate`, `sort_by` and `partitions` ask for."""
-        asked = (self.by, self.aggregate, self.sort_by, self.partitions)
-        if all(each is None for each in asked):
+        arguments = (self.by, self.aggregate, self.sort_by, self.partitions)
+        if all(argument is None for argument in arguments):
             return None
-        from mapred.shuffle.arguments import as_shuffle
+        from mapred.shuffle.arguments import as_shuffle  # most jobs have no shuffle
 
-        return as_shuffle(*asked)
+        return as_shuffle(*arguments)
 
     @cached_property
     def reducer(self) -> Reducer | None:
         """What merges the outputs, or publishes them."""
         if self.shuffle is not None:
-            from mapred.shuffle.arguments import keyed_reducer
+            from mapred.shuffle.arguments import keyed_reducer  # as above
 
             return keyed_reducer(self.shuffle, self.reduce, self.fan_in, self.finalize)
         if self.write is not None:
@@ -206,9 +205,9 @@ class Destination:
         checking.check_fields(self, BackendError)
 
 
-def validate_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of some of the `Options` as they are kept; one that does not fit is named."""
+def validate_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values of some of the `Options` as they are kept; a wrong one raises by its name."""
     return {
         name: checking.check(name, value, checking.hint_of(Options, name), PlanError)
-        for name, value in given.items()
+        for name, value in options.items()
     }

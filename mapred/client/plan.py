@@ -1,4 +1,4 @@
-"""Every shard of a dataset, fixed: how a plan is made, and the numbers that it shows."""
+"""Every shard of a dataset, fixed: how to plan them, and the numbers to show."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from mapred.functions.commands import Command
 from mapred.model.frozen import dataclass
 from mapred.model.spec import Format
 
-# A type that was inferred from fewer values is shown with their number.
-_FEW = 10
+_FEW = 10  # A type that was inferred from fewer values is shown with their number.
 
 
 @dataclass(frozen=True)
@@ -34,11 +33,7 @@ class ShardPlan:
         """Return the numbers that are shown."""
         ranges = self.ranges
         skew = ranges.skew if ranges.shards else planner.Skew(0, 0, 0)
-        unsplittable: tuple[tuple[int, int, str], ...] = ()
-        if ranges.unsplittable_files:
-            unsplittable = (
-                (ranges.unsplittable_files, ranges.unsplittable_bytes, ranges.unsplittable_reason),
-            )
+        whole = ranges.unsplittable_files, ranges.unsplittable_bytes, ranges.unsplittable_reason
         return display.PlanSummary(
             dataset=str(self.dataset),
             format=self.format.name,
@@ -53,7 +48,7 @@ class ShardPlan:
             largest=skew.largest,
             largest_files=ranges.largest_files(),
             columns=_columns(self.format),
-            unsplittable=unsplittable,
+            unsplittable=(whole,) if ranges.unsplittable_files else (),
             shard_bytes=ranges.shard_bytes() if ranges.bytes else ranges.shard_items(),
         )
 
@@ -82,7 +77,7 @@ def plan_dataset(
         return ShardPlan(source, dataset.item_format(source), ranges)
     if per_task is not None:
         raise PlanError("per_task= is for items, arrays and sweeps; files take target_bytes=")
-    from mapred import formats
+    from mapred import formats  # items need none of them
 
     files = dataset.listing(source)
     pinned = dataset.pin(source, files, formats.sniff)
@@ -99,8 +94,7 @@ def plan_dataset(
 
 
 def resolve_format(plan: ShardPlan, fn: Callable[..., Any]) -> Format:
-    """Return the plan's format with what `fn` receives: `as_=`, else its annotation, else the
-    default."""
+    """Return the plan's format with what `fn` receives: `as_=`, its annotation, or the default."""
     pinned = plan.format
     if plan.dataset.as_ is not None:
         return pinned
@@ -116,16 +110,16 @@ def resolve_format(plan: ShardPlan, fn: Callable[..., Any]) -> Format:
 
 
 def _columns(format: Format) -> tuple[display.Column, ...]:
-    """Return the columns that the function gets, and which of their types rest on little."""
+    """Return the columns that the function gets, with a note where a type rests on few values."""
     schema = format.schema
     if schema is None or format.as_ == "dicts":
         return ()
-    seen = dict(zip(format.inferred, format.seen, strict=True))
+    counts = dict(zip(format.inferred, format.seen, strict=True))
 
     def note(name: str) -> str:
         if name in format.partitions:
             return "from the folders' names"
-        count = seen.get(name, _FEW)
+        count = counts.get(name, _FEW)
         if not count:
             return "no value in the sample; give its type by schema="
         return f"inferred from {count} value{'s' * (count > 1)}" if count < _FEW else ""

@@ -65,11 +65,11 @@ def refuse_link(store: Store) -> None:
         )
 
 
-def check(folder: RunFolder, found: Remains) -> None:
+def check(folder: RunFolder, remains: Remains) -> None:
     """Refuse a folder that is not a run's, though a file of it has the name of a run's."""
     name = folder.uri.rstrip("/").rpartition("/")[2]
-    if layout.JOB not in found.paths:
-        if layout.REMOVED in found.paths and (
+    if layout.JOB not in remains.paths:
+        if layout.REMOVED in remains.paths and (
             MADE.fullmatch(name) or folder.read_removed_run() == name
         ):
             return
@@ -77,8 +77,8 @@ def check(folder: RunFolder, found: Remains) -> None:
     try:
         job = folder.job()
         # A listing may lag behind what was put.
-        known = job.function in found.paths or is_there(folder.store, job.function)
-        whole = bool(job.digests) and known
+        has_code = job.function in remains.paths or is_there(folder.store, job.function)
+        whole = bool(job.digests) and has_code
     except RecordError as error:
         if error.newer:
             raise
@@ -90,10 +90,10 @@ def check(folder: RunFolder, found: Remains) -> None:
         )
 
 
-def staged_writes(folder: RunFolder, found: Remains) -> Iterator[Staged]:
+def staged_writes(folder: RunFolder, remains: Remains) -> Iterator[Staged]:
     """Yield what the run left hidden in datasets; a record that names something else is refused."""
     run_id = re.escape(folder.uri.rstrip("/").rpartition("/")[2])
-    for path in sorted(path for path in found.paths if path.startswith(layout.WRITES)):
+    for path in sorted(path for path in remains.paths if path.startswith(layout.WRITES)):
         try:
             record = folder.read_write_record(path)
             fits = re.fullmatch(f"{run_id}(-[0-9a-f]{{8}})?", record.id)
@@ -121,11 +121,11 @@ def _temporary(store: Store) -> Listing:
     root = store.local_path("")
     if root is None:
         return []
-    found = []
+    files = []
     for folder, _, names in os.walk(root):
         for name in names:
             if is_temporary(name):
                 with suppress(OSError):
                     path = os.path.join(folder, name)
-                    found.append((os.path.relpath(path, root), os.lstat(path).st_size))
-    return found
+                    files.append((os.path.relpath(path, root), os.lstat(path).st_size))
+    return files

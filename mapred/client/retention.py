@@ -1,7 +1,7 @@
-"""Removing what nobody needs any more: old runs, what is left of removed ones, losers' data.
+"""Remove what nobody needs any more: old runs, remains of removed ones, data of lost attempts.
 
-A run that may be alive is never touched. Alive is a run without a last word whose driver
-lives on this machine, or, where that cannot be known, one that did anything within a week.
+A run that may be alive is never touched. That is a run that has not ended and whose driver lives
+on this machine, or, where that cannot be known, one that did anything within a week.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from mapred import display, writing
-from mapred.client import drivers, removable
+from mapred.client import drivers, lookup, removable
 from mapred.client.naming import default_root
-from mapred.client.removable import Listing, Remains
+from mapred.client.removable import Listing, Remains, Staged
 from mapred.client.run_handle import Run
 from mapred.display.format import pluralize
-from mapred.errors import AccessError, MapredError, PlanError, RunError, StorageError
+from mapred.errors import AccessError, MapredError, PlanError, RunError
 from mapred.errors.escaping import visible
 from mapred.model import layout
 from mapred.model.checking import checks
 from mapred.model.rules import DurationFromZero, Location, seconds
 from mapred.runfolder import records
 from mapred.runfolder.folder import RunFolder
-from mapred.storage import Store, is_local, map_ahead, modes, open_store
+from mapred.storage import Store, is_local, map_ahead, open_store
 
 _DAY = 24 * 3600.0
-_QUIET = 7 * _DAY  # after so long without a sign a run is taken for dead, wherever it ran
+_QUIET = 7 * _DAY  # after so long without a sign of life a run counts as dead
 _OUTPUT = re.compile(r"(?P<stage>[^/]+)/(?:data|files)/(?P<task>\d+)-(?P<attempt>\d+-[0-9a-f]{8})")
 
 
@@ -95,21 +95,21 @@ def gc(
     """
     limit = None if older_than is None else seconds(older_than)
     base = os.fspath(root) if root is not None else default_root()
-    found: list[Removal] = []
+    removals: list[Removal] = []
     problems: list[str] = []
     closed: list[str] = []
     for name, listed in sorted(_iter_runs(open_store(base), closed)):
         folder = RunFolder(open_store(f"{base.rstrip('/')}/{name}"))
         try:
-            there = removable.of(folder, listed)
-            gone = list(_collect(folder, name, there, limit, dry_run))
+            remains = removable.of(folder, listed)
+            removed = list(_collect(folder, name, remains, limit, dry_run))
         except (MapredError, OSError) as error:
             problems.append(f"{folder.uri} stays: {error}")
             continue
-        found += gone
-        if any(removal.what in ("run", "rest") for removal in gone):
-            problems += _describe_foreign(folder.uri, there)
-    return Removals(tuple(found), dry_run, tuple(problems), tuple(closed))
+        removals += removed
+        if any(removal.what in ("run", "rest") for removal in removed):
+            problems += _describe_foreign(folder.uri, remains)
+    return Removals(tuple(removals), dry_run, tuple(problems), tuple(closed))
 
 
 @checks(RunError)
@@ -119,61 +119,53 @@ def rm(run: Run | Location, *, dry_run: bool = False) -> Removals:
     What it wrote to datasets stays: only files that it never published go there.
     """
     folder = RunFolder(run.store if isinstance(run, Run) else open_store(os.fspath(run)))
-    found = removable.of(folder)
-    removable.check(folder, found)
-    _check_dead(folder, found.files)
-    removals = tuple(_remove_whole(folder, found, "run", "the run", dry_run))
-    return Removals(removals, dry_run, _describe_foreign(folder.uri, found))
+    remains = removable.of(folder)
+    removable.check(folder, remains)
+    _check_dead(folder, remains.files)
+    removals = tuple(_remove_whole(folder, remains, "run", "the run", dry_run))
+    return Removals(removals, dry_run, _describe_foreign(folder.uri, remains))
 
 
 def _iter_runs(root: Store, closed: list[str]) -> Iterator[tuple[str, Listing]]:
-    """Name and files of every folder of a root that is a run's, whole or not; notes those closed."""
+    """Yield name and files of each run's folder of a root, whole or not; note closed ones."""
     if is_local(root.uri):
-        for name in _names(root.uri):
+        # All names first: removing runs meanwhile would disturb the listing.
+        names = [entry.name for entry in lookup.entries(root.uri)]
+        for name in filter(removable.MADE.fullmatch, names):
             store = open_store(f"{root.uri}/{name}")
             try:
                 yield name, store.list("")
             except AccessError as error:
                 closed.append(f"{store.uri} is passed over: {error}")
         return
-    found: dict[str, Listing] = {}
+    folders: dict[str, Listing] = {}
     for path, size in root.list(""):
         name, _, rest = path.partition("/")
         if rest and removable.MADE.fullmatch(name):
-            found.setdefault(name, []).append((rest, size))
-    yield from found.items()
-
-
-def _names(root: str) -> list[str]:
-    try:
-        return [name for name in os.listdir(root) if removable.MADE.fullmatch(name)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        why = modes.why_closed(root, write=False)
-        raise StorageError(f"cannot list {root}: {error.strerror}: {why}") from error
+            folders.setdefault(name, []).append((rest, size))
+    yield from folders.items()
 
 
 def _collect(
-    folder: RunFolder, name: str, found: Remains, limit: float | None, dry_run: bool
+    folder: RunFolder, name: str, remains: Remains, limit: float | None, dry_run: bool
 ) -> Iterator[Removal]:
-    """Yield what goes of one run, and is gone unless `dry_run`, when it has been told."""
+    """Yield what can go of one run, and remove it unless `dry_run`."""
     now = time.time()
-    files = found.files
-    if layout.JOB not in found.paths or _is_marked(files):
+    files = remains.files
+    if layout.JOB not in remains.paths or _is_marked(files):
         # Somebody may be writing the folder of a new run: its job.json comes last.
         if files and (_is_marked(files) or now - _named_time(name) > _DAY):
             yield from _remove_whole(
-                folder, found, "rest", "what is left of a removed run", dry_run
+                folder, remains, "rest", "what is left of a removed run", dry_run
             )
         return
-    removable.check(folder, found)
+    removable.check(folder, remains)
     if _alive(folder, files):
         return
     last = _last_start(folder, name)
     if limit is not None and now - last > limit:
         days = display.format_seconds(now - last)
-        yield from _remove_whole(folder, found, "run", f"a run of {days} ago", dry_run)
+        yield from _remove_whole(folder, remains, "run", f"a run of {days} ago", dry_run)
         return
     if now - last > _DAY:
         losers = _find_losers(folder, files, settled=now - last > _QUIET)
@@ -181,22 +173,16 @@ def _collect(
             yield Removal("losers", folder.uri, "data of attempts that lost", *_measure(losers))
             if not dry_run:
                 folder.delete(path for path, _ in losers)
-        if layout.END in found.paths:
-            why = "staged by attempts that were killed"
-            for left in _find_staged(folder, found, why):
-                yield left[0]
-                if not dry_run:
-                    writing.discard(left[1].uri, left[1].write_id)
+        if layout.END in remains.paths:
+            for staged in removable.staged_writes(folder, remains):
+                if staged.files:
+                    yield _staged_removal(staged, "staged by attempts that were killed")
+                    if not dry_run:
+                        writing.discard(staged.uri, staged.write_id)
 
 
-def _find_staged(
-    folder: RunFolder, found: Remains, why: str
-) -> Iterator[tuple[Removal, removable.Staged]]:
-    """Yield what a run left hidden in datasets, where it left anything."""
-    for left in removable.staged_writes(folder, found):
-        if left.files:
-            uri = f"{left.uri}: {left.write_id}"
-            yield Removal("staged", uri, why, *_measure(left.files)), left
+def _staged_removal(staged: Staged, why: str) -> Removal:
+    return Removal("staged", f"{staged.uri}: {staged.write_id}", why, *_measure(staged.files))
 
 
 def _alive(folder: RunFolder, files: Listing) -> str | None:
@@ -214,7 +200,7 @@ def _alive(folder: RunFolder, files: Listing) -> str | None:
 
 
 def _recent(folder: RunFolder, host: str) -> str | None:
-    """Why a run may be alive whose driver nobody knows; None after a week without a sign."""
+    """Why a run whose driver is unknown may be alive; None after a week without a sign."""
     last = max(_last_start(folder, folder.uri.rsplit("/", 1)[-1]), folder.last_activity_time())
     quiet = time.time() - last
     if quiet > _QUIET:
@@ -228,7 +214,6 @@ def _recent(folder: RunFolder, host: str) -> str | None:
 
 
 def _last_start(folder: RunFolder, name: str) -> float:
-    """When the run was made, or resumed for the last time."""
     return max(folder.start().time, _named_time(name))
 
 
@@ -242,40 +227,39 @@ def _named_time(name: str) -> float:
 
 
 def _find_losers(folder: RunFolder, files: Listing, settled: bool) -> Listing:
-    """Return the outputs of attempts that no commit names, and what was kept for attempts to come.
+    """Return the outputs of attempts that no commit names, and what was kept for later attempts.
 
     Where a task has no commit yet an attempt may still win, unless all is `settled`.
     """
     outputs: dict[tuple[str, int], dict[str, Listing]] = {}
-    kept: Listing = []
     committed = set()
-    temporary = [file for file in files if removable.is_temporary(file[0])]
-    for path, size in (file for file in files if not removable.is_temporary(file[0])):
-        found = _OUTPUT.match(path)
-        if found is not None:
-            task = found["stage"], int(found["task"])
-            outputs.setdefault(task, {}).setdefault(found["attempt"], []).append((path, size))
-        if path.startswith(layout.KEPT):
-            kept.append((path, size))
+    kept: Listing = []
+    lost: Listing = []
+    for path, size in files:
         stage, _, rest = path.partition("/")
-        index = layout.index_of(path) if rest.startswith("commits/") and size else None
-        if index is not None:
+        if removable.is_temporary(path):
+            lost.append((path, size))
+        elif output := _OUTPUT.match(path):
+            task = output["stage"], int(output["task"])
+            outputs.setdefault(task, {}).setdefault(output["attempt"], []).append((path, size))
+        elif path.startswith(layout.KEPT):
+            kept.append((path, size))
+        elif rest.startswith("commits/") and size and (index := layout.index_of(path)) is not None:
             committed.add((stage, index))
-    tried = [task for task, tries in outputs.items() if task in committed and len(tries) > 1]
-    lost = []
-    commits = map_ahead(folder.store, lambda task: folder.commit(*task), tried)
-    for task, commit in zip(tried, commits, strict=True):
-        if commit is not None:
-            lost += [a for name, a in outputs[task].items() if name != commit.attempt]
-    # A listing may not show a commit yet.
-    unlisted = [task for task in outputs if task not in committed] if settled else []
-    commits = map_ahead(folder.store, lambda task: folder.commit(*task), unlisted)
-    for task, commit in zip(unlisted, commits, strict=True):
-        winner = None if commit is None else commit.attempt
-        lost += [a for name, a in outputs[task].items() if name != winner]
-    lost.append(temporary)
-    lost.append([f for f in kept if settled or ("map", layout.kept_index(f[0])) in committed])
-    return sorted({file for attempt in lost for file in attempt})
+    # A listing may lag behind: it shows no commit of a task that has one, so that is read as well.
+    tasks = [
+        task
+        for task, attempts in outputs.items()
+        if (len(attempts) > 1 if task in committed else settled)
+    ]
+    commits = map_ahead(folder.store, lambda task: folder.commit(*task), tasks)
+    for task, commit in zip(tasks, commits, strict=True):
+        if commit is not None or task not in committed:
+            winner = None if commit is None else commit.attempt
+            for attempt, written in outputs[task].items():
+                lost += written if attempt != winner else []
+    lost += [file for file in kept if settled or ("map", layout.kept_index(file[0])) in committed]
+    return sorted(set(lost))
 
 
 def _check_dead(folder: RunFolder, files: Listing) -> None:
@@ -285,33 +269,30 @@ def _check_dead(folder: RunFolder, files: Listing) -> None:
 
 
 def _remove_whole(
-    folder: RunFolder, found: Remains, what: str, why: str, dry_run: bool
+    folder: RunFolder, remains: Remains, what: str, why: str, dry_run: bool
 ) -> Iterator[Removal]:
-    """All that goes with a run, and is gone unless `dry_run`: its folder, what it left in datasets."""
-    records.refuse_newer(folder.store, filter(layout.is_record, found.paths))
-    hidden = list(removable.staged_writes(folder, found))
-    yield from (removal for removal, _ in _find_staged(folder, found, "what it never published"))
-    yield Removal(what, folder.uri, why, *_measure(found.files))
+    """Yield a run's folder and what it left in datasets, and remove them unless `dry_run`."""
+    records.refuse_newer(folder.store, filter(layout.is_record, remains.paths))
+    staged = list(removable.staged_writes(folder, remains))
+    why_staged = "what it never published"
+    yield from (_staged_removal(part, why_staged) for part in staged if part.files)
+    yield Removal(what, folder.uri, why, *_measure(remains.files))
     if not dry_run:
-        _remove(folder, hidden)
+        # Listed anew, since the run may have been resumed meanwhile.
+        files = removable.of(folder).files
+        _check_dead(folder, files)
+        for part in staged:
+            writing.discard(part.uri, part.write_id)
+        folder.remove(path for path, _ in files)
 
 
-def _remove(folder: RunFolder, hidden: Iterable[removable.Staged]) -> None:
-    # Looked at anew: it may have been resumed since it was found.
-    files = removable.of(folder).files
-    _check_dead(folder, files)
-    for left in hidden:
-        writing.discard(left.uri, left.write_id)
-    folder.remove(path for path, _ in files)
-
-
-def _describe_foreign(uri: str, found: Remains) -> tuple[str, ...]:
-    """Return what is said of files that have no name of mapred's."""
-    if not found.foreign:
+def _describe_foreign(uri: str, remains: Remains) -> tuple[str, ...]:
+    """Return what to say of files that mapred does not name."""
+    if not remains.foreign:
         return ()
-    more = len(found.foreign) - 1
+    more = len(remains.foreign) - 1
     others = f" and {pluralize(more, 'other file')}" if more else ""
-    return (f"{uri}/{found.foreign[0]}{others} stay: mapred names no file so",)
+    return (f"{uri}/{remains.foreign[0]}{others} stay: mapred names no file so",)
 
 
 def _is_marked(files: Listing) -> bool:

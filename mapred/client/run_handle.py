@@ -31,6 +31,7 @@ from mapred.model.rules import DurationFromZero, Location, seconds
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus
 from mapred.process import interrupts, shortages
+from mapred.process.lazy import Lazy
 from mapred.runfolder import starts
 from mapred.runfolder.folder import RunFolder
 from mapred.runfolder.starts import Start
@@ -39,7 +40,11 @@ from mapred.storage import Store, open_store
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from mapred.client.changes import Changes
+    from mapred.client import changes, hints, run_errors
+else:  # A run that succeeds needs none of these.
+    changes = Lazy("mapred.client.changes")
+    hints = Lazy("mapred.client.hints")
+    run_errors = Lazy("mapred.client.run_errors")
 
 Standing = Literal["succeeded", "at work", "started"]
 
@@ -47,7 +52,7 @@ _ENDING_SECONDS = 60.0  # in which a driver that gave up says so, on a store tha
 
 
 class Run(RunResults):
-    """One execution of a job: a folder, and whatever still works on it.
+    """One execution of a job: a folder, and what still works on it.
 
     `job` is the specification, `uri` the folder. Made by `mapred.run`, `mapred.submit` and
     `mapred.open`.
@@ -58,7 +63,7 @@ class Run(RunResults):
     ) -> None:
         super().__init__(store, job, allow_pickle)
         self._handle: Handle | None = None
-        self._known: Start | None = None
+        self._last_start: Start | None = None
         if handle is not None:
             self._start(handle, ())
 
@@ -70,16 +75,16 @@ class Run(RunResults):
         """
         try:
             handle = self._attach()
-            known = handle.status() if handle else None
+            status = handle.status() if handle else None
         except BackendError as error:
             if isinstance(error, StorageError):
                 raise
-            found = self._folder.status(self.job, alive=True)
-            return replace(found, state="unknown", message=str(error))
-        if known is not None:
-            if self._known is None:
-                self._known = self._folder.start()
-            return self._folder.add_times(known, self.job, self._known)
+            status = self._folder.status(self.job, alive=True)
+            return replace(status, state="unknown", message=str(error))
+        if status is not None:
+            if self._last_start is None:
+                self._last_start = self._folder.start()
+            return self._folder.add_times(status, self.job, self._last_start)
         start = self._folder.start()
         alive = drivers.alive(self._folder, start)
         return self._folder.status(self.job, start, alive=alive)
@@ -94,15 +99,7 @@ class Run(RunResults):
         """Wait until nothing works on the run, or `timeout` seconds; shows progress meanwhile."""
         __tracebackhide__ = True
         limit = None if timeout is None else time.monotonic() + seconds(timeout)
-        show = display.progress("none")
-        with interrupts.interrupted_with(self._how_to_follow):
-            try:
-                show = display.progress(progress)
-                self._watch(show, 0.1 if progress != "none" else 0.5, limit)
-            except BaseException:
-                show.close()
-                raise
-            show.close(self.status())
+        self._follow(progress, self._leave, limit)
         return self
 
     def check(self) -> None:
@@ -116,31 +113,27 @@ class Run(RunResults):
             except Vanished as error:
                 raise RunError(str(error), run=self) from error
             except Exception as error:
-                from mapred.client import run_errors
-
                 raise run_errors.make_driver_error(self, error) from error
         state = self.state
         if state != "succeeded":
-            from mapred.client import run_errors
-
             raise run_errors.make_end_error(self, state)
 
     def cancel(self) -> None:
         """Stop the run for good, wherever it runs; what is committed stays in its folder."""
-        ended = None if self._stop() else self.status().finished
+        finished = None if self._stop() else self.status().finished
         self._handle = None
         drivers.forget(self.uri)
-        self._folder.finish(self.job, "cancelled", "cancelled by run.cancel()", when=ended)
+        self._folder.finish(self.job, "cancelled", "cancelled by run.cancel()", when=finished)
 
     def suspend(self) -> None:
         """Stop the run so that `resume` goes on with it; on a cluster, tasks at work may end."""
         handle = self._attach()
         if isinstance(handle, Suspends) and handle.suspend():
-            self._known = self._folder.note_stop(handle.ref, "suspended")
+            self._last_start = self._folder.note_stop(handle.ref, "suspended")
             return
         self._stop()
         if self._folder.end() is None:
-            self._known = self._folder.note_stop(None, "suspended")
+            self._last_start = self._folder.note_stop(None, "suspended")
         self._handle = None
         drivers.forget(self.uri)
 
@@ -154,34 +147,30 @@ class Run(RunResults):
         progress: Progress = "auto",
         **options: Unpack[ResumeOptions],
     ) -> Run:
-        """Do what is missing, with what is stored or what is given here, and wait for the end.
+        """Do what is missing, with the stored job or the changes given here, and wait for the end.
 
         Committed map tasks are kept whatever function made them; each commit names its digest,
         and `audit` tells them apart. A fixed `reduce` does all of the reduce once more, in the
-        tree and with the `finalize` that the run has. Of the limits, which are those of
-        `mapred.run`, what is left out stays as it was; a `deadline` counts from here, one that is
-        left out from the submission, without pauses. A run that succeeded is left alone, and one
-        that is at work is followed. Raises `RunError` like `mapred.run`.
+        tree and with the `finalize` that the run has. Limits are those of `mapred.run`, and stay
+        as they were where left out; a new `deadline` counts from now, the old one from the
+        submission, without pauses. A run that succeeded is left alone, and one that is at work
+        is followed. Raises `RunError` like `mapred.run`.
         """
         __tracebackhide__ = True
-        from mapred.client.changes import Changes
-
         self._refuse_code("resume")
-        chosen = None if backend is None else backends.resolve(backend)
-        if chosen is not None:
-            backends.remember(self.uri, chosen)
-        changes = Changes(fn, options)
+        target = None if backend is None else backends.resolve(backend)
+        if target is not None:
+            backends.remember(self.uri, target)
+        new = changes.Changes(fn, options)
         display.progress(progress)  # Loaded here, not while the run is already at work.
-        return self if self._continue(chosen, changes) == "succeeded" else self.finish(progress)
+        return self if self._continue(target, new) == "succeeded" else self.finish(progress)
 
-    def _continue(self, backend: Backend | None, changes: Changes) -> Standing:
+    def _continue(self, backend: Backend | None, new: changes.Changes) -> Standing:
         """Start what is missing, unless the run is at work or succeeded; say which it was."""
         handle = self._attach()
         alive = handle is not None and _is_at_work(handle)
-        if alive or (handle is None and self._alive_elsewhere()):
-            if names := changes.given_names():
-                from mapred.client import run_errors
-
+        if alive or (handle is None and drivers.alive(self._folder)):
+            if names := new.names():
                 raise run_errors.make_at_work_error(self, names, here=handle is not None)
             start = self._folder.start()
             if alive and start.state == "suspended":
@@ -194,15 +183,13 @@ class Run(RunResults):
         succeeded = end is not None and end.state == "succeeded"
         if succeeded and self._folder.is_whole(self.job):
             return "succeeded"
-        self._restart(backend, changes)
+        self._restart(backend, new)
         return "started"
 
-    def _restart(self, backend: Backend | None, changes: Changes) -> None:
+    def _restart(self, backend: Backend | None, new: changes.Changes) -> None:
         """Submit the run once more, with the changes; a failure leaves its folder as it was."""
-        from mapred.client.changes import plan_revision
-
         self.job = self._folder.job()  # Another handle may have changed it since.
-        revision = plan_revision(self._folder, self.job, changes)
+        revision = changes.plan_revision(self._folder, self.job, new)
         backend = backend or backends.resolve(self._backend())
         backends.check(backend, _limits(revision.job))
         self._warn_of_changes(revision.job)
@@ -212,7 +199,7 @@ class Run(RunResults):
             shortages.explain_shortages(),
             self._folder.restore_on_error((*revision.paths, layout.END, layout.HANDLE)),
         ):
-            if changes.given_names():
+            if new.names():
                 revision.write(self._folder)
             self._folder.delete_end()
             # A deadline counts from the moment at which the run is submitted again.
@@ -225,63 +212,72 @@ class Run(RunResults):
     def finish(self, progress: Progress) -> Run:
         """Wait and check; an interrupt stops a local run, resumable, and leaves a remote one."""
         __tracebackhide__ = True
+        self._follow(progress, self._stop_or_leave)
+        self.check()
+        return self
+
+    def _follow(
+        self,
+        progress: Progress,
+        interrupted: Callable[[display.Progress], str],
+        limit: float | None = None,
+    ) -> None:
+        """Show the run's status until it is over, or the clock is past `limit`."""
+        __tracebackhide__ = True
         show = display.progress("none")
-        with interrupts.interrupted_with(lambda: self._handle_interrupt(show)):
+        with interrupts.interrupted_with(lambda: interrupted(show)):
             try:
                 show = display.progress(progress)
-                self._watch(show, 0.1 if progress != "none" else 0.5, None)
+                while not self._wait_over(0.1 if progress != "none" else 0.5):
+                    show(self.status())
+                    if limit is not None and time.monotonic() > limit:
+                        break
             except KeyboardInterrupt:
                 raise
             except BaseException:
                 show.close()
                 raise
         show.close(self.status())
-        self.check()
-        return self
 
-    def _handle_interrupt(self, show: display.Progress) -> str:
+    def _stop_or_leave(self, show: display.Progress) -> str:
         """Stop what ends with this process, and say how the run goes on."""
         if self._handle is not None and self._handle.survives_client:
-            show.close()
-            return self._how_to_follow()
-        # Stopped before the last status is shown, which says so.
-        self._stop()
+            return self._leave(show)
+        self._stop()  # first, so that the last status says so
         show.close(self.status())
         return how_to_continue(self.uri, self.job)
 
-    def _how_to_follow(self) -> str:
+    def _leave(self, show: display.Progress) -> str:
+        show.close()
         line = f"import mapred; run = mapred.open({self.uri!r}).wait('auto')"
         return f"the run goes on; to follow it: {line}"
 
     def _warn_of_changes(self, job: Job) -> None:
-        """Say that a stored function runs whose source has changed since."""
+        """Warn that the stored function runs though its source has changed since."""
         old = origins.find_outdated(self.store, job)
         if old:
-            from mapred.client import hints
-
             hint = hints.in_python(self.uri, job, hints.renewal(job, old))
             warnings.warn(
                 f"the run resumes with the code that it stored; stop it to have the new one: {hint}",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=7,
             )
 
     def _start(self, handle: Handle, pauses: tuple[tuple[float, float], ...]) -> None:
-        """Take over what was started, and remember it for all other handles."""
+        """Keep the handle of what was started, and record it for every other `Run`."""
         self._handle = handle
         drivers.remember(self.uri, handle)
         try:
-            self._known = self._folder.note_start(handle.ref, pauses)
+            self._last_start = self._folder.note_start(handle.ref, pauses)
         except StorageError:
             if handle.survives_client or handle.alive():
                 raise
             return  # The folder went while the run was at work: the handle says that it failed.
-        known = None if handle.survives_client else handle.status()
-        if known is not None and known.state == "interrupted":
+        status = None if handle.survives_client else handle.status()
+        if status is not None and status.state == "interrupted":
             self._folder.note_interruption(handle.ref)
 
     def _await_result(self) -> None:
-        """Wait for the result; raise what keeps the run from it."""
         self.wait()
         self.check()
         self._offer_modules()
@@ -295,20 +291,13 @@ class Run(RunResults):
             )
         return backends.of_run(self.uri, self.job, self._folder.start().ref)
 
-    def _watch(self, show: display.Progress, pause: float, limit: float | None) -> None:
-        """Show the run's status until it is over, or the clock is past `limit`."""
-        while not self._wait_over(pause):
-            show(self.status())
-            if limit is not None and time.monotonic() > limit:
-                break
-
     def _attach(self) -> Handle | None:
-        """Return the handle: its own, that of another one in this process, or one to a cluster."""
+        """Return what drives the run: from here, by another `Run` of this process, or a cluster."""
         latest, own = drivers.driven(self.uri), self._handle
         if latest is not own and (own is None or not own.survives_client):
-            # Another handle of this process may have started the run since, or stopped it.
-            there = latest is not None and latest.alive()
-            self._handle, self._known = latest if there else None, None
+            # Another `Run` of this process may have started it since, or stopped it.
+            self._handle = latest if latest is not None and latest.alive() else None
+            self._last_start = None
         if self._handle is None and self._folder.end() is None:
             ref = self._folder.start().ref
             self._handle = None if ref is None else backends.reopen(self.store, self.job, ref)
@@ -318,13 +307,13 @@ class Run(RunResults):
         handle = self._attach()
         if handle is not None:
             return handle.wait(seconds)
-        if self._folder.end() is not None or not self._alive_elsewhere():
+        if self._folder.end() is not None or not drivers.alive(self._folder):
             return True
         time.sleep(seconds)
         return False
 
     def _stop(self) -> bool:
-        """Stop what works on the run, and remember when; False if nothing did."""
+        """Stop what works on the run, and record when; False if nothing did."""
         handle = self._attach()
         if handle is None:
             reason = drivers.may_live(self._folder)
@@ -334,14 +323,11 @@ class Run(RunResults):
             return False
         handle.cancel()
         ref, state = (handle.ref, "running") if handle.survives_client else (None, "interrupted")
-        self._known = self._folder.note_stop(ref, state)
+        self._last_start = self._folder.note_stop(ref, state)
         return True
 
-    def _alive_elsewhere(self) -> bool:
-        return drivers.alive(self._folder)
-
     def __repr__(self) -> str:
-        """One line, and nothing is read: debuggers ask for it all the time."""
+        # Reads nothing: debuggers ask for it all the time.
         return f"<Run {self.id} of {self.job.name}: {self.uri}>"
 
     def __str__(self) -> str:
@@ -357,35 +343,31 @@ class Run(RunResults):
 
 @checks(RunError)
 def open_run(uri: Location, allow_pickle: bool = True) -> Run:
-    """Take up a run by its folder's URI; a `RunError` where there is none."""
+    """Open a run by its folder's URI; a `RunError` where there is none."""
     store = open_store(os.fspath(uri))
     return Run(store, RunFolder(store).job(), allow_pickle=allow_pickle)
 
 
 def continue_run(run: Run, backend: Backend) -> Standing:
     """Have a run do what is missing, and return at once; one that succeeded is left alone."""
-    from mapred.client.changes import Changes
-
-    return run._continue(backend, Changes())
+    return run._continue(backend, changes.Changes())
 
 
 def _is_at_work(handle: Handle) -> bool:
     """Whether something works on a run; waits for a driver of this process that is about to end."""
-    known = None if handle.survives_client else handle.status()
-    if known is not None and not known.live:
+    status = None if handle.survives_client else handle.status()
+    if status is not None and not status.live:
         handle.wait(_ENDING_SECONDS)
     return handle.alive()
 
 
 def how_to_continue(uri: str, job: Job) -> str:
-    """Return what is said of a run that Ctrl-C stopped."""
-    from mapred.client import hints
-
+    """Return what is shown when Ctrl-C stopped a run."""
     hint = hints.in_python(uri, job, hints.Remedy())
     return f"stopped; {hint.words}: {hint.line}"
 
 
 def _limits(job: Job) -> Limits:
-    """Return what a run asks of the place where it is resumed."""
-    asked = tuple(stage.resources for stage in job.stages)
-    return Limits(job.timeout, job.max_tasks_per_worker, asked)
+    """Return what a run needs of the backend where it is resumed."""
+    resources = tuple(stage.resources for stage in job.stages)
+    return Limits(job.timeout, job.max_tasks_per_worker, resources)

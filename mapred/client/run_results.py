@@ -1,4 +1,4 @@
-"""What a run has given: values, tables, failures, counters, files and logs, from its folder."""
+"""The results of a run: values, tables, failures, counters, files and logs, from its folder."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from mapred import display, writing
 from mapred.client.signature import takes_those_of
-from mapred.errors import (
-    PlanError,
-    RunError,
-)
+from mapred.errors import PlanError, RunError
 from mapred.functions import pickling
 from mapred.functions.modules import is_known
 from mapred.model.checking import checks
 from mapred.model.rules import FromZero
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus
+from mapred.process.lazy import Lazy
 from mapred.runfolder import results
 from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store
@@ -29,13 +27,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mapred.client import audit as audits
+    from mapred.runfolder import tabulating
+    from mapred.worker import context, tasks
+else:  # Many processes that open a run need none of these.
+    audits = Lazy("mapred.client.audit")
+    context = Lazy("mapred.worker.context")
+    tabulating = Lazy("mapred.runfolder.tabulating")
+    tasks = Lazy("mapred.worker.tasks")
 
 
 class RunResults(abc.ABC):
-    """What can be read of a run, while it works and afterwards.
-
-    The base of `mapred.Run`, which knows whether something works on the run.
-    """
+    """What can be read of a run, while it is at work and afterwards; the base of `mapred.Run`."""
 
     def __init__(self, store: Store, job: Job, allow_pickle: bool) -> None:
         self.store, self.job, self._allow_pickle = store, job, allow_pickle
@@ -68,10 +70,10 @@ class RunResults(abc.ABC):
     def result(self) -> Any:
         """Return the answer: the reduced value, a lazily read dataset of tables, or a list.
 
-        In the list of a run over items there is one place for each, None where it returned
-        None or was given up; a reduce and all other lists leave None out. Tables of all tasks
-        make one dataset: a column that one lacks is null there, types are widened where
-        nothing is lost, and None and given-up items have no rows.
+        The list of a run over items has one place for each, None where it returned None or was
+        given up; a reduce and all other lists leave None out. Tables of all tasks make one
+        dataset: a column that one of them lacks is null there, types are widened where nothing is
+        lost, and None and given-up items have no rows.
 
         Waits for a live run. A run without an answer raises `RunError`.
         """
@@ -81,13 +83,13 @@ class RunResults(abc.ABC):
 
     @checks(PlanError)
     def outputs(self, stage: str | None = None, errors: str = "raise") -> Iterator[tuple[int, Any]]:
-        """Return what each committed task returned, one by one, in plan order, as (number, value).
+        """Yield (number, value) of what each committed task returned, in plan order.
 
-        The number is that of the item where the function runs once per item, else of the
-        shard. Works while the run does, and after it failed; nothing is waited for, and one
-        task's values are held at a time. `stage` is `"map"` if not given, or the stage that
-        ends a keyed reduce. A value that was stored and cannot be loaded is a `FunctionError`
-        that names it; with `errors="skip"` it is left out.
+        The number is that of the item where the function runs once per item, else of the shard.
+        Works while the run is at work, and after it failed: waits for nothing, and holds one
+        task's values at a time. `stage` is by default `"map"`, or the stage that ends a keyed
+        reduce. A stored value that cannot be loaded raises a `FunctionError` that names it; with
+        `errors="skip"` it is left out.
         """
         self._offer_modules()
         return self._iter_loading(results.iter_values(self._folder, self.job, stage, errors))
@@ -109,16 +111,12 @@ class RunResults(abc.ABC):
         or time stays a Python object, as do values of several types.
         """
         self._await_result()
-        from mapred.runfolder import tabulating
-
         with self._loading():
             return tabulating.to_pandas(self._folder, self.job, dtype_backend)
 
     def to_arrow(self) -> pa.Table:
         """Return the result as one table, with the columns of `to_pandas`."""
         self._await_result()
-        from mapred.runfolder import tabulating
-
         with self._loading():
             return tabulating.to_arrow(self._folder, self.job)
 
@@ -126,8 +124,8 @@ class RunResults(abc.ABC):
     def write_parquet(self, target: writing.Target) -> writing.Written:
         """Write the tables of the result as `mapred.write_parquet` says, from this process.
 
-        One output after the other, never all at once. For what is large, write from the
-        workers: `mapred.run(…, write=mapred.write_parquet(…))`.
+        Holds one output at a time. Write large results from the workers instead:
+        `mapred.run(…, write=mapred.write_parquet(…))`.
         """
         return self._write(target)
 
@@ -151,7 +149,7 @@ class RunResults(abc.ABC):
 
     @property
     def counters(self) -> dict[str, float]:
-        """The sums of what the tasks counted by `task.count`."""
+        """The sums of the numbers that tasks passed to `task.count`."""
         return dict(self.status().counters)
 
     @property
@@ -170,9 +168,9 @@ class RunResults(abc.ABC):
         pd = results.import_pandas()
         rows = []
         for stage in self.job.stages:
-            tasks = self._folder.list_done_tasks(stage)
-            commits = self._folder.commits(stage.name, tasks)
-            for task, commit in zip(tasks, commits, strict=True):
+            done = self._folder.list_done_tasks(stage)
+            commits = self._folder.commits(stage.name, done)
+            for task, commit in zip(done, commits, strict=True):
                 for file in commit.files if commit else ():
                     path = f"{self.uri}/{file.path}"
                     rows.append((stage.name, task, file.name, path, file.size))
@@ -180,7 +178,7 @@ class RunResults(abc.ABC):
 
     @checks(PlanError)
     def logs(self, task: FromZero | None = None, stage: str = "map") -> str:
-        """Return what a task's attempts printed (all tasks of the stage where None), oldest first."""
+        """Return what the attempts at a task printed, oldest first; of all tasks where None."""
         self.job.stage(stage)
         return "\n".join(
             f"--- {stage} task {index}, attempt {attempt}\n{text}"
@@ -189,41 +187,36 @@ class RunResults(abc.ABC):
 
     @checks(PlanError)
     def debug(self, shard: FromZero, stage: str = "map") -> list[Any]:
-        """Replay one task in this process; an exception stops where it is raised.
+        """Replay one task in this process, where a debugger stops at an exception.
 
-        Nothing is committed. Gives the values that the task would have stored.
+        Nothing is committed. Returns the values that the task would have stored.
         """
-        from mapred.worker import tasks
-
         self._refuse_code("debug")
         return tasks.replay(self.store, self.job, stage, shard)
 
     @checks(PlanError)
     def audit(self, *, content: bool = True, contact: bool = False) -> audits.Audit:
-        """Check every byte, item, record and output of the run against its plan.
+        """Check every byte, item, record and output of the run, and what `write=` wrote.
 
-        So is what the run wrote by `write=`. Every output and published file is read once;
-        with `content=False` their sizes are looked at alone. The run's record cannot lead to a
-        server: footers of Parquet files for which it names one, an option or a file system that
-        this side does not are read with `contact=True`, where you trust who wrote it.
+        Reads every output and published file once; with `content=False` compares only their
+        sizes. Parquet files for which the run's record names a server, an option or a file system
+        that this side does not are opened only with `contact=True`, where you trust who wrote it.
         """
-        from mapred.client import audit as audits
-
         return audits.audit(self._folder, self.job, content=content, contact=contact)
 
     def _loading(self) -> AbstractContextManager[None]:
-        """Return what loads values inside of this keeps to what `allow_pickle` says."""
+        """Have all values that are loaded meanwhile obey `allow_pickle`."""
         return pickling.plain_alone(not self._allow_pickle)
 
     def _iter_loading(self, values: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
-        """Yield the values of an iterator, each of which loads one."""
+        """Yield the values of an iterator, which loads each as it is asked for it."""
         while True:
             with self._loading():
                 try:
-                    found = next(values)
+                    pair = next(values)
                 except StopIteration:
                     return
-            yield found
+            yield pair
 
     def _refuse_code(self, what: str) -> None:
         if not self._allow_pickle:
@@ -236,6 +229,4 @@ class RunResults(abc.ABC):
     def _offer_modules(self) -> None:
         path = self.job.modules
         if path is not None and self._allow_pickle and not is_known(self.job.digests[path]):
-            from mapred.worker import context
-
             context.offer_modules(context.Context(self.store, self.job))

@@ -1,4 +1,4 @@
-"""Functions that take options by name: what `help()` and editors show, and what wrong names raise."""
+"""Functions that take options by name, which `help()` and editors show, and other names raise."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ R = TypeVar("R")
 def takes(options: Any, *records: Any) -> Callable[[F], F]:
     """Have `help()` and editors show each of the `options` in place of `**options`.
 
-    Order and defaults are those of the records; what none of them has is None if left out. Any
-    other name is refused as Python does it, with the one that was meant.
+    Order and defaults are those of the records; what none of them has defaults to None. Any other
+    name raises the `TypeError` of Python, which suggests the one that was meant.
     """
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)
         *own, _ = signature.parameters.values()
-        parameters = sorted([*_keywords(options, records), *own], key=lambda each: each.kind)
+        parameters = sorted(
+            [*_keywords(options, records), *own], key=lambda parameter: parameter.kind
+        )
         shown = signature.replace(parameters=parameters)
 
         @functools.wraps(function)
-        def call(*args: Any, **given: Any) -> Any:
+        def call(*args: Any, **keywords: Any) -> Any:
             __tracebackhide__ = True
-            for name in given:
+            for name in keywords:
                 if name not in shown.parameters:
                     _refuse(function.__qualname__, name, shown)
-            return function(*args, **given)
+            return function(*args, **keywords)
 
         call.__signature__ = shown  # type: ignore[attr-defined]
         return typing.cast(F, call)
@@ -49,9 +51,9 @@ def takes_those_of(
     """Have a method take the arguments of `make` in place of the value that these make."""
 
     def decorate(method: Callable[[S, T], R]) -> Callable[Concatenate[S, P], R]:
-        def call(self: S, /, *args: P.args, **given: P.kwargs) -> R:
+        def call(self: S, /, *args: P.args, **keywords: P.kwargs) -> R:
             __tracebackhide__ = True
-            return method(self, make(*args, **given))
+            return method(self, make(*args, **keywords))
 
         functools.update_wrapper(call, method)
         own, made = inspect.signature(method), inspect.signature(make)
@@ -79,10 +81,10 @@ def _keywords(options: Any, records: tuple[Any, ...]) -> tuple[inspect.Parameter
 
 
 def _refuse(function: str, name: str, shown: inspect.Signature) -> None:
-    import difflib
+    import difflib  # for an error alone, and slow to load
 
-    known = [each.name for each in shown.parameters.values() if each.kind is each.KEYWORD_ONLY]
-    close = difflib.get_close_matches(name, known, 1)
+    names = [part.name for part in shown.parameters.values() if part.kind is part.KEYWORD_ONLY]
+    close = difflib.get_close_matches(name, names, 1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     if name == "workers":
         hint = "; write backend=mapred.Local(workers=…)"

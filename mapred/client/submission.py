@@ -56,7 +56,7 @@ class Submission:
 
     def start(self, root: Location | None, mode: int | None, run_id: str | None) -> Run:
         """Make the run's folder below `root`, and start the run."""
-        base = _choose_root(root, self.backend)
+        base = choose_root(root, self.backend)
         probe(open_store(base, mode=mode))
         proved = replace(self, backend=self._prove_backend())
         try:
@@ -68,7 +68,7 @@ class Submission:
 
     def render(self, renders: Callable[..., Any], root: Location | None) -> str:
         """Return what `start` would send, as text."""
-        uri = f"{_choose_root(root, self.backend).rstrip('/')}/{_new_id()}"
+        uri = f"{choose_root(root, self.backend).rstrip('/')}/{_new_id()}"
         record = self._record(uri, naming.digests_of(self._files()))
         digest = hashlib.sha256(record.to_bytes()).hexdigest()
         return str(renders(record, uri=uri, digest=digest))
@@ -85,25 +85,20 @@ class Submission:
             return self._begin(store, record)
 
     def _start_named(self, store: Store) -> Run:
-        """Start a run under the name that the user gave, or go on with this job's of that name."""
+        """Start a run under the name that the user chose, or go on with this job's of that name."""
         digests = naming.digests_of(self._files())
         record = self._record(store.uri, digests)
-        known = naming.find(store)
-        if known is None:
+        if not RunFolder(store).has_job():
             naming.refuse_remains(store, digests)
-            with naming.claim(store) as claim:
-                for path, data in self._files():
-                    claim.put(path, data)
-                won = claim.decide(record)
-            if won:
+            if naming.claim(store, self._files(), record):
                 _note_write(store, record)
                 return self._begin(store, record)
-            known = open_run(store.uri)
-        known = naming.require_same_job(known, record)
+        run = open_run(store.uri)
+        naming.require_same_job(run, record)
         backends.remember(store.uri, self.backend)
-        if continue_run(known, self.backend) != "started":
+        if continue_run(run, self.backend) != "started":
             self._discard()
-        return known
+        return run
 
     def _begin(self, store: Store, record: JobRecord) -> Run:
         """Start a run whose folder is complete."""
@@ -119,8 +114,7 @@ class Submission:
             self.backend.discard()
 
     def _prove_backend(self) -> Backend:
-        """Return the backend, once a process of it, or else one of this machine, has loaded the
-        code."""
+        """Return the backend once one of its processes, or else of this machine, loaded the code."""
         first = self._stages[1][0]
         loads = tuple(
             self.code.get(path, b"") for path in (layout.FUNCTION, layout.REDUCE, layout.MODULES)
@@ -135,7 +129,7 @@ class Submission:
         return self.backend
 
     def _files(self) -> Iterator[tuple[str, Any]]:
-        """Path and content of every file of the run's folder but job.json."""
+        """Yield path and content of every file of the run's folder but job.json."""
         yield from self.code.items()
         for path, data in self.plan.dataset.inputs():
             yield path, data
@@ -144,9 +138,11 @@ class Submission:
             yield path, planner.write_plan(rows)
 
     def _record(self, uri: str, digests: dict[str, str]) -> JobRecord:
-        """Return the job as the job.json of a folder says it."""
         job, plan, (shuffle, stages) = self.options, self.plan, self._stages
         seeds = (job.seed, plan.dataset.seed)
+        code = {layout.FUNCTION: vars(origins.of(self.fn, self.bound))}
+        if job.reducer is not None:
+            code[layout.REDUCE] = vars(origins.of(job.reducer))
         return JobRecord(
             run_id=uri.rpartition("/")[2],
             name=job.name,
@@ -179,18 +175,12 @@ class Submission:
             submitted=time.time(),
             dataset=str(plan.dataset),
             parameters=parameters.to_json(self.bound),
-            code={path: vars(found) for path, found in self._iter_origins()},
+            code=code,
         )
-
-    def _iter_origins(self) -> Iterator[tuple[str, origins.Origin]]:
-        """Where the functions of the run come from."""
-        yield layout.FUNCTION, origins.of(self.fn, self.bound)
-        if self.options.reducer is not None:
-            yield layout.REDUCE, origins.of(self.options.reducer)
 
     @functools.cached_property
     def _stages(self) -> tuple[Shuffle | None, tuple[Stage, ...]]:
-        """The stages over the plan, and the shuffle with as many partitions as suit it."""
+        """The shuffle, with as many partitions as suit the plan, and the stages over the plan."""
         shuffle, reducer = self.options.shuffle, self.options.reducer
         before, after = self.options.resources, self.options.reduce_resources
         shards = self.plan.shards
@@ -207,8 +197,7 @@ class Submission:
 def code_of(
     fn: Callable[..., Any], reducer: Reducer | None, modules: frozenset[str]
 ) -> dict[str, bytes]:
-    """Return the files with the user's code: functions, and the modules that they and others refer
-    to."""
+    """Return the files with the user's code: the functions and the modules that they need."""
     names = {*modules}
     code = {layout.FUNCTION: transport.dump(fn, names)}
     if reducer is not None:
@@ -220,7 +209,7 @@ def code_of(
 def expected_packages(
     plan: ShardPlan, code: Mapping[str, bytes], backend: Backend
 ) -> dict[str, str]:
-    """Versions of packages that workers on other machines must have, where the backend asks."""
+    """Return the packages, with versions, that workers elsewhere need, if the backend checks."""
     if not isinstance(backend, ExpectsPackages):
         return {}
     used: dict[str, str] = {}
@@ -232,7 +221,7 @@ def expected_packages(
 
 
 def _new_id() -> str:
-    """Return the id of a run: its time, which sorts, and a random part."""
+    """Return an id: its time, by which ids sort, and a random part."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(4).hex()}"
 
 
@@ -241,11 +230,11 @@ def _note_write(store: Store, record: JobRecord) -> None:
         RunFolder(store).note_write(record.write["uri"], record.run_id)
 
 
-def _choose_root(root: Location | None, backend: Backend) -> str:
-    """Where the run's folder goes: `root=`, else what a named backend says, else the default."""
+def choose_root(root: Location | None, backend: Backend) -> str:
+    """Return the folder of runs: `root=`, else that of a named backend, else the default."""
     if root is not None:
-        found = os.fspath(root)
+        uri = os.fspath(root)
     else:
-        found = (isinstance(backend, NamesRoot) and backend.root) or default_root()
-    refuse_secrets(found)
-    return found
+        uri = (isinstance(backend, NamesRoot) and backend.root) or default_root()
+    refuse_secrets(uri)
+    return uri

@@ -146,4 +146,4 @@ def test_doctor_says_what_to_do_without_a_cluster(folder: Path) -> None:
 def test_only_a_cluster_has_a_clock(folder: Path, words: Any) -> None:
     done = call(*words, "--backend", "local")
     assert done.exit_code == 2
-    assert "'local' starts nothing by the clock" in done.output
+    assert "'local' has no schedules" in done.output

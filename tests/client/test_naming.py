@@ -142,17 +142,14 @@ def test_a_submission_that_was_cut_off_goes_on_with_the_same_job(tmp_path: Path)
 
 
 def test_a_claim_that_fails_takes_back_its_own_files_alone(tmp_path: Path) -> None:
-    store = open_store(str(tmp_path))
+    job = submit(mapred.job(double, mapred.items(range(3))), tmp_path).job
+    folder = tmp_path / "claimed"
+    store = open_store(str(folder))
     store.write("plan/0", b"another's")
-
-    def put() -> None:
-        with naming.claim(store) as claim:
-            claim.put("function.pkl", b"mine")
-            claim.put("plan/0", b"mine too")
-
+    files = [("function.pkl", b"mine"), ("plan/0", b"mine too")]
     with pytest.raises(MapredError, match="plan/0 is of another submission"):
-        put()
-    assert contents(tmp_path) == {"plan/0": b"another's"}
+        naming.claim(store, files, job)
+    assert contents(folder) == {"plan/0": b"another's"}
 
 
 def _race(root: str, number: int, gate: Any, answers: Any) -> None:

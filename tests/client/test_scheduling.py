@@ -148,7 +148,7 @@ def test_a_stored_job_that_someone_changed_is_refused(
         ({"on_failure": "ftp://x"}, "must be an http:// or https:// URL"),
         ({"on_failure": "https://me:word@x"}, "without a password"),
         ({"on_failure": "word"}, "a URL, 'secret/key', or a list"),
-        ({"backend": "local"}, "'local' starts nothing by the clock"),
+        ({"backend": "local"}, "'local' has no schedules"),
     ],
 )
 def test_what_cannot_be_scheduled(

@@ -1,4 +1,4 @@
-"""Proof that a run is whole: every byte, item and record of the plan against the commits.
+"""Check that a run is whole: every byte, item and record of the plan has a commit.
 
 `coverage` compares the plan with what was read, `outputs` and `files` what was returned with
 what lies in the run's folder, `published` what `write=` wrote with the dataset.
@@ -37,7 +37,7 @@ _BROKEN = (ValueError, KeyError, TypeError, OSError, pa.ArrowException)
 
 @dataclass(frozen=True)
 class MadeBy:
-    """How many commits of a stage came of one function: its name, file and SHA-256."""
+    """How many commits of a stage one function made: its name, file and SHA-256."""
 
     stage: str
     name: str
@@ -54,13 +54,14 @@ class MadeBy:
 class Audit:
     """What was checked, and the problems: none means that the run is whole but for `given_up`.
 
-    `shards`, `ranges`, `bytes`, `items` and `records` are those that were read for what stands,
-    beside what was planned; `skipped` malformed rows were left out. Of the `files` of the job, the `outputs` of its tasks and the `published` files of a
-    dataset, `contents` were read whole, of `sizes` the size was compared alone, of `etags` the
-    store's own checksum as well; `inline` results, which lie in commits, always are. A later version of the dataset has `replaced` other
-    files of the run. `functions` says which commits came of which function: a run that was
-    resumed with another one has several for a stage. Nobody read the `unread_bytes` of shards that
-    were given up, nor their `unread_records`, which are estimated by those of the others.
+    `shards`, `ranges`, `bytes`, `items` and `records` were read for what stands, beside what was
+    planned; `skipped` malformed rows were left out. Of the `files` of the job, the `outputs` of
+    its tasks and the `published` files of a dataset, `contents` were read whole; of `sizes` only
+    the size was compared, of `etags` the store's own checksum as well. `inline` results, which
+    lie in commits, are always read. A later version of the dataset `replaced` other files of the
+    run. `functions` says which function made which commits: a run that was resumed with another
+    one has several for a stage. Nobody read the `unread_bytes` of shards that were given up, nor
+    their `unread_records`, which are estimated from the other shards.
     """
 
     run: str
@@ -91,7 +92,7 @@ class Audit:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong: what `max_failed` and `on_bad_rows` allow to be lost may be."""
+        """Whether nothing is wrong but for losses that `max_failed` and `on_bad_rows` allow."""
         return not self.problems
 
     @property
@@ -118,9 +119,8 @@ class Audit:
             _format_share(self.ranges, self.planned_ranges, "range"),
             _format_share(self.bytes, self.planned_bytes, "byte"),
         ]
-        parts += (
-            [_format_share(self.items, self.planned_items, "item")] if self.planned_items else []
-        )
+        if self.planned_items:
+            parts.append(_format_share(self.items, self.planned_items, "item"))
         return ", ".join([*parts, pluralize(self.records, "record")])
 
     def _describe_checks(self) -> str:
@@ -128,8 +128,8 @@ class Audit:
         kinds += [pluralize(self.published, "published file")] if self.published else []
         ways = [f"{self.contents:,} by content", f"{self.sizes:,} by size alone"]
         ways += [f"{self.etags:,} by size and etag"] if self.etags else []
-        looked_at = self.contents + self.sizes + self.etags
-        names = self.files + self.outputs + self.published - looked_at
+        read = self.contents + self.sizes + self.etags
+        names = self.files + self.outputs + self.published - read
         ways += [f"{names:,} by name"] if names else []
         text = f"{', '.join(kinds)} checked ({', '.join(ways)})"
         text += f", {pluralize(self.inline, 'inline result')}" if self.inline else ""
@@ -138,44 +138,39 @@ class Audit:
         return text
 
     def _made_by(self) -> Iterator[str]:
-        """For each stage that several functions worked on, how many commits are of which."""
+        """Yield, for each stage with commits of several functions, how many each made."""
         for stage in dict.fromkeys(made.stage for made in self.functions):
             makers = [made for made in self.functions if made.stage == stage]
             if len(makers) > 1:
                 yield f"{stage}: {', '.join(map(str, makers))}"
 
     def _list_losses(self) -> list[str]:
-        """Return what the run goes without."""
-        lost = (
-            [given_up_text(self.given_up) + self._describe_unread()]
-            if self.given_up.indices
-            else []
-        )
-        return lost + ([skipped_text(self.skipped)] if self.skipped else [])
+        losses = []
+        if self.given_up.indices:
+            losses.append(given_up_text(self.given_up) + self._describe_unread())
+        if self.skipped:
+            losses.append(skipped_text(self.skipped))
+        return losses
 
     def _describe_unread(self) -> str:
-        """How much of the dataset nobody read."""
         if not self.unread_bytes:
             return ""
         about = f" and about {pluralize(self.unread_records, 'record')}" if self.records else ""
         return f" ({pluralize(self.unread_bytes, 'byte')}{about} not read)"
 
     def _describe_wholeness(self) -> str:
-        less = self._list_losses()
-        return "whole" + (f" but for {' and '.join(less)}" if less else "")
+        losses = self._list_losses()
+        return f"whole but for {' and '.join(losses)}" if losses else "whole"
 
 
 def _format_share(number: int, planned: int, what: str) -> str:
-    return (
-        f"{number:,} of {pluralize(planned, what)}"
-        if number != planned
-        else pluralize(planned, what)
-    )
+    total = pluralize(planned, what)
+    return total if number == planned else f"{number:,} of {total}"
 
 
 @dataclass
 class _Sums:
-    """What the commits come to."""
+    """The fields of an `Audit` that are summed over the commits."""
 
     shards: int = 0
     ranges: int = 0
@@ -193,8 +188,8 @@ def audit(folder: RunFolder, job: Job, *, content: bool = True, contact: bool = 
     """Check a run's folder and what it published; nothing that a user wrote is unpickled.
 
     Reads every plan file and commit, and once every file of the job, output, published file
-    and footer of a Parquet dataset. Without `content` files are looked at by size alone.
-    With `contact` the dataset is read by whatever file system and options the run's record says.
+    and footer of a Parquet dataset. Without `content` only the sizes of files are compared.
+    With `contact` the dataset is read by the file system and options that the run's record names.
     """
     changed = ending.check_same_job(folder)
     tasks, problems = ending.check_given_up(folder, job)
@@ -206,55 +201,46 @@ def audit(folder: RunFolder, job: Job, *, content: bool = True, contact: bool = 
     problems += [*ending.check_end(folder), *([] if changed is None else [changed]), *unreadable]
     foreign = [*_job_files(store, job, plan, content=content)]
     problems += foreign
-    # What lies in a folder whose files are not those of the job leads nowhere.
+    # Where files are not those of the job, nothing else in the folder is followed.
     listed, wrong = ({}, []) if foreign else ending.listed_outputs(folder, job, lost)
     problems += [*wrong, *_stages(folder, job, plan, given_up, lost, listed, sums, content=content)]
-    put = Published()
+    published = Published()
     if changed is None and not unreadable:
-        # What a job or a plan names that somebody changed is not opened.
+        # A job or a plan that somebody changed may name any file, so none of theirs is opened.
         problems += coverage.coverage(plan, job)
         problems += coverage.seams(folder, plan, job)
         if content and not foreign:
             problems += coverage.row_groups(folder, plan, job, given_up, contact=contact)
-        put = check_published(folder, job, lost, content=content)
-        problems += put.problems
+        published = check_published(folder, job, lost, content=content)
+        problems += published.problems
     inputs = sum(path.startswith(layout.INPUT) for path in job.digests)
-    looked_at = sums.outputs + put.files
+    looked_at = sums.outputs + published.files
     unread = 0 if job.format.once_per_item else coverage.unread_bytes(plan, lost)
     return Audit(
+        **{**vars(sums), "functions": tuple(_made_by(job, sums.functions))},
         run=job.run_id,
-        shards=sums.shards,
         planned_shards=job.shards,
-        ranges=sums.ranges,
         planned_ranges=plan.num_rows,
-        bytes=sums.bytes,
         planned_bytes=job.bytes,
         items=sums.records if job.format.once_per_item else 0,
         planned_items=job.items,
-        records=sums.records,
-        skipped=sums.skipped,
-        commits=sums.commits,
         files=len(job.digests),
-        outputs=sums.outputs,
-        inline=sums.inline,
-        published=put.files,
-        replaced=put.replaced,
+        published=published.files,
+        replaced=published.replaced,
         contents=looked_at + len(job.digests) if content else 0,
         sizes=0 if content else looked_at + inputs - sums.etags,
-        etags=sums.etags,
         given_up=given_up,
         unread_bytes=unread,
         unread_records=round(unread * sums.records / max(1, sums.bytes)),
-        functions=tuple(_made_by(job, sums.functions)),
         problems=tuple(problems),
     )
 
 
-def _made_by(job: Job, counted: Mapping[tuple[str, str], int]) -> Iterator[MadeBy]:
+def _made_by(job: Job, commits: Mapping[tuple[str, str], int]) -> Iterator[MadeBy]:
     paths = {digest: path for path, digest in job.digests.items()}
-    for (stage, digest), number in counted.items():
-        told = job.code.get(paths.get(digest, ""), {})
-        yield MadeBy(stage, told.get("name", job.name), told.get("file", ""), digest, number)
+    for (stage, digest), number in commits.items():
+        origin = job.code.get(paths.get(digest, ""), {})
+        yield MadeBy(stage, origin.get("name", job.name), origin.get("file", ""), digest, number)
 
 
 def _stages(
@@ -272,22 +258,21 @@ def _stages(
     for stage in job.stages:
         attempts: dict[str, int] = {}
         tasks = [i for i in range(stage.tasks) if stage.kind != "map" or i not in lost]
-        known = None if content else _listing(store, stage)
-        look = functools.partial(_check_file, store, known)
-        check = functools.partial(_check_task, folder, stage, look)
-        for index, (commit, bad) in zip(tasks, map_ahead(store, check, tasks), strict=True):
-            yield from bad
+        listing = None if content else _list_outputs(store, stage)
+        check_file = functools.partial(files.check_file, store, listing=listing)
+        check_task = functools.partial(_check_task, folder, stage, check_file)
+        for index, (commit, wrong) in zip(tasks, map_ahead(store, check_task, tasks), strict=True):
+            yield from wrong
             if commit is None:
                 continue
             yield from _identity(commit, stage, index, attempts)
             _add_commit(sums, commit, stage, given_up.kept.get(index, commit.records))
-            sums.etags += sum(
-                files.has_etag(known or {}, file) for file in outputs.iter_files(commit)
-            )
+            written = outputs.iter_files(commit)
+            sums.etags += sum(files.has_etag(listing or {}, file) for file in written)
             if stage.kind == "map" and plan.num_rows:
                 yield from coverage.reading(plan, commit, index, job, given_up)
             if stage.last:
-                yield from outputs.check_listed(listed, commit, look)
+                yield from outputs.check_listed(listed, commit, check_file)
         yield from commits.check_inputs_taken(folder, job, stage, lost)
 
 
@@ -304,21 +289,13 @@ def _add_commit(sums: _Sums, commit: Commit, stage: Stage, kept: int) -> None:
         sums.skipped += commit.skipped
 
 
-def _listing(store: Store, stage: Stage) -> files.Listing:
-    """Return what lies in the folders of a stage's outputs."""
+def _list_outputs(store: Store, stage: Stage) -> files.Listing:
     data = etags(store, layout.all_data(stage.name))
     return data | etags(store, layout.all_outputs(stage.name))
 
 
-def _check_file(store: Store, known: files.Listing | None, file: Stored) -> Problem | None:
-    """Return what is wrong with a file: by a listing, or by content where there is none."""
-    return (
-        files.check_content(store, file) if known is None else files.check_size(store, known, file)
-    )
-
-
 def _check_task(
-    folder: RunFolder, stage: Stage, look: Callable[[Stored], Problem | None], index: int
+    folder: RunFolder, stage: Stage, check: Callable[[Stored], Problem | None], index: int
 ) -> tuple[Commit | None, list[Problem]]:
     """Return a task's commit, and what is wrong with it and its outputs."""
     commit, problem = commits.commit(folder, stage.name, index)
@@ -327,9 +304,9 @@ def _check_task(
     if commit is None:
         text = f"no commit; it reads {_where(folder.store, stage, index)}"
         return None, [Problem("missing", f"{stage.name} task {index}", text)]
-    found = map(look, outputs.iter_files(commit))
+    wrong = [p for p in map(check, outputs.iter_files(commit)) if p is not None]
     inline = outputs.check_inline(commit) if commit.output.kind == "inline" else ()
-    return commit, [*(problem for problem in found if problem is not None), *inline]
+    return commit, [*wrong, *inline]
 
 
 def _where(store: Store, stage: Stage, index: int) -> str:
@@ -341,15 +318,14 @@ def _where(store: Store, stage: Stage, index: int) -> str:
 
 def _job_files(store: Store, job: Job, plan: pa.Table, *, content: bool) -> Iterator[Problem]:
     """Yield what is wrong with the files that the job names, such as the function and the items."""
+    listing = None if content else {p: (size, "") for p, size in store.list(layout.INPUT)}
     for path, digest in sorted(job.digests.items()):
         file = Stored(path, path, "the file", None, digest)
         if content:
-            problem = files.check_content(store, file)
+            problem = files.check_file(store, file, None)
         elif path.startswith(layout.INPUT):
-            known = {name: (size, "") for name, size in store.list(layout.INPUT)}
-            problem = files.check_size(
-                store, known, replace(file, size=coverage.planned_size(plan, path))
-            )
+            file = replace(file, size=coverage.planned_size(plan, path))
+            problem = files.check_file(store, file, listing)
         else:
             problem = files.check_exists(store, file)
         if problem is not None:
@@ -357,7 +333,7 @@ def _job_files(store: Store, job: Job, plan: pa.Table, *, content: bool) -> Iter
 
 
 def _plan(store: Store, job: Job) -> tuple[pa.Table, list[Problem]]:
-    """Return the plan of a run; an empty one, and why, where it is not the one that the job names."""
+    """Return the plan of a run; an empty one, and why, unless it is the one that the job names."""
     tables, problems = [], []
     for number in plans.plan_numbers(job):
         path = layout.plan_file(number)
@@ -377,6 +353,7 @@ def _plan(store: Store, job: Job) -> tuple[pa.Table, list[Problem]]:
 def _identity(
     commit: Commit, stage: Stage, index: int, attempts: dict[str, int]
 ) -> Iterator[Problem]:
+    """Yield a commit of another task, or of an attempt that another task names as well."""
     where = f"{stage.name} task {index}"
     if (commit.stage, commit.task) != (stage.name, index):
         text = f"the commit is that of {commit.stage} task {commit.task}"

@@ -13,8 +13,7 @@ from mapred.storage import map_ahead
 
 
 def commit(folder: RunFolder, stage: str, index: int) -> tuple[Commit | None, Problem | None]:
-    """Return what lies there as the commit of a task; one that cannot be read is a problem, and
-    none."""
+    """Return the commit of a task; one that cannot be read is a problem instead."""
     try:
         return folder.stored_commit(stage, index), None
     except FileNotFoundError:
@@ -26,35 +25,35 @@ def commit(folder: RunFolder, stage: str, index: int) -> tuple[Commit | None, Pr
 
 
 def commits(folder: RunFolder, stage: str, indices: Iterable[int]) -> Iterator[Commit | None]:
-    """Return the commits of many tasks, in the order asked for; None where none can be read."""
+    """Yield the commits of tasks, in order; None where none can be read."""
     return map_ahead(folder.store, lambda index: commit(folder, stage, index)[0], indices)
 
 
 def check_inputs_taken(
     folder: RunFolder, job: Job, stage: Stage, lost: Collection[int]
 ) -> Iterator[Problem]:
-    """Whether a stage took all outputs of the one before it, but for the map tasks `lost`."""
+    """Yield a problem where a stage did not take all outputs before it, but for `lost` tasks."""
     if stage.kind == "reduce":
-        for index, found in enumerate(commits(folder, stage.name, range(stage.tasks))):
-            wanted = set(stage.input_range(index))
-            number = len(wanted - set(lost) if stage.inputs == "map" else wanted)
-            if found is not None and found.ranges != number:
-                text = f"took {found.ranges} of {number} outputs of {stage.inputs}"
+        for index, done in enumerate(commits(folder, stage.name, range(stage.tasks))):
+            inputs = set(stage.input_range(index))
+            number = len(inputs - set(lost) if stage.inputs == "map" else inputs)
+            if done is not None and done.ranges != number:
+                text = f"took {done.ranges} of {number} outputs of {stage.inputs}"
                 yield Problem("cut off", f"{stage.name} task {index}", text)
     elif stage.kind == "shuffle" and job.shuffle is not None:
         maps = _of_all(folder, job.stages[0], lost)
         partitions = _of_all(folder, stage, ())
-        sent = sum(found.output.rows for found in maps)
+        sent = sum(done.output.rows for done in maps)
         # Of sorted rows, a part may be read for two partitions, and each row is given once.
         is_sort = bool(job.shuffle.descending)
-        read = sum(found.output.rows if is_sort else found.records for found in partitions)
+        read = sum(done.output.rows if is_sort else done.records for done in partitions)
         if maps and partitions and sent != read:
             text = f"its tasks read {read} of the {sent} rows that the maps sent"
             yield Problem("cut off", stage.name, text)
 
 
 def _of_all(folder: RunFolder, stage: Stage, lost: Collection[int]) -> Sequence[Commit]:
-    """Return the commits of all tasks of a stage; none where one is missing, which is told already."""
+    """Return the commits of all tasks of a stage; none where one is missing, a problem by itself."""
     indices = [index for index in range(stage.tasks) if index not in lost]
-    found = [each for each in commits(folder, stage.name, indices) if each is not None]
-    return found if len(found) == len(indices) else ()
+    there = [done for done in commits(folder, stage.name, indices) if done is not None]
+    return there if len(there) == len(indices) else ()

@@ -1,4 +1,4 @@
-"""The plan against itself, and against what the commits say was read."""
+"""Check the plan for gaps, and compare it with what the commits say was read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LINES = ("text", "csv", "json")
 
 
 def coverage(plan: pa.Table, job: Job) -> Iterator[Problem]:
-    """Gaps and overlaps of the plan itself: bytes of each file, items of the dataset."""
+    """Yield gaps and overlaps of the plan itself: bytes of each file, items of the dataset."""
     if not plan.num_rows:
         return
     if job.format.once_per_item:
@@ -58,7 +58,7 @@ def coverage(plan: pa.Table, job: Job) -> Iterator[Problem]:
 
 
 def planned_size(plan: pa.Table, path: str) -> int | None:
-    """Return the size of an input file of the run by the ranges of it; None where it has none."""
+    """Return the size of an input file by its ranges; None where it has none."""
     rows = plan.filter(pc.equal(plan["path"], scalar(path)))
     stops = from_arrow(rows["offset"]) + from_arrow(rows["length"])
     return int(stops.max()) if len(stops) else None
@@ -98,7 +98,7 @@ def reading(
 
 
 def _too_many(commit: Commit, rows: pa.Table, job: Job) -> bool:
-    """Whether there are more lines than bytes: how many there are, the data alone would tell."""
+    """Whether a commit counts more lines than bytes, the most that is known without the data."""
     if job.format.name not in _LINES or 0 <= commit.records + commit.skipped <= commit.bytes:
         return False
     paths = rows["path"].unique().to_pylist()
@@ -106,7 +106,7 @@ def _too_many(commit: Commit, rows: pa.Table, job: Job) -> bool:
 
 
 def _planned_bytes(rows: pa.Table, commit: Commit) -> int:
-    """Return the bytes of all ranges of a task, where spans say it those that were really read."""
+    """Return the bytes of all ranges of a task: those really read, where spans name them."""
     lengths = dict(enumerate(rows["length"].to_pylist()))
     lengths |= {span.range: span.stop - span.start for span in commit.spans}
     return sum(lengths.values())
@@ -125,29 +125,31 @@ def seams(folder: RunFolder, plan: pa.Table, job: Job) -> Iterator[Problem]:
     """
     if job.format.name not in _LINES or not plan.num_rows:
         return
-    path, stop, by, size = "", 0, -1, 0
-    known = True  # whether every range of this file so far was read to its end
-    for shard, row, span in _spans(folder, plan, job):
-        if row["path"] != path:
-            if known and stop != size:
-                yield Problem("gap", path, f"task {by} stopped at byte {stop} of {size}, the last")
-            path, stop, by, size, known = row["path"], 0, shard, row["size"], True
-        if span is None:
-            known = False
-        elif span[0] < span[1]:
-            if known and span[0] != stop:
-                kind = "gap" if span[0] > stop else "overlap"
-                text = f"task {by} stopped at byte {stop}, task {shard} began at {span[0]}"
-                yield Problem(kind, path, text)
-            stop, by, known = span[1], shard, True
-    if known and stop != size:
-        yield Problem("gap", path, f"task {by} stopped at byte {stop} of {size}, the last")
+    spans = _spans(folder, plan, job)
+    for path, ranges in itertools.groupby(spans, key=lambda span: str(span[1]["path"])):
+        # Up to `stop` the file was read, last by `reader`; where a range was not read to its end,
+        # nothing can be said of the seam behind it.
+        stop, reader, size, whole = 0, -1, 0, True
+        for shard, row, span in ranges:
+            size = row["size"]
+            reader = shard if reader < 0 else reader
+            if span is None:
+                whole = False
+            elif span[0] < span[1]:
+                if whole and span[0] != stop:
+                    kind = "gap" if span[0] > stop else "overlap"
+                    text = f"task {reader} stopped at byte {stop}, task {shard} began at {span[0]}"
+                    yield Problem(kind, path, text)
+                stop, reader, whole = span[1], shard, True
+        if whole and stop != size:
+            text = f"task {reader} stopped at byte {stop} of {size}, the last"
+            yield Problem("gap", path, text)
 
 
 def _spans(
     folder: RunFolder, plan: pa.Table, job: Job
 ) -> Iterator[tuple[int, dict[str, Any], tuple[int, int] | None]]:
-    """Shard, planned range and the bytes really read (None: unknown) of every range."""
+    """Yield shard, planned range and the bytes really read (None: unknown) of every range."""
     for shard, commit in enumerate(commits(folder, "map", range(job.shards))):
         listed = {span.range: (span.start, span.stop) for span in commit.spans} if commit else {}
         rows = _rows(plan, shard).select(["path", "offset", "length", "size"]).to_pylist()
@@ -160,7 +162,7 @@ def _spans(
 def row_groups(
     folder: RunFolder, plan: pa.Table, job: Job, given_up: GivenUp, *, contact: bool
 ) -> Iterator[Problem]:
-    """Each row group of each Parquet file belongs to one range, and its reader took its rows.
+    """Check that each Parquet row group belongs to one range, whose reader took its rows.
 
     Without `contact`, files that only the run's record leads to are not opened.
     """
@@ -168,12 +170,12 @@ def row_groups(
         return
     rows = plan.select(["shard", "path", "offset", "length", "size"]).to_pylist()
     planned = _RowGroups()
-    for path, found in itertools.groupby(rows, key=lambda row: str(row["path"])):
-        ranges = list(found)
+    for path, group in itertools.groupby(rows, key=lambda row: str(row["path"])):
+        ranges = list(group)
         if not all(row["shard"] in given_up.tasks for row in ranges):
             why = None if contact else looking.refusal(path, job.format.storage)
             yield from _count_row_groups(path, ranges, job.format, planned, why)
-    numbers = sorted(planned.shards - given_up.tasks - planned.unread)
+    numbers = sorted(planned.groups.keys() - given_up.tasks - planned.unread)
     for shard, commit in zip(numbers, commits(folder, "map", numbers), strict=True):
         if commit is None:
             continue
@@ -188,21 +190,20 @@ def row_groups(
 
 @dataclass
 class _RowGroups:
-    """What the plan's ranges hold by the footers of their files, by shard.
+    """What the ranges of each shard hold by the footers of their files.
 
-    `unread` are the shards of which a footer was not read.
+    `unread` are the shards with a file whose footer was not read.
     """
 
     groups: Counter[int] = field(default_factory=Counter)
     records: Counter[int] = field(default_factory=Counter)
-    shards: set[int] = field(default_factory=set)
     unread: set[int] = field(default_factory=set)
 
 
 def _count_row_groups(
     path: str, ranges: list[dict[str, Any]], format: Format, planned: _RowGroups, why: str | None
 ) -> Iterator[Problem]:
-    """Count what the ranges of a file hold; `why` says why its footer is not to be read."""
+    """Count what the ranges of a file hold; `why` says why not to read its footer, if so."""
     if why is not None:
         text = f"its footer was not read: {why}; where you trust it: audit(contact=True)"
         yield Problem("not read", path, text)
@@ -216,15 +217,11 @@ def _count_row_groups(
         return
     seen: list[int] = []
     for row in ranges:
-        mine = parquet.row_groups(footer, _range(row))
+        part = Range(0, path, row["offset"], row["length"], row["size"], "", 0, 0)
+        mine = parquet.row_groups(footer, part)
         seen += mine
-        planned.shards.add(row["shard"])
         planned.groups[row["shard"]] += len(mine)
         planned.records[row["shard"]] += sum(footer.row_group(group).num_rows for group in mine)
     if seen != list(range(footer.num_row_groups)):
         text = f"row groups {seen} of {footer.num_row_groups} belong to its ranges"
         yield Problem("gap or overlap", path, text)
-
-
-def _range(row: dict[str, Any]) -> Range:
-    return Range(0, row["path"], row["offset"], row["length"], row["size"], "", 0, 0)

@@ -1,4 +1,4 @@
-"""Files as they were written, against what lies there now: by content, or by size alone."""
+"""Compare files with what was written: by content, or by size alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Stored:
     """A file as it was written, at `path` of its store: `what` of `where` it is, in words.
 
     `checksum` is a CRC-32 or a SHA-256 in hexadecimal digits; `size` is None where only the
-    checksum was recorded. `etag` is the store's own checksum, where it told one.
+    checksum was recorded. `etag` is the store's own checksum, where it has one.
     """
 
     path: str
@@ -33,8 +33,20 @@ class Stored:
     etag: str = ""
 
 
-def check_content(store: Store, file: Stored) -> Problem | None:
-    """Return what is wrong with a file, all of which is read; a large one comes in pieces."""
+def check_file(store: Store, file: Stored, listing: Listing | None) -> Problem | None:
+    """Return what is wrong with a file: by a listing of its folder, else by its content."""
+    if listing is None or file.path not in listing:  # a listing may lag behind
+        return _check_content(store, file)
+    size, etag = listing[file.path]
+    if file.size not in (None, size):
+        return _report_changed(file)
+    if has_etag(listing, file) and etag != file.etag:
+        text = f"{file.what} {file.path} has another etag than when it was written"
+        return Problem("changed", file.where, f"{text}; audit its content")
+    return None
+
+
+def _check_content(store: Store, file: Stored) -> Problem | None:
     try:
         size, checksum = _measure(store, file)
     except FileNotFoundError:
@@ -45,28 +57,13 @@ def check_content(store: Store, file: Stored) -> Problem | None:
     return None if same else _report_changed(file)
 
 
-def check_size(store: Store, known: Listing, file: Stored) -> Problem | None:
-    """Return what is wrong with a file by a listing of its folder; nothing is read of what it
-    shows."""
-    if file.path not in known:
-        # A listing may lag behind.
-        return check_content(store, file)
-    size, etag = known[file.path]
-    if file.size not in (None, size):
-        return _report_changed(file)
-    if has_etag(known, file) and etag != file.etag:
-        text = f"{file.what} {file.path} has another etag than when it was written"
-        return Problem("changed", file.where, f"{text}; audit its content")
-    return None
-
-
-def has_etag(known: Listing, file: Stored) -> bool:
+def has_etag(listing: Listing, file: Stored) -> bool:
     """Whether the store's own checksum of a file was recorded, and is listed."""
-    return bool(file.etag and known.get(file.path, (0, ""))[1])
+    return bool(file.etag and listing.get(file.path, (0, ""))[1])
 
 
 def check_exists(store: Store, file: Stored) -> Problem | None:
-    """Return what is wrong with a file of which no size is known, and no content is to be read."""
+    """Return what is wrong with a file whose size is unknown, without reading its content."""
     try:
         store.read(file.path, 0, 0)
     except FileNotFoundError:

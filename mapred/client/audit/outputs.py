@@ -1,4 +1,4 @@
-"""What the tasks returned, in files and in their commits, against the list that `result()` reads."""
+"""Compare what tasks returned, in files and commits, with the list that `result()` reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mapred.model.records import Commit, Output, StoredFile
 
 
 def iter_files(commit: Commit) -> Iterator[Stored]:
-    """Yield the files that hold what a task gave."""
+    """Yield the files that hold what a task returned."""
     where, output = f"{commit.stage} task {commit.task}", commit.output
     for file in commit.files:
         yield Stored(file.path, where, "its output", file.size, crc32_text(file.crc32), file.etag)
@@ -41,27 +41,26 @@ def check_inline(commit: Commit) -> Iterator[Problem]:
 
 
 def check_listed(
-    known: Entries, commit: Commit, look: Callable[[Stored], Problem | None]
+    entries: Entries, commit: Commit, check: Callable[[Stored], Problem | None]
 ) -> Iterator[Problem]:
-    """Yield what the manifest says otherwise of a task of the last stage than its commit.
+    """Yield where the manifest differs from the commit of a task of the last stage.
 
-    It may list what a twin of the attempt wrote, which must be the same; `look` tells whether
-    that is there.
+    It may list the files of another attempt, if they hold the same; `check` looks at those.
     """
-    _, output, files = known.get(commit.task, (commit.task, None, ()))
-    if not known or (output, files) == (commit.output, commit.files):
+    _, output, files = entries.get(commit.task, (commit.task, None, ()))
+    if not entries or (output, files) == (commit.output, commit.files):
         return
     if output is None or _values(output, files) != _values(commit.output, commit.files):
         where = f"{commit.stage} task {commit.task}"
         yield Problem("changed", where, f"{layout.MANIFEST} lists another output than its commit")
         return
     for file in iter_files(replace(commit, output=output, files=files)):
-        problem = look(file)
+        problem = check(file)
         if problem is not None:
             yield problem
 
 
 def _values(output: Output, files: Sequence[StoredFile]) -> tuple[Any, ...]:
-    """Return what an output holds, wherever it lies."""
+    """Return what an output holds, but not where it lies."""
     kept = [(file.name, file.size, file.crc32) for file in files]
     return replace(output, path=None, etag=""), kept

@@ -1,19 +1,20 @@
-"""What a run wrote by `write=`: the files that its tasks handed over, against the dataset as it is."""
+"""Compare what a run wrote by `write=` with the dataset as it is now."""
 
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import itertools
 import pickle
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 from mapred import writing
 from mapred.client.audit.commits import commit, commits
-from mapred.client.audit.files import Stored, check_content, check_size
+from mapred.client.audit.files import Stored, check_file
 from mapred.client.audit.problems import Problem
 from mapred.functions import earlier
 from mapred.model.records import Output
@@ -21,10 +22,8 @@ from mapred.model.spec import Job
 from mapred.process.lazy import pa
 from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store, etags, map_ahead, open_store
-
-if TYPE_CHECKING:
-    from mapred.writing.parquet_files import WrittenFile
-
+from mapred.writing import delta, manifest
+from mapred.writing.parquet_files import WrittenFile, need_deltalake
 
 _HANDED_OVER = {
     ("mapred.writing.parquet_files", "Wrote"),
@@ -57,22 +56,21 @@ class _Live:
 def check_published(
     folder: RunFolder, job: Job, lost: Collection[int], *, content: bool
 ) -> Published:
-    """Look at every file that the run has in its dataset now; `lost` are the tasks given up."""
+    """Check every file that the run has in its dataset now; `lost` are the tasks given up."""
     if job.write is None:
         return Published()
-    last, _ = commit(folder, job.stages[-1].name, 0)
-    if last is None:
+    publication, _ = commit(folder, job.stages[-1].name, 0)
+    if publication is None:
         return Published()
     target = writing.Target.from_json(job.write)
     tasks = [task for task in range(job.stages[0].tasks) if task not in lost]
-    found = commits(folder, job.stages[0].name, tasks)
-    outputs = [each.output for each in found if each is not None]
+    done = commits(folder, job.stages[0].name, tasks)
+    outputs = [commit.output for commit in done if commit is not None]
     store = folder.store
+    load = functools.partial(_load, store)
     try:
-        wrote = list(
-            itertools.chain(*map_ahead(store, lambda output: _values(store, output), outputs))
-        )
-        (written,) = _values(store, last.output)
+        wrote = list(itertools.chain(*map_ahead(store, load, outputs)))
+        (written,) = load(publication.output)
     except Exception as error:  # a damaged pickle raises what it likes
         text = f"what its tasks handed over cannot be read: {error}"
         return Published(problems=(Problem("changed", target.uri, text),))
@@ -87,19 +85,19 @@ def check_published(
     if live is None:
         text = f"no version of the dataset names the run, which wrote {len(files):,} files"
         return Published(problems=(Problem("missing", target.uri, text),))
-    there = [file for file in files if file.final in live.files]
+    present = [file for file in files if file.final in live.files]
     problems = [
         *_check_listed(target, files, live),
-        *_check_files(target, there, live, content=content),
+        *_check_files(target, present, live, content=content),
     ]
-    replaced = len(files) - len(there) if live.later else 0
-    return Published(len(there), replaced, tuple(problems))
+    replaced = len(files) - len(present) if live.later else 0
+    return Published(len(present), replaced, tuple(problems))
 
 
 def _check_listed(
     target: writing.Target, files: Sequence[WrittenFile], live: _Live
 ) -> Iterator[Problem]:
-    """Files that the dataset holds no more, or otherwise than they were written."""
+    """Yield files that are missing from the dataset, or listed with another size."""
     for file in files:
         where = f"{target.uri}/{file.final}"
         if file.final in live.files:
@@ -114,27 +112,24 @@ def _check_files(
     target: writing.Target, files: Sequence[WrittenFile], live: _Live, *, content: bool
 ) -> Iterator[Problem]:
     store = open_store(target.uri)
-    known = [
+    written = [
         Stored(live.files[file.final][0], target.uri, "its file", file.bytes, file.sha256)
         for file in files
     ]
-    if content:
-        found = map_ahead(store, lambda file: check_content(store, file), known)
-    else:
-        folders = sorted({file.path.rpartition("/")[0] for file in known})
-        listed: dict[str, tuple[int, str]] = {}
-        for some in map_ahead(store, lambda folder: etags(store, folder), folders):
-            listed.update(some)
-        found = (check_size(store, listed, file) for file in known)
-    return (problem for problem in found if problem is not None)
+    listing: dict[str, tuple[int, str]] | None = None
+    if not content:
+        folders = sorted({file.path.rpartition("/")[0] for file in written})
+        listing = {}
+        for part in map_ahead(store, lambda folder: etags(store, folder), folders):
+            listing |= part
+    problems = map_ahead(store, lambda file: check_file(store, file, listing), written)
+    return (problem for problem in problems if problem is not None)
 
 
 def _read_live(target: writing.Target, run: str, version: int) -> _Live | None:
-    """Return the dataset now, if it knows of the run that was its `version`."""
+    """Return the dataset as it is now, if it knows of the run that wrote its `version`."""
     if target.kind == "delta":
         return _read_delta(target, run, version)
-    from mapred.writing import manifest
-
     now = manifest.latest(open_store(target.uri))
     if run not in now.runs:
         return None
@@ -143,10 +138,6 @@ def _read_live(target: writing.Target, run: str, version: int) -> _Live | None:
 
 
 def _read_delta(target: writing.Target, run: str, version: int) -> _Live | None:
-
-    from mapred.writing import delta
-    from mapred.writing.parquet_files import need_deltalake
-
     need_deltalake()
     table = delta.open_table(target)
     if table is None or table.transaction_version(run) is None:
@@ -157,8 +148,8 @@ def _read_delta(target: writing.Target, run: str, version: int) -> _Live | None:
     return _Live(now, {name: (name, size) for name, size in names}, now > version)
 
 
-def _values(store: Store, output: Output) -> list[Any]:
-    """Return what a task handed to the last one: values of this package's own types."""
+def _load(store: Store, output: Output) -> list[Any]:
+    """Load what a task handed to the last one: values of this package's own types."""
     if output.kind == "none":
         return []
     data = base64.b64decode(output.inline or "") if output.path is None else store.read(output.path)

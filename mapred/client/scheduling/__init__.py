@@ -1,7 +1,7 @@
-"""Jobs that start by the clock: `schedule`, `schedules`, `unschedule`.
+"""Jobs that a cluster starts on a schedule: `schedule`, `schedules`, `unschedule`.
 
-A schedule is a job without its shards: what starts is a small pod that lists the dataset as it is
-then, and submits a run. `firing` is what that pod does.
+A schedule is a job without its shards: it starts a small pod, which lists the dataset as it is
+then and submits a run. `firing` is what that pod does.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone, tzinfo
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from mapred import backends
 from mapred.backends.schedules import Schedule, SchedulingBackend
 from mapred.client.job import Job, Plan
-from mapred.client.naming import default_root
+from mapred.client.submission import choose_root
 from mapred.dataset import Dataset, as_dataset
 from mapred.dataset.values import as_option_for, kind_of_suffix, suffix_of
-from mapred.engine.base import Backend, NamesRoot
+from mapred.engine.base import Backend
 from mapred.errors import BackendError, DatasetError, PlanError
 from mapred.functions import parameters, signatures, transport
 from mapred.functions.parameters import DATE
@@ -34,7 +35,7 @@ from mapred.storage import is_local, open_store, probe
 
 __all__ = ["Schedule", "Template", "bind_date", "schedule", "schedules", "unschedule", "zone"]
 
-_HERE_ALONE = ("kubeconfig", "context", "server", "token_env")
+_LOCAL_ARGUMENTS = ("kubeconfig", "context", "server", "token_env")
 _SHOWN = (
     "and a schedule is shown in the open: store it in a Secret and write "
     "on_failure='name-of-the-secret/key'"
@@ -64,14 +65,14 @@ def schedule(
     root: Location | None = None,
     name: Text | None = None,
 ) -> Schedule:
-    """Have a job started by the clock of a cluster; a schedule of that name is replaced.
+    """Have a cluster start a job on a schedule; one of the same name is replaced.
 
     Args:
         job: made by `mapred.job`. Places such as `{date:%Y/%m/%d}` in its URIs are filled when
             it starts, and its function gets the parameters that it names: see `Job.bind`.
         cron: five fields, such as `"0 3 * * *"`, or several of these.
-        timezone: in which `cron` is read, and of the parameter `date`, the time for which the
-            run was planned, however late its pod starts.
+        timezone: of `cron`, and of the parameter `date`, which is the time for which the run was
+            planned, however late its pod starts.
         params: texts, numbers, booleans.
         on_failure: told when a run fails: a webhook's `https://` URL, to which JSON with a `text`
             is posted; `"secret/key"`, which holds one; or a program's words, run in the image,
@@ -83,41 +84,37 @@ def schedule(
     While a run is at work the next one does not start. Raises `PlanError` for a parameter that
     nothing takes or a place without one, `BackendError` for what the cluster does not take.
     """
-    chosen = _scheduling(backend)
+    cluster = _scheduling(backend)
     crons = _crons(cron)
-    given = parameters.check(params or {})
-    _check(job, given, timezone)
-    base = os.fspath(
-        root or (isinstance(chosen, NamesRoot) and chosen.root) or default_root()
-    ).rstrip("/")
-    here = {k: v for k, v in chosen.arguments.items() if k not in _HERE_ALONE}
-    template = Template(_apply_annotation(job), chosen.name, here, timezone)
+    values = parameters.check(params or {})
+    _check(job, values, timezone)
+    base = choose_root(root or None, cluster).rstrip("/")
+    if is_local(base):
+        base = os.path.abspath(base)
+    arguments = {k: v for k, v in cluster.arguments.items() if k not in _LOCAL_ARGUMENTS}
+    template = Template(_apply_annotation(job), cluster.name, arguments, timezone)
     data = transport.dump(template)
     digest = hashlib.sha256(data).hexdigest()
-    wanted = Schedule(
+    new = Schedule(
         name=name or re.sub(r"[^a-z0-9]+", "-", job.name.lower()).strip("-"),
         job=job.name,
         cron=crons,
         timezone=timezone,
         root=base,
         digest=digest,
-        parameters=given,
+        parameters=values,
         on_failure=_check_on_failure(on_failure),
     )
-    if is_local(base):
-        base = os.path.abspath(base)
-        wanted = replace(wanted, root=base)
     store = open_store(base)
     probe(store)
-    store.write(layout.schedule(wanted.name, digest), data)
-    chosen.schedule(wanted, job.resources, () if timezone == "UTC" else ("tzdata",))
-    return wanted
+    store.write(layout.schedule(new.name, digest), data)
+    cluster.schedule(new, job.resources, () if timezone == "UTC" else ("tzdata",))
+    return new
 
 
 def schedules(*, backend: str | Backend = "argo") -> list[Schedule]:
-    """Return the jobs that start by the clock of a cluster's namespace, by name."""
-    found: list[Schedule] = _scheduling(backend).schedules()
-    return found
+    """Return the schedules of a cluster's namespace, by name."""
+    return list(_scheduling(backend).schedules())
 
 
 @checks(BackendError)
@@ -126,18 +123,16 @@ def unschedule(name: Text, *, backend: str | Backend = "argo") -> None:
     _scheduling(backend).unschedule(name)
 
 
-def bind_date(job: Job, when: datetime, given: Mapping[str, Any]) -> Job:
+def bind_date(job: Job, when: datetime, values: Mapping[str, Any]) -> Job:
     """Return the job bound to its parameters and, where it takes one, a date."""
     date = {DATE: when} if DATE in job.parameters else {}
-    return job.bind(**given, **date)
+    return job.bind(**values, **date)
 
 
 def zone(name: str) -> tzinfo:
     """Return a zone by its name; `PlanError` for one that is not known here."""
     if name == "UTC":
         return timezone.utc
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -149,26 +144,26 @@ def zone(name: str) -> tzinfo:
 
 def _crons(cron: str | Sequence[str]) -> tuple[str, ...]:
     crons = tuple([cron] if isinstance(cron, str) else cron)
-    for each in crons:
-        fields = each.split()
+    for line in crons:
+        fields = line.split()
         if len(fields) != 5 or not all(map(_FIELD.fullmatch, fields)):
-            raise PlanError(f"cron={each!r} must have five fields, such as '0 3 * * *'")
+            raise PlanError(f"cron={line!r} must have five fields, such as '0 3 * * *'")
     if not crons:
         raise PlanError("cron=[]: name one time at least")
     return crons
 
 
-def _check(job: Job, given: Mapping[str, Any], timezone: str) -> None:
-    if DATE in given:
+def _check(job: Job, values: Mapping[str, Any], timezone: str) -> None:
+    if DATE in values:
         raise PlanError(f"params={{{DATE!r}: …}}: {DATE} is the time for which a run is planned")
-    for name, value in given.items():
+    for name, value in values.items():
         if not isinstance(value, str | int | float | bool):
             raise PlanError(f"params: {name}={value!r} must be a text, a number, true or false")
-    bind_date(job, datetime.now(zone(timezone)), given)
+    bind_date(job, datetime.now(zone(timezone)), values)
 
 
 def _apply_annotation(job: Job) -> Job:
-    """Return the job with what its function's annotation asks for said by its dataset.
+    """Return the job with what its function's annotation asks for as an option of its dataset.
 
     Annotations do not survive the pickling of a function, whose modules another process lacks.
     """
@@ -177,19 +172,19 @@ def _apply_annotation(job: Job) -> Job:
     asks = signatures.has_input_annotation(job.fn)
     if source.as_ is not None or not asks or source.format in ("items", "array"):
         return job
-    told = source.format or _format_of(source)
-    if told is None:
+    name = source.format or _format_of(source)
+    if name is None:
         raise DatasetError(
             f"{source}: the suffix does not say the format, and {job.name} asks for one by its "
             "annotation; say it: mapred.read_text(…), read_csv(…), …"
         )
-    kind = signatures.input_kind(job.fn, Format(told, ""))
-    source = replace(source, as_=as_option_for(told, kind))
+    kind = signatures.input_kind(job.fn, Format(name, ""))
+    source = replace(source, as_=as_option_for(name, kind))
     return replace(job, dataset=replace(job.dataset, dataset=source) if planned else source)
 
 
 def _format_of(source: Dataset) -> str | None:
-    """Return what the suffixes of the URIs say, if all say one thing."""
+    """Return the format that the suffixes of the URIs name, if all name the same."""
     endings = {suffix_of(uri.rpartition("/")[2]) for uri in source.uris}
     names = {kind_of_suffix(e)[0] if e and "*" not in e else None for e in endings}
     return names.pop() if len(names) == 1 else None
@@ -219,7 +214,7 @@ def _check_on_failure(on_failure: str | Sequence[str] | None) -> str | tuple[str
 
 
 def _scheduling(backend: str | Backend) -> SchedulingBackend:
-    chosen = backends.resolve(backend)
-    if not isinstance(chosen, SchedulingBackend):
-        raise BackendError(f"backend {chosen.name!r} starts nothing by the clock; 'argo' does")
-    return chosen
+    cluster = backends.resolve(backend)
+    if not isinstance(cluster, SchedulingBackend):
+        raise BackendError(f"backend {cluster.name!r} has no schedules; 'argo' has")
+    return cluster

@@ -1,7 +1,7 @@
 """What the pod of a schedule does: `python -m mapred.client.scheduling.firing ROOT NAME DIGEST …`.
 
-It loads the stored job, fills its parameters, submits a run, and stays until the run ends. The
-run's name follows from the time it was planned for, so a pod that is started again takes up the
+It loads the stored job, fills its parameters, submits a run, and waits until the run ends. The
+run's name follows from the time it was planned for, so a pod that is started again continues the
 run that the first one made.
 
 Exit codes are a worker's: 0 done, 1 the run failed, 75 try again, 78 what is stored is not what
@@ -32,7 +32,7 @@ from mapred.errors import (
 from mapred.functions import transport
 from mapred.model import layout
 from mapred.runfolder.folder import RunFolder
-from mapred.storage import open_store
+from mapred.storage import fsspec_options, open_store
 
 FAILED, AGAIN, MISMATCH = 1, 75, 78
 
@@ -45,18 +45,17 @@ def main(root: str, name: str, digest: str, scheduled: str, packages: str, param
     try:
         template = load(root, name, digest)
         when = datetime.fromisoformat(scheduled.replace("Z", "+00:00"))
-        started = start(
+        run = start(
             template,
             root=root,
             run_id=run_id(name, when),
             when=when,
-            given=json.loads(params),
+            values=json.loads(params),
             packages=None if packages == "-" else packages,
         )
-        sys.stdout.write(f"run {started.uri}\n")
+        sys.stdout.write(f"run {run.uri}\n")
         sys.stdout.flush()
-        started.wait()
-        started.check()
+        run.wait().check()
     except MapredError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return _code(error)
@@ -73,12 +72,12 @@ def load(root: str, name: str, digest: str) -> scheduling.Template:
         raise Mismatch(f"{root}/{path} is gone: schedule the job again") from None
     if hashlib.sha256(data).hexdigest() != digest:
         raise Mismatch(f"{root}/{path} is not what was scheduled; its SHA-256 differs")
-    found: scheduling.Template = transport.load(data, f"{root}/{path}")
-    return found
+    template: scheduling.Template = transport.load(data, f"{root}/{path}")
+    return template
 
 
 def run_id(name: str, when: datetime) -> str:
-    """Return the id of the run of a schedule that was planned for a time."""
+    """Return the id of the run that a schedule planned for a time."""
     moment = when.astimezone(timezone.utc)
     unique = hashlib.sha256(f"{name} {moment.isoformat()}".encode()).hexdigest()[:8]
     return f"{moment:%Y%m%d-%H%M%S}-{unique}"
@@ -90,35 +89,31 @@ def start(
     root: str,
     run_id: str,
     when: datetime,
-    given: dict[str, str | int | float | bool],
+    values: dict[str, str | int | float | bool],
     packages: str | None,
 ) -> Run:
     """Return the run of a firing: the one that was made before, else a new one."""
-    chosen = backends.restore(template.backend, template.arguments)
-    if isinstance(chosen, RunsInCluster):
-        chosen = chosen.in_cluster(packages)
-    known = _find_run(f"{root}/{run_id}")
-    if known is not None:
-        over = known.state in ("succeeded", "failed", "cancelled")
-        return known if over else known.resume(backend=chosen, progress="none")
-    # What a pod left that was ended before there was a job.json; the files may be others by now.
+    backend = backends.restore(template.backend, template.arguments)
+    if isinstance(backend, RunsInCluster):
+        backend = backend.in_cluster(packages)
+    run = _find_run(f"{root}/{run_id}")
+    if run is not None:
+        over = run.state in ("succeeded", "failed", "cancelled")
+        return run if over else run.resume(backend=backend, progress="none")
+    # What a pod left that was ended before it wrote job.json: the dataset may have changed since.
     RunFolder(open_store(f"{root}/{run_id}")).discard()
-    job = scheduling.bind_date(
-        template.job, when.astimezone(scheduling.zone(template.timezone)), given
-    )
+    date = when.astimezone(scheduling.zone(template.timezone))
+    job = scheduling.bind_date(template.job, date, values)
     source = job.dataset.dataset if isinstance(job.dataset, Plan) else job.dataset
     if source.options.storage is not None:
-        from mapred.storage import fsspec_options
-
         fsspec_options.admit(source.options.storage)
-    return job.submit(backend=chosen, root=root, run_id=run_id)
+    return job.submit(backend=backend, root=root, run_id=run_id)
 
 
 def _find_run(uri: str) -> Run | None:
-    """Return the run that was made before; None where there is none, or no job.json, which comes
-    last.
+    """Return the run that was made before; None without a job.json, which is written last.
 
-    That of a newer mapred is a `RecordError`: its folder is left as it is.
+    That of a newer mapred raises `RecordError`, and its folder is left as it is.
     """
     try:
         return open_run(uri)
