@@ -19,7 +19,6 @@ LONGER = {
     "client.audit.audit": "a line for each number of an Audit",
     "client.scheduling.schedule": "its docstring, with a line or two for each option",
     "dataset.readers.read_csv": "its docstring, with a line or two for each option",
-    "formats.parsing.parser": "what is decided once for a file, and what is done for each block",
     "model.coding": "to be divided",
     "model.policy": "one decision: its rules, its state, and what each event changes",
     "planner.shards.plan": "its docstring, and a line for each field of a Plan",

@@ -24,7 +24,6 @@ def values_view(array: pa.Array, dtype: Any) -> npt.NDArray[Any]:
 
 def from_arrow(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
     """Numbers and truths without nulls."""
-
     if pa.types.is_boolean(column.type):
         chunks = [column] if isinstance(column, pa.Array) else column.chunks
         return np.concatenate([np.empty(0, bool), *map(_unpack_bits, chunks)])
@@ -53,14 +52,12 @@ def offsets(array: pa.Array) -> npt.NDArray[Any]:
 
 
 def _offset_type(type_: pa.DataType) -> type[np.int32 | np.int64]:
-
     large = pa.types.is_large_string(type_) or pa.types.is_large_binary(type_)
     return np.int64 if large else np.int32
 
 
 def to_arrow(values: npt.NDArray[Any], type_: pa.DataType | None = None) -> pa.Array:
     """Numbers without a copy, in numpy's type or one that lies in memory as it does."""
-
     data = pa.py_buffer(np.ascontiguousarray(values))
     return pa.Array.from_buffers(
         type_ or pa.from_numpy_dtype(values.dtype), len(values), [None, data]
@@ -72,7 +69,6 @@ def take_sorted(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
 
     Arrow's own `take` makes one piece of all of a column's chunks first.
     """
-
     batches = table.to_batches()
     starts = np.cumsum([0, *(batch.num_rows for batch in batches)])
     bounds = np.searchsorted(places, starts)
@@ -90,7 +86,6 @@ def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
     None for any others. Codes and flags are such, and Arrow groups by numbers in a third of the
     time; `as_strings` is the way back.
     """
-
     is_string = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     if not is_string or column.null_count or not len(column):
         return None
@@ -113,7 +108,6 @@ def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 def as_strings(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
     """Return what `as_numbers` made of strings of `type_` as these strings again."""
-
     width = column.type.bit_width // 8
     chunks = []
     for chunk in column.chunks:
@@ -133,12 +127,10 @@ def decode_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
     Where all of them are equally long, as codes and flags are, by numpy: Arrow copies one by one.
     """
-
     return pa.chunked_array([_decode_chunk(chunk) for chunk in column.chunks], pa.string())
 
 
 def _decode_chunk(array: pa.DictionaryArray) -> pa.Array:
-
     known, codes = array.dictionary, array.indices
     if not len(known) or known.null_count or codes.null_count:
         return array.cast(pa.string())
@@ -168,7 +160,6 @@ def scalar(value: str | int | bool) -> pa.Scalar:
 
 def nullable(values: Sequence[Any], kind: type) -> pa.Array:
     """Values that are all of `bool`, `int`, `float` or `str`, None for null; whole numbers of 64 bits."""
-
     known = [value is not None for value in values]
     filled = [kind() if value is None else value for value in values]
     if kind is str:
@@ -184,24 +175,20 @@ def nullable(values: Sequence[Any], kind: type) -> pa.Array:
 
 
 def flags(values: Sequence[bool]) -> pa.BooleanArray:
-
     bits = pa.py_buffer(np.packbits(np.array(values, bool), bitorder="little"))
     return pa.Array.from_buffers(pa.bool_(), len(values), [None, bits])
 
 
 def strings(values: Sequence[str]) -> pa.StringArray:
     """Strings of less than 2 GiB together."""
-
     return _build_text_array(values, pa.string())
 
 
 def large_strings(values: Sequence[str]) -> pa.LargeStringArray:
-
     return _build_text_array(values, pa.large_string())
 
 
 def _build_text_array(values: Sequence[str], type_: pa.DataType) -> Any:
-
     data = [value.encode() for value in values]
     ends = np.zeros(len(data) + 1, _offset_type(type_))
     np.cumsum([len(value) for value in data], out=ends[1:])

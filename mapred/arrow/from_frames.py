@@ -35,7 +35,6 @@ def as_table(value: Any, *, preserve_index: bool | None = None) -> pa.Table | No
 
 def from_pandas(frame: pd.DataFrame, *, preserve_index: bool | None = None) -> pa.Table:
     """Return the rows of a frame, with its index unless that just numbers them."""
-
     try:
         table = pa.Table.from_pandas(frame, preserve_index=preserve_index)
     except OverflowError as error:  # Arrow does not say where
@@ -107,7 +106,6 @@ def _check(name: str, values: pd.Series, type_: pa.DataType) -> None:
 
 def _changes(type_: pa.DataType) -> Callable[[Any], bool] | None:
     """Which values Arrow changes on the way to a type, None where it changes none."""
-
     if pa.types.is_integer(type_) or pa.types.is_floating(type_):
         return lambda value: type(value).__name__ in ("bool", "bool_")
     if pa.types.is_binary(type_) or pa.types.is_large_binary(type_):
@@ -122,7 +120,6 @@ def _changes(type_: pa.DataType) -> Callable[[Any], bool] | None:
 
 
 def _changes_inside(type_: pa.DataType) -> Callable[[Any], bool] | None:
-
     if pa.types.is_struct(type_):
         fields = {field.name: found for field in type_ if (found := _inner(field.type))}
         if not fields:
@@ -139,7 +136,6 @@ def _inner(type_: pa.DataType) -> Callable[[Any], bool] | None:
 
     Numbers are not looked at: columns of vectors have too many.
     """
-
     if pa.types.is_integer(type_) or pa.types.is_floating(type_):
         return None
     changes = _changes(type_)
@@ -163,14 +159,12 @@ def _is_finer(value: Any) -> bool:
 
 def holds_nanoseconds(values: Iterable[Any], type_: pa.DataType) -> bool:
     """Whether times or durations of pandas have nanoseconds, which Arrow cuts off."""
-
     is_time = pa.types.is_timestamp(type_) or pa.types.is_duration(type_)
     return is_time and type_.unit != "ns" and any(map(_is_finer, values))
 
 
 def in_nanoseconds(values: Iterable[Any], type_: pa.DataType) -> pa.Array:
     """Return times or durations in nanoseconds; raise `ValueError` for one out of their range."""
-
     if pa.types.is_duration(type_):
         make, finer = pd.Timedelta, pa.duration("ns")
     else:

@@ -56,7 +56,6 @@ _LONG = 2**29  # characters, which have up to four bytes each
 
 def convert(values: Sequence[Any]) -> Any:
     """Return the values as an Arrow array, or an `Unfit`: why no type holds them all."""
-
     values = [_plain(value) for value in values]
     families: dict[str, int] = {}
     for place, value in enumerate(values):
@@ -106,7 +105,6 @@ def _family(value: Any) -> str:
 
 
 def _convert_families(values: list[Any], families: frozenset[str]) -> pa.Array | None:
-
     if families == {"int"}:
         return _build_integer_array([value for value in values if value is not None], values)
     if families == {"int", "float"}:
@@ -132,7 +130,6 @@ def _convert_families(values: list[Any], families: frozenset[str]) -> pa.Array |
 
 
 def _build_integer_array(given: list[int], values: list[int | None]) -> pa.Array:
-
     low, high = min(given), max(given)
     if low >= -(2**63) and high < 2**63:
         return nullable(values, int)

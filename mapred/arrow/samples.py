@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,8 +32,3 @@ class Sample:
 
     schema: pa.Schema
     seen: Mapping[str, int] | None = None
-
-
-def files_of(places: Iterable[Place]) -> Iterator[Place]:
-    """Return the places at which files begin."""
-    return (place for place in places if place.offset == 0)

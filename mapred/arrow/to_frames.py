@@ -86,7 +86,6 @@ def to_pandas(table: pa.Table, dtype_backend: str = "numpy_nullable") -> pd.Data
 def _convert_column(
     name: str, column: pa.ChunkedArray, convert: Callable[[pa.ChunkedArray], Any], backend: str
 ) -> Any:
-
     try:
         return convert(_decode_column(column))
     except _Unrepresentable as error:
@@ -111,7 +110,6 @@ class _Unrepresentable(Exception):
 
 def _decode_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the values of an encoded column, and views as plain text or bytes."""
-
     type_ = column.type
     if pa.types.is_dictionary(type_):
         chunks = [chunk.dictionary_decode() for chunk in column.chunks]
@@ -128,13 +126,11 @@ def _decode_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _arrow(column: pa.ChunkedArray) -> Any:
-
     own = _to_pandas_extension(column)
     return pd.ArrowDtype(column.type).__from_arrow__(column) if own is None else own
 
 
 def _nullable(column: pa.ChunkedArray) -> Any:
-
     type_ = column.type
     if pa.types.is_null(type_):
         return column.to_pandas()
@@ -154,7 +150,6 @@ def _nullable(column: pa.ChunkedArray) -> Any:
 
 def _floats(column: pa.ChunkedArray) -> Any:
     """Built from values and mask: pandas' own way takes NaN for null."""
-
     type_ = pa.float64() if pa.types.is_float64(column.type) else pa.float32()
     nulls = np.asarray(column.is_null()) if column.null_count else np.zeros(len(column), bool)
     values = column.cast(type_).fill_null(0.0) if column.null_count else column.cast(type_)
@@ -162,14 +157,12 @@ def _floats(column: pa.ChunkedArray) -> Any:
 
 
 def _times(column: pa.ChunkedArray) -> Any:
-
     if pc.min(column.cast(pa.int64())).as_py() == _NOT_A_TIME:
         raise _Unrepresentable(f"{_NOT_A_TIME}, which pandas takes for a missing time", "pyarrow")
     return column.to_pandas().copy()  # Arrow's own memory is read-only
 
 
 def _numpy(column: pa.ChunkedArray) -> Any:
-
     type_ = column.type
     own = _to_pandas_extension(column)
     if own is not None:
@@ -211,12 +204,10 @@ def _to_pandas_extension(column: pa.ChunkedArray) -> Any:
 
 def _is_exact(type_: pa.DataType) -> bool:
     """Whether numpy has a dtype for these values, but no place in it for a null."""
-
     return bool(pa.types.is_integer(type_) or pa.types.is_boolean(type_))
 
 
 def _is_list(type_: pa.DataType) -> bool:
-
     kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     return any(kind(type_) for kind in kinds)
 
@@ -229,7 +220,6 @@ def _refuse_nulls(values: pa.Array | pa.ChunkedArray) -> None:
 
 def _to_object_series(values: list[Any]) -> Any:
     """One object a row: numpy would make an axis of lists that are equally long."""
-
     array = np.empty(len(values), object)
     for place, value in enumerate(values):
         array[place] = value

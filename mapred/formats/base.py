@@ -53,7 +53,7 @@ class Range:
 OpenRange = Callable[[Range], BinaryIO]
 
 
-def rows(ranges: pa.Table) -> Iterator[Range]:
+def planned_ranges(ranges: pa.Table) -> Iterator[Range]:
     """Yield the ranges of one shard's plan rows, in order."""
     names = ("path", "offset", "length", "size", "etag", "first", "count")
     columns = [ranges.column(name).to_pylist() for name in names]
@@ -187,7 +187,7 @@ class Reading:
 
 def describe(ranges: pa.Table) -> str:
     """Return a whole shard in a few words: its first range and how many more there are."""
-    for range_ in rows(ranges.slice(0, 1)):
+    for range_ in planned_ranges(ranges.slice(0, 1)):
         if not range_.path:
             return f"items {range_.first}-{range_.first + range_.count - 1}"
         more = f" and {ranges.num_rows - 1} more ranges" if ranges.num_rows > 1 else ""

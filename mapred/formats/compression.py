@@ -113,7 +113,6 @@ def _decompress(file: BinaryIO, compression: str) -> Iterator[bytes]:
 
 
 def _decompress_zstd(file: BinaryIO) -> Iterator[bytes]:
-
     if not file.read(1):
         return
     file.seek(0)

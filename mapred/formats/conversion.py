@@ -7,14 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 from mapred.arrow.buffers import from_arrow, strings, to_arrow
+from mapred.arrow.types import MOMENTS, NUMBERS, float_holds, kind, strip_encoding, type_name
 from mapred.formats import inference
 from mapred.model.spec import Format
 from mapred.process.lazy import np, pa, pc
 
 _LOOKS_LIKE_A_DATE = re.compile(r"[0-9]{1,4}[./-][0-9A-Za-z]{1,3}[./-][0-9]{1,4}.*")
 _OTHERWISE_WRITTEN = re.compile(r"[+-]?[0-9]+(?:[.,' ][0-9]+)+")
-# What Arrow calls by names of C.
-_NAMES = {"double": "float64", "float": "float32", "halffloat": "float16"}
 
 
 class Misfit(ValueError):
@@ -23,19 +22,11 @@ class Misfit(ValueError):
 
 def is_text(type_: pa.DataType) -> bool:
     """Whether columns of the type hold texts as they stand, in which only `null_values` are null."""
-
-    if pa.types.is_dictionary(type_):
-        return is_text(type_.value_type)
-    tests = (
-        pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view,
-        pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary,
-    )  # fmt: skip
-    return any(test(type_) for test in tests)
+    return kind(strip_encoding(type_)) in ("text", "bytes")
 
 
 def needs_conversion(field: pa.Field, format: Format) -> bool:
     """Whether values are converted here, since Arrow's reader cannot, or changes some."""
-
     type_ = field.type
     if pa.types.is_decimal(type_) or pa.types.is_float16(type_):
         return True
@@ -45,21 +36,15 @@ def needs_conversion(field: pa.Field, format: Format) -> bool:
         return field.name not in format.inferred
     if pa.types.is_integer(type_) or pa.types.is_floating(type_):
         return bool(format.thousands)
-    return _is_moment(type_) and format.date_formats is not None
-
-
-def _is_moment(type_: pa.DataType) -> bool:
-
-    return bool(pa.types.is_date(type_) or pa.types.is_time(type_) or pa.types.is_timestamp(type_))
+    return kind(type_) in MOMENTS and format.date_formats is not None
 
 
 def convert(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> Any:
     """Return a column of texts in its type; a `Misfit` or Arrow's error if a value does not fit."""
-
     type_ = field.type
     if pa.types.is_boolean(type_):
         return _parse_bools(texts, format)
-    if _is_moment(type_):
+    if kind(type_) in MOMENTS:
         return _parse_times(texts, type_, format)
     if is_text(type_):
         return texts.cast(type_)
@@ -72,7 +57,6 @@ def convert(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> Any:
 
 def _canonical(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.ChunkedArray:
     """Numbers as Arrow takes them."""
-
     patterns = inference.numbers_of(format, strict=field.name in format.inferred)
     pattern = patterns.any
     if pa.types.is_floating(field.type):
@@ -89,7 +73,6 @@ def _canonical(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.Ch
 
 def _plain(texts: pa.ChunkedArray, type_: pa.DataType) -> Any:
     """Numbers with no more digits than the decimal type has: Arrow's cast wraps beyond its bits."""
-
     whole, scale = type_.precision - type_.scale, type_.scale
     pattern = rf"-?0{{0,9}}[0-9]{{0,{max(whole, 0)}}}(?:\.[0-9]{{0,{max(scale, 0)}}})?"
     if inference.all_match(texts, pattern):
@@ -115,7 +98,6 @@ def _expand_exponent(text: str, whole: int, scale: int) -> str:
 
 
 def _parse_bools(texts: pa.ChunkedArray, format: Format) -> Any:
-
     true = strings([*inference.TRUE, "1", *(format.true_values or ())])
     false = strings([*inference.FALSE, "0", *(format.false_values or ())])
     found = pc.is_in(texts, true)
@@ -129,7 +111,6 @@ def _parse_bools(texts: pa.ChunkedArray, format: Format) -> Any:
 
 def _parse_times(texts: pa.ChunkedArray, type_: pa.DataType, format: Format) -> Any:
     """Dates, times and timestamps by formats, each text that occurs once."""
-
     coded = texts.combine_chunks().dictionary_encode()
     counts = []
     for text in coded.dictionary.to_pylist():
@@ -149,7 +130,6 @@ def _parse_times(texts: pa.ChunkedArray, type_: pa.DataType, format: Format) -> 
 
 def check_floats(column: Any, texts: Any, format: Format) -> None:
     """Refuse overflow, and whole numbers that lost digits; `texts()` gives what stood there."""
-
     values = from_arrow(column)
     bits = np.finfo(values.dtype).nmant + 1
     with np.errstate(invalid="ignore"):
@@ -165,13 +145,12 @@ def check_floats(column: Any, texts: Any, format: Format) -> None:
 def _is_lossy(text: str, value: float, bits: int, format: Format) -> bool:
     if re.fullmatch(inference.numbers_of(format, strict=False).whole, text):
         number = int(inference.canonical(text, format))
-        return abs(value) == float("inf") or not inference.is_exact(number, bits)
+        return abs(value) == float("inf") or not float_holds(number, bits)
     return abs(value) == float("inf") and "inf" not in text.lower()
 
 
 def explain_misfit(text: str, field: pa.Field, format: Format) -> str:
     """Why a value does not fit its column, and an option with which it does."""
-
     name, type_ = field.name, field.type
     if name in format.undecided:
         told = inference.type_of_text(text, format)
@@ -184,13 +163,13 @@ def explain_misfit(text: str, field: pa.Field, format: Format) -> str:
         holder = "decimal128(38, 0)"
     if holder == "uint64":
         more = ", or 'decimal128(38, 0)' if some are negative"
-    elif holder == "string" and _is_moment(type_) and _is_other_date(text, format):
+    elif holder == "string" and kind(type_) in MOMENTS and _is_other_date(text, format):
         more = ", or its format in date_formats="
     elif holder == "string" and pa.types.is_boolean(type_):
         more = ", or true_values= and false_values="
     elif holder == "string" and not re.search("[0-9]", text):
         more = f", or null_values=[{text!r}] if it means null"
-    elif holder == "string" and _is_number(type_) and _is_other_number(text, format):
+    elif holder == "string" and kind(type_) in NUMBERS and _is_other_number(text, format):
         more = ", or decimal= and thousands= as its numbers are written"
     reason = f"{text!r} {_reason(text, type_, format)} {type_name(type_)}"
     return f"{reason}; say schema={{{name!r}: {holder!r}}}{more}"
@@ -198,7 +177,6 @@ def explain_misfit(text: str, field: pa.Field, format: Format) -> str:
 
 def _is_other_date(text: str, format: Format) -> bool:
     """Whether a text is likely a date that is written as no format in use has it."""
-
     likely = _LOOKS_LIKE_A_DATE.fullmatch(text) is not None and format.date_formats is None
     return likely and inference.type_of_text(text, format) == pa.string()
 
@@ -209,21 +187,9 @@ def _is_other_number(text: str, format: Format) -> bool:
     return _OTHERWISE_WRITTEN.fullmatch(text) is not None and here is None
 
 
-def type_name(type_: pa.DataType) -> str:
-    """Return the name of a type as `schema=` takes it."""
-    return _NAMES.get(str(type_), str(type_).partition("[day")[0])
-
-
-def _is_number(type_: pa.DataType) -> bool:
-
-    return bool(
-        pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)
-    )
-
-
 def _reason(text: str, type_: pa.DataType, format: Format) -> str:
     number = text.strip(" \t")
-    if _is_number(type_):
+    if kind(type_) in NUMBERS:
         if re.match(r"[+-]?0[xX]", number):
             return "is hexadecimal and would not stay as it stands in a column of"
         if number.startswith("+") and re.match(r"\+[0-9]", number):
@@ -238,16 +204,16 @@ def _reason(text: str, type_: pa.DataType, format: Format) -> str:
 
 def _name_holding_type(text: str, pinned: pa.DataType, format: Format) -> str:
     """Return the name of a type that holds the value, and what fits the pinned type, too."""
-
     own = inference.type_of_text(text, format)
-    if pa.types.is_decimal(pinned) and _is_number(own):
+    numeric = kind(own) in NUMBERS
+    if pa.types.is_decimal(pinned) and numeric:
         return _wider_decimal(text, pinned, format)
-    if pa.types.is_integer(pinned) and _is_number(own):
+    if pa.types.is_integer(pinned) and numeric:
         return type_name(own)
-    if pa.types.is_floating(pinned) and _is_number(own):
+    if pa.types.is_floating(pinned) and numeric:
         narrow = pinned != pa.float64()
         whole = re.fullmatch(inference.numbers_of(format).whole, text)
-        exact = not whole or inference.is_exact(int(inference.canonical(text, format)))
+        exact = not whole or float_holds(int(inference.canonical(text, format)))
         return "float64" if narrow and exact else "string"
     if pa.types.is_boolean(pinned) and text in ("0", "1"):
         return "bool"

@@ -49,7 +49,6 @@ def conditions_of(filter: Any, schema: pa.Schema) -> list[list[Condition]] | Non
 
 def expression_of(filter: Any, schema: pa.Schema) -> Any:
     """Return a filter as an Arrow expression: one already, or conditions such as `[("a", ">", 1)]`."""
-
     try:
         groups = conditions_of(filter, schema)
         if groups is None:
@@ -71,7 +70,6 @@ def expression_of(filter: Any, schema: pa.Schema) -> Any:
 
 
 def _expression(condition: Condition, schema: pa.Schema) -> Any:
-
     name, how, value = condition
     compare = COMPARED[how]
     if schema.get_field_index(name) >= 0:
@@ -83,7 +81,6 @@ def _expression(condition: Condition, schema: pa.Schema) -> Any:
 
 def _literal(value: Any) -> Any:
     """Return a value as an Arrow scalar or array, where that can be made without pandas."""
-
     if isinstance(value, (list, tuple, set, frozenset)):
         values = list(value)
         return strings(values) if {type(each) for each in values} == {str} else values

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mapred.arrow.to_frames import to_pandas
+from mapred.arrow.types import map_leaf_types
 from mapred.errors import DatasetError, MissingDependency
 from mapred.formats.casting import Unfit, convert_array, first_unfit, show_value
-from mapred.formats.schemas import index_columns, map_leaf_types
+from mapred.formats.schemas import index_columns
 from mapred.model.spec import Format
 from mapred.process.lazy import pa, pd
 
@@ -30,7 +32,6 @@ def converter(format: Format) -> Callable[[pa.Table], Any]:
 
 def _pandas(dtype_backend: str) -> Callable[[pa.Table], Any]:
     """Return a frame with one dtype for each type, and with the index that pandas stored."""
-    from mapred.arrow.to_frames import to_pandas
 
     def convert(table: pa.Table) -> Any:
         frame = to_pandas(table, dtype_backend)
@@ -46,7 +47,6 @@ def _pandas(dtype_backend: str) -> Callable[[pa.Table], Any]:
 
 def _as_given(table: pa.Table) -> Any:
     """Rows of a frame of pandas, with the index and the dtypes that it had as a whole."""
-
     frame = table.to_pandas(integer_object_nulls=True)
     for column in (table.schema.pandas_metadata or {}).get("columns", []):
         name, stored = column["name"], column["field_name"]
@@ -78,7 +78,6 @@ def _polars(table: pa.Table) -> Any:
 
 
 def _for_polars(field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
-
     type_ = map_leaf_types(field.type, _polars_type)
     if type_ == field.type:
         return column
@@ -97,7 +96,6 @@ def _for_polars(field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _polars_type(type_: pa.DataType) -> pa.DataType:
     """Return the type as which polars takes a type's values, or the type itself."""
-
     if pa.types.is_timestamp(type_) and type_.unit == "s":
         return pa.timestamp("ms", type_.tz)
     if pa.types.is_duration(type_) and type_.unit == "s":

@@ -51,7 +51,6 @@ def exact(coarse: pa.Table, fine: pa.Table) -> pa.Table:
 
 def _times(array: Any) -> Iterator[pa.Array]:
     """Yield the times in an array, at any depth."""
-
     if pa.types.is_timestamp(array.type):
         yield array
     elif pa.types.is_struct(array.type):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mapred.errors import DatasetError
-from mapred.formats.base import OpenRange, Range, Reading, guarded, read_exactly, rows
+from mapred.formats.base import OpenRange, Range, Reading, guarded, planned_ranges, read_exactly
 from mapred.functions import pickling
 from mapred.model.checking import safe_text
 from mapred.model.spec import Format
@@ -83,13 +83,13 @@ def read(format: Format, ranges: pa.Table, open_range: OpenRange, reading: Readi
     """Return the items of a shard, or, of an array, the indices themselves."""
     if format.name == "array":
         return Items(
-            rows(ranges),
+            planned_ranges(ranges),
             lambda range_: range(range_.first, range_.first + range_.count),
             lambda range_, number: range_.first + number,
             reading,
         )
     pickles = _Pickles(open_range)
-    return Items(rows(ranges), pickles.load_all, pickles.load, reading)
+    return Items(planned_ranges(ranges), pickles.load_all, pickles.load, reading)
 
 
 class _Pickles:

@@ -40,7 +40,6 @@ COMPARED: Mapping[str, Callable[[Any, Any], Any]] = {
 def comparable(value: Any, type_: pa.DataType) -> Any:
     """Return a float beside decimals means the decimal that it is written as, and the other way
     round."""
-
     if isinstance(value, (list, tuple, set, frozenset)):
         values = [comparable(each, type_) for each in value]
         # Arrow looks up bits, and so tells 0.0 from -0.0.
@@ -63,7 +62,6 @@ def build_comparison(name: str, how: str, value: Any, type_: pa.DataType) -> Any
 
     None where the type has no steps in which the value could be told; Arrow compares those.
     """
-
     field = pc.field(name)
     if how in ("in", "not in"):
         held = _members(value, type_)
@@ -131,13 +129,11 @@ def _is_nan(value: Any) -> bool:
 
 
 def _is_float(type_: pa.DataType) -> bool:
-
     return bool(pa.types.is_floating(type_))
 
 
 def _range(type_: pa.DataType) -> tuple[int, int]:
     """Return the least and the greatest value of a type, in its steps."""
-
     if pa.types.is_decimal(type_):
         return -(10**type_.precision) + 1, 10**type_.precision - 1
     if pa.types.is_unsigned_integer(type_):
@@ -171,7 +167,6 @@ def _floats(value: int | float) -> tuple[float, float]:
 
 def _steps(value: Any, type_: pa.DataType) -> Fraction | None:
     """How many steps of the type a value is from its zero."""
-
     if isinstance(value, int | float | Decimal):
         return _number(Fraction(value), type_)
     if isinstance(value, dt.datetime):
@@ -186,14 +181,12 @@ def _steps(value: Any, type_: pa.DataType) -> Fraction | None:
 
 
 def _number(value: Fraction, type_: pa.DataType) -> Fraction | None:
-
     if pa.types.is_integer(type_):
         return value
     return value * Fraction(10) ** type_.scale if pa.types.is_decimal(type_) else None
 
 
 def _moment(value: dt.datetime, type_: pa.DataType) -> Fraction | None:
-
     zoned = value.utcoffset() is not None
     if zoned:
         value = value.astimezone(dt.timezone.utc).replace(tzinfo=None)
@@ -208,7 +201,6 @@ def _moment(value: dt.datetime, type_: pa.DataType) -> Fraction | None:
 
 def _array(steps: list[Any], type_: pa.DataType) -> pa.Array:
     """Values of the type, made without pandas."""
-
     if pa.types.is_floating(type_):
         return to_arrow(np.array(steps, np.float64))
     if pa.types.is_decimal(type_):

@@ -67,7 +67,6 @@ def chunk_of(metadata: Any, group: int, names: list[str], name: str) -> Any:
 
 def _is_comparable(type_: pa.DataType) -> bool:
     """Whether Python compares the values of a type as Arrow does; all others are Arrow's."""
-
     plain = (
         pa.types.is_integer,
         pa.types.is_floating,
@@ -81,7 +80,6 @@ def _is_comparable(type_: pa.DataType) -> bool:
 def _kept_by_expression(
     source: BinaryIO, file: Any, mine: list[int], format: Format, shape: Shape, range_: Range
 ) -> set[int]:
-
     schema = file.schema_arrow
     if not _can_use_statistics(file, shape):
         return set(mine)
@@ -105,7 +103,6 @@ def _can_use_statistics(file: Any, shape: Shape) -> bool:
     They must have the pinned types; and where a column has floats, only comparisons will do,
     which do not hold for NaN.
     """
-
     names, schema = file.metadata.schema.names, file.schema_arrow
     text = expression_text(shape.filter)
     compared = text is not None and not _MORE_THAN_COMPARISONS.search(text)

@@ -8,19 +8,13 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from mapred.arrow.buffers import decode_dictionary, scalar, strings
-from mapred.arrow.types import NULL_FOLDER
+from mapred.arrow.types import NULL_FOLDER, to_plain, type_expression, type_name, unify_types
 from mapred.errors import DatasetError
 from mapred.formats import filters
 from mapred.formats.base import OpenRange, Reading, guarded
 from mapred.formats.casting import Unfit, convert_array, first_unfit, show_value
 from mapred.formats.handover import converter
-from mapred.formats.schemas import (
-    index_columns,
-    index_metadata,
-    to_plain,
-    type_expression,
-    unify_types,
-)
+from mapred.formats.schemas import index_columns, index_metadata
 from mapred.model.spec import Format
 from mapred.process.lazy import pa, pc
 
@@ -53,7 +47,6 @@ def _output_schema(format: Format) -> pa.Schema:
 
     pandas gets the columns that are the index of its frames, too, as from its own readers.
     """
-
     schema = pinned_schema(format)
     metadata = index_metadata(schema, dtypes=format.dtype_backend == "")
     if format.columns is None:
@@ -73,7 +66,6 @@ def pinned_schema(format: Format) -> pa.Schema:
 
 def shape_of(format: Format) -> Shape:
     """Work out once for a shard what every one of its files must give."""
-
     schema, output = pinned_schema(format), _output_schema(format)
     file = pa.schema([field for field in schema if field.name not in format.partitions])
     expression, names, filtered_by = None, set(output.names), frozenset[str]()
@@ -106,7 +98,6 @@ def _mentioned_columns(expression: Any, schema: pa.Schema) -> list[str]:
 
 def _needed_columns(expression: Any, schema: pa.Schema, known: set[str]) -> set[str]:
     """Return the columns that an expression needs beside `known`: without them it does not hold."""
-
     try:
         filters.mask(pa.Table.from_batches([], schema), expression)
     except (pa.ArrowException, KeyError) as error:
@@ -126,7 +117,6 @@ def read(
     pieces: ReadPieces, format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading
 ) -> Any:
     """Hand over what `pieces` reads as `format.as_` says."""
-
     if format.as_ not in ("table", "batches", "pandas", "polars"):
         raise DatasetError(f"{format.name} cannot be read as_={format.as_!r}")
     to = converter(format)
@@ -172,7 +162,6 @@ def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Tabl
     that. A column that is a folder's, too, must hold the folder's value in every row. Raises
     `_Unfit` for what a file must not hold.
     """
-
     names = set(table.column_names)
     columns = {}
     for field in shape.taken:
@@ -204,14 +193,12 @@ def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Tabl
 
 def _columnless_table(rows: int, schema: pa.Schema) -> pa.Table:
     """Return a table of rows without columns."""
-
     batch = pa.RecordBatch.from_struct_array(pa.nulls(rows, pa.struct([])))
     return pa.Table.from_batches([batch], schema)
 
 
 def _is_coded(column: Any, field: pa.Field) -> bool:
     """Whether a column of texts was read as a dictionary, which is filtered in less time."""
-
     coded = pa.types.is_dictionary(column.type) and column.type.index_type == pa.int32()
     return bool(
         coded and pa.types.is_string(column.type.value_type) and pa.types.is_string(field.type)
@@ -223,7 +210,6 @@ def _filter_columns(columns: dict[str, Any], rows: int, shape: Shape) -> tuple[d
 
     Only those columns that it may name are looked at, and none if all rows stay.
     """
-
     types = {field.name: field.type for field in shape.taken}
     asked = {
         name: column.cast(types.get(name, column.type))
@@ -293,7 +279,6 @@ def _check_folder(column: pa.ChunkedArray, name: str, path: str) -> None:
     The folder's text is compared in the type of the column: `day=07` is the number 7, and not
     the text "7".
     """
-
     text = folders_of(path)[name]
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -319,7 +304,6 @@ def _check_folder(column: pa.ChunkedArray, name: str, path: str) -> None:
 
 def _cast(column: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.ChunkedArray:
     """Return a column in its pinned type, where not one value changes."""
-
     nulls = format.missing_columns == "null"
     chunks = []
     for chunk in column.chunks:
@@ -334,7 +318,7 @@ def _explain_unfit(array: pa.Array, field: pa.Field, error: Unfit, nulls: bool) 
     """Return what does not fit the pinned type, and the option that helps."""
     part = f", field {error.field!r}" if error.field else ""
     column = f"column {field.name!r}{part}"
-    better = unify_types(field.type, array.type, union=True)
+    better = unify_types(to_plain(field.type), to_plain(array.type), union=True)
     schema = f"schema={{{field.name!r}: {type_expression(better or to_plain(array.type))}}}"
     if error.missing:
         if better == field.type:
@@ -348,14 +332,7 @@ def _explain_unfit(array: pa.Array, field: pa.Field, error: Unfit, nulls: bool) 
     value = show_value(array[first_unfit(array, field.type, nulls=nulls)])
     if better is None or better == field.type:
         schema += " if the other files fit that, or read such files apart"
-    return f"{column} holds {value}, which does not fit {_type_name(field.type)}; say {schema}"
-
-
-def _type_name(type_: pa.DataType) -> str:
-    """Return a type's name as `schema=` takes it: Arrow's own "float" has 32 bits."""
-    return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(
-        str(type_), str(type_)
-    )
+    return f"{column} holds {value}, which does not fit {type_name(field.type)}; say {schema}"
 
 
 def folders_of(path: str) -> dict[str, str | None]:
@@ -369,7 +346,6 @@ def folders_of(path: str) -> dict[str, str | None]:
 
 def partitions_of(path: str, format: Format) -> dict[str, pa.Scalar]:
     """Return the values of the `name=value` folders of a path, in the pinned types."""
-
     found = folders_of(path)
     values = {}
     for name in format.partitions:

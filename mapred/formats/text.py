@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 from mapred.errors import DatasetError, StaleDatasetError
-from mapred.formats.base import Open, OpenRange, Range, Reading, guarded, rows
+from mapred.formats.base import Open, OpenRange, Range, Reading, guarded, planned_ranges
 from mapred.formats.compression import (
     PIECE,
     check_is_text,
@@ -61,7 +61,7 @@ def blocks(
     Each block ends with a newline, unless it ends a file that does not. `reading` knows
     where the block lies, and counts its bytes when the next one is asked for.
     """
-    for range_ in rows(ranges):
+    for range_ in planned_ranges(ranges):
         yield from range_blocks(format, range_, open_range, reading, size)
 
 
@@ -222,7 +222,6 @@ def _byte_lists(
 def _strings(
     format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading
 ) -> pa.LargeStringArray:
-
     to_utf8 = encoder(format, reading)
     arrays = []
     parts: list[bytes] = []
@@ -245,7 +244,6 @@ def _strings(
 
 def _lines_array(parts: list[bytes]) -> pa.LargeStringArray:
     """Return the lines of blocks that end with newlines: found by numpy, never touched one by one."""
-
     block = b"".join(parts)
     ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
     offsets = np.zeros(len(ends) + 1, np.int64)
@@ -295,7 +293,6 @@ def encoder(format: Format, reading: Reading) -> Callable[[bytes], bytes]:
 
 def check_utf8(data: bytes) -> bytes:
     """Return the same bytes, which are UTF-8; else a `UnicodeDecodeError`."""
-
     if not data.isascii():
         # As one long string: Arrow validates several times as fast as Python decodes.
         ends = pa.py_buffer(struct.pack("=qq", 0, len(data)))

@@ -10,7 +10,7 @@ from mapred.formats.base import OpenRange, Reading, guarded
 from mapred.formats.json.blocks import blocks
 from mapred.formats.json.errors import error_at
 from mapred.formats.json.folders import add_folders
-from mapred.formats.json.objects import SPACES, Refused, decode_unique, plain
+from mapred.formats.json.objects import SPACES, Refused, decode_plain, decode_unique
 from mapred.formats.lines import Lines
 from mapred.formats.text import LINES_BLOCK
 from mapred.model.spec import Format
@@ -43,7 +43,9 @@ def _dict_lists(
 
 def _dicts(lines: Lines, format: Format, open_range: OpenRange) -> list[dict[str, Any]]:
     try:
-        dicts = [plain(line) for line in lines.data.decode().split("\n") if line.strip(" \t\r")]
+        dicts = [
+            decode_plain(line) for line in lines.data.decode().split("\n") if line.strip(" \t\r")
+        ]
         if all(type(each) is dict for each in dicts):
             return dicts
     except (ValueError, RecursionError):

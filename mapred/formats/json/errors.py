@@ -18,7 +18,7 @@ from mapred.formats.json.objects import (
     is_collection,
 )
 from mapred.formats.json.tables import Fields, Parse
-from mapred.formats.lines import Lines, bad_line
+from mapred.formats.lines import Lines, bad_line, first_bad
 from mapred.formats.text import BOM
 from mapred.model.spec import Format
 
@@ -58,7 +58,7 @@ def explain_error(
             message = _message(line, fields, format)
             if message:
                 return error_at(lines, index, message, format, open_range)
-    bad = _first_bad(parts, parse)
+    bad = first_bad(parts, parse, b"\n")
     return error_at(lines, bad, _ARROWS.sub("", str(error)), format, open_range)
 
 
@@ -69,17 +69,3 @@ def _message(line: bytes, fields: Fields, format: Format) -> str | None:
     except Refused as refused:
         return str(refused)
     return explain_misfit(misfit, format) if misfit else None
-
-
-def _first_bad(parts: list[bytes], parse: Parse) -> int:
-    """Return the index of the line with which all up to it begin to fail; by halving."""
-    good, bad = 0, len(parts)
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        try:
-            parse(b"\n".join(parts[:middle]))
-        except Exception:
-            bad = middle
-        else:
-            good = middle
-    return bad - 1

@@ -33,7 +33,6 @@ def doubtful(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
 
 
 def _rows(array: pa.Array) -> npt.NDArray[np.int64]:
-
     if pa.types.is_floating(array.type):
         values = values_view(array, np.dtype(f"f{array.type.bit_width // 8}"))
         return np.flatnonzero(np.abs(values) >= _LIMITS[array.type.bit_width])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from mapred.arrow.types import float_holds
 from mapred.formats.json.objects import (
     KINDS,
     DuplicateNames,
@@ -105,21 +106,12 @@ def _add_number(seen: Seen, value: Any, where: Any) -> None:
             seen.high, seen.widest = value, where
         elif value < seen.low:
             seen.low, seen.widest = value, where
-        if not -_EXACT <= value <= _EXACT and seen.rounded is None and not is_exact(value):
+        if not -_EXACT <= value <= _EXACT and seen.rounded is None and not float_holds(value):
             seen.rounded = (value, where)
-
-
-def is_exact(value: int, digits: int = 53) -> bool:
-    """Whether a float with so many binary digits holds a whole number exactly."""
-    if value.bit_length() > (1024 if digits == 53 else 128):
-        return False
-    odd = abs(value)
-    return odd == 0 or (odd // (odd & -odd)).bit_length() <= digits
 
 
 def type_of(seen: Seen) -> pa.DataType:
     """Return the Arrow type that holds all values exactly; a text where there are none."""
-
     if seen.kind == "a number":
         return _number(seen)
     if seen.kind == "true or false":
@@ -132,7 +124,6 @@ def type_of(seen: Seen) -> pa.DataType:
 
 
 def _number(seen: Seen) -> pa.DataType:
-
     if not seen.fractions and not seen.constants:
         if seen.low >= -(2**63) and seen.high < 2**63:
             return pa.int64()
@@ -161,7 +152,6 @@ def _number(seen: Seen) -> pa.DataType:
 def decimal_of(numbers: Iterable[int | str]) -> pa.DataType | None:
     """Return the decimal type that holds numbers exactly, with room for more digits where it can
     be."""
-
     digits, scale = zip(*(digits_of(number) for number in numbers), strict=True)
     whole, scale = max(digits), max(scale)
     if not scale and whole <= _WIDE:

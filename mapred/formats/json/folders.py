@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from mapred.arrow.buffers import strings
 from mapred.arrow.types import NULL_FOLDER
-from mapred.formats.json.objects import SPACES, Refused, decode_object, plain
+from mapred.formats.json.objects import SPACES, Refused, decode_object, decode_plain
 from mapred.formats.lines import Lines
 from mapred.formats.tables import folders_of, partitions_of
 from mapred.model.spec import Format
@@ -14,12 +15,11 @@ from mapred.process.lazy import pa, pc
 
 def folder_schema(lines: Lines, format: Format) -> pa.Schema:
     """Return the folder columns in the types that they have in the lines, by the first of these."""
-
     if not format.partitions:
         return pa.schema([])
     assert format.schema is not None
     try:
-        first = decode_object(lines.data.lstrip(SPACES).partition(b"\n")[0], plain)
+        first = decode_object(lines.data.lstrip(SPACES).partition(b"\n")[0], decode_plain)
     except Refused:
         first = {}
     types = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
@@ -33,9 +33,6 @@ def folder_schema(lines: Lines, format: Format) -> pa.Schema:
 
 def fill_folders(table: pa.Table, path: str, names: tuple[str, ...]) -> pa.Table:
     """Return a folder's column has the folder's value where a line lacks it; it goes where all do."""
-
-    from mapred.arrow.buffers import strings
-
     for name in names:
         column = table.column(name)
         if column.null_count == table.num_rows:

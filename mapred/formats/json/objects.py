@@ -111,7 +111,9 @@ def _parse_finite(text: str) -> float:
 
 
 _exact = json.JSONDecoder(parse_float=Fraction, object_pairs_hook=_mark_duplicates).decode
-plain = json.JSONDecoder(parse_float=_parse_finite, object_pairs_hook=_refuse_duplicates).decode
+decode_plain = json.JSONDecoder(
+    parse_float=_parse_finite, object_pairs_hook=_refuse_duplicates
+).decode
 
 
 def duplicate_message(name: str) -> str:
@@ -141,7 +143,7 @@ def decode_exact(line: bytes) -> dict[str, Any]:
 def decode_unique(line: bytes) -> dict[str, Any]:
     """Return the object of a line as Python has it, without loss; else `Refused`."""
     try:
-        return decode_object(line, plain)
+        return decode_object(line, decode_plain)
     except Refused:
         value = decode_exact(line)  # which knows the field of a number that is too large
         twice = _find_value(value, lambda each: isinstance(each, DuplicateNames))
@@ -269,7 +271,7 @@ def is_collection(line: bytes) -> bool:
     if f'"{_GEOJSON}"'.encode() not in line:
         return False
     try:
-        value = decode_object(line, plain)
+        value = decode_object(line, decode_plain)
     except Refused:
         return False
     return value.get("type") == _GEOJSON and isinstance(value.get("features"), list)

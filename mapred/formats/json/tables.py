@@ -7,13 +7,14 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from mapred.arrow.types import is_list
 from mapred.errors import DatasetError
 from mapred.formats.json.advice import Steps, path_text
 from mapred.formats.json.exact import doubtful, holds
 from mapred.formats.json.misfits import has_unknown, misfit_of
 from mapred.formats.json.objects import decode_exact, lines_of, objects_in
 from mapred.formats.text import check_utf8
-from mapred.process.lazy import np, pa
+from mapred.process.lazy import np, pa, pjson
 
 Parse: TypeAlias = "Callable[[bytes], pa.Table]"
 
@@ -51,23 +52,20 @@ def parser(fields: Fields) -> Parse:
 
 
 def _reader(schema: pa.Schema, others: str) -> Parse:
-    from pyarrow import json as pj
-
-    options = pj.ParseOptions(
+    options = pjson.ParseOptions(
         explicit_schema=schema, newlines_in_values=False, unexpected_field_behavior=others
     )
 
     def read(data: bytes) -> pa.Table:
         # A block is parsed as one piece: types and errors never depend on a cut inside it.
-        read_options = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
-        return pj.read_json(pa.BufferReader(data), read_options, options)
+        read_options = pjson.ReadOptions(use_threads=False, block_size=len(data) + 1)
+        return pjson.read_json(pa.BufferReader(data), read_options, options)
 
     return read
 
 
 def _choosing_reader(fields: Fields) -> Parse:
     """Leave out other fields at the top level, but none below: Arrow would drop them at any depth."""
-
     schema = _readable(fields.read)
     read = _reader(schema, "ignore")
     nested = [field for field in schema if holds(field.type, pa.types.is_struct)]
@@ -94,7 +92,6 @@ def _choosing_reader(fields: Fields) -> Parse:
 
 def _decimal_check(fields: Fields) -> Callable[[bytes], object]:
     """Refuse texts in decimal fields of which a sample held numbers alone: Arrow takes both."""
-
     inferred = [field for field in fields.read if field.name in fields.inferred]
     decimals = [field for field in inferred if holds(field.type, pa.types.is_decimal)]
     if not decimals:
@@ -104,7 +101,6 @@ def _decimal_check(fields: Fields) -> Callable[[bytes], object]:
 
 def _float_check(schema: pa.Schema) -> Callable[[bytes, pa.Table], None]:
     """Refuse whole numbers that a float does not hold exactly, and what overflows."""
-
     floats = pa.schema([field for field in schema if holds(field.type, pa.types.is_floating)])
 
     def check(data: bytes, table: pa.Table) -> None:
@@ -121,7 +117,6 @@ def _float_check(schema: pa.Schema) -> Callable[[bytes, pa.Table], None]:
 
 def _with_floats(type_: pa.DataType) -> pa.DataType:
     """Return a type with floats in place of decimals."""
-
     if pa.types.is_decimal(type_):
         return pa.float64()
     return _rebuilt(type_, lambda field, step: field.with_type(_with_floats(field.type)))
@@ -129,21 +124,15 @@ def _with_floats(type_: pa.DataType) -> pa.DataType:
 
 def _rebuilt(type_: pa.DataType, change: Callable[[pa.Field, str | int], pa.Field]) -> pa.DataType:
     """Return a list or struct with its fields changed; lists of every kind become plain ones."""
-
     if pa.types.is_struct(type_):
         return pa.struct([change(field, field.name) for field in type_])
-    if (
-        pa.types.is_list(type_)
-        or pa.types.is_large_list(type_)
-        or pa.types.is_fixed_size_list(type_)
-    ):
+    if is_list(type_):
         return pa.list_(change(type_.value_field, 0))
     return type_
 
 
 def _readable(schema: pa.Schema) -> pa.Schema:
     """Return a schema in types that Arrow reads of JSON without a change."""
-
     return pa.schema(
         [field.with_type(_readable_type(field.type, (field.name,))) for field in schema]
     )
