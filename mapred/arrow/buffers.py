@@ -94,14 +94,14 @@ def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
     if width not in (1, 2, 4, 8):
         return None
     ends = [offsets(chunk) for chunk in chunks]
-    if any(int(each[-1]) - int(each[0]) != width * (len(each) - 1) for each in ends):
+    if any(int(starts[-1]) - int(starts[0]) != width * (len(starts) - 1) for starts in ends):
         return None
     equal = _fixed_width_offsets(max(map(len, chunks)), width, column.type)
     numbers = []
-    for chunk, each in zip(chunks, ends, strict=True):
-        if not np.array_equal(each - each[0] if each[0] else each, equal[: len(each)]):
+    for chunk, starts in zip(chunks, ends, strict=True):
+        if not np.array_equal(starts - starts[0] if starts[0] else starts, equal[: len(starts)]):
             return None
-        values = np.frombuffer(chunk.buffers()[2], f"u{width}", len(chunk), int(each[0]))
+        values = np.frombuffer(chunk.buffers()[2], f"u{width}", len(chunk), int(starts[0]))
         numbers.append(to_arrow(np.require(values, requirements="A")))
     return pa.chunked_array(numbers)
 
@@ -131,19 +131,19 @@ def decode_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _decode_chunk(array: pa.DictionaryArray) -> pa.Array:
-    known, codes = array.dictionary, array.indices
-    if not len(known) or known.null_count or codes.null_count:
+    values, codes = array.dictionary, array.indices
+    if not len(values) or values.null_count or codes.null_count:
         return array.cast(pa.string())
-    ends = offsets(known)
+    ends = offsets(values)
     width = int(ends[1] - ends[0])
     if not 0 < width * len(codes) < 2**31 or (np.diff(ends) != width).any():
         return array.cast(pa.string())
     numbers = values_view(codes, np.dtype(f"i{codes.type.bit_width // 8}"))
-    if width == 1 and len(known) <= 256:
-        letters = known.buffers()[2][ends[0] : ends[-1]].to_pybytes().ljust(256)
+    if width == 1 and len(values) <= 256:
+        letters = values.buffers()[2][ends[0] : ends[-1]].to_pybytes().ljust(256)
         data: Any = numbers.astype(np.uint8).tobytes().translate(letters)
     else:
-        words = np.frombuffer(known.buffers()[2], f"V{width}", len(known), int(ends[0]))
+        words = np.frombuffer(values.buffers()[2], f"V{width}", len(values), int(ends[0]))
         data = words[numbers].view(np.uint8)
     starts = pa.py_buffer(_fixed_width_offsets(len(codes), width, pa.string()))
     return pa.StringArray.from_buffers(len(codes), starts, pa.py_buffer(data))
@@ -160,18 +160,18 @@ def scalar(value: str | int | bool) -> pa.Scalar:
 
 def nullable(values: Sequence[Any], kind: type) -> pa.Array:
     """Values that are all of `bool`, `int`, `float` or `str`, None for null; whole numbers of 64 bits."""
-    known = [value is not None for value in values]
+    present = [value is not None for value in values]
     filled = [kind() if value is None else value for value in values]
     if kind is str:
-        made = strings(filled)
+        array = strings(filled)
     elif kind is bool:
-        made = flags(filled)
+        array = flags(filled)
     else:
-        made = to_arrow(np.array(filled, np.int64 if kind is int else np.float64))
-    if all(known):
-        return made
-    buffers = [flags(known).buffers()[1], *made.buffers()[1:]]
-    return pa.Array.from_buffers(made.type, len(made), buffers)
+        array = to_arrow(np.array(filled, np.int64 if kind is int else np.float64))
+    if all(present):
+        return array
+    buffers = [flags(present).buffers()[1], *array.buffers()[1:]]
+    return pa.Array.from_buffers(array.type, len(array), buffers)
 
 
 def flags(values: Sequence[bool]) -> pa.BooleanArray:

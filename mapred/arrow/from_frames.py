@@ -121,7 +121,9 @@ def _changes(type_: pa.DataType) -> Callable[[Any], bool] | None:
 
 def _changes_inside(type_: pa.DataType) -> Callable[[Any], bool] | None:
     if pa.types.is_struct(type_):
-        fields = {field.name: found for field in type_ if (found := _inner(field.type))}
+        fields = {
+            field.name: inner_changes for field in type_ if (inner_changes := _inner(field.type))
+        }
         if not fields:
             return None
         return lambda value: any(
@@ -169,5 +171,5 @@ def in_nanoseconds(values: Iterable[Any], type_: pa.DataType) -> pa.Array:
         make, finer = pd.Timedelta, pa.duration("ns")
     else:
         make, finer = pd.Timestamp, pa.timestamp("ns", type_.tz)
-    counts = [None if pd.isna(each) else make(each).as_unit("ns").value for each in values]
+    counts = [None if pd.isna(value) else make(value).as_unit("ns").value for value in values]
     return pa.array(counts, pa.int64()).cast(finer)

@@ -55,12 +55,13 @@ def unify(one: pa.Schema, other: pa.Schema) -> pa.Schema:
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return the table with exactly the columns of `schema`; `ColumnTypeConflict` for a time beyond a finer
-    unit."""
+    """Return the table with exactly the columns of `schema`.
+
+    Raises `ColumnTypeConflict` for a time that lies beyond the finer unit.
+    """
+    missing = pa.nulls(table.num_rows)
     columns = [
-        _conform_column(name, table[name], type_)
-        if name in table.column_names
-        else _nulls(table, type_)
+        _conform_column(name, table[name] if name in table.column_names else missing, type_)
         for name, type_ in zip(schema.names, schema.types, strict=True)
     ]
     if not columns:
@@ -73,40 +74,38 @@ def make_columnless_table(rows: int, metadata: Mapping[bytes, bytes] | None = No
     return pa.table({"": pa.nulls(rows)}, metadata=metadata).select([])
 
 
-def _nulls(table: pa.Table, type_: pa.DataType) -> pa.ChunkedArray:
-    return pa.chunked_array([pa.nulls(table.num_rows, type_)])
-
-
-def _conform_column(name: str, column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
+def _conform_column(
+    name: str, column: pa.Array | pa.ChunkedArray, type_: pa.DataType
+) -> pa.Array | pa.ChunkedArray:
     if column.type.equals(type_):
         return column
     if column.null_count == len(column):
-        return pa.chunked_array([pa.nulls(len(column), type_)])
+        return pa.nulls(len(column), type_)
     try:
         return column.cast(type_)
     except pa.ArrowInvalid:
         raise ColumnTypeConflict(name, column.type, type_) from None
     except (pa.ArrowNotImplementedError, pa.ArrowTypeError):
         # Before pyarrow 18, no cast adds a field to a struct or takes a view.
-        return pa.chunked_array([pa.array(column.to_pylist(), type_)])
+        return pa.array(column.to_pylist(), type_)
 
 
 def check_times(table: pa.Table, schema: pa.Schema) -> None:
     """Raise `ColumnTypeConflict` for a time that the finer unit of `schema` cannot hold."""
     for name, type_ in zip(table.schema.names, table.schema.types, strict=True):
-        wanted = schema.field(name).type
-        if not type_.equals(wanted) and _has_unit(type_):
-            _conform_column(name, table[name], wanted)
+        target = schema.field(name).type
+        if not type_.equals(target) and _has_unit(type_):
+            _conform_column(name, table[name], target)
 
 
 def can_cast(one: pa.Schema, schema: pa.Schema) -> bool:
     """Whether Arrow reads columns of `one` as those of `schema` by itself, whatever they hold."""
     try:
         for name, type_ in zip(one.names, one.types, strict=True):
-            wanted = schema.field(name).type
-            if not type_.equals(wanted) and _has_unit(type_):
+            target = schema.field(name).type
+            if not type_.equals(target) and _has_unit(type_):
                 return False
-            pa.chunked_array([], type_).cast(wanted)
+            pa.chunked_array([], type_).cast(target)
     except (pa.ArrowException, KeyError):
         return False
     return True

@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from mapred.arrow.types import is_list
 from mapred.errors import DatasetError, MissingDependency
 from mapred.model.checking import short_repr
 from mapred.process.lazy import np, pa, pc, pd
@@ -171,9 +172,7 @@ def _numpy(column: pa.ChunkedArray) -> Any:
         _refuse_nulls(column)
     elif pa.types.is_timestamp(type_) or pa.types.is_duration(type_):
         return _times(column)
-    elif _is_list(type_) and (
-        _is_exact(type_.value_type) or pa.types.is_floating(type_.value_type)
-    ):
+    elif is_list(type_) and (_is_exact(type_.value_type) or pa.types.is_floating(type_.value_type)):
         column = _numbers(column)
     elif pa.types.is_nested(type_) or isinstance(type_, pa.BaseExtensionType):
         if "time64[ns]" in str(type_):
@@ -205,11 +204,6 @@ def _to_pandas_extension(column: pa.ChunkedArray) -> Any:
 def _is_exact(type_: pa.DataType) -> bool:
     """Whether numpy has a dtype for these values, but no place in it for a null."""
     return bool(pa.types.is_integer(type_) or pa.types.is_boolean(type_))
-
-
-def _is_list(type_: pa.DataType) -> bool:
-    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    return any(kind(type_) for kind in kinds)
 
 
 def _refuse_nulls(values: pa.Array | pa.ChunkedArray) -> None:

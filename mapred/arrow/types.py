@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from mapred.process.lazy import pa
 
@@ -22,36 +22,38 @@ _NAMES = {
 }
 
 
-def is_list(type_: pa.DataType) -> bool:
-    kinds = "list large_list fixed_size_list list_view large_list_view"
-    return _is_any(type_, kinds)
-
-
-def _is_any(type_: pa.DataType, kinds: str) -> bool:
-    return any(getattr(pa.types, f"is_{kind}")(type_) for kind in kinds.split())
+# The kinds of types by their ids, as they come: errors look them up for each value of a file.
+_kinds: dict[int, str] = {}
 
 
 def kind(type_: pa.DataType) -> str:
     """Types of one kind differ in what they can hold, and not in what a value means."""
-    if pa.types.is_timestamp(type_):
+    name = _kinds.get(type_.id)
+    if name is None:
+        name = _kinds[type_.id] = _find_kind(type_)
+    if name == "timestamp":
         return "local" if type_.tz is None else "instant"
-    kinds: tuple[tuple[str, Callable[[Any], bool]], ...] = (
-        ("int", pa.types.is_integer),
-        ("float", pa.types.is_floating),
-        ("decimal", pa.types.is_decimal),
-        ("date", pa.types.is_date),
-        ("time", pa.types.is_time),
-        ("duration", pa.types.is_duration),
-        ("struct", pa.types.is_struct),
-        ("map", pa.types.is_map),
-        ("list", is_list),
-        ("text", lambda type_: _is_any(type_, "string large_string string_view")),
-        (
-            "bytes",
-            lambda type_: _is_any(type_, "binary large_binary binary_view fixed_size_binary"),
-        ),
-    )
-    return next((name for name, is_ in kinds if is_(type_)), str(type_))
+    return name or str(type_)
+
+
+def _find_kind(type_: pa.DataType) -> str:
+    tests = {
+        "int": "integer",
+        "float": "floating",
+        "list": "list large_list fixed_size_list list_view large_list_view",
+        "text": "string large_string string_view",
+        "bytes": "binary large_binary binary_view fixed_size_binary",
+        **{name: name for name in "decimal date time timestamp duration struct map".split()},
+    }
+    return next((name for name, names in tests.items() if _is_any(type_, names)), "")
+
+
+def _is_any(type_: pa.DataType, names: str) -> bool:
+    return any(getattr(pa.types, f"is_{name}")(type_) for name in names.split())
+
+
+def is_list(type_: pa.DataType) -> bool:
+    return kind(type_) == "list"
 
 
 def float_holds(number: int, bits: int = 53) -> bool:

@@ -76,6 +76,6 @@ def sniff(format: Format, places: Iterable[Place], open_: Open) -> Sample:
 
 def _module(name: str) -> Any:
     if name not in _MODULES:
-        known = ", ".join(sorted(_MODULES))
-        raise DatasetError(f"there is no format {name!r}; there are {known}")
+        names = ", ".join(sorted(_MODULES))
+        raise DatasetError(f"there is no format {name!r}; there are {names}")
     return importlib.import_module(f"mapred.formats.{_MODULES[name]}")

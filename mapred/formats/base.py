@@ -22,7 +22,7 @@ T = TypeVar("T")
 class Open(Protocol):
     """Opens a path; `known` is the size and etag of the plan, which need not be asked for."""
 
-    def __call__(self, path: str, known: tuple[int, str] | None = None, /) -> BinaryIO: ...
+    def __call__(self, path: str, fingerprint: tuple[int, str] | None = None, /) -> BinaryIO: ...
 
 
 Fingerprint = Callable[[str, BinaryIO], tuple[int, str]]

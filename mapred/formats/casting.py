@@ -68,23 +68,23 @@ def convert_array(array: pa.Array, type_: pa.DataType, *, nulls: bool, field: st
 
 
 def _convert_structs(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Array:
-    names = [each.name for each in array.type]
-    wanted = [each.name for each in type_]
+    names = [part.name for part in array.type]
+    wanted = [part.name for part in type_]
     for name in names:
         if name not in wanted:
             path = f"{field}.{name}".lstrip(".")
             raise Unfit("is not in the schema", path, missing=True)
     children = array.flatten()
     parts = []
-    for each in type_:
-        path = f"{field}.{each.name}".lstrip(".")
-        if each.name in names:
-            if names.count(each.name) > 1:
+    for part in type_:
+        path = f"{field}.{part.name}".lstrip(".")
+        if part.name in names:
+            if names.count(part.name) > 1:
                 raise Unfit("there is more than one field of this name", path)
-            child = children[names.index(each.name)]
-            parts.append(convert_array(child, each.type, nulls=nulls, field=path))
+            child = children[names.index(part.name)]
+            parts.append(convert_array(child, part.type, nulls=nulls, field=path))
         elif nulls:
-            parts.append(pa.nulls(len(array), each.type))
+            parts.append(pa.nulls(len(array), part.type))
         else:
             raise Unfit("of the schema is missing", path, missing=True)
     return pa.Array.from_buffers(type_, len(array), [_validity(array)], children=parts)

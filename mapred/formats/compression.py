@@ -53,8 +53,8 @@ def compression_of(format: Format, path: str) -> str | None:
         return _SUFFIXES.get(dot + suffix.lower())
     if format.compression is None or format.compression in _SUFFIXES.values():
         return format.compression
-    known = ", ".join(_SUFFIXES.values())
-    raise DatasetError(f"compression={format.compression!r} is not one of infer, {known}, None")
+    names = ", ".join(_SUFFIXES.values())
+    raise DatasetError(f"compression={format.compression!r} is not one of infer, {names}, None")
 
 
 def must_read_whole(format: Format, path: str) -> bool:

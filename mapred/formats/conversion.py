@@ -49,10 +49,10 @@ def convert(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> Any:
     if is_text(type_):
         return texts.cast(type_)
     numbers = _canonical(texts, field, format)
-    found = (_plain(numbers, type_) if pa.types.is_decimal(type_) else numbers).cast(type_)
+    column = (_plain(numbers, type_) if pa.types.is_decimal(type_) else numbers).cast(type_)
     if pa.types.is_floating(type_):
-        check_floats(found, lambda: texts, format)
-    return found
+        check_floats(column, lambda: texts, format)
+    return column
 
 
 def _canonical(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.ChunkedArray:
@@ -100,13 +100,11 @@ def _expand_exponent(text: str, whole: int, scale: int) -> str:
 def _parse_bools(texts: pa.ChunkedArray, format: Format) -> Any:
     true = strings([*inference.TRUE, "1", *(format.true_values or ())])
     false = strings([*inference.FALSE, "0", *(format.false_values or ())])
-    found = pc.is_in(texts, true)
-    if not pc.all(pc.or_(found, pc.is_in(texts, false)), min_count=0).as_py():
-        nulls = texts.null_count
-        known = pc.sum(pc.or_(found, pc.is_in(texts, false))).as_py() or 0
-        if known + nulls < len(texts):
-            raise Misfit
-    return pc.if_else(pc.is_null(texts), pa.scalar(None, pa.bool_()), found)
+    is_true = pc.is_in(texts, true)
+    is_either = pc.or_(is_true, pc.is_in(texts, false))
+    if not pc.all(pc.or_(is_either, pc.is_null(texts)), min_count=0).as_py():
+        raise Misfit
+    return pc.if_else(pc.is_null(texts), pa.scalar(None, pa.bool_()), is_true)
 
 
 def _parse_times(texts: pa.ChunkedArray, type_: pa.DataType, format: Format) -> Any:
@@ -114,8 +112,8 @@ def _parse_times(texts: pa.ChunkedArray, type_: pa.DataType, format: Format) -> 
     coded = texts.combine_chunks().dictionary_encode()
     counts = []
     for text in coded.dictionary.to_pylist():
-        found = inference.moment(text, format)
-        count = None if found is None else inference.ticks(found, type_)
+        moment = inference.moment(text, format)
+        count = None if moment is None else inference.ticks(moment, type_)
         if count is None:
             raise Misfit
         counts.append(count)
@@ -153,10 +151,10 @@ def explain_misfit(text: str, field: pa.Field, format: Format) -> str:
     """Why a value does not fit its column, and an option with which it does."""
     name, type_ = field.name, field.type
     if name in format.undecided:
-        told = inference.type_of_text(text, format)
+        own = inference.type_of_text(text, format)
         return (
             f"{text!r}, but the plan found no value in this column, so its type is unknown;"
-            f" say schema={{{name!r}: {type_name(told)!r}}} or {{{name!r}: 'string'}}"
+            f" say schema={{{name!r}: {type_name(own)!r}}} or {{{name!r}: 'string'}}"
         )
     holder, more = _name_holding_type(text, type_, format), ""
     if pa.types.is_unsigned_integer(type_) and holder.startswith("int"):

@@ -47,10 +47,10 @@ def read_pieces(
 
 def _columns_to_parse(names: tuple[str, ...], path: str, format: Format, shape: Shape) -> pa.Schema:
     """Return the columns to parse: a folder's as texts, and any one where rows alone count."""
-    wanted = check_columns(names, path, format, shape)
+    columns = check_columns(names, path, format, shape)
     fields = [
         shape.taken.field(name) if name in shape.taken.names else pa.field(name, pa.string())
-        for name in wanted
+        for name in columns
     ]
     return pa.schema(fields or [pa.field(names[0], pa.string())])
 

@@ -155,8 +155,8 @@ def _truths(format: Format) -> tuple[str, ...]:
 
 
 def _truth(values: pa.Array, format: Format) -> pa.DataType | None:
-    known = frozenset(_truths(format))
-    return pa.bool_() if all(text in known for text in values.to_pylist()) else None
+    words = frozenset(_truths(format))
+    return pa.bool_() if all(text in words for text in values.to_pylist()) else None
 
 
 def _moment(values: pa.Array, format: Format) -> pa.DataType | None:
@@ -198,31 +198,31 @@ def by_arrow(texts: list[str], type_: pa.DataType) -> pa.ChunkedArray:
 def _by_formats(texts: Iterable[str], format: Format) -> pa.DataType | None:
     kinds: set[Any] = set()
     for text in texts:
-        found = moment(text, format)
-        if found is None:
+        value = moment(text, format)
+        if value is None:
             return None
-        zoned = isinstance(found, dt.datetime) and found.tzinfo is not None
-        kinds.add((type(found), zoned))
+        zoned = isinstance(value, dt.datetime) and value.tzinfo is not None
+        kinds.add((type(value), zoned))
     if kinds == {(dt.date, False)}:
         return pa.date32()
     if kinds == {(dt.time, False)}:
         return pa.time64("us")
     if kinds == {(dt.datetime, True)}:
         return pa.timestamp("us", "UTC")
-    known = kinds <= {(dt.date, False), (dt.datetime, False)}
-    return pa.timestamp("us") if known else None
+    local = kinds <= {(dt.date, False), (dt.datetime, False)}
+    return pa.timestamp("us") if local else None
 
 
 def moment(text: str, format: Format) -> dt.date | dt.time | None:
     """Return a date, time or timestamp by the first format that fits, else as ISO 8601 has it."""
     for pattern in format.date_formats or ():
         try:
-            found = dt.datetime.strptime(text, pattern)  # noqa: DTZ007
+            value = dt.datetime.strptime(text, pattern)  # noqa: DTZ007
         except ValueError:
             continue
         if not _WITH_TIME.search(pattern):
-            return found.date()
-        return found if _WITH_DATE.search(pattern) else found.time()
+            return value.date()
+        return value if _WITH_DATE.search(pattern) else value.time()
     if re.fullmatch(_TIME, text):
         stamp = _iso(f"1970-01-01T{text}")
         return stamp and stamp.time()
@@ -236,29 +236,29 @@ def _iso(text: str) -> dt.datetime | None:
     """Return a timestamp in microseconds; None if it has parts of these, or is not in the calendar."""
     zoned = re.fullmatch(f"{_STAMP}{_ZONE}", text) is not None
     try:
-        found = by_arrow([text], pa.timestamp("us", "UTC" if zoned else None))
+        stamps = by_arrow([text], pa.timestamp("us", "UTC" if zoned else None))
     except pa.ArrowException:
         return None
-    value: dt.datetime = _EPOCH + found.cast(pa.int64())[0].as_py() * _MICROSECOND
+    value: dt.datetime = _EPOCH + stamps.cast(pa.int64())[0].as_py() * _MICROSECOND
     return value.replace(tzinfo=dt.timezone.utc) if zoned else value
 
 
-def ticks(found: dt.date | dt.time, type_: pa.DataType) -> int | None:
+def ticks(value: dt.date | dt.time, type_: pa.DataType) -> int | None:
     """Return a moment as days or microseconds, as columns of the type count; None if it has no
     place."""
     if pa.types.is_date(type_):
-        return found.toordinal() - _EPOCH.toordinal() if type(found) is dt.date else None
+        return value.toordinal() - _EPOCH.toordinal() if type(value) is dt.date else None
     if pa.types.is_time(type_):
-        if not isinstance(found, dt.time):
+        if not isinstance(value, dt.time):
             return None
-        day = dt.datetime.combine(_EPOCH.date(), found)
+        day = dt.datetime.combine(_EPOCH.date(), value)
         return (day - _EPOCH) // _MICROSECOND
-    if isinstance(found, dt.time):
+    if isinstance(value, dt.time):
         return None
-    if not isinstance(found, dt.datetime):
-        found = dt.datetime.combine(found, dt.time())
-    if (found.tzinfo is None) != (type_.tz is None):
+    if not isinstance(value, dt.datetime):
+        value = dt.datetime.combine(value, dt.time())
+    if (value.tzinfo is None) != (type_.tz is None):
         return None
-    if found.tzinfo is not None:
-        found = found.astimezone(dt.timezone.utc).replace(tzinfo=None)
-    return (found - _EPOCH) // _MICROSECOND
+    if value.tzinfo is not None:
+        value = value.astimezone(dt.timezone.utc).replace(tzinfo=None)
+    return (value - _EPOCH) // _MICROSECOND

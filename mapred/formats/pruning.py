@@ -26,8 +26,8 @@ def kept_groups(
     """Those row groups whose statistics do not rule out the filter."""
     conditions = conditions_of(format.predicate, pinned_schema(format))
     types = {field.name: field.type for field in shape.file}
-    asked = {name for group in conditions or () for name, _, _ in group}
-    if conditions is None or not all(_is_comparable(types[name]) for name in asked & types.keys()):
+    named = {name for group in conditions or () for name, _, _ in group}
+    if conditions is None or not all(_is_comparable(types[name]) for name in named & types.keys()):
         return _kept_by_expression(source, file, mine, format, shape, range_)
     metadata, names = file.metadata, file.metadata.schema.names
     folders = partitions_of(range_.path, format) if format.partitions else {}
@@ -44,11 +44,11 @@ def kept_groups(
 def _min_max(metadata: Any, group: int, names: list[str], name: str) -> tuple[Any, Any] | None:
     """Return the least and the greatest value of a column in a row group, where they are known."""
     chunk = chunk_of(metadata, group, names, name)
-    known = None if chunk is None else chunk.statistics
-    if known is None or not known.has_min_max:
+    statistics = None if chunk is None else chunk.statistics
+    if statistics is None or not statistics.has_min_max:
         return None
     try:
-        low, high = known.min, known.max
+        low, high = statistics.min, statistics.max
         # Not so with NaN, nor where a writer compared numbers without a sign as if they had one.
         return (low, high) if low <= high else None
     except (ValueError, OverflowError, TypeError, ArithmeticError):

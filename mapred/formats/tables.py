@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from mapred.arrow.buffers import decode_dictionary, scalar, strings
+from mapred.arrow.schemas import make_columnless_table
 from mapred.arrow.types import NULL_FOLDER, to_plain, type_expression, type_name, unify_types
 from mapred.errors import DatasetError
 from mapred.formats import filters
@@ -96,8 +97,8 @@ def _mentioned_columns(expression: Any, schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if text is None or name in text]
 
 
-def _needed_columns(expression: Any, schema: pa.Schema, known: set[str]) -> set[str]:
-    """Return the columns that an expression needs beside `known`: without them it does not hold."""
+def _needed_columns(expression: Any, schema: pa.Schema, taken: set[str]) -> set[str]:
+    """Return the columns that an expression needs beside `taken`: without them it does not hold."""
     try:
         filters.mask(pa.Table.from_batches([], schema), expression)
     except (pa.ArrowException, KeyError) as error:
@@ -105,7 +106,7 @@ def _needed_columns(expression: Any, schema: pa.Schema, known: set[str]) -> set[
         raise DatasetError(f"the filter {shown} does not fit the columns: {error}") from error
     needed, written = set(), _mentioned_columns(expression, schema)
     for number, name in enumerate(schema.names):
-        if name not in known and name in written:
+        if name not in taken and name in written:
             try:
                 filters.mask(pa.Table.from_batches([], schema.remove(number)), expression)
             except (pa.ArrowException, KeyError):
@@ -186,15 +187,9 @@ def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Tabl
         decode_dictionary(column) if _is_coded(column := columns[field.name], field) else column
         for field in shape.output
     ]
-    return (
-        pa.table(output, schema=shape.output) if output else _columnless_table(rows, shape.output)
-    )
-
-
-def _columnless_table(rows: int, schema: pa.Schema) -> pa.Table:
-    """Return a table of rows without columns."""
-    batch = pa.RecordBatch.from_struct_array(pa.nulls(rows, pa.struct([])))
-    return pa.Table.from_batches([batch], schema)
+    if not output:
+        return make_columnless_table(rows, shape.output.metadata)
+    return pa.table(output, schema=shape.output)
 
 
 def _is_coded(column: Any, field: pa.Field) -> bool:
@@ -211,15 +206,13 @@ def _filter_columns(columns: dict[str, Any], rows: int, shape: Shape) -> tuple[d
     Only those columns that it may name are looked at, and none if all rows stay.
     """
     types = {field.name: field.type for field in shape.taken}
-    asked = {
+    named = {
         name: column.cast(types.get(name, column.type))
         for name, column in columns.items()
         if name in shape.filtered_by
     } or columns
     try:
-        kept = filters.mask(
-            pa.table(asked) if asked else _columnless_table(rows, pa.schema([])), shape.filter
-        )
+        kept = filters.mask(pa.table(named) if named else make_columnless_table(rows), shape.filter)
     except pa.ArrowException as error:
         name = min(shape.filtered_by, default="price")
         raise _Unfit(
@@ -229,8 +222,8 @@ def _filter_columns(columns: dict[str, Any], rows: int, shape: Shape) -> tuple[d
         ) from error
     if kept.null_count == 0 and pc.all(kept, min_count=0).as_py():
         return columns, rows
-    wanted = [name for name in columns if name in shape.output.names]
-    return {name: pc.filter(columns[name], kept) for name in wanted}, pc.sum(kept).as_py() or 0
+    names = [name for name in columns if name in shape.output.names]
+    return {name: pc.filter(columns[name], kept) for name in names}, pc.sum(kept).as_py() or 0
 
 
 def check_columns(names: Sequence[str], path: str, format: Format, shape: Shape) -> list[str]:
@@ -243,8 +236,8 @@ def check_columns(names: Sequence[str], path: str, format: Format, shape: Shape)
     missing = [name for name in shape.taken.names if name not in present]
     if missing and format.missing_columns == "error":
         raise _missing_column_error(missing[0], names, path)
-    known = {*shape.file.names, *format.partitions}
-    extra = [name for name in names if name not in known]
+    allowed = {*shape.file.names, *format.partitions}
+    extra = [name for name in names if name not in allowed]
     if extra and shape.exact:
         raise DatasetError(
             f"{path} has a column {extra[0]!r} that is not among the dataset's"
@@ -337,22 +330,22 @@ def _explain_unfit(array: pa.Array, field: pa.Field, error: Unfit, nulls: bool) 
 
 def folders_of(path: str) -> dict[str, str | None]:
     """Return the texts of the `name=value` folders of a path; None for the folder that means null."""
-    found = dict(part.split("=", 1) for part in path.split("/")[:-1] if "=" in part)
+    folders = dict(part.split("=", 1) for part in path.split("/")[:-1] if "=" in part)
     return {
         unquote(name): None if value == NULL_FOLDER else unquote(value)
-        for name, value in found.items()
+        for name, value in folders.items()
     }
 
 
 def partitions_of(path: str, format: Format) -> dict[str, pa.Scalar]:
     """Return the values of the `name=value` folders of a path, in the pinned types."""
-    found = folders_of(path)
+    folders = folders_of(path)
     values = {}
     for name in format.partitions:
         type_ = pinned_schema(format).field(name).type
-        if name not in found:
+        if name not in folders:
             raise DatasetError(f"{path} lies in no folder {name}=..., as the dataset's files do")
-        text = found[name]
+        text = folders[name]
         if text is None:
             values[name] = pa.nulls(1, type_)[0]
             continue

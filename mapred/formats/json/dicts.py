@@ -36,7 +36,7 @@ def _dict_lists(
                 _add_folders(dicts, lines, format, open_range)
             if format.columns is not None:
                 names = format.columns
-                dicts = [{name: each[name] for name in names if name in each} for each in dicts]
+                dicts = [{name: value[name] for name in names if name in value} for value in dicts]
             yield reading.hand_out(dicts)
             reading.take_back()
 
@@ -46,7 +46,7 @@ def _dicts(lines: Lines, format: Format, open_range: OpenRange) -> list[dict[str
         dicts = [
             decode_plain(line) for line in lines.data.decode().split("\n") if line.strip(" \t\r")
         ]
-        if all(type(each) is dict for each in dicts):
+        if all(type(value) is dict for value in dicts):
             return dicts
     except (ValueError, RecursionError):
         pass  # which line it was, and why, is found out one by one

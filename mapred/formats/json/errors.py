@@ -30,9 +30,9 @@ def error_at(
 ) -> DatasetError:
     """Return the error for line `index` of `lines`, or for the whole file where that is not lines."""
     with open_range(lines.range_) as file:
-        found = explain_document(next(iter_pieces(file, format, lines.range_.path), b""))
-    if found:
-        return DatasetError(f"{lines.range_.path} {found}")
+        advice = explain_document(next(iter_pieces(file, format, lines.range_.path), b""))
+    if advice:
+        return DatasetError(f"{lines.range_.path} {advice}")
     return bad_line(lines, index, message, format, open_range)
 
 

@@ -61,8 +61,8 @@ class Seen:
         return Seen(path, self.depth + 1)
 
 
-def add(seen: Seen, value: Any, where: Any, told: Callable[[Any], str] = str) -> None:
-    """Take one more value into account; `told` puts a place into words."""
+def add(seen: Seen, value: Any, where: Any, describe: Callable[[Any], str] = str) -> None:
+    """Take one more value into account; `describe` puts a place into words."""
     kind = KINDS[type(value)]
     if not kind:
         return
@@ -70,7 +70,7 @@ def add(seen: Seen, value: Any, where: Any, told: Callable[[Any], str] = str) ->
         if seen.kind:
             raise FieldError(
                 f"field {seen.path} is {kind} ({show_line(value)}), but {seen.kind} in"
-                f" {told(seen.first)}; {TWO_KINDS}",
+                f" {describe(seen.first)}; {TWO_KINDS}",
                 where,
             )
         seen.kind, seen.first = kind, where
@@ -81,19 +81,21 @@ def add(seen: Seen, value: Any, where: Any, told: Callable[[Any], str] = str) ->
         if value and seen.items is None:
             seen.items = seen.below(f"{seen.path}[]", where)
         for item in value:
-            add(seen.items, item, where, told)  # type: ignore[arg-type]
+            add(seen.items, item, where, describe)  # type: ignore[arg-type]
     elif kind == "an object":
-        _add_fields(seen, value, where, told)
+        _add_fields(seen, value, where, describe)
 
 
-def _add_fields(seen: Seen, value: dict[str, Any], where: Any, told: Callable[[Any], str]) -> None:
+def _add_fields(
+    seen: Seen, value: dict[str, Any], where: Any, describe: Callable[[Any], str]
+) -> None:
     if isinstance(value, DuplicateNames):
         raise FieldError(duplicate_message(f"{seen.path}.{value.name}"), where)
     for name, child in value.items():
         below = seen.fields.get(name)
         if below is None:
             below = seen.fields[name] = seen.below(f"{seen.path}.{name}", where)
-        add(below, child, where, told)
+        add(below, child, where, describe)
 
 
 def _add_number(seen: Seen, value: Any, where: Any) -> None:

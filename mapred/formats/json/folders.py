@@ -52,15 +52,15 @@ def add_folders(dicts: list[dict[str, Any]], path: str, format: Format) -> tuple
     """Give dicts the folders' values; the number of a dict that has another one, and what it has."""
     texts = folders_of(path)
     values = {name: value.as_py() for name, value in partitions_of(path, format).items()}
-    for number, each in enumerate(dicts):
+    for number, line in enumerate(dicts):
         for name, value in values.items():
-            if each.get(name) is None:
-                each[name] = value
-            elif not _is_same(each[name], texts[name]):
+            if line.get(name) is None:
+                line[name] = value
+            elif not _is_same(line[name], texts[name]):
                 shown = NULL_FOLDER if texts[name] is None else texts[name]
                 return number, (
                     f"the folder {name}={shown} is not the field {name}, which is"
-                    f" {each[name]!r}; say hive=False to leave the folder out"
+                    f" {line[name]!r}; say hive=False to leave the folder out"
                 )
     return None
 

@@ -46,9 +46,9 @@ def misfit_of(
         return Misfit((value.name,), duplicate_message(value.name), final=True)
     for field in schema:
         texts = field.name not in inferred
-        found = _check_value(value.get(field.name), field, (field.name,), texts)
-        if found is not None:
-            return found
+        misfit = _check_value(value.get(field.name), field, (field.name,), texts)
+        if misfit is not None:
+            return misfit
     extra = next((name for name in value if name not in schema.names), None) if closed else None
     return None if extra is None else _extra_field_misfit((extra,), value[extra])
 
@@ -70,11 +70,11 @@ def _check_value(value: Any, field: pa.Field, steps: Steps, texts: bool) -> Misf
     """Return what does not fit in the value of a field; `texts` may be decimal numbers."""
     if value is None:
         return None if field.nullable else Misfit(steps, "is missing, but may not be null")
-    own, wanted = kind_of(value), kind_of_type(field.type)
+    own, pinned = kind_of(value), kind_of_type(field.type)
     if texts and own == "text" and pa.types.is_decimal(field.type):
-        wanted = own
-    if own != wanted:
-        what = f"is {own} ({show_line(value)}), and not {wanted} ({describe_type(field.type)})"
+        pinned = own
+    if own != pinned:
+        what = f"is {own} ({show_line(value)}), and not {pinned} ({describe_type(field.type)})"
         return Misfit(steps, what, suggest_type(value))
     if own == "a number":
         return _check_number(value, field.type, steps)
@@ -93,10 +93,10 @@ def kind_of_type(type_: pa.DataType) -> str:
 def _check_items(value: list[Any], type_: pa.DataType, steps: Steps, texts: bool) -> Misfit | None:
     if pa.types.is_fixed_size_list(type_) and len(value) != type_.list_size:
         return Misfit(steps, f"has {len(value)} items, and not {type_.list_size}")
-    found = (
+    misfits = (
         _check_value(item, type_.value_field, (*steps, n), texts) for n, item in enumerate(value)
     )
-    return next(filter(None, found), None)
+    return next(filter(None, misfits), None)
 
 
 def _check_fields(
@@ -107,11 +107,11 @@ def _check_fields(
             (*steps, value.name), duplicate_message(path_text((*steps, value.name))), final=True
         )
     for field in type_:
-        found = _check_value(value.get(field.name), field, (*steps, field.name), texts)
-        if found is not None:
-            return found
-    known = {field.name for field in type_}
-    extra = next((name for name in value if name not in known), None)
+        misfit = _check_value(value.get(field.name), field, (*steps, field.name), texts)
+        if misfit is not None:
+            return misfit
+    names = {field.name for field in type_}
+    extra = next((name for name in value if name not in names), None)
     return None if extra is None else _extra_field_misfit((*steps, extra), value[extra])
 
 

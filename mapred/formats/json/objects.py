@@ -87,20 +87,20 @@ def lines_of(data: bytes) -> list[bytes]:
 
 
 def _mark_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    twice = DuplicateNames(found)
+    value = dict(pairs)
+    if len(value) == len(pairs):
+        return value
+    twice = DuplicateNames(value)
     names = [name for name, _ in pairs]
     twice.name = next(name for name in names if names.count(name) > 1)
     return twice
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    value = dict(pairs)
+    if len(value) < len(pairs):
         raise Refused("a field stands twice")
-    return found
+    return value
 
 
 def _parse_finite(text: str) -> float:
@@ -127,14 +127,14 @@ def duplicate_message(name: str) -> str:
 def decode_exact(line: bytes) -> dict[str, Any]:
     """Return the object of a line, its fractions as they are written; else `Refused`."""
     value = decode_object(line, _exact)
-    if _MAY_OVERFLOW.search(line) and (found := _find_value(value, _overflows)):
+    if _MAY_OVERFLOW.search(line) and (odd := _find_value(value, _overflows)):
         raise Refused(
-            f"field {found[0]} is {show_line(found[1])}, which is larger than a float64 can be; read such"
+            f"field {odd[0]} is {show_line(odd[1])}, which is larger than a float64 can be; read such"
             " numbers with mapred.read_text and json.loads(line, parse_float=decimal.Decimal)"
         )
-    if b"\\u" in line and (found := _find_value(value, _has_lone_surrogate)):
+    if b"\\u" in line and (odd := _find_value(value, _has_lone_surrogate)):
         raise Refused(
-            f"field {found[0]} holds half of a surrogate pair, which is not a character;"
+            f"field {odd[0]} holds half of a surrogate pair, which is not a character;"
             ' as_="dicts" hands it over as json.loads does'
         )
     return value
@@ -146,7 +146,7 @@ def decode_unique(line: bytes) -> dict[str, Any]:
         return decode_object(line, decode_plain)
     except Refused:
         value = decode_exact(line)  # which knows the field of a number that is too large
-        twice = _find_value(value, lambda each: isinstance(each, DuplicateNames))
+        twice = _find_value(value, lambda part: isinstance(part, DuplicateNames))
         if twice:
             raise Refused(
                 duplicate_message(f"{twice[0]}.{twice[1].name}".removeprefix("."))
@@ -201,13 +201,13 @@ def _find_value(value: Any, is_such: Callable[[Any], bool]) -> tuple[str, Any] |
     """Return the path to such a value anywhere in `value`, and the value itself."""
     left = [("", value)]
     while left:
-        path, each = left.pop()
-        if is_such(each):
-            return path, each
-        if isinstance(each, dict):
-            left += [(f"{path}.{name}".removeprefix("."), child) for name, child in each.items()]
-        elif isinstance(each, list):
-            left += [(f"{path}[{number}]", child) for number, child in enumerate(each)]
+        path, part = left.pop()
+        if is_such(part):
+            return path, part
+        if isinstance(part, dict):
+            left += [(f"{path}.{name}".removeprefix("."), child) for name, child in part.items()]
+        elif isinstance(part, list):
+            left += [(f"{path}[{number}]", child) for number, child in enumerate(part)]
     return None
 
 

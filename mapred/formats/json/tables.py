@@ -104,11 +104,11 @@ def _float_check(schema: pa.Schema) -> Callable[[bytes, pa.Table], None]:
     floats = pa.schema([field for field in schema if holds(field.type, pa.types.is_floating)])
 
     def check(data: bytes, table: pa.Table) -> None:
-        found = [doubtful(table.column(name)) for name in floats.names]
-        if not any(map(len, found)):
+        rows = [doubtful(table.column(name)) for name in floats.names]
+        if not any(map(len, rows)):
             return
         lines = lines_of(data)
-        for row in np.unique(np.concatenate(found)):
+        for row in np.unique(np.concatenate(rows)):
             if misfit_of(decode_exact(lines[row]), floats, closed=False):
                 raise ValueError("a number that a float cannot hold")
 
