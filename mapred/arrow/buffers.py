@@ -23,7 +23,7 @@ def values_view(array: pa.Array, dtype: Any) -> npt.NDArray[Any]:
 
 
 def from_arrow(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
-    """Numbers and truths without nulls."""
+    """Return numbers or booleans without nulls as a numpy array."""
     if pa.types.is_boolean(column.type):
         chunks = [column] if isinstance(column, pa.Array) else column.chunks
         return np.concatenate([np.empty(0, bool), *map(_unpack_bits, chunks)])
@@ -43,7 +43,7 @@ def _unpack_bits(array: pa.BooleanArray) -> npt.NDArray[np.bool_]:
 
 
 def offsets(array: pa.Array) -> npt.NDArray[Any]:
-    """Where each text or binary value begins, and where the last one ends."""
+    """Return where each string or binary value begins, and where the last one ends."""
     dtype = np.dtype(_offset_type(array.type))
     data = array.buffers()[1]
     if data is None:
@@ -57,7 +57,7 @@ def _offset_type(type_: pa.DataType) -> type[np.int32 | np.int64]:
 
 
 def to_arrow(values: npt.NDArray[Any], type_: pa.DataType | None = None) -> pa.Array:
-    """Numbers without a copy, in numpy's type or one that lies in memory as it does."""
+    """Return numbers as Arrow without a copy, in their own type or another of the same width."""
     data = pa.py_buffer(np.ascontiguousarray(values))
     return pa.Array.from_buffers(
         type_ or pa.from_numpy_dtype(values.dtype), len(values), [None, data]
@@ -81,10 +81,10 @@ def take_sorted(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
 
 
 def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Strings of 1, 2, 4 or 8 bytes each as the whole numbers that these bytes are.
+    """Return strings of 1, 2, 4 or 8 bytes each as the integers that these bytes are.
 
-    None for any others. Codes and flags are such, and Arrow groups by numbers in a third of the
-    time; `as_strings` is the way back.
+    None for any others. Codes and flags are such, and Arrow groups by numbers much faster than by
+    strings; `as_strings` is the way back.
     """
     is_string = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     if not is_string or column.null_count or not len(column):
@@ -107,7 +107,7 @@ def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 
 def as_strings(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
-    """Return what `as_numbers` made of strings of `type_` as these strings again."""
+    """Return the strings of `type_` of which `as_numbers` made `column`."""
     width = column.type.bit_width // 8
     chunks = []
     for chunk in column.chunks:
@@ -118,12 +118,11 @@ def as_strings(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
 
 
 def _fixed_width_offsets(count: int, width: int, type_: pa.DataType) -> npt.NDArray[Any]:
-    """Return the offsets of `count` strings of `width` bytes."""
     return np.arange(0, count * width + 1, width, dtype=_offset_type(type_))
 
 
 def decode_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a dictionary of strings as these strings.
+    """Return a dictionary-encoded column of strings as plain strings.
 
     Where all of them are equally long, as codes and flags are, by numpy: Arrow copies one by one.
     """
@@ -150,7 +149,7 @@ def _decode_chunk(array: pa.DictionaryArray) -> pa.Array:
 
 
 def scalar(value: str | int | bool) -> pa.Scalar:
-    """One value, a string as `string`."""
+    """Return one value as Arrow, a string as `string`."""
     if isinstance(value, bool):
         return flags([value])[0]
     if isinstance(value, int):
@@ -159,7 +158,7 @@ def scalar(value: str | int | bool) -> pa.Scalar:
 
 
 def nullable(values: Sequence[Any], kind: type) -> pa.Array:
-    """Values that are all of `bool`, `int`, `float` or `str`, None for null; whole numbers of 64 bits."""
+    """Return values that are all of `kind` (`bool`, `int`, `float` or `str`) or None; integers as int64."""
     present = [value is not None for value in values]
     filled = [kind() if value is None else value for value in values]
     if kind is str:
@@ -180,7 +179,7 @@ def flags(values: Sequence[bool]) -> pa.BooleanArray:
 
 
 def strings(values: Sequence[str]) -> pa.StringArray:
-    """Strings of less than 2 GiB together."""
+    """Return strings of less than 2 GiB together."""
     return _build_text_array(values, pa.string())
 
 

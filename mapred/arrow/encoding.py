@@ -16,7 +16,7 @@ def encode_table(table: pa.Table) -> str:
 
 
 def decode_table(text: str) -> pa.Table:
-    """Return what `encoded_table` wrote."""
+    """Return the table that `encode_table` wrote."""
     return pa.ipc.open_stream(base64.b64decode(text)).read_all()
 
 
@@ -26,5 +26,5 @@ def encode_schema(schema: pa.Schema) -> str:
 
 
 def decode_schema(text: str) -> pa.Schema:
-    """Return what `encoded` wrote."""
+    """Return the schema that `encode_schema` wrote."""
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))

@@ -15,7 +15,7 @@ from mapred.process.lazy import pa, pd
 
 
 class Unfit(ValueError):
-    """What a frame holds that no Arrow table does."""
+    """A frame holds what no Arrow table can."""
 
 
 def as_table(value: Any, *, preserve_index: bool | None = None) -> pa.Table | None:
@@ -55,7 +55,7 @@ def from_pandas(frame: pd.DataFrame, *, preserve_index: bool | None = None) -> p
 
 
 def from_polars(frame: Any) -> pa.Table:
-    """Return the rows of a frame; Python objects would be handed over as addresses in memory."""
+    """Return the rows of a frame; refuse Python objects, which polars hands on as addresses in memory."""
     for name, dtype in frame.schema.items():
         if _holds_objects(dtype):
             raise Unfit(
@@ -77,7 +77,7 @@ def _holds_objects(dtype: Any) -> bool:
 
 
 def _objects(frame: pd.DataFrame, width: int) -> Iterator[tuple[int, pd.Series]]:
-    """Yield the columns of objects by their places in a table of so many columns, and index levels."""
+    """Yield the columns and index levels of Python objects, with their places in a table `width` wide."""
     for place, dtype in enumerate(frame.dtypes):
         if str(dtype) == "object":
             yield place, frame.iloc[:, place]
@@ -105,7 +105,7 @@ def _check(name: str, values: pd.Series, type_: pa.DataType) -> None:
 
 
 def _changes(type_: pa.DataType) -> Callable[[Any], bool] | None:
-    """Which values Arrow changes on the way to a type, None where it changes none."""
+    """Return a test for values that Arrow changes on the way to a type; None where it changes none."""
     if pa.types.is_integer(type_) or pa.types.is_floating(type_):
         return lambda value: type(value).__name__ in ("bool", "bool_")
     if pa.types.is_binary(type_) or pa.types.is_large_binary(type_):
@@ -134,7 +134,7 @@ def _changes_inside(type_: pa.DataType) -> Callable[[Any], bool] | None:
 
 
 def _inner(type_: pa.DataType) -> Callable[[Any], bool] | None:
-    """Return the same of a part of nested values, where nanoseconds are lost as well.
+    """Return such a test for a part of nested values, in which nanoseconds are lost as well.
 
     Numbers are not looked at: columns of vectors have too many.
     """

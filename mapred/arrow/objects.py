@@ -44,7 +44,7 @@ def to_array(name: str, values: Sequence[Any], where: Callable[[int], str]) -> p
 
 
 class Unfit:
-    """Why values make no Arrow column: one place for each kind of value among them."""
+    """Why values make no Arrow column, with the place of one value of each kind."""
 
     def __init__(self, examples: list[tuple[int, str]], reason: str) -> None:
         self.examples, self.reason = examples, reason
@@ -79,7 +79,7 @@ def is_plain(values: Sequence[Any]) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers of numpy as Python's; None for what pandas shows as missing."""
+    """Return numpy's numbers as Python's, and None for what pandas shows as missing."""
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
     if isinstance(value, np.generic) and value.dtype.kind in "biufSU" and value.itemsize != 16:

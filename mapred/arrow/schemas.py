@@ -15,7 +15,7 @@ HOW_TO_AGREE = "give the column one type in the function"
 
 
 class ColumnTypeConflict(Exception):
-    """A column that two tables have with types that no type holds both of."""
+    """Two tables have a column with types whose values no type holds."""
 
     def __init__(self, column: str, one: pa.DataType, other: pa.DataType) -> None:
         super().__init__(f"column {column!r} is {one} and {other}")
@@ -33,7 +33,7 @@ def find_duplicate_column(schema: pa.Schema) -> str | None:
 
 
 def observed_schema(table: pa.Table) -> pa.Schema:
-    """Return what a table says of its columns: their types, null where a column holds no value."""
+    """Return the schema of a table, with type null where a column holds no value."""
     return pa.schema(
         [
             pa.field(field.name, pa.null() if column.null_count == len(column) else field.type)
@@ -43,7 +43,10 @@ def observed_schema(table: pa.Table) -> pa.Schema:
 
 
 def unify(one: pa.Schema, other: pa.Schema) -> pa.Schema:
-    """Return the columns of both, each of a type that holds the values of both; else `ColumnTypeConflict`."""
+    """Return the columns of both, each in a type that holds the values of both.
+
+    Raises `ColumnTypeConflict` where there is no such type.
+    """
     types = dict(zip(one.names, one.types, strict=True))
     for name, type_ in zip(other.names, other.types, strict=True):
         before = types.get(name, type_)
@@ -70,7 +73,7 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def make_columnless_table(rows: int, metadata: Mapping[bytes, bytes] | None = None) -> pa.Table:
-    """Return a table of no columns that still has rows."""
+    """Return a table that has rows and no columns."""
     return pa.table({"": pa.nulls(rows)}, metadata=metadata).select([])
 
 
@@ -99,7 +102,7 @@ def check_times(table: pa.Table, schema: pa.Schema) -> None:
 
 
 def can_cast(one: pa.Schema, schema: pa.Schema) -> bool:
-    """Whether Arrow reads columns of `one` as those of `schema` by itself, whatever they hold."""
+    """Whether Arrow itself can read any values of `one` as `schema`."""
     try:
         for name, type_ in zip(one.names, one.types, strict=True):
             target = schema.field(name).type
@@ -112,5 +115,5 @@ def can_cast(one: pa.Schema, schema: pa.Schema) -> bool:
 
 
 def _has_unit(type_: pa.DataType) -> bool:
-    """Whether there are times or durations in it, which may be too far for a finer unit."""
+    """Whether it holds times or durations, which may lie beyond a finer unit."""
     return any(word in str(type_) for word in ("timestamp", "duration"))

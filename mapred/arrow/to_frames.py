@@ -20,7 +20,7 @@ _NOT_A_TIME = -(2**63)
 
 
 def import_pandas() -> Any:
-    """pandas, or a `MissingDependency` that says how to install it."""
+    """Import pandas; a `MissingDependency` says how to install it."""
     try:
         return importlib.import_module("pandas")
     except ImportError as error:
@@ -102,7 +102,7 @@ def _convert_column(
 
 
 class _Unrepresentable(Exception):
-    """What a column holds that its dtype cannot, and the backend that can."""
+    """A column holds what its dtype cannot; `instead` is the backend that can."""
 
     def __init__(self, what: str, instead: str) -> None:
         super().__init__(what)
@@ -110,7 +110,7 @@ class _Unrepresentable(Exception):
 
 
 def _decode_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the values of an encoded column, and views as plain text or bytes."""
+    """Return a column without encodings, and views as plain strings or bytes."""
     type_ = column.type
     if pa.types.is_dictionary(type_):
         chunks = [chunk.dictionary_decode() for chunk in column.chunks]
@@ -150,7 +150,7 @@ def _nullable(column: pa.ChunkedArray) -> Any:
 
 
 def _floats(column: pa.ChunkedArray) -> Any:
-    """Built from values and mask: pandas' own way takes NaN for null."""
+    """Build floats from values and a mask: pandas' own conversion takes NaN for null."""
     type_ = pa.float64() if pa.types.is_float64(column.type) else pa.float32()
     nulls = np.asarray(column.is_null()) if column.null_count else np.zeros(len(column), bool)
     values = column.cast(type_).fill_null(0.0) if column.null_count else column.cast(type_)
@@ -183,7 +183,7 @@ def _numpy(column: pa.ChunkedArray) -> Any:
 
 
 def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return lists of numbers so that numpy makes arrays of one dtype of them."""
+    """Return lists of numbers in a type of which numpy makes arrays of one dtype."""
     type_ = pa.large_list(column.type.value_type)
     column = column.cast(type_)
     if not _is_exact(type_.value_type) or not any(c.values.null_count for c in column.chunks):
@@ -195,7 +195,7 @@ def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _to_pandas_extension(column: pa.ChunkedArray) -> Any:
-    """Return the array of a type that pandas itself defines, as for periods; None for every other."""
+    """Return the array for a type that pandas defines, such as periods; None for any other."""
     if not getattr(column.type, "extension_name", "").startswith("pandas."):
         return None
     return column.type.to_pandas_dtype().__from_arrow__(column)
@@ -213,7 +213,7 @@ def _refuse_nulls(values: pa.Array | pa.ChunkedArray) -> None:
 
 
 def _to_object_series(values: list[Any]) -> Any:
-    """One object a row: numpy would make an axis of lists that are equally long."""
+    """Return one object per row: numpy would make a second axis of lists of one length."""
     array = np.empty(len(values), object)
     for place, value in enumerate(values):
         array[place] = value

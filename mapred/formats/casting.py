@@ -21,7 +21,7 @@ _CROSSED = {
 
 
 class Unfit(ValueError):
-    """What another type cannot hold; `field` names the part of a struct that it is in.
+    """Another type cannot hold a value; `field` names the part of a struct that it is in.
 
     `by_value` tells a value from a type of which no value fits; `missing` that structs have
     other fields.
@@ -131,7 +131,7 @@ def _validity(array: pa.Array) -> Any:
 
 
 def _convert_leaves(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array:
-    """Values without parts in another type."""
+    """Convert values of types that are not nested."""
     one, two = kind(array.type), kind(type_)
     if {one, two} == {"float", "decimal"}:
         return _convert_in_python(array, type_, field)
@@ -168,7 +168,7 @@ def _equal(one: pa.Array, two: pa.Array) -> bool:
 
 
 def _convert_in_python(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array:
-    """Decimals and floats as each other: only where the two are the same number."""
+    """Convert decimals and floats to each other where both are the same number."""
     values = array.to_pylist()
     to: Any = decimal.Decimal if kind(type_) == "decimal" else float
     try:
@@ -187,7 +187,7 @@ def _sign(value: float | decimal.Decimal) -> float:
 
 
 def first_unfit(array: pa.Array, type_: pa.DataType, *, nulls: bool) -> int:
-    """Return the first row of an array that does not fit the type; by halving."""
+    """Return the first row of an array that does not fit the type, found by bisection."""
     good, bad = 0, len(array)
     while bad - good > 1:
         middle = (good + bad) // 2
@@ -201,7 +201,7 @@ def first_unfit(array: pa.Array, type_: pa.DataType, *, nulls: bool) -> int:
 
 
 def show_value(value: pa.Scalar) -> str:
-    """Return a value in an error: what Python shows, as far as it has such a value."""
+    """Return a value for an error, as Python shows it where Python has such a value."""
     try:
         text = repr(value.as_py())
     except (ValueError, OverflowError):

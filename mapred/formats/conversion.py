@@ -17,7 +17,7 @@ _OTHERWISE_WRITTEN = re.compile(r"[+-]?[0-9]+(?:[.,' ][0-9]+)+")
 
 
 class Misfit(ValueError):
-    """Some value does not fit its type."""
+    """A value does not fit its type."""
 
 
 def is_text(type_: pa.DataType) -> bool:
@@ -56,7 +56,7 @@ def convert(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> Any:
 
 
 def _canonical(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.ChunkedArray:
-    """Numbers as Arrow takes them."""
+    """Return numbers as Arrow reads them, with a decimal point and no separators or plus signs."""
     patterns = inference.numbers_of(format, strict=field.name in format.inferred)
     pattern = patterns.any
     if pa.types.is_floating(field.type):
@@ -72,7 +72,7 @@ def _canonical(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.Ch
 
 
 def _plain(texts: pa.ChunkedArray, type_: pa.DataType) -> Any:
-    """Numbers with no more digits than the decimal type has: Arrow's cast wraps beyond its bits."""
+    """Return numbers with no more digits than the type has: Arrow's cast overflows in silence."""
     whole, scale = type_.precision - type_.scale, type_.scale
     pattern = rf"-?0{{0,9}}[0-9]{{0,{max(whole, 0)}}}(?:\.[0-9]{{0,{max(scale, 0)}}})?"
     if inference.all_match(texts, pattern):
@@ -84,8 +84,7 @@ def _plain(texts: pa.ChunkedArray, type_: pa.DataType) -> Any:
 
 
 def _expand_exponent(text: str, whole: int, scale: int) -> str:
-    """Return a number without an exponent or zeros that say nothing; a `Misfit` if it has more
-    digits."""
+    """Return a number in its shortest form; raise `Misfit` if it has more digits than the type."""
     sign, digits, exponent = Decimal(text).as_tuple()
     if not isinstance(exponent, int):
         raise Misfit
@@ -108,7 +107,7 @@ def _parse_bools(texts: pa.ChunkedArray, format: Format) -> Any:
 
 
 def _parse_times(texts: pa.ChunkedArray, type_: pa.DataType, format: Format) -> Any:
-    """Dates, times and timestamps by formats, each text that occurs once."""
+    """Parse dates, times and timestamps by `date_formats`, each distinct text once."""
     coded = texts.combine_chunks().dictionary_encode()
     counts = []
     for text in coded.dictionary.to_pylist():
@@ -127,7 +126,7 @@ def _parse_times(texts: pa.ChunkedArray, type_: pa.DataType, format: Format) -> 
 
 
 def check_floats(column: Any, texts: Any, format: Format) -> None:
-    """Refuse overflow, and whole numbers that lost digits; `texts()` gives what stood there."""
+    """Refuse overflow, and whole numbers that lost digits; `texts()` returns what was written."""
     values = from_arrow(column)
     bits = np.finfo(values.dtype).nmant + 1
     with np.errstate(invalid="ignore"):
@@ -148,7 +147,7 @@ def _is_lossy(text: str, value: float, bits: int, format: Format) -> bool:
 
 
 def explain_misfit(text: str, field: pa.Field, format: Format) -> str:
-    """Why a value does not fit its column, and an option with which it does."""
+    """Explain why a value does not fit its column, with an option that helps."""
     name, type_ = field.name, field.type
     if name in format.undecided:
         own = inference.type_of_text(text, format)
@@ -174,7 +173,7 @@ def explain_misfit(text: str, field: pa.Field, format: Format) -> str:
 
 
 def _is_other_date(text: str, format: Format) -> bool:
-    """Whether a text is likely a date that is written as no format in use has it."""
+    """Whether a text is likely a date in a format that is not among those in use."""
     likely = _LOOKS_LIKE_A_DATE.fullmatch(text) is not None and format.date_formats is None
     return likely and inference.type_of_text(text, format) == pa.string()
 
@@ -201,7 +200,7 @@ def _reason(text: str, type_: pa.DataType, format: Format) -> str:
 
 
 def _name_holding_type(text: str, pinned: pa.DataType, format: Format) -> str:
-    """Return the name of a type that holds the value, and what fits the pinned type, too."""
+    """Return the name of a type that holds both the value and what fits the pinned type."""
     own = inference.type_of_text(text, format)
     numeric = kind(own) in NUMBERS
     if pa.types.is_decimal(pinned) and numeric:

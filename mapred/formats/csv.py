@@ -46,7 +46,7 @@ def read_pieces(
 
 
 def _columns_to_parse(names: tuple[str, ...], path: str, format: Format, shape: Shape) -> pa.Schema:
-    """Return the columns to parse: a folder's as texts, and any one where rows alone count."""
+    """Return the columns to parse: those of folders as texts, and any one column if only rows count."""
     columns = check_columns(names, path, format, shape)
     fields = [
         shape.taken.field(name) if name in shape.taken.names else pa.field(name, pa.string())
@@ -56,7 +56,7 @@ def _columns_to_parse(names: tuple[str, ...], path: str, format: Format, shape: 
 
 
 def _names(head: Head, path: str, format: Format, others: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the columns of a file: as its header says, unless `names=` does; `others` without one."""
+    """Return the columns of a file, by `names=`, else its header; `others` if it has neither."""
     if head.names is None:
         if format.header == "first" and head.first == others:
             raise DatasetError(f"{path} begins with the columns' names, too; say header=True")
@@ -102,7 +102,7 @@ def _lines(
 
 
 def _keep_bom(data: bytes, start: int, range_: Range) -> Lines:
-    """Lines whose first value may begin with a byte order mark, which the parser would drop."""
+    """Return lines that keep a byte order mark of their first value, which the parser would drop."""
     if data.startswith(BOM):
         return Lines(b"\n" + data, start, range_, -1)
     return Lines(data, start, range_)
@@ -111,7 +111,7 @@ def _keep_bom(data: bytes, start: int, range_: Range) -> Lines:
 def _blocks(
     format: Format, range_: Range, open_range: OpenRange, reading: Reading, size: int
 ) -> Iterator[bytes]:
-    """Whole records; `reading` knows where they lie in the file's text."""
+    """Yield blocks of whole records; `reading` knows where they lie in the file's text."""
     if not format.newlines_in_values:
         yield from range_blocks(format, range_, open_range, reading, size)
         return
@@ -137,7 +137,7 @@ def _parse_lines(
     format: Format,
     open_range: OpenRange,
 ) -> Parsed | None:
-    """Return the rows of lines; None where all are blank. What does not fit names its line."""
+    """Return the rows of lines; None where all are blank. Errors name the line."""
     data = dialect.without_comments(lines.data, format)
     if is_blank(data):
         return None
@@ -198,7 +198,7 @@ def _unclosed_message(data: bytes, end: int, format: Format) -> str:
 
 
 def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
-    """Return the types of all values at the places, until enough of these had rows.
+    """Infer the types of the columns from samples, until enough of these had rows.
 
     The first header gives the names, and further headers those that it lacks where files may
     lack columns. A column without a value anywhere is text.

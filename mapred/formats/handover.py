@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,23 +12,20 @@ from mapred.errors import DatasetError, MissingDependency
 from mapred.formats.casting import Unfit, convert_array, first_unfit, show_value
 from mapred.formats.schemas import index_columns
 from mapred.model.spec import Format
-from mapred.process.lazy import pa, pd
+from mapred.process.lazy import pa, pd, pl
 
 
 def converter(format: Format) -> Callable[[pa.Table], Any]:
     """Return what makes of a table what `format.as_` says; its package is imported at once."""
+    if format.as_ not in ("pandas", "polars"):
+        return lambda table: table
     try:
-        if format.as_ == "pandas":
-            import pandas  # noqa: F401
-
-            return _as_given if format.dtype_backend == "" else _pandas(format.dtype_backend)
-        if format.as_ == "polars":
-            import polars  # noqa: F401
-
-            return _polars
+        importlib.import_module(format.as_)
     except ImportError as error:
         raise MissingDependency(format.as_, format.as_) from error
-    return lambda table: table
+    if format.as_ == "polars":
+        return _polars
+    return _as_given if format.dtype_backend == "" else _pandas(format.dtype_backend)
 
 
 def _pandas(dtype_backend: str) -> Callable[[pa.Table], Any]:
@@ -58,16 +56,13 @@ def _as_given(table: pa.Table) -> Any:
 
 
 def _polars(table: pa.Table) -> Any:
-    """Return a frame of the types that polars has; it would wrap large seconds, and panic at
-    others."""
-    import polars
-
+    """Return a frame of the types that polars has: from others it makes wrong values, or panics."""
     fields = zip(table.schema, table.columns, strict=True)
     columns = {field.name: _for_polars(field, column) for field, column in fields}
     fitting = pa.table(columns) if columns else table
     try:
-        frame = polars.from_arrow(fitting)
-    except polars.exceptions.PolarsError as error:
+        frame = pl.from_arrow(fitting)
+    except pl.exceptions.PolarsError as error:
         raise DatasetError(
             f"polars has no place for one of the columns {', '.join(columns)}: {error}; say"
             " columns= to leave it out, or as_='arrow'"

@@ -44,7 +44,7 @@ def bad_line(
 def first_bad(
     parts: Sequence[bytes], check: Callable[[bytes], object], separator: bytes = b""
 ) -> int:
-    """Return the index of the part with which all up to it begin to fail; by halving."""
+    """Return the index of the first part that makes the check fail, found by bisection."""
     good, bad = 0, len(parts)
     while bad - good > 1:
         middle = (good + bad) // 2

@@ -58,7 +58,7 @@ def comparable(value: Any, type_: pa.DataType) -> Any:
 
 
 def build_comparison(name: str, how: str, value: Any, type_: pa.DataType) -> Any:
-    """Return a comparison of a column as an expression that holds for the right values of its type.
+    """Return the comparison of a column as an expression, with values of its own type.
 
     None where the type has no steps in which the value could be told; Arrow compares those.
     """
@@ -94,7 +94,7 @@ def build_comparison(name: str, how: str, value: Any, type_: pa.DataType) -> Any
 
 
 def _members(values: Any, type_: pa.DataType) -> list[Any] | None:
-    """Return the values of a list that the type has; None where Arrow is to look them up."""
+    """Return the members that are values of the type; None where Arrow has to compare them."""
     members = []
     for value in values:
         if value is None or isinstance(value, bool):
@@ -110,7 +110,7 @@ def _members(values: Any, type_: pa.DataType) -> list[Any] | None:
 
 
 def _is_one(below: Any, above: Any, type_: pa.DataType) -> bool:
-    """Whether a value between the two is one that the type has."""
+    """Whether a value between these two neighbors is a value of the type."""
     if pa.types.is_floating(type_):
         return (below is above or bool(below == above)) and _is_float_of(below, type_)
     low, high = _range(type_)
@@ -138,7 +138,7 @@ def _range(type_: pa.DataType) -> tuple[int, int]:
 
 
 def _find_neighbors(value: Any, type_: pa.DataType) -> tuple[Any, Any] | None:
-    """Return the last value of the type up to `value`, and the first from there on, in its steps."""
+    """Return the greatest value of the type up to `value` and the least from it on, in its steps."""
     if pa.types.is_floating(type_):
         return _floats(value) if isinstance(value, int | float) else None
     if isinstance(value, float | Decimal) and math.isinf(value):
@@ -162,7 +162,7 @@ def _floats(value: int | float) -> tuple[float, float]:
 
 
 def _steps(value: Any, type_: pa.DataType) -> Fraction | None:
-    """How many steps of the type a value is from its zero."""
+    """Return how many steps of the type a value is from its zero."""
     if isinstance(value, int | float | Decimal):
         return _number(Fraction(value), type_)
     if isinstance(value, dt.datetime):
@@ -196,7 +196,7 @@ def _moment(value: dt.datetime, type_: pa.DataType) -> Fraction | None:
 
 
 def _array(steps: list[Any], type_: pa.DataType) -> pa.Array:
-    """Values of the type, made without pandas."""
+    """Return values of the type, made without pandas."""
     if pa.types.is_floating(type_):
         return to_arrow(np.array(steps, np.float64))
     if pa.types.is_decimal(type_):

@@ -133,7 +133,7 @@ def text_parser(format: Format, names: Sequence[str]) -> Parse:
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    """Return the names, those that occur once more by a name that no file has."""
+    """Return the names, with one that no file has for each that occurred before."""
     seen: set[str] = set()
     unique = []
     for number, name in enumerate(names):
@@ -166,7 +166,7 @@ def _passes(format: Format, taken: pa.Schema) -> list[_Pass]:
 
 
 def _parse_options(format: Format, widths: list[int], *, skip: bool) -> Any:
-    """Options with which rows of another width go to `widths` where `skip` says to leave them out."""
+    """Return the dialect; with `skip`, rows of another width are left out, and noted in `widths`."""
 
     def note(row: Any) -> str:
         widths.append(row.actual_columns)
@@ -276,7 +276,7 @@ def explain_record(
 
 
 def _width(record: bytes, format: Format) -> int:
-    """How many values a record has: read as one column, any other number is of the wrong width."""
+    """Count the values of a record: read as one column, other numbers are noted as wrong."""
     widths: list[int] = []
     data = dialect.ensure_newline(record, format)
     pcsv.read_csv(

@@ -23,7 +23,7 @@ _MORE_THAN_COMPARISONS = re.compile(r"\w\(|!=")
 def kept_groups(
     source: BinaryIO, file: Any, mine: list[int], format: Format, shape: Shape, range_: Range
 ) -> set[int]:
-    """Those row groups whose statistics do not rule out the filter."""
+    """Return the row groups whose statistics do not rule out the filter."""
     conditions = conditions_of(format.predicate, pinned_schema(format))
     types = {field.name: field.type for field in shape.file}
     named = {name for group in conditions or () for name, _, _ in group}
@@ -57,8 +57,7 @@ def _min_max(metadata: Any, group: int, names: list[str], name: str) -> tuple[An
 
 
 def chunk_of(metadata: Any, group: int, names: list[str], name: str) -> Any:
-    """Return a row group's part of a column, none where it is nested; `names` are those of all
-    leaves."""
+    """Return a row group's part of a column; None where it is nested. `names` are those of all leaves."""
     if name not in names:
         return None
     chunk = metadata.row_group(group).column(names.index(name))

@@ -16,7 +16,9 @@ _PANDAS = b"pandas"
 def read_schemas(
     places: Iterable[Place], schema_of: Callable[[Place], tuple[pa.Schema, bool]]
 ) -> Iterator[tuple[pa.Schema, bool]]:
-    """Yield the schemas of files. A run says which later one cannot be read, and may give it up."""
+    """Yield the schemas of files. Only the first has to be readable: a run reports the others, or
+    gives them up.
+    """
     beginnings = (place for place in places if place.offset == 0)
     for number, place in enumerate(beginnings):
         try:
@@ -78,7 +80,7 @@ def index_columns(schema: pa.Schema) -> list[str]:
 
 
 def index_metadata(schema: pa.Schema, *, dtypes: bool = False) -> dict[bytes, bytes]:
-    """Return a schema's metadata, pandas' part of it cut to the index columns unless `dtypes`.
+    """Return a schema's metadata, of pandas' the index columns alone unless `dtypes`.
 
     An index that is just a range is left out: it numbers the rows of one file.
     """

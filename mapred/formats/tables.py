@@ -92,13 +92,13 @@ def _field(schema: pa.Schema, name: str) -> pa.Field:
 
 
 def _mentioned_columns(expression: Any, schema: pa.Schema) -> list[str]:
-    """Return the columns that an expression may name: all, where it cannot be written down."""
+    """Return the columns that an expression may name: all of them if it cannot be shown."""
     text = filters.expression_text(expression)
     return [name for name in schema.names if text is None or name in text]
 
 
 def _needed_columns(expression: Any, schema: pa.Schema, taken: set[str]) -> set[str]:
-    """Return the columns that an expression needs beside `taken`: without them it does not hold."""
+    """Return the columns beside `taken` without which an expression cannot be evaluated."""
     try:
         filters.mask(pa.Table.from_batches([], schema), expression)
     except (pa.ArrowException, KeyError) as error:
@@ -153,7 +153,7 @@ def _batches(
 
 
 class _Unfit(Exception):
-    """What is wrong with a piece of a file, for an error that names the place."""
+    """A piece of a file does not fit; the caller names the place."""
 
 
 def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Table:
@@ -193,7 +193,7 @@ def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Tabl
 
 
 def _is_coded(column: Any, field: pa.Field) -> bool:
-    """Whether a column of texts was read as a dictionary, which is filtered in less time."""
+    """Whether a column of texts was read as a dictionary, which is faster to filter."""
     coded = pa.types.is_dictionary(column.type) and column.type.index_type == pa.int32()
     return bool(
         coded and pa.types.is_string(column.type.value_type) and pa.types.is_string(field.type)
@@ -227,7 +227,7 @@ def _filter_columns(columns: dict[str, Any], rows: int, shape: Shape) -> tuple[d
 
 
 def check_columns(names: Sequence[str], path: str, format: Format, shape: Shape) -> list[str]:
-    """Those columns to read of a file that has `names`; none where its rows just count.
+    """Return the columns to read of a file that has `names`; none where only its rows count.
 
     Raises `DatasetError` where the file lacks a column or has another, unless the format allows
     it, or has one twice.
@@ -261,7 +261,6 @@ def _missing_column_error(name: str, names: Sequence[str], path: str) -> Dataset
 
 
 def _join_names(names: Sequence[str]) -> str:
-    """Names in a few words."""
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return (", ".join(names[:20]) or "no columns") + more
 
@@ -308,7 +307,7 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.Chunke
 
 
 def _explain_unfit(array: pa.Array, field: pa.Field, error: Unfit, nulls: bool) -> str:
-    """Return what does not fit the pinned type, and the option that helps."""
+    """Explain what does not fit the pinned type, with the option that helps."""
     part = f", field {error.field!r}" if error.field else ""
     column = f"column {field.name!r}{part}"
     better = unify_types(to_plain(field.type), to_plain(array.type), union=True)

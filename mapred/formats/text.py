@@ -20,7 +20,7 @@ from mapred.formats.magic import refuse_binary
 from mapred.model.spec import Format
 from mapred.process.lazy import np, pa
 
-# Lists of lines that stay in the processor's cache are read half as fast again as larger ones.
+# Small, so that the lines of a block stay in the processor's cache while they are handed out.
 LINES_BLOCK = 1 << 16
 LARGE_BLOCK = 4 << 20
 _PAST_END = 1 << 16
@@ -68,7 +68,7 @@ def blocks(
 def range_blocks(
     format: Format, range_: Range, open_range: OpenRange, reading: Reading, size: int
 ) -> Iterator[bytes]:
-    """Yield the blocks of one range; a file that cannot be cut belongs to the range at its start."""
+    """Yield the blocks of a range; a file that cannot be cut belongs to the range at its start."""
     reading.begin(range_)
     if must_read_whole(format, range_.path):
         if range_.offset == 0:
@@ -101,7 +101,7 @@ def range_blocks(
 
 
 def _first_line(file: BinaryIO, range_: Range) -> tuple[bytes, int]:
-    """Where the first line of the range starts, and what was read from there on.
+    """Return what was read from the first line of the range on, and where that line starts.
 
     A range in which no line starts gives its end. The byte before it is read too: it tells
     whether a line starts at the offset itself.
@@ -146,8 +146,13 @@ def _truncated_error(range_: Range, position: int) -> StaleDatasetError:
 def _cut_lines(
     plain: Iterator[bytes], at: int, end: int | None, reading: Reading, size: int
 ) -> Iterator[bytes]:
-    """Pieces that start at offset `at` as whole lines, up to the line that holds byte `end - 1`."""
-    pending: list[bytes] = []
+    """Yield pieces that start at offset `at` as whole lines, up to the line that holds byte `end - 1`.
+
+    The next range begins at the first line that starts at `end` or behind it: so a line that goes
+    over `end` is read here to its end, and one that starts just at `end` is not read at all. The
+    newline looked for is therefore the first from `end - 1` on, which may be in a later piece.
+    """
+    pending: list[bytes] = []  # pieces of a line that has not ended yet, joined once
     begun = at
     unpacked = end is None
     for piece in plain:
@@ -162,7 +167,7 @@ def _cut_lines(
                 pending.clear()
             reading.hold(begun, begun + len(block), unpacked=unpacked)
             yield block
-            reading.release()
+            reading.release()  # not before the next block is asked for
             begun += len(block)
             start = cut
         if stop:
@@ -255,7 +260,7 @@ def _lines_array(parts: list[bytes]) -> pa.LargeStringArray:
 def _join_ranges(
     format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading
 ) -> bytes:
-    """All bytes as they are; a newline is added where one file's missing last one would glue."""
+    """Return all bytes; a newline is added to a file without one, for the next file to begin a line."""
     parts: list[bytes] = []
     with guarded(reading):
         for block in blocks(format, ranges, open_range, reading, LARGE_BLOCK):
@@ -268,7 +273,7 @@ def _join_ranges(
 
 
 def decoder(format: Format, reading: Reading) -> Callable[[bytes], str]:
-    """Blocks to text; a byte order mark goes where the encoding says that there is one."""
+    """Return how blocks become text, without a byte order mark if the encoding has one."""
     encoding = encoding_of(format.encoding)
     name, errors = ("utf-8", "strict") if encoding.wide else (encoding.name, format.errors)
     if not encoding.bom:
@@ -282,7 +287,7 @@ def decoder(format: Format, reading: Reading) -> Callable[[bytes], str]:
 
 
 def encoder(format: Format, reading: Reading) -> Callable[[bytes], bytes]:
-    """Blocks to UTF-8, the same bytes where they are that already."""
+    """Return how blocks become UTF-8."""
     encoding = encoding_of(format.encoding)
     strict = encoding.name == "utf-8" and format.errors == "strict" and not encoding.bom
     if encoding.wide or strict:
@@ -292,7 +297,7 @@ def encoder(format: Format, reading: Reading) -> Callable[[bytes], bytes]:
 
 
 def check_utf8(data: bytes) -> bytes:
-    """Return the same bytes, which are UTF-8; else a `UnicodeDecodeError`."""
+    """Return the same bytes; raise `UnicodeDecodeError` if they are not UTF-8."""
     if not data.isascii():
         # As one long string: Arrow validates several times as fast as Python decodes.
         ends = pa.py_buffer(struct.pack("=qq", 0, len(data)))

@@ -47,7 +47,7 @@ class File:
 
 
 def read(format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading) -> Items:
-    """Each file with its index in the dataset."""
+    """Return each file with its index in the dataset."""
     loads: dict[str, Load] = {
         "file": lambda range_, number: File(range_.path, range_.size, range_, open_range),
         "bytes": lambda range_, number: _bytes(range_, open_range),
@@ -64,7 +64,7 @@ def _bytes(range_: Range, open_range: OpenRange) -> bytes:
 
 
 class _Copies:
-    """Paths on this machine: of local files themselves, of others a copy until the next one."""
+    """Paths on this machine: local files themselves, of others a copy that lasts until the next."""
 
     def __init__(self, open_range: OpenRange) -> None:
         self._open_range = open_range

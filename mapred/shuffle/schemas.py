@@ -37,7 +37,7 @@ def clash_error(column: str, one: Typed, other: Typed, value: str = "") -> Funct
     if types.is_timestamp(first) and types.is_timestamp(second):
         zone = first.tz or second.tz
         remedy = f"timestamp[us{f', tz={zone}' if zone else ''}]"
-    elif _text_and_bytes(first, second) or _text_and_bytes(second, first):
+    elif {kind(first), kind(second)} == {"text", "bytes"}:
         remedy = "binary"
     elif not {kind(first), kind(second)} <= set(NUMBERS):
         remedy = "string"
@@ -128,16 +128,7 @@ def _are_incompatible(one: pa.DataType, other: pa.DataType) -> bool:
     if one.num_fields and one.num_fields == other.num_fields:
         pairs = ((each.field(i).type for each in (one, other)) for i in range(one.num_fields))
         return any(_are_incompatible(*pair) for pair in pairs)
-    pairs_ = ((one, other), (other, one))
-    return any(
-        (pa.types.is_decimal(a) and pa.types.is_floating(b)) or _text_and_bytes(a, b)
-        for a, b in pairs_
-    )
-
-
-def _text_and_bytes(one: pa.DataType, other: pa.DataType) -> bool:
-
-    return kind(one) == "text" and kind(other) == "bytes"
+    return {kind(one), kind(other)} in ({"decimal", "float"}, {"text", "bytes"})
 
 
 def fit_to_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:

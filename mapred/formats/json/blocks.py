@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def blocks(
     format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading, size: int
 ) -> Iterator[Lines]:
-    """Blocks of lines in UTF-8, not all of them blank."""
+    """Yield blocks of lines in UTF-8, except those in which all lines are blank."""
     to_utf8 = encoder(format, reading)
     for range_ in planned_ranges(ranges):
         for block in range_blocks(format, range_, open_range, reading, size):

@@ -28,7 +28,7 @@ _ARROWS = re.compile(r"^JSON parse error: | in row \d+|^Failed to convert JSON t
 def error_at(
     lines: Lines, index: int, message: str, format: Format, open_range: OpenRange
 ) -> DatasetError:
-    """Return the error for line `index` of `lines`, or for the whole file where that is not lines."""
+    """Return the error for line `index`, or for the whole file where it does not hold lines."""
     with open_range(lines.range_) as file:
         advice = explain_document(next(iter_pieces(file, format, lines.range_.path), b""))
     if advice:
@@ -63,7 +63,6 @@ def explain_error(
 
 
 def _message(line: bytes, fields: Fields, format: Format) -> str | None:
-    """Return what is wrong with one line."""
     try:
         misfit = misfit_of(decode_exact(line), fields.read, fields.closed, fields.inferred)
     except Refused as refused:

@@ -18,13 +18,13 @@ _LIMITS = {64: 2.0**53, 32: 2.0**24}
 
 
 def holds(type_: pa.DataType, is_such: Callable[[pa.DataType], bool]) -> bool:
-    """Whether a type is such, or has such a type inside."""
+    """Whether a test holds for a type or one inside it."""
     inner = (type_.field(number).type for number in range(type_.num_fields))
     return is_such(type_) or any(holds(part, is_such) for part in inner)
 
 
 def doubtful(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """Return the rows of a column in which a float is so large that it may not be what was written."""
+    """Return the rows with a float so large that it may differ from what was written."""
     rows, start = [np.empty(0, np.int64)], 0
     for chunk in column.chunks:
         rows.append(_rows(chunk) + start)

@@ -26,7 +26,7 @@ TWO_KINDS = f"{DICTS} takes fields of two types, and so does mapred.read_text wi
 
 
 class FieldError(ValueError):
-    """A value with which a field has no type; `where` is what `add` was told."""
+    """A value leaves its field without a type; `where` is the place that `add` was given."""
 
     def __init__(self, message: str, where: Any) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class FieldError(ValueError):
 
 @dataclass(slots=True)
 class Seen:
-    """What the values of one field, or the items of one list, have been so far."""
+    """The values of one field, or the items of one list, as far as they were seen."""
 
     path: str
     depth: int = 0
@@ -152,8 +152,7 @@ def _number(seen: Seen) -> pa.DataType:
 
 
 def decimal_of(numbers: Iterable[int | str]) -> pa.DataType | None:
-    """Return the decimal type that holds numbers exactly, with room for more digits where it can
-    be."""
+    """Return the decimal type that holds numbers exactly, if possible with room for more digits."""
     digits, scale = zip(*(digits_of(number) for number in numbers), strict=True)
     whole, scale = max(digits), max(scale)
     if not scale and whole <= _WIDE:
@@ -168,7 +167,7 @@ def decimal_of(numbers: Iterable[int | str]) -> pa.DataType | None:
 
 
 def digits_of(number: int | str) -> tuple[int, int]:
-    """How many digits stand before a decimal point, and how many behind it."""
+    """Return the number of digits before a decimal point, and of those behind it."""
     try:
         exact = Decimal(number)
     except InvalidOperation:  # an exponent of twenty digits

@@ -14,7 +14,7 @@ from mapred.process.lazy import pa, pc
 
 
 def folder_schema(lines: Lines, format: Format) -> pa.Schema:
-    """Return the folder columns in the types that they have in the lines, by the first of these."""
+    """Return the folder columns in the types that they have in the first of the lines."""
     if not format.partitions:
         return pa.schema([])
     assert format.schema is not None
@@ -32,7 +32,7 @@ def folder_schema(lines: Lines, format: Format) -> pa.Schema:
 
 
 def fill_folders(table: pa.Table, path: str, names: tuple[str, ...]) -> pa.Table:
-    """Return a folder's column has the folder's value where a line lacks it; it goes where all do."""
+    """Fill in the folder's value where a line lacks it; drop the column where all of them do."""
     for name in names:
         column = table.column(name)
         if column.null_count == table.num_rows:
@@ -49,7 +49,7 @@ def fill_folders(table: pa.Table, path: str, names: tuple[str, ...]) -> pa.Table
 
 
 def add_folders(dicts: list[dict[str, Any]], path: str, format: Format) -> tuple[int, str] | None:
-    """Give dicts the folders' values; the number of a dict that has another one, and what it has."""
+    """Give dicts the folders' values; return the index of a dict that has another one, and an error."""
     texts = folders_of(path)
     values = {name: value.as_py() for name, value in partitions_of(path, format).items()}
     for number, line in enumerate(dicts):
@@ -66,7 +66,7 @@ def add_folders(dicts: list[dict[str, Any]], path: str, format: Format) -> tuple
 
 
 def _is_same(value: Any, text: str | None) -> bool:
-    """Whether a folder's text spells a value."""
+    """Whether a value is what the name of a folder says."""
     if text is None or isinstance(value, str):
         return bool(value == text)
     if isinstance(value, bool):

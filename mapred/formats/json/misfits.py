@@ -67,7 +67,7 @@ def has_unknown(value: Any, type_: pa.DataType) -> bool:
 
 
 def _check_value(value: Any, field: pa.Field, steps: Steps, texts: bool) -> Misfit | None:
-    """Return what does not fit in the value of a field; `texts` may be decimal numbers."""
+    """Return what does not fit in the value of a field; with `texts`, a text may be a decimal."""
     if value is None:
         return None if field.nullable else Misfit(steps, "is missing, but may not be null")
     own, pinned = kind_of(value), kind_of_type(field.type)
@@ -169,7 +169,7 @@ def _check_float(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
 
 
 def _decimal_for(value: int) -> pa.DataType | None:
-    """Return a decimal with places behind the point, for a field that was float."""
+    """Return a decimal with places behind the point, for a field that was a float."""
     digits, _ = digits_of(value)
     if digits <= 20:
         return pa.decimal128(38, 18)

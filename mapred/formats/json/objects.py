@@ -19,7 +19,7 @@ _WHOLE = "read files whole with mapred.read_files and json.loads(file.read())"
 
 
 class Refused(ValueError):
-    """What a line holds instead of an object that can be read, in words for the user."""
+    """A line does not hold an object that can be read; the message is for the user."""
 
 
 class Fraction(str):
@@ -35,7 +35,7 @@ class DuplicateNames(dict[str, Any]):
 
 
 def kind_of(value: Any) -> str:
-    """Return what a value is, in the words of the errors; "" for null."""
+    """Return what a value is, as errors call it; "" for null."""
     return KINDS[type(value)]
 
 
@@ -62,7 +62,7 @@ def show_line(value: Any) -> str:
 
 
 def objects_in(data: bytes) -> int:
-    """How many lines are not blank; each of them must begin and end as an object does.
+    """Count the lines that are not blank; each of them must begin and end as an object does.
 
     In valid JSON no object then goes on over a line's end, since what follows a brace that
     closes an inner one is never a brace that opens.
@@ -117,7 +117,6 @@ decode_plain = json.JSONDecoder(
 
 
 def duplicate_message(name: str) -> str:
-    """Return what is wrong with an object that has a name twice."""
     return (
         f"field {name} stands twice in one object; mapred.read_text with json.loads keeps the"
         " last of its values"
@@ -141,7 +140,7 @@ def decode_exact(line: bytes) -> dict[str, Any]:
 
 
 def decode_unique(line: bytes) -> dict[str, Any]:
-    """Return the object of a line as Python has it, without loss; else `Refused`."""
+    """Return the object of a line as Python's reader has it; refuse names that stand twice."""
     try:
         return decode_object(line, decode_plain)
     except Refused:
@@ -198,7 +197,7 @@ def _explain_decode_error(error: json.JSONDecodeError) -> str:
 
 
 def _find_value(value: Any, is_such: Callable[[Any], bool]) -> tuple[str, Any] | None:
-    """Return the path to such a value anywhere in `value`, and the value itself."""
+    """Return the first part of a value for which a test holds, with the path to it."""
     left = [("", value)]
     while left:
         path, part = left.pop()
@@ -222,8 +221,7 @@ def _has_lone_surrogate(value: Any) -> bool:
 
 
 def explain_document(head: bytes) -> str | None:
-    """Return what a file is that begins with `head`, and what to do, where it is not an object a
-    line."""
+    """Explain a file that does not hold an object per line, by its beginning; None if it seems to."""
     text = head.removeprefix(BOM).decode(errors="replace").lstrip()
     first, _, rest = text.partition("\n")
     goes_on = _spans_lines(first, text)
@@ -258,7 +256,6 @@ def _spans_lines(first: str, text: str) -> bool:
 
 
 def geojson_advice(how: str) -> str:
-    """Return what to do with a GeoJSON collection."""
     return (
         f"is a GeoJSON collection, one value that {how}; make a line of each feature"
         " (jq -c '.features[]' in.geojson > out.jsonl), or read files whole with"

@@ -72,7 +72,7 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
 def _sample(
     format: Format, place: Place, open_: Open, open_range: OpenRange, reading: Reading
 ) -> Lines | None:
-    """About a megabyte of whole lines; None for a place where no line can be told to begin."""
+    """Read about a megabyte of whole lines; None where the file can only be read from its start."""
     reading.sample(place.path, place.offset)
     length = min(PIECE, place.size - place.offset)
     range_ = Range(0, place.path, place.offset, length, place.size, "", 0, 0)
@@ -99,7 +99,7 @@ def _observe(
     columns: tuple[str, ...] | None,
     describe: Any,
 ) -> bool:
-    """Take the lines of a sample into account; whether they hold a field at all."""
+    """Take the lines of a sample into account; return whether they hold a field at all."""
     some = False
     for index, line in enumerate(lines.data.split(b"\n")):
         if not line.strip(SPACES):

@@ -34,7 +34,12 @@ class Fields:
 
 
 def parser(fields: Fields) -> Parse:
-    """How lines become a table; a `ValueError` or an Arrow error where one does not fit."""
+    """Parse lines to a table; a `ValueError` or an Arrow error where one does not fit.
+
+    Arrow's reader takes more than the pinned types allow, without a word: several objects in a
+    line or one over several lines, texts as decimals, whole numbers that a float rounds. Each is
+    looked for in the whole block; only where one may be are its lines read one by one.
+    """
     schema = fields.read
     read = _reader(_readable(schema), "error") if fields.closed else _choosing_reader(fields)
     check_decimals, check_floats = _decimal_check(fields), _float_check(schema)
@@ -65,7 +70,7 @@ def _reader(schema: pa.Schema, others: str) -> Parse:
 
 
 def _choosing_reader(fields: Fields) -> Parse:
-    """Leave out other fields at the top level, but none below: Arrow would drop them at any depth."""
+    """Read lines that may have other fields at the top level, but nowhere below: Arrow would drop all."""
     schema = _readable(fields.read)
     read = _reader(schema, "ignore")
     nested = [field for field in schema if holds(field.type, pa.types.is_struct)]
@@ -132,7 +137,7 @@ def _rebuilt(type_: pa.DataType, change: Callable[[pa.Field, str | int], pa.Fiel
 
 
 def _readable(schema: pa.Schema) -> pa.Schema:
-    """Return a schema in types that Arrow reads of JSON without a change."""
+    """Return a schema in types that Arrow reads from JSON without changing a value."""
     return pa.schema(
         [field.with_type(_readable_type(field.type, (field.name,))) for field in schema]
     )
@@ -157,7 +162,7 @@ def _readable_type(type_: pa.DataType, steps: Steps) -> pa.DataType:
 
 
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return the table in the types that were asked for; what does not fit is an error."""
+    """Return the table in the types of `schema`; what does not fit is an error."""
     if table.schema.equals(schema):
         return table
     for number, field in enumerate(schema):
