@@ -19,7 +19,6 @@ LONGER = {
     "client.audit.audit": "a line for each number of an Audit",
     "client.scheduling.schedule": "its docstring, with a line or two for each option",
     "dataset.readers.read_csv": "its docstring, with a line or two for each option",
-    "formats.parsing.parser": "what is decided once for a file, and what is done for each block",
     "planner.shards.plan": "its docstring, and a line for each field of a Plan",
     "runfolder.failures.record_process_death": "its signature and a line for each field of a Failure",
     "storage.aws.s3_settings": "each way in which AWS is told of credentials, in AWS' order",

@@ -23,8 +23,7 @@ def values_view(array: pa.Array, dtype: Any) -> npt.NDArray[Any]:
 
 
 def from_arrow(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
-    """Numbers and truths without nulls."""
-
+    """Return numbers or booleans without nulls as a numpy array."""
     if pa.types.is_boolean(column.type):
         chunks = [column] if isinstance(column, pa.Array) else column.chunks
         return np.concatenate([np.empty(0, bool), *map(_unpack_bits, chunks)])
@@ -49,7 +48,7 @@ def _unpack_bits(array: pa.BooleanArray) -> npt.NDArray[np.bool_]:
 
 
 def offsets(array: pa.Array) -> npt.NDArray[Any]:
-    """Where each text or binary value begins, and where the last one ends."""
+    """Return where each string or binary value begins, and where the last one ends."""
     dtype = np.dtype(_offset_type(array.type))
     data = array.buffers()[1]
     if data is None:
@@ -58,14 +57,12 @@ def offsets(array: pa.Array) -> npt.NDArray[Any]:
 
 
 def _offset_type(type_: pa.DataType) -> type[np.int32 | np.int64]:
-
     large = pa.types.is_large_string(type_) or pa.types.is_large_binary(type_)
     return np.int64 if large else np.int32
 
 
 def to_arrow(values: npt.NDArray[Any], type_: pa.DataType | None = None) -> pa.Array:
-    """Numbers without a copy, in numpy's type or one that lies in memory as it does."""
-
+    """Return numbers as Arrow without a copy, in their own type or another of the same width."""
     data = pa.py_buffer(np.ascontiguousarray(values))
     return pa.Array.from_buffers(
         type_ or pa.from_numpy_dtype(values.dtype), len(values), [None, data]
@@ -77,7 +74,6 @@ def take_sorted(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
 
     Arrow's own `take` makes one piece of all of a column's chunks first.
     """
-
     batches = table.to_batches()
     starts = np.cumsum([0, *(batch.num_rows for batch in batches)])
     bounds = np.searchsorted(places, starts)
@@ -90,12 +86,11 @@ def take_sorted(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
 
 
 def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Strings of 1, 2, 4 or 8 bytes each as the whole numbers that these bytes are.
+    """Return strings of 1, 2, 4 or 8 bytes each as the integers that these bytes are.
 
-    None for any others. Codes and flags are such, and Arrow groups by numbers in a third of the
-    time; `as_strings` is the way back.
+    None for any others. Codes and flags are such, and Arrow groups by numbers much faster than by
+    strings; `as_strings` is the way back.
     """
-
     is_string = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     if not is_string or column.null_count or not len(column):
         return None
@@ -104,21 +99,20 @@ def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
     if width not in (1, 2, 4, 8):
         return None
     ends = [offsets(chunk) for chunk in chunks]
-    if any(int(each[-1]) - int(each[0]) != width * (len(each) - 1) for each in ends):
+    if any(int(starts[-1]) - int(starts[0]) != width * (len(starts) - 1) for starts in ends):
         return None
     equal = _fixed_width_offsets(max(map(len, chunks)), width, column.type)
     numbers = []
-    for chunk, each in zip(chunks, ends, strict=True):
-        if not np.array_equal(each - each[0] if each[0] else each, equal[: len(each)]):
+    for chunk, starts in zip(chunks, ends, strict=True):
+        if not np.array_equal(starts - starts[0] if starts[0] else starts, equal[: len(starts)]):
             return None
-        values = np.frombuffer(chunk.buffers()[2], f"u{width}", len(chunk), int(each[0]))
+        values = np.frombuffer(chunk.buffers()[2], f"u{width}", len(chunk), int(starts[0]))
         numbers.append(to_arrow(np.require(values, requirements="A")))
     return pa.chunked_array(numbers)
 
 
 def as_strings(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
-    """Return what `as_numbers` made of strings of `type_` as these strings again."""
-
+    """Return the strings of `type_` of which `as_numbers` made `column`."""
     width = column.type.bit_width // 8
     chunks = []
     for chunk in column.chunks:
@@ -129,41 +123,38 @@ def as_strings(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
 
 
 def _fixed_width_offsets(count: int, width: int, type_: pa.DataType) -> npt.NDArray[Any]:
-    """Return the offsets of `count` strings of `width` bytes."""
     return np.arange(0, count * width + 1, width, dtype=_offset_type(type_))
 
 
 def decode_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a dictionary of strings as these strings.
+    """Return a dictionary-encoded column of strings as plain strings.
 
     Where all of them are equally long, as codes and flags are, by numpy: Arrow copies one by one.
     """
-
     return pa.chunked_array([_decode_chunk(chunk) for chunk in column.chunks], pa.string())
 
 
 def _decode_chunk(array: pa.DictionaryArray) -> pa.Array:
-
-    known, codes = array.dictionary, array.indices
-    if not len(known) or known.null_count or codes.null_count:
+    values, codes = array.dictionary, array.indices
+    if not len(values) or values.null_count or codes.null_count:
         return array.cast(pa.string())
-    ends = offsets(known)
+    ends = offsets(values)
     width = int(ends[1] - ends[0])
     if not 0 < width * len(codes) < 2**31 or (np.diff(ends) != width).any():
         return array.cast(pa.string())
     numbers = values_view(codes, np.dtype(f"i{codes.type.bit_width // 8}"))
-    if width == 1 and len(known) <= 256:
-        letters = known.buffers()[2][ends[0] : ends[-1]].to_pybytes().ljust(256)
+    if width == 1 and len(values) <= 256:
+        letters = values.buffers()[2][ends[0] : ends[-1]].to_pybytes().ljust(256)
         data: Any = numbers.astype(np.uint8).tobytes().translate(letters)
     else:
-        words = np.frombuffer(known.buffers()[2], f"V{width}", len(known), int(ends[0]))
+        words = np.frombuffer(values.buffers()[2], f"V{width}", len(values), int(ends[0]))
         data = words[numbers].view(np.uint8)
     starts = pa.py_buffer(_fixed_width_offsets(len(codes), width, pa.string()))
     return pa.StringArray.from_buffers(len(codes), starts, pa.py_buffer(data))
 
 
 def scalar(value: str | int | bool) -> pa.Scalar:
-    """One value, a string as `string`."""
+    """Return one value as Arrow, a string as `string`."""
     if isinstance(value, bool):
         return flags([value])[0]
     if isinstance(value, int):
@@ -172,41 +163,36 @@ def scalar(value: str | int | bool) -> pa.Scalar:
 
 
 def nullable(values: Sequence[Any], kind: type) -> pa.Array:
-    """Values that are all of `bool`, `int`, `float` or `str`, None for null; whole numbers of 64 bits."""
-
-    known = [value is not None for value in values]
+    """Return values that are all of `kind` (`bool`, `int`, `float` or `str`) or None; integers as int64."""
+    present = [value is not None for value in values]
     filled = [kind() if value is None else value for value in values]
     if kind is str:
-        made = strings(filled)
+        array = strings(filled)
     elif kind is bool:
-        made = flags(filled)
+        array = flags(filled)
     else:
-        made = to_arrow(np.array(filled, np.int64 if kind is int else np.float64))
-    if all(known):
-        return made
-    buffers = [flags(known).buffers()[1], *made.buffers()[1:]]
-    return pa.Array.from_buffers(made.type, len(made), buffers)
+        array = to_arrow(np.array(filled, np.int64 if kind is int else np.float64))
+    if all(present):
+        return array
+    buffers = [flags(present).buffers()[1], *array.buffers()[1:]]
+    return pa.Array.from_buffers(array.type, len(array), buffers)
 
 
 def flags(values: Sequence[bool]) -> pa.BooleanArray:
-
     bits = pa.py_buffer(np.packbits(np.array(values, bool), bitorder="little"))
     return pa.Array.from_buffers(pa.bool_(), len(values), [None, bits])
 
 
 def strings(values: Sequence[str]) -> pa.StringArray:
-    """Strings of less than 2 GiB together."""
-
+    """Return strings of less than 2 GiB together."""
     return _build_text_array(values, pa.string())
 
 
 def large_strings(values: Sequence[str]) -> pa.LargeStringArray:
-
     return _build_text_array(values, pa.large_string())
 
 
 def _build_text_array(values: Sequence[str], type_: pa.DataType) -> Any:
-
     data = [value.encode() for value in values]
     ends = np.zeros(len(data) + 1, _offset_type(type_))
     np.cumsum([len(value) for value in data], out=ends[1:])

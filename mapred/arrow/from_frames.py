@@ -15,7 +15,7 @@ from mapred.process.lazy import pa, pd
 
 
 class Unfit(ValueError):
-    """What a frame holds that no Arrow table does."""
+    """A frame holds what no Arrow table can."""
 
 
 def as_table(value: Any, *, preserve_index: bool | None = None) -> pa.Table | None:
@@ -35,7 +35,6 @@ def as_table(value: Any, *, preserve_index: bool | None = None) -> pa.Table | No
 
 def from_pandas(frame: pd.DataFrame, *, preserve_index: bool | None = None) -> pa.Table:
     """Return the rows of a frame, with its index unless that just numbers them."""
-
     try:
         table = pa.Table.from_pandas(frame, preserve_index=preserve_index)
     except OverflowError as error:  # Arrow does not say where
@@ -56,7 +55,7 @@ def from_pandas(frame: pd.DataFrame, *, preserve_index: bool | None = None) -> p
 
 
 def from_polars(frame: Any) -> pa.Table:
-    """Return the rows of a frame; Python objects would be handed over as addresses in memory."""
+    """Return the rows of a frame; refuse Python objects, which polars hands on as addresses in memory."""
     for name, dtype in frame.schema.items():
         if _holds_objects(dtype):
             raise Unfit(
@@ -78,7 +77,7 @@ def _holds_objects(dtype: Any) -> bool:
 
 
 def _objects(frame: pd.DataFrame, width: int) -> Iterator[tuple[int, pd.Series]]:
-    """Yield the columns of objects by their places in a table of so many columns, and index levels."""
+    """Yield the columns and index levels of Python objects, with their places in a table `width` wide."""
     for place, dtype in enumerate(frame.dtypes):
         if str(dtype) == "object":
             yield place, frame.iloc[:, place]
@@ -106,8 +105,7 @@ def _check(name: str, values: pd.Series, type_: pa.DataType) -> None:
 
 
 def _changes(type_: pa.DataType) -> Callable[[Any], bool] | None:
-    """Which values Arrow changes on the way to a type, None where it changes none."""
-
+    """Return a test for values that Arrow changes on the way to a type; None where it changes none."""
     if pa.types.is_integer(type_) or pa.types.is_floating(type_):
         return lambda value: type(value).__name__ in ("bool", "bool_")
     if pa.types.is_binary(type_) or pa.types.is_large_binary(type_):
@@ -122,9 +120,10 @@ def _changes(type_: pa.DataType) -> Callable[[Any], bool] | None:
 
 
 def _changes_inside(type_: pa.DataType) -> Callable[[Any], bool] | None:
-
     if pa.types.is_struct(type_):
-        fields = {field.name: found for field in type_ if (found := _inner(field.type))}
+        fields = {
+            field.name: inner_changes for field in type_ if (inner_changes := _inner(field.type))
+        }
         if not fields:
             return None
         return lambda value: any(
@@ -135,11 +134,10 @@ def _changes_inside(type_: pa.DataType) -> Callable[[Any], bool] | None:
 
 
 def _inner(type_: pa.DataType) -> Callable[[Any], bool] | None:
-    """Return the same of a part of nested values, where nanoseconds are lost as well.
+    """Return such a test for a part of nested values, in which nanoseconds are lost as well.
 
     Numbers are not looked at: columns of vectors have too many.
     """
-
     if pa.types.is_integer(type_) or pa.types.is_floating(type_):
         return None
     changes = _changes(type_)
@@ -163,17 +161,15 @@ def _is_finer(value: Any) -> bool:
 
 def holds_nanoseconds(values: Iterable[Any], type_: pa.DataType) -> bool:
     """Whether times or durations of pandas have nanoseconds, which Arrow cuts off."""
-
     is_time = pa.types.is_timestamp(type_) or pa.types.is_duration(type_)
     return is_time and type_.unit != "ns" and any(map(_is_finer, values))
 
 
 def in_nanoseconds(values: Iterable[Any], type_: pa.DataType) -> pa.Array:
     """Return times or durations in nanoseconds; raise `ValueError` for one out of their range."""
-
     if pa.types.is_duration(type_):
         make, finer = pd.Timedelta, pa.duration("ns")
     else:
         make, finer = pd.Timestamp, pa.timestamp("ns", type_.tz)
-    counts = [None if pd.isna(each) else make(each).as_unit("ns").value for each in values]
+    counts = [None if pd.isna(value) else make(value).as_unit("ns").value for value in values]
     return pa.array(counts, pa.int64()).cast(finer)

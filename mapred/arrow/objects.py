@@ -33,18 +33,18 @@ def to_array(name: str, values: Sequence[Any], where: Callable[[int], str]) -> p
     Whole numbers beyond int64 become uint64, else decimals. `where` says of a place what its
     value belongs to, as in "item 3".
     """
-    found = convert(values)
-    if isinstance(found, Unfit):
-        told = " and ".join(f"{what} ({where(place)})" for place, what in found.examples)
+    array = convert(values)
+    if isinstance(array, Unfit):
+        examples = " and ".join(f"{what} ({where(place)})" for place, what in array.examples)
         raise FunctionError(
-            f"column {name!r} holds {told}, {found.reason}; give it one type in the function, or "
+            f"column {name!r} holds {examples}, {array.reason}; give it one type in the function, or "
             "use to_pandas() or outputs(), which keep Python objects"
         )
-    return found
+    return array
 
 
 class Unfit:
-    """Why values make no Arrow column: one place for each kind of value among them."""
+    """Why values make no Arrow column, with the place of one value of each kind."""
 
     def __init__(self, examples: list[tuple[int, str]], reason: str) -> None:
         self.examples, self.reason = examples, reason
@@ -56,7 +56,6 @@ _LONG = 2**29  # characters, which have up to four bytes each
 
 def convert(values: Sequence[Any]) -> Any:
     """Return the values as an Arrow array, or an `Unfit`: why no type holds them all."""
-
     values = [_plain(value) for value in values]
     families: dict[str, int] = {}
     for place, value in enumerate(values):
@@ -67,11 +66,11 @@ def convert(values: Sequence[Any]) -> Any:
     if not families:
         return pa.nulls(len(values))
     try:
-        found = _convert_families(values, frozenset(families))
+        array = _convert_families(values, frozenset(families))
     except (pa.ArrowException, ArithmeticError, TypeError, ValueError) as error:
         reason = str(error).split("\n")[0]
         return Unfit(examples, f"which Arrow cannot hold ({reason})")
-    return unfit if found is None else found
+    return unfit if array is None else array
 
 
 def is_plain(values: Sequence[Any]) -> bool:
@@ -80,7 +79,7 @@ def is_plain(values: Sequence[Any]) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers of numpy as Python's; None for what pandas shows as missing."""
+    """Return numpy's numbers as Python's, and None for what pandas shows as missing."""
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
     if isinstance(value, np.generic) and value.dtype.kind in "biufSU" and value.itemsize != 16:
@@ -106,7 +105,6 @@ def _family(value: Any) -> str:
 
 
 def _convert_families(values: list[Any], families: frozenset[str]) -> pa.Array | None:
-
     if families == {"int"}:
         return _build_integer_array([value for value in values if value is not None], values)
     if families == {"int", "float"}:
@@ -121,19 +119,18 @@ def _convert_families(values: list[Any], families: frozenset[str]) -> pa.Array |
     if family in _SIMPLE and (family != "str" or sum(len(v or "") for v in values) < _LONG):
         return nullable(values, _SIMPLE[family])
     if family == _OTHER:
-        found = pa.array(values)
-        back = found.to_pylist()
-        return found if all(map(_is_unchanged, values, back)) else None
+        array = pa.array(values)
+        back = array.to_pylist()
+        return array if all(map(_is_unchanged, values, back)) else None
     if family.startswith(("datetime64", "timedelta64")):
         return pa.array(np.array(values, family))
-    found = pa.array(values)
-    finer = from_frames.holds_nanoseconds(values, found.type)
-    return from_frames.in_nanoseconds(values, found.type) if finer else found
+    array = pa.array(values)
+    finer = from_frames.holds_nanoseconds(values, array.type)
+    return from_frames.in_nanoseconds(values, array.type) if finer else array
 
 
-def _build_integer_array(given: list[int], values: list[int | None]) -> pa.Array:
-
-    low, high = min(given), max(given)
+def _build_integer_array(numbers: list[int], values: list[int | None]) -> pa.Array:
+    low, high = min(numbers), max(numbers)
     if low >= -(2**63) and high < 2**63:
         return nullable(values, int)
     if low >= 0 and high < 2**64:
@@ -149,7 +146,7 @@ def _is_unchanged(value: Any, back: Any) -> bool:
     if value is None or back is None:
         return value is back
     if isinstance(value, Mapping):
-        return all(_is_unchanged(value.get(key), each) for key, each in back.items())
+        return all(_is_unchanged(value.get(key), part) for key, part in back.items())
     if isinstance(value, (list, tuple)):
         return len(value) == len(back) and all(map(_is_unchanged, value, back))
     if isinstance(value, (set, frozenset)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ ENOUGH = 4
 
 @dataclass(frozen=True)
 class Place:
-    """Where one sample is read: about a megabyte of `path`, `size` bytes long, from `offset` on."""
+    """Where a sample is read: from `offset` of the file `path`, which has `size` bytes."""
 
     path: str
     size: int
@@ -24,7 +24,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Sample:
-    """What the sampled files say: names and types, which later files are held against.
+    """The columns of the sampled files, which later files are compared with.
 
     `seen` counts the values by which each column's type was inferred; it is None where files
     declare their types.
@@ -32,8 +32,3 @@ class Sample:
 
     schema: pa.Schema
     seen: Mapping[str, int] | None = None
-
-
-def files_of(places: Iterable[Place]) -> Iterator[Place]:
-    """Return the places at which files begin."""
-    return (place for place in places if place.offset == 0)

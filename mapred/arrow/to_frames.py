@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from mapred.arrow.types import is_list
 from mapred.errors import DatasetError, MissingDependency
 from mapred.model.checking import short_repr
 from mapred.process.lazy import np, pa, pc, pd
@@ -19,7 +20,7 @@ _NOT_A_TIME = -(2**63)
 
 
 def import_pandas() -> Any:
-    """pandas, or a `MissingDependency` that says how to install it."""
+    """Import pandas; a `MissingDependency` says how to install it."""
     try:
         return importlib.import_module("pandas")
     except ImportError as error:
@@ -86,7 +87,6 @@ def to_pandas(table: pa.Table, dtype_backend: str = "numpy_nullable") -> pd.Data
 def _convert_column(
     name: str, column: pa.ChunkedArray, convert: Callable[[pa.ChunkedArray], Any], backend: str
 ) -> Any:
-
     try:
         return convert(_decode_column(column))
     except _Unrepresentable as error:
@@ -102,7 +102,7 @@ def _convert_column(
 
 
 class _Unrepresentable(Exception):
-    """What a column holds that its dtype cannot, and the backend that can."""
+    """A column holds what its dtype cannot; `instead` is the backend that can."""
 
     def __init__(self, what: str, instead: str) -> None:
         super().__init__(what)
@@ -110,8 +110,7 @@ class _Unrepresentable(Exception):
 
 
 def _decode_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the values of an encoded column, and views as plain text or bytes."""
-
+    """Return a column without encodings, and views as plain strings or bytes."""
     type_ = column.type
     if pa.types.is_dictionary(type_):
         chunks = [chunk.dictionary_decode() for chunk in column.chunks]
@@ -128,13 +127,11 @@ def _decode_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _arrow(column: pa.ChunkedArray) -> Any:
-
     own = _to_pandas_extension(column)
     return pd.ArrowDtype(column.type).__from_arrow__(column) if own is None else own
 
 
 def _nullable(column: pa.ChunkedArray) -> Any:
-
     type_ = column.type
     if pa.types.is_null(type_):
         return column.to_pandas()
@@ -153,8 +150,7 @@ def _nullable(column: pa.ChunkedArray) -> Any:
 
 
 def _floats(column: pa.ChunkedArray) -> Any:
-    """Built from values and mask: pandas' own way takes NaN for null."""
-
+    """Build floats from values and a mask: pandas' own conversion takes NaN for null."""
     type_ = pa.float64() if pa.types.is_float64(column.type) else pa.float32()
     nulls = np.asarray(column.is_null()) if column.null_count else np.zeros(len(column), bool)
     values = column.cast(type_).fill_null(0.0) if column.null_count else column.cast(type_)
@@ -162,14 +158,12 @@ def _floats(column: pa.ChunkedArray) -> Any:
 
 
 def _times(column: pa.ChunkedArray) -> Any:
-
     if pc.min(column.cast(pa.int64())).as_py() == _NOT_A_TIME:
         raise _Unrepresentable(f"{_NOT_A_TIME}, which pandas takes for a missing time", "pyarrow")
     return column.to_pandas().copy()  # Arrow's own memory is read-only
 
 
 def _numpy(column: pa.ChunkedArray) -> Any:
-
     type_ = column.type
     own = _to_pandas_extension(column)
     if own is not None:
@@ -178,9 +172,7 @@ def _numpy(column: pa.ChunkedArray) -> Any:
         _refuse_nulls(column)
     elif pa.types.is_timestamp(type_) or pa.types.is_duration(type_):
         return _times(column)
-    elif _is_list(type_) and (
-        _is_exact(type_.value_type) or pa.types.is_floating(type_.value_type)
-    ):
+    elif is_list(type_) and (_is_exact(type_.value_type) or pa.types.is_floating(type_.value_type)):
         column = _numbers(column)
     elif pa.types.is_nested(type_) or isinstance(type_, pa.BaseExtensionType):
         if "time64[ns]" in str(type_):
@@ -191,7 +183,7 @@ def _numpy(column: pa.ChunkedArray) -> Any:
 
 
 def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return lists of numbers so that numpy makes arrays of one dtype of them."""
+    """Return lists of numbers in a type of which numpy makes arrays of one dtype."""
     type_ = pa.large_list(column.type.value_type)
     column = column.cast(type_)
     if not _is_exact(type_.value_type) or not any(c.values.null_count for c in column.chunks):
@@ -203,7 +195,7 @@ def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _to_pandas_extension(column: pa.ChunkedArray) -> Any:
-    """Return the array of a type that pandas itself defines, as for periods; None for every other."""
+    """Return the array for a type that pandas defines, such as periods; None for any other."""
     if not getattr(column.type, "extension_name", "").startswith("pandas."):
         return None
     return column.type.to_pandas_dtype().__from_arrow__(column)
@@ -211,14 +203,7 @@ def _to_pandas_extension(column: pa.ChunkedArray) -> Any:
 
 def _is_exact(type_: pa.DataType) -> bool:
     """Whether numpy has a dtype for these values, but no place in it for a null."""
-
     return bool(pa.types.is_integer(type_) or pa.types.is_boolean(type_))
-
-
-def _is_list(type_: pa.DataType) -> bool:
-
-    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    return any(kind(type_) for kind in kinds)
 
 
 def _refuse_nulls(values: pa.Array | pa.ChunkedArray) -> None:
@@ -228,8 +213,7 @@ def _refuse_nulls(values: pa.Array | pa.ChunkedArray) -> None:
 
 
 def _to_object_series(values: list[Any]) -> Any:
-    """One object a row: numpy would make an axis of lists that are equally long."""
-
+    """Return one object per row: numpy would make a second axis of lists of one length."""
     array = np.empty(len(values), object)
     for place, value in enumerate(values):
         array[place] = value

@@ -47,18 +47,14 @@ def read(
     open_range = range_opener(open_, fingerprint)
     reading.shard = ranges
     if format.name in _TABULAR and format.as_ != "dicts":
-        from mapred.formats import tables
-
-        return tables.read(module.read_pieces, format, ranges, open_range, reading)
+        return _tables().read(module.read_pieces, format, ranges, open_range, reading)
     return module.read(format, ranges, open_range, reading)
 
 
 def check(format: Format) -> None:
     """Refuse a filter that does not fit the pinned schema, before a task has to."""
     if format.filter is not None and format.name in _TABULAR:
-        from mapred.formats import tables
-
-        tables.shape_of(format)
+        _tables().shape_of(format)
 
 
 def sniff(format: Format, places: Iterable[Place], open_: Open) -> Sample:
@@ -74,8 +70,13 @@ def sniff(format: Format, places: Iterable[Place], open_: Open) -> Sample:
     return sample
 
 
+def _tables() -> Any:
+    """Import what the tabular formats share, which lines of text, items and files do without."""
+    return importlib.import_module("mapred.formats.tables")
+
+
 def _module(name: str) -> Any:
     if name not in _MODULES:
-        known = ", ".join(sorted(_MODULES))
-        raise DatasetError(f"there is no format {name!r}; there are {known}")
+        names = ", ".join(sorted(_MODULES))
+        raise DatasetError(f"there is no format {name!r}; there are {names}")
     return importlib.import_module(f"mapred.formats.{_MODULES[name]}")

@@ -20,9 +20,9 @@ T = TypeVar("T")
 
 
 class Open(Protocol):
-    """Opens a path; `known` is the size and etag of the plan, which need not be asked for."""
+    """Opens a path; the store need not be asked for the size and etag if the plan's are passed."""
 
-    def __call__(self, path: str, known: tuple[int, str] | None = None, /) -> BinaryIO: ...
+    def __call__(self, path: str, fingerprint: tuple[int, str] | None = None, /) -> BinaryIO: ...
 
 
 Fingerprint = Callable[[str, BinaryIO], tuple[int, str]]
@@ -30,7 +30,7 @@ Fingerprint = Callable[[str, BinaryIO], tuple[int, str]]
 
 @dataclass(slots=True)
 class Range:
-    """Row `number` of a shard's plan: `length` bytes of `path` from `offset` on.
+    """A range of a shard, row `number` of its plan: `length` bytes of `path` from `offset` on.
 
     `size` and `etag` are the whole file's when it was planned; `first` and `count` number
     its items in the dataset.
@@ -53,7 +53,7 @@ class Range:
 OpenRange = Callable[[Range], BinaryIO]
 
 
-def rows(ranges: pa.Table) -> Iterator[Range]:
+def planned_ranges(ranges: pa.Table) -> Iterator[Range]:
     """Yield the ranges of one shard's plan rows, in order."""
     names = ("path", "offset", "length", "size", "etag", "first", "count")
     columns = [ranges.column(name).to_pylist() for name in names]
@@ -133,19 +133,20 @@ class Reading:
             self._stop = self._block[1]
 
     def hand_out(self, lines: list[T]) -> Iterator[T]:
-        """Iterate over lines so that `line` knows how far it came, at no cost for each."""
+        """Iterate over lines; `line` can tell how far, and no line costs anything for it."""
         self._lines = lines
         self._left = iter(lines)
         return self._left
 
     def take_back(self) -> None:
-        """All of the lines handed out came back: they count."""
+        """Count all of the lines that were handed out."""
         self.records += len(self._lines)
         self._lines = ()
 
     @property
     def line(self) -> tuple[int, Any, Range, int] | None:
-        """The line handed out last: its number, from 1, behind a byte of a range; the line."""
+        """The line handed out last: its number from 1 on, itself, its range, and the byte from which lines
+        are counted."""
         taken = len(self._lines) - operator.length_hint(self._left)
         if self._range is None or not self._lines or not taken:
             return None
@@ -157,7 +158,7 @@ class Reading:
         self._place = place
 
     def finish(self, start: int | None = None, stop: int | None = None) -> None:
-        """Note that the range was read to its end, by default to the bytes that `release` counted."""
+        """Note that the range is read; `start` and `stop` are by default what was counted so far."""
         assert self._range is not None
         range_, self._range = self._range, None
         start = self._start if start is None else start
@@ -174,7 +175,7 @@ class Reading:
         return self._range.path if self._range else ""
 
     def where(self) -> str:
-        """Return the file and the byte range, row group or item in hand; else what the shard holds."""
+        """Describe the file and the byte range, row group or item in hand; between files, the shard."""
         if self._range is None:
             return "" if self.shard is None else describe(self.shard)
         item = "" if self.item is None else f"item {self.item}"
@@ -186,8 +187,8 @@ class Reading:
 
 
 def describe(ranges: pa.Table) -> str:
-    """Return a whole shard in a few words: its first range and how many more there are."""
-    for range_ in rows(ranges.slice(0, 1)):
+    """Describe a shard by its first range and the number of others."""
+    for range_ in planned_ranges(ranges.slice(0, 1)):
         if not range_.path:
             return f"items {range_.first}-{range_.first + range_.count - 1}"
         more = f" and {ranges.num_rows - 1} more ranges" if ranges.num_rows > 1 else ""
@@ -233,7 +234,7 @@ def _fingerprint(path: str, file: BinaryIO) -> tuple[int, str]:
 class guarded:
     """Turn whatever goes wrong inside into a `DatasetError` that names file and place.
 
-    A class, since a generator would be a tenth of what reading a small file takes.
+    A class and not a generator: one is entered for every item, and a generator costs more.
     """
 
     __slots__ = ("_reading",)
@@ -250,7 +251,7 @@ class guarded:
 
 
 def as_mapred_error(error: Exception, reading: Reading) -> MapredError:
-    """`error`, raised while reading, in the words of this package."""
+    """Return an error that was raised while reading as one of this package."""
     if isinstance(error, MapredError):
         return error
     if isinstance(error, FileNotFoundError):
@@ -264,9 +265,9 @@ def as_mapred_error(error: Exception, reading: Reading) -> MapredError:
 
 
 def bad_text(reading: Reading, error: UnicodeDecodeError) -> DatasetError:
-    """Bytes of the block in hand that its encoding does not allow."""
+    """Return the error for bytes of the block in hand that its encoding does not allow."""
     bad = error.object[error.start : error.end]
-    what = "uncompressed byte" if reading.where().find("uncompressed") >= 0 else "byte"
+    what = "uncompressed byte" if "uncompressed" in reading.where() else "byte"
     return DatasetError(
         f"{reading.path}: {what} {reading.block_start + error.start} is not valid"
         f" {error.encoding} ({bytes(bad)!r}: {error.reason}); say encoding=, or"
@@ -275,7 +276,7 @@ def bad_text(reading: Reading, error: UnicodeDecodeError) -> DatasetError:
 
 
 class Source:
-    """A file as Arrow reads it: `read` gives all that was asked for, up to the end.
+    """A file as Arrow reads it: `read` never gives less than `size` bytes before the end.
 
     Arrow takes a short read for the end of the file.
     """
@@ -315,7 +316,7 @@ class Source:
 
 
 def read_exactly(file: BinaryIO, offset: int, length: int) -> bytes:
-    """`length` bytes from `offset` on; a file that ends before is an `EOFError`."""
+    """Read `length` bytes from `offset` on; raise `EOFError` where the file ends before."""
     file.seek(offset)
     data = file.read(length)
     if len(data) < length:

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from mapred.arrow.buffers import from_arrow
-from mapred.formats.schemas import is_list, kind
+from mapred.arrow.types import is_list, kind
 from mapred.process.lazy import np, pa, pc
 
 _CROSSED = {
@@ -21,7 +21,7 @@ _CROSSED = {
 
 
 class Unfit(ValueError):
-    """What another type cannot hold; `field` names the part of a struct that it is in.
+    """Another type cannot hold a value; `field` names the part of a struct that it is in.
 
     `by_value` tells a value from a type of which no value fits; `missing` that structs have
     other fields.
@@ -42,7 +42,6 @@ def convert_array(array: pa.Array, type_: pa.DataType, *, nulls: bool, field: st
     Structs are matched by the names of their fields: none is dropped, and with `nulls` those
     that are missing become nulls. Times keep the instant, also in another zone.
     """
-
     if array.type == type_:
         return array
     if pa.types.is_null(array.type):
@@ -69,31 +68,29 @@ def convert_array(array: pa.Array, type_: pa.DataType, *, nulls: bool, field: st
 
 
 def _convert_structs(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Array:
-
-    names = [each.name for each in array.type]
-    wanted = [each.name for each in type_]
+    names = [part.name for part in array.type]
+    wanted = [part.name for part in type_]
     for name in names:
         if name not in wanted:
             path = f"{field}.{name}".lstrip(".")
             raise Unfit("is not in the schema", path, missing=True)
     children = array.flatten()
     parts = []
-    for each in type_:
-        path = f"{field}.{each.name}".lstrip(".")
-        if each.name in names:
-            if names.count(each.name) > 1:
+    for part in type_:
+        path = f"{field}.{part.name}".lstrip(".")
+        if part.name in names:
+            if names.count(part.name) > 1:
                 raise Unfit("there is more than one field of this name", path)
-            child = children[names.index(each.name)]
-            parts.append(convert_array(child, each.type, nulls=nulls, field=path))
+            child = children[names.index(part.name)]
+            parts.append(convert_array(child, part.type, nulls=nulls, field=path))
         elif nulls:
-            parts.append(pa.nulls(len(array), each.type))
+            parts.append(pa.nulls(len(array), part.type))
         else:
             raise Unfit("of the schema is missing", path, missing=True)
     return pa.Array.from_buffers(type_, len(array), [_validity(array)], children=parts)
 
 
 def _convert_lists(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Array:
-
     values = convert_array(array.flatten(), type_.value_type, nulls=nulls, field=field)
     lengths = pc.fill_null(pc.list_value_length(array), 0)
     if pa.types.is_large_list(type_):
@@ -103,7 +100,6 @@ def _convert_lists(array: pa.Array, type_: pa.DataType, nulls: bool, field: str)
 
 
 def _convert_maps(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) -> pa.Array:
-
     was = array.type
     entries = pa.struct([("key", was.key_type), ("value", was.item_type)])
     lists = array.cast(pa.list_(entries))
@@ -120,7 +116,6 @@ def _convert_maps(array: pa.Array, type_: pa.DataType, nulls: bool, field: str) 
 
 def _build_lists(array: pa.Array, lengths: Any, values: pa.Array, type_: pa.DataType) -> pa.Array:
     """Build lists of `lengths` from the values; null where `array` is."""
-
     ends = np.zeros(len(array) + 1, np.int64)
     np.cumsum(from_arrow(lengths), out=ends[1:])
     if not pa.types.is_large_list(type_):
@@ -136,8 +131,7 @@ def _validity(array: pa.Array) -> Any:
 
 
 def _convert_leaves(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array:
-    """Values without parts in another type."""
-
+    """Convert values of types that are not nested."""
     one, two = kind(array.type), kind(type_)
     if {one, two} == {"float", "decimal"}:
         return _convert_in_python(array, type_, field)
@@ -154,7 +148,6 @@ def _convert_leaves(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array
 
 
 def _cast(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array:
-
     try:
         return array.cast(type_)
     except pa.ArrowException as error:
@@ -163,7 +156,6 @@ def _cast(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array:
 
 def _equal(one: pa.Array, two: pa.Array) -> bool:
     """Whether arrays of one type have the same values: NaN is NaN, and -0.0 is not 0.0."""
-
     if pa.types.is_float16(one.type):  # Arrow does not compare these
         one, two = one.cast(pa.float32()), two.cast(pa.float32())
     if pa.types.is_floating(one.type):
@@ -176,8 +168,7 @@ def _equal(one: pa.Array, two: pa.Array) -> bool:
 
 
 def _convert_in_python(array: pa.Array, type_: pa.DataType, field: str) -> pa.Array:
-    """Decimals and floats as each other: only where the two are the same number."""
-
+    """Convert decimals and floats to each other where both are the same number."""
     values = array.to_pylist()
     to: Any = decimal.Decimal if kind(type_) == "decimal" else float
     try:
@@ -196,7 +187,7 @@ def _sign(value: float | decimal.Decimal) -> float:
 
 
 def first_unfit(array: pa.Array, type_: pa.DataType, *, nulls: bool) -> int:
-    """Return the first row of an array that does not fit the type; by halving."""
+    """Return the first row of an array that does not fit the type, found by bisection."""
     good, bad = 0, len(array)
     while bad - good > 1:
         middle = (good + bad) // 2
@@ -210,7 +201,7 @@ def first_unfit(array: pa.Array, type_: pa.DataType, *, nulls: bool) -> int:
 
 
 def show_value(value: pa.Scalar) -> str:
-    """Return a value in an error: what Python shows, as far as it has such a value."""
+    """Return a value for an error, as Python shows it where Python has such a value."""
     try:
         text = repr(value.as_py())
     except (ValueError, OverflowError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import functools
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -35,7 +36,7 @@ class Encoding:
 
 @functools.lru_cache(maxsize=64)
 def encoding_of(name: str) -> Encoding:
-    """Return what a reader must know of the encoding `name`."""
+    """Return the encoding of that name; a `DatasetError` if there is none."""
     try:
         canonical = codecs.lookup(name).name
         if canonical == "utf-8-sig":
@@ -53,8 +54,8 @@ def compression_of(format: Format, path: str) -> str | None:
         return _SUFFIXES.get(dot + suffix.lower())
     if format.compression is None or format.compression in _SUFFIXES.values():
         return format.compression
-    known = ", ".join(_SUFFIXES.values())
-    raise DatasetError(f"compression={format.compression!r} is not one of infer, {known}, None")
+    names = ", ".join(_SUFFIXES.values())
+    raise DatasetError(f"compression={format.compression!r} is not one of infer, {names}, None")
 
 
 def must_read_whole(format: Format, path: str) -> bool:
@@ -67,7 +68,7 @@ def must_read_whole(format: Format, path: str) -> bool:
 
 
 def is_splittable(format: Format, paths: pa.ChunkedArray) -> bool | npt.NDArray[np.bool_]:
-    """Which of many files a plan may cut: for all of them, or for each."""
+    """Tell which files a plan may cut: one answer for all of them, or one for each."""
     if format.name in ("text", "csv", "json"):
         if must_read_whole(format, "") or compression_of(format, "") is not None:
             return False
@@ -89,7 +90,7 @@ def iter_pieces(file: BinaryIO, format: Format, path: str) -> Iterator[bytes]:
 
 
 def check_is_text(plain: Iterator[bytes], path: str, compression: str | None) -> Iterator[bytes]:
-    """Yield the same pieces of a file from its beginning on; an archive or other binary is refused."""
+    """Yield the pieces of a file unchanged; refuse archives and other binary files by the first ones."""
     head = b""
     for piece in plain:
         head += piece
@@ -113,7 +114,6 @@ def _decompress(file: BinaryIO, compression: str) -> Iterator[bytes]:
 
 
 def _decompress_zstd(file: BinaryIO) -> Iterator[bytes]:
-
     if not file.read(1):
         return
     file.seek(0)
@@ -124,9 +124,8 @@ def _decompress_zstd(file: BinaryIO) -> Iterator[bytes]:
 
 def _decompressor(compression: str) -> Callable[[], Any]:
     if compression == "gzip":
-        import zlib
-
         return lambda: _Gzip(zlib.decompressobj(wbits=31))
+    # Some Pythons are built without these two.
     if compression == "bz2":
         import bz2
 
@@ -160,7 +159,7 @@ class _Gzip:
 
 
 def _decompress_members(file: BinaryIO, new: Callable[[], Any]) -> Iterator[bytes]:
-    """Every member one after the other; zero bytes between and behind them are padding."""
+    """Decompress one member after the other; zero bytes between and behind them are padding."""
     inner: Any = None
     data = file.read(_INPUT)
     first = True

@@ -7,35 +7,26 @@ from decimal import Decimal
 from typing import Any
 
 from mapred.arrow.buffers import from_arrow, strings, to_arrow
+from mapred.arrow.types import MOMENTS, NUMBERS, float_holds, kind, strip_encoding, type_name
 from mapred.formats import inference
 from mapred.model.spec import Format
 from mapred.process.lazy import np, pa, pc
 
 _LOOKS_LIKE_A_DATE = re.compile(r"[0-9]{1,4}[./-][0-9A-Za-z]{1,3}[./-][0-9]{1,4}.*")
 _OTHERWISE_WRITTEN = re.compile(r"[+-]?[0-9]+(?:[.,' ][0-9]+)+")
-# What Arrow calls by names of C.
-_NAMES = {"double": "float64", "float": "float32", "halffloat": "float16"}
 
 
 class Misfit(ValueError):
-    """Some value does not fit its type."""
+    """A value does not fit its type."""
 
 
 def is_text(type_: pa.DataType) -> bool:
     """Whether columns of the type hold texts as they stand, in which only `null_values` are null."""
-
-    if pa.types.is_dictionary(type_):
-        return is_text(type_.value_type)
-    tests = (
-        pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view,
-        pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary,
-    )  # fmt: skip
-    return any(test(type_) for test in tests)
+    return kind(strip_encoding(type_)) in ("text", "bytes")
 
 
 def needs_conversion(field: pa.Field, format: Format) -> bool:
     """Whether values are converted here, since Arrow's reader cannot, or changes some."""
-
     type_ = field.type
     if pa.types.is_decimal(type_) or pa.types.is_float16(type_):
         return True
@@ -45,34 +36,27 @@ def needs_conversion(field: pa.Field, format: Format) -> bool:
         return field.name not in format.inferred
     if pa.types.is_integer(type_) or pa.types.is_floating(type_):
         return bool(format.thousands)
-    return _is_moment(type_) and format.date_formats is not None
-
-
-def _is_moment(type_: pa.DataType) -> bool:
-
-    return bool(pa.types.is_date(type_) or pa.types.is_time(type_) or pa.types.is_timestamp(type_))
+    return kind(type_) in MOMENTS and format.date_formats is not None
 
 
 def convert(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> Any:
     """Return a column of texts in its type; a `Misfit` or Arrow's error if a value does not fit."""
-
     type_ = field.type
     if pa.types.is_boolean(type_):
         return _parse_bools(texts, format)
-    if _is_moment(type_):
+    if kind(type_) in MOMENTS:
         return _parse_times(texts, type_, format)
     if is_text(type_):
         return texts.cast(type_)
     numbers = _canonical(texts, field, format)
-    found = (_plain(numbers, type_) if pa.types.is_decimal(type_) else numbers).cast(type_)
+    column = (_plain(numbers, type_) if pa.types.is_decimal(type_) else numbers).cast(type_)
     if pa.types.is_floating(type_):
-        check_floats(found, lambda: texts, format)
-    return found
+        check_floats(column, lambda: texts, format)
+    return column
 
 
 def _canonical(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.ChunkedArray:
-    """Numbers as Arrow takes them."""
-
+    """Return numbers as Arrow reads them, with a decimal point and no separators or plus signs."""
     patterns = inference.numbers_of(format, strict=field.name in format.inferred)
     pattern = patterns.any
     if pa.types.is_floating(field.type):
@@ -88,8 +72,7 @@ def _canonical(texts: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.Ch
 
 
 def _plain(texts: pa.ChunkedArray, type_: pa.DataType) -> Any:
-    """Numbers with no more digits than the decimal type has: Arrow's cast wraps beyond its bits."""
-
+    """Return numbers with no more digits than the type has: Arrow's cast overflows in silence."""
     whole, scale = type_.precision - type_.scale, type_.scale
     pattern = rf"-?0{{0,9}}[0-9]{{0,{max(whole, 0)}}}(?:\.[0-9]{{0,{max(scale, 0)}}})?"
     if inference.all_match(texts, pattern):
@@ -101,8 +84,7 @@ def _plain(texts: pa.ChunkedArray, type_: pa.DataType) -> Any:
 
 
 def _expand_exponent(text: str, whole: int, scale: int) -> str:
-    """Return a number without an exponent or zeros that say nothing; a `Misfit` if it has more
-    digits."""
+    """Return a number in its shortest form; raise `Misfit` if it has more digits than the type."""
     sign, digits, exponent = Decimal(text).as_tuple()
     if not isinstance(exponent, int):
         raise Misfit
@@ -115,26 +97,22 @@ def _expand_exponent(text: str, whole: int, scale: int) -> str:
 
 
 def _parse_bools(texts: pa.ChunkedArray, format: Format) -> Any:
-
     true = strings([*inference.TRUE, "1", *(format.true_values or ())])
     false = strings([*inference.FALSE, "0", *(format.false_values or ())])
-    found = pc.is_in(texts, true)
-    if not pc.all(pc.or_(found, pc.is_in(texts, false)), min_count=0).as_py():
-        nulls = texts.null_count
-        known = pc.sum(pc.or_(found, pc.is_in(texts, false))).as_py() or 0
-        if known + nulls < len(texts):
-            raise Misfit
-    return pc.if_else(pc.is_null(texts), pa.scalar(None, pa.bool_()), found)
+    is_true = pc.is_in(texts, true)
+    is_either = pc.or_(is_true, pc.is_in(texts, false))
+    if not pc.all(pc.or_(is_either, pc.is_null(texts)), min_count=0).as_py():
+        raise Misfit
+    return pc.if_else(pc.is_null(texts), pa.scalar(None, pa.bool_()), is_true)
 
 
 def _parse_times(texts: pa.ChunkedArray, type_: pa.DataType, format: Format) -> Any:
-    """Dates, times and timestamps by formats, each text that occurs once."""
-
+    """Parse dates, times and timestamps by `date_formats`, each distinct text once."""
     coded = texts.combine_chunks().dictionary_encode()
     counts = []
     for text in coded.dictionary.to_pylist():
-        found = inference.moment(text, format)
-        count = None if found is None else inference.ticks(found, type_)
+        moment = inference.moment(text, format)
+        count = None if moment is None else inference.ticks(moment, type_)
         if count is None:
             raise Misfit
         counts.append(count)
@@ -148,8 +126,7 @@ def _parse_times(texts: pa.ChunkedArray, type_: pa.DataType, format: Format) -> 
 
 
 def check_floats(column: Any, texts: Any, format: Format) -> None:
-    """Refuse overflow, and whole numbers that lost digits; `texts()` gives what stood there."""
-
+    """Refuse overflow, and whole numbers that lost digits; `texts()` returns what was written."""
     values = from_arrow(column)
     bits = np.finfo(values.dtype).nmant + 1
     with np.errstate(invalid="ignore"):
@@ -165,40 +142,38 @@ def check_floats(column: Any, texts: Any, format: Format) -> None:
 def _is_lossy(text: str, value: float, bits: int, format: Format) -> bool:
     if re.fullmatch(inference.numbers_of(format, strict=False).whole, text):
         number = int(inference.canonical(text, format))
-        return abs(value) == float("inf") or not inference.is_exact(number, bits)
+        return abs(value) == float("inf") or not float_holds(number, bits)
     return abs(value) == float("inf") and "inf" not in text.lower()
 
 
 def explain_misfit(text: str, field: pa.Field, format: Format) -> str:
-    """Why a value does not fit its column, and an option with which it does."""
-
+    """Explain why a value does not fit its column, with an option that helps."""
     name, type_ = field.name, field.type
     if name in format.undecided:
-        told = inference.type_of_text(text, format)
+        own = inference.type_of_text(text, format)
         return (
             f"{text!r}, but the plan found no value in this column, so its type is unknown;"
-            f" say schema={{{name!r}: {type_name(told)!r}}} or {{{name!r}: 'string'}}"
+            f" say schema={{{name!r}: {type_name(own)!r}}} or {{{name!r}: 'string'}}"
         )
     holder, more = _name_holding_type(text, type_, format), ""
     if pa.types.is_unsigned_integer(type_) and holder.startswith("int"):
         holder = "decimal128(38, 0)"
     if holder == "uint64":
         more = ", or 'decimal128(38, 0)' if some are negative"
-    elif holder == "string" and _is_moment(type_) and _is_other_date(text, format):
+    elif holder == "string" and kind(type_) in MOMENTS and _is_other_date(text, format):
         more = ", or its format in date_formats="
     elif holder == "string" and pa.types.is_boolean(type_):
         more = ", or true_values= and false_values="
     elif holder == "string" and not re.search("[0-9]", text):
         more = f", or null_values=[{text!r}] if it means null"
-    elif holder == "string" and _is_number(type_) and _is_other_number(text, format):
+    elif holder == "string" and kind(type_) in NUMBERS and _is_other_number(text, format):
         more = ", or decimal= and thousands= as its numbers are written"
     reason = f"{text!r} {_reason(text, type_, format)} {type_name(type_)}"
     return f"{reason}; say schema={{{name!r}: {holder!r}}}{more}"
 
 
 def _is_other_date(text: str, format: Format) -> bool:
-    """Whether a text is likely a date that is written as no format in use has it."""
-
+    """Whether a text is likely a date in a format that is not among those in use."""
     likely = _LOOKS_LIKE_A_DATE.fullmatch(text) is not None and format.date_formats is None
     return likely and inference.type_of_text(text, format) == pa.string()
 
@@ -209,21 +184,9 @@ def _is_other_number(text: str, format: Format) -> bool:
     return _OTHERWISE_WRITTEN.fullmatch(text) is not None and here is None
 
 
-def type_name(type_: pa.DataType) -> str:
-    """Return the name of a type as `schema=` takes it."""
-    return _NAMES.get(str(type_), str(type_).partition("[day")[0])
-
-
-def _is_number(type_: pa.DataType) -> bool:
-
-    return bool(
-        pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)
-    )
-
-
 def _reason(text: str, type_: pa.DataType, format: Format) -> str:
     number = text.strip(" \t")
-    if _is_number(type_):
+    if kind(type_) in NUMBERS:
         if re.match(r"[+-]?0[xX]", number):
             return "is hexadecimal and would not stay as it stands in a column of"
         if number.startswith("+") and re.match(r"\+[0-9]", number):
@@ -237,17 +200,17 @@ def _reason(text: str, type_: pa.DataType, format: Format) -> str:
 
 
 def _name_holding_type(text: str, pinned: pa.DataType, format: Format) -> str:
-    """Return the name of a type that holds the value, and what fits the pinned type, too."""
-
+    """Return the name of a type that holds both the value and what fits the pinned type."""
     own = inference.type_of_text(text, format)
-    if pa.types.is_decimal(pinned) and _is_number(own):
+    numeric = kind(own) in NUMBERS
+    if pa.types.is_decimal(pinned) and numeric:
         return _wider_decimal(text, pinned, format)
-    if pa.types.is_integer(pinned) and _is_number(own):
+    if pa.types.is_integer(pinned) and numeric:
         return type_name(own)
-    if pa.types.is_floating(pinned) and _is_number(own):
+    if pa.types.is_floating(pinned) and numeric:
         narrow = pinned != pa.float64()
         whole = re.fullmatch(inference.numbers_of(format).whole, text)
-        exact = not whole or inference.is_exact(int(inference.canonical(text, format)))
+        exact = not whole or float_holds(int(inference.canonical(text, format)))
         return "float64" if narrow and exact else "string"
     if pa.types.is_boolean(pinned) and text in ("0", "1"):
         return "bool"

@@ -9,7 +9,7 @@ from typing import Any
 from mapred.arrow.samples import ENOUGH, Place, Sample
 from mapred.errors import DatasetError
 from mapred.formats import dialect, headers, inference
-from mapred.formats.base import Open, OpenRange, Range, Reading, rows
+from mapred.formats.base import Open, OpenRange, Range, Reading, planned_ranges
 from mapred.formats.compression import PIECE, iter_pieces, must_read_whole
 from mapred.formats.dialect import Layout
 from mapred.formats.headers import Head
@@ -32,7 +32,7 @@ def read_pieces(
 ) -> Pieces:
     """Yield a table for every few megabytes of whole records."""
     parsers: dict[tuple[str, ...], tuple[Parse, pa.Schema]] = {}
-    for range_ in rows(ranges):
+    for range_ in planned_ranges(ranges):
         for head, lines in _lines(format, range_, open_range, reading, LARGE_BLOCK):
             names = _names(head, range_.path, format, tuple(shape.file.names))
             if names not in parsers:
@@ -46,18 +46,17 @@ def read_pieces(
 
 
 def _columns_to_parse(names: tuple[str, ...], path: str, format: Format, shape: Shape) -> pa.Schema:
-    """Return the columns to parse: a folder's as texts, and any one where rows alone count."""
-
-    wanted = check_columns(names, path, format, shape)
+    """Return the columns to parse: those of folders as texts, and any one column if only rows count."""
+    columns = check_columns(names, path, format, shape)
     fields = [
         shape.taken.field(name) if name in shape.taken.names else pa.field(name, pa.string())
-        for name in wanted
+        for name in columns
     ]
     return pa.schema(fields or [pa.field(names[0], pa.string())])
 
 
 def _names(head: Head, path: str, format: Format, others: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the columns of a file: as its header says, unless `names=` does; `others` without one."""
+    """Return the columns of a file, by `names=`, else its header; `others` if it has neither."""
     if head.names is None:
         if format.header == "first" and head.first == others:
             raise DatasetError(f"{path} begins with the columns' names, too; say header=True")
@@ -82,28 +81,28 @@ def _lines(
     to_utf8 = encoder(format, reading)
     head, held = None, b""
     for block in _blocks(format, range_, open_range, reading, size):
-        start, found = reading.block_start, head is not None
+        start, was_known = reading.block_start, head is not None
         if head is None and range_.offset:
-            head = headers.head_of(format, range_, open_range)
+            head = headers.read_head_of(format, range_, open_range)
         elif head is None:
             held += block
-            head = headers.find(held, format, range_)
+            head = headers.find_head(held, format, range_)
             if head is None:
                 continue
             headers.remember(head, format, range_)
         if head.begin > start:
             block, start = block[head.begin - start :], head.begin
-        if block or not found:
+        if block or not was_known:
             yield head, _keep_bom(to_utf8(block), start, range_)
     if head is None and range_.offset == 0:
-        head = headers.find(held, format, range_, final=True)
+        head = headers.find_head(held, format, range_, final=True)
         if head is not None:
             rest = held[head.begin :]
             yield head, _keep_bom(to_utf8(rest), head.begin, range_)
 
 
 def _keep_bom(data: bytes, start: int, range_: Range) -> Lines:
-    """Lines whose first value may begin with a byte order mark, which the parser would drop."""
+    """Return lines that keep a byte order mark of their first value, which the parser would drop."""
     if data.startswith(BOM):
         return Lines(b"\n" + data, start, range_, -1)
     return Lines(data, start, range_)
@@ -112,7 +111,7 @@ def _keep_bom(data: bytes, start: int, range_: Range) -> Lines:
 def _blocks(
     format: Format, range_: Range, open_range: OpenRange, reading: Reading, size: int
 ) -> Iterator[bytes]:
-    """Whole records; `reading` knows where they lie in the file's text."""
+    """Yield blocks of whole records; `reading` knows where they lie in the file's text."""
     if not format.newlines_in_values:
         yield from range_blocks(format, range_, open_range, reading, size)
         return
@@ -138,26 +137,25 @@ def _parse_lines(
     format: Format,
     open_range: OpenRange,
 ) -> Parsed | None:
-    """Return the rows of lines; None where all are blank. What does not fit names its line."""
-
+    """Return the rows of lines; None where all are blank. Errors name the line."""
     data = dialect.without_comments(lines.data, format)
     if is_blank(data):
         return None
-    wrong, found = _check_structure(data, format)
-    if wrong is not None:
-        raise bad_line(lines, data.count(b"\n", 0, wrong[0]), wrong[1], format, open_range)
+    fault, layout = _check_structure(data, format)
+    if fault is not None:
+        raise bad_line(lines, data.count(b"\n", 0, fault[0]), fault[1], format, open_range)
 
     def check(part: bytes) -> Parsed:
-        parsed = parse(part, found if part is data else None)
-        got = parsed.table.num_rows + parsed.skipped
-        if part is data and got != (expected := dialect.count(data, found, got)):
-            raise ValueError(f"{expected} records gave {got} rows")
+        parsed = parse(part, layout if part is data else None)
+        rows = parsed.table.num_rows + parsed.skipped
+        if part is data and rows != (expected := dialect.count(data, layout, rows)):
+            raise ValueError(f"{expected} records gave {rows} rows")
         return parsed
 
     try:
         return check(data)
     except (pa.ArrowException, ValueError) as error:
-        parts = dialect.split(data, found)
+        parts = dialect.split(data, layout)
         bad = first_bad(parts, check)
         message = explain_record(parts[bad], format, names, taken, error)
         line = sum(part.count(b"\n") for part in parts[:bad])
@@ -166,30 +164,29 @@ def _parse_lines(
 
 def _check_structure(data: bytes, format: Format) -> tuple[tuple[int, str] | None, Layout | None]:
     """Return what is wrong with quotes and line ends, and where; the layout where there are quotes."""
-
     marks = (format.quote.encode(), format.escape.encode())
-    found = dialect.layout(data, format) if any(m and m in data for m in marks) else None
-    if found is not None:
-        inner = data.count(b"\n") - len(found.ends)
-        if found.open or (inner and not format.newlines_in_values):
+    layout = dialect.find_layout(data, format) if any(m and m in data for m in marks) else None
+    if layout is not None:
+        inner = data.count(b"\n") - len(layout.ends)
+        if layout.open or (inner and not format.newlines_in_values):
             newlines = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
-            within = np.setdiff1d(newlines, found.ends)
+            within = np.setdiff1d(newlines, layout.ends)
             if not format.newlines_in_values:
                 at = int(within[0]) if len(within) else len(data)
-                return (at, _unclosed_message(data, at, format)), found
-            return (int(found.starts[-1]), dialect.UNCLOSED.format(quote=format.quote)), found
-        escaped = dialect.unescaped_quote(data, found, format)
+                return (at, _unclosed_message(data, at, format)), layout
+            return (int(layout.starts[-1]), dialect.UNCLOSED.format(quote=format.quote)), layout
+        escaped = dialect.unescaped_quote(data, layout, format)
         if escaped is not None:
-            return (escaped, _ESCAPED), found
-        if len(found.escaped) and found.escaped[-1] >= len(data):
-            return (len(data), f"the file ends behind an escape ({format.escape})"), found
+            return (escaped, _ESCAPED), layout
+        if len(layout.escaped) and layout.escaped[-1] >= len(data):
+            return (len(data), f"the file ends behind an escape ({format.escape})"), layout
     if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
         array = np.frombuffer(data + b" ", np.uint8)
         stray = np.flatnonzero((array[:-1] == ord("\r")) & (array[1:] != ord("\n")))
-        stray = stray if found is None else found.outside(stray)
+        stray = stray if layout is None else layout.outside(stray)
         if len(stray):
-            return (int(stray[0]), _STRAY), found
-    return None, found
+            return (int(stray[0]), _STRAY), layout
+    return None, layout
 
 
 def _unclosed_message(data: bytes, end: int, format: Format) -> str:
@@ -201,12 +198,11 @@ def _unclosed_message(data: bytes, end: int, format: Format) -> str:
 
 
 def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading) -> Sample:
-    """Return the types of all values at the places, until enough of these had rows.
+    """Infer the types of the columns from samples, until enough of these had rows.
 
     The first header gives the names, and further headers those that it lacks where files may
     lack columns. A column without a value anywhere is text.
     """
-
     names: tuple[str, ...] | None = None
     others: dict[str, None] = {}
     texts: dict[str, list[Any]] = {}
@@ -219,10 +215,10 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
         length = place.size - place.offset
         range_ = Range(0, place.path, place.offset, length, place.size, "", number, 0)
         reading.sample(place.path, place.offset)
-        found, tables = _sample(format, range_, names, open_, reading)
-        names = names or found
+        own, tables = _sample(format, range_, names, open_, reading)
+        names = names or own
         if format.missing_columns == "null":
-            others.update(dict.fromkeys(found or ()))
+            others.update(dict.fromkeys(own or ()))
         for table in tables:
             for name, column in zip(table.column_names, table.columns, strict=True):
                 texts.setdefault(name, []).extend(column.drop_null().chunks)
@@ -253,20 +249,19 @@ def _sample(
     format: Format, range_: Range, names: tuple[str, ...] | None, open_: Open, reading: Reading
 ) -> tuple[tuple[str, ...] | None, list[pa.Table]]:
     """Return the names of a file, if it has any, and the texts of about a megabyte of its rows."""
-
     tables: list[pa.Table] = []
-    found, held = None, 0
+    own, held = None, 0
 
     def open_range(range_: Range) -> Any:
         return open_(range_.path)
 
     for head, lines in _lines(format, range_, open_range, reading, PIECE):
         others = names or tuple(f"f{n}" for n in range(len(head.first)))
-        found = _names(head, range_.path, format, others) or None
-        if found is None:
+        own = _names(head, range_.path, format, others) or None
+        if own is None:
             break
         parsed = _parse_lines(
-            lines, text_parser(format, found), found, pa.schema([]), format, open_range
+            lines, text_parser(format, own), own, pa.schema([]), format, open_range
         )
         if parsed is not None:
             tables.append(parsed.table)
@@ -274,7 +269,7 @@ def _sample(
         # A whole piece may end with a part of a record. The end of a file is read to its end.
         if held >= PIECE // 2 and (not range_.offset or range_.length > PIECE):
             break
-    return found, tables
+    return own, tables
 
 
 def _unique_names(names: tuple[str, ...], path: str, format: Format) -> list[str]:

@@ -49,7 +49,6 @@ def conditions_of(filter: Any, schema: pa.Schema) -> list[list[Condition]] | Non
 
 def expression_of(filter: Any, schema: pa.Schema) -> Any:
     """Return a filter as an Arrow expression: one already, or conditions such as `[("a", ">", 1)]`."""
-
     try:
         groups = conditions_of(filter, schema)
         if groups is None:
@@ -57,36 +56,36 @@ def expression_of(filter: Any, schema: pa.Schema) -> Any:
         return functools.reduce(
             operator.or_,
             (
-                functools.reduce(operator.and_, (_expression(each, schema) for each in group))
+                functools.reduce(
+                    operator.and_, (_expression(condition, schema) for condition in group)
+                )
                 for group in groups
             ),
         )
     except KeyError as error:
-        known = ", ".join(COMPARED)
+        operators = ", ".join(COMPARED)
         raise DatasetError(
-            f"filter={filter!r} is not a filter: {error} is not an operator; there are {known}"
+            f"filter={filter!r} is not a filter: {error} is not an operator; there are {operators}"
         ) from None
     except (ValueError, TypeError, ArithmeticError, pa.ArrowException) as error:
         raise DatasetError(f"filter={filter!r} is not a filter: {error}") from error
 
 
 def _expression(condition: Condition, schema: pa.Schema) -> Any:
-
     name, how, value = condition
     compare = COMPARED[how]
     if schema.get_field_index(name) >= 0:
-        found = build_comparison(name, how, value, schema.field(name).type)
-        if found is not None:
-            return found
+        comparison = build_comparison(name, how, value, schema.field(name).type)
+        if comparison is not None:
+            return comparison
     return compare(pc.field(name), _literal(value))
 
 
 def _literal(value: Any) -> Any:
     """Return a value as an Arrow scalar or array, where that can be made without pandas."""
-
     if isinstance(value, (list, tuple, set, frozenset)):
         values = list(value)
-        return strings(values) if {type(each) for each in values} == {str} else values
+        return strings(values) if {type(item) for item in values} == {str} else values
     if type(value) is str:
         return scalar(value)
     if isinstance(value, date) and not isinstance(value, datetime):
@@ -138,7 +137,7 @@ def _may(condition: Condition, ends: tuple[Any, Any] | None) -> bool:
         if how in (">", ">="):
             return bool(COMPARED[how](high, value))
         if how == "in":  # statistics do not tell of NaN, which Arrow finds
-            return any(each != each or low <= each <= high for each in value)
+            return any(item != item or low <= item <= high for item in value)
     except (TypeError, ArithmeticError):
         pass  # they do not compare in Python; Arrow will say so, or knows better
     return True

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
+from mapred.arrow.to_frames import to_pandas
+from mapred.arrow.types import map_leaf_types
 from mapred.errors import DatasetError, MissingDependency
 from mapred.formats.casting import Unfit, convert_array, first_unfit, show_value
-from mapred.formats.schemas import index_columns, map_leaf_types
+from mapred.formats.schemas import index_columns
 from mapred.model.spec import Format
-from mapred.process.lazy import pa, pd
+from mapred.process.lazy import pa, pd, pl
 
 
 def converter(format: Format) -> Callable[[pa.Table], Any]:
     """Return what makes of a table what `format.as_` says; its package is imported at once."""
+    if format.as_ not in ("pandas", "polars"):
+        return lambda table: table
     try:
-        if format.as_ == "pandas":
-            import pandas  # noqa: F401
-
-            return _as_given if format.dtype_backend == "" else _pandas(format.dtype_backend)
-        if format.as_ == "polars":
-            import polars  # noqa: F401
-
-            return _polars
+        importlib.import_module(format.as_)
     except ImportError as error:
         raise MissingDependency(format.as_, format.as_) from error
-    return lambda table: table
+    if format.as_ == "polars":
+        return _polars
+    return _as_given if format.dtype_backend == "" else _pandas(format.dtype_backend)
 
 
 def _pandas(dtype_backend: str) -> Callable[[pa.Table], Any]:
     """Return a frame with one dtype for each type, and with the index that pandas stored."""
-    from mapred.arrow.to_frames import to_pandas
 
     def convert(table: pa.Table) -> Any:
         frame = to_pandas(table, dtype_backend)
@@ -46,7 +45,6 @@ def _pandas(dtype_backend: str) -> Callable[[pa.Table], Any]:
 
 def _as_given(table: pa.Table) -> Any:
     """Rows of a frame of pandas, with the index and the dtypes that it had as a whole."""
-
     frame = table.to_pandas(integer_object_nulls=True)
     for column in (table.schema.pandas_metadata or {}).get("columns", []):
         name, stored = column["name"], column["field_name"]
@@ -58,16 +56,13 @@ def _as_given(table: pa.Table) -> Any:
 
 
 def _polars(table: pa.Table) -> Any:
-    """Return a frame of the types that polars has; it would wrap large seconds, and panic at
-    others."""
-    import polars
-
+    """Return a frame of the types that polars has: from others it makes wrong values, or panics."""
     fields = zip(table.schema, table.columns, strict=True)
     columns = {field.name: _for_polars(field, column) for field, column in fields}
     fitting = pa.table(columns) if columns else table
     try:
-        frame = polars.from_arrow(fitting)
-    except polars.exceptions.PolarsError as error:
+        frame = pl.from_arrow(fitting)
+    except pl.exceptions.PolarsError as error:
         raise DatasetError(
             f"polars has no place for one of the columns {', '.join(columns)}: {error}; say"
             " columns= to leave it out, or as_='arrow'"
@@ -78,7 +73,6 @@ def _polars(table: pa.Table) -> Any:
 
 
 def _for_polars(field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
-
     type_ = map_leaf_types(field.type, _polars_type)
     if type_ == field.type:
         return column
@@ -97,7 +91,6 @@ def _for_polars(field: pa.Field, column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _polars_type(type_: pa.DataType) -> pa.DataType:
     """Return the type as which polars takes a type's values, or the type itself."""
-
     if pa.types.is_timestamp(type_) and type_.unit == "s":
         return pa.timestamp("ms", type_.tz)
     if pa.types.is_duration(type_) and type_.unit == "s":

@@ -10,7 +10,7 @@ from mapred.formats.base import OpenRange, Range
 from mapred.formats.compression import encoding_of
 from mapred.formats.text import BOM
 from mapred.model.spec import Format
-from mapred.process.lazy import pa
+from mapred.process.lazy import pa, pcsv
 
 _HEAD = 1 << 16
 _MOST_HEADS = 1 << 10
@@ -37,30 +37,30 @@ class Head:
 _heads: dict[tuple[object, ...], Head] = {}
 
 
-def head_of(format: Format, range_: Range, open_range: OpenRange) -> Head:
+def read_head_of(format: Format, range_: Range, open_range: OpenRange) -> Head:
     """Return the head of the file of a range that does not begin it; read once in a process."""
     if not (has_header(format, range_) or format.skip_rows):
         return Head(0)
     key = _key(format, range_)
     if range_.etag and key in _heads:
         return _heads[key]
-    held, want, found = b"", _HEAD, None
+    held, want, head = b"", _HEAD, None
     with open_range(range_) as file:
-        while found is None:
+        while head is None:
             piece = file.read(want)
             held += piece
-            found = find(held, format, range_, final=not piece)
+            head = find_head(held, format, range_, final=not piece)
             want = 2 * len(held)
-    remember(found, format, range_)
-    return found
+    remember(head, format, range_)
+    return head
 
 
-def remember(found: Head, format: Format, range_: Range) -> None:
+def remember(head: Head, format: Format, range_: Range) -> None:
     """Keep the head of a file whose contents its tag tells."""
     if range_.etag:
         if len(_heads) >= _MOST_HEADS:
             _heads.clear()
-        _heads[_key(format, range_)] = found
+        _heads[_key(format, range_)] = head
 
 
 def _key(format: Format, range_: Range) -> tuple[object, ...]:
@@ -76,7 +76,7 @@ def has_header(format: Format, range_: Range) -> bool:
     return format.header is True or (format.header == "first" and range_.first == 0)
 
 
-def find(data: bytes, format: Format, range_: Range, final: bool = False) -> Head | None:
+def find_head(data: bytes, format: Format, range_: Range, final: bool = False) -> Head | None:
     """Return the head of the file that begins with `data`; None where more must be read to tell.
 
     `final`: nothing follows.
@@ -94,7 +94,7 @@ def find(data: bytes, format: Format, range_: Range, final: bool = False) -> Hea
     if not final and (stop is None or not record):
         return None
     _refuse_other_lines(record, data, range_.path, format)
-    if record and not format.newlines_in_values and dialect.layout(record, format).open:
+    if record and not format.newlines_in_values and dialect.find_layout(record, format).open:
         number = data.count(b"\n", 0, begin) + 1
         raise DatasetError(
             f"{range_.path}, line {number}: {dialect.UNCLOSED.format(quote=format.quote)}"
@@ -108,7 +108,7 @@ def _first_record(data: bytes, begin: int, format: Format) -> tuple[bytes, int |
     """Return the first record that is neither blank nor a comment, and where the next one begins."""
     mark = format.comment.encode()
     text = data[begin:]
-    ends = dialect.layout(text, format).ends.tolist() if format.newlines_in_values else None
+    ends = dialect.find_layout(text, format).ends.tolist() if format.newlines_in_values else None
     position = 0
     while position < len(text):
         if (mark and text.startswith(mark, position)) or ends is None:
@@ -125,25 +125,18 @@ def _first_record(data: bytes, begin: int, format: Format) -> tuple[bytes, int |
 
 def _values(record: bytes, format: Format) -> tuple[str, ...]:
     """Return the values of one record, by the parser that reads the rows."""
-    from pyarrow import csv as pc
-
     encoding = encoding_of(format.encoding)
     if not encoding.wide:
         record = record.decode(encoding.name, format.errors).encode()
     record = dialect.ensure_newline(record, format)
     most = record.count(format.delimiter.encode()) + 1
-    table = pc.read_csv(
+    table = pcsv.read_csv(
         pa.BufferReader(b"\n" + record),
-        pc.ReadOptions(
+        pcsv.ReadOptions(
             use_threads=False, block_size=len(record) + 2, autogenerate_column_names=True
         ),
-        pc.ParseOptions(
-            delimiter=format.delimiter,
-            quote_char=format.quote or False,
-            escape_char=format.escape or False,
-            newlines_in_values=True,
-        ),
-        pc.ConvertOptions(column_types={f"f{n}": pa.string() for n in range(most)}),
+        dialect.parse_options(format, newlines_in_values=True),
+        pcsv.ConvertOptions(column_types={f"f{n}": pa.string() for n in range(most)}),
     )
     return tuple(column[0].as_py() for column in table.columns)
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mapred.arrow.buffers import scalar, strings
+from mapred.arrow.types import float_holds
 from mapred.model.spec import Format
-from mapred.process.lazy import pa, pc
+from mapred.process.lazy import pa, pc, pcsv
 
 # What means null in columns other than text, as Arrow has it.
 NULLS = (
@@ -68,18 +69,15 @@ def canonical(text: str, format: Format) -> str:
 
 def match(texts: Any, pattern: str) -> Any:
     """Which texts match a pattern as a whole; null for nulls."""
-
     return pc.match_substring_regex(texts, f"^(?:{pattern})$")
 
 
 def all_match(texts: Any, pattern: str) -> bool:
-
     return bool(pc.all(match(texts, pattern), min_count=0).as_py())
 
 
 def type_of(texts: pa.Array | pa.ChunkedArray, format: Format) -> pa.DataType:
     """Return the type of a column with these values, none of them null."""
-
     values = texts.unique()
     for infer in (_number, _truth, _moment):
         type_ = infer(values, format)
@@ -95,7 +93,6 @@ def type_of_text(text: str, format: Format) -> pa.DataType:
 
 def not_text(texts: pa.ChunkedArray, format: Format) -> bool:
     """Whether some value would by itself give a column another type than text."""
-
     values = texts.drop_null().unique()
     moments = f"{_DATE}|{_TIME}|{_STAMP}{_ZONE}?"
     truths = "|".join(map(re.escape, _truths(format)))
@@ -110,7 +107,6 @@ def not_text(texts: pa.ChunkedArray, format: Format) -> bool:
 
 
 def _number(values: pa.Array, format: Format) -> pa.DataType | None:
-
     patterns = numbers_of(format)
     numeric = match(values, patterns.any)
     if not pc.any(numeric, min_count=0).as_py():
@@ -127,14 +123,13 @@ def _number(values: pa.Array, format: Format) -> pa.DataType | None:
         negative = pc.any(match(values, "[ \t]*-.*")).as_py()
         return _whole(integers, negative)
     finite = [canonical(text, format) for text in values.filter(numeric).to_pylist()]
-    if not all(map(is_exact, integers)):
+    if not all(map(float_holds, integers)):
         return pa.string() if len(infinite) else _decimal(finite)
     return pa.string() if any(abs(float(text)) == float("inf") for text in finite) else pa.float64()
 
 
 def _whole(integers: list[int], negative: bool) -> pa.DataType:
     """Return the first type that holds the integers, the large ones of a column."""
-
     if all(-(2**63) <= n < 2**63 for n in integers):
         return pa.int64()
     if not negative and all(n < 2**64 for n in integers):
@@ -145,17 +140,8 @@ def _whole(integers: list[int], negative: bool) -> pa.DataType:
     return pa.decimal256(76, 0) if digits <= 76 else pa.string()
 
 
-def is_exact(number: int, bits: int = 53) -> bool:
-    """Whether a float with so many significant bits, such as float64, holds the number."""
-    number = abs(number)
-    if number >> (1024 if bits == 53 else 128):
-        return False
-    return number >> bits == 0 or (number & -number).bit_length() + bits > number.bit_length()
-
-
 def _decimal(texts: list[str]) -> pa.DataType:
     """Decimals for whole numbers that float64 would round, beside fractions."""
-
     parts = [text.lstrip("-").partition(".") for text in texts]
     scale = max(len(fraction) for _, _, fraction in parts)
     if any("e" in text or "E" in text for text in texts):
@@ -169,14 +155,12 @@ def _truths(format: Format) -> tuple[str, ...]:
 
 
 def _truth(values: pa.Array, format: Format) -> pa.DataType | None:
-
-    known = frozenset(_truths(format))
-    return pa.bool_() if all(text in known for text in values.to_pylist()) else None
+    words = frozenset(_truths(format))
+    return pa.bool_() if all(text in words for text in values.to_pylist()) else None
 
 
 def _moment(values: pa.Array, format: Format) -> pa.DataType | None:
     """Dates, times and timestamps; with parts of seconds, which later values may have."""
-
     if format.date_formats:
         type_ = _by_formats(values.to_pylist(), format)
         if type_ is not None:
@@ -202,46 +186,43 @@ def _moment(values: pa.Array, format: Format) -> pa.DataType | None:
 
 def by_arrow(texts: list[str], type_: pa.DataType) -> pa.ChunkedArray:
     """Texts without delimiters or quotes in a type, as Arrow reads them from CSV."""
-    from pyarrow import csv as pc
-
     data = "\n".join((*texts, "")).encode()
-    return pc.read_csv(
+    return pcsv.read_csv(
         pa.BufferReader(data),
-        pc.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=["value"]),
-        pc.ParseOptions(quote_char=False),
-        pc.ConvertOptions(column_types={"value": type_}, null_values=[]),
+        pcsv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=["value"]),
+        pcsv.ParseOptions(quote_char=False),
+        pcsv.ConvertOptions(column_types={"value": type_}, null_values=[]),
     )["value"]
 
 
 def _by_formats(texts: Iterable[str], format: Format) -> pa.DataType | None:
-
     kinds: set[Any] = set()
     for text in texts:
-        found = moment(text, format)
-        if found is None:
+        value = moment(text, format)
+        if value is None:
             return None
-        zoned = isinstance(found, dt.datetime) and found.tzinfo is not None
-        kinds.add((type(found), zoned))
+        zoned = isinstance(value, dt.datetime) and value.tzinfo is not None
+        kinds.add((type(value), zoned))
     if kinds == {(dt.date, False)}:
         return pa.date32()
     if kinds == {(dt.time, False)}:
         return pa.time64("us")
     if kinds == {(dt.datetime, True)}:
         return pa.timestamp("us", "UTC")
-    known = kinds <= {(dt.date, False), (dt.datetime, False)}
-    return pa.timestamp("us") if known else None
+    local = kinds <= {(dt.date, False), (dt.datetime, False)}
+    return pa.timestamp("us") if local else None
 
 
 def moment(text: str, format: Format) -> dt.date | dt.time | None:
     """Return a date, time or timestamp by the first format that fits, else as ISO 8601 has it."""
     for pattern in format.date_formats or ():
         try:
-            found = dt.datetime.strptime(text, pattern)  # noqa: DTZ007
+            value = dt.datetime.strptime(text, pattern)  # noqa: DTZ007
         except ValueError:
             continue
         if not _WITH_TIME.search(pattern):
-            return found.date()
-        return found if _WITH_DATE.search(pattern) else found.time()
+            return value.date()
+        return value if _WITH_DATE.search(pattern) else value.time()
     if re.fullmatch(_TIME, text):
         stamp = _iso(f"1970-01-01T{text}")
         return stamp and stamp.time()
@@ -253,33 +234,31 @@ def moment(text: str, format: Format) -> dt.date | dt.time | None:
 
 def _iso(text: str) -> dt.datetime | None:
     """Return a timestamp in microseconds; None if it has parts of these, or is not in the calendar."""
-
     zoned = re.fullmatch(f"{_STAMP}{_ZONE}", text) is not None
     try:
-        found = by_arrow([text], pa.timestamp("us", "UTC" if zoned else None))
+        stamps = by_arrow([text], pa.timestamp("us", "UTC" if zoned else None))
     except pa.ArrowException:
         return None
-    value: dt.datetime = _EPOCH + found.cast(pa.int64())[0].as_py() * _MICROSECOND
+    value: dt.datetime = _EPOCH + stamps.cast(pa.int64())[0].as_py() * _MICROSECOND
     return value.replace(tzinfo=dt.timezone.utc) if zoned else value
 
 
-def ticks(found: dt.date | dt.time, type_: pa.DataType) -> int | None:
+def ticks(value: dt.date | dt.time, type_: pa.DataType) -> int | None:
     """Return a moment as days or microseconds, as columns of the type count; None if it has no
     place."""
-
     if pa.types.is_date(type_):
-        return found.toordinal() - _EPOCH.toordinal() if type(found) is dt.date else None
+        return value.toordinal() - _EPOCH.toordinal() if type(value) is dt.date else None
     if pa.types.is_time(type_):
-        if not isinstance(found, dt.time):
+        if not isinstance(value, dt.time):
             return None
-        day = dt.datetime.combine(_EPOCH.date(), found)
+        day = dt.datetime.combine(_EPOCH.date(), value)
         return (day - _EPOCH) // _MICROSECOND
-    if isinstance(found, dt.time):
+    if isinstance(value, dt.time):
         return None
-    if not isinstance(found, dt.datetime):
-        found = dt.datetime.combine(found, dt.time())
-    if (found.tzinfo is None) != (type_.tz is None):
+    if not isinstance(value, dt.datetime):
+        value = dt.datetime.combine(value, dt.time())
+    if (value.tzinfo is None) != (type_.tz is None):
         return None
-    if found.tzinfo is not None:
-        found = found.astimezone(dt.timezone.utc).replace(tzinfo=None)
-    return (found - _EPOCH) // _MICROSECOND
+    if value.tzinfo is not None:
+        value = value.astimezone(dt.timezone.utc).replace(tzinfo=None)
+    return (value - _EPOCH) // _MICROSECOND

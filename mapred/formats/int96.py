@@ -15,7 +15,7 @@ from mapred.process.lazy import pa
 
 
 def columns(metadata: Any, schema: pa.Schema, names: Sequence[str]) -> list[str]:
-    """Those of the columns `names` that hold INT96, at any depth."""
+    """Return the columns among `names` that hold INT96, at any depth."""
     may = [name for name in names if "timestamp[us]" in str(schema.field(name).type)]
     if not may:
         return []
@@ -25,7 +25,7 @@ def columns(metadata: Any, schema: pa.Schema, names: Sequence[str]) -> list[str]
 
 
 def exact(coarse: pa.Table, fine: pa.Table) -> pa.Table:
-    """`coarse`, read as microseconds, with those columns of `fine` that need its nanoseconds.
+    """Return `coarse`, read as microseconds, with the columns of `fine` that need nanoseconds.
 
     Nanoseconds are microseconds times 1,000, also where both wrap around, unless there are
     parts of a microsecond.
@@ -51,7 +51,6 @@ def exact(coarse: pa.Table, fine: pa.Table) -> pa.Table:
 
 def _times(array: Any) -> Iterator[pa.Array]:
     """Yield the times in an array, at any depth."""
-
     if pa.types.is_timestamp(array.type):
         yield array
     elif pa.types.is_struct(array.type):

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 from mapred.arrow.samples import Place, Sample
 from mapred.errors import DatasetError
-from mapred.formats.base import Open, OpenRange, Range, Reading, Source, rows
+from mapred.formats.base import Open, OpenRange, Range, Reading, Source, planned_ranges
 from mapred.formats.schemas import merge_schemas, read_schemas
 from mapred.formats.tables import Pieces, Shape, check_columns
 from mapred.model.spec import Format
@@ -21,7 +21,7 @@ def read_pieces(
     format: Format, shape: Shape, ranges: pa.Table, open_range: OpenRange, reading: Reading
 ) -> Pieces:
     """Yield a table for each record batch; a stream belongs whole to the range at its start."""
-    for range_ in rows(ranges):
+    for range_ in planned_ranges(ranges):
         reading.begin(range_)
         start, stop = range_.offset, range_.end
         with open_range(range_) as source:
@@ -46,7 +46,6 @@ def _is_stream(source: BinaryIO) -> bool:
 def _read_file(
     source: BinaryIO, format: Format, shape: Shape, range_: Range, reading: Reading
 ) -> Pieces:
-
     file = pa.ipc.open_file(Source(source))
     total = file.num_record_batches
     mine = [
@@ -77,7 +76,6 @@ def _read_file(
 def _read_stream(
     source: BinaryIO, format: Format, shape: Shape, range_: Range, reading: Reading
 ) -> Pieces:
-
     reading.at("schema")
     stream = pa.ipc.open_stream(Source(source))
     reading.at("record batch 0")
@@ -90,7 +88,6 @@ def _read_stream(
 
 
 def _to_table(batch: Any) -> pa.Table:
-
     batch.validate()
     return pa.Table.from_batches([batch])
 
@@ -103,7 +100,6 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
 
 def _schema(place: Place, open_: Open, reading: Reading) -> tuple[pa.Schema, bool]:
     """Return the schema that a file or a stream begins with, and whether any row follows."""
-
     reading.sample(place.path)
     with open_(place.path) as source:
         if _is_stream(source):

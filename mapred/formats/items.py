@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mapred.errors import DatasetError
-from mapred.formats.base import OpenRange, Range, Reading, guarded, read_exactly, rows
+from mapred.formats.base import OpenRange, Range, Reading, guarded, planned_ranges, read_exactly
 from mapred.functions import pickling
 from mapred.model.checking import safe_text
 from mapred.model.spec import Format
@@ -65,7 +65,7 @@ class Items:
         return index, value
 
     def _begin(self) -> None:
-        """Go on to the next range that holds items; StopIteration where there is none."""
+        """Go on to the next range; raise `StopIteration` where there is none."""
         if self._range is not None:
             self._reading.finish(self._range.offset, self._range.end)
         self._range = next(self._ranges, None)
@@ -83,17 +83,17 @@ def read(format: Format, ranges: pa.Table, open_range: OpenRange, reading: Readi
     """Return the items of a shard, or, of an array, the indices themselves."""
     if format.name == "array":
         return Items(
-            rows(ranges),
+            planned_ranges(ranges),
             lambda range_: range(range_.first, range_.first + range_.count),
             lambda range_, number: range_.first + number,
             reading,
         )
     pickles = _Pickles(open_range)
-    return Items(rows(ranges), pickles.load_all, pickles.load, reading)
+    return Items(planned_ranges(ranges), pickles.load_all, pickles.load, reading)
 
 
 class _Pickles:
-    """The pickles of one range after the other, each loaded when it is asked for."""
+    """The pickles of one range after the other, each loaded when it is needed."""
 
     def __init__(self, open_range: OpenRange) -> None:
         self._open_range = open_range
@@ -101,7 +101,7 @@ class _Pickles:
         self._data = io.BytesIO()
 
     def load_all(self, range_: Range) -> list[Any] | None:
-        """Every value of a range; None where one does not load, or bytes are left over."""
+        """Return every value of a range; None where one does not load, or bytes are left over."""
         try:
             self._begin(range_)
             values = [pickling.load(self._data) for _ in range(range_.count)]
@@ -134,7 +134,7 @@ class _Pickles:
         self._range = range_
 
     def _skip(self, start: int) -> None:
-        """Go behind the pickle at `start`, which did not load."""
+        """Move to the end of the pickle at `start`, which did not load."""
         self._data.seek(start)
         try:
             for _ in pickletools.genops(self._data):

@@ -20,7 +20,7 @@ import numpy as np
 from mapred.arrow.buffers import scalar, strings, to_arrow
 from mapred.process.lazy import pa, pc
 
-_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY = 86400
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001
 _TICK = dt.timedelta(microseconds=1)
@@ -38,14 +38,13 @@ COMPARED: Mapping[str, Callable[[Any, Any], Any]] = {
 
 
 def comparable(value: Any, type_: pa.DataType) -> Any:
-    """Return a float beside decimals means the decimal that it is written as, and the other way
-    round."""
-
+    """Return a value as Arrow compares it with a column: beside decimals, the decimal of a float is
+    the one that it is written as."""
     if isinstance(value, (list, tuple, set, frozenset)):
-        values = [comparable(each, type_) for each in value]
+        values = [comparable(member, type_) for member in value]
         # Arrow looks up bits, and so tells 0.0 from -0.0.
         if pa.types.is_floating(type_) and any(
-            type(each) in (int, float) and not each for each in values
+            type(member) in (int, float) and not member for member in values
         ):
             values += [0.0, -0.0]
         return values
@@ -59,34 +58,33 @@ def comparable(value: Any, type_: pa.DataType) -> Any:
 
 
 def build_comparison(name: str, how: str, value: Any, type_: pa.DataType) -> Any:
-    """Return a comparison of a column as an expression that holds for the right values of its type.
+    """Return the comparison of a column as an expression, with values of its own type.
 
     None where the type has no steps in which the value could be told; Arrow compares those.
     """
-
     field = pc.field(name)
     if how in ("in", "not in"):
-        held = _members(value, type_)
-        if held is None:
+        members = _members(value, type_)
+        if members is None:
             return None
-        found = field.isin(_array(held, type_)) if held else pc.scalar(scalar(False))
-        return ~found if how == "not in" else found
+        is_member = field.isin(_array(members, type_)) if members else pc.scalar(scalar(False))
+        return ~is_member if how == "not in" else is_member
     if value is None or isinstance(value, bool):
         return None
     never, always = pc.scalar(scalar(False)), field.is_valid()
-    if _is_nan(value) and not _is_float(type_):
+    if _is_nan(value) and not pa.types.is_floating(type_):
         return always if how == "!=" else never
-    found = _find_neighbors(value, type_)
-    if found is None:
+    neighbors = _find_neighbors(value, type_)
+    if neighbors is None:
         return None
-    below, above = found
+    below, above = neighbors
     if how in ("=", "==", "!="):
         if _is_one(below, above, type_):
             equal = field == _array([below], type_)[0]
             return ~equal if how == "!=" else equal
         return always if how == "!=" else never
     bound, up = (above if how in ("<", ">=") else below), how in (">", ">=")
-    if not _is_float(type_):
+    if not pa.types.is_floating(type_):
         low, high = _range(type_)
         if bound < low or (bound == low and how in ("<", ">=")):
             return always if up else never
@@ -96,24 +94,24 @@ def build_comparison(name: str, how: str, value: Any, type_: pa.DataType) -> Any
 
 
 def _members(values: Any, type_: pa.DataType) -> list[Any] | None:
-    """Return the values of a list that the type has; None where Arrow is to look them up."""
-    held = []
+    """Return the members that are values of the type; None where Arrow has to compare them."""
+    members = []
     for value in values:
         if value is None or isinstance(value, bool):
             return None
-        if _is_nan(value) and not _is_float(type_):
+        if _is_nan(value) and not pa.types.is_floating(type_):
             continue
-        found = _find_neighbors(value, type_)
-        if found is None:
+        neighbors = _find_neighbors(value, type_)
+        if neighbors is None:
             return None
-        if _is_one(*found, type_):
-            held.append(found[0])
-    return held
+        if _is_one(*neighbors, type_):
+            members.append(neighbors[0])
+    return members
 
 
 def _is_one(below: Any, above: Any, type_: pa.DataType) -> bool:
-    """Whether a value between the two is one that the type has."""
-    if _is_float(type_):
+    """Whether a value between these two neighbors is a value of the type."""
+    if pa.types.is_floating(type_):
         return (below is above or bool(below == above)) and _is_float_of(below, type_)
     low, high = _range(type_)
     return bool(below == above and low <= below <= high)
@@ -130,14 +128,8 @@ def _is_nan(value: Any) -> bool:
     return isinstance(value, float | Decimal) and math.isnan(value)
 
 
-def _is_float(type_: pa.DataType) -> bool:
-
-    return bool(pa.types.is_floating(type_))
-
-
 def _range(type_: pa.DataType) -> tuple[int, int]:
     """Return the least and the greatest value of a type, in its steps."""
-
     if pa.types.is_decimal(type_):
         return -(10**type_.precision) + 1, 10**type_.precision - 1
     if pa.types.is_unsigned_integer(type_):
@@ -146,8 +138,8 @@ def _range(type_: pa.DataType) -> tuple[int, int]:
 
 
 def _find_neighbors(value: Any, type_: pa.DataType) -> tuple[Any, Any] | None:
-    """Return the last value of the type up to `value`, and the first from there on, in its steps."""
-    if _is_float(type_):
+    """Return the greatest value of the type up to `value` and the least from it on, in its steps."""
+    if pa.types.is_floating(type_):
         return _floats(value) if isinstance(value, int | float) else None
     if isinstance(value, float | Decimal) and math.isinf(value):
         beyond = (2**300 if value > 0 else -(2**300),) * 2
@@ -170,8 +162,7 @@ def _floats(value: int | float) -> tuple[float, float]:
 
 
 def _steps(value: Any, type_: pa.DataType) -> Fraction | None:
-    """How many steps of the type a value is from its zero."""
-
+    """Return how many steps of the type a value is from its zero."""
     if isinstance(value, int | float | Decimal):
         return _number(Fraction(value), type_)
     if isinstance(value, dt.datetime):
@@ -181,19 +172,17 @@ def _steps(value: Any, type_: pa.DataType) -> Fraction | None:
         if pa.types.is_date32(type_):
             return days
         local = pa.types.is_timestamp(type_) and type_.tz is None
-        return days * _DAY * _UNITS[type_.unit] if local else None
+        return days * _DAY * _PER_SECOND[type_.unit] if local else None
     return None
 
 
 def _number(value: Fraction, type_: pa.DataType) -> Fraction | None:
-
     if pa.types.is_integer(type_):
         return value
     return value * Fraction(10) ** type_.scale if pa.types.is_decimal(type_) else None
 
 
 def _moment(value: dt.datetime, type_: pa.DataType) -> Fraction | None:
-
     zoned = value.utcoffset() is not None
     if zoned:
         value = value.astimezone(dt.timezone.utc).replace(tzinfo=None)
@@ -202,17 +191,16 @@ def _moment(value: dt.datetime, type_: pa.DataType) -> Fraction | None:
     if pa.types.is_date32(type_) and not zoned:
         return seconds / _DAY
     if pa.types.is_timestamp(type_) and zoned == (type_.tz is not None):
-        return seconds * _UNITS[type_.unit]
+        return seconds * _PER_SECOND[type_.unit]
     return None
 
 
 def _array(steps: list[Any], type_: pa.DataType) -> pa.Array:
-    """Values of the type, made without pandas."""
-
+    """Return values of the type, made without pandas."""
     if pa.types.is_floating(type_):
         return to_arrow(np.array(steps, np.float64))
     if pa.types.is_decimal(type_):
-        return strings([f"{each}e{-type_.scale}" for each in steps]).cast(type_)
+        return strings([f"{step}e{-type_.scale}" for step in steps]).cast(type_)
     if pa.types.is_integer(type_):
         letter = "u" if pa.types.is_unsigned_integer(type_) else "i"
         return to_arrow(np.array(steps, f"{letter}{type_.bit_width // 8}"))

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from mapred.arrow.samples import Place, Sample
 from mapred.formats import int96
-from mapred.formats.base import Open, OpenRange, Range, Reading, Source, rows
+from mapred.formats.base import Open, OpenRange, Range, Reading, Source, planned_ranges
 from mapred.formats.pruning import chunk_of, kept_groups
 from mapred.formats.schemas import merge_schemas, read_schemas
 from mapred.formats.tables import Pieces, Shape, check_columns
@@ -24,7 +24,7 @@ def read_pieces(
     format: Format, shape: Shape, ranges: pa.Table, open_range: OpenRange, reading: Reading
 ) -> Pieces:
     """Yield a table for each row group, or for each batch of rows where the function takes batches."""
-    for range_ in rows(ranges):
+    for range_ in planned_ranges(ranges):
         reading.begin(range_)
         with open_range(range_) as source:
             yield from _read_range(source, format, shape, range_, reading)
@@ -71,8 +71,7 @@ def _open(
     dictionaries: Sequence[str] = (),
     unit: str = "us",
 ) -> Any:
-    """Return a file; `unit` is that of its INT96 times, which reach beyond what nanoseconds do."""
-
+    """Open a file; `unit` is that of its INT96 times, which reach farther than nanoseconds."""
     return pq.ParquetFile(
         Source(source),
         metadata=metadata,
@@ -103,9 +102,8 @@ def row_groups(metadata: Any, range_: Range) -> list[int]:
 def _repetitive_columns(metadata: Any, groups: list[int], taken: pa.Schema) -> list[str]:
     """Return the columns of texts that take less than a byte for each value: they repeat a few.
 
-    Read as a dictionary and then as texts they take half the time.
+    They are read faster as a dictionary, of which texts are made later, than as texts at once.
     """
-
     texts = [field.name for field in taken if pa.types.is_string(field.type)]
     names = metadata.schema.names if texts else []
 
@@ -127,7 +125,6 @@ def _group_start(metadata: Any, group: int) -> int:
 def _read_row_group(
     file: Any, number: int, columns: list[str], streaming: bool
 ) -> Iterator[pa.Table]:
-
     if not streaming:
         yield file.read_row_group(number, columns=columns)
         return

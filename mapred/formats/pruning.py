@@ -23,11 +23,11 @@ _MORE_THAN_COMPARISONS = re.compile(r"\w\(|!=")
 def kept_groups(
     source: BinaryIO, file: Any, mine: list[int], format: Format, shape: Shape, range_: Range
 ) -> set[int]:
-    """Those row groups whose statistics do not rule out the filter."""
+    """Return the row groups whose statistics do not rule out the filter."""
     conditions = conditions_of(format.predicate, pinned_schema(format))
     types = {field.name: field.type for field in shape.file}
-    asked = {name for group in conditions or () for name, _, _ in group}
-    if conditions is None or not all(_is_comparable(types[name]) for name in asked & types.keys()):
+    named = {name for group in conditions or () for name, _, _ in group}
+    if conditions is None or not all(_is_comparable(types[name]) for name in named & types.keys()):
         return _kept_by_expression(source, file, mine, format, shape, range_)
     metadata, names = file.metadata, file.metadata.schema.names
     folders = partitions_of(range_.path, format) if format.partitions else {}
@@ -44,11 +44,11 @@ def kept_groups(
 def _min_max(metadata: Any, group: int, names: list[str], name: str) -> tuple[Any, Any] | None:
     """Return the least and the greatest value of a column in a row group, where they are known."""
     chunk = chunk_of(metadata, group, names, name)
-    known = None if chunk is None else chunk.statistics
-    if known is None or not known.has_min_max:
+    statistics = None if chunk is None else chunk.statistics
+    if statistics is None or not statistics.has_min_max:
         return None
     try:
-        low, high = known.min, known.max
+        low, high = statistics.min, statistics.max
         # Not so with NaN, nor where a writer compared numbers without a sign as if they had one.
         return (low, high) if low <= high else None
     except (ValueError, OverflowError, TypeError, ArithmeticError):
@@ -57,8 +57,7 @@ def _min_max(metadata: Any, group: int, names: list[str], name: str) -> tuple[An
 
 
 def chunk_of(metadata: Any, group: int, names: list[str], name: str) -> Any:
-    """Return a row group's part of a column, none where it is nested; `names` are those of all
-    leaves."""
+    """Return a row group's part of a column; None where it is nested. `names` are those of all leaves."""
     if name not in names:
         return None
     chunk = metadata.row_group(group).column(names.index(name))
@@ -67,7 +66,6 @@ def chunk_of(metadata: Any, group: int, names: list[str], name: str) -> Any:
 
 def _is_comparable(type_: pa.DataType) -> bool:
     """Whether Python compares the values of a type as Arrow does; all others are Arrow's."""
-
     plain = (
         pa.types.is_integer,
         pa.types.is_floating,
@@ -81,7 +79,6 @@ def _is_comparable(type_: pa.DataType) -> bool:
 def _kept_by_expression(
     source: BinaryIO, file: Any, mine: list[int], format: Format, shape: Shape, range_: Range
 ) -> set[int]:
-
     schema = file.schema_arrow
     if not _can_use_statistics(file, shape):
         return set(mine)
@@ -105,7 +102,6 @@ def _can_use_statistics(file: Any, shape: Shape) -> bool:
     They must have the pinned types; and where a column has floats, only comparisons will do,
     which do not hold for NaN.
     """
-
     names, schema = file.metadata.schema.names, file.schema_arrow
     text = expression_text(shape.filter)
     compared = text is not None and not _MORE_THAN_COMPARISONS.search(text)

@@ -8,19 +8,14 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from mapred.arrow.buffers import decode_dictionary, scalar, strings
-from mapred.arrow.types import NULL_FOLDER
+from mapred.arrow.schemas import make_columnless_table
+from mapred.arrow.types import NULL_FOLDER, to_plain, type_expression, type_name, unify_types
 from mapred.errors import DatasetError
 from mapred.formats import filters
 from mapred.formats.base import OpenRange, Reading, guarded
 from mapred.formats.casting import Unfit, convert_array, first_unfit, show_value
 from mapred.formats.handover import converter
-from mapred.formats.schemas import (
-    index_columns,
-    index_metadata,
-    to_plain,
-    type_expression,
-    unify_types,
-)
+from mapred.formats.schemas import index_columns, index_metadata
 from mapred.model.spec import Format
 from mapred.process.lazy import pa, pc
 
@@ -53,7 +48,6 @@ def _output_schema(format: Format) -> pa.Schema:
 
     pandas gets the columns that are the index of its frames, too, as from its own readers.
     """
-
     schema = pinned_schema(format)
     metadata = index_metadata(schema, dtypes=format.dtype_backend == "")
     if format.columns is None:
@@ -73,7 +67,6 @@ def pinned_schema(format: Format) -> pa.Schema:
 
 def shape_of(format: Format) -> Shape:
     """Work out once for a shard what every one of its files must give."""
-
     schema, output = pinned_schema(format), _output_schema(format)
     file = pa.schema([field for field in schema if field.name not in format.partitions])
     expression, names, filtered_by = None, set(output.names), frozenset[str]()
@@ -99,14 +92,13 @@ def _field(schema: pa.Schema, name: str) -> pa.Field:
 
 
 def _mentioned_columns(expression: Any, schema: pa.Schema) -> list[str]:
-    """Return the columns that an expression may name: all, where it cannot be written down."""
+    """Return the columns that an expression may name: all of them if it cannot be shown."""
     text = filters.expression_text(expression)
     return [name for name in schema.names if text is None or name in text]
 
 
-def _needed_columns(expression: Any, schema: pa.Schema, known: set[str]) -> set[str]:
-    """Return the columns that an expression needs beside `known`: without them it does not hold."""
-
+def _needed_columns(expression: Any, schema: pa.Schema, taken: set[str]) -> set[str]:
+    """Return the columns beside `taken` without which an expression cannot be evaluated."""
     try:
         filters.mask(pa.Table.from_batches([], schema), expression)
     except (pa.ArrowException, KeyError) as error:
@@ -114,7 +106,7 @@ def _needed_columns(expression: Any, schema: pa.Schema, known: set[str]) -> set[
         raise DatasetError(f"the filter {shown} does not fit the columns: {error}") from error
     needed, written = set(), _mentioned_columns(expression, schema)
     for number, name in enumerate(schema.names):
-        if name not in known and name in written:
+        if name not in taken and name in written:
             try:
                 filters.mask(pa.Table.from_batches([], schema.remove(number)), expression)
             except (pa.ArrowException, KeyError):
@@ -126,7 +118,6 @@ def read(
     pieces: ReadPieces, format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading
 ) -> Any:
     """Hand over what `pieces` reads as `format.as_` says."""
-
     if format.as_ not in ("table", "batches", "pandas", "polars"):
         raise DatasetError(f"{format.name} cannot be read as_={format.as_!r}")
     to = converter(format)
@@ -162,7 +153,7 @@ def _batches(
 
 
 class _Unfit(Exception):
-    """What is wrong with a piece of a file, for an error that names the place."""
+    """A piece of a file does not fit; the caller names the place."""
 
 
 def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Table:
@@ -172,7 +163,6 @@ def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Tabl
     that. A column that is a folder's, too, must hold the folder's value in every row. Raises
     `_Unfit` for what a file must not hold.
     """
-
     names = set(table.column_names)
     columns = {}
     for field in shape.taken:
@@ -197,21 +187,13 @@ def conform(table: pa.Table, path: str, format: Format, shape: Shape) -> pa.Tabl
         decode_dictionary(column) if _is_coded(column := columns[field.name], field) else column
         for field in shape.output
     ]
-    return (
-        pa.table(output, schema=shape.output) if output else _columnless_table(rows, shape.output)
-    )
-
-
-def _columnless_table(rows: int, schema: pa.Schema) -> pa.Table:
-    """Return a table of rows without columns."""
-
-    batch = pa.RecordBatch.from_struct_array(pa.nulls(rows, pa.struct([])))
-    return pa.Table.from_batches([batch], schema)
+    if not output:
+        return make_columnless_table(rows, shape.output.metadata)
+    return pa.table(output, schema=shape.output)
 
 
 def _is_coded(column: Any, field: pa.Field) -> bool:
-    """Whether a column of texts was read as a dictionary, which is filtered in less time."""
-
+    """Whether a column of texts was read as a dictionary, which is faster to filter."""
     coded = pa.types.is_dictionary(column.type) and column.type.index_type == pa.int32()
     return bool(
         coded and pa.types.is_string(column.type.value_type) and pa.types.is_string(field.type)
@@ -223,17 +205,14 @@ def _filter_columns(columns: dict[str, Any], rows: int, shape: Shape) -> tuple[d
 
     Only those columns that it may name are looked at, and none if all rows stay.
     """
-
     types = {field.name: field.type for field in shape.taken}
-    asked = {
+    named = {
         name: column.cast(types.get(name, column.type))
         for name, column in columns.items()
         if name in shape.filtered_by
     } or columns
     try:
-        kept = filters.mask(
-            pa.table(asked) if asked else _columnless_table(rows, pa.schema([])), shape.filter
-        )
+        kept = filters.mask(pa.table(named) if named else make_columnless_table(rows), shape.filter)
     except pa.ArrowException as error:
         name = min(shape.filtered_by, default="price")
         raise _Unfit(
@@ -243,12 +222,12 @@ def _filter_columns(columns: dict[str, Any], rows: int, shape: Shape) -> tuple[d
         ) from error
     if kept.null_count == 0 and pc.all(kept, min_count=0).as_py():
         return columns, rows
-    wanted = [name for name in columns if name in shape.output.names]
-    return {name: pc.filter(columns[name], kept) for name in wanted}, pc.sum(kept).as_py() or 0
+    names = [name for name in columns if name in shape.output.names]
+    return {name: pc.filter(columns[name], kept) for name in names}, pc.sum(kept).as_py() or 0
 
 
 def check_columns(names: Sequence[str], path: str, format: Format, shape: Shape) -> list[str]:
-    """Those columns to read of a file that has `names`; none where its rows just count.
+    """Return the columns to read of a file that has `names`; none where only its rows count.
 
     Raises `DatasetError` where the file lacks a column or has another, unless the format allows
     it, or has one twice.
@@ -257,8 +236,8 @@ def check_columns(names: Sequence[str], path: str, format: Format, shape: Shape)
     missing = [name for name in shape.taken.names if name not in present]
     if missing and format.missing_columns == "error":
         raise _missing_column_error(missing[0], names, path)
-    known = {*shape.file.names, *format.partitions}
-    extra = [name for name in names if name not in known]
+    allowed = {*shape.file.names, *format.partitions}
+    extra = [name for name in names if name not in allowed]
     if extra and shape.exact:
         raise DatasetError(
             f"{path} has a column {extra[0]!r} that is not among the dataset's"
@@ -282,7 +261,6 @@ def _missing_column_error(name: str, names: Sequence[str], path: str) -> Dataset
 
 
 def _join_names(names: Sequence[str]) -> str:
-    """Names in a few words."""
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return (", ".join(names[:20]) or "no columns") + more
 
@@ -293,7 +271,6 @@ def _check_folder(column: pa.ChunkedArray, name: str, path: str) -> None:
     The folder's text is compared in the type of the column: `day=07` is the number 7, and not
     the text "7".
     """
-
     text = folders_of(path)[name]
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -319,7 +296,6 @@ def _check_folder(column: pa.ChunkedArray, name: str, path: str) -> None:
 
 def _cast(column: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.ChunkedArray:
     """Return a column in its pinned type, where not one value changes."""
-
     nulls = format.missing_columns == "null"
     chunks = []
     for chunk in column.chunks:
@@ -331,10 +307,10 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, format: Format) -> pa.Chunke
 
 
 def _explain_unfit(array: pa.Array, field: pa.Field, error: Unfit, nulls: bool) -> str:
-    """Return what does not fit the pinned type, and the option that helps."""
+    """Explain what does not fit the pinned type, with the option that helps."""
     part = f", field {error.field!r}" if error.field else ""
     column = f"column {field.name!r}{part}"
-    better = unify_types(field.type, array.type, union=True)
+    better = unify_types(to_plain(field.type), to_plain(array.type), union=True)
     schema = f"schema={{{field.name!r}: {type_expression(better or to_plain(array.type))}}}"
     if error.missing:
         if better == field.type:
@@ -348,35 +324,27 @@ def _explain_unfit(array: pa.Array, field: pa.Field, error: Unfit, nulls: bool) 
     value = show_value(array[first_unfit(array, field.type, nulls=nulls)])
     if better is None or better == field.type:
         schema += " if the other files fit that, or read such files apart"
-    return f"{column} holds {value}, which does not fit {_type_name(field.type)}; say {schema}"
-
-
-def _type_name(type_: pa.DataType) -> str:
-    """Return a type's name as `schema=` takes it: Arrow's own "float" has 32 bits."""
-    return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(
-        str(type_), str(type_)
-    )
+    return f"{column} holds {value}, which does not fit {type_name(field.type)}; say {schema}"
 
 
 def folders_of(path: str) -> dict[str, str | None]:
     """Return the texts of the `name=value` folders of a path; None for the folder that means null."""
-    found = dict(part.split("=", 1) for part in path.split("/")[:-1] if "=" in part)
+    folders = dict(part.split("=", 1) for part in path.split("/")[:-1] if "=" in part)
     return {
         unquote(name): None if value == NULL_FOLDER else unquote(value)
-        for name, value in found.items()
+        for name, value in folders.items()
     }
 
 
 def partitions_of(path: str, format: Format) -> dict[str, pa.Scalar]:
     """Return the values of the `name=value` folders of a path, in the pinned types."""
-
-    found = folders_of(path)
+    folders = folders_of(path)
     values = {}
     for name in format.partitions:
         type_ = pinned_schema(format).field(name).type
-        if name not in found:
+        if name not in folders:
             raise DatasetError(f"{path} lies in no folder {name}=..., as the dataset's files do")
-        text = found[name]
+        text = folders[name]
         if text is None:
             values[name] = pa.nulls(1, type_)[0]
             continue

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 from mapred.errors import DatasetError, StaleDatasetError
-from mapred.formats.base import Open, OpenRange, Range, Reading, guarded, rows
+from mapred.formats.base import Open, OpenRange, Range, Reading, guarded, planned_ranges
 from mapred.formats.compression import (
     PIECE,
     check_is_text,
@@ -20,7 +20,7 @@ from mapred.formats.magic import refuse_binary
 from mapred.model.spec import Format
 from mapred.process.lazy import np, pa
 
-# Lists of lines that stay in the processor's cache are read half as fast again as larger ones.
+# Small, so that the lines of a block stay in the processor's cache while they are handed out.
 LINES_BLOCK = 1 << 16
 LARGE_BLOCK = 4 << 20
 _PAST_END = 1 << 16
@@ -61,14 +61,14 @@ def blocks(
     Each block ends with a newline, unless it ends a file that does not. `reading` knows
     where the block lies, and counts its bytes when the next one is asked for.
     """
-    for range_ in rows(ranges):
+    for range_ in planned_ranges(ranges):
         yield from range_blocks(format, range_, open_range, reading, size)
 
 
 def range_blocks(
     format: Format, range_: Range, open_range: OpenRange, reading: Reading, size: int
 ) -> Iterator[bytes]:
-    """Yield the blocks of one range; a file that cannot be cut belongs to the range at its start."""
+    """Yield the blocks of a range; a file that cannot be cut belongs to the range at its start."""
     reading.begin(range_)
     if must_read_whole(format, range_.path):
         if range_.offset == 0:
@@ -101,7 +101,7 @@ def range_blocks(
 
 
 def _first_line(file: BinaryIO, range_: Range) -> tuple[bytes, int]:
-    """Where the first line of the range starts, and what was read from there on.
+    """Return what was read from the first line of the range on, and where that line starts.
 
     A range in which no line starts gives its end. The byte before it is read too: it tells
     whether a line starts at the offset itself.
@@ -146,8 +146,13 @@ def _truncated_error(range_: Range, position: int) -> StaleDatasetError:
 def _cut_lines(
     plain: Iterator[bytes], at: int, end: int | None, reading: Reading, size: int
 ) -> Iterator[bytes]:
-    """Pieces that start at offset `at` as whole lines, up to the line that holds byte `end - 1`."""
-    pending: list[bytes] = []
+    """Yield pieces that start at offset `at` as whole lines, up to the line that holds byte `end - 1`.
+
+    The next range begins at the first line that starts at `end` or behind it: so a line that goes
+    over `end` is read here to its end, and one that starts just at `end` is not read at all. The
+    newline looked for is therefore the first from `end - 1` on, which may be in a later piece.
+    """
+    pending: list[bytes] = []  # pieces of a line that has not ended yet, joined once
     begun = at
     unpacked = end is None
     for piece in plain:
@@ -162,7 +167,7 @@ def _cut_lines(
                 pending.clear()
             reading.hold(begun, begun + len(block), unpacked=unpacked)
             yield block
-            reading.release()
+            reading.release()  # not before the next block is asked for
             begun += len(block)
             start = cut
         if stop:
@@ -222,7 +227,6 @@ def _byte_lists(
 def _strings(
     format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading
 ) -> pa.LargeStringArray:
-
     to_utf8 = encoder(format, reading)
     arrays = []
     parts: list[bytes] = []
@@ -245,7 +249,6 @@ def _strings(
 
 def _lines_array(parts: list[bytes]) -> pa.LargeStringArray:
     """Return the lines of blocks that end with newlines: found by numpy, never touched one by one."""
-
     block = b"".join(parts)
     ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
     offsets = np.zeros(len(ends) + 1, np.int64)
@@ -257,7 +260,7 @@ def _lines_array(parts: list[bytes]) -> pa.LargeStringArray:
 def _join_ranges(
     format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading
 ) -> bytes:
-    """All bytes as they are; a newline is added where one file's missing last one would glue."""
+    """Return all bytes; a newline is added to a file without one, for the next file to begin a line."""
     parts: list[bytes] = []
     with guarded(reading):
         for block in blocks(format, ranges, open_range, reading, LARGE_BLOCK):
@@ -270,7 +273,7 @@ def _join_ranges(
 
 
 def decoder(format: Format, reading: Reading) -> Callable[[bytes], str]:
-    """Blocks to text; a byte order mark goes where the encoding says that there is one."""
+    """Return how blocks become text, without a byte order mark if the encoding has one."""
     encoding = encoding_of(format.encoding)
     name, errors = ("utf-8", "strict") if encoding.wide else (encoding.name, format.errors)
     if not encoding.bom:
@@ -284,7 +287,7 @@ def decoder(format: Format, reading: Reading) -> Callable[[bytes], str]:
 
 
 def encoder(format: Format, reading: Reading) -> Callable[[bytes], bytes]:
-    """Blocks to UTF-8, the same bytes where they are that already."""
+    """Return how blocks become UTF-8."""
     encoding = encoding_of(format.encoding)
     strict = encoding.name == "utf-8" and format.errors == "strict" and not encoding.bom
     if encoding.wide or strict:
@@ -294,8 +297,7 @@ def encoder(format: Format, reading: Reading) -> Callable[[bytes], bytes]:
 
 
 def check_utf8(data: bytes) -> bytes:
-    """Return the same bytes, which are UTF-8; else a `UnicodeDecodeError`."""
-
+    """Return the same bytes; raise `UnicodeDecodeError` if they are not UTF-8."""
     if not data.isascii():
         # As one long string: Arrow validates several times as fast as Python decodes.
         ends = pa.py_buffer(struct.pack("=qq", 0, len(data)))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from mapred.errors import DatasetError
-from mapred.formats.base import OpenRange, Range, Reading, read_exactly, rows
+from mapred.formats.base import OpenRange, Range, Reading, planned_ranges, read_exactly
 from mapred.formats.items import Items, Load
 from mapred.model.spec import Format
 from mapred.storage.local import NO_ROOM, temporary_failure
@@ -47,7 +47,7 @@ class File:
 
 
 def read(format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading) -> Items:
-    """Each file with its index in the dataset."""
+    """Return each file with its index in the dataset."""
     loads: dict[str, Load] = {
         "file": lambda range_, number: File(range_.path, range_.size, range_, open_range),
         "bytes": lambda range_, number: _bytes(range_, open_range),
@@ -55,7 +55,7 @@ def read(format: Format, ranges: pa.Table, open_range: OpenRange, reading: Readi
     }
     if format.as_ not in loads:
         raise DatasetError(f"files cannot be read as_={format.as_!r}")
-    return Items(rows(ranges), lambda range_: None, loads[format.as_], reading)
+    return Items(planned_ranges(ranges), lambda range_: None, loads[format.as_], reading)
 
 
 def _bytes(range_: Range, open_range: OpenRange) -> bytes:
@@ -64,7 +64,7 @@ def _bytes(range_: Range, open_range: OpenRange) -> bytes:
 
 
 class _Copies:
-    """Paths on this machine: of local files themselves, of others a copy until the next one."""
+    """Paths on this machine: local files themselves, of others a copy that lasts until the next."""
 
     def __init__(self, open_range: OpenRange) -> None:
         self._open_range = open_range

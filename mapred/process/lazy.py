@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
     import pyarrow.compute as pc
+    import pyarrow.csv as pcsv
     import pyarrow.dataset as ds
+    import pyarrow.json as pjson
     import pyarrow.parquet as pq
 
-__all__ = ["Lazy", "ds", "names_of", "np", "pa", "pc", "pd", "pl", "pq"]
+__all__ = ["Lazy", "ds", "names_of", "np", "pa", "pc", "pcsv", "pd", "pjson", "pl", "pq"]
 
 
 class Lazy(types.ModuleType):
@@ -38,7 +40,9 @@ if not TYPE_CHECKING:
     np = Lazy("numpy")
     pa = Lazy("pyarrow")
     pc = Lazy("pyarrow.compute")
+    pcsv = Lazy("pyarrow.csv")
     pd = Lazy("pandas")
+    pjson = Lazy("pyarrow.json")
     pl = Lazy("polars")
     pq = Lazy("pyarrow.parquet")
 

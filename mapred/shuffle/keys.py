@@ -9,10 +9,12 @@ import numpy as np
 
 from mapred.arrow import from_frames
 from mapred.arrow.schemas import find_duplicate_column
-from mapred.arrow.types import strip_encoding
+from mapred.arrow.types import kind, strip_encoding
 from mapred.errors import FunctionError
 from mapred.process.lazy import pa, pc
 from mapred.shuffle.hashing import Hashes, hash_rows
+
+_KEY_KINDS = "bool text bytes decimal date time duration local instant null".split()
 
 
 def tables(value: Any) -> Iterator[pa.Table]:
@@ -80,19 +82,13 @@ def check_keys(schema: pa.Schema, by: Sequence[str]) -> None:
 
 def family(type_: pa.DataType, name: str) -> str:
     """Types of one family can be equal, and then have equal hashes; other keys are refused."""
-    type_ = strip_encoding(type_, large=True)
-    if pa.types.is_integer(type_) or pa.types.is_floating(type_):
+
+    if pa.types.is_dictionary(type_):
+        return family(type_.value_type, name)
+    if kind(type_) in ("int", "float"):
         return "number"
-    for kind in ("boolean", "decimal", "date", "time", "duration", "null"):
-        if getattr(pa.types, f"is_{kind}")(type_):
-            return kind
-    if pa.types.is_timestamp(type_):
-        return "timestamp" if type_.tz is None else "timestamp with a time zone"
-    if pa.types.is_string(type_) or pa.types.is_large_string(type_):
-        return "string"
-    binary = pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary
-    if any(is_(type_) for is_ in binary):
-        return "binary"
+    if kind(type_) in _KEY_KINDS:
+        return kind(type_)
     raise FunctionError(
         f"key column {name!r} is {type_}, which cannot be a key: take a column for each of its "
         "fields, or a string of it"

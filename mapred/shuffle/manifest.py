@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapred.arrow.buffers import from_arrow, large_strings, to_arrow
-from mapred.arrow.encoding import decode_schema, decoded_table, encode_schema, encode_table
+from mapred.arrow.encoding import decode_schema, decode_table, encode_schema, encode_table
 from mapred.errors import FunctionError
 from mapred.model.records import Output
 from mapred.model.shuffle import Parts, Shuffle
@@ -76,7 +76,7 @@ def read_outline(schema: pa.Schema) -> Outline:
     metadata = schema.metadata or {}
     schemas = tuple(decode_schema(text) for text in json.loads(metadata[_SCHEMAS]))
     whole, *single = schemas or (None,)
-    ends = decoded_table(metadata[_ENDS].decode()) if _ENDS in metadata else None
+    ends = decode_table(metadata[_ENDS].decode()) if _ENDS in metadata else None
     tasks = tuple(json.loads(metadata[_TASKS]))
     return Outline(whole, tuple(single), tasks, int(metadata[_ROWS]), ends)
 
@@ -179,7 +179,7 @@ def _sorted_ranges(
     part. A part is read for a partition wherever it may have rows of it. Gives the keys, an
     array of (start or stop, run, partition) and the file of every run.
     """
-    tables = [decoded_table(part.sample or "") for part in parts]
+    tables = [decode_table(part.sample or "") for part in parts]
     runs = np.concatenate([from_arrow(table["run"]) for table in tables])
     files = np.repeat(np.arange(len(parts)), [table.num_rows for table in tables])
     by = list(shuffle.by)

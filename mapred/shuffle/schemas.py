@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from mapred.arrow.types import NUMBERS, kind
 from mapred.errors import FunctionError
 from mapred.process.lazy import pa
 from mapred.shuffle.keys import family
@@ -35,9 +36,9 @@ def clash_error(column: str, one: Typed, other: Typed, value: str = "") -> Funct
     if types.is_timestamp(first) and types.is_timestamp(second):
         zone = first.tz or second.tz
         remedy = f"timestamp[us{f', tz={zone}' if zone else ''}]"
-    elif _text_and_bytes(first, second) or _text_and_bytes(second, first):
+    elif {kind(first), kind(second)} == {"text", "bytes"}:
         remedy = "binary"
-    elif types.is_temporal(first) or not _number(first) or not _number(second):
+    elif not {kind(first), kind(second)} <= set(NUMBERS):
         remedy = "string"
     elif types.is_integer(first) and types.is_integer(second):
         remedy = "decimal128(38, 0)"
@@ -47,12 +48,6 @@ def clash_error(column: str, one: Typed, other: Typed, value: str = "") -> Funct
         f"column {column!r} is {first} in {here} and {second} in {there}"
         f", which {f'cannot hold {value}' if value else 'do not go together'}: cast it to one "
         f"type in every task, such as {remedy}"
-    )
-
-
-def _number(type_: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)
     )
 
 
@@ -130,17 +125,7 @@ def _are_incompatible(one: pa.DataType, other: pa.DataType) -> bool:
     if one.num_fields and one.num_fields == other.num_fields:
         pairs = ((type_.field(i).type for type_ in (one, other)) for i in range(one.num_fields))
         return any(_are_incompatible(*pair) for pair in pairs)
-    pairs_ = ((one, other), (other, one))
-    return any(
-        (pa.types.is_decimal(a) and pa.types.is_floating(b)) or _text_and_bytes(a, b)
-        for a, b in pairs_
-    )
-
-
-def _text_and_bytes(one: pa.DataType, other: pa.DataType) -> bool:
-    texts = pa.types.is_string, pa.types.is_large_string
-    some_bytes = pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary
-    return any(is_(one) for is_ in texts) and any(is_(other) for is_ in some_bytes)
+    return {kind(one), kind(other)} in ({"decimal", "float"}, {"text", "bytes"})
 
 
 def fit_to_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:

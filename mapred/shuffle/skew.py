@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mapred.arrow.buffers import from_arrow, take_sorted, to_arrow
-from mapred.arrow.encoding import decoded_table, encode_table
+from mapred.arrow.encoding import decode_table, encode_table
 from mapred.process.lazy import pa
 from mapred.shuffle.groups import grouped_by
 
@@ -59,7 +59,7 @@ def find_heavy_keys(texts: Iterable[str], by: Sequence[str], rows: int) -> dict[
     A key stands out with a tenth of all `rows` and three times as many as the other frequent
     keys: with fewer, partitions are about as even as they can be.
     """
-    tables = [decoded_table(text) for text in texts]
+    tables = [decode_table(text) for text in texts]
     if not tables:
         return {}
     keys = _top_keys(tables, len(by))

@@ -67,7 +67,7 @@ def _prefixes(column: pa.ChunkedArray) -> npt.NDArray[np.uint64] | None:
     if pa.types.is_floating(type_):
         values = from_arrow(column).astype(np.float64)
         return None if np.isnan(values).any() else _float_prefixes(values + 0.0)
-    if family(type_, "") in ("string", "binary"):
+    if family(type_, "") in ("text", "bytes"):
         return np.concatenate([_byte_prefixes(chunk) for chunk in column.chunks])
     return None
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mapred.arrow import schemas as unifying
+from mapred.arrow.types import unify_types
 
 SECOND = dt.datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001
 PAIRS: list[tuple[pa.DataType, Any, pa.DataType, pa.DataType]] = [
@@ -73,8 +74,8 @@ def padded(value: Any, type_: pa.DataType) -> Any:
 def test_changes_that_lose_nothing(
     one: pa.DataType, value: Any, other: pa.DataType, expected: pa.DataType
 ) -> None:
-    assert unifying.promote_types(one, other) == expected
-    back = unifying.promote_types(other, one)
+    assert unify_types(one, other, union=True, finest=True) == expected
+    back = unify_types(other, one, union=True, finest=True)
     assert back is not None
     if not pa.types.is_struct(expected):  # whose fields come in the order of their first table
         assert back == expected
@@ -93,7 +94,7 @@ def _array(values: list[Any], type_: pa.DataType) -> pa.Array:
 @pytest.mark.parametrize(("one", "other"), APART, ids=str)
 def test_what_no_type_holds(one: pa.DataType, other: pa.DataType) -> None:
     for first, second in ((one, other), (other, one)):
-        assert unifying.promote_types(first, second) is None
+        assert unify_types(first, second, union=True, finest=True) is None
         with pytest.raises(unifying.ColumnTypeConflict) as caught:
             unifying.unify(pa.schema({"x": first}), pa.schema({"x": second}))
         assert str(caught.value) == f"column 'x' is {first} and {second}"
@@ -107,7 +108,7 @@ def test_the_order_decides_nothing(a: pa.DataType, b: pa.DataType, c: pa.DataTyp
     def fold(*types: pa.DataType) -> str | None:
         found: pa.DataType | None = pa.null()
         for each in types:
-            found = None if found is None else unifying.promote_types(found, each)
+            found = None if found is None else unify_types(found, each, union=True, finest=True)
         return None if found is None else ",".join(sorted(str(found).split(", ")))
 
     if pa.types.is_struct(a) or pa.types.is_struct(b) or pa.types.is_struct(c):

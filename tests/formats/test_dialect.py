@@ -121,13 +121,15 @@ def test_records_are_those_of_the_parser(given: tuple[bytes, Format]) -> None:
     expected = bare(by_characters(data.decode(), format))
     clean = dialect.without_comments(data, format)
     assert clean.count(b"\n") == data.count(b"\n")
-    records = [record.decode() for record in dialect.split(clean, dialect.layout(clean, format))]
+    records = [
+        record.decode() for record in dialect.split(clean, dialect.find_layout(clean, format))
+    ]
     assert bare(records) == expected
     assert bare(by_arrow(clean, format)) == expected
-    assert dialect.count(clean, dialect.layout(clean, format), -1) == len(expected)
+    assert dialect.count(clean, dialect.find_layout(clean, format), -1) == len(expected)
     with mock.patch.object(dialect, "_is_regular", return_value=False):
-        slow = dialect.layout(data, format)
-    assert slow.ends.tolist() == dialect.layout(data, format).ends.tolist()
+        slow = dialect.find_layout(data, format)
+    assert slow.ends.tolist() == dialect.find_layout(data, format).ends.tolist()
 
 
 @settings(max_examples=150, deadline=None)
@@ -145,9 +147,11 @@ def test_pieces_end_between_records(
     assert b"".join(blocks) == whole
     blocks[0] = blocks[0].removeprefix(skipped)
     found = [
-        part for block in blocks for part in dialect.split(block, dialect.layout(block, format))
+        part
+        for block in blocks
+        for part in dialect.split(block, dialect.find_layout(block, format))
     ]
-    assert found == dialect.split(data, dialect.layout(data, format))
+    assert found == dialect.split(data, dialect.find_layout(data, format))
 
 
 @settings(max_examples=40, deadline=None)
@@ -155,7 +159,7 @@ def test_pieces_end_between_records(
 def test_records_are_those_of_pythons_csv(text: str) -> None:
     format = Format("csv", "table", newlines_in_values=True)
     data = (text + "\n").encode()
-    found = dialect.layout(data, format)
+    found = dialect.find_layout(data, format)
     assume(not found.open)
     rows = [row for row in csv.reader(io.StringIO(data.decode(), newline="")) if row]
     assert dialect.count(data, found, -1) == len(rows)
@@ -165,14 +169,14 @@ def test_no_byte_is_looked_at_twice() -> None:
     format = Format("csv", "table", newlines_in_values=True)
     data = b'a,"' + b'x\n""' * 20_000 + b'"\n' + b"b,c\n"
     seen = []
-    real = dialect.layout
+    real = dialect.find_layout
 
     def noted(data: bytes, format: Format) -> Any:
         seen.append(len(data))
         return real(data, format)
 
     pieces = [data[at : at + 100] for at in range(0, len(data), 100)]
-    with mock.patch.object(dialect, "layout", noted):
+    with mock.patch.object(dialect, "find_layout", noted):
         assert len(list(dialect.records(iter(pieces), format, "f"))) == 1
     assert sum(seen) < 1.1 * len(data)
 

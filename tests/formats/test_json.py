@@ -23,7 +23,7 @@ import mapred
 from mapred import formats
 from mapred.dataset.types import as_type
 from mapred.errors import DatasetError
-from mapred.formats.json import misfits
+from mapred.formats.json import dicts, misfits
 from mapred.model.spec import Format
 
 SCHEMA = pa.schema(
@@ -704,6 +704,18 @@ def test_lines_without_fields_count(lab: Any, as_: str, data: bytes) -> None:
     files = {"a": data}
     format = DICTS if as_ == "dicts" else replace(TABLE, schema=pa.schema([("a", pa.int64())]))
     assert len(read(lab, files, format, [0.2, 0.5])) == 3
+
+
+def test_lines_that_the_quick_pass_gives_up_are_read_one_by_one(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does with values so deep that they just reach Python's limit."""
+
+    def give_up(line: str) -> Any:
+        raise RecursionError
+
+    monkeypatch.setattr(dicts, "decode_plain", give_up)
+    assert read(lab, {"a": b'{"a": 1}\n\n{"b": [2]}\n'}, DICTS, []) == [{"a": 1}, {"b": [2]}]
 
 
 def test_lines_without_any_field_are_rows_without_columns(lab: Any) -> None:

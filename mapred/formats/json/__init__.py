@@ -42,7 +42,6 @@ def read_pieces(
 
 
 def _fields(format: Format, shape: Shape, folders: pa.Schema) -> Fields:
-
     needed = [folders.field(name) for name in shape.folders]
     return Fields(
         read=pa.schema([*shape.taken, *needed]),

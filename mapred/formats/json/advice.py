@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from mapred.arrow.types import type_expression, type_name
 from mapred.formats.json.fields import DICTS
 from mapred.process.lazy import pa
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 Steps: TypeAlias = "tuple[str | int, ...]"
 _LONGEST = 400
-_NAMES = {"double": "float64", "float": "float32", "date32[day]": "date32", "date64[ms]": "date64"}
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Misfit:
 
 
 def describe_type(type_: pa.DataType) -> str:
-    """Return a type as people know it, cut where it is long."""
-    text = _NAMES.get(str(type_), str(type_))
+    """Return the name of a type, cut where it is long."""
+    text = type_name(type_)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -71,22 +71,21 @@ def explain_misfit(misfit: Misfit, format: Format) -> str:
 def _schema_advice(misfit: Misfit, schema: pa.Schema) -> list[str]:
     if misfit.needed is None:
         return []
-    known = misfit.name in schema.names
-    type_ = schema.field(misfit.name).type if known else misfit.needed
+    is_pinned = misfit.name in schema.names
+    type_ = schema.field(misfit.name).type if is_pinned else misfit.needed
     type_ = _replace_type(type_, misfit.steps[1:], misfit.needed)
     text = (
         f'"{describe_type(type_)}"'
         if len(misfit.steps) == 1 and not type_.num_fields
-        else type_text(type_)
+        else type_expression(type_)
     )
-    if text is None or len(text) > _LONGEST:
+    if len(text) > _LONGEST:
         return [f"its type in schema= ({describe_type(misfit.needed)})"]
     return [f"schema={{{json.dumps(misfit.name, ensure_ascii=False)}: {text}}}"]
 
 
 def _replace_type(type_: pa.DataType, steps: Steps, by: pa.DataType) -> pa.DataType:
     """Return a type with another one at the end of `steps`."""
-
     if not steps:
         return by
     if isinstance(steps[0], int):
@@ -94,26 +93,3 @@ def _replace_type(type_: pa.DataType, steps: Steps, by: pa.DataType) -> pa.DataT
     types = {field.name: field.type for field in type_}
     types[steps[0]] = _replace_type(types.get(steps[0], by), steps[1:], by)
     return pa.struct(list(types.items()))
-
-
-def type_text(type_: pa.DataType) -> str | None:
-    """Return a type as Python code, where it can be."""
-
-    if pa.types.is_struct(type_):
-        parts = [(field.name, type_text(field.type)) for field in type_]
-        if any(text is None for _, text in parts):
-            return None
-        return f"pa.struct([{', '.join(f'({name!r}, {text})' for name, text in parts)}])"
-    if pa.types.is_list(type_):
-        item = type_text(type_.value_type)
-        return item and f"pa.list_({item})"
-    if pa.types.is_decimal(type_):
-        return f"pa.{type_}"
-    names = "int64 uint64 float64 string int8 int16 int32 uint8 uint16 uint32 float32 date32"
-    plain = {getattr(pa, name)(): name for name in names.split()} | {pa.bool_(): "bool_"}
-    if type_ in plain:
-        return f"pa.{plain[type_]}()"
-    if pa.types.is_timestamp(type_):
-        zone = f", {type_.tz!r}" if type_.tz else ""
-        return f"pa.timestamp({type_.unit!r}{zone})"
-    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from mapred.formats.base import OpenRange, Reading, rows
+from mapred.formats.base import OpenRange, Reading, planned_ranges
 from mapred.formats.json.objects import is_blank
 from mapred.formats.lines import Lines
 from mapred.formats.text import BOM, encoder, range_blocks
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def blocks(
     format: Format, ranges: pa.Table, open_range: OpenRange, reading: Reading, size: int
 ) -> Iterator[Lines]:
-    """Blocks of lines in UTF-8, not all of them blank."""
+    """Yield blocks of lines in UTF-8, except those in which all lines are blank."""
     to_utf8 = encoder(format, reading)
-    for range_ in rows(ranges):
+    for range_ in planned_ranges(ranges):
         for block in range_blocks(format, range_, open_range, reading, size):
             data, start = to_utf8(block), reading.block_start
             if start == 0:

@@ -10,7 +10,7 @@ from mapred.formats.base import OpenRange, Reading, guarded
 from mapred.formats.json.blocks import blocks
 from mapred.formats.json.errors import error_at
 from mapred.formats.json.folders import add_folders
-from mapred.formats.json.objects import SPACES, Refused, decode_unique, plain
+from mapred.formats.json.objects import SPACES, Refused, decode_plain, decode_unique
 from mapred.formats.lines import Lines
 from mapred.formats.text import LINES_BLOCK
 from mapred.model.spec import Format
@@ -36,15 +36,17 @@ def _dict_lists(
                 _add_folders(dicts, lines, format, open_range)
             if format.columns is not None:
                 names = format.columns
-                dicts = [{name: each[name] for name in names if name in each} for each in dicts]
+                dicts = [{name: value[name] for name in names if name in value} for value in dicts]
             yield reading.hand_out(dicts)
             reading.take_back()
 
 
 def _dicts(lines: Lines, format: Format, open_range: OpenRange) -> list[dict[str, Any]]:
     try:
-        dicts = [plain(line) for line in lines.data.decode().split("\n") if line.strip(" \t\r")]
-        if all(type(each) is dict for each in dicts):
+        dicts = [
+            decode_plain(line) for line in lines.data.decode().split("\n") if line.strip(" \t\r")
+        ]
+        if all(type(value) is dict for value in dicts):
             return dicts
     except (ValueError, RecursionError):
         pass  # which line it was, and why, is found out one by one

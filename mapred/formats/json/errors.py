@@ -18,7 +18,7 @@ from mapred.formats.json.objects import (
     is_collection,
 )
 from mapred.formats.json.tables import Fields, Parse
-from mapred.formats.lines import Lines, bad_line
+from mapred.formats.lines import Lines, bad_line, first_bad
 from mapred.formats.text import BOM
 from mapred.model.spec import Format
 
@@ -28,11 +28,11 @@ _ARROWS = re.compile(r"^JSON parse error: | in row \d+|^Failed to convert JSON t
 def error_at(
     lines: Lines, index: int, message: str, format: Format, open_range: OpenRange
 ) -> DatasetError:
-    """Return the error for line `index` of `lines`, or for the whole file where that is not lines."""
+    """Return the error for line `index`, or for the whole file where it does not hold lines."""
     with open_range(lines.range_) as file:
-        found = explain_document(next(iter_pieces(file, format, lines.range_.path), b""))
-    if found:
-        return DatasetError(f"{lines.range_.path} {found}")
+        advice = explain_document(next(iter_pieces(file, format, lines.range_.path), b""))
+    if advice:
+        return DatasetError(f"{lines.range_.path} {advice}")
     return bad_line(lines, index, message, format, open_range)
 
 
@@ -58,28 +58,13 @@ def explain_error(
             message = _message(line, fields, format)
             if message:
                 return error_at(lines, index, message, format, open_range)
-    bad = _first_bad(parts, parse)
+    bad = first_bad(parts, parse, b"\n")
     return error_at(lines, bad, _ARROWS.sub("", str(error)), format, open_range)
 
 
 def _message(line: bytes, fields: Fields, format: Format) -> str | None:
-    """Return what is wrong with one line."""
     try:
         misfit = misfit_of(decode_exact(line), fields.read, fields.closed, fields.inferred)
     except Refused as refused:
         return str(refused)
     return explain_misfit(misfit, format) if misfit else None
-
-
-def _first_bad(parts: list[bytes], parse: Parse) -> int:
-    """Return the index of the line with which all up to it begin to fail; by halving."""
-    good, bad = 0, len(parts)
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        try:
-            parse(b"\n".join(parts[:middle]))
-        except Exception:
-            bad = middle
-        else:
-            good = middle
-    return bad - 1

@@ -18,22 +18,21 @@ _LIMITS = {64: 2.0**53, 32: 2.0**24}
 
 
 def holds(type_: pa.DataType, is_such: Callable[[pa.DataType], bool]) -> bool:
-    """Whether a type is such, or has such a type inside."""
+    """Whether a test holds for a type or one inside it."""
     inner = (type_.field(number).type for number in range(type_.num_fields))
-    return is_such(type_) or any(holds(each, is_such) for each in inner)
+    return is_such(type_) or any(holds(part, is_such) for part in inner)
 
 
 def doubtful(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """Return the rows of a column in which a float is so large that it may not be what was written."""
-    found, start = [np.empty(0, np.int64)], 0
+    """Return the rows with a float so large that it may differ from what was written."""
+    rows, start = [np.empty(0, np.int64)], 0
     for chunk in column.chunks:
-        found.append(_rows(chunk) + start)
+        rows.append(_rows(chunk) + start)
         start += len(chunk)
-    return np.concatenate(found)
+    return np.concatenate(rows)
 
 
 def _rows(array: pa.Array) -> npt.NDArray[np.int64]:
-
     if pa.types.is_floating(array.type):
         values = values_view(array, np.dtype(f"f{array.type.bit_width // 8}"))
         return np.flatnonzero(np.abs(values) >= _LIMITS[array.type.bit_width])

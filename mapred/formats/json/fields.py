@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from mapred.arrow.types import float_holds
 from mapred.formats.json.objects import (
     KINDS,
     DuplicateNames,
@@ -25,7 +26,7 @@ TWO_KINDS = f"{DICTS} takes fields of two types, and so does mapred.read_text wi
 
 
 class FieldError(ValueError):
-    """A value with which a field has no type; `where` is what `add` was told."""
+    """A value leaves its field without a type; `where` is the place that `add` was given."""
 
     def __init__(self, message: str, where: Any) -> None:
         super().__init__(message)
@@ -34,7 +35,7 @@ class FieldError(ValueError):
 
 @dataclass(slots=True)
 class Seen:
-    """What the values of one field, or the items of one list, have been so far."""
+    """The values of one field, or the items of one list, as far as they were seen."""
 
     path: str
     depth: int = 0
@@ -60,8 +61,8 @@ class Seen:
         return Seen(path, self.depth + 1)
 
 
-def add(seen: Seen, value: Any, where: Any, told: Callable[[Any], str] = str) -> None:
-    """Take one more value into account; `told` puts a place into words."""
+def add(seen: Seen, value: Any, where: Any, describe: Callable[[Any], str] = str) -> None:
+    """Take one more value into account; `describe` puts a place into words."""
     kind = KINDS[type(value)]
     if not kind:
         return
@@ -69,7 +70,7 @@ def add(seen: Seen, value: Any, where: Any, told: Callable[[Any], str] = str) ->
         if seen.kind:
             raise FieldError(
                 f"field {seen.path} is {kind} ({show_line(value)}), but {seen.kind} in"
-                f" {told(seen.first)}; {TWO_KINDS}",
+                f" {describe(seen.first)}; {TWO_KINDS}",
                 where,
             )
         seen.kind, seen.first = kind, where
@@ -80,19 +81,21 @@ def add(seen: Seen, value: Any, where: Any, told: Callable[[Any], str] = str) ->
         if value and seen.items is None:
             seen.items = seen.below(f"{seen.path}[]", where)
         for item in value:
-            add(seen.items, item, where, told)  # type: ignore[arg-type]
+            add(seen.items, item, where, describe)  # type: ignore[arg-type]
     elif kind == "an object":
-        _add_fields(seen, value, where, told)
+        _add_fields(seen, value, where, describe)
 
 
-def _add_fields(seen: Seen, value: dict[str, Any], where: Any, told: Callable[[Any], str]) -> None:
+def _add_fields(
+    seen: Seen, value: dict[str, Any], where: Any, describe: Callable[[Any], str]
+) -> None:
     if isinstance(value, DuplicateNames):
         raise FieldError(duplicate_message(f"{seen.path}.{value.name}"), where)
     for name, child in value.items():
         below = seen.fields.get(name)
         if below is None:
             below = seen.fields[name] = seen.below(f"{seen.path}.{name}", where)
-        add(below, child, where, told)
+        add(below, child, where, describe)
 
 
 def _add_number(seen: Seen, value: Any, where: Any) -> None:
@@ -105,21 +108,12 @@ def _add_number(seen: Seen, value: Any, where: Any) -> None:
             seen.high, seen.widest = value, where
         elif value < seen.low:
             seen.low, seen.widest = value, where
-        if not -_EXACT <= value <= _EXACT and seen.rounded is None and not is_exact(value):
+        if not -_EXACT <= value <= _EXACT and seen.rounded is None and not float_holds(value):
             seen.rounded = (value, where)
-
-
-def is_exact(value: int, digits: int = 53) -> bool:
-    """Whether a float with so many binary digits holds a whole number exactly."""
-    if value.bit_length() > (1024 if digits == 53 else 128):
-        return False
-    odd = abs(value)
-    return odd == 0 or (odd // (odd & -odd)).bit_length() <= digits
 
 
 def type_of(seen: Seen) -> pa.DataType:
     """Return the Arrow type that holds all values exactly; a text where there are none."""
-
     if seen.kind == "a number":
         return _number(seen)
     if seen.kind == "true or false":
@@ -132,7 +126,6 @@ def type_of(seen: Seen) -> pa.DataType:
 
 
 def _number(seen: Seen) -> pa.DataType:
-
     if not seen.fractions and not seen.constants:
         if seen.low >= -(2**63) and seen.high < 2**63:
             return pa.int64()
@@ -159,9 +152,7 @@ def _number(seen: Seen) -> pa.DataType:
 
 
 def decimal_of(numbers: Iterable[int | str]) -> pa.DataType | None:
-    """Return the decimal type that holds numbers exactly, with room for more digits where it can
-    be."""
-
+    """Return the decimal type that holds numbers exactly, if possible with room for more digits."""
     digits, scale = zip(*(digits_of(number) for number in numbers), strict=True)
     whole, scale = max(digits), max(scale)
     if not scale and whole <= _WIDE:
@@ -176,7 +167,7 @@ def decimal_of(numbers: Iterable[int | str]) -> pa.DataType | None:
 
 
 def digits_of(number: int | str) -> tuple[int, int]:
-    """How many digits stand before a decimal point, and how many behind it."""
+    """Return the number of digits before a decimal point, and of those behind it."""
     try:
         exact = Decimal(number)
     except InvalidOperation:  # an exponent of twenty digits

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from mapred.arrow.buffers import strings
 from mapred.arrow.types import NULL_FOLDER
-from mapred.formats.json.objects import SPACES, Refused, decode_object, plain
+from mapred.formats.json.objects import SPACES, Refused, decode_object, decode_plain
 from mapred.formats.lines import Lines
 from mapred.formats.tables import folders_of, partitions_of
 from mapred.model.spec import Format
@@ -13,13 +14,12 @@ from mapred.process.lazy import pa, pc
 
 
 def folder_schema(lines: Lines, format: Format) -> pa.Schema:
-    """Return the folder columns in the types that they have in the lines, by the first of these."""
-
+    """Return the folder columns in the types that they have in the first of the lines."""
     if not format.partitions:
         return pa.schema([])
     assert format.schema is not None
     try:
-        first = decode_object(lines.data.lstrip(SPACES).partition(b"\n")[0], plain)
+        first = decode_object(lines.data.lstrip(SPACES).partition(b"\n")[0], decode_plain)
     except Refused:
         first = {}
     types = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
@@ -32,10 +32,7 @@ def folder_schema(lines: Lines, format: Format) -> pa.Schema:
 
 
 def fill_folders(table: pa.Table, path: str, names: tuple[str, ...]) -> pa.Table:
-    """Return a folder's column has the folder's value where a line lacks it; it goes where all do."""
-
-    from mapred.arrow.buffers import strings
-
+    """Fill in the folder's value where a line lacks it; drop the column where all of them do."""
     for name in names:
         column = table.column(name)
         if column.null_count == table.num_rows:
@@ -52,24 +49,24 @@ def fill_folders(table: pa.Table, path: str, names: tuple[str, ...]) -> pa.Table
 
 
 def add_folders(dicts: list[dict[str, Any]], path: str, format: Format) -> tuple[int, str] | None:
-    """Give dicts the folders' values; the number of a dict that has another one, and what it has."""
+    """Give dicts the folders' values; return the index of a dict that has another one, and an error."""
     texts = folders_of(path)
     values = {name: value.as_py() for name, value in partitions_of(path, format).items()}
-    for number, each in enumerate(dicts):
+    for number, line in enumerate(dicts):
         for name, value in values.items():
-            if each.get(name) is None:
-                each[name] = value
-            elif not _is_same(each[name], texts[name]):
+            if line.get(name) is None:
+                line[name] = value
+            elif not _is_same(line[name], texts[name]):
                 shown = NULL_FOLDER if texts[name] is None else texts[name]
                 return number, (
                     f"the folder {name}={shown} is not the field {name}, which is"
-                    f" {each[name]!r}; say hive=False to leave the folder out"
+                    f" {line[name]!r}; say hive=False to leave the folder out"
                 )
     return None
 
 
 def _is_same(value: Any, text: str | None) -> bool:
-    """Whether a folder's text spells a value."""
+    """Whether a value is what the name of a folder says."""
     if text is None or isinstance(value, str):
         return bool(value == text)
     if isinstance(value, bool):

@@ -7,6 +7,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from mapred.arrow.buffers import strings
+from mapred.arrow.types import NUMBERS, float_holds, is_list, kind
 from mapred.formats.json.advice import Misfit, Steps, describe_type, path_text
 from mapred.formats.json.fields import (
     FieldError,
@@ -14,7 +16,6 @@ from mapred.formats.json.fields import (
     add,
     decimal_of,
     digits_of,
-    is_exact,
     type_of,
 )
 from mapred.formats.json.objects import (
@@ -26,6 +27,11 @@ from mapred.formats.json.objects import (
 )
 from mapred.process.lazy import pa
 
+_KINDS = dict.fromkeys(NUMBERS, "a number") | {
+    "bool": "true or false",
+    "list": "a list",
+    "struct": "an object",
+}
 _INFINITE = math.ldexp(2 - 2**-24, 127)  # as a float32, from here on
 
 
@@ -40,18 +46,18 @@ def misfit_of(
         return Misfit((value.name,), duplicate_message(value.name), final=True)
     for field in schema:
         texts = field.name not in inferred
-        found = _check_value(value.get(field.name), field, (field.name,), texts)
-        if found is not None:
-            return found
+        misfit = _check_value(value.get(field.name), field, (field.name,), texts)
+        if misfit is not None:
+            return misfit
     extra = next((name for name in value if name not in schema.names), None) if closed else None
     return None if extra is None else _extra_field_misfit((extra,), value[extra])
 
 
 def has_unknown(value: Any, type_: pa.DataType) -> bool:
     """Whether an object inside `value` has a field that its type lacks."""
-    if isinstance(value, list) and _is_list(type_):
+    if isinstance(value, list) and is_list(type_):
         return any(has_unknown(item, type_.value_type) for item in value)
-    if not isinstance(value, dict) or not _is_struct(type_):
+    if not isinstance(value, dict) or not pa.types.is_struct(type_):
         return False
     numbers = {name: type_.get_field_index(name) for name in value}
     return any(
@@ -60,64 +66,37 @@ def has_unknown(value: Any, type_: pa.DataType) -> bool:
     )
 
 
-def _is_list(type_: pa.DataType) -> bool:
-
-    return bool(
-        pa.types.is_list(type_)
-        or pa.types.is_large_list(type_)
-        or pa.types.is_fixed_size_list(type_)
-    )
-
-
-def _is_decimal(type_: pa.DataType) -> bool:
-
-    return bool(pa.types.is_decimal(type_))
-
-
-def _is_struct(type_: pa.DataType) -> bool:
-
-    return bool(pa.types.is_struct(type_))
-
-
 def _check_value(value: Any, field: pa.Field, steps: Steps, texts: bool) -> Misfit | None:
-    """Return what does not fit in the value of a field; `texts` may be decimal numbers."""
+    """Return what does not fit in the value of a field; with `texts`, a text may be a decimal."""
     if value is None:
         return None if field.nullable else Misfit(steps, "is missing, but may not be null")
-    kind, wanted = kind_of(value), kind_of_type(field.type)
-    if texts and kind == "text" and _is_decimal(field.type):
-        wanted = kind
-    if kind != wanted:
-        what = f"is {kind} ({show_line(value)}), and not {wanted} ({describe_type(field.type)})"
+    own, pinned = kind_of(value), kind_of_type(field.type)
+    if texts and own == "text" and pa.types.is_decimal(field.type):
+        pinned = own
+    if own != pinned:
+        what = f"is {own} ({show_line(value)}), and not {pinned} ({describe_type(field.type)})"
         return Misfit(steps, what, suggest_type(value))
-    if kind == "a number":
+    if own == "a number":
         return _check_number(value, field.type, steps)
-    if kind == "text":
+    if own == "text":
         return _check_text(value, field.type, steps)
-    if kind == "a list":
+    if own == "a list":
         return _check_items(value, field.type, steps, texts)
-    return _check_fields(value, field.type, steps, texts) if kind == "an object" else None
+    return _check_fields(value, field.type, steps, texts) if own == "an object" else None
 
 
 def kind_of_type(type_: pa.DataType) -> str:
     """Return the kind of JSON values that become a type."""
-
-    if pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_):
-        return "a number"
-    if pa.types.is_boolean(type_):
-        return "true or false"
-    if _is_list(type_):
-        return "a list"
-    return "an object" if _is_struct(type_) else "text"
+    return _KINDS.get(kind(type_), "text")
 
 
 def _check_items(value: list[Any], type_: pa.DataType, steps: Steps, texts: bool) -> Misfit | None:
-
     if pa.types.is_fixed_size_list(type_) and len(value) != type_.list_size:
         return Misfit(steps, f"has {len(value)} items, and not {type_.list_size}")
-    found = (
+    misfits = (
         _check_value(item, type_.value_field, (*steps, n), texts) for n, item in enumerate(value)
     )
-    return next(filter(None, found), None)
+    return next(filter(None, misfits), None)
 
 
 def _check_fields(
@@ -128,11 +107,11 @@ def _check_fields(
             (*steps, value.name), duplicate_message(path_text((*steps, value.name))), final=True
         )
     for field in type_:
-        found = _check_value(value.get(field.name), field, (*steps, field.name), texts)
-        if found is not None:
-            return found
-    known = {field.name for field in type_}
-    extra = next((name for name in value if name not in known), None)
+        misfit = _check_value(value.get(field.name), field, (*steps, field.name), texts)
+        if misfit is not None:
+            return misfit
+    names = {field.name for field in type_}
+    extra = next((name for name in value if name not in names), None)
     return None if extra is None else _extra_field_misfit((*steps, extra), value[extra])
 
 
@@ -156,14 +135,12 @@ def suggest_type(value: Any) -> pa.DataType | None:
 
 
 def _check_number(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
-
     if pa.types.is_decimal(type_):
         return _check_decimal(value, type_, steps)
     return (_check_integer if pa.types.is_integer(type_) else _check_float)(value, type_, steps)
 
 
 def _check_integer(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
-
     if not isinstance(value, int):
         what = (
             f"is {show_line(value)}, which is not a whole number as {describe_type(type_)} has them"
@@ -180,21 +157,19 @@ def _check_integer(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | Non
 
 
 def _check_float(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | None:
-
     double = type_.bit_width == 64
-    if isinstance(value, int) and not is_exact(value, 53 if double else 24):
+    if isinstance(value, int) and not float_holds(value, 53 if double else 24):
         what = (
             f"is {show_line(value)}, a whole number that {describe_type(type_)} cannot hold exactly"
         )
-        return Misfit(steps, what, pa.float64() if is_exact(value) else _decimal_for(value))
+        return Misfit(steps, what, pa.float64() if float_holds(value) else _decimal_for(value))
     if isinstance(value, Fraction) and not double and abs(float(value)) >= _INFINITE:
         return Misfit(steps, f"is {value}, which {describe_type(type_)} cannot hold", pa.float64())
     return None
 
 
 def _decimal_for(value: int) -> pa.DataType | None:
-    """Return a decimal with places behind the point, for a field that was float."""
-
+    """Return a decimal with places behind the point, for a field that was a float."""
     digits, _ = digits_of(value)
     if digits <= 20:
         return pa.decimal128(38, 18)
@@ -212,9 +187,6 @@ def _check_decimal(value: Any, type_: pa.DataType, steps: Steps) -> Misfit | Non
 
 
 def _check_text(value: str, type_: pa.DataType, steps: Steps) -> Misfit | None:
-
-    from mapred.arrow.buffers import strings
-
     if pa.types.is_string(type_) or pa.types.is_large_string(type_):
         return None
     if pa.types.is_decimal(type_) and re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", value):

@@ -19,7 +19,7 @@ _WHOLE = "read files whole with mapred.read_files and json.loads(file.read())"
 
 
 class Refused(ValueError):
-    """What a line holds instead of an object that can be read, in words for the user."""
+    """A line does not hold an object that can be read; the message is for the user."""
 
 
 class Fraction(str):
@@ -35,7 +35,7 @@ class DuplicateNames(dict[str, Any]):
 
 
 def kind_of(value: Any) -> str:
-    """Return what a value is, in the words of the errors; "" for null."""
+    """Return what a value is, as errors call it; "" for null."""
     return KINDS[type(value)]
 
 
@@ -62,7 +62,7 @@ def show_line(value: Any) -> str:
 
 
 def objects_in(data: bytes) -> int:
-    """How many lines are not blank; each of them must begin and end as an object does.
+    """Count the lines that are not blank; each of them must begin and end as an object does.
 
     In valid JSON no object then goes on over a line's end, since what follows a brace that
     closes an inner one is never a brace that opens.
@@ -87,20 +87,20 @@ def lines_of(data: bytes) -> list[bytes]:
 
 
 def _mark_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    twice = DuplicateNames(found)
+    value = dict(pairs)
+    if len(value) == len(pairs):
+        return value
+    twice = DuplicateNames(value)
     names = [name for name, _ in pairs]
     twice.name = next(name for name in names if names.count(name) > 1)
     return twice
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    value = dict(pairs)
+    if len(value) < len(pairs):
         raise Refused("a field stands twice")
-    return found
+    return value
 
 
 def _parse_finite(text: str) -> float:
@@ -111,11 +111,12 @@ def _parse_finite(text: str) -> float:
 
 
 _exact = json.JSONDecoder(parse_float=Fraction, object_pairs_hook=_mark_duplicates).decode
-plain = json.JSONDecoder(parse_float=_parse_finite, object_pairs_hook=_refuse_duplicates).decode
+decode_plain = json.JSONDecoder(
+    parse_float=_parse_finite, object_pairs_hook=_refuse_duplicates
+).decode
 
 
 def duplicate_message(name: str) -> str:
-    """Return what is wrong with an object that has a name twice."""
     return (
         f"field {name} stands twice in one object; mapred.read_text with json.loads keeps the"
         " last of its values"
@@ -125,26 +126,26 @@ def duplicate_message(name: str) -> str:
 def decode_exact(line: bytes) -> dict[str, Any]:
     """Return the object of a line, its fractions as they are written; else `Refused`."""
     value = decode_object(line, _exact)
-    if _MAY_OVERFLOW.search(line) and (found := _find_value(value, _overflows)):
+    if _MAY_OVERFLOW.search(line) and (odd := _find_value(value, _overflows)):
         raise Refused(
-            f"field {found[0]} is {show_line(found[1])}, which is larger than a float64 can be; read such"
+            f"field {odd[0]} is {show_line(odd[1])}, which is larger than a float64 can be; read such"
             " numbers with mapred.read_text and json.loads(line, parse_float=decimal.Decimal)"
         )
-    if b"\\u" in line and (found := _find_value(value, _has_lone_surrogate)):
+    if b"\\u" in line and (odd := _find_value(value, _has_lone_surrogate)):
         raise Refused(
-            f"field {found[0]} holds half of a surrogate pair, which is not a character;"
+            f"field {odd[0]} holds half of a surrogate pair, which is not a character;"
             ' as_="dicts" hands it over as json.loads does'
         )
     return value
 
 
 def decode_unique(line: bytes) -> dict[str, Any]:
-    """Return the object of a line as Python has it, without loss; else `Refused`."""
+    """Return the object of a line as Python's reader has it; refuse names that stand twice."""
     try:
-        return decode_object(line, plain)
+        return decode_object(line, decode_plain)
     except Refused:
         value = decode_exact(line)  # which knows the field of a number that is too large
-        twice = _find_value(value, lambda each: isinstance(each, DuplicateNames))
+        twice = _find_value(value, lambda part: isinstance(part, DuplicateNames))
         if twice:
             raise Refused(
                 duplicate_message(f"{twice[0]}.{twice[1].name}".removeprefix("."))
@@ -196,16 +197,16 @@ def _explain_decode_error(error: json.JSONDecodeError) -> str:
 
 
 def _find_value(value: Any, is_such: Callable[[Any], bool]) -> tuple[str, Any] | None:
-    """Return the path to such a value anywhere in `value`, and the value itself."""
+    """Return the first part of a value for which a test holds, with the path to it."""
     left = [("", value)]
     while left:
-        path, each = left.pop()
-        if is_such(each):
-            return path, each
-        if isinstance(each, dict):
-            left += [(f"{path}.{name}".removeprefix("."), child) for name, child in each.items()]
-        elif isinstance(each, list):
-            left += [(f"{path}[{number}]", child) for number, child in enumerate(each)]
+        path, part = left.pop()
+        if is_such(part):
+            return path, part
+        if isinstance(part, dict):
+            left += [(f"{path}.{name}".removeprefix("."), child) for name, child in part.items()]
+        elif isinstance(part, list):
+            left += [(f"{path}[{number}]", child) for number, child in enumerate(part)]
     return None
 
 
@@ -220,8 +221,7 @@ def _has_lone_surrogate(value: Any) -> bool:
 
 
 def explain_document(head: bytes) -> str | None:
-    """Return what a file is that begins with `head`, and what to do, where it is not an object a
-    line."""
+    """Explain a file that does not hold an object per line, by its beginning; None if it seems to."""
     text = head.removeprefix(BOM).decode(errors="replace").lstrip()
     first, _, rest = text.partition("\n")
     goes_on = _spans_lines(first, text)
@@ -256,7 +256,6 @@ def _spans_lines(first: str, text: str) -> bool:
 
 
 def geojson_advice(how: str) -> str:
-    """Return what to do with a GeoJSON collection."""
     return (
         f"is a GeoJSON collection, one value that {how}; make a line of each feature"
         " (jq -c '.features[]' in.geojson > out.jsonl), or read files whole with"
@@ -269,7 +268,7 @@ def is_collection(line: bytes) -> bool:
     if f'"{_GEOJSON}"'.encode() not in line:
         return False
     try:
-        value = decode_object(line, plain)
+        value = decode_object(line, decode_plain)
     except Refused:
         return False
     return value.get("type") == _GEOJSON and isinstance(value.get("features"), list)

@@ -38,7 +38,7 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
     def open_range(range_: Range) -> Any:
         return open_(range_.path)
 
-    told = functools.partial(_describe_place, format, open_range)
+    describe = functools.partial(_describe_place, format, open_range)
     fields: dict[str, Seen] = {}
     mixed: set[str] = set()
     samples: list[Lines] = []
@@ -49,7 +49,7 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
             if lines is None:
                 continue
             samples.append(lines)
-            enough += _observe(fields, mixed, lines, format.columns, told)
+            enough += _observe(fields, mixed, lines, format.columns, describe)
             if enough == ENOUGH:
                 break
         types = {
@@ -72,7 +72,7 @@ def sniff(format: Format, places: Iterable[Place], open_: Open, reading: Reading
 def _sample(
     format: Format, place: Place, open_: Open, open_range: OpenRange, reading: Reading
 ) -> Lines | None:
-    """About a megabyte of whole lines; None for a place where no line can be told to begin."""
+    """Read about a megabyte of whole lines; None where the file can only be read from its start."""
     reading.sample(place.path, place.offset)
     length = min(PIECE, place.size - place.offset)
     range_ = Range(0, place.path, place.offset, length, place.size, "", 0, 0)
@@ -97,9 +97,9 @@ def _observe(
     mixed: set[str],
     lines: Lines,
     columns: tuple[str, ...] | None,
-    told: Any,
+    describe: Any,
 ) -> bool:
-    """Take the lines of a sample into account; whether they hold a field at all."""
+    """Take the lines of a sample into account; return whether they hold a field at all."""
     some = False
     for index, line in enumerate(lines.data.split(b"\n")):
         if not line.strip(SPACES):
@@ -117,7 +117,7 @@ def _observe(
             if name in mixed:
                 continue
             try:
-                add(seen, child, where, told)
+                add(seen, child, where, describe)
             except FieldError:
                 if columns is None or name in columns:
                     raise

@@ -7,13 +7,14 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from mapred.arrow.types import is_list
 from mapred.errors import DatasetError
 from mapred.formats.json.advice import Steps, path_text
 from mapred.formats.json.exact import doubtful, holds
 from mapred.formats.json.misfits import has_unknown, misfit_of
 from mapred.formats.json.objects import decode_exact, lines_of, objects_in
 from mapred.formats.text import check_utf8
-from mapred.process.lazy import np, pa
+from mapred.process.lazy import np, pa, pjson
 
 Parse: TypeAlias = "Callable[[bytes], pa.Table]"
 
@@ -33,7 +34,12 @@ class Fields:
 
 
 def parser(fields: Fields) -> Parse:
-    """How lines become a table; a `ValueError` or an Arrow error where one does not fit."""
+    """Parse lines to a table; a `ValueError` or an Arrow error where one does not fit.
+
+    Arrow's reader takes more than the pinned types allow, without a word: several objects in a
+    line or one over several lines, texts as decimals, whole numbers that a float rounds. Each is
+    looked for in the whole block; only where one may be are its lines read one by one.
+    """
     schema = fields.read
     read = _reader(_readable(schema), "error") if fields.closed else _choosing_reader(fields)
     check_decimals, check_floats = _decimal_check(fields), _float_check(schema)
@@ -51,23 +57,20 @@ def parser(fields: Fields) -> Parse:
 
 
 def _reader(schema: pa.Schema, others: str) -> Parse:
-    from pyarrow import json as pj
-
-    options = pj.ParseOptions(
+    options = pjson.ParseOptions(
         explicit_schema=schema, newlines_in_values=False, unexpected_field_behavior=others
     )
 
     def read(data: bytes) -> pa.Table:
         # A block is parsed as one piece: types and errors never depend on a cut inside it.
-        read_options = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
-        return pj.read_json(pa.BufferReader(data), read_options, options)
+        read_options = pjson.ReadOptions(use_threads=False, block_size=len(data) + 1)
+        return pjson.read_json(pa.BufferReader(data), read_options, options)
 
     return read
 
 
 def _choosing_reader(fields: Fields) -> Parse:
-    """Leave out other fields at the top level, but none below: Arrow would drop them at any depth."""
-
+    """Read lines that may have other fields at the top level, but nowhere below: Arrow would drop all."""
     schema = _readable(fields.read)
     read = _reader(schema, "ignore")
     nested = [field for field in schema if holds(field.type, pa.types.is_struct)]
@@ -94,7 +97,6 @@ def _choosing_reader(fields: Fields) -> Parse:
 
 def _decimal_check(fields: Fields) -> Callable[[bytes], object]:
     """Refuse texts in decimal fields of which a sample held numbers alone: Arrow takes both."""
-
     inferred = [field for field in fields.read if field.name in fields.inferred]
     decimals = [field for field in inferred if holds(field.type, pa.types.is_decimal)]
     if not decimals:
@@ -104,15 +106,14 @@ def _decimal_check(fields: Fields) -> Callable[[bytes], object]:
 
 def _float_check(schema: pa.Schema) -> Callable[[bytes, pa.Table], None]:
     """Refuse whole numbers that a float does not hold exactly, and what overflows."""
-
     floats = pa.schema([field for field in schema if holds(field.type, pa.types.is_floating)])
 
     def check(data: bytes, table: pa.Table) -> None:
-        found = [doubtful(table.column(name)) for name in floats.names]
-        if not any(map(len, found)):
+        rows = [doubtful(table.column(name)) for name in floats.names]
+        if not any(map(len, rows)):
             return
         lines = lines_of(data)
-        for row in np.unique(np.concatenate(found)):
+        for row in np.unique(np.concatenate(rows)):
             if misfit_of(decode_exact(lines[row]), floats, closed=False):
                 raise ValueError("a number that a float cannot hold")
 
@@ -121,7 +122,6 @@ def _float_check(schema: pa.Schema) -> Callable[[bytes, pa.Table], None]:
 
 def _with_floats(type_: pa.DataType) -> pa.DataType:
     """Return a type with floats in place of decimals."""
-
     if pa.types.is_decimal(type_):
         return pa.float64()
     return _rebuilt(type_, lambda field, step: field.with_type(_with_floats(field.type)))
@@ -129,21 +129,15 @@ def _with_floats(type_: pa.DataType) -> pa.DataType:
 
 def _rebuilt(type_: pa.DataType, change: Callable[[pa.Field, str | int], pa.Field]) -> pa.DataType:
     """Return a list or struct with its fields changed; lists of every kind become plain ones."""
-
     if pa.types.is_struct(type_):
         return pa.struct([change(field, field.name) for field in type_])
-    if (
-        pa.types.is_list(type_)
-        or pa.types.is_large_list(type_)
-        or pa.types.is_fixed_size_list(type_)
-    ):
+    if is_list(type_):
         return pa.list_(change(type_.value_field, 0))
     return type_
 
 
 def _readable(schema: pa.Schema) -> pa.Schema:
-    """Return a schema in types that Arrow reads of JSON without a change."""
-
+    """Return a schema in types that Arrow reads from JSON without changing a value."""
     return pa.schema(
         [field.with_type(_readable_type(field.type, (field.name,))) for field in schema]
     )
@@ -168,7 +162,7 @@ def _readable_type(type_: pa.DataType, steps: Steps) -> pa.DataType:
 
 
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return the table in the types that were asked for; what does not fit is an error."""
+    """Return the table in the types of `schema`; what does not fit is an error."""
     if table.schema.equals(schema):
         return table
     for number, field in enumerate(schema):
