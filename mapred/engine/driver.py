@@ -38,7 +38,7 @@ from mapred.model.events import (
     Stopped,
 )
 from mapred.model.policy import State, decide
-from mapred.model.records import Outcome
+from mapred.model.records import Block, Outcome
 from mapred.model.spec import Job, Stage
 from mapred.model.status import RunStatus
 from mapred.runfolder import plans, starts
@@ -66,8 +66,8 @@ class _StageWork:
 class Driver:
     """Takes a run from stage to stage: has a pool do what the policy says, and tells it the facts.
 
-    `executor` makes the pool of a stage; `call` is what it runs, `run_block` or a function of
-    its signature. Everything of worth is in the run's folder: a driver may die at any time.
+    `executor` makes the pool of a stage; `call` is what it runs, `run_block` or what does the
+    same. Everything of worth is in the run's folder: a driver may die at any time.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Driver:
         job: Job,
         digest: str,
         executor: Callable[[Stage], Executor],
-        call: Callable[..., list[Outcome]] = run_block,
+        call: Callable[[Block], list[Outcome]] = run_block,
         *,
         window: int | None = None,
         follows: bool = False,

@@ -26,13 +26,12 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mapred.engine.messages import ENDED, NOTICE, REFUSED, STARTED, Channel, Left, Log
 from mapred.functions import transport
-from mapred.model.packs import Pack
-from mapred.model.records import Outcome
+from mapred.model.records import Block, Outcome
 from mapred.process import forks, threads
 from mapred.process.children import (
     UNCONNECTED,
@@ -54,25 +53,16 @@ _log: Log | None = None
 _place: Place | None = None
 
 
-def run_logged(
-    run_uri: str,
-    digest: str,
-    stage: str,
-    tasks: Iterable[int],
-    attempt: int,
-    follow: bool = False,
-    fresh: bool = False,
-    pack: Pack | None = None,
-) -> list[Outcome]:
+def run_logged(block: Block) -> list[Outcome]:
     """`run_block` with what this worker process prints as the attempts' logs."""
     read_log = _log.take if _log else None
-    job = context(run_uri, digest).job
-    resources = job.stage(stage).resources
+    job = context(block.uri, block.digest).job
+    resources = job.stage(block.stage).resources
     threads.limit(resources.cpu)
     if job.shuffle is not None and resources.memory is None:
         keep_freed()
     note = _place.note if _place else None
-    return run_block(run_uri, digest, stage, tasks, attempt, read_log, follow, fresh, pack, note)
+    return run_block(block, read_log, note)
 
 
 def prove(cpu: float, *code: bytes) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,7 @@ from mapred.engine.fork_server import run_logged
 from mapred.engine.process_pool import ProcessExecutor
 from mapred.errors import BackendError, MapredError
 from mapred.functions import versions
-from mapred.model.packs import Pack
-from mapred.model.records import Outcome
+from mapred.model.records import Block, Outcome
 from mapred.runfolder.folder import RunFolder
 from mapred.storage import open_store
 
@@ -72,17 +71,9 @@ def run_in_subprocess(
         return Answer(error=error)
 
 
-def run_repeatable(
-    run_uri: str,
-    digest: str,
-    stage: str,
-    tasks: Iterable[int],
-    attempt: int,
-    fresh: bool = False,
-    pack: Pack | None = None,
-) -> list[Outcome]:
-    """`run_logged` for a pool that repeats calls by itself: it asks for a commit even so."""
-    return run_logged(run_uri, digest, stage, tasks, attempt, pack=pack)
+def run_repeatable(block: Block) -> list[Outcome]:
+    """Run a block in a pool that repeats calls by itself: look for commits of fresh tasks too."""
+    return run_logged(block._replace(fresh=False))
 
 
 def check_visible(uri: str, digest: str) -> str | None:
