@@ -15,7 +15,6 @@ from typing import Protocol
 class Leavable(Protocol):
     def leave(self, *, alone: bool) -> None:
         """Stop and say so; if `alone`, unless another thread waits for it."""
-        ...
 
 
 _live: weakref.WeakSet[Leavable] = weakref.WeakSet()
