@@ -33,15 +33,15 @@ def _cached(function: Callable[..., Any], maxsize: int | None, typed: bool) -> A
     return functools.lru_cache(maxsize, typed)(function)
 
 
-def reduce_cached_property(found: functools.cached_property[Any]) -> tuple[Any, ...]:
-    """Without the lock that Python 3.10 and 3.11 put into it."""
-    return _cached_property, (found.func, found.attrname)
+def reduce_cached_property(cached: functools.cached_property[Any]) -> tuple[Any, ...]:
+    """Leave out the lock that Python 3.10 and 3.11 put into it."""
+    return _cached_property, (cached.func, cached.attrname)
 
 
 def _cached_property(func: Callable[[Any], Any], name: str | None) -> Any:
-    made = functools.cached_property(func)
-    made.attrname = name
-    return made
+    cached = functools.cached_property(func)
+    cached.attrname = name
+    return cached
 
 
 def is_dispatcher(function: types.FunctionType) -> bool:
@@ -57,20 +57,20 @@ def reduce_dispatcher(function: Any) -> tuple[Any, ...]:
 
 def _dispatcher(registry: list[tuple[Any, Callable[..., Any]]]) -> Any:
     first, *others = registry
-    made = functools.singledispatch(first[1])
+    dispatcher = functools.singledispatch(first[1])
     for kind, function in others:
-        made.register(kind, function)
-    return made
+        dispatcher.register(kind, function)
+    return dispatcher
 
 
-def without_validators(cls: type, made: Any) -> Any:
-    """How a class is copied; of a pydantic model without its validators, which need each other."""
-    if made is NotImplemented or len(made) < 3 or "__pydantic_core_schema__" not in made[2][0]:
-        return made
+def without_validators(cls: type, parts: Any) -> Any:
+    """Return how to copy a class; a pydantic model without its validators, which need each other."""
+    if parts is NotImplemented or len(parts) < 3 or "__pydantic_core_schema__" not in parts[2][0]:
+        return parts
     _whole.add(cls)
-    state, slots = made[2]
+    state, slots = parts[2]
     kept = {name: value for name, value in state.items() if name not in _MADE_BY_PYDANTIC}
-    return made[0], made[1], (kept, slots), None, None, _set_model
+    return parts[0], parts[1], (kept, slots), None, None, _set_model
 
 
 def _set_model(cls: Any, state: Any) -> Any:

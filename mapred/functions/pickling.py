@@ -63,7 +63,7 @@ def homes() -> dict[int, tuple[str, str]]:
     return found
 
 
-def _can_be_copied(value: Any) -> bool:
+def can_be_copied(value: Any) -> bool:
     """Whether a value can be pickled: what holds a lock or a connection cannot."""
     try:
         dumps(value)
@@ -186,7 +186,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return by_value.dynamic_subimport, (obj.__name__, state)
         is_class = issubclass(kind, type)
         if not (is_class or kind is types.FunctionType or kind is copying.CACHED):
-            if id(obj) in self._homes and not _can_be_copied(obj):
+            if id(obj) in self._homes and not can_be_copied(obj):
                 module, name = self._homes[id(obj)]
                 self.modules.add(module)
                 return _attribute, (module, name)

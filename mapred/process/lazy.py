@@ -13,6 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pathlib
+    import shutil
+    import tempfile
+    from importlib import metadata
+
     import numpy as np
     import pandas as pd
     import polars as pl
@@ -21,7 +26,21 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
     import pyarrow.parquet as pq
 
-__all__ = ["Lazy", "ds", "names_of", "np", "pa", "pc", "pd", "pl", "pq"]
+__all__ = [
+    "Lazy",
+    "ds",
+    "metadata",
+    "names_of",
+    "np",
+    "pa",
+    "pathlib",
+    "pc",
+    "pd",
+    "pl",
+    "pq",
+    "shutil",
+    "tempfile",
+]
 
 
 class Lazy(types.ModuleType):
@@ -35,12 +54,16 @@ class Lazy(types.ModuleType):
 
 if not TYPE_CHECKING:
     ds = Lazy("pyarrow.dataset")
+    metadata = Lazy("importlib.metadata")  # which parses mail headers
     np = Lazy("numpy")
     pa = Lazy("pyarrow")
+    pathlib = Lazy("pathlib")
     pc = Lazy("pyarrow.compute")
     pd = Lazy("pandas")
     pl = Lazy("polars")
     pq = Lazy("pyarrow.parquet")
+    shutil = Lazy("shutil")
+    tempfile = Lazy("tempfile")
 
 
 def names_of(package: str, where: Mapping[str, Iterable[str]]) -> Callable[[str], Any]:
