@@ -120,8 +120,7 @@ class Driver:
             pass  # A store that gives out says so when the last word is put.
         try:
             if state is not None:
-                known = self._progress.results
-                state = self.folder.finish(self.job, state, message, known)
+                state = self.folder.finish(self.job, state, message, self._progress.results)
         except Exception as error:
             self.error, state, message = error, None, str(error)
         for batch in self._leaving:
@@ -160,8 +159,7 @@ class Driver:
             self._watch.check_commits(stage, self._progress.done_tasks(stage))
 
     def _given_up_before(self, stage: Stage) -> Mapping[int, Items]:
-        """Return what an earlier driver of this run gave up of a stage, whose failures are shown
-        too."""
+        """Return what an earlier driver of this run gave up of a stage; note its failures."""
         if stage.kind != "map" or not self.job.max_failed:
             return {}
         standing = self.folder.given_up_tasks()
@@ -204,7 +202,6 @@ class Driver:
         batch.send()
 
     def _adopt_early_work(self, stage: Stage) -> _StageWork | None:
-        """Return the stage at work already, whose inputs are all there now."""
         early = self._early
         if early is None or early.stage is not stage or early.batch is None:
             return None
@@ -226,7 +223,7 @@ class Driver:
                 self._handle_answers(work, batch, block=True)
 
     def _handle_answers(self, work: _StageWork, batch: Batch, *, block: bool) -> None:
-        """Handle the answers that are there; wait for one if asked to."""
+        """Handle the answers that are there; if `block`, wait for one."""
         self._poll(work, batch)
         events = self._events
         try:
@@ -245,7 +242,7 @@ class Driver:
             return
 
     def _poll(self, work: _StageWork, batch: Batch) -> None:
-        """See to what time brings, and to what others did."""
+        """Look at the clock, at a request to stop, and at what others did to the folder."""
         now = time.monotonic()
         if self._stop.is_set():
             self._handle_event(work, Stopped("stopped"))
@@ -270,12 +267,12 @@ class Driver:
     def _handle_event(self, work: _StageWork, event: Event) -> None:
         """Tell the policy what happened, and do what it says."""
         for action in decide(work.state, event):
-            found = self._perform(work, action)
-            if found is not None:
-                self._handle_event(work, found)
+            fact = self._perform(work, action)
+            if fact is not None:
+                self._handle_event(work, fact)
 
     def _perform(self, work: _StageWork, action: Action) -> Event | None:
-        """Do one thing that the policy says; the fact that was to be found out, if any."""
+        """Carry out an action of the policy; return the fact that it asks for, if any."""
         if isinstance(action, Run):
             self._start(work, action)
         elif isinstance(action, Again):
@@ -302,7 +299,7 @@ class Driver:
             work.batch.begin(tasks, action.call, tasks)
 
     def _confirm_commit(self, work: _StageWork, action: Confirm) -> Event:
-        """Whether somebody else has committed a task that failed here."""
+        """Look for a commit of a task that failed here: somebody else may have put one."""
         task = action.task
         commit = self.folder.commit(work.stage.name, task)
         if commit is not None:
@@ -324,12 +321,15 @@ class Driver:
         return policy.reason(self.job, stage, failed, before)
 
     def _kept_before(self, work: _StageWork) -> set[int]:
-        """Return the tasks of which failed attempts of an earlier driver may have kept something."""
+        """Return the tasks of which an earlier driver's failed attempts may have kept something."""
         several = work.stage.kind == "map" and self.job.items > self.job.shards
         return self.folder.kept_tasks().union(work.state.given_up) if several else set()
 
     def _longest_first(self, stage: Stage, todo: Sequence[int]) -> Sequence[int]:
-        """Tasks by falling size class; within one in order, as plan files are read by the run."""
+        """Order tasks by falling size: a long one that begins last holds up the stage.
+
+        Within a class of sizes they keep their order, as plan files are read by the run.
+        """
         if stage.kind != "map" or len(todo) < 3:
             return todo
         sizes = plans.shard_bytes(self.folder.store, self.job)[todo]

@@ -72,11 +72,15 @@ def prove(cpu: float, *code: bytes) -> None:
 
 
 def serve(control: socket.socket) -> None:
-    """Serve in a child; what the child leaves behind, however it ends, ends here."""
+    """Serve in a child; what the child leaves behind, however it ends, ends here.
+
+    A server can be killed (the system's out-of-memory killer does that), and then ends none of its
+    workers. Its parent adopts them, and does nothing that could get it killed.
+    """
     guard = os.getpid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     adopt()
-    _share()
+    _freeze_objects()
     try:
         server = os.fork()
     except OSError:  # no room for another process: the server does without
@@ -96,7 +100,11 @@ def serve(control: socket.socket) -> None:
 
 
 def fork_workers(control: socket.socket, guard: int | None = None) -> None:
-    """Fork a worker for every request until the driver closes its end, or the guard is gone."""
+    """Fork a worker for every request until the driver closes its end, or the guard is gone.
+
+    The end of a child is a signal, which may come right before `select`: it is written to a socket
+    as well, so that none is missed.
+    """
     wakeup, signalled = socket.socketpair()
     signalled.setblocking(False)
     signal.set_wakeup_fd(signalled.fileno(), warn_on_full_buffer=False)
@@ -109,7 +117,7 @@ def fork_workers(control: socket.socket, guard: int | None = None) -> None:
                 wakeup.recv(4096)
                 _reap(workers, control)
                 if guard not in (None, os.getppid()):
-                    return
+                    return  # SIGUSR1 said so
             if control in readable:
                 request = _receive(control)
                 if request is None:
@@ -140,11 +148,11 @@ def _load(modules: Sequence[str]) -> None:
         with contextlib.suppress(ImportError):  # a task that needs it will say so
             importlib.import_module(name)
     if missing:
-        _share()
+        _freeze_objects()
 
 
-def _share() -> None:
-    """Objects made so far stay out of the collector's way, so that forks share their pages."""
+def _freeze_objects() -> None:
+    """Keep objects made so far out of the collector's way, so that forks share their pages."""
     gc.collect()
     gc.freeze()
 
@@ -158,7 +166,7 @@ def _reap(workers: set[int], control: socket.socket) -> None:
         if not pid:
             return
         if pid not in workers:
-            continue
+            continue  # what a worker left behind, and this process adopted
         # What the worker itself started must not outlive it.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
@@ -197,7 +205,7 @@ def _fork(
     closing: tuple[socket.socket, ...],
 ) -> int:
     if len(descriptors) < _DESCRIPTORS:
-        # There was no room in this process for those that were sent.
+        # The system drops what this process has no room for, and says nothing.
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     server = os.getpid()
     pid = os.fork()
@@ -209,18 +217,18 @@ def _fork(
             signal.signal(number, signal.SIG_DFL)
         for end in closing:
             end.close()
-        os.setsid()
+        os.setsid()  # a group of its own, to be killed with all that the function starts
         die_with_parent(server)
         adopt()
         connection, log, place = descriptors
-        _settle(settings, log, Place(place))
+        _take_over(settings, log, Place(place))
         os._exit(_work(Channel(socket.socket(fileno=connection))))
     except BaseException:
         sys.excepthook(*sys.exc_info())
         os._exit(70)
 
 
-def _settle(settings: dict[str, Any], log: int, place: Place) -> None:
+def _take_over(settings: dict[str, Any], log: int, place: Place) -> None:
     """Take over the driver's environment, folder and import path; print into the log."""
     global _log, _place
     os.environ.clear()

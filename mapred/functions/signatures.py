@@ -123,10 +123,13 @@ def first_input(function: Callable[..., Any]) -> str | None:
 
 def has_input_annotation(function: Callable[..., Any]) -> bool:
     """Whether the parameter that receives the input says what it wants."""
+    return _annotated_input(function) is not None
+
+
+def _annotated_input(function: Callable[..., Any]) -> inspect.Parameter | None:
     name = None if isinstance(function, Command) else first_input(function)
-    return name is not None and (
-        signature(function)[name].annotation is not inspect.Parameter.empty
-    )
+    first = signature(function)[name] if name is not None else None
+    return None if first is None or first.annotation is first.empty else first
 
 
 def takes(function: Callable[..., Any], name: str) -> bool:
@@ -146,11 +149,8 @@ def input_kind(function: Callable[..., Any], format: Format) -> str | None:
     that the format cannot give, is a `FunctionError` that names `as_=`.
     """
     family = format.name if format.name in ("text", "files") else "table"
-    if format.name in ("items", "array") or isinstance(function, Command):
-        return None
-    name = first_input(function)
-    first = None if name is None else signature(function)[name]
-    if first is None or first.annotation is inspect.Parameter.empty:
+    first = None if format.name in ("items", "array") else _annotated_input(function)
+    if first is None:
         return None
     spelled = _spell(_resolve_annotation(function, first))
     if spelled in ("typing.Any", "Any", "object"):
