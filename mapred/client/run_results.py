@@ -15,7 +15,7 @@ from mapred.errors import (
     RunError,
 )
 from mapred.functions import pickling
-from mapred.functions.modules import is_known
+from mapred.functions.modules.importing import is_known
 from mapred.model.checking import checks
 from mapred.model.rules import FromZero
 from mapred.model.spec import Job

@@ -1,4 +1,4 @@
-"""Calls to a pool for the tasks of one stage: sent within a window, heard as facts."""
+"""Calls to a pool for the tasks of one stage: sent within a window, answered by events."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Calls(NamedTuple):
     job: Job
     digest: str
     function: Callable[[Block], list[Outcome]]
-    events: Queue
+    answers: Queue
     window: int | None
 
 
@@ -182,7 +182,7 @@ class Batch:
             raise self._broken_pool_error(error) from error
         self._in_flight[future] = call
         self._tasks += len(call.tasks)
-        future.add_done_callback(calls.events.put)
+        future.add_done_callback(calls.answers.put)
 
     def _handle_error(self, call: _Call, error: BaseException) -> Iterator[Event]:
         """Yield what a call that raised says of its tasks; raise what ends the run."""

@@ -74,7 +74,6 @@ def free(names: Sequence[str]) -> int:
 
 @functools.lru_cache(maxsize=8)
 def _list_devices(path: str) -> tuple[str, ...]:
-    """Return all devices of this machine, as its driver lists them."""
     import subprocess  # only where a task has devices
 
     try:

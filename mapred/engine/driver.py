@@ -18,25 +18,7 @@ from mapred.engine.batch import Batch, Calls
 from mapred.engine.calls import run_block
 from mapred.engine.progress import Progress
 from mapred.engine.watch import Watch
-from mapred.model import policy
-from mapred.model.events import (
-    Absent,
-    Action,
-    Again,
-    Committed,
-    Confirm,
-    End,
-    Event,
-    Failed,
-    Folder,
-    GiveUp,
-    Items,
-    Leave,
-    Overdue,
-    Run,
-    Stands,
-    Stopped,
-)
+from mapred.model import events, policy
 from mapred.model.policy import State, decide
 from mapred.model.records import Block, Outcome
 from mapred.model.spec import Job, Stage
@@ -95,8 +77,8 @@ class Driver:
         self._watch = Watch(self.folder)
         self._resumed = False
         self._stop = threading.Event()
-        self._events: queue.SimpleQueue[Future[Any] | None] = queue.SimpleQueue()
-        self._calls = Calls(self.folder, job, digest, call, self._events, window)
+        self._answers: queue.SimpleQueue[Future[Any] | None] = queue.SimpleQueue()
+        self._calls = Calls(self.folder, job, digest, call, self._answers, window)
 
     def run(self) -> None:
         """Run every stage; what goes wrong is kept in `error`, the last word in end.json."""
@@ -130,10 +112,9 @@ class Driver:
     def stop(self) -> None:
         """End the run without a last word, so that it can be resumed."""
         self._stop.set()
-        self._events.put(None)
+        self._answers.put(None)
 
     def status(self) -> RunStatus:
-        """Return the progress so far, as a frozen value."""
         return self._progress.status()
 
     def _run_stage(self, stage: Stage) -> None:
@@ -141,11 +122,11 @@ class Driver:
         committed = self._committed_before(stage)
         self._watch.begin()
         work = self._adopt_early_work(stage)
-        event: Event = Committed(committed)
+        event: events.Event = events.Committed(committed)
         if work is None:
             tasks = range(stage.tasks)
             work = _StageWork(stage, State(policy.rules(self.job, stage), tasks, tasks))
-            event = Folder(committed, given_up)
+            event = events.Folder(committed, given_up)
         try:
             self._handle_event(work, event)
             self._complete_stage(work)
@@ -158,7 +139,7 @@ class Driver:
             self._leaving.append(work.batch)
             self._watch.check_commits(stage, self._progress.done_tasks(stage))
 
-    def _given_up_before(self, stage: Stage) -> Mapping[int, Items]:
+    def _given_up_before(self, stage: Stage) -> Mapping[int, events.Items]:
         """Return what an earlier driver of this run gave up of a stage; note its failures."""
         if stage.kind != "map" or not self.job.max_failed:
             return {}
@@ -198,7 +179,7 @@ class Driver:
         state = State(policy.rules(self.job, after), [0], [0])
         batch = Batch(self._calls, after, self._executor(after), follow=True)
         self._early = _StageWork(after, state, batch)
-        self._handle_event(self._early, Folder((), {}))
+        self._handle_event(self._early, events.Folder((), {}))
         batch.send()
 
     def _adopt_early_work(self, stage: Stage) -> _StageWork | None:
@@ -225,9 +206,9 @@ class Driver:
     def _handle_answers(self, work: _StageWork, batch: Batch, *, block: bool) -> None:
         """Handle the answers that are there; if `block`, wait for one."""
         self._poll(work, batch)
-        events = self._events
+        answers = self._answers
         try:
-            future = events.get(block, batch.wait_seconds() if block else None)
+            future = answers.get(block, batch.wait_seconds() if block else None)
             while True:
                 if future is None:
                     self._poll(work, batch)
@@ -235,9 +216,9 @@ class Driver:
                     self._handle_answer(work, batch, future)
                 elif self._early is not None and self._early.batch is not None:
                     self._handle_answer(self._early, self._early.batch, future)
-                if work.state.verdict is not None or events.empty():
+                if work.state.verdict is not None or answers.empty():
                     return
-                future = events.get_nowait()
+                future = answers.get_nowait()
         except queue.Empty:
             return
 
@@ -245,50 +226,50 @@ class Driver:
         """Look at the clock, at a request to stop, and at what others did to the folder."""
         now = time.monotonic()
         if self._stop.is_set():
-            self._handle_event(work, Stopped("stopped"))
+            self._handle_event(work, events.Stopped("stopped"))
         if now > self._due:
-            self._handle_event(work, Overdue(starts.overdue_message(self.job)))
+            self._handle_event(work, events.Overdue(starts.overdue_message(self.job)))
         batch.send_due(now)
         if self._early is not None and self._early.batch is not None:
             self._early.batch.send_due(now)
         self._watch.look(now)
 
     def _handle_answer(self, work: _StageWork, batch: Batch, future: Future[Any]) -> None:
-        commits, events = batch.collect(future)
+        commits, facts = batch.collect(future)
         for commit in commits:
             self._progress.add(commit)
         if commits:
-            self._handle_event(work, Committed([commit.task for commit in commits]))
-        for event in events:
-            if isinstance(event, Failed):
+            self._handle_event(work, events.Committed([commit.task for commit in commits]))
+        for event in facts:
+            if isinstance(event, events.Failed):
                 self._progress.fail(event.failure)
             self._handle_event(work, event)
 
-    def _handle_event(self, work: _StageWork, event: Event) -> None:
+    def _handle_event(self, work: _StageWork, event: events.Event) -> None:
         """Tell the policy what happened, and do what it says."""
         for action in decide(work.state, event):
             fact = self._perform(work, action)
             if fact is not None:
                 self._handle_event(work, fact)
 
-    def _perform(self, work: _StageWork, action: Action) -> Event | None:
+    def _perform(self, work: _StageWork, action: events.Action) -> events.Event | None:
         """Carry out an action of the policy; return the fact that it asks for, if any."""
-        if isinstance(action, Run):
+        if isinstance(action, events.Run):
             self._start(work, action)
-        elif isinstance(action, Again):
+        elif isinstance(action, events.Again):
             assert work.batch is not None
             work.batch.repeat(action)
-        elif isinstance(action, Confirm):
+        elif isinstance(action, events.Confirm):
             return self._confirm_commit(work, action)
-        elif isinstance(action, GiveUp):
+        elif isinstance(action, events.GiveUp):
             return self._give_up(work.stage, action)
-        elif isinstance(action, End):
+        elif isinstance(action, events.End):
             raise _RunOver(action.state, action.message or self._reason(work.stage))
-        elif isinstance(action, Leave):
+        elif isinstance(action, events.Leave):
             raise action.error or _RunOver(None, action.message)
         return None
 
-    def _start(self, work: _StageWork, action: Run) -> None:
+    def _start(self, work: _StageWork, action: events.Run) -> None:
         stage, tasks = work.stage, action.tasks
         if work.batch is None:
             if len(tasks) > 1:
@@ -298,22 +279,22 @@ class Driver:
         else:
             work.batch.begin(tasks, action.call, tasks)
 
-    def _confirm_commit(self, work: _StageWork, action: Confirm) -> Event:
+    def _confirm_commit(self, work: _StageWork, action: events.Confirm) -> events.Event:
         """Look for a commit of a task that failed here: somebody else may have put one."""
         task = action.task
         commit = self.folder.commit(work.stage.name, task)
         if commit is not None:
             self._progress.add(commit)
-            return Committed([task])
+            return events.Committed([task])
         self._progress.lose(work.stage, task, work.state.doubts[task].lost)
-        return Absent(task, action.number)
+        return events.Absent(task, action.number)
 
-    def _give_up(self, stage: Stage, action: GiveUp) -> Event:
+    def _give_up(self, stage: Stage, action: events.GiveUp) -> events.Event:
         """Put failed.json: another driver may have put it, whose word is final."""
         standing = self.folder.put_given_up(action.tasks)
         if standing:
             self._progress.give_up(stage, self.folder.given_up(self.job, standing))
-        return Stands(standing)
+        return events.Stands(standing)
 
     def _reason(self, stage: Stage) -> str:
         failed = [failure.items or None for failure in self._progress.failures(stage)]

@@ -117,7 +117,7 @@ def fork_workers(control: socket.socket, guard: int | None = None) -> None:
                 wakeup.recv(4096)
                 _reap(workers, control)
                 if guard not in (None, os.getppid()):
-                    return  # SIGUSR1 said so
+                    return  # its end is what sent SIGUSR1
             if control in readable:
                 request = _receive(control)
                 if request is None:
@@ -205,7 +205,7 @@ def _fork(
     closing: tuple[socket.socket, ...],
 ) -> int:
     if len(descriptors) < _DESCRIPTORS:
-        # The system drops what this process has no room for, and says nothing.
+        # The system leaves out those that this process has no room for.
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     server = os.getpid()
     pid = os.fork()

@@ -44,14 +44,11 @@ def before_pools(kind: type) -> None:
     """
     if kind not in _pools:
         _pools.add(kind)
-        getattr(threading, "_register_atexit", atexit.register)(_leave_alone, os.getpid())
+        register = getattr(threading, "_register_atexit", atexit.register)
+        register(_leave, os.getpid(), alone=True)
 
 
 def _leave(owner: int, *, alone: bool = False) -> None:
     if owner == os.getpid():
         for handle in list(_live):
             handle.leave(alone=alone)
-
-
-def _leave_alone(owner: int) -> None:
-    _leave(owner, alone=True)

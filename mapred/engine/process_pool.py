@@ -113,7 +113,6 @@ class ProcessExecutor(Executor):
         self._thread.join()
 
     def pids(self) -> list[int]:
-        """Return the process ids of the workers that live now."""
         with self._lock:
             return [worker.pid for worker in self._workers]
 

@@ -35,7 +35,6 @@ class Progress:
         self._lock = threading.Lock()
 
     def status(self) -> RunStatus:
-        """Return the progress so far, as a frozen value."""
         with self._lock:
             return self._tally.status(
                 self._state,
@@ -47,7 +46,6 @@ class Progress:
             )
 
     def done_tasks(self, stage: Stage) -> set[int]:
-        """Return the tasks of a stage that are known to be committed."""
         return self._tally.done[stage.name]
 
     def add(self, commit: Commit) -> None:
@@ -75,7 +73,6 @@ class Progress:
             return [f for (name, _), f in self._failures.items() if name == stage.name]
 
     def given_up(self) -> int:
-        """How many items or shards were given up."""
         with self._lock:
             return len(self._tally.given_up.indices)
 
@@ -106,12 +103,10 @@ class Progress:
             self._forgiven.update(places)
 
     def run(self, stage: Stage, tasks: int) -> None:
-        """Note how many tasks of a stage run now."""
         with self._lock:
             self._running[stage.name] = tasks
 
     def end(self, state: str, message: str) -> None:
-        """Note how the run ended."""
         with self._lock:
             self._state, self._message, self._finished = state, message, time.time()
 

@@ -176,7 +176,6 @@ def _file_in_memory(name: str) -> int:
 
 
 def _resident(pid: int) -> int:
-    """Return the resident bytes of a process and its children."""
     import psutil  # only where memory= is given
 
     total = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from mapred.model.checking import checks
 from mapred.model.frozen import dataclass
 from mapred.model.rules import Location
 from mapred.process import secrecy
+from mapred.process.children import signal_name
 from mapred.process.lazy import pathlib, shutil, tempfile
 
 _FILE_LIMIT = 100 * 2**20
@@ -123,19 +123,11 @@ class Command:
         printed, _ = process.communicate()
         if process.returncode:
             code = process.returncode
-            ended = f"exit status {code}" if code > 0 else f"signal {_signal_name(-code)}"
+            ended = f"exit status {code}" if code > 0 else signal_name(-code)
             tail = printed[-2000:].decode(errors="replace")
             text = f"{' '.join(self.argv)} ended with {ended}\n{tail}".rstrip()
             raise CommandError(text, code)
         return printed.decode(errors="replace")
-
-
-def _signal_name(number: int) -> str:
-    """Return the name of a signal; of most real-time ones, which have none, the number."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return str(number)
 
 
 @checks(FunctionError)

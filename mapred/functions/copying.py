@@ -24,7 +24,7 @@ _waiting = threading.local()
 
 
 def reduce_cached(function: Any) -> tuple[Any, ...]:
-    """Return a function of `lru_cache`: it is wrapped anew, with an empty cache."""
+    """Have a function of `lru_cache` wrapped anew, with an empty cache."""
     parameters = function.cache_parameters()
     return _cached, (function.__wrapped__, parameters["maxsize"], parameters["typed"])
 
@@ -45,7 +45,6 @@ def _cached_property(func: Callable[[Any], Any], name: str | None) -> Any:
 
 
 def is_dispatcher(function: types.FunctionType) -> bool:
-    """Whether `functools.singledispatch` made a function."""
     return isinstance(getattr(function, "registry", None), types.MappingProxyType) and hasattr(
         function, "dispatch"
     )

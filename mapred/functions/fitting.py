@@ -127,7 +127,6 @@ def _misfit_of_one(
     tasks: Sequence[str],
     what: str,
 ) -> str | None:
-    """Return what is wrong with a call that has one positional argument."""
     inputs = {name: each for name, each in parameters.items() if name not in tasks}
     if not _takes_one(inputs):
         return f"is called with {what}: give it a parameter for that"
@@ -154,7 +153,6 @@ def _misfit_of_names(
     tasks: Sequence[str],
     names: Collection[str],
 ) -> str | None:
-    """Return what is wrong with a call that has these keywords."""
     for name in names:
         if name in tasks:
             return f"receives the task as {name!r}, a parameter of the sweep: rename one of them"

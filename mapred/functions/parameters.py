@@ -58,7 +58,6 @@ def _value_to_json(value: Value) -> Any:
 
 
 def from_json(values: Mapping[str, Any]) -> dict[str, Value]:
-    """Return what `to_json` wrote."""
     return {name: _value_from_json(name, value) for name, value in values.items()}
 
 

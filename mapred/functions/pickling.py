@@ -265,7 +265,7 @@ def _is_copied(name: str, sent: bool) -> bool:
     module = local.find(name)
     if module is None or module.kind not in ("source", "package"):
         return False
-    if not changes.differs(module, shipping.source(module)):
+    if not changes.differs(module):
         return False
     if not shipping.reloads():
         shipping.refuse(module)

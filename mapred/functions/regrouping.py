@@ -134,7 +134,6 @@ def equal(left: Any, right: Any, inputs: Sequence[Any] = ()) -> bool:
 
 
 def _at(inputs: Sequence[Any], key: Any) -> list[Any]:
-    """Return what lies at one place of those inputs that have it."""
     values = []
     for value in inputs:
         with suppress(KeyError, IndexError, TypeError):
@@ -143,7 +142,6 @@ def _at(inputs: Sequence[Any], key: Any) -> list[Any]:
 
 
 def _columns(value: Any) -> dict[str, Any] | None:
-    """Return the columns of a table, frame or series as arrays; None for all else."""
     package, name = type(value).__module__.split(".")[0], type(value).__name__
     if (package, name) == ("pandas", "Series"):
         floats = _array(value)
@@ -160,7 +158,6 @@ def _columns(value: Any) -> dict[str, Any] | None:
 
 
 def _array(column: Any) -> Any:
-    """Return a column of floats as a numpy array, any other one as it is."""
     kind = str(getattr(column, "type", None) or column.dtype).lower()
     if kind.startswith(("float", "double", "halffloat")):
         return np.asarray(column, float)
@@ -219,7 +216,6 @@ def _equal_objects(left: Any, right: Any, inputs: Sequence[Any]) -> bool:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    """Return the attributes of an object, those in slots as well."""
     fields = dict(getattr(value, "__dict__", {}))
     for kind in type(value).__mro__:
         slots = vars(kind).get("__slots__", ())

@@ -133,7 +133,6 @@ def _annotated_input(function: Callable[..., Any]) -> inspect.Parameter | None:
 
 
 def takes(function: Callable[..., Any], name: str) -> bool:
-    """Whether a function can be called with the keyword `name`."""
     parameters = signature(function)
     return name in parameters or takes_any_keyword(parameters) or isinstance(function, Command)
 

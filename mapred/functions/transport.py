@@ -20,7 +20,8 @@ from typing import IO, Any
 from mapred.errors import FunctionError, RecordError
 from mapred.functions import excerpts, pickling
 from mapred.functions.commands import Command
-from mapred.functions.modules import imports, install, shipping
+from mapred.functions.modules import imports, shipping
+from mapred.functions.modules.importing import install
 from mapred.model.checking import safe_text
 from mapred.model.coding import check_version
 from mapred.process.lazy import metadata
@@ -61,7 +62,7 @@ def dump(function: Any, modules: set[str] | None = None) -> bytes:
     archive = b"" if modules is not None else shipping.archive(pickler.modules)
     if modules is not None:
         modules |= pickler.modules
-    named = [module.file for module, text in shipping.closure(pickler.modules).values() if text]
+    named = [module.file for module in shipping.closure(pickler.modules).values() if module.text]
     texts = _sources(pickler.codes.keys() | named)
     digests = {name: excerpts.digest(text) for name, text in texts.items()}
     for name in pickler.codes.keys() & texts.keys() - set(named):

@@ -21,7 +21,7 @@ from mapred.cli import main
 from mapred.client.scheduling import firing
 from mapred.errors import DatasetError, MapredError, RecordError, RunError
 from mapred.functions import transport
-from mapred.functions.modules import install
+from mapred.functions.modules.importing import install
 from mapred.model import layout
 from mapred.model.coding import VERSION, encode
 from mapred.model.records import Block

@@ -23,13 +23,12 @@ _noted: dict[str, tuple[weakref.ref[ModuleSpec], bytes]] = {}
 
 
 def note(module: types.ModuleType, text: bytes) -> None:
-    """Remember what a module was made from."""
     if module.__spec__ is not None:
         _noted[module.__name__] = weakref.ref(module.__spec__), text
 
 
-def differs(source: LocalModule, text: bytes) -> bool:
-    """Whether `text`, the file's content now, is not what this process imported.
+def differs(source: LocalModule) -> bool:
+    """Whether the content of a module's file now is not what this process imported.
 
     Python keeps no copy of what it imports: a file that was not touched since this process
     began is what it was, and one that was is compared with the functions and constants in memory.
@@ -39,12 +38,12 @@ def differs(source: LocalModule, text: bytes) -> bool:
         return False
     spec, noted = _noted.get(source.name, (None, b""))
     if spec is not None and spec() is module.__spec__:
-        return noted != text
+        return noted != source.text
     if _is_newer_than_process(source.file) and (
-        _compiled_before(module, source.file) or _has_other_code(module, text)
+        _compiled_before(module, source.file) or _has_other_code(module, source.text)
     ):
         return True
-    note(module, text)
+    note(module, source.text)
     return False
 
 

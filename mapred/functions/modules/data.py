@@ -16,14 +16,14 @@ _NOT_DATA = (".py", ".pyc", ".pyo", ".so", ".pyd")
 _OPENS = (b"__file__", b"resources", b"get_data")
 
 
-def beside(module: LocalModule, text: bytes) -> Iterator[tuple[str, str, bytes]]:
+def beside(module: LocalModule) -> Iterator[tuple[str, str, bytes]]:
     """Yield small files, each with its package and its path below that.
 
     Of a package they are all; of another module those beside it that its source names.
     """
     package = module.name if module.kind == "package" else module.name.rpartition(".")[0]
     left = _DATA_ALL
-    for folder, file in islice(_data_files(module, text), _DATA_COUNT):
+    for folder, file in islice(_data_files(module), _DATA_COUNT):
         with suppress(OSError):
             if os.path.getsize(file) <= min(_DATA_FILE, left):
                 with open(file, "rb") as stream:
@@ -32,16 +32,16 @@ def beside(module: LocalModule, text: bytes) -> Iterator[tuple[str, str, bytes]]
                 yield package, os.path.relpath(file, folder), content
 
 
-def _data_files(module: LocalModule, text: bytes) -> Iterator[tuple[str, str]]:
+def _data_files(module: LocalModule) -> Iterator[tuple[str, str]]:
     """Yield the folder that a module lies in, with each file of data."""
     if module.kind == "package":
         for folder in module.folders:
             yield from ((folder, file) for file in _files(folder))
-    elif module.kind == "source" and any(word in text for word in _OPENS):
+    elif module.kind == "source" and any(word in module.text for word in _OPENS):
         folder = os.path.dirname(module.file)
         if os.path.exists(os.path.join(folder, "__init__.py")):
             return  # they come with the package
-        texts = imports.text_constants(imports.code_of(module.name, module.file, text))
+        texts = imports.text_constants(imports.code_of(module.name, module.file, module.text))
         for name in sorted(filter(_can_name, texts)):
             place = os.path.normpath(os.path.join(folder, name.lstrip("/")))
             if place.startswith(folder + os.sep):

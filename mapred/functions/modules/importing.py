@@ -88,7 +88,6 @@ _complete: set[str] = set()
 
 
 def made_here(archive: bytes) -> None:
-    """Remember an archive of the modules that this process has."""
     _made.add(hashlib.sha256(archive).hexdigest())
 
 
@@ -184,7 +183,6 @@ def _importer() -> str | None:
 
 
 def _is_session() -> bool:
-    """Whether this is the user's own process, not a worker of some pool."""
     process = sys.modules.get("multiprocessing.process")
     child = process is not None and process.parent_process() is not None
     return "mapred.client.job" in sys.modules and not child

@@ -14,6 +14,7 @@ from typing import Any
 
 import cloudpickle
 
+from mapred.errors import FunctionError
 from mapred.model.frozen import dataclass
 from mapred.process import definitions
 
@@ -31,6 +32,22 @@ class LocalModule:
     kind: str
     file: str
     folders: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def text(self) -> bytes:
+        """Its source; of an extension and a folder, nothing."""
+        if self.kind not in ("source", "package"):
+            return b""
+        try:
+            with open(self.file, "rb") as stream:
+                return stream.read()
+        except OSError as error:
+            with contextlib.suppress(AttributeError, OSError, ImportError):
+                # In a zip file, which its loader can read.
+                return bytes(spec_of(self.name).loader.get_data(self.file))
+            raise FunctionError(
+                f"the source of {self.name} cannot be read, so it cannot be sent to workers: {error}"
+            ) from error
 
 
 def find(name: str) -> LocalModule | None:

@@ -10,27 +10,26 @@ from contextlib import suppress
 
 from mapred.errors import FunctionError
 from mapred.functions.modules import changes, data, importing, imports
-from mapred.functions.modules.local import LocalModule, find, spec_of
+from mapred.functions.modules.local import LocalModule, find
 
 
-def closure(names: Iterable[str]) -> dict[str, tuple[LocalModule, bytes]]:
-    """Return the local modules among `names`, and those that they import, each with its source."""
+def closure(names: Iterable[str]) -> dict[str, LocalModule]:
+    """Return the local modules among `names`, and those that they import."""
     waiting, seen = list(names), set()
-    modules: dict[str, tuple[LocalModule, bytes]] = {}
+    modules: dict[str, LocalModule] = {}
     while waiting:
         name = waiting.pop()
         module = None if name in seen else find(name)
         seen.add(name)
         if module is None:
             continue
-        text = source(module)
-        modules[name] = module, text
+        modules[name] = module
         parent = name.rpartition(".")[0]
         package = name if module.folders else parent
         if parent:
             waiting.append(parent)
-        if text:
-            imported = imports.of_module(module.name, module.file, text, package)
+        if module.text:
+            imported = imports.of_module(module.name, module.file, module.text, package)
             waiting += [name for name in imported if _may_be_local(name, modules)]
     return dict(sorted(modules.items()))
 
@@ -40,17 +39,16 @@ def _may_be_local(name: str, modules: Mapping[str, object]) -> bool:
     return top in modules or "." not in name or find(top) is not None
 
 
-def _whole_packages(
-    modules: Mapping[str, tuple[LocalModule, bytes]],
-) -> dict[str, tuple[LocalModule, bytes]]:
+def _whole_packages(modules: Mapping[str, LocalModule]) -> dict[str, LocalModule]:
     """Return these modules with all others of their packages, which code may import by a text."""
-    whole, waiting = dict(modules), [module for module, _ in modules.values()]
+    whole, waiting = dict(modules), list(modules.values())
     while waiting:
         for name in _inside(waiting.pop()):
             module = find(name) if name not in whole else None
             if module is not None:
-                with suppress(FunctionError):  # a file that nobody may need
-                    whole[name] = module, source(module)
+                with suppress(FunctionError):  # it cannot be read, and nobody may need it
+                    _ = module.text
+                    whole[name] = module
                     waiting.append(module)
     return dict(sorted(whole.items()))
 
@@ -75,23 +73,16 @@ def archive(names: Collection[str]) -> bytes:
     modules = closure(names)
     if not modules:
         return b""
-    for module, text in modules.values():
-        if module.kind in ("source", "package") and is_stale(module, text):
+    for module in modules.values():
+        if module.kind in ("source", "package") and changes.differs(module) and not reloads():
             refuse(module)
     whole = _whole_packages(modules).values()
-    # In the order of `importing.Source`.
-    sources = [
-        (module.name, module.kind, module.file, module.folders, text) for module, text in whole
-    ]
-    files = [entry for module, text in whole for entry in data.beside(module, text)]
+    # The fields of an `importing.Source`, in their order.
+    sources = [(m.name, m.kind, m.file, m.folders, m.text) for m in whole]
+    files = [entry for module in whole for entry in data.beside(module)]
     packed = pickle.dumps((1, sources, files, sorted(_needs(modules))), protocol=5)
     importing.made_here(packed)
     return packed
-
-
-def is_stale(module: LocalModule, text: bytes) -> bool:
-    """Whether a module's file changed since it was imported; under autoreload it may."""
-    return changes.differs(module, text) and not reloads()
 
 
 def reloads() -> bool:
@@ -112,28 +103,12 @@ def refuse(module: LocalModule) -> None:
     )
 
 
-def source(module: LocalModule) -> bytes:
-    """Return the source of a module; of an extension and a folder, nothing."""
-    if module.kind not in ("source", "package"):
-        return b""
-    try:
-        with open(module.file, "rb") as file:
-            return file.read()
-    except OSError as error:
-        with suppress(AttributeError, OSError, ImportError):
-            # In a zip file, which its loader can read.
-            return bytes(spec_of(module.name).loader.get_data(module.file))
-        raise FunctionError(
-            f"the source of {module.name} cannot be read, so it cannot be sent to workers: {error}"
-        ) from error
-
-
 def packages(names: Collection[str]) -> set[str]:
     """Return the top-level names that the local modules import first thing, whatever happens."""
     return {name.partition(".")[0] for name in _needs(closure(names))}
 
 
-def _needs(modules: Mapping[str, tuple[LocalModule, bytes]]) -> set[str]:
+def _needs(modules: Mapping[str, LocalModule]) -> set[str]:
     own = {name.partition(".")[0] for name in modules}
-    names = {name for _, text in modules.values() for name in imports.find_unconditional(text)}
+    names = {name for m in modules.values() for name in imports.find_unconditional(m.text)}
     return {name for name in names if name.partition(".")[0] not in own}
