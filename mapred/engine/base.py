@@ -120,8 +120,7 @@ class Reopens(Protocol):
     """A backend whose runs go on without the process that submitted them."""
 
     def reopen(self, store: Store, job: Job, ref: str) -> Handle | None:
-        """Return the handle of a run by the `ref` of an earlier one; None where it is not one of
-        ours."""
+        """Return the handle of a run by an earlier one's `ref`; None for another backend's."""
 
 
 @runtime_checkable
@@ -129,7 +128,7 @@ class ExpectsPackages(Protocol):
     """A backend whose workers have packages of their own, which should be like those here."""
 
     def expected(self, used: Mapping[str, str]) -> dict[str, str]:
-        """Of packages and their versions here, those that its workers are to have as well."""
+        """Select the packages used here that its workers should have in the same versions."""
 
 
 @runtime_checkable

@@ -74,7 +74,7 @@ class Batch:
         self._window = calls.window or (3 * self._workers if self._workers else _WINDOW)
 
     def begin(self, tasks: Iterable[int], number: int, kept: Iterable[int]) -> None:
-        """Have tasks sent as there is room; of those `kept` the folder may hold something."""
+        """Send these tasks as there is room; the folder may hold something of those `kept`."""
         self._waiting, self._more = iter(tasks), True
         self._number, self._kept = number, frozenset(kept)
 
@@ -111,13 +111,13 @@ class Batch:
         return min(self._tasks, self._workers or self._tasks)
 
     def wait_seconds(self) -> float:
-        """Seconds to wait for an answer, until something else is to be looked at."""
+        """Return how long to wait for an answer before something else is due."""
         now = time.monotonic()
         due = min((when for when, _ in self._delayed), default=now + _LOOK_SECONDS)
         return min(_LOOK_SECONDS, max(0.0, due - now))
 
     def holds(self, future: Future[Any]) -> bool:
-        """Whether it is one of these calls that has an answer."""
+        """Whether a future is one of these calls."""
         return future in self._in_flight
 
     def collect(self, future: Future[Any]) -> tuple[list[Commit], Sequence[Event]]:

@@ -10,6 +10,7 @@ import glob
 import itertools
 import os
 import re
+import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -74,8 +75,6 @@ def free(names: Sequence[str]) -> int:
 
 @functools.lru_cache(maxsize=8)
 def _list_devices(path: str) -> tuple[str, ...]:
-    import subprocess  # only where a task has devices
-
     try:
         answer = subprocess.run(
             ["nvidia-smi", "-L"],

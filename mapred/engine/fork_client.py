@@ -37,7 +37,7 @@ fork_server.serve(socket.socket(fileno=int(sys.argv[1])))
 
 
 class ServerLost(BackendError):
-    """A fork server has ended, or does not answer: another one may do."""
+    """A fork server has ended, or does not answer: a new one may work."""
 
 
 class ForkServer:

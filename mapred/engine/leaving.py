@@ -1,4 +1,4 @@
-"""What becomes of live runs when their process ends: they stop, and it is said how to continue.
+"""What becomes of live runs when their process ends: they stop, and a line says how to continue.
 
 Without it the workers would be ended under them, which looks like a fault of the function.
 """

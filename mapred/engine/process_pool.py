@@ -1,8 +1,8 @@
 """An executor of worker processes that one task's crash, hang or greed cannot take down.
 
-The pools at hand fall short of one thing each: a dead worker breaks every pending call of
-`ProcessPoolExecutor` and loky, neither of them can end one call that hangs, and pebble and
-the standard library run the user's `__main__` in a worker.
+Other pools lack one thing each: a dead worker breaks every pending call of `ProcessPoolExecutor`
+and loky, neither of them can end one call that hangs, and pebble and the standard library run the
+user's `__main__` in a worker.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from mapred.engine.fork_client import ForkServer, fork_server
 from mapred.engine.messages import Channel, Log, bound_sending
 from mapred.errors import BackendError
 from mapred.process.children import how_it_ended, kill_group
+from mapred.process.lazy import psutil, tempfile
 from mapred.process.shortages import REMEDY
 from mapred.process.whereabouts import Place
 from mapred.worker.closing import SECONDS
@@ -166,8 +167,6 @@ def _file_in_memory(name: str) -> int:
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create(name)
     else:
-        import tempfile
-
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
@@ -176,8 +175,6 @@ def _file_in_memory(name: str) -> int:
 
 
 def _resident(pid: int) -> int:
-    import psutil  # only where memory= is given
-
     total = 0
     with suppress(psutil.Error):
         process = psutil.Process(pid)

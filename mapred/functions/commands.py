@@ -55,8 +55,10 @@ class Command:
         return os.path.basename(self.argv[0])
 
     def __call__(self, *inputs: Any, task: Task, **parameters: Any) -> str:
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="mapred-command-"))
-        try:
+        with tempfile.TemporaryDirectory(
+            prefix="mapred-command-", ignore_cleanup_errors=True
+        ) as temporary:
+            folder = pathlib.Path(temporary)
             work = folder / "work"
             work.mkdir()
             for name, content in self.files:
@@ -67,8 +69,6 @@ class Command:
             for path in sorted((folder / "output").iterdir()):
                 shutil.move(path, task.output(path.name))
             return text
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _environment(
         self,

@@ -1,4 +1,4 @@
-"""What cloudpickle cannot copy as it is: it is made anew from its parts where a pickle is loaded."""
+"""What cloudpickle cannot copy as it is, and is made anew from its parts where a pickle is loaded."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _set_model(cls: Any, state: Any) -> Any:
 
 
 def complete_models() -> None:
-    """Give the models of pydantic that were loaded their validators, all of them being there."""
+    """Give loaded pydantic models their validators, now that all which they refer to is there."""
     for cls in _waiting.__dict__.pop("models", ()):
         _whole.add(cls)
         if hasattr(cls, "model_rebuild"):

@@ -59,7 +59,7 @@ _DIVIDED = {
 
 
 def module_now(module: str, name: str) -> str:
-    """Return the module that has what a pickle names."""
+    """Return the module where a name of an old pickle lies now."""
     for (before, now), names in _DIVIDED.items():
         if module == before and name in names.split():
             return now
@@ -67,7 +67,7 @@ def module_now(module: str, name: str) -> str:
 
 
 def misses_moved(error: Exception) -> bool:
-    """Whether a pickle could not be loaded as it may name a module of mapred that has moved."""
+    """Whether loading a pickle failed as if it named a module of mapred that has moved."""
     return isinstance(error, (AttributeError, ImportError)) and "mapred." in str(error)
 
 

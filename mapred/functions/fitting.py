@@ -1,4 +1,4 @@
-"""Whether a function or a reducer can be called as a run will call it, said before it starts."""
+"""Whether a function or a reducer can be called as a run will call it, checked before it starts."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def check_kind(
     *,
     piecewise: bool = False,
 ) -> None:
-    """Raise for what gives a coroutine, or a generator that is not asked for, in place of a value."""
+    """Raise for a function that returns a coroutine, or a generator where it may not."""
     if isinstance(function, Command):
         return
     called = function

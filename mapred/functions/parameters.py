@@ -46,7 +46,7 @@ def check(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_json(values: Mapping[str, Value]) -> dict[str, Any]:
-    """Parameters as JSON holds them, with their types."""
+    """Return parameters as JSON values that keep their types."""
     return {name: _value_to_json(value) for name, value in values.items()}
 
 
@@ -71,7 +71,7 @@ def _value_from_json(name: str, value: Any) -> Value:
 
 
 def text_of(values: Mapping[str, Value]) -> str:
-    """`date=2026-03-01 city=Bern`; a text with spaces is quoted as a shell needs it."""
+    """Write parameters as `date=2026-03-01 city=Bern`, quoted as a shell needs it."""
     return " ".join(f"{name}={shlex.quote(_format_value(value))}" for name, value in values.items())
 
 
@@ -128,13 +128,13 @@ def free_parameters(fn: Callable[..., Any]) -> frozenset[str]:
 
 
 def accepted_names(fn: Callable[..., Any], names: Iterable[str]) -> tuple[str, ...]:
-    """Those of the names that the function can be given by keyword, its first input left out."""
+    """Return those of the names that the function takes by keyword, without its first input."""
     first = signatures.first_input(fn)
     return tuple(name for name in names if name != first and signatures.takes(fn, name))
 
 
 def bind_values(fn: Callable[..., Any], values: Mapping[str, Value]) -> Callable[..., Any]:
-    """Return the function with those of the values that it takes, as keywords; a program with all."""
+    """Bind the values that the function takes, as keywords; a program gets all of them."""
     if isinstance(fn, Command):
         env = ((f"MAPRED_PARAM_{name.upper()}", _text(value)) for name, value in values.items())
         return dataclasses.replace(fn, env=(*fn.env, *env))

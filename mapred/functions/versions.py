@@ -97,7 +97,7 @@ def _installed(package: str) -> str | None:
 
 
 def _plain(version: str | None) -> str | None:
-    """Without the mark of a build, such as `+cu121`."""
+    """Return a version without the mark of a build, such as `+cu121`."""
     return version and version.partition("+")[0]
 
 

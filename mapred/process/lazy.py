@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import polars as pl
+    import psutil
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
@@ -38,6 +39,7 @@ __all__ = [
     "pd",
     "pl",
     "pq",
+    "psutil",
     "shutil",
     "tempfile",
 ]
@@ -62,6 +64,7 @@ if not TYPE_CHECKING:
     pd = Lazy("pandas")
     pl = Lazy("polars")
     pq = Lazy("pyarrow.parquet")
+    psutil = Lazy("psutil")
     shutil = Lazy("shutil")
     tempfile = Lazy("tempfile")
 
