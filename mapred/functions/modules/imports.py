@@ -119,5 +119,5 @@ def _scan_instructions(code: types.CodeType, package: str | None) -> Iterator[st
             dots = "." * level if isinstance(level, int) else ""
             for name in _resolve_name(dots + str(instruction.argval), package):
                 yield name
-                yield from (f"{name}.{inner}" for inner in names or () if inner != "*")
+                yield from (f"{name}.{attribute}" for attribute in names or () if attribute != "*")
         before = [before[1], instruction.argval]
