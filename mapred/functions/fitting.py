@@ -127,7 +127,7 @@ def _misfit_of_one(
     tasks: Sequence[str],
     what: str,
 ) -> str | None:
-    inputs = {name: each for name, each in parameters.items() if name not in tasks}
+    inputs = {name: parameter for name, parameter in parameters.items() if name not in tasks}
     if not _takes_one(inputs):
         return f"is called with {what}: give it a parameter for that"
     first = next(iter(parameters))
@@ -157,7 +157,8 @@ def _misfit_of_names(
         if name in tasks:
             return f"receives the task as {name!r}, a parameter of the sweep: rename one of them"
     if any(
-        each.kind is each.POSITIONAL_ONLY and each.default is _EMPTY for each in parameters.values()
+        parameter.kind is parameter.POSITIONAL_ONLY and parameter.default is _EMPTY
+        for parameter in parameters.values()
     ):
         keywords = ", ".join(names)
         return (
@@ -207,12 +208,12 @@ def _closest_name(name: str, names: Sequence[str]) -> str | None:
 
 def _takes_one(parameters: dict[str, inspect.Parameter]) -> bool:
     kinds = (*_POSITIONAL, inspect.Parameter.VAR_POSITIONAL)
-    return any(each.kind in kinds for each in parameters.values())
+    return any(parameter.kind in kinds for parameter in parameters.values())
 
 
 def _single_names(parameters: dict[str, inspect.Parameter]) -> list[str]:
     """Return the parameters that take one argument each."""
-    return [name for name, each in parameters.items() if each.kind not in MANY]
+    return [name for name, parameter in parameters.items() if parameter.kind not in MANY]
 
 
 def _required_names(parameters: dict[str, inspect.Parameter]) -> list[str]:
@@ -223,8 +224,8 @@ def _format_signature(
     function: Callable[..., Any], parameters: dict[str, inspect.Parameter]
 ) -> str:
     """Return the function with the names of its parameters, as in a traceback."""
-    names = [_STARS.get(each.kind, "") + name for name, each in parameters.items()]
-    kinds = [each.kind for each in parameters.values()]
+    names = [_STARS.get(parameter.kind, "") + name for name, parameter in parameters.items()]
+    kinds = [parameter.kind for parameter in parameters.values()]
     if inspect.Parameter.KEYWORD_ONLY in kinds and inspect.Parameter.VAR_POSITIONAL not in kinds:
         names.insert(kinds.index(inspect.Parameter.KEYWORD_ONLY), "*")
     text = f"{name_of(function)}({', '.join(names)})"

@@ -35,7 +35,7 @@ def reduce_generator(generator: Any) -> Any:
 def reducers() -> dict[type, Callable[[Any], Any]]:
     """Return the entries of a pickler's dispatch table for generators."""
     hidden = (random._inst, _numpy_global())
-    return {type(each): reduce_generator for each in hidden if each is not None}
+    return {type(generator): reduce_generator for generator in hidden if generator is not None}
 
 
 def _numpy_global() -> Any:

@@ -138,7 +138,7 @@ def takes(function: Callable[..., Any], name: str) -> bool:
 
 
 def takes_any_keyword(parameters: Mapping[str, inspect.Parameter]) -> bool:
-    return any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
 
 
 def input_kind(function: Callable[..., Any], format: Format) -> str | None:
