@@ -120,10 +120,7 @@ def equal(left: Any, right: Any, inputs: Sequence[Any] = ()) -> bool:
         )
     columns, others = _columns(left), _columns(right)
     if columns is not None and others is not None:
-        return columns.keys() == others.keys() and all(
-            equal(columns[name], others[name], _at(list(map(_columns, inputs)), name))
-            for name in columns
-        )
+        return equal(columns, others, list(map(_columns, inputs)))
     if _is_number(left) and _is_number(right):
         return _close(left, right, inputs)
     if hasattr(left, "equals"):
