@@ -24,6 +24,7 @@ def main() -> None:
     import pyarrow  # noqa: F401
 
     step("import pyarrow")
+    from mapred.model.records import Block
     from mapred.storage.local import LocalStore
     from mapred.worker import tasks
 
@@ -50,7 +51,7 @@ def main() -> None:
         return function(*arguments, **named)
 
     vars(run)["_function"] = lambda: first_call
-    (outcome,) = tasks.run_block(run_uri, digest, "map", [int(first)])
+    (outcome,) = tasks.run_block(Block(run_uri, digest, "map", [int(first)]))
     status = int(outcome.failure is not None)
     print(json.dumps({"steps": STEPS, "bytes": read, "status": status}))
 

@@ -15,7 +15,7 @@ from mapred.engine.process_pool import ProcessExecutor
 from mapred.engine.thread import DriverThread
 from mapred.engine.worker_process import WorkerLost
 from mapred.errors import BackendError, FunctionError
-from mapred.functions.modules import required_modules
+from mapred.functions.modules.importing import required_modules
 from mapred.model.checking import check_fields
 from mapred.model.frozen import dataclass
 from mapred.model.limits import Limits

@@ -19,7 +19,8 @@ from mapred import writing
 from mapred.client.options import Reduce, ResumeOptions, validate_options
 from mapred.errors import FunctionError, PlanError
 from mapred.functions import fitting, origins, parameters, pickling, signatures, transport
-from mapred.functions.modules import merge_archives, shipping
+from mapred.functions.modules import shipping
+from mapred.functions.modules.importing import merge_archives
 from mapred.model import checking, layout
 from mapred.model.resources import Resources
 from mapred.model.spec import Job, Stage

@@ -17,7 +17,7 @@ from mapred.dataset import Dataset
 from mapred.engine.base import Backend, Renders
 from mapred.errors import BackendError, DatasetError, FunctionError, PlanError
 from mapred.functions import fitting, generators, parameters, transport
-from mapred.functions.modules import refuse_while_importing
+from mapred.functions.modules.importing import refuse_while_importing
 from mapred.functions.parameters import Value
 from mapred.model import checking, layout, retries, rules
 from mapred.model.frozen import dataclass

@@ -12,7 +12,7 @@ from mapred import display, writing
 from mapred.client.signature import takes_those_of
 from mapred.errors import PlanError, RunError
 from mapred.functions import pickling
-from mapred.functions.modules import is_known
+from mapred.functions.modules.importing import is_known
 from mapred.model.checking import checks
 from mapred.model.rules import FromZero
 from mapred.model.spec import Job

@@ -27,32 +27,25 @@ class Handle(Protocol):
     @property
     def ref(self) -> str:
         """A string to reopen the handle by."""
-        ...
 
     @property
     def survives_client(self) -> bool:
         """Whether the run goes on when this process ends."""
-        ...
 
     def alive(self) -> bool:
         """Whether anything still works on the run."""
-        ...
 
     def wait(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds; True once nothing works on the run any more."""
-        ...
 
     def cancel(self) -> None:
         """Stop everything that works on the run; what is committed stays."""
-        ...
 
     def status(self) -> RunStatus | None:
         """Return what the backend knows of the run's progress; None: look into the folder."""
-        ...
 
     def raise_error(self) -> None:
         """Raise what went wrong in driving the run, if anything did."""
-        ...
 
 
 @runtime_checkable
@@ -61,11 +54,9 @@ class Suspends(Handle, Protocol):
 
     def suspend(self) -> bool:
         """Have nothing more begun, and what runs end; False where it can only be cancelled."""
-        ...
 
     def resume(self) -> None:
         """Go on after `suspend`."""
-        ...
 
 
 @runtime_checkable
@@ -74,7 +65,6 @@ class ReportsState(Handle, Protocol):
 
     def standing(self) -> RunStatus | None:
         """Return the state by one look; None: look into the folder."""
-        ...
 
 
 @runtime_checkable
@@ -87,11 +77,9 @@ class Backend(Protocol):
     @property
     def arguments(self) -> Mapping[str, Any]:
         """What job.json says of the backend; no secrets."""
-        ...
 
     def prepare(self) -> None:
         """Start what takes a while, such as processes, beside the planning."""
-        ...
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle: ...
 
@@ -111,7 +99,6 @@ class Proves(Protocol):
         self, stage: Stage, timeout: float | None, keyed: bool, code: tuple[bytes, ...]
     ) -> Backend:
         """Return the backend to submit to, once the code was loaded; raises `FunctionError`."""
-        ...
 
 
 @runtime_checkable
@@ -133,9 +120,7 @@ class Reopens(Protocol):
     """A backend whose runs go on without the process that submitted them."""
 
     def reopen(self, store: Store, job: Job, ref: str) -> Handle | None:
-        """Return the handle of a run by the `ref` of an earlier one; None where it is not one of
-        ours."""
-        ...
+        """Return the handle of a run by an earlier one's `ref`; None for another backend's."""
 
 
 @runtime_checkable
@@ -143,8 +128,7 @@ class ExpectsPackages(Protocol):
     """A backend whose workers have packages of their own, which should be like those here."""
 
     def expected(self, used: Mapping[str, str]) -> dict[str, str]:
-        """Of packages and their versions here, those that its workers are to have as well."""
-        ...
+        """Select the packages used here that its workers should have in the same versions."""
 
 
 @runtime_checkable

@@ -1,14 +1,13 @@
-"""Calls to a pool for the tasks of one stage: sent within a window, heard as facts."""
+"""Calls to a pool for the tasks of one stage: sent within a window, answered by events."""
 
 from __future__ import annotations
 
-import functools
 import itertools
 import queue
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from mapred.engine.base import Kills, SubmitsFresh
 from mapred.engine.process_pool import ProcessExecutor
@@ -16,15 +15,16 @@ from mapred.engine.worker_process import WorkerLost
 from mapred.errors import AccessError, BackendError, FullError, MapredError, StorageError
 from mapred.model import retries
 from mapred.model.events import Again, Bystander, Ended, Event, Failed, Refused, Stopped
+from mapred.model.failure import Failure
 from mapred.model.packs import NO_ITEM, Pack
-from mapred.model.records import Commit, Outcome
+from mapred.model.records import Block, Commit, Outcome
 from mapred.model.spec import Job, Stage
 from mapred.runfolder.folder import RunFolder
 
-if TYPE_CHECKING:
-    from mapred.model.failure import Failure
-
+# How many calls a pool of unknown size gets at once: as many as any may have workers, and few
+# enough that a store or a function that fails is noticed before most tasks are sent.
 _WINDOW = 1000
+# Tasks sent as one call while they are so short that the driver's share of each would count.
 _BLOCK, _BLOCK_SECONDS = 16, 0.01
 _LOOK_SECONDS = 0.2
 
@@ -37,8 +37,8 @@ class Calls(NamedTuple):
     folder: RunFolder
     job: Job
     digest: str
-    function: Callable[..., list[Outcome]]
-    events: Queue
+    function: Callable[[Block], list[Outcome]]
+    answers: Queue
     window: int | None
 
 
@@ -59,24 +59,22 @@ class Batch:
     ) -> None:
         self.executor, self.follow = executor, follow
         self._calls, self._stage = calls, stage
-        self._flying: dict[Future[Any], _Call] = {}
-        self._tasks = 0  # of these calls
-        self._later: list[tuple[float, _Call]] = []
+        self._in_flight: dict[Future[Any], _Call] = {}
+        self._tasks = 0  # in flight
+        self._delayed: list[tuple[float, _Call]] = []
         self._waiting: Iterator[int] = iter(())
         self._more, self._number = False, 0
         self._kept: frozenset[int] = frozenset()
-        self._spent = self._count = 0.0
+        self._seconds, self._commits = 0.0, 0
         self._workers = executor.max_workers if isinstance(executor, ProcessExecutor) else None
-        job = calls.job
-        self._place = calls.folder.uri, calls.digest, stage.name
-        self._fresh = functools.partial(calls.function, fresh=True)
-        self._heard = calls.events.put
-        one_by_one = job.timeout is not None or job.max_tasks_per_worker is not None
+        # The pool keeps both limits for each call, so a call has to be one task.
+        one_by_one = calls.job.timeout is not None or calls.job.max_tasks_per_worker is not None
         self._blocks = self._workers is not None and not one_by_one
+        # A worker always has a call to go on with, and what is sent can still be taken back.
         self._window = calls.window or (3 * self._workers if self._workers else _WINDOW)
 
     def begin(self, tasks: Iterable[int], number: int, kept: Iterable[int]) -> None:
-        """Have tasks sent as there is room; of those `kept` the folder may hold something."""
+        """Send these tasks as there is room; the folder may hold something of those `kept`."""
         self._waiting, self._more = iter(tasks), True
         self._number, self._kept = number, frozenset(kept)
 
@@ -85,26 +83,25 @@ class Batch:
         call = _Call((again.task,), again.call, again.attempt, again.pack)
         pause = 0.1 * 2**again.refusals if again.refusals else retries.pause(again.failed)
         if pause:
-            self._later.append((time.monotonic() + pause, call))
+            self._delayed.append((time.monotonic() + pause, call))
         else:
             self._submit(call)
 
     def send(self) -> bool:
         """Send the next tasks, if there are any and there is room."""
-        if not self._more or len(self._flying) >= self._window:
+        if not self._more or len(self._in_flight) >= self._window:
             return False
         tasks = tuple(itertools.islice(self._waiting, self._size()))
         self._more = bool(tasks)
         if tasks:
-            fresh = not self._kept or self._kept.isdisjoint(tasks)
-            self._submit(_Call(tasks, self._number), fresh=fresh)
+            self._submit(_Call(tasks, self._number), fresh=self._kept.isdisjoint(tasks))
         return self._more
 
     def send_due(self, now: float) -> None:
         """Send what has waited long enough."""
-        if self._later:
-            due = [entry for entry in self._later if entry[0] <= now]
-            self._later = [entry for entry in self._later if entry[0] > now]
+        if self._delayed:
+            due = [entry for entry in self._delayed if entry[0] <= now]
+            self._delayed = [entry for entry in self._delayed if entry[0] > now]
             for _, call in due:
                 self._submit(call)
 
@@ -114,19 +111,18 @@ class Batch:
         return min(self._tasks, self._workers or self._tasks)
 
     def wait_seconds(self) -> float:
-        """Seconds to wait for an answer, until something else is to be looked at."""
+        """Return how long to wait for an answer before something else is due."""
         now = time.monotonic()
-        due = min((when for when, _ in self._later), default=now + _LOOK_SECONDS)
+        due = min((when for when, _ in self._delayed), default=now + _LOOK_SECONDS)
         return min(_LOOK_SECONDS, max(0.0, due - now))
 
     def holds(self, future: Future[Any]) -> bool:
-        """Whether it is one of these calls that has an answer."""
-        return future in self._flying
+        """Whether a future is one of these calls."""
+        return future in self._in_flight
 
     def collect(self, future: Future[Any]) -> tuple[list[Commit], Sequence[Event]]:
-        """Return what became of a call: the commits that it made or met, and what else is to be
-        told."""
-        call = self._flying.pop(future)
+        """Return the commits that a call made or met, and what else happened to its tasks."""
+        call = self._in_flight.pop(future)
         self._tasks -= len(call.tasks)
         commits: list[Commit] = []
         try:
@@ -137,7 +133,8 @@ class Batch:
         for outcome in outcomes:
             if outcome.commit is not None:
                 commits.append(outcome.commit)
-                self._spent, self._count = self._spent + outcome.commit.seconds, self._count + 1
+                self._seconds += outcome.commit.seconds
+                self._commits += 1
             elif outcome.failure is not None:
                 events.append(Failed(call.number, outcome.failure, outcome.more))
             else:
@@ -157,42 +154,48 @@ class Batch:
 
     def _size(self) -> int:
         """How many tasks to send at once: several while they take a few milliseconds only."""
-        if not self._blocks or not self._count:
+        if not self._blocks or not self._commits:
             return 1
-        return max(1, min(_BLOCK, int(_BLOCK_SECONDS / (self._spent / self._count + 1e-6))))
+        return max(1, min(_BLOCK, int(_BLOCK_SECONDS / (self._seconds / self._commits + 1e-6))))
 
     def _submit(self, call: _Call, *, fresh: bool = False) -> None:
         """Send some tasks; `fresh` ones had nothing in the folder when the stage began."""
-        function = self._fresh if fresh else self._calls.function
-        if self.follow:
-            function = functools.partial(function, follow=True)
-        if call.pack is not None:
-            function = functools.partial(function, pack=call.pack)
+        calls = self._calls
+        block = Block(
+            calls.folder.uri,
+            calls.digest,
+            self._stage.name,
+            call.tasks,
+            call.attempt,
+            follow=self.follow,
+            fresh=fresh,
+            pack=call.pack,
+        )
         submit: Callable[..., Future[Any]] = self.executor.submit
+        # What a failed attempt left in its process may be what makes the next one fail.
         again = call.attempt > 1 or call.pack is not None
         if again and isinstance(self.executor, SubmitsFresh):
             submit = self.executor.submit_fresh
         try:
-            future = submit(function, *self._place, call.tasks, call.attempt)
+            future = submit(calls.function, block)
         except (RuntimeError, BrokenExecutor) as error:
             raise self._broken_pool_error(error) from error
-        self._flying[future] = call
+        self._in_flight[future] = call
         self._tasks += len(call.tasks)
-        future.add_done_callback(self._heard)
+        future.add_done_callback(calls.answers.put)
 
     def _handle_error(self, call: _Call, error: BaseException) -> Iterator[Event]:
-        """Yield what a call that raised says of its tasks; raises what ends the run."""
+        """Yield what a call that raised says of its tasks; raise what ends the run."""
         if isinstance(error, WorkerLost):
             yield from self._handle_lost_worker(call, error)
         elif isinstance(error, CancelledError):
             yield Stopped("the pool cancelled a task")
         elif isinstance(error, StorageError) and not isinstance(error, AccessError | FullError):
-            for task in call.tasks:
-                yield Refused(task, call.number, error)
+            yield from (Refused(task, call.number, error) for task in call.tasks)
         elif isinstance(error, BrokenExecutor):
             raise self._broken_pool_error(error) from error
         elif isinstance(error, MapredError):
-            raise error  # The function would be called again for nothing.
+            raise error  # it would come again, whichever task is called
         elif isinstance(error, KeyboardInterrupt):
             # Ctrl-C reaches the processes of a pool as well.
             yield Stopped("interrupted; resume it with run.resume()")
@@ -201,7 +204,12 @@ class Batch:
             raise BackendError(text) from error
 
     def _handle_lost_worker(self, call: _Call, lost: WorkerLost) -> Iterator[Event]:
-        """Blame the task and the item that the dead worker was at, and no other task."""
+        """Yield a failure of the task and item that the dead worker was at, and of no other task.
+
+        The other tasks of the call may have been done, or never begun: they are called again, and
+        lose no attempt. Where the worker left no note of its task, all are called by themselves,
+        and it shows which one it is.
+        """
         at, item = lost.at or (None, NO_ITEM)
         if len(call.tasks) == 1:
             at = call.tasks[0]
@@ -210,12 +218,11 @@ class Batch:
                 failure = self._record_death(call, task, lost, None if item == NO_ITEM else item)
                 yield Failed(call.number, failure, more=True)
             else:
-                # Where nobody knows, it shows when each runs by itself.
                 yield Bystander(task, call.number)
 
     def _record_death(self, call: _Call, task: int, lost: WorkerLost, item: int | None) -> Failure:
         """Return the record of an attempt whose process died: only the function can be blamed."""
-        from mapred.runfolder import failures
+        from mapred.runfolder import failures  # few drivers have to name a failure
 
         job, attempt = self._calls.job, call.attempt
         if item is not None and call.pack is not None:

@@ -1,43 +1,25 @@
-"""What drivers have workers do, by name: a driver itself loads nothing of what runs tasks."""
+"""What drivers have workers do, by name: a driver itself loads nothing of what runs tasks.
+
+Every import is inside a function, as a pool pickles these by name and calls them in a worker.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from mapred.model.packs import Pack
-from mapred.model.records import Outcome
+from mapred.model.records import Block, Outcome
 
 
-def run_block(
-    run_uri: str,
-    digest: str,
-    stage: str,
-    tasks: Iterable[int],
-    attempt: int,
-    follow: bool = False,
-    fresh: bool = False,
-    pack: Pack | None = None,
-) -> list[Outcome]:
+def run_block(block: Block) -> list[Outcome]:
     """`worker.tasks.run_block`, in a process of any pool."""
-    from mapred.worker import tasks as worker
+    from mapred.worker import tasks
 
-    return worker.run_block(run_uri, digest, stage, tasks, attempt, None, follow, fresh, pack)
+    return tasks.run_block(block)
 
 
-def run_logged(
-    run_uri: str,
-    digest: str,
-    stage: str,
-    tasks: Iterable[int],
-    attempt: int,
-    follow: bool = False,
-    fresh: bool = False,
-    pack: Pack | None = None,
-) -> list[Outcome]:
+def run_logged(block: Block) -> list[Outcome]:
     """`fork_server.run_logged`, in a worker that the fork server started."""
     from mapred.engine import fork_server
 
-    return fork_server.run_logged(run_uri, digest, stage, tasks, attempt, follow, fresh, pack)
+    return fork_server.run_logged(block)
 
 
 def prove(cpu: float, *code: bytes) -> None:

@@ -6,8 +6,11 @@ Devices are named as `CUDA_VISIBLE_DEVICES` names them: by number, or by UUID.
 from __future__ import annotations
 
 import functools
+import glob
+import itertools
 import os
 import re
+import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +19,7 @@ from mapred.model.resources import Resources
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 _ASK_SECONDS = 30
-_NAME = r"[0-9]+|(GPU|MIG)-\S+"
+_NAME = re.compile(r"[0-9]+|(GPU|MIG)-\S+")
 _lock = threading.Lock()
 _taken: set[str] = set()
 
@@ -26,33 +29,30 @@ def visible(env: Mapping[str, str]) -> tuple[str, ...]:
     listed = env.get(VARIABLE)
     if listed is None:
         return _list_devices(env.get("PATH", ""))
-    found: dict[str, None] = {}
-    for name in map(str.strip, listed.split(",")):
-        if not re.fullmatch(_NAME, name):
-            break  # CUDA ends the list here too; "" and "-1" mean none
-        found[name] = None
-    return tuple(found)
+    # CUDA ends the list at the first other name too; "" and "-1" mean none.
+    named = itertools.takewhile(_NAME.fullmatch, map(str.strip, listed.split(",")))
+    return tuple(dict.fromkeys(named))
 
 
 def check(resources: Resources) -> tuple[str, ...]:
-    """Return the devices for such tasks, none if they ask for none; an error if there are fewer."""
+    """Return the devices for tasks with these resources; raise `BackendError` if there are too few."""
     if not resources.gpu:
         return ()
     env = {**os.environ, **resources.env}
-    found = visible(env)
-    if len(found) >= resources.gpu:
-        return found
-    there = f"{len(found)} NVIDIA device{'' if len(found) == 1 else 's'}"
-    said = f" ({VARIABLE}={env[VARIABLE]!r})" if VARIABLE in env else ""
-    fewer = f"ask for at most {len(found)}" if found else "leave gpu= out"
+    devices = visible(env)
+    if len(devices) >= resources.gpu:
+        return devices
+    there = f"{len(devices)} NVIDIA device{'' if len(devices) == 1 else 's'}"
+    limited = f" ({VARIABLE}={env[VARIABLE]!r})" if VARIABLE in env else ""
+    fewer = f"ask for at most {len(devices)}" if devices else "leave gpu= out"
     raise BackendError(
         f"Resources(gpu={resources.gpu}): a task needs {resources.gpu}, and {os.uname().nodename} "
-        f"has {there}{said}; {fewer}, or run on a backend that has more, such as backend='argo'"
+        f"has {there}{limited}; {fewer}, or run on a backend that has more, such as backend='argo'"
     )
 
 
 def take(names: Sequence[str], count: int) -> tuple[str, ...] | None:
-    """So many of the devices that no other worker of this process has; None if there are fewer."""
+    """Take `count` of the devices that no other worker of this process has; None if too few are left."""
     with _lock:
         free = [name for name in names if name not in _taken][:count]
         if len(free) < count:
@@ -75,9 +75,6 @@ def free(names: Sequence[str]) -> int:
 
 @functools.lru_cache(maxsize=8)
 def _list_devices(path: str) -> tuple[str, ...]:
-    """All devices of this machine, as its driver tells."""
-    import subprocess
-
     try:
         answer = subprocess.run(
             ["nvidia-smi", "-L"],
@@ -94,7 +91,7 @@ def _list_devices(path: str) -> tuple[str, ...]:
 
 
 def _parse(listing: str) -> tuple[str, ...]:
-    """Return what `nvidia-smi -L` prints: a device a line, its MIG slices below it."""
+    """Return the names in what `nvidia-smi -L` prints: a device a line, its MIG slices below it."""
     devices: list[tuple[str, str, list[str]]] = []
     for line in listing.splitlines():
         if match := re.match(r"GPU (\d+):.*\(UUID: (GPU-[^)]+)\)", line):
@@ -107,10 +104,9 @@ def _parse(listing: str) -> tuple[str, ...]:
 
 
 def _list_device_files() -> tuple[str, ...]:
-    """Return the driver's own files, where `nvidia-smi` is missing; CUDA counts from 0 in any case."""
-    from pathlib import Path
+    """Return a number for each file of the driver's, where `nvidia-smi` is missing.
 
-    known = Path("/proc/driver/nvidia/gpus")
-    count = len(list(known.iterdir())) if known.is_dir() else 0
-    count = count or sum(1 for each in Path("/dev").glob("nvidia[0-9]*"))
-    return tuple(map(str, range(count)))
+    CUDA counts from 0 in any case.
+    """
+    files = glob.glob("/proc/driver/nvidia/gpus/*") or glob.glob("/dev/nvidia[0-9]*")
+    return tuple(map(str, range(len(files))))

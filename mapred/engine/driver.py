@@ -18,27 +18,9 @@ from mapred.engine.batch import Batch, Calls
 from mapred.engine.calls import run_block
 from mapred.engine.progress import Progress
 from mapred.engine.watch import Watch
-from mapred.model import losses
-from mapred.model.events import (
-    Absent,
-    Action,
-    Again,
-    Committed,
-    Confirm,
-    End,
-    Event,
-    Failed,
-    Folder,
-    GiveUp,
-    Items,
-    Leave,
-    Overdue,
-    Run,
-    Stands,
-    Stopped,
-)
+from mapred.model import events, losses
 from mapred.model.policy import State, decide
-from mapred.model.records import Outcome
+from mapred.model.records import Block, Outcome
 from mapred.model.spec import Job, Stage
 from mapred.model.status import RunStatus
 from mapred.runfolder import plans, starts
@@ -66,8 +48,8 @@ class _StageWork:
 class Driver:
     """Takes a run from stage to stage: has a pool do what the policy says, and tells it the facts.
 
-    `executor` makes the pool of a stage; `call` is what it runs, `run_block` or a function of
-    its signature. Everything of worth is in the run's folder: a driver may die at any time.
+    `executor` makes the pool of a stage; `call` is what it runs, `run_block` or what does the
+    same. Everything of worth is in the run's folder: a driver may die at any time.
     """
 
     def __init__(
@@ -76,7 +58,7 @@ class Driver:
         job: Job,
         digest: str,
         executor: Callable[[Stage], Executor],
-        call: Callable[..., list[Outcome]] = run_block,
+        call: Callable[[Block], list[Outcome]] = run_block,
         *,
         window: int | None = None,
         follows: bool = False,
@@ -95,8 +77,8 @@ class Driver:
         self._watch = Watch(self.folder)
         self._resumed = False
         self._stop = threading.Event()
-        self._events: queue.SimpleQueue[Future[Any] | None] = queue.SimpleQueue()
-        self._calls = Calls(self.folder, job, digest, call, self._events, window)
+        self._answers: queue.SimpleQueue[Future[Any] | None] = queue.SimpleQueue()
+        self._calls = Calls(self.folder, job, digest, call, self._answers, window)
 
     def run(self) -> None:
         """Run every stage; what goes wrong is kept in `error`, the last word in end.json."""
@@ -120,8 +102,7 @@ class Driver:
             pass  # A store that gives out says so when the last word is put.
         try:
             if state is not None:
-                known = self._progress.results
-                state = self.folder.finish(self.job, state, message, known)
+                state = self.folder.finish(self.job, state, message, self._progress.results)
         except Exception as error:
             self.error, state, message = error, None, str(error)
         for batch in self._leaving:
@@ -131,10 +112,9 @@ class Driver:
     def stop(self) -> None:
         """End the run without a last word, so that it can be resumed."""
         self._stop.set()
-        self._events.put(None)
+        self._answers.put(None)
 
     def status(self) -> RunStatus:
-        """Return the progress so far, as a frozen value."""
         return self._progress.status()
 
     def _run_stage(self, stage: Stage) -> None:
@@ -142,11 +122,11 @@ class Driver:
         committed = self._committed_before(stage)
         self._watch.begin()
         work = self._adopt_early_work(stage)
-        event: Event = Committed(committed)
+        event: events.Event = events.Committed(committed)
         if work is None:
             tasks = range(stage.tasks)
             work = _StageWork(stage, State(losses.rules_of(self.job, stage), tasks, tasks))
-            event = Folder(committed, given_up)
+            event = events.Folder(committed, given_up)
         try:
             self._handle_event(work, event)
             self._complete_stage(work)
@@ -159,9 +139,8 @@ class Driver:
             self._leaving.append(work.batch)
             self._watch.check_commits(stage, self._progress.done_tasks(stage))
 
-    def _given_up_before(self, stage: Stage) -> Mapping[int, Items]:
-        """Return what an earlier driver of this run gave up of a stage, whose failures are shown
-        too."""
+    def _given_up_before(self, stage: Stage) -> Mapping[int, events.Items]:
+        """Return what an earlier driver of this run gave up of a stage; note its failures."""
         if stage.kind != "map" or not self.job.max_failed:
             return {}
         standing = self.folder.given_up_tasks()
@@ -200,11 +179,10 @@ class Driver:
         state = State(losses.rules_of(self.job, after), [0], [0])
         batch = Batch(self._calls, after, self._executor(after), follow=True)
         self._early = _StageWork(after, state, batch)
-        self._handle_event(self._early, Folder((), {}))
+        self._handle_event(self._early, events.Folder((), {}))
         batch.send()
 
     def _adopt_early_work(self, stage: Stage) -> _StageWork | None:
-        """Return the stage at work already, whose inputs are all there now."""
         early = self._early
         if early is None or early.stage is not stage or early.batch is None:
             return None
@@ -226,11 +204,11 @@ class Driver:
                 self._handle_answers(work, batch, block=True)
 
     def _handle_answers(self, work: _StageWork, batch: Batch, *, block: bool) -> None:
-        """Handle the answers that are there; wait for one if asked to."""
+        """Handle the answers that are there; if `block`, wait for one."""
         self._poll(work, batch)
-        events = self._events
+        answers = self._answers
         try:
-            future = events.get(block, batch.wait_seconds() if block else None)
+            future = answers.get(block, batch.wait_seconds() if block else None)
             while True:
                 if future is None:
                     self._poll(work, batch)
@@ -238,60 +216,60 @@ class Driver:
                     self._handle_answer(work, batch, future)
                 elif self._early is not None and self._early.batch is not None:
                     self._handle_answer(self._early, self._early.batch, future)
-                if work.state.verdict is not None or events.empty():
+                if work.state.verdict is not None or answers.empty():
                     return
-                future = events.get_nowait()
+                future = answers.get_nowait()
         except queue.Empty:
             return
 
     def _poll(self, work: _StageWork, batch: Batch) -> None:
-        """See to what time brings, and to what others did."""
+        """Look at the clock, at a request to stop, and at what others did to the folder."""
         now = time.monotonic()
         if self._stop.is_set():
-            self._handle_event(work, Stopped("stopped"))
+            self._handle_event(work, events.Stopped("stopped"))
         if now > self._due:
-            self._handle_event(work, Overdue(starts.overdue_message(self.job)))
+            self._handle_event(work, events.Overdue(starts.overdue_message(self.job)))
         batch.send_due(now)
         if self._early is not None and self._early.batch is not None:
             self._early.batch.send_due(now)
         self._watch.look(now)
 
     def _handle_answer(self, work: _StageWork, batch: Batch, future: Future[Any]) -> None:
-        commits, events = batch.collect(future)
+        commits, facts = batch.collect(future)
         for commit in commits:
             self._progress.add(commit)
         if commits:
-            self._handle_event(work, Committed([commit.task for commit in commits]))
-        for event in events:
-            if isinstance(event, Failed):
+            self._handle_event(work, events.Committed([commit.task for commit in commits]))
+        for event in facts:
+            if isinstance(event, events.Failed):
                 self._progress.fail(event.failure)
             self._handle_event(work, event)
 
-    def _handle_event(self, work: _StageWork, event: Event) -> None:
+    def _handle_event(self, work: _StageWork, event: events.Event) -> None:
         """Tell the policy what happened, and do what it says."""
         for action in decide(work.state, event):
-            found = self._perform(work, action)
-            if found is not None:
-                self._handle_event(work, found)
+            fact = self._perform(work, action)
+            if fact is not None:
+                self._handle_event(work, fact)
 
-    def _perform(self, work: _StageWork, action: Action) -> Event | None:
-        """Do one thing that the policy says; the fact that was to be found out, if any."""
-        if isinstance(action, Run):
+    def _perform(self, work: _StageWork, action: events.Action) -> events.Event | None:
+        """Carry out an action of the policy; return the fact that it asks for, if any."""
+        if isinstance(action, events.Run):
             self._start(work, action)
-        elif isinstance(action, Again):
+        elif isinstance(action, events.Again):
             assert work.batch is not None
             work.batch.repeat(action)
-        elif isinstance(action, Confirm):
+        elif isinstance(action, events.Confirm):
             return self._confirm_commit(work, action)
-        elif isinstance(action, GiveUp):
+        elif isinstance(action, events.GiveUp):
             return self._give_up(work.stage, action)
-        elif isinstance(action, End):
+        elif isinstance(action, events.End):
             raise _RunOver(action.state, action.message or self._reason(work.stage))
-        elif isinstance(action, Leave):
+        elif isinstance(action, events.Leave):
             raise action.error or _RunOver(None, action.message)
         return None
 
-    def _start(self, work: _StageWork, action: Run) -> None:
+    def _start(self, work: _StageWork, action: events.Run) -> None:
         stage, tasks = work.stage, action.tasks
         if work.batch is None:
             if len(tasks) > 1:
@@ -301,22 +279,22 @@ class Driver:
         else:
             work.batch.begin(tasks, action.call, tasks)
 
-    def _confirm_commit(self, work: _StageWork, action: Confirm) -> Event:
-        """Whether somebody else has committed a task that failed here."""
+    def _confirm_commit(self, work: _StageWork, action: events.Confirm) -> events.Event:
+        """Look for a commit of a task that failed here: somebody else may have put one."""
         task = action.task
         commit = self.folder.commit(work.stage.name, task)
         if commit is not None:
             self._progress.add(commit)
-            return Committed([task])
+            return events.Committed([task])
         self._progress.lose(work.stage, task, work.state.doubts[task].lost)
-        return Absent(task, action.number)
+        return events.Absent(task, action.number)
 
-    def _give_up(self, stage: Stage, action: GiveUp) -> Event:
+    def _give_up(self, stage: Stage, action: events.GiveUp) -> events.Event:
         """Put failed.json: another driver may have put it, whose word is final."""
         standing = self.folder.put_given_up(action.tasks)
         if standing:
             self._progress.give_up(stage, self.folder.given_up(self.job, standing))
-        return Stands(standing)
+        return events.Stands(standing)
 
     def _reason(self, stage: Stage) -> str:
         failed = [failure.items or None for failure in self._progress.failures(stage)]
@@ -324,12 +302,15 @@ class Driver:
         return losses.reason(self.job, stage, failed, before)
 
     def _kept_before(self, work: _StageWork) -> set[int]:
-        """Return the tasks of which failed attempts of an earlier driver may have kept something."""
+        """Return the tasks of which an earlier driver's failed attempts may have kept something."""
         several = work.stage.kind == "map" and self.job.items > self.job.shards
         return self.folder.kept_tasks().union(work.state.given_up) if several else set()
 
     def _longest_first(self, stage: Stage, todo: Sequence[int]) -> Sequence[int]:
-        """Tasks by falling size class; within one in order, as plan files are read by the run."""
+        """Order tasks by falling size: a long one that begins last holds up the stage.
+
+        Within a class of sizes they keep their order, as plan files are read by the run.
+        """
         if stage.kind != "map" or len(todo) < 3:
             return todo
         sizes = plans.shard_bytes(self.folder.store, self.job)[todo]

@@ -24,8 +24,8 @@ from mapred.process.shortages import REMEDY
 _HERE = os.path.abspath(f"{__file__}/../../..")  # where this package lies
 _START_SECONDS = 60.0  # in which a server that lives imports what is needed, and forks
 _CLOSE_SECONDS = 5.0
-# Memory from the C library, in pages of 2 MiB where the system has such: TPC-H Q1 takes a tenth
-# longer with Arrow's own allocator and small pages. The pages are glibc's, from 2.35 on.
+# Memory from the C library, in pages of 2 MiB where the system has such: Arrow's own allocator and
+# small pages make whole queries slower. The pages are glibc's, from 2.35 on.
 _MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "system", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 # Neither the folder that the server starts in nor the user's script is on its import path.
 _SERVER = """
@@ -37,13 +37,15 @@ fork_server.serve(socket.socket(fileno=int(sys.argv[1])))
 
 
 class ServerLost(BackendError):
-    """A fork server has ended, or does not answer: another one may do."""
+    """A fork server has ended, or does not answer: a new one may work."""
 
 
 class ForkServer:
     """A process that forks workers. One thread at a time may start them."""
 
     def __init__(self) -> None:
+        # A library that started threads of its own in the server would hang in its forks, which
+        # have none of them; a worker sets how many its task may use.
         env = {**dict.fromkeys(THREADS, "1"), **_MEMORY, **os.environ}
         env["PYTHONPATH"] = os.pathsep.join([*_import_path()[1:], _HERE])
         try:
@@ -53,7 +55,7 @@ class ForkServer:
                     [sys.executable, "-c", _SERVER, str(theirs.fileno())],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
-                    start_new_session=True,
+                    start_new_session=True,  # Ctrl-C in the terminal is the driver's to handle
                     env=env,
                 )
         except OSError as error:
@@ -77,9 +79,8 @@ class ForkServer:
     ) -> int:
         """Return the pid of a new worker; `env` goes on top of this process's variables.
 
-        The descriptors are its connection, its log and where it notes what it is at.
-
-        The server itself imports `modules`, so that all workers share them.
+        The descriptors are its connection, its log and where it notes what it is at. The server
+        itself imports `modules`, so that all workers share them.
         """
         settings = {
             "env": {**os.environ, **env},
@@ -88,6 +89,7 @@ class ForkServer:
             "modules": list(modules),
         }
         payload = pickle.dumps(settings)
+        # Answers do not say which request they are to: there is one at a time.
         with self.lock:
             try:
                 if self.dead:
@@ -96,7 +98,7 @@ class ForkServer:
                 self.control.sendall(payload)
                 pid = self.started.get(timeout=_START_SECONDS)
             except (OSError, EOFError, queue.Empty) as error:
-                # A server that does not answer is of no more use than one that has ended.
+                # A server that does not answer helps as little as one that has ended.
                 self.process.kill()
                 raise ServerLost(self.how_it_ended()) from error
         if pid == _GONE:
@@ -110,7 +112,7 @@ class ForkServer:
         return pid
 
     def how_it_ended(self) -> str:
-        """Return what is said of a server that is gone."""
+        """Return in words how a server ended that is gone."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(_CLOSE_SECONDS)
         status = self.process.returncode
@@ -120,7 +122,7 @@ class ForkServer:
         return f"the process that worker processes are forked from {ended}, again and again"
 
     def exit_status(self, pid: int, timeout: float = 5.0) -> int | None:
-        """How a worker ended (negative: by that signal); None if nobody knows."""
+        """Return how a worker ended (negative: by that signal); None if that is unknown."""
         with self.condition:
             self.condition.wait_for(lambda: pid in self.ended or self.dead, timeout)
             return self.ended.pop(pid, None)
@@ -129,7 +131,7 @@ class ForkServer:
         if os.getpid() != self.owner:
             return
         with suppress(OSError):
-            # Other threads that read from it are woken, and the server sees its end.
+            # To close it would leave `_listen` in its `recv`; this wakes it, and ends the server.
             self.control.shutdown(socket.SHUT_RDWR)
         self.control.close()
         try:
@@ -178,7 +180,7 @@ def _import_path() -> list[str]:
 
 
 def current_folder() -> str:
-    """Where this process is, as its workers will be; an error where the folder is gone."""
+    """Return where this process is, as its workers will be; an error where the folder is gone."""
     try:
         return os.getcwd()
     except FileNotFoundError:
@@ -198,12 +200,11 @@ _server_lock = threading.Lock()
 
 
 def fork_server() -> ForkServer:
-    """Return this process's fork server, started at first use, kept for the next run, made anew if
-    lost."""
+    """Return this process's fork server: started at first use, kept, and made anew if lost."""
     global _server
     with _server_lock:
         if _server is not None and _server.owner != os.getpid():
-            _server = None
+            _server = None  # a fork of this process shares the connection: its answers would mix
         if _server is not None and (_server.dead or _server.process.poll() is not None):
             _server.close()
             atexit.unregister(_server.close)

@@ -26,13 +26,12 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mapred.engine.messages import ENDED, NOTICE, REFUSED, STARTED, Channel, Left, Log
 from mapred.functions import transport
-from mapred.model.packs import Pack
-from mapred.model.records import Outcome
+from mapred.model.records import Block, Outcome
 from mapred.process import forks, threads
 from mapred.process.children import (
     UNCONNECTED,
@@ -54,25 +53,16 @@ _log: Log | None = None
 _place: Place | None = None
 
 
-def run_logged(
-    run_uri: str,
-    digest: str,
-    stage: str,
-    tasks: Iterable[int],
-    attempt: int,
-    follow: bool = False,
-    fresh: bool = False,
-    pack: Pack | None = None,
-) -> list[Outcome]:
+def run_logged(block: Block) -> list[Outcome]:
     """`run_block` with what this worker process prints as the attempts' logs."""
     read_log = _log.take if _log else None
-    job = context(run_uri, digest).job
-    resources = job.stage(stage).resources
+    job = context(block.uri, block.digest).job
+    resources = job.stage(block.stage).resources
     threads.limit(resources.cpu)
     if job.shuffle is not None and resources.memory is None:
         keep_freed()
     note = _place.note if _place else None
-    return run_block(run_uri, digest, stage, tasks, attempt, read_log, follow, fresh, pack, note)
+    return run_block(block, read_log, note)
 
 
 def prove(cpu: float, *code: bytes) -> None:
@@ -82,11 +72,15 @@ def prove(cpu: float, *code: bytes) -> None:
 
 
 def serve(control: socket.socket) -> None:
-    """Serve in a child; what the child leaves behind, however it ends, ends here."""
+    """Serve in a child; what the child leaves behind, however it ends, ends here.
+
+    A server can be killed (the system's out-of-memory killer does that), and then ends none of its
+    workers. Its parent adopts them, and does nothing that could get it killed.
+    """
     guard = os.getpid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     adopt()
-    _share()
+    _freeze_objects()
     try:
         server = os.fork()
     except OSError:  # no room for another process: the server does without
@@ -106,7 +100,11 @@ def serve(control: socket.socket) -> None:
 
 
 def fork_workers(control: socket.socket, guard: int | None = None) -> None:
-    """Fork a worker for every request until the driver closes its end, or the guard is gone."""
+    """Fork a worker for every request until the driver closes its end, or the guard is gone.
+
+    The end of a child is a signal, which may come right before `select`: it is written to a socket
+    as well, so that none is missed.
+    """
     wakeup, signalled = socket.socketpair()
     signalled.setblocking(False)
     signal.set_wakeup_fd(signalled.fileno(), warn_on_full_buffer=False)
@@ -119,7 +117,7 @@ def fork_workers(control: socket.socket, guard: int | None = None) -> None:
                 wakeup.recv(4096)
                 _reap(workers, control)
                 if guard not in (None, os.getppid()):
-                    return
+                    return  # its end is what sent SIGUSR1
             if control in readable:
                 request = _receive(control)
                 if request is None:
@@ -150,11 +148,11 @@ def _load(modules: Sequence[str]) -> None:
         with contextlib.suppress(ImportError):  # a task that needs it will say so
             importlib.import_module(name)
     if missing:
-        _share()
+        _freeze_objects()
 
 
-def _share() -> None:
-    """Objects made so far stay out of the collector's way, so that forks share their pages."""
+def _freeze_objects() -> None:
+    """Keep objects made so far out of the collector's way, so that forks share their pages."""
     gc.collect()
     gc.freeze()
 
@@ -168,7 +166,7 @@ def _reap(workers: set[int], control: socket.socket) -> None:
         if not pid:
             return
         if pid not in workers:
-            continue
+            continue  # what a worker left behind, and this process adopted
         # What the worker itself started must not outlive it.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
@@ -207,7 +205,7 @@ def _fork(
     closing: tuple[socket.socket, ...],
 ) -> int:
     if len(descriptors) < _DESCRIPTORS:
-        # There was no room in this process for those that were sent.
+        # The system leaves out those that this process has no room for.
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     server = os.getpid()
     pid = os.fork()
@@ -219,18 +217,18 @@ def _fork(
             signal.signal(number, signal.SIG_DFL)
         for end in closing:
             end.close()
-        os.setsid()
+        os.setsid()  # a group of its own, to be killed with all that the function starts
         die_with_parent(server)
         adopt()
         connection, log, place = descriptors
-        _settle(settings, log, Place(place))
+        _take_over(settings, log, Place(place))
         os._exit(_work(Channel(socket.socket(fileno=connection))))
     except BaseException:
         sys.excepthook(*sys.exc_info())
         os._exit(70)
 
 
-def _settle(settings: dict[str, Any], log: int, place: Place) -> None:
+def _take_over(settings: dict[str, Any], log: int, place: Place) -> None:
     """Take over the driver's environment, folder and import path; print into the log."""
     global _log, _place
     os.environ.clear()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,7 @@ from mapred.engine.fork_server import run_logged
 from mapred.engine.process_pool import ProcessExecutor
 from mapred.errors import BackendError, MapredError
 from mapred.functions import versions
-from mapred.model.packs import Pack
-from mapred.model.records import Outcome
+from mapred.model.records import Block, Outcome
 from mapred.runfolder.folder import RunFolder
 from mapred.storage import open_store
 
@@ -72,30 +71,22 @@ def run_in_subprocess(
         return Answer(error=error)
 
 
-def run_repeatable(
-    run_uri: str,
-    digest: str,
-    stage: str,
-    tasks: Iterable[int],
-    attempt: int,
-    fresh: bool = False,
-    pack: Pack | None = None,
-) -> list[Outcome]:
-    """`run_logged` for a pool that repeats calls by itself: it asks for a commit even so."""
-    return run_logged(run_uri, digest, stage, tasks, attempt, pack=pack)
+def run_repeatable(block: Block) -> list[Outcome]:
+    """Run a block in a pool that repeats calls by itself: look for commits of fresh tasks too."""
+    return run_logged(block._replace(fresh=False))
 
 
 def check_visible(uri: str, digest: str) -> str | None:
-    """Why this process cannot work on a run: its job.json is not there, or is another one."""
+    """Say why this process cannot work on a run: job.json is not there, or is another one."""
     try:
-        found = RunFolder(open_store(uri)).job_digest()
+        here = RunFolder(open_store(uri)).job_digest()
     except FileNotFoundError:
         return "there is no such folder here"
     except MapredError as error:
         return str(error)
     except Exception as error:
         return type(error).__name__
-    return None if found == digest else "the folder here is another run's"
+    return None if here == digest else "the folder here is another run's"
 
 
 def devices_for(env: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
@@ -106,10 +97,9 @@ def devices_for(env: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
 async def end(uri: str) -> None:
     """End all processes that work for a run; idle ones close what they hold before."""
     with _lock:
-        chosen = [settings for settings in _pools if settings.uri == uri]
-        ended = [_pools.pop(settings) for settings in chosen]
+        pools = [_pools.pop(settings) for settings in list(_pools) if settings.uri == uri]
     # Not in this thread, which is the event loop of the worker.
-    await asyncio.gather(*(asyncio.to_thread(pool.executor.kill) for pool in ended))
+    await asyncio.gather(*(asyncio.to_thread(pool.executor.kill) for pool in pools))
 
 
 class _Pool:
@@ -142,7 +132,7 @@ class _Pool:
 
     @classmethod
     def of(cls, settings: Settings) -> _Pool:
-        """Return the pool for these settings, entered."""
+        """Return the pool for these settings, which the caller has to leave."""
         with _lock:
             pool = _pools.get(settings)
             if pool is None:
@@ -175,16 +165,15 @@ _pools: dict[Settings, _Pool] = {}
 
 def _free_devices() -> None:
     """End idle processes, which keep their devices from a stage that begins; `_lock` is held."""
-    for settings in [
-        settings for settings, pool in _pools.items() if settings.gpu and not pool.calls
-    ]:
-        executor = _pools.pop(settings).executor
-        threading.Thread(target=executor.kill, name="mapred-end", daemon=True).start()
+    for settings, pool in list(_pools.items()):
+        if settings.gpu and not pool.calls:
+            del _pools[settings]
+            threading.Thread(target=pool.executor.kill, name="mapred-end", daemon=True).start()
 
 
 def _host_limits() -> tuple[int, int | None]:
-    """How many calls this worker takes at once, and its own limit of memory in bytes."""
-    from distributed import get_worker
+    """Return how many calls this worker takes at once, and its own limit of memory in bytes."""
+    from distributed import get_worker  # an optional package, which is there on its worker
 
     worker = get_worker()
     return worker.state.nthreads, worker.memory_manager.memory_limit

@@ -1,4 +1,4 @@
-"""What becomes of live runs when their process ends: they stop, and it is said how to continue.
+"""What becomes of live runs when their process ends: they stop, and a line says how to continue.
 
 Without it the workers would be ended under them, which looks like a fault of the function.
 """
@@ -15,7 +15,6 @@ from typing import Protocol
 class Leavable(Protocol):
     def leave(self, *, alone: bool) -> None:
         """Stop and say so; if `alone`, unless another thread waits for it."""
-        ...
 
 
 _live: weakref.WeakSet[Leavable] = weakref.WeakSet()
@@ -45,14 +44,11 @@ def before_pools(kind: type) -> None:
     """
     if kind not in _pools:
         _pools.add(kind)
-        getattr(threading, "_register_atexit", atexit.register)(_leave_alone, os.getpid())
+        register = getattr(threading, "_register_atexit", atexit.register)
+        register(_leave, os.getpid(), alone=True)
 
 
 def _leave(owner: int, *, alone: bool = False) -> None:
     if owner == os.getpid():
         for handle in list(_live):
             handle.leave(alone=alone)
-
-
-def _leave_alone(owner: int) -> None:
-    _leave(owner, alone=True)

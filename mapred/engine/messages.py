@@ -18,18 +18,18 @@ _SIZE = struct.Struct("!Q")
 
 
 def _file_at(descriptor: int) -> tuple[int, int] | None:
-    """Which file a descriptor is of; None where it is closed."""
+    """Return the identity of a descriptor's file; None where it is closed."""
     try:
-        known = os.fstat(descriptor)
+        status = os.fstat(descriptor)
     except OSError:
         return None
-    return known.st_dev, known.st_ino
+    return status.st_dev, status.st_ino
 
 
 class Channel:
     """Pickled values over one end of a socket pair.
 
-    `multiprocessing.connection` would do, at some ten times the time to import.
+    `multiprocessing.connection` would do, but takes longer to import than all else here.
     """
 
     def __init__(self, end: socket.socket) -> None:
@@ -59,7 +59,7 @@ class Channel:
     def has_value(self) -> bool:
         """Whether all of the next value has come; waits for nothing.
 
-        A process may be stopped, or end, in the middle of what it says.
+        A process may be stopped, or end, in the middle of a value, and its reader must not hang.
         """
         try:
             self._take(socket.MSG_DONTWAIT)
@@ -74,7 +74,6 @@ class Channel:
         self._data, self._at, self._is_size = bytearray(_SIZE.size), 0, True
 
     def _take(self, flags: int) -> None:
-        """Receive the rest of a value."""
         while True:
             while self._at < len(self._data):
                 taken = self._end.recv_into(memoryview(self._data)[self._at :], 0, flags)
@@ -109,14 +108,14 @@ class Log:
         self._file = _file_at(descriptor)
 
     def cap(self) -> None:
-        """Keep head and tail alone once the file is far above the cap."""
+        """Cut the file to its head and tail once it is far above the cap."""
         if os.fstat(self.descriptor).st_size > 8 * LOG_CAP:
             text = self._head_and_tail()
             os.ftruncate(self.descriptor, 0)
             os.write(self.descriptor, text)
 
     def read(self) -> str:
-        """All that is there, head and tail when it is long."""
+        """Return the whole log, or its head and tail when it is long."""
         return self._head_and_tail().decode(errors="replace")
 
     def take(self) -> str:

@@ -1,8 +1,8 @@
 """An executor of worker processes that one task's crash, hang or greed cannot take down.
 
-The pools at hand fall short of one thing each: a dead worker breaks every pending call of
-`ProcessPoolExecutor` and loky, neither of them can end one call that hangs, and pebble and
-the standard library run the user's `__main__` in a worker.
+Other pools lack one thing each: a dead worker breaks every pending call of `ProcessPoolExecutor`
+and loky, neither of them can end one call that hangs, and pebble and the standard library run the
+user's `__main__` in a worker.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from mapred.engine import devices, worker_process
@@ -35,16 +34,6 @@ _HURRY_SECONDS = 5.0  # within which idle workers leave a pool that is killed
 _OTHER_FILES = 16  # that a driver has open at one time, besides its workers' connections
 _STOPPED = "the pool was stopped"
 _log = logging.getLogger("mapred")
-
-
-@dataclass
-class _State:
-    queue: collections.deque[Call] = field(default_factory=collections.deque)
-    workers: list[Worker] = field(default_factory=list)
-    closing: bool = False
-    killed: bool = False
-    refusals: int = 0  # in a row, to start a worker
-    patience: float = 0.0  # the time before which no other is started
 
 
 class ProcessExecutor(Executor):
@@ -74,7 +63,11 @@ class ProcessExecutor(Executor):
         self._env, self.modules = env or {}, modules
         self._gpus, self._gpu = gpus, gpu
         self.timeout, self._memory, self.max_calls = timeout, memory, max_calls
-        self._state = _State()
+        self._queue: collections.deque[Call] = collections.deque()
+        self._workers: list[Worker] = []
+        self._closing = self._killed = False
+        self._refusals = 0  # in a row, to start a worker
+        self._next_start = 0.0  # the time before which no other is started
         self._lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
@@ -94,17 +87,17 @@ class ProcessExecutor(Executor):
         """Queue a call; `fn` must be importable and its arguments picklable."""
         if kwargs:
             raise BackendError("calls of worker processes take positional arguments alone")
-        return self._queue(Call(Future(), (fn, args)))
+        return self._enqueue(Call(Future(), (fn, args)))
 
     def submit_fresh(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
         """Like `submit`, in a process that has run nothing before."""
-        return self._queue(Call(Future(), (fn, args), fresh=True))
+        return self._enqueue(Call(Future(), (fn, args), fresh=True))
 
-    def _queue(self, call: Call) -> Future[Any]:
+    def _enqueue(self, call: Call) -> Future[Any]:
         with self._lock:
-            if self._state.closing:
+            if self._closing:
                 raise RuntimeError("cannot submit after shutdown")
-            self._state.queue.append(call)
+            self._queue.append(call)
         self._wake()
         return call.future
 
@@ -120,34 +113,32 @@ class ProcessExecutor(Executor):
         self._thread.join()
 
     def pids(self) -> list[int]:
-        """Return the process ids of the workers that live now."""
         with self._lock:
-            return [worker.pid for worker in self._state.workers]
+            return [worker.pid for worker in self._workers]
 
     def _close(self, cancel_futures: bool, *, kill: bool) -> None:
         with self._lock:
-            self._state.closing = True
-            self._state.killed = self._state.killed or kill
-            dropped = list(self._state.queue) if cancel_futures else []
+            self._closing = True
+            self._killed |= kill
+            dropped = list(self._queue) if cancel_futures else []
             if cancel_futures:
-                self._state.queue.clear()
+                self._queue.clear()
         for call in dropped:
             if not call.future.cancel():
                 call.fail(WorkerLost("lost", _STOPPED))
         self._wake()
 
     def _wake(self) -> None:
-        with suppress(BlockingIOError, OSError):
+        with suppress(OSError):
             os.write(self._wake_write, b"x")
 
     def _manage(self) -> None:
-        state = self._state
         try:
             while True:
                 with self._lock:
-                    if state.killed:
+                    if self._killed:
                         return
-                    if state.closing and not state.queue and not any(w.call for w in state.workers):
+                    if self._closing and not self._queue and not any(w.call for w in self._workers):
                         return
                 self._assign()
                 self._wait()
@@ -156,94 +147,85 @@ class ProcessExecutor(Executor):
             self._fail_all(error)
         finally:
             try:
-                self._end_all()
+                self._end_workers()
             finally:
+                self._close_wake()
                 self._fail_all(WorkerLost("lost", _STOPPED))
 
     def _assign(self) -> None:
         """Give queued calls to idle workers; start workers while there is room."""
-        state = self._state
-        while state.queue:
+        while self._queue:
             with self._lock:
-                if not state.queue:
+                if not self._queue:
                     return
-                call = state.queue[0]
-            idle = [worker for worker in state.workers if worker.idle]
+                call = self._queue[0]
+            idle = [worker for worker in self._workers if worker.idle]
             if call.fresh:
                 if idle and not self._room():
                     idle.pop().dismiss()
                 idle = []
             if not idle and not self._room():
                 return
-            worker = idle.pop() if idle else self._another_worker(call)
+            worker = idle.pop() if idle else self._start_worker(call)
             if worker is None:
                 return
-            with self._lock:
-                if not state.queue or state.queue[0] is not call:
-                    continue
-                state.queue.popleft()
-            if call.begin():
+            if self._take(call) and call.begin():
                 worker.give(call)
+
+    def _take(self, call: Call) -> bool:
+        """Take the first call off the queue; False where it was cancelled just now."""
+        with self._lock:
+            waits = bool(self._queue) and self._queue[0] is call
+            if waits:
+                self._queue.popleft()
+            return waits
 
     def _room(self) -> bool:
         """Whether one more worker may start; some that leave may still be there."""
-        workers = self._state.workers
-        staying = sum(1 for worker in workers if worker.leaves is None)
         if self._gpu and devices.free(self._gpus) < self._gpu:
             return False
-        return staying < self.max_workers and len(workers) < 2 * self.max_workers
+        staying = sum(1 for worker in self._workers if worker.leaves is None)
+        return staying < self.max_workers and len(self._workers) < 2 * self.max_workers
 
-    def _another_worker(self, call: Call) -> Worker | None:
-        """Return a new worker for a call; None where the call has to wait, or failed for want of
-        one."""
-        state = self._state
-        while time.monotonic() >= state.patience:
+    def _start_worker(self, call: Call) -> Worker | None:
+        """Return a new worker; None where the call has to wait, or failed for want of one."""
+        while time.monotonic() >= self._next_start:
             try:
-                worker = self._start_worker()
+                worker = worker_process.start(self._env, self.modules, self._gpus, self._gpu)
             except BackendError as error:
-                state.refusals += 1
-                if not isinstance(error, ServerLost) or state.refusals >= _LOSSES:
+                self._refusals += 1
+                if not isinstance(error, ServerLost) or self._refusals >= _LOSSES:
                     self._do_without(call, error)
                     break
             else:
-                state.refusals = 0
+                self._refusals = 0
+                if worker is not None:
+                    with self._lock:
+                        self._workers.append(worker)
                 return worker
         return None
 
     def _do_without(self, call: Call, error: BackendError) -> None:
         """Go on with the workers that there are; without any, fail the call after some tries."""
-        state = self._state
-        if state.workers:
-            if state.refusals == 1:
-                _log.warning("no worker process beside %d others: %s", len(state.workers), error)
-            state.patience = time.monotonic() + 1.0
-            idle = [worker for worker in state.workers if worker.idle]
+        if self._workers:
+            if self._refusals == 1:
+                _log.warning("no worker process beside %d others: %s", len(self._workers), error)
+            self._next_start = time.monotonic() + 1.0
+            idle = [worker for worker in self._workers if worker.idle]
             if idle:
                 idle[0].dismiss()
-        elif state.refusals < _STARTS:
-            state.patience = time.monotonic() + 0.1 * 2**state.refusals
-        else:
-            with self._lock:
-                if not state.queue or state.queue[0] is not call:
-                    return  # It was cancelled just now.
-                state.queue.popleft()
+        elif self._refusals < _STARTS:
+            self._next_start = time.monotonic() + 0.1 * 2**self._refusals
+        elif self._take(call):
             call.fail(error)
-
-    def _start_worker(self) -> Worker | None:
-        worker = worker_process.start(self._env, self.modules, self._gpus, self._gpu)
-        if worker is not None:
-            with self._lock:
-                self._state.workers.append(worker)
-        return worker
 
     def _wait(self) -> None:
         """Sleep until a worker answers or dies, a call comes in, or the next tick."""
-        descriptors = {w.channel.fileno(): w for w in self._state.workers}
+        descriptors = {w.channel.fileno(): w for w in self._workers}
         poller = select.poll()
         for descriptor in (*descriptors, self._wake_read):
             poller.register(descriptor, select.POLLIN)
-        state = self._state
-        busy = bool(state.queue) or any(w.call or w.leaves for w in state.workers)
+        busy = bool(self._queue) or any(w.call or w.leaves for w in self._workers)
         for descriptor, _ in poller.poll((_TICK if busy else _IDLE_TICK) * 1000):
             if descriptor == self._wake_read:
                 os.read(self._wake_read, 4096)
@@ -251,7 +233,7 @@ class ProcessExecutor(Executor):
                 self._hear(descriptors[descriptor])
 
     def _hear(self, worker: Worker) -> bool:
-        """Whether the worker said something whole, if only that it has ended."""
+        """Handle the next message of a worker, or its end; False while there is nothing whole."""
         try:
             if not worker.channel.has_value():
                 return False
@@ -259,8 +241,7 @@ class ProcessExecutor(Executor):
         except (EOFError, OSError):
             self._bury(worker)
             return True
-        except Exception as error:
-            # An answer that this process cannot unpickle.
+        except Exception as error:  # the answer cannot be unpickled here
             message = BackendError(f"a worker's answer cannot be read: {error}"), False
             worker.dismiss()
         if isinstance(message, Left):
@@ -292,7 +273,7 @@ class ProcessExecutor(Executor):
         if call is not None and orphaned and call.losses < _LOSSES:
             call.losses += 1
             with self._lock:
-                self._state.queue.appendleft(call)
+                self._queue.appendleft(call)
         elif call is not None:
             lost = worker.doomed or WorkerLost("lost", worker.why_lost(status))
             lost.log, lost.at = log, at
@@ -306,13 +287,13 @@ class ProcessExecutor(Executor):
 
     def _remove(self, worker: Worker, *, ended: bool = False) -> None:
         with self._lock:
-            self._state.workers.remove(worker)
+            self._workers.remove(worker)
         worker.end(ended=ended)
 
     def _enforce(self) -> None:
         """Kill what is over its time or memory; keep logs short."""
         now = time.monotonic()
-        for worker in list(self._state.workers):
+        for worker in list(self._workers):
             if worker.server.dead or worker.pid in worker.server.ended:
                 # It may have answered since. What never answers is not waited for: a process
                 # that it left behind may hold its connection open.
@@ -333,28 +314,21 @@ class ProcessExecutor(Executor):
 
     def _fail_all(self, error: BaseException) -> None:
         with self._lock:
-            calls = list(self._state.queue)
-            self._state.queue.clear()
-            self._state.closing = True
+            calls = list(self._queue)
+            self._queue.clear()
+            self._closing = True
         for call in calls:
             call.fail(error)
-
-    def _end_all(self) -> None:
-        try:
-            self._part()
-        finally:
-            self._close_wake()
 
     def _close_wake(self) -> None:
         os.close(self._wake_read)
         write, self._wake_write = self._wake_write, -1
         os.close(write)
 
-    def _part(self) -> None:
+    def _end_workers(self) -> None:
         """Kill the workers that have a call, and let the others leave."""
-        state = self._state
-        seconds = _HURRY_SECONDS if state.killed else SECONDS
-        for worker in list(state.workers):
+        seconds = _HURRY_SECONDS if self._killed else SECONDS
+        for worker in list(self._workers):
             if worker.call is not None:
                 self._remove(worker)
                 worker.call.fail(WorkerLost("lost", _STOPPED))
@@ -362,7 +336,7 @@ class ProcessExecutor(Executor):
                 worker.dismiss(seconds)
             else:
                 worker.leaves = min(worker.leaves, time.monotonic() + seconds)
-        while state.workers:
+        while self._workers:
             self._wait()
             self._enforce()
 

@@ -5,32 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from mapred.model.events import Items
+from mapred.model.failure import Failure
 from mapred.model.records import Commit, GivenUp
 from mapred.model.spec import Job, Stage
 from mapred.model.status import RunStatus
 from mapred.runfolder.tally import Tally
 
-if TYPE_CHECKING:
-    from mapred.model.failure import Failure
-
 Place = tuple[str, int]  # a stage's name, and a task of it
-
-
-@dataclass
-class _Standing:
-    """`forgiven` are the failures within max_failed, `failures` those that count."""
-
-    state: str = "running"
-    message: str = ""
-    started: float = field(default_factory=time.time)
-    finished: float | None = None
-    running: dict[str, int] = field(default_factory=dict)
-    failures: dict[Place, Failure] = field(default_factory=dict)
-    forgiven: dict[Place, Failure] = field(default_factory=dict)
 
 
 class Progress:
@@ -41,25 +25,27 @@ class Progress:
         self._last = job.stages[-1].name
         # The last stage's commits alone are needed again; those of others stay in the store.
         self.results: dict[int, Commit | None] = {}
-        self._standing = _Standing()
+        self._state, self._message = "running", ""
+        self._started = time.time()
+        self._finished: float | None = None
+        self._running: dict[str, int] = {}
+        self._failures: dict[Place, Failure] = {}  # those that count
+        self._forgiven: dict[Place, Failure] = {}  # those within max_failed
         self._lost: dict[Place, Failure] = {}
         self._lock = threading.Lock()
 
     def status(self) -> RunStatus:
-        """Return the progress so far, as a frozen value."""
         with self._lock:
-            known = self._standing
             return self._tally.status(
-                known.state,
-                message=known.message,
-                started=known.started,
-                finished=known.finished,
-                running=known.running,
-                failures={**known.forgiven, **known.failures}.values(),
+                self._state,
+                message=self._message,
+                started=self._started,
+                finished=self._finished,
+                running=self._running,
+                failures={**self._forgiven, **self._failures}.values(),
             )
 
     def done_tasks(self, stage: Stage) -> set[int]:
-        """Return the tasks of a stage that are known to be committed."""
         return self._tally.done[stage.name]
 
     def add(self, commit: Commit) -> None:
@@ -68,7 +54,7 @@ class Progress:
             if self._tally.add(commit):
                 if commit.stage == self._last:
                     self.results[commit.task] = commit
-                self._standing.failures.pop((commit.stage, commit.task), None)
+                self._failures.pop((commit.stage, commit.task), None)
 
     def note(self, failure: Failure) -> None:
         """Note an attempt of an earlier driver, which is a retry if its task succeeds."""
@@ -78,16 +64,15 @@ class Progress:
     def fail(self, failure: Failure) -> None:
         """Note an attempt that failed now."""
         with self._lock:
-            self._standing.failures[failure.stage, failure.task] = failure
+            self._failures[failure.stage, failure.task] = failure
             self._tally.note(failure)
 
     def failures(self, stage: Stage) -> list[Failure]:
-        """Those at tasks of a stage that are not done, and not given up."""
+        """Return the failures at tasks of a stage that are neither done nor given up."""
         with self._lock:
-            return [f for (name, _), f in self._standing.failures.items() if name == stage.name]
+            return [f for (name, _), f in self._failures.items() if name == stage.name]
 
     def given_up(self) -> int:
-        """How many items or shards were given up."""
         with self._lock:
             return len(self._tally.given_up.indices)
 
@@ -95,12 +80,11 @@ class Progress:
         """Note what a task has lost for good: its last failure tells of that alone."""
         place = stage.name, task
         with self._lock:
-            known = self._standing
-            failure = known.failures.get(place) or _silent_failure(*place)
+            failure = self._failures.get(place) or _silent_failure(*place)
             before = self._lost.get(place, failure)
             values = {**before.values, **failure.values}
             failure = replace(failure, items=tuple(items or ()), values=values)
-            self._lost[place] = known.failures[place] = failure
+            self._lost[place] = self._failures[place] = failure
 
     def give_up(self, stage: Stage, given_up: GivenUp) -> None:
         """Note what the run goes without: what failed for it is forgiven."""
@@ -109,29 +93,24 @@ class Progress:
             for task in given_up.lost:
                 place = stage.name, task
                 if place in self._lost:
-                    self._standing.failures.pop(place, None)
-                    self._standing.forgiven[place] = self._lost.pop(place)
+                    self._failures.pop(place, None)
+                    self._forgiven[place] = self._lost.pop(place)
 
     def forgive(self, stage: Stage, failures: Mapping[int, Failure]) -> None:
         """Note the failures of what an earlier driver gave up."""
         with self._lock:
             places = {(stage.name, task): failure for task, failure in failures.items()}
-            self._standing.forgiven.update(places)
+            self._forgiven.update(places)
 
     def run(self, stage: Stage, tasks: int) -> None:
-        """Note how many tasks of a stage run now."""
         with self._lock:
-            self._standing.running[stage.name] = tasks
+            self._running[stage.name] = tasks
 
     def end(self, state: str, message: str) -> None:
-        """Note how the run ended."""
         with self._lock:
-            self._standing.state, self._standing.message = state, message
-            self._standing.finished = time.time()
+            self._state, self._message, self._finished = state, message, time.time()
 
 
 def _silent_failure(stage: str, task: int) -> Failure:
-    from mapred.model.failure import Failure
-
     text = "an attempt ended, and left neither a commit nor a record of a failure"
     return Failure(stage, task, "", "lost", "WorkerLost", text, time=time.time())

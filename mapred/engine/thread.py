@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from mapred.engine import leaving
 from mapred.engine.base import Handle
 from mapred.engine.driver import Driver
 from mapred.errors import BackendError, FunctionError
-from mapred.functions import transport
+from mapred.functions import instances, transport
 from mapred.model.frozen import dataclass
 from mapred.model.limits import Limits
 from mapred.model.spec import Job, Stage
@@ -89,8 +90,6 @@ class DriverThread:
         self._done.wait(_LEAVING_SECONDS)
         status = driver.status()
         if status.state in ("running", "interrupted"):
-            import shlex
-
             done, total = (sum(getattr(s, n) for s in status.stages) for n in ("done", "total"))
             sys.stderr.write(
                 f"mapred: this process ends, and run {status.run_id} with it ({done} of {total} "
@@ -135,10 +134,10 @@ class Pool:
 
     def check(self, limits: Limits) -> None:
         """Refuse limits on processes that are not ours."""
-        if asked := limits.describe():
+        if limited := limits.describe():
             kind = type(self.executor).__name__
             raise BackendError(
-                f"a {kind} cannot keep {asked}: its workers are not mapred's to end or to set up; "
+                f"a {kind} cannot keep {limited}: its workers are not mapred's to end or to set up; "
                 "leave that out, or use backend='local', which keeps it (a Dask cluster does too: "
                 "pass its Client, not its executor)"
             )
@@ -163,12 +162,10 @@ class Pool:
         return self
 
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
-        from mapred.functions import instances
-
         borrowed = _Borrowed(self.executor)
         leaving.before_pools(type(self.executor))
         driver = Driver(store, job, digest, lambda stage: borrowed)
-        # Those of threads; other processes close theirs when they end.
+        # The instances of threads; other processes close theirs when they end.
         return DriverThread(driver, self.name, functools.partial(instances.close, store.uri))
 
 

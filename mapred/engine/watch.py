@@ -32,7 +32,6 @@ class Watch:
         self._awaited = stage, done
 
     def look(self, now: float) -> None:
-        """Check the folder, if it is time."""
         if now < self._next:
             return
         with suppress(StorageError):  # A store that gives no answer now has taken nothing away.
@@ -42,7 +41,6 @@ class Watch:
         self.begin()
 
     def check_folder(self) -> None:
-        """Raise where the run's folder is gone."""
         if not self._folder.has_job():
             raise Vanished(
                 f"{self._folder.uri}/{layout.JOB} is gone: somebody removed it, or the whole "

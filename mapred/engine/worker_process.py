@@ -17,6 +17,7 @@ from mapred.engine.fork_client import ForkServer, fork_server
 from mapred.engine.messages import Channel, Log, bound_sending
 from mapred.errors import BackendError
 from mapred.process.children import how_it_ended, kill_group
+from mapred.process.lazy import psutil, tempfile
 from mapred.process.shortages import REMEDY
 from mapred.process.whereabouts import Place
 from mapred.worker.closing import SECONDS
@@ -51,7 +52,7 @@ class Call:
     losses: int = 0
 
     def begin(self) -> bool:
-        """Whether it is to run: nobody cancelled it before."""
+        """Whether the call is to run: nobody cancelled it before."""
         return self.future.running() or self.future.set_running_or_notify_cancel()
 
     def fail(self, error: BaseException) -> None:
@@ -77,11 +78,11 @@ class Worker:
 
     @property
     def idle(self) -> bool:
-        """Whether it waits for a call."""
+        """Whether the worker waits for a call."""
         return not (self.call or self.leaves)
 
     def give(self, call: Call) -> None:
-        """Have it run a call."""
+        """Have the worker run a call."""
         self.place.forget()
         self.call, self.started = call, time.monotonic()
         try:
@@ -93,13 +94,13 @@ class Worker:
             kill_group(self.pid)
 
     def dismiss(self, seconds: float = SECONDS) -> None:
-        """Have it close what it holds and end."""
+        """Have the worker close what it holds and end."""
         self.leaves = time.monotonic() + seconds
         with suppress(OSError):
             self.channel.send(None)
 
     def enforce(self, now: float, timeout: float | None, memory: int | None) -> None:
-        """Kill it if its call is over its time or memory."""
+        """Kill the worker if its call is over its time or memory."""
         if timeout is not None and now - self.started > timeout:
             text = f"the attempt took longer than timeout={timeout:g} s"
             self.doomed = WorkerLost("timeout", text)
@@ -110,7 +111,7 @@ class Worker:
             kill_group(self.pid)
 
     def end(self, *, ended: bool = False) -> None:
-        """Kill what is left of it, and give back what it had; `ended` says that it has ended."""
+        """Kill what is left of the worker, and give back what it had; `ended` says it is gone."""
         self.channel.close()
         kill_group(self.pid)
         os.close(self.log.descriptor)
@@ -121,7 +122,7 @@ class Worker:
             devices.give_back(self.gpus)
 
     def why_lost(self, status: int | None) -> str:
-        """How it ended while it had a call."""
+        """Say how the process ended that had a call."""
         if self.call is None or not self.server.dead or status is not None:
             return how_it_ended(status)
         return (
@@ -133,8 +134,7 @@ class Worker:
 def start(
     env: Mapping[str, str], modules: Sequence[str], gpus: Sequence[str], gpu: int
 ) -> Worker | None:
-    """Return a new worker with `gpu` of the devices; None where another pool was faster to take
-    them."""
+    """Return a new worker with `gpu` of the devices; None where another pool has taken them."""
     taken = devices.take(gpus, gpu)
     if taken is None:
         return None
@@ -154,12 +154,12 @@ def start(
                 bound_sending(ours, _SEND_SECONDS)
                 server = fork_server()
                 pid = server.start(descriptors, env, modules)
-                noted = Place(os.dup(place))
+                whereabouts = Place(os.dup(place))
         except (OSError, ValueError) as error:
             raise BackendError(f"a worker process cannot be started: {error}; {REMEDY}") from error
         os.close(place)
         undo.pop_all()
-    return Worker(pid, server, Channel(ours), Log(log), noted, gpus=taken)
+    return Worker(pid, server, Channel(ours), Log(log), whereabouts, gpus=taken)
 
 
 def _file_in_memory(name: str) -> int:
@@ -167,8 +167,6 @@ def _file_in_memory(name: str) -> int:
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create(name)
     else:
-        import tempfile
-
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
@@ -177,13 +175,10 @@ def _file_in_memory(name: str) -> int:
 
 
 def _resident(pid: int) -> int:
-    """Bytes resident of a process and its children."""
-    import psutil
-
     total = 0
     with suppress(psutil.Error):
         process = psutil.Process(pid)
-        for each in (process, *process.children(recursive=True)):
+        for member in (process, *process.children(recursive=True)):
             with suppress(psutil.Error):
-                total += each.memory_info().rss
+                total += member.memory_info().rss
     return total

@@ -5,21 +5,18 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mapred.errors import CommandError, FunctionError
+from mapred.functions.task import Task
 from mapred.model.checking import checks
 from mapred.model.frozen import dataclass
 from mapred.model.rules import Location
 from mapred.process import secrecy
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from mapred.functions.task import Task
+from mapred.process.children import signal_name
+from mapred.process.lazy import pathlib, shutil, tempfile
 
 _FILE_LIMIT = 100 * 2**20
 _STORED = (
@@ -58,12 +55,10 @@ class Command:
         return os.path.basename(self.argv[0])
 
     def __call__(self, *inputs: Any, task: Task, **parameters: Any) -> str:
-        import shutil
-        import tempfile
-        from pathlib import Path
-
-        folder = Path(tempfile.mkdtemp(prefix="mapred-command-"))
-        try:
+        with tempfile.TemporaryDirectory(
+            prefix="mapred-command-", ignore_cleanup_errors=True
+        ) as temporary:
+            folder = pathlib.Path(temporary)
             work = folder / "work"
             work.mkdir()
             for name, content in self.files:
@@ -74,14 +69,14 @@ class Command:
             for path in sorted((folder / "output").iterdir()):
                 shutil.move(path, task.output(path.name))
             return text
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _environment(
-        self, folder: Path, task: Task, inputs: tuple[Any, ...], parameters: Mapping[str, Any]
+        self,
+        folder: pathlib.Path,
+        task: Task,
+        inputs: tuple[Any, ...],
+        parameters: Mapping[str, Any],
     ) -> dict[str, str]:
-        from pathlib import Path
-
         output = folder / "output"
         output.mkdir()
         env = {
@@ -99,14 +94,14 @@ class Command:
         for value in inputs:
             if isinstance(value, bytes):
                 env["MAPRED_INPUT"] = str(folder / "input")
-                Path(env["MAPRED_INPUT"]).write_bytes(value)
-            elif isinstance(value, Path):
+                pathlib.Path(env["MAPRED_INPUT"]).write_bytes(value)
+            elif isinstance(value, pathlib.Path):
                 env["MAPRED_INPUT"] = str(value)
             else:
                 env["MAPRED_ITEM"] = str(value)
         return env
 
-    def _run(self, work: Path, env: Mapping[str, str]) -> str:
+    def _run(self, work: pathlib.Path, env: Mapping[str, str]) -> str:
         import subprocess  # only here, as every worker imports this module
 
         sys.stderr.flush()
@@ -128,19 +123,11 @@ class Command:
         printed, _ = process.communicate()
         if process.returncode:
             code = process.returncode
-            ended = f"exit status {code}" if code > 0 else f"signal {_signal(-code)}"
+            ended = f"exit status {code}" if code > 0 else signal_name(-code)
             tail = printed[-2000:].decode(errors="replace")
             text = f"{' '.join(self.argv)} ended with {ended}\n{tail}".rstrip()
             raise CommandError(text, code)
         return printed.decode(errors="replace")
-
-
-def _signal(number: int) -> str:
-    """Return the name of a signal; of most real-time ones, which have none, the number."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return str(number)
 
 
 @checks(FunctionError)
@@ -171,11 +158,8 @@ def command(
 
 
 def _pack_files(files: Sequence[Location]) -> tuple[tuple[str, bytes], ...]:
-    """Return the name and the content of each file."""
-    from pathlib import Path
-
     packed = []
-    for path in map(Path, files):
+    for path in map(pathlib.Path, files):
         try:
             packed.append((path.name, path.read_bytes()))
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What cloudpickle cannot copy as it is: it is made anew from its parts where a pickle is loaded."""
+"""What cloudpickle cannot copy as it is, and is made anew from its parts where a pickle is loaded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _waiting = threading.local()
 
 
 def reduce_cached(function: Any) -> tuple[Any, ...]:
-    """Return a function of `lru_cache`: it is wrapped anew, with an empty cache."""
+    """Have a function of `lru_cache` wrapped anew, with an empty cache."""
     parameters = function.cache_parameters()
     return _cached, (function.__wrapped__, parameters["maxsize"], parameters["typed"])
 
@@ -33,19 +33,18 @@ def _cached(function: Callable[..., Any], maxsize: int | None, typed: bool) -> A
     return functools.lru_cache(maxsize, typed)(function)
 
 
-def reduce_cached_property(found: functools.cached_property[Any]) -> tuple[Any, ...]:
-    """Without the lock that Python 3.10 and 3.11 put into it."""
-    return _cached_property, (found.func, found.attrname)
+def reduce_cached_property(cached: functools.cached_property[Any]) -> tuple[Any, ...]:
+    """Leave out the lock that Python 3.10 and 3.11 put into it."""
+    return _cached_property, (cached.func, cached.attrname)
 
 
 def _cached_property(func: Callable[[Any], Any], name: str | None) -> Any:
-    made = functools.cached_property(func)
-    made.attrname = name
-    return made
+    cached = functools.cached_property(func)
+    cached.attrname = name
+    return cached
 
 
 def is_dispatcher(function: types.FunctionType) -> bool:
-    """Whether `functools.singledispatch` made a function."""
     return isinstance(getattr(function, "registry", None), types.MappingProxyType) and hasattr(
         function, "dispatch"
     )
@@ -57,20 +56,20 @@ def reduce_dispatcher(function: Any) -> tuple[Any, ...]:
 
 def _dispatcher(registry: list[tuple[Any, Callable[..., Any]]]) -> Any:
     first, *others = registry
-    made = functools.singledispatch(first[1])
+    dispatcher = functools.singledispatch(first[1])
     for kind, function in others:
-        made.register(kind, function)
-    return made
+        dispatcher.register(kind, function)
+    return dispatcher
 
 
-def without_validators(cls: type, made: Any) -> Any:
-    """How a class is copied; of a pydantic model without its validators, which need each other."""
-    if made is NotImplemented or len(made) < 3 or "__pydantic_core_schema__" not in made[2][0]:
-        return made
+def without_validators(cls: type, parts: Any) -> Any:
+    """Return how to copy a class; a pydantic model without its validators, which need each other."""
+    if parts is NotImplemented or len(parts) < 3 or "__pydantic_core_schema__" not in parts[2][0]:
+        return parts
     _whole.add(cls)
-    state, slots = made[2]
+    state, slots = parts[2]
     kept = {name: value for name, value in state.items() if name not in _MADE_BY_PYDANTIC}
-    return made[0], made[1], (kept, slots), None, None, _set_model
+    return parts[0], parts[1], (kept, slots), None, None, _set_model
 
 
 def _set_model(cls: Any, state: Any) -> Any:
@@ -81,7 +80,7 @@ def _set_model(cls: Any, state: Any) -> Any:
 
 
 def complete_models() -> None:
-    """Give the models of pydantic that were loaded their validators, all of them being there."""
+    """Give loaded pydantic models their validators, now that all which they refer to is there."""
     for cls in _waiting.__dict__.pop("models", ()):
         _whole.add(cls)
         if hasattr(cls, "model_rebuild"):

@@ -41,7 +41,7 @@ def excerpt(text: str, codes: Iterable[types.CodeType]) -> str:
 
 
 def digest(text: str) -> str:
-    """Of a whole text, whatever ends its last line."""
+    """Return the SHA-256 of a text, whatever ends its last line."""
     return hashlib.sha256(text.rstrip("\n").encode(errors="replace")).hexdigest()
 
 
@@ -50,11 +50,11 @@ def place(name: str, text: str) -> None:
     lines = io.StringIO(text).readlines()
     here = linecache.getlines(name)
     pairs = list(itertools.zip_longest(lines, here, fillvalue=""))
-    if all(_shows(known, line) for line, known in pairs):
+    if all(_shows(shown, line) for line, shown in pairs):
         return
     if name in _placed:  # what another function brought of the same file
         pairs = list(itertools.zip_longest(lines, _placed[name], fillvalue=""))
-        lines = [line if line.strip() else known or line for line, known in pairs]
+        lines = [line if line.strip() else shown or line for line, shown in pairs]
     _placed[name] = lines
     linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
 
@@ -62,12 +62,12 @@ def place(name: str, text: str) -> None:
 def _extent(code: types.CodeType) -> tuple[int, int]:
     """Return the first and the last line of a code, decorators and inner functions with it."""
     last = code.co_firstlineno
-    for each in imports.walk_code(code):
+    for inner in imports.walk_code(code):
         if sys.version_info >= (3, 11):
-            ends = [end for _, end, _, _ in each.co_positions() if end is not None]
+            ends = [end for _, end, _, _ in inner.co_positions() if end is not None]
         else:
-            ends = [line for _, _, line in each.co_lines() if line is not None]
-        last = max(last, *ends, each.co_firstlineno)
+            ends = [line for _, _, line in inner.co_lines() if line is not None]
+        last = max(last, *ends, inner.co_firstlineno)
     return code.co_firstlineno, last
 
 
@@ -78,12 +78,12 @@ def _expressions(text: str, codes: Sequence[types.CodeType]) -> list[tuple[int, 
     except (SyntaxError, ValueError, RecursionError):
         return []
     wanted = {(code.co_firstlineno, code.co_varnames[: code.co_argcount]) for code in codes}
-    found: dict[int, str] = {}
+    kept: dict[int, str] = {}
     lines = io.StringIO(text).readlines()
     for node in ast.walk(tree):
         if not isinstance(node, ast.Lambda):
             continue
-        names = tuple(each.arg for each in (*node.args.posonlyargs, *node.args.args))
+        names = tuple(argument.arg for argument in (*node.args.posonlyargs, *node.args.args))
         if (node.lineno, names) not in wanted:
             continue
         for number in range(node.lineno - 1, node.end_lineno or node.lineno):
@@ -91,9 +91,9 @@ def _expressions(text: str, codes: Sequence[types.CodeType]) -> list[tuple[int, 
             start = _column(line, node.col_offset) if number == node.lineno - 1 else 0
             ends = number + 1 == node.end_lineno
             stop = _column(line, node.end_col_offset or 0) if ends else len(line.rstrip("\n"))
-            before = found.get(number, "").rstrip("\n")
-            found[number] = f"{before:{start}}"[:start] + line[start:stop] + before[stop:] + "\n"
-    return list(found.items())
+            before = kept.get(number, "").rstrip("\n")
+            kept[number] = f"{before:{start}}"[:start] + line[start:stop] + before[stop:] + "\n"
+    return list(kept.items())
 
 
 def _column(line: str, offset: int) -> int:
@@ -101,9 +101,9 @@ def _column(line: str, offset: int) -> int:
     return len(line.encode(errors="surrogatepass")[:offset].decode(errors="surrogatepass"))
 
 
-def _shows(known: str, line: str) -> bool:
-    """Whether a line is the known one, or has blanks in its stead."""
+def _shows(shown: str, line: str) -> bool:
+    """Whether a line is what is shown already, or has blanks in its stead."""
     text = line.rstrip()
-    return len(text) <= len(known) and all(
-        mine in (" ", other) for mine, other in zip(text, known, strict=False)
+    return len(text) <= len(shown) and all(
+        mine in (" ", other) for mine, other in zip(text, shown, strict=False)
     )

@@ -1,4 +1,4 @@
-"""Whether a function or a reducer can be called as a run will call it, said before it starts."""
+"""Whether a function or a reducer can be called as a run will call it, checked before it starts."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from typing import Any
 
 from mapred.errors import FunctionError, MapredError, ReduceError
 from mapred.functions.commands import Command
-from mapred.functions.signatures import own_signature, signature, takes, task_parameters
+from mapred.functions.signatures import (
+    MANY,
+    own_signature,
+    signature,
+    takes,
+    takes_any_keyword,
+    task_parameters,
+)
 from mapred.functions.transport import makes_callables, name_of
 from mapred.reducers import Reducer
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_EMPTY = inspect.Parameter.empty
 _INPUTS = {"items": "one item", "array": "one item", "files": "one file"}
-_MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-_STARS: dict[Any, str] = dict(zip(_MANY, ("*", "**"), strict=True))
+_STARS: dict[Any, str] = dict(zip(MANY, ("*", "**"), strict=True))
 
 
 def check_function(
@@ -40,10 +47,7 @@ def check_function(
         _check_class(function)
     if names is not None and "repeat" in names and not takes(function, "repeat"):
         names = [name for name in names if name != "repeat"]
-    if _is_ufunc(function):
-        parameters: dict[str, inspect.Parameter] | None = _ufunc_parameters(function)
-    else:
-        parameters = own_signature(function)
+    parameters = own_signature(function)
     if parameters is None:
         return
     tasks = task_parameters(function)
@@ -60,15 +64,15 @@ def check_reduce(
     reduce: Any, finalize: Callable[[Any], Any] | None, *, by_key: bool = False
 ) -> None:
     """Raise `ReduceError` unless a reducer, and what comes after it, takes one argument."""
-    given = "a pa.Table of rows" if by_key else "an iterable of the outputs"
+    outputs = "a pa.Table of rows" if by_key else "an iterable of the outputs"
     for option, function, argument in (
-        ("reduce", reduce, given),
+        ("reduce", reduce, outputs),
         ("finalize", finalize, "the reduced value"),
     ):
         if function is None or isinstance(function, Reducer) or not callable(function):
             continue
-        parameters = _ufunc_parameters(function) if _is_ufunc(function) else own_signature(function)
-        missing = [] if parameters is None else _required_names(parameters)[1:]
+        parameters = own_signature(function)
+        missing = _required_names(parameters or {})[1:]
         if parameters is not None and (missing or not _takes_one(parameters)):
             name = name_of(function)
             remedy = f"write {option}=lambda value: …"
@@ -90,7 +94,7 @@ def check_kind(
     *,
     piecewise: bool = False,
 ) -> None:
-    """Raise for what gives a coroutine, or a generator that is not asked for, in place of a value."""
+    """Raise for a function that returns a coroutine, or a generator where it may not."""
     if isinstance(function, Command):
         return
     called = function
@@ -123,8 +127,7 @@ def _misfit_of_one(
     tasks: Sequence[str],
     what: str,
 ) -> str | None:
-    """Return what is wrong with a call that has one positional argument."""
-    inputs = {name: each for name, each in parameters.items() if name not in tasks}
+    inputs = {name: parameter for name, parameter in parameters.items() if name not in tasks}
     if not _takes_one(inputs):
         return f"is called with {what}: give it a parameter for that"
     first = next(iter(parameters))
@@ -136,11 +139,12 @@ def _misfit_of_one(
     if missing == ["task"]:
         return "gets the task where it says so: write task: mapred.Task"
     named = " and ".join(map(repr, missing))
-    several = f"is called with {what} alone, and {named} {_has_or_have(missing)} no value"
+    have = "has" if len(missing) == 1 else "have"
+    text = f"is called with {what} alone, and {named} {have} no value"
     if any(inputs[name].kind is inspect.Parameter.POSITIONAL_ONLY for name in missing):
-        return f"{several}: wrap it, as lambda value: {name_of(function)}(value, …)"
-    given = ", ".join(f"{name}=…" for name in missing)
-    return f"{several}: give defaults, or pass functools.partial({name_of(function)}, {given})"
+        return f"{text}: wrap it, as lambda value: {name_of(function)}(value, …)"
+    keywords = ", ".join(f"{name}=…" for name in missing)
+    return f"{text}: give defaults, or pass functools.partial({name_of(function)}, {keywords})"
 
 
 def _misfit_of_names(
@@ -149,32 +153,28 @@ def _misfit_of_names(
     tasks: Sequence[str],
     names: Collection[str],
 ) -> str | None:
-    """Return what is wrong with a call that has these keywords."""
     for name in names:
         if name in tasks:
             return f"receives the task as {name!r}, a parameter of the sweep: rename one of them"
-    by_position = [
-        name
-        for name, each in parameters.items()
-        if each.kind is inspect.Parameter.POSITIONAL_ONLY and each.default is each.empty
-    ]
-    if by_position:
-        given = ", ".join(names)
+    if any(
+        parameter.kind is parameter.POSITIONAL_ONLY and parameter.default is _EMPTY
+        for parameter in parameters.values()
+    ):
+        keywords = ", ".join(names)
         return (
             "takes its arguments by position, and a sweep gives keywords: write "
-            f"lambda {given}: {name_of(function)}({given})"
+            f"lambda {keywords}: {name_of(function)}({keywords})"
         )
-    open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
-    known = [name for name, each in parameters.items() if each.kind not in _MANY]
-    unknown = [name for name in names if name not in known]
+    open_ended, used = takes_any_keyword(parameters), {*names, *tasks}
+    accepted = _single_names(signature(function) if open_ended else parameters)
+    free = [name for name in accepted if name not in used]
+    unknown = [name for name in names if name not in _single_names(parameters)]
     if open_ended:
         # A decorator may take other names than what it wraps, but hardly one that is almost the same.
-        known = [name for name, each in signature(function).items() if each.kind not in _MANY]
-        free = [name for name in known if name not in {*names, *tasks}]
-        unknown = [name for name in unknown if name not in known and _closest_name(name, free)]
-    missing = [n for n in _required_names(parameters) if n not in names and n not in tasks]
+        unknown = [name for name in unknown if name not in accepted and _closest_name(name, free)]
     if unknown:
-        return _unknown_message(unknown, [name for name in known if name not in {*names, *tasks}])
+        return _unknown_message(unknown, free)
+    missing = [name for name in _required_names(parameters) if name not in used]
     if missing == ["task"]:
         return "gets the task where it says so: write task: mapred.Task"
     return _missing_message(function, missing) if missing else None
@@ -182,10 +182,10 @@ def _misfit_of_names(
 
 def _missing_message(function: Callable[..., Any], names: Sequence[str]) -> str:
     named = " and ".join(map(repr, names))
-    given = ", ".join(f"{name}=…" for name in names)
+    keywords = ", ".join(f"{name}=…" for name in names)
     return (
         f"needs {named}, which the sweep does not give: add {_it_or_them(names)} to the sweep, give "
-        f"defaults, or pass functools.partial({name_of(function)}, {given})"
+        f"defaults, or pass functools.partial({name_of(function)}, {keywords})"
     )
 
 
@@ -201,47 +201,35 @@ def _unknown_message(unknown: Sequence[str], free: Sequence[str]) -> str:
 
 
 def _closest_name(name: str, names: Sequence[str]) -> str | None:
-    import difflib
+    import difflib  # only for an error
 
     return next(iter(difflib.get_close_matches(name, names, 1)), None)
 
 
 def _takes_one(parameters: dict[str, inspect.Parameter]) -> bool:
     kinds = (*_POSITIONAL, inspect.Parameter.VAR_POSITIONAL)
-    return any(each.kind in kinds for each in parameters.values())
+    return any(parameter.kind in kinds for parameter in parameters.values())
+
+
+def _single_names(parameters: dict[str, inspect.Parameter]) -> list[str]:
+    """Return the parameters that take one argument each."""
+    return [name for name, parameter in parameters.items() if parameter.kind not in MANY]
 
 
 def _required_names(parameters: dict[str, inspect.Parameter]) -> list[str]:
-    return [
-        name
-        for name, each in parameters.items()
-        if each.default is inspect.Parameter.empty and each.kind not in _MANY
-    ]
-
-
-def _is_ufunc(function: Any) -> bool:
-    return type(function).__name__ == "ufunc" and hasattr(function, "nin")
-
-
-def _ufunc_parameters(function: Any) -> dict[str, inspect.Parameter]:
-    kind = inspect.Parameter.POSITIONAL_ONLY
-    return {f"x{i}": inspect.Parameter(f"x{i}", kind) for i in range(1, function.nin + 1)}
+    return [name for name in _single_names(parameters) if parameters[name].default is _EMPTY]
 
 
 def _format_signature(
     function: Callable[..., Any], parameters: dict[str, inspect.Parameter]
 ) -> str:
     """Return the function with the names of its parameters, as in a traceback."""
-    names = [_STARS.get(each.kind, "") + name for name, each in parameters.items()]
-    kinds = [each.kind for each in parameters.values()]
+    names = [_STARS.get(parameter.kind, "") + name for name, parameter in parameters.items()]
+    kinds = [parameter.kind for parameter in parameters.values()]
     if inspect.Parameter.KEYWORD_ONLY in kinds and inspect.Parameter.VAR_POSITIONAL not in kinds:
         names.insert(kinds.index(inspect.Parameter.KEYWORD_ONLY), "*")
     text = f"{name_of(function)}({', '.join(names)})"
     return text if len(text) <= 120 else f"{name_of(function)}(…)"
-
-
-def _has_or_have(names: Sequence[str]) -> str:
-    return "has" if len(names) == 1 else "have"
 
 
 def _it_or_them(names: Sequence[str]) -> str:

@@ -27,19 +27,15 @@ _FEW = 100
 
 def reduce_generator(generator: Any) -> Any:
     """How a `random.Random` or a `numpy.random.RandomState` is pickled."""
-    hidden = {"_inst": random._inst, "_rand": _numpy_global()}
-    for name, each in hidden.items():
-        if generator is each:
-            return name
-    return generator.__reduce_ex__(4)
+    if generator is random._inst:
+        return "_inst"
+    return "_rand" if generator is _numpy_global() else generator.__reduce_ex__(4)
 
 
 def reducers() -> dict[type, Callable[[Any], Any]]:
     """Return the entries of a pickler's dispatch table for generators."""
-    hidden = _numpy_global()
-    return {random.Random: reduce_generator} | (
-        {} if hidden is None else {type(hidden): reduce_generator}
-    )
+    hidden = (random._inst, _numpy_global())
+    return {type(generator): reduce_generator for generator in hidden if generator is not None}
 
 
 def _numpy_global() -> Any:
@@ -47,10 +43,10 @@ def _numpy_global() -> Any:
 
 
 def warn_if_carried(function: Any, name: str) -> None:
-    """Warn of each generator that a function refers to."""
-    found = next(_find_generators(function, name), None)
-    if found is not None:
-        place, generator = found
+    """Warn of the first generator that a function refers to."""
+    carried = next(_find_generators(function, name), None)
+    if carried is not None:
+        place, generator = carried
         warnings.warn(
             f"{name} carries a generator of random numbers, {place} ({type(generator).__name__}): "
             "each worker gets a copy that draws the same numbers; draw from task.rng, of a "
@@ -69,15 +65,15 @@ def _find_generators(function: Any, name: str) -> Iterator[tuple[str, Any]]:
     while waiting and len(seen) < _MOST:
         place, value, depth = waiting.pop(0)
         if _is_generator(value):
-            if not any(value is each for each in hidden):
+            if not any(value is generator for generator in hidden):
                 yield place or name, value
         elif depth < _DEEPEST:
             # Objects may answer anything to a question for their attributes.
             with suppress(Exception):
-                for below, each in _held_values(value):
-                    if id(each) not in seen:
-                        seen.add(id(each))
-                        waiting.append((f"{place}{below}".lstrip("."), each, depth + 1))
+                for below, inner in _held_values(value):
+                    if id(inner) not in seen:
+                        seen.add(id(inner))
+                        waiting.append((f"{place}{below}".lstrip("."), inner, depth + 1))
 
 
 def _is_generator(value: Any) -> bool:
@@ -99,8 +95,8 @@ def _held_values(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield what a value holds on to, with the name of each place."""
     if isinstance(value, functools.partial):
         yield ".func", value.func
-        yield from ((f".args[{i}]", each) for i, each in enumerate(value.args))
-        yield from ((f".{key}", each) for key, each in value.keywords.items())
+        yield from ((f".args[{i}]", argument) for i, argument in enumerate(value.args))
+        yield from ((f".{key}", argument) for key, argument in value.keywords.items())
     elif isinstance(value, types.MethodType):
         yield "", value.__func__
         yield "", value.__self__
@@ -113,35 +109,27 @@ def _held_values(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, type):
         if _is_own(value.__module__):
             for base in value.__mro__[:-1]:
-                yield from ((f".{key}", each) for key, each in vars(base).items())
+                yield from ((f".{key}", member) for key, member in vars(base).items())
     elif isinstance(value, staticmethod | classmethod):
         yield "", value.__func__
     elif isinstance(value, dict):
-        yield from ((f"[{key!r}]", each) for key, each in islice(value.items(), _FEW))
+        yield from ((f"[{key!r}]", item) for key, item in islice(value.items(), _FEW))
     elif isinstance(value, list | tuple | set | frozenset):
-        yield from ((f"[{i}]", each) for i, each in enumerate(islice(value, _FEW)))
+        yield from ((f"[{i}]", item) for i, item in enumerate(islice(value, _FEW)))
     elif not isinstance(value, types.ModuleType):
-        yield from ((f".{key}", each) for key, each in getattr(value, "__dict__", {}).items())
+        yield from ((f".{key}", item) for key, item in getattr(value, "__dict__", {}).items())
         yield "", type(value)
 
 
 def _function_references(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """Yield the closure, the defaults and the globals that a function names, own modules' as well."""
+    """Yield the defaults of a function and the variables that it names, own modules' as well."""
     function = inspect.unwrap(function)
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        try:
-            yield f".{name}", cell.cell_contents
-        except ValueError:  # it is not filled yet
-            continue
-    yield from ((".default", each) for each in function.__defaults__ or ())
-    yield from ((f".{key}", each) for key, each in (function.__kwdefaults__ or {}).items())
+    yield from ((".default", value) for value in function.__defaults__ or ())
+    yield from ((f".{key}", value) for key, value in (function.__kwdefaults__ or {}).items())
     names = [name for code in imports.walk_code(function.__code__) for name in code.co_names]
-    for name in names:
-        if name not in function.__globals__:
-            continue
-        value = function.__globals__[name]
+    for name, value in imports.variables(function):
         if not isinstance(value, types.ModuleType):
             yield f".{name}", value
         elif _is_own(value.__name__):
             inside = vars(value)
-            yield from ((f".{name}.{each}", inside[each]) for each in names if each in inside)
+            yield from ((f".{name}.{inner}", inside[inner]) for inner in names if inner in inside)

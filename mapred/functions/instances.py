@@ -37,7 +37,7 @@ class Instance:
             self.function = entered if callable(entered) else made
 
     def close(self) -> str | None:
-        """Close it, once; what went wrong, in words."""
+        """Close it, once, and say what went wrong."""
         made, kind = self._made, type(self._made)
         if not self.open:
             return None
@@ -48,12 +48,12 @@ class Instance:
             elif hasattr(kind, "__exit__"):
                 made.__exit__(None, None, None)
         except BaseException as error:
-            told = "".join(traceback.format_exception_only(error)).strip()
-            return f"{kind.__qualname__} could not be closed: {told}"
+            text = "".join(traceback.format_exception_only(error)).strip()
+            return f"{kind.__qualname__} could not be closed: {text}"
         return None
 
 
-def _raise_closed(*args: Any, **given: Any) -> None:
+def _raise_closed(*args: Any, **keywords: Any) -> None:
     raise RuntimeError("the instance was closed")
 
 
@@ -104,35 +104,31 @@ def close(run: str) -> None:
     """Close the instances of a run that has ended; those at work, once they are done."""
     with _lock:
         busy = {thread for name, thread in _working if name == run}
-        known = _made.pop(run, [])
-        later = [instance for instance in known if instance.thread in busy]
+        instances = _made.pop(run, [])
+        later = [instance for instance in instances if instance.thread in busy]
         if later:
             _made[run] = later
             _over.add(run)
         else:
             _over.discard(run)
-    for text in _close([instance for instance in known if instance not in later]):
-        _log.warning("%s", text)
+    for instance in instances:
+        if instance not in later and (text := instance.close()):
+            _log.warning("%s", text)
 
 
 def close_all() -> list[str]:
-    """Close everything, as this process ends; what went wrong, in words."""
+    """Close everything, as this process ends, and say what went wrong."""
     with _lock:
-        known = [instance for instances in _made.values() for instance in instances]
+        instances = [instance for several in _made.values() for instance in several]
         _made.clear()
-    return _close(known)
-
-
-def _close(instances: list[Instance]) -> list[str]:
-    complaints = [instance.close() for instance in instances]
-    return [text for text in complaints if text is not None]
+    return [text for instance in instances if (text := instance.close())]
 
 
 def _register_exit() -> None:
     """Have this process close its instances when it ends, a child of `multiprocessing` too."""
     global _owner
     if _owner != os.getpid():
-        from multiprocessing import util
+        from multiprocessing import util  # no run without a class has a use for it
 
         _owner = os.getpid()
         _made.clear()  # a parent's, which closes them itself

@@ -56,7 +56,7 @@ class Origin:
 
 
 def of(function: Any, bound: Collection[str] = ()) -> Origin:
-    """Where a function, or the one that a reducer calls, comes from.
+    """Return the origin of a function, or of the one that a reducer calls.
 
     Parameters that are `bound` are so again when the run is resumed; other arguments of a
     `partial`, or an object that is called, are more than a name leads to.
@@ -83,19 +83,18 @@ def of(function: Any, bound: Collection[str] = ()) -> Origin:
 
 def recorded_origin(job: Job, path: str | None) -> Origin | None:
     """Return what job.json says of a function's origin; None for a run of an earlier version."""
-    told = job.code.get(path or "")
-    if told is None:
+    values = job.code.get(path or "")
+    if values is None:
         return None
-    found = read(Origin, told, f"{layout.JOB}: code of {path}")
+    origin = read(Origin, values, f"{layout.JOB}: code of {path}")
     # Its name becomes part of lines that people paste.
-    is_name = all(part.isidentifier() for part in found.qualname.split("."))
-    return found if is_name else replace(found, qualname="")
+    is_name = all(part.isidentifier() for part in origin.qualname.split("."))
+    return origin if is_name else replace(origin, qualname="")
 
 
 def find_outdated(store: Store, job: Job) -> dict[str, tuple[str, ...]]:
-    """Return what has changed of the source of a run's `fn` and `reduce`: files, or names; no code
-    runs."""
-    found = {}
+    """Return the files or names that changed of the source of `fn` and `reduce`; no code runs."""
+    changes = {}
     for option, path in (("fn", job.function), ("reduce", job.reduce)):
         origin = recorded_origin(job, path)
         if path is None or origin is None:
@@ -103,13 +102,12 @@ def find_outdated(store: Store, job: Job) -> dict[str, tuple[str, ...]]:
         with suppress(FileNotFoundError):
             data = store.read(path)
             if hashlib.sha256(data).hexdigest() == job.digests[path]:
-                found[option] = find_changes(origin, data)
-    return {option: names for option, names in found.items() if names}
+                changes[option] = find_changes(origin, data)
+    return {option: names for option, names in changes.items() if names}
 
 
 def find_changes(origin: Origin, data: bytes) -> tuple[str, ...]:
-    """Return what has changed since a function was pickled as `data`: its files, or what `__main__`
-    has.
+    """Return the files, or names in `__main__`, that changed since a function was pickled as `data`.
 
     Empty where nothing has, or where that cannot be known from here.
     """
@@ -117,33 +115,31 @@ def find_changes(origin: Origin, data: bytes) -> tuple[str, ...]:
         digests = transport.digests_of(data)
     except pickle.UnpicklingError:
         return ()
-    found = [
+    changes = [
         name
-        for name, known in digests.items()
-        if name.endswith(".py") and os.path.isfile(name) and excerpts.digest(_read(name)) != known
+        for name, digest in digests.items()
+        if name.endswith(".py") and os.path.isfile(name) and excerpts.digest(_read(name)) != digest
     ]
-    current = (
-        current_of(origin) if origin.module == _MAIN and not os.path.isfile(origin.file) else None
-    )
+    in_cell = origin.module == _MAIN and not os.path.isfile(origin.file)
+    current = current_of(origin) if in_cell else None
     if current is not None:
         texts = dict(_source_digests(current))
-        found += [name for name, digest in texts.items() if origin.texts.get(name) != digest]
-    return tuple(dict.fromkeys(found))
+        changes += [name for name, digest in texts.items() if origin.texts.get(name) != digest]
+    return tuple(dict.fromkeys(changes))
 
 
 def current_of(origin: Origin) -> Any:
-    """Return the function that has the name now in a module that is loaded here; None if there is
-    none."""
-    found: Any = sys.modules.get(origin.module)
+    """Return the function that has the name now in a module loaded here; None if there is none."""
+    target: Any = sys.modules.get(origin.module)
     for part in origin.qualname.split("."):
         # Not by `getattr`, which may run code: names come from a run's folder.
-        found = inspect.getattr_static(found, part, None)
-    found = _unwrap(found) if callable(found) else None
-    if found is None or found.__qualname__ != origin.qualname:
+        target = inspect.getattr_static(target, part, None)
+    target = _unwrap(target) if callable(target) else None
+    if target is None or target.__qualname__ != origin.qualname:
         return None
     # A script and a notebook may each have a function of that name.
-    elsewhere = os.path.isfile(origin.file) and not _is_same_file(_file_of(found), origin.file)
-    return None if elsewhere else found
+    elsewhere = os.path.isfile(origin.file) and not _is_same_file(_file_of(target), origin.file)
+    return None if elsewhere else target
 
 
 def can_import(origin: Origin) -> bool:
@@ -191,48 +187,37 @@ def _is_plain_reference(function: Any, bound: Collection[str]) -> bool:
 
 
 def _source_digests(target: Any) -> Iterator[tuple[str, str]]:
-    """Names and digests of the source of a function and of all in `__main__` that it uses."""
+    """Yield names and digests of the source of a function and of all in `__main__` that it uses."""
     waiting, seen = [target], set()
     while waiting:
-        each = waiting.pop()
-        if id(each) in seen or getattr(each, "__module__", None) != _MAIN:
+        value = waiting.pop()
+        if id(value) in seen or getattr(value, "__module__", None) != _MAIN:
             continue
-        seen.add(id(each))
-        try:
-            text = inspect.getsource(each)
-        except (OSError, TypeError):
-            continue
-        yield each.__qualname__, hashlib.sha256(text.encode(errors="replace")).hexdigest()
-        waiting += _iter_references(each)
+        seen.add(id(value))
+        with suppress(OSError, TypeError):
+            text = inspect.getsource(value)
+            yield value.__qualname__, hashlib.sha256(text.encode(errors="replace")).hexdigest()
+            waiting += _iter_references(value)
 
 
 def _iter_references(target: Any) -> Iterator[Any]:
     """Yield the functions and classes that the code of a function or class names."""
     if inspect.isclass(target):
-        members = [getattr(each, "__func__", each) for each in vars(target).values()]
-        for each in members:
-            if isinstance(each, types.FunctionType):
-                yield from _iter_references(each)
+        for member in vars(target).values():
+            member = getattr(member, "__func__", member)
+            if isinstance(member, types.FunctionType):
+                yield from _iter_references(member)
         yield from target.__bases__
-        return
-    if not isinstance(target, types.FunctionType):
-        return
-    names = {name for code in imports.walk_code(target.__code__) for name in code.co_names}
-    found = [value for name, value in target.__globals__.items() if name in names]
-    for cell in target.__closure__ or ():
-        try:
-            found.append(cell.cell_contents)
-        except ValueError:
-            continue
-    for each in found:
-        each = _unwrap(each) if callable(each) else None
-        if isinstance(each, types.FunctionType) or inspect.isclass(each):
-            yield each
+    elif isinstance(target, types.FunctionType):
+        for _, value in imports.variables(target):
+            value = _unwrap(value) if callable(value) else None
+            if isinstance(value, types.FunctionType) or inspect.isclass(value):
+                yield value
 
 
 def _read(file: str) -> str:
     try:
-        with tokenize.open(file) as opened:
-            return opened.read()
+        with tokenize.open(file) as stream:
+            return stream.read()
     except (OSError, SyntaxError, UnicodeDecodeError):
         return ""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import date, datetime, timedelta
@@ -34,19 +34,19 @@ KINDS = "a text, a number, true or false, or a date"
 
 def check(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters, numbers of numpy as Python's; `PlanError` for what is not one."""
-    found = {}
+    checked = {}
     for name, value in values.items():
         if not str(name).isidentifier():
             raise PlanError(f"parameter {short_repr(name)} must be a name such as city")
-        found[name] = plain(value)
-        secrecy.refuse_parameter(name, found[name], PlanError)
-        if not isinstance(found[name], str | int | float | bool | date):
+        checked[name] = plain(value)
+        secrecy.refuse_parameter(name, checked[name], PlanError)
+        if not isinstance(checked[name], str | int | float | bool | date):
             raise PlanError(f"parameter {name}={short_repr(value)} must be {KINDS}")
-    return found
+    return checked
 
 
 def to_json(values: Mapping[str, Value]) -> dict[str, Any]:
-    """Parameters as JSON holds them, with their types."""
+    """Return parameters as JSON values that keep their types."""
     return {name: _value_to_json(value) for name, value in values.items()}
 
 
@@ -58,7 +58,6 @@ def _value_to_json(value: Value) -> Any:
 
 
 def from_json(values: Mapping[str, Any]) -> dict[str, Value]:
-    """Return what `to_json` wrote."""
     return {name: _value_from_json(name, value) for name, value in values.items()}
 
 
@@ -72,9 +71,7 @@ def _value_from_json(name: str, value: Any) -> Value:
 
 
 def text_of(values: Mapping[str, Value]) -> str:
-    """`date=2026-03-01 city=Bern`; a text with spaces is quoted as a shell needs it."""
-    import shlex
-
+    """Write parameters as `date=2026-03-01 city=Bern`, quoted as a shell needs it."""
     return " ".join(f"{name}={shlex.quote(_format_value(value))}" for name, value in values.items())
 
 
@@ -97,8 +94,8 @@ def fill_places(text: str, values: Mapping[str, Value]) -> str:
     def substitute(match: re.Match[str]) -> str:
         name, shift, form = match["name"], match["shift"], match["form"] or ""
         if name not in values:
-            known = ", ".join(values) or "none"
-            raise PlanError(f"{text!r} has a place for {name!r}; the parameters are: {known}")
+            names = ", ".join(values) or "none"
+            raise PlanError(f"{text!r} has a place for {name!r}; the parameters are: {names}")
         value: Any = values[name]
         try:
             if shift:
@@ -111,11 +108,11 @@ def fill_places(text: str, values: Mapping[str, Value]) -> str:
                 f"{match[0]} of {text!r} cannot be filled by {value!r}: {error}"
             ) from None
 
-    found = re.sub(_PLACE, substitute, text)
-    if found != text:
+    filled = re.sub(_PLACE, substitute, text)
+    if filled != text:
         remedy = "leave it out; credentials come from the environment or a profile"
-        secrecy.refuse_urls((found,), "a URI filled by its parameters", PlanError, remedy)
-    return found
+        secrecy.refuse_urls((filled,), "a URI filled by its parameters", PlanError, remedy)
+    return filled
 
 
 def free_parameters(fn: Callable[..., Any]) -> frozenset[str]:
@@ -123,42 +120,43 @@ def free_parameters(fn: Callable[..., Any]) -> frozenset[str]:
     if isinstance(fn, Command):
         return frozenset({DATE})
     left_out = {signatures.first_input(fn), *signatures.task_parameters(fn)}
-    many = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    named = signatures.signature(fn).items()
-    return frozenset(n for n, each in named if n not in left_out and each.kind not in many)
+    return frozenset(
+        name
+        for name, parameter in signatures.signature(fn).items()
+        if name not in left_out and parameter.kind not in signatures.MANY
+    )
 
 
 def accepted_names(fn: Callable[..., Any], names: Iterable[str]) -> tuple[str, ...]:
-    """Those of the names that the function can be given by keyword, its first input left out."""
+    """Return those of the names that the function takes by keyword, without its first input."""
     first = signatures.first_input(fn)
     return tuple(name for name in names if name != first and signatures.takes(fn, name))
 
 
 def bind_values(fn: Callable[..., Any], values: Mapping[str, Value]) -> Callable[..., Any]:
-    """Return the function with those of the values that it takes, as keywords; a program with all."""
+    """Bind the values that the function takes, as keywords; a program gets all of them."""
     if isinstance(fn, Command):
         env = ((f"MAPRED_PARAM_{name.upper()}", _text(value)) for name, value in values.items())
         return dataclasses.replace(fn, env=(*fn.env, *env))
-    given = {name: values[name] for name in accepted_names(fn, values)}
-    if not given:
+    keywords = {name: values[name] for name in accepted_names(fn, values)}
+    if not keywords:
         return fn
-    made: Callable[..., Any] = (
-        _bound_class(fn, given) if makes_callables(fn) else functools.partial(fn, **given)
-    )
-    return made
+    bound: Callable[..., Any]
+    bound = _bound_class(fn, keywords) if makes_callables(fn) else functools.partial(fn, **keywords)
+    return bound
 
 
 def _text(value: Value) -> str:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def _bound_class(cls: Any, given: Mapping[str, Value]) -> Any:
+def _bound_class(cls: Any, values: Mapping[str, Value]) -> Any:
     """Return a class whose instances are called with the values; it is still made once per process."""
 
     class Bound(cls):  # type: ignore[misc]
         @functools.wraps(cls.__call__)
         def __call__(self, *inputs: Any, **keywords: Any) -> Any:
-            return cls.__call__(self, *inputs, **{**given, **keywords})
+            return cls.__call__(self, *inputs, **{**values, **keywords})
 
     Bound.__qualname__ = cls.__qualname__
     Bound.__name__ = cls.__name__

@@ -24,7 +24,7 @@ from cloudpickle import cloudpickle as by_value
 
 from mapred.errors import FunctionError
 from mapred.functions import copying, earlier, generators
-from mapred.functions.modules import imports, local
+from mapred.functions.modules import changes, imports, local, shipping
 from mapred.model.checking import safe_text
 from mapred.process import definitions, interrupts, private
 
@@ -54,16 +54,16 @@ def is_plain(value: Any) -> bool:
 
 def homes() -> dict[int, tuple[str, str]]:
     """Return the objects at the top of local modules, by their id: module and name."""
-    found: dict[int, tuple[str, str]] = {}
+    places: dict[int, tuple[str, str]] = {}
     for name, module in list(sys.modules.items()):
         if local.find(name) is not None:
             for key, value in list(getattr(module, "__dict__", {}).items()):
                 if not key.startswith("__") and not isinstance(value, _STATELESS):
-                    found.setdefault(id(value), (name, key))
-    return found
+                    places.setdefault(id(value), (name, key))
+    return places
 
 
-def _can_be_copied(value: Any) -> bool:
+def can_be_copied(value: Any) -> bool:
     """Whether a value can be pickled: what holds a lock or a connection cannot."""
     try:
         dumps(value)
@@ -186,7 +186,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return by_value.dynamic_subimport, (obj.__name__, state)
         is_class = issubclass(kind, type)
         if not (is_class or kind is types.FunctionType or kind is copying.CACHED):
-            if id(obj) in self._homes and not _can_be_copied(obj):
+            if id(obj) in self._homes and not can_be_copied(obj):
                 module, name = self._homes[id(obj)]
                 self.modules.add(module)
                 return _attribute, (module, name)
@@ -208,11 +208,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _copies(self, name: Any) -> bool:
         """Whether what a module defines is copied rather than named."""
-        known = self._copied.get(name)
-        if known is None and isinstance(name, str):
+        if not isinstance(name, str):
+            return False
+        if name not in self._copied:
             self.modules.add(name)
-            known = self._copied[name] = _is_copied(name, self._sent)
-        return bool(known)
+            self._copied[name] = _is_copied(name, self._sent)
+        return self._copied[name]
 
     def _reduce_function(self, func: types.FunctionType) -> tuple[Any, ...]:
         globals_ = func.__globals__
@@ -261,17 +262,15 @@ def _is_copied(name: str, sent: bool) -> bool:
         return True
     if not sent:
         return False
-    from mapred.functions.modules import changes, shipping
-
-    found = local.find(name)
-    if found is None or found.kind not in ("source", "package"):
+    module = local.find(name)
+    if module is None or module.kind not in ("source", "package"):
         return False
-    if not changes.differs(found, shipping.source(found)):
+    if not changes.differs(module):
         return False
     if not shipping.reloads():
-        shipping.refuse(found)
+        shipping.refuse(module)
     warnings.warn(
-        f"{found.file} changed since {name} was imported: workers get a copy of what this process "
+        f"{module.file} changed since {name} was imported: workers get a copy of what this process "
         "has, whose classes are not those of the module; run the cell again to have it reloaded",
         UserWarning,
         stacklevel=2,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from mapred.errors import ReduceError
@@ -29,16 +30,16 @@ def check_while_reducing(reducer: Reducer, outputs: Iterable[Any]) -> Iterator[A
     Those are the first ones, and some from the 16th, the 64th, the 256th on, as outputs may
     be alike at first. A reducer that is not associative is a `ReduceError`.
     """
-    kept: list[Any] = []
+    window: list[Any] = []
     start = 0
     for number, output in enumerate(outputs):
         if number >= start:
-            kept.append(_copy(output))
-        if len(kept) == WINDOW:
-            check_associative(reducer, kept)
-            kept, start = [], max(16, 4 * start)
+            window.append(_copy(output))
+        if len(window) == WINDOW:
+            check_associative(reducer, window)
+            window, start = [], max(16, 4 * start)
         yield output
-    check_associative(reducer, kept)
+    check_associative(reducer, window)
 
 
 def check_associative(reducer: Reducer, outputs: Sequence[Any]) -> None:
@@ -67,8 +68,8 @@ def check_associative(reducer: Reducer, outputs: Sequence[Any]) -> None:
 
 
 def _groupings(count: int) -> list[tuple[int, ...]]:
-    found = [(1, count - 1), (count - 1, 1), (2, count - 2), (1, count - 2, 1)]
-    return list(dict.fromkeys(sizes for sizes in found if min(sizes) > 0))
+    groupings = [(1, count - 1), (count - 1, 1), (2, count - 2), (1, count - 2, 1)]
+    return list(dict.fromkeys(sizes for sizes in groupings if min(sizes) > 0))
 
 
 def _partials(reducer: Reducer, outputs: Sequence[Any], sizes: Sequence[int]) -> list[Any]:
@@ -84,9 +85,9 @@ def _copy(output: Any) -> Any:
     kind = type(output)
     if kind in _PLAIN or kind.__module__.split(".")[0] == "pyarrow":
         return output
-    if kind in (list, set, frozenset) and all(type(value) in _PLAIN for value in output):
-        return copy.copy(output)
-    if isinstance(output, dict) and all(type(value) in _PLAIN for value in output.values()):
+    values = output.values() if isinstance(output, dict) else output
+    flat = kind in (list, set, frozenset) or isinstance(output, dict)
+    if flat and all(type(value) in _PLAIN for value in values):
         return copy.copy(output)
     return copy.deepcopy(output)
 
@@ -119,10 +120,7 @@ def equal(left: Any, right: Any, inputs: Sequence[Any] = ()) -> bool:
         )
     columns, others = _columns(left), _columns(right)
     if columns is not None and others is not None:
-        return columns.keys() == others.keys() and all(
-            equal(columns[name], others[name], _at(list(map(_columns, inputs)), name))
-            for name in columns
-        )
+        return equal(columns, others, list(map(_columns, inputs)))
     if _is_number(left) and _is_number(right):
         return _close(left, right, inputs)
     if hasattr(left, "equals"):
@@ -133,18 +131,14 @@ def equal(left: Any, right: Any, inputs: Sequence[Any] = ()) -> bool:
 
 
 def _at(inputs: Sequence[Any], key: Any) -> list[Any]:
-    """Return what lies at one place of those inputs that have it."""
-    found = []
+    values = []
     for value in inputs:
-        try:
-            found.append(value[key])
-        except (KeyError, IndexError, TypeError):
-            continue
-    return found
+        with suppress(KeyError, IndexError, TypeError):
+            values.append(value[key])
+    return values
 
 
 def _columns(value: Any) -> dict[str, Any] | None:
-    """Return the columns of a table, frame or series as arrays; None for all else."""
     package, name = type(value).__module__.split(".")[0], type(value).__name__
     if (package, name) == ("pandas", "Series"):
         floats = _array(value)
@@ -161,8 +155,6 @@ def _columns(value: Any) -> dict[str, Any] | None:
 
 
 def _array(column: Any) -> Any:
-    """Return a column of floats as a numpy array, any other one as it is."""
-
     kind = str(getattr(column, "type", None) or column.dtype).lower()
     if kind.startswith(("float", "double", "halffloat")):
         return np.asarray(column, float)
@@ -170,7 +162,6 @@ def _array(column: Any) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-
     return isinstance(value, int | float | complex | np.number) and not isinstance(value, bool)
 
 
@@ -187,14 +178,12 @@ def _close(left: Any, right: Any, inputs: Sequence[Any]) -> bool:
 
 
 def _tolerance(value: Any) -> float:
-
     kind = getattr(value, "dtype", None)
     coarse = kind is not None and kind.kind in "fc"
     return max(1e-9, 64 * float(np.finfo(kind).eps)) if coarse else 1e-9
 
 
 def _equal_arrays(left: Any, right: Any, inputs: Sequence[Any]) -> bool:
-
     left, right = np.asarray(left), np.asarray(right)
     if left.shape != right.shape:
         return False
@@ -224,7 +213,6 @@ def _equal_objects(left: Any, right: Any, inputs: Sequence[Any]) -> bool:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    """Return the attributes of an object, those in slots as well."""
     fields = dict(getattr(value, "__dict__", {}))
     for kind in type(value).__mro__:
         slots = vars(kind).get("__slots__", ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import collections.abc
 import functools
 import importlib
@@ -41,7 +42,7 @@ _WELL_KNOWN = {
     "Annotated": typing.Annotated,
     "typing": typing,
 }
-_MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def signature(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -54,6 +55,9 @@ def signature(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 def own_signature(function: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
     """Return the parameters that a call is really checked against, None where Python does not know."""
+    if type(function).__name__ == "ufunc" and hasattr(function, "nin"):  # numpy's
+        kind = inspect.Parameter.POSITIONAL_ONLY
+        return {f"x{i}": inspect.Parameter(f"x{i}", kind) for i in range(1, function.nin + 1)}
     if isinstance(function, functools._lru_cache_wrapper):
         function = function.__wrapped__
     return _parameters(function, follow_wrapped=False)
@@ -81,18 +85,14 @@ def task_parameters(function: Callable[..., Any]) -> tuple[str, ...]:
     if isinstance(function, Command):
         return ("task",)
     own = own_signature(function) or {}
-    open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in own.values())
+    open_ended = takes_any_keyword(own)
     return tuple(
         name
-        for name, each in signature(function).items()
-        if (name in own or open_ended) and each.kind not in _MANY and _is_task(function, each)
+        for name, parameter in signature(function).items()
+        if (name in own or open_ended)
+        and parameter.kind not in MANY
+        and _names_task(function, parameter.annotation)
     )
-
-
-def _is_task(function: Callable[..., Any], parameter: inspect.Parameter) -> bool:
-    if parameter.annotation is inspect.Parameter.empty:
-        return False
-    return _names_task(function, parameter.annotation)
 
 
 def _names_task(function: Callable[..., Any], note: Any) -> bool:
@@ -123,17 +123,22 @@ def first_input(function: Callable[..., Any]) -> str | None:
 
 def has_input_annotation(function: Callable[..., Any]) -> bool:
     """Whether the parameter that receives the input says what it wants."""
+    return _annotated_input(function) is not None
+
+
+def _annotated_input(function: Callable[..., Any]) -> inspect.Parameter | None:
     name = None if isinstance(function, Command) else first_input(function)
-    return name is not None and (
-        signature(function)[name].annotation is not inspect.Parameter.empty
-    )
+    first = signature(function)[name] if name is not None else None
+    return None if first is None or first.annotation is first.empty else first
 
 
 def takes(function: Callable[..., Any], name: str) -> bool:
-    """Whether a function can be called with the keyword `name`."""
     parameters = signature(function)
-    any_keyword = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    return any_keyword or name in parameters or isinstance(function, Command)
+    return name in parameters or takes_any_keyword(parameters) or isinstance(function, Command)
+
+
+def takes_any_keyword(parameters: Mapping[str, inspect.Parameter]) -> bool:
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
 
 
 def input_kind(function: Callable[..., Any], format: Format) -> str | None:
@@ -143,11 +148,8 @@ def input_kind(function: Callable[..., Any], format: Format) -> str | None:
     that the format cannot give, is a `FunctionError` that names `as_=`.
     """
     family = format.name if format.name in ("text", "files") else "table"
-    if format.name in ("items", "array") or isinstance(function, Command):
-        return None
-    name = first_input(function)
-    first = None if name is None else signature(function)[name]
-    if first is None or first.annotation is inspect.Parameter.empty:
+    first = None if format.name in ("items", "array") else _annotated_input(function)
+    if first is None:
         return None
     spelled = _spell(_resolve_annotation(function, first))
     if spelled in ("typing.Any", "Any", "object"):
@@ -180,15 +182,15 @@ def _resolve(function: Callable[..., Any], note: str) -> Any:
     """Return the value of an annotation that is a text; raises what evaluating it raises."""
     target = _unwrap(function)
     cells = inspect.getclosurevars(target).nonlocals if inspect.isfunction(target) else {}
-    known = {**getattr(target, "__globals__", {}), **cells}
+    variables = {**getattr(target, "__globals__", {}), **cells}
     while True:
         try:
-            return eval(note, known)
+            return eval(note, variables)
         except NameError as error:
-            found = _find_elsewhere(target, error.name or "")
-            if found is None:
+            value = _find_elsewhere(target, error.name or "")
+            if value is None:
                 raise
-            known[error.name] = found
+            variables[error.name] = value
 
 
 def _unwrap(function: Callable[..., Any]) -> Any:
@@ -202,13 +204,11 @@ def _unwrap(function: Callable[..., Any]) -> Any:
 
 
 def _find_elsewhere(target: Any, name: str) -> Any:
-    """Return a name that a function's module imports for type checkers alone, or that is well
-    known."""
+    """Return what a function's module imports for type checkers alone, or what is well known."""
     module = getattr(target, "__module__", None) or ""
-    found = _imports_for_checkers(module).get(name)
-    if found is None:
+    if name not in _imports_for_checkers(module):
         return sys.modules["mapred"] if name == "mapred" else _WELL_KNOWN.get(name)
-    source, attribute = found
+    source, attribute = _imports_for_checkers(module)[name]
     try:
         imported = importlib.import_module(source, sys.modules[module].__package__)
         return getattr(imported, attribute) if attribute else imported
@@ -218,29 +218,21 @@ def _find_elsewhere(target: Any, name: str) -> Any:
 
 @functools.lru_cache(maxsize=16)
 def _imports_for_checkers(module: str) -> Mapping[str, tuple[str, str]]:
-    """Where the names come from that a module imports anywhere: module and attribute by name."""
-    import ast
-
+    """Return where the names come from that a module imports: module and attribute by name."""
     try:
         tree = ast.parse(inspect.getsource(sys.modules[module]))
     except (KeyError, OSError, TypeError, SyntaxError):
         return {}
-    found: dict[str, tuple[str, str]] = {}
+    imported: dict[str, tuple[str, str]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             source = "." * node.level + (node.module or "")
-            found.update({n.asname or n.name: (source, n.name) for n in node.names})
+            imported.update({n.asname or n.name: (source, n.name) for n in node.names})
         elif isinstance(node, ast.Import):
-            found.update(
-                {
-                    n.asname or n.name.split(".")[0]: (
-                        n.name if n.asname else n.name.split(".")[0],
-                        "",
-                    )
-                    for n in node.names
-                }
-            )
-    return found
+            for alias in node.names:
+                top = alias.name.split(".")[0]
+                imported[alias.asname or top] = (alias.name if alias.asname else top, "")
+    return imported
 
 
 def _spell(note: Any) -> str:
@@ -248,9 +240,7 @@ def _spell(note: Any) -> str:
     origin = typing.get_origin(note)
     if origin in (collections.abc.Iterator, collections.abc.Iterable, collections.abc.Generator):
         return f"Iterator[{_spell(typing.get_args(note)[0])}]"
-    if origin is not None:
-        return str(note)
-    if not isinstance(note, type):
+    if origin is not None or not isinstance(note, type):
         return str(note)
     module = note.__module__.split(".")[0]
     if module == "builtins":

@@ -6,17 +6,12 @@ import functools
 import logging
 import math
 import os
-from typing import TYPE_CHECKING
 
 from mapred.errors import FunctionError
 from mapred.model import seeds
 from mapred.model.checking import check, short_repr
 from mapred.model.rules import Unfit, plain, real
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy as np
+from mapred.process.lazy import np, pathlib, tempfile
 
 
 def _check_count(name: object, n: object) -> float:
@@ -29,9 +24,9 @@ def _check_count(name: object, n: object) -> float:
         ) from None
 
 
-def written_files(folder: str) -> list[Path]:
+def written_files(folder: str) -> list[pathlib.Path]:
     """Return the files that a task left in the folder of its outputs; a link or a pipe is refused."""
-    found = []
+    files = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if not entry.is_file(follow_symlinks=False):
             kind = "a link" if entry.is_symlink() else "a folder" if entry.is_dir() else "no file"
@@ -39,10 +34,8 @@ def written_files(folder: str) -> list[Path]:
                 f"task.output({entry.name!r}) is {kind}, and what is stored must be a regular file: "
                 "copy to it what it is to hold"
             )
-        found.append(entry.path)
-    from pathlib import Path
-
-    return [Path(path) for path in found]
+        files.append(pathlib.Path(entry.path))
+    return files
 
 
 class Task:
@@ -105,8 +98,6 @@ class Task:
     def folder(self) -> str:
         """The temporary folder of `output`, which only this user may read."""
         try:
-            import tempfile
-
             return tempfile.mkdtemp(prefix=f"{self._name}-")
         except FileNotFoundError as error:
             raise FunctionError(
@@ -115,7 +106,7 @@ class Task:
                 "Resources(env={'TMPDIR': …})"
             ) from None
 
-    def output(self, name: str) -> Path:
+    def output(self, name: str) -> pathlib.Path:
         """Return a path to write a file to; it is stored and committed with the attempt.
 
         Where the function runs once per item the file's stored name starts with the item's
@@ -124,8 +115,6 @@ class Task:
         name = check("name", name, str, FunctionError)
         if not name or name.startswith((".", "/")) or "/" in name or "\0" in name:
             raise FunctionError(f"output name {name!r} must be a plain file name, without '/'")
-        from pathlib import Path
-
-        folder = Path(self.folder)
+        folder = pathlib.Path(self.folder)
         self.wrote_files = True
         return folder / (name if self.item is None else f"{self.item:06d}-{name}")

@@ -20,9 +20,11 @@ from typing import IO, Any
 from mapred.errors import FunctionError, RecordError
 from mapred.functions import excerpts, pickling
 from mapred.functions.commands import Command
-from mapred.functions.modules import install, shipping
+from mapred.functions.modules import imports, shipping
+from mapred.functions.modules.importing import install
 from mapred.model.checking import safe_text
 from mapred.model.coding import check_version
+from mapred.process.lazy import metadata
 from mapred.reducers import Reducer
 
 CLOSURE_WARNING = 10 * 2**20
@@ -33,8 +35,7 @@ _VERSION = 4  # the place of the version in what stands before a function
 
 
 def dump(function: Any, modules: set[str] | None = None) -> bytes:
-    """Return the pickle of a function (or reducer), or a `FunctionError` that names what cannot be
-    pickled.
+    """Return the pickle of a function (or reducer); a `FunctionError` names what has none.
 
     `modules` receives the names of the modules that it refers to, where the caller ships the
     local ones among them; else the pickle holds those.
@@ -61,7 +62,7 @@ def dump(function: Any, modules: set[str] | None = None) -> bytes:
     archive = b"" if modules is not None else shipping.archive(pickler.modules)
     if modules is not None:
         modules |= pickler.modules
-    named = [found.file for found, text in shipping.closure(pickler.modules).values() if text]
+    named = [module.file for module in shipping.closure(pickler.modules).values() if module.text]
     texts = _sources(pickler.codes.keys() | named)
     digests = {name: excerpts.digest(text) for name, text in texts.items()}
     for name in pickler.codes.keys() & texts.keys() - set(named):
@@ -105,12 +106,10 @@ class _TextUnpickler(pickle.Unpickler):
 
 
 def digests_of(data: bytes) -> dict[str, str]:
-    """Return the digest of each file that the functions of a pickle of `dump` came from; runs no
-    code."""
+    """Return the digest of each file that a pickle of `dump` came from; no code runs."""
     head = _TextUnpickler(io.BytesIO(data)).load()
     if isinstance(head, tuple) and len(head) > 3:
-        found: dict[str, str] = head[3]
-        return found
+        return dict(head[3])
     texts = head if isinstance(head, dict) else head[0]
     return {name: excerpts.digest(text) for name, text in texts.items()}
 
@@ -158,8 +157,7 @@ def prove(function: bytes, reducer: bytes, archive: bytes) -> None:
 def _read_head(
     file: IO[bytes], where: str = _PLACE
 ) -> tuple[dict[str, str], tuple[str, ...] | None, bytes]:
-    """Return what stands before a function: sources of copied code, names of modules, an archive of
-    them.
+    """Return what stands before a function: sources of copied code, names of modules, their archive.
 
     The digests of the files follow, and the version of the format where it is not the first one.
     In runs of mapred 0.1 it was the sources alone.
@@ -171,7 +169,7 @@ def _read_head(
 
 
 def packages_of(data: bytes) -> dict[str, str]:
-    """Names and versions of the installed packages that a pickle of `dump` refers to."""
+    """Return names and versions of the installed packages that a pickle of `dump` refers to."""
     names = _read_head(io.BytesIO(data))[1] or ()
     tops = {name.split(".")[0] for name in names} | shipping.packages(names)
     tops -= sys.stdlib_module_names
@@ -179,23 +177,18 @@ def packages_of(data: bytes) -> dict[str, str]:
 
 
 def versions_of(modules: Iterable[str]) -> dict[str, str]:
-    """Names and versions of the installed packages that bring these modules."""
-    # It parses mail headers, which takes a while to load; few workers ask for versions.
-    import importlib.metadata
-
+    """Return names and versions of the installed packages that bring these modules."""
     names = {name for module in modules for name in _packages_with(module)}
-    return {name: importlib.metadata.version(name) for name in sorted(names)}
+    return {name: metadata.version(name) for name in sorted(names)}
 
 
 @functools.lru_cache(maxsize=256)
 def _packages_with(module: str) -> tuple[str, ...]:
-    import importlib.metadata
-
     try:
-        importlib.metadata.version(module)
-    except importlib.metadata.PackageNotFoundError:
+        metadata.version(module)
+    except metadata.PackageNotFoundError:
         # To ask which package brings `sklearn` reads the files of all of them.
-        return tuple(importlib.metadata.packages_distributions().get(module, ()))
+        return tuple(metadata.packages_distributions().get(module, ()))
     return (module,)
 
 
@@ -217,31 +210,27 @@ def name_of(function: Any) -> str:
 def _references(function: Callable[..., Any]) -> Mapping[str, Any]:
     """Return the variables that a function drags along: its closure, the globals it names."""
     target: Any = function
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     while isinstance(target, functools.partial):
-        found.update({f"argument {i}": value for i, value in enumerate(target.args)})
-        found.update(target.keywords)
+        values.update({f"argument {i}": value for i, value in enumerate(target.args)})
+        values.update(target.keywords)
         target = target.func
     if isinstance(target, types.MethodType):
-        found["self"] = target.__self__
+        values["self"] = target.__self__
         target = target.__func__
-    if not isinstance(target, types.FunctionType):
-        found.update(getattr(target, "__dict__", {}))
-        return found
-    names = inspect.getclosurevars(target)
-    found.update(names.nonlocals)
-    found.update(names.globals)
-    return {n: v for n, v in found.items() if not isinstance(v, types.ModuleType)}
+    if isinstance(target, types.FunctionType):
+        values.update(imports.variables(target))
+    else:
+        values.update(getattr(target, "__dict__", {}))
+    return {n: v for n, v in values.items() if not isinstance(v, types.ModuleType)}
 
 
 def _unpicklable(function: Callable[..., Any]) -> list[str]:
-    names = []
-    for name, value in _references(function).items():
-        try:
-            pickling.dumps(value, set())
-        except Exception:
-            names.append(f"the variable {name!r} ({type(value).__name__})")
-    return names
+    return [
+        f"the variable {name!r} ({type(value).__name__})"
+        for name, value in _references(function).items()
+        if not pickling.can_be_copied(value)
+    ]
 
 
 def _largest(function: Callable[..., Any]) -> list[tuple[str, int]]:

@@ -16,6 +16,7 @@ from mapred import _version
 from mapred._version import __version__
 from mapred.errors import FunctionError
 from mapred.model.spec import Job
+from mapred.process.lazy import metadata
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,19 @@ def check(job: Job) -> None:
 
     Raises `FunctionError` with a table of all that differ.
     """
-    found = differences({"mapred": job.mapred, **job.packages}) if job.packages else []
-    small = [each for each in found if each.small]
-    large = [each for each in found if not each.small]
+    pairs = differences({"mapred": job.mapred, **job.packages}) if job.packages else []
+    large = [pair for pair in pairs if not pair.small]
     if large:
         raise FunctionError(_table(large))
-    if small:
-        text = ", ".join(f"{each.package} {each.there} for {each.here}" for each in small)
+    if pairs:
+        text = ", ".join(f"{pair.package} {pair.there} for {pair.here}" for pair in pairs)
         logging.getLogger("mapred").warning("the image has other patches: %s", text)
 
 
 def differences(expected: Mapping[str, str]) -> list[Difference]:
-    """Where this process has another version than the one expected, or none."""
-    found = [Difference(name, version, _here(name)) for name, version in expected.items()]
-    return [each for each in found if not _same(each)]
+    """Return the packages of which this process has another version than expected, or none."""
+    pairs = [Difference(name, version, _installed(name)) for name, version in expected.items()]
+    return [pair for pair in pairs if not _same(pair)]
 
 
 def _same(pair: Difference) -> bool:
@@ -87,32 +87,26 @@ def _same(pair: Difference) -> bool:
     return _plain(pair.here) == _plain(pair.there)
 
 
-def _here(package: str) -> str | None:
+def _installed(package: str) -> str | None:
     if package == "mapred":
-        return __version__  # It may be there without metadata.
-    # It parses mail headers, which takes a while to load; few workers ask for versions.
-    import importlib.metadata
-
+        return __version__  # it may be there without metadata
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return None
 
 
 def _plain(version: str | None) -> str | None:
-    """Without the mark of a build, such as `+cu121`."""
+    """Return a version without the mark of a build, such as `+cu121`."""
     return version and version.partition("+")[0]
 
 
 def _table(wrong: list[Difference]) -> str:
     rows = [("package", "submitted with", "in the image")]
-    rows += [(each.package, each.here, each.there or "none") for each in wrong]
+    rows += [(pair.package, pair.here, pair.there or "none") for pair in wrong]
     sizes = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = [
-        "  " + "  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip()
-        for row in rows
-    ]
-    wanted = [f"{each.package}=={_plain(each.here)}" for each in wrong if each.package != "mapred"]
+    lines = ["  " + "  ".join(map(str.ljust, row, sizes)).rstrip() for row in rows]
+    wanted = [f"{pair.package}=={_plain(pair.here)}" for pair in wrong if pair.package != "mapred"]
     return "\n".join(
         [
             "the image has not the packages that the function was made with:",

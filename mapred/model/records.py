@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Literal, NamedTuple
 
@@ -12,6 +12,7 @@ from mapred.model.coding import decode, encode
 from mapred.model.failure import Failure
 from mapred.model.fields import Count, Inside, Seconds, StageName, Sum, Tasks
 from mapred.model.frozen import dataclass
+from mapred.model.packs import Pack
 from mapred.model.shuffle import Parts
 
 
@@ -95,6 +96,25 @@ class Commit:
     def from_bytes(cls, data: builtins.bytes, where: str = "a commit") -> Commit:
         """Return the commit in a file, whose place is `where`; a `RecordError` if there is none."""
         return decode(cls, data, where)
+
+
+class Block(NamedTuple):
+    """Tasks of one stage that a driver has a worker run, one after the other.
+
+    `uri` and `digest` (of its job.json) name the run; `attempt` counts from 1. A reduce that is to
+    `follow` waits for inputs that are not committed yet, as its driver sees to it that they will
+    be. Tasks that are `fresh` had neither a commit nor kept values a moment ago: nobody asks again,
+    since the commit decides. `pack` says whose turn it is in a task whose items failed.
+    """
+
+    uri: str
+    digest: str
+    stage: str
+    tasks: Sequence[int]
+    attempt: int = 1
+    follow: bool = False
+    fresh: bool = False
+    pack: Pack | None = None
 
 
 @dataclass(frozen=True)

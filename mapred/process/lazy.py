@@ -13,9 +13,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pathlib
+    import shutil
+    import tempfile
+    from importlib import metadata
+
     import numpy as np
     import pandas as pd
     import polars as pl
+    import psutil
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.csv as pcsv
@@ -23,7 +29,24 @@ if TYPE_CHECKING:
     import pyarrow.json as pjson
     import pyarrow.parquet as pq
 
-__all__ = ["Lazy", "ds", "names_of", "np", "pa", "pc", "pcsv", "pd", "pjson", "pl", "pq"]
+__all__ = [
+    "Lazy",
+    "ds",
+    "metadata",
+    "names_of",
+    "np",
+    "pa",
+    "pathlib",
+    "pc",
+    "pcsv",
+    "pd",
+    "pjson",
+    "pl",
+    "pq",
+    "psutil",
+    "shutil",
+    "tempfile",
+]
 
 
 class Lazy(types.ModuleType):
@@ -37,14 +60,19 @@ class Lazy(types.ModuleType):
 
 if not TYPE_CHECKING:
     ds = Lazy("pyarrow.dataset")
+    metadata = Lazy("importlib.metadata")  # which parses mail headers
     np = Lazy("numpy")
     pa = Lazy("pyarrow")
+    pathlib = Lazy("pathlib")
     pc = Lazy("pyarrow.compute")
     pcsv = Lazy("pyarrow.csv")
     pd = Lazy("pandas")
     pjson = Lazy("pyarrow.json")
     pl = Lazy("polars")
     pq = Lazy("pyarrow.parquet")
+    psutil = Lazy("psutil")
+    shutil = Lazy("shutil")
+    tempfile = Lazy("tempfile")
 
 
 def names_of(package: str, where: Mapping[str, Iterable[str]]) -> Callable[[str], Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mapred.errors import FunctionError, MapredError, RecordError
 from mapred.functions import instances, signatures, transport
-from mapred.functions.modules import install, is_known, offer
+from mapred.functions.modules.importing import install, is_known, offer
 from mapred.model import layout
 from mapred.model.coding import EMPTY
 from mapred.model.records import Commit

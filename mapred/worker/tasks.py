@@ -10,7 +10,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ from mapred.functions import instances
 from mapred.model import losses, packs, seeds
 from mapred.model.events import Folder, Run
 from mapred.model.policy import State, decide
-from mapred.model.records import Commit, Outcome
+from mapred.model.records import Block, Commit, Outcome
 from mapred.model.spec import Job, Stage
 from mapred.process import forks, interrupts, surroundings
 from mapred.runfolder import failures, plans, points
@@ -35,47 +35,39 @@ _LISTED = 500
 
 
 def run_block(
-    run_uri: str,
-    digest: str,
-    stage: str,
-    tasks: Iterable[int],
-    attempt: int = 1,
+    block: Block,
     read_log: Callable[[], str] | None = None,
-    follow: bool = False,
-    fresh: bool = False,
-    pack: packs.Pack | None = None,
     note: packs.Note | None = None,
 ) -> list[Outcome]:
-    """Run tasks of one stage, one after the other, each with its own commit.
+    """Run the tasks of a block, one after the other, each with its own commit.
 
-    `attempt` counts from 1; `read_log` gives what the process printed since its last call.
-    A reduce that is to `follow` waits for inputs that are not committed yet, as its driver
-    sees to it that they will be. Tasks that are `fresh` had neither a commit nor kept values a
-    moment ago: nobody asks again, since the commit decides. `pack` says whose turn it is in a
-    task whose items failed; `note` is told of each item before its call. A failure of the
-    function is an outcome; a failing store raises `StorageError`, and a Ctrl-C what it does.
+    `read_log` gives what the process printed since its last call; `note` is told of each item
+    before its call. A failure of the function is an outcome; a failing store raises
+    `StorageError`, and a Ctrl-C what it does.
     """
-    run = context(run_uri, digest)
-    chosen = run.job.stage(stage)
-    run.check_python(chosen)
-    tasks = list(tasks)
-    there = {} if fresh else read_commits(run, chosen, tasks)
+    run = context(block.uri, block.digest)
+    stage = run.job.stage(block.stage)
+    run.check_python(stage)
+    commits = {} if block.fresh else read_commits(run, stage, block.tasks)
     with (
         interrupts.note_interrupts(),
         instances.mark_working(run.store.uri),
         seeds.keep_global_generators(),
     ):
         return [
-            Outcome(index, there[index])
-            if index in there
+            Outcome(index, commits[index])
+            if index in commits
             else _run(
-                attempts.begin(run, chosen, index, attempt, read_log, follow), fresh, pack, note
+                attempts.begin(run, stage, index, block.attempt, read_log, block.follow),
+                block.fresh,
+                block.pack,
+                note,
             )
-            for index in tasks
+            for index in block.tasks
         ]
 
 
-def read_commits(run: Context, stage: Stage, tasks: list[int]) -> dict[int, Commit]:
+def read_commits(run: Context, stage: Stage, tasks: Sequence[int]) -> dict[int, Commit]:
     """Return the commits of those of the tasks that have one; of many, by one listing."""
     if stage.tasks < _LISTED * (len(tasks) - 1):
         listed = set(run.folder.list_committed(stage.name))

@@ -152,7 +152,7 @@ def test_all_mismatches_are_told_at_once(
     run = mapred.run(mean, mapred.array(2), backend=Dask(dask_scheduler), root=tmp_path)
     assert run.result() == [0.0, 1.0]
     monkeypatch.setattr("mapred.backends.dask.__version__", "0.0.1")
-    monkeypatch.setattr("importlib.metadata.version", lambda name: "1.2.3")
+    monkeypatch.setattr("mapred.process.lazy.metadata.version", lambda name: "1.2.3")
     with pytest.raises(FunctionError) as caught:
         mapred.run(mean, mapred.array(2), backend=Dask(dask_scheduler), root=tmp_path)
     text = str(caught.value)

@@ -20,6 +20,7 @@ from mapred import writing
 from mapred.cli import main
 from mapred.client import audit as audits
 from mapred.model import layout
+from mapred.model.records import Block
 from mapred.runfolder.folder import RunFolder
 from mapred.storage import open_store
 from mapred.storage.local import LocalStore
@@ -257,7 +258,7 @@ def test_the_list_that_results_are_read_from_is_compared(tmp_path: Path) -> None
 def test_the_list_may_name_what_a_twin_wrote(tmp_path: Path, content: bool) -> None:
     run = mapred.run(lambda i: "x" * 50_000, mapred.array(3), root=tmp_path / "runs", **RUN)
     run.store.delete(layout.commit("map", 1))
-    assert tasks.run_block(run.uri, run.digest, "map", [1])[0].commit is not None
+    assert tasks.run_block(Block(run.uri, run.digest, "map", [1]))[0].commit is not None
     assert run.audit(content=content).ok
     listed = RunFolder(run.store).outputs(run.job)[1][1]
     assert listed is not None

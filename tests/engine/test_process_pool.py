@@ -53,7 +53,7 @@ def test_an_answer_counts_though_its_worker_ended_since(
 
     def until_it_ended() -> None:
         """What a manager sees that was busy with other workers for that time."""
-        if any(worker.call for worker in executor._state.workers):
+        if any(worker.call for worker in executor._workers):
             pids = executor.pids()
             with server.condition:
                 server.condition.wait_for(lambda: server.ended.keys() & set(pids), 30)

@@ -21,9 +21,10 @@ from mapred.cli import main
 from mapred.client.scheduling import firing
 from mapred.errors import DatasetError, MapredError, RecordError, RunError
 from mapred.functions import transport
-from mapred.functions.modules import install
+from mapred.functions.modules.importing import install
 from mapred.model import layout
 from mapred.model.coding import VERSION, encode
+from mapred.model.records import Block
 from mapred.runfolder import liveness, records
 from mapred.runfolder.records import Removal
 from mapred.storage import open_store
@@ -103,7 +104,7 @@ def test_a_worker_refuses_the_job_of_a_newer_mapred(tmp_path: Path) -> None:
     folder, path = made_newer("finished", layout.JOB, tmp_path)
     digest = hashlib.sha256((folder / path).read_bytes()).hexdigest()
     with pytest.raises(RecordError, match=NEWER):
-        run_block(str(folder), digest, "map", [0])
+        run_block(Block(str(folder), digest, "map", [0]))
 
 
 def test_a_heartbeat_and_the_mark_of_a_removal_are_refused(tmp_path: Path) -> None:

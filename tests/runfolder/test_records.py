@@ -24,7 +24,7 @@ from mapred.cli import main
 from mapred.errors import MapredError, NotAFile, RecordError
 from mapred.model import layout
 from mapred.model.failure import Failure
-from mapred.model.records import Commit
+from mapred.model.records import Block, Commit
 from mapred.runfolder import records
 from mapred.runfolder.folder import RunFolder
 from mapred.storage import open_store
@@ -301,7 +301,7 @@ def test_a_worker_that_finds_one_under_its_name_commits(tmp_path: Path) -> None:
     cut = interrupted(tmp_path)
     emptied(cut / "map/commits/000002.json")
     run = mapred.open(cut)
-    (outcome,) = tasks.run_block(run.uri, run.digest, "map", [2], fresh=True)
+    (outcome,) = tasks.run_block(Block(run.uri, run.digest, "map", [2], fresh=True))
     assert outcome.commit == RunFolder(run.store).commit("map", 2)
 
 

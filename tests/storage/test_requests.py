@@ -15,6 +15,7 @@ from testbed.faults.proxy import Proxy, proxy
 
 import mapred
 from mapred.backends.local import Local
+from mapred.model.records import Block
 from mapred.runfolder import pieces, results
 from mapred.runfolder.folder import RunFolder
 from mapred.storage import concurrency, map_ahead, open_store
@@ -99,9 +100,9 @@ def test_a_block_that_was_done_is_found_by_one_listing(counted: Proxy, s3_root: 
 
     run = mapred.run(small, mapred.array(20), per_task=1, backend="inline", root=s3_root)
     counted.requests()
-    outcomes = tasks.run_block(run.uri, run.digest, "map", range(20, 20))
+    outcomes = tasks.run_block(Block(run.uri, run.digest, "map", range(20, 20)))
     assert outcomes == []
-    outcomes = tasks.run_block(run.uri, run.digest, "map", range(20))
+    outcomes = tasks.run_block(Block(run.uri, run.digest, "map", range(20)))
     assert [outcome.commit.task for outcome in outcomes if outcome.commit] == list(range(20))
     found = asked(counted)
     assert found["GET map/commits"] == 20

@@ -26,6 +26,7 @@ from mapred.engine.fork_server import run_logged
 from mapred.engine.process_pool import ProcessExecutor
 from mapred.engine.worker_process import WorkerLost
 from mapred.errors import StorageError
+from mapred.model.records import Block
 from mapred.runfolder import outputs
 from mapred.runfolder.folder import RunFolder
 from mapred.worker.blocks import DONE, KILLED
@@ -169,7 +170,7 @@ def _twins(run: mapred.Run, seed: int) -> Iterator[None]:
         while not over.wait(0.1):
             first = chance.randrange(run.job.shards - 5)
             tasks = tuple(range(first, first + 5))
-            future = executor.submit(run_logged, run.uri, run.digest, "map", tasks, 1)
+            future = executor.submit(run_logged, Block(run.uri, run.digest, "map", tasks))
             with contextlib.suppress(WorkerLost, StorageError):
                 future.result(250)
 

@@ -28,6 +28,7 @@ from mapred.errors import AccessError, FullError, RunError, StorageError
 from mapred.formats.base import Range
 from mapred.formats.whole_files import _Copies
 from mapred.model import layout
+from mapred.model.records import Block
 from mapred.runfolder.folder import RunFolder
 from mapred.storage.local import LocalStore
 from mapred.worker import tasks
@@ -304,7 +305,7 @@ def test_two_drivers_of_one_run_leave_nothing_staged(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RunFolder, "put_commit", together_put)
-        together(*[lambda: tasks.run_block(run.uri, digest, "map", range(3))] * 2)
+        together(*[lambda: tasks.run_block(Block(run.uri, digest, "map", range(3)))] * 2)
     run = mapred.open(run.uri)
     run.resume(**QUIET)
     assert run.audit().ok, run.audit()
@@ -314,5 +315,5 @@ def test_two_drivers_of_one_run_leave_nothing_staged(tmp_path: Path) -> None:
     run.store.delete(layout.commit("map", 1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RunFolder, "put_commit", lambda _, commit: replace(commit, attempt="2-b"))
-        tasks.run_block(run.uri, digest, "map", [1])
+        tasks.run_block(Block(run.uri, digest, "map", [1]))
     assert not (lake / "_staging").exists()

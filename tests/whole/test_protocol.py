@@ -36,7 +36,7 @@ from mapred.backends.inline import Inline
 from mapred.client import run_handle, submission
 from mapred.errors import RunError, StorageError
 from mapred.model import layout
-from mapred.model.records import Commit
+from mapred.model.records import Block, Commit
 from mapred.model.spec import Stage
 from mapred.runfolder import liveness, outputs, results
 from mapred.runfolder.folder import RunFolder
@@ -293,7 +293,7 @@ class Protocol(RuleBasedStateMachine):
         digest = self.run.digest
         return self.begin(
             f"worker of {layout.commit(stage, task)}",
-            lambda: worker.run_block(URI, digest, stage, [task], attempt),
+            lambda: worker.run_block(Block(URI, digest, stage, [task], attempt)),
         )
 
     @precondition(lambda self: any(TASK.search(actor.at) for actor in self.live))

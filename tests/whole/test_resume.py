@@ -18,6 +18,7 @@ import pytest
 
 import mapred
 from mapred.model import layout
+from mapred.model.records import Block
 from mapred.runfolder.folder import RunFolder
 from mapred.testing import Script, drop_commit, tamper
 
@@ -371,7 +372,7 @@ def test_a_task_that_an_engine_skipped_is_run_by_the_reduce(tmp_path: Path) -> N
     drop_commit(run, 5)
     drop_commit(run, 1, "reduce-1")
     drop_commit(run, 0, "reduce-2")
-    outcomes = tasks.run_block(run.uri, run.digest, "reduce-2", [0])
+    outcomes = tasks.run_block(Block(run.uri, run.digest, "reduce-2", [0]))
     assert outcomes[0].failure is None
     assert run.audit().ok
 
@@ -381,7 +382,7 @@ def test_a_losing_twin_leaves_the_winner_alone(tmp_path: Path) -> None:
 
     run = mapred.run(lambda i: i, mapred.array(2), root=tmp_path, progress="none")
     before = run.store.read(layout.commit("map", 1))
-    (outcome,) = tasks.run_block(run.uri, run.digest, "map", [1], attempt=7)
+    (outcome,) = tasks.run_block(Block(run.uri, run.digest, "map", [1], attempt=7))
     assert outcome.commit is not None
     assert outcome.commit.attempt.startswith("1-")
     assert run.store.read(layout.commit("map", 1)) == before

@@ -24,6 +24,7 @@ from shuffle.both_sides import shuffled
 import mapred
 from mapred.backends.inline import Inline
 from mapred.model import layout
+from mapred.model.records import Block
 from mapred.model.resources import Resources
 from mapred.model.shuffle import Shuffle
 from mapred.shuffle import map_side
@@ -399,7 +400,7 @@ def test_a_skipped_map_task_is_run_by_the_reduce_that_notices(tmp_path: Path) ->
         drop_commit(again, task, stage)
     from mapred.worker.tasks import run_block
 
-    (outcome,) = run_block(again.uri, again.digest, "shuffle", [1])
+    (outcome,) = run_block(Block(again.uri, again.digest, "shuffle", [1]))
     assert outcome.commit is not None
     assert again.store.list(layout.commits("manifest"))
     assert len(again.store.list(layout.commits("map"))) == 12

@@ -3,23 +3,3 @@
 A pickle names a module; the run's folder holds the source of every named module that is not
 installed, and of the local modules that it imports. A worker imports each by its name, once.
 """
-
-from __future__ import annotations
-
-from mapred.functions.modules.importing import (
-    install,
-    is_known,
-    merge_archives,
-    offer,
-    refuse_while_importing,
-    required_modules,
-)
-
-__all__ = [
-    "install",
-    "is_known",
-    "merge_archives",
-    "offer",
-    "refuse_while_importing",
-    "required_modules",
-]

@@ -19,32 +19,31 @@ from mapred.functions.modules.local import LocalModule
 _PLAIN = (int, float, complex, str, bytes, bool, type(None))
 # By name: the content of the file that a module was made from, and its spec, which
 # `importlib.reload` replaces.
-_known: dict[str, tuple[weakref.ref[ModuleSpec], bytes]] = {}
+_noted: dict[str, tuple[weakref.ref[ModuleSpec], bytes]] = {}
 
 
 def note(module: types.ModuleType, text: bytes) -> None:
-    """Remember what a module was made from."""
     if module.__spec__ is not None:
-        _known[module.__name__] = weakref.ref(module.__spec__), text
+        _noted[module.__name__] = weakref.ref(module.__spec__), text
 
 
-def differs(found: LocalModule, text: bytes) -> bool:
-    """Whether `text`, the file's content now, is not what this process imported.
+def differs(source: LocalModule) -> bool:
+    """Whether the content of a module's file now is not what this process imported.
 
     Python keeps no copy of what it imports: a file that was not touched since this process
     began is what it was, and one that was is compared with the functions and constants in memory.
     """
-    module = sys.modules.get(found.name)
+    module = sys.modules.get(source.name)
     if module is None:
         return False
-    known = _known.get(found.name)
-    if known is not None and known[0]() is module.__spec__:
-        return known[1] != text
-    if _is_newer_than_process(found.file) and (
-        _compiled_before(module, found.file) or _has_other_code(module, text)
+    spec, noted = _noted.get(source.name, (None, b""))
+    if spec is not None and spec() is module.__spec__:
+        return noted != source.text
+    if _is_newer_than_process(source.file) and (
+        _compiled_before(module, source.file) or _has_other_code(module, source.text)
     ):
         return True
-    note(module, text)
+    note(module, source.text)
     return False
 
 
@@ -57,7 +56,7 @@ def _is_newer_than_process(file: str) -> bool:
 
 
 def _process_start() -> float:
-    """When this process began, as a time; 0 where the system does not say."""
+    """Return the time when this process began; 0 where the system does not say."""
     try:
         with open("/proc/self/stat", "rb") as file:
             ticks = int(file.read().rpartition(b")")[2].split()[19])
@@ -98,22 +97,20 @@ def _has_other_code(module: types.ModuleType, text: bytes) -> bool:
     except (SyntaxError, ValueError):
         return True
     if type(getattr(module, "__loader__", None)) is SourceFileLoader:
-        there = set(walk_code(code))
-        names = {each.co_name for each in code.co_consts if isinstance(each, types.CodeType)}
-        if any(each not in there for each in _live_code(module, file, names)):
+        names = {inner.co_name for inner in code.co_consts if isinstance(inner, types.CodeType)}
+        if not set(_live_code(module, file, names)) <= set(walk_code(code)):
             return True
     return bool(find_patched_constants(module, tree))
 
 
 def find_patched_constants(module: types.ModuleType, tree: ast.Module) -> list[str]:
-    """Return the constants of a module's top level that have another value in memory than in a
-    text."""
+    """Return the constants at a module's top level whose value in memory is not the text's."""
     own = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
     written: dict[str, list[Any]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             written.setdefault(node.id, []).append(node)
-    found = []
+    patched = []
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else []
         if len(targets) != 1 or not isinstance(targets[0], ast.Name):
@@ -125,8 +122,8 @@ def find_patched_constants(module: types.ModuleType, tree: ast.Module) -> list[s
             value = ast.literal_eval(node.value)  # type: ignore[attr-defined]
             now = vars(module).get(name)
             if isinstance(value, _PLAIN) and (type(now) is not type(value) or now != value):
-                found.append(name)
-    return found
+                patched.append(name)
+    return patched
 
 
 def _live_code(module: types.ModuleType, file: str, names: set[str]) -> Iterator[types.CodeType]:
@@ -136,6 +133,6 @@ def _live_code(module: types.ModuleType, file: str, names: set[str]) -> Iterator
         if isinstance(value, type) and value.__module__ == module.__name__:
             values += vars(value).values()
     for value in values:
-        for each in (value, *(getattr(value, name, None) for name in ("__func__", "fget"))):
-            if isinstance(each, types.FunctionType) and each.__code__.co_filename == file:
-                yield each.__code__
+        for inner in (value, *(getattr(value, name, None) for name in ("__func__", "fget"))):
+            if isinstance(inner, types.FunctionType) and inner.__code__.co_filename == file:
+                yield inner.__code__

@@ -16,32 +16,32 @@ _NOT_DATA = (".py", ".pyc", ".pyo", ".so", ".pyd")
 _OPENS = (b"__file__", b"resources", b"get_data")
 
 
-def beside(found: LocalModule, text: bytes) -> Iterator[tuple[str, str, bytes]]:
-    """Small files: of a package all, of another module those beside it that it names.
+def beside(module: LocalModule) -> Iterator[tuple[str, str, bytes]]:
+    """Yield small files, each with its package and its path below that.
 
-    Each with its package and its path below that.
+    Of a package they are all; of another module those beside it that its source names.
     """
-    package = found.name if found.kind == "package" else found.name.rpartition(".")[0]
+    package = module.name if module.kind == "package" else module.name.rpartition(".")[0]
     left = _DATA_ALL
-    for folder, file in islice(_data_files(found, text), _DATA_COUNT):
+    for folder, file in islice(_data_files(module), _DATA_COUNT):
         with suppress(OSError):
             if os.path.getsize(file) <= min(_DATA_FILE, left):
-                with open(file, "rb") as opened:
-                    content = opened.read()
+                with open(file, "rb") as stream:
+                    content = stream.read()
                 left -= len(content)
                 yield package, os.path.relpath(file, folder), content
 
 
-def _data_files(found: LocalModule, text: bytes) -> Iterator[tuple[str, str]]:
+def _data_files(module: LocalModule) -> Iterator[tuple[str, str]]:
     """Yield the folder that a module lies in, with each file of data."""
-    if found.kind == "package":
-        for folder in found.folders:
+    if module.kind == "package":
+        for folder in module.folders:
             yield from ((folder, file) for file in _files(folder))
-    elif found.kind == "source" and any(word in text for word in _OPENS):
-        folder = os.path.dirname(found.file)
+    elif module.kind == "source" and any(word in module.text for word in _OPENS):
+        folder = os.path.dirname(module.file)
         if os.path.exists(os.path.join(folder, "__init__.py")):
             return  # they come with the package
-        texts = imports.text_constants(imports.code_of(found.name, found.file, text))
+        texts = imports.text_constants(imports.code_of(module.name, module.file, module.text))
         for name in sorted(filter(_can_name, texts)):
             place = os.path.normpath(os.path.join(folder, name.lstrip("/")))
             if place.startswith(folder + os.sep):
@@ -50,7 +50,6 @@ def _data_files(found: LocalModule, text: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _can_name(text: str) -> bool:
-    """Whether a file can have a text as its name."""
     try:
         return b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:
@@ -60,9 +59,12 @@ def _can_name(text: str) -> bool:
 def _files(folder: str) -> Iterator[str]:
     """Yield the files of data below a folder, without those of the packages in it."""
     for place, folders, names in os.walk(folder):
-        hidden = [each for each in folders if each.startswith((".", "__pycache__"))]
-        inner = [each for each in folders if os.path.exists(f"{place}/{each}/__init__.py")]
-        folders[:] = sorted(set(folders).difference(hidden, inner))
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith((".", "__pycache__"))
+            and not os.path.exists(f"{place}/{name}/__init__.py")
+        )
         yield from filter(_is_data, (os.path.join(place, name) for name in sorted(names)))
 
 

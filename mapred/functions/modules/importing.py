@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from mapred.errors import FunctionError
 from mapred.model.coding import UPGRADE
+from mapred.process.lazy import tempfile
 
 # Code of these modules calls the user's: what is imported below them, they import.
 _LOADERS = (
@@ -60,10 +61,9 @@ class _Finder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        known = self.sources.get(name)
-        if known is None:
+        if name not in self.sources:
             return None
-        source, shipment = known
+        source, shipment = self.sources[name]
         self.served[name] = source.text
         if source.kind == "namespace":
             return _namespace_spec(source, shipment)
@@ -88,7 +88,6 @@ _complete: set[str] = set()
 
 
 def made_here(archive: bytes) -> None:
-    """Remember an archive of the modules that this process has."""
     _made.add(hashlib.sha256(archive).hexdigest())
 
 
@@ -141,7 +140,7 @@ def required_modules(archive: bytes) -> tuple[str, ...]:
 
 
 def merge_archives(before: bytes, after: bytes) -> bytes:
-    """Two archives as one; where both have a module, the later's."""
+    """Return two archives as one; where both have a module, the later's."""
     if not before or not after:
         return before or after
     (_, old, data, first), (version, new, more, then) = map(pickle.loads, (before, after))
@@ -184,7 +183,6 @@ def _importer() -> str | None:
 
 
 def _is_session() -> bool:
-    """Whether this is the user's own process, not a worker of some pool."""
     process = sys.modules.get("multiprocessing.process")
     child = process is not None and process.parent_process() is not None
     return "mapred.client.job" in sys.modules and not child
@@ -208,8 +206,7 @@ def _open_archive(archive: bytes, digest: str) -> _Shipment:
             f"{version}, and this one reads 1; {UPGRADE}"
         )
     modules, data, _ = rest
-    sources = [Source(*each) for each in modules]
-    return _Shipment(digest, {source.name: source for source in sources}, data)
+    return _Shipment(digest, {entry[0]: Source(*entry) for entry in modules}, data)
 
 
 def _namespace_spec(source: Source, shipment: _Shipment) -> ModuleSpec:
@@ -217,9 +214,9 @@ def _namespace_spec(source: Source, shipment: _Shipment) -> ModuleSpec:
     if len(folders) < len(source.folders):
         folders.append(os.path.join(_unpack(shipment), source.name.replace(".", "/")))
     # Python's own finder makes a path that `importlib.resources` can read.
-    found = PathFinder.find_spec(source.name, [os.path.dirname(folder) for folder in folders])
-    if found is not None and found.loader is None:
-        return found
+    spec = PathFinder.find_spec(source.name, [os.path.dirname(folder) for folder in folders])
+    if spec is not None and spec.loader is None:
+        return spec
     spec = ModuleSpec(source.name, None, is_package=True)
     spec.submodule_search_locations = folders
     return spec
@@ -228,23 +225,18 @@ def _namespace_spec(source: Source, shipment: _Shipment) -> ModuleSpec:
 def _binary_spec(source: Source) -> ModuleSpec | None:
     if os.path.exists(source.file):
         return importlib.util.spec_from_file_location(source.name, source.file)
-    raise ImportError(binary_advice(source.name, source.file), name=source.name)
-
-
-def binary_advice(name: str, file: str) -> str:
-    return (
-        f"{name} is a compiled module, {file}, which is on the machine that made the run alone; "
-        "build a wheel of it and install that on the workers: in the image, or by "
-        "mapred.Argo(packages=[…])"
+    raise ImportError(
+        f"{source.name} is a compiled module, {source.file}, which is on the machine that made the "
+        "run alone; build a wheel of it and install that on the workers: in the image, or by "
+        "mapred.Argo(packages=[…])",
+        name=source.name,
     )
 
 
 def _holds(file: str, text: bytes) -> bool:
-    try:
-        with open(file, "rb") as opened:
-            return opened.read() == text
-    except OSError:
-        return False
+    with suppress(OSError), open(file, "rb") as stream:
+        return stream.read() == text
+    return False
 
 
 def _unpack(shipment: _Shipment) -> str:
@@ -267,16 +259,14 @@ def _write_file(file: str, content: bytes) -> None:
         return
     os.makedirs(os.path.dirname(file), exist_ok=True)
     part = f"{file}.{os.getpid()}"
-    with open(part, "wb") as opened:
-        opened.write(content)
+    with open(part, "wb") as stream:
+        stream.write(content)
     os.replace(part, file)
 
 
 @functools.lru_cache(maxsize=1)
 def _own_folder() -> str:
     """Return a folder for temporary files that nobody else may write to."""
-    import tempfile
-
     folder = os.path.join(tempfile.gettempdir(), f"mapred-modules-{os.getuid()}")
     with suppress(FileExistsError):
         os.mkdir(folder, 0o700)

@@ -1,4 +1,4 @@
-"""What code imports, read off it; nothing is imported."""
+"""What code imports and names, read off it; nothing is imported."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ class _TypeCheckingRemover(ast.NodeTransformer):
 def find_imports(code: types.CodeType, package: str | None) -> Iterator[str]:
     """Yield the names that code imports anywhere in it: modules, and what may be modules of them."""
     codes = list(walk_code(code))
-    for each in codes:
-        if dis.opmap["IMPORT_NAME"] in each.co_code[::2]:
-            yield from _scan_instructions(each, package)
-    if any(_BY_TEXT.intersection(each.co_names) for each in codes):
+    for inner in codes:
+        if dis.opmap["IMPORT_NAME"] in inner.co_code[::2]:
+            yield from _scan_instructions(inner, package)
+    if any(_BY_TEXT.intersection(inner.co_names) for inner in codes):
         for text in filter(_MODULE.fullmatch, text_constants(code)):
             yield from _resolve_name(text, package)
 
@@ -83,14 +83,24 @@ def walk_code(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from walk_code(constant)
 
 
+def variables(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """Yield the variables that a function's code names: its closure's, and those of its module."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        with contextlib.suppress(ValueError):  # it is not filled yet
+            yield name, cell.cell_contents
+    values = function.__globals__
+    names = {name: None for code in walk_code(function.__code__) for name in code.co_names}
+    yield from ((name, values[name]) for name in names if name in values)
+
+
 def text_constants(code: types.CodeType) -> set[str]:
     """Return the texts that are written in a code, alone or in a tuple."""
-    found: set[str] = set()
-    for each in walk_code(code):
-        for constant in each.co_consts:
-            several = constant if isinstance(constant, tuple) else (constant,)
-            found.update(text for text in several if isinstance(text, str))
-    return found
+    texts: set[str] = set()
+    for inner in walk_code(code):
+        for constant in inner.co_consts:
+            values = constant if isinstance(constant, tuple) else (constant,)
+            texts.update(value for value in values if isinstance(value, str))
+    return texts
 
 
 def _resolve_name(name: str, package: str | None) -> Iterator[str]:
@@ -109,5 +119,5 @@ def _scan_instructions(code: types.CodeType, package: str | None) -> Iterator[st
             dots = "." * level if isinstance(level, int) else ""
             for name in _resolve_name(dots + str(instruction.argval), package):
                 yield name
-                yield from (f"{name}.{each}" for each in names or () if each != "*")
+                yield from (f"{name}.{attribute}" for attribute in names or () if attribute != "*")
         before = [before[1], instruction.argval]

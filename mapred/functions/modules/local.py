@@ -12,10 +12,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import cloudpickle
+
+from mapred.errors import FunctionError
 from mapred.model.frozen import dataclass
 from mapred.process import definitions
 
-_SOURCE, _PACKAGE, _NAMESPACE, _BINARY = "source", "package", "namespace", "binary"
 MAIN = ("__main__", "__mp_main__")
 _SITES = {"site-packages", "dist-packages"}
 
@@ -30,6 +32,22 @@ class LocalModule:
     kind: str
     file: str
     folders: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def text(self) -> bytes:
+        """Its source; of an extension and a folder, nothing."""
+        if self.kind not in ("source", "package"):
+            return b""
+        try:
+            with open(self.file, "rb") as stream:
+                return stream.read()
+        except OSError as error:
+            with contextlib.suppress(AttributeError, OSError, ImportError):
+                # In a zip file, which its loader can read.
+                return bytes(spec_of(self.name).loader.get_data(self.file))
+            raise FunctionError(
+                f"the source of {self.name} cannot be read, so it cannot be sent to workers: {error}"
+            ) from error
 
 
 def find(name: str) -> LocalModule | None:
@@ -51,29 +69,29 @@ def find(name: str) -> LocalModule | None:
 def _classify_module(name: str, file: Any, folders: tuple[str, ...]) -> LocalModule | None:
     if not isinstance(file, str) or not os.path.dirname(file):
         here = [folder for folder in folders if not is_installed(folder + os.sep)]
-        return LocalModule(name, _NAMESPACE, "", tuple(here)) if here else None
+        return LocalModule(name, "namespace", "", tuple(here)) if here else None
     file = os.path.abspath(file)
     if is_installed(file):
         return None
     if file.endswith((*importlib.machinery.EXTENSION_SUFFIXES, ".pyc")):
-        return LocalModule(name, _BINARY, file)
-    return LocalModule(name, _PACKAGE if folders else _SOURCE, file, folders)
+        return LocalModule(name, "binary", file)
+    return LocalModule(name, "package" if folders else "source", file, folders)
 
 
 def spec_of(name: str) -> Any:
-    """Where a module comes from, or would come from; nothing is imported."""
+    """Return where a module comes from, or would come from; nothing is imported."""
     if name in sys.modules:
         return getattr(sys.modules[name], "__spec__", None)
     parent = name.rpartition(".")[0]
     folders: Sequence[str] | None = None
     if parent:
-        found = find(parent)
-        if found is None or not found.folders:
+        package = find(parent)
+        if package is None or not package.folders:
             return None
-        folders = found.folders
+        folders = package.folders
     for finder in sys.meta_path:
         look = getattr(finder, "find_spec", None)
-        with contextlib.suppress(Exception):  # finders of others, asked for a mere name
+        with contextlib.suppress(Exception):  # other packages' finders, given a mere name
             spec = look(name, folders) if look else None
             if spec is not None:
                 return spec
@@ -108,13 +126,10 @@ def _is_installed(folder: str) -> bool:
 
 @functools.lru_cache(maxsize=1)
 def _install_folders() -> tuple[str, ...]:
-    import cloudpickle
-
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    platform = (
-        os.path.join(p, sys.platlibdir, version) for p in (sys.exec_prefix, sys.base_exec_prefix)
-    )
-    paths = {os.path.dirname(os.__file__), *platform}
+    prefixes = (sys.exec_prefix, sys.base_exec_prefix)
+    paths = {os.path.join(prefix, sys.platlibdir, version) for prefix in prefixes}
+    paths.add(os.path.dirname(os.__file__))
     paths |= {*site.getsitepackages(), site.getusersitepackages()}
     paths.add(os.path.abspath(f"{__file__}/../../.."))
     # Pods unpack packages into a folder of their own: where this one lies, all others do.
@@ -125,9 +140,9 @@ def _install_folders() -> tuple[str, ...]:
 @functools.lru_cache(maxsize=16)
 def _pip_target_folders(path: tuple[str, ...]) -> tuple[str, ...]:
     """Return the folders of the import path that an installer has filled, as by `pip --target`."""
-    found = []
+    folders = []
     for entry in filter(os.path.isabs, path):
         with contextlib.suppress(OSError):
             if any(name.endswith(".dist-info") for name in os.listdir(entry)):
-                found.append(os.path.realpath(entry))
-    return tuple(found)
+                folders.append(os.path.realpath(entry))
+    return tuple(folders)

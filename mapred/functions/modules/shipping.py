@@ -10,49 +10,46 @@ from contextlib import suppress
 
 from mapred.errors import FunctionError
 from mapred.functions.modules import changes, data, importing, imports
-from mapred.functions.modules.local import LocalModule, find, spec_of
+from mapred.functions.modules.local import LocalModule, find
 
 
-def closure(names: Iterable[str]) -> dict[str, tuple[LocalModule, bytes]]:
-    """Return the local modules among `names`, and those that they import, each with its source."""
-    todo, asked = list(names), set()
-    known: dict[str, tuple[LocalModule, bytes]] = {}
-    while todo:
-        name = todo.pop()
-        if name in asked:
+def closure(names: Iterable[str]) -> dict[str, LocalModule]:
+    """Return the local modules among `names`, and those that they import."""
+    waiting, seen = list(names), set()
+    modules: dict[str, LocalModule] = {}
+    while waiting:
+        name = waiting.pop()
+        module = None if name in seen else find(name)
+        seen.add(name)
+        if module is None:
             continue
-        asked.add(name)
-        found = find(name)
-        if found is None:
-            continue
-        text = source(found)
-        known[name] = found, text
+        modules[name] = module
         parent = name.rpartition(".")[0]
-        package = name if found.folders else parent
+        package = name if module.folders else parent
         if parent:
-            todo.append(parent)
-        if text:
-            asked_for = imports.of_module(found.name, found.file, text, package)
-            todo += [each for each in asked_for if _worth(each, known)]
-    return dict(sorted(known.items()))
+            waiting.append(parent)
+        if module.text:
+            imported = imports.of_module(module.name, module.file, module.text, package)
+            waiting += [name for name in imported if _may_be_local(name, modules)]
+    return dict(sorted(modules.items()))
 
 
-def _worth(name: str, known: Mapping[str, object]) -> bool:
-    """Whether a name may be a local module; most are names in installed ones."""
+def _may_be_local(name: str, modules: Mapping[str, object]) -> bool:
     top = name.partition(".")[0]
-    return top in known or "." not in name or find(top) is not None
+    return top in modules or "." not in name or find(top) is not None
 
 
-def _whole(known: Mapping[str, tuple[LocalModule, bytes]]) -> dict[str, tuple[LocalModule, bytes]]:
+def _whole_packages(modules: Mapping[str, LocalModule]) -> dict[str, LocalModule]:
     """Return these modules with all others of their packages, which code may import by a text."""
-    whole, todo = dict(known), [found for found, _ in known.values()]
-    while todo:
-        for name in _inside(todo.pop()):
-            found = find(name) if name not in whole else None
-            if found is not None:
-                with suppress(FunctionError):  # a file that nobody may need
-                    whole[name] = found, source(found)
-                    todo.append(found)
+    whole, waiting = dict(modules), list(modules.values())
+    while waiting:
+        for name in _inside(waiting.pop()):
+            module = find(name) if name not in whole else None
+            if module is not None:
+                with suppress(FunctionError):  # it cannot be read, and nobody may need it
+                    _ = module.text
+                    whole[name] = module
+                    waiting.append(module)
     return dict(sorted(whole.items()))
 
 
@@ -69,73 +66,41 @@ def _inside(package: LocalModule) -> Iterator[str]:
 
 
 def archive(names: Collection[str]) -> bytes:
-    """Return the local modules that `names` lead to, as a worker's `install` takes them; empty for
-    none.
+    """Pack the local modules that `names` lead to for a worker's `install`; empty for none.
 
     A `FunctionError` names a file that is no longer what this process imported.
     """
-    if not names:
+    modules = closure(names)
+    if not modules:
         return b""
-    known = closure(names)
-    if not known:
-        return b""
-    for found, text in known.values():
-        if found.kind in ("source", "package") and is_stale(found, text):
-            refuse(found)
-    whole = _whole(known).values()
-    modules = [
-        importing.Source(found.name, found.kind, found.file, found.folders, text)
-        for found, text in whole
-    ]
-    files = [entry for found, text in whole for entry in data.beside(found, text)]
-    needs = sorted(_needs(known))
-    packed = pickle.dumps((1, [tuple(each) for each in modules], files, needs), protocol=5)
+    for module in modules.values():
+        if module.kind in ("source", "package") and changes.differs(module) and not reloads():
+            refuse(module)
+    whole = _whole_packages(modules).values()
+    # The fields of an `importing.Source`, in their order.
+    sources = [(m.name, m.kind, m.file, m.folders, m.text) for m in whole]
+    files = [entry for module in whole for entry in data.beside(module)]
+    packed = pickle.dumps((1, sources, files, sorted(_needs(modules))), protocol=5)
     importing.made_here(packed)
     return packed
-
-
-def is_stale(found: LocalModule, text: bytes) -> bool:
-    """Whether a module's file changed since it was imported; under autoreload it may."""
-    return changes.differs(found, text) and not reloads()
 
 
 def reloads() -> bool:
     """Whether IPython reloads modules by itself as their files change."""
     if "IPython.extensions.autoreload" not in sys.modules:
         return False
-    from IPython import get_ipython
+    from IPython import get_ipython  # whose user has it loaded
 
     magics = getattr(get_ipython(), "magics_manager", None)
-    found = magics.registry.get("AutoreloadMagics") if magics else None
-    return bool(found and found._reloader.enabled)
+    autoreload = magics.registry.get("AutoreloadMagics") if magics else None
+    return bool(autoreload and autoreload._reloader.enabled)
 
 
-def refuse(found: LocalModule) -> None:
+def refuse(module: LocalModule) -> None:
     raise FunctionError(
-        f"{found.file} is no longer what was imported as {found.name}: a worker would run other "
-        f"code than this process has; importlib.reload({found.name}) or restart Python, and run again"
+        f"{module.file} is no longer what was imported as {module.name}: a worker would run other "
+        f"code than this process has; importlib.reload({module.name}) or restart Python, and run again"
     )
-
-
-def source(found: LocalModule) -> bytes:
-    """Return the source of a module; of an extension and a folder, nothing."""
-    if found.kind not in ("source", "package"):
-        return b""
-    try:
-        with open(found.file, "rb") as file:
-            return file.read()
-    except OSError as error:
-        with suppress(AttributeError, OSError, ImportError):
-            # A zip file, of which the loader knows how to read.
-            return bytes(spec_of(found.name).loader.get_data(found.file))
-        raise FunctionError(
-            f"the source of {found.name} cannot be read, so it cannot be sent to workers: {error}"
-        ) from error
-
-
-def binaries(names: Collection[str]) -> list[LocalModule]:
-    """Return the extensions and files of bytecode among the local modules that `names` lead to."""
-    return [found for found, _ in closure(names).values() if found.kind == "binary"]
 
 
 def packages(names: Collection[str]) -> set[str]:
@@ -143,7 +108,7 @@ def packages(names: Collection[str]) -> set[str]:
     return {name.partition(".")[0] for name in _needs(closure(names))}
 
 
-def _needs(known: Mapping[str, tuple[LocalModule, bytes]]) -> set[str]:
-    own = {name.partition(".")[0] for name in known}
-    found = {name for _, text in known.values() for name in imports.find_unconditional(text)}
-    return {name for name in found if name.partition(".")[0] not in own}
+def _needs(modules: Mapping[str, LocalModule]) -> set[str]:
+    own = {name.partition(".")[0] for name in modules}
+    names = {name for m in modules.values() for name in imports.find_unconditional(m.text)}
+    return {name for name in names if name.partition(".")[0] not in own}
