@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from mapred.functions import parameters
+from mapred.model.failure import Failure, Retry
 from mapred.model.records import Commit, GivenUp
 from mapred.model.spec import Job, Stage
 from mapred.model.status import RunStatus, StageStatus, TaskTime
 
-if TYPE_CHECKING:
-    from mapred.model.failure import Failure, Retry
-
 
 class Tally:
-    """The sums over the commits added so far; what was given up counts as nowhere done."""
+    """The sums over the commits added so far; what was given up does not count as done."""
 
     def __init__(self, job: Job, uri: str, given_up: GivenUp) -> None:
         self.given_up = given_up
@@ -29,7 +26,7 @@ class Tally:
         self.tries: dict[tuple[str, int, str], Retry] = {}
 
     def add(self, commit: Commit) -> bool:
-        """Count a commit; False for one that was counted before."""
+        """Count a commit; return False for one that was counted before."""
         done = self.done[commit.stage]
         if commit.task in done:
             return False
@@ -55,9 +52,7 @@ class Tally:
         return True
 
     def note(self, failure: Failure) -> None:
-        """Note a failed attempt: a retry, if the task succeeds."""
-        from mapred.model.failure import Retry
-
+        """Note a failed attempt, which is a retry if the task succeeds."""
         self.tries[failure.stage, failure.task, failure.attempt] = Retry(
             failure.stage,
             failure.task,
@@ -84,9 +79,9 @@ class Tally:
         running: Mapping[str, int] = MappingProxyType({}),
         failures: Iterable[Failure] = (),
     ) -> RunStatus:
-        """Return the sums as a frozen value, beside what commits do not tell.
+        """Return the sums as a frozen value, together with what commits do not contain.
 
-        `running` counts tasks by stage; of a run that is over it says nothing.
+        `running` counts tasks by stage; it is ignored for a run that is over.
         """
         job = self._job
         failures = sorted(failures, key=lambda failure: (failure.stage, failure.task))

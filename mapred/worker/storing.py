@@ -20,9 +20,9 @@ from mapred.worker.attempt import Attempt
 
 
 def hand_over(attempt: Attempt, values: Any) -> tuple[Any, Callable[[], None] | None]:
-    """Return what is stored in place of a map task's values, and what takes back what was written.
+    """Write a map task's tables if the job has `write`, and partition the rows of a keyed reduce.
 
-    Tables that the job writes are written here; the rows of a keyed reduce are partitioned.
+    Returns what is stored in place of the values, and a function that removes what was written.
     """
     job, drop = attempt.job, None
     if not attempt.is_map or (job.write is None and job.shuffle is None):
@@ -31,18 +31,18 @@ def hand_over(attempt: Attempt, values: Any) -> tuple[Any, Callable[[], None] | 
     if job.write is not None:
         values, drop = _write(attempt, values)
     if job.shuffle is not None:
-        from mapred.worker import keyed
+        from mapred.worker import keyed  # loaded for keyed reduces alone
 
         values = keyed.partition_map_output(job.shuffle, values, keyed.memory_limit(attempt.stage))
     return values, drop
 
 
 def _write(attempt: Attempt, values: list[Any]) -> tuple[list[Any], Callable[[], None]]:
-    """Write a map task's tables where the job says.
+    """Write a map task's tables to the job's target.
 
-    Gives what the last task needs to publish them, and what removes them again.
+    Returns what the last task needs to publish them, and a function that removes them.
     """
-    from mapred import writing
+    from mapred import writing  # loaded for jobs that write alone
 
     target = writing.Target.from_json(attempt.job.write or {})
     wrote = writing.write_values(target, attempt.job.run_id, attempt.index, attempt.name, values)
@@ -52,12 +52,12 @@ def _write(attempt: Attempt, values: list[Any]) -> tuple[list[Any], Callable[[],
 def store_values(attempt: Attempt, values: Any) -> Output:
     """Store a task's values; small ones become part of the commit."""
     if not isinstance(values, list):
-        from mapred.worker import keyed
+        from mapred.worker import keyed  # loaded for keyed reduces alone
 
         limit = keyed.memory_limit(attempt.stage)
         return keyed.store_partitions(attempt.store, values, attempt.data_path("arrow"), limit)
     is_result = attempt.is_map and attempt.stage.last
-    check = functools.partial(_hold, attempt) if is_result else None
+    check = functools.partial(_agree, attempt) if is_result else None
     pid = os.getpid()
     output, payload = outputs.encode(values, check)
     forks.leave_unless(pid)  # values may do what they like while they are pickled
@@ -68,16 +68,15 @@ def store_values(attempt: Attempt, values: Any) -> Output:
     return replace(output, path=path, etag=etag)
 
 
-def _hold(attempt: Attempt, tables: list[pa.Table | None]) -> None:
-    """Hold the tables of a task against those of the others, since they make one result."""
+def _agree(attempt: Attempt, tables: list[pa.Table | None]) -> None:
+    """Check that the tables of a task fit those of the others, since they make one result."""
     run, stage, index = attempt.run, attempt.stage.name, attempt.index
     if run.job.format.once_per_item:
-        items = plans.items_of(run.ranges(index))
-        sources = [agreement.Source(index, item) for item in items]
+        sources = [agreement.Source(index, item) for item in plans.items_of(attempt.ranges)]
     else:
         sources = [agreement.Source(index)]
-    held = [pair for pair in zip(sources, tables, strict=True) if pair[1] is not None]
-    run.agreed[stage] = agreement.agree_on_tables(run.store, stage, run.agreed.get(stage), held)
+    pairs = [pair for pair in zip(sources, tables, strict=True) if pair[1] is not None]
+    run.agreed[stage] = agreement.agree_on_tables(run.store, stage, run.agreed.get(stage), pairs)
 
 
 def store_files(attempt: Attempt) -> tuple[StoredFile, ...]:
@@ -94,7 +93,7 @@ def store_files(attempt: Attempt) -> tuple[StoredFile, ...]:
 
 
 def _measure(path: Path) -> tuple[int, int]:
-    """Size in bytes and CRC-32 of a local file."""
+    """Return size in bytes and CRC-32 of a local file."""
     try:
         with path.open("rb") as file:
             return checksums.of_file(file)
