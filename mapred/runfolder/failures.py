@@ -188,8 +188,7 @@ def record(
     text = read_log() if read_log else failure.log
     failure = replace(failure, log=text[-_LOG_LIMIT:], seconds=seconds, time=time.time())
     with suppress(StorageError):  # the failure itself is what to tell
-        folder.put_failure(failure)
-        folder.put_log(failure.stage, failure.task, failure.attempt, text)
+        folder.put_failure(failure, text)
     return failure
 
 

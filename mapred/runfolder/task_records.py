@@ -23,25 +23,29 @@ class TaskRecords(Files):
 
     def commit(self, stage: str, index: int) -> Commit | None:
         """Return the commit of a task; None if there is none, or none that can be read."""
+        return self._commit_if_sound(layout.commit(stage, index))
+
+    def sound_commit(self, stage: str, index: int) -> Commit | None:
+        """Return the commit of a task or None; raise a `RecordError` if it is damaged."""
         try:
-            return self.sound_commit(stage, index)
-        except NotAFile:
+            return self._read_commit(layout.commit(stage, index))
+        except FileNotFoundError:
+            return None
+
+    def _commit_if_sound(self, path: str) -> Commit | None:
+        try:
+            return self._read_commit(path)
+        except (FileNotFoundError, NotAFile):
             return None
         except RecordError as error:
             if error.newer:
                 raise
             return None
 
-    def sound_commit(self, stage: str, index: int) -> Commit | None:
-        """Return the commit of a task or None; raise a `RecordError` if it is damaged."""
-        try:
-            return self._commit_in(layout.commit(stage, index), stage, index)
-        except FileNotFoundError:
-            return None
-
-    def _commit_in(self, path: str, stage: str, index: int) -> Commit:
+    def _read_commit(self, path: str, place: str = "") -> Commit:
+        """Return the commit in a file, which has to be that of the task of its path, or `place`."""
         commit = read(self.store, path, Commit)
-        if (commit.stage, commit.task) != (stage, index):
+        if layout.commit(commit.stage, commit.task) != (place or path):
             raise RecordError(
                 f"{self.uri}/{path} is the commit of {commit.stage} task {commit.task}"
             )
@@ -84,7 +88,7 @@ class TaskRecords(Files):
         indices = [index for index, _ in self._listed_commits(stage)]
         for index, commit in zip(indices, self.commits(stage, indices), strict=True):
             if commit is None:
-                self.move_aside(stage, index)
+                self.move_aside(layout.commit(stage, index))
             else:
                 yield index, commit
 
@@ -95,21 +99,20 @@ class TaskRecords(Files):
             if self.store.put_if_absent(path, commit.to_bytes()):
                 return commit
             # Another attempt won, or this put did, and its answer got lost: the record tells.
-            winner = self.commit(commit.stage, commit.task)
+            winner = self._commit_if_sound(path)
             if winner is not None:
                 return winner
-            self.move_aside(commit.stage, commit.task)
+            self.move_aside(path)
         raise StorageError(f"{self.uri}/{path} was refused as existing, but is not there")
 
-    def move_aside(self, stage: str, index: int) -> None:
+    def move_aside(self, path: str) -> None:
         """Rename a commit that cannot be read to `….broken`, unless that was done."""
-        path = layout.commit(stage, index)
         aside = f"{path}.{uuid.uuid4().hex[:8]}.broken"
         root = self.store.local_path("")
         with suppress(FileNotFoundError):
             if root is None:
                 self.store.copy(path, aside)
-                if self.commit(stage, index) is None:
+                if self._commit_if_sound(path) is None:
                     self.store.delete(path)
                 return
             try:
@@ -121,7 +124,7 @@ class TaskRecords(Files):
                 raise StorageError(f"cannot move {self.uri}/{path}: {error.strerror}") from error
             with suppress(RecordError, NotAFile):
                 # Another driver was faster, and the task has committed meanwhile: that stands.
-                sound = self._commit_in(aside, stage, index)
+                sound = self._read_commit(aside, path)
                 self.store.put_if_absent(path, sound.to_bytes())
 
     # Failed attempts, and what they left.
@@ -156,15 +159,16 @@ class TaskRecords(Files):
         failure = Failure(stage, task, name, "lost", RecordError.__name__, text, signature=name)
         return replace(failure, attempts=0)  # so that it decides nothing
 
-    def put_failure(self, failure: Failure) -> None:
-        path = layout.error(failure.stage, failure.task, failure.attempt)
-        self.store.write(path, failure.to_bytes())
+    def put_failure(self, failure: Failure, log: str) -> None:
+        """Write the record of a failed attempt, and what it printed."""
+        stem = layout.stem(failure.task, failure.attempt)
+        self.store.write(layout.error(failure.stage, stem), failure.to_bytes())
+        self.put_log(failure.stage, stem, log)
 
-    def put_log(self, stage: str, index: int, attempt: str, text: str) -> None:
+    def put_log(self, stage: str, stem: str, text: str) -> None:
         """Write what an attempt printed, if it printed anything."""
         if text:
-            path = layout.log(stage, index, attempt)
-            self.store.write(path, text.encode(errors="replace"))
+            self.store.write(layout.log(stage, stem), text.encode(errors="replace"))
 
     def logs(self, stage: str, task: int | None = None) -> Iterator[tuple[int, str, str]]:
         """Yield task, attempt and text of what the attempts at a stage's tasks, or one, printed."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 class Attempt:
     """An attempt at task `index` of a stage; `reading` notes what it has read so far.
 
+    `stem` begins the names of its files in the run's folder.
     `read_log` returns what the process printed since its last call. A reduce that is to `follow`
     waits for inputs that are not committed yet.
     """
@@ -36,6 +37,7 @@ class Attempt:
     stage: Stage
     index: int
     name: str
+    stem: str
     task: Task
     reading: Reading
     read_log: Callable[[], str] | None = None
@@ -67,13 +69,6 @@ class Attempt:
         """The tasks of the stage before whose outputs it reduces."""
         return self.stage.input_range(self.index)
 
-    def data_path(self, suffix: str) -> str:
-        return layout.data(self.stage.name, self.index, self.name, suffix)
-
-    def file_path(self, name: str) -> str:
-        """Return where a file of `task.output` lies in the run's folder."""
-        return layout.output(self.stage.name, self.index, self.name, name)
-
 
 def begin(
     run: Context,
@@ -87,7 +82,8 @@ def begin(
     name = f"{number}-{uuid.uuid4().hex[:8]}"
     folder = f"mapred-{os.getpid()}-{name}"
     task = Task(stage=stage.name, shard=index, attempt=number, seed=run.job.seed, folder=folder)
-    return Attempt(run, stage, index, name, task, Reading(), read_log, follow)
+    stem = layout.stem(index, name)
+    return Attempt(run, stage, index, name, stem, task, Reading(), read_log, follow)
 
 
 def begin_replay(run: Context, stage: Stage, index: int) -> Attempt:
@@ -95,4 +91,4 @@ def begin_replay(run: Context, stage: Stage, index: int) -> Attempt:
     name = f"replay-{uuid.uuid4().hex[:8]}"
     folder = f"mapred-{name}"
     task = Task(stage=stage.name, shard=index, attempt=1, seed=run.job.seed, folder=folder)
-    return Attempt(run, stage, index, name, task, Reading())
+    return Attempt(run, stage, index, name, layout.stem(index, name), task, Reading())

@@ -11,7 +11,7 @@ from typing import Any
 
 from mapred.errors import FunctionError
 from mapred.functions.task import written_files
-from mapred.model import checksums
+from mapred.model import checksums, layout
 from mapred.model.records import Output, StoredFile
 from mapred.process import forks
 from mapred.process.lazy import pa
@@ -54,8 +54,9 @@ def store_values(attempt: Attempt, values: Any) -> Output:
     if not isinstance(values, list):
         from mapred.worker import keyed  # loaded for keyed reduces alone
 
+        path = layout.data(attempt.stage.name, attempt.stem, "arrow")
         limit = keyed.memory_limit(attempt.stage)
-        return keyed.store_partitions(attempt.store, values, attempt.data_path("arrow"), limit)
+        return keyed.store_partitions(attempt.store, values, path, limit)
     is_result = attempt.is_map and attempt.stage.last
     check = functools.partial(_agree, attempt) if is_result else None
     pid = os.getpid()
@@ -63,7 +64,7 @@ def store_values(attempt: Attempt, values: Any) -> Output:
     forks.leave_unless(pid)  # values may do what they like while they are pickled
     if payload is None:
         return output
-    path = attempt.data_path(outputs.suffix(output))
+    path = layout.data(attempt.stage.name, attempt.stem, outputs.suffix(output))
     etag = attempt.store.write(path, payload)
     return replace(output, path=path, etag=etag)
 
@@ -85,7 +86,7 @@ def store_files(attempt: Attempt) -> tuple[StoredFile, ...]:
         return ()
     stored = []
     for source in written_files(attempt.task.folder):
-        path = attempt.file_path(source.name)
+        path = layout.output(attempt.stage.name, attempt.stem, source.name)
         size, crc32 = _measure(source)
         etag = attempt.store.put_file(source, path)
         stored.append(StoredFile(source.name, path, size, crc32, etag))

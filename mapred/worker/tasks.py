@@ -120,8 +120,7 @@ def _run(
         surroundings.restore(before)
         values, drop = storing.hand_over(attempt, values)
         commit = _store_outputs(attempt, values, turn, started, clock)
-        # If this put fails, the commit may be there all the same: then what was written has to
-        # stay. It is removed once another attempt is known to have won.
+        # If the put raises, the commit may be there all the same, and has to keep what it names.
         undo, drop = drop, None
         commit = attempt.run.folder.put_commit(commit)
         if commit.attempt != attempt.name and undo is not None:
@@ -202,7 +201,7 @@ def _store_outputs(
         turn.bring_files()
     files = storing.store_files(attempt)
     log = attempt.read_log() if attempt.read_log else ""
-    attempt.run.folder.put_log(attempt.stage.name, attempt.index, attempt.name, log)
+    attempt.run.folder.put_log(attempt.stage.name, attempt.stem, log)
     return Commit(
         stage=attempt.stage.name,
         task=attempt.index,
