@@ -62,7 +62,7 @@ class Files:
             self.delete([path])
         root = self.store.local_path("")
         if root is not None:
-            import shutil  # for this alone
+            import shutil  # few runs are discarded
 
             shutil.rmtree(root, ignore_errors=True)
 

@@ -104,7 +104,7 @@ class RunFolder(EndRecords):
         for shard, commit in enumerate(self.commits("map", range(job.shards))):
             row: dict[str, Any] = {"shard": shard, "planned_bytes": int(sizes[shard])}
             if commit is not None:
-                row.update({name: getattr(commit, name) for name in _SHARD_COLUMNS})
+                row |= {name: getattr(commit, name) for name in _SHARD_COLUMNS}
                 row["records"] = given_up.kept.get(shard, commit.records)
             row["state"] = _state(shard, commit, given_up, failed)
             row["given_up"] = len(given_up.lost.get(shard, ()))

@@ -13,16 +13,8 @@ from mapred.arrow import to_frames
 from mapred.errors import DatasetError, StorageError
 from mapred.model.records import Output
 from mapred.process.lazy import ds, pa
-from mapred.runfolder import agreement
+from mapred.runfolder import agreement, outputs
 from mapred.runfolder.agreement import Source
-from mapred.runfolder.outputs import (
-    check,
-    explain_missing,
-    is_tabular,
-    load_tables,
-    read_table,
-    read_whole,
-)
 from mapred.storage import Store, arrow_filesystem, map_ahead
 
 TaskOutputs = Sequence[tuple[int, Output | None]]
@@ -43,12 +35,12 @@ class Part:
         if self.output is None:
             assert self.table is not None
             return self.table
-        return read_table(store, self.output)
+        return outputs.read_table(store, self.output)
 
 
-def open_dataset(store: Store, stage: str, outputs: TaskOutputs) -> Any:
+def open_dataset(store: Store, stage: str, tasks: TaskOutputs) -> Any:
     """Return a `pyarrow.dataset.Dataset` of all rows in plan order, which reads files lazily."""
-    parts = _parts(store, outputs)
+    parts = _parts(store, tasks)
     agreed = unify_schemas(store, stage, parts)
     children = []
     for lazy, some in itertools.groupby(parts, lambda part: _is_lazy(part, agreed.schema)):
@@ -60,9 +52,9 @@ def open_dataset(store: Store, stage: str, outputs: TaskOutputs) -> Any:
     return children[0] if len(children) == 1 else ds.dataset(children, schema=agreed.schema)
 
 
-def load_table(store: Store, stage: str, outputs: TaskOutputs) -> pa.Table:
+def load_table(store: Store, stage: str, tasks: TaskOutputs) -> pa.Table:
     """Return all rows in plan order, without the slow import of `pyarrow.dataset`."""
-    return concat_parts(store, stage, _parts(store, outputs))
+    return concat_parts(store, stage, _parts(store, tasks))
 
 
 def concat_parts(store: Store, stage: str, parts: Sequence[Part]) -> pa.Table:
@@ -119,9 +111,9 @@ def _agree_by_values(store: Store, agreed: agreement.Agreed | None, part: Part) 
         raise _add_advice(error) from None
 
 
-def _parts(store: Store, outputs: TaskOutputs) -> list[Part]:
+def _parts(store: Store, tasks: TaskOutputs) -> list[Part]:
     """Return the parts that have rows, or the first one if none has."""
-    tabular = [(task, output) for task, output in outputs if output and is_tabular(output)]
+    tabular = [(task, output) for task, output in tasks if output and outputs.is_tabular(output)]
     tabular = [pair for pair in tabular if pair[1].rows] or tabular[:1]
     files = [output for _, output in tabular if output.kind == "arrow"]
     schemas = map_ahead(store, lambda output: _schema_of(store, output), files)
@@ -130,7 +122,7 @@ def _parts(store: Store, outputs: TaskOutputs) -> list[Part]:
         if output.kind == "arrow":
             parts.append(Part(Source(task), next(schemas), output))
             continue
-        tables = [pair[1] for pair in load_tables(store, output) if pair is not None]
+        tables = [pair[1] for pair in outputs.load_tables(store, output) if pair is not None]
         tables = [table for table in tables if table.num_rows] or tables[:1]
         parts += [Part(Source(task), t.schema.remove_metadata(), table=t) for t in tables]
     return parts
@@ -146,7 +138,7 @@ def _schema_of(store: Store, output: Output) -> pa.Schema:
 def _stored_schema(store: Store, output: Output) -> pa.Schema:
     path = output.path or ""
     try:
-        with explain_missing(store, path):
+        with outputs.explain_missing(store, path):
             here = store.local_path(path)
             if here is not None:
                 with pa.memory_map(here) as file:
@@ -154,23 +146,24 @@ def _stored_schema(store: Store, output: Output) -> pa.Schema:
             with store.open(path, (output.size, "")) as opened:
                 return pa.ipc.open_file(pa.PythonFile(opened)).schema
     except (OSError, pa.ArrowException) as error:
-        check(store, output, read_whole(store, output))  # says more of a file that has changed
+        # Of a file that has changed, this says more.
+        outputs.check(store, output, outputs.read_whole(store, output))
         raise StorageError(f"{store.uri}/{path} cannot be read: {error}") from error
 
 
 def _is_lazy(part: Part, schema: pa.Schema) -> bool:
-    return part.output is not None and (
-        part.schema.equals(schema) or unifying.can_cast(part.schema, schema)
-    )
+    if part.output is None:
+        return False
+    return part.schema.equals(schema) or unifying.can_cast(part.schema, schema)
 
 
-def _open_files(store: Store, outputs: Sequence[Output | None], schema: pa.Schema) -> Any:
+def _open_files(store: Store, chosen: Sequence[Output | None], schema: pa.Schema) -> Any:
     """Return a dataset of files, each of which is checked when it is first opened."""
-    files = {output.path or "": output for output in outputs if output is not None}
+    files = {output.path or "": output for output in chosen if output is not None}
     sizes = {path: output.size for path, output in files.items()}
     filesystem = arrow_filesystem(store, sizes, functools.partial(_check, store, files))
     return ds.dataset(list(files), format="ipc", schema=schema, filesystem=filesystem)
 
 
 def _check(store: Store, files: Mapping[str, Output], path: str, data: Any) -> None:
-    check(store, files[path], data)
+    outputs.check(store, files[path], data)

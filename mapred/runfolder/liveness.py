@@ -66,7 +66,10 @@ def lives(process: Process) -> bool | None:
         if process.host != os.uname().nodename:
             return None
         created = _creation_time(process.pid)
-        return created is not None and abs(created - _number(process.start)) < _SAME_START
+        try:
+            return created is not None and abs(created - float(process.start)) < _SAME_START
+        except ValueError:
+            return False
     if (process.boot, process.namespace) != _place():
         return None
     try:
@@ -114,13 +117,6 @@ def _creation_time(pid: int) -> float | None:
         return float(psutil.Process(pid).create_time())
     except (psutil.Error, OverflowError):
         return None
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0
 
 
 @contextmanager

@@ -275,5 +275,4 @@ def _pickle_value(value: Any) -> bytes:
 
 
 def _is_plain(counts: dict[Any, Any]) -> bool:
-    """Whether all keys are strings and all values numbers."""
     return set(map(type, counts)) == {str} and set(map(type, counts.values())) <= {int, float}

@@ -88,13 +88,10 @@ class Pieces:
         return data
 
     @property
-    def count(self) -> int:
-        return len(self.sums) // _SIZE
-
-    @property
     def size(self) -> int:
         """In bytes: all pieces but the last are whole."""
-        return (self.count - 1) * PIECE + len(self.of(self.count - 1, self.count))
+        last = len(self.sums) // _SIZE - 1
+        return last * PIECE + len(self.of(last, last + 1))
 
 
 class _Reader(io.RawIOBase):

@@ -14,16 +14,8 @@ from mapred.errors import MapredError, RecordError, RunError, StorageError
 from mapred.model import layout
 from mapred.model.coding import encode
 from mapred.model.spec import Job, Stage
-from mapred.runfolder.records import (
-    End,
-    FailedTasks,
-    Removal,
-    Write,
-    decode_record,
-    read,
-    read_data,
-    read_if_sound,
-)
+from mapred.runfolder import records
+from mapred.runfolder.records import End
 from mapred.runfolder.starts import Start
 from mapred.runfolder.task_records import TaskRecords
 from mapred.storage import is_there
@@ -42,11 +34,11 @@ class RunRecords(TaskRecords):
             raise RunError(f"{self.uri} holds no run: there is no {layout.JOB} in it") from None
 
     def job_data(self) -> bytes:
-        return read_data(self.store, layout.JOB)
+        return records.read_data(self.store, layout.JOB)
 
     def parse_job(self, data: bytes, cls: type[T]) -> T:
         """Parse job.json, or as much of it as `cls` has fields for."""
-        job = decode_record(self.store, layout.JOB, cls, data)
+        job = records.decode_record(self.store, layout.JOB, cls, data)
         # Error texts put it into lines to paste.
         if not layout.is_run_id(getattr(job, "run_id", "")):
             raise RecordError(
@@ -81,7 +73,7 @@ class RunRecords(TaskRecords):
     def given_up_tasks(self) -> Mapping[int, list[int] | None]:
         """Return the map tasks of failed.json, with the items given up, None for all of a task."""
         try:
-            return dict(read(self.store, layout.FAILED, FailedTasks).tasks)
+            return dict(records.read(self.store, layout.FAILED, records.FailedTasks).tasks)
         except FileNotFoundError:
             return {}
 
@@ -90,18 +82,16 @@ class RunRecords(TaskRecords):
     ) -> Mapping[int, list[int] | None]:
         """Write failed.json unless it is there; return what stands, by whichever driver."""
         lists = {task: None if items is None else list(items) for task, items in tasks.items()}
-        if self.store.put_if_absent(layout.FAILED, encode(FailedTasks(lists))):
+        if self.store.put_if_absent(layout.FAILED, encode(records.FailedTasks(lists))):
             return lists
         return self.given_up_tasks()
-
-    # Starts and the end.
 
     def start(self) -> Start:
         """Return what handle.json says.
 
         A run without one that can be read, as after a power cut, counts as interrupted.
         """
-        return read_if_sound(self.store, layout.HANDLE, Start) or Start()
+        return records.read_if_sound(self.store, layout.HANDLE, Start) or Start()
 
     def write_start(self, start: Start) -> Start:
         self.store.write(layout.HANDLE, encode(start))
@@ -138,7 +128,7 @@ class RunRecords(TaskRecords):
         One that cannot be read, as after a power cut, counts as none, so that the run can be
         resumed.
         """
-        return read_if_sound(self.store, layout.END, End)
+        return records.read_if_sound(self.store, layout.END, End)
 
     def put_end(self, word: End) -> End:
         """Write end.json unless there is one; return what stands."""
@@ -150,23 +140,22 @@ class RunRecords(TaskRecords):
             self.store.write(layout.END, data)  # over one that cannot be read
         return word
 
-    # Writes and removal.
-
     def delete_end(self) -> None:
         """Delete end.json, for a run that goes on."""
         self.delete([layout.END])
 
     def note_write(self, uri: str, write_id: str) -> None:
         """Note where tables are written to, for cleanup."""
-        self.store.write(layout.write_record(write_id), encode(Write(uri, write_id, time.time())))
+        write = records.Write(uri, write_id, time.time())
+        self.store.write(layout.write_record(write_id), encode(write))
 
-    def read_write_record(self, path: str) -> Write:
-        return read(self.store, path, Write)
+    def read_write_record(self, path: str) -> records.Write:
+        return records.read(self.store, path, records.Write)
 
     def read_removed_run(self) -> str | None:
         """Return the id of the run that is being removed, by removed.json, if that names one."""
         try:
-            return read(self.store, layout.REMOVED, Removal).run
+            return records.read(self.store, layout.REMOVED, records.Removal).run
         except (RecordError, FileNotFoundError, StorageError):
             return None
 

@@ -272,6 +272,6 @@ def _restore_labels(
 
 
 def _index_of(metadata: bytes) -> list[str]:
-    """Return the columns that hold a frame's index; none if it is a range."""
+    # A range is no column, but a description of it.
     names = json.loads(metadata)["index_columns"]
     return [name for name in names if isinstance(name, str)]

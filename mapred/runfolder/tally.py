@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from operator import attrgetter
 from types import MappingProxyType
 
 from mapred.functions import parameters
@@ -10,6 +12,10 @@ from mapred.model.failure import Failure, Retry
 from mapred.model.records import Commit, GivenUp
 from mapred.model.spec import Job, Stage
 from mapred.model.status import RunStatus, StageStatus, TaskTime
+
+# The fields of these that commits and failures have too.
+_time_fields = attrgetter(*(field.name for field in fields(TaskTime)))
+_retry_fields = attrgetter(*(field.name for field in fields(Retry)))
 
 
 class Tally:
@@ -31,17 +37,7 @@ class Tally:
         if commit.task in done:
             return False
         done.add(commit.task)
-        self.times.append(
-            TaskTime(
-                commit.stage,
-                commit.task,
-                commit.started,
-                commit.seconds,
-                commit.worker,
-                commit.bytes,
-                commit.peak_memory,
-            )
-        )
+        self.times.append(TaskTime(*_time_fields(commit)))
         for name, value in commit.counters.items():
             self._counters[name] = self._counters.get(name, 0) + value
         self._heavy.update(commit.heavy)
@@ -53,16 +49,8 @@ class Tally:
 
     def note(self, failure: Failure) -> None:
         """Note a failed attempt, which is a retry if the task succeeds."""
-        self.tries[failure.stage, failure.task, failure.attempt] = Retry(
-            failure.stage,
-            failure.task,
-            failure.kind,
-            failure.error,
-            failure.items,
-            failure.time,
-            failure.seconds,
-            failure.worker,
-        )
+        attempt = failure.stage, failure.task, failure.attempt
+        self.tries[attempt] = Retry(*_retry_fields(failure))
 
     def _succeeded_later(self, retry: Retry) -> bool:
         lost = self.given_up.lost.get(retry.task, ()) if retry.stage == "map" else ()

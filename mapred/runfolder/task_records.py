@@ -19,8 +19,6 @@ from mapred.storage import map_ahead
 
 
 class TaskRecords(Files):
-    # Commits.
-
     def commit(self, stage: str, index: int) -> Commit | None:
         """Return the commit of a task; None if there is none, or none that can be read."""
         return self._commit_if_sound(layout.commit(stage, index))

@@ -16,8 +16,7 @@ from mapred.formats import Reading
 from mapred.functions.task import Task
 from mapred.model import layout
 from mapred.model.frozen import dataclass
-from mapred.model.spec import Job, Stage
-from mapred.storage import Store
+from mapred.model.spec import Stage
 from mapred.worker.context import Context
 
 if TYPE_CHECKING:
@@ -44,20 +43,12 @@ class Attempt:
     follow: bool = False
 
     @property
-    def job(self) -> Job:
-        return self.run.job
-
-    @property
-    def store(self) -> Store:
-        return self.run.store
-
-    @property
     def is_map(self) -> bool:
         return self.stage.kind == "map"
 
     @property
     def calls_items(self) -> bool:
-        return self.is_map and self.job.format.once_per_item
+        return self.is_map and self.run.job.format.once_per_item
 
     @functools.cached_property
     def ranges(self) -> pa.Table:

@@ -16,23 +16,7 @@ from typing import Any, Protocol
 
 from mapred.errors import AccessError, FullError, FunctionError, MapredError, StorageError
 from mapred.functions import versions
-from mapred.model import policy, retries
-from mapred.model.events import (
-    Absent,
-    Action,
-    Actions,
-    Again,
-    Committed,
-    Confirm,
-    End,
-    Ended,
-    Event,
-    Failed,
-    Folder,
-    GiveUp,
-    Run,
-    Stands,
-)
+from mapred.model import events, policy, retries
 from mapred.model.packs import Note
 from mapred.model.policy import State, Trouble, decide
 from mapred.model.records import Commit
@@ -112,10 +96,7 @@ class Parent(Protocol):
 
     def say(self, **message: Any) -> None: ...
 
-    @property
-    def note(self) -> Note:
-        """Note an item before it is called."""
-        ...
+    note: Note
 
     def log(self) -> str:
         """Return what this process printed since the last call."""
@@ -161,28 +142,27 @@ class _BlockWorker:
     """One process at work on a block of a run."""
 
     run: Context
-    block_state: BlockState
+    progress: BlockState
     parent: Parent
 
     def record_losses(self) -> None:
         """Record the attempts whose processes died, and what follows for their tasks."""
         job = self.run.job
-        for loss in self.block_state.lost:
+        for loss in self.progress.lost:
             stage, index = job.stage(loss.place[0]), loss.place[1]
-            trouble = self.block_state.trouble(loss.place)
+            trouble = self.progress.trouble(loss.place)
             number = trouble.attempt
             if loss.item is not None:
                 number = max(number, trouble.pack.attempt(loss.item))
             final = loss.spent and retries.ends_for_good(job, loss.kind)
             how = loss.kind, loss.message, loss.log, loss.spent, loss.item, final
-            failure = failures.record_process_death(
-                self.run.folder, job, stage, index, number, *how
-            )
+            folder = self.run.folder
+            failure = failures.record_process_death(folder, job, stage, index, number, *how)
             if loss.spent:
-                self._note_event(stage, index, Failed(trouble.call, failure, more=True))
-        self.block_state.lost = []
+                self._note_event(stage, index, events.Failed(trouble.call, failure, more=True))
+        self.progress.lost = []
 
-    def _note_event(self, stage: Stage, index: int, event: Event) -> None:
+    def _note_event(self, stage: Stage, index: int, event: events.Event) -> None:
         """Note what follows from an attempt without a commit: whether it is repeated, and when.
 
         What is given up is decided later, where the task's output is read.
@@ -190,38 +170,36 @@ class _BlockWorker:
         place = stage.name, index
         state = self._policy_state(stage, [index], [index])
         state.open = {index}
-        for action in self._confirm(stage, state, decide(state, event)):
-            if isinstance(action, Again):
-                self.block_state.due[place] = time.monotonic() + retries.pause(action.failed)
+        for action in self._decide(stage, state, event):
+            if isinstance(action, events.Again):
+                self.progress.due[place] = time.monotonic() + retries.pause(action.failed)
         if index in state.troubles:
-            self.block_state.troubles[place] = trouble = state.troubles[index]
-            due = self.block_state.due.get(place, 0.0)
+            self.progress.troubles[place] = trouble = state.troubles[index]
+            due = self.progress.due.get(place, 0.0)
             self.parent.say(place=place, trouble=trouble.to_json(), due=due)
 
     def _policy_state(self, stage: Stage, tasks: Collection[int], wanted: Collection[int]) -> State:
         """Return the tasks of a stage, as the processes of this block know them."""
-        mine = {
-            i: trouble
-            for (name, i), trouble in self.block_state.troubles.items()
-            if name == stage.name
-        }
+        troubles = self.progress.troubles.items()
+        mine = {index: trouble for (name, index), trouble in troubles if name == stage.name}
         return State(policy.rules(self.run.job, stage), tasks, wanted, mine)
 
-    def _confirm(self, stage: Stage, state: State, actions: Actions) -> list[Action]:
-        """Look up the commits that the policy asks about, until it has decided; raise at the end."""
-        pending, decided = list(actions), list[Action]()
+    def _decide(self, stage: Stage, state: State, event: events.Event) -> list[events.Action]:
+        """Return what the policy answers to an event, or raise `RunOver` if that ends the run.
+
+        Where it asks whether a task has committed after all, this looks.
+        """
+        pending, decided = list(decide(state, event)), list[events.Action]()
         while pending:
             action = pending.pop(0)
-            if isinstance(action, End):
+            if isinstance(action, events.End):
                 message = policy.reason(self.run.job, stage, state.lost.values())
                 self.run.folder.finish(self.run.job, "failed", message)
                 raise RunOver(message)
-            if isinstance(action, Confirm):
+            if isinstance(action, events.Confirm):
                 committed = self.run.folder.commit(stage.name, action.task) is not None
-                event = (
-                    Committed([action.task]) if committed else Absent(action.task, action.number)
-                )
-                pending += decide(state, event)
+                absent = events.Absent(action.task, action.number)
+                pending += decide(state, events.Committed([action.task]) if committed else absent)
             else:
                 decided.append(action)
         return decided
@@ -243,7 +221,7 @@ class _BlockWorker:
                 return None
             commits = done
             closes = stage is last and stage.tasks == 1
-            ended = {i for i in tasks if self.block_state.trouble((stage.name, i)).ended}
+            ended = {i for i in tasks if self.progress.trouble((stage.name, i)).ended}
             if not closes and ended - commits.keys():
                 return FAILED
         if closes:
@@ -266,7 +244,7 @@ class _BlockWorker:
         commits = read_commits(run, stage, tasks)
         given_up = run.given_up() if stage.kind == "map" else {}
         state = self._policy_state(stage, tasks, tasks)
-        actions = self._confirm(stage, state, decide(state, Folder(commits.keys(), given_up)))
+        actions = self._decide(stage, state, events.Folder(commits.keys(), given_up))
         todo = self._soonest_first(stage, _tasks_to_run(actions))
         left = run.job.max_tasks_per_worker or len(todo)
         for index in todo:
@@ -278,16 +256,14 @@ class _BlockWorker:
 
     def _soonest_first(self, stage: Stage, tasks: list[int]) -> list[int]:
         """Return the tasks in order, but those that failed a moment ago after the others."""
-        now = time.monotonic()
-        return sorted(
-            tasks, key=lambda index: max(now, self.block_state.due.get((stage.name, index), 0.0))
-        )
+        now, due = time.monotonic(), self.progress.due
+        return sorted(tasks, key=lambda index: max(now, due.get((stage.name, index), 0.0)))
 
     def _attempt(self, stage: Stage, index: int) -> Commit | None:
         """Return the task's commit; None if the attempt failed, or did a part of the task."""
         place = stage.name, index
-        time.sleep(max(0.0, self.block_state.due.get(place, 0.0) - time.monotonic()))
-        trouble = self.block_state.trouble(place)
+        time.sleep(max(0.0, self.progress.due.get(place, 0.0) - time.monotonic()))
+        trouble = self.progress.trouble(place)
         parent = self.parent
         parent.say(at=place)
         number, pack = trouble.attempt, trouble.known_items
@@ -295,9 +271,10 @@ class _BlockWorker:
         parent.say(ended=True)
         if outcome.failure is not None:
             say(f"{stage.name} task {index}: {outcome.failure.traceback}")
-            self._note_event(stage, index, Failed(trouble.call, outcome.failure, outcome.more))
+            event = events.Failed(trouble.call, outcome.failure, outcome.more)
+            self._note_event(stage, index, event)
         elif outcome.commit is None:
-            self._note_event(stage, index, Ended(index, trouble.call, outcome.more))
+            self._note_event(stage, index, events.Ended(index, trouble.call, outcome.more))
         return outcome.commit
 
     def _settle(self, source: Stage, wanted: Collection[int]) -> bool:
@@ -322,24 +299,23 @@ class _BlockWorker:
         missing = set(state.tasks if state.rules.allowed else wanted) - committed
         # Other pods ran these tasks: only the records of their attempts say what failed for good.
         tries = folder.failed_attempts(source.name, missing) if missing else ()
-        event = Folder(committed, given_up, tries)
-        actions = self._confirm(source, state, decide(state, event))
+        actions = self._decide(source, state, events.Folder(committed, given_up, tries))
         for action in actions:
-            if isinstance(action, GiveUp):
+            if isinstance(action, events.GiveUp):
                 # Several pods get here, with listings of different moments, and all have to leave
                 # out the same: the first failed.json stands, and each decides again by what it
                 # says. A task that it gives up in part runs again for its other items, with its
                 # attempts counted anew.
-                stands = Stands(folder.put_given_up(action.tasks))
-                partly = _tasks_to_run(self._confirm(source, state, decide(state, stands)))
-                self.block_state.start_anew((source.name, i) for i in partly)
+                stands = events.Stands(folder.put_given_up(action.tasks))
+                partly = _tasks_to_run(self._decide(source, state, stands))
+                self.progress.start_anew((source.name, i) for i in partly)
                 self.parent.say(anew=[[source.name, i] for i in partly])
                 return partly
         return _tasks_to_run(actions)
 
 
-def _tasks_to_run(actions: Iterable[Action]) -> list[int]:
-    return [task for action in actions if isinstance(action, Run) for task in action.tasks]
+def _tasks_to_run(actions: Iterable[events.Action]) -> list[int]:
+    return [task for action in actions if isinstance(action, events.Run) for task in action.tasks]
 
 
 def _leave_artifacts(run: Context, commits: Iterable[Commit], closed: bool) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from mapred.errors import FunctionError, MapredError, RecordError
+from mapred.errors import FunctionError, RecordError
 from mapred.functions import instances, signatures, transport
 from mapred.functions.modules import install, is_known, offer
 from mapred.model import layout
@@ -44,17 +44,13 @@ class Context:
         try:
             return pieces.read(self.store, self.job.digests, path)
         except FileNotFoundError:
-            raise self._lost_file_error(path, "is gone") from None
-        except RecordError as error:
-            raise self._lost_file_error(path, EMPTY) from error
-
-    def _lost_file_error(self, path: str, why: str) -> MapredError:
-        """Make the error of a file that a power cut or a person removed, with what can be done."""
-        what = f"{self.store.uri}/{path} {why}"
+            what = f"{self.store.uri}/{path} is gone"
+        except RecordError:
+            what = f"{self.store.uri}/{path} {EMPTY}"
         if path in (self.job.function, self.job.reduce, self.job.modules):
             option = "reduce=" if path == self.job.reduce else "fn="
-            return FunctionError(f"{what}; resume with the function once more, by {option}")
-        return RecordError(f"{what}; put a copy of it back, or start a new run")
+            raise FunctionError(f"{what}; resume with the function once more, by {option}")
+        raise RecordError(f"{what}; put a copy of it back, or start a new run")
 
     def check_python(self, stage: Stage) -> None:
         """Refuse a stage whose function holds code of another Python than this one."""

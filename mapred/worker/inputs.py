@@ -20,7 +20,7 @@ _FOLLOW_HERE, _FOLLOW_REMOTE = (0.01, 0.01), (0.1, 1.0)  # seconds: shortest and
 
 def values_for(attempt: Attempt) -> Iterator[Any]:
     """Yield the values that a task reduces; if it is to follow, wait for them."""
-    source = attempt.job.stage(attempt.stage.inputs or "")
+    source = attempt.run.job.stage(attempt.stage.inputs or "")
     return values_of(attempt.run, source, attempt.inputs, attempt.reading, attempt.follow)
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -252,23 +250,16 @@ def _through_disk(
 ) -> tuple[tuple[int, ...], tuple[int, ...], int, int, str]:
     """Return offsets and the checksums there, size, checksum and etag of a file."""
     try:
-        handle, name = tempfile.mkstemp(prefix="mapred-")
-    except OSError as error:
-        raise part_files.cannot_spill(error) from error
-    os.close(handle)
-    try:
-        with pa.OSFile(name, "wb") as sink:
-            offsets = part_files.write_parts(sink, parts.schema, parts.tables)
-        with pa.memory_map(name) as file:
-            data = file.read_buffer()
-            sums, crc32 = checksums.running_crc32(data, offsets)
-            size = data.size
-        etag = store.put_file(Path(name), path)
+        with tempfile.TemporaryDirectory(prefix="mapred-") as folder:
+            local = Path(folder, "parts.arrow")
+            with pa.OSFile(str(local), "wb") as sink:
+                offsets = part_files.write_parts(sink, parts.schema, parts.tables)
+            with pa.memory_map(str(local)) as file:
+                data = file.read_buffer()
+                sums, crc32 = checksums.running_crc32(data, offsets)
+                size = data.size
+            return offsets, sums, size, crc32, store.put_file(local, path)
     except OSError as error:
         if failures.is_of_user(error):
             raise
         raise part_files.cannot_spill(error) from error
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
-    return offsets, sums, size, crc32, etag

@@ -6,7 +6,6 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from mapred.errors import FunctionError
@@ -24,7 +23,7 @@ def hand_over(attempt: Attempt, values: Any) -> tuple[Any, Callable[[], None] | 
 
     Returns what is stored in place of the values, and a function that removes what was written.
     """
-    job, drop = attempt.job, None
+    job, drop = attempt.run.job, None
     if not attempt.is_map or (job.write is None and job.shuffle is None):
         return values, None
     values = [forks.held_values(v) if isinstance(v, Iterator) else v for v in values]
@@ -44,8 +43,9 @@ def _write(attempt: Attempt, values: list[Any]) -> tuple[list[Any], Callable[[],
     """
     from mapred import writing  # loaded for jobs that write alone
 
-    target = writing.Target.from_json(attempt.job.write or {})
-    wrote = writing.write_values(target, attempt.job.run_id, attempt.index, attempt.name, values)
+    job = attempt.run.job
+    target = writing.Target.from_json(job.write or {})
+    wrote = writing.write_values(target, job.run_id, attempt.index, attempt.name, values)
     return [wrote], functools.partial(writing.drop, target, wrote)
 
 
@@ -56,7 +56,7 @@ def store_values(attempt: Attempt, values: Any) -> Output:
 
         path = layout.data(attempt.stage.name, attempt.stem, "arrow")
         limit = keyed.memory_limit(attempt.stage)
-        return keyed.store_partitions(attempt.store, values, path, limit)
+        return keyed.store_partitions(attempt.run.store, values, path, limit)
     is_result = attempt.is_map and attempt.stage.last
     check = functools.partial(_agree, attempt) if is_result else None
     pid = os.getpid()
@@ -65,7 +65,7 @@ def store_values(attempt: Attempt, values: Any) -> Output:
     if payload is None:
         return output
     path = layout.data(attempt.stage.name, attempt.stem, outputs.suffix(output))
-    etag = attempt.store.write(path, payload)
+    etag = attempt.run.store.write(path, payload)
     return replace(output, path=path, etag=etag)
 
 
@@ -87,18 +87,12 @@ def store_files(attempt: Attempt) -> tuple[StoredFile, ...]:
     stored = []
     for source in written_files(attempt.task.folder):
         path = layout.output(attempt.stage.name, attempt.stem, source.name)
-        size, crc32 = _measure(source)
-        etag = attempt.store.put_file(source, path)
+        try:
+            with source.open("rb") as file:
+                size, crc32 = checksums.of_file(file)
+        except OSError as error:
+            text = f"task.output({source.name!r}) is not a readable file: {error}"
+            raise FunctionError(text) from error
+        etag = attempt.run.store.put_file(source, path)
         stored.append(StoredFile(source.name, path, size, crc32, etag))
     return tuple(stored)
-
-
-def _measure(path: Path) -> tuple[int, int]:
-    """Return size in bytes and CRC-32 of a local file."""
-    try:
-        with path.open("rb") as file:
-            return checksums.of_file(file)
-    except OSError as error:
-        raise FunctionError(
-            f"task.output({path.name!r}) is not a readable file: {error}"
-        ) from error

@@ -25,20 +25,11 @@ from typing import Any, NoReturn
 # does so copies the pages that it shares with this process.
 gc.disable()
 
-from mapred.model.packs import NO_ITEM  # noqa: E402
+from mapred.model.packs import NO_ITEM, Note  # noqa: E402
 from mapred.process.children import die_with_parent, how_it_ended, kill_group  # noqa: E402
 from mapred.process.whereabouts import Place  # noqa: E402
-from mapred.worker.blocks import (  # noqa: E402
-    FAILED,
-    KILLED,
-    TRY_AGAIN,
-    Block,
-    BlockState,
-    Loss,
-    TaskPlace,
-    say,
-    work_on_block,
-)
+from mapred.worker import blocks  # noqa: E402
+from mapred.worker.blocks import Block, BlockState, say  # noqa: E402
 from mapred.worker.closing import SECONDS, leave  # noqa: E402
 
 gc.freeze()
@@ -83,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if len(words) != 5 or not (words[3].isdecimal() and words[4].isdecimal()):
         say(str(main.__doc__))
-        return FAILED
+        return blocks.FAILED
     block = Block(words[0], words[1], words[2], int(words[3]), int(words[4]))
     state = BlockState()
     while True:
@@ -97,7 +88,7 @@ class _Child:
 
     def __init__(self, block: Block, state: BlockState) -> None:
         self.state, self.printed = state, CapturedOutput()
-        self.at: TaskPlace | None = None
+        self.at: blocks.TaskPlace | None = None
         self.limit: float | None = None
         self.late = False
         self.closing: tuple[int | None] | None = None  # with what status it is about to end
@@ -147,7 +138,7 @@ class _Child:
                 if "end" in message:
                     self._copy()
                     if not gone:
-                        kill_group(self.pid)  # it has nothing more to do
+                        kill_group(self.pid)  # it is done, and may be suspended
                         os.waitpid(self.pid, 0)
                     end: int | None = message["end"]
                     return end
@@ -220,14 +211,14 @@ class _Child:
         killed = status == -signal.SIGKILL and not self.late
         if place is None:
             say(message)
-            return KILLED if killed else TRY_AGAIN
+            return blocks.KILLED if killed else blocks.TRY_AGAIN
         kind = "timeout" if self.late else "lost"
         if self.late:
             message = f"the attempt took longer than timeout={state.timeout:g} s"
         say(f"{place[0]} task {place[1]}: {message}")
         at = self.place.read()
         item = at[1] if at is not None and at[0] == place[1] and at[1] != NO_ITEM else None
-        state.lost.append(Loss(place, kind, message, self.printed.take(), not killed, item))
+        state.lost.append(blocks.Loss(place, kind, message, self.printed.take(), not killed, item))
         state.killed = killed
         return None
 
@@ -236,7 +227,8 @@ class _Parent:
     """The parent as its child sees it."""
 
     def __init__(self, pid: int, messages: int, answers: int, place: Place) -> None:
-        self.pid, self.note, self._messages = pid, place.note, messages
+        self.pid, self._messages = pid, messages
+        self.note: Note = place.note
         self._answers = os.fdopen(answers, "rb")
 
     def say(self, **message: Any) -> None:
@@ -260,7 +252,7 @@ def _run_child(block: Block, state: BlockState, parent: _Parent, output: int) ->
             sys.stdout.reconfigure(line_buffering=True)
         faulthandler.enable()
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-        end = work_on_block(block, state, parent)
+        end = blocks.work_on_block(block, state, parent)
         parent.say(closing=end)
         for complaint in leave():
             say(f"a worker ended: {complaint}")

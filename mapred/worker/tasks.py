@@ -195,7 +195,7 @@ def _store_outputs(
     attempt: Attempt, values: Any, turn: turns.Turn | None, started: float, clock: float
 ) -> Commit:
     """Store what was computed, and return the commit that names it."""
-    job, reading = attempt.job, attempt.reading
+    job, reading = attempt.run.job, attempt.reading
     output = storing.store_values(attempt, values)
     if turn is not None:
         turn.bring_files()

@@ -6,7 +6,6 @@ that completes the task commits them with its own.
 
 from __future__ import annotations
 
-import functools
 import io
 import os
 import pickle
@@ -54,6 +53,7 @@ class Turn:
     def __init__(self, attempt: Attempt, pack: Pack | None, again: bool) -> None:
         run, task = attempt.run, attempt.task
         self._run, self._task, self._attempt = run, task, attempt.name
+        self._function = run.job.digests[run.job.function]
         self._planned = plans.items_of(attempt.ranges)
         self._given_up = frozenset(run.given_up().get(attempt.index) or ())
         self._several = run.job.items > run.job.shards
@@ -88,15 +88,13 @@ class Turn:
 
     def _take_over(self) -> None:
         """Load what earlier attempts of this function kept; damaged items are called again."""
-        function = self._run.job.digests[self._run.job.function]
-        load = functools.partial(self._load, function=function)
-        paths, self._kept_by = self._run.folder.load_kept(self._task.shard, load)
+        paths, self._kept_by = self._run.folder.load_kept(self._task.shard, self._load)
         self._paths = list({*paths, *self._files})
 
-    def _load(self, data: bytes, function: str) -> None:
+    def _load(self, data: bytes) -> None:
         with suppress(Exception):
             kept: _Kept = pickling.load(io.BytesIO(data))
-            if kept.function == function:
+            if kept.function == self._function:
                 wanted = kept.values.keys() - self._given_up
                 self._kept |= {item: kept.values[item] for item in wanted}
                 self._counters |= {i: n for i, n in kept.counters.items() if i in wanted}
@@ -210,9 +208,7 @@ class Turn:
                 store.put_file(source, path)
                 files.append(path)
         counters = {item: self._counters[item] for item in values if item in self._counters}
-        function = self._run.job.digests[self._run.job.function]
-        kept = _Kept(function, values, counters, tuple(files))
-        data = pickle.dumps(kept)
+        data = pickle.dumps(_Kept(self._function, values, counters, tuple(files)))
         self._kept_by = self._run.folder.put_kept(task.shard, self._kept_by, data)
 
     def bring_files(self) -> None:
