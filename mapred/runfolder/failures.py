@@ -187,7 +187,7 @@ def record(
     """Write a failed attempt's record and log."""
     text = read_log() if read_log else failure.log
     failure = replace(failure, log=text[-_LOG_LIMIT:], seconds=seconds, time=time.time())
-    with suppress(StorageError):  # the failure itself is what to tell
+    with suppress(StorageError):  # the failure itself is what matters
         folder.put_failure(failure, text)
     return failure
 

@@ -92,7 +92,9 @@ class RunFolder(EndRecords):
             for failure in self.failed_attempts(stage.name, but=done - given_up.keys()):
                 latest.setdefault(failure.task, []).append(failure)
             for task, tries in latest.items():
-                last = shortfall.last(job, tries, given_up.get(task), committed=task in done)
+                last = shortfall.last_failure(
+                    job, tries, given_up.get(task), committed=task in done
+                )
                 failures.append(last)
         return tuple(sorted(failures, key=lambda failure: (failure.stage, failure.task)))
 
@@ -130,7 +132,7 @@ class RunFolder(EndRecords):
         return liveness.driver(self.store, start or self.start())
 
     def send_heartbeats(self, ref: str) -> AbstractContextManager[None]:
-        return liveness.beating(self.store, ref)
+        return liveness.send_heartbeats(self.store, ref)
 
 
 def _state(shard: int, commit: Commit | None, given_up: GivenUp, failed: set[int]) -> str:

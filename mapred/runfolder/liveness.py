@@ -23,7 +23,7 @@ from mapred.runfolder.starts import Start
 from mapred.storage import Store
 
 BEAT_SECONDS = 20.0
-FRESH_SECONDS = 90.0  # a driver elsewhere with a heartbeat of this age is at work
+FRESH_SECONDS = 90.0  # a driver elsewhere is at work if its heartbeat is no older
 QUIET_SECONDS = 24 * 3600.0  # one without a heartbeat for so long was not just paused: it has ended
 _DIGITS = 10  # of a process id, at most
 _SAME_START = 60.0  # seconds by which times of one start differ, as clocks are set
@@ -111,7 +111,7 @@ def _ticks(pid: str) -> str | None:
 
 
 def _creation_time(pid: int) -> float | None:
-    import psutil  # loaded without `/proc` alone
+    import psutil  # only needed where there is no `/proc`
 
     try:
         return float(psutil.Process(pid).create_time())
@@ -120,7 +120,7 @@ def _creation_time(pid: int) -> float | None:
 
 
 @contextmanager
-def beating(store: Store, ref: str) -> Iterator[None]:
+def send_heartbeats(store: Store, ref: str) -> Iterator[None]:
     """Write a heartbeat into the folder at intervals; short runs write none."""
     ended = threading.Event()
     beats = threading.Thread(

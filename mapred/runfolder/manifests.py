@@ -45,25 +45,25 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Ending:
-    """The digests of job and manifest as they are, and as end.json names them (`word_…`).
+    """The digests of job and manifest as they are, and as end.json names them (`named_…`).
 
     `listed` is None if the manifest is gone or cannot be read. Digests in an end.json of an
     earlier version are "".
     """
 
     job: str
-    word_job: str
+    named_job: str
     manifest: str
-    word_manifest: str
+    named_manifest: str
     listed: Sequence[ManifestEntry] | None
 
     @property
     def same_job(self) -> bool:
-        return self.word_job in ("", self.job)
+        return self.named_job in ("", self.job)
 
     @property
     def same_manifest(self) -> bool:
-        return self.word_manifest in ("", self.manifest)
+        return self.named_manifest in ("", self.manifest)
 
 
 def _is_left_out(output: Output | None) -> bool:
@@ -187,14 +187,14 @@ class EndRecords(RunRecords):
         if not ending.same_job:
             raise RunError(
                 f"{self.uri}/{layout.JOB} is not what it was when the run ended (SHA-256 "
-                f"{ending.job}, and {layout.END} names {ending.word_job}): someone changed it; start "
+                f"{ending.job}, and {layout.END} names {ending.named_job}): someone changed it; start "
                 "a new run"
             )
         return ending
 
     def _rebuild_manifest(self, job: Job, ending: Ending) -> Sequence[ManifestEntry]:
         data = self._build_manifest(job, {})
-        if ending.word_manifest not in ("", _sha256(data)):
+        if ending.named_manifest not in ("", _sha256(data)):
             raise RunError(
                 f"{self.uri}/{layout.MANIFEST} is gone, and the commits do not say what it said: a task "
                 f"ran again, or someone changed its commit; to end the run anew:\n"

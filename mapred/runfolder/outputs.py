@@ -176,7 +176,7 @@ def _load_pickles(
 
 def _skip_pickle(file: Any, start: int) -> bool:
     """Go to the end of the pickle that begins at `start`; False if it has none."""
-    import pickletools  # for damaged values alone
+    import pickletools  # only needed for damaged values
 
     file.seek(start)
     try:

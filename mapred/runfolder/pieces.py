@@ -70,7 +70,7 @@ class Pieces:
     sums: bytes
     kept: dict[int, bytes] = field(default_factory=dict)
 
-    def of(self, first: int, stop: int) -> bytes:
+    def read(self, first: int, stop: int) -> bytes:
         """Return the pieces `first` up to `stop`, by one request if they are not kept."""
         kept = self.kept.get(first) if stop == first + 1 else None
         if kept is not None:
@@ -91,7 +91,7 @@ class Pieces:
     def size(self) -> int:
         """In bytes: all pieces but the last are whole."""
         last = len(self.sums) // _SIZE - 1
-        return last * PIECE + len(self.of(last, last + 1))
+        return last * PIECE + len(self.read(last, last + 1))
 
 
 class _Reader(io.RawIOBase):
@@ -118,7 +118,7 @@ class _Reader(io.RawIOBase):
         if stop <= self._at:
             return 0
         first = self._at // PIECE
-        data = self._pieces.of(first, -(-stop // PIECE))
+        data = self._pieces.read(first, -(-stop // PIECE))
         count = stop - self._at
         start = self._at - first * PIECE
         view[:count] = memoryview(data)[start : start + count]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _NO_PLAN = "put a copy of it back, or start a new run"
 
 
-def plan_of(store: Store, number: int) -> pa.Table:
+def load_plan_file(store: Store, number: int) -> pa.Table:
     with _plan_file(store, number) as data:
         return read_plan(data)
 

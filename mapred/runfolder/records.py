@@ -22,7 +22,7 @@ T = TypeVar("T")
 LARGEST = 2**30  # bytes; the manifest of a million tasks is smaller
 _USUAL = 16 * 2**20
 
-# What can be done about a record that cannot be read; no remedy touches the commits.
+# What can be done about a record that cannot be read.
 _REMEDIES = {
     layout.JOB: "put a copy of it back; without it nothing of the run can be used",
     layout.FAILED: "delete it, then resume the run: what was given up is tried again",

@@ -56,7 +56,9 @@ def failed_for_good(job: Job, tries: Iterable[Failure]) -> dict[int, Failure]:
     return dict(sorted(failed.items()))
 
 
-def last(job: Job, tries: list[Failure], given_up: list[int] | None, *, committed: bool) -> Failure:
+def last_failure(
+    job: Job, tries: list[Failure], given_up: list[int] | None, *, committed: bool
+) -> Failure:
     """Merge the failed attempts at a task into one failure, with all items that it lost.
 
     Of a task that is done, these are the items given up, and else those that failed beside them.

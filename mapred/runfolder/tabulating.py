@@ -158,7 +158,7 @@ def _item_parameters(store: Store, job: Job) -> list[dict[str, Any]]:
         items = list(_load_items(store, job))
         return items if job.format.as_ == "keywords" else [{"item": item} for item in items]
     if job.format.name == "files":
-        tables = (plans.plan_of(store, number) for number in plans.plan_numbers(job))
+        tables = (plans.load_plan_file(store, number) for number in plans.plan_numbers(job))
         return [{"item": path} for table in tables for path in table["path"].to_pylist()]
     return []
 

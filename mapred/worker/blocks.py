@@ -27,9 +27,7 @@ from mapred.worker.context import Context, context
 from mapred.worker.tasks import read_commits, run_task
 
 DONE, FAILED, TRY_AGAIN, MISMATCH, KILLED = 0, 1, 75, 78, 137
-RESULT = (
-    "result"  # the block that closes a run whose last stage has many tasks, by its stage's name
-)
+RESULT = "result"  # named in place of a stage, to close a run whose last stage has many tasks
 
 TaskPlace = tuple[str, int]  # a stage's name, and a task of it
 
@@ -94,7 +92,7 @@ class BlockState:
 class Parent(Protocol):
     """The process that started this one, and starts the next one."""
 
-    def say(self, **message: Any) -> None: ...
+    def send(self, **message: Any) -> None: ...
 
     note: Note
 
@@ -112,14 +110,14 @@ def work_on_block(block: Block, state: BlockState, parent: Parent) -> int | None
             if stage.name == block.stage:
                 run.check_python(stage)
     except FileNotFoundError:
-        say(f"{block.run_uri} holds no run")
+        log_line(f"{block.run_uri} holds no run")
         return FAILED
     except FunctionError as error:
-        say(str(error))
+        log_line(str(error))
         return MISMATCH
     except StorageError as error:
         return _report_storage_error(error)
-    parent.say(timeout=run.job.timeout)
+    parent.send(timeout=run.job.timeout)
     worker = _BlockWorker(run, state, parent)
     try:
         worker.record_losses()
@@ -127,12 +125,12 @@ def work_on_block(block: Block, state: BlockState, parent: Parent) -> int | None
     except StorageError as error:
         return _report_storage_error(error)
     except (RunOver, MapredError) as error:
-        say(str(error))
+        log_line(str(error))
         return FAILED
 
 
 def _report_storage_error(error: StorageError) -> int:
-    say(str(error))
+    log_line(str(error))
     # A pod in place of this one has the same credentials and the same root: a refusal is final.
     return MISMATCH if isinstance(error, AccessError | FullError) else TRY_AGAIN
 
@@ -176,7 +174,7 @@ class _BlockWorker:
         if index in state.troubles:
             self.progress.troubles[place] = trouble = state.troubles[index]
             due = self.progress.due.get(place, 0.0)
-            self.parent.say(place=place, trouble=trouble.to_json(), due=due)
+            self.parent.send(place=place, trouble=trouble.to_json(), due=due)
 
     def _policy_state(self, stage: Stage, tasks: Collection[int], wanted: Collection[int]) -> State:
         """Return the tasks of a stage, as the processes of this block know them."""
@@ -265,12 +263,12 @@ class _BlockWorker:
         time.sleep(max(0.0, self.progress.due.get(place, 0.0) - time.monotonic()))
         trouble = self.progress.trouble(place)
         parent = self.parent
-        parent.say(at=place)
+        parent.send(at=place)
         number, pack = trouble.attempt, trouble.known_items
         outcome = run_task(self.run, stage, index, number, parent.log, pack, parent.note)
-        parent.say(ended=True)
+        parent.send(ended=True)
         if outcome.failure is not None:
-            say(f"{stage.name} task {index}: {outcome.failure.traceback}")
+            log_line(f"{stage.name} task {index}: {outcome.failure.traceback}")
             event = events.Failed(trouble.call, outcome.failure, outcome.more)
             self._note_event(stage, index, event)
         elif outcome.commit is None:
@@ -309,7 +307,7 @@ class _BlockWorker:
                 stands = events.Stands(folder.put_given_up(action.tasks))
                 partly = _tasks_to_run(self._decide(source, state, stands))
                 self.progress.start_anew((source.name, i) for i in partly)
-                self.parent.say(anew=[[source.name, i] for i in partly])
+                self.parent.send(anew=[[source.name, i] for i in partly])
                 return partly
         return _tasks_to_run(actions)
 
@@ -333,5 +331,5 @@ def _leave_artifacts(run: Context, commits: Iterable[Commit], closed: bool) -> N
         raise StorageError(f"MAPRED_ARTIFACTS={folder!r} cannot be written: {error}") from error
 
 
-def say(text: str) -> None:
+def log_line(text: str) -> None:
     sys.stderr.write(text + "\n")

@@ -29,7 +29,7 @@ from mapred.model.packs import NO_ITEM, Note  # noqa: E402
 from mapred.process.children import die_with_parent, how_it_ended, kill_group  # noqa: E402
 from mapred.process.whereabouts import Place  # noqa: E402
 from mapred.worker import blocks  # noqa: E402
-from mapred.worker.blocks import Block, BlockState, say  # noqa: E402
+from mapred.worker.blocks import Block, BlockState, log_line  # noqa: E402
 from mapred.worker.closing import SECONDS, leave  # noqa: E402
 
 gc.freeze()
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else arguments
     if len(words) != 5 or not (words[3].isdecimal() and words[4].isdecimal()):
-        say(str(main.__doc__))
+        log_line(str(main.__doc__))
         return blocks.FAILED
     block = Block(words[0], words[1], words[2], int(words[3]), int(words[4]))
     state = BlockState()
@@ -146,7 +146,7 @@ class _Child:
             if gone:
                 self._copy()
                 if self.closing is not None:
-                    say("a worker ended before all that it held was closed")
+                    log_line("a worker ended before all that it held was closed")
                     return self.closing[0]
                 return self._handle_death(os.waitstatus_to_exitcode(status))
             if self.limit is not None and time.monotonic() > self.limit:
@@ -210,12 +210,12 @@ class _Child:
         message = how_it_ended(status)
         killed = status == -signal.SIGKILL and not self.late
         if place is None:
-            say(message)
+            log_line(message)
             return blocks.KILLED if killed else blocks.TRY_AGAIN
         kind = "timeout" if self.late else "lost"
         if self.late:
             message = f"the attempt took longer than timeout={state.timeout:g} s"
-        say(f"{place[0]} task {place[1]}: {message}")
+        log_line(f"{place[0]} task {place[1]}: {message}")
         at = self.place.read()
         item = at[1] if at is not None and at[0] == place[1] and at[1] != NO_ITEM else None
         state.lost.append(blocks.Loss(place, kind, message, self.printed.take(), not killed, item))
@@ -231,13 +231,13 @@ class _Parent:
         self.note: Note = place.note
         self._answers = os.fdopen(answers, "rb")
 
-    def say(self, **message: Any) -> None:
+    def send(self, **message: Any) -> None:
         _write(self._messages, json.dumps(message).encode() + b"\n")
 
     def log(self) -> str:
         """Return what this process printed since the last call."""
         _flush()
-        self.say(log=True)
+        self.send(log=True)
         return str(json.loads(self._answers.readline()))
 
 
@@ -253,11 +253,11 @@ def _run_child(block: Block, state: BlockState, parent: _Parent, output: int) ->
         faulthandler.enable()
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
         end = blocks.work_on_block(block, state, parent)
-        parent.say(closing=end)
+        parent.send(closing=end)
         for complaint in leave():
-            say(f"a worker ended: {complaint}")
+            log_line(f"a worker ended: {complaint}")
         _flush()
-        parent.say(end=end)
+        parent.send(end=end)
     except BaseException:
         sys.excepthook(*sys.exc_info())
         os._exit(70)
