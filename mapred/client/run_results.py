@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from mapred import display, writing
+from mapred.arrow.to_frames import import_pandas
 from mapred.client.signature import takes_those_of
 from mapred.errors import PlanError, RunError
 from mapred.functions import pickling
@@ -159,13 +160,13 @@ class RunResults(abc.ABC):
         `state` is `done`, `given up` (nothing of it is left), `failed` or `waiting`. The column
         `given_up` counts the items given up of a task, or 1 for a shard.
         """
-        pd = results.import_pandas()
+        pd = import_pandas()
         return pd.DataFrame(list(self._folder.shards(self.job)))
 
     @property
     def files(self) -> pd.DataFrame:
         """A frame of the files that tasks wrote by `task.output`: task, name, path, size."""
-        pd = results.import_pandas()
+        pd = import_pandas()
         rows = []
         for stage in self.job.stages:
             done = self._folder.list_done_tasks(stage)

@@ -139,8 +139,13 @@ def schema(stage: str, number: int) -> str:
     return f"{stage}/schemas/{number:06d}.arrow"
 
 
-def data(stage: str, index: int, attempt: str, suffix: str) -> str:
-    return f"{stage}/data/{index:06d}-{attempt}.{suffix}"
+def stem(index: int, attempt: str) -> str:
+    """Return how the names of all that an attempt at a task stores begin."""
+    return f"{index:06d}-{attempt}"
+
+
+def data(stage: str, stem: str, suffix: str) -> str:
+    return f"{stage}/data/{stem}.{suffix}"
 
 
 def all_data(stage: str) -> str:
@@ -153,8 +158,8 @@ def all_outputs(stage: str) -> str:
     return f"{stage}/files/"
 
 
-def output(stage: str, index: int, attempt: str, name: str) -> str:
-    return f"{stage}/files/{index:06d}-{attempt}/{name}"
+def output(stage: str, stem: str, name: str) -> str:
+    return f"{stage}/files/{stem}/{name}"
 
 
 def kept_of(index: int) -> str:
@@ -184,16 +189,16 @@ def errors(stage: str) -> str:
     return f"{stage}/errors/"
 
 
-def error(stage: str, index: int, attempt: str) -> str:
-    return f"{stage}/errors/{index:06d}-{attempt}.json"
+def error(stage: str, stem: str) -> str:
+    return f"{stage}/errors/{stem}.json"
 
 
 def logs(stage: str) -> str:
     return f"{stage}/logs/"
 
 
-def log(stage: str, index: int, attempt: str) -> str:
-    return f"{stage}/logs/{index:06d}-{attempt}.txt"
+def log(stage: str, stem: str) -> str:
+    return f"{stage}/logs/{stem}.txt"
 
 
 def write_record(write_id: str) -> str:

@@ -1,13 +1,12 @@
-"""The schema that all tables of a stage agree on, told in the run's folder as they come.
+"""The schema that all tables of a stage agree on, kept in the run's folder.
 
-The first table that has rows puts its schema. One that adds to it (a column, the type of a column
-that held no value so far, a wider type) puts the next one, if absent; one that contradicts it
-fails its task before it commits.
+The first table with rows puts its schema. A table that adds to it (a column, the type of a column
+that had no value so far, a wider type) puts the next one, if absent; one that contradicts it
+fails its task before the commit.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ _FROM = b"mapred.from"
 
 @dataclass(frozen=True)
 class Source:
-    """Whose table it was: a task, and the item of it where the function runs once per item."""
+    """Where a table comes from: a task, and its item if the function runs once per item."""
 
     task: int
     item: int | None = None
@@ -43,18 +42,17 @@ class Agreed:
     sources: tuple[Source, ...]
 
     def to_bytes(self) -> bytes:
-        told = json.dumps([[source.task, source.item] for source in self.sources]).encode()
-        data: bytes = self.schema.with_metadata({_FROM: told}).serialize().to_pybytes()
+        sources = json.dumps([[source.task, source.item] for source in self.sources]).encode()
+        data: bytes = self.schema.with_metadata({_FROM: sources}).serialize().to_pybytes()
         return data
 
     @classmethod
     def from_bytes(cls, number: int, data: bytes, where: str) -> Agreed:
-        """Return what the file `where` holds; a `RecordError` if it is nothing of the kind."""
-
+        """Parse the file `where`; raise a `RecordError` if it cannot be read."""
         try:
             schema = pa.ipc.read_schema(pa.py_buffer(data))
-            told = json.loads(schema.metadata[_FROM])
-            sources = tuple(Source(int(task), item) for task, item in told)
+            pairs = json.loads(schema.metadata[_FROM])
+            sources = tuple(Source(int(task), item) for task, item in pairs)
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError) as e:
             why = EMPTY if is_blank(data) else f"cannot be read ({e})"
             raise RecordError(
@@ -64,20 +62,17 @@ class Agreed:
 
 
 def agree_on_tables(
-    store: Store,
-    stage: str,
-    known: Agreed | None,
-    tables: Sequence[tuple[Source, pa.Table]],
+    store: Store, stage: str, agreed: Agreed | None, tables: Sequence[tuple[Source, pa.Table]]
 ) -> Agreed | None:
-    """Hold tables against what the stage agreed on; what is agreed with them.
+    """Add tables to what the stage agreed on, and return the outcome.
 
-    Asks the store for nothing where they add nothing to what is `known`. Two types of one
-    column are a `DatasetError`, which a second attempt would not fix.
+    The store is read only if they add something to `agreed`. Two types of one column are a
+    `DatasetError`, which a second attempt would not fix.
     """
     tables = [
         (source, table)
         for source, table in tables
-        if table.num_rows and (known is None or not known.schema.equals(table.schema))
+        if table.num_rows and (agreed is None or not agreed.schema.equals(table.schema))
     ]
     for source, table in tables:
         name = unifying.find_duplicate_column(table.schema)
@@ -85,53 +80,49 @@ def agree_on_tables(
             raise DatasetError(
                 f"{source} returned a table with two columns {name!r}: give each a name of its own"
             )
-    if tables and known is None:
-        known = _read(store, stage, 0)
+    if tables and agreed is None:
+        agreed = _read(store, stage, 0)
     while True:
-        wanted = known
+        wider = agreed
         for source, table in tables:
-            wanted = _add_table(wanted, source, table)
-        if wanted is known or wanted is None:
-            return known
-        wanted = replace(wanted, number=0 if known is None else known.number + 1)
-        if store.put_if_absent(layout.schema(stage, wanted.number), wanted.to_bytes()):
-            return wanted
-        known = _read(store, stage, wanted.number)
+            wider = _add_table(wider, source, table)
+        if wider is agreed or wider is None:
+            return agreed
+        wider = replace(wider, number=0 if agreed is None else agreed.number + 1)
+        if store.put_if_absent(layout.schema(stage, wider.number), wider.to_bytes()):
+            return wider
+        # Another task was faster: its schema has to hold these tables too.
+        agreed = _read(store, stage, wider.number)
 
 
 def latest(store: Store, stage: str) -> Agreed | None:
-    """Return what the tables of a stage agree on; None where none had rows."""
-    names = (layout.index_of(path) for path, _ in store.list(layout.schemas(stage)))
-    listed = [number for number in names if number is not None]
-    found = None
+    """Return what the tables of a stage agree on; None if none had rows."""
+    indices = [layout.index_of(path) for path, _ in store.list(layout.schemas(stage))]
+    number, last = max((index for index in indices if index is not None), default=0), None
     # A listing may not show yet what was put last.
-    for number in itertools.count(max(listed, default=0)):
-        agreed = _read(store, stage, number)
-        if agreed is None:
-            return found
-        found = agreed
-    raise AssertionError
+    while agreed := _read(store, stage, number):
+        number, last = number + 1, agreed
+    return last
 
 
 def files(store: Store, stage: str) -> list[str]:
-    """Return the files of all that tables said."""
+    """Return the paths of all schemas of a stage."""
     last = latest(store, stage)
     return [] if last is None else [layout.schema(stage, n) for n in range(last.number + 1)]
 
 
 def list_uncommitted(folder: RunFolder, stage: str) -> list[str]:
-    """Return the files of what tables said whose tasks have no commit, and of all that was said
-    later."""
+    """Return the paths of the schemas that came from tasks without a commit, and of later ones."""
     last = latest(folder.store, stage)
-    found: list[str] = []
+    paths: list[str] = []
     for number in range(-1 if last is None else last.number, -1, -1):
         agreed = _read(folder.store, stage, number)
         if agreed is not None:
             tasks = {source.task for source in agreed.sources}
             if None not in folder.commits(stage, tasks):
                 break
-        found.append(layout.schema(stage, number))
-    return found
+        paths.append(layout.schema(stage, number))
+    return paths
 
 
 def _read(store: Store, stage: str, number: int) -> Agreed | None:
@@ -143,7 +134,7 @@ def _read(store: Store, stage: str, number: int) -> Agreed | None:
 
 
 def _add_table(agreed: Agreed | None, source: Source, table: pa.Table) -> Agreed:
-    """Return what is agreed with one more table; the same object where the table adds nothing."""
+    """Add a table; returns the same object if that adds nothing."""
     if agreed is not None and agreed.schema.equals(table.schema):
         return agreed
     after = agree(agreed, source, unifying.observed_schema(table))
@@ -155,7 +146,7 @@ def _add_table(agreed: Agreed | None, source: Source, table: pa.Table) -> Agreed
 
 
 def agree(agreed: Agreed | None, source: Source, schema: pa.Schema) -> Agreed:
-    """Return what is agreed with one more schema; the same object where it adds nothing."""
+    """Add a schema; returns the same object if that adds nothing."""
     if agreed is None:
         return Agreed(0, schema, (source,) * len(schema))
     before = agreed.schema
@@ -177,10 +168,10 @@ def agree(agreed: Agreed | None, source: Source, schema: pa.Schema) -> Agreed:
 def conflict_error(
     agreed: Agreed, other: Source, error: unifying.ColumnTypeConflict
 ) -> DatasetError:
-    """Return the error of a column of two types, naming both tables."""
+    """Make the error of a column of two types, which names both tables."""
     one = agreed.sources[agreed.schema.get_field_index(error.column)]
     kind = "shards" if one.item is None else "items"
-    numbers = [each.task if each.item is None else each.item for each in (one, other)]
+    numbers = [part.task if part.item is None else part.item for part in (one, other)]
     return DatasetError(
         f"{kind} {numbers[0]} and {numbers[1]} returned tables of two schemas: {error}; "
         f"{unifying.HOW_TO_AGREE}"

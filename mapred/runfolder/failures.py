@@ -1,4 +1,4 @@
-"""Why a task failed: an exception as a record that a person, far away, can work with."""
+"""Why a task failed: an exception as a record that is enough to find the cause elsewhere."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -26,19 +27,19 @@ from mapred.runfolder.folder import RunFolder
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _TESTING = os.path.join(_PACKAGE, "testing", "")  # its functions are as a user writes them
 # What the user's function calls back to read the run's input.
-_READERS = tuple(_PACKAGE + name for name in ("formats", "worker", "outputs", "keyed", "shuffle"))
+_READERS = tuple(_PACKAGE + name for name in ("formats", "worker", "shuffle"))
 _LIBRARY = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _INSTALLED = {"site-packages", "dist-packages"}
-# Packages through which this one calls itself, as for a file that Arrow reads.
+# Packages that call this one back, as Arrow does for a file that it reads.
 _BETWEEN = frozenset(("pyarrow", "fsspec", "numpy", "pandas", "polars", "cloudpickle", "deltalake"))
-# What an exception is by itself, whatever its class says.
+# How to read these of an exception whose class lies about them.
 _NAME: Any = type.__dict__["__name__"].__get__
 _TRACEBACK: Any = BaseException.__dict__["__traceback__"].__get__
 _TRACEBACK_LIMIT, _MESSAGE_LIMIT, _LOG_LIMIT = 20_000, 4000, 4000
 
 
 class ItemsFailed(Exception):
-    """Some items of a task failed: by item whether that is final, that of `first` before others."""
+    """Some items of a task failed: whether that is final, by item, that of `first` before others."""
 
     def __init__(self, items: Mapping[int, bool], item: int, first: BaseException) -> None:
         super().__init__(f"{len(items)} items failed")
@@ -48,7 +49,7 @@ class ItemsFailed(Exception):
 def failed_items(
     error: BaseException, task: Task, job: Job
 ) -> tuple[Mapping[int, bool], bool, BaseException]:
-    """Return the items that failed, each with whether that is final, whether all is, and the error."""
+    """Return the failed items and whether each is final, whether all is final, and the error."""
     if isinstance(error, ItemsFailed):
         return error.items, all(error.items.values()), error.first
     final = is_final(job, error)
@@ -56,7 +57,7 @@ def failed_items(
 
 
 def is_final(job: Job, error: BaseException) -> bool:
-    """Whether no other attempt is made after what a task raised."""
+    """Whether an error of a task ends its attempts."""
     files = _traceback_files(error)
     reached = any(not _is_ours(file) and not _is_library(file) for file in files)
     return retries.is_final(job, error, reached=reached, nested=is_of_user(error))
@@ -67,15 +68,15 @@ def _traceback_files(error: BaseException) -> list[str]:
 
 
 def is_of_store(error: BaseException) -> bool:
-    """Whether it is trouble with the store or the records of the run, or of the dataset."""
+    """Whether an error is about the store, the records of the run, or the dataset."""
     return isinstance(error, StorageError | RecordError) and not is_of_user(error)
 
 
 def is_of_user(error: BaseException) -> bool:
-    """Whether the user's code raised an error, or what that called by itself.
+    """Whether the user's code raised an error, itself or by what it called.
 
     A function may use stores and runs of its own by this package: what they raise is its failure.
-    The dataset and earlier outputs are read while the function runs, so its frames alone tell
+    Since the dataset and earlier outputs are read while the function runs, its frames alone tell
     nothing; what counts is where it called back into this package.
     """
     files = [file for file in _traceback_files(error) if not _is_dependency_file(file)]
@@ -87,17 +88,16 @@ def is_of_user(error: BaseException) -> bool:
 
 
 def to_plain_error(error: BaseException) -> BaseException:
-    """Return an error that can be looked at: another one in place of what lies about itself, or
-    fails."""
+    """Replace an error that misleads about its class or fails when it is read."""
     kind = type(error)
     try:
-        known = error.__class__ is kind and isinstance(kind.__name__, str)
-        known = known and isinstance(error.__traceback__, TracebackType)
+        sound = error.__class__ is kind and isinstance(kind.__name__, str)
+        sound = sound and isinstance(error.__traceback__, TracebackType)
         for name in ("__cause__", "__context__", "code", "exceptions"):
             getattr(error, name, None)
     except BaseException:
-        known = False
-    if known:
+        sound = False
+    if sound:
         return error
     made: BaseException = type(str(_NAME(kind)), (Exception,), {})(safe_text(str, error))
     return made.with_traceback(_TRACEBACK(error))
@@ -109,7 +109,6 @@ def _is_ours(file: str) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _is_dependency_file(file: str) -> bool:
-    """Whether it is a file of a package that this one is built on."""
     parts = file.split(os.sep)
     places = [place for place, part in enumerate(parts[:-1]) if part in _INSTALLED]
     return bool(places) and parts[places[-1] + 1] in _BETWEEN
@@ -117,7 +116,6 @@ def _is_dependency_file(file: str) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _is_library(file: str) -> bool:
-    """Whether it is a file of Python's own library."""
     inside = file.startswith(_LIBRARY) and _INSTALLED.isdisjoint(file.split(os.sep))
     return inside or file.startswith("<frozen ")
 
@@ -131,19 +129,18 @@ def describe(
     final: bool,
     values: Mapping[int, str],
 ) -> Failure:
-    """Return the record of an attempt that ended in `error` at `where`; `values` are those of
-    `items`.
+    """Describe an attempt that ended in `error` at `where`; `values` are those of `items`.
 
     Equal failures have equal signatures: the exception's type and the places it came
     through. The traceback leaves out this package's own frames where there are others.
     """
     stack, text = _format_traceback(error)
-    own = [frame for frame in stack if not frame.filename.startswith(_PACKAGE)]
     kind, message = type(error).__name__, safe_text(str, error)
     if isinstance(error, SystemExit):
         code = safe_text(repr, error.code)
         message = f"the function called sys.exit({code}) instead of returning"
-    places = [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in own[-10:]]
+    last = _foreign_frames(stack)[-10:]
+    places = [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in last]
     signature = "\n".join([kind, *(places or [message])])
     return Failure(
         stage=task.stage,
@@ -164,24 +161,21 @@ def describe(
     )
 
 
-def _format_traceback(error: BaseException) -> tuple[traceback.StackSummary, str]:
-    """Return the frames that an exception came through, and its traceback as text.
+def _foreign_frames(stack: traceback.StackSummary) -> list[traceback.FrameSummary]:
+    return [frame for frame in stack if not frame.filename.startswith(_PACKAGE)]
 
-    An exception of the user's may refuse to be formatted.
-    """
+
+def _format_traceback(error: BaseException) -> tuple[traceback.StackSummary, str]:
+    """Return the frames that an exception came through, and its traceback as text."""
     try:
         summary = traceback.TracebackException.from_exception(error, limit=-50)
-        own = [frame for frame in summary.stack if not frame.filename.startswith(_PACKAGE)]
-        if own:
-            summary.stack[:] = own
+        summary.stack[:] = _foreign_frames(summary.stack) or summary.stack
         return summary.stack, "".join(summary.format())
-    except BaseException:
+    except BaseException:  # an exception of the user's may refuse to be formatted
         stack = traceback.extract_tb(error.__traceback__, limit=-50)
-        own = [frame for frame in stack if not frame.filename.startswith(_PACKAGE)]
+        lines = traceback.format_list(_foreign_frames(stack) or list(stack))
         head = "Traceback (most recent call last):\n"
-        return stack, "".join(
-            [head, *traceback.format_list(own or stack), type(error).__name__, "\n"]
-        )
+        return stack, "".join([head, *lines, type(error).__name__, "\n"])
 
 
 def record(
@@ -190,13 +184,11 @@ def record(
     seconds: float = 0.0,
     read_log: Callable[[], str] | None = None,
 ) -> Failure:
-    """Write a failed attempt's record and log; a store that refuses is not a second error."""
+    """Write a failed attempt's record and log."""
     text = read_log() if read_log else failure.log
-    known = {"log": text[-_LOG_LIMIT:], "seconds": seconds, "time": time.time()}
-    failure = Failure(**{**vars(failure), **known})
-    with suppress(StorageError):
-        folder.put_failure(failure)
-        folder.put_log(failure.stage, failure.task, failure.attempt, text)
+    failure = replace(failure, log=text[-_LOG_LIMIT:], seconds=seconds, time=time.time())
+    with suppress(StorageError):  # the failure itself is what matters
+        folder.put_failure(failure, text)
     return failure
 
 
@@ -214,35 +206,35 @@ def record_process_death(
     final: bool = False,
     placed: bool = True,
 ) -> Failure:
-    """Record an attempt that ended with its process; one that `counts` is the user's to answer.
+    """Record an attempt whose process died; one that `counts` is one of the job's attempts.
 
-    `item` is the one of several at which it ended. Where the pool is not `placed`, so that it
-    cannot tell, a lone item of the task is told in words.
+    `item` is where it was. A pool that is not `placed` cannot tell: then the record names the
+    item of a task that has a single one.
     """
     items = () if item is None else (item,)
-    told = items if placed else points.lone_item(folder.store, job, stage, index)
-    values = points.stored_values(folder.store, job, index, told)
-    return record(
-        folder,
-        Failure(
-            stage=stage.name,
-            task=index,
-            attempt=f"{attempt}-{uuid.uuid4().hex[:8]}",
-            kind=kind,
-            error="WorkerLost",
-            message=message,
-            signature=f"{kind}: {message}",
-            where=points.item_text(told[0], values)
-            if told
-            else plans.describe_task_input(folder.store, stage, index),
-            items=items,
-            log=log,
-            attempts=attempt if counts else attempt - 1,
-            final=final,
-            lost=items if final else (),
-            values=values,
-        ),
+    named = items if placed else points.lone_item(folder.store, job, stage, index)
+    values = points.stored_values(folder.store, job, index, named)
+    if named:
+        where = points.item_text(named[0], values)
+    else:
+        where = plans.describe_task_input(folder.store, stage, index)
+    failure = Failure(
+        stage=stage.name,
+        task=index,
+        attempt=f"{attempt}-{uuid.uuid4().hex[:8]}",
+        kind=kind,
+        error="WorkerLost",
+        message=message,
+        signature=f"{kind}: {message}",
+        where=where,
+        items=items,
+        log=log,
+        attempts=attempt if counts else attempt - 1,
+        final=final,
+        lost=items if final else (),
+        values=values,
     )
+    return record(folder, failure)
 
 
 def _truncate_middle(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The files of a run's folder, and taking them away: those of a run that is removed, say."""
+"""The files of a run's folder, and how they are removed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ _FIRST = (layout.JOB, layout.END, layout.MANIFEST)
 
 
 class Files:
-    """The files of a run's folder in a store."""
-
     def __init__(self, store: Store) -> None:
         self.store = store
 
@@ -28,10 +26,10 @@ class Files:
 
     @contextmanager
     def remove_on_error(self) -> Iterator[None]:
-        """Remove the folder of a run that could not be started: no phantom is left among the runs.
+        """Remove the folder of a run that could not be started.
 
-        One that was complete when Ctrl-C came may have been at work, and can be resumed; so can one
-        with a commit, as where the disk got full on the way.
+        A folder that was complete when Ctrl-C came may belong to a run at work, which can be
+        resumed; so can one with a commit, as after a full disk.
         """
         try:
             yield
@@ -45,7 +43,7 @@ class Files:
 
     @contextmanager
     def restore_on_error(self, paths: Iterable[str]) -> Iterator[None]:
-        """Put files of a run back as they were, where what changes them is refused in the end."""
+        """Put files of a run back as they were, if what changes them fails."""
         before = {path: _read(self.store, path) for path in dict.fromkeys(paths)}
         try:
             yield
@@ -59,32 +57,30 @@ class Files:
             raise
 
     def discard(self) -> None:
-        """Remove all of a folder in which nothing works, job.json first: without it nothing opens it as a run."""
+        """Remove all of a folder, job.json first: without it nobody opens it as a run."""
         for path in [layout.JOB, *(path for path, _ in self.store.list(""))]:
             self.delete([path])
         root = self.store.local_path("")
         if root is not None:
-            import shutil
+            import shutil  # few runs are discarded
 
             shutil.rmtree(root, ignore_errors=True)
 
     def files(self, listed: list[tuple[str, int]] | None = None) -> list[tuple[str, int]]:
-        """Path and size of every file, as `listed`, or by a listing.
+        """Return path and size of every file, as `listed`, or by a listing.
 
-        Those that say what becomes of a run are among them, though a listing may lag behind.
+        job.json and end.json are among them even if the listing lags behind.
         """
-        found = self.store.list("") if listed is None else list(listed)
-        shown = {path for path, _ in found}
-        for path in (layout.JOB, layout.END):
-            if path not in shown:
-                with suppress(FileNotFoundError):
-                    found.append((path, len(self.store.read(path))))
-        return found
+        files = self.store.list("") if listed is None else list(listed)
+        for path in sorted({layout.JOB, layout.END}.difference(path for path, _ in files)):
+            with suppress(FileNotFoundError):
+                files.append((path, len(self.store.read(path))))
+        return files
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Remove files of a run: marked first, so that it is finished later if this is cut off.
+        """Remove files of a run, after a mark by which an interrupted removal is finished later.
 
-        Without job.json there is no run to be opened, so nobody reads one that is half there.
+        job.json goes first: nobody opens a run that is half there.
         """
         run_id = self.uri.rstrip("/").rpartition("/")[2]
         self.store.write(layout.REMOVED, encode(Removal(run_id)))
@@ -99,7 +95,7 @@ class Files:
                 os.rmdir(folder)
 
     def delete(self, paths: Iterable[str]) -> None:
-        """Delete files, those that are gone already among them."""
+        """Delete files; those that are gone already are fine."""
 
         def one(path: str) -> None:
             with suppress(FileNotFoundError):

@@ -20,31 +20,33 @@ if TYPE_CHECKING:
     from mapred.model.failure import Failure
 
 
-class RunFolder(EndRecords):
-    """The folder of a run in a store: its files, its records, and what they come to.
+_SHARD_COLUMNS = ("attempt", "bytes", "records", "skipped", "seconds", "peak_memory", "worker")
 
-    What it inherits is a chain of parts, each in a module of its own: `Files`, `TaskRecords`,
-    `RunRecords`, `EndRecords`. All else uses this class alone. Nothing is kept in memory: others
-    write the folder at the same time.
+
+class RunFolder(EndRecords):
+    """The folder of a run in a store: its files, its records, and what they add up to.
+
+    It inherits a chain of parts, each in a module of its own: `Files`, `TaskRecords`,
+    `RunRecords`, `EndRecords`; other packages use this class alone. Nothing is kept in memory,
+    since others write the folder at the same time.
     """
 
     def status(self, job: Job, start: Start | None = None, *, alive: bool) -> RunStatus:
-        """Return the run's status from its folder alone: reads every commit.
+        """Compute the run's status from its folder alone, by reading every commit.
 
-        `start` is its last one, if it is known, `alive` whether its driver lives.
+        `start` is its last one, if it is known; `alive` says whether its driver lives.
         """
         end, start = self.end(), start or self.start()
         state = end.state if end else "running" if alive else start.state
-        found = self._tally(job, self.given_up(job)).status(
+        status = self._tally(job, self.given_up(job)).status(
             state if state != "running" or alive else "interrupted",
             message=end.message if end else "",
             started=starts.submission_time(job),
             failures=self.failures(job),
         )
-        return starts.add_times(found, job, start, end)
+        return starts.add_times(status, job, start, end)
 
     def _tally(self, job: Job, given_up: GivenUp) -> Tally:
-        """Return the sums over all commits and failed attempts."""
         tally = Tally(job, self.uri, given_up)
         for stage in job.stages:
             for commit in self.commits(stage.name, self.list_committed(stage.name)):
@@ -55,7 +57,7 @@ class RunFolder(EndRecords):
         return tally
 
     def progress(self, job: Job) -> RunStatus:
-        """Return the status of a run at work by the names of its commits: none is read."""
+        """Return the status of a run at work by the names of its commits, without reading them."""
         tally = Tally(job, self.uri, self.given_up(job))
         for stage in job.stages:
             tally.done[stage.name].update(self.list_committed(stage.name))
@@ -65,25 +67,24 @@ class RunFolder(EndRecords):
         return replace(status, bytes_done=int(done * job.bytes))
 
     def running_status(self, job: Job) -> RunStatus:
-        """Return the status of a run at work, without its progress: no record is read."""
+        """Return the status of a run at work without its progress, and read no record."""
         return Tally(job, self.uri, GivenUp()).status(
             "running", started=starts.submission_time(job)
         )
 
     def given_up(self, job: Job, tasks: Mapping[int, list[int] | None] | None = None) -> GivenUp:
-        """Return what a run gave up, by the items that the plan has; `tasks` is failed.json, if it
-        is known."""
+        """Return what a run gave up, by the plan and failed.json, whose `tasks` may be given."""
         if tasks is None:
             tasks = self.given_up_tasks() if job.max_failed else {}
         planned = plans.shard_items(self.store, sorted(tasks))
         return shortfall.given_up(job, tasks, planned, f"{self.uri}/{layout.FAILED}")
 
     def failures(self, job: Job) -> tuple[Failure, ...]:
-        """Return the last error record of each task that has no commit, or that gave up some items.
+        """Return the last failure of each task that has no commit, or that gave up some items.
 
-        It names all items that the task lost, in whatever attempt.
+        It names all items that the task lost, in any of its attempts.
         """
-        found: list[Failure] = []
+        failures: list[Failure] = []
         for stage in job.stages:
             done = frozenset(self.list_committed(stage.name))
             given_up = self.given_up_tasks() if stage.kind == "map" else {}
@@ -91,54 +92,47 @@ class RunFolder(EndRecords):
             for failure in self.failed_attempts(stage.name, but=done - given_up.keys()):
                 latest.setdefault(failure.task, []).append(failure)
             for task, tries in latest.items():
-                found.append(shortfall.last(job, tries, given_up.get(task), committed=task in done))
-        return tuple(sorted(found, key=lambda failure: (failure.stage, failure.task)))
+                last = shortfall.last_failure(
+                    job, tries, given_up.get(task), committed=task in done
+                )
+                failures.append(last)
+        return tuple(sorted(failures, key=lambda failure: (failure.stage, failure.task)))
 
     def shards(self, job: Job) -> Iterator[dict[str, Any]]:
-        """Yield what is known of every map task, as rows of a table."""
+        """Yield a row for every map task, for a table of them."""
         sizes = plans.shard_bytes(self.store, job)
         given_up = self.given_up(job)
         failed = {failure.task for failure in self.failures(job) if failure.stage == "map"}
         for shard, commit in enumerate(self.commits("map", range(job.shards))):
             row: dict[str, Any] = {"shard": shard, "planned_bytes": int(sizes[shard])}
             if commit is not None:
-                names = (
-                    "attempt",
-                    "bytes",
-                    "records",
-                    "skipped",
-                    "seconds",
-                    "peak_memory",
-                    "worker",
-                )
-                row.update({name: getattr(commit, name) for name in names})
+                row |= {name: getattr(commit, name) for name in _SHARD_COLUMNS}
                 row["records"] = given_up.kept.get(shard, commit.records)
             row["state"] = _state(shard, commit, given_up, failed)
             row["given_up"] = len(given_up.lost.get(shard, ()))
             yield row
 
-    def add_times(self, known: RunStatus, job: Job, start: Start) -> RunStatus:
-        """Return the status that a driver tells, with the run's times."""
-        return starts.add_times(known, job, start, None if known.live else self.end())
+    def add_times(self, status: RunStatus, job: Job, start: Start) -> RunStatus:
+        """Add the run's times to a driver's status."""
+        return starts.add_times(status, job, start, None if status.live else self.end())
 
     def failed_for_good(self, job: Job, stage: Stage, tasks: Iterable[int]) -> dict[int, Failure]:
-        """Those of the tasks that lost something for good, each with its last failure."""
+        """Return those of the tasks that lost something for good, each with its last failure."""
         wanted = set(tasks)
         tries = self.failed_attempts(stage.name, wanted) if wanted else ()
         return shortfall.failed_for_good(job, tries)
 
     def last_activity_time(self) -> float:
-        """Return the end of the last attempt, by all commits and failures; 0.0 where there is none."""
+        """Return when the last attempt ended, by all commits and failures; 0.0 without any."""
         tally = self._tally(self.job(), GivenUp())
         return max([0.0, *starts.activity_times(tally.times, tally.tries.values())])
 
     def driver(self, start: Start | None = None) -> liveness.Driver | None:
-        """Return the process that drives the run; None where nothing does, or a cluster."""
+        """Return the process that drives the run; None if there is none, or a cluster does."""
         return liveness.driver(self.store, start or self.start())
 
     def send_heartbeats(self, ref: str) -> AbstractContextManager[None]:
-        """Say in the folder, now and then, that the process of a ref lives."""
-        return liveness.beating(self.store, ref)
+        return liveness.send_heartbeats(self.store, ref)
 
 
 def _state(shard: int, commit: Commit | None, given_up: GivenUp, failed: set[int]) -> str:

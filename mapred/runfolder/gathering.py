@@ -1,4 +1,4 @@
-"""The tables that all tasks of a run returned, as one: lazily read, or in memory."""
+"""The tables that all tasks of a run returned, as one: read lazily, or in memory."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ from mapred.runfolder import agreement, outputs
 from mapred.runfolder.agreement import Source
 from mapred.storage import Store, arrow_filesystem, map_ahead
 
+TaskOutputs = Sequence[tuple[int, Output | None]]
+
+_ONE_BY_ONE = "run.outputs() gives them one by one"
+
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of a task or an item: the Arrow file of an `output`, or a `table` in memory."""
+    """Rows of a task or an item: in the Arrow file of an `output`, or a `table` in memory."""
 
     source: Source
     schema: pa.Schema
@@ -34,49 +38,40 @@ class Part:
         return outputs.read_table(store, self.output)
 
 
-def open_dataset(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]) -> Any:
-    """Return a `pyarrow.dataset.Dataset` of all rows in plan order; the files are read when it is."""
-
-    parts = _parts(store, found)
-    known = unify_schemas(store, stage, parts)
+def open_dataset(store: Store, stage: str, tasks: TaskOutputs) -> Any:
+    """Return a `pyarrow.dataset.Dataset` of all rows in plan order, which reads files lazily."""
+    parts = _parts(store, tasks)
+    agreed = unify_schemas(store, stage, parts)
     children = []
-    for lazy, some in itertools.groupby(parts, lambda part: _is_lazy(part, known.schema)):
+    for lazy, some in itertools.groupby(parts, lambda part: _is_lazy(part, agreed.schema)):
         if lazy:
-            children.append(_files(store, [part.output for part in some], known.schema))
+            children.append(_open_files(store, [part.output for part in some], agreed.schema))
         else:
-            tables = [_conform(known, part.source, part.load(store)) for part in some]
-            children.append(ds.dataset(tables, schema=known.schema))
-    return children[0] if len(children) == 1 else ds.dataset(children, schema=known.schema)
+            tables = [_conform(agreed, part.source, part.load(store)) for part in some]
+            children.append(ds.dataset(tables, schema=agreed.schema))
+    return children[0] if len(children) == 1 else ds.dataset(children, schema=agreed.schema)
 
 
-def load_table(store: Store, stage: str, found: Sequence[tuple[int, Output | None]]) -> pa.Table:
-    """All rows in plan order, without what `pyarrow.dataset` takes to import."""
-    parts = _parts(store, found)
-    known = unify_schemas(store, stage, parts)
-    loaded = map_ahead(store, lambda part: part.load(store), parts)
-    return conform_and_concat(
-        known, [(part.source, table) for part, table in zip(parts, loaded, strict=True)]
-    )
+def load_table(store: Store, stage: str, tasks: TaskOutputs) -> pa.Table:
+    """Return all rows in plan order, without the slow import of `pyarrow.dataset`."""
+    return concat_parts(store, stage, _parts(store, tasks))
 
 
-def conform_and_concat(
-    known: agreement.Agreed, tables: Sequence[tuple[Source, pa.Table]]
-) -> pa.Table:
-    """Return the rows of tables that agree."""
+def concat_parts(store: Store, stage: str, parts: Sequence[Part]) -> pa.Table:
+    """Return the rows of all parts; two schemas that differ are a `DatasetError`."""
+    agreed = unify_schemas(store, stage, parts)
+    tables = list(map_ahead(store, lambda part: part.load(store), parts))
+    if not agreed.schema.names:
+        return unifying.make_columnless_table(sum(table.num_rows for table in tables))
+    pairs = zip(parts, tables, strict=True)
+    return pa.concat_tables([_conform(agreed, part.source, table) for part, table in pairs])
 
-    if not known.schema.names:
-        return unifying.make_columnless_table(sum(table.num_rows for _, table in tables))
-    return pa.concat_tables([_conform(known, source, table) for source, table in tables])
 
-
-def _conform(known: agreement.Agreed, source: Source, table: pa.Table) -> pa.Table:
+def _conform(agreed: agreement.Agreed, source: Source, table: pa.Table) -> pa.Table:
     try:
-        return unifying.conform(table, known.schema)
+        return unifying.conform(table, agreed.schema)
     except unifying.ColumnTypeConflict as error:
-        raise _add_advice(agreement.conflict_error(known, source, error)) from None
-
-
-_ONE_BY_ONE = "run.outputs() gives them one by one"
+        raise _add_advice(agreement.conflict_error(agreed, source, error)) from None
 
 
 def _add_advice(error: DatasetError) -> DatasetError:
@@ -91,46 +86,45 @@ def unify_schemas(store: Store, stage: str, parts: Sequence[Part]) -> agreement.
             raise DatasetError(
                 f"{part.source} returned a table with two columns {name!r}; {_ONE_BY_ONE}"
             )
-    found: agreement.Agreed | None = None
+    agreed: agreement.Agreed | None = None
     try:
         for part in parts:
-            found = agreement.agree(found, part.source, part.schema)
+            agreed = agreement.agree(agreed, part.source, part.schema)
     except DatasetError:
-        # Columns without values may be of any type: what has values was told as it came.
-        found = agreement.latest(store, stage)
+        # A column without values may be of any type, so what counts are the columns with values:
+        # the tasks put the schema of these into the folder.
+        agreed = agreement.latest(store, stage)
         for part in parts:
-            found = _agree_by_values(store, found, part)
-    assert found is not None
-    return found
+            agreed = _agree_by_values(store, agreed, part)
+    assert agreed is not None
+    return agreed
 
 
-def _agree_by_values(store: Store, known: agreement.Agreed | None, part: Part) -> agreement.Agreed:
+def _agree_by_values(store: Store, agreed: agreement.Agreed | None, part: Part) -> agreement.Agreed:
     try:
-        return agreement.agree(known, part.source, part.schema)
+        return agreement.agree(agreed, part.source, part.schema)
     except DatasetError:
         pass
     try:
-        return agreement.agree(known, part.source, unifying.observed_schema(part.load(store)))
+        return agreement.agree(agreed, part.source, unifying.observed_schema(part.load(store)))
     except DatasetError as error:
         raise _add_advice(error) from None
 
 
-def _parts(store: Store, found: Sequence[tuple[int, Output | None]]) -> list[Part]:
-    """Return what holds the rows of each task; of tables without rows one, if no other exists."""
-    there = [(task, output) for task, output in found if output and outputs.is_tabular(output)]
-    there = [pair for pair in there if pair[1].rows] or there[:1]
-    files = [output for _, output in there if output.kind == "arrow"]
+def _parts(store: Store, tasks: TaskOutputs) -> list[Part]:
+    """Return the parts that have rows, or the first one if none has."""
+    tabular = [(task, output) for task, output in tasks if output and outputs.is_tabular(output)]
+    tabular = [pair for pair in tabular if pair[1].rows] or tabular[:1]
+    files = [output for _, output in tabular if output.kind == "arrow"]
     schemas = map_ahead(store, lambda output: _schema_of(store, output), files)
     parts: list[Part] = []
-    for task, output in there:
+    for task, output in tabular:
         if output.kind == "arrow":
             parts.append(Part(Source(task), next(schemas), output))
             continue
         tables = [pair[1] for pair in outputs.load_tables(store, output) if pair is not None]
-        tables = [each_ for each_ in tables if each_.num_rows] or tables[:1]
-        parts += [
-            Part(Source(task), each_.schema.remove_metadata(), table=each_) for each_ in tables
-        ]
+        tables = [table for table in tables if table.num_rows] or tables[:1]
+        parts += [Part(Source(task), t.schema.remove_metadata(), table=t) for t in tables]
     return parts
 
 
@@ -142,31 +136,30 @@ def _schema_of(store: Store, output: Output) -> pa.Schema:
 
 
 def _stored_schema(store: Store, output: Output) -> pa.Schema:
-
+    path = output.path or ""
     try:
-        here = store.local_path(output.path or "")
-        if here is not None:
-            with pa.memory_map(here) as file:
-                return pa.ipc.open_file(file).schema
-        with store.open(output.path or "", (output.size, "")) as opened:
-            return pa.ipc.open_file(pa.PythonFile(opened)).schema
-    except FileNotFoundError as error:
-        raise StorageError(f"{store.uri}/{output.path}: committed, but gone") from error
+        with outputs.explain_missing(store, path):
+            here = store.local_path(path)
+            if here is not None:
+                with pa.memory_map(here) as file:
+                    return pa.ipc.open_file(file).schema
+            with store.open(path, (output.size, "")) as opened:
+                return pa.ipc.open_file(pa.PythonFile(opened)).schema
     except (OSError, pa.ArrowException) as error:
+        # Of a file that has changed, this says more.
         outputs.check(store, output, outputs.read_whole(store, output))
-        raise StorageError(f"{store.uri}/{output.path} cannot be read: {error}") from error
+        raise StorageError(f"{store.uri}/{path} cannot be read: {error}") from error
 
 
 def _is_lazy(part: Part, schema: pa.Schema) -> bool:
-    return part.output is not None and (
-        part.schema.equals(schema) or unifying.can_cast(part.schema, schema)
-    )
+    if part.output is None:
+        return False
+    return part.schema.equals(schema) or unifying.can_cast(part.schema, schema)
 
 
-def _files(store: Store, found: Sequence[Output | None], schema: pa.Schema) -> Any:
+def _open_files(store: Store, chosen: Sequence[Output | None], schema: pa.Schema) -> Any:
     """Return a dataset of files, each of which is checked when it is first opened."""
-
-    files = {output.path or "": output for output in found if output is not None}
+    files = {output.path or "": output for output in chosen if output is not None}
     sizes = {path: output.size for path, output in files.items()}
     filesystem = arrow_filesystem(store, sizes, functools.partial(_check, store, files))
     return ds.dataset(list(files), format="ipc", schema=schema, filesystem=filesystem)

@@ -1,9 +1,9 @@
-"""Whether the process that drives a run lives, whatever clocks and host names say.
+"""Whether the process that drives a run lives, independent of clocks and host names.
 
-A process is known by the boot of its machine, its PID namespace, its id there, and when it was
-started in ticks since the boot. Processes of one namespace know this of each other for sure.
-Others go by a heartbeat in the run's folder. Where there is no `/proc`, as on macOS, a process is
-known by its host and the time of its start.
+A process is identified by the boot of its machine, its PID namespace, its id there, and its start
+in ticks since the boot. Within one namespace that is certain; everybody else goes by a heartbeat
+in the run's folder. Without `/proc`, as on macOS, a process is identified by its host and the time
+of its start.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from mapred.runfolder.starts import Start
 from mapred.storage import Store
 
 BEAT_SECONDS = 20.0
-FRESH_SECONDS = 90.0  # a driver elsewhere that beat so lately is at work
-QUIET_SECONDS = 24 * 3600.0  # one that did not for so long, and was not only paused, has ended
+FRESH_SECONDS = 90.0  # a driver elsewhere is at work if its heartbeat is no older
+QUIET_SECONDS = 24 * 3600.0  # one without a heartbeat for so long was not just paused: it has ended
 _DIGITS = 10  # of a process id, at most
 _SAME_START = 60.0  # seconds by which times of one start differ, as clocks are set
 _PROC = "/proc"
@@ -43,18 +43,18 @@ class Process:
 
 
 def own_ref(name: str) -> str:
-    """Return the text in handle.json by which this process is known, under the name of its backend."""
+    """Return this process as handle.json names it, after the name of its backend."""
     pid = os.getpid()
     boot, namespace = _place()
     start = _ticks("self") if boot else None
-    known = f"{name}:{os.uname().nodename}:{pid}"
+    ref = f"{name}:{os.uname().nodename}:{pid}"
     if start is None:
-        return f"{known}:{_born(pid) or 0:.2f}"
-    return f"{known}:{start}:{boot}:{namespace}"
+        return f"{ref}:{_creation_time(pid) or 0:.2f}"
+    return f"{ref}:{start}:{boot}:{namespace}"
 
 
 def process_of(ref: str) -> Process | None:
-    """Return the process that a ref names; None for the ref of a cluster."""
+    """Parse a ref; None for that of a cluster."""
     parts = ref.split(":")
     if len(parts) not in (4, 6) or not parts[2].isdecimal() or len(parts[2]) > _DIGITS:
         return None
@@ -62,12 +62,15 @@ def process_of(ref: str) -> Process | None:
 
 
 def lives(process: Process) -> bool | None:
-    """Whether a process lives; None where that cannot be seen from here."""
+    """Whether a process lives; None if that cannot be seen from here."""
     if not process.boot:
         if process.host != os.uname().nodename:
             return None
-        born = _born(process.pid)
-        return born is not None and abs(born - _number(process.start)) < _SAME_START
+        created = _creation_time(process.pid)
+        try:
+            return created is not None and abs(created - float(process.start)) < _SAME_START
+        except ValueError:
+            return False
     if (process.boot, process.namespace) != _place():
         return None
     try:
@@ -79,21 +82,21 @@ def lives(process: Process) -> bool | None:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return None  # Processes of other users are hidden.
+        return None  # `/proc` may hide the processes of other users
     return None
 
 
 def _place() -> tuple[str, str]:
-    """Return the boot and the PID namespace of this process; empty where nothing tells.
+    """Return the boot and the PID namespace of this process; empty if unknown.
 
-    A time namespace counts as a boot of its own: its clocks since the boot are set apart.
+    A time namespace counts as a boot of its own, since its clocks have an offset.
     """
     try:
         if os.readlink(f"{_PROC}/self") != str(os.getpid()):
-            return "", ""  # `/proc` shows another namespace.
+            return "", ""  # `/proc` shows another namespace
         with open(f"{_PROC}/sys/kernel/random/boot_id") as file:
             boot = file.read().strip()
-        with suppress(FileNotFoundError):  # Linux before 5.6 has none.
+        with suppress(FileNotFoundError):  # before Linux 5.6
             boot += f".{os.stat(f'{_PROC}/self/ns/time').st_ino}"
         return boot, str(os.stat(f"{_PROC}/self/ns/pid").st_ino)
     except OSError:
@@ -101,15 +104,15 @@ def _place() -> tuple[str, str]:
 
 
 def _ticks(pid: str) -> str | None:
-    """When a process was started, in ticks since the boot; None for one that has ended."""
+    """Return the start of a process in ticks since the boot; None if it has ended."""
     with open(f"{_PROC}/{pid}/stat", "rb") as stat:
-        # What follows the program's name, which may hold blanks and brackets.
+        # The program's name in brackets may itself hold blanks and brackets.
         fields = stat.read().rpartition(b")")[2].split()
     return None if fields[0] in (b"Z", b"X") else fields[19].decode()
 
 
-def _born(pid: int) -> float | None:
-    import psutil
+def _creation_time(pid: int) -> float | None:
+    import psutil  # only needed where there is no `/proc`
 
     try:
         return float(psutil.Process(pid).create_time())
@@ -117,16 +120,9 @@ def _born(pid: int) -> float | None:
         return None
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0
-
-
 @contextmanager
-def beating(store: Store, ref: str) -> Iterator[None]:
-    """Say in the folder, now and then, that the process lives: short runs say nothing."""
+def send_heartbeats(store: Store, ref: str) -> Iterator[None]:
+    """Write a heartbeat into the folder at intervals; short runs write none."""
     ended = threading.Event()
     beats = threading.Thread(
         target=_beat, args=(store, ref, ended), name="mapred-heartbeat", daemon=True
@@ -145,7 +141,7 @@ def beating(store: Store, ref: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Beat:
-    """A sign of life of what drives a run: when, in seconds since the epoch and since the boot."""
+    """A heartbeat of the driver `ref`: in seconds since the epoch, and since the boot."""
 
     ref: str
     time: Seconds = 0.0
@@ -156,9 +152,8 @@ class _Beat:
 def _beat(store: Store, ref: str, ended: threading.Event) -> None:
     written = False
     while not ended.wait(BEAT_SECONDS):
-        # What cannot be written now may be the next time: a folder that is gone is not made anew.
-        with suppress(MapredError, OSError):
-            store.read(layout.JOB, 0, 1)
+        with suppress(MapredError, OSError):  # the next one may succeed
+            store.read(layout.JOB, 0, 1)  # a folder that is gone must not be made anew
             beat = _Beat(ref, time.time(), _place()[0], _uptime())
             store.write(layout.HEARTBEAT, encode(beat))
             written = True
@@ -169,10 +164,10 @@ def _beat(store: Store, ref: str, ended: threading.Event) -> None:
 
 @dataclass(frozen=True)
 class Driver:
-    """The process that drives a run, or did last, as far as it can be known here.
+    """The process that drives a run, or did last.
 
-    `lives` is None where it cannot be seen; `quiet` is then for how many seconds it has given no
-    sign of life.
+    `lives` is None if it cannot be seen from here; then `quiet` says for how many seconds there
+    has been no sign of life.
     """
 
     process: Process
@@ -181,17 +176,16 @@ class Driver:
 
     @property
     def is_here(self) -> bool:
-        """Whether it is this very process."""
         return bool(self.lives) and self.process.pid == os.getpid()
 
     @property
     def is_known(self) -> bool:
-        """Whether it lives can be told: it is seen, or gives signs of life."""
+        """Whether it can be seen, or gives signs of life."""
         return self.lives is not None or bool(self.process.boot)
 
     @property
     def alive(self) -> bool:
-        """Whether it lives, or gave a sign lately."""
+        """Whether it lives, or did so lately."""
         if self.lives is None:
             return self.is_known and self.quiet < FRESH_SECONDS
         return self.lives
@@ -205,20 +199,19 @@ class Driver:
 
 
 def driver(store: Store, start: Start) -> Driver | None:
-    """Return the process that a run was started by; None where there is none, or a cluster."""
+    """Return the process that started a run; None if there is none, or a cluster did."""
     process = None if start.ref is None else process_of(start.ref)
     if start.ref is None or process is None:
         return None
-    seen = lives(process)
-    return Driver(
-        process, seen, 0.0 if seen is not None else seconds_quiet(store, start.ref, start.time)
-    )
+    alive = lives(process)
+    quiet = seconds_quiet(store, start.ref, start.time) if alive is None else 0.0
+    return Driver(process, alive, quiet)
 
 
 def seconds_quiet(store: Store, ref: str, started: float) -> float:
-    """Seconds since the process of a ref gave a sign of life, its start included.
+    """Return the seconds since the start or the last heartbeat of the process of a ref.
 
-    On one machine they are counted by a clock that nobody sets.
+    On one machine they are counted by the clock since the boot, which nobody sets.
     """
     beat = records.read_if_sound(store, layout.HEARTBEAT, _Beat)
     if beat is not None and beat.ref == ref:

@@ -1,8 +1,8 @@
-"""The end of a run: its last word, and the list of outputs that its result is read from.
+"""The end of a run: end.json, and the manifest of outputs that its result is read from.
 
-The last word of a run that succeeded names the SHA-256 of its job and of the list, so that what
-is read later is what stood there then. The list follows from the commits: one that is lost is
-made again from them.
+The end.json of a run that succeeded names the SHA-256 of its job and of its manifest, so that a
+later change of either is noticed. The manifest follows from the commits: one that is lost is made
+again from them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TRIES = 3
 
 
 class ManifestEntry(NamedTuple):
-    """What a task of the last stage gave; no output where it was given up."""
+    """What a task of the last stage gave; no output if it was given up."""
 
     task: Tasks
     output: Output | None
@@ -46,29 +46,29 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Ending:
-    """What lies there of the end of a run that succeeded, and what its last word names.
+    """The digests of job and manifest as they are, and as end.json names them (`named_…`).
 
-    `listed` is None where the manifest is gone or cannot be read. The digests that the last word
-    names are "" where an earlier version wrote it.
+    `listed` is None if the manifest is gone or cannot be read. Digests in an end.json of an
+    earlier version are "".
     """
 
     job: str
-    word_job: str
+    named_job: str
     manifest: str
-    word_manifest: str
+    named_manifest: str
     listed: Sequence[ManifestEntry] | None
 
     @property
     def same_job(self) -> bool:
-        return self.word_job in ("", self.job)
+        return self.named_job in ("", self.job)
 
     @property
     def same_manifest(self) -> bool:
-        return self.word_manifest in ("", self.manifest)
+        return self.named_manifest in ("", self.manifest)
 
 
 def _is_left_out(output: Output | None) -> bool:
-    """Whether a value that its commit holds was too much for the manifest."""
+    """Whether a value was left in its commit, as too large for the manifest."""
     return output is not None and output.kind == "inline" and not output.inline
 
 
@@ -77,7 +77,7 @@ def _sha256(data: bytes) -> str:
 
 
 class EndRecords(RunRecords):
-    """The end of a run: its last word, and the list of the outputs of its last stage."""
+    """The records of a run's end."""
 
     def finish(
         self,
@@ -87,10 +87,10 @@ class EndRecords(RunRecords):
         commits: Mapping[int, Commit | None] | None = None,
         when: float | None = None,
     ) -> str:
-        """Write the manifest of a run that succeeded and the last word; the word that stands.
+        """Write end.json, after the manifest if the run succeeded; return the state that stands.
 
         `commits` are those of the last stage that are known already. A run whose last stage
-        lacks a commit does not succeed, whatever an engine says. `when` it ended is now if not given.
+        lacks a commit does not succeed, whatever an engine says. `when` it ended defaults to now.
         """
         ended = time.time() if when is None else when
         word = End(state, message, ended)  # type: ignore[arg-type]
@@ -99,12 +99,12 @@ class EndRecords(RunRecords):
             word = replace(word, job=self._job_digest(), manifest=_sha256(manifest))
         return self.put_end(word).state
 
-    def _put(self, job: Job, known: Mapping[int, Commit | None]) -> bytes:
-        """Put the manifest, and see that it stands: what another driver put says the same.
+    def _put(self, job: Job, commits: Mapping[int, Commit | None]) -> bytes:
+        """Put the manifest and return it; that of another driver is the same.
 
-        Anything else that lies there is damaged, or of another life of the run: it is replaced.
+        Any other that lies there is damaged, or from before a resume: it is replaced.
         """
-        data, store = self._build_manifest(job, known), self.store
+        data, store = self._build_manifest(job, commits), self.store
         for _ in range(_TRIES):
             if store.put_if_absent(layout.MANIFEST, data):
                 return data
@@ -117,20 +117,19 @@ class EndRecords(RunRecords):
             "the commits say; resume the run"
         )
 
-    def _build_manifest(self, job: Job, known: Mapping[int, Commit | None]) -> bytes:
-        """Return the outputs of every task of the last stage, in order, from the commits."""
+    def _build_manifest(self, job: Job, commits: Mapping[int, Commit | None]) -> bytes:
         stage = job.stages[-1]
         given_up = self.given_up_tasks() if stage.kind == "map" and job.max_failed else {}
         lost = {index for index, items in given_up.items() if items is None}
-        unknown = [i for i in range(stage.tasks) if i not in lost and known.get(i) is None]
-        read = self.commits(stage.name, unknown)
+        missing = [i for i in range(stage.tasks) if i not in lost and commits.get(i) is None]
+        read = self.commits(stage.name, missing)
         entries: list[ManifestEntry] = []
         room = _INLINE_TOTAL
         for index in range(stage.tasks):
             if index in lost:
                 entries.append(ManifestEntry(index, None, ()))
                 continue
-            commit = known.get(index) or next(read)
+            commit = commits.get(index) or next(read)
             if commit is None:
                 raise RunError(f"{self.uri}: task {index} of {stage.name} was never committed")
             output = commit.output
@@ -141,36 +140,34 @@ class EndRecords(RunRecords):
         return encode(Manifest(stage.name, tuple(entries)))
 
     def read_ending(self) -> Ending:
-        """Look at the end of a run."""
         word = self.end()
         data, listed = b"", None
         if word is not None and word.state == "succeeded":  # no other run has a manifest
             with suppress(FileNotFoundError):
                 data = self.manifest_data()
                 listed = self._parse_manifest(data)
-        told = ("", "") if word is None else (word.job, word.manifest)
-        return Ending(self._job_digest(), told[0], _sha256(data), told[1], listed)
+        named = ("", "") if word is None else (word.job, word.manifest)
+        return Ending(self._job_digest(), named[0], _sha256(data), named[1], listed)
 
     def manifest_data(self) -> bytes:
-        """Return the bytes of the list of outputs."""
         return read_data(self.store, layout.MANIFEST)
 
     def has_its_job(self) -> bool:
-        """Whether job.json is the one that a run ended with; nothing but the two is read."""
+        """Whether job.json is the one that end.json names; reads these two alone."""
         word = self.end()
         return word is None or word.job in ("", self._job_digest())
 
     def outputs(self, job: Job) -> list[ManifestEntry]:
         """Return what every task of the last stage of a run that succeeded gave, and its files.
 
-        A `RunError` where the job or the manifest is not the one that the run ended with. A
-        manifest that is lost or emptied, as after a power cut, is made again from the commits.
+        Raises a `RunError` if the job or the manifest is not the one that the run ended with. A
+        manifest that is lost or emptied, as by a power cut, is made again from the commits.
         """
-        found = self._read_checked_ending()
-        listed = found.listed
+        ending = self._read_checked_ending()
+        listed = ending.listed
         if listed is None:
-            listed = self._rebuild_manifest(job, found)
-        elif not found.same_manifest:
+            listed = self._rebuild_manifest(job, ending)
+        elif not ending.same_manifest:
             raise RunError(
                 f"{self.uri}/{layout.MANIFEST} is not what it was when the run ended: someone "
                 f"changed it; to make it again from the commits:\n"
@@ -180,36 +177,35 @@ class EndRecords(RunRecords):
 
     def is_whole(self, job: Job) -> bool:
         """Whether a run that succeeded has its manifest and the commits that it lists."""
-        found = self._read_checked_ending()
-        if found.listed is None or not found.same_manifest:
+        ending = self._read_checked_ending()
+        if ending.listed is None or not ending.same_manifest:
             return False
-        there = set(self.list_committed(job.stages[-1].name))
-        return all(output is None or index in there for index, output, _ in found.listed)
+        committed = set(self.list_committed(job.stages[-1].name))
+        return all(output is None or index in committed for index, output, _ in ending.listed)
 
     def _read_checked_ending(self) -> Ending:
-        found = self.read_ending()
-        if not found.same_job:
+        ending = self.read_ending()
+        if not ending.same_job:
             raise RunError(
                 f"{self.uri}/{layout.JOB} is not what it was when the run ended (SHA-256 "
-                f"{found.job}, and {layout.END} names {found.word_job}): someone changed it; start a "
-                "new run"
+                f"{ending.job}, and {layout.END} names {ending.named_job}): someone changed it; start "
+                "a new run"
             )
-        return found
+        return ending
 
-    def _rebuild_manifest(self, job: Job, found: Ending) -> Sequence[ManifestEntry]:
+    def _rebuild_manifest(self, job: Job, ending: Ending) -> Sequence[ManifestEntry]:
         data = self._build_manifest(job, {})
-        if found.word_manifest not in ("", _sha256(data)):
+        if ending.named_manifest not in ("", _sha256(data)):
             raise RunError(
                 f"{self.uri}/{layout.MANIFEST} is gone, and the commits do not say what it said: a task "
                 f"ran again, or someone changed its commit; to end the run anew:\n"
                 f"import mapred; mapred.open({self.uri!r}).resume()"
             )
-        with suppress(StorageError):  # where the root is read-only, the result can still be read
+        with suppress(StorageError):  # the result of a read-only root can be read as well
             self.store.write(layout.MANIFEST, data)
         return decode(Manifest, data, layout.MANIFEST).tasks
 
     def _parse_manifest(self, data: bytes) -> Sequence[ManifestEntry] | None:
-        """Return the entries of a manifest; None where it is none that can be read."""
         try:
             return decode_record(self.store, layout.MANIFEST, Manifest, data).tasks
         except RecordError as error:
@@ -218,24 +214,24 @@ class EndRecords(RunRecords):
             return None
 
     def _fill_in_values(self, job: Job, listed: Sequence[ManifestEntry]) -> list[ManifestEntry]:
-        """Return the entries, with the values from their commits that were too much for the
-        manifest."""
+        """Complete the entries by the values that were left in their commits."""
         short = [index for index, output, _ in listed if _is_left_out(output)]
         commits = self.commits(job.stages[-1].name, short)
-        found: list[ManifestEntry] = []
+        entries: list[ManifestEntry] = []
         for index, output, files in listed:
             if output is not None and _is_left_out(output):
                 commit = next(commits)
                 if commit is None:
                     raise RunError(f"{self.uri}: the commit of task {index} is gone")
-                kept = commit.output
-                if (kept.size, kept.crc32, kept.count) != (output.size, output.crc32, output.count):
+                whole = commit.output
+                before = output.size, output.crc32, output.count
+                if (whole.size, whole.crc32, whole.count) != before:
                     raise RunError(
                         f"{self.uri}: the commit of task {index} is not the one that the run ended with"
                     )
-                output = kept
-            found.append(ManifestEntry(index, output, files))
-        return found
+                output = whole
+            entries.append(ManifestEntry(index, output, files))
+        return entries
 
     def _job_digest(self) -> str:
         try:

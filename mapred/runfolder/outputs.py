@@ -12,6 +12,7 @@ import pickle
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import IO, Any
 
@@ -34,7 +35,7 @@ Tabular = tuple[str, "pa.Table"]  # what the function returned, and its rows
 
 @dataclass(frozen=True)
 class Broken:
-    """A value that was stored and cannot be loaded."""
+    """A stored value that cannot be loaded."""
 
     error: Exception
 
@@ -45,30 +46,29 @@ class Broken:
 def encode(
     values: Sequence[Any], check: Callable[[list[pa.Table | None]], None] | None = None
 ) -> tuple[Output, Any]:
-    """How `values` are stored: an `Output` without its path, and its bytes (None if inline).
+    """Return an `Output` without its path for `values`, and its bytes (None if inline).
 
-    Where all of them are tables, but for None, `check` gets them before anything is stored.
+    If all of them are tables or None, `check` gets them before anything is stored.
     """
     kinds = {tabular.kind_of(value) or "object" for value in values if value is not None}
     if not kinds:
         return Output("none", count=len(values)), None
     if "object" in kinds:
-        return _join_pickles(
-            [_pickle_value(value) for value in values], Output("pickle", count=len(values))
-        )
-    whole = [tabular.to_arrow(value) for value in values]
+        pickles = [_pickle_value(value) for value in values]
+        return _join_pickles(pickles, Output("pickle", count=len(values)))
+    places = [tabular.to_arrow(value) for value in values]
     if check is not None:
-        check(whole)
-    found = [table for table in whole if table is not None]
-    rows = sum(table.num_rows for table in found)
-    if len(kinds) == 1 and tabular.fit_one_file(found):
-        payload = tabular.to_file(whole)
+        check(places)
+    tables = [table for table in places if table is not None]
+    rows = sum(table.num_rows for table in tables)
+    if len(kinds) == 1 and tabular.fit_one_file(tables):
+        payload = tabular.to_file(places)
         return _add_size_and_crc(Output("arrow", kinds.pop(), len(values), rows), payload), payload
-    pickles = [_pickled_table(value, table) for value, table in zip(values, whole, strict=True)]
+    pickles = [_pickle_table(value, table) for value, table in zip(values, places, strict=True)]
     return _join_pickles(pickles, Output("pickle", "tables", len(values), rows))
 
 
-def _pickled_table(value: Any, table: pa.Table | None) -> bytes:
+def _pickle_table(value: Any, table: pa.Table | None) -> bytes:
     if table is None:
         return pickle.dumps(None)
     return pickle.dumps((tabular.kind_of(value), tabular.to_file([table]).to_pybytes()))
@@ -83,14 +83,23 @@ def _join_pickles(pickles: list[bytes], output: Output) -> tuple[Output, Any]:
 
 
 def is_tabular(output: Output) -> bool:
-    """Whether the values are tables, frames or batches, and None among them at most."""
+    """Whether the values are tables, frames or batches, or None."""
     return output.kind == "arrow" or output.type == "tables"
 
 
-def are_tabular(found: Sequence[Output | None]) -> bool:
+def are_tabular(outputs: Sequence[Output | None]) -> bool:
     """Whether tasks returned tables, and nothing else but None."""
-    tabular = [output for output in found if output is not None and output.kind != "none"]
-    return bool(tabular) and all(map(is_tabular, tabular))
+    returned = [output for output in outputs if output is not None and output.kind != "none"]
+    return bool(returned) and all(map(is_tabular, returned))
+
+
+@contextmanager
+def explain_missing(store: Store, path: str) -> Iterator[None]:
+    """Raise a `StorageError` if a committed file is gone."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StorageError(f"{store.uri}/{path}: committed, but gone") from error
 
 
 def suffix(output: Output) -> str:
@@ -98,20 +107,18 @@ def suffix(output: Output) -> str:
 
 
 def fetch(store: Store, output: Output) -> bytes | None:
-    """Return the bytes of a small output that lies in a file on a store; None for every other.
+    """Return the bytes of a small output that lies in a file on a store, else None.
 
-    With them, `decode` asks the store for nothing: they can be fetched ahead.
+    `decode` takes them instead of reading the store, so that they can be fetched ahead.
     """
     if output.path is None or output.size > _SMALL or store.local_path("") is not None:
         return None
-    try:
+    with explain_missing(store, output.path):
         return store.read(output.path)
-    except FileNotFoundError as error:
-        raise StorageError(f"{store.uri}/{output.path}: committed, but gone") from error
 
 
 def decode(store: Store, output: Output, data: bytes | None = None) -> Iterator[Any]:
-    """Yield the values of an output, one by one; `data` is what `fetch` gave."""
+    """Yield the values of an output, one by one; `data` comes from `fetch`."""
     for value in load(store, output, data):
         if isinstance(value, Broken):
             raise FunctionError(f"the returned value {value}") from value.error
@@ -119,10 +126,10 @@ def decode(store: Store, output: Output, data: bytes | None = None) -> Iterator[
 
 
 def load(store: Store, output: Output, data: bytes | None = None) -> Iterator[Any]:
-    """Yield the values of an output, one by one; a `Broken` where one cannot be loaded."""
+    """Yield the values of an output, one by one; a `Broken` for one that cannot be loaded."""
     if is_tabular(output):
-        for found in load_tables(store, output, data):
-            yield None if found is None else tabular.from_arrow(found[1], found[0])
+        for pair in load_tables(store, output, data):
+            yield None if pair is None else tabular.from_arrow(pair[1], pair[0])
     elif output.kind == "none":
         yield from [None] * output.count
     else:
@@ -132,17 +139,16 @@ def load(store: Store, output: Output, data: bytes | None = None) -> Iterator[An
 def load_tables(
     store: Store, output: Output, data: bytes | None = None
 ) -> Iterator[Tabular | None]:
-    """Yield the values of an output that `is_tabular`, one by one, each as Arrow."""
+    """Yield the values of a tabular output, one by one, each as Arrow."""
     if output.kind == "arrow":
         for table in tabular.tables_of(read_table(store, output, data)):
             yield None if table is None else (output.type, table)
         return
-
-    for found in _load_pickles(store, output, data, pickling.load_plain):
-        if found is None:
+    for pair in _load_pickles(store, output, data, pickling.load_plain):
+        if pair is None:
             yield None
             continue
-        kind, payload = found
+        kind, payload = pair
         (table,) = tabular.tables_of(tabular.read_file(pa.py_buffer(payload)))
         yield kind, table
 
@@ -169,8 +175,8 @@ def _load_pickles(
 
 
 def _skip_pickle(file: Any, start: int) -> bool:
-    """Go to the end of the pickle that begins at `start`; False where it has none."""
-    import pickletools
+    """Go to the end of the pickle that begins at `start`; False if it has none."""
+    import pickletools  # only needed for damaged values
 
     file.seek(start)
     try:
@@ -182,8 +188,7 @@ def _skip_pickle(file: Any, start: int) -> bool:
 
 
 def _checked_reader(store: Store, output: Output, data: bytes | None) -> Any:
-    """Return a reader of pickled values, once their checksum was compared; `data` is what `fetch`
-    gave."""
+    """Compare the checksum of pickled values, and return a reader of them."""
     if output.kind == "inline":
         return io.BytesIO(inline_value(store, output))
     if data is None and store.local_path("") is not None:
@@ -194,7 +199,7 @@ def _checked_reader(store: Store, output: Output, data: bytes | None) -> Any:
 
 
 def inline_value(store: Store, output: Output) -> bytes:
-    """Return the bytes of a value that lies in a commit; a `StorageError` where they have changed."""
+    """Return the bytes of a value in a commit; raise a `StorageError` if they have changed."""
     try:
         data = base64.b64decode(output.inline or "", validate=True)
     except ValueError as error:
@@ -204,22 +209,22 @@ def inline_value(store: Store, output: Output) -> bytes:
 
 
 def read_whole(store: Store, output: Output) -> bytes:
-    """Return the bytes of an output's file, as they are."""
+    """Return the bytes of an output's file, unchecked."""
     with _open(store, output) as file:
         return bytes(file.read())
 
 
 def check(store: Store, output: Output, data: Any) -> Any:
-    """Return the bytes of an output's file; a `StorageError` where they are not those committed."""
+    """Return the bytes of an output's file; raise a `StorageError` unless they are as committed."""
     compare(store, output, (memoryview(data).nbytes, zlib.crc32(data)))
     return data
 
 
-def compare(store: Store, output: Output, found: tuple[int, int]) -> None:
+def compare(store: Store, output: Output, measured: tuple[int, int]) -> None:
     """Raise a `StorageError` unless a file has the size and CRC-32 of an output."""
     path = output.path or ""
     try:
-        checksums.compare(found, output.size, output.crc32, f"{store.uri}/{path}")
+        checksums.compare(measured, output.size, output.crc32, f"{store.uri}/{path}")
     except StorageError as error:
         index = layout.index_of(path)
         if index is None:
@@ -231,10 +236,8 @@ def compare(store: Store, output: Output, found: tuple[int, int]) -> None:
 
 
 def _open(store: Store, output: Output) -> Any:
-    try:
+    with explain_missing(store, output.path or ""):
         return store.open(output.path or "")
-    except FileNotFoundError as error:
-        raise StorageError(f"{store.uri}/{output.path}: committed, but gone") from error
 
 
 def _add_size_and_crc(output: Output, payload: Any) -> Output:
@@ -242,17 +245,13 @@ def _add_size_and_crc(output: Output, payload: Any) -> Output:
 
 
 def read_table(store: Store, output: Output, data: bytes | None = None) -> pa.Table:
-    """All rows of an `arrow` output, mapped into memory where the store is a path."""
-
-    try:
-        here = store.local_path(output.path or "")
-        if here is None:
-            source = pa.py_buffer(read_whole(store, output) if data is None else data)
-        else:
-            with pa.memory_map(here) as file:
-                source = file.read_buffer()
-    except FileNotFoundError as error:
-        raise StorageError(f"{store.uri}/{output.path}: committed, but gone") from error
+    """Return all rows of an `arrow` output, mapped into memory if the store is a path."""
+    here = store.local_path(output.path or "")
+    if here is None:
+        source = pa.py_buffer(read_whole(store, output) if data is None else data)
+    else:
+        with explain_missing(store, output.path or ""), pa.memory_map(here) as file:
+            source = file.read_buffer()
     return tabular.read_file(check(store, output, source))
 
 
@@ -276,5 +275,4 @@ def _pickle_value(value: Any) -> bytes:
 
 
 def _is_plain(counts: dict[Any, Any]) -> bool:
-    """Whether all keys are strings and all values numbers."""
     return set(map(type, counts)) == {str} and set(map(type, counts.values())) <= {int, float}

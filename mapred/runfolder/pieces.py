@@ -1,8 +1,8 @@
-"""A run's own input, items and frames, held against its digests at every read.
+"""A run's own input, items and frames, checked by their digests at every read.
 
-Items are pickles: anyone who can change one has code run by those who load it. A large file has
-a digest for each piece, in a file that has one itself, so that what is read of it is checked
-and no more.
+Items are pickles, and who can change a pickle can run code in the process that loads it. A large
+file has a digest for each piece, in a file that has a digest itself, so that a reader checks what
+it reads and no more.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _KEPT = 8  # pieces of a file, for the small ranges that follow each other
 
 
 def hash_pieces(path: str, data: Any) -> Iterator[tuple[str, bytes]]:
-    """Yield the file of digests of an input file, where that has several pieces: path and bytes."""
+    """Yield path and bytes of the digests of an input file, if that has several pieces."""
     view = memoryview(data).cast("B")
     if len(view) > PIECE:
         pieces = (view[start : start + PIECE] for start in range(0, len(view), PIECE))
@@ -33,18 +33,18 @@ def hash_pieces(path: str, data: Any) -> Iterator[tuple[str, bytes]]:
 
 
 def read(store: Store, digests: Mapping[str, str], path: str) -> bytes:
-    """Return a file of a run, refused if its digest is not the one that the job names."""
+    """Return a file of a run; refuse it if its digest is not the one that the job names."""
     data = store.read(path)
-    found = hashlib.sha256(data).hexdigest()
-    if found != digests.get(path):
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != digests.get(path):
         if is_blank(data):
             raise RecordError(f"{store.uri}/{path} {EMPTY}", blank=True)
-        raise _changed_error(store, path, found)
+        raise _changed_error(store, path, digest)
     return data
 
 
 def fetch_input(store: Store, digests: Mapping[str, str], path: str) -> bytes | Pieces:
-    """Return an input file: its bytes, or the pieces of a large one, to be read as they are needed."""
+    """Return the bytes of an input file, or the pieces of a large one, which are read as needed."""
     if layout.sums(path) in digests:
         return Pieces(store, path, read(store, digests, layout.sums(path)))
     if path not in digests:
@@ -52,13 +52,12 @@ def fetch_input(store: Store, digests: Mapping[str, str], path: str) -> bytes | 
     return _read_verified(store, digests[path], path)
 
 
-def as_reader(found: bytes | Pieces) -> BinaryIO:
-    """Return a reader of what `held` gave."""
-    return io.BytesIO(found) if isinstance(found, bytes) else io.BufferedReader(_Reader(found))
+def as_reader(data: bytes | Pieces) -> BinaryIO:
+    return io.BytesIO(data) if isinstance(data, bytes) else io.BufferedReader(_Reader(data))
 
 
 def open_input(store: Store, digests: Mapping[str, str], path: str) -> BinaryIO:
-    """Return a reader of one input file, for a process that reads it once."""
+    """Open an input file, for a process that reads it once."""
     return as_reader(fetch_input(store, digests, path))
 
 
@@ -71,39 +70,31 @@ class Pieces:
     sums: bytes
     kept: dict[int, bytes] = field(default_factory=dict)
 
-    def of(self, first: int, stop: int) -> bytes:
-        """Return the pieces `first` up to `stop`, from one request where they are not kept."""
-        known = self.kept.get(first) if stop == first + 1 else None
-        if known is not None:
-            return known
+    def read(self, first: int, stop: int) -> bytes:
+        """Return the pieces `first` up to `stop`, by one request if they are not kept."""
+        kept = self.kept.get(first) if stop == first + 1 else None
+        if kept is not None:
+            return kept
         data = self.store.read(self.path, first * PIECE, (stop - first) * PIECE)
         view = memoryview(data)
         for number in range(first, stop):
             piece = view[(number - first) * PIECE : (number - first + 1) * PIECE]
-            due = self.sums[number * _SIZE : (number + 1) * _SIZE]
-            found = hashlib.sha256(piece)
-            if found.digest() != due:
-                raise _changed_error(
-                    self.store, self.path, f"{found.hexdigest()} of piece {number}"
-                )
+            digest = hashlib.sha256(piece).digest()
+            if digest != self.sums[number * _SIZE : (number + 1) * _SIZE]:
+                raise _changed_error(self.store, self.path, f"{digest.hex()} of piece {number}")
         while len(self.kept) >= _KEPT:
             self.kept.pop(next(iter(self.kept)), None)
         self.kept[stop - 1] = bytes(view[(stop - 1 - first) * PIECE :])
         return data
 
     @property
-    def count(self) -> int:
-        return len(self.sums) // _SIZE
-
-    @property
     def size(self) -> int:
         """In bytes: all pieces but the last are whole."""
-        return (self.count - 1) * PIECE + len(self.of(self.count - 1, self.count))
+        last = len(self.sums) // _SIZE - 1
+        return last * PIECE + len(self.read(last, last + 1))
 
 
 class _Reader(io.RawIOBase):
-    """Reads a file by its pieces."""
-
     def __init__(self, pieces: Pieces) -> None:
         self._pieces, self._at = pieces, 0
         self._size = pieces.size
@@ -127,7 +118,7 @@ class _Reader(io.RawIOBase):
         if stop <= self._at:
             return 0
         first = self._at // PIECE
-        data = self._pieces.of(first, -(-stop // PIECE))
+        data = self._pieces.read(first, -(-stop // PIECE))
         count = stop - self._at
         start = self._at - first * PIECE
         view[:count] = memoryview(data)[start : start + count]
@@ -136,8 +127,7 @@ class _Reader(io.RawIOBase):
 
 
 def _read_verified(store: Store, digest: str, path: str) -> bytes | Pieces:
-    """Return a small file, or a large one of a run of an earlier version, which is read through
-    once."""
+    """Return a file without a file of digests: it is small, or of a run of an earlier version."""
     whole, sums = hashlib.sha256(), []
     first = b""
     with store.open(path) as file:
@@ -150,8 +140,8 @@ def _read_verified(store: Store, digest: str, path: str) -> bytes | Pieces:
     return first if len(sums) < 2 else Pieces(store, path, b"".join(sums))
 
 
-def _changed_error(store: Store, path: str, found: str) -> FunctionError:
+def _changed_error(store: Store, path: str, digest: str) -> FunctionError:
     return FunctionError(
-        f"{store.uri}/{path} is not the file that the job names (SHA-256 {found}); "
+        f"{store.uri}/{path} is not the file that the job names (SHA-256 {digest}); "
         "someone changed it: start a new run"
     )

@@ -24,21 +24,20 @@ if TYPE_CHECKING:
 _NO_PLAN = "put a copy of it back, or start a new run"
 
 
-def plan_of(store: Store, number: int) -> pa.Table:
-    """One plan file as a table."""
+def load_plan_file(store: Store, number: int) -> pa.Table:
     with _plan_file(store, number) as data:
         return read_plan(data)
 
 
 def shard_ranges(store: Store, shard: int, job: Job | None = None) -> pa.Table:
-    """Return the plan's rows of one shard, by the plan that the job names, if it is given."""
+    """Return the plan's rows of one shard; checks the plan's digest if `job` is given."""
     with _plan_file(store, shard // layout.PLAN_SHARDS, job) as data:
         return PlanFile(data).shard(shard)
 
 
 @contextmanager
 def _plan_file(store: Store, number: int, job: Job | None = None) -> Iterator[bytes]:
-    """Open a plan file to read; raise `RecordError` if it is lost, damaged or not the job's."""
+    """Give a plan file to parse; raise `RecordError` if it is lost, damaged or not the job's."""
     path = layout.plan_file(number)
     why, data = "is gone", b""
     try:
@@ -56,20 +55,19 @@ def _plan_file(store: Store, number: int, job: Job | None = None) -> Iterator[by
     raise RecordError(f"{store.uri}/{path} {why}; {_NO_PLAN}")
 
 
-def items_of(ranges: pa.Table) -> list[int]:
-    """Return the numbers of the items of a shard, in order."""
-    pairs = zip(ranges["first"].to_pylist(), ranges["count"].to_pylist(), strict=True)
-    return [item for first, count in pairs for item in range(first, first + count)]
+def items_of(ranges: pa.Table) -> range:
+    """Return the items of a shard, which follow each other, by its rows of the plan."""
+    first = ranges["first"][0].as_py() if ranges.num_rows else 0
+    return range(first, first + sum(ranges["count"].to_pylist()))
 
 
 def shard_bytes(store: Store, job: Job) -> npt.NDArray[np.int64]:
-    """Planned bytes of every shard."""
-    return _sum_column(store, job, "length")
+    return _sum_by_shard(store, job, "length")
 
 
 def first_items(store: Store, job: Job) -> npt.NDArray[np.int64]:
     """Return the number of the first item of every shard."""
-    counts = _sum_column(store, job, "count")
+    counts = _sum_by_shard(store, job, "count")
     return np.cumsum(counts) - counts
 
 
@@ -78,8 +76,7 @@ def plan_numbers(job: Job) -> range:
     return range(-(-job.shards // layout.PLAN_SHARDS))
 
 
-def _sum_column(store: Store, job: Job, column: str) -> npt.NDArray[np.int64]:
-    """Return a column of the plan, summed for every shard."""
+def _sum_by_shard(store: Store, job: Job, column: str) -> npt.NDArray[np.int64]:
     sums = np.zeros(job.shards, np.int64)
 
     def columns(number: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -96,24 +93,18 @@ def _sum_column(store: Store, job: Job, column: str) -> npt.NDArray[np.int64]:
 
 
 def shard_items(store: Store, shards: Sequence[int]) -> Iterator[range]:
-    """Yield the indices of the items of some shards, which must be in order."""
+    """Yield the items of some shards, which must be in order."""
     plan: tuple[int, PlanFile] | None = None
     for shard in shards:
         number = shard // layout.PLAN_SHARDS
         if plan is None or plan[0] != number:
             with _plan_file(store, number) as data:
                 plan = number, PlanFile(data)
-        yield _items(plan[1].shard(shard))
-
-
-def _items(rows: pa.Table) -> range:
-    """Return the indices of the items of a shard, by its rows of the plan."""
-    first = rows["first"][0].as_py()
-    return range(first, first + sum(rows["count"].to_pylist()))
+        yield items_of(plan[1].shard(shard))
 
 
 def describe_task_input(store: Store, stage: Stage, index: int) -> str:
-    """Return the items, or the files and bytes, that a map task reads, in words."""
+    """Describe what a task reads: items, files and bytes, or outputs of other tasks."""
     if stage.kind == "shuffle":
         return f"partition {index} of {stage.tasks}"
     if stage.kind != "map":
@@ -123,7 +114,7 @@ def describe_task_input(store: Store, stage: Stage, index: int) -> str:
     if not rows.num_rows:
         return "an empty shard"
     first, more = rows.slice(0, 1).to_pylist()[0], rows.num_rows - 1
-    if items := _items(rows):
+    if items := items_of(rows):
         if len(items) > 1:
             return f"items {items[0]} to {items[-1]}"
         file = "" if first["path"] in ("", layout.ITEMS) else f": {first['path']}"

@@ -1,4 +1,4 @@
-"""The points that failures name: items with their values, a sweep's parameters, lines of text."""
+"""What failures point at, as text: items with their values, parameters of a sweep, lines."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _WIDTH = 200
-# A failed attempt tells the values of so many items, and reads so much again to know them.
+# A failed attempt names the values of so many items, and reads so much again for them.
 _MOST_VALUES, _MOST_BYTES = 200, 32 * 2**20
 _LINES_BYTES = 64 * 2**20
 
 
 class _Brief(reprlib.Repr):
-    """`repr` that looks at the first entries alone of what is long."""
+    """A `repr` that looks at the first entries alone of long values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class _Brief(reprlib.Repr):
         self.maxstring = self.maxother = self.maxlong = 4 * _WIDTH
 
     def repr_dict(self, x: dict[Any, Any], level: int) -> str:
-        """Entries in the dict's own order."""
+        # In the dict's own order: the base class sorts the keys.
         if level <= 0 and x:
             return "{...}"
         pairs = zip(x.items(), range(self.maxdict), strict=False)
@@ -49,9 +49,9 @@ _brief = _Brief().repr
 
 
 def value_text(format: Format, value: Any) -> str:
-    """Return what the function was called with, on one line: `'abc'`, or `beta=0.5, repeat=3`."""
+    """Show what the function was called with, on one line: `'abc'`, or `beta=0.5, repeat=3`."""
     if format.as_ == "keywords" and isinstance(value, dict):
-        return _cut(", ".join(f"{name}={_text(each)}" for name, each in value.items()))
+        return _cut(", ".join(f"{name}={_text(argument)}" for name, argument in value.items()))
     return _cut(_text(value))
 
 
@@ -73,10 +73,10 @@ def item_text(item: int, values: Mapping[int, str]) -> str:
 
 
 def values_of(job: Job, ranges: pa.Table, open_: Open, items: Collection[int]) -> dict[int, str]:
-    """Return the items of a shard as text, by their numbers, as far as they can be told.
+    """Return the values of a shard's items as text, by their numbers, as far as they load.
 
-    They are read again, after the failure: nothing is kept of an item that succeeds, and a
-    function may have changed the one that it got.
+    They are read again, since nothing is kept of items that succeed, and a function may have
+    changed the one that it got.
     """
     wanted = set(sorted(items)[:_MOST_VALUES])
     if job.format.name == "files":
@@ -85,23 +85,22 @@ def values_of(job: Job, ranges: pa.Table, open_: Open, items: Collection[int]) -
     too_large = sum(ranges["length"].to_pylist()) > _MOST_BYTES
     if job.format.name != "items" or too_large:
         return {}
-    found: dict[int, str] = {}
-    given = formats.read(job.format, ranges, open_, formats.Reading())
-    while wanted - found.keys():
+    texts: dict[int, str] = {}
+    numbered = formats.read(job.format, ranges, open_, formats.Reading())
+    while wanted - texts.keys():
         try:
-            item, value = next(given, (None, None))
+            item, value = next(numbered, (None, None))
         except (Exception, SystemExit):
-            # An item that does not load; those behind it may.
-            continue
+            continue  # the items behind one that does not load may load
         if item is None:
             break
         if item in wanted:
-            found[item] = value_text(job.format, value)
-    return found
+            texts[item] = value_text(job.format, value)
+    return texts
 
 
 def stored_values(store: Store, job: Job, shard: int, items: Collection[int]) -> dict[int, str]:
-    """`values_of` for a process that knows the run's folder alone."""
+    """Return `values_of` by the run's folder alone."""
 
     def open_(path: str, known: tuple[int, str] | None = None) -> Any:
         return pieces.open_input(store, job.digests, path)
@@ -112,7 +111,7 @@ def stored_values(store: Store, job: Job, shard: int, items: Collection[int]) ->
 
 
 def lone_item(store: Store, job: Job, stage: Stage, index: int) -> tuple[int, ...]:
-    """Return the item of a task that has one alone; of any other nothing."""
+    """Return the item of a task that has a single one, else nothing."""
     if stage.kind != "map" or not job.format.once_per_item:
         return ()
     items = plans.items_of(plans.shard_ranges(store, index))
@@ -120,19 +119,18 @@ def lone_item(store: Store, job: Job, stage: Stage, index: int) -> tuple[int, ..
 
 
 def line_text(format: Format, reading: formats.Reading, open_: Open) -> str:
-    """`line 1,234 of FILE (bytes 0-65536): 'a,b'` for the line handed out last; else nothing.
+    """Name the line read last: `line 1,234 of FILE (bytes 0-65536): 'a,b'`, or nothing.
 
-    Of JSON it is the row: blank lines are none.
+    JSON counts rows, since blank lines are none.
     """
-    found = reading.line
-    if found is None:
+    if reading.line is None:
         return ""
-    number, line, range_, start = found
+    number, line, range_, start = reading.line
     what = "row" if format.name == "json" else "line"
     behind = f" after byte {start:,}" if start else ""
     if what == "line" and 0 < start <= _LINES_BYTES:
         with suppress(Exception):  # to count lines is not worth another failure
             number += line_number(format, range_, start, range_opener(open_)) - 1
             behind = ""
-    held = reading.where().rpartition(", ")[2]
-    return f"{what} {number:,}{behind} of {range_.path} ({held}): {_cut(_text(line))}"
+    span = reading.where().rpartition(", ")[2]
+    return f"{what} {number:,}{behind} of {range_.path} ({span}): {_cut(_text(line))}"

@@ -1,6 +1,6 @@
-"""Single records: the values that lie in JSON files of a run's folder, and how one is read.
+"""Single records: values in JSON files of a run's folder, and how they are read.
 
-What can be done about a damaged one is part of its error.
+The error of a damaged record says what can be done about it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 LARGEST = 2**30  # bytes; the manifest of a million tasks is smaller
 _USUAL = 16 * 2**20
 
-# What can be done about a record that cannot be read; the commits are kept whatever it is.
+# What can be done about a record that cannot be read.
 _REMEDIES = {
     layout.JOB: "put a copy of it back; without it nothing of the run can be used",
     layout.FAILED: "delete it, then resume the run: what was given up is tried again",
@@ -71,14 +71,14 @@ class Removal:
 def read(store: Store, path: str, cls: type[T]) -> T:
     """Return the record in a file of the run's folder.
 
-    Raises `FileNotFoundError` where there is none, and a `RecordError`, which names the file,
-    the field and what was expected, for what is not such a record.
+    Raises `FileNotFoundError` if there is none, and for anything else a `RecordError`, which names
+    the file, the field and what was expected.
     """
     return decode_record(store, path, cls, read_data(store, path))
 
 
 def read_data(store: Store, path: str) -> bytes:
-    """Return the bytes of a record, and no more than one may have."""
+    """Return the bytes of a record, of limited size."""
     data = store.read(path, 0, _USUAL + 1)
     if len(data) <= _USUAL:
         return data
@@ -91,25 +91,20 @@ def read_data(store: Store, path: str) -> bytes:
 
 
 def decode_record(store: Store, path: str, cls: type[T], data: bytes) -> T:
-    """Return the record in the bytes of a file."""
     where = f"{store.uri}/{path}"
     try:
         if cls is Job:
             return Job.from_bytes(data, where)  # type: ignore[return-value]
         return decode(cls, data, where)
     except RecordError as error:
-        raise _with_remedy(error, path) from None
-
-
-def _with_remedy(error: RecordError, path: str) -> RecordError:
-    remedy = _AGAIN if "/commits/" in path else _REMEDIES.get(path)
-    if remedy is None or error.newer:
-        return error
-    return RecordError(f"{error}; {remedy}", newer=error.newer, blank=error.blank)
+        remedy = _AGAIN if "/commits/" in path else _REMEDIES.get(path)
+        if remedy is None or error.newer:
+            raise
+        raise RecordError(f"{error}; {remedy}", blank=error.blank) from None
 
 
 def read_if_sound(store: Store, path: str, cls: type[T]) -> T | None:
-    """Return a record; None where there is none, or none that can be read, as after a power cut.
+    """Return a record; None if there is none, or none that can be read, as after a power cut.
 
     That of a newer version is a `RecordError` here too.
     """
@@ -126,7 +121,7 @@ def read_if_sound(store: Store, path: str, cls: type[T]) -> T | None:
 def refuse_newer(store: Store, paths: Iterable[str]) -> None:
     """Raise a `RecordError` if one of these records was made by a newer mapred.
 
-    What is not there or is damaged passes.
+    Those that are missing or damaged pass.
     """
 
     def check(path: str) -> None:
@@ -139,4 +134,4 @@ def refuse_newer(store: Store, paths: Iterable[str]) -> None:
 
 @dataclass(frozen=True)
 class _AnyRecord:
-    """A record of whatever kind: its version alone is read."""
+    """Any record, of which the version alone is read."""

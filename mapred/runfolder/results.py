@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mapred.arrow.to_frames import import_pandas as import_pandas
 from mapred.errors import FunctionError
 from mapred.model.records import Output
 from mapred.model.spec import Job
@@ -14,25 +13,24 @@ from mapred.runfolder import outputs, plans
 from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store, map_ahead
 
-Entry = tuple[int, Output | None]  # a task, and what it gave; None if it was given up
+Entry = tuple[int, Output | None]  # a task and its output, None if it was given up
 
 
 def result(folder: RunFolder, job: Job) -> Any:
-    """Return the reduced value; without a reduce a lazily read dataset of the tables or frames,
-    else a list.
+    """Return the reduced value, or without a reduce a lazy dataset of the tables, else a list.
 
-    In the list of a job that runs once per item there is one place for every item, None
-    where it returned None or was given up; other lists leave None out.
+    In the list of a job that runs once per item there is one place for every item, None if it
+    returned None or was given up; other lists leave None out.
     """
     store, entries = folder.store, entries_of(folder, job)
     if job.stages[-1].kind == "reduce":
         return load_reduced(store, job, entries)
     if outputs.are_tabular([output for _, output in entries]):
-        from mapred.runfolder import gathering
+        from mapred.runfolder import gathering  # not for the values of a small run
 
         return gathering.open_dataset(store, job.stages[-1].name, entries)
-    if job.shuffle is not None:
-        return _empty_dataset()
+    if job.shuffle is not None:  # whose function gave no table at all
+        return ds.dataset(pa.table({}))
     return [value for _, value in load_numbered(store, job, entries)]
 
 
@@ -42,7 +40,6 @@ def entries_of(folder: RunFolder, job: Job) -> list[Entry]:
 
 
 def load_reduced(store: Store, job: Job, entries: list[Entry]) -> Any:
-    """Return the value of the one task that ends a run with a reduce."""
     output = entries[0][1]
     if output is None:
         return None
@@ -52,17 +49,10 @@ def load_reduced(store: Store, job: Job, entries: list[Entry]) -> Any:
     return value
 
 
-def _empty_dataset() -> Any:
-    """Return the dataset of a keyed reduce whose function gave no table at all."""
-
-    return ds.dataset(pa.table({}))
-
-
 def iter_values(
     folder: RunFolder, job: Job, stage: str | None, errors: str
 ) -> Iterator[tuple[int, Any]]:
-    """Yield what the committed tasks of a stage returned: the number of item or task, and the
-    value."""
+    """Yield the number of each item or task, and the value that it returned, if committed."""
     if errors not in ("raise", "skip"):
         raise FunctionError(f"errors={errors!r} is neither 'raise' nor 'skip'")
     chosen = job.stage(stage or (job.stages[-1].name if job.shuffle else "map"))
@@ -95,10 +85,10 @@ def _broken_error(stage: str, task: int, item: int | None, value: outputs.Broken
 
 
 def _load_values(store: Store, entries: Sequence[Entry]) -> Iterator[tuple[int, int, Any]]:
-    """Task, place in the task, and value; of a task that returned nothing, None."""
-    there = [(task, output) for task, output in entries if output is not None]
-    fetched = map_ahead(store, lambda entry: outputs.fetch(store, entry[1]), there)
-    for (task, output), data in zip(there, fetched, strict=True):
+    """Yield task, place in the task, and value; for a task that returned nothing, None."""
+    stored = [(task, output) for task, output in entries if output is not None]
+    fetched = map_ahead(store, lambda entry: outputs.fetch(store, entry[1]), stored)
+    for (task, output), data in zip(stored, fetched, strict=True):
         place = -1
         for place, value in enumerate(outputs.load(store, output, data)):
             yield task, place, value
@@ -107,10 +97,8 @@ def _load_values(store: Store, entries: Sequence[Entry]) -> Iterator[tuple[int, 
 
 
 def load_numbered(store: Store, job: Job, entries: list[Entry]) -> Iterator[tuple[int, Any]]:
-    """Yield the number of every item, and its value; where the function takes shards, those not
-    None."""
-    per_item = job.format.once_per_item
-    if not per_item:
+    """Yield the number and value of every item, or of every shard whose value is not None."""
+    if not job.format.once_per_item:
         for task, _, value in _load_values(store, entries):
             if isinstance(value, outputs.Broken):
                 raise _broken_error("map", task, None, value)
@@ -130,7 +118,7 @@ def load_numbered(store: Store, job: Job, entries: list[Entry]) -> Iterator[tupl
 
 
 def count_items(store: Store, job: Job, task: int, output: Output | None) -> int:
-    """How many items a task has, whether or not it was given up."""
+    """Count the items of a task, which was given up if there is no output."""
     if output is not None:
         return output.count
     return len(plans.items_of(plans.shard_ranges(store, task, job)))

@@ -14,16 +14,8 @@ from mapred.errors import MapredError, RecordError, RunError, StorageError
 from mapred.model import layout
 from mapred.model.coding import encode
 from mapred.model.spec import Job, Stage
-from mapred.runfolder.records import (
-    End,
-    FailedTasks,
-    Removal,
-    Write,
-    decode_record,
-    read,
-    read_data,
-    read_if_sound,
-)
+from mapred.runfolder import records
+from mapred.runfolder.records import End
 from mapred.runfolder.starts import Start
 from mapred.runfolder.task_records import TaskRecords
 from mapred.storage import is_there
@@ -32,23 +24,22 @@ T = TypeVar("T")
 
 
 class RunRecords(TaskRecords):
-    """Every record of a run, its tasks' included, each read and written by a method."""
+    """The records of a run and its tasks, each read and written by a method."""
 
     def job(self) -> Job:
-        """Return the specification of the run; a `RunError` where there is none."""
+        """Return the specification of the run; raise a `RunError` if there is none."""
         try:
             return self.parse_job(self.job_data(), Job)
         except FileNotFoundError:
             raise RunError(f"{self.uri} holds no run: there is no {layout.JOB} in it") from None
 
     def job_data(self) -> bytes:
-        """Return the bytes of job.json; `FileNotFoundError` where there is none."""
-        return read_data(self.store, layout.JOB)
+        return records.read_data(self.store, layout.JOB)
 
     def parse_job(self, data: bytes, cls: type[T]) -> T:
-        """Return what job.json says, or as much of it as `cls` has fields for."""
-        job = decode_record(self.store, layout.JOB, cls, data)
-        # It becomes part of lines to paste.
+        """Parse job.json, or as much of it as `cls` has fields for."""
+        job = records.decode_record(self.store, layout.JOB, cls, data)
+        # Error texts put it into lines to paste.
         if not layout.is_run_id(getattr(job, "run_id", "")):
             raise RecordError(
                 f"{self.uri}/{layout.JOB}: what it says as run_id is not the id of a run"
@@ -56,23 +47,21 @@ class RunRecords(TaskRecords):
         return job
 
     def job_digest(self) -> str:
-        """Return the SHA-256 of job.json, which lists all other digests."""
+        """Return the SHA-256 of job.json, which has the digests of all other files."""
         return hashlib.sha256(self.job_data()).hexdigest()
 
     def has_job(self) -> bool:
-        """Whether the folder is that of a run."""
         return is_there(self.store, layout.JOB)
 
     def write_job(self, job: Job) -> None:
-        """Write job.json, which makes the folder that of a run."""
         self.store.write(layout.JOB, job.to_bytes())
 
     def put_job(self, job: Job) -> bool:
-        """Write job.json unless it is there; whether this call did."""
+        """Write job.json unless it is there; return whether this call did."""
         return self.store.put_if_absent(layout.JOB, job.to_bytes())
 
     def list_done_tasks(self, stage: Stage) -> list[int]:
-        """Return the tasks of a stage to look for commits of: all, once the run succeeded.
+        """Return the tasks whose commits are to be read: all of a run that succeeded.
 
         Else those that a listing shows, which may lag behind.
         """
@@ -82,46 +71,44 @@ class RunRecords(TaskRecords):
         return self.list_committed(stage.name)
 
     def given_up_tasks(self) -> Mapping[int, list[int] | None]:
-        """Return the map tasks of failed.json; a list names single items of a task, None all of it."""
+        """Return the map tasks of failed.json, with the items given up, None for all of a task."""
         try:
-            return dict(read(self.store, layout.FAILED, FailedTasks).tasks)
+            return dict(records.read(self.store, layout.FAILED, records.FailedTasks).tasks)
         except FileNotFoundError:
             return {}
 
     def put_given_up(
         self, tasks: Mapping[int, Sequence[int] | None]
     ) -> Mapping[int, list[int] | None]:
-        """Write failed.json unless it is there; what stands, by this driver or another one."""
-        named = {task: None if items is None else list(items) for task, items in tasks.items()}
-        if self.store.put_if_absent(layout.FAILED, encode(FailedTasks(named))):
-            return named
+        """Write failed.json unless it is there; return what stands, by whichever driver."""
+        lists = {task: None if items is None else list(items) for task, items in tasks.items()}
+        if self.store.put_if_absent(layout.FAILED, encode(records.FailedTasks(lists))):
+            return lists
         return self.given_up_tasks()
 
-    # Starts and the end.
-
     def start(self) -> Start:
-        """Return what handle.json says; of a run that never started, that it is interrupted.
+        """Return what handle.json says.
 
-        So it is of one whose handle.json cannot be read, as a power cut may leave it.
+        A run without one that can be read, as after a power cut, counts as interrupted.
         """
-        return read_if_sound(self.store, layout.HANDLE, Start) or Start()
+        return records.read_if_sound(self.store, layout.HANDLE, Start) or Start()
 
     def write_start(self, start: Start) -> Start:
         self.store.write(layout.HANDLE, encode(start))
         return start
 
     def note_start(self, ref: str | None, pauses: tuple[tuple[float, float], ...] = ()) -> Start:
-        """Remember where the run was started just now."""
+        """Note that the run was started just now, and by what."""
         return self.write_start(Start(ref, "running", time.time(), None, pauses))
 
     def note_stop(self, ref: str | None, state: str) -> Start:
-        """Remember that the run was stopped just now; `ref` is what may go on with it."""
+        """Note that the run was stopped just now; `ref` is what may go on with it."""
         return self.write_start(replace(self.start(), ref=ref, state=state, ended=time.time()))
 
     def note_interruption(self, ref: str) -> None:
-        """Remember that what drove the run has ended before the run, unless it is driven anew.
+        """Note that the driver `ref` ended before the run did, unless another one goes on.
 
-        There may be no room for a new file, since a full disk may be what ended it.
+        A full disk may have ended it: if there is no room for a new file, the old one is changed.
         """
         with suppress(MapredError, OSError, ValueError):
             start = self.start()
@@ -131,54 +118,51 @@ class RunRecords(TaskRecords):
             try:
                 self.write_start(ended)
             except MapredError:
-                self._overwrite_start(encode(ended))
-
-    def _overwrite_start(self, data: bytes) -> None:
-        """Write handle.json where it lies, in the room that it has."""
-        here = self.store.local_path(layout.HANDLE)
-        if here is None:
-            return
-        with open(here, "r+b", buffering=0) as file:
-            room = os.fstat(file.fileno()).st_size
-            if len(data) <= room:
-                file.write(data.ljust(room))
+                here = self.store.local_path(layout.HANDLE)
+                if here is not None:
+                    _overwrite(here, encode(ended))
 
     def end(self) -> End | None:
-        """Return the last word of the run; None while there is none.
+        """Return what end.json says of the run's end, None without it.
 
-        One that cannot be read, as a power cut may leave it, counts as none: the run can be
+        One that cannot be read, as after a power cut, counts as none, so that the run can be
         resumed.
         """
-        return read_if_sound(self.store, layout.END, End)
+        return records.read_if_sound(self.store, layout.END, End)
 
     def put_end(self, word: End) -> End:
-        """Write the last word unless there is one; the word that stands."""
+        """Write end.json unless there is one; return what stands."""
         data = encode(word)
         if not self.store.put_if_absent(layout.END, data):
             standing = self.end()
             if standing is not None:
                 return standing
-            self.store.write(layout.END, data)  # one that cannot be read was in the way
+            self.store.write(layout.END, data)  # over one that cannot be read
         return word
 
-    # Writes and removal.
-
     def delete_end(self) -> None:
-        """Take the last word back, for a run that goes on."""
+        """Delete end.json, for a run that goes on."""
         self.delete([layout.END])
 
     def note_write(self, uri: str, write_id: str) -> None:
-        """Remember where tables are written to, for cleanup."""
-        self.store.write(layout.write_record(write_id), encode(Write(uri, write_id, time.time())))
+        """Note where tables are written to, for cleanup."""
+        write = records.Write(uri, write_id, time.time())
+        self.store.write(layout.write_record(write_id), encode(write))
 
-    def read_write_record(self, path: str) -> Write:
-        """Return what one of these records says; a `RecordError` where it cannot be read."""
-        return read(self.store, path, Write)
+    def read_write_record(self, path: str) -> records.Write:
+        return records.read(self.store, path, records.Write)
 
     def read_removed_run(self) -> str | None:
-        """Return the id of the run that is being removed, by removed.json; None where it tells
-        none."""
+        """Return the id of the run that is being removed, by removed.json, if that names one."""
         try:
-            return read(self.store, layout.REMOVED, Removal).run
+            return records.read(self.store, layout.REMOVED, records.Removal).run
         except (RecordError, FileNotFoundError, StorageError):
             return None
+
+
+def _overwrite(path: str, data: bytes) -> None:
+    """Write over the bytes of a file, which takes no room on the disk; nothing if it is too short."""
+    with open(path, "r+b", buffering=0) as file:
+        room = os.fstat(file.fileno()).st_size
+        if len(data) <= room:
+            file.write(data.ljust(room))

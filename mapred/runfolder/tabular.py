@@ -18,7 +18,7 @@ _TABULAR = {"pyarrow": ("Table", "RecordBatch"), "pandas": ("DataFrame",), "pola
 
 
 def kind_of(value: Any) -> str | None:
-    """How a table, frame or batch is called in a commit; None for all else."""
+    """Return the name of a table, frame or batch in a commit; None for all else."""
     module = type(value).__module__.split(".")[0]
     if type(value).__name__ not in _TABULAR.get(module, ()):
         return None
@@ -27,20 +27,13 @@ def kind_of(value: Any) -> str | None:
     return module
 
 
-def as_arrow(value: Any) -> pa.Table | None:
-    """Return a table, frame or batch as a table, with a frame's index; None for all else."""
-    kind = kind_of(value)
-    return None if kind is None else to_arrow(value)
-
-
-def to_table(value: Any) -> pa.Table | None:
-    """Return a table, frame or batch as a table without a frame's index; None for all else."""
-    kind = kind_of(value)
-    return None if kind is None else to_arrow(value, preserve_index=False)
+def to_table(value: Any, *, preserve_index: bool | None = None) -> pa.Table | None:
+    """Convert a table, frame or batch to a table; None for all else."""
+    return None if kind_of(value) is None else to_arrow(value, preserve_index=preserve_index)
 
 
 def to_arrow(value: Any, *, preserve_index: bool | None = None) -> pa.Table | None:
-    """Return a value as a table, of a subclass too; a `FunctionError` where Arrow cannot hold it."""
+    """Convert a value to a table; raise a `FunctionError` if Arrow cannot hold it."""
     try:
         return from_frames.as_table(value, preserve_index=preserve_index)
     except from_frames.Unfit as error:
@@ -51,7 +44,7 @@ def to_arrow(value: Any, *, preserve_index: bool | None = None) -> pa.Table | No
 
 
 def from_arrow(table: pa.Table, kind: str) -> Any:
-    """Return a table as the type that the function returned."""
+    """Convert a table to the type that the function returned."""
     if kind == "pandas":
         # A column of objects, whole numbers and None, would become floats.
         return table.to_pandas(integer_object_nulls=True)
@@ -74,36 +67,35 @@ def fit_one_file(tables: list[pa.Table]) -> bool:
         return False
     for place, type_ in enumerate(first.schema.types):
         if others and pa.types.is_dictionary(type_):
-            known = [chunk.dictionary for table in tables for chunk in table.column(place).chunks]
-            if not all(dictionary.equals(known[0]) for dictionary in known):
+            chunks = [chunk for table in tables for chunk in table.column(place).chunks]
+            if not all(chunk.dictionary.equals(chunks[0].dictionary) for chunk in chunks):
                 return False
     return True
 
 
 def to_file(tables: list[pa.Table | None]) -> Any:
-    """Return an Arrow file of tables of one schema; its metadata tells where each begins."""
-    found = [table for table in tables if table is not None]
-    schema = found[0].schema
+    """Make an Arrow file of tables of one schema; its metadata says where each begins."""
+    written = [table for table in tables if table is not None]
+    schema = written[0].schema
     if len(tables) > 1:
         rows = [None if table is None else table.num_rows for table in tables]
-        known = {**(schema.metadata or {}), _ROWS: json.dumps(rows).encode()}
-        if not all(table.schema.equals(schema, check_metadata=True) for table in found):
-            known[_OWN] = _own_schemas(found)
-        schema = schema.with_metadata(known)
+        metadata = {**(schema.metadata or {}), _ROWS: json.dumps(rows).encode()}
+        if not all(table.schema.equals(schema, check_metadata=True) for table in written):
+            metadata[_OWN] = _own_schemas(written)
+        schema = schema.with_metadata(metadata)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:
         if schema.names:
-            whole = pa.concat_tables(found).unify_dictionaries()
+            whole = pa.concat_tables(written).unify_dictionaries()
             writer.write_table(whole.replace_schema_metadata(schema.metadata))
         else:
             # A table forgets its rows with its last column; a batch does not.
-            count = sum(table.num_rows for table in found)
-            writer.write_batch(_blank_batch(count))
+            writer.write_batch(_blank_batch(sum(table.num_rows for table in written)))
     return sink.getvalue()
 
 
 def _own_schemas(tables: list[pa.Table]) -> bytes:
-    """Return what differs in the metadata of tables: each one's schema, by its number in a list."""
+    """Encode the schemas of tables that differ in metadata: a number for each, and the schemas."""
     places: dict[bytes, int] = {}
     numbers = [
         places.setdefault(table.schema.serialize().to_pybytes(), len(places)) for table in tables
@@ -113,7 +105,7 @@ def _own_schemas(tables: list[pa.Table]) -> bytes:
 
 
 def read_file(source: Any) -> pa.Table:
-    """All rows of an Arrow file; the types of others that it names are made known."""
+    """Return all rows of an Arrow file, and register the extension types that it names."""
     table = pa.ipc.open_file(source).read_all()
     return pa.ipc.open_file(source).read_all() if to_frames.register_types(table.schema) else table
 

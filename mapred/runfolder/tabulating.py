@@ -1,4 +1,4 @@
-"""A run's result as one table: what was returned, beside what it was returned for."""
+"""A run's result as one table: what was returned, beside the item that it was returned for."""
 
 from __future__ import annotations
 
@@ -24,12 +24,11 @@ from mapred.storage import Store, map_ahead
 
 
 def to_arrow(folder: RunFolder, job: Job) -> pa.Table:
-    """Return the result as one table; see `to_pandas` for what is not a table."""
-
+    """Return the result as one table; see `Run.to_pandas` for what is not a table."""
     store, entries = folder.store, entries_of(folder, job)
     if job.stages[-1].kind == "reduce":
         whole = load_reduced(store, job, entries)
-        table = tabular.as_arrow(whole)
+        table = tabular.to_table(whole)
         return _array_table(*_reduced_rows(whole)) if table is None else table
     if outputs.are_tabular([output for _, output in entries]):
         if job.format.once_per_item and job.shuffle is None:
@@ -49,7 +48,7 @@ def to_pandas(folder: RunFolder, job: Job, dtype_backend: str) -> pd.DataFrame:
         whole = load_reduced(store, job, entries)
         if isinstance(whole, pd.DataFrame):
             return whole
-        table = tabular.as_arrow(whole)
+        table = tabular.to_table(whole)
         if table is not None:
             return to_frames.to_pandas(table, dtype_backend)
         return _object_frame(_reduced_rows(whole)[0], dtype_backend)
@@ -69,7 +68,6 @@ def to_pandas(folder: RunFolder, job: Job, dtype_backend: str) -> pd.DataFrame:
 
 
 def _array_table(columns: dict[str, list[Any]], where: Sequence[str]) -> pa.Table:
-
     arrays = {
         name: cells.to_array(name, values, where.__getitem__) for name, values in columns.items()
     }
@@ -77,22 +75,19 @@ def _array_table(columns: dict[str, list[Any]], where: Sequence[str]) -> pa.Tabl
 
 
 def _object_frame(columns: dict[str, list[Any]], dtype_backend: str) -> pd.DataFrame:
-    """Return a frame of numbers, text and times by Arrow, and of all else as Python objects."""
-
-    found: dict[str, Any] = {}
+    """Make a frame: numbers, text and times by Arrow, and all else as Python objects."""
+    series: dict[str, Any] = {}
     for name, values in columns.items():
         array = cells.convert(values) if cells.is_plain(values) else None
         if array is None or isinstance(array, cells.Unfit):
-            found[name] = pd.Series(_to_object_array(values), dtype=object)
+            series[name] = pd.Series(_to_object_array(values), dtype=object)
         else:
-            found[name] = to_frames.to_pandas(pa.table({name: array}), dtype_backend)[name]
-    return pd.DataFrame(found)
+            series[name] = to_frames.to_pandas(pa.table({name: array}), dtype_backend)[name]
+    return pd.DataFrame(series)
 
 
 def _to_object_array(values: Sequence[Any]) -> Any:
-    """Return an array of one object a row: numpy would make an axis of arrays that are equally
-    long."""
-
+    # By itself, numpy makes an axis of arrays that are equally long.
     array = np.empty(len(values), object)
     for place, value in enumerate(values):
         array[place] = value
@@ -112,7 +107,7 @@ def _reduced_rows(whole: Any) -> tuple[dict[str, list[Any]], list[str]]:
 def _load_columns(
     store: Store, job: Job, entries: list[Entry]
 ) -> tuple[dict[str, list[Any]], list[str]]:
-    """Values that are not tables as columns: what each is of, then its keys or `result`."""
+    """Return columns of values that are not tables: of the items, then their keys or `result`."""
     pairs = list(load_numbered(store, job, entries))
     inputs = _item_parameters(store, job)
     before = _columns([inputs[number] if inputs else {"item": number} for number, _ in pairs])
@@ -124,8 +119,7 @@ def _load_columns(
 
 
 def _expand_mappings(values: Sequence[Any], name: str) -> dict[str, list[Any]]:
-    """Return a column for every key of returned mappings; for other values, where there are any,
-    `name`."""
+    """Return a column for every key of returned mappings, and `name` for other values."""
     mappings = any(isinstance(value, Mapping) for value in values)
     rows: list[dict[str, Any]] = []
     for value in values:
@@ -142,13 +136,13 @@ def _expand_mappings(values: Sequence[Any], name: str) -> dict[str, list[Any]]:
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Rows as columns of every name that one of them has, None where another lacks it."""
+    """Return a column for every name that a row has, with None for rows that lack it."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name) for row in rows] for name in names}
 
 
 def rename_taken(returned: Sequence[str], taken: Mapping[str, Any]) -> list[str]:
-    """Names of returned columns: one that is taken gets `_result` until it is free."""
+    """Add `_result` to the names of returned columns that are taken, until they are free."""
     names = []
     for name in returned:
         new = name
@@ -159,12 +153,12 @@ def rename_taken(returned: Sequence[str], taken: Mapping[str, Any]) -> list[str]
 
 
 def _item_parameters(store: Store, job: Job) -> list[dict[str, Any]]:
-    """Return the parameters of every item, for the first columns; empty where its number is all."""
+    """Return the parameters of every item, for the first columns; empty if it has a number alone."""
     if job.format.name == "items":
         items = list(_load_items(store, job))
         return items if job.format.as_ == "keywords" else [{"item": item} for item in items]
     if job.format.name == "files":
-        tables = (plans.plan_of(store, number) for number in plans.plan_numbers(job))
+        tables = (plans.load_plan_file(store, number) for number in plans.plan_numbers(job))
         return [{"item": path} for table in tables for path in table["path"].to_pylist()]
     return []
 
@@ -186,18 +180,16 @@ def _load_items(store: Store, job: Job) -> Iterator[Any]:
 def _join_parameters(
     store: Store, job: Job, entries: list[Entry]
 ) -> tuple[pa.Table, dict[str, tuple[int, list[Any]]]]:
-    """Return the rows of all tables beside what they are of: the number of the point, its
-    parameters.
+    """Return the rows of all tables beside the numbers and parameters of their points.
 
     A parameter that Arrow cannot hold is left out. Second come those that a frame shows as
     Python objects: place and values, row by row.
     """
-
-    found = _tables(store, job, entries)
-    rows = _concat_returned(store, job, found)
+    tables = _tables(store, job, entries)
+    rows = _concat_returned(store, job, tables)
     numbers = np.repeat(
-        [returned.source.item for returned in found],
-        [returned.table.num_rows for returned in found],
+        [returned.source.item for returned in tables],
+        [returned.table.num_rows for returned in tables],
     )
     places = as_arrow(numbers.astype(np.int64))
     inputs = _columns(_item_parameters(store, job))
@@ -215,7 +207,7 @@ def _join_parameters(
 
 
 def _number_name(inputs: Mapping[str, Any]) -> str:
-    """Return the column of the number: `item` where that is all there is, else `point`."""
+    """Name the column of the numbers: `item` if there is no other, else `point`."""
     name = "point" if inputs else "item"
     while name in inputs:
         name += "_number"
@@ -224,7 +216,7 @@ def _number_name(inputs: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class _ReturnedTable:
-    """One table: whose, as what it was returned, and its rows."""
+    """One table, where it comes from, and what it was returned as."""
 
     source: Source
     kind: str
@@ -232,11 +224,11 @@ class _ReturnedTable:
 
 
 def _tables(store: Store, job: Job, entries: list[Entry]) -> list[_ReturnedTable]:
-    """Each returned table that has rows; the first of all, where none has."""
+    """Return the tables that have rows, or the first one if none has."""
     per_item = job.format.once_per_item and job.shuffle is None
     there = [(task, output) for task, output in entries if output is not None]
     fetched = map_ahead(store, lambda entry: outputs.fetch(store, entry[1]), there)
-    found: list[_ReturnedTable] = []
+    tables: list[_ReturnedTable] = []
     first = 0
     for task, output in entries:
         data = None if output is None else next(fetched)
@@ -244,35 +236,33 @@ def _tables(store: Store, job: Job, entries: list[Entry]) -> list[_ReturnedTable
             for place, value in enumerate(outputs.load_tables(store, output, data)):
                 if value is not None:
                     source = Source(task, first + place if per_item else None)
-                    found.append(_ReturnedTable(source, *value))
+                    tables.append(_ReturnedTable(source, *value))
         first += count_items(store, job, task, output) if per_item else 0
-    return [returned for returned in found if returned.table.num_rows] or found[:1]
+    return [returned for returned in tables if returned.table.num_rows] or tables[:1]
 
 
-def _concat_returned(store: Store, job: Job, found: list[_ReturnedTable]) -> pa.Table:
-    tables = [returned.table.replace_schema_metadata(None) for returned in found]
-    parts = [
-        gathering.Part(returned.source, table.schema, table=table)
-        for returned, table in zip(found, tables, strict=True)
-    ]
-    known = gathering.unify_schemas(store, job.stages[-1].name, parts)
-    return gathering.conform_and_concat(known, [(part.source, part.load(store)) for part in parts])
+def _concat_returned(store: Store, job: Job, tables: list[_ReturnedTable]) -> pa.Table:
+    parts = []
+    for returned in tables:
+        plain = returned.table.replace_schema_metadata(None)
+        parts.append(gathering.Part(returned.source, plain.schema, table=plain))
+    return gathering.concat_parts(store, job.stages[-1].name, parts)
 
 
 def _restore_labels(
     store: Store, job: Job, entries: list[Entry], dtype_backend: str
 ) -> pd.DataFrame:
-    """Tables below each other; an index and labels that all frames share come back."""
-    found = _tables(store, job, entries)
-    frame = to_frames.to_pandas(_concat_returned(store, job, found), dtype_backend)
-    if any(returned.kind != "pandas" for returned in found):
+    """Put tables below each other, with the index and the labels that all frames share."""
+    tables = _tables(store, job, entries)
+    frame = to_frames.to_pandas(_concat_returned(store, job, tables), dtype_backend)
+    if any(returned.kind != "pandas" for returned in tables):
         return frame
-    known = {returned.table.schema.metadata[b"pandas"]: returned.table for returned in found}
-    indexes = {json.dumps(_index_of(metadata)) for metadata in known}
+    by_metadata = {returned.table.schema.metadata[b"pandas"]: returned.table for returned in tables}
+    indexes = {json.dumps(_index_of(metadata)) for metadata in by_metadata}
     if len(indexes) > 1:
         return frame
-    index = _index_of(next(iter(known)))
-    first, *others = [table.slice(0, 0).to_pandas() for table in known.values()]
+    index = _index_of(next(iter(by_metadata)))
+    first, *others = [table.slice(0, 0).to_pandas() for table in by_metadata.values()]
     if index:
         frame = frame.set_index(index)
         frame.index.names = first.index.names
@@ -282,6 +272,6 @@ def _restore_labels(
 
 
 def _index_of(metadata: bytes) -> list[str]:
-    """Return the columns that hold a frame's index; none where it is a range."""
+    # A range is no column, but a description of it.
     names = json.loads(metadata)["index_columns"]
     return [name for name in names if isinstance(name, str)]

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from operator import attrgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from mapred.functions import parameters
+from mapred.model.failure import Failure, Retry
 from mapred.model.records import Commit, GivenUp
 from mapred.model.spec import Job, Stage
 from mapred.model.status import RunStatus, StageStatus, TaskTime
 
-if TYPE_CHECKING:
-    from mapred.model.failure import Failure, Retry
+# The fields of these that commits and failures have too.
+_time_fields = attrgetter(*(field.name for field in fields(TaskTime)))
+_retry_fields = attrgetter(*(field.name for field in fields(Retry)))
 
 
 class Tally:
-    """The sums over the commits added so far; what was given up counts as nowhere done."""
+    """The sums over the commits added so far; what was given up does not count as done."""
 
     def __init__(self, job: Job, uri: str, given_up: GivenUp) -> None:
         self.given_up = given_up
@@ -29,22 +32,12 @@ class Tally:
         self.tries: dict[tuple[str, int, str], Retry] = {}
 
     def add(self, commit: Commit) -> bool:
-        """Count a commit; False for one that was counted before."""
+        """Count a commit; return False for one that was counted before."""
         done = self.done[commit.stage]
         if commit.task in done:
             return False
         done.add(commit.task)
-        self.times.append(
-            TaskTime(
-                commit.stage,
-                commit.task,
-                commit.started,
-                commit.seconds,
-                commit.worker,
-                commit.bytes,
-                commit.peak_memory,
-            )
-        )
+        self.times.append(TaskTime(*_time_fields(commit)))
         for name, value in commit.counters.items():
             self._counters[name] = self._counters.get(name, 0) + value
         self._heavy.update(commit.heavy)
@@ -55,19 +48,9 @@ class Tally:
         return True
 
     def note(self, failure: Failure) -> None:
-        """Note a failed attempt: a retry, if the task succeeds."""
-        from mapred.model.failure import Retry
-
-        self.tries[failure.stage, failure.task, failure.attempt] = Retry(
-            failure.stage,
-            failure.task,
-            failure.kind,
-            failure.error,
-            failure.items,
-            failure.time,
-            failure.seconds,
-            failure.worker,
-        )
+        """Note a failed attempt, which is a retry if the task succeeds."""
+        attempt = failure.stage, failure.task, failure.attempt
+        self.tries[attempt] = Retry(*_retry_fields(failure))
 
     def _succeeded_later(self, retry: Retry) -> bool:
         lost = self.given_up.lost.get(retry.task, ()) if retry.stage == "map" else ()
@@ -84,9 +67,9 @@ class Tally:
         running: Mapping[str, int] = MappingProxyType({}),
         failures: Iterable[Failure] = (),
     ) -> RunStatus:
-        """Return the sums as a frozen value, beside what commits do not tell.
+        """Return the sums as a frozen value, together with what commits do not contain.
 
-        `running` counts tasks by stage; of a run that is over it says nothing.
+        `running` counts tasks by stage; it is ignored for a run that is over.
         """
         job = self._job
         failures = sorted(failures, key=lambda failure: (failure.stage, failure.task))

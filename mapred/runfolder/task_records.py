@@ -8,195 +8,185 @@ import uuid
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from mapred.errors import NotAFile, RecordError, StorageError
 from mapred.model import layout
+from mapred.model.failure import Failure
 from mapred.model.records import Commit
 from mapred.runfolder.files import Files
 from mapred.runfolder.records import read
 from mapred.storage import map_ahead
 
-if TYPE_CHECKING:
-    from mapred.model.failure import Failure
-
 
 class TaskRecords(Files):
-    """The records of a run's tasks."""
-
-    # Commits.
-
     def commit(self, stage: str, index: int) -> Commit | None:
-        """Return the commit of a task; None where there is none, or none that can be read."""
+        """Return the commit of a task; None if there is none, or none that can be read."""
+        return self._commit_if_sound(layout.commit(stage, index))
+
+    def sound_commit(self, stage: str, index: int) -> Commit | None:
+        """Return the commit of a task or None; raise a `RecordError` if it is damaged."""
         try:
-            return self.sound_commit(stage, index)
-        except NotAFile:
+            return self._read_commit(layout.commit(stage, index))
+        except FileNotFoundError:
+            return None
+
+    def _commit_if_sound(self, path: str) -> Commit | None:
+        try:
+            return self._read_commit(path)
+        except (FileNotFoundError, NotAFile):
             return None
         except RecordError as error:
             if error.newer:
                 raise
             return None
 
-    def sound_commit(self, stage: str, index: int) -> Commit | None:
-        """Return the commit of a task, None where there is none; a `RecordError` for a damaged one."""
-        try:
-            return self._commit_in(layout.commit(stage, index), stage, index)
-        except FileNotFoundError:
-            return None
-
-    def _commit_in(self, path: str, stage: str, index: int) -> Commit:
+    def _read_commit(self, path: str, place: str = "") -> Commit:
+        """Return the commit in a file, which has to be that of the task of its path, or `place`."""
         commit = read(self.store, path, Commit)
-        if (commit.stage, commit.task) != (stage, index):
+        if layout.commit(commit.stage, commit.task) != (place or path):
             raise RecordError(
                 f"{self.uri}/{path} is the commit of {commit.stage} task {commit.task}"
             )
         return commit
 
     def stored_commit(self, stage: str, index: int) -> Commit:
-        """Return what lies in the place of a task's commit, whichever task it says that it is of."""
+        """Return what lies in the place of a task's commit, even that of another task."""
         return read(self.store, layout.commit(stage, index), Commit)
 
     def commits(self, stage: str, indices: Iterable[int]) -> Iterator[Commit | None]:
-        """Return the commits of many tasks, in the order of `indices`; None where there is none."""
+        """Yield the commits of many tasks, in the order of `indices`; None for one without."""
         return map_ahead(self.store, lambda index: self.commit(stage, index), indices)
 
     def list_committed(self, stage: str) -> list[int]:
-        """Return the indices of the committed tasks of a stage, by one listing."""
+        """Return the committed tasks of a stage, by one listing."""
         return [index for index, size in self._listed_commits(stage) if size]
 
     def committed_prefix(self, stage: str, wanted: list[int]) -> list[int]:
-        """Those of the wanted tasks, from the first on, that are committed."""
+        """Return the wanted tasks up to the first one that is not committed."""
         root = self.store.local_path("")
         if root is not None:
             paths = (f"{root}{layout.commit(stage, i)}" for i in wanted)
             return wanted[: sum(1 for _ in itertools.takewhile(os.path.exists, paths))]
-        there = set(self.list_committed(stage))
-        return list(itertools.takewhile(there.__contains__, wanted))
+        committed = set(self.list_committed(stage))
+        return list(itertools.takewhile(committed.__contains__, wanted))
 
     def _listed_commits(self, stage: str) -> Iterator[tuple[int, int]]:
-        """Index and size of every file that has the name of a commit."""
+        """Yield index and size of every file that has the name of a commit."""
         for path, size in self.store.list(layout.commits(stage)):
             index = layout.index_of(path)
             if index is not None and path == layout.commit(stage, index):
                 yield index, size
 
     def sound_commits(self, stage: str) -> Iterator[tuple[int, Commit]]:
-        """Index and commit of every committed task, for a driver that goes on with the rest.
+        """Yield every committed task and its commit, for a driver that goes on with the rest.
 
-        What cannot be read, such as an empty file after a power cut, is moved aside: its task
-        runs again, and can commit.
+        Commits that cannot be read, such as empty files after a power cut, are moved aside, so that
+        their tasks can commit again.
         """
-        found = [index for index, _ in self._listed_commits(stage)]
-        for index, commit in zip(found, self.commits(stage, found), strict=True):
+        indices = [index for index, _ in self._listed_commits(stage)]
+        for index, commit in zip(indices, self.commits(stage, indices), strict=True):
             if commit is None:
-                self.move_aside(stage, index)
+                self.move_aside(layout.commit(stage, index))
             else:
                 yield index, commit
 
     def put_commit(self, commit: Commit) -> Commit:
-        """Commit a task unless another attempt did; the commit that stands."""
+        """Commit a task unless another attempt did; return the commit that stands."""
         path = layout.commit(commit.stage, commit.task)
         for _ in range(2):
             if self.store.put_if_absent(path, commit.to_bytes()):
                 return commit
-            # Another attempt won, or it was our own put whose answer got lost: the record tells.
-            winner = self.commit(commit.stage, commit.task)
+            # Another attempt won, or this put did, and its answer got lost: the record tells.
+            winner = self._commit_if_sound(path)
             if winner is not None:
                 return winner
-            # What cannot be read, such as an empty file after a power cut, is in the way.
-            self.move_aside(commit.stage, commit.task)
+            self.move_aside(path)
         raise StorageError(f"{self.uri}/{path} was refused as existing, but is not there")
 
-    def move_aside(self, stage: str, index: int) -> None:
-        """Give what cannot be read as a commit another name, `….broken`, unless that was done."""
-        path = layout.commit(stage, index)
+    def move_aside(self, path: str) -> None:
+        """Rename a commit that cannot be read to `….broken`, unless that was done."""
         aside = f"{path}.{uuid.uuid4().hex[:8]}.broken"
         root = self.store.local_path("")
         with suppress(FileNotFoundError):
             if root is None:
                 self.store.copy(path, aside)
-                if self.commit(stage, index) is None:
+                if self._commit_if_sound(path) is None:
                     self.store.delete(path)
                 return
             try:
-                # By the folder's own place: what lies there may be a link, which no other call takes.
+                # Not by the store, which refuses what may lie there: a link.
                 os.rename(f"{root}{path}", f"{root}{aside}")
             except FileNotFoundError:
                 return
             except OSError as error:
                 raise StorageError(f"cannot move {self.uri}/{path}: {error.strerror}") from error
             with suppress(RecordError, NotAFile):
-                # Another driver was faster, and a task has committed meanwhile: that stands.
-                found = self._commit_in(aside, stage, index)
-                self.store.put_if_absent(path, found.to_bytes())
+                # Another driver was faster, and the task has committed meanwhile: that stands.
+                sound = self._read_commit(aside, path)
+                self.store.put_if_absent(path, sound.to_bytes())
 
     # Failed attempts, and what they left.
 
     def failed_attempts(
-        self,
-        stage: str,
-        only: Container[int] | None = None,
-        but: Container[int] = frozenset(),
+        self, stage: str, only: Container[int] | None = None, but: Container[int] = frozenset()
     ) -> Iterator[Failure]:
         """Return the records of the failed attempts at a stage's tasks, or at some of them.
 
-        For one that cannot be read there is a failure that says so.
+        For a record that cannot be read there is a failure that says so.
         """
         chosen = []
         for path, _ in self.store.list(layout.errors(stage)):
             task = layout.index_of(path)
             if task is not None and task not in but and (only is None or task in only):
                 chosen.append((path, task))
-        return map_ahead(self.store, lambda found: self._failure(stage, *found), chosen)
+        return map_ahead(self.store, lambda pair: self._failure(stage, *pair), chosen)
 
     def _failure(self, stage: str, path: str, task: int) -> Failure:
-        from mapred.model.failure import Failure
-
         try:
-            found = read(self.store, path, Failure)
-            if (found.stage, found.task) == (stage, task):
-                return found
-            text = f"{self.uri}/{path} is the failure of {found.stage} task {found.task}"
+            failure = read(self.store, path, Failure)
+            if (failure.stage, failure.task) == (stage, task):
+                return failure
+            text = f"{self.uri}/{path} is the failure of {failure.stage} task {failure.task}"
         except FileNotFoundError:
             text = f"{self.uri}/{path} is gone"
         except (RecordError, NotAFile) as error:
             if isinstance(error, RecordError) and error.newer:
                 raise
             text = str(error)
-        attempt = layout.attempt_of(path)
-        told = Failure(stage, task, attempt, "lost", RecordError.__name__, text, signature=attempt)
-        return replace(told, attempts=0)  # It tells of an attempt, and decides nothing.
+        name = layout.attempt_of(path)
+        failure = Failure(stage, task, name, "lost", RecordError.__name__, text, signature=name)
+        return replace(failure, attempts=0)  # so that it decides nothing
 
-    def put_failure(self, failure: Failure) -> None:
-        """Write the record of a failed attempt."""
-        path = layout.error(failure.stage, failure.task, failure.attempt)
-        self.store.write(path, failure.to_bytes())
+    def put_failure(self, failure: Failure, log: str) -> None:
+        """Write the record of a failed attempt, and what it printed."""
+        stem = layout.stem(failure.task, failure.attempt)
+        self.store.write(layout.error(failure.stage, stem), failure.to_bytes())
+        self.put_log(failure.stage, stem, log)
 
-    def put_log(self, stage: str, index: int, attempt: str, text: str) -> None:
+    def put_log(self, stage: str, stem: str, text: str) -> None:
         """Write what an attempt printed, if it printed anything."""
         if text:
-            path = layout.log(stage, index, attempt)
-            self.store.write(path, text.encode(errors="replace"))
+            self.store.write(layout.log(stage, stem), text.encode(errors="replace"))
 
     def logs(self, stage: str, task: int | None = None) -> Iterator[tuple[int, str, str]]:
-        """Task, attempt and text of what the attempts at a stage's tasks, or at one, printed."""
-        known = ((path, layout.index_of(path)) for path, _ in self.store.list(layout.logs(stage)))
+        """Yield task, attempt and text of what the attempts at a stage's tasks, or one, printed."""
+        logs = ((layout.index_of(path), path) for path, _ in self.store.list(layout.logs(stage)))
         chosen = [
-            (index, path) for path, index in known if index is not None and task in (None, index)
+            (index, path) for index, path in logs if index is not None and task in (None, index)
         ]
-        texts = map_ahead(self.store, lambda found: self.store.read(found[1]), chosen)
+        texts = map_ahead(self.store, self.store.read, (path for _, path in chosen))
         for (index, path), text in zip(chosen, texts, strict=True):
             yield index, layout.attempt_of(path), text.decode(errors="replace")
 
     def kept_tasks(self) -> set[int]:
-        """Return the map tasks of which failed attempts kept the values of some items."""
-        found = {layout.kept_index(path) for path, _ in self.store.list(layout.KEPT)}
-        return {index for index in found if index is not None}
+        """Return the map tasks whose failed attempts kept the values of some items."""
+        indices = {layout.kept_index(path) for path, _ in self.store.list(layout.KEPT)}
+        return {index for index in indices if index is not None}
 
     def load_kept(self, index: int, load: Callable[[bytes], None]) -> tuple[list[str], int]:
-        """Load what failed attempts at a map task kept, one file of values after the other.
+        """Load the values that failed attempts at a map task kept, one file after the other.
 
-        The paths of all that they kept, and the next free number.
+        Returns the paths of all that they kept, and the next free number.
         """
         paths = [path for path, _ in self.store.list(layout.kept_of(index))]
         for path in (path for path in paths if path.startswith(layout.kept_values(index))):

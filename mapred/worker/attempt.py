@@ -1,29 +1,34 @@
 """One attempt at one task: what it works on, and the names of what it stores.
 
-An attempt writes its data under a name of its own, then puts the commit if absent; one that
-loses leaves the winner alone.
+An attempt writes its data under a name of its own, then puts the commit if absent: the loser of
+two attempts leaves the winner's data alone.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import uuid
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from mapred.formats import Reading
 from mapred.functions.task import Task
 from mapred.model import layout
 from mapred.model.frozen import dataclass
-from mapred.model.spec import Job, Stage
-from mapred.storage import Store
+from mapred.model.spec import Stage
 from mapred.worker.context import Context
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
 class Attempt:
     """An attempt at task `index` of a stage; `reading` notes what it has read so far.
 
-    `read_log` gives what the process printed since its last call. A reduce that is to `follow`
+    `stem` begins the names of its files in the run's folder.
+    `read_log` returns what the process printed since its last call. A reduce that is to `follow`
     waits for inputs that are not committed yet.
     """
 
@@ -31,18 +36,11 @@ class Attempt:
     stage: Stage
     index: int
     name: str
+    stem: str
     task: Task
     reading: Reading
     read_log: Callable[[], str] | None = None
     follow: bool = False
-
-    @property
-    def job(self) -> Job:
-        return self.run.job
-
-    @property
-    def store(self) -> Store:
-        return self.run.store
 
     @property
     def is_map(self) -> bool:
@@ -50,16 +48,17 @@ class Attempt:
 
     @property
     def calls_items(self) -> bool:
-        """Whether the function is called once per item."""
-        return self.is_map and self.job.format.once_per_item
+        return self.is_map and self.run.job.format.once_per_item
 
-    def data_path(self, suffix: str) -> str:
-        """Where its values lie in the run's folder."""
-        return layout.data(self.stage.name, self.index, self.name, suffix)
+    @functools.cached_property
+    def ranges(self) -> pa.Table:
+        """The plan's rows of a map task."""
+        return self.run.ranges(self.index)
 
-    def file_path(self, name: str) -> str:
-        """Where a file of `task.output` lies in the run's folder."""
-        return layout.output(self.stage.name, self.index, self.name, name)
+    @functools.cached_property
+    def inputs(self) -> range:
+        """The tasks of the stage before whose outputs it reduces."""
+        return self.stage.input_range(self.index)
 
 
 def begin(
@@ -70,20 +69,17 @@ def begin(
     read_log: Callable[[], str] | None = None,
     follow: bool = False,
 ) -> Attempt:
-    """Return a new attempt; `number` counts from 1 and is part of its name."""
+    """Begin an attempt; `number` counts from 1 and is part of its name."""
     name = f"{number}-{uuid.uuid4().hex[:8]}"
-    task = new_task(run, stage, index, number, f"mapred-{os.getpid()}-{name}")
-    return Attempt(run, stage, index, name, task, Reading(), read_log, follow)
+    folder = f"mapred-{os.getpid()}-{name}"
+    task = Task(stage=stage.name, shard=index, attempt=number, seed=run.job.seed, folder=folder)
+    stem = layout.stem(index, name)
+    return Attempt(run, stage, index, name, stem, task, Reading(), read_log, follow)
 
 
 def begin_replay(run: Context, stage: Stage, index: int) -> Attempt:
-    """Return an attempt that will store nothing; its files stay on this machine, to be looked at."""
+    """Begin an attempt that stores nothing; its files stay on this machine, to be looked at."""
     name = f"replay-{uuid.uuid4().hex[:8]}"
-    return Attempt(
-        run, stage, index, name, new_task(run, stage, index, 1, f"mapred-{name}"), Reading()
-    )
-
-
-def new_task(run: Context, stage: Stage, index: int, number: int, folder: str) -> Task:
-    """Return what the function is told; `folder` begins the name of the one for `task.output`."""
-    return Task(stage=stage.name, shard=index, attempt=number, seed=run.job.seed, folder=folder)
+    folder = f"mapred-{name}"
+    task = Task(stage=stage.name, shard=index, attempt=1, seed=run.job.seed, folder=folder)
+    return Attempt(run, stage, index, name, layout.stem(index, name), task, Reading())

@@ -1,7 +1,7 @@
 """A block of tasks as one process sees it: its inputs first, then its tasks, one after the other.
 
-An attempt that fails ends the process, so that the next one starts afresh; what is known by
-then goes from process to process in `Known`.
+A failed attempt ends the process, so that the next one starts afresh; a `BlockState` goes from
+process to process.
 """
 
 from __future__ import annotations
@@ -16,24 +16,7 @@ from typing import Any, Protocol
 
 from mapred.errors import AccessError, FullError, FunctionError, MapredError, StorageError
 from mapred.functions import versions
-from mapred.model import losses, retries
-from mapred.model.events import (
-    Absent,
-    Action,
-    Actions,
-    Again,
-    Committed,
-    Confirm,
-    End,
-    Ended,
-    Event,
-    Failed,
-    Folder,
-    GiveUp,
-    Items,
-    Run,
-    Stands,
-)
+from mapred.model import events, losses, retries
 from mapred.model.packs import Note
 from mapred.model.policy import State, Trouble, decide
 from mapred.model.records import Commit
@@ -44,18 +27,18 @@ from mapred.worker.context import Context, context
 from mapred.worker.tasks import read_commits, run_task
 
 DONE, FAILED, TRY_AGAIN, MISMATCH, KILLED = 0, 1, 75, 78, 137
-RESULT = "result"  # in place of a stage's name: what closes a run whose last stage has many tasks
+RESULT = "result"  # named in place of a stage, to close a run whose last stage has many tasks
 
 TaskPlace = tuple[str, int]  # a stage's name, and a task of it
 
 
 class RunOver(Exception):
-    """The run has its last word, or gets it now: there is nothing left to do for its tasks."""
+    """The run has ended, or ends now: there is nothing left to do for its tasks."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """What the command line names."""
+    """The block of tasks that the command line names."""
 
     run_uri: str
     digest: str
@@ -69,7 +52,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Loss:
-    """An attempt that took its process down, to be recorded by the next child."""
+    """An attempt whose process died, to be recorded by the next child."""
 
     place: TaskPlace
     kind: str
@@ -81,7 +64,7 @@ class Loss:
 
 @dataclass
 class BlockState:
-    """What the children told; each child starts with a copy.
+    """What the children reported; each child starts with a copy.
 
     `troubles` are those of tasks whose attempts failed, and `due` when each may run again.
     """
@@ -95,10 +78,10 @@ class BlockState:
     def trouble(self, place: TaskPlace) -> Trouble:
         return self.troubles.get(place) or Trouble()
 
-    def hear(self, place: TaskPlace, said: Mapping[str, Any]) -> None:
-        """Take over what a child says of a task that is not done."""
-        self.troubles[place] = Trouble.from_json(said["trouble"])
-        self.due[place] = said["due"]
+    def update(self, place: TaskPlace, message: Mapping[str, Any]) -> None:
+        """Note a child's message about a task that is not done."""
+        self.troubles[place] = Trouble.from_json(message["trouble"])
+        self.due[place] = message["due"]
 
     def start_anew(self, places: Iterable[TaskPlace]) -> None:
         """Forget the attempts at some tasks."""
@@ -107,22 +90,19 @@ class BlockState:
 
 
 class Parent(Protocol):
-    """Who started this process, and starts the next one."""
+    """The process that started this one, and starts the next one."""
 
-    def say(self, **message: Any) -> None: ...
+    def send(self, **message: Any) -> None: ...
 
-    @property
-    def note(self) -> Note:
-        """Tells of an item before it is called."""
-        ...
+    note: Note
 
     def log(self) -> str:
-        """Return what this process printed since it last asked."""
+        """Return what this process printed since the last call."""
         ...
 
 
-def work_on_block(block: Block, known: BlockState, parent: Parent) -> int | None:
-    """Return the status to exit with, or None: go on in a fresh process."""
+def work_on_block(block: Block, state: BlockState, parent: Parent) -> int | None:
+    """Return the status to exit with, or None to go on in a fresh process."""
     try:
         run = context(block.run_uri, block.digest)
         versions.check(run.job)
@@ -130,216 +110,214 @@ def work_on_block(block: Block, known: BlockState, parent: Parent) -> int | None
             if stage.name == block.stage:
                 run.check_python(stage)
     except FileNotFoundError:
-        say(f"{block.run_uri} holds no run")
+        log_line(f"{block.run_uri} holds no run")
         return FAILED
     except FunctionError as error:
-        say(str(error))
+        log_line(str(error))
         return MISMATCH
     except StorageError as error:
         return _report_storage_error(error)
-    parent.say(timeout=run.job.timeout)
+    parent.send(timeout=run.job.timeout)
+    worker = _BlockWorker(run, state, parent)
     try:
-        for loss in known.lost:
-            _record_loss(run, loss, known, parent)
-        known.lost = []
-        return KILLED if known.killed else _work(run, block, known, parent)
+        worker.record_losses()
+        return KILLED if state.killed else worker.work(block)
     except StorageError as error:
         return _report_storage_error(error)
     except (RunOver, MapredError) as error:
-        say(str(error))
+        log_line(str(error))
         return FAILED
 
 
-def _record_loss(run: Context, loss: Loss, known: BlockState, parent: Parent) -> None:
-    """Record an attempt that took its process down, and what follows for its task."""
-    stage, index = run.job.stage(loss.place[0]), loss.place[1]
-    trouble = known.trouble(loss.place)
-    number = trouble.attempt
-    if loss.item is not None:
-        number = max(number, trouble.pack.attempt(loss.item))
-    final = loss.spent and retries.ends_for_good(run.job, loss.kind)
-    how = loss.kind, loss.message, loss.log, loss.spent, loss.item, final
-    failure = failures.record_process_death(run.folder, run.job, stage, index, number, *how)
-    if loss.spent:
-        _note_event(run, stage, index, Failed(trouble.call, failure, more=True), known, parent)
-
-
-def _note_event(
-    run: Context, stage: Stage, index: int, event: Event, known: BlockState, parent: Parent
-) -> None:
-    """Note what follows from an attempt without a commit: what is tried again, and when.
-
-    What is given up is decided where the task's output is read.
-    """
-    place = stage.name, index
-    state = _state(run, stage, known, [index], [index])
-    state.open = {index}
-    for action in _confirm_actions(run, stage, state, decide(state, event)):
-        if isinstance(action, Again):
-            known.due[place] = time.monotonic() + retries.pause(action.failed)
-    if index in state.troubles:
-        known.troubles[place] = trouble = state.troubles[index]
-        parent.say(place=place, trouble=trouble.to_json(), due=known.due.get(place, 0.0))
-
-
-def _state(
-    run: Context, stage: Stage, known: BlockState, tasks: Collection[int], wanted: Collection[int]
-) -> State:
-    """Return the tasks of a stage, as the processes of this block know them."""
-    troubles = {index: t for (name, index), t in known.troubles.items() if name == stage.name}
-    return State(losses.rules_of(run.job, stage), tasks, wanted, troubles)
-
-
-def _confirm_actions(run: Context, stage: Stage, state: State, actions: Actions) -> list[Action]:
-    """Return what the policy says, with the commits looked up that it wants to know; raises at the
-    end."""
-    pending, said = list(actions), list[Action]()
-    while pending:
-        action = pending.pop(0)
-        if isinstance(action, End):
-            raise _fail_run(run, stage, state.lost.values())
-        if isinstance(action, Confirm):
-            there = run.commit(stage.name, action.task) is not None
-            event = Committed([action.task]) if there else Absent(action.task, action.number)
-            pending += decide(state, event)
-        else:
-            said.append(action)
-    return said
-
-
 def _report_storage_error(error: StorageError) -> int:
-    """Return a pod in place of this one has the same credentials and the same root: a refusal is
-    final."""
-    say(str(error))
+    log_line(str(error))
+    # A pod in place of this one has the same credentials and the same root: a refusal is final.
     return MISMATCH if isinstance(error, AccessError | FullError) else TRY_AGAIN
 
 
-def _work(run: Context, block: Block, known: BlockState, parent: Parent) -> int | None:
-    """Do what is left of the block, and close the run where that is its part."""
-    end = run.folder.end()
-    if end is not None and end.state != "succeeded":
-        raise RunOver(f"the run is over: {end.state} {end.message}")
-    last = run.job.stages[-1]
-    commits: dict[int, Commit] = {}
-    closes = block.stage == RESULT
-    if not closes:
-        stage = run.job.stage(block.stage)
-        tasks = list(block.tasks(stage.tasks))
-        found = _run_tasks(run, stage, tasks, known, parent)
-        if found is None:
-            return None
-        commits = found
-        closes = stage is last and stage.tasks == 1
-        ended = {i for i in tasks if known.trouble((stage.name, i)).ended}
-        if not closes and ended - commits.keys():
-            return FAILED
-    if closes:
-        if not _settle(run, last, range(last.tasks), known, parent):
-            return None
-        state = run.folder.finish(run.job, "succeeded", "")
-        if state != "succeeded":
-            raise RunOver(f"the run was {state} meanwhile")
-    _leave_artifacts(run, commits.values(), closes)
-    return DONE
+@dataclass(frozen=True)
+class _BlockWorker:
+    """One process at work on a block of a run."""
+
+    run: Context
+    progress: BlockState
+    parent: Parent
+
+    def record_losses(self) -> None:
+        """Record the attempts whose processes died, and what follows for their tasks."""
+        job = self.run.job
+        for loss in self.progress.lost:
+            stage, index = job.stage(loss.place[0]), loss.place[1]
+            trouble = self.progress.trouble(loss.place)
+            number = trouble.attempt
+            if loss.item is not None:
+                number = max(number, trouble.pack.attempt(loss.item))
+            final = loss.spent and retries.ends_for_good(job, loss.kind)
+            how = loss.kind, loss.message, loss.log, loss.spent, loss.item, final
+            folder = self.run.folder
+            failure = failures.record_process_death(folder, job, stage, index, number, *how)
+            if loss.spent:
+                self._note_event(stage, index, events.Failed(trouble.call, failure, more=True))
+        self.progress.lost = []
+
+    def _note_event(self, stage: Stage, index: int, event: events.Event) -> None:
+        """Note what follows from an attempt without a commit: whether it is repeated, and when.
+
+        What is given up is decided later, where the task's output is read.
+        """
+        place = stage.name, index
+        state = self._policy_state(stage, [index], [index])
+        state.open = {index}
+        for action in self._decide(stage, state, event):
+            if isinstance(action, events.Again):
+                self.progress.due[place] = time.monotonic() + retries.pause(action.failed)
+        if index in state.troubles:
+            self.progress.troubles[place] = trouble = state.troubles[index]
+            due = self.progress.due.get(place, 0.0)
+            self.parent.send(place=place, trouble=trouble.to_json(), due=due)
+
+    def _policy_state(self, stage: Stage, tasks: Collection[int], wanted: Collection[int]) -> State:
+        """Return the tasks of a stage, as the processes of this block know them."""
+        troubles = self.progress.troubles.items()
+        mine = {index: trouble for (name, index), trouble in troubles if name == stage.name}
+        return State(losses.rules_of(self.run.job, stage), tasks, wanted, mine)
+
+    def _decide(self, stage: Stage, state: State, event: events.Event) -> list[events.Action]:
+        """Return what the policy answers to an event, or raise `RunOver` if that ends the run.
+
+        Where it asks whether a task has committed after all, this looks.
+        """
+        pending, decided = list(decide(state, event)), list[events.Action]()
+        while pending:
+            action = pending.pop(0)
+            if isinstance(action, events.End):
+                message = losses.reason(self.run.job, stage, state.lost.values())
+                self.run.folder.finish(self.run.job, "failed", message)
+                raise RunOver(message)
+            if isinstance(action, events.Confirm):
+                committed = self.run.folder.commit(stage.name, action.task) is not None
+                absent = events.Absent(action.task, action.number)
+                pending += decide(state, events.Committed([action.task]) if committed else absent)
+            else:
+                decided.append(action)
+        return decided
+
+    def work(self, block: Block) -> int | None:
+        """Do what is left of the block, and close the run if that is its part."""
+        run = self.run
+        end = run.folder.end()
+        if end is not None and end.state != "succeeded":
+            raise RunOver(f"the run is over: {end.state} {end.message}")
+        last = run.job.stages[-1]
+        commits: dict[int, Commit] = {}
+        closes = block.stage == RESULT
+        if not closes:
+            stage = run.job.stage(block.stage)
+            tasks = list(block.tasks(stage.tasks))
+            done = self._run_tasks(stage, tasks)
+            if done is None:
+                return None
+            commits = done
+            closes = stage is last and stage.tasks == 1
+            ended = {i for i in tasks if self.progress.trouble((stage.name, i)).ended}
+            if not closes and ended - commits.keys():
+                return FAILED
+        if closes:
+            if not self._settle(last, range(last.tasks)):
+                return None
+            state = run.folder.finish(run.job, "succeeded", "")
+            if state != "succeeded":
+                raise RunOver(f"the run was {state} meanwhile")
+        _leave_artifacts(run, commits.values(), closes)
+        return DONE
+
+    def _run_tasks(self, stage: Stage, tasks: list[int]) -> dict[int, Commit] | None:
+        """Return the commits of the tasks but those lost for good; None to go on in a fresh process."""
+        run = self.run
+        threads.limit(stage.resources.cpu)
+        if stage.inputs is not None:
+            inputs = {i for index in tasks for i in stage.input_range(index)}
+            if not self._settle(run.job.stage(stage.inputs), inputs):
+                return None
+        commits = read_commits(run, stage, tasks)
+        given_up = run.given_up() if stage.kind == "map" else {}
+        state = self._policy_state(stage, tasks, tasks)
+        actions = self._decide(stage, state, events.Folder(commits.keys(), given_up))
+        todo = self._soonest_first(stage, _tasks_to_run(actions))
+        left = run.job.max_tasks_per_worker or len(todo)
+        for index in todo:
+            commit = self._attempt(stage, index) if left else None
+            if commit is None:
+                return None
+            commits[index], left = commit, left - 1
+        return dict(sorted(commits.items()))
+
+    def _soonest_first(self, stage: Stage, tasks: list[int]) -> list[int]:
+        """Return the tasks in order, but those that failed a moment ago after the others."""
+        now, due = time.monotonic(), self.progress.due
+        return sorted(tasks, key=lambda index: max(now, due.get((stage.name, index), 0.0)))
+
+    def _attempt(self, stage: Stage, index: int) -> Commit | None:
+        """Return the task's commit; None if the attempt failed, or did a part of the task."""
+        place = stage.name, index
+        time.sleep(max(0.0, self.progress.due.get(place, 0.0) - time.monotonic()))
+        trouble = self.progress.trouble(place)
+        parent = self.parent
+        parent.send(at=place)
+        number, pack = trouble.attempt, trouble.known_items
+        outcome = run_task(self.run, stage, index, number, parent.log, pack, parent.note)
+        parent.send(ended=True)
+        if outcome.failure is not None:
+            log_line(f"{stage.name} task {index}: {outcome.failure.traceback}")
+            event = events.Failed(trouble.call, outcome.failure, outcome.more)
+            self._note_event(stage, index, event)
+        elif outcome.commit is None:
+            self._note_event(stage, index, events.Ended(index, trouble.call, outcome.more))
+        return outcome.commit
+
+    def _settle(self, source: Stage, wanted: Collection[int]) -> bool:
+        """Have tasks of a stage committed or given up; False to go on in a fresh process.
+
+        A task that is neither was skipped, whatever an engine says, and is run here. What failed
+        for good is given up within max_failed, and ends the run beyond it.
+        """
+        while missing := self._find_unsettled(source, wanted):
+            for index in missing:
+                if self._attempt(source, index) is None:
+                    return False
+        return True
+
+    def _find_unsettled(self, source: Stage, wanted: Collection[int]) -> Sequence[int]:
+        """Return the tasks to run: those missing, and those that go on once failed.json stands."""
+        folder = self.run.folder
+        state = self._policy_state(source, range(source.tasks), wanted)
+        given_up = self.run.given_up() if source.kind == "map" else {}
+        committed = set(folder.list_committed(source.name))
+        # max_failed is a budget of the whole stage, so what failed outside of `wanted` counts too.
+        missing = set(state.tasks if state.rules.allowed else wanted) - committed
+        # Other pods ran these tasks: only the records of their attempts say what failed for good.
+        tries = folder.failed_attempts(source.name, missing) if missing else ()
+        actions = self._decide(source, state, events.Folder(committed, given_up, tries))
+        for action in actions:
+            if isinstance(action, events.GiveUp):
+                # Several pods get here, with listings of different moments, and all have to leave
+                # out the same: the first failed.json stands, and each decides again by what it
+                # says. A task that it gives up in part runs again for its other items, with its
+                # attempts counted anew.
+                stands = events.Stands(folder.put_given_up(action.tasks))
+                partly = _tasks_to_run(self._decide(source, state, stands))
+                self.progress.start_anew((source.name, i) for i in partly)
+                self.parent.send(anew=[[source.name, i] for i in partly])
+                return partly
+        return _tasks_to_run(actions)
 
 
-def _run_tasks(
-    run: Context, stage: Stage, tasks: list[int], known: BlockState, parent: Parent
-) -> dict[int, Commit] | None:
-    """Return the commits of the tasks but those lost for good; None: go on in a fresh process."""
-    threads.limit(stage.resources.cpu)
-    if stage.inputs is not None:
-        inputs = {i for index in tasks for i in stage.input_range(index)}
-        if not _settle(run, run.job.stage(stage.inputs), inputs, known, parent):
-            return None
-    commits = read_commits(run, stage, tasks)
-    given_up = run.given_up() if stage.kind == "map" else {}
-    state = _state(run, stage, known, tasks, tasks)
-    todo = _tasks_to_run(
-        _confirm_actions(run, stage, state, decide(state, Folder(commits.keys(), given_up)))
-    )
-    left = run.job.max_tasks_per_worker or len(todo)
-    for index in _soonest_first(stage, todo, known):
-        commit = _attempt(run, stage, index, known, parent) if left else None
-        if commit is None:
-            return None
-        commits[index], left = commit, left - 1
-    return dict(sorted(commits.items()))
-
-
-def _soonest_first(stage: Stage, todo: list[int], known: BlockState) -> list[int]:
-    """Tasks in order, but those that failed a moment ago after the others."""
-    now = time.monotonic()
-    return sorted(todo, key=lambda index: max(now, known.due.get((stage.name, index), 0.0)))
-
-
-def _attempt(
-    run: Context, stage: Stage, index: int, known: BlockState, parent: Parent
-) -> Commit | None:
-    """Return the task's commit; None if the attempt failed, or did a part of the task."""
-    place = stage.name, index
-    time.sleep(max(0.0, known.due.get(place, 0.0) - time.monotonic()))
-    trouble = known.trouble(place)
-    parent.say(at=place)
-    number, pack = trouble.attempt, trouble.known_items
-    outcome = run_task(run, stage, index, number, parent.log, pack, parent.note)
-    parent.say(ended=True)
-    if outcome.failure is not None:
-        say(f"{stage.name} task {index}: {outcome.failure.traceback}")
-        event: Event = Failed(trouble.call, outcome.failure, outcome.more)
-        _note_event(run, stage, index, event, known, parent)
-    elif outcome.commit is None:
-        _note_event(run, stage, index, Ended(index, trouble.call, outcome.more), known, parent)
-    return outcome.commit
-
-
-def _settle(
-    run: Context, source: Stage, wanted: Collection[int], known: BlockState, parent: Parent
-) -> bool:
-    """See to it that tasks of a stage are committed or given up; False: go on in a fresh process.
-
-    What is neither was skipped, whatever an engine says, and is run here. What failed for good
-    is given up within max_failed, and ends the run beyond it.
-    """
-    while missing := _find_unsettled(run, source, wanted, known, parent):
-        for index in missing:
-            if _attempt(run, source, index, known, parent) is None:
-                return False
-    return True
-
-
-def _find_unsettled(
-    run: Context, source: Stage, wanted: Collection[int], known: BlockState, parent: Parent
-) -> Sequence[int]:
-    """Return the tasks to run: what is missing, and what goes on once failed.json stands."""
-    state = _state(run, source, known, range(source.tasks), wanted)
-    given_up = run.given_up() if source.kind == "map" else {}
-    there = set(run.folder.list_committed(source.name))
-    missing = set(state.tasks if state.rules.allowed else wanted) - there
-    tries = run.folder.failed_attempts(source.name, missing) if missing else ()
-    actions = _confirm_actions(run, source, state, decide(state, Folder(there, given_up, tries)))
-    for action in actions:
-        if isinstance(action, GiveUp):
-            stands = Stands(run.folder.put_given_up(action.tasks))
-            partly = _tasks_to_run(_confirm_actions(run, source, state, decide(state, stands)))
-            known.start_anew((source.name, i) for i in partly)
-            parent.say(anew=[[source.name, i] for i in partly])
-            return partly
-    return _tasks_to_run(actions)
-
-
-def _tasks_to_run(actions: Iterable[Action]) -> list[int]:
-    return [task for action in actions if isinstance(action, Run) for task in action.tasks]
-
-
-def _fail_run(run: Context, stage: Stage, lost: Collection[Items]) -> RunOver:
-    message = losses.reason(run.job, stage, lost)
-    run.folder.finish(run.job, "failed", message)
-    return RunOver(message)
+def _tasks_to_run(actions: Iterable[events.Action]) -> list[int]:
+    return [task for action in actions if isinstance(action, events.Run) for task in action.tasks]
 
 
 def _leave_artifacts(run: Context, commits: Iterable[Commit], closed: bool) -> None:
-    """Copy the winners' commits, and the result's manifest, to where an engine collects them."""
+    """Copy the commits, and the manifest of a closed run, to where an engine collects them."""
     folder = os.environ.get("MAPRED_ARTIFACTS")
     if not folder:
         return
@@ -353,5 +331,5 @@ def _leave_artifacts(run: Context, commits: Iterable[Commit], closed: bool) -> N
         raise StorageError(f"MAPRED_ARTIFACTS={folder!r} cannot be written: {error}") from error
 
 
-def say(text: str) -> None:
+def log_line(text: str) -> None:
     sys.stderr.write(text + "\n")

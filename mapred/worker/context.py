@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from mapred.errors import FunctionError, MapredError, RecordError
+from mapred.errors import FunctionError, RecordError
 from mapred.functions import instances, signatures, transport
 from mapred.functions.modules.importing import install, is_known, offer
 from mapred.model import layout
 from mapred.model.coding import EMPTY
-from mapred.model.records import Commit
 from mapred.model.spec import Job, Stage
 from mapred.planner import PlanFile
 from mapred.reducers import Reducer
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """One run as its workers see it; loaded once per process, checked against digests."""
+    """A run as its workers see it, loaded once per process and checked by digests."""
 
     store: Store
     job: Job
@@ -41,21 +40,17 @@ class Context:
         return RunFolder(self.store)
 
     def load(self, path: str) -> bytes:
-        """Return a file of the run, refused if its digest is not the one the job names."""
+        """Return a file of the run; refuse it if its digest is not the one the job names."""
         try:
             return pieces.read(self.store, self.job.digests, path)
         except FileNotFoundError:
-            raise self._lost_file_error(path, "is gone") from None
-        except RecordError as error:
-            raise self._lost_file_error(path, EMPTY) from error
-
-    def _lost_file_error(self, path: str, why: str) -> MapredError:
-        """Return the error of a file that a power cut or a hand took away, with what can be done."""
-        what = f"{self.store.uri}/{path} {why}"
+            what = f"{self.store.uri}/{path} is gone"
+        except RecordError:
+            what = f"{self.store.uri}/{path} {EMPTY}"
         if path in (self.job.function, self.job.reduce, self.job.modules):
             option = "reduce=" if path == self.job.reduce else "fn="
-            return FunctionError(f"{what}; resume with the function once more, by {option}")
-        return RecordError(f"{what}; put a copy of it back, or start a new run")
+            raise FunctionError(f"{what}; resume with the function once more, by {option}")
+        raise RecordError(f"{what}; put a copy of it back, or start a new run")
 
     def check_python(self, stage: Stage) -> None:
         """Refuse a stage whose function holds code of another Python than this one."""
@@ -82,8 +77,8 @@ class Context:
 
     @functools.cached_property
     def task_parameters(self) -> tuple[str, ...]:
-        named = self.job.task_parameters
-        return signatures.task_parameters(self.function) if named is None else named
+        names = self.job.task_parameters
+        return signatures.task_parameters(self.function) if names is None else names
 
     @functools.cached_property
     def takes_repeat(self) -> bool:
@@ -98,7 +93,6 @@ class Context:
         return reducer
 
     def ranges(self, shard: int) -> pa.Table:
-        """Return the plan's rows of one shard."""
         number = shard // layout.PLAN_SHARDS
         if number not in self.plans:
             if len(self.plans) >= 8:
@@ -108,35 +102,30 @@ class Context:
 
     @functools.cached_property
     def occurrences(self) -> Sequence[int] | None:
-        """How many items before each are spelled alike; None where all differ."""
+        """How many equal items come before each item; None if all differ."""
         if layout.OCCURRENCES not in self.job.digests:
             return None
         return memoryview(self.load(layout.OCCURRENCES)).cast("q")
 
-    def commit(self, stage: str, index: int) -> Commit | None:
-        return self.folder.commit(stage, index)
-
     def given_up(self) -> Mapping[int, list[int] | None]:
-        """Return the map tasks given up under max_failed; a list names single items of a task."""
+        """Return the map tasks given up under max_failed, with their items, None for all."""
         return self.folder.given_up_tasks() if self.job.max_failed else {}
 
     @functools.cached_property
-    def dataset(self) -> Callable[[str, tuple[int, str] | None], BinaryIO]:
-        """Opens the dataset's files."""
+    def open_dataset_file(self) -> Callable[[str, tuple[int, str] | None], BinaryIO]:
         if self.job.format.storage is not None:
-            from mapred.storage import fsspec_options
+            from mapred.storage import fsspec_options  # loads fsspec, which most runs do without
 
             fsspec_options.admit(self.job.format.storage)
         return source_opener(self.job.format.storage)
 
     def open(self, path: str, known: tuple[int, str] | None = None) -> Any:
-        """Return a dataset's file, or one of the run's own input files."""
-        if path.startswith("input/"):
-            return self._input(path)
-        return self.dataset(path, known)
+        """Open a file of the dataset, or one of the run's own input files.
 
-    def _input(self, path: str) -> Any:
-        """Return an input file, held against its digests; a small one is loaded once a process."""
+        A small input file is loaded once per process.
+        """
+        if not path.startswith("input/"):
+            return self.open_dataset_file(path, known)
         if path not in self.inputs:
             self.inputs[path] = pieces.fetch_input(self.store, self.job.digests, path)
         return pieces.as_reader(self.inputs[path])
@@ -144,13 +133,13 @@ class Context:
 
 @functools.lru_cache(maxsize=4)
 def context(run_uri: str, digest: str) -> Context:
-    """Return the run at `run_uri`, whose job.json must have the SHA-256 `digest`."""
+    """Load the run at `run_uri`, whose job.json must have the SHA-256 `digest`."""
     folder = RunFolder(open_store(run_uri))
     data = folder.job_data()
-    found = hashlib.sha256(data).hexdigest()
-    if found != digest:
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != digest:
         raise FunctionError(
-            f"{run_uri}/{layout.JOB} has SHA-256 {found}, not {digest} as the run was started "
+            f"{run_uri}/{layout.JOB} has SHA-256 {actual}, not {digest} as the run was started "
             "with: it was resumed with another function, or someone changed it"
         )
     run = Context(folder.store, folder.parse_job(data, Job))
@@ -160,6 +149,6 @@ def context(run_uri: str, digest: str) -> Context:
 
 
 def offer_modules(run: Context) -> None:
-    """Have the classes of a run's values found where this process cannot import them itself."""
+    """Make the classes of a run's values importable, where this process has no such modules."""
     if run.job.modules is not None and not is_known(run.job.digests[run.job.modules]):
         offer(run.load(run.job.modules))

@@ -19,20 +19,15 @@ _FOLLOW_HERE, _FOLLOW_REMOTE = (0.01, 0.01), (0.1, 1.0)  # seconds: shortest and
 
 
 def values_for(attempt: Attempt) -> Iterator[Any]:
-    """Yield the outputs that a task reduces; one that is to follow waits for them."""
-    stage = attempt.stage
-    source = attempt.job.stage(stage.inputs or "")
-    indices = stage.input_range(attempt.index)
-    yield from values_of(attempt.run, source, indices, attempt.reading, attempt.follow)
+    """Yield the values that a task reduces; if it is to follow, wait for them."""
+    source = attempt.run.job.stage(attempt.stage.inputs or "")
+    return values_of(attempt.run, source, attempt.inputs, attempt.reading, attempt.follow)
 
 
 def values_of(
-    run: Context,
-    source: Stage,
-    indices: Iterable[int],
-    reading: Reading,
-    follow: bool = False,
+    run: Context, source: Stage, indices: Iterable[int], reading: Reading, follow: bool = False
 ) -> Iterator[Any]:
+    """Yield the values of a stage's tasks but those given up, in order."""
     given_up = run.given_up() if source.kind == "map" else {}
     wanted = [i for i in indices if given_up.get(i, ()) is not None]
     for ready in _ready(run, source, wanted) if follow else [wanted]:
@@ -46,22 +41,22 @@ def values_of(
 
 
 def _fetch(run: Context, source: Stage, index: int) -> tuple[Output, bytes | None]:
-    """Return what a committed task gave, and its bytes if they are to be fetched ahead."""
-    commit = run.commit(source.name, index)
+    """Return a committed task's output, and its bytes if they are small."""
+    commit = run.folder.commit(source.name, index)
     if commit is None:
         raise StorageError(f"{run.store.uri}: the commit of {source.name} task {index} is gone")
     return commit.output, outputs.fetch(run.store, commit.output)
 
 
 def _ready(run: Context, source: Stage, wanted: list[int]) -> Iterator[list[int]]:
-    """Yield the wanted tasks in order, as their commits come: those that can be read next."""
+    """Yield the tasks that can be read next, in order, as their commits come."""
     here = run.store.local_path("") is not None
     shortest, longest = _FOLLOW_HERE if here else _FOLLOW_REMOTE
     wait = shortest
     while wanted:
         ready = run.folder.committed_prefix(source.name, wanted)
-        if not ready and wait == longest and run.commit(source.name, wanted[0]) is not None:
-            ready = wanted[:1]  # which a listing that lags behind does not show yet
+        if not ready and wait == longest and run.folder.commit(source.name, wanted[0]) is not None:
+            ready = wanted[:1]  # the listing lags behind
         if ready:
             yield ready
             wanted, wait = wanted[len(ready) :], shortest

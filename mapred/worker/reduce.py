@@ -13,16 +13,16 @@ from mapred.worker.attempt import Attempt
 
 
 def reduce_outputs(attempt: Attempt) -> list[Any]:
-    """Return the reduced value of consecutive outputs of the stage before, streaming, in order."""
-    run, stage, index = attempt.run, attempt.stage, attempt.index
+    """Reduce consecutive outputs of the stage before, streaming, in order."""
+    run, stage = attempt.run, attempt.stage
     reducer = run.reducer
-    attempt.task.begin(None, f"{stage.name} {index}")
+    attempt.task.begin(None, f"{stage.name} {attempt.index}")
     first_level = stage.inputs == "map"
-    checked = stage.check and regrouping.is_checked(index)
+    checked = stage.check and regrouping.is_checked(attempt.index)
     if checked and not first_level:
         # Where two outputs make a group, only those of several groups tell means apart.
         below = run.job.stage(stage.inputs or "")
-        few = [i for each in stage.input_range(index) for i in below.input_range(each)]
+        few = [i for task in attempt.inputs for i in below.input_range(task)]
         raw = inputs.values_of(run, run.job.stage("map"), few, Reading())
         regrouping.check_associative(reducer, list(itertools.islice(raw, regrouping.WINDOW)))
     values = inputs.values_for(attempt)
@@ -33,17 +33,16 @@ def reduce_outputs(attempt: Attempt) -> list[Any]:
 
 
 def shuffle(attempt: Attempt) -> Any:
-    """Return the manifest of the map tasks, or the answer of one partition, as tables to be stored."""
-    from mapred.worker import keyed
+    """Return the manifest of the map tasks, or the answer of one partition, as tables to store."""
+    from mapred.worker import keyed  # loaded for keyed reduces alone
 
-    run, stage, index = attempt.run, attempt.stage, attempt.index
-    job = run.job
-    assert job.shuffle is not None
-    attempt.task.begin(None, f"{stage.name} {index}")
+    run, stage = attempt.run, attempt.stage
+    assert run.job.shuffle is not None
+    attempt.task.begin(None, f"{stage.name} {attempt.index}")
     if stage.kind == "manifest":
         given_up = run.given_up()
-        there = [i for i in range(stage.input_tasks) if given_up.get(i, ()) is not None]
-        return keyed.shuffle_manifest(run.folder, job.shuffle, there, attempt.reading)
-    takes_rows = not (job.shuffle.aggregates or job.shuffle.descending)
+        tasks = [i for i in range(stage.input_tasks) if given_up.get(i, ()) is not None]
+        return keyed.shuffle_manifest(run.folder, run.job.shuffle, tasks, attempt.reading)
+    takes_rows = not (run.job.shuffle.aggregates or run.job.shuffle.descending)
     function = forks.in_this_process(run.reducer.step) if takes_rows else None
-    return keyed.reduce_partition(run.folder, job, stage, index, function, attempt.reading)
+    return keyed.reduce_partition(attempt, run.job.shuffle, function)

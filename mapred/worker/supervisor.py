@@ -1,8 +1,8 @@
 """A block of tasks on a machine of its own: `python -m mapred.worker.supervisor RUN DIGEST STAGE BLOCK SIZE`.
 
-The process that was started imports what a worker needs and then only watches: every attempt
-runs in a child forked from it, so that what takes a child down is seen, recorded and repeated.
-It never touches the run's store itself; a store's client does not survive a fork.
+The process that was started imports what a worker needs and then only watches. Every attempt runs
+in a child forked from it, so that whatever ends a child is seen, recorded and tried again. It never
+touches the run's store itself, since a store's client does not survive a fork.
 """
 
 from __future__ import annotations
@@ -21,24 +21,15 @@ import time
 import warnings
 from typing import Any, NoReturn
 
-# What is loaded here stays. To look for garbage in it takes a tenth of a worker's start, and a child
-# that does so copies the pages that it shares with this process.
+# What is loaded here stays. Looking for garbage in it would slow down the start, and a child that
+# does so copies the pages that it shares with this process.
 gc.disable()
 
-from mapred.model.packs import NO_ITEM  # noqa: E402
+from mapred.model.packs import NO_ITEM, Note  # noqa: E402
 from mapred.process.children import die_with_parent, how_it_ended, kill_group  # noqa: E402
 from mapred.process.whereabouts import Place  # noqa: E402
-from mapred.worker.blocks import (  # noqa: E402
-    FAILED,
-    KILLED,
-    TRY_AGAIN,
-    Block,
-    BlockState,
-    Loss,
-    TaskPlace,
-    say,
-    work_on_block,
-)
+from mapred.worker import blocks  # noqa: E402
+from mapred.worker.blocks import Block, BlockState, log_line  # noqa: E402
 from mapred.worker.closing import SECONDS, leave  # noqa: E402
 
 gc.freeze()
@@ -49,7 +40,7 @@ _TICK = 0.25
 
 
 class CapturedOutput:
-    """What the child printed since the log was last taken: head and tail where it is long."""
+    """What the child printed since the log was last taken: its head and tail if it is long."""
 
     def __init__(self) -> None:
         self._head, self._tail, self._left_out = b"", b"", 0
@@ -80,15 +71,14 @@ def main(arguments: list[str] | None = None) -> int:
     environment does not match or a store refuses its credentials, 137 the system killed an
     attempt: try again, with more memory.
     """
-    given = sys.argv[1:] if arguments is None else arguments
-    if len(given) != 5 or not (given[3].isdecimal() and given[4].isdecimal()):
-        say(str(main.__doc__))
-        return FAILED
-    block = Block(given[0], given[1], given[2], int(given[3]), int(given[4]))
-    known = BlockState()
+    words = sys.argv[1:] if arguments is None else arguments
+    if len(words) != 5 or not (words[3].isdecimal() and words[4].isdecimal()):
+        log_line(str(main.__doc__))
+        return blocks.FAILED
+    block = Block(words[0], words[1], words[2], int(words[3]), int(words[4]))
+    state = BlockState()
     while True:
-        child = _Child(block, known)
-        status = child.watch()
+        status = _Child(block, state).watch()
         if status is not None:
             return status
 
@@ -96,16 +86,16 @@ def main(arguments: list[str] | None = None) -> int:
 class _Child:
     """A child as its parent sees it."""
 
-    def __init__(self, block: Block, known: BlockState) -> None:
-        self.known, self.printed = known, CapturedOutput()
-        self.at: TaskPlace | None = None
+    def __init__(self, block: Block, state: BlockState) -> None:
+        self.state, self.printed = state, CapturedOutput()
+        self.at: blocks.TaskPlace | None = None
         self.limit: float | None = None
         self.late = False
         self.closing: tuple[int | None] | None = None  # with what status it is about to end
-        self.heard = b""
+        self.unread = b""
         self.place = Place()
-        told, tell = os.pipe()
-        answers, self.answer = os.pipe()
+        self.messages, messages = os.pipe()
+        answers, self.answers = os.pipe()
         self.output, output = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -115,29 +105,28 @@ class _Child:
             warnings.simplefilter("ignore", DeprecationWarning)
             self.pid = os.fork()
         if not self.pid:
-            for ours in (told, self.answer, self.output):
+            for ours in (self.messages, self.answers, self.output):
                 os.close(ours)
-            _be_child(block, known, _Parent(parent, tell, answers, self.place), output)
-        for theirs in (tell, answers, output):
+            _run_child(block, state, _Parent(parent, messages, answers, self.place), output)
+        for theirs in (messages, answers, output):
             os.close(theirs)
-        self.told = told
-        for ours in (self.told, self.output, self.answer):
+        for ours in (self.messages, self.answers, self.output):
             os.set_blocking(ours, False)
-        known.lost = []
+        state.lost = []
 
     def watch(self) -> int | None:
-        """Wait for the child's end: the status to exit with, None to go on with another child."""
+        """Wait for the child's end; return the status to exit with, None to start another child."""
         try:
             return self._watch()
         finally:
             kill_group(self.pid)
-            for ours in (self.told, self.answer, self.output):
+            for ours in (self.messages, self.answers, self.output):
                 os.close(ours)
             self.place.close()
 
     def _watch(self) -> int | None:
         poller = select.poll()
-        for ours in (self.told, self.output):
+        for ours in (self.messages, self.output):
             poller.register(ours, select.POLLIN)
         while True:
             for descriptor, _ in poller.poll(_TICK * 1000):
@@ -149,7 +138,7 @@ class _Child:
                 if "end" in message:
                     self._copy()
                     if not gone:
-                        kill_group(self.pid)  # It has nothing more to do, and may be stopped.
+                        kill_group(self.pid)  # it is done, and may be suspended
                         os.waitpid(self.pid, 0)
                     end: int | None = message["end"]
                     return end
@@ -157,7 +146,7 @@ class _Child:
             if gone:
                 self._copy()
                 if self.closing is not None:
-                    say("a worker ended before all that it held was closed")
+                    log_line("a worker ended before all that it held was closed")
                     return self.closing[0]
                 return self._handle_death(os.waitstatus_to_exitcode(status))
             if self.limit is not None and time.monotonic() > self.limit:
@@ -165,11 +154,8 @@ class _Child:
                 kill_group(self.pid)
 
     def _copy(self) -> bool:
-        """Print what the child printed; False once nobody can print any more.
-
-        All that a pipe holds and some more, not all that there is: a child may never pause.
-        """
-        for _ in range(32):
+        """Print what the child printed; return False once nobody can print any more."""
+        for _ in range(32):  # more than a pipe holds, and not for ever: a child may never pause
             try:
                 data = os.read(self.output, 1 << 16)
             except BlockingIOError:
@@ -182,82 +168,80 @@ class _Child:
 
     def _line(self) -> bytes | None:
         with contextlib.suppress(BlockingIOError):
-            while data := os.read(self.told, 1 << 16):
-                self.heard += data
-        line, end, rest = self.heard.partition(b"\n")
+            while data := os.read(self.messages, 1 << 16):
+                self.unread += data
+        line, end, rest = self.unread.partition(b"\n")
         if not end:
             return None
-        self.heard = rest
+        self.unread = rest
         return line
 
     def _handle_message(self, message: dict[str, Any]) -> None:
-        known = self.known
+        state = self.state
         if "timeout" in message:
-            known.timeout = message["timeout"]
+            state.timeout = message["timeout"]
         elif "at" in message:
             self.at = (message["at"][0], message["at"][1])
-            if known.timeout is not None:
-                self.limit = time.monotonic() + known.timeout
+            if state.timeout is not None:
+                self.limit = time.monotonic() + state.timeout
         elif "log" in message:
             self._copy()
             self._send(json.dumps(self.printed.take()).encode() + b"\n")
         elif "ended" in message:
             self.at = self.limit = None
         elif "place" in message:
-            known.hear((message["place"][0], message["place"][1]), message)
+            state.update((message["place"][0], message["place"][1]), message)
         elif "closing" in message:
             self.closing, self.limit = (message["closing"],), time.monotonic() + SECONDS
         elif "anew" in message:
-            known.start_anew((stage, index) for stage, index in message["anew"])
+            state.start_anew((stage, index) for stage, index in message["anew"])
 
     def _send(self, data: bytes) -> None:
-        """Send to the child, while it reads: what it left behind may hold its end open."""
         poller = select.poll()
-        poller.register(self.answer, select.POLLOUT)
+        poller.register(self.answers, select.POLLOUT)
         with contextlib.suppress(OSError):
+            # With a limit: processes of a child that ended may hold the pipe open, and never read.
             while data and poller.poll(SECONDS * 1000):
-                data = data[os.write(self.answer, data) :]
+                data = data[os.write(self.answers, data) :]
 
     def _handle_death(self, status: int) -> int | None:
-        """Return the child ended without a word: a loss to record, or the machine's own doing."""
-        known, place = self.known, self.at
+        """Note the loss of the attempt, if there was one; return as `watch` does."""
+        state, place = self.state, self.at
         message = how_it_ended(status)
         killed = status == -signal.SIGKILL and not self.late
         if place is None:
-            say(message)
-            return KILLED if killed else TRY_AGAIN
+            log_line(message)
+            return blocks.KILLED if killed else blocks.TRY_AGAIN
         kind = "timeout" if self.late else "lost"
         if self.late:
-            message = f"the attempt took longer than timeout={known.timeout:g} s"
-        say(f"{place[0]} task {place[1]}: {message}")
+            message = f"the attempt took longer than timeout={state.timeout:g} s"
+        log_line(f"{place[0]} task {place[1]}: {message}")
         at = self.place.read()
         item = at[1] if at is not None and at[0] == place[1] and at[1] != NO_ITEM else None
-        known.lost.append(Loss(place, kind, message, self.printed.take(), not killed, item))
-        known.killed = killed
+        state.lost.append(blocks.Loss(place, kind, message, self.printed.take(), not killed, item))
+        state.killed = killed
         return None
 
 
 class _Parent:
     """The parent as its child sees it."""
 
-    def __init__(self, pid: int, tell: int, answers: int, place: Place) -> None:
-        self.pid, self._handle_event = pid, tell
-        self.note = place.note
+    def __init__(self, pid: int, messages: int, answers: int, place: Place) -> None:
+        self.pid, self._messages = pid, messages
+        self.note: Note = place.note
         self._answers = os.fdopen(answers, "rb")
 
-    def say(self, **message: Any) -> None:
-        _write(self._handle_event, json.dumps(message).encode() + b"\n")
+    def send(self, **message: Any) -> None:
+        _write(self._messages, json.dumps(message).encode() + b"\n")
 
     def log(self) -> str:
-        """Return what this process printed since it last asked."""
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
-        self.say(log=True)
+        """Return what this process printed since the last call."""
+        _flush()
+        self.send(log=True)
         return str(json.loads(self._answers.readline()))
 
 
-def _be_child(block: Block, known: BlockState, parent: _Parent, output: int) -> NoReturn:
+def _run_child(block: Block, state: BlockState, parent: _Parent, output: int) -> NoReturn:
     try:
         os.setsid()
         die_with_parent(parent.pid)
@@ -268,18 +252,22 @@ def _be_child(block: Block, known: BlockState, parent: _Parent, output: int) -> 
             sys.stdout.reconfigure(line_buffering=True)
         faulthandler.enable()
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-        end = work_on_block(block, known, parent)
-        parent.say(closing=end)
+        end = blocks.work_on_block(block, state, parent)
+        parent.send(closing=end)
         for complaint in leave():
-            say(f"a worker ended: {complaint}")
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
-        parent.say(end=end)
+            log_line(f"a worker ended: {complaint}")
+        _flush()
+        parent.send(end=end)
     except BaseException:
         sys.excepthook(*sys.exc_info())
         os._exit(70)
     os._exit(0)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -68,12 +68,12 @@ def run_block(
 
 
 def read_commits(run: Context, stage: Stage, tasks: Sequence[int]) -> dict[int, Commit]:
-    """Return the commits of those of the tasks that have one; of many, by one listing."""
-    if stage.tasks < _LISTED * (len(tasks) - 1):
+    """Return the commits of the tasks that have one."""
+    if stage.tasks < _LISTED * (len(tasks) - 1):  # one listing is faster
         listed = set(run.folder.list_committed(stage.name))
         tasks = [index for index in tasks if index in listed]
-    found = zip(tasks, run.folder.commits(stage.name, tasks), strict=True)
-    return {index: commit for index, commit in found if commit is not None}
+    commits = run.folder.commits(stage.name, tasks)
+    return {commit.task: commit for commit in commits if commit is not None}
 
 
 def run_task(
@@ -85,8 +85,8 @@ def run_task(
     pack: packs.Pack | None = None,
     note: packs.Note | None = None,
 ) -> Outcome:
-    """One attempt at one task, unless it is committed already."""
-    committed = run.commit(stage.name, index)
+    """Make one attempt at a task, unless it is committed already."""
+    committed = run.folder.commit(stage.name, index)
     if committed is not None:
         return Outcome(index, committed)
     return _run(attempts.begin(run, stage, index, number, read_log), False, pack, note)
@@ -101,22 +101,22 @@ def _run(
     _reset_peak_memory()
     if note is not None:
         note(attempt.index, packs.NO_ITEM)
-    found = surroundings.capture()
+    before = surroundings.capture()
     try:
-        found = _with_code(attempt)
+        before = _load_code(attempt)
         forks.leave_unless(pid)
         if attempt.calls_items:
-            turn = _make_turn(attempt, pack, again=not fresh)
+            turn = turns.Turn(attempt, pack, again=not fresh)
         values = _compute_values(attempt, turn, note)
         forks.leave_unless(pid)
-        surroundings.restore(found)
+        surroundings.restore(before)
         values, drop = storing.hand_over(attempt, values)
         commit = _store_outputs(attempt, values, turn, started, clock)
-        # From here on nobody here knows whether the commit is there.
-        drop_unless, drop = drop, None
+        # If the put raises, the commit may be there all the same, and has to keep what it names.
+        undo, drop = drop, None
         commit = attempt.run.folder.put_commit(commit)
-        if commit.attempt != attempt.name and drop_unless is not None:
-            drop_unless()
+        if commit.attempt != attempt.name and undo is not None:
+            undo()
         if turn is not None:
             turn.forget()
         return Outcome(attempt.index, commit)
@@ -129,26 +129,24 @@ def _run(
             raise
         return _record_failure(attempt, plain, turn, time.perf_counter() - clock)
     finally:
-        surroundings.restore(found)
+        surroundings.restore(before)
         if attempt.task.wrote_files:
             shutil.rmtree(attempt.task.folder, ignore_errors=True)
 
 
-def _with_code(attempt: Attempt) -> surroundings.Surroundings | None:
-    """Return the process as each task finds it: what loading the code has set is there for all."""
+def _load_code(attempt: Attempt) -> surroundings.Surroundings | None:
+    """Load the user's code, and return the surroundings that each task finds.
+
+    They contain what loading the code has set, as it is loaded once for all tasks.
+    """
     run = attempt.run
     if attempt.is_map:
-        # A class is made here: where it draws numbers, each worker is to make the same one.
+        # This may create an instance that draws random numbers: each worker gets the same one.
         seeds.seed_globals(seeds.entropy(run.job.seed, "function"))
         _ = run.function
     elif attempt.stage.kind != "manifest" and run.job.reduce is not None:
         _ = run.reducer
     return surroundings.capture()
-
-
-def _make_turn(attempt: Attempt, pack: packs.Pack | None, again: bool) -> turns.Turn:
-    given_up = attempt.run.given_up().get(attempt.index) or ()
-    return turns.Turn(attempt.run, attempt.task, given_up, pack, again)
 
 
 def _compute_values(attempt: Attempt, turn: turns.Turn | None, note: packs.Note | None) -> Any:
@@ -159,26 +157,23 @@ def _compute_values(attempt: Attempt, turn: turns.Turn | None, note: packs.Note 
         return maps.map_shard(attempt)
     if not attempt.follow:
         _ensure_inputs(attempt)
-    return (
-        reduce.reduce_outputs(attempt)
-        if attempt.stage.kind == "reduce"
-        else reduce.shuffle(attempt)
-    )
+    if attempt.stage.kind == "reduce":
+        return reduce.reduce_outputs(attempt)
+    return reduce.shuffle(attempt)
 
 
 def _ensure_inputs(attempt: Attempt) -> None:
     """Check the commit of every input of a reduce task before it reads one.
 
-    What is neither committed nor given up was skipped, whatever an engine says: it is run
-    here, or named.
+    An input that is neither committed nor given up was skipped, whatever an engine says: it is
+    run here, and if that fails, the error names it.
     """
-    run, stage = attempt.run, attempt.stage
-    source = run.job.stage(stage.inputs or "")
+    run = attempt.run
+    source = run.job.stage(attempt.stage.inputs or "")
     given_up = run.given_up() if source.kind == "map" else {}
-    there = set(run.folder.list_committed(source.name))
-    indices = stage.input_range(attempt.index)
-    state = State(losses.Rules(), indices, indices)
-    for action in decide(state, Folder(there, given_up)):
+    committed = set(run.folder.list_committed(source.name))
+    state = State(losses.Rules(), attempt.inputs, attempt.inputs)
+    for action in decide(state, Folder(committed, given_up)):
         for index in action.tasks if isinstance(action, Run) else ():
             failure = run_task(run, source, index).failure
             if failure is not None:
@@ -191,14 +186,14 @@ def _ensure_inputs(attempt: Attempt) -> None:
 def _store_outputs(
     attempt: Attempt, values: Any, turn: turns.Turn | None, started: float, clock: float
 ) -> Commit:
-    """Store what was computed; the commit that is to name it."""
-    job, reading = attempt.job, attempt.reading
+    """Store what was computed, and return the commit that names it."""
+    job, reading = attempt.run.job, attempt.reading
     output = storing.store_values(attempt, values)
     if turn is not None:
         turn.bring_files()
     files = storing.store_files(attempt)
     log = attempt.read_log() if attempt.read_log else ""
-    attempt.run.folder.put_log(attempt.stage.name, attempt.index, attempt.name, log)
+    attempt.run.folder.put_log(attempt.stage.name, attempt.stem, log)
     return Commit(
         stage=attempt.stage.name,
         task=attempt.index,
@@ -224,18 +219,18 @@ def _store_outputs(
 def _record_failure(
     attempt: Attempt, error: BaseException, turn: turns.Turn | None, seconds: float
 ) -> Outcome:
-    """Return what is told of an attempt that failed; its record lies in the run's folder then."""
+    """Write the record of an attempt that failed, and return its outcome."""
     run, index, task = attempt.run, attempt.index, attempt.task
     if turn is not None:
-        error = turn.keep(attempt.name, error)
+        error = turn.keep(error)
     more = turn is not None and turn.more
     if isinstance(error, turns.Unfinished):
         return Outcome(index, more=more)
     whole = turn is not None and not more and not isinstance(error, failures.ItemsFailed)
     items, final, error = failures.failed_items(error, task, run.job)
     if whole and not final:
-        items = {}  # none of them failed: it is what became of their values
-    values = points.values_of(run.job, run.ranges(index), run.open, items) if items else {}
+        items = {}  # none of them failed: their values could not be stored
+    values = points.values_of(run.job, attempt.ranges, run.open, items) if items else {}
     where = _describe_place(attempt, items, values)
     failure = failures.describe(error, task, attempt.name, where, items, final, values)
     failure = failures.record(run.folder, failure, seconds, attempt.read_log)
@@ -243,7 +238,7 @@ def _record_failure(
 
 
 def _describe_place(attempt: Attempt, items: Iterable[int], values: Mapping[int, str]) -> str:
-    """Return what the task was at: an item, a line, a file's bytes or row group, what it reduced."""
+    """Name where the task was: an item, a line, a file's bytes or row group, its inputs."""
     run, reading = attempt.run, attempt.reading
     for item in items:
         return points.item_text(item, values)
@@ -254,22 +249,22 @@ def _describe_place(attempt: Attempt, items: Iterable[int], values: Mapping[int,
 
 
 def replay(store: Store, job: Job, stage: str, index: int) -> list[Any]:
-    """Return the values of one task, computed in this process; nothing is stored, nothing caught."""
-    # The first failure is the one to look at.
+    """Compute the values of one task in this process; nothing is stored, nothing caught."""
+    # With one attempt, the first failure is raised.
     run = Context(store, replace(job, attempts=1))
     offer_modules(run)
     attempt = attempts.begin_replay(run, job.stage(stage), index)
-    found = surroundings.capture()
+    before = surroundings.capture()
     try:
         with seeds.keep_global_generators():
-            _with_code(attempt)
-            turn = _make_turn(attempt, None, again=False) if attempt.calls_items else None
+            _load_code(attempt)
+            turn = turns.Turn(attempt, None, again=False) if attempt.calls_items else None
             values = _compute_values(attempt, turn, None)
             return values if isinstance(values, list) else list(values.tables)
     except failures.ItemsFailed as error:
         raise error.first from None
     finally:
-        surroundings.restore(found)
+        surroundings.restore(before)
         instances.close(store.uri)
 
 
@@ -280,6 +275,5 @@ def _reset_peak_memory() -> None:
 
 
 def _peak_memory() -> int:
-    """Bytes resident at most since the last reset."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak) if sys.platform == "darwin" else int(peak) * 1024

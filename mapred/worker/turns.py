@@ -1,64 +1,41 @@
-"""Attempts at tasks of several items: what failed is tried alone, what succeeded is not called again.
+"""Attempts at tasks of several items: what failed is tried alone, what succeeded is not repeated.
 
-The values of the items that succeeded in a failed attempt are kept in the run's folder; the
-attempt that completes the task commits them with its own.
+The values of items that succeeded in a failed attempt are kept in the run's folder; the attempt
+that completes the task commits them with its own.
 """
 
 from __future__ import annotations
 
-import functools
 import io
 import os
 import pickle
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from mapred.errors import DatasetError, FunctionError, StorageError
 from mapred.formats import Reading
 from mapred.functions import pickling
-from mapred.functions.task import Task, written_files
+from mapred.functions.task import written_files
 from mapred.model import layout
 from mapred.model.checking import safe_text
 from mapred.model.packs import Note, Pack
-from mapred.model.spec import Job
 from mapred.process import forks, interrupts
 from mapred.runfolder import plans
 from mapred.runfolder.failures import ItemsFailed, is_final, is_of_store, to_plain_error
-from mapred.runfolder.folder import RunFolder
-from mapred.storage import Store
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-
-class Folder(Protocol):
-    """A run as a worker sees it."""
-
-    @property
-    def store(self) -> Store: ...
-
-    @property
-    def folder(self) -> RunFolder: ...
-
-    @property
-    def job(self) -> Job: ...
-
-    def ranges(self, shard: int) -> pa.Table:
-        """Return the plan's rows of one shard."""
-        ...
+from mapred.worker.attempt import Attempt
 
 
 class Unfinished(Exception):
-    """The attempt did its turn, and the task has other items that are not done."""
+    """The attempt did its part, and the task has other items that are not done."""
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """What one attempt kept: pickled values by item, what each counted, and its files."""
+    """What one attempt kept: pickled values by item, their counters, and their files."""
 
     function: str  # its digest
     values: Mapping[int, bytes]
@@ -69,61 +46,56 @@ class _Kept:
 class Turn:
     """One attempt at a task of items: which of them it calls, and what became of each.
 
-    With `pack` None all items are called, but for those `given_up` by the run and those that an
-    earlier attempt kept: `again` says whether there may be one.
+    Without a `pack` all items are called, except those that the run has given up and those that
+    an earlier attempt kept; `again` says whether there may be an earlier attempt.
     """
 
-    def __init__(
-        self, run: Folder, task: Task, given_up: Collection[int], pack: Pack | None, again: bool
-    ) -> None:
-        self._run, self._task, self._give_up = run, task, frozenset(given_up)
+    def __init__(self, attempt: Attempt, pack: Pack | None, again: bool) -> None:
+        run, task = attempt.run, attempt.task
+        self._run, self._task, self._attempt = run, task, attempt.name
+        self._function = run.job.digests[run.job.function]
+        self._planned = plans.items_of(attempt.ranges)
+        self._given_up = frozenset(run.given_up().get(attempt.index) or ())
         self._several = run.job.items > run.job.shards
         self._kept: dict[int, bytes] = {}
         self._values: dict[int, Any] = {}
         self._counters: dict[int, Mapping[str, float]] = {}
         self._files: tuple[str, ...] = ()
         self._paths: list[str] = []
-        self._kept_by = 0  # the number of attempts that are known to have kept something
+        self._kept_by = 0  # how many attempts have kept something
         self._failed: dict[int, bool] = {}
         self._first: tuple[int, BaseException] | None = None
         self._lost = frozenset[int]() if pack is None else pack.lost
         if self._several and (again or pack is not None):
             self._take_over()
-        self._passed = self._give_up.union(self._kept)
+        self._passed = self._given_up.union(self._kept)
         if pack is not None:
             left = self._items_left()
             chosen = pack.turn(left) if left else ()
             if chosen:
                 task.attempt = max(task.attempt, pack.attempt(chosen[0]))
-            self._passed |= frozenset(self._planned_items()).difference(chosen)
+            self._passed |= frozenset(self._planned).difference(chosen)
 
     @property
     def more(self) -> bool:
         """Whether another attempt has items to call."""
         return bool(self._items_left())
 
-    def _planned_items(self) -> list[int]:
-        return plans.items_of(self._run.ranges(self._task.shard))
-
     def _items_left(self) -> list[int]:
-        """Return the items that are still to be called, in this turn or another."""
-        done = self._give_up | self._lost | self._kept.keys() | self._values.keys()
-        return [
-            i for i in self._planned_items() if i not in done and not self._failed.get(i, False)
-        ]
+        """Return the items that are still to be called, by this attempt or another."""
+        done = self._given_up | self._lost | self._kept.keys() | self._values.keys()
+        return [i for i in self._planned if i not in done and not self._failed.get(i, False)]
 
     def _take_over(self) -> None:
-        """Find what earlier attempts of this function kept; what is damaged is called again."""
-        function = self._run.job.digests[self._run.job.function]
-        load = functools.partial(self._load, function=function)
-        paths, self._kept_by = self._run.folder.load_kept(self._task.shard, load)
+        """Load what earlier attempts of this function kept; damaged items are called again."""
+        paths, self._kept_by = self._run.folder.load_kept(self._task.shard, self._load)
         self._paths = list({*paths, *self._files})
 
-    def _load(self, data: bytes, function: str) -> None:
+    def _load(self, data: bytes) -> None:
         with suppress(Exception):
             kept: _Kept = pickling.load(io.BytesIO(data))
-            if kept.function == function:
-                wanted = kept.values.keys() - self._give_up
+            if kept.function == self._function:
+                wanted = kept.values.keys() - self._given_up
                 self._kept |= {item: kept.values[item] for item in wanted}
                 self._counters |= {i: n for i, n in kept.counters.items() if i in wanted}
                 self._files += tuple(path for path in kept.files if _item_of(path) in wanted)
@@ -135,17 +107,17 @@ class Turn:
         reading: Reading,
         note: Note | None,
     ) -> list[Any]:
-        """Return the values of all items in order, once there are all; a failure stops no other
-        item.
+        """Call the items, and return the values of all of the task, in order.
 
-        Raises `ItemsFailed` where some failed, and `Unfinished` where others are left.
+        Raises `ItemsFailed` if some failed, after calling the others, and `Unfinished` if this
+        attempt leaves items to another.
         """
         task, passed, values, pid = self._task, self._passed, self._values, os.getpid()
-        given = iter(inputs)
+        numbered = iter(inputs)
         while True:
             try:
                 # An item that cannot be read fails like one that the function refuses.
-                item, value = next(given, (None, None))
+                item, value = next(numbered, (None, None))
                 if item is None:
                     break
                 task.item = item
@@ -171,11 +143,11 @@ class Turn:
         job = self._run.job
         self._fail(item, error, is_final(job, error) or self._task.attempt >= job.attempts)
         if self._failed[item] and not job.max_failed:
-            # The run fails by it: nothing else matters any more.
+            # That ends the run, so the other items do not matter any more.
             raise ItemsFailed(self._failed, item, error)
 
     def _fail(self, item: int, error: BaseException, final: bool) -> None:
-        """Note a failure; the error to tell is the first one that is final, else the first."""
+        """Note a failure; the one to report is the first that is final, else the first."""
         if self._first is None or (final and not any(self._failed.values())):
             self._first = item, error
         self._failed[item] = final
@@ -192,9 +164,8 @@ class Turn:
         return values
 
     def _merge_earlier(self) -> list[Any]:
-        """Return the values of this attempt and of those before, if these are all."""
-        planned = self._planned_items()
-        left = set(planned) - self._give_up - self._kept.keys() - self._values.keys()
+        """Return the values of this attempt and of earlier ones, if no item is left."""
+        left = set(self._planned) - self._given_up - self._kept.keys() - self._values.keys()
         if left and not self._values and left - self._lost:
             raise DatasetError(f"items {sorted(left)} of the plan are not in the dataset")
         if left:
@@ -208,12 +179,12 @@ class Turn:
                 self._fail(item, FunctionError(text), final=True)
         if self._first is not None:
             raise ItemsFailed(self._failed, *self._first)
-        return [self._values.get(item) for item in planned]
+        return [self._values.get(item) for item in self._planned]
 
-    def keep(self, attempt: str, error: BaseException) -> BaseException:
-        """Store what succeeded in a failed attempt, so that another one need not call it again.
+    def keep(self, error: BaseException) -> BaseException:
+        """Store what succeeded in a failed attempt, so that the next one need not call it again.
 
-        Gives the error to tell: another one where values cannot be stored.
+        Returns the error to report: another one if values cannot be stored.
         """
         values, pid = {}, os.getpid()
         for item in self._values.keys() - self._kept.keys() if self._several else ():
@@ -225,25 +196,23 @@ class Turn:
                 self._fail(item, FunctionError(text), final=True)
         forks.leave_unless(pid)
         if values:
-            self._store(attempt, values)
+            self._store(values)
         return error if self._first is None else ItemsFailed(self._failed, *self._first)
 
-    def _store(self, attempt: str, values: Mapping[int, bytes]) -> None:
+    def _store(self, values: Mapping[int, bytes]) -> None:
         store, task = self._run.store, self._task
         files = []
         for source in written_files(task.folder) if task.wrote_files else ():
             if _item_of(source.name) in values:
-                path = layout.kept_file(task.shard, attempt, source.name)
+                path = layout.kept_file(task.shard, self._attempt, source.name)
                 store.put_file(source, path)
                 files.append(path)
         counters = {item: self._counters[item] for item in values if item in self._counters}
-        function = self._run.job.digests[self._run.job.function]
-        kept = _Kept(function, values, counters, tuple(files))
-        data = pickle.dumps(kept)
+        data = pickle.dumps(_Kept(self._function, values, counters, tuple(files)))
         self._kept_by = self._run.folder.put_kept(task.shard, self._kept_by, data)
 
     def bring_files(self) -> None:
-        """Put the files that earlier attempts kept beside those of this one."""
+        """Copy the files that earlier attempts kept to those of this one."""
         for path in self._files:
             self._task.wrote_files = True
             target = Path(self._task.folder, path.rpartition("/")[2])
@@ -262,5 +231,5 @@ class Turn:
 
 
 def _item_of(path: str) -> int:
-    """Return the item that wrote a file: `task.output` puts its number before the name."""
+    """Return the item that wrote a file: `task.output` prefixes the name with its number."""
     return int(path.rpartition("/")[2].partition("-")[0])

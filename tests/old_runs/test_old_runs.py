@@ -23,10 +23,10 @@ import mapred
 from mapred.client.scheduling import bind_date, firing
 from mapred.errors import FunctionError
 from mapred.functions import pickling, transport
-from mapred.functions.task import Task
 from mapred.model import layout
 from mapred.runfolder import outputs
 from mapred.runfolder.folder import RunFolder
+from mapred.worker.attempt import begin
 from mapred.worker.context import Context
 from mapred.worker.turns import Turn
 
@@ -173,8 +173,8 @@ def test_what_failed_attempts_of_an_old_run_kept_is_not_done_again(
     made_by: str, tmp_path: Path
 ) -> None:
     run = unpacked(made_by, "failed", tmp_path)
-    task = Task(stage="map", shard=0, attempt=1, seed=0, folder=str(tmp_path))
-    turn = Turn(Context(run.store, run.job), task, (), None, again=True)
+    attempt = begin(Context(run.store, run.job), run.job.stage("map"), 0, 1)
+    turn = Turn(attempt, None, again=True)
     assert list(turn._kept) == [0]
 
 

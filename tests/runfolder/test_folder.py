@@ -76,7 +76,7 @@ def test_each_record_that_was_written_is_read_again(run: mapred.Run) -> None:
     assert folder.load_kept(0, loaded.append) == (paths, 2)
     assert loaded == [b"one", b"two"]
     assert folder.kept_tasks() == {0}
-    folder.put_log("map", 3, "1-a", "printed")
+    folder.put_log("map", layout.stem(3, "1-a"), "printed")
     assert (3, "1-a", "printed") in list(folder.logs("map"))
     assert list(folder.logs("map", 2)) == []
     assert folder.put_given_up({1: None}) == {1: None} == folder.put_given_up({2: [2]})

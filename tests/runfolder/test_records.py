@@ -309,9 +309,9 @@ def test_a_commit_that_came_meanwhile_is_left(tmp_path: Path) -> None:
     cut = interrupted(tmp_path)
     store = open_store(str(cut))
     before = RunFolder(store).commit("map", 2)
-    RunFolder(store).move_aside("map", 2)
+    RunFolder(store).move_aside(layout.commit("map", 2))
     assert RunFolder(store).commit("map", 2) == before
-    RunFolder(store).move_aside("map", 4)  # which has none
+    RunFolder(store).move_aside(layout.commit("map", 4))  # which has none
 
 
 def test_what_a_newer_version_committed_is_left(tmp_path: Path) -> None:

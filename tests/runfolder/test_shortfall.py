@@ -305,6 +305,6 @@ def test_what_is_told_of_a_task_is_what_failed_beside_that_given_up(
     given_up: list[int] | None, committed: bool, items: tuple[int, ...]
 ) -> None:
     tries = [failure(4, 2, (8,)), failure(4, 1, (7, 8, 9), lost=(7,))]
-    assert shortfall.last(TWICE, tries, given_up, committed=committed).items == items
+    assert shortfall.last_failure(TWICE, tries, given_up, committed=committed).items == items
     whole = failure(4, 3)
-    assert shortfall.last(TWICE, [whole, *tries], given_up, committed=committed) == whole
+    assert shortfall.last_failure(TWICE, [whole, *tries], given_up, committed=committed) == whole
