@@ -15,6 +15,7 @@ from mapred._version import __version__
 from mapred.backends.argo import client as clients
 from mapred.backends.argo import cron, locations, pods, rbac, render
 from mapred.backends.argo.admission import admit
+from mapred.backends.argo.objects import MANAGED, build_arguments, build_object
 from mapred.backends.argo.packages import packages_for
 from mapred.backends.argo.settings import ArgoSettings
 from mapred.backends.findings import BAD, OK, UNSEEN, Finding
@@ -263,33 +264,23 @@ def _check_programs(pod: dict[str, Any]) -> Iterator[Finding]:
 
 def _workflow(argo: ArgoSettings, name: str, base: str, packages: str | None) -> dict[str, Any]:
     admit(argo, root=base)
-    command, artifacts = cron.program(
-        argo, base, "mapred.backends.argo.pod_scripts.checkup", [base], packages
-    )
-    marks = {"app.kubernetes.io/managed-by": "mapred"}
-    main = {**cron.container(argo, _SMALL), **command}
+    module = "mapred.backends.argo.pod_scripts.checkup"
+    command, inputs = pods.program(argo, base, module, [base], packages, cron.python())
+    environment = pods.environment(argo, base, Resources())
     template = {
         **cron.pod(argo, "look", _SMALL),
-        "inputs": artifacts,
+        "inputs": inputs,
         "activeDeadlineSeconds": int(_POD_SECONDS),
-        "container": {**main, "env": pods.environment(argo, base, Resources())},
+        "container": {**cron.container(argo, _SMALL), **command, "env": environment},
     }
-    parameters = [{"name": "packages", "value": packages}] if packages else []
-    found: dict[str, Any] = pods.drop_empty(
-        {
-            "apiVersion": "argoproj.io/v1alpha1",
-            "kind": "Workflow",
-            "metadata": {"name": name, "namespace": argo.namespace, "labels": marks},
-            "spec": {
-                "entrypoint": "look",
-                "arguments": {"parameters": parameters},
-                "templates": [template],
-                **render.build_common_spec(argo, marks),
-                "ttlStrategy": {"secondsAfterCompletion": 300},
-            },
-        }
-    )
-    return found
+    spec = {
+        "entrypoint": "look",
+        "arguments": build_arguments({"packages": packages}),
+        "templates": [template],
+        **render.build_common_spec(argo, MANAGED),
+        "ttlStrategy": {"secondsAfterCompletion": 300},
+    }
+    return build_object("Workflow", argo, name, spec, labels=MANAGED)
 
 
 def _await_outcome(client: clients.Client, name: str) -> tuple[str, str]:
