@@ -27,4 +27,3 @@ class Examines(Protocol):
 
     def examine(self, root: str | None, *, pod: bool) -> Iterator[Finding]:
         """Yield findings as they come; with `pod`, start a pod to look from there as well."""
-        ...

@@ -14,12 +14,12 @@ from mapred.backends.argo.statuses import OVER, Pods, Queued
 from mapred.errors import BackendError
 from mapred.model.events import End, EngineEnded
 from mapred.model.policy import Rules, State, decide
+from mapred.model.retries import MISMATCH
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus
 from mapred.runfolder import starts
 from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store
-from mapred.worker.blocks import MISMATCH
 
 _SHORTEST, _LONGEST = 1.0, 15.0  # seconds between two looks at the Workflow
 _LISTED, _RARELY = 2.0, 60.0  # seconds between two listings of the commits

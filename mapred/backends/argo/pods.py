@@ -15,9 +15,8 @@ from mapred.backends.argo.settings import ArgoSettings
 from mapred.backends.argo.yaml import to_yaml
 from mapred.model import layout
 from mapred.model.resources import THREADS, Resources, Volume, parse_bytes
-from mapred.model.retries import longest_pauses
+from mapred.model.retries import FAILED, MISMATCH, longest_pauses
 from mapred.model.spec import Job
-from mapred.worker.blocks import FAILED, MISMATCH
 
 WORK = "/mapred"
 ARTIFACTS = f"{WORK}/artifacts"
