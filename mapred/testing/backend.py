@@ -1,4 +1,4 @@
-"""What every backend must do, and functions that fail as scripted to see that it does."""
+"""The contract of backends, and functions that fail as scripted to test it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Script:
         return item * 10
 
     def calls(self, item: int) -> int:
-        """How often an item was tried."""
+        """Return how often an item was tried."""
         return len(list(Path(self.folder).glob(f"{item}-*")))
 
     def processes(self, item: int) -> set[str]:
@@ -84,8 +84,7 @@ class Orders:
 
 
 def orders(item: int) -> Any:
-    """Orders of some customers, one of them without a name."""
-
+    """Return orders of some customers, one of them without a name."""
     rows = range(item, 7 * item + 20)
     keys = [None if row % 11 == 0 else f"customer {row % 17}" for row in rows]
     return pa.table({"customer": keys, "item": [row % 3 for row in rows], "price": list(rows)})
@@ -111,6 +110,15 @@ class BackendContract:
     def _run(self, fn: Any, dataset: Any, backend: Any, tmp_path: Path, **options: Any) -> Any:
         job = mapred.job(fn, dataset, **options)
         return job.run(backend=backend, root=tmp_path / "runs", progress="none")
+
+    def _fail(
+        self, fn: Any, dataset: Any, backend: Any, tmp_path: Path, **options: Any
+    ) -> mapred.RunError:
+        try:
+            self._run(fn, dataset, backend, tmp_path, **options)
+        except mapred.RunError as error:
+            return error
+        raise AssertionError("a task that always fails must fail the run")
 
     def test_counts_every_line_once(self, backend: Any, tmp_path: Path) -> None:
         expected: Counter[str] = Counter()
@@ -144,15 +152,10 @@ class BackendContract:
 
     def test_names_what_failed_and_resumes(self, backend: Any, tmp_path: Path) -> None:
         script = Script(_make_folder(tmp_path / "calls"), {2: ["raise"] * 2})
-        try:
-            self._run(script, mapred.array(4), backend, tmp_path, attempts=2)
-        except mapred.RunError as error:
-            caught = error
-        else:
-            raise AssertionError("a task that always fails must fail the run")
-        run = caught.run
-        assert [(f.task, f.error, f.items) for f in caught.failures] == [(2, "ValueError", (2,))]
-        assert "item 2" in str(caught)
+        error = self._fail(script, mapred.array(4), backend, tmp_path, attempts=2)
+        run = error.run
+        assert [(f.task, f.error, f.items) for f in error.failures] == [(2, "ValueError", (2,))]
+        assert "item 2" in str(error)
         assert run.state == "failed"
         assert self._resume(run, backend).result() == [0, 10, 20, 30]
         assert script.calls(2) == 3
@@ -205,7 +208,6 @@ class BackendContract:
         assert run.result() == [0, 10, 20]
 
     def test_aggregates_by_key(self, backend: Any, tmp_path: Path) -> None:
-
         script = Script(_make_folder(tmp_path / "calls"), {3: ["raise"]})
         keys, wanted = ["customer", "item"], {"price": ["sum", "mean", "count"]}
         run = self._run(
@@ -219,15 +221,10 @@ class BackendContract:
         assert script.calls(3) == 2
 
     def test_reduces_by_key_and_resumes(self, backend: Any, tmp_path: Path) -> None:
-
         script = Script(_make_folder(tmp_path / "calls"), {2: ["raise"] * 2})
         options = {"by": "customer", "reduce": _range_of_prices, "partitions": 3, "attempts": 2}
-        try:
-            self._run(Orders(script), mapred.array(6), backend, tmp_path, **options)
-        except mapred.RunError as error:
-            run = self._resume(error.run, backend)
-        else:
-            raise AssertionError("a task that always fails must fail the run")
+        error = self._fail(Orders(script), mapred.array(6), backend, tmp_path, **options)
+        run = self._resume(error.run, backend)
         expected = _range_of_prices(pa.concat_tables(map(orders, range(6))))
         assert _rows(run.to_arrow()) == _rows(expected)
         assert script.calls(2) == 3
