@@ -50,12 +50,13 @@ class Dask:
 
     def __post_init__(self) -> None:
         check_fields(self, BackendError)
-        if isinstance(self.address, str) and not self.address.strip():
-            raise BackendError("address='' is empty: leave it out for a cluster in this process")
         if isinstance(self.address, str):
+            if not self.address.strip():
+                text = "address='' is empty: leave it out for a cluster in this process"
+                raise BackendError(text)
             remedy = "Dask's own settings name certificates"
             secrecy.refuse_urls((self.address,), "address=", BackendError, remedy)
-        if self.address is not None and not isinstance(self.address, str):
+        elif self.address is not None:
             if isinstance(self.address, type) or not hasattr(self.address, "get_executor"):
                 raise BackendError(
                     f"address={short_repr(self.address)}: pass a scheduler's address such as "
@@ -67,7 +68,7 @@ class Dask:
     @property
     def arguments(self) -> Mapping[str, Any]:
         address = self.address
-        if not (address is None or isinstance(address, str)):
+        if address is not None and not isinstance(address, str):
             address = address.scheduler.address if address.scheduler else None
         return {"address": address, "workers": self.workers}
 
