@@ -82,7 +82,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise BackendError(f"{file} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BackendError(f"{file} is no TOML: {error}") from error
+        raise BackendError(f"{file} is not TOML: {error}") from error
     return content
 
 

@@ -350,7 +350,7 @@ def _check_devices(client: Any, resources: Resources) -> None:
 
 
 def _run_on_all(client: Any, fn: Callable[..., Any], *args: Any, **options: Any) -> dict[str, Any]:
-    """Return what a call gives on each worker of a cluster."""
+    """Run a function on each worker of a cluster; return the answers by worker."""
     try:
         return dict(client.run(fn, *args, **options))
     except Exception as error:

@@ -15,7 +15,7 @@ from typing import Any
 from mapred.engine.base import Backend
 from mapred.errors import BackendError
 
-# What leads from here to a cluster, or from its pods to a store.
+# The arguments that lead from here to a cluster, or from its pods to a store.
 _OF_THIS_SIDE = {
     "argo": ("kubeconfig", "context", "server", "token_env", "endpoint", "region"),
     "dask": ("address",),
@@ -25,7 +25,7 @@ _backends: dict[str, Backend] = {}
 
 
 def to_record(backend: Backend) -> dict[str, Any]:
-    """Return what job.json keeps of a backend; of what leads to it, only the names of arguments."""
+    """Return a backend for job.json, without the values of the arguments that lead to it."""
     own = _OF_THIS_SIDE.get(backend.name, ())
     names = [name for name in own if backend.arguments.get(name) is not None]
     kept = {name: value for name, value in backend.arguments.items() if name not in own}

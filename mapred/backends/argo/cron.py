@@ -100,7 +100,7 @@ def _workflow_spec(
         "packages": packages or "-",
         "params": json.dumps(dict(schedule.parameters)),
     }
-    exits = [] if schedule.on_failure is None else _exit(argo, schedule, resources)
+    exits = _exit(argo, schedule, resources) if schedule.on_failure else []
     return {
         "entrypoint": "fire",
         "onExit": "exit" if exits else None,

@@ -1,4 +1,4 @@
-"""What keeps runs from working on a cluster, and what to do about each: `mapred doctor`."""
+"""`mapred doctor`: looks for problems that keep runs from working on a cluster, with remedies."""
 
 from __future__ import annotations
 

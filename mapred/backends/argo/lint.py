@@ -39,7 +39,7 @@ _EXPRESSION = re.compile(r"\{\{=(.*?)\}\}", re.S)
 
 
 def problems(document: Any) -> list[str]:
-    """Return what is wrong with one object of a manifest, each with its place in it."""
+    """Return the problems of one object of a manifest, each with its place in it."""
     if not isinstance(document, Mapping) or document.get("kind") not in _KINDS:
         kind = document.get("kind") if isinstance(document, Mapping) else type(document).__name__
         return [f"kind: {kind!r} is not one of {', '.join(_KINDS)}"]

@@ -179,7 +179,7 @@ def _target(python: str, platform: str) -> tuple[str, ...]:
 
 
 def _uv(*words: str, what: str, stdin: str | None = None) -> str:
-    """Return what uv prints; where it fails, an error with its last lines."""
+    """Run uv and return its output; a failure is an error with its last lines."""
     program = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
     if program is None:
         raise MissingDependency("uv", "argo")

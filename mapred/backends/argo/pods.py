@@ -23,10 +23,10 @@ ARTIFACTS = f"{WORK}/artifacts"
 PARAMETERS = ("stage", "block", "size")
 SUPERVISOR = "mapred.worker.supervisor"
 _DIGEST = "{{workflow.parameters.packages}}"
-# What starting a pod may take beside its tasks: images, packages, a node that is made first.
+# How long a pod may take to start: images, packages, a node that is made for it.
 _START_SECONDS = 1800
 _GONE_FOR_GOOD = (FAILED, MISMATCH)
-# What Argo's own container says of a store that refuses its credentials, in the stores' words.
+# The words in which a store refuses the credentials of Argo's own container.
 _REFUSED = (
     "Access ?Denied",
     "InvalidAccessKeyId",
@@ -135,7 +135,7 @@ def program(
 
 
 def bootstrap_text() -> str:
-    """Return what `python -c` is given in a pod whose packages come from the root."""
+    """Return the script for `python -c` in a pod whose packages come from the root."""
     return (Path(__file__).parent / "pod_scripts/bootstrap.py").read_text()
 
 
@@ -281,7 +281,7 @@ def volume_mounts(volumes: Sequence[Volume]) -> list[dict[str, Any]]:
 
 
 def volume_sources(volumes: Sequence[Volume]) -> list[dict[str, Any]]:
-    """Return what `volume_mounts` names."""
+    """Return the volumes that `volume_mounts` names."""
     sources = [{"name": f"volume-{n}", **_source(volume)} for n, volume in enumerate(volumes)]
     return [{"name": "mapred", "emptyDir": {}}, *sources]
 
@@ -305,7 +305,7 @@ def _source(volume: Volume) -> dict[str, Any]:
 
 
 def whole_pod_patch(argo: ArgoSettings) -> str:
-    """Return what every pod needs beyond its template: small, locked containers of Argo's own."""
+    """Return the patch of every pod: Argo's own containers are small, and locked like the worker's."""
     small = {
         "securityContext": {**LOCKED, "readOnlyRootFilesystem": True},
         "resources": {

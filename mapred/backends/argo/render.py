@@ -49,7 +49,7 @@ def workflow_name(job: Job) -> str:
 
 
 def split_tasks(tasks: int, most: int) -> tuple[int, int]:
-    """How many pods a stage has, at most `most`, and how many tasks the largest of them."""
+    """Return how many pods a stage has, at most `most`, and the tasks of the largest of them."""
     size = max(1, math.ceil(tasks / most))
     return max(1, math.ceil(tasks / size)), size
 
@@ -102,7 +102,7 @@ def manifest(
 
 
 def build_common_spec(argo: ArgoSettings, marks: Mapping[str, str]) -> dict[str, Any]:
-    """Return what every Workflow has: accounts, what its pods may do, their labels."""
+    """Return the accounts, rights and labels of the pods of any Workflow."""
     user = {"runAsUser": argo.run_as_user, "seccompProfile": {"type": "RuntimeDefault"}}
     if argo.run_as_user:
         group = {"runAsGroup": argo.run_as_user, "fsGroup": argo.run_as_user}
@@ -119,7 +119,7 @@ def build_common_spec(argo: ArgoSettings, marks: Mapping[str, str]) -> dict[str,
 
 
 def build_cleanup_spec(argo: ArgoSettings) -> dict[str, Any]:
-    """When its pods go, and the Workflow itself."""
+    """Return when finished pods are deleted, and the Workflow itself."""
     return {
         "podGC": {"strategy": "OnPodCompletion", "deleteDelayDuration": "60s"},
         "ttlStrategy": {"secondsAfterCompletion": math.ceil(seconds(argo.ttl))},

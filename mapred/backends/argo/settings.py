@@ -1,4 +1,4 @@
-"""Where a cluster is, what its pods look like, how they reach the root: all that users set."""
+"""The settings of a cluster: where it is, what its pods look like, how they reach the root."""
 
 from __future__ import annotations
 

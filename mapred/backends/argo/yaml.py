@@ -34,7 +34,7 @@ def from_yaml(text: str, what: str = "the text") -> list[Any]:
     try:
         return [value for value in yaml.load_all(text, Loader=loader) if value is not None]
     except yaml.YAMLError as error:
-        raise BackendError(f"{what} is no YAML: {error}") from None
+        raise BackendError(f"{what} is not YAML: {error}") from None
 
 
 def _yaml() -> ModuleType:
