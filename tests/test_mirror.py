@@ -19,7 +19,7 @@ TESTED_BY = {
     "backends/argo/test_handle.py": "backends.argo.statuses",
     "backends/argo/test_rbac.py": "backends.argo.claims",
     "backends/argo/test_render.py": (
-        "backends.argo.backend backends.argo.locations backends.argo.pods"
+        "backends.argo.backend backends.argo.locations backends.argo.objects backends.argo.pods"
     ),
     "backends/test_config.py": "backends.config_files",
     "backends/test_contract.py": (

@@ -11,10 +11,7 @@ FUNCTION_LINES = 40  # with its signature and docstring
 
 # The modules and functions that are longer, and why.
 LONGER = {
-    "backends.argo.claims.claim": "one manifest, written as it is submitted",
-    "backends.argo.cron.manifest": "one manifest, written as it is submitted",
     "backends.argo.render.manifest": "one manifest, written as it is submitted",
-    "backends.argo.settings.ArgoSettings._check_names": "a line or two for each field of the settings",
     "client.api.run": "its docstring, with a line or two for each option",
     "client.audit.audit": "a line for each number of an Audit",
     "client.scheduling.schedule": "its docstring, with a line or two for each option",

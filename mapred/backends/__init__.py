@@ -39,12 +39,12 @@ _BACKENDS = {
     "local": "mapred.backends.local:Local",
 }
 NAMES = tuple(_BACKENDS)
-# These never depend on a file of the folder that one happens to be in.
+# These never depend on a settings file that happens to be in the working folder.
 _PLAIN = ("inline", "local")
 
 
 def restore(name: str, arguments: Mapping[str, Any]) -> Backend:
-    """Return a backend by its name and arguments, which were judged when they were given."""
+    """Return a backend by its name and arguments, whose texts were checked for secrets before."""
     try:
         return cast(Backend, _class(name)(**secrecy.as_public(arguments)))
     except TypeError as error:
@@ -52,26 +52,24 @@ def restore(name: str, arguments: Mapping[str, Any]) -> Backend:
 
 
 def remember(uri: str, backend: Backend) -> None:
-    """Have this process reach a run by the backend that it was given for it."""
+    """Reach a run from this process by the backend that it was started or opened with."""
     if reach.needs_connection(backend):
         # Made again: a client that was handed over may be closed by then.
         reach.remember(uri, restore(backend.name, backend.arguments))
 
 
 def of_run(uri: str, job: Job, ref: str | None) -> Backend:
-    """Return the backend that goes on with a run: as job.json describes it, reached as this side
-    says.
+    """Return the backend that a run goes on with, as job.json describes it.
 
-    `ref` is that of its last start, which names a namespace.
+    How it is reached is this side's to say. `ref`, of the last start, names a namespace.
     """
     name = str(job.backend.get("name"))
-    known = reach.recall_backend(uri, name)
-    if known is not None:
-        return known
-    made = restore(name, reach.filter_arguments(job.backend))
-    namespace = _namespace(made) or (ref or "").partition(":")[2].partition(":")[0]
-    side = _of_this_side(name, namespace)
-    return reach.apply_connection(made, side, job.backend, uri)
+    recalled = reach.recall_backend(uri, name)
+    if recalled is not None:
+        return recalled
+    backend = restore(name, reach.filter_arguments(job.backend))
+    namespace = _namespace(backend) or (ref or "").partition(":")[2].partition(":")[0]
+    return reach.apply_connection(backend, _of_this_side(name, namespace), job.backend, uri)
 
 
 def reopen(store: Store, job: Job, ref: str) -> Handle | None:
@@ -86,27 +84,28 @@ def reopen(store: Store, job: Job, ref: str) -> Handle | None:
 
 
 def _of_this_side(name: str, namespace: str | None) -> Backend:
-    """Return the backend of a name as mapred.toml has it: the table so called, or the one that
-    fits."""
+    """Return the backend of a kind as mapred.toml has it.
+
+    Of several tables, the one of that name counts, or else the only one whose namespace fits.
+    """
     if name in _PLAIN:
         return restore(name, {})
     from mapred.backends import config
 
     file, tables = config.tables()
-    kinds = {table: config.kind_of(table, tables[table]) for table in tables}
-    chosen = [table for table, kind in kinds.items() if kind == name]
-    classes = {n: _class(n) for n in _BACKENDS}
-    made = {
-        table: config.backend_from_table(table, tables[table], file, classes) for table in chosen
+    chosen = {
+        table: config.backend_from_table(table, value, file, _classes())
+        for table, value in tables.items()
+        if config.kind_of(table, value) == name
     }
-    if name in made:
-        return made[name]
-    fitting = [b for b in made.values() if _namespace(b) in (None, namespace)]
+    if name in chosen:
+        return chosen[name]
+    fitting = [b for b in chosen.values() if _namespace(b) in (None, namespace)]
     return fitting[0] if len(fitting) == 1 else restore(name, {})
 
 
 def standing(store: Store, job: Job, ref: str) -> RunStatus | None:
-    """Return what the cluster says of a run that goes on there, by one look; None of any other run."""
+    """Return the state that a run's cluster reports, by one look; None for runs of no cluster."""
     handle = reopen(store, job, ref)
     return handle.standing() if isinstance(handle, ReportsState) else None
 
@@ -116,7 +115,7 @@ def _namespace(backend: Backend) -> str | None:
 
 
 def resolve(backend: str | Backend | Executor) -> Backend:
-    """Return the backend that `backend=` means: a name, an object, or any executor as a pool."""
+    """Return the backend for a value of `backend=`: a name, a backend, or any executor as a pool."""
     if isinstance(backend, Executor):
         from mapred.engine.thread import Pool
 
@@ -136,20 +135,18 @@ def resolve(backend: str | Backend | Executor) -> Backend:
 
     file, tables = config.tables()
     if backend in tables:
-        return config.backend_from_table(
-            backend, tables[backend], file, {n: _class(n) for n in _BACKENDS}
-        )
+        return config.backend_from_table(backend, tables[backend], file, _classes())
     if backend in _BACKENDS:
         return restore(backend, {})
-    known = ", ".join(map(repr, (*_BACKENDS, *tables)))
+    names = ", ".join(map(repr, (*_BACKENDS, *tables)))
     where = f"{file} names none of that name" if file else "no mapred.toml is here or above"
     raise BackendError(
-        f"no backend {backend!r}; known are {known}, or any concurrent.futures.Executor ({where})"
+        f"no backend {backend!r}; known are {names}, or any concurrent.futures.Executor ({where})"
     )
 
 
 def check(backend: Backend, limits: Limits) -> None:
-    """Refuse what a backend knows that it cannot keep, before anything is written."""
+    """Refuse limits that a backend cannot keep, before anything is written."""
     if isinstance(backend, Checks):
         backend.check(limits)
 
@@ -157,3 +154,7 @@ def check(backend: Backend, limits: Limits) -> None:
 def _class(name: str) -> Any:
     module, cls = _BACKENDS[name].split(":")
     return getattr(importlib.import_module(module), cls)
+
+
+def _classes() -> dict[str, Any]:
+    return {name: _class(name) for name in _BACKENDS}

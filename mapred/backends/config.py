@@ -5,8 +5,8 @@
     namespace = "team"
     root = "s3://team/runs"
 
-The type may be left out where it is the name, as in `[backend.argo]`. Then `backend="prod"` is `mapred.Argo(namespace="team", root="s3://team/runs")`: a table of typed
-arguments, nothing more.
+`backend="prod"` then is `mapred.Argo(namespace="team", root="s3://team/runs")`: a table holds typed
+arguments, nothing more. The type may be left out where it is the name, as in `[backend.argo]`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,10 @@ from mapred.errors import BackendError, MapredError
 
 
 def tables() -> tuple[Path | None, Mapping[str, Any]]:
-    """Return the file that names backends and its tables: `$MAPRED_CONFIG`, else the nearest above.
+    """Return the file that names backends, and its tables: `$MAPRED_CONFIG`, else the nearest one.
 
-    That is one in the working folder or above it, up to the top of its repository or the home
-    folder, and of this user's own: see `owned`.
+    It lies in the working folder or above it, up to the top of the repository or the home folder,
+    and belongs to this user: see `config_files`.
     """
     chosen = os.environ.get("MAPRED_CONFIG")
     if chosen:
@@ -57,28 +57,17 @@ def kind_of(name: str, table: Any) -> str:
 def backend_from_table(
     name: str, table: Any, file: Path | None, classes: Mapping[str, Any]
 ) -> Backend:
-    """Return the backend of a table, each of its keys an argument of its type; no value is shown."""
+    """Return the backend of a table whose keys are arguments; errors show no value of another type."""
     where = f"{file}: [backend.{name}]"
     if not isinstance(table, Mapping) or not ("type" in table or name in classes):
-        known = ", ".join(map(repr, classes))
-        raise BackendError(f"{where} needs a type: {known}")
+        raise BackendError(f"{where} needs a type: {', '.join(map(repr, classes))}")
     kind = table.get("type", name)
     if kind not in classes:
         raise BackendError(f"{where}: type={kind!r}{_suggest_names(kind, classes)}")
     cls = classes[kind]
-    fields = {f.name for f in dataclasses.fields(cls) if f.name != "name"}
-    hints = typing.get_type_hints(cls)
-    arguments = {}
-    for key, value in table.items():
-        if key == "type":
-            continue
-        if key not in fields:
-            raise BackendError(f"{where}: no key {key!r}{_suggest_names(key, fields)}")
-        arguments[key] = _coerce(value, hints[key], f"{where}: {key}")
-    try:
-        backend: Backend = cls(**arguments)
-    except MapredError as error:
-        raise BackendError(f"{where}: {error}") from None
+    arguments = {key: value for key, value in table.items() if key != "type"}
+    fields = [field.name for field in dataclasses.fields(cls) if field.name != "name"]
+    backend: Backend = _make(cls, arguments, fields, where, ": ")
     return backend
 
 
@@ -89,22 +78,39 @@ def _read_toml(file: Path) -> dict[str, Any]:
         import tomli as tomllib
 
     try:
-        found: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        content: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise BackendError(f"{file} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BackendError(f"{file} is no TOML: {error}") from error
-    return found
+        raise BackendError(f"{file} is not TOML: {error}") from error
+    return content
 
 
-def _suggest_names(word: Any, known: collections.abc.Iterable[str]) -> str:
-    names = sorted(known)
+def _make(
+    cls: Any, values: Mapping[str, Any], fields: Iterable[str], where: str, joint: str
+) -> Any:
+    """Return an object of a dataclass whose fields have these values."""
+    hints = typing.get_type_hints(cls)
+    for key in values:
+        if key not in fields:
+            raise BackendError(f"{where}: no key {key!r}{_suggest_names(key, fields)}")
+    arguments = {
+        key: _coerce(value, hints[key], f"{where}{joint}{key}") for key, value in values.items()
+    }
+    try:
+        return cls(**arguments)
+    except MapredError as error:
+        raise BackendError(f"{where}: {error}") from None
+
+
+def _suggest_names(word: Any, choices: Iterable[str]) -> str:
+    names = sorted(choices)
     close = difflib.get_close_matches(str(word), names, 1)
     return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names)}"
 
 
 def _coerce(value: Any, hint: Any, where: str) -> Any:
-    """Return the value as the annotation wants it: lists as tuples, tables as dataclasses."""
+    """Return a value as its annotation says: lists as tuples, tables as dataclasses."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return _coerce_union(value, inner, where)
@@ -117,7 +123,9 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
             raise BackendError(f"{where} must be a table, not {_kind(value)}")
         return {key: _coerce(item, inner[1], f"{where}.{key}") for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
-        return _coerce_dataclass(value, hint, where)
+        if not isinstance(value, dict):
+            raise BackendError(f"{where} must be a table, not {_kind(value)}")
+        return _make(hint, value, typing.get_type_hints(hint), where, ".")
     wanted = (int, float) if hint is float else hint
     if hint is Any or (isinstance(value, wanted) and (hint is bool or type(value) is not bool)):
         return value
@@ -125,27 +133,12 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
 
 
 def _coerce_union(value: Any, hints: tuple[Any, ...], where: str) -> Any:
-    """Return the value as the first of the types that takes it; TOML has no null."""
+    """Return a value as the first of the types that takes it; TOML has no null."""
     choices = [hint for hint in hints if hint is not type(None)]
     for hint in choices[:-1]:
         if type(value) is hint or (type(value) is int and hint is float):
             return value
     return _coerce(value, choices[-1], where)
-
-
-def _coerce_dataclass(value: Any, cls: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise BackendError(f"{where} must be a table, not {_kind(value)}")
-    hints = typing.get_type_hints(cls)
-    for key in value:
-        if key not in hints:
-            raise BackendError(f"{where}: no key {key!r}{_suggest_names(key, hints)}")
-    try:
-        return cls(
-            **{key: _coerce(item, hints[key], f"{where}.{key}") for key, item in value.items()}
-        )
-    except MapredError as error:
-        raise BackendError(f"{where}: {error}") from None
 
 
 _NAMES: Mapping[Any, str] = {

@@ -1,4 +1,4 @@
-"""Dask as a pool: its scheduler places the tasks, its workers start their processes."""
+"""Dask as a pool: its scheduler places the tasks, and its workers start processes for them."""
 
 from __future__ import annotations
 
@@ -50,12 +50,13 @@ class Dask:
 
     def __post_init__(self) -> None:
         check_fields(self, BackendError)
-        if isinstance(self.address, str) and not self.address.strip():
-            raise BackendError("address='' is empty: leave it out for a cluster in this process")
         if isinstance(self.address, str):
+            if not self.address.strip():
+                text = "address='' is empty: leave it out for a cluster in this process"
+                raise BackendError(text)
             remedy = "Dask's own settings name certificates"
             secrecy.refuse_urls((self.address,), "address=", BackendError, remedy)
-        if self.address is not None and not isinstance(self.address, str):
+        elif self.address is not None:
             if isinstance(self.address, type) or not hasattr(self.address, "get_executor"):
                 raise BackendError(
                     f"address={short_repr(self.address)}: pass a scheduler's address such as "
@@ -67,7 +68,7 @@ class Dask:
     @property
     def arguments(self) -> Mapping[str, Any]:
         address = self.address
-        if not (address is None or isinstance(address, str)):
+        if address is not None and not isinstance(address, str):
             address = address.scheduler.address if address.scheduler else None
         return {"address": address, "workers": self.workers}
 
@@ -110,7 +111,7 @@ class Dask:
         return DriverThread(driver, self.name, closing)
 
     def _connect(self, distributed: Any) -> tuple[Any, Callable[[], None]]:
-        """Return a client, and what closes all that was opened for it."""
+        """Return a client, and a function that closes all that was opened for it."""
         if self.address is not None and not isinstance(self.address, str):
             if self.address.status != "running":
                 raise BackendError(f"the Client is {self.address.status}: make a new one")
@@ -184,14 +185,14 @@ class DaskExecutor(Executor):
         return answer
 
     async def _pass_on(self, sent: Any, answer: Future[Any]) -> None:
-        """Hand over how a call went, in words of ours.
+        """Give a call's outcome to the future that waits for it, with errors of mapred.
 
-        Not by `client.get_executor()`: its futures never end when a result is lost with its
-        worker and computing it again fails.
+        The futures of `client.get_executor()` would not do: they never end when a result is lost
+        with its worker and computing it again fails.
         """
         client = self._client
         try:
-            got = await client.gather(sent, asynchronous=True)
+            outcome = await client.gather(sent, asynchronous=True)
         except BaseException as error:
             if client.status != "running":
                 answer.set_exception(_make_gone_error(client, error))
@@ -204,14 +205,14 @@ class DaskExecutor(Executor):
             else:
                 answer.set_exception(_to_mapred_error(error))
         else:
-            if got.error is not None:
-                answer.set_exception(got.error)
+            if outcome.error is not None:
+                answer.set_exception(outcome.error)
             else:
-                answer.set_result(got.value)
+                answer.set_result(outcome.value)
         self._flying.discard(sent)
 
     def _watch(self) -> None:
-        """Give up the calls that wait for workers where there are none."""
+        """Cancel the calls once there has been no worker for a while."""
         seen = time.monotonic()
         while not self._ended.wait(_LOOK_SECONDS):
             with suppress(Exception):
@@ -276,14 +277,14 @@ def _check_versions(client: Any, used: Mapping[str, str]) -> None:
 
     Python and packages by major and minor version, mapred by its release.
     """
-    known_versions = client.get_versions(packages=["mapred", *used])
+    workers = client.get_versions(packages=["mapred", *used])["workers"]
     here = {"mapred": __version__, **used, "python": ".".join(map(str, sys.version_info[:3]))}
     wrong: dict[str, list[str]] = {}
-    for worker, known in known_versions["workers"].items():
-        for text in _mismatches(here, known["packages"]):
+    for worker, there in workers.items():
+        for text in _mismatches(here, there["packages"]):
             wrong.setdefault(text, []).append(worker)
     if wrong:
-        lines = [f"{text} on {_format_workers(workers)}" for text, workers in wrong.items()]
+        lines = [f"{text} on {_format_workers(names)}" for text, names in wrong.items()]
         raise FunctionError(
             "the Dask workers' packages are not those of this process; install the same there:\n"
             + "\n".join(lines)
@@ -292,23 +293,20 @@ def _check_versions(client: Any, used: Mapping[str, str]) -> None:
 
 def _mismatches(here: Mapping[str, str], there: Mapping[str, str | None]) -> Iterator[str]:
     for package, version in here.items():
-        found = there.get(package)
+        other = there.get(package)
         if package == "mapred":
-            # Where it is only on the import path nobody knows; each task compares it again.
-            same = found is None or versions.same_release(version, found)
+            # One that is only on the import path has no metadata; each task compares it again.
+            same = other is None or versions.same_release(version, other)
         else:
-            same = versions.alike(version, found)
+            same = versions.alike(version, other)
         if not same:
-            shown = "none" if found is None else ".".join(found.split(".")[:3])
+            shown = "none" if other is None else ".".join(other.split(".")[:3])
             yield f"{package} is {version} here, {shown}"
 
 
 def _check_root(client: Any, uri: str, digest: str) -> None:
     """Have every worker read the run's job.json."""
-    try:
-        answers = client.run(hosted.check_visible, uri, digest, on_error="return")
-    except Exception as error:
-        raise _make_gone_error(client, error) from error
+    answers = _run_on_all(client, hosted.check_visible, uri, digest, on_error="return")
     wrong: dict[str, list[str]] = {}
     for worker, answer in answers.items():
         if isinstance(answer, ImportError):
@@ -331,27 +329,32 @@ def _check_devices(client: Any, resources: Resources) -> None:
     """Refuse workers that have too few devices, or that would share theirs."""
     if not resources.gpu:
         return
-    try:
-        answers = client.run(hosted.devices_for, dict(resources.env))
-    except Exception as error:
-        raise _make_gone_error(client, error) from error
+    answers = _run_on_all(client, hosted.devices_for, dict(resources.env))
     few = [
-        f"{worker} has {len(found)}"
-        for worker, (_, found) in answers.items()
-        if len(found) < resources.gpu
+        f"{worker} has {len(devices)}"
+        for worker, (_, devices) in answers.items()
+        if len(devices) < resources.gpu
     ]
     if few:
         raise BackendError(
             f"Resources(gpu={resources.gpu}): every Dask worker needs as many devices, and "
             f"{_format_workers(few)}; ask for fewer, or start workers where there are more"
         )
-    taken = [(host, name) for host, found in answers.values() for name in found]
+    taken = [(host, device) for host, devices in answers.values() for device in devices]
     if len(set(taken)) < len(taken):
         raise BackendError(
             f"Resources(gpu={resources.gpu}): several Dask workers of one machine see the same "
             "devices; start one worker for each machine, or each with devices of its own by "
             "CUDA_VISIBLE_DEVICES, as `dask cuda worker` does"
         )
+
+
+def _run_on_all(client: Any, fn: Callable[..., Any], *args: Any, **options: Any) -> dict[str, Any]:
+    """Run a function on each worker of a cluster; return the answers by worker."""
+    try:
+        return dict(client.run(fn, *args, **options))
+    except Exception as error:
+        raise _make_gone_error(client, error) from error
 
 
 def _format_workers(workers: list[str]) -> str:

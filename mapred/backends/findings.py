@@ -1,4 +1,4 @@
-"""What keeps runs from working on a backend, as `mapred doctor` shows it."""
+"""The findings of `mapred doctor` about a backend."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OK, BAD, UNSEEN = "ok", "bad", "?"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: `ok`, `bad`, or `?` where it could not be seen."""
+    """The state of one thing: `ok`, `bad`, or `?` where it could not be seen."""
 
     state: str
     what: str
@@ -23,8 +23,7 @@ class Finding:
 
 @runtime_checkable
 class Examines(Protocol):
-    """A backend that can look for what keeps runs from working."""
+    """A backend that can look for problems that keep runs from working."""
 
     def examine(self, root: str | None, *, pod: bool) -> Iterator[Finding]:
         """Yield findings as they come; with `pod`, start a pod to look from there as well."""
-        ...

@@ -50,9 +50,9 @@ class Inline:
 
     def check(self, limits: Limits) -> None:
         """Warn of limits: a debugger may stop for as long as it likes."""
-        if asked := limits.describe():
+        if text := limits.describe():
             warn(
-                f"backend='inline' runs tasks in this process and does not keep {asked}; "
+                f"backend='inline' runs tasks in this process and does not keep {text}; "
                 "backend='local' does"
             )
 
@@ -69,7 +69,7 @@ class Inline:
     def submit(self, store: Store, job: Job, digest: str) -> Handle:
         driver = Driver(store, job, digest, lambda stage: InlineExecutor(), run_block, window=1)
         ref = liveness.own_ref(self.name)
-        # The run is over before its caller hears of it: others are to know that it is at work.
+        # The run is over before its caller has it: in the meantime others see that it is at work.
         folder = RunFolder(store)
         folder.note_start(ref, folder.start().pauses)
         with interrupts.note_interrupts(), folder.send_heartbeats(ref):

@@ -32,7 +32,7 @@ def available_cpus() -> int:
     return os.cpu_count() or 1
 
 
-# What every stage of a keyed reduce imports, some 40 ms in each of its new workers.
+# What every stage of a keyed reduce imports: the fork server does so once for all workers.
 _KEYED = ("mapred.worker.keyed", "pyarrow.compute", acero.__name__)
 
 # Slow to import, and safe to fork once they are: where a module of the user imports one, the fork
@@ -63,7 +63,7 @@ class Local:
         return {"workers": self.workers}
 
     def check(self, limits: Limits) -> None:
-        """Refuse what this machine does not have: devices, the folder that workers start in."""
+        """Refuse what this machine lacks: devices, the folder that workers start in."""
         current_folder()
         for resources in limits.resources:
             devices.check(resources)
@@ -74,7 +74,7 @@ class Local:
     def prove(
         self, stage: Stage, timeout: float | None, keyed: bool, code: tuple[bytes, ...]
     ) -> _Proved:
-        """Have the first worker load the code; the backend whose run goes on with that worker."""
+        """Load the code in the first worker; the backend that is returned goes on with it."""
         shared = tuple(name for name in _SHARED if name in required_modules(code[-1]))
         executor = self._executor(stage, None, (*_KEYED, *shared) if keyed else shared)
         try:
@@ -94,17 +94,17 @@ class Local:
     def _driven(
         self, store: Store, job: Job, digest: str, ready: list[ProcessExecutor]
     ) -> DriverThread:
-        """Start the run; its first stage takes the executor that is ready, if one is."""
+        """Start the run; its first stage takes the executor that is ready, if there is one."""
 
         def executor(stage: Stage) -> ProcessExecutor:
             if ready and stage is job.stages[0]:
-                made = ready.pop()
-                made.modules = (*made.modules, *client_modules(store))
+                pool = ready.pop()
+                pool.modules = (*pool.modules, *client_modules(store))
             else:
                 modules = (*(_KEYED if job.shuffle else ()), *client_modules(store))
-                made = self._executor(stage, job.timeout, modules)
-            made.max_calls = job.max_tasks_per_worker
-            return made
+                pool = self._executor(stage, job.timeout, modules)
+            pool.max_calls = job.max_tasks_per_worker
+            return pool
 
         def closing() -> None:
             for unused in ready:

@@ -1,7 +1,7 @@
-"""How a cluster is reached: what this side says of it, and never a run's folder.
+"""How a cluster is reached, which this side decides and never a run's folder.
 
-Anyone who can write to a folder could otherwise have this machine run the program that a
-kubeconfig names, or send a token to a server of theirs. The folder says which Workflow of
+Otherwise anyone who can write to a folder could make this machine run the program that a
+kubeconfig names, or send a token to a server of their own. The folder says which Workflow of
 which namespace works on the run, and what its pods look like; where the cluster is comes from
 `backend=`, from mapred.toml, or from the environment.
 """
@@ -15,56 +15,60 @@ from typing import Any
 from mapred.engine.base import Backend
 from mapred.errors import BackendError
 
-# What leads from here to a cluster, or from its pods to a store.
+# The arguments that lead from here to a cluster, or from its pods to a store.
 _OF_THIS_SIDE = {
     "argo": ("kubeconfig", "context", "server", "token_env", "endpoint", "region"),
     "dask": ("address",),
 }
-# What this process was told to use for a run, by the run's folder.
-_told: dict[str, Backend] = {}
+# The backends that this process was given for runs, by their folders.
+_backends: dict[str, Backend] = {}
 
 
 def to_record(backend: Backend) -> dict[str, Any]:
-    """Return what job.json says of a backend; of what leads to it, only that it was said here."""
+    """Return a backend for job.json, without the values of the arguments that lead to it."""
     own = _OF_THIS_SIDE.get(backend.name, ())
-    arguments = dict(backend.arguments)
-    said = [name for name in own if arguments.get(name) is not None]
-    kept = {name: value for name, value in arguments.items() if name not in own}
-    return {"name": backend.name, "arguments": kept, **({"said": said} if said else {})}
+    names = [name for name in own if backend.arguments.get(name) is not None]
+    kept = {name: value for name, value in backend.arguments.items() if name not in own}
+    return {"name": backend.name, "arguments": kept, **({"said": names} if names else {})}
 
 
 def needs_connection(backend: Backend) -> bool:
-    """Whether something has to lead from here to a backend."""
+    """Whether a backend is reached by arguments that no folder holds."""
     return backend.name in _OF_THIS_SIDE
 
 
 def remember(uri: str, backend: Backend) -> None:
-    """Have this process reach a run by the backend that it was given for it."""
-    _told[uri] = backend
+    """Reach a run from this process by this backend."""
+    _backends[uri] = backend
 
 
 def recall_backend(uri: str, name: str) -> Backend | None:
     """Return the backend that this process was given for a run, if it is of that name."""
-    known = _told.get(uri)
-    return known if known is not None and known.name == name else None
+    backend = _backends.get(uri)
+    return backend if backend is not None and backend.name == name else None
 
 
-def apply_connection(made: Backend, side: Backend, record: Mapping[str, Any], uri: str) -> Backend:
-    """Return the backend of a record, reached as this side says; an error where it does not say it."""
-    own = _OF_THIS_SIDE.get(made.name, ())
+def apply_connection(
+    backend: Backend, side: Backend, record: Mapping[str, Any], uri: str
+) -> Backend:
+    """Return the backend of a record, reached as that of this `side` is.
+
+    Raises `BackendError` where the run was started with an argument that this side does not name.
+    """
+    own = _OF_THIS_SIDE.get(backend.name, ())
     if not own:
-        return made
-    plain = type(made)()
+        return backend
+    default = type(backend)()
     earlier = [name for name in own if (record.get("arguments") or {}).get(name) is not None]
     for name in (*(record.get("said") or ()), *earlier):
-        if name in own and getattr(side, name) == getattr(plain, name):
-            kind = type(made).__name__
+        if name in own and getattr(side, name) == getattr(default, name):
+            kind = type(backend).__name__
             raise BackendError(
                 f"{uri} was started with {name}=, which its folder does not tell: how a cluster is "
                 f"reached is said here; name it in mapred.toml, or resume with it:\n"
                 f"import mapred; run = mapred.open({uri!r}).resume(backend=mapred.{kind}({name}=…))"
             )
-    kept: Any = made
+    kept: Any = backend
     reached: Backend = dataclasses.replace(kept, **{name: getattr(side, name) for name in own})
     return reached
 

@@ -36,13 +36,13 @@ class Schedule:
     active: Count = 0
 
     def to_json(self) -> str:
-        """Return what was asked for, without what the cluster says."""
-        known = dataclasses.asdict(self)
-        return json.dumps({k: v for k, v in known.items() if k not in _OF_CLUSTER})
+        """Return the schedule as JSON, without the fields that are the cluster's."""
+        fields = dataclasses.asdict(self)
+        return json.dumps({k: v for k, v in fields.items() if k not in _OF_CLUSTER})
 
     @classmethod
     def from_json(cls, text: str, where: str = "a schedule") -> Schedule:
-        """Return the schedule that a text holds, at the place `where`; a `RecordError` if none."""
+        """Return the schedule in a text that was read at `where`; `RecordError` if there is none."""
         return decode(cls, text.encode(errors="surrogatepass"), where)
 
 
@@ -53,15 +53,13 @@ _OF_CLUSTER = ("suspended", "last", "active")
 class SchedulingBackend(Backend, Protocol):
     """A backend that starts jobs by the clock."""
 
-    def schedule(self, wanted: Schedule, asked: Resources, packages: tuple[str, ...]) -> None:
-        """Have a job started by the clock; a schedule of that name is replaced.
+    def schedule(self, schedule: Schedule, resources: Resources, packages: tuple[str, ...]) -> None:
+        """Start a job by the clock from now on; a schedule of the same name is replaced.
 
-        `asked` are the resources of a map task, `packages` what the job needs beside its own.
+        `resources` are those of a map task, `packages` what the job needs beside its own.
         """
-        ...
 
     def schedules(self) -> list[Schedule]: ...
 
     def unschedule(self, name: str) -> None:
-        """Have it start no more; a run that is at work goes on."""
-        ...
+        """Start a job no more; a run that is at work continues."""

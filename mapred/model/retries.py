@@ -15,6 +15,10 @@ from mapred.errors import CommandError, DatasetError, FunctionError, PlanError
 from mapred.model.rules import Unfit, whole
 from mapred.model.spec import Job
 
+# Exit codes of pods. Argo starts a pod again unless it ended by FAILED, where the run is over, or
+# by MISMATCH, where no other pod could do better: packages or rights are missing.
+DONE, FAILED, TRY_AGAIN, MISMATCH, KILLED = 0, 1, 75, 78, 137
+
 _FIRST, _LONGEST, _JITTER = 0.5, 30.0, 0.2  # seconds, seconds, a fraction
 
 _GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())  # of Python 3.11 and later

@@ -1,4 +1,4 @@
-"""What every backend must do, and functions that fail as scripted to see that it does."""
+"""The contract of backends, and functions that fail as scripted to test it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class Script:
     """
 
     def __init__(self, folder: Path, outcomes: dict[int, list[str]]) -> None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
         self.folder, self.outcomes = str(folder), outcomes
 
     def __call__(self, item: int) -> int:
@@ -43,7 +44,7 @@ class Script:
         return item * 10
 
     def calls(self, item: int) -> int:
-        """How often an item was tried."""
+        """Return how often an item was tried."""
         return len(list(Path(self.folder).glob(f"{item}-*")))
 
     def processes(self, item: int) -> set[str]:
@@ -84,8 +85,7 @@ class Orders:
 
 
 def orders(item: int) -> Any:
-    """Orders of some customers, one of them without a name."""
-
+    """Return orders of some customers, one of them without a name."""
     rows = range(item, 7 * item + 20)
     keys = [None if row % 11 == 0 else f"customer {row % 17}" for row in rows]
     return pa.table({"customer": keys, "item": [row % 3 for row in rows], "price": list(rows)})
@@ -112,6 +112,15 @@ class BackendContract:
         job = mapred.job(fn, dataset, **options)
         return job.run(backend=backend, root=tmp_path / "runs", progress="none")
 
+    def _fail(
+        self, fn: Any, dataset: Any, backend: Any, tmp_path: Path, **options: Any
+    ) -> mapred.RunError:
+        try:
+            self._run(fn, dataset, backend, tmp_path, **options)
+        except mapred.RunError as error:
+            return error
+        raise AssertionError("a task that always fails must fail the run")
+
     def test_counts_every_line_once(self, backend: Any, tmp_path: Path) -> None:
         expected: Counter[str] = Counter()
         for number in range(3):
@@ -125,40 +134,35 @@ class BackendContract:
         assert run.audit().ok
 
     def test_keeps_the_order_of_items(self, backend: Any, tmp_path: Path) -> None:
-        script = Script(_make_folder(tmp_path / "calls"), {})
+        script = Script(tmp_path / "calls", {})
         run = self._run(script, mapred.items(range(25)), backend, tmp_path, per_task=4)
         assert run.result() == [item * 10 for item in range(25)]
         assert all(script.calls(item) == 1 for item in range(25))
 
     def test_reduces_in_a_tree(self, backend: Any, tmp_path: Path) -> None:
-        script = Script(_make_folder(tmp_path / "calls"), {})
+        script = Script(tmp_path / "calls", {})
         run = self._run(script, mapred.array(20), backend, tmp_path, reduce=sum, fan_in=3)
         assert run.result() == 1900
         assert [stage.tasks for stage in run.job.stages] == [20, 7, 3, 1]
 
     def test_repeats_what_raises(self, backend: Any, tmp_path: Path) -> None:
-        script = Script(_make_folder(tmp_path / "calls"), {3: ["raise", "exit"], 5: ["raise"]})
+        script = Script(tmp_path / "calls", {3: ["raise", "exit"], 5: ["raise"]})
         run = self._run(script, mapred.array(8), backend, tmp_path)
         assert run.result() == [item * 10 for item in range(8)]
         assert [script.calls(item) for item in (3, 5, 6)] == [3, 2, 1]
 
     def test_names_what_failed_and_resumes(self, backend: Any, tmp_path: Path) -> None:
-        script = Script(_make_folder(tmp_path / "calls"), {2: ["raise"] * 2})
-        try:
-            self._run(script, mapred.array(4), backend, tmp_path, attempts=2)
-        except mapred.RunError as error:
-            caught = error
-        else:
-            raise AssertionError("a task that always fails must fail the run")
-        run = caught.run
-        assert [(f.task, f.error, f.items) for f in caught.failures] == [(2, "ValueError", (2,))]
-        assert "item 2" in str(caught)
+        script = Script(tmp_path / "calls", {2: ["raise"] * 2})
+        error = self._fail(script, mapred.array(4), backend, tmp_path, attempts=2)
+        run = error.run
+        assert [(f.task, f.error, f.items) for f in error.failures] == [(2, "ValueError", (2,))]
+        assert "item 2" in str(error)
         assert run.state == "failed"
         assert self._resume(run, backend).result() == [0, 10, 20, 30]
         assert script.calls(2) == 3
 
     def test_gives_up_within_max_failed(self, backend: Any, tmp_path: Path) -> None:
-        script = Script(_make_folder(tmp_path / "calls"), {4: ["raise"] * 9})
+        script = Script(tmp_path / "calls", {4: ["raise"] * 9})
         run = self._run(
             script, mapred.array(9), backend, tmp_path, per_task=3, max_failed=1, attempts=2
         )
@@ -167,7 +171,7 @@ class BackendContract:
         assert [script.calls(item) for item in range(9)] == [1, 1, 1, 1, 2, 1, 1, 1, 1]
 
     def test_tries_one_item_of_a_pack_again(self, backend: Any, tmp_path: Path) -> None:
-        script = Script(_make_folder(tmp_path / "calls"), {4: ["raise"], 7: ["exit", "raise"]})
+        script = Script(tmp_path / "calls", {4: ["raise"], 7: ["exit", "raise"]})
         run = self._run(script, mapred.array(10), backend, tmp_path, per_task=10)
         assert run.result() == [item * 10 for item in range(10)]
         assert [script.calls(item) for item in range(10)] == [1, 1, 1, 1, 2, 1, 1, 3, 1, 1]
@@ -191,7 +195,7 @@ class BackendContract:
         if not self.kills:
             return
         outcomes = {1: ["kill"], 2: ["_exit", "raise"], 3: ["exit"]}
-        script = Script(_make_folder(tmp_path / "calls"), outcomes)
+        script = Script(tmp_path / "calls", outcomes)
         run = self._run(script, mapred.array(6), backend, tmp_path)
         assert run.result() == [item * 10 for item in range(6)]
         assert [script.calls(item) for item in range(6)] == [1, 2, 3, 2, 1, 1]
@@ -200,13 +204,12 @@ class BackendContract:
     def test_ends_what_hangs(self, backend: Any, tmp_path: Path) -> None:
         if not self.kills:
             return
-        script = Script(_make_folder(tmp_path / "calls"), {1: ["hang"]})
+        script = Script(tmp_path / "calls", {1: ["hang"]})
         run = self._run(script, mapred.array(3), backend, tmp_path, timeout=1)
         assert run.result() == [0, 10, 20]
 
     def test_aggregates_by_key(self, backend: Any, tmp_path: Path) -> None:
-
-        script = Script(_make_folder(tmp_path / "calls"), {3: ["raise"]})
+        script = Script(tmp_path / "calls", {3: ["raise"]})
         keys, wanted = ["customer", "item"], {"price": ["sum", "mean", "count"]}
         run = self._run(
             Orders(script), mapred.array(9), backend, tmp_path, by=keys, aggregate=wanted
@@ -219,23 +222,13 @@ class BackendContract:
         assert script.calls(3) == 2
 
     def test_reduces_by_key_and_resumes(self, backend: Any, tmp_path: Path) -> None:
-
-        script = Script(_make_folder(tmp_path / "calls"), {2: ["raise"] * 2})
+        script = Script(tmp_path / "calls", {2: ["raise"] * 2})
         options = {"by": "customer", "reduce": _range_of_prices, "partitions": 3, "attempts": 2}
-        try:
-            self._run(Orders(script), mapred.array(6), backend, tmp_path, **options)
-        except mapred.RunError as error:
-            run = self._resume(error.run, backend)
-        else:
-            raise AssertionError("a task that always fails must fail the run")
+        error = self._fail(Orders(script), mapred.array(6), backend, tmp_path, **options)
+        run = self._resume(error.run, backend)
         expected = _range_of_prices(pa.concat_tables(map(orders, range(6))))
         assert _rows(run.to_arrow()) == _rows(expected)
         assert script.calls(2) == 3
 
     def _resume(self, run: Any, backend: Any) -> Any:
         return mapred.open(run.uri).resume(backend=backend, progress="none")
-
-
-def _make_folder(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

@@ -1,4 +1,4 @@
-"""Runs that someone changed, for tests of what is said of it."""
+"""Damages runs, for tests that it is noticed."""
 
 from __future__ import annotations
 

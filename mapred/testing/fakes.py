@@ -1,4 +1,4 @@
-"""The least that a store and a backend have: to read before one is written, and to test with."""
+"""The smallest store and the smallest backend: to read before writing one, and to test with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every store must do."""
+"""The contract of stores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RACERS, _THREADS = 4, 16
 
 
 def _race(uri: str, rounds: int, gate: Any, answers: Any) -> None:
-    """One of the processes that are set upon one name: which of its writers won each round."""
+    """Race for one name in each round, in one of several processes; put the winners in `answers`."""
     store, won = open_store(uri), []
     with ThreadPoolExecutor(_THREADS) as pool:
         for round_ in range(rounds):

@@ -20,14 +20,14 @@ from mapred.model import events, losses, retries
 from mapred.model.packs import Note
 from mapred.model.policy import State, Trouble, decide
 from mapred.model.records import Commit
+from mapred.model.retries import DONE, FAILED, KILLED, MISMATCH, TRY_AGAIN
 from mapred.model.spec import Stage
 from mapred.process import threads
 from mapred.runfolder import failures
 from mapred.worker.context import Context, context
 from mapred.worker.tasks import read_commits, run_task
 
-DONE, FAILED, TRY_AGAIN, MISMATCH, KILLED = 0, 1, 75, 78, 137
-RESULT = "result"  # named in place of a stage, to close a run whose last stage has many tasks
+RESULT = "result"  # in place of a stage's name: what closes a run whose last stage has many tasks
 
 TaskPlace = tuple[str, int]  # a stage's name, and a task of it
 

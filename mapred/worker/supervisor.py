@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if len(words) != 5 or not (words[3].isdecimal() and words[4].isdecimal()):
         log_line(str(main.__doc__))
-        return blocks.FAILED
+        return FAILED
     block = Block(words[0], words[1], words[2], int(words[3]), int(words[4]))
     state = BlockState()
     while True:
@@ -211,7 +211,7 @@ class _Child:
         killed = status == -signal.SIGKILL and not self.late
         if place is None:
             log_line(message)
-            return blocks.KILLED if killed else blocks.TRY_AGAIN
+            return KILLED if killed else TRY_AGAIN
         kind = "timeout" if self.late else "lost"
         if self.late:
             message = f"the attempt took longer than timeout={state.timeout:g} s"

@@ -161,7 +161,7 @@ def test_a_folder_such_as_tmp_holds_a_project(
 def test_no_file_touches_the_backends_of_this_machine(folder: Path) -> None:
     (folder / "mapred.toml").write_text("this is [ no TOML")
     assert resolve("local") == Local()
-    with pytest.raises(BackendError, match="is no TOML"):
+    with pytest.raises(BackendError, match="is not TOML"):
         resolve("prod")
 
 

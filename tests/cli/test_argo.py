@@ -41,7 +41,7 @@ def test_lint_names_every_problem(
     (folder / "c.yaml").write_text("# nothing\n")
     checked = call("lint", "flows", code=1)
     assert "flows/a.yaml: spec.templates: there is none" in checked.stdout
-    assert "flows/b.yml: flows/b.yml is no YAML" in checked.stdout
+    assert "flows/b.yml: flows/b.yml is not YAML" in checked.stdout
     assert "flows/c.yaml: it holds no object" in checked.stdout
     assert "were not checked" in checked.stderr
 

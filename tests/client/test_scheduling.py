@@ -22,6 +22,7 @@ from mapred.client.scheduling import Template, firing
 from mapred.errors import BackendError, PlanError
 from mapred.functions import transport
 from mapred.model import layout
+from mapred.model.retries import FAILED, MISMATCH
 from mapred.storage import open_store
 
 FIRST = "2026-03-01T02:00:00Z"
@@ -117,9 +118,9 @@ def test_a_firing_that_is_started_again_takes_up_its_run(logs: str, tmp_path: Pa
 def test_a_run_that_failed_fails_its_firing(logs: str, tmp_path: Path, capsys: Any) -> None:
     job = mapred.job(fails, logs, attempts=1)
     wanted = mapred.schedule(job, "0 3 * * *", backend=Clock(), root=str(tmp_path / "runs"))
-    assert fire(wanted) == firing.FAILED
+    assert fire(wanted) == FAILED
     assert "ValueError: bad day" in capsys.readouterr().err
-    assert fire(wanted, "2026-05-01T02:00:00Z") == firing.FAILED  # No files on that day.
+    assert fire(wanted, "2026-05-01T02:00:00Z") == FAILED  # No files on that day.
 
 
 def test_a_stored_job_that_someone_changed_is_refused(
@@ -130,7 +131,7 @@ def test_a_stored_job_that_someone_changed_is_refused(
     wanted = mapred.schedule(job, "0 3 * * *", params={"city": "Bern"}, backend=Clock(), root=root)
     other = transport.dump(Template(mapred.job(fails, logs), "inline", {}, "UTC"))
     open_store(root).write(layout.schedule(wanted.name, wanted.digest), other)
-    assert fire(wanted) == firing.MISMATCH
+    assert fire(wanted) == MISMATCH
     assert "its SHA-256 differs" in capsys.readouterr().err
     assert [p for p, _ in open_store(root).list("") if p.endswith(layout.JOB)] == []
 

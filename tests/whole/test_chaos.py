@@ -27,9 +27,9 @@ from mapred.engine.process_pool import ProcessExecutor
 from mapred.engine.worker_process import WorkerLost
 from mapred.errors import StorageError
 from mapred.model.records import Block
+from mapred.model.retries import DONE, KILLED
 from mapred.runfolder import outputs
 from mapred.runfolder.folder import RunFolder
-from mapred.worker.blocks import DONE, KILLED
 
 KILLED_EVERY = 5
 LIFE = 8  # tasks, then a worker that may live makes room for another one

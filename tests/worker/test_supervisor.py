@@ -20,9 +20,9 @@ import mapred
 from mapred import backends
 from mapred.client.changes import Changes, plan_revision
 from mapred.model import layout
+from mapred.model.retries import DONE, FAILED, KILLED, MISMATCH, TRY_AGAIN
 from mapred.runfolder.folder import RunFolder
 from mapred.testing import Idle, Script, drop_commit, tamper
-from mapred.worker.blocks import DONE, FAILED, KILLED, MISMATCH, TRY_AGAIN
 from mapred.worker.supervisor import LOG_CAP, CapturedOutput
 
 

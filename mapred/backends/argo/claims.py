@@ -16,8 +16,7 @@ def claim(
     endpoint: str | None = None,
     secret: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Return a volume and a claim of it, called `name`, for `oss://bucket/path` or
-    `nas://server/path`.
+    """Return a volume called `name`, for `oss://bucket/path` or `nas://server/path`, and its claim.
 
     Pods then mount it by `mapred.Volume("/data", claim=name)`. `endpoint` is OSS's own, as the
     nodes reach it; `secret` has the keys `akId` and `akSecret`.
@@ -34,42 +33,33 @@ def claim(
             f"{uri!r} needs the endpoint of its bucket, such as oss-cn-hangzhou-internal.aliyuncs.com"
         )
     space = namespace or "default"
+    options: dict[str, Any] = {}
     csi: dict[str, Any] = {"driver": f"{scheme}plugin.csi.alibabacloud.com", "volumeHandle": name}
-    spec: dict[str, Any] = {}
     if scheme == "oss":
         csi["volumeAttributes"] = {"bucket": head, "url": endpoint, "path": f"/{path}"}
         if secret is not None:
             csi["nodePublishSecretRef"] = {"name": secret, "namespace": space}
     else:
         csi["volumeAttributes"] = {"server": head, "path": f"/{path}"}
-        spec["mountOptions"] = ["nolock,tcp,noresvport", "vers=3"]
-    shared = {
-        "accessModes": ["ReadWriteMany"],
-        "storageClassName": "",
-    }
-    size = {"storage": "1Ti"}  # A number that must be there and that nobody reads.
+        options = {"mountOptions": ["nolock,tcp,noresvport", "vers=3"]}
+    return _objects(name, space, {"persistentVolumeReclaimPolicy": "Retain", **options, "csi": csi})
+
+
+def _objects(name: str, namespace: str, source: dict[str, Any]) -> list[dict[str, Any]]:
+    shared = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
+    size = {"storage": "1Ti"}  # Kubernetes requires a number, and no one reads this one.
     labels = {"mapred-volume": name}
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolume",
-            "metadata": {"name": name, "labels": labels},
-            "spec": {
-                **shared,
-                "capacity": size,
-                "persistentVolumeReclaimPolicy": "Retain",
-                **spec,
-                "csi": csi,
-            },
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": {"name": name, "namespace": space},
-            "spec": {
-                **shared,
-                "resources": {"requests": size},
-                "selector": {"matchLabels": labels},
-            },
-        },
-    ]
+    volume = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {**shared, "capacity": size, **source},
+    }
+    selector = {"matchLabels": labels}
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {**shared, "resources": {"requests": size}, "selector": selector},
+    }
+    return [volume, claim]

@@ -1,4 +1,4 @@
-"""How Workflows are created, looked at and stopped: by the Kubernetes API, or an Argo server's."""
+"""Clients that create, read and stop Workflows: of the Kubernetes API, and of an Argo server."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ T = TypeVar("T")
 
 
 class Unreachable(BackendError):
-    """The cluster gives no answer, or says that it is in trouble: later it may give one."""
+    """The cluster does not answer, or reports trouble of its own: a later try may succeed."""
 
 
 _SECONDS = 30  # that one request may take
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_PLACE = {"group": "argoproj.io", "version": "v1alpha1", "plural": "workflows"}
-_CRON = {**_PLACE, "plural": "cronworkflows"}
+_GROUP = {"group": "argoproj.io", "version": "v1alpha1"}
 _OF_WORKFLOW = "workflows.argoproj.io/workflow"
 _COMPLETED = "workflows.argoproj.io/completed"
+_NODE = "workflows.argoproj.io/node-id"
 
 
 class Client(Protocol):
@@ -37,49 +37,38 @@ class Client(Protocol):
 
     @property
     def moves_deadlines(self) -> bool:
-        """Whether `proceed` can set a deadline."""
-        ...
+        """Whether `resume` can set a deadline."""
 
     def create(self, manifest: Mapping[str, Any]) -> None: ...
 
     def get(self, name: str) -> dict[str, Any] | None:
         """Return the Workflow as JSON, None where there is none of that name."""
-        ...
 
     def terminate(self, name: str) -> None:
-        """Stop every pod of it, at once; one that is suspended ends too."""
-        ...
+        """Stop all of its pods at once; a Workflow that is suspended ends too."""
 
     def suspend(self, name: str) -> None:
-        """Start no more of its pods; those that run go on."""
-        ...
+        """Start no more of its pods; those that run continue."""
 
     def resume(self, name: str, deadline: int | None = None) -> None:
-        """Take back `suspend`; `deadline` are the `activeDeadlineSeconds` from then on."""
-        ...
+        """Undo `suspend`; `deadline` replaces the `activeDeadlineSeconds`."""
 
     def log(self, name: str, node: str, lines: int | None = None) -> str:
-        """Return what the pod of a node (by its id) printed, or its last lines; "" where it is
-        gone."""
-        ...
+        """Return what the pod of a node (by its id) printed, or its last lines; "" if it is gone."""
 
     def list_unnoticed_pods(self, name: str) -> frozenset[str]:
-        """Return the pods of it that have failed and that Argo has not taken notice of."""
-        ...
+        """Return its pods that have failed without Argo having noticed."""
 
     def delete_pod(self, pod: str) -> None: ...
 
     def crons(self, selector: str) -> list[dict[str, Any]]:
         """Return the CronWorkflows with these labels, as JSON."""
-        ...
 
     def put_cron(self, manifest: Mapping[str, Any]) -> None:
         """Create a CronWorkflow, or give the one of its name this spec."""
-        ...
 
     def delete_cron(self, name: str) -> bool:
-        """Whether there was one to delete; a firing that is at work goes on."""
-        ...
+        """Delete a CronWorkflow, if there is one; a run that it has started goes on."""
 
 
 def connect(argo: ArgoSettings) -> Client:
@@ -101,7 +90,6 @@ class KubernetesClient:
         inside = bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and not (
             argo.kubeconfig or argo.context or os.environ.get("KUBECONFIG")
         )
-        default = None
         try:
             if inside:
                 config.load_incluster_config(client_configuration=settings)
@@ -121,26 +109,27 @@ class KubernetesClient:
         self.namespace = argo.namespace or default or "default"
         self._where = secrecy.redact_urls(settings.host)
         self._error = client.ApiException
-        self.api = api = client.ApiClient(settings)
-        self._workflows, self._core = client.CustomObjectsApi(api), client.CoreV1Api(api)
+        self.api = client.ApiClient(settings)
+        self._objects, self._core = client.CustomObjectsApi(self.api), client.CoreV1Api(self.api)
+        place = {**_GROUP, "namespace": self.namespace, "_request_timeout": _SECONDS}
+        self._workflows = {**place, "plural": "workflows"}
+        self._crons = {**place, "plural": "cronworkflows"}
 
     def create(self, manifest: Mapping[str, Any]) -> None:
         with self._translate_errors("create workflows"):
-            self._workflows.create_namespaced_custom_object(
-                **_PLACE, namespace=self.namespace, body=manifest, _request_timeout=_SECONDS
-            )
+            self._objects.create_namespaced_custom_object(**self._workflows, body=manifest)
 
     def get(self, name: str) -> dict[str, Any] | None:
         with self._translate_errors("get workflows"):
             try:
-                found: dict[str, Any] = self._workflows.get_namespaced_custom_object(
-                    **_PLACE, namespace=self.namespace, name=name, _request_timeout=_SECONDS
+                return dict(
+                    self._objects.get_namespaced_custom_object(**self._workflows, name=name)
                 )
             except self._error as error:
+                # A namespace or a CRD that is missing is a 404 as well, and names no Workflow.
                 if error.status == 404 and f'"{name}"' in str(error.body):
                     return None
                 raise
-        return found
 
     def terminate(self, name: str) -> None:
         self._patch(name, {"shutdown": "Terminate", "suspend": None})
@@ -153,21 +142,16 @@ class KubernetesClient:
         self._patch(name, {"suspend": None, **moved})
 
     def log(self, name: str, node: str, lines: int | None = None) -> str:
-        for pod in self._pods(name):
-            if pod.metadata.annotations.get("workflows.argoproj.io/node-id") == node:
-                try:
-                    return str(
-                        self._core.read_namespaced_pod_log(
-                            pod.metadata.name,
-                            self.namespace,
-                            container="main",
-                            tail_lines=lines,
-                            _request_timeout=_SECONDS,
-                        )
-                    )
-                except self._error:
-                    return ""
-        return ""
+        pods = [pod for pod in self._pods(name) if pod.metadata.annotations.get(_NODE) == node]
+        if not pods:
+            return ""
+        options = {"container": "main", "tail_lines": lines, "_request_timeout": _SECONDS}
+        try:
+            return str(
+                self._core.read_namespaced_pod_log(pods[0].metadata.name, self.namespace, **options)
+            )
+        except self._error:
+            return ""
 
     def list_unnoticed_pods(self, name: str) -> frozenset[str]:
         return frozenset(
@@ -185,39 +169,28 @@ class KubernetesClient:
 
     def crons(self, selector: str) -> list[dict[str, Any]]:
         with self._translate_errors("list cronworkflows"):
-            found = self._workflows.list_namespaced_custom_object(
-                **_CRON,
-                namespace=self.namespace,
-                label_selector=selector,
-                _request_timeout=_SECONDS,
+            answer = self._objects.list_namespaced_custom_object(
+                **self._crons, label_selector=selector
             )
-        return list(found["items"])
+        return list(answer["items"])
 
     def put_cron(self, manifest: Mapping[str, Any]) -> None:
-        place = {**_CRON, "namespace": self.namespace, "_request_timeout": _SECONDS}
         name = manifest["metadata"]["name"]
         with self._translate_errors("create cronworkflows"):
             try:
-                self._workflows.create_namespaced_custom_object(**place, body=manifest)
+                self._objects.create_namespaced_custom_object(**self._crons, body=manifest)
             except self._error as error:
                 if error.status != 409:
                     raise
-                known = self._workflows.get_namespaced_custom_object(**place, name=name)
-                version = known["metadata"]["resourceVersion"]
-                metadata = {**manifest["metadata"], "resourceVersion": version}
-                self._workflows.replace_namespaced_custom_object(
-                    **place, name=name, body={**manifest, "metadata": metadata}
-                )
+                before = self._objects.get_namespaced_custom_object(**self._crons, name=name)
+                body = _replacing(manifest, before["metadata"]["resourceVersion"])
+                self._objects.replace_namespaced_custom_object(**self._crons, name=name, body=body)
 
     def delete_cron(self, name: str) -> bool:
         with self._translate_errors("delete cronworkflows"):
             try:
-                self._workflows.delete_namespaced_custom_object(
-                    **_CRON,
-                    namespace=self.namespace,
-                    name=name,
-                    propagation_policy="Orphan",
-                    _request_timeout=_SECONDS,
+                self._objects.delete_namespaced_custom_object(
+                    **self._crons, name=name, propagation_policy="Orphan"
                 )
             except self._error as error:
                 if error.status == 404:
@@ -227,19 +200,15 @@ class KubernetesClient:
 
     def _pods(self, name: str) -> list[Any]:
         with self._translate_errors("list pods"):
-            found = self._core.list_namespaced_pod(
+            answer = self._core.list_namespaced_pod(
                 self.namespace, label_selector=f"{_OF_WORKFLOW}={name}", _request_timeout=_SECONDS
             )
-        return list(found.items)
+        return list(answer.items)
 
     def _patch(self, name: str, spec: dict[str, Any]) -> None:
         with self._translate_errors("patch workflows"):
-            self._workflows.patch_namespaced_custom_object(
-                **_PLACE,
-                namespace=self.namespace,
-                name=name,
-                body={"spec": spec},
-                _request_timeout=_SECONDS,
+            self._objects.patch_namespaced_custom_object(
+                **self._workflows, name=name, body={"spec": spec}
             )
 
     @contextmanager
@@ -253,8 +222,8 @@ class KubernetesClient:
                 what, self._where, self.namespace, error.status, _parse_message(error.body)
             ) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            said = secrecy.redact_urls(str(error))
-            raise Unreachable(f"the cluster at {self._where} cannot be reached: {said}") from None
+            text = secrecy.redact_urls(str(error))
+            raise Unreachable(f"the cluster at {self._where} cannot be reached: {text}") from None
 
 
 @dataclass(frozen=True)
@@ -295,19 +264,16 @@ class ServerClient:
         self._call("create workflows", lambda: self._service.create_workflow(request))
 
     def get(self, name: str) -> dict[str, Any] | None:
-        try:
-            found = self._service.get_workflow(name)
-        except self._not_found:
-            return None
-        except (self._error, OSError) as error:
-            raise self._make_call_error("get workflows", error) from None
-        return dict(json.loads(found.model_dump_json(by_alias=True, exclude_none=True)))
+        workflow = self._find("get workflows", lambda: self._service.get_workflow(name))
+        return None if workflow is None else _as_json(workflow)
 
     def terminate(self, name: str) -> None:
         request = self._models.WorkflowTerminateRequest(name=name, namespace=self.namespace)
-        told = self._call("stop workflows", lambda: self._service.terminate_workflow(name, request))
+        workflow = self._call(
+            "stop workflows", lambda: self._service.terminate_workflow(name, request)
+        )
         # While it is suspended the controller looks at nothing of it, not even at this.
-        if told.spec.suspend:
+        if workflow.spec.suspend:
             self.resume(name)
 
     def suspend(self, name: str) -> None:
@@ -328,40 +294,38 @@ class ServerClient:
         return
 
     def crons(self, selector: str) -> list[dict[str, Any]]:
-        found = self._call(
+        answer = self._call(
             "list cron workflows",
             lambda: self._service.list_cron_workflows(label_selector=selector),
         )
-        return [
-            json.loads(each.model_dump_json(by_alias=True, exclude_none=True))
-            for each in found.items or []
-        ]
+        return list(map(_as_json, answer.items or []))
 
     def put_cron(self, manifest: Mapping[str, Any]) -> None:
-        name = manifest["metadata"]["name"]
-        try:
-            known = self._service.get_cron_workflow(name)
-        except self._not_found:
+        service, name = self._service, manifest["metadata"]["name"]
+        before = self._find("get cron workflows", lambda: service.get_cron_workflow(name))
+        if before is None:
             create = _RawRequest({"cronWorkflow": manifest})
-            self._call("create cron workflows", lambda: self._service.create_cron_workflow(create))
+            self._call("create cron workflows", lambda: service.create_cron_workflow(create))
             return
-        except (self._error, OSError) as error:
-            raise self._make_call_error("get cron workflows", error) from None
-        version = {"resourceVersion": known.metadata.resource_version}
-        metadata = {**manifest["metadata"], **version}
-        update = _RawRequest({"cronWorkflow": {**manifest, "metadata": metadata}})
-        self._call(
-            "update cron workflows", lambda: self._service.update_cron_workflow(name, update)
-        )
+        version = before.metadata.resource_version
+        update = _RawRequest({"cronWorkflow": _replacing(manifest, version)})
+        self._call("update cron workflows", lambda: service.update_cron_workflow(name, update))
 
     def delete_cron(self, name: str) -> bool:
+        answer = self._find(
+            "delete cron workflows",
+            lambda: self._service.delete_cron_workflow(name, propagation_policy="Orphan"),
+        )
+        return answer is not None
+
+    def _find(self, what: str, request: Callable[[], T]) -> T | None:
+        """Return the answer to a request; None where there is nothing of that name."""
         try:
-            self._service.delete_cron_workflow(name, propagation_policy="Orphan")
+            return request()
         except self._not_found:
-            return False
+            return None
         except (self._error, OSError) as error:
-            raise self._make_call_error("delete cron workflows", error) from None
-        return True
+            raise self._make_call_error(what, error) from None
 
     def _call(self, what: str, request: Callable[[], T]) -> T:
         try:
@@ -376,6 +340,15 @@ class ServerClient:
         return _make_refusal_error(what, self._where, self.namespace, status, str(error))
 
 
+def _as_json(model: Any) -> dict[str, Any]:
+    return dict(json.loads(model.model_dump_json(by_alias=True, exclude_none=True)))
+
+
+def _replacing(manifest: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """Return a manifest that replaces the `version` of an object that is there."""
+    return {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": version}}
+
+
 def _parse_message(body: Any) -> str:
     """Return the message of a Kubernetes Status, or the text as it is."""
     try:
@@ -385,7 +358,7 @@ def _parse_message(body: Any) -> str:
 
 
 def _make_refusal_error(
-    what: str, where: str, namespace: str, status: int, said: str
+    what: str, where: str, namespace: str, status: int, text: str
 ) -> BackendError:
     remedy = {
         401: "; log in again, or name another context=",
@@ -394,4 +367,4 @@ def _make_refusal_error(
         409: "; it was submitted already",
     }.get(status, "")
     kind = Unreachable if status == 429 or status >= 500 else BackendError
-    return kind(f"{where} refused to {what} in {namespace!r} ({status}): {said}{remedy}")
+    return kind(f"{where} refused to {what} in {namespace!r} ({status}): {text}{remedy}")

@@ -17,12 +17,12 @@ from typing import Any
 from mapred.backends.argo import locations, pods, render
 from mapred.backends.argo.admission import admit
 from mapred.backends.argo.client import Client
+from mapred.backends.argo.objects import MANAGED, build_arguments, build_object, slug
 from mapred.backends.argo.placement import place
-from mapred.backends.argo.pods import LOCKED, WORK, drop_empty, slug
+from mapred.backends.argo.pods import LOCKED
 from mapred.backends.argo.settings import ArgoSettings
 from mapred.backends.schedules import Schedule
 from mapred.errors import BackendError, RecordError
-from mapred.model import layout
 from mapred.model.resources import Resources
 
 MODULE = "mapred.client.scheduling.firing"
@@ -36,7 +36,10 @@ _NOTIFIER = Resources(cpu=0.1, memory="128Mi")
 
 
 def wait_until_gone(client: Client, name: str) -> None:
-    """After a deletion: Kubernetes frees its firings first, and till then the name is taken."""
+    """Wait until a deleted CronWorkflow is gone: until then its name is taken.
+
+    Kubernetes first takes the owner off each of its Workflows, so that runs at work go on.
+    """
     limit = time.monotonic() + _DELETION
     while any(cron["metadata"]["name"] == name for cron in client.crons(MARK)):
         if time.monotonic() > limit:
@@ -48,19 +51,48 @@ def wait_until_gone(client: Client, name: str) -> None:
 
 
 def manifest(
-    argo: ArgoSettings, schedule: Schedule, asked: Resources, packages: str | None
+    argo: ArgoSettings, schedule: Schedule, resources: Resources, packages: str | None
 ) -> dict[str, Any]:
-    """Return the CronWorkflow as plain values; `asked` is what a map task has of variables and
-    secrets."""
+    """Return the CronWorkflow as plain values.
+
+    Its pods get the variables and secrets of `resources`, which are those of a map task.
+    """
     if len(schedule.name) > LONGEST_NAME or slug(schedule.name, 99) != schedule.name:
         raise BackendError(
             f"name={schedule.name!r}: the name of a schedule has up to {LONGEST_NAME} letters, "
             "digits and '-', in lower case"
         )
     locations.check_root(argo, f"{schedule.root}/run", argo.volumes)
-    told = schedule.on_failure
-    known = {"params": schedule.parameters, "on_failure": told}
-    admit(argo, (asked,), **{**vars(schedule), **known}, packages=packages)
+    texts = {**vars(schedule), "params": schedule.parameters, "packages": packages}
+    admit(argo, (resources,), **texts)
+    marks = {**MANAGED, "mapred-schedule": schedule.name}
+    spec = {
+        "schedules": list(schedule.cron),
+        "timezone": schedule.timezone,
+        "concurrencyPolicy": "Forbid",
+        "startingDeadlineSeconds": 600,
+        "successfulJobsHistoryLimit": 3,
+        "failedJobsHistoryLimit": 3,
+        "workflowMetadata": {"labels": marks},
+        "workflowSpec": _workflow_spec(argo, schedule, resources, packages, marks),
+    }
+    return build_object(
+        "CronWorkflow",
+        argo,
+        schedule.name,
+        spec,
+        labels={**marks, **argo.labels},
+        annotations={_NOTE: schedule.to_json(), **argo.annotations},
+    )
+
+
+def _workflow_spec(
+    argo: ArgoSettings,
+    schedule: Schedule,
+    resources: Resources,
+    packages: str | None,
+    marks: Mapping[str, str],
+) -> dict[str, Any]:
     parameters = {
         "root": schedule.root,
         "schedule": schedule.name,
@@ -68,45 +100,19 @@ def manifest(
         "packages": packages or "-",
         "params": json.dumps(dict(schedule.parameters)),
     }
-    marks = {"app.kubernetes.io/managed-by": "mapred", "mapred-schedule": schedule.name}
-    values = {
-        "apiVersion": "argoproj.io/v1alpha1",
-        "kind": "CronWorkflow",
-        "metadata": {
-            "name": schedule.name,
-            "namespace": argo.namespace,
-            "labels": {**marks, **argo.labels},
-            "annotations": {_NOTE: schedule.to_json(), **argo.annotations},
-        },
-        "spec": {
-            "schedules": list(schedule.cron),
-            "timezone": schedule.timezone,
-            "concurrencyPolicy": "Forbid",
-            "startingDeadlineSeconds": 600,
-            "successfulJobsHistoryLimit": 3,
-            "failedJobsHistoryLimit": 3,
-            "workflowMetadata": {"labels": marks},
-            "workflowSpec": {
-                "entrypoint": "fire",
-                "onExit": "exit" if told else None,
-                "arguments": {
-                    "parameters": [{"name": k, "value": v} for k, v in parameters.items()]
-                },
-                "templates": [
-                    _fire(argo, schedule, asked, packages),
-                    *(_exit(argo, schedule, asked) if told else ()),
-                ],
-                **render.build_common_spec(argo, marks),
-                **render.build_cleanup_spec(argo),
-            },
-        },
+    exits = _exit(argo, schedule, resources) if schedule.on_failure else []
+    return {
+        "entrypoint": "fire",
+        "onExit": "exit" if exits else None,
+        "arguments": build_arguments(parameters),
+        "templates": [_fire(argo, schedule, resources, packages), *exits],
+        **render.build_common_spec(argo, marks),
+        **render.build_cleanup_spec(argo),
     }
-    found: dict[str, Any] = drop_empty(values)
-    return found
 
 
 def schedule_of(cron: Mapping[str, Any]) -> Schedule | None:
-    """Return the schedule that a CronWorkflow was made of; None where mapred did not make it."""
+    """Return the schedule that a CronWorkflow was made from; None where mapred did not make it."""
     text = (cron["metadata"].get("annotations") or {}).get(_NOTE)
     if text is None:
         return None
@@ -128,61 +134,34 @@ def _parse_annotation(name: str, text: str) -> Schedule:
 
 
 def _fire(
-    argo: ArgoSettings, schedule: Schedule, asked: Resources, packages: str | None
+    argo: ArgoSettings, schedule: Schedule, resources: Resources, packages: str | None
 ) -> dict[str, Any]:
-    given = [
+    words = [
         *(f"{{{{workflow.parameters.{name}}}}}" for name in ("root", "schedule", "digest")),
         "{{workflow.scheduledTime}}",
         "{{workflow.parameters.packages}}",
         "{{workflow.parameters.params}}",
     ]
-    command, artifacts = program(argo, schedule.root, MODULE, given, packages)
+    command, inputs = pods.program(argo, schedule.root, MODULE, words, packages, python())
     return {
         **pod(argo, "fire", _PLANNER),
-        "inputs": artifacts,
+        "inputs": inputs,
         "serviceAccountName": argo.submitter_service_account,
         "automountServiceAccountToken": True,
         "container": {
             **container(argo, _PLANNER),
             **command,
-            "env": pods.environment(argo, schedule.root, asked),
+            "env": pods.environment(argo, schedule.root, resources),
         },
         "retryStrategy": {
-            **pods.retries(argo, fetches=bool(artifacts)),
+            **pods.retries(argo, fetches=bool(inputs)),
             "backoff": {"duration": "10s", "factor": "2", "cap": "2m"},
         },
     }
 
 
-def program(
-    argo: ArgoSettings, root: str, module: str, given: list[str], packages: str | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Command and arguments by which a pod runs a module of mapred, and what it has as inputs.
-
-    With packages, their digest is the Workflow's parameter `packages`.
-    """
-    if packages is None:
-        return {"command": [argo.python, "-m", module], "args": given}, {}
-    text = pods.bootstrap_text().replace('"mapred.worker.supervisor"', f'"{module}"')
-    archive, source = _archive(argo, root)
-    known = [archive, "{{workflow.parameters.packages}}", python(), f"{WORK}/packages"]
-    command = {"command": [argo.python, "-c", text], "args": [*known, *given]}
-    return command, {"artifacts": [source]} if source else {}
-
-
-def _archive(argo: ArgoSettings, root: str) -> tuple[str, dict[str, Any]]:
-    """Where the pod finds its packages, and the artifact by which they come."""
-    key = layout.packages("{{workflow.parameters.packages}}")
-    if not locations.scheme_of(root):
-        return f"{root}/{key}", {}
-    path = f"{WORK}/packages.tar"
-    where = locations.location(argo, root, key)
-    return path, {"name": "packages", "path": path, "archive": {"none": {}}, **where}
-
-
-def _exit(argo: ArgoSettings, schedule: Schedule, asked: Resources) -> list[dict[str, Any]]:
+def _exit(argo: ArgoSettings, schedule: Schedule, resources: Resources) -> list[dict[str, Any]]:
     """Return the exit handler: a step that runs unless all went well, and its pod."""
-    told = schedule.on_failure
     about = {
         "SCHEDULE": schedule.name,
         "ROOT": schedule.root,
@@ -193,12 +172,15 @@ def _exit(argo: ArgoSettings, schedule: Schedule, asked: Resources) -> list[dict
         "FAILURES": "{{workflow.failures}}",
     }
     env: list[dict[str, Any]] = [{"name": f"MAPRED_{k}", "value": v} for k, v in about.items()]
-    if isinstance(told, tuple):
-        command = list(told)
-        env += pods.environment(argo, schedule.root, asked)
+    target = schedule.on_failure
+    if isinstance(target, tuple):
+        command = list(target)
+        env += pods.environment(argo, schedule.root, resources)
     else:
         command = [argo.python, "-c", (Path(__file__).parent / "pod_scripts/notice.py").read_text()]
-        env.append({"name": "MAPRED_WEBHOOK", **_webhook(str(told))})
+        url = str(target)
+        source = {"value": url} if "://" in url else {"valueFrom": pods.secret_reference(url)}
+        env.append({"name": "MAPRED_WEBHOOK", **source})
     step = {
         "name": "notify",
         "template": "notify",
@@ -218,41 +200,24 @@ def _exit(argo: ArgoSettings, schedule: Schedule, asked: Resources) -> list[dict
     ]
 
 
-def _webhook(told: str) -> dict[str, Any]:
-    """Return the address itself, or where a Secret holds it."""
-    if "://" in told:
-        return {"value": told}
-    secret, _, key = told.partition("/")
-    return {"valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-
-
-def pod(argo: ArgoSettings, name: str, small: Resources) -> dict[str, Any]:
-    """Return the template of a pod, without its container."""
-    found = place(argo.provider, small)
+def pod(argo: ArgoSettings, name: str, resources: Resources) -> dict[str, Any]:
+    """Return the template of a small pod, without its container."""
     return {
         "name": name,
-        "volumes": [
-            {"name": "mapred", "emptyDir": {}},
-            *(pods.volume_source(number, volume) for number, volume in enumerate(argo.volumes)),
-        ],
-        "metadata": {"labels": dict(found.labels), "annotations": dict(found.annotations)},
-        "nodeSelector": dict(found.node_selector),
-        "tolerations": [dict(toleration) for toleration in found.tolerations],
+        "volumes": pods.volume_sources(argo.volumes),
+        **pods.placement_fields(place(argo.provider, resources)),
     }
 
 
-def container(argo: ArgoSettings, small: Resources) -> dict[str, Any]:
-    """Return a container, without what runs in it."""
-    memory = {"memory": pods.quantity(small.memory or 0)}
+def container(argo: ArgoSettings, resources: Resources) -> dict[str, Any]:
+    """Return the container of a small pod, without what runs in it."""
+    memory = {"memory": pods.quantity(resources.memory or 0)}
     return {
-        "image": argo.image or f"python:{python()}-slim",
+        "image": pods.image(argo, python()),
         "imagePullPolicy": argo.image_pull_policy,
-        "resources": {"requests": {"cpu": pods.cores(small.cpu), **memory}},
+        "resources": {"requests": {"cpu": pods.cores(resources.cpu), **memory}},
         "securityContext": LOCKED,
-        "volumeMounts": [
-            {"name": "mapred", "mountPath": WORK},
-            *(pods.volume_mount(number, volume) for number, volume in enumerate(argo.volumes)),
-        ],
+        "volumeMounts": pods.volume_mounts(argo.volumes),
     }
 
 

@@ -1,4 +1,4 @@
-"""What keeps runs from working on a cluster, and what to do about each: `mapred doctor`."""
+"""`mapred doctor`: looks for problems that keep runs from working on a cluster, with remedies."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mapred._version import __version__
 from mapred.backends.argo import client as clients
 from mapred.backends.argo import cron, locations, pods, rbac, render
 from mapred.backends.argo.admission import admit
+from mapred.backends.argo.objects import MANAGED, build_arguments, build_object
 from mapred.backends.argo.packages import packages_for
 from mapred.backends.argo.settings import ArgoSettings
 from mapred.backends.findings import BAD, OK, UNSEEN, Finding
@@ -64,7 +65,7 @@ def _check_root(argo: ArgoSettings, base: str) -> Iterator[Finding]:
 
 
 class _Cluster:
-    """What the Kubernetes API tells of a namespace."""
+    """A namespace as the Kubernetes API shows it."""
 
     def __init__(self, argo: ArgoSettings, client: clients.KubernetesClient) -> None:
         from kubernetes import client as kubernetes
@@ -77,10 +78,13 @@ class _Cluster:
         for look in (self._clock, self._argo_itself, self._controller, self._rights, self._names):
             try:
                 yield from look()
-            except self._kubernetes.ApiException as error:
-                yield Finding(UNSEEN, f"{look.__name__[1:]}: the cluster says {error.status}")
-            except OSError as error:
-                yield Finding(UNSEEN, f"{look.__name__[1:]}: {type(error).__name__}: {error}")
+            except (self._kubernetes.ApiException, OSError) as error:
+                yield Finding(UNSEEN, f"{look.__name__[1:]}: {self._reason(error)}")
+
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, self._kubernetes.ApiException):
+            return f"the cluster says {error.status}"
+        return f"{type(error).__name__}: {error}"
 
     def _clock(self) -> Iterator[Finding]:
         version, _, headers = self._kubernetes.VersionApi(self._api).get_code_with_http_info(
@@ -95,7 +99,7 @@ class _Cluster:
     def _argo_itself(self) -> Iterator[Finding]:
         install = "install Argo Workflows 4: its CRDs are missing"
         try:
-            found = self._kubernetes.CustomObjectsApi(self._api).get_api_resources(
+            answer = self._kubernetes.CustomObjectsApi(self._api).get_api_resources(
                 "argoproj.io", "v1alpha1", _request_timeout=_SECONDS
             )
         except self._kubernetes.ApiException as error:
@@ -103,7 +107,7 @@ class _Cluster:
                 raise
             yield Finding(BAD, "Argo Workflows: not there", install)
             return
-        missing = set(_RESOURCES) - {each.name for each in found.resources}
+        missing = set(_RESOURCES) - {kind.name for kind in answer.resources}
         if missing:
             yield Finding(BAD, f"Argo Workflows: no {', '.join(sorted(missing))}", install)
         else:
@@ -111,7 +115,7 @@ class _Cluster:
 
     def _controller(self) -> Iterator[Finding]:
         try:
-            found = self._kubernetes.AppsV1Api(self._api).list_deployment_for_all_namespaces(
+            answer = self._kubernetes.AppsV1Api(self._api).list_deployment_for_all_namespaces(
                 field_selector="metadata.name=workflow-controller", _request_timeout=_SECONDS
             )
         except self._kubernetes.ApiException as error:
@@ -119,7 +123,7 @@ class _Cluster:
                 raise
             yield Finding(UNSEEN, "controller: this account may not list deployments")
             return
-        for deployment in found.items:
+        for deployment in answer.items:
             image = deployment.spec.template.spec.containers[0].image
             where = f"controller: {image} in {deployment.metadata.namespace!r}"
             if not deployment.status.ready_replicas:
@@ -128,40 +132,33 @@ class _Cluster:
             version = re.search(r":v?(\d+)\.", image)
             old = version is not None and int(version[1]) < 4
             yield Finding(BAD if old else OK, where, "mapred is for Argo 4" if old else "")
-        if not found.items:
+        if not answer.items:
             yield Finding(UNSEEN, "controller: no deployment workflow-controller")
 
     def _rights(self) -> Iterator[Finding]:
-        missing = self._find_missing_rights(rbac.SUBMITTER)
-        remedy = f"mapred argo rbac -n {self._namespace}, and bind the role to this account"
-        if missing:
-            yield Finding(BAD, f"rights: this account may not {'; '.join(missing)}", remedy)
+        if missing := self._find_missing_rights(rbac.SUBMITTER):
+            remedy = f"mapred argo rbac -n {self._namespace}, and bind the role to this account"
+            yield Finding(BAD, f"rights: this account may not {missing}", remedy)
         else:
             yield Finding(OK, "rights: this account may submit and follow runs")
-        missing = self._find_missing_rights(rbac.SCHEDULER)
-        if missing:
-            said = f"rights: to schedule jobs this account may not {'; '.join(missing)}"
-            yield Finding(UNSEEN, said, f"only to schedule: bind the role {rbac.SCHEDULER_ROLE}")
+        if missing := self._find_missing_rights(rbac.SCHEDULER):
+            text = f"rights: to schedule jobs this account may not {missing}"
+            yield Finding(UNSEEN, text, f"only to schedule: bind the role {rbac.SCHEDULER_ROLE}")
         else:
             yield Finding(OK, "rights: this account may schedule jobs")
 
-    def _find_missing_rights(
-        self, rules: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
-    ) -> list[str]:
+    def _find_missing_rights(self, rules: rbac.Rules) -> str:
         api = self._kubernetes.AuthorizationV1Api(self._api)
-        found = []
-        for group, resources, verbs in rules:
-            for resource in resources:
-                denied = [v for v in verbs if not self._is_allowed(api, group, resource, v)]
-                if denied:
-                    found.append(f"{', '.join(denied)} {resource}")
-        return found
+        missing = []
+        for group, resource, verbs in rules:
+            denied = [verb for verb in verbs if not self._is_allowed(api, group, resource, verb)]
+            if denied:
+                missing.append(f"{', '.join(denied)} {resource}")
+        return "; ".join(missing)
 
     def _is_allowed(self, api: Any, group: str, resource: str, verb: str) -> bool:
         kind, _, part = resource.partition("/")
-        attributes: dict[str, Any] = {
-            "namespace": self._namespace, "group": group, "resource": kind, "verb": verb
-        }  # fmt: skip
+        attributes = {"namespace": self._namespace, "group": group, "resource": kind, "verb": verb}
         if part:
             attributes["subresource"] = part
         review = {"spec": {"resourceAttributes": attributes}}
@@ -170,36 +167,33 @@ class _Cluster:
 
     def _names(self) -> Iterator[Finding]:
         argo = self._argo
+        executor = argo.executor_service_account
         create = f"mapred argo rbac -n {self._namespace} | kubectl apply -f -"
-        for account in (
-            argo.service_account, argo.executor_service_account, argo.submitter_service_account
-        ):  # fmt: skip
-            yield self._check_exists(
-                "account", account, self._core.read_namespaced_service_account, create
-            )
-        token = f"{argo.executor_service_account}.service-account-token"
-        yield self._check_exists("secret", token, self._core.read_namespaced_secret, create)
+        for account in (argo.service_account, executor, argo.submitter_service_account):
+            yield self._check_exists("account", account, create)
+        yield self._check_exists("secret", f"{executor}.service-account-token", create)
         for secret in argo.image_pull_secrets:
-            yield self._check_exists(
-                "secret", secret, self._core.read_namespaced_secret, "kubectl create secret"
-            )
+            yield self._check_exists("secret", secret, "kubectl create secret")
         if argo.root_secret is not None:
             keys = " ".join(f"--from-literal={key}=..." for key in argo.root_secret_keys)
-            yield self._check_exists(
-                "secret", argo.root_secret, self._core.read_namespaced_secret,
-                f"kubectl create secret generic {argo.root_secret} {keys}", argo.root_secret_keys,
-            )  # fmt: skip
+            remedy = f"kubectl create secret generic {argo.root_secret} {keys}"
+            yield self._check_exists("secret", argo.root_secret, remedy, argo.root_secret_keys)
 
     def _check_exists(
-        self, kind: str, name: str, read: Any, remedy: str, keys: tuple[str, ...] = ()
+        self, kind: str, name: str, remedy: str, keys: tuple[str, ...] = ()
     ) -> Finding:
+        core = self._core
+        readers = {
+            "account": core.read_namespaced_service_account,
+            "secret": core.read_namespaced_secret,
+        }
         try:
-            found = read(name, self._namespace, _request_timeout=_SECONDS)
+            answer = readers[kind](name, self._namespace, _request_timeout=_SECONDS)
         except self._kubernetes.ApiException as error:
             if error.status == 404:
                 return Finding(BAD, f"{kind} {name!r}: not there", remedy)
-            return Finding(UNSEEN, f"{kind} {name!r}: the cluster says {error.status}")
-        missing = [key for key in keys if key not in (found.data or {})]
+            return Finding(UNSEEN, f"{kind} {name!r}: {self._reason(error)}")
+        missing = [key for key in keys if key not in (answer.data or {})]
         if missing:
             return Finding(BAD, f"{kind} {name!r}: it has no key {', '.join(missing)}", remedy)
         return Finding(OK, f"{kind} {name!r}")
@@ -207,41 +201,38 @@ class _Cluster:
 
 def _check_skew(whose: str, skew: float) -> Finding:
     if skew > MOST_SKEW:
-        return Finding(
-            BAD, f"clock: that of the {whose} differs by {skew:.0f} s", "signatures of S3 and OSS "
-            "hold for minutes only: set the clocks by NTP",
-        )  # fmt: skip
+        remedy = "signatures of S3 and OSS hold for minutes only: set the clocks by NTP"
+        return Finding(BAD, f"clock: that of the {whose} differs by {skew:.0f} s", remedy)
     return Finding(OK, f"clock: that of the {whose} differs by less than {MOST_SKEW:.0f} s")
 
 
 def _check_pod(argo: ArgoSettings, client: clients.Client, base: str) -> Iterator[Finding]:
-    """Start a pod like that of a task, and see what it says."""
+    """Start a pod like that of a task, and look at what it prints."""
     name, before = f"mapred-doctor-{secrets.token_hex(4)}", time.time()
     try:
         packages = packages_for(argo, f"{base}/run", cron.python())
         client.create(_workflow(argo, name, base, packages))
-        phase, said = _await_outcome(client, name)
+        phase, printed = _await_outcome(client, name)
     except BackendError as error:
         yield Finding(BAD, f"pod: {error}")
         return
-    lines = [line for line in said.splitlines() if line.startswith('{"python"')]
+    lines = [line for line in printed.splitlines() if line.startswith('{"python"')]
     if not lines:
-        tail = said.strip()[-500:] or "nothing was printed"
-        yield Finding(
-            BAD, f"pod: {phase}: {tail}", f"kubectl -n {client.namespace} describe workflow {name}"
-        )
+        tail = printed.strip()[-500:] or "nothing was printed"
+        remedy = f"kubectl -n {client.namespace} describe workflow {name}"
+        yield Finding(BAD, f"pod: {phase}: {tail}", remedy)
         return
-    found = json.loads(lines[-1])
+    report = json.loads(lines[-1])
     yield Finding(OK, "pod: started, and its log can be read")
-    yield from _check_programs(found)
-    if found["root"]:
+    yield from _check_programs(report)
+    if report["root"]:
         remedy = "endpoint= as the pods reach it; root_secret= and its keys"
-        yield Finding(BAD, f"root, from the pod: {found['root']}", remedy)
+        yield Finding(BAD, f"root, from the pod: {report['root']}", remedy)
     else:
-        listed = found.get("listed", "an earlier mapred does not look at listings")
+        listed = report.get("listed", "an earlier mapred does not look at listings")
         yield Finding(OK, f"root, from the pod: it refuses a second put of one name; {listed}")
-    # It looked at its clock at some moment between these two.
-    yield _check_skew("pod", max(before - found["time"], found["time"] - time.time()))
+    # The pod read its clock between `before` and now.
+    yield _check_skew("pod", max(before - report["time"], report["time"] - time.time()))
 
 
 def _check_programs(pod: dict[str, Any]) -> Iterator[Finding]:
@@ -263,37 +254,27 @@ def _check_programs(pod: dict[str, Any]) -> Iterator[Finding]:
 
 def _workflow(argo: ArgoSettings, name: str, base: str, packages: str | None) -> dict[str, Any]:
     admit(argo, root=base)
-    command, artifacts = cron.program(
-        argo, base, "mapred.backends.argo.pod_scripts.checkup", [base], packages
-    )
-    marks = {"app.kubernetes.io/managed-by": "mapred"}
-    main = {**cron.container(argo, _SMALL), **command}
+    module = "mapred.backends.argo.pod_scripts.checkup"
+    command, inputs = pods.program(argo, base, module, [base], packages, cron.python())
+    environment = pods.environment(argo, base, Resources())
     template = {
         **cron.pod(argo, "look", _SMALL),
-        "inputs": artifacts,
+        "inputs": inputs,
         "activeDeadlineSeconds": int(_POD_SECONDS),
-        "container": {**main, "env": pods.environment(argo, base, Resources())},
+        "container": {**cron.container(argo, _SMALL), **command, "env": environment},
     }
-    parameters = [{"name": "packages", "value": packages}] if packages else []
-    found: dict[str, Any] = pods.drop_empty(
-        {
-            "apiVersion": "argoproj.io/v1alpha1",
-            "kind": "Workflow",
-            "metadata": {"name": name, "namespace": argo.namespace, "labels": marks},
-            "spec": {
-                "entrypoint": "look",
-                "arguments": {"parameters": parameters},
-                "templates": [template],
-                **render.build_common_spec(argo, marks),
-                "ttlStrategy": {"secondsAfterCompletion": 300},
-            },
-        }
-    )
-    return found
+    spec = {
+        "entrypoint": "look",
+        "arguments": build_arguments({"packages": packages}),
+        "templates": [template],
+        **render.build_common_spec(argo, MANAGED),
+        "ttlStrategy": {"secondsAfterCompletion": 300},
+    }
+    return build_object("Workflow", argo, name, spec, labels=MANAGED)
 
 
 def _await_outcome(client: clients.Client, name: str) -> tuple[str, str]:
-    """Return the phase in which the Workflow ended, and what its pod printed or Argo said of it."""
+    """Return the phase in which the Workflow ended, and what its pod printed or Argo reported."""
     limit = time.monotonic() + _POD_SECONDS
     while time.monotonic() < limit:
         status = (client.get(name) or {}).get("status") or {}

@@ -1,12 +1,13 @@
-"""A submitted Workflow as a handle: the run's folder tells what is done, Argo what went wrong."""
+"""The handle of a submitted Workflow: the folder shows what is done, Argo what went wrong."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import time
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from mapred.backends.argo import statuses
 from mapred.backends.argo.client import Client, Unreachable
@@ -15,18 +16,18 @@ from mapred.errors import BackendError
 from mapred.model.events import End, EngineEnded
 from mapred.model.losses import Rules
 from mapred.model.policy import State, decide
+from mapred.model.retries import MISMATCH
 from mapred.model.spec import Job
 from mapred.model.status import RunStatus
 from mapred.runfolder import starts
 from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store
-from mapred.worker.blocks import MISMATCH
 
 _SHORTEST, _LONGEST = 1.0, 15.0  # seconds between two looks at the Workflow
 _LISTED, _RARELY = 2.0, 60.0  # seconds between two listings of the commits
-_CLEARED = 60.0
-_PATIENCE = 600.0  # seconds without an answer of the cluster
-# Reasons for which a pod that waits will wait for ever, and the seconds that they may last.
+_CLEARED = 60.0  # seconds between two looks for pods that Argo has not noticed
+_PATIENCE = 600.0  # seconds that the cluster may give no answer
+# Reasons for which a pod waits for ever, and the seconds that one of them may last.
 _HOPELESS = (
     "ErrImagePull",
     "ImagePullBackOff",
@@ -67,7 +68,7 @@ class ArgoHandle:
         self._over = self._suspended = False
         self._queued: Queued | None = None
         self._unreadable = ""
-        self._seen: tuple[str, str] | None = None
+        self._progress: tuple[str, str] | None = None
         self._next_look, self._pause = 0.0, _SHORTEST
         self._stuck_since: dict[str, float] = {}
         self._next_clearing = time.monotonic() + _CLEARED
@@ -89,20 +90,24 @@ class ArgoHandle:
         return True
 
     def cancel(self) -> None:
-        """Terminate the Workflow, and wait until its pods are told."""
-        found = self._get()
-        if found is not None and statuses.phase(found) not in OVER:
-            self._client.terminate(self._workflow)
+        """Terminate the Workflow, and wait until its controller has done so."""
+        if self._terminate():
             limit = time.monotonic() + 120
-            while found is not None and statuses.phase(found) not in OVER:
+            while _is_at_work(self._get()):
                 if time.monotonic() > limit:
                     raise BackendError(
                         f"workflow {self._workflow} was told to stop 120 s ago and has not: "
                         "does its controller run?"
                     )
                 time.sleep(0.5)
-                found = self._get()
         self._over = True
+
+    def _terminate(self) -> bool:
+        """Tell the Workflow to stop, if it is at work."""
+        at_work = _is_at_work(self._get())
+        if at_work:
+            self._client.terminate(self._workflow)
+        return at_work
 
     def suspend(self) -> bool:
         if not self.alive():
@@ -136,7 +141,7 @@ class ArgoHandle:
         return dataclasses.replace(self._folder.running_status(self._job), **self._standing())
 
     def _standing(self) -> dict[str, Any]:
-        """State, message and since when it is queued, by the last look at the Workflow."""
+        """Return the fields of a `RunStatus` that the last look at the Workflow gave."""
         if self._suspended:
             return {"state": "suspended"}
         if self._unreadable:
@@ -151,7 +156,7 @@ class ArgoHandle:
         return  # What went wrong is the run's last word.
 
     def _seen_over(self) -> bool:
-        """Like `_looked_over`; a cluster that gives no answer for a while is asked again."""
+        """Like `_looked_over`, for as long as a cluster may give no answer."""
         try:
             over = self._looked_over(at_once=False)
         except Unreachable:
@@ -165,9 +170,9 @@ class ArgoHandle:
         return over
 
     def _looked_over(self, *, at_once: bool) -> bool:
-        """Whether the run has its last word, or the Workflow none to wait for.
+        """Whether the run has ended, or has nothing left that works on it.
 
-        Not `at_once`, what the last look gave counts until the next one is due.
+        Unless it is asked `at_once`, the last answer holds until the next look is due.
         """
         if self._over:
             return True
@@ -178,45 +183,45 @@ class ArgoHandle:
         if end is not None:
             self._over = True
             if end.state != "succeeded":
-                self._stop_what_is_left()
+                self._terminate()
             return True
-        found = self._get()
-        seen = None if found is None else _progress(found)
-        moved, self._seen = seen != self._seen, seen
+        workflow = self._get()
+        progress = None if workflow is None else statuses.progress(workflow)
+        moved, self._progress = progress != self._progress, progress
         self._pause = _SHORTEST if moved else min(_LONGEST, 1.2 * self._pause)
         self._next_look = now + self._pause
-        if found is None or statuses.phase(found) in OVER:
-            self._conclude(found)
+        if workflow is None or statuses.phase(workflow) in OVER:
+            self._conclude(workflow)
         else:
-            self._note(found, now)
+            self._note(workflow, now)
         return self._over
 
     def _get(self) -> dict[str, Any] | None:
         """Return the Workflow; None where there is none of its name that works on this run."""
-        found = self._client.get(self._workflow)
-        if found is None or (self._digest is not None and not self._is_of_run(found)):
+        workflow = self._client.get(self._workflow)
+        if workflow is None or (self._digest is not None and not self._is_of_run(workflow)):
             return None
         self._met = True
-        return found
+        return workflow
 
-    def _is_of_run(self, found: Mapping[str, Any]) -> bool:
-        arguments = (found.get("spec") or {}).get("arguments") or {}
-        given = {each.get("name"): each.get("value") for each in arguments.get("parameters") or ()}
-        return (given.get("run"), given.get("digest")) == (self._folder.uri, self._digest)
+    def _is_of_run(self, workflow: Mapping[str, Any]) -> bool:
+        arguments = (workflow.get("spec") or {}).get("arguments") or {}
+        values = {item.get("name"): item.get("value") for item in arguments.get("parameters") or ()}
+        return (values.get("run"), values.get("digest")) == (self._folder.uri, self._digest)
 
-    def _note(self, found: Mapping[str, Any], now: float) -> None:
-        """Take in what a Workflow that is not over says, and end it where it is time."""
+    def _note(self, workflow: Mapping[str, Any], now: float) -> None:
+        """Keep the state of a Workflow that is not over, and end it where it is time."""
         try:
-            pods, self._unreadable = statuses.pods(found), ""
+            pods, self._unreadable = statuses.pods(workflow), ""
         except statuses.Unreadable as error:
             pods, self._unreadable = (), str(error)
-        held = bool(found["spec"].get("suspend"))
+        held = bool(workflow["spec"].get("suspend"))
         self._suspended = held and not statuses.running(pods)
-        self._queued = None if held or self._unreadable else statuses.detect_queued(found, pods)
+        self._queued = None if held or self._unreadable else statuses.detect_queued(workflow, pods)
         if self._job.deadline is not None and self._overdue(held):
             self._give_up(starts.overdue_message(self._job))
         else:
-            self._see_to(pods, now)
+            self._check_pods(pods, now)
 
     def _overdue(self, held: bool) -> bool:
         """Whether the deadline has passed; pauses count whichever client made them."""
@@ -230,48 +235,39 @@ class ArgoHandle:
         return not held and starts.seconds_left(self._job, last, now) < 0
 
     def _moved_deadline(self) -> int | None:
-        """Return the `activeDeadlineSeconds` of a Workflow that goes on: Argo counts its pauses
-        too."""
+        """Return the `activeDeadlineSeconds` of a Workflow that resumes: Argo counts pauses, too."""
         if self._job.deadline is None:
             return None
         now = time.time()
         left = starts.seconds_left(self._job, self._folder.start(), now)
-        found = self._get() or {}
-        begun = statuses.parse_timestamp((found.get("status") or {}).get("startedAt"))
+        status = (self._get() or {}).get("status") or {}
+        begun = statuses.parse_timestamp(status.get("startedAt"))
         return max(1, math.ceil(left + (0.0 if begun is None else now - begun)))
 
     def _give_up(self, text: str) -> None:
         self.cancel()
         self._folder.finish(self._job, "failed", text)
 
-    def _stop_what_is_left(self) -> None:
-        """Stop the pods of a run that failed."""
-        found = self._get()
-        if found is not None and statuses.phase(found) not in OVER:
-            self._client.terminate(self._workflow)
-
-    def _conclude(self, found: Mapping[str, Any] | None) -> None:
-        """Write the last word of a run whose Workflow is over without one."""
+    def _conclude(self, workflow: Mapping[str, Any] | None) -> None:
+        """Write the end of a run whose Workflow is over, unless it is written."""
         self._over = True
         if self._folder.end() is not None:
             return
-        for action in decide(State(Rules()), self._ended(found)):
+        for action in decide(State(Rules()), self._ended(workflow)):
             if isinstance(action, End):
-                message = self._message(found, action)
+                message = self._message(workflow, action)
                 self._folder.finish(self._job, action.state, message)
 
-    def _ended(self, found: Mapping[str, Any] | None) -> EngineEnded:
-        """How Argo says that the Workflow ended."""
-        if found is None:
+    def _ended(self, workflow: Mapping[str, Any] | None) -> EngineEnded:
+        if workflow is None:
             return EngineEnded("gone" if self._met else "unknown")
-        what: Literal["succeeded", "failed"] = "failed"
-        if statuses.phase(found) == "Succeeded":
-            what = "succeeded"
-        overdue = self._job.deadline is not None and statuses.has_reached_deadline(found)
-        return EngineEnded(what, stopped=bool(found["spec"].get("shutdown")), overdue=overdue)
+        stopped = bool(workflow["spec"].get("shutdown"))
+        overdue = self._job.deadline is not None and statuses.has_reached_deadline(workflow)
+        succeeded = statuses.phase(workflow) == "Succeeded"
+        return EngineEnded("succeeded" if succeeded else "failed", stopped=stopped, overdue=overdue)
 
-    def _message(self, found: Mapping[str, Any] | None, end: End) -> str:
-        if found is None:
+    def _message(self, workflow: Mapping[str, Any] | None, end: End) -> str:
+        if workflow is None:
             return f"workflow {self._workflow} is gone from {self._client.namespace!r}"
         if end.why == "unclosed":
             return (
@@ -279,25 +275,22 @@ class ArgoHandle:
             )
         if end.why == "overdue":
             return starts.overdue_message(self._job)
-        phase = statuses.phase(found).lower()
-        return f"workflow {self._workflow} {phase}: {self._reason(found)}"
+        phase = statuses.phase(workflow).lower()
+        return f"workflow {self._workflow} {phase}: {self._reason(workflow)}"
 
-    def _reason(self, found: Mapping[str, Any]) -> str:
-        """Why a Workflow failed: its pods' messages, equal ones once, and one pod's last lines."""
+    def _reason(self, workflow: Mapping[str, Any]) -> str:
+        """Return the messages of failed pods, equal ones once, and the last lines of one pod."""
         try:
-            pods = statuses.pods(found)
+            pods = statuses.pods(workflow)
         except statuses.Unreadable:
             pods = ()
         failed = [node for node in pods if node.get("phase") in ("Failed", "Error")]
-        counts: dict[str, int] = {}
-        for node in failed:
-            text = str(node.get("message") or node["phase"])
-            counts[text] = counts.get(text, 0) + 1
+        counts = Counter(str(node.get("message") or node["phase"]) for node in failed)
         texts = [
             f"{text} ({number} pods)" if number > 1 else text for text, number in counts.items()
         ]
         if not texts:
-            texts = [str((found.get("status") or {}).get("message") or "it gives no reason")]
+            texts = [str((workflow.get("status") or {}).get("message") or "it gives no reason")]
         logs = (
             self._client.log(self._workflow, node["id"], _count_log_lines(node))
             for node in failed[:3]
@@ -305,16 +298,15 @@ class ArgoHandle:
         tail = next(filter(None, logs), "")
         return "; ".join(texts[:5]) + (f"\n{tail.rstrip()}" if tail else "")
 
-    def _see_to(self, pods: Pods, now: float) -> None:
-        """End a Workflow that waits for what will never come; wake one that lost a pod."""
+    def _check_pods(self, pods: Pods, now: float) -> None:
+        """End a Workflow whose pods cannot start; wake one that lost a pod."""
         if now >= self._next_clearing:
             self._next_clearing = now + _CLEARED
-            # A node that died leaves its pod failed while Argo waits for a word of its executor;
-            # of one that failed just now Argo has yet to hear.
-            before, self._unnoticed = (
-                self._unnoticed,
-                self._client.list_unnoticed_pods(self._workflow),
-            )
+            # A node that died leaves its pod failed, and Argo waits for a report of its executor
+            # for ever: without the pod it starts another. A pod is deleted when it is unnoticed
+            # in two looks, since Argo may not have seen one yet that failed a moment ago.
+            before = self._unnoticed
+            self._unnoticed = self._client.list_unnoticed_pods(self._workflow)
             for pod in before & self._unnoticed:
                 self._client.delete_pod(pod)
         texts = {node["id"]: str(node.get("message") or "") for node in statuses.waiting(pods)}
@@ -327,18 +319,17 @@ class ArgoHandle:
             if (hopeless and seconds > min(_HOPELESS_SECONDS, self._pending)) or (
                 not running and seconds > self._pending
             ):
-                text = (
+                self._give_up(
                     f"a pod of workflow {self._workflow} has waited {seconds:.0f} s and cannot "
                     f"start: {message or 'no node takes it'}"
                 )
-                self._give_up(text)
                 return
 
 
+def _is_at_work(workflow: Mapping[str, Any] | None) -> bool:
+    return workflow is not None and statuses.phase(workflow) not in OVER
+
+
 def _count_log_lines(node: Mapping[str, Any]) -> int:
-    """How much of a pod's log says why it failed; what does not match is a table."""
+    """Return how many last lines say why a pod failed: packages that differ are a whole table."""
     return 40 if (node.get("outputs") or {}).get("exitCode") == str(MISMATCH) else 8
-
-
-def _progress(found: Mapping[str, Any]) -> tuple[str, str]:
-    return statuses.phase(found), str((found.get("status") or {}).get("progress") or "")

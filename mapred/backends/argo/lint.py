@@ -1,6 +1,6 @@
-"""What can be known to be wrong with a Workflow before a cluster sees it: pure.
+"""Checks of a Workflow that need no cluster: pure functions of its values.
 
-Argo's own linter checks references and unknown fields; this finds what that one passes and the
+Argo's own linter checks references and unknown fields. These checks find what it accepts and a
 cluster then fails on: limits, retry settings, patches, names that YAML reads as something else.
 """
 
@@ -15,9 +15,9 @@ from mapred.backends.argo.yaml import from_yaml
 from mapred.errors import BackendError, PlanError
 from mapred.model.resources import parse_bytes
 
-KINDS = ("Workflow", "WorkflowTemplate", "ClusterWorkflowTemplate", "CronWorkflow")
-BYTES, TEMPLATES, TASKS, PARAMETERS, ITEMS = 2**20, 200, 200, 500, 10_000
-VARIABLE_BYTES = 128 * 2**10
+_KINDS = ("Workflow", "WorkflowTemplate", "ClusterWorkflowTemplate", "CronWorkflow")
+_BYTES, _TEMPLATES, _TASKS, _PARAMETERS, _ITEMS = 2**20, 200, 200, 500, 10_000
+_VALUE_BYTES = 128 * 2**10
 _TASK_NAME = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]{0,127}")
 _PARAMETER_NAME = re.compile(r"[-a-zA-Z0-9_]{1,128}")
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
@@ -30,22 +30,26 @@ _REMOVED = {
     "semaphore": "semaphores: [...]",
     "podPriority": "podPriorityClassName",
 }
+_LAST_RETRY = ("exitCode", "status", "duration", "message")
+_TEXT_AS_NUMBER = re.compile(
+    r"(?<!asInt\()lastRetry\.exitCode\s*([<>=!]=?|not in|in)\s*[\[]?\s*[0-9]"
+)
 _POLICIES = ("Always", "OnFailure", "OnError", "OnTransientError")
 _EXPRESSION = re.compile(r"\{\{=(.*?)\}\}", re.S)
 
 
 def problems(document: Any) -> list[str]:
-    """Return what is wrong with one object of a manifest, each with its place in it."""
-    if not isinstance(document, Mapping) or document.get("kind") not in KINDS:
+    """Return the problems of one object of a manifest, each with its place in it."""
+    if not isinstance(document, Mapping) or document.get("kind") not in _KINDS:
         kind = document.get("kind") if isinstance(document, Mapping) else type(document).__name__
-        return [f"kind: {kind!r} is not one of {', '.join(KINDS)}"]
+        return [f"kind: {kind!r} is not one of {', '.join(_KINDS)}"]
     return list(_problems(document))
 
 
 def _problems(document: Mapping[str, Any]) -> Iterator[str]:
     size = len(json.dumps(document, default=str))
-    if size > BYTES:
-        yield f"it has {size:,} bytes; the limit is {BYTES:,}"
+    if size > _BYTES:
+        yield f"it has {size:,} bytes; the limit is {_BYTES:,}"
     yield from _metadata(document)
     yield from _keys(document, "")
     spec = document.get("spec") or {}
@@ -54,8 +58,8 @@ def _problems(document: Mapping[str, Any]) -> Iterator[str]:
             yield "spec.schedules: none is given"
         spec = spec.get("workflowSpec") or {}
     templates = spec.get("templates") or []
-    if len(templates) > TEMPLATES:
-        yield f"spec.templates: {len(templates)}; the limit is {TEMPLATES}"
+    if len(templates) > _TEMPLATES:
+        yield f"spec.templates: {len(templates)}; the limit is {_TEMPLATES}"
     if not templates and not spec.get("workflowTemplateRef"):
         yield "spec.templates: there is none"
     if (spec.get("parallelism") or 1) < 1:
@@ -90,14 +94,15 @@ def _labels(metadata: Mapping[str, Any], where: str) -> Iterator[str]:
 
 
 def _keys(value: Any, where: str) -> Iterator[str]:
-    """Keys that YAML read as something else, fields that Argo 4 removed, wrong divisions."""
+    """Yield keys that YAML read as something else, removed fields of Argo 3, wrong divisions."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
                 yield f"{where}: the key {key!r} is not a text; put it in quotes"
                 continue
             place = f"{where}.{key}".lstrip(".")
-            if key in _REMOVED and _is_removed(key, where):
+            parent = "synchronization" if key in ("mutex", "semaphore") else "spec"
+            if key in _REMOVED and where.rpartition(".")[2] == parent:
                 yield f"{place}: Argo 4 has no such field; write {_REMOVED[key]}"
             yield from _keys(item, place)
     elif isinstance(value, list):
@@ -109,23 +114,18 @@ def _keys(value: Any, where: str) -> Iterator[str]:
                 yield f"{where}: / divides to a fraction in {match[0]!r}; write int(a/b)"
 
 
-def _is_removed(key: str, where: str) -> bool:
-    last = where.rpartition(".")[2]
-    return last == ("synchronization" if key in ("mutex", "semaphore") else "spec")
-
-
 def _arguments(arguments: Any, where: str) -> Iterator[str]:
     parameters = (arguments or {}).get("parameters") or []
-    if len(parameters) > PARAMETERS:
-        yield f"{where}.parameters: {len(parameters)}; the limit is {PARAMETERS}"
+    if len(parameters) > _PARAMETERS:
+        yield f"{where}.parameters: {len(parameters)}; the limit is {_PARAMETERS}"
     for parameter in parameters:
         name, value = parameter.get("name"), parameter.get("value")
         if not isinstance(name, str) or name.lower() in _BOOLEANS:
             yield f"{where}: the parameter {name!r} is a boolean to YAML; choose another name"
         elif not _PARAMETER_NAME.fullmatch(name):
             yield f"{where}: {name!r} is not a name of a parameter"
-        if isinstance(value, str) and len(value.encode()) > VARIABLE_BYTES:
-            yield f"{where}: the value of {name!r} is longer than {VARIABLE_BYTES:,} bytes"
+        if isinstance(value, str) and len(value.encode()) > _VALUE_BYTES:
+            yield f"{where}: the value of {name!r} is longer than {_VALUE_BYTES:,} bytes"
 
 
 def _template(template: Mapping[str, Any], volumes: set[Any]) -> Iterator[str]:
@@ -135,8 +135,8 @@ def _template(template: Mapping[str, Any], volumes: set[Any]) -> Iterator[str]:
         yield f"{where}: {name!r} is not a name of a template"
     tasks = (template.get("dag") or {}).get("tasks") or []
     tasks = [*tasks, *(step for group in template.get("steps") or [] for step in group)]
-    if len(tasks) > TASKS:
-        yield f"{where}: {len(tasks)} tasks; the limit is {TASKS}"
+    if len(tasks) > _TASKS:
+        yield f"{where}: {len(tasks)} tasks; the limit is {_TASKS}"
     for task in tasks:
         yield from _task(task, where)
     yield from _arguments(template.get("inputs"), f"{where}.inputs")
@@ -163,10 +163,10 @@ def _task(task: Mapping[str, Any], where: str) -> Iterator[str]:
     items = len(task.get("withItems") or ())
     if count is not None and re.fullmatch(r"[0-9]+", str(count)):
         items = int(count)
-    if items > ITEMS:
+    if items > _ITEMS:
         yield (
             f"{where}.{name}: a loop of {items:,}: of siblings that many Argo skips some, as its "
-            f"node ids have 32 bits; stay below {ITEMS:,}"
+            f"node ids have 32 bits; stay below {_ITEMS:,}"
         )
 
 
@@ -186,15 +186,13 @@ def _retry(retry: Any, where: str) -> Iterator[str]:
         if what in backoff and not _DURATION.fullmatch(str(backoff[what])):
             yield f"{where}.backoff.{what}: {backoff[what]!r} is not a duration, such as 10s"
     expression = str(retry.get("expression") or "")
-    known = re.findall(r"\b(lastRetry\.\w+)", expression)
-    wrong = set(known) - {f"lastRetry.{x}" for x in ("exitCode", "status", "duration", "message")}
-    if wrong:
-        yield f"{where}.expression: there is no {', '.join(sorted(wrong))}"
+    unknown = {*re.findall(r"\blastRetry\.(\w+)", expression)}.difference(_LAST_RETRY)
+    if unknown:
+        names = ", ".join(f"lastRetry.{name}" for name in sorted(unknown))
+        yield f"{where}.expression: there is no {names}"
     if expression.count("(") != expression.count(")") or expression.count("'") % 2:
         yield f"{where}.expression: brackets or quotes are not closed in {expression!r}"
-    if re.search(
-        r"(?<!asInt\()lastRetry\.exitCode\s*([<>=!]=?|not in|in)\s*[\[]?\s*[0-9]", expression
-    ):
+    if _TEXT_AS_NUMBER.search(expression):
         yield f"{where}.expression: lastRetry.exitCode is text; write asInt(lastRetry.exitCode)"
 
 

@@ -1,6 +1,6 @@
-"""A run's root as pods and Argo see it: artifact locations, and the variables that reach it.
+"""A run's root as pods and Argo see it: locations of artifacts, and variables that lead to it.
 
-Endpoints are the pods' own; secrets are named, never read.
+Endpoints are those that pods reach; secrets are named, never read.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ OBJECT_STORES = ("s3", "oss", "gs", "az")
 
 
 def scheme_of(uri: str) -> str:
-    """`s3`, `oss`, `gs`, `az`, or the empty string for a path."""
+    """Return `s3`, `oss`, `gs`, `az`, or the empty string for a path."""
     scheme, separator, _ = uri.partition("://")
     return scheme if separator and scheme != "file" else ""
 
 
 def location(argo: ArgoSettings, uri: str, key: str) -> dict[str, Any]:
-    """Where the artifact `key` below `uri` lies, as Argo writes it: an inline location."""
+    """Return the location of the artifact `key` below `uri`, as Argo writes it inline."""
     scheme = scheme_of(uri)
     bucket, _, prefix = uri.partition("://")[2].partition("/")
     path = f"{prefix.rstrip('/')}/{key}" if prefix.strip("/") else key
-    if scheme == "s3":
-        return {"s3": {**_s3(argo), "bucket": bucket, "key": path, **_keys(argo)}}
-    if scheme == "oss":
-        return {"s3": {**_s3_of_oss(argo), "bucket": bucket, "key": path, **_keys(argo)}}
+    if scheme in ("s3", "oss"):
+        address = _s3(argo) if scheme == "s3" else _s3_of_oss(argo)
+        return {"s3": {**address, "bucket": bucket, "key": path, **_keys(argo)}}
     secret = _secret(argo, argo.root_secret_keys[1])
     if scheme == "gs":
-        found = {"bucket": bucket, "key": path}
-        return {"gcs": found | ({"serviceAccountKeySecret": secret} if secret else {})}
-    found = {"endpoint": _endpoint(argo, "az"), "container": bucket, "blob": path}
-    return {"azure": found | ({"accountKeySecret": secret} if secret else {"useSDKCreds": True})}
+        access: dict[str, Any] = {"serviceAccountKeySecret": secret} if secret else {}
+        return {"gcs": {"bucket": bucket, "key": path, **access}}
+    access = {"accountKeySecret": secret} if secret else {"useSDKCreds": True}
+    place = {"endpoint": _endpoint(argo, "az"), "container": bucket, "blob": path}
+    return {"azure": {**place, **access}}
 
 
 def _s3(argo: ArgoSettings) -> dict[str, Any]:
@@ -50,10 +50,11 @@ def _s3(argo: ArgoSettings) -> dict[str, Any]:
 
 
 def _s3_of_oss(argo: ArgoSettings) -> dict[str, Any]:
-    """Return the S3-compatible address of OSS: Argo's own client of OSS signs by version 1 alone.
+    """Return the S3-compatible address of OSS, as Argo's own client of OSS only signs by version 1.
 
-    Always by HTTPS, as Argo's client of S3 sends bodies in chunks without, which OSS refuses.
-    The names of `aliyuncs.com` have it put the bucket into the host's name, as OSS wants it.
+    The address is always one of HTTPS: without it Argo's client of S3 sends bodies in chunks, which
+    OSS refuses. For names of `aliyuncs.com` the client puts the bucket into the host's name, which
+    OSS requires.
     """
     endpoint = urlsplit(_endpoint(argo, "oss"))
     host = endpoint.hostname or ""
@@ -99,14 +100,11 @@ def _keys(argo: ArgoSettings) -> dict[str, Any]:
     if argo.root_secret is None:
         return {"useSDKCreds": True}
     access, secret = argo.root_secret_keys
-    return {
-        "accessKeySecret": _secret(argo, access),
-        "secretKeySecret": _secret(argo, secret),
-    }
+    return {"accessKeySecret": _secret(argo, access), "secretKeySecret": _secret(argo, secret)}
 
 
+# The variables of the endpoint, the access key and the secret key.
 _VARIABLES: Mapping[str, tuple[str, str, str]] = {
-    # endpoint, access key, secret key
     "s3": ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
     "oss": ("OSS_ENDPOINT", "OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET"),
     "gs": ("GOOGLE_BASE_URL", "", "GOOGLE_SERVICE_ACCOUNT_KEY"),
@@ -117,22 +115,22 @@ _REGIONS = {"s3": "AWS_REGION", "oss": "OSS_REGION"}
 
 
 def variables(argo: ArgoSettings, uri: str) -> list[dict[str, Any]]:
-    """Return the environment that lets a worker reach its root: settings, and secrets by reference."""
+    """Return the variables by which a worker reaches its root: settings, and references to secrets."""
     scheme = scheme_of(uri)
     if not scheme:
         return []
     endpoint, access, secret = _VARIABLES[scheme]
-    found: list[dict[str, Any]] = []
+    values: list[dict[str, Any]] = []
     if argo.endpoint is not None:
-        found.append({"name": endpoint, "value": argo.endpoint.rstrip("/")})
+        values.append({"name": endpoint, "value": argo.endpoint.rstrip("/")})
     if argo.region is not None and scheme in _REGIONS:
-        found.append({"name": _REGIONS[scheme], "value": argo.region})
+        values.append({"name": _REGIONS[scheme], "value": argo.region})
     if argo.root_secret is not None:
         for name, key in zip((access, secret), argo.root_secret_keys, strict=True):
             if name:
                 reference = {"secretKeyRef": _secret(argo, key)}
-                found.append({"name": name, "valueFrom": reference})
-    return found
+                values.append({"name": name, "valueFrom": reference})
+    return values
 
 
 def check_root(argo: ArgoSettings, uri: str, volumes: tuple[Volume, ...]) -> None:

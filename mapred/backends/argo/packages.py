@@ -1,8 +1,8 @@
 """The packages of pods whose image lacks them: resolved here, locked, kept beside the runs.
 
 An archive is unpacked in each pod before its worker starts, so no pod needs a registry. It holds
-mapred as it is here, what mapred needs in the versions that are here, and the packages that were
-asked for, all resolved for the image's Python and platform.
+mapred as it is here, its dependencies in the versions that are here, and the packages of the
+settings, all resolved for the image's Python and platform.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from mapred.process import secrecy
 from mapred.runfolder import records
 from mapred.storage import Store, open_store
 
-_SECONDS = 900  # that the packages may take to arrive
+_SECONDS = 900  # that uv, or the compiler, may take
 # The extra of mapred that reads and writes a root of this scheme.
 _EXTRAS = {"s3": "s3", "gs": "s3", "az": "s3", "oss": "oss"}
-# Megabytes that only compilers and tests read.
-_LEFT_OUT = (("pyarrow", "include"), ("pyarrow", "tests"), ("numpy", "tests"))
+# What no worker reads.
+_LEFT_OUT = ("pyarrow/include", "pyarrow/tests", "numpy/tests", "bin")
 
 
 def packages_for(
@@ -73,19 +73,19 @@ def store_packages(
     scheme: str,
     extras: tuple[str, ...] = (),
 ) -> str:
-    """Return the SHA-256 of the archive with these requirements, put into `root` unless it is
-    there.
+    """Store an archive with these requirements in `root`, unless it is there; return its SHA-256.
 
     `python` is a minor version such as `3.11`, `platform` as uv names it, `extras` those of mapred
-    beside the one that reaches a root of `scheme`. Raises `BackendError`
-    where the requirements cannot be met.
+    beside the one that reaches a root of `scheme`. Raises `BackendError` where the requirements
+    cannot be met.
     """
-    chosen = (*extras, *filter(None, [_EXTRAS.get(scheme)]))
-    lock = _compile_lock(wanted, python, platform, chosen)
+    if scheme in _EXTRAS:
+        extras = (*extras, _EXTRAS[scheme])
+    lock = _compile_lock(wanted, python, platform, extras)
     key = hashlib.sha256(f"{lock}\n{python}\n{platform}\n{code_digest()}".encode()).hexdigest()
-    known = _find_archive(root, key)
-    if known is not None:
-        return known
+    stored = _find_archive(root, key)
+    if stored is not None:
+        return stored
     with tempfile.TemporaryDirectory(prefix="mapred-packages-") as folder:
         tree, archive = Path(folder, "tree"), Path(folder, "packages.tar")
         _install(lock, tree, python, platform)
@@ -99,14 +99,14 @@ def store_packages(
 
 @dataclass(frozen=True)
 class _Lock:
-    """The SHA-256 of an archive, and the requirements that it was made of."""
+    """The SHA-256 of an archive, and the requirements that it was made from."""
 
     packages: str
     lock: str = ""
 
 
 def _find_archive(root: Store, key: str) -> str | None:
-    """Return the archive that was made of this lock before, if it is still there."""
+    """Return the archive that was made from this lock before, if it is still there."""
     try:
         digest = records.read(root, layout.lock(key), _Lock).packages
         if not re.fullmatch("[0-9a-f]{64}", digest):
@@ -120,20 +120,20 @@ def _find_archive(root: Store, key: str) -> str | None:
 def _compile_lock(
     wanted: tuple[str, ...], python: str, platform: str, extras: tuple[str, ...]
 ) -> str:
-    """Exact versions of everything, as a requirements file."""
-    own = list(_own_requirements(extras))
-    known = {name: _public(version) for name, version in _iter_installed([*own, *wanted])}
-    out = ruled_out(wanted, known)
-    here = "\n".join(f"{n}=={version}" for n, version in known.items() if n not in out and version)
+    """Return exact versions of everything, as a requirements file."""
+    requirements = [*_own_requirements(extras), *wanted]
+    installed = dict(_iter_installed(requirements))
+    excluded = ruled_out(wanted, installed)
+    pins = [f"{name}=={version}" for name, version in installed.items() if name not in excluded]
+    names = ", ".join(wanted) or "of mapred"
     with tempfile.TemporaryDirectory(prefix="mapred-lock-") as folder:
         constraints = Path(folder, "constraints.txt")
-        constraints.write_text(here)
+        constraints.write_text("\n".join(pins))
         return _uv(
             "pip", "compile", "-", "--no-header", "--no-annotate", "--quiet",
             "--constraints", str(constraints), *_target(python, platform),
-            stdin="\n".join([*own, *wanted]),
-            what=f"packages {', '.join(wanted) or 'of mapred'} cannot be resolved for Python "
-            f"{python} on {platform}",
+            stdin="\n".join(requirements),
+            what=f"packages {names} cannot be resolved for Python {python} on {platform}",
         )  # fmt: skip
 
 
@@ -146,18 +146,17 @@ def _install(lock: str, tree: Path, python: str, platform: str) -> None:
             "--requirements", str(file), *_target(python, platform),
             what=f"packages cannot be fetched for Python {python} on {platform}",
         )  # fmt: skip
-    for parts in _LEFT_OUT:
-        shutil.rmtree(tree.joinpath(*parts), ignore_errors=True)
-    shutil.rmtree(tree / "bin", ignore_errors=True)
+    for path in _LEFT_OUT:
+        shutil.rmtree(tree / path, ignore_errors=True)
     own = Path(layout.__file__).parents[1]
     shutil.copytree(own, tree / "mapred", ignore=shutil.ignore_patterns("__pycache__"))
     if python == f"{sys.version_info.major}.{sys.version_info.minor}":
-        # A pod is new each time: without this each would compile all that it imports.
-        compiling = [sys.executable, "-m", "compileall", "-qq", "-j", "0", "-s", str(tree)]
-        # Files of other Pythons may lie among those of a package: they stay uncompiled.
-        compiling += ["--invalidation-mode", "unchecked-hash", str(tree)]
+        # A pod is new each time, and without this each would compile all that it imports. Files
+        # for other Pythons may lie among those of a package: they stay uncompiled.
+        command = [sys.executable, "-m", "compileall", "-qq", "-j", "0", "-s", str(tree)]
+        command += ["--invalidation-mode", "unchecked-hash", str(tree)]
         with suppress(subprocess.TimeoutExpired):
-            subprocess.run(compiling, check=False, timeout=_SECONDS)
+            subprocess.run(command, check=False, timeout=_SECONDS)
 
 
 def _pack(tree: Path, archive: Path) -> None:
@@ -175,13 +174,12 @@ def _pack(tree: Path, archive: Path) -> None:
 
 
 def _target(python: str, platform: str) -> tuple[str, ...]:
-    return (
-        "--python-version", python, "--python-platform", platform, "--only-binary", ":all:",
-    )  # fmt: skip
+    place = ("--python-version", python, "--python-platform", platform)
+    return (*place, "--only-binary", ":all:")
 
 
 def _uv(*words: str, what: str, stdin: str | None = None) -> str:
-    """Return what uv prints; its last lines as the error where it fails."""
+    """Run uv and return its output; a failure is an error with its last lines."""
     program = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
     if program is None:
         raise MissingDependency("uv", "argo")
@@ -200,50 +198,46 @@ def _uv(*words: str, what: str, stdin: str | None = None) -> str:
 
 
 def _own_requirements(extras: tuple[str, ...]) -> Iterator[str]:
-    """Yield what mapred needs in a worker, by its own metadata."""
+    """Yield the dependencies of mapred in a worker, from its own metadata."""
     from packaging.requirements import Requirement
 
     for text in importlib.metadata.requires("mapred") or ():
-        needed = Requirement(text)
-        marker = needed.marker
+        requirement = Requirement(text)
+        marker = requirement.marker
         if marker is None or any(marker.evaluate({"extra": e}) for e in ("", *extras)):
-            needed.marker = None
-            yield str(needed)
+            requirement.marker = None
+            yield str(requirement)
 
 
 def _iter_installed(requirements: list[str]) -> Iterator[tuple[str, str]]:
-    """Names and versions, as they are here, of requirements."""
+    """Yield names and versions of what is installed here, but for versions that no index has."""
+    from packaging.version import Version
+
     for text in requirements:
         name = _plain_name(text)
         try:
-            yield name, importlib.metadata.version(name)
+            version = Version(importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
             continue
+        if not version.is_devrelease:  # made on this machine
+            yield name, version.public
 
 
-def ruled_out(wanted: tuple[str, ...], known: Mapping[str, str | None]) -> set[str]:
-    """Return the packages of which requirements do not allow the version that is known."""
+def ruled_out(wanted: tuple[str, ...], installed: Mapping[str, str]) -> set[str]:
+    """Return the installed packages whose versions the requirements do not allow."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
-    versions = {str(canonicalize_name(name)): (name, known[name]) for name in known}
-    found = set()
+    names = {str(canonicalize_name(name)): name for name in installed}
+    excluded = set()
     for text in wanted:
-        name, version = versions.get(_plain_name(text), (None, None))
-        if not name or not version:
+        name = names.get(_plain_name(text))
+        if name is None or not installed[name]:
             continue
-        asked = Requirement(text)
-        if asked.url or not asked.specifier.contains(version, prereleases=True):
-            found.add(name)
-    return found
-
-
-def _public(version: str) -> str | None:
-    """Return a version as an index has it; None for one that was made on this machine."""
-    from packaging.version import Version
-
-    parsed = Version(version)
-    return None if parsed.is_devrelease else parsed.public
+        requirement = Requirement(text)
+        if requirement.url or not requirement.specifier.contains(installed[name], prereleases=True):
+            excluded.add(name)
+    return excluded
 
 
 def _plain_name(requirement: str) -> str:

@@ -1,13 +1,13 @@
-"""Where pods run: the exact keys by which each platform is told what `Resources` ask for.
+"""Where pods run: the labels, annotations and selectors in which a platform reads `Resources`.
 
-A provider is a pure function of `Resources` and whether images are to be cached; what its
-platform cannot do is a `BackendError` that says so.
+A provider is a pure function of `Resources` and whether images are cached. It raises a
+`BackendError` for what its platform cannot do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mapred.errors import BackendError
@@ -18,9 +18,9 @@ _INSTANCE = "node.kubernetes.io/instance-type"
 
 @dataclass(frozen=True)
 class Placement:
-    """What a pod says of its place; `affinity` is a node affinity as Kubernetes writes it.
+    """The fields of a pod that place it; `affinity` is a node affinity as Kubernetes writes it.
 
-    `scratch` is whether disk is asked for by `ephemeral-storage` rather than an annotation.
+    `scratch` is whether disk is requested as `ephemeral-storage` rather than by an annotation.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -31,148 +31,146 @@ class Placement:
     scratch: bool = True
 
 
-def place(provider: str, asked: Resources, *, image_cache: bool = False) -> Placement:
-    """Return the placement on a platform, with what the resources say themselves laid over it."""
-    known = PROVIDERS[provider](asked, image_cache)
-    own = tuple(parse_toleration(text) for text in asked.tolerations)
-    return Placement(
-        labels={**known.labels, **asked.labels},
-        annotations={**known.annotations, **asked.annotations},
-        node_selector={**known.node_selector, **asked.node_selector},
-        tolerations=(*known.tolerations, *own),
-        affinity=known.affinity,
-        scratch=known.scratch,
+def place(provider: str, resources: Resources, *, image_cache: bool = False) -> Placement:
+    """Return the placement on a platform; what `resources` say of labels and the like comes last."""
+    base = PROVIDERS[provider](resources, image_cache)
+    return replace(
+        base,
+        labels={**base.labels, **resources.labels},
+        annotations={**base.annotations, **resources.annotations},
+        node_selector={**base.node_selector, **resources.node_selector},
+        tolerations=(*base.tolerations, *map(parse_toleration, resources.tolerations)),
     )
 
 
-def kubernetes(asked: Resources, image_cache: bool) -> Placement:
+def kubernetes(resources: Resources, image_cache: bool) -> Placement:
     """Any cluster: the labels that Kubernetes and NVIDIA's feature discovery put on nodes."""
-    _cannot("kubernetes", asked, image_cache, spot=_NO_SPOT, spot_price=_NO_SPOT)
+    _refuse("kubernetes", resources, image_cache, spot=_NO_SPOT, spot_price=_NO_SPOT)
     return Placement(
-        node_selector={"nvidia.com/gpu.product": asked.gpu_type} if asked.gpu_type else {},
-        affinity=_affinity(instances=asked.instance_types),
+        node_selector={"nvidia.com/gpu.product": resources.gpu_type} if resources.gpu_type else {},
+        affinity=_affinity(instances=resources.instance_types),
     )
 
 
-def eci(asked: Resources, image_cache: bool) -> Placement:
+def eci(resources: Resources, image_cache: bool) -> Placement:
     """Alibaba Cloud's elastic container instances: annotations, read when a pod is made."""
-    if asked.gpu_type or (asked.gpu and not asked.instance_types):
+    if resources.gpu_type or (resources.gpu and not resources.instance_types):
         raise BackendError(
-            f"provider='eci': gpu={asked.gpu}, gpu_type={asked.gpu_type!r}: GPUs are chosen by "
+            f"provider='eci': gpu={resources.gpu}, gpu_type={resources.gpu_type!r}: GPUs are chosen by "
             "instance type there; write instance_types=['ecs.gn7i-c16g1.4xlarge']"
         )
-    if asked.spot and asked.cpu < 2 and not asked.instance_types:
+    if resources.spot and resources.cpu < 2 and not resources.instance_types:
         raise BackendError(
-            f"provider='eci': spot=True with cpu={asked.cpu:g}: spot capacity by size begins at "
+            f"provider='eci': spot=True with cpu={resources.cpu:g}: spot capacity by size begins at "
             "2 cores; ask for cpu=2, or name instance_types="
         )
     notes = {}
-    if asked.instance_types:
-        notes["k8s.aliyun.com/eci-use-specs"] = ",".join(asked.instance_types)
-    if asked.spot:
-        limited = asked.spot_price is not None
+    if resources.instance_types:
+        notes["k8s.aliyun.com/eci-use-specs"] = ",".join(resources.instance_types)
+    if resources.spot:
+        limited = resources.spot_price is not None
         strategy = "SpotWithPriceLimit" if limited else "SpotAsPriceGo"
         notes["k8s.aliyun.com/eci-spot-strategy"] = strategy
         if limited:
-            notes["k8s.aliyun.com/eci-spot-price-limit"] = f"{asked.spot_price:g}"
-        fallback = "false" if asked.spot_fallback is False else "true"
+            notes["k8s.aliyun.com/eci-spot-price-limit"] = f"{resources.spot_price:g}"
+        fallback = "false" if resources.spot_fallback is False else "true"
         notes["k8s.aliyun.com/eci-spot-fallback"] = fallback
-    if asked.disk is not None:
-        notes["k8s.aliyun.com/eci-extra-ephemeral-storage"] = _gibibytes(asked.disk)
+    if resources.disk is not None:
+        notes["k8s.aliyun.com/eci-extra-ephemeral-storage"] = _gibibytes(resources.disk)
     if image_cache:
         notes["k8s.aliyun.com/eci-auto-imc"] = "true"
     return Placement(labels={"alibabacloud.com/eci": "true"}, annotations=notes, scratch=False)
 
 
-def acs(asked: Resources, image_cache: bool) -> Placement:
+def acs(resources: Resources, image_cache: bool) -> Placement:
     """Alibaba Cloud's container compute service: a class and a quality of service."""
-    _cannot(
-        "acs",
-        asked,
-        image_cache,
-        spot_price="it has no price limit",
-        spot_fallback="best-effort pods have no way back to on demand",
-    )
-    if asked.gpu and not asked.gpu_type:
+    no_fallback = "best-effort pods have no way back to on demand"
+    no_limit = "it has no price limit"
+    _refuse("acs", resources, image_cache, spot_price=no_limit, spot_fallback=no_fallback)
+    if resources.gpu and not resources.gpu_type:
         raise BackendError(
-            f"provider='acs': gpu={asked.gpu} needs gpu_type=, a series such as 'T4', 'A10', 'L20'"
+            f"provider='acs': gpu={resources.gpu} needs gpu_type=, a series such as 'T4', 'A10', 'L20'"
         )
-    if len(asked.instance_types) > 1:
+    if len(resources.instance_types) > 1:
         raise BackendError(
-            f"provider='acs': instance_types={list(asked.instance_types)}: it takes one size, "
+            f"provider='acs': instance_types={list(resources.instance_types)}: it takes one size, "
             "such as '2-4Gi', and no alternatives"
         )
     labels = {
         "alibabacloud.com/acs": "true",
-        "alibabacloud.com/compute-class": "gpu" if asked.gpu else "general-purpose",
-        "alibabacloud.com/compute-qos": "best-effort" if asked.spot else "default",
+        "alibabacloud.com/compute-class": "gpu" if resources.gpu else "general-purpose",
+        "alibabacloud.com/compute-qos": "best-effort" if resources.spot else "default",
     }
-    if asked.gpu_type:
-        labels["alibabacloud.com/gpu-model-series"] = asked.gpu_type
+    if resources.gpu_type:
+        labels["alibabacloud.com/gpu-model-series"] = resources.gpu_type
     notes = {}
-    if asked.instance_types:
-        notes["alibabacloud.com/pod-required-spec"] = asked.instance_types[0]
-    if asked.disk is not None:
-        notes["alibabacloud.com/extra-ephemeral-storage"] = _gibibytes(asked.disk)
+    if resources.instance_types:
+        notes["alibabacloud.com/pod-required-spec"] = resources.instance_types[0]
+    if resources.disk is not None:
+        notes["alibabacloud.com/extra-ephemeral-storage"] = _gibibytes(resources.disk)
     return Placement(labels=labels, annotations=notes, scratch=False)
 
 
-def gke(asked: Resources, image_cache: bool) -> Placement:
+def gke(resources: Resources, image_cache: bool) -> Placement:
     """Google Kubernetes Engine, Autopilot or standard."""
-    _cannot("gke", asked, image_cache, spot_price="its spot price is fixed, without a limit")
-    if asked.gpu and not asked.gpu_type:
-        raise BackendError(f"provider='gke': gpu={asked.gpu} needs gpu_type=, such as 'nvidia-l4'")
+    _refuse("gke", resources, image_cache, spot_price="its spot price is fixed, without a limit")
+    if resources.gpu and not resources.gpu_type:
+        raise BackendError(
+            f"provider='gke': gpu={resources.gpu} needs gpu_type=, such as 'nvidia-l4'"
+        )
     selector = {}
-    if asked.gpu_type:
-        selector["cloud.google.com/gke-accelerator"] = asked.gpu_type
-        selector["cloud.google.com/gke-accelerator-count"] = str(asked.gpu)
+    if resources.gpu_type:
+        selector["cloud.google.com/gke-accelerator"] = resources.gpu_type
+        selector["cloud.google.com/gke-accelerator-count"] = str(resources.gpu)
     spot = ("cloud.google.com/gke-spot", "true")
-    if asked.spot and asked.spot_fallback is False:
+    if resources.spot and resources.spot_fallback is False:
         selector[spot[0]] = spot[1]
-    preferred = spot if asked.spot and asked.spot_fallback is not False else None
+    preferred = spot if resources.spot and resources.spot_fallback is not False else None
     return Placement(
         node_selector=selector,
-        affinity=_affinity(instances=asked.instance_types, preferred=preferred),
+        affinity=_affinity(instances=resources.instance_types, preferred=preferred),
     )
 
 
-def karpenter(asked: Resources, image_cache: bool) -> Placement:
+def karpenter(resources: Resources, image_cache: bool) -> Placement:
     """Nodes that Karpenter makes on AWS: it takes spot where both are allowed."""
-    _cannot("karpenter", asked, image_cache, spot_price="a price limit belongs into its NodePool")
+    _refuse(
+        "karpenter", resources, image_cache, spot_price="a price limit belongs into its NodePool"
+    )
     key = "karpenter.sh/capacity-type"
     selector, either, preferred = {}, None, None
-    if not asked.spot:
+    if not resources.spot:
         selector[key] = "on-demand"
-    elif asked.spot_fallback is False:
+    elif resources.spot_fallback is False:
         selector[key] = "spot"
     else:
         either, preferred = (key, ("spot", "on-demand")), (key, "spot")
-    if asked.gpu_type:
-        selector["karpenter.k8s.aws/instance-gpu-name"] = asked.gpu_type
+    if resources.gpu_type:
+        selector["karpenter.k8s.aws/instance-gpu-name"] = resources.gpu_type
     return Placement(
         node_selector=selector,
-        tolerations=_GPU_TAINT if asked.gpu else (),
-        affinity=_affinity(instances=asked.instance_types, either=either, preferred=preferred),
+        tolerations=_GPU_TAINT if resources.gpu else (),
+        affinity=_affinity(instances=resources.instance_types, either=either, preferred=preferred),
     )
 
 
-def aks(asked: Resources, image_cache: bool) -> Placement:
+def aks(resources: Resources, image_cache: bool) -> Placement:
     """Azure Kubernetes Service: spot node pools are tainted and labelled alike."""
-    _cannot("aks", asked, image_cache, spot_price="a price limit belongs to its node pool")
-    if asked.gpu_type:
+    _refuse("aks", resources, image_cache, spot_price="a price limit belongs to its node pool")
+    if resources.gpu_type:
         raise BackendError(
-            f"provider='aks': gpu_type={asked.gpu_type!r}: GPUs are chosen by machine there; write "
+            f"provider='aks': gpu_type={resources.gpu_type!r}: GPUs are chosen by machine there; write "
             "instance_types=['Standard_NC24ads_A100_v4']"
         )
     key = "kubernetes.azure.com/scalesetpriority"
-    taints = (*_GPU_TAINT, parse_toleration("sku=gpu:NoSchedule")) if asked.gpu else ()
-    if not asked.spot:
-        return Placement(tolerations=taints, affinity=_affinity(instances=asked.instance_types))
-    firm = asked.spot_fallback is False
+    taints = (*_GPU_TAINT, parse_toleration("sku=gpu:NoSchedule")) if resources.gpu else ()
+    if not resources.spot:
+        return Placement(tolerations=taints, affinity=_affinity(instances=resources.instance_types))
+    firm = resources.spot_fallback is False
     return Placement(
         tolerations=(*taints, parse_toleration(f"{key}=spot:NoSchedule")),
         affinity=_affinity(
-            instances=asked.instance_types,
+            instances=resources.instance_types,
             either=(key, ("spot",)) if firm else None,
             preferred=None if firm else (key, "spot"),
         ),
@@ -194,10 +192,10 @@ _NO_SPOT = (
 )
 
 
-def _cannot(provider: str, asked: Resources, image_cache: bool, **reasons: str) -> None:
-    """Refuse what is asked for in vain; `reasons` say why, by the field of `Resources`."""
+def _refuse(provider: str, resources: Resources, image_cache: bool, **reasons: str) -> None:
+    """Refuse what a platform cannot do; `reasons` say why, by the field of `Resources`."""
     for what, reason in reasons.items():
-        value = getattr(asked, what)
+        value = getattr(resources, what)
         if value:
             raise BackendError(f"provider={provider!r} cannot do {what}={value!r}: {reason}")
     if image_cache:
@@ -211,22 +209,25 @@ def _affinity(
     either: tuple[str, tuple[str, ...]] | None = None,
     preferred: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return a node affinity: one of these machines, the first ones rather; a label, or rather so."""
+    """Return an affinity for nodes of these instance types, earlier ones preferred.
+
+    `either` is a label with the values that nodes may have, `preferred` one to prefer most.
+    """
     required = [(_INSTANCE, instances)] if instances else []
     required += [either] if either else []
-    rather = [preferred] if preferred else []
-    rather += [(_INSTANCE, name) for name in instances[:-1]]
+    wishes = [preferred] if preferred else []
+    wishes += [(_INSTANCE, name) for name in instances[:-1]]
     affinity: dict[str, Any] = {}
     if required:
         terms = [{"matchExpressions": [_in(key, values) for key, values in required]}]
         affinity["requiredDuringSchedulingIgnoredDuringExecution"] = {"nodeSelectorTerms": terms}
-    if rather:
+    if wishes:
         affinity["preferredDuringSchedulingIgnoredDuringExecution"] = [
             {
                 "weight": max(1, 100 - 10 * number),
                 "preference": {"matchExpressions": [_in(key, (value,))]},
             }
-            for number, (key, value) in enumerate(rather)
+            for number, (key, value) in enumerate(wishes)
         ]
     return affinity
 
@@ -236,5 +237,5 @@ def _in(key: str, values: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _gibibytes(size: str | int) -> str:
-    """Whole GiB, rounded up: what these platforms sell."""
+    """Return whole GiB, rounded up, as these platforms sell them."""
     return f"{-(-parse_bytes(size, 'disk') // 2**30)}Gi"

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mapred.backends.argo import locations
-from mapred.backends.argo.placement import place
+from mapred.backends.argo.objects import drop_empty
+from mapred.backends.argo.placement import Placement, place
 from mapred.backends.argo.settings import ArgoSettings
 from mapred.backends.argo.yaml import to_yaml
 from mapred.model import layout
 from mapred.model.resources import THREADS, Resources, Volume, parse_bytes
-from mapred.model.retries import longest_pauses
+from mapred.model.retries import FAILED, MISMATCH, longest_pauses
 from mapred.model.spec import Job
-from mapred.worker.blocks import FAILED, MISMATCH
 
 WORK = "/mapred"
 ARTIFACTS = f"{WORK}/artifacts"
 PARAMETERS = ("stage", "block", "size")
-# What starting a pod may take beside its tasks: images, packages, a node that is made first.
+SUPERVISOR = "mapred.worker.supervisor"
+_DIGEST = "{{workflow.parameters.packages}}"
+# How long a pod may take to start: images, packages, a node that is made for it.
 _START_SECONDS = 1800
 _GONE_FOR_GOOD = (FAILED, MISMATCH)
-# What Argo's own container says of a store that refuses its credentials, in the stores' words.
+# The words in which a store refuses the credentials of Argo's own container.
 _REFUSED = (
     "Access ?Denied",
     "InvalidAccessKeyId",
@@ -48,182 +48,191 @@ class TemplateContext:
     uri: str
     packages: str | None = None
 
-    @property
-    def root(self) -> str:
-        """The folder that holds the runs, and the packages beside them."""
-        return self.uri.rstrip("/").rpartition("/")[0]
-
 
 def template(
-    run: TemplateContext, name: str, asked: Resources, block: int, closes: bool
+    run: TemplateContext, name: str, resources: Resources, block: int, closes: bool
 ) -> dict[str, Any]:
-    """Return the pods of a stage whose blocks have up to `block` tasks; the last one `closes` the
-    run."""
-    found = place(run.argo.provider, asked, image_cache=run.argo.image_cache)
-    volumes = (*run.argo.volumes, *asked.volumes)
-    locations.check_root(run.argo, run.uri, volumes)
-    values: dict[str, Any] = {
-        "name": name,
-        "inputs": {"parameters": [{"name": each} for each in PARAMETERS], **_packages(run)},
-        "outputs": _artifacts(run, closes),
-        "container": _container(run, asked, volumes, found.scratch),
-        "volumes": [
-            {"name": "mapred", "emptyDir": {}},
-            *(volume_source(number, volume) for number, volume in enumerate(volumes)),
-        ],
-        "metadata": {"labels": dict(found.labels), "annotations": dict(found.annotations)},
-        "nodeSelector": dict(found.node_selector),
-        "tolerations": [dict(toleration) for toleration in found.tolerations],
-        "affinity": {"nodeAffinity": dict(found.affinity)} if found.affinity else {},
-        "priorityClassName": asked.priority_class,
-        "retryStrategy": {
-            **retries(run.argo, fetches=bool(_packages(run))),
-            "backoff": {"duration": "5s", "factor": "2", "cap": "2m"},
-        },
-        "activeDeadlineSeconds": _deadline(run.job, block),
-        "podSpecPatch": _patch(
-            merge_patches(_memory(asked, run.argo.retries), asked.pod_spec_patch)
-        ),
-    }
-    kept: dict[str, Any] = drop_empty(values)
-    return kept
+    """Return the template of a stage's pods, each with up to `block` tasks.
 
-
-def _container(
-    run: TemplateContext, asked: Resources, volumes: tuple[Volume, ...], scratch: bool
-) -> dict[str, Any]:
-    worker = [
+    A stage that `closes` the run gives its result as an artifact as well.
+    """
+    argo = run.argo
+    placement = place(argo.provider, resources, image_cache=argo.image_cache)
+    volumes = (*argo.volumes, *resources.volumes)
+    locations.check_root(argo, run.uri, volumes)
+    words = [
         "{{workflow.parameters.run}}",
         "{{workflow.parameters.digest}}",
         *(f"{{{{inputs.parameters.{name}}}}}" for name in PARAMETERS),
     ]
-    python = run.argo.python
-    if run.packages is None:
-        command, arguments = [python, "-m", "mapred.worker.supervisor"], worker
-    else:
-        command = [python, "-c", bootstrap_text()]
-        digest = "{{workflow.parameters.packages}}"
-        arguments = [_archive(run), digest, run.job.python, f"{WORK}/packages", *worker]
+    root = run.uri.rstrip("/").rpartition("/")[0]
+    patch = merge_patches(_memory(resources, argo.retries), resources.pod_spec_patch)
+    command, inputs = program(argo, root, SUPERVISOR, words, run.packages, run.job.python)
+    values = {
+        "name": name,
+        "inputs": {"parameters": [{"name": name} for name in PARAMETERS], **inputs},
+        "outputs": _outputs(run, closes),
+        "container": _container(run, command, resources, placement.scratch),
+        "volumes": volume_sources(volumes),
+        **placement_fields(placement),
+        "affinity": {"nodeAffinity": placement.affinity} if placement.affinity else {},
+        "priorityClassName": resources.priority_class,
+        "retryStrategy": {
+            **retries(argo, fetches=bool(inputs)),
+            "backoff": {"duration": "5s", "factor": "2", "cap": "2m"},
+        },
+        "activeDeadlineSeconds": _deadline(run.job, block),
+        "podSpecPatch": to_yaml(patch) if patch else None,
+    }
+    return drop_empty(values)
+
+
+def _container(
+    run: TemplateContext, command: Mapping[str, Any], resources: Resources, scratch: bool
+) -> dict[str, Any]:
     return {
-        "image": run.argo.image or f"python:{run.job.python}-slim",
+        "image": image(run.argo, run.job.python),
         "imagePullPolicy": run.argo.image_pull_policy,
-        "command": command,
-        "args": arguments,
-        "env": [*_threads(asked), *environment(run.argo, run.uri, asked)],
-        "resources": _resources(asked, scratch),
+        **command,
+        "env": [*_threads(resources), *environment(run.argo, run.uri, resources)],
+        "resources": _requests(resources, scratch),
         "securityContext": LOCKED,
-        "volumeMounts": [
-            {"name": "mapred", "mountPath": WORK},
-            *(volume_mount(number, volume) for number, volume in enumerate(volumes)),
-        ],
+        "volumeMounts": volume_mounts((*run.argo.volumes, *resources.volumes)),
     }
 
 
-@lru_cache(maxsize=1)
+def image(argo: ArgoSettings, python: str) -> str:
+    return argo.image or f"python:{python}-slim"
+
+
+def placement_fields(placement: Placement) -> dict[str, Any]:
+    """Return the fields of a template that say where its pods run; an affinity is not among them."""
+    return {
+        "metadata": {"labels": placement.labels, "annotations": placement.annotations},
+        "nodeSelector": placement.node_selector,
+        "tolerations": list(placement.tolerations),
+    }
+
+
+def program(
+    argo: ArgoSettings, root: str, module: str, words: list[str], packages: str | None, python: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the command by which a pod runs a module of mapred, and the artifacts that it needs.
+
+    With packages, a script unpacks their archive first; its digest is a parameter of the Workflow.
+    """
+    if packages is None:
+        return {"command": [argo.python, "-m", module], "args": words}, {}
+    key = layout.packages(_DIGEST)
+    archive = f"{root}/{key}"
+    inputs: dict[str, Any] = {}
+    if locations.scheme_of(root):
+        archive = f"{WORK}/packages.tar"
+        inputs = {"artifacts": [_artifact(argo, root, key, "packages", archive)]}
+    script = bootstrap_text().replace(f'"{SUPERVISOR}"', f'"{module}"')
+    arguments = [archive, _DIGEST, python, f"{WORK}/packages", *words]
+    return {"command": [argo.python, "-c", script], "args": arguments}, inputs
+
+
 def bootstrap_text() -> str:
-    """Return what `python -c` is given in a pod whose packages come from the root."""
+    """Return the script for `python -c` in a pod whose packages come from the root."""
     return (Path(__file__).parent / "pod_scripts/bootstrap.py").read_text()
 
 
-def _packages(run: TemplateContext) -> dict[str, Any]:
-    """Return the packages' archive as an artifact that Argo fetches before the container starts."""
-    if run.packages is None or not locations.scheme_of(run.uri):
-        return {}
-    key = layout.packages("{{workflow.parameters.packages}}")
-    where = locations.location(run.argo, run.root, key)
-    return {
-        "artifacts": [{"name": "packages", "path": _archive(run), "archive": {"none": {}}, **where}]
-    }
-
-
-def _archive(run: TemplateContext) -> str:
-    if locations.scheme_of(run.uri):
-        return f"{WORK}/packages.tar"
-    return f"{run.root}/{layout.packages('{{workflow.parameters.packages}}')}"
-
-
-def _artifacts(run: TemplateContext, closes: bool) -> dict[str, Any]:
+def _outputs(run: TemplateContext, closes: bool) -> dict[str, Any]:
     """Return the copies for people who look at the Workflow; a pod that failed has none to give."""
     if not locations.copies(run.argo, run.uri):
         return {}
-    names = {"commits": "argo/{{inputs.parameters.stage}}/{{inputs.parameters.block}}.json"}
-    names |= {"result": "argo/result.json"} if closes else {}
+    keys = {"commits": "argo/{{inputs.parameters.stage}}/{{inputs.parameters.block}}.json"}
+    if closes:
+        keys["result"] = "argo/result.json"
     return {
         "artifacts": [
-            {
-                "name": name,
-                "path": f"{ARTIFACTS}/{name}.json",
-                "optional": True,
-                "archive": {"none": {}},
-                **locations.location(run.argo, run.uri, key),
-            }
-            for name, key in names.items()
+            _artifact(run.argo, run.uri, key, name, f"{ARTIFACTS}/{name}.json", optional=True)
+            for name, key in keys.items()
         ]
     }
 
 
-def environment(argo: ArgoSettings, uri: str, asked: Resources) -> list[dict[str, Any]]:
-    """Return the variables of a pod that reaches `uri`, and what `asked` names."""
-    found: list[dict[str, Any]] = [
+def _artifact(
+    argo: ArgoSettings, uri: str, key: str, name: str, path: str, **more: Any
+) -> dict[str, Any]:
+    """Return a file of a pod at `path` that Argo keeps as it is, at `key` below `uri`."""
+    location = locations.location(argo, uri, key)
+    return {"name": name, "path": path, **more, "archive": {"none": {}}, **location}
+
+
+def environment(argo: ArgoSettings, uri: str, resources: Resources) -> list[dict[str, Any]]:
+    """Return the variables of a pod that reaches `uri`, and what `resources` names."""
+    variables: list[dict[str, Any]] = [
         {"name": "HOME", "value": WORK},
         {"name": "LOGNAME", "value": "mapred"},
     ]
     if locations.copies(argo, uri):
-        found.append({"name": "MAPRED_ARTIFACTS", "value": ARTIFACTS})
-    found += locations.variables(argo, uri)
-    known = {*asked.env, *asked.secrets}
-    found = [variable for variable in found if variable["name"] not in known]
-    found += [{"name": name, "value": value} for name, value in asked.env.items()]
-    for name, reference in asked.secrets.items():
-        secret, _, key = reference.partition("/")
-        found.append({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}})
-    return found
+        variables.append({"name": "MAPRED_ARTIFACTS", "value": ARTIFACTS})
+    variables += locations.variables(argo, uri)
+    named = {*resources.env, *resources.secrets}
+    variables = [variable for variable in variables if variable["name"] not in named]
+    variables += [{"name": name, "value": value} for name, value in resources.env.items()]
+    for name, reference in resources.secrets.items():
+        variables.append({"name": name, "valueFrom": secret_reference(reference)})
+    return variables
 
 
-def _threads(asked: Resources) -> list[dict[str, str]]:
-    """Left alone, numeric libraries start a thread for every core of the node."""
-    cores = str(max(1, int(asked.cpu)))
-    named = {*asked.env, *asked.secrets}
+def secret_reference(text: str) -> dict[str, Any]:
+    """Return the source of a variable that is kept in a Secret, from a text such as `secret/key`."""
+    name, _, key = text.partition("/")
+    return {"secretKeyRef": {"name": name, "key": key}}
+
+
+def _threads(resources: Resources) -> list[dict[str, str]]:
+    """Return variables that bound the threads of numeric libraries.
+
+    Without them such a library starts a thread for every core of the node.
+    """
+    cores = str(max(1, int(resources.cpu)))
+    named = {*resources.env, *resources.secrets}
     return [{"name": name, "value": cores} for name in THREADS if name not in named]
 
 
-def _resources(asked: Resources, scratch: bool) -> dict[str, Any]:
-    """Memory and disk are promised and limited alike; of cores, more may be used if idle."""
-    requests = {"cpu": cores(asked.cpu)}
+def _requests(resources: Resources, scratch: bool) -> dict[str, Any]:
+    """Return requests and limits, which are the same but for cores: idle ones are free to use."""
+    requests = {"cpu": cores(resources.cpu)}
     limits: dict[str, str] = {}
-    if asked.memory is not None:
-        requests["memory"] = limits["memory"] = quantity(asked.memory)
-    if asked.disk is not None and scratch:
-        requests["ephemeral-storage"] = limits["ephemeral-storage"] = quantity(asked.disk)
-    if asked.gpu:
-        requests["nvidia.com/gpu"] = limits["nvidia.com/gpu"] = str(asked.gpu)
+    if resources.memory is not None:
+        requests["memory"] = limits["memory"] = quantity(resources.memory)
+    if resources.disk is not None and scratch:
+        requests["ephemeral-storage"] = limits["ephemeral-storage"] = quantity(resources.disk)
+    if resources.gpu:
+        requests["nvidia.com/gpu"] = limits["nvidia.com/gpu"] = str(resources.gpu)
     return {"requests": requests, "limits": limits}
 
 
 def cores(number: float) -> str:
-    """Cores as Kubernetes writes them: whole, or in thousandths."""
+    """Return cores as Kubernetes writes them: whole, or in thousandths."""
     thousandths = math.ceil(round(number * 1000, 6))
     return str(thousandths // 1000) if thousandths % 1000 == 0 else f"{thousandths}m"
 
 
 def quantity(size: str | int) -> str:
-    """Bytes in the largest binary unit that holds them exactly."""
+    """Return bytes in the largest binary unit that holds them exactly."""
     number = parse_bytes(size)
-    for unit in ("Ti", "Gi", "Mi", "Ki"):
-        scale = 2 ** {"Ti": 40, "Gi": 30, "Mi": 20, "Ki": 10}[unit]
+    for unit, scale in (("Ti", 2**40), ("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10)):
         if number % scale == 0:
             return f"{number // scale}{unit}"
     return str(number)
 
 
-def _memory(asked: Resources, retries: int) -> dict[str, Any]:
+def _memory(resources: Resources, retries: int) -> dict[str, Any]:
     """Return a patch by which a pod that ran out of memory gets twice as much, up to `max_memory`.
 
     Only the retry after exit code 137 grows, so that a lost node does not make pods larger.
     """
-    if asked.max_memory is None or asked.memory is None:
+    if resources.max_memory is None or resources.memory is None:
         return {}
-    first, most = (math.ceil(parse_bytes(x) / 2**20) for x in (asked.memory, asked.max_memory))
+    first, most = (
+        math.ceil(parse_bytes(x) / 2**20) for x in (resources.memory, resources.max_memory)
+    )
     sizes = [first]
     while sizes[-1] < most and len(sizes) <= retries:
         sizes.append(min(2 * sizes[-1], most))
@@ -234,11 +243,11 @@ def _memory(asked: Resources, retries: int) -> dict[str, Any]:
 
 
 def retries(argo: ArgoSettings, *, fetches: bool) -> dict[str, Any]:
-    """Everything is tried again but what the worker calls final.
+    """Return the retry strategy of a pod, which excludes the exit codes that the worker calls final.
 
-    A deny-list, as a pod can be lost in more ways than have a name: a container whose shim
-    dies ends with 255, a pod that is gone has no exit code. A pod that `fetches` an artifact
-    may be refused before its worker starts, of which Argo tells by a message alone.
+    Listing what is retried would not do, as a pod can be lost in more ways than have a name: a
+    container whose shim dies ends with 255, a pod that is gone has no exit code. A pod that
+    `fetches` an artifact may be refused before its worker starts, which only a message tells.
     """
     denied = ", ".join(map(str, _GONE_FOR_GOOD))
     expression = f"asInt(lastRetry.exitCode) not in [{denied}]"
@@ -249,7 +258,7 @@ def retries(argo: ArgoSettings, *, fetches: bool) -> dict[str, Any]:
 
 
 def _deadline(job: Job, block: int) -> int | None:
-    """Seconds after which a pod is given up, so that one whose node is lost ends too."""
+    """Return the seconds after which a pod is given up, as one whose node is lost never ends."""
     if job.timeout is None:
         return None
     # Items that failed are tried again one by one.
@@ -260,57 +269,69 @@ def _deadline(job: Job, block: int) -> int | None:
     return min(math.ceil(seconds) + _START_SECONDS, 2**31 - 1)
 
 
-def volume_mount(number: int, volume: Volume) -> dict[str, Any]:
-    mount = {"name": f"volume-{number}", "mountPath": volume.path}
-    mount |= {"subPath": volume.sub_path} if volume.sub_path else {}
-    return {**mount, **({"readOnly": True} if volume.read_only else {})}
+def volume_mounts(volumes: Sequence[Volume]) -> list[dict[str, Any]]:
+    """Return where a container sees the folder that mapred works in, and its volumes."""
+    mounts: list[dict[str, Any]] = [{"name": "mapred", "mountPath": WORK}]
+    for number, volume in enumerate(volumes):
+        mount = {"name": f"volume-{number}", "mountPath": volume.path}
+        if volume.sub_path:
+            mount["subPath"] = volume.sub_path
+        mounts.append({**mount, "readOnly": True} if volume.read_only else mount)
+    return mounts
 
 
-def volume_source(number: int, volume: Volume) -> dict[str, Any]:
-    name = f"volume-{number}"
+def volume_sources(volumes: Sequence[Volume]) -> list[dict[str, Any]]:
+    """Return the volumes that `volume_mounts` names."""
+    sources = [{"name": f"volume-{n}", **_source(volume)} for n, volume in enumerate(volumes)]
+    return [{"name": "mapred", "emptyDir": {}}, *sources]
+
+
+def _source(volume: Volume) -> dict[str, Any]:
     if volume.claim is not None:
-        return {"name": name, "persistentVolumeClaim": {"claimName": volume.claim}}
+        return {"persistentVolumeClaim": {"claimName": volume.claim}}
     if volume.nfs is not None:
         server, _, path = volume.nfs.partition(":")
-        return {"name": name, "nfs": {"server": server, "path": path}}
+        return {"nfs": {"server": server, "path": path}}
     if volume.memory is not None:
         limit = quantity(volume.memory)
-        return {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": limit}}
+        return {"emptyDir": {"medium": "Memory", "sizeLimit": limit}}
     claim: dict[str, Any] = {
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": quantity(volume.disk or 0)}},
     }
     if volume.storage_class is not None:
         claim["storageClassName"] = volume.storage_class
-    return {"name": name, "ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
+    return {"ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
 
 
 def whole_pod_patch(argo: ArgoSettings) -> str:
-    """Return what every pod needs beyond its template: small, locked containers of Argo's own."""
-    small = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
-    beside = {
+    """Return the patch of every pod: Argo's own containers are small, and locked like the worker's."""
+    small = {
         "securityContext": {**LOCKED, "readOnlyRootFilesystem": True},
-        "resources": small,
+        "resources": {
+            "requests": {"cpu": "10m", "memory": "64Mi"},
+            "limits": {"memory": "512Mi"},
+        },
     }
-    own = {
-        "initContainers": [{"name": "init", **beside}],
-        "containers": [{"name": "wait", **beside}],
+    patch = {
+        "initContainers": [{"name": "init", **small}],
+        "containers": [{"name": "wait", **small}],
     }
-    return _patch(merge_patches(own, argo.pod_spec_patch)) or ""
+    return to_yaml(merge_patches(patch, argo.pod_spec_patch))
 
 
 def merge_patches(patch: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Two strategic merge patches as one: items of lists are matched by their `name`."""
-    found = dict(patch)
+    """Merge two strategic merge patches into one: items of lists are matched by their `name`."""
+    merged = dict(patch)
     for key, value in over.items():
-        before = found.get(key)
+        before = merged.get(key)
         if isinstance(before, Mapping) and isinstance(value, Mapping):
-            found[key] = merge_patches(before, value)
+            merged[key] = merge_patches(before, value)
         elif isinstance(before, list) and isinstance(value, list | tuple):
-            found[key] = _merge_lists(before, list(value))
+            merged[key] = _merge_lists(before, list(value))
         else:
-            found[key] = value
-    return found
+            merged[key] = value
+    return merged
 
 
 def _merge_lists(before: list[Any], over: list[Any]) -> list[Any]:
@@ -322,22 +343,3 @@ def _merge_lists(before: list[Any], over: list[Any]) -> list[Any]:
             return [*before, *over]
         named[item["name"]] = merge_patches(named.get(item["name"], {}), item)
     return list(named.values())
-
-
-def _patch(patch: Mapping[str, Any]) -> str | None:
-    return to_yaml(patch) if patch else None
-
-
-def drop_empty(value: Any) -> Any:
-    """Without what is empty or None; an empty mapping that means something stays by name."""
-    if not isinstance(value, Mapping):
-        return [drop_empty(item) for item in value] if isinstance(value, list) else value
-    kept = {key: drop_empty(item) for key, item in value.items()}
-    meant = ("none", "emptyDir")
-    return {k: v for k, v in kept.items() if k in meant or v not in (None, {}, [])}
-
-
-def slug(text: str, most: int) -> str:
-    """Return a name that Kubernetes takes, made from any text; `job` where nothing is left."""
-    found = re.sub(r"[^a-z0-9]+", "-", text.lower())[:most].strip("-")
-    return found or "job"

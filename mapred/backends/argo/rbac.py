@@ -6,58 +6,56 @@ from typing import Any
 
 from mapred.backends.argo.settings import ArgoSettings
 
+# What an account may do, as (API group, resource, verbs).
+Rules = tuple[tuple[str, str, tuple[str, ...]], ...]
 _GROUP = "rbac.authorization.k8s.io"
-# What each account may do, as (api group, resources, verbs).
-EXECUTOR = (("argoproj.io", ("workflowtaskresults",), ("create", "patch")),)
-SUBMITTER = (
+EXECUTOR: Rules = (("argoproj.io", "workflowtaskresults", ("create", "patch")),)
+SUBMITTER: Rules = (
     (
         "argoproj.io",
-        ("workflows",),
+        "workflows",
         ("create", "get", "list", "watch", "patch", "update", "delete"),
     ),
-    ("", ("pods",), ("get", "list", "watch", "delete")),
-    ("", ("pods/log",), ("get",)),
-    ("", ("events",), ("get", "list")),
+    ("", "pods", ("get", "list", "watch", "delete")),
+    ("", "pods/log", ("get",)),
+    ("", "events", ("get", "list")),
 )
-
 SCHEDULER_ROLE = "mapred-scheduler"
-SCHEDULER = (
-    (
-        "argoproj.io",
-        ("cronworkflows",),
-        ("create", "get", "list", "patch", "update", "delete"),
-    ),
+SCHEDULER: Rules = (
+    ("argoproj.io", "cronworkflows", ("create", "get", "list", "patch", "update", "delete")),
 )
 
 
 def manifests(argo: ArgoSettings, submitter: str | None = None) -> list[dict[str, Any]]:
-    """Three accounts: of the function (no rights, no token), of Argo's executor, of the client.
+    """Return three accounts: of the function (no rights, no token), of Argo's executor, of a client.
 
-    One role more, for people who schedule jobs, is bound to nobody.
-
-    The executor's token is a Secret, as its account's token goes into one container of the
-    pod alone. The submitter is for a client inside the cluster; a person gets its Role.
+    The client's is for one inside the cluster; a person gets its Role. Another role, bound to
+    nobody, is for people who schedule jobs. The executor's token is a Secret, as it goes into one
+    container of the pod alone, and not into the function's.
     """
     namespace = argo.namespace or "default"
     submitter = submitter or argo.submitter_service_account
     function, executor = argo.service_account, argo.executor_service_account
+    token = {
+        "name": f"{executor}.service-account-token",
+        "namespace": namespace,
+        "annotations": {"kubernetes.io/service-account.name": executor},
+    }
     return [
         _account(namespace, function, automountServiceAccountToken=False),
         _account(namespace, executor, automountServiceAccountToken=False),
         {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {
-                "name": f"{executor}.service-account-token",
-                "namespace": namespace,
-                "annotations": {"kubernetes.io/service-account.name": executor},
-            },
+            "metadata": token,
             "type": "kubernetes.io/service-account-token",
         },
-        *_role(namespace, executor, EXECUTOR),
+        _role(namespace, executor, EXECUTOR),
+        _binding(namespace, executor),
         _account(namespace, submitter),
-        *_role(namespace, submitter, SUBMITTER),
-        _role(namespace, SCHEDULER_ROLE, SCHEDULER)[0],
+        _role(namespace, submitter, SUBMITTER),
+        _binding(namespace, submitter),
+        _role(namespace, SCHEDULER_ROLE, SCHEDULER),
     ]
 
 
@@ -66,27 +64,24 @@ def _account(namespace: str, name: str, **more: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata, **more}
 
 
-def _role(
-    namespace: str, name: str, rules: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
-) -> list[dict[str, Any]]:
-    metadata = {"name": name, "namespace": namespace}
-    allowed = [
-        {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)}
-        for group, resources, verbs in rules
-    ]
-    account = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
-    return [
-        {
-            "apiVersion": f"{_GROUP}/v1",
-            "kind": "Role",
-            "metadata": metadata,
-            "rules": allowed,
-        },
-        {
-            "apiVersion": f"{_GROUP}/v1",
-            "kind": "RoleBinding",
-            "metadata": metadata,
-            "roleRef": {"apiGroup": _GROUP, "kind": "Role", "name": name},
-            "subjects": [account],
-        },
-    ]
+def _role(namespace: str, name: str, rules: Rules) -> dict[str, Any]:
+    return {
+        "apiVersion": f"{_GROUP}/v1",
+        "kind": "Role",
+        "metadata": {"name": name, "namespace": namespace},
+        "rules": [
+            {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
+            for group, resource, verbs in rules
+        ],
+    }
+
+
+def _binding(namespace: str, name: str) -> dict[str, Any]:
+    """Bind a role to the account of its name."""
+    return {
+        "apiVersion": f"{_GROUP}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": name, "namespace": namespace},
+        "roleRef": {"apiGroup": _GROUP, "kind": "Role", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+    }

@@ -17,12 +17,13 @@ from typing import Any
 
 from mapred.backends.argo import pods
 from mapred.backends.argo.admission import admit
-from mapred.backends.argo.pods import TemplateContext, drop_empty, slug
+from mapred.backends.argo.objects import MANAGED, build_arguments, build_object, slug
+from mapred.backends.argo.pods import TemplateContext
 from mapred.backends.argo.settings import ArgoSettings
 from mapred.errors import BackendError
 from mapred.model.resources import Resources
 from mapred.model.rules import seconds
-from mapred.model.spec import Job, Stage
+from mapred.model.spec import Job
 
 # The etcd of a cluster takes no object beyond 1.5 MiB, Argo none beyond 1 MiB.
 LIMIT = 2**20
@@ -48,7 +49,7 @@ def workflow_name(job: Job) -> str:
 
 
 def split_tasks(tasks: int, most: int) -> tuple[int, int]:
-    """How many pods a stage has, at most `most`, and how many tasks the largest of them."""
+    """Return how many pods a stage has, at most `most`, and the tasks of the largest of them."""
     size = max(1, math.ceil(tasks / most))
     return max(1, math.ceil(tasks / size)), size
 
@@ -67,46 +68,41 @@ def manifest(
     `uri` is the run's folder, `digest` the SHA-256 of its job.json, `packages` that of the
     archive `layout.packages` below the root (None: the image has all that the job needs).
     """
-    asked = tuple(stage.resources for stage in job.stages)
-    admit(argo, asked, root=uri, python=job.python, name=name, digest=digest, packages=packages)
-    run = TemplateContext(job, argo, uri, packages)
+    resources = tuple(stage.resources for stage in job.stages)
+    admit(argo, resources, root=uri, python=job.python, name=name, digest=digest, packages=packages)
     nodes = _nodes(job, argo)
-    templates, of_node = _templates(run, nodes)
+    templates, of_node = _templates(TemplateContext(job, argo, uri, packages), nodes)
     dag = {"name": "run", "dag": {"tasks": [_task(node, of_node[node.name]) for node in nodes]}}
-    parameters = {"run": uri, "digest": digest, "packages": packages}
-    marks = {"app.kubernetes.io/managed-by": "mapred", "mapred-run": slug(job.run_id, 63)}
-    values = {
-        "apiVersion": "argoproj.io/v1alpha1",
-        "kind": "Workflow",
-        "metadata": {
-            "name": name or workflow_name(job),
-            "namespace": argo.namespace,
-            "labels": {**marks, **argo.labels},
-            "annotations": {"mapred-uri": uri, **argo.annotations},
-        },
-        "spec": {
-            "entrypoint": "run",
-            "arguments": {
-                "parameters": [
-                    {"name": key, "value": value} for key, value in parameters.items() if value
-                ]
-            },
-            "templates": [dag, *templates],
-            **_settings(job, argo, marks),
-        },
+    marks = {**MANAGED, "mapred-run": slug(job.run_id, 63)}
+    spec = {
+        "entrypoint": "run",
+        "arguments": build_arguments({"run": uri, "digest": digest, "packages": packages}),
+        "templates": [dag, *templates],
+        **build_common_spec(argo, marks),
+        "parallelism": argo.parallelism,
+        "priority": argo.priority,
+        "activeDeadlineSeconds": None if job.deadline is None else math.ceil(job.deadline),
+        **build_cleanup_spec(argo),
     }
-    found: dict[str, Any] = drop_empty(values)
-    size = len(json.dumps(found))
+    workflow = build_object(
+        "Workflow",
+        argo,
+        name or workflow_name(job),
+        spec,
+        labels={**marks, **argo.labels},
+        annotations={"mapred-uri": uri, **argo.annotations},
+    )
+    size = len(json.dumps(workflow))
     if size > LIMIT:
         raise BackendError(
             f"the Workflow of {job.name} has {size:,} bytes, and Argo takes {LIMIT:,}: shorten "
             "env=, labels=, annotations= or pod_spec_patch="
         )
-    return found
+    return workflow
 
 
 def build_common_spec(argo: ArgoSettings, marks: Mapping[str, str]) -> dict[str, Any]:
-    """Return what every Workflow has: accounts, what its pods may do, their labels."""
+    """Return the accounts, rights and labels of the pods of any Workflow."""
     user = {"runAsUser": argo.run_as_user, "seccompProfile": {"type": "RuntimeDefault"}}
     if argo.run_as_user:
         group = {"runAsGroup": argo.run_as_user, "fsGroup": argo.run_as_user}
@@ -123,81 +119,63 @@ def build_common_spec(argo: ArgoSettings, marks: Mapping[str, str]) -> dict[str,
 
 
 def build_cleanup_spec(argo: ArgoSettings) -> dict[str, Any]:
-    """When its pods go, and the Workflow itself."""
+    """Return when finished pods are deleted, and the Workflow itself."""
     return {
         "podGC": {"strategy": "OnPodCompletion", "deleteDelayDuration": "60s"},
         "ttlStrategy": {"secondsAfterCompletion": math.ceil(seconds(argo.ttl))},
     }
 
 
-def _settings(job: Job, argo: ArgoSettings, marks: Mapping[str, str]) -> dict[str, Any]:
-    """Return what holds for the whole Workflow."""
-    return {
-        **build_common_spec(argo, marks),
-        "parallelism": argo.parallelism,
-        "priority": argo.priority,
-        "activeDeadlineSeconds": None if job.deadline is None else math.ceil(job.deadline),
-        **build_cleanup_spec(argo),
-    }
-
-
 def _nodes(job: Job, argo: ArgoSettings) -> list[_Node]:
-    """Every stage, and one to close the run where the last stage has several tasks."""
-    nodes = [_node(stage, argo, stage is job.stages[-1]) for stage in job.stages]
+    """Return a node for every stage, and one to close the run if the last stage has several tasks."""
     last = job.stages[-1]
-    if nodes[-1].closes:
-        return nodes
-    asked = dataclasses.replace(last.resources.on_demand(), gpu=0, gpu_type=None, instance_types=())
-    return [*nodes, _Node(RESULT, RESULT, last.name, asked, closes=True)]
-
-
-def _node(stage: Stage, argo: ArgoSettings, last: bool) -> _Node:
-    count, size = split_tasks(stage.tasks, argo.max_pods)
-    closes = last and stage.tasks == 1
-    return _Node(stage.name, stage.kind, stage.inputs, stage.resources, count, size, closes)
+    nodes = []
+    for stage in job.stages:
+        count, size = split_tasks(stage.tasks, argo.max_pods)
+        closes = stage is last and stage.tasks == 1
+        nodes.append(
+            _Node(stage.name, stage.kind, stage.inputs, stage.resources, count, size, closes)
+        )
+    if not nodes[-1].closes:
+        # It only puts the result together, so a GPU or a certain machine would be wasted on it.
+        resources = dataclasses.replace(
+            last.resources.on_demand(), gpu=0, gpu_type=None, instance_types=()
+        )
+        nodes.append(_Node(RESULT, RESULT, last.name, resources, closes=True))
+    return nodes
 
 
 def _templates(
     run: TemplateContext, nodes: Sequence[_Node]
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """One template for the nodes of a kind that ask for the same, and which node has which."""
-    groups: dict[str, list[_Node]] = {}
+    """Return one template for the nodes of a kind with equal resources, and each node's template."""
+    groups: list[list[_Node]] = []
     for node in nodes:
-        alike = next(
-            (
-                name
-                for name, (first, *_) in groups.items()
-                if (first.kind, first.resources) == (node.kind, node.resources)
-            ),
-            None,
-        )
-        if alike is None:
-            alike = node.name if node.kind in groups else node.kind
-            groups[alike] = []
-        groups[alike].append(node)
-    templates = [
-        pods.template(
-            run,
-            name,
-            group[0].resources,
-            max(node.size for node in group),
-            any(node.closes for node in group),
-        )
-        for name, group in groups.items()
-    ]
-    return templates, {node.name: name for name, group in groups.items() for node in group}
+        alike = (node.kind, node.resources)
+        group = next((g for g in groups if (g[0].kind, g[0].resources) == alike), None)
+        if group is None:
+            groups.append(group := [])
+        group.append(node)
+    templates: list[dict[str, Any]] = []
+    of_node: dict[str, str] = {}
+    kinds: set[str] = set()
+    for group in groups:
+        first = group[0]
+        name = first.name if first.kind in kinds else first.kind
+        kinds.add(first.kind)
+        size, closes = max(node.size for node in group), any(node.closes for node in group)
+        templates.append(pods.template(run, name, first.resources, size, closes))
+        of_node |= {node.name: name for node in group}
+    return templates, of_node
 
 
 def _task(node: _Node, template: str) -> dict[str, Any]:
-    loop = node.blocks > 1
-    given = {"stage": node.name, "block": "{{item}}" if loop else "0", "size": str(node.size)}
-    after = node.after
+    loop, after = node.blocks > 1, node.after
+    block = "{{item}}" if loop else "0"
     return {
         "name": node.name,
         "template": template,
-        "arguments": {
-            "parameters": [{"name": name, "value": value} for name, value in given.items()]
-        },
+        "arguments": build_arguments({"stage": node.name, "block": block, "size": str(node.size)}),
         "withSequence": {"count": str(node.blocks)} if loop else None,
         "depends": f"{after}.Succeeded || {after}.Failed || {after}.Errored" if after else None,
     }

@@ -1,4 +1,4 @@
-"""Objects of Argo, held against hera's models of them before anything is created."""
+"""Validation of Argo's objects against hera's models of them, before anything is created."""
 
 from __future__ import annotations
 

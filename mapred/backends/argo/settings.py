@@ -1,4 +1,4 @@
-"""Where a cluster is, what its pods look like, how they reach the root: all that users set."""
+"""The settings of a cluster: where it is, what its pods look like, how they reach the root."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ from mapred.model.rules import Duration, DurationFromZero, FromOne, FromZero, Te
 from mapred.process import secrecy
 
 MOST_PODS = 2000
+_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+# The fields that hold names of objects in the cluster.
+_OBJECTS = (
+    "namespace",
+    "root_secret",
+    "service_account",
+    "executor_service_account",
+    "submitter_service_account",
+)
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
@@ -90,10 +99,11 @@ class ArgoSettings:
 
     def __post_init__(self) -> None:
         if isinstance(self.volumes, list | tuple):
-            made = tuple(_volume(value) for value in self.volumes)
-            object.__setattr__(self, "volumes", made)
+            object.__setattr__(self, "volumes", tuple(map(_volume, self.volumes)))
         check_fields(self, BackendError)
         self._check_names()
+        self._check_urls()
+        self._refuse_secrets()
         if self.max_pods > MOST_PODS:
             raise BackendError(
                 f"max_pods={self.max_pods}: the limit is {MOST_PODS}; more tasks share pods, each "
@@ -110,29 +120,21 @@ class ArgoSettings:
             raise BackendError(
                 f"provider={self.provider!r}: there are {', '.join(map(repr, PROVIDERS))}"
             )
-        policies = ("Always", "IfNotPresent", "Never")
-        if self.image_pull_policy not in policies:
+        if self.image_pull_policy not in _PULL_POLICIES:
             raise BackendError(
-                f"image_pull_policy={self.image_pull_policy!r}: there are {', '.join(policies)}"
+                f"image_pull_policy={self.image_pull_policy!r}: there are {', '.join(_PULL_POLICIES)}"
             )
-        named = {
-            what: getattr(self, what)
-            for what in (
-                "namespace",
-                "root_secret",
-                "service_account",
-                "executor_service_account",
-                "submitter_service_account",
-            )
-        }
-        named.update({f"image_pull_secrets: {n}": n for n in self.image_pull_secrets})
-        for what, name in named.items():
+        names = {what: getattr(self, what) for what in _OBJECTS}
+        names.update({f"image_pull_secrets: {n}": n for n in self.image_pull_secrets})
+        for what, name in names.items():
             if name is not None and not _NAME.fullmatch(name):
                 raise BackendError(f"{what}={name!r} is not a name that Kubernetes takes")
         if len(self.root_secret_keys) != 2:
             raise BackendError("root_secret_keys= are two: of the access key, of the secret key")
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.token_env):
             raise BackendError("token_env= is the name of an environment variable, not a token")
+
+    def _check_urls(self) -> None:
         for what, start in (("endpoint", r"https?://[^/@]+"), ("server", r"https?://[^@]+")):
             url = getattr(self, what)
             if url is not None and not re.fullmatch(start + "/?", url):
@@ -140,9 +142,10 @@ class ArgoSettings:
         for what in ("root", "endpoint", "server"):
             url, remedy = getattr(self, what) or "", "name Secrets and variables instead"
             secrecy.refuse_urls((url,), f"{what}=", BackendError, remedy)
-        mappings = ("labels", "annotations", "pod_spec_patch")
+
+    def _refuse_secrets(self) -> None:
         for what, value in vars(self).items():
-            name = secrecy.find_secret(value) if what in mappings else None
+            name = secrecy.find_secret(value) if isinstance(value, Mapping) else None
             if name is not None or secrecy.contains_secret(value):
                 raise BackendError(
                     f"{what}= looks like a secret{f' at {name!r}' if name else ''}, and a Workflow "
@@ -152,17 +155,16 @@ class ArgoSettings:
 
     @property
     def arguments(self) -> Mapping[str, Any]:
-        """What differs from the defaults, as JSON holds it."""
-        given = dataclasses.asdict(self)
-        plain = dataclasses.asdict(type(self)())
+        """Return the fields that differ from their defaults, as JSON holds them."""
+        defaults = dataclasses.asdict(type(self)())
         return {
             what: list(value) if isinstance(value, tuple) else value
-            for what, value in given.items()
-            if value != plain[what]
+            for what, value in dataclasses.asdict(self).items()
+            if value != defaults[what]
         }
 
 
 def _volume(value: Any) -> Any:
-    """Return a volume of what job.json and mapred.toml hold of one; all else as it is."""
-    known = {each.name for each in dataclasses.fields(Volume)}
-    return Volume(**value) if isinstance(value, Mapping) and known.issuperset(value) else value
+    """Return the volume that a mapping of job.json or mapred.toml describes; all else as it is."""
+    names = {field.name for field in dataclasses.fields(Volume)}
+    return Volume(**value) if isinstance(value, Mapping) and names.issuperset(value) else value

@@ -1,14 +1,13 @@
-"""What the status of a Workflow says of its pods: pure."""
+"""Pure functions that read the status of a Workflow and of its pods."""
 
 from __future__ import annotations
 
 import base64
 import gzip
-import importlib
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -45,13 +44,17 @@ class Queued:
     why: str
 
 
-def phase(found: Mapping[str, Any]) -> str:
-    return str((found.get("status") or {}).get("phase") or "Pending")
+def phase(workflow: Mapping[str, Any]) -> str:
+    return str((workflow.get("status") or {}).get("phase") or "Pending")
 
 
-def pods(found: Mapping[str, Any]) -> Pods:
+def progress(workflow: Mapping[str, Any]) -> tuple[str, str]:
+    return phase(workflow), str((workflow.get("status") or {}).get("progress") or "")
+
+
+def pods(workflow: Mapping[str, Any]) -> Pods:
     """Return the nodes of a Workflow that are pods; raises `Unreadable`."""
-    status = found.get("status") or {}
+    status = workflow.get("status") or {}
     nodes = status.get("nodes")
     if not nodes and status.get("compressedNodes"):
         nodes = _unpack_nodes(status["compressedNodes"])
@@ -59,22 +62,25 @@ def pods(found: Mapping[str, Any]) -> Pods:
         raise Unreadable("Argo keeps it in its database, which only an Argo server reads: server=")
     if not isinstance(nodes or {}, Mapping):
         raise Unreadable(f"its nodes are a {type(nodes).__name__}")
-    known = [node for node in (nodes or {}).values() if isinstance(node, dict)]
-    return tuple(node for node in known if node.get("type") == "Pod")
+    return tuple(
+        node
+        for node in (nodes or {}).values()
+        if isinstance(node, dict) and node.get("type") == "Pod"
+    )
 
 
-def running(known: Pods) -> bool:
-    return any(node.get("phase") == "Running" for node in known)
+def running(pods: Pods) -> bool:
+    return any(node.get("phase") == "Running" for node in pods)
 
 
-def waiting(known: Pods) -> Pods:
-    return tuple(node for node in known if node.get("phase") == "Pending")
+def waiting(pods: Pods) -> Pods:
+    return tuple(node for node in pods if node.get("phase") == "Pending")
 
 
 def waits_its_turn(message: str) -> bool:
     """Whether a pod that waits with this message starts once others are done.
 
-    No message is what a pod has that a queue holds back, and one that was made just now.
+    A pod that a queue holds back has no message, nor has one that was made just now.
     """
     if not message or _TURN.search(message):
         return True
@@ -83,42 +89,41 @@ def waits_its_turn(message: str) -> bool:
     return _BUSY.search(message) is not None
 
 
-def detect_queued(found: Mapping[str, Any], known: Pods) -> Queued | None:
-    """Since when a Workflow waits for its turn, none of its pods at work; None if it does not."""
-    if phase(found) in OVER or running(known):
+def detect_queued(workflow: Mapping[str, Any], pods: Pods) -> Queued | None:
+    """Return since when a Workflow waits for its turn with no pod at work; None if it does not."""
+    if phase(workflow) in OVER or running(pods):
         return None
-    created = parse_timestamp((found.get("metadata") or {}).get("creationTimestamp"))
-    held = [node for node in waiting(known) if waits_its_turn(str(node.get("message") or ""))]
+    created = parse_timestamp((workflow.get("metadata") or {}).get("creationTimestamp"))
+    held = [node for node in waiting(pods) if waits_its_turn(str(node.get("message") or ""))]
     if held:
         begun = [parse_timestamp(node.get("startedAt")) or created or 0.0 for node in held]
-        ended = [parse_timestamp(node.get("finishedAt")) or 0.0 for node in known]
+        ended = [parse_timestamp(node.get("finishedAt")) or 0.0 for node in pods]
         texts = (str(node.get("message") or "") for node in held)
         return Queued(max(min(begun), *ended), next(filter(None, texts), "no node takes its pods"))
-    if phase(found) == "Pending" and not known and created is not None:
-        why = (found.get("status") or {}).get("message")
+    if phase(workflow) == "Pending" and not pods and created is not None:
+        why = (workflow.get("status") or {}).get("message")
         return Queued(created, str(why or "Argo has not started it"))
     return None
 
 
 def parse_timestamp(text: Any) -> float | None:
-    """Seconds since the epoch of a time as Kubernetes writes it."""
+    """Return the seconds since the epoch of a time as Kubernetes writes it."""
     try:
         return datetime.fromisoformat(str(text).replace("Z", "+00:00")).timestamp()
     except ValueError:
         return None
 
 
-def has_reached_deadline(found: Mapping[str, Any]) -> bool:
+def has_reached_deadline(workflow: Mapping[str, Any]) -> bool:
     """Whether a Workflow that is over worked for all of its `activeDeadlineSeconds`."""
-    status = found.get("status") or {}
-    limit = (found.get("spec") or {}).get("activeDeadlineSeconds")
+    status = workflow.get("status") or {}
+    limit = (workflow.get("spec") or {}).get("activeDeadlineSeconds")
     start, end = parse_timestamp(status.get("startedAt")), parse_timestamp(status.get("finishedAt"))
     return None not in (limit, start, end) and end - start >= limit  # type: ignore[operator]
 
 
 def _unpack_nodes(text: Any) -> Any:
-    """Return the nodes of a large status: base64 of what gzip made, zstd or brotli in newer
-    versions."""
+    """Return the nodes of a large status: base64 of gzip, or in newer versions of zstd or brotli."""
     try:
         data = base64.b64decode(text, validate=True)
     except (ValueError, TypeError) as error:
@@ -135,35 +140,9 @@ def _unpack_nodes(text: Any) -> Any:
 
 
 def _decompress(data: bytes, codec: str) -> bytes:
-    tried = False
-    for decoder in _decoders(codec):
-        tried = True
-        try:
-            return decoder(data)
-        except Exception:  # each library has errors of its own
-            continue
-    if tried:
-        raise Unreadable(f"it is not {codec}, or is damaged")
-    raise Unreadable(f"it is compressed by {codec}: install {_PACKAGES[codec]}")
-
-
-_PACKAGES = {"zstd": "zstandard", "brotli": "brotli"}
-
-
-def _decoders(codec: str) -> Iterator[Callable[[bytes], bytes]]:
-    """Yield what is installed that decompresses it."""
-    if codec == "gzip":
-        yield gzip.decompress
-        return
-
-    if pa.Codec.is_available(codec):
-        yield lambda data: pa.CompressedInputStream(io.BytesIO(data), codec).read()
-    for name in {"zstd": ("compression.zstd", "zstandard"), "brotli": ("brotli",)}[codec]:
-        try:
-            module = importlib.import_module(name)
-        except ImportError:
-            continue
-        if name == "zstandard":
-            yield lambda data, m=module: m.ZstdDecompressor().decompressobj().decompress(data)  # type: ignore[misc]
-        else:
-            yield module.decompress
+    try:
+        if codec == "gzip":
+            return gzip.decompress(data)
+        return bytes(pa.CompressedInputStream(io.BytesIO(data), codec).read())
+    except Exception as error:  # each codec has errors of its own
+        raise Unreadable(f"it is not {codec}, or is damaged: {error}") from None

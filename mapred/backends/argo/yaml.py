@@ -1,4 +1,4 @@
-"""Values as YAML that every reader takes for the same values, and back."""
+"""Writes values as YAML that every reader takes for the same values, and reads YAML."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def from_yaml(text: str, what: str = "the text") -> list[Any]:
     yaml = _yaml()
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return [found for found in yaml.load_all(text, Loader=loader) if found is not None]
+        return [value for value in yaml.load_all(text, Loader=loader) if value is not None]
     except yaml.YAMLError as error:
-        raise BackendError(f"{what} is no YAML: {error}") from None
+        raise BackendError(f"{what} is not YAML: {error}") from None
 
 
 def _yaml() -> ModuleType:
@@ -42,8 +42,8 @@ def _yaml() -> ModuleType:
         import yaml
     except ImportError:
         raise MissingDependency("PyYAML", "argo") from None
-    found: ModuleType = yaml
-    return found
+    module: ModuleType = yaml
+    return module
 
 
 @lru_cache(maxsize=1)
@@ -67,7 +67,7 @@ def _dumper() -> Any:
 
 
 def _mapping(dumper: Any, value: Any) -> Any:
-    """Return a mapping that is not a dict: its class names no other in its bases."""
+    """Represent a mapping that is not a dict, which PyYAML cannot tell by its bases."""
     if not isinstance(value, Mapping):
         return dumper.represent_undefined(value)
     return dumper.represent_dict(value.items())

@@ -31,10 +31,9 @@ from mapred.errors import (
 )
 from mapred.functions import transport
 from mapred.model import layout
+from mapred.model.retries import FAILED, MISMATCH, TRY_AGAIN
 from mapred.runfolder.folder import RunFolder
 from mapred.storage import fsspec_options, open_store
-
-FAILED, AGAIN, MISMATCH = 1, 75, 78
 
 
 class Mismatch(MapredError):
@@ -126,7 +125,7 @@ def _find_run(uri: str) -> Run | None:
 def _code(error: MapredError) -> int:
     if isinstance(error, Mismatch | AccessError | FullError):
         return MISMATCH
-    return AGAIN if isinstance(error, StorageError | BackendError) else FAILED
+    return TRY_AGAIN if isinstance(error, StorageError | BackendError) else FAILED
 
 
 if __name__ == "__main__":

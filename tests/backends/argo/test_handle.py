@@ -290,13 +290,6 @@ def test_a_status_that_cannot_be_read_is_unknown(
     assert run.wait().state == "failed"
 
 
-def test_what_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statuses, "_decoders", lambda codec: iter(()))
-    for codec, package in (("zstd", "zstandard"), ("brotli", "brotli")):
-        with pytest.raises(statuses.Unreadable, match=f"by {codec}: install {package}"):
-            statuses.pods({"status": {"compressedNodes": packed(codec, {})}})
-
-
 def started(client: Cluster, seconds: float = 0.0) -> None:
     when = datetime.fromtimestamp(time.time() + seconds, timezone.utc)
     client.workflow["status"]["startedAt"] = when.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -84,7 +84,7 @@ RULES: dict[str, Breaks] = {
     "/ divides to a fraction": lambda d: dag(d)[0].update(
         withSequence={"count": "{{=asInt(workflow.parameters.x)/2}}"}
     ),
-    "is no YAML": lambda d: pod(d).update(podSpecPatch="{a: [}"),
+    "is not YAML": lambda d: pod(d).update(podSpecPatch="{a: [}"),
     "it is not a mapping": lambda d: spec(d).update(podSpecPatch="- a"),
     "command: none is given": lambda d: pod(d)["container"].pop("command"),
     "image: none is given": lambda d: pod(d)["container"].pop("image"),

@@ -110,5 +110,5 @@ def test_plain_texts_stay_plain() -> None:
 
 
 def test_a_broken_text_is_one_clear_error() -> None:
-    with pytest.raises(BackendError, match=r"file\.yaml is no YAML"):
+    with pytest.raises(BackendError, match=r"file\.yaml is not YAML"):
         from_yaml("a: [", "file.yaml")

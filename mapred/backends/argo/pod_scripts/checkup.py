@@ -1,4 +1,4 @@
-"""What a pod says of itself: `python -m mapred.backends.argo.pod_scripts.checkup ROOT` prints one line of JSON."""
+"""Prints what a pod finds about itself, as one line of JSON: `python -m` of this module, and a root."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from mapred.storage import open_store, probe
 
 
 def main(root: str) -> None:
-    said = {
+    report = {
         "python": ".".join(map(str, sys.version_info[:2])),
         "mapred": __version__,
         "code": code_digest(),
         "root": "",
     }
     try:
-        said["listed"] = probe(open_store(root))
+        report["listed"] = probe(open_store(root))
     except MapredError as error:
-        said["root"] = f"{type(error).__name__}: {error}"
-    sys.stdout.write(json.dumps({**said, "time": time.time()}) + "\n")
+        report["root"] = f"{type(error).__name__}: {error}"
+    sys.stdout.write(json.dumps({**report, "time": time.time()}) + "\n")
 
 
 if __name__ == "__main__":
