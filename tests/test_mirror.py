@@ -101,7 +101,6 @@ TESTED_BY = {
     ),
     "worker/test_supervisor.py": "worker.blocks",
     "writing/test_delta.py": "writing.stats",
-    "writing/test_whole.py": "writing.opening",
 }
 
 

@@ -102,10 +102,10 @@ def character(what: str, value: Any) -> str:
     return value
 
 
-def choice(what: str, value: Any, known: Sequence[str]) -> str:
-    if value not in known:
+def choice(what: str, value: Any, choices: Sequence[str]) -> str:
+    if value not in choices:
         raise DatasetError(
-            f"{what}={short_repr(value)} is not one of {', '.join(map(repr, known))}"
+            f"{what}={short_repr(value)} is not one of {', '.join(map(repr, choices))}"
         )
     return str(value)
 

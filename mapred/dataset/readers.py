@@ -292,19 +292,18 @@ def files(
 
 
 def format_of(source: Any) -> str:
-    """Return the format of paths by their suffixes, listed where they hold wildcards or are
-    folders."""
+    """Return the format of paths by their suffixes; folders and wildcards are listed."""
     chosen = by_suffix(source)
     return chosen.format or kind_of(listing(chosen)["path"])[0]
 
 
 def by_suffix(source: Any) -> Dataset:
-    """Return a dataset of the format that the URIs say; else the listing's suffixes will."""
+    """Return a dataset whose format follows from the URIs' suffixes, or from a later listing."""
     uris, exact = _uris(source), _exact(source)
     endings = {suffix_of(uri.rstrip("/").rpartition("/")[2]) for uri in uris}
-    told = {kind_of_suffix(ending) for ending in endings if not globs.is_glob(ending)}
-    if len(told) == len(endings) == 1:
-        [(name, delimiter)] = told
+    kinds = {kind_of_suffix(ending) for ending in endings if not globs.is_glob(ending)}
+    if len(kinds) == len(endings) == 1:
+        [(name, delimiter)] = kinds
         if name in _KNOWN:
             return Dataset(name, uris, exact=exact, options=Format(name, "", delimiter=delimiter))
     return Dataset(None, uris, exact=exact, options=Format("", "", delimiter=""))
@@ -365,7 +364,7 @@ def _uris(uris: Any) -> tuple[str, ...]:
         raise DatasetError(
             f"{short_repr(uris)} is not a path; pass a str, a Path or a list of them"
         ) from None
-    found = []
+    texts = []
     for uri in several:
         if not isinstance(uri, str | os.PathLike):
             raise DatasetError(
@@ -375,14 +374,14 @@ def _uris(uris: Any) -> tuple[str, ...]:
         text = os.fsdecode(os.fspath(uri))
         if not text or "\0" in text:
             raise DatasetError(f"{text!r} is not a path")
-        found.append(text)
-    if not found:
+        texts.append(text)
+    if not texts:
         raise DatasetError("the list of files is empty: there is nothing to read")
-    secrecy.refuse_urls(found, "a path", DatasetError, _NO_CREDENTIALS)
-    return tuple(found)
+    secrecy.refuse_urls(texts, "a path", DatasetError, _NO_CREDENTIALS)
+    return tuple(texts)
 
 
 def _exact(uris: Any) -> tuple[int, ...]:
-    """Which of the URIs are `Path` objects, which are never patterns."""
+    """Return the places of the URIs that are `Path` objects, which are never patterns."""
     several = [uris] if isinstance(uris, str | os.PathLike) else uris
     return tuple(number for number, uri in enumerate(several) if isinstance(uri, os.PathLike))

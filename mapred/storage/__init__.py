@@ -85,7 +85,7 @@ def refuse_secrets(root: str) -> None:
 
 
 def client_modules(store: Store) -> tuple[str, ...]:
-    """Return what every process that uses a store imports, and takes long enough to be shared."""
+    """Return the slow imports of every process that uses a store, for workers to share."""
     return ("mapred.storage.oss_client",) if store.uri.startswith("oss://") else ()
 
 
@@ -154,17 +154,17 @@ def probe(store: Store) -> str:
         )
     if listed is None or listed:
         when = f"after {_LATE_SECONDS:g} s" if listed is None else f"until {listed:.1f} s later"
-        said = f"a name that was put was not listed {when}"
+        finding = f"a name that was put was not listed {when}"
         warn(
-            f"root {store.uri!r}: {said}; results are exact all the same, and what lists the root "
+            f"root {store.uri!r}: {finding}; results are exact all the same, and what lists the root "
             "(mapred ls, gc, rm, the progress of a run) may show less than is there for as long"
         )
-        return said
+        return finding
     return "a name that was put is listed at once"
 
 
 def _time_listing(store: Store, name: str) -> float | None:
-    """How many seconds a listing took to show a name; None where it did not for long."""
+    """Return the seconds until a listing showed a name; None where it never did."""
     began, root = time.monotonic(), store.local_path("")
     folder = name.rpartition("/")[0]
     for wait in (0.0, *_LATE_WAITS):

@@ -94,8 +94,7 @@ _LIKE = {"s3a": "s3", "gcs": "gs", **dict.fromkeys(("abfs", "abfss", "adl"), "az
 
 
 def find_refused(options: Mapping[str, Any], scheme: str) -> tuple[str, ...] | None:
-    """Return the path of names to the first value that a job may not hold; None where it may hold
-    all."""
+    """Return the path of names to the first value that a job may not hold, if there is one."""
     for path, value in _leaves(options):
         if not _is_allowed(path, value, scheme.lower()):
             return path
@@ -104,13 +103,13 @@ def find_refused(options: Mapping[str, Any], scheme: str) -> tuple[str, ...] | N
 
 def suggest_reference(path: tuple[str, ...], scheme: str) -> str:
     """`storage_options=` as it gives the value at a path by reference."""
-    known = scheme.lower()
-    name = _KEYS.get(_LIKE.get(known, known), {}).get(path[-1])
+    protocol = scheme.lower()
+    name = _KEYS.get(_LIKE.get(protocol, protocol), {}).get(path[-1])
     if name is None:
-        name = re.sub("[^A-Za-z0-9]+", "_", f"FSSPEC_{known}_{path[-1]}").upper().strip("_")
+        name = re.sub("[^A-Za-z0-9]+", "_", f"FSSPEC_{protocol}_{path[-1]}").upper().strip("_")
     line = repr(f"${name}")
-    for each in reversed(path):
-        line = f"{{{each!r}: {line}}}"
+    for name_above in reversed(path):
+        line = f"{{{name_above!r}: {line}}}"
     return f"storage_options={line}"
 
 
@@ -170,8 +169,8 @@ def _is_allowed(path: tuple[str, ...], value: Any, scheme: str) -> bool:
     if groups and groups[-1] == "headers":
         return name.lower() in _HEADERS
     # In a chain such as simplecache::s3://…, the options of each protocol stand under its name.
-    nested = [each for each in groups if each in _NAMES]
-    known = _ALL | _NAMES.get(nested[-1] if nested else scheme, frozenset())
+    nested = [group for group in groups if group in _NAMES]
+    names = _ALL | _NAMES.get(nested[-1] if nested else scheme, frozenset())
     chained = "::" in scheme or bool(nested)
-    inside = all(each in _GROUPS or each in _NAMES or chained for each in groups)
-    return inside and name in known
+    inside = all(group in _GROUPS or group in _NAMES or chained for group in groups)
+    return inside and name in names

@@ -153,8 +153,8 @@ def _login(profile: str) -> Callable[[], Mapping[str, Any]]:
         from datetime import datetime, timedelta, timezone
 
         try:
-            known = session.get_credentials()
-            frozen = known.get_frozen_credentials() if known else None
+            credentials = session.get_credentials()
+            frozen = credentials.get_frozen_credentials() if credentials else None
         except botocore.exceptions.BotoCoreError as error:
             raise StorageError(f"the AWS profile {profile!r} cannot log in: {error}") from None
         if frozen is None:

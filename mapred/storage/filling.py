@@ -29,7 +29,6 @@ def copy_into(target: memoryview, pieces: Iterable[Any]) -> int:
 
     What comes beyond the target's end is counted and dropped.
     """
-
     whole, came, ready = np.frombuffer(target, np.uint8), 0, 0
     address, advise = whole.ctypes.data, _advice()
     for piece in pieces:

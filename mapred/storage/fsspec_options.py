@@ -97,12 +97,11 @@ def filesystem_of(storage: Mapping[str, Any] | None, uri: str) -> tuple[Any, str
             raise MissingDependency(*_EXTRAS[scheme]) from error
         raise DatasetError(f"{uri}: {error}") from error
     except (TypeError, ValueError) as error:
-        said = allowed.hide_values(str(error), storage["options"] if storage else {})
-        raise DatasetError(f"{uri}: the file system cannot be made: {said}") from None
+        reason = allowed.hide_values(str(error), storage["options"] if storage else {})
+        raise DatasetError(f"{uri}: the file system cannot be made: {reason}") from None
 
 
 def _describe(filesystem: Any) -> tuple[str, dict[str, Any], str]:
-    """Class, arguments and scheme of a file system object."""
     import fsspec
 
     if not isinstance(filesystem, fsspec.AbstractFileSystem):
@@ -119,13 +118,13 @@ def _describe(filesystem: Any) -> tuple[str, dict[str, Any], str]:
     names = _positional(kind)
     options = dict(zip(names, filesystem.storage_args, strict=False))
     # What fsspec's own settings say on this side, they or others say on the workers' side.
-    known = {name: v for p in protocols for name, v in fsspec.config.conf.get(p, {}).items()}
-    given = {
+    configured = {name: v for p in protocols for name, v in fsspec.config.conf.get(p, {}).items()}
+    own = {
         name: value
         for name, value in filesystem.storage_options.items()
-        if not (name in known and known[name] == value)
+        if not (name in configured and configured[name] == value)
     }
-    return where, {**options, **given}, protocols[0]
+    return where, {**options, **own}, protocols[0]
 
 
 def _positional(kind: Any) -> list[str]:
@@ -192,12 +191,12 @@ def admit(storage: Mapping[str, Any]) -> None:
         _hand_over(_class(where, storage["scheme"]))
         return
     module, _, name = where.partition(":")
-    found: Any = importlib.import_module(module)
+    kind: Any = importlib.import_module(module)
     for part in name.split("."):
-        found = getattr(found, part)
-    if not (isinstance(found, type) and issubclass(found, fsspec.AbstractFileSystem)):
+        kind = getattr(kind, part)
+    if not (isinstance(kind, type) and issubclass(kind, fsspec.AbstractFileSystem)):
         raise DatasetError(f"{where} is not a file system of fsspec")
-    _hand_over(found)
+    _hand_over(kind)
 
 
 def _hand_over(kind: type) -> None:
@@ -210,6 +209,6 @@ def _where(kind: type) -> str:
 
 def _oss_environment() -> dict[str, str]:
     """Return the arguments of ossfs, which reads no key from the environment by itself."""
-    found = {option: os.environ[name] for option, name in _OSS.items() if os.environ.get(name)}
-    secrecy.refuse_endpoint(found.get("endpoint", ""), "OSS_ENDPOINT", DatasetError)
-    return found
+    options = {option: os.environ[name] for option, name in _OSS.items() if os.environ.get(name)}
+    secrecy.refuse_endpoint(options.get("endpoint", ""), "OSS_ENDPOINT", DatasetError)
+    return options

@@ -45,7 +45,7 @@ _STALE_WAITS = (0.0, 0.1, 1.0)
 
 
 def _retry_stale(path: str, act: Callable[[], T]) -> T:
-    """Return what `act` gives, begun anew where an NFS client still held what the server replaced."""
+    """Call `act`, and again where an NFS client still held what the server has replaced."""
     for wait in _STALE_WAITS:
         try:
             return act()
@@ -60,7 +60,7 @@ def _retry_stale(path: str, act: Callable[[], T]) -> T:
 
 
 def _temporary_beside(target: str) -> str:
-    """Return a new name in the folder of a file, which no listing shows."""
+    """Return a new name in the folder of a file, hidden from listings."""
     return f"{os.path.dirname(target)}/.tmp-{uuid.uuid4().hex}"
 
 
@@ -161,15 +161,15 @@ class LocalStore:
 
     def copy(self, source: str, target: str) -> None:
         with self._translate_errors("read", source):
-            known, wanted = self._full(source), self._full(target)
-            self._inside.hold_file(known)
-            self._in_folder(wanted, lambda grant: self._copy(known, wanted, grant))
+            here, there = self._full(source), self._full(target)
+            self._inside.hold_file(here)
+            self._in_folder(there, lambda grant: self._copy(here, there, grant))
 
-    def _copy(self, known: str, wanted: str, grant: modes.Grant) -> None:
-        temporary = _temporary_beside(wanted)
+    def _copy(self, source: str, target: str, grant: modes.Grant) -> None:
+        temporary = _temporary_beside(target)
         with _remove_on_error(temporary):
             try:
-                os.link(known, temporary)
+                os.link(source, temporary)
             except FileNotFoundError:
                 raise
             except OSError:
@@ -177,8 +177,8 @@ class LocalStore:
                 import shutil
 
                 modes.create(temporary, grant).close()
-                shutil.copyfile(known, temporary)
-            os.replace(temporary, wanted)
+                shutil.copyfile(source, temporary)
+            os.replace(temporary, target)
             # Two names of one file are left alone by a rename.
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
@@ -199,9 +199,9 @@ class LocalStore:
         return f"{self._root}/{path}"
 
     def _in_folder(self, target: str, act: Callable[[modes.Grant], T]) -> T:
-        """Return what `act` gives, once there is a folder for `target`.
+        """Call `act` with the grant for `target`, whose folder is created if it is missing.
 
-        A folder that was there may have been removed since as an empty one.
+        A known folder may have been removed since as an empty one.
         """
         try:
             return act(self._grant(target))
@@ -214,12 +214,12 @@ class LocalStore:
     def _grant(self, target: str) -> modes.Grant:
         """Create the folder of a file if it is missing, and return the grant of the file."""
         folder = os.path.dirname(target)
-        known = self._grants.get(folder)
-        if known is None:
+        grant = self._grants.get(folder)
+        if grant is None:
             self._inside.hold(folder)
-            found = modes.make(folder, self._choose_grant)
-            known = self._grants[folder] = self._choose_grant(target, found)
-        return known
+            above = modes.make(folder, self._choose_grant)
+            grant = self._grants[folder] = self._choose_grant(target, above)
+        return grant
 
     def _choose_grant(self, path: str, above: os.stat_result) -> modes.Grant:
         """Return the grant of a new file or folder; `above` is its parent."""
@@ -286,7 +286,7 @@ class LocalStore:
 
 @contextmanager
 def _remove_on_error(temporary: str) -> Iterator[None]:
-    """Leave no temporary file where the disk is full, or anything else is in the way."""
+    """Leave no temporary file behind, for instance on a full disk."""
     try:
         yield
     except BaseException:
@@ -296,7 +296,7 @@ def _remove_on_error(temporary: str) -> Iterator[None]:
 
 
 class _Reader(io.FileIO):
-    """An open file whose faults are `StorageError`s too: a server may take it away meanwhile."""
+    """An open file whose read errors are `StorageError`s: a server may take it away meanwhile."""
 
     def __init__(self, path: str, inside: Folder) -> None:
         super().__init__(path, opener=lambda path, _: inside.open_file(path))

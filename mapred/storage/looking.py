@@ -73,17 +73,17 @@ def refusal(path: str, storage: Mapping[str, Any] | None) -> str | None:
 
 def _of_local(path: str) -> str | None:
     try:
-        known = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None  # Opening it gives the error.
-    return None if stat.S_ISREG(known.st_mode) else "it is not a regular file"
+    return None if stat.S_ISREG(status.st_mode) else "it is not a regular file"
 
 
 def _is_of_this_side(scheme: str, name: str, value: Any) -> bool:
-    """Whether this side's own settings say the same of an option."""
+    """Whether this side's own settings give an option the same value."""
     if name in ("endpoint_url", "endpoint"):
-        said = (os.environ.get(variable) for variable in _ENDPOINTS.get(scheme, ()))
-        if value == next(filter(None, said), None):
+        endpoints = (os.environ.get(variable) for variable in _ENDPOINTS.get(scheme, ()))
+        if value == next(filter(None, endpoints), None):
             return True
     import fsspec
 

@@ -61,11 +61,11 @@ def connect(place: StoreUri) -> Clients:
             "mp_context is multiprocessing.get_context('spawn')"
         )
     _used = True
-    known = retry_policy()
+    policy = retry_policy()
     try:
-        make, endpoint, secrets = _maker(place.scheme, place.bucket, known)
-        reading = make(known.tries - 1)
-        return Clients(os.getpid(), obstore, make, reading, known, endpoint, secrets)
+        make, endpoint, secrets = _maker(place.scheme, place.bucket, policy)
+        reading = make(policy.tries - 1)
+        return Clients(os.getpid(), obstore, make, reading, policy, endpoint, secrets)
     except StorageError:
         raise
     except Exception as error:
@@ -74,15 +74,14 @@ def connect(place: StoreUri) -> Clients:
 
 
 def _maker(
-    scheme: str, bucket: str, known: RetryPolicy
+    scheme: str, bucket: str, policy: RetryPolicy
 ) -> tuple[Callable[[int], Any], str, tuple[str | None, ...]]:
-    """Return what makes a client with so many retries, where it goes to, and what no error may
-    show."""
+    """Return how to make a client with so many retries, its endpoint, and the secrets to redact."""
     from obstore.store import AzureStore, GCSStore, S3Store
 
     options: dict[str, Any] = {
-        "connect_timeout": timedelta(seconds=min(5.0, known.stall)),
-        "read_timeout": timedelta(seconds=known.stall),
+        "connect_timeout": timedelta(seconds=min(5.0, policy.stall)),
+        "read_timeout": timedelta(seconds=policy.stall),
         # Of a whole answer, however large; what stalls is found by the read timeout.
         "timeout": timedelta(hours=6),
     }
@@ -94,20 +93,20 @@ def _maker(
     if scheme == "az" and endpoint.startswith("http://"):
         options["allow_http"] = True
     if kind is None:
-        kind, found_settings = S3Store, aws.s3_settings(bucket)
-        endpoint = found_settings.endpoint
-        settings["config"] = found_settings.config
-        secrets += map(found_settings.config.get, ("secret_access_key", "session_token"))
-        if found_settings.credentials is not None:
-            settings["credential_provider"] = found_settings.credentials
-        if found_settings.allow_http:
+        kind, s3 = S3Store, aws.s3_settings(bucket)
+        endpoint = s3.endpoint
+        settings["config"] = s3.config
+        secrets += map(s3.config.get, ("secret_access_key", "session_token"))
+        if s3.credentials is not None:
+            settings["credential_provider"] = s3.credentials
+        if s3.allow_http:
             options["allow_http"] = True
 
     def make(retries: int) -> Any:
         backoff = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=4)}
         retry = {
             "max_retries": retries,
-            "retry_timeout": timedelta(seconds=known.seconds),
+            "retry_timeout": timedelta(seconds=policy.seconds),
             "backoff": {**backoff, "base": 2},
         }
         return kind(bucket, client_options=options, retry_config=retry, **settings)

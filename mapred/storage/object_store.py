@@ -147,8 +147,7 @@ class ObjectStore:
                 most = _PAGES
 
     def level(self, folder: str) -> tuple[tuple[str, ...], Any]:
-        """Return the folders right below `folder` (keys without `/` at the end), and its own
-        objects."""
+        """Return the folders right below `folder`, without their last `/`, and its own objects."""
 
         async def list_level() -> Any:
             return await clients.obstore.list_with_delimiter_async(
@@ -156,8 +155,8 @@ class ObjectStore:
             )
 
         with self._translate_errors("list", folder) as clients:
-            known = run_coroutine(list_level())
-        return tuple(known["common_prefixes"]), known["objects"]
+            listing = run_coroutine(list_level())
+        return tuple(listing["common_prefixes"]), listing["objects"]
 
     def entry(self, path: str) -> tuple[int, str]:
         """Size and etag of one object."""
@@ -183,12 +182,12 @@ class ObjectStore:
                 )
             return data
 
-        asked = _STREAM
+        span = _STREAM
 
         def stream(offset: int) -> Iterator[Any]:
-            nonlocal asked
-            options: dict[str, Any] = {"range": (offset, min(size, offset + asked))}
-            asked *= 2
+            nonlocal span
+            options: dict[str, Any] = {"range": (offset, min(size, offset + span))}
+            span *= 2
             if etag:
                 options["if_match"] = quote_etag(etag)
             return self._pieces(path, options)
@@ -196,12 +195,12 @@ class ObjectStore:
         return reader(fetch, size, stream)
 
     def _get(self, path: str, options: dict[str, Any]) -> bytes:
-        found = self._persist(lambda: self._get_once(path, options))
+        answer = self._persist(lambda: self._get_once(path, options))
         # Outside of the above, so that a cut part is asked for again and not all of them.
-        return found if isinstance(found, bytes) else self._get_large(path, *found)
+        return answer if isinstance(answer, bytes) else self._get_large(path, *answer)
 
     def _get_once(self, path: str, options: dict[str, Any]) -> bytes | tuple[int, int, str | None]:
-        """Return the bytes; of many only where they start and stop, and the object's etag."""
+        """Return the bytes of a range; of a large one, its start, stop and etag."""
         try:
             with self._translate_errors("read", path) as clients:
                 result = clients.obstore.get(
@@ -236,10 +235,7 @@ class ObjectStore:
             )
 
     def _get_large(self, path: str, start: int, stop: int, etag: str | None) -> bytes:
-        """Bytes `start` to `stop`, by answers of up to 64 MiB, of which three come in at a time.
-
-        A store in the network gives one answer a part of what this machine could take.
-        """
+        """Read a range by several answers at once: one alone gets a part of the network's speed."""
         match = {"if_match": etag} if etag else {}
         size = min(_PART, -(-(stop - start) // _STREAMS))
         sink = allocate(stop - start)
@@ -263,7 +259,7 @@ class ObjectStore:
         return sink.getvalue()
 
     def _pieces(self, path: str, options: dict[str, Any]) -> Iterator[Any]:
-        """One range of an object, as it comes: all of it or, where an answer is cut, its start."""
+        """Yield a range of an object as it comes in; of an answer that is cut, the beginning."""
         waits, came = self._clients().policy.delays(), False
         while True:
             try:
@@ -282,7 +278,7 @@ class ObjectStore:
             return
 
     def _persist(self, act: Callable[[], _T]) -> _T:
-        """Do again what an answer that was cut has spoiled: the client repeats requests alone."""
+        """Repeat an operation whose answer was cut off: the client itself repeats requests only."""
         waits = self._clients().policy.delays()
         while True:
             try:
@@ -296,7 +292,7 @@ class ObjectStore:
     def _size_and_etag(self, path: str) -> tuple[int, str | None]:
         try:
             with self._translate_errors("read", path) as clients:
-                known = clients.obstore.head(clients.reading, self._place.key(path))
+                meta = clients.obstore.head(clients.reading, self._place.key(path))
         except (FileNotFoundError, StorageError) as error:
             if isinstance(error, StorageError) and ": status 4" not in str(error):
                 raise
@@ -304,10 +300,10 @@ class ObjectStore:
             with self._translate_errors("read", path) as clients:
                 clients.obstore.get(clients.reading, self._place.key(path))
             raise
-        return known["size"], known["e_tag"]
+        return meta["size"], meta["e_tag"]
 
     def _put_once(self, path: str, data: bytes) -> bool | ErrorResponse:
-        """Whether the put won; the answer where it is to be tried again."""
+        """Whether the put won; the answer of the store where it should be tried again."""
         with self._translate_errors("write", path) as clients:
             exists = clients.obstore.exceptions.AlreadyExistsError
             try:

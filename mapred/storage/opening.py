@@ -84,8 +84,8 @@ def remote_fingerprint(info: Mapping[str, Any]) -> tuple[int | None, str]:
 
 def store_of(uri: str) -> Bucket:
     """Return the client of one bucket, kept for as long as the environment says the same."""
-    said = (item for item in os.environ.items() if re.match(_SETTINGS, item[0], re.I))
-    return _store(uri, hash(frozenset(said)))
+    settings = (item for item in os.environ.items() if re.match(_SETTINGS, item[0], re.I))
+    return _store(uri, hash(frozenset(settings)))
 
 
 @functools.lru_cache(maxsize=64)
@@ -122,8 +122,8 @@ def _remote(
         return RemoteFile(path, *ossfs.open_object(filesystem, name))
     filesystem.invalidate_cache(filesystem._parent(name))  # what a listing said may be old
     file = filesystem.open(name, "rb", block_size=_BLOCK)
-    asked = isinstance(file, AbstractBufferedFile)  # then the file has been asked about already
-    size, etag = remote_fingerprint(file.details if asked else filesystem.info(name))
+    buffered = isinstance(file, AbstractBufferedFile)  # then the file has been asked about already
+    size, etag = remote_fingerprint(file.details if buffered else filesystem.info(name))
     return RemoteFile(path, file, file.seek(0, os.SEEK_END) if size is None else size, etag)
 
 
@@ -184,7 +184,7 @@ class RemoteFile(io.BufferedIOBase):
 
 
 def _translate_errors(path: str, call: Callable[[], T]) -> T:
-    """Return what `call` gives; whatever it raises, in the words of this package."""
+    """Call `call`; whatever it raises becomes an error of this package that names the file."""
     from mapred.storage.responses import ReplacedError
 
     try:
@@ -214,10 +214,10 @@ def reason(error: Exception) -> str:
 
     The whole text of a refused signature repeats what was signed, a session's token included.
     """
-    for known in (error, error.__cause__):
+    for fault in (error, error.__cause__):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # aiohttp's, of its own `code`
-            code, message = getattr(known, "code", None), getattr(known, "message", None)
+            code, message = getattr(fault, "code", None), getattr(fault, "message", None)
         if isinstance(code, str) and code:
             return secrecy.redact_urls(f"{code}: {message}")
     detail = (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -102,8 +102,8 @@ class OSSStore:
         return self._upload(path, lambda: source.open("rb"), size)
 
     def copy(self, source: str, target: str) -> None:
-        known, new = self._place.key(source), self._place.key(target)
-        self._call("read", source, lambda client: client.copy(known, new))
+        old, new = self._place.key(source), self._place.key(target)
+        self._call("read", source, lambda client: client.copy(old, new))
 
     def entry(self, path: str) -> tuple[int, str]:
         """Size and etag of one object."""
@@ -153,7 +153,7 @@ class OSSStore:
         return self._call("write", path, upload)
 
     def _put_once(self, path: str, data: bytes) -> bool | ErrorResponse:
-        """Whether the put won; the answer where it is to be tried again."""
+        """Whether the put won; the answer of the store where it should be tried again."""
         key = self._place.key(path)
 
         def put(client: Client) -> bool | ErrorResponse:
@@ -162,18 +162,18 @@ class OSSStore:
             try:
                 client.put_once(key, data)
             except Exception as error:
-                found = fault(error)
-                if found.answer.code == "FileAlreadyExists":
+                refusal = fault(error)
+                if refusal.answer.code == "FileAlreadyExists":
                     return False
-                if found.credentials is None and found.answer.retryable:
-                    return found.answer
+                if refusal.credentials is None and refusal.answer.retryable:
+                    return refusal.answer
                 raise
             return True
 
         return self._call("write", path, put)
 
     def _call(self, verb: str, path: str, act: Callable[[Client], _T]) -> _T:
-        """Do something by the client: once more with new keys, again where an answer is garbled."""
+        """Call `act`: once more with renewed keys, and again where an answer is garbled."""
         client = self._client()
         renewed, waits = False, client.policy.delays()
         while True:

@@ -26,7 +26,7 @@ def is_ossfs(filesystem: Any) -> bool:
 def is_kind(kind: type) -> bool:
     """Whether a class is one of ossfs, or made of one."""
     return hasattr(kind, "_call_oss") and any(
-        each.__module__.startswith("ossfs.") for each in kind.__mro__
+        base.__module__.startswith("ossfs.") for base in kind.__mro__
     )
 
 

@@ -77,24 +77,24 @@ def parse_error(text: str) -> ErrorResponse:
 def short_reason(error: Any) -> str:
     """Why a connection failed, in a few words: the whole text repeats the request."""
     text = str(error)
-    said = re.search(r"\[Errno -?\d+\] ([\w ]+)", text)
-    if said:
-        return said[1].lower()
+    match = re.search(r"\[Errno -?\d+\] ([\w ]+)", text)
+    if match:
+        return match[1].lower()
     return "timed out" if "timed out" in text else type(error).__name__
 
 
 def _clock_skew(text: str) -> float | None:
-    said = re.search(r'"date": "([^"]+)"|<ServerTime>([^<]+)</ServerTime>', text)
+    match = re.search(r'"date": "([^"]+)"|<ServerTime>([^<]+)</ServerTime>', text)
     try:
-        if said is None:
+        if match is None:
             return None
-        if said[1]:
+        if match[1]:
             # Every worker imports this module, and hardly one is told the time.
             from email.utils import parsedate_to_datetime
 
-            theirs = parsedate_to_datetime(said[1])
+            theirs = parsedate_to_datetime(match[1])
         else:
-            theirs = datetime.fromisoformat(said[2].replace("Z", "+00:00"))
+            theirs = datetime.fromisoformat(match[2].replace("Z", "+00:00"))
     except ValueError:
         return None
     return time.time() - theirs.timestamp()

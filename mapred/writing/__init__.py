@@ -26,41 +26,11 @@ if TYPE_CHECKING:
     from mapred.writing.whole import write_values as write_values
 
 _WHERE = {
-    "target": (
-        "Target",
-        "write_delta",
-        "write_parquet",
-    ),
+    "target": ("Target", "write_delta", "write_parquet"),
     "whole": (
-        "Written",
-        "check",
-        "check_losses",
-        "discard",
-        "drop",
-        "gather_files",
-        "publish",
-        "publisher",
-        "staged_files",
-        "write_result",
-        "write_values",
-    ),
+        "Written check check_losses discard drop gather_files publish publisher staged_files "
+        "write_result write_values"
+    ).split(),
 }
-
-__all__ = [
-    "Target",
-    "Written",
-    "check",
-    "check_losses",
-    "discard",
-    "drop",
-    "gather_files",
-    "publish",
-    "publisher",
-    "staged_files",
-    "write_delta",
-    "write_parquet",
-    "write_result",
-    "write_values",
-]
 
 __getattr__ = lazy.names_of(__name__, _WHERE)

@@ -16,12 +16,11 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from mapred.errors import DatasetError, MapredError, StorageError
-from mapred.storage import is_local
+from mapred.storage import is_local, open_store
 from mapred.storage.aws import s3_settings
 from mapred.storage.responses import parse_error
 from mapred.storage.uris import parse_store_uri
 from mapred.writing import replacing
-from mapred.writing.opening import open_store
 from mapred.writing.parquet_files import WrittenFile, need_deltalake, rewrite_typed
 from mapred.writing.schemas import fill_null_types
 from mapred.writing.target import Target
@@ -105,8 +104,11 @@ def _apply_types(
     schema: pa.Schema,
     types: Mapping[str, pa.DataType],
 ) -> tuple[pa.Schema, list[Any]]:
-    """Return the schema, and the files to add, once columns of nulls have types."""
-    schema, store = fill_null_types(schema, types, target.kind), open_store(target.uri)
+    """Return the schema and the files to add, once columns of nulls have types."""
+    schema, store = (
+        fill_null_types(schema, types, target.kind),
+        open_store(target.uri, dataset=True),
+    )
     return schema, [_add(target, rewrite_typed(target, store, schema, file)) for file in written]
 
 
@@ -136,18 +138,18 @@ def storage_options(uri: str) -> dict[str, str] | None:
     """Return what deltalake is told of an S3 bucket: the same that our own client is told."""
     if is_local(uri) or not uri.startswith("s3://"):
         return None
-    known = s3_settings(parse_store_uri(uri).bucket)
+    settings = s3_settings(parse_store_uri(uri).bucket)
     options = {
         name if name.startswith("aws_") else f"aws_{name}": str(value)
-        for name, value in known.config.items()
+        for name, value in settings.config.items()
         if name not in ("aws_endpoint_url_s3", "disable_bulk_delete")
     }
-    if known.credentials is not None:
-        fresh = known.credentials()
+    if settings.credentials is not None:
+        fresh = settings.credentials()
         options["aws_access_key_id"] = fresh["access_key_id"]
         options["aws_secret_access_key"] = fresh["secret_access_key"]
         options["aws_session_token"] = fresh["token"] or ""
-    if known.allow_http:
+    if settings.allow_http:
         options["aws_allow_http"] = "true"
     # A version is put with If-None-Match: no lock table is needed.
     options["aws_conditional_put"] = "etag"
@@ -157,11 +159,11 @@ def storage_options(uri: str) -> dict[str, str] | None:
 def _properties(target: Target, write_id: str) -> Any:
     from deltalake.transaction import CommitProperties, Transaction
 
-    told = [Transaction(write_id, 1)]
+    transactions = [Transaction(write_id, 1)]
     if target.mode != "append":
         # Of two runs that replace, the later begins anew: it has to remove what the other added.
-        told.append(Transaction(_REPLACING, 1))
-    return CommitProperties(custom_metadata={"mapred.run": write_id}, app_transactions=told)
+        transactions.append(Transaction(_REPLACING, 1))
+    return CommitProperties(custom_metadata={"mapred.run": write_id}, app_transactions=transactions)
 
 
 def _add(target: Target, file: WrittenFile) -> Any:
@@ -190,12 +192,12 @@ def _removes(
     if target.mode == "append" or (target.mode != "overwrite" and not touched and not named):
         return []
     now = int(time.time() * 1000)
-    found = []
+    removes = []
     for file in pa.table(table.get_add_actions(flatten=False)).to_pylist():
         values = tuple(_as_text((file.get("partition") or {}).get(n)) for n in target.partition_by)
         owned = replacing.owns(named, target.partition_by, values)
         if target.mode == "overwrite" or values in touched or owned:
-            found.append(
+            removes.append(
                 RemoveAction(
                     path=unquote(file["path"]),  # it is quoted anew in the log
                     data_change=True,
@@ -204,7 +206,7 @@ def _removes(
                     partition_values=dict(zip(target.partition_by, values, strict=True)),
                 )
             )
-    return found
+    return removes
 
 
 def _as_text(value: Any) -> str | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,9 @@ import pyarrow.parquet as pq
 from mapred.errors import DatasetError, MissingDependency, StorageError
 from mapred.formats.base import Source
 from mapred.model import checksums
-from mapred.storage import Store
+from mapred.storage import Store, open_store
 from mapred.storage.local import NO_ROOM, temporary_failure
 from mapred.writing import replacing, stats
-from mapred.writing.opening import open_store
 from mapred.writing.schemas import HOW_TO_AGREE, describe_difference, is_typeless, merge_schemas
 from mapred.writing.tables import Values, by_partition, folder_of, tables
 from mapred.writing.target import Target
@@ -79,7 +79,7 @@ class Wrote:
 
 @dataclass
 class _Part:
-    """A partition of which rows wait, or whose file is open."""
+    """A partition with rows that wait, or with an open file."""
 
     values: Values
     waiting: list[pa.Table] = field(default_factory=list)
@@ -116,7 +116,7 @@ def write(target: Target, write_id: str, shard: int, attempt: str, values: Itera
 
 @contextmanager
 def _on_disk() -> Iterator[None]:
-    """Say which folder it is that has no room for the files before they are stored."""
+    """Name the folder that has no room for the files before they are stored."""
     try:
         yield
     except OSError as error:
@@ -127,7 +127,7 @@ def _on_disk() -> Iterator[None]:
 
 def drop(target: Target, written: Iterable[WrittenFile]) -> None:
     """Remove what one attempt wrote and no commit names; no reader has seen it."""
-    _drop(open_store(target.uri), [file.path for file in written])
+    _drop(open_store(target.uri, dataset=True), [file.path for file in written])
 
 
 def _drop(store: Store, paths: Sequence[str]) -> None:
@@ -147,7 +147,7 @@ class _Writer:
     def __init__(self, target: Target, write_id: str, shard: int, attempt: str) -> None:
         self.target, self.write_id = target, write_id
         self.shard, self.attempt = shard, attempt
-        self.store: Store = open_store(target.uri)
+        self.store: Store = open_store(target.uri, dataset=True)
         self.folder = Path(tempfile.mkdtemp(prefix="mapred-write-"))
         self.pool = ThreadPoolExecutor(_UPLOADS)
         self.parts: dict[Values, _Part] = {}
@@ -176,7 +176,7 @@ class _Writer:
             self._flush(max(self.parts.values(), key=lambda part: part.bytes))
 
     def _fit(self, schema: pa.Schema) -> None:
-        """Take in a table's schema: what was null so far may get its type by it."""
+        """Accept a table's schema, by which a column that was null so far may get its type."""
         both = schema if self.schema is None else merge_schemas(self.schema, schema)
         if both is None:
             assert self.schema is not None
@@ -229,7 +229,7 @@ class _Writer:
             self._flush(part)
 
     def _flush(self, part: _Part) -> None:
-        """Write the rows that wait as row groups; end the file if it is large enough."""
+        """Write the waiting rows as row groups, and end the file once it is large enough."""
         if not part.waiting:
             return
         whole = pa.concat_tables(part.waiting)
@@ -294,8 +294,7 @@ class _Writer:
 def rewrite_typed(
     target: Target, store: Store, schema: pa.Schema, file: WrittenFile
 ) -> WrittenFile:
-    """Return a file whose columns of nulls have the types of `schema`; one that has them is left
-    alone."""
+    """Return a file whose columns of nulls have the types of `schema`."""
     if not file.typeless:
         return file
     stored = pa.schema([field for field in schema if field.name not in target.partition_by])
@@ -332,15 +331,11 @@ def parquet_writer(target: Target, path: Path, schema: pa.Schema) -> pq.ParquetW
 
 
 def _size_and_digest(path: Path) -> tuple[int, str]:
-    """Size and SHA-256 of a local file."""
     with path.open("rb") as file:
         return checksums.sha256_of_file(file)
 
 
-def need_deltalake() -> Any:
-    """Return the deltalake package, or a `MissingDependency` that says how to install it."""
-    try:
-        import deltalake
-    except ImportError:
-        raise MissingDependency("deltalake", "delta") from None
-    return deltalake
+def need_deltalake() -> None:
+    """Raise a `MissingDependency`, which says how to install it, where deltalake is missing."""
+    if find_spec("deltalake") is None:
+        raise MissingDependency("deltalake", "delta")

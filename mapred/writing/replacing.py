@@ -26,28 +26,27 @@ def spell_values(target: Target, types: Mapping[str, pa.DataType]) -> Named:
 
 def types_of(columns: Mapping[str, str]) -> dict[str, pa.DataType]:
     """Return the types of columns by what a manifest calls them; nested ones are left out."""
-
-    found = {}
+    types = {}
     for name, text in columns.items():
         with suppress(ValueError):
-            found[name] = pa.type_for_alias(text)
-    return found
+            types[name] = pa.type_for_alias(text)
+    return types
 
 
-def owns(known: Named, names: Sequence[str], values: Sequence[str | None]) -> bool:
+def owns(named: Named, names: Sequence[str], values: Sequence[str | None]) -> bool:
     """Whether a partition is one of the named ones; columns that are not named may be anything."""
-    return bool(known) and all(
-        value in known[name] for name, value in zip(names, values, strict=True) if name in known
+    return bool(named) and all(
+        value in named[name] for name, value in zip(names, values, strict=True) if name in named
     )
 
 
 def refuse_others(
-    known: Named, names: Sequence[str], values: Sequence[str | None], shard: int
+    named: Named, names: Sequence[str], values: Sequence[str | None], shard: int
 ) -> None:
     """Raise for a partition with a value that is not named."""
     for name, value in zip(names, values, strict=True):
-        if name in known and value not in known[name]:
-            listed = sorted(map(_repr_value, known[name]))
+        if name in named and value not in named[name]:
+            listed = sorted(map(_repr_value, named[name]))
             more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
             raise DatasetError(
                 f"shard {shard} has rows with {name}={_repr_value(value)}, and replace= names "
@@ -57,7 +56,6 @@ def refuse_others(
 
 
 def _spell_value(name: str, text: str, types: Mapping[str, pa.DataType]) -> str:
-
     type_ = types.get(name)
     if type_ is None or pa.types.is_null(type_):
         return text

@@ -16,9 +16,8 @@ from mapred.model.spec import Job
 from mapred.reducers import Reducer
 from mapred.runfolder import outputs
 from mapred.runfolder.folder import RunFolder
-from mapred.storage import Store, is_there, probe
+from mapred.storage import Store, is_there, open_store, probe
 from mapred.writing import replacing
-from mapred.writing.opening import open_store
 from mapred.writing.target import Target
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def check(target: Target) -> None:
                 f"replace= has a place for {min(places)!r} in {text!r}, and the job has no value for "
                 f"it: say job.bind({min(places)}=…)"
             )
-    store = open_store(target.uri)
+    store = open_store(target.uri, dataset=True)
     probe(store)
     if target.kind == "delta":
         from mapred.writing.parquet_files import need_deltalake
@@ -134,12 +133,12 @@ def write_result(folder: RunFolder, job: Job, target: Target, write_id: str) -> 
     check_losses(target, len(folder.given_up_tasks()))
 
     # What pickles may be loaded is said for this thread, and holds for those of the pool.
-    said = contextvars.copy_context()
+    context = contextvars.copy_context()
 
     def one(entry: tuple[int, Output | None, Any]) -> Wrote:
         task, output, _ = entry
         values = outputs.decode(folder.store, output) if output is not None else iter(())
-        return said.copy().run(write_values, target, write_id, task, "1", values)
+        return context.copy().run(write_values, target, write_id, task, "1", values)
 
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -156,7 +155,11 @@ def staged_files(uri: str, write_id: str) -> list[tuple[str, int]]:
     from mapred.writing import parquet_files as files
 
     folder = files.staging(write_id)
-    return [(path, size) for path, size in open_store(uri).list(folder) if files.is_staged(path)]
+    return [
+        (path, size)
+        for path, size in open_store(uri, dataset=True).list(folder)
+        if files.is_staged(path)
+    ]
 
 
 def discard(uri: str, write_id: str) -> None:
@@ -166,7 +169,7 @@ def discard(uri: str, write_id: str) -> None:
     """
     from mapred.writing import manifest, publishing
 
-    store = open_store(uri)
+    store = open_store(uri, dataset=True)
     now = manifest.latest(store)
     if write_id in now.find_unfinished_runs():
         publishing.roll_forward(store, write_id, now)
@@ -180,15 +183,14 @@ def discard(uri: str, write_id: str) -> None:
 def gather_files(
     wrote: Iterable[Wrote], target: Target
 ) -> tuple[str | None, list[WrittenFile], pa.Schema | None]:
-    """Return the run, all files, and the schema of all tables; those without rows have no say in
-    it."""
+    """Return the run, all files, and the schema of the tables that have rows."""
     from mapred.writing import schemas
 
     parts = list(wrote)
     written = [file for part in parts for file in part.files]
     filled = any(file.rows for file in written)
-    told = [(p.shard, p.schema) for p in parts if p.schema and (p.rows or not filled)]
-    schema = schemas.merge_shard_schemas(told if filled else told[:1], target.uri)
+    typed = [(p.shard, p.schema) for p in parts if p.schema and (p.rows or not filled)]
+    schema = schemas.merge_shard_schemas(typed if filled else typed[:1], target.uri)
     if not target.partition_by:
         # One empty file is enough for the columns.
         written = [file for file in written if file.rows] or written[:1]
@@ -196,7 +198,7 @@ def gather_files(
 
 
 def _types(target: Target, store: Store) -> Mapping[str, pa.DataType]:
-    """Return the types of the partition columns, as far as `schema=` or what is there says them."""
+    """Return the types of the partition columns, as far as `schema=` or the dataset gives them."""
     schema = target.parse_schema()
     if schema is not None:
         return {name: schema.field(name).type for name in target.partition_by}
