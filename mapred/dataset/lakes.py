@@ -119,7 +119,7 @@ def _matching(home: str, manifest: Manifest, glob: Glob) -> tuple[Glob, list[Ent
     names = pa.chunked_array([large_strings([_below(home, e.name) for e in manifest.entries])])
     below = Glob(glob.root, (*glob.parts, *globs.parse("").parts))
     for pattern in (glob, below):
-        fits = patterns.matches(names, pattern).to_pylist()
+        fits = patterns.match(names, pattern)[0].to_pylist()
         if any(fits):
             break
     return pattern, [entry for entry, fit in zip(manifest.entries, fits, strict=True) if fit]

@@ -210,14 +210,13 @@ def _has_folders(page: pa.Table, folder: str) -> bool:
 
 def _matching(files: pa.Table, glob: Glob) -> pa.Table:
     """Return the files of a listing that match, with the column `aside`."""
-    fits = patterns.matches(files["path"], glob)
+    fits, aside = patterns.match(files["path"], glob)
+    files = files.append_column("aside", aside)
     marker = pc.ends_with(files["path"], _MARKER)
     if _any(marker):
         marker = pc.and_(marker, pc.equal(files["size"], scalar(0)))
         fits = pc.and_(fits, pc.invert(pc.coalesce(marker, scalar(False))))
-    if not pc.all(fits).as_py():
-        files = files.filter(fits)
-    return files.append_column("aside", patterns.match_underscored(files["path"], glob))
+    return files if pc.all(fits).as_py() else files.filter(fits)
 
 
 def mark_not_aside(files: pa.Table) -> pa.Table:
