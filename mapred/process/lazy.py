@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import fsspec
     import numpy as np
     import pandas as pd
     import polars as pl
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
     import pyarrow.parquet as pq
 
-__all__ = ["Lazy", "ds", "names_of", "np", "pa", "pc", "pd", "pl", "pq"]
+__all__ = ["Lazy", "ds", "fsspec", "names_of", "np", "pa", "pc", "pd", "pl", "pq"]
 
 
 class Lazy(types.ModuleType):
@@ -35,6 +36,7 @@ class Lazy(types.ModuleType):
 
 if not TYPE_CHECKING:
     ds = Lazy("pyarrow.dataset")
+    fsspec = Lazy("fsspec")
     np = Lazy("numpy")
     pa = Lazy("pyarrow")
     pc = Lazy("pyarrow.compute")

@@ -64,12 +64,12 @@ _NAMES: Mapping[str, frozenset[str]] = {
     "github": frozenset("org repo sha".split()),
     **dict.fromkeys(("file", "local"), frozenset(("auto_mkdir",))),
 }
-# Mappings within the options: their own names are looked at, and these need no mention.
+# Mappings within the options, whose own names are checked.
 _GROUPS = frozenset(
     "client_kwargs config_kwargs s3_additional_kwargs session_kwargs cache_options target_options s3 "
     "retries".split()
 )
-# What gcsfs takes for a token, and is not one.
+# What gcsfs accepts as a token, though it names a way to log in.
 _METHODS = ("anon", "google_default", "cloud", "browser", "cache")
 _KEYS = {
     "s3": {
@@ -102,7 +102,7 @@ def find_refused(options: Mapping[str, Any], scheme: str) -> tuple[str, ...] | N
 
 
 def suggest_reference(path: tuple[str, ...], scheme: str) -> str:
-    """`storage_options=` as it gives the value at a path by reference."""
+    """Return `storage_options=` with the value at a path given by reference."""
     protocol = scheme.lower()
     name = _KEYS.get(_LIKE.get(protocol, protocol), {}).get(path[-1])
     if name is None:
@@ -114,7 +114,7 @@ def suggest_reference(path: tuple[str, ...], scheme: str) -> str:
 
 
 def resolve_references(options: Any) -> Any:
-    """Return the options with the values of the variables that they name, as this process has them."""
+    """Return the options with this process's values of the variables that they name."""
     if isinstance(options, Mapping):
         return {name: resolve_references(value) for name, value in options.items()}
     if isinstance(options, list):
@@ -132,7 +132,7 @@ def resolve_references(options: Any) -> Any:
 
 
 def hide_values(text: str, options: Any) -> str:
-    """Return a text of others without the values of the variables that the options name."""
+    """Return a text without the values of the variables that the options name."""
     names = (
         match[1]
         for _, value in _leaves(options)
@@ -155,7 +155,7 @@ def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 
 def _is_allowed(path: tuple[str, ...], value: Any, scheme: str) -> bool:
-    # What JSON cannot hold is refused for that.
+    # What JSON cannot hold is refused later, for that reason.
     if isinstance(value, bool | Public) or not isinstance(value, str | int | float):
         return True
     if isinstance(value, str):

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from mapred.arrow.buffers import large_strings, scalar, strings, to_arrow
 from mapred.errors import DatasetError
 from mapred.process.lazy import np, pa, pc
 from mapred.storage import ossfs
@@ -39,7 +40,7 @@ class Lister(Protocol):
     def level(self, folder: str) -> tuple[tuple[str, ...], pa.Table]: ...
 
     def entry(self, key: str) -> tuple[int | None, str] | None:
-        """Size and etag of a file; None where there is none."""
+        """Return size and etag of a file; None if there is none."""
         ...
 
 
@@ -75,18 +76,14 @@ class _Obstore:
 
     def entry(self, key: str) -> tuple[int, str] | None:
         try:
-            found: tuple[int, str] = self._store.entry(key)
+            size, etag = self._store.entry(key)
         except FileNotFoundError:
             return None
-        return found
+        return size, etag
 
 
-class _OSS:
+class _OSS(_Obstore):
     marks = False
-    streams = True
-
-    def __init__(self, store: Any, prefix: str) -> None:
-        self._store, self.prefix = store, prefix
 
     def pages(self, folder: str, depth: int | None) -> Iterator[pa.Table]:
         entries = self._store.entries(folder, recursive=True)
@@ -100,8 +97,6 @@ class _OSS:
         folders = {entry[0].rstrip("/") for entry in entries if entry[0].endswith("/")}
         folders.discard(folder.rstrip("/"))
         return tuple(sorted(folders)), table(*zip(*files, strict=True)) if files else table()
-
-    entry = _Obstore.entry
 
 
 class _Fsspec:
@@ -125,7 +120,7 @@ class _Fsspec:
         if not infos:
             self._why_nothing(path)
         fingerprints = [remote_fingerprint(infos[name]) for name in names]
-        # A tree is looked for by its name, and a file of that very name is not part of it.
+        # `find` of a name also gives a file of that very name, which is not in the folder.
         keys = [name.removeprefix(self._root).lstrip("/") for name in names]
         rows = [
             (key, size, etag)
@@ -149,7 +144,7 @@ class _Fsspec:
         return remote_fingerprint(info)
 
     def _why_nothing(self, path: str) -> None:
-        """Raise where an empty answer hides a refusal."""
+        """Raise the refusal that an empty listing hides."""
         if ossfs.is_ossfs(self._filesystem):
             return ossfs.refuse_if_denied(self._filesystem, path)
         try:
@@ -161,8 +156,6 @@ class _Fsspec:
 def table(
     paths: Sequence[str] = (), sizes: Sequence[int | None] = (), etags: Sequence[str] = ()
 ) -> pa.Table:
-    from mapred.arrow.buffers import large_strings, strings, to_arrow
-
     try:
         names = large_strings(paths)
     except UnicodeEncodeError as error:
@@ -176,8 +169,6 @@ def table(
 
 def _columns(objects: pa.Table) -> pa.Table:
     """Return obstore's columns as those of a listing, with etags unquoted."""
-    from mapred.arrow.buffers import scalar
-
     etags = objects["e_tag"].cast(pa.string())
     if etags.null_count:
         etags = pc.coalesce(etags, scalar(""))

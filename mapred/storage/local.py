@@ -2,7 +2,7 @@
 
 Put-if-absent is a temporary file and `os.link`, which fails on an existing name and which
 NFS does atomically. A file system without hard links holds no run: an exclusively created
-file would be seen half written, and a worker that died over it would block its task for good.
+file would be seen half written, and a worker that died meanwhile would block its task for good.
 Nothing is synced to disk: this survives processes, not power cuts.
 """
 
@@ -18,11 +18,17 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 from mapred.errors import AccessError, FullError, StorageError
+from mapred.process.lazy import Lazy
 from mapred.storage import modes
 from mapred.storage.inside import Folder, refuse_ways_out
 
 if TYPE_CHECKING:
+    import shutil
+    import tempfile
     from pathlib import Path
+
+if not TYPE_CHECKING:  # most runs on a disk need neither
+    shutil, tempfile = Lazy("shutil"), Lazy("tempfile")
 
 T = TypeVar("T")
 
@@ -53,7 +59,7 @@ def _retry_stale(path: str, act: Callable[[], T]) -> T:
             if error.errno != errno.ESTALE:
                 raise
         time.sleep(wait)
-        # Opening the folder has the client ask for its names again, not in half a minute.
+        # Opening the folder has the client ask the server for its names again at once.
         with suppress(OSError):
             os.close(os.open(os.path.dirname(path), os.O_RDONLY))
     return act()
@@ -62,6 +68,11 @@ def _retry_stale(path: str, act: Callable[[], T]) -> T:
 def _temporary_beside(target: str) -> str:
     """Return a new name in the folder of a file, hidden from listings."""
     return f"{os.path.dirname(target)}/.tmp-{uuid.uuid4().hex}"
+
+
+def _copy_bytes(source: str | Path, target: str, grant: modes.Grant) -> None:
+    modes.create(target, grant).close()
+    shutil.copyfile(source, target)
 
 
 class LocalStore:
@@ -152,11 +163,8 @@ class LocalStore:
             if error.errno != errno.EXDEV:
                 raise
             temporary = _temporary_beside(target)
-            import shutil
-
             with _remove_on_error(temporary):
-                modes.create(temporary, grant).close()
-                shutil.copyfile(source, temporary)
+                _copy_bytes(source, temporary, grant)
                 os.replace(temporary, target)
 
     def copy(self, source: str, target: str) -> None:
@@ -174,12 +182,9 @@ class LocalStore:
                 raise
             except OSError:
                 # Mounted object stores know no links.
-                import shutil
-
-                modes.create(temporary, grant).close()
-                shutil.copyfile(source, temporary)
+                _copy_bytes(source, temporary, grant)
             os.replace(temporary, target)
-            # Two names of one file are left alone by a rename.
+            # A rename does nothing where both names are of one file.
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
 
@@ -188,7 +193,7 @@ class LocalStore:
             return cast(BinaryIO, io.BufferedReader(_Reader(self._full(path), self._inside)))
 
     def local_path(self, path: str) -> str:
-        """Where a file really lies, for readers that map it into memory."""
+        """Return the path of a file, for readers that map it into memory."""
         full = self._full(path)
         if path:
             self._inside.hold_file(full)
@@ -253,7 +258,7 @@ class LocalStore:
                 if entry.is_dir(follow_symlinks=False):
                     yield from self._walk(entry.path, path)
                 else:
-                    # Of a link its own.
+                    # A link counts with its own size.
                     with suppress(FileNotFoundError):
                         yield path, entry.stat(follow_symlinks=False).st_size
 
@@ -328,9 +333,7 @@ def _read(descriptor: int, offset: int, length: int | None) -> bytes:
 
 
 def temporary_failure(what: str, error: OSError, remedy: str = "") -> StorageError:
-    """Return what the folder for temporary files keeps this process from doing."""
-    import tempfile
-
+    """Return the error for a folder for temporary files that cannot be written to."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     kind = FullError if error.errno in NO_ROOM else StorageError
     try:
@@ -344,7 +347,7 @@ def temporary_failure(what: str, error: OSError, remedy: str = "") -> StorageErr
 
 
 def local_failure(verb: str, path: str, error: OSError) -> StorageError:
-    """Return what went wrong with a file of this machine, and what to do."""
+    """Return the error for a file of this machine, with what to do about it."""
     hint = _HINTS.get(error.errno or 0, "check the root and try again")
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno == errno.EACCES:

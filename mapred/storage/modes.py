@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import stat
 import uuid
 from collections.abc import Callable
@@ -36,7 +37,7 @@ class Grant:
 
     @property
     def first(self) -> int:
-        """The mode to create a file or folder with, before `give`."""
+        """The mode to create a file or folder with, before `apply`."""
         return 0o777 if self.umask else self.mode & 0o777
 
     def apply(self, descriptor: int) -> None:
@@ -140,7 +141,7 @@ def _make_grant(folder: os.stat_result, rights: int) -> Grant:
 
 
 def _owner(folder: os.stat_result) -> int:
-    """Root creates files for the owner of the folder, as pods that run as root must."""
+    """Return the folder's owner for a process of root, such as a pod; -1 for any other."""
     return folder.st_uid if os.geteuid() == 0 else -1
 
 
@@ -167,8 +168,6 @@ def why_closed(path: str, *, write: bool) -> str:
 
 
 def _name(uid: int) -> str:
-    import pwd
-
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -12,7 +12,7 @@ from typing import Any
 from mapred.errors import MissingDependency, StorageError
 from mapred.process import secrecy
 from mapred.storage import aws
-from mapred.storage.responses import ErrorResponse, error_from, parse_error
+from mapred.storage.responses import ErrorResponse, error_from, general_hint, parse_error
 from mapred.storage.retries import RetryPolicy, retry_policy
 from mapred.storage.uris import StoreUri
 
@@ -35,7 +35,7 @@ class Clients:
 
     process: int
     obstore: Any
-    make: Callable[[int], Any]  # with so many retries
+    make: Callable[[int], Any]  # a client, with so many retries
     reading: Any
     policy: RetryPolicy
     endpoint: str
@@ -43,12 +43,12 @@ class Clients:
 
     @cached_property
     def once(self) -> Any:
-        """Made when something is put: each client reads all certificates of the machine."""
+        """Created at the first put, since each client reads all certificates of the machine."""
         return self.make(0)
 
 
 def connect(place: StoreUri) -> Clients:
-    """Return the clients of this process for a place; a `StorageError` where none can be made."""
+    """Return the clients of this process for a place."""
     global _used
     try:
         import obstore
@@ -82,7 +82,7 @@ def _maker(
     options: dict[str, Any] = {
         "connect_timeout": timedelta(seconds=min(5.0, policy.stall)),
         "read_timeout": timedelta(seconds=policy.stall),
-        # Of a whole answer, however large; what stalls is found by the read timeout.
+        # For a whole answer, however large; the read timeout finds one that stalls.
         "timeout": timedelta(hours=6),
     }
     settings: dict[str, Any] = {}
@@ -159,10 +159,6 @@ def hint_for(answer: ErrorResponse, scheme: str, endpoint: str) -> str:
             f"check that {endpoint} is the right endpoint ({variable}) and can be reached "
             "from here, then resume the run"
         )
-    if answer.status in (401, 403):
-        return "check the credentials, and that they may read, write and list here"
     if answer.status in (301, 307):
-        return "set AWS_REGION to the bucket's region"
-    if answer.retryable:
-        return "the store is in trouble; resume the run later"
-    return "check the bucket and the settings"
+        return _HINTS["PermanentRedirect"]
+    return general_hint(answer)

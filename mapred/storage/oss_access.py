@@ -113,7 +113,7 @@ def source(env: Mapping[str, str] = os.environ) -> Source:
     if _is_true(env, "ALIBABA_CLOUD_ECS_METADATA_DISABLED"):
         raise CredentialsError(_NONE)
     name = f"the RAM role {role or ''} of this machine"
-    # Without threads of its own that renew keys.
+    # Without its threads, which would renew keys in the background.
     machine = _provider_source(
         name, "EcsRamRole", _MACHINE_ANSWERS_MS, role_name=role, async_update_enabled=False
     )
@@ -125,7 +125,7 @@ def _provider_source(name: str, kind: str, read_ms: int | None = None, **options
 
     @cache
     def provider() -> Any:
-        # Only where keys are asked for: the package takes half a second to import.
+        # Only at the first use of keys: the package takes long to import.
         try:
             from alibabacloud_credentials import provider as kinds
             from alibabacloud_credentials.http import HttpOptions

@@ -152,7 +152,7 @@ class Client:
 
 
 class GarbledAnswer(Exception):
-    """An answer that is not what was asked for, or cannot be read."""
+    """An answer that does not match the request, or cannot be read."""
 
 
 class Provider:
@@ -193,7 +193,7 @@ def fault(error: Any) -> Fault:
         code = "" if error.code == "BadErrorResponse" else str(error.code or "")
         message = str(error.message or "").partition("\n")[0] if code else ""
         ahead = time.time() - error.timestamp.timestamp() if error.timestamp else None
-        # An upload whose end was answered, but not heard, is not there when it is ended again.
+        # The answer that the upload was complete got lost, and there was none to complete again.
         garbled = code == "NoSuchUpload"
         skew = None if ahead is None or ahead > 10**9 else ahead
         return Fault(ErrorResponse(error.status_code, code, message, "", skew), garbled)
@@ -223,7 +223,7 @@ class _TransientErrors(oss.retry.ErrorRetryable):  # type: ignore[misc]
 class _Http(oss.transport.RequestsHttpClient):  # type: ignore[misc]
     def send(self, request: Any, **options: Any) -> Any:
         answer = super().send(request, **options)
-        # The SDK does not get as far as the status of a refusal that has no date.
+        # The SDK fails on a refusal without a date, before it reads the status.
         answer.headers.setdefault("Date", formatdate(0, usegmt=True))
         return answer
 

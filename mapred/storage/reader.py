@@ -121,7 +121,7 @@ def reader(fetch: Fetch, size: int, stream: Stream | None = None) -> BinaryIO:
     bytes.
 
     `stream(offset)` gives the bytes from there on in pieces, at least one of them; where it
-    ends before the file does it is asked for more. A small file is fetched once.
+    ends before the file does, it is called again. A small file is fetched once.
     """
     if size <= _WHOLE:
         fetch, stream = _once(fetch, size), None

@@ -12,7 +12,7 @@ from typing import Any
 from mapred.errors import AccessError, FullError, StorageError
 from mapred.process import secrecy
 
-# What another machine's clock, or the keys that it is given anew, may be spared.
+# Refusals that another machine, or new keys, may not get.
 _MAY_PASS = (
     "RequestTimeTooSkewed",
     "ExpiredToken",
@@ -89,7 +89,7 @@ def _clock_skew(text: str) -> float | None:
         if match is None:
             return None
         if match[1]:
-            # Every worker imports this module, and hardly one is told the time.
+            # Every worker imports this module, and few need this.
             from email.utils import parsedate_to_datetime
 
             theirs = parsedate_to_datetime(match[1])
@@ -101,12 +101,21 @@ def _clock_skew(text: str) -> float | None:
 
 
 class ReplacedError(StorageError):
-    """An object is not the one that was asked for: its etag is another."""
+    """An object is not the one that was requested: its etag is another."""
 
 
 def quote_etag(etag: str) -> str:
     """Return an etag as requests carry it; some services list theirs without the quotes."""
     return etag if etag.startswith(('"', "W/")) else f'"{etag}"'
+
+
+def general_hint(answer: ErrorResponse) -> str:
+    """Return what to do about a refusal whose code says nothing more of it."""
+    if answer.status in (401, 403):
+        return "check the credentials, and that they may read, write and list here"
+    if answer.retryable:
+        return "the store is in trouble; resume the run later"
+    return "check the bucket and the settings"
 
 
 def error_from(
