@@ -24,7 +24,7 @@ _TRIES = 1000
 
 
 def latest(store: Store, least: Manifest | None = None) -> Manifest:
-    """Return the version that holds now, `least` or a later one; an empty one of number 0 for none."""
+    """Return the current version, `least` or a later one; an empty version 0 if there is none."""
 
     def names() -> list[str]:
         return [path.rpartition("/")[2] for path, _ in store.list(FOLDER)]
@@ -37,9 +37,9 @@ def latest(store: Store, least: Manifest | None = None) -> Manifest:
 def update(
     store: Store, change: Callable[[Manifest], Manifest], least: Manifest | None = None
 ) -> Manifest:
-    """Put `change` of the latest version as the next one; over again where others were faster.
+    """Put `change` of the latest version as the next one, and again where others were faster.
 
-    A change that gives its argument back puts nothing. The latest is `least` or a later one.
+    A change that returns its argument puts nothing. The latest version is `least` or a later one.
     """
     for _ in range(_TRIES):
         now = latest(store, least)

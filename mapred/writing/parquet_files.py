@@ -12,14 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mapred.errors import DatasetError, MissingDependency, StorageError
+from mapred.errors import DatasetError, StorageError
 from mapred.formats.base import Source
 from mapred.model import checksums
 from mapred.storage import Store, open_store
@@ -38,9 +37,10 @@ _OPEN_FILES = 128
 _UPLOADS = 8
 
 
-def is_staged(path: str) -> bool:
-    """Whether a path is that of a file that a task put into its run's staging folder."""
-    return _STAGED.fullmatch(path) is not None
+def staged_files(uri: str, write_id: str) -> list[tuple[str, int]]:
+    """Return path and size of a run's files that lie hidden at `uri`, named as tasks name them."""
+    listed = open_store(uri, dataset=True).list(staging(write_id))
+    return [(path, size) for path, size in listed if _STAGED.fullmatch(path)]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class WrittenFile:
 
 @dataclass(frozen=True)
 class Wrote:
-    """What one task of a run wrote; `schema`, serialised, of its tables, None where it returned none."""
+    """What one task of a run wrote; `schema` is that of its tables, serialised, or None."""
 
     write_id: str
     shard: int
@@ -97,8 +97,10 @@ def staging(write_id: str) -> str:
     return f"{STAGING}/{write_id}"
 
 
-def write(target: Target, write_id: str, shard: int, attempt: str, values: Iterable[Any]) -> Wrote:
-    """Write the tables among `values`; no reader of the target's folder sees the files yet."""
+def write_values(
+    target: Target, write_id: str, shard: int, attempt: str, values: Iterable[Any]
+) -> Wrote:
+    """Write the tables among a task's `values`; no reader sees the files before they are published."""
     with _on_disk():
         writer = _Writer(target, write_id, shard, attempt)
     try:
@@ -125,9 +127,9 @@ def _on_disk() -> Iterator[None]:
         raise temporary_failure("write tables to", error) from error
 
 
-def drop(target: Target, written: Iterable[WrittenFile]) -> None:
-    """Remove what one attempt wrote and no commit names; no reader has seen it."""
-    _drop(open_store(target.uri, dataset=True), [file.path for file in written])
+def drop(target: Target, wrote: Wrote) -> None:
+    """Remove what a task wrote whose commit is another attempt's, or was never put."""
+    _drop(open_store(target.uri, dataset=True), [file.path for file in wrote.files])
 
 
 def _drop(store: Store, paths: Sequence[str]) -> None:
@@ -206,7 +208,7 @@ class _Writer:
         return Wrote(self.write_id, self.shard, files, data)
 
     def undo(self) -> None:
-        """Take back what was stored already."""
+        """Remove the files that were stored already."""
         self.pool.shutdown(wait=True, cancel_futures=True)
         done = [u for u in self.uploads if not u.cancelled() and u.exception() is None]
         _drop(self.store, [upload.result().path for upload in done])
@@ -215,7 +217,7 @@ class _Writer:
         self.pool.shutdown(wait=True, cancel_futures=True)
         for part in self.parts.values():
             if part.writer is not None:
-                with suppress(OSError):  # a full disk, of which was told
+                with suppress(OSError):  # of a full disk, which was reported
                     part.writer.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -314,7 +316,7 @@ def rewrite_typed(
 
 
 def parquet_writer(target: Target, path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """Return what writes a file as the target says; a type that Parquet lacks is an error."""
+    """Return a writer with the settings of the target; a type that Parquet lacks is an error."""
     try:
         return pq.ParquetWriter(
             path,
@@ -333,9 +335,3 @@ def parquet_writer(target: Target, path: Path, schema: pa.Schema) -> pq.ParquetW
 def _size_and_digest(path: Path) -> tuple[int, str]:
     with path.open("rb") as file:
         return checksums.sha256_of_file(file)
-
-
-def need_deltalake() -> None:
-    """Raise a `MissingDependency`, which says how to install it, where deltalake is missing."""
-    if find_spec("deltalake") is None:
-        raise MissingDependency("deltalake", "delta")

@@ -6,10 +6,9 @@
    the store: nobody ever sees half a file, nor an old row beside the new one.
 3. Another version names the files where they are now, and the hidden ones go.
 
-Whoever is killed is followed by another who goes on at 2: the same task's next attempt, a
-resumed run, or the next run that writes to the same partitions. Two at once do no harm: each
-step gives the same however often it is done, and a hidden file that is gone means that
-another one got further.
+A process that is killed is followed by another that goes on at 2: the same task's next attempt,
+a resumed run, or the next run that writes to the same partitions. Two at once do no harm: each
+step can be repeated, and a hidden file that is gone means that the other process got further.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class Reach:
 def publish(
     target: Target, write_id: str, written: Sequence[WrittenFile], schema: pa.Schema | None
 ) -> Manifest:
-    """Make the files of `write_id` the dataset's; does nothing that was done before."""
+    """Make the files of `write_id` the dataset's, unless that was done before."""
     store = open_store(target.uri, dataset=True)
     now = manifest.latest(store)
     if write_id not in now.runs:
@@ -117,10 +116,10 @@ def _apply_types(
 
 
 def roll_forward(store: Store, write_id: str, now: Manifest, staged: Iterable[str] = ()) -> None:
-    """Finish what version `now` of the manifest says of a run, and drop what lies hidden of it.
+    """Finish a run as version `now` of the manifest says, and drop its hidden files.
 
-    What is hidden goes once a version was seen that names the run's files where they are
-    visible, be it listed or not; `staged` are names of it that a listing may not show yet.
+    They go once a version names the run's files where they are visible; `staged` are names of
+    hidden files that a listing may not show yet.
     """
     todo: dict[str, tuple[list[str], list[Entry]]] = {}
     for path, run in now.removing.items():
@@ -141,7 +140,7 @@ def roll_forward(store: Store, write_id: str, now: Manifest, staged: Iterable[st
                 break
     left = manifest.update(store, partial(_mark_finished, write_id), now)
     # Another process may have finished the run, and a later one replaced its files, before ours
-    # were shown: what no version has any more goes again.
+    # were shown: files that no version names any more are removed again.
     names = {entry.name for entry in left.entries}
     shown = [entry.final for _, new in todo.values() for entry in new if entry.final is not None]
     for path in set(shown) - names:
@@ -159,7 +158,7 @@ def _gone_error(store: Store, write_id: str) -> StorageError:
 
 
 def drop_staging(store: Store, write_id: str, names: Iterable[str] = ()) -> int:
-    """Remove what lies hidden of a run that is published or given up; the bytes that were listed.
+    """Remove the hidden files of a run that is published or given up; return their bytes.
 
     Files of the given `names` go as well, listed or not.
     """
@@ -185,6 +184,21 @@ def drop_folders(store: Store, write_id: str) -> None:
     for folder in (*(path for path, _, _ in inner), shared):
         with suppress(OSError):
             os.rmdir(folder)
+
+
+def discard(uri: str, write_id: str) -> None:
+    """Drop the hidden files at `uri` of a run that is being removed.
+
+    A run that the manifest names already is published first, since readers count on it.
+    """
+    store = open_store(uri, dataset=True)
+    now = manifest.latest(store)
+    if write_id in now.find_unfinished_runs():
+        roll_forward(store, write_id, now)
+        return
+    for path, _ in parquet_files.staged_files(uri, write_id):
+        _remove(store, path)
+    drop_folders(store, write_id)
 
 
 def _commit(

@@ -14,9 +14,9 @@ Named: TypeAlias = "Mapping[str, frozenset[str | None]]"
 
 
 def spell_values(target: Target, types: Mapping[str, pa.DataType]) -> Named:
-    """Return the values that `replace=` names of each column, spelled as that type's folders are.
+    """Return the values that `replace=` names of each column, spelled as in the names of folders.
 
-    A value that the column cannot hold is an error. A type that is not known changes nothing.
+    A value that the column cannot hold is an error; a column of unknown type keeps its texts.
     """
     return {
         name: frozenset(None if text is None else _spell_value(name, text, types) for text in texts)
@@ -25,7 +25,7 @@ def spell_values(target: Target, types: Mapping[str, pa.DataType]) -> Named:
 
 
 def types_of(columns: Mapping[str, str]) -> dict[str, pa.DataType]:
-    """Return the types of columns by what a manifest calls them; nested ones are left out."""
+    """Return the types of columns by their names in a manifest; nested ones are left out."""
     types = {}
     for name, text in columns.items():
         with suppress(ValueError):
@@ -34,7 +34,7 @@ def types_of(columns: Mapping[str, str]) -> dict[str, pa.DataType]:
 
 
 def owns(named: Named, names: Sequence[str], values: Sequence[str | None]) -> bool:
-    """Whether a partition is one of the named ones; columns that are not named may be anything."""
+    """Whether a partition has one of the named values in every column that is named."""
     return bool(named) and all(
         value in named[name] for name, value in zip(names, values, strict=True) if name in named
     )

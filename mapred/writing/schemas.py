@@ -13,7 +13,7 @@ HOW_TO_AGREE = "give the column one type in the function, or pass schema= to cas
 
 
 def merge_shard_schemas(shards: Iterable[tuple[int, bytes]], uri: str) -> pa.Schema | None:
-    """Return the one schema of what shards wrote (serialised); two are an error that names both."""
+    """Return the schema of what all shards wrote; if two differ, the error names both shards."""
     kept: dict[bytes, tuple[int, pa.Schema]] = {}
     merged: pa.Schema | None = None
     for shard, data in shards:
@@ -61,7 +61,7 @@ def _merge_types(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def is_typeless(type_: pa.DataType) -> bool:
-    """Whether it is null, or nested and has a part that is."""
+    """Whether a type is null, or has a part that is."""
     return bool(types.is_null(type_)) or any(map(is_typeless, _inner_types(type_)))
 
 

@@ -10,9 +10,9 @@ _MILLISECOND = datetime.timedelta(milliseconds=1)
 
 
 def of_file(metadata: Any) -> dict[str, Any]:
-    """`numRecords`, `nullCount`, and least and greatest values where they are exact.
+    """Return `numRecords`, `nullCount`, and the exact least and greatest values.
 
-    Floats have none (a NaN is in no Parquet statistics), nor have long texts.
+    Floats have none, since Parquet's statistics leave NaN out, nor have long texts.
     """
     least: dict[str, Any] = {}
     most: dict[str, Any] = {}

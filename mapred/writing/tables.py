@@ -18,15 +18,15 @@ from mapred.runfolder import tabular
 from mapred.writing.schemas import map_leaf_types
 from mapred.writing.target import Target
 
-_LONGEST = 255  # bytes of one name on a disk, which object stores have no use for either
+_LONGEST = 255  # bytes of one name on a disk; datasets move between disks and buckets
 
 Values = tuple[str | None, ...]
 
 
 def tables(values: Iterable[Any], target: Target) -> Iterator[pa.Table]:
-    """Every table, frame or batch among `values`, and in the iterators among them.
+    """Yield every table, frame or batch among `values`, and in the iterators among them.
 
-    One without rows comes with the columns that it has; one without columns says nothing.
+    A table without rows still says its columns; one without columns says nothing.
     """
     for value in values:
         if value is None:
@@ -157,7 +157,7 @@ def _normalize(table: pa.Table, target: Target) -> pa.Table:
 
 
 def plain_type(type_: pa.DataType) -> pa.DataType:
-    """Return the type that stands for all that hold the same values, as Parquet gives it back.
+    """Return the type, as Parquet gives it back, that stands for all with the same values.
 
     No dictionary, view or large one; milliseconds, not seconds; no decimals of a negative scale.
     """

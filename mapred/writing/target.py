@@ -50,11 +50,10 @@ class Target:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Target:
-        """Return the target that job.json holds; a `RecordError` if it is none."""
+        """Return the target that job.json holds."""
         return read(cls, values, "job.json: write")
 
     def parse_schema(self) -> pa.Schema | None:
-        """Return the schema that `schema=` asked for."""
         if self.schema is None:
             return None
 

@@ -143,11 +143,8 @@ def _read_live(target: writing.Target, run: str, version: int) -> _Live | None:
 
 
 def _read_delta(target: writing.Target, run: str, version: int) -> _Live | None:
-
     from mapred.writing import delta
-    from mapred.writing.parquet_files import need_deltalake
 
-    need_deltalake()
     table = delta.open_table(target)
     if table is None or table.transaction_version(run) is None:
         return None
