@@ -1,4 +1,4 @@
-"""Whatever a user passes as a dataset: paths, tables and frames, or items."""
+"""Anything that a user passes as a dataset: paths, tables and frames, or items."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mapred.process.lazy import pa
 
 
 def as_dataset(source: Any) -> Dataset:
-    """Whatever a user may pass as a dataset.
+    """Return anything that a user may pass as a dataset.
 
     A URI, glob or folder, or a collection of them, in the format of their suffixes (text for any
     that is not known); an Arrow table; a pandas or polars frame; a dataset. Other collections,

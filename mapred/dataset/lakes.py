@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from mapred.arrow.buffers import large_strings
 from mapred.dataset import globs, patterns
 from mapred.dataset.globs import Glob
 from mapred.dataset.manifests import FOLDER, Entry, Manifest, newest
 from mapred.errors import DatasetError
 from mapred.process.lazy import pa, pc
 
-# What is being published gets its names within seconds; of a run that was killed it never does.
+# Files that are being published get their names within seconds, unless the run was killed.
 _PATIENCE, _PAUSE = 5.0, 0.25
 _TYPES = b"mapred.partitions"
 _HIDDEN = ".part"
@@ -114,8 +115,6 @@ def _matching(home: str, manifest: Manifest, glob: Glob) -> tuple[Glob, list[Ent
 
     A pattern that matches no file stands for the files below the folders that it matches.
     """
-    from mapred.arrow.buffers import large_strings
-
     names = pa.chunked_array([large_strings([_below(home, e.name) for e in manifest.entries])])
     below = Glob(glob.root, (*glob.parts, *globs.parse("").parts))
     for pattern in (glob, below):

@@ -13,9 +13,11 @@ import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from mapred.arrow.buffers import flags, from_arrow, to_arrow
 from mapred.dataset import globs, lakes
 from mapred.dataset.globs import Glob
 from mapred.dataset.kinds import kind_of
+from mapred.dataset.remote_listing import list_remote
 from mapred.dataset.values import TABULAR, Dataset
 from mapred.errors import DatasetError
 from mapred.model import layout
@@ -40,14 +42,12 @@ def listing(dataset: Dataset) -> pa.Table:
     """Return the files of a dataset: `path` (large_string), `size` in bytes, `etag`.
 
     A path given twice counts once. Raises `DatasetError` where a URI matches nothing, a
-    folder cannot be listed, or a name is no Unicode.
+    folder cannot be listed, or a name is not Unicode.
     """
     if dataset.frame is not None:
         return _table([Row(layout.FRAME, dataset.frame_file.size, "")]).drop_columns("aside")
     if not dataset.uris:
         raise DatasetError(f"{dataset} lies in memory: it has no files to list")
-    from mapred.arrow.buffers import from_arrow
-
     files = lakes.concat_listings(list(_iter_listings(dataset)))
     if from_arrow(files["aside"]).any():
         files = _drop_underscored(files, dataset)
@@ -62,8 +62,6 @@ def _iter_listings(dataset: Dataset) -> Iterator[pa.Table]:
     exact = {dataset.uris[number] for number in dataset.exact}
     for remote, some in itertools.groupby(uris, lambda uri: storage is not None or is_remote(uri)):
         if remote:
-            from mapred.dataset.remote_listing import list_remote
-
             by_manifest = reads_lakes(dataset)
             for uri, files in list_remote(list(some), storage, dataset.literal, exact, by_manifest):
                 if not len(files):
@@ -317,8 +315,6 @@ def _follow_link(entry: os.DirEntry[str], hops: tuple[str, ...]) -> tuple[str, .
 
 
 def _table(rows: Iterable[Row]) -> pa.Table:
-    from mapred.arrow.buffers import flags
-
     rows, tables = iter(rows), []
     while chunk := list(itertools.islice(rows, _CHUNK)):
         paths, sizes, etags, aside = zip(*chunk, strict=True)
@@ -328,8 +324,6 @@ def _table(rows: Iterable[Row]) -> pa.Table:
 
 def _drop_duplicates(files: pa.Table) -> pa.Table:
     """Keep each path where it came first."""
-    from mapred.arrow.buffers import from_arrow, to_arrow
-
     codes = pa.chunked_array([files["path"].combine_chunks()]).dictionary_encode()
     numbers = from_arrow(codes.combine_chunks().indices)
     _, first = np.unique(numbers, return_index=True)

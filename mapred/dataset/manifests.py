@@ -148,10 +148,7 @@ def path_of(version: int) -> str:
 
 
 def newest(
-    place: str,
-    names: Callable[[], Iterable[str]],
-    read: Callable[[str], bytes],
-    least: int = 0,
+    place: str, names: Callable[[], Iterable[str]], read: Callable[[str], bytes], least: int = 0
 ) -> Manifest | None:
     """Return the version that holds now, of the files in the manifest's folder; None where there is
     none.

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from mapred.arrow.buffers import large_strings
 from mapred.dataset import globs
 from mapred.dataset.globs import Glob
 from mapred.dataset.lakes import Lakes
@@ -31,7 +32,7 @@ def list_remote(
     No rows where nothing matches; whatever a file system raises becomes a `DatasetError`.
     `by_manifest`: of a folder that has a manifest, its live files alone.
     """
-    met: dict[str, Lakes] = {}
+    lakes_by_prefix: dict[str, Lakes] = {}
     with ThreadPoolExecutor(CLIENTS) as pool:
         named = _stat_files(uris, storage, pool) if len(uris) > 1 else {}
         for uri in uris:
@@ -42,8 +43,8 @@ def list_remote(
                 if fingerprint:
                     yield uri, walk.row(key, fingerprint)
                     continue
-                lakes = met.setdefault(lister.prefix, Lakes(_Bucket(walk, storage)))
-                live = lakes.list_live if by_manifest else _no_lake
+                lakes = lakes_by_prefix.setdefault(lister.prefix, Lakes(_Bucket(walk, storage)))
+                live = lakes.list_live if by_manifest else lambda _: None
                 yield uri, _list_uri(walk, key, uri, literal, uri in exact, live)
 
 
@@ -93,10 +94,6 @@ def _stat_files(
         step = len(pairs) if len(pairs) > CLIENTS and listers[place[0]].streams else 1
         tasks += [pool.submit(ask, place, pairs[n : n + step]) for n in range(0, len(pairs), step)]
     return {uri: fingerprints for task in tasks for uri, fingerprints in task.result().items()}
-
-
-def _no_lake(glob: Glob) -> None:
-    """Find no manifest: what is listed by names and patterns reads none."""
 
 
 def _list_uri(
@@ -171,6 +168,4 @@ class _Bucket:
 
 
 def _select_paths(files: pa.Table, paths: Iterable[str]) -> pa.Table:
-    from mapred.arrow.buffers import large_strings
-
     return files.filter(pc.is_in(files["path"], large_strings(list(paths))))

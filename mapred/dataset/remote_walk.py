@@ -20,8 +20,9 @@ from mapred.storage.listers import PAGE, Lister, table
 
 T = TypeVar("T")
 CLIENTS = 8
-# So many folders keep all clients busy; a pattern may be followed into more of them.
+# How many folders keep all clients busy, and into how many a pattern may be followed.
 _ENOUGH, _MOST = 2 * CLIENTS, 16 * CLIENTS
+_DEEPEST = 8  # levels of folders that are split
 _CHUNK = 2**16
 _MARKER = "_$folder$"
 
@@ -80,17 +81,20 @@ class Walk:
         glob = Glob(root.rstrip("/"), glob.parts)
         listed: list[tuple[str, pa.Table]] = []
         folders = [(root, glob.start())]
+        # Level by level, since only the first page of a folder tells whether there is more. A
+        # folder of one page is done; a larger one is listed to its end by one client, or split, and
+        # its subfolders are the next level, for all clients to share.
         for depth in itertools.count():
             opened = self._parallel_map(lambda pair: self._open(pair[0], pair[1], glob), folders)
             large = [open_ for open_ in opened if self._may_have_more(open_)]
             small = [open_.first for open_ in opened if not self._may_have_more(open_)]
+            # Matched many pages at a time: each call of Arrow has a cost of its own.
             for number in range(0, len(small), _CHUNK // PAGE):
                 pages = small[number : number + _CHUNK // PAGE]
                 listed.append((folders[0][0], self._filter_pages(pages, glob)))
             split, whole = _partition_large(large, glob, depth)
-            listed += self._parallel_map(
-                lambda open_: (open_.folder, self._drain(open_, glob)), whole
-            )
+            drained = self._parallel_map(lambda open_: self._drain(open_, glob), whole)
+            listed += zip((open_.folder for open_ in whole), drained, strict=True)
             folders = []
             for folder, files, below in self._parallel_map(
                 lambda open_: self._level(open_, glob), split
@@ -99,9 +103,9 @@ class Walk:
                 folders += below
             if not folders:
                 break
-        return sorted_by_path(
-            [files for _, files in sorted(listed, key=lambda pair: pair[0].encode())]
-        )
+        # In the order of their folders the tables often need no sorting of rows.
+        listed.sort(key=lambda pair: pair[0].encode())
+        return sorted_by_path([files for _, files in listed])
 
     def _parallel_map(self, call: Callable[[Any], T], values: list[Any]) -> list[T]:
         return [call(values[0])] if len(values) == 1 else list(self._pool.map(call, values))
@@ -131,7 +135,7 @@ class Walk:
         chunks, pending, rows = [], [], 0
         for page in itertools.chain((open_.first,), open_.rest):
             if flat and _has_folders(page, open_.folder):
-                # Whatever lies deeper cannot match, however much it is.
+                # Nothing deeper can match, and it may be much.
                 return self._keys_to_paths(_matching(self._lister.level(open_.folder)[1], glob))
             pending.append(page)
             rows += page.num_rows
@@ -140,10 +144,10 @@ class Walk:
                 pending, rows = [], 0
         if pending:
             chunks.append(self._filter_pages(pending, glob))
-        return _concat(chunks)
+        return pa.concat_tables(chunks)
 
     def _filter_pages(self, pages: list[pa.Table], glob: Glob) -> pa.Table:
-        files = _matching(_concat(pages).combine_chunks(), glob)
+        files = _matching(pa.concat_tables(pages).combine_chunks(), glob)
         return self._keys_to_paths(self._without_markers(files) if self._lister.marks else files)
 
     def _keys_to_paths(self, files: pa.Table) -> pa.Table:
@@ -181,14 +185,15 @@ def _partition_large(large: list[_Open], glob: Glob, depth: int) -> tuple[list[_
     split: list[_Open] = []
     whole: list[_Open] = []
     for open_ in large:
-        choosy = any(_is_selective(state, glob) for state in open_.states)
-        worth = len(large) < _ENOUGH if not choosy else len(large) < _MOST
-        deep = (
-            worth
+        # Where the pattern rules out some subfolders, splitting spares listing these.
+        selective = any(_is_selective(state, glob) for state in open_.states)
+        splits = (
+            depth < _DEEPEST
+            and len(large) < (_MOST if selective else _ENOUGH)
             and _can_match_deeper(open_.states, glob)
             and _has_folders(open_.first, open_.folder)
         )
-        (split if deep and depth < 8 else whole).append(open_)
+        (split if splits else whole).append(open_)
     return split, whole
 
 
@@ -213,7 +218,7 @@ def _matching(files: pa.Table, glob: Glob) -> pa.Table:
     fits, aside = patterns.match(files["path"], glob)
     files = files.append_column("aside", aside)
     marker = pc.ends_with(files["path"], _MARKER)
-    if _any(marker):
+    if pc.any(marker).as_py():
         marker = pc.and_(marker, pc.equal(files["size"], scalar(0)))
         fits = pc.and_(fits, pc.invert(pc.coalesce(marker, scalar(False))))
     return files if pc.all(fits).as_py() else files.filter(fits)
@@ -223,18 +228,10 @@ def mark_not_aside(files: pa.Table) -> pa.Table:
     return files.append_column("aside", flags([False] * len(files)))
 
 
-def _any(flags_: pa.ChunkedArray) -> bool:
-    return bool(pc.any(flags_).as_py())
-
-
-def _concat(tables: list[pa.Table]) -> pa.Table:
-    return pa.concat_tables(tables)
-
-
 def sorted_by_path(tables: list[pa.Table]) -> pa.Table:
-    """All rows in byte order of their paths, whatever the server's order."""
-    files = _concat([part for part in tables if len(part)] or tables[:1])
+    """Return all rows in byte order of their paths."""
+    files = pa.concat_tables([part for part in tables if len(part)] or tables[:1])
     paths = files["path"]
-    if len(files) > 1 and _any(pc.less(paths.slice(1), paths.slice(0, len(paths) - 1))):
+    if len(paths) > 1 and pc.any(pc.less(paths.slice(1), paths.slice(0, len(paths) - 1))).as_py():
         return files.take(pc.sort_indices(files, sort_keys=[("path", "ascending")]))
     return files

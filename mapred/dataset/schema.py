@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from mapred.arrow.buffers import from_arrow, scalar
 from mapred.arrow.samples import ENOUGH, Place, Sample
 from mapred.dataset import lakes
 from mapred.dataset.kinds import kind_of, partitions, refuse_archives
@@ -20,7 +21,7 @@ from mapred.storage import open_source
 
 Sniff: TypeAlias = "Callable[[Format, Iterable[Place], Callable[..., Any]], Sample]"
 _SAMPLE = 2**20
-# Files that turn out to have no rows make room for others, but not for ever.
+# Files without rows are replaced by others as samples, up to this number.
 _MOST_PLACES = 16
 
 
@@ -131,8 +132,6 @@ def places(files: pa.Table) -> Iterator[Place]:
     Where these are fewer than enough, places inside the largest come next. Further files follow, largest
     first, for datasets in which some of those have no rows.
     """
-    from mapred.arrow.buffers import from_arrow
-
     sizes = from_arrow(files["size"])
     there = np.flatnonzero(sizes > 0)
     if not len(there):
@@ -172,8 +171,6 @@ def _require_columns(format: Format) -> Format:
 
 def _delimiter(files: pa.Table) -> str:
     """Return the delimiter by suffix: a tab for `.tsv`, else a comma, and never both."""
-    from mapred.arrow.buffers import scalar
-
     tabs = pc.sum(pc.equal(suffixes(files["path"]), scalar("tsv"))).as_py()
     if tabs == len(files):
         return "\t"

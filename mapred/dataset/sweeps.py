@@ -17,7 +17,7 @@ from mapred.process.lazy import np
 
 _MODES = ("grid", "zip", "random", "sobol")
 _MOST_POINTS = 10**7
-_LOOKED_AT = 100  # values of a parameter, to find whether they are secrets
+_LOOKED_AT = 100  # values of a parameter that are checked for secrets
 
 
 @dataclass(frozen=True)

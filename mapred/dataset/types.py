@@ -22,7 +22,7 @@ _PYTHON: dict[Any, str] = {
     dt.time: "time64[us]",
     dt.timedelta: "duration[us]",
 }
-# What Arrow has no name for, or another: its "float" has 32 bits, Python's and pandas' 64.
+# Names that Arrow lacks, or gives to other types: its "float" has 32 bits, Python's has 64.
 _NAMES = {
     "float": "float64",
     "int": "int64",
