@@ -80,14 +80,14 @@ def plan_revision(folder: RunFolder, job: Job, changes: Changes) -> Revision:
     if changes.fn is not None:
         fn = parameters.bind_values(changes.fn, parameters.from_json(job.parameters))
         _check_fit(store, job, fn)
-        new, path, data = _with_code(new, fn, layout.changed_function, names)
+        new, path, data = _with_code(new, fn, layout.FUNCTION, names)
         receiving = signatures.task_parameters(fn)
         new = dataclasses.replace(new, function=path, task_parameters=receiving)
         files[path] = data
     reduce = changes.options.get("reduce")
     if reduce is not None:
         reducer = _reducer(store, job, reduce)
-        new, path, data = _with_code(new, reducer, layout.changed_reduce, names)
+        new, path, data = _with_code(new, reducer, layout.REDUCE, names)
         new, files[path] = dataclasses.replace(new, reduce=path), data
         stages = [dataclasses.replace(s, check=_checks(s, reducer)) for s in new.stages]
         new = dataclasses.replace(new, stages=tuple(stages))
@@ -145,18 +145,16 @@ def _with_modules(store: Store, job: Job, names: set[str]) -> tuple[Job, dict[st
     if job.modules is not None:
         data = merge_archives(pieces.read(store, job.digests, job.modules), data)
     digest = hashlib.sha256(data).hexdigest()
-    path = layout.changed_modules(digest)
+    path = layout.changed(layout.MODULES, digest)
     digests = {**job.digests, path: digest}
     return dataclasses.replace(job, modules=path, digests=digests), {path: data}
 
 
-def _with_code(
-    job: Job, function: Any, place: Callable[[str], str], names: set[str]
-) -> tuple[Job, str, bytes]:
+def _with_code(job: Job, function: Any, place: str, names: set[str]) -> tuple[Job, str, bytes]:
     """Return the job that knows one more function, its path, and what is to be written there."""
     data = transport.dump(function, names)
     digest = hashlib.sha256(data).hexdigest()
-    path = place(digest)
+    path = layout.changed(place, digest)
     code = {**job.code, path: vars(origins.of(function, job.parameters))}
     digests = {**job.digests, path: digest}
     return dataclasses.replace(job, code=code, digests=digests), path, data

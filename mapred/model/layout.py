@@ -76,12 +76,12 @@ def is_run_id(text: object) -> bool:
 
 
 def is_named(path: str) -> bool:
-    """Whether a path is one that this module gives to a file of a run; all else is not a run's."""
+    """Whether a path is one of this module's, and so a run's own."""
     return _name_pattern().fullmatch(path) is not None
 
 
 def is_record(path: str) -> bool:
-    """Whether a file of a run is a record in JSON, and not what a task wrote."""
+    """Whether a file of a run is a record in JSON rather than what a task wrote."""
     return path.endswith(".json") and "/files/" not in path
 
 
@@ -91,7 +91,7 @@ def _name_pattern() -> re.Pattern[str]:
 
 
 def sums(path: str) -> str:
-    """Return the digests of the pieces of an input file."""
+    """Return the file with the digests of an input file's pieces."""
     return f"sums/{path.removeprefix(INPUT)}"
 
 
@@ -101,7 +101,7 @@ def packages(digest: str) -> str:
 
 
 def lock(key: str) -> str:
-    """Return what an archive of packages was made of; `key` is the digest of that."""
+    """Return the record of what an archive of packages was made of, whose digest is `key`."""
     return f".packages/{key}.json"
 
 
@@ -110,19 +110,9 @@ def schedule(name: str, digest: str) -> str:
     return f".schedules/{name}/{digest}.pkl"
 
 
-def changed_function(digest: str) -> str:
-    """Return the function of a run that was resumed with another one."""
-    return f"function-{digest[:12]}.pkl"
-
-
-def changed_reduce(digest: str) -> str:
-    """Return the reduce of a run that was resumed with another one."""
-    return f"reduce-{digest[:12]}.pkl"
-
-
-def changed_modules(digest: str) -> str:
-    """Return the modules of a run that was resumed with another function."""
-    return f"modules-{digest[:12]}.pkl"
+def changed(path: str, digest: str) -> str:
+    """Return the path of what a resumed run has in place of its function, reduce or modules."""
+    return path.replace(".", f"-{digest[:12]}.")
 
 
 def plan_file(number: int) -> str:
@@ -176,7 +166,7 @@ def kept_of(index: int) -> str:
 
 
 def kept_index(path: str) -> int | None:
-    """Return the task in the path of what was kept; None for a file that is nothing of the kind."""
+    """Return the task that a path below `all_kept` belongs to; None for any other path."""
     number, slash, _ = path.removeprefix(all_kept()).partition("/")
     return int(number) if slash and number.isdecimal() else None
 
@@ -186,7 +176,7 @@ def kept_values(index: int) -> str:
 
 
 def kept_value(index: int, number: int) -> str:
-    """Return what an attempt kept; numbered from 0, so that it is found where no listing shows it."""
+    """Return what an attempt kept, numbered from 0 so that it is found without a listing."""
     return f"{kept_values(index)}{number:06d}.pkl"
 
 
@@ -221,9 +211,9 @@ def index_of(path: str) -> int | None:
     None for any other file: desktops and editors leave theirs in folders as well.
     """
     folder, _, name = path.rpartition("/")
-    named = _NAMES.get(folder.rpartition("/")[2])
-    found = None if named is None else named.fullmatch(name)
-    return None if found is None else int(found[1])
+    pattern = _NAMES.get(folder.rpartition("/")[2])
+    match = pattern and pattern.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 def attempt_of(path: str) -> str:
