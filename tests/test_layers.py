@@ -32,7 +32,7 @@ OPTIONAL = {
 # A private module or name of a package that mapred uses, by that name or the one it goes by here.
 PRIVATE = re.compile(
     r"\b(pyarrow|cloudpickle|by_value|fsspec|distributed|dask|numpy|pandas|polars|hera|obstore|click"
-    r"|rich|yaml|pa|pc|pq|ds|np|pd|pl)(\.\w+)*(\._| import _)[a-z]"
+    r"|rich|yaml|pa|pc|pq|ds|np|pd|pl|filesystem)(\.\w+)*(\._| import _)[a-z]"
 )
 PACKAGE = Path(__file__).parent.parent / "mapred"
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -81,7 +81,7 @@ TESTED_BY = {
     "storage/test_access.py": "storage.responses",
     "storage/test_inside.py": "storage.uris",
     "storage/test_local.py": "testing.store",
-    "storage/test_object_store.py": "storage.aws storage.object_client storage.waiting",
+    "storage/test_object_store.py": "storage.aws storage.bucket_store storage.object_client",
     "storage/test_opening.py": "storage storage.arrow storage.base storage.ossfs",
     "storage/test_oss.py": "storage.oss_client",
     "storage/test_requests.py": "storage.concurrency storage.retries",
@@ -101,7 +101,6 @@ TESTED_BY = {
     ),
     "worker/test_supervisor.py": "worker.blocks",
     "writing/test_delta.py": "writing.stats",
-    "writing/test_whole.py": "writing.opening",
 }
 
 

@@ -33,58 +33,12 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "coercion": ("as_dataset",),
-    "given": (
-        "array",
-        "item_format",
-        "items",
-    ),
-    "schema": (
-        "pin",
-        "why_whole",
-    ),
-    "readers": (
-        "files",
-        "format_of",
-        "read_arrow",
-        "read_csv",
-        "read_files",
-        "read_json",
-        "read_parquet",
-        "read_text",
-    ),
-    "sweeps": (
-        "loguniform",
-        "sweep",
-        "uniform",
-    ),
-    "values": (
-        "Dataset",
-        "function_input",
-    ),
+    "given": ("array", "item_format", "items"),
+    "schema": ("pin", "why_whole"),
+    "readers": "files format_of read_arrow read_csv read_files read_json read_parquet read_text".split(),
+    "sweeps": ("loguniform", "sweep", "uniform"),
+    "values": ("Dataset", "function_input"),
     "local_listing": ("listing",),
 }
-
-__all__ = [
-    "Dataset",
-    "array",
-    "as_dataset",
-    "files",
-    "format_of",
-    "function_input",
-    "item_format",
-    "items",
-    "listing",
-    "loguniform",
-    "pin",
-    "read_arrow",
-    "read_csv",
-    "read_files",
-    "read_json",
-    "read_parquet",
-    "read_text",
-    "sweep",
-    "uniform",
-    "why_whole",
-]
 
 __getattr__ = lazy.names_of(__name__, _WHERE)

@@ -1,4 +1,4 @@
-"""Whatever a user passes as a dataset: paths, tables and frames, or items."""
+"""Anything that a user passes as a dataset: paths, tables and frames, or items."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mapred.process.lazy import pa
 
 
 def as_dataset(source: Any) -> Dataset:
-    """Whatever a user may pass as a dataset.
+    """Return anything that a user may pass as a dataset.
 
     A URI, glob or folder, or a collection of them, in the format of their suffixes (text for any
     that is not known); an Arrow table; a pandas or polars frame; a dataset. Other collections,
@@ -31,7 +31,7 @@ def as_dataset(source: Any) -> Dataset:
         title = f"table of {frame.num_rows:,} rows"
         return Dataset("arrow", frame=frame, title=title, options=Format("arrow", ""))
     collected = _collect_values(source)
-    texts = sum(isinstance(each, str | os.PathLike) for each in collected)
+    texts = sum(isinstance(value, str | os.PathLike) for value in collected)
     if not collected:
         raise DatasetError("the list is empty: there is nothing to run")
     if texts == len(collected):
@@ -55,8 +55,7 @@ def _first_example(values: list[Any], text: bool) -> str:
 
 
 def _collect_values(source: Any) -> list[Any]:
-    """Return the values of a collection of one dimension, or a `DatasetError` that says what to
-    pass."""
+    """Return the values of a collection of one dimension; anything else is an error with a hint."""
     kind = type(source).__name__
     if how_to_list_rows(source) is not None:
         raise DatasetError(
@@ -92,7 +91,7 @@ def _collect_values(source: Any) -> list[Any]:
 
 
 def _sort_values(values: Iterable[Any]) -> list[Any]:
-    """Return the values of a set in an order that does not change from run to run."""
+    """Return the values of a set in an order that is the same in every run."""
     try:
         return sorted(values)
     except TypeError:
@@ -100,7 +99,7 @@ def _sort_values(values: Iterable[Any]) -> list[Any]:
 
 
 def _frame(source: Any) -> pa.Table | None:
-    """Return an Arrow table of a table or frame; None for anything else."""
+    """Return a table or frame as an Arrow table; None for anything else."""
     package = type(source).__module__.split(".")[0]
     names = {f"{c.__module__.split('.')[0]}.{c.__name__}" for c in type(source).__mro__}
     if "polars.LazyFrame" in names:
@@ -118,7 +117,7 @@ def _frame(source: Any) -> pa.Table | None:
 
 
 def _is_plain(frame: Any) -> bool:
-    """Whether a pandas frame has no index but the numbers of its rows."""
+    """Whether the index of a pandas frame only numbers its rows."""
     index = frame.index
     is_range = type(index).__name__ == "RangeIndex"
     return bool(is_range and index.name is None and index.start == 0 and index.step == 1)

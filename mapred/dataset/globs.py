@@ -61,18 +61,18 @@ class Glob:
             match = self.parts[state].match
             if match is not None and state + 1 == len(self.parts):  # as for most names
                 return _END if match.match(name) else _NOWHERE
-        found, aside, whole = set(), True, False
+        onward, aside, whole = set(), True, False
         for state in states:
             text, match = self.parts[state]
             if match is None:
                 if not name.startswith("."):
-                    found.add(state)
+                    onward.add(state)
             elif match.match(name):
-                found.add(state + 1)
+                onward.add(state + 1)
                 whole = whole or state + 1 == len(self.parts)
                 aside = aside and not text.startswith("_")
         aside = aside and name.startswith("_") and "=" not in name
-        return Step(self._epsilon_closure(found - {len(self.parts)}), whole, aside)
+        return Step(self._epsilon_closure(onward - {len(self.parts)}), whole, aside)
 
     def _epsilon_closure(self, states: set[int]) -> frozenset[int]:
         """`**` may stand for no folder at all."""

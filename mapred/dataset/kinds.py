@@ -24,7 +24,6 @@ _TEXT = ("text", "csv", "json")
 
 def kind_of(paths: pa.ChunkedArray) -> tuple[str, str]:
     """Format and delimiter of the files, by suffix; a `DatasetError` where they differ."""
-
     endings = suffixes(paths)
     kinds: dict[tuple[str, str], str | None] = {}
     for suffix in endings.unique().to_pylist():
@@ -49,8 +48,8 @@ def refuse_archives(paths: pa.ChunkedArray, format: str) -> None:
 
     compressed = "|".join(COMPRESSED)
     endings = "|".join((*_ARCHIVES, *_PACKED, *_BINARY))
-    found = pc.match_substring_regex(paths, rf"(?i)\.(?:{endings})(?:\.(?:{compressed}))?$")
-    number = pc.index(found, scalar(True)).as_py()
+    foreign = pc.match_substring_regex(paths, rf"(?i)\.(?:{endings})(?:\.(?:{compressed}))?$")
+    number = pc.index(foreign, scalar(True)).as_py()
     if number < 0:
         return
     path = paths[number].as_py()
@@ -72,13 +71,12 @@ def partitions(paths: pa.ChunkedArray, prefix: str = "") -> dict[str, pa.DataTyp
     numbers as they are usually written make an int64, others a string: `01` and `1` are two
     folders, and stay two values. Raises `DatasetError` where files differ.
     """
-
     first = paths[0].as_py()[len(prefix) :]
     names = list(dict.fromkeys(re.findall(r"([^/=]+)=[^/]*(?=/)", first)))
     if not names and not pc.any(pc.match_substring(paths, "=")).as_py():
         return {}
     _same_folders(paths, prefix)
-    found: dict[str, pa.DataType] = {}
+    types: dict[str, pa.DataType] = {}
     for name in names:
         pattern = rf"^(?s:.*)(?:^|/){re.escape(name)}=(?P<value>[^/]*)/"
         values = pc.struct_field(pc.extract_regex(paths, pattern), "value")
@@ -88,15 +86,14 @@ def partitions(paths: pa.ChunkedArray, prefix: str = "") -> dict[str, pa.DataTyp
                 f"{paths[number]} lies in no folder {name}=…, as {paths[0]} does; read them apart"
             )
         distinct = values.unique().drop_null()
-        known = distinct.filter(pc.not_equal(distinct, scalar(NULL_FOLDER)))
-        whole = pc.all(pc.match_substring_regex(known, _WHOLE), min_count=1).as_py()
-        found[unquote(name)] = pa.int64() if whole else pa.string()
-    return found
+        texts = distinct.filter(pc.not_equal(distinct, scalar(NULL_FOLDER)))
+        whole = pc.all(pc.match_substring_regex(texts, _WHOLE), min_count=1).as_py()
+        types[unquote(name)] = pa.int64() if whole else pa.string()
+    return types
 
 
 def _same_folders(paths: pa.ChunkedArray, prefix: str) -> None:
     """Raise unless all files lie in equally many `name=value` folders."""
-
     folders = pc.replace_substring_regex(paths, r"[^/]*$", "")
     if prefix:
         folders = pc.utf8_slice_codeunits(folders, len(prefix))

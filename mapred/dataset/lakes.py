@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from mapred.arrow.buffers import large_strings
 from mapred.dataset import globs, patterns
 from mapred.dataset.globs import Glob
 from mapred.dataset.manifests import FOLDER, Entry, Manifest, newest
 from mapred.errors import DatasetError
 from mapred.process.lazy import pa, pc
 
-# What is being published gets its names within seconds; of a run that was killed it never does.
+# Files that are being published get their names within seconds, unless the run was killed.
 _PATIENCE, _PAUSE = 5.0, 0.25
 _TYPES = b"mapred.partitions"
 _HIDDEN = ".part"
@@ -49,15 +50,14 @@ class Lakes:
     """The manifests that one listing meets, each read once."""
 
     place: Place
-    known: dict[str, Manifest | None] = field(default_factory=dict)
+    manifests: dict[str, Manifest | None] = field(default_factory=dict)
 
     def list_live(self, glob: Glob) -> pa.Table | None:
-        """Return the live files that match, as rows of a listing; None where no manifest lists
-        them."""
+        """Return the rows of the live files that match; None where no manifest lists them."""
         for home in _iter_homes(glob.root):
-            if home not in self.known:
-                self.known[home] = self._await_settled(home)
-            manifest = self.known[home]
+            if home not in self.manifests:
+                self.manifests[home] = self._await_settled(home)
+            manifest = self.manifests[home]
             if manifest is not None:
                 return self._rows(home, manifest, glob)
         return None
@@ -72,9 +72,9 @@ class Lakes:
                     f"{manifest.version} in {listed} lists {len(manifest.entries):,} files, and none "
                     "of them matches; see its partitions there"
                 )
-            found, gone = self.place.files(whole, [_below(home, entry.path) for entry in entries])
+            files, gone = self.place.files(whole, [_below(home, entry.path) for entry in entries])
             if not gone:
-                return _attach_types(found, manifest)
+                return _attach_types(files, manifest)
             now = self._await_settled(home)
             if now is None or now.version == manifest.version:
                 raise DatasetError(
@@ -82,11 +82,10 @@ class Lakes:
                     "removed it by hand; write its partition again, or read the files that are "
                     "left by their paths: mapred.read_parquet(mapred.files([…]))"
                 )
-            self.known[home] = manifest = now
+            self.manifests[home] = manifest = now
 
     def _await_settled(self, home: str) -> Manifest | None:
-        """Return the newest version; one of a run that is still being published, only if it stays
-        so."""
+        """Return the newest version, once no run is still publishing, or after some patience."""
         late = time.monotonic() + _PATIENCE
         while True:
             manifest = newest(
@@ -112,35 +111,32 @@ def _below(home: str, path: str) -> str:
 
 
 def _matching(home: str, manifest: Manifest, glob: Glob) -> tuple[Glob, list[Entry]]:
-    """Return the live files that a pattern matches by their published names, or that lie below a
-    match."""
+    """Return the pattern, and the live files that it matches by their published names.
 
-    from mapred.arrow.buffers import large_strings
-
+    A pattern that matches no file stands for the files below the folders that it matches.
+    """
     names = pa.chunked_array([large_strings([_below(home, e.name) for e in manifest.entries])])
     below = Glob(glob.root, (*glob.parts, *globs.parse("").parts))
     for pattern in (glob, below):
-        fits = patterns.matches(names, pattern).to_pylist()
+        fits = patterns.match(names, pattern)[0].to_pylist()
         if any(fits):
             break
     return pattern, [entry for entry, fit in zip(manifest.entries, fits, strict=True) if fit]
 
 
-def _attach_types(found: pa.Table, manifest: Manifest) -> pa.Table:
-    """Return the listing with the types of the partition columns."""
+def _attach_types(files: pa.Table, manifest: Manifest) -> pa.Table:
     types = {name: manifest.columns.get(name, "string") for name in manifest.partition_by}
-    return found.replace_schema_metadata({_TYPES: json.dumps(types)})
+    return files.replace_schema_metadata({_TYPES: json.dumps(types)})
 
 
 def concat_listings(tables: Sequence[pa.Table]) -> pa.Table:
     """All rows of some listings, with the types of partition columns that they agree on."""
-
-    told = [types for each in tables if (types := _types(each)) is not None]
-    whole = pa.concat_tables([each.replace_schema_metadata(None) for each in tables])
-    if not told:
+    typed = [types for table in tables if (types := _types(table)) is not None]
+    whole = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
+    if not typed:
         return whole
     seen: dict[str, set[str]] = {}
-    for types in told:
+    for types in typed:
         for name, type_ in types.items():
             seen.setdefault(name, set()).add(type_)
     agreed = {name: some.pop() for name, some in seen.items() if len(some) == 1}
@@ -154,13 +150,11 @@ def _types(files: pa.Table) -> dict[str, str] | None:
 
 def partition_types(files: pa.Table) -> dict[str, pa.DataType]:
     """Return the types of folder columns that manifests say, for those of a listing that have one."""
-
     return {name: pa.type_for_alias(type_) for name, type_ in (_types(files) or {}).items()}
 
 
 def published_paths(files: pa.Table) -> pa.ChunkedArray:
     """Return the paths of a listing, as they end once what a manifest lists is published."""
-
     if _types(files) is None:
         return files["path"]
     return pc.replace_substring_regex(files["path"], rf"\{_HIDDEN}$", "")

@@ -13,9 +13,11 @@ import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from mapred.arrow.buffers import flags, from_arrow, to_arrow
 from mapred.dataset import globs, lakes
 from mapred.dataset.globs import Glob
 from mapred.dataset.kinds import kind_of
+from mapred.dataset.remote_listing import list_remote
 from mapred.dataset.values import TABULAR, Dataset
 from mapred.errors import DatasetError
 from mapred.model import layout
@@ -40,30 +42,26 @@ def listing(dataset: Dataset) -> pa.Table:
     """Return the files of a dataset: `path` (large_string), `size` in bytes, `etag`.
 
     A path given twice counts once. Raises `DatasetError` where a URI matches nothing, a
-    folder cannot be listed, or a name is no Unicode.
+    folder cannot be listed, or a name is not Unicode.
     """
     if dataset.frame is not None:
         return _table([Row(layout.FRAME, dataset.frame_file.size, "")]).drop_columns("aside")
     if not dataset.uris:
         raise DatasetError(f"{dataset} lies in memory: it has no files to list")
-    from mapred.arrow.buffers import from_arrow
-
-    found = lakes.concat_listings(list(_iter_listings(dataset)))
-    if from_arrow(found["aside"]).any():
-        found = _drop_underscored(found, dataset)
-    found = found.drop_columns("aside")
-    return _drop_duplicates(found) if len(dataset.uris) > 1 else found
+    files = lakes.concat_listings(list(_iter_listings(dataset)))
+    if from_arrow(files["aside"]).any():
+        files = _drop_underscored(files, dataset)
+    files = files.drop_columns("aside")
+    return _drop_duplicates(files) if len(dataset.uris) > 1 else files
 
 
 def _iter_listings(dataset: Dataset) -> Iterator[pa.Table]:
-    """All files of all URIs, in the user's order, and which of them stand aside."""
+    """Yield the files of all URIs, in the user's order."""
     storage = dataset.options.storage
     uris = dict.fromkeys(dataset.uris)
     exact = {dataset.uris[number] for number in dataset.exact}
     for remote, some in itertools.groupby(uris, lambda uri: storage is not None or is_remote(uri)):
         if remote:
-            from mapred.dataset.remote_listing import list_remote
-
             by_manifest = reads_lakes(dataset)
             for uri, files in list_remote(list(some), storage, dataset.literal, exact, by_manifest):
                 if not len(files):
@@ -74,18 +72,18 @@ def _iter_listings(dataset: Dataset) -> Iterator[pa.Table]:
 
 
 def _iter_local(uris: list[str], dataset: Dataset, exact: Container[str]) -> Iterator[pa.Table]:
-    """Tables of the files of local URIs: one for each that a manifest lists, else as few as can be."""
-    known = lakes.Lakes(_Disk())
+    """Yield a table for each URI that a manifest lists, and as few as possible for the others."""
+    manifests = lakes.Lakes(_Disk())
     reads = reads_lakes(dataset)
     plain: list[str] = []
 
     def walked() -> pa.Table:
-        each = (_list_uri(uri, dataset.literal, uri in exact) for uri in plain)
-        return _table(itertools.chain.from_iterable(each))
+        rows = (_list_uri(uri, dataset.literal, uri in exact) for uri in plain)
+        return _table(itertools.chain.from_iterable(rows))
 
     for uri in uris:
         glob = _to_glob(uri, uri in exact) if reads else None
-        live = None if glob is None else known.list_live(glob)
+        live = None if glob is None else manifests.list_live(glob)
         if live is None:
             plain.append(uri)
             continue
@@ -112,7 +110,7 @@ def _to_glob(uri: str, exact: bool) -> Glob | None:
 
 
 class _Disk:
-    """Folders of this machine, as `lakes` reads them."""
+    """The folders of this machine, as `lakes` reads them."""
 
     def address(self, path: str) -> str:
         return path
@@ -143,13 +141,12 @@ class _Disk:
         return _table(rows), gone
 
 
-def _drop_underscored(found: pa.Table, dataset: Dataset) -> pa.Table:
-    """Tables have no data in names that a wildcard matched and that begin with an underscore."""
-
-    kept = found.filter(pc.invert(found["aside"]))
+def _drop_underscored(files: pa.Table, dataset: Dataset) -> pa.Table:
+    """Leave out of tables what a wildcard matched by a name that begins with an underscore."""
+    kept = files.filter(pc.invert(files["aside"]))
     format = dataset.format or (kind_of(lakes.published_paths(kept))[0] if len(kept) else None)
     if format not in TABULAR:
-        return found
+        return files
     if not len(kept):
         raise DatasetError(
             f"{dataset}: only names that begin with '_' match, which are left out of {format} "
@@ -165,8 +162,7 @@ def is_remote(uri: str) -> bool:
 
 
 def _list_uri(uri: str, literal: bool, exact: bool) -> Iterator[Row]:
-    """Yield the files of one local URI, at least one; an `exact` one is a file or folder, no
-    pattern."""
+    """Yield the files of one local URI, at least one."""
     if literal:
         rows = iter([_literal(os.path.abspath(_plain(uri)))])
     elif exact:
@@ -185,7 +181,7 @@ def _plain(uri: str) -> str:
 
 
 def _split_base(uri: str) -> tuple[str, str]:
-    """Return a local URI as a folder that exists, whose name is not a pattern, and the rest."""
+    """Return a local URI as an existing folder, whose name is not a pattern, and the rest."""
     path = _plain(uri)
     base = os.getcwd()
     if path.startswith("~/"):
@@ -200,14 +196,13 @@ def _split_base(uri: str) -> tuple[str, str]:
 
 
 def _list_local(base: str, pattern: str) -> Iterator[Row]:
-    """Return what has the very name that is spelled; else what matches it as a pattern below a
-    folder."""
+    """Yield the file or folder of that very name, or what the name matches as a pattern."""
     whole = os.path.join(base, pattern)
     if globs.is_glob(pattern) and not os.path.lexists(whole):
-        found = _walk(globs.parse(pattern, base))
-        first = next(found, None)
+        rows = _walk(globs.parse(pattern, base))
+        first = next(rows, None)
         if first is not None:
-            return itertools.chain([first], found)
+            return itertools.chain([first], rows)
     names, number = pattern.split("/"), 0
     while number < len(names) and os.path.lexists(os.path.join(base, *names[: number + 1])):
         number += 1
@@ -218,7 +213,7 @@ def _list_local(base: str, pattern: str) -> Iterator[Row]:
 
 
 def _list_exact(path: str) -> Iterator[Row]:
-    """Return the file at a path, or all files of the folder."""
+    """Yield the file at a path, or all files of the folder."""
     if os.path.isdir(path):
         return _walk(globs.folder(path))
     if globs.is_glob(path) and not os.path.lexists(path):
@@ -244,11 +239,11 @@ def _literal(path: str) -> Row:
 def _walk(glob: Glob) -> Iterator[Row]:
     """Yield the files that match, in byte order; else all files of the folders that match."""
     folders: list[tuple[str, bool]] = []
-    found = _files_below(glob, folders)
-    first = next(found, None)
+    rows = _files_below(glob, folders)
+    first = next(rows, None)
     if first is not None:
         yield first
-        yield from found
+        yield from rows
         return
     for folder, aside in folders:
         for row in _files_below(globs.folder(folder), []):
@@ -258,8 +253,8 @@ def _walk(glob: Glob) -> Iterator[Row]:
 def _files_below(glob: Glob, folders: list[tuple[str, bool]]) -> Iterator[Row]:
     """Walk depth first; folders that match as a whole are added to `folders`.
 
-    Links to folders are followed unless they lead back; links to nothing and special files
-    are not files.
+    Links to folders are followed unless they lead back. Broken links and special files are
+    left out.
     """
     hops: tuple[str, ...] = ()
     stack = [(iter(_entries(glob.root)), glob.start(), False, hops)]
@@ -289,7 +284,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """Return what a regular file is; None for what is not a regular file, or is gone."""
+    """Return the status of a regular file; None for anything else, or where it is gone."""
     try:
         return entry.stat() if entry.is_file() else None
     except OSError as error:
@@ -299,7 +294,7 @@ def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
-    """Return a folder's entries, so ordered that a walk meets paths in byte order."""
+    """Return a folder's entries in the order in which a walk meets paths in byte order."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name + "/" * _is_folder(entry))
@@ -310,7 +305,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _follow_link(entry: os.DirEntry[str], hops: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return the real folders in which links were followed so far; None where this one leads back."""
+    """Return the folders in which links were followed; None where this link leads back."""
     if not entry.is_symlink():
         return hops
     hops = (*hops, os.path.realpath(os.path.dirname(entry.path)))
@@ -320,10 +315,6 @@ def _follow_link(entry: os.DirEntry[str], hops: tuple[str, ...]) -> tuple[str, .
 
 
 def _table(rows: Iterable[Row]) -> pa.Table:
-    """Return the files as they come, at least one."""
-
-    from mapred.arrow.buffers import flags
-
     rows, tables = iter(rows), []
     while chunk := list(itertools.islice(rows, _CHUNK)):
         paths, sizes, etags, aside = zip(*chunk, strict=True)
@@ -331,15 +322,12 @@ def _table(rows: Iterable[Row]) -> pa.Table:
     return pa.concat_tables(tables) if tables else table().append_column("aside", flags([]))
 
 
-def _drop_duplicates(found: pa.Table) -> pa.Table:
-    """Each path where it came first."""
-
-    from mapred.arrow.buffers import from_arrow, to_arrow
-
-    codes = pa.chunked_array([found["path"].combine_chunks()]).dictionary_encode()
+def _drop_duplicates(files: pa.Table) -> pa.Table:
+    """Keep each path where it came first."""
+    codes = pa.chunked_array([files["path"].combine_chunks()]).dictionary_encode()
     numbers = from_arrow(codes.combine_chunks().indices)
     _, first = np.unique(numbers, return_index=True)
-    return found if len(first) == len(found) else found.take(to_arrow(np.sort(first)))
+    return files if len(first) == len(files) else files.take(to_arrow(np.sort(first)))
 
 
 def _no_match(uri: str) -> str:

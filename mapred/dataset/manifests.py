@@ -67,18 +67,18 @@ class Manifest:
 
     def find_unfinished_runs(self) -> dict[str, set[str]]:
         """Return the runs that are being published, and the folders that they change."""
-        found: dict[str, set[str]] = {}
+        folders: dict[str, set[str]] = {}
         for entry in self.entries:
             if entry.final is not None:
-                found.setdefault(entry.run, set()).add(entry.folder)
+                folders.setdefault(entry.run, set()).add(entry.folder)
         for path, run in self.removing.items():
-            found.setdefault(run, set()).add(path.rpartition("/")[0])
-        return found
+            folders.setdefault(run, set()).add(path.rpartition("/")[0])
+        return folders
 
     def to_bytes(self) -> bytes:
         partitions: dict[str, dict[str, Any]] = {}
         for entry in sorted(self.entries, key=lambda entry: entry.name):
-            known = partitions.setdefault(
+            partition = partitions.setdefault(
                 entry.folder,
                 {
                     "folder": entry.folder,
@@ -88,11 +88,11 @@ class Manifest:
                     "files": [],
                 },
             )
-            known["rows"] += entry.rows
-            known["bytes"] += entry.bytes
+            partition["rows"] += entry.rows
+            partition["bytes"] += entry.bytes
             file = {name: getattr(entry, name) for name in ("path", "rows", "bytes", "sha256")}
             file["run"] = entry.run
-            known["files"].append(file | ({"final": entry.final} if entry.final else {}))
+            partition["files"].append(file | ({"final": entry.final} if entry.final else {}))
         value = {
             "format": FORMAT,
             "version": self.version,
@@ -133,8 +133,8 @@ class Manifest:
 
 
 def _refuse(format: Any, where: str) -> NoReturn:
-    known = _FORMATS.fullmatch(format) if isinstance(format, str) else None
-    if known is None:
+    match = _FORMATS.fullmatch(format) if isinstance(format, str) else None
+    if match is None:
         raise ValueError(f"its format is {short_repr(format)}")
     raise DatasetError(
         f"{where} was made by a newer mapred: its format is {format}, and this one reads "
@@ -148,20 +148,17 @@ def path_of(version: int) -> str:
 
 
 def newest(
-    place: str,
-    names: Callable[[], Iterable[str]],
-    read: Callable[[str], bytes],
-    known: int = 0,
+    place: str, names: Callable[[], Iterable[str]], read: Callable[[str], bytes], least: int = 0
 ) -> Manifest | None:
     """Return the version that holds now, of the files in the manifest's folder; None where there is
     none.
 
     `read` is given a name, and raises `FileNotFoundError` for one that is gone. A listing may
-    lag behind: what follows its last version, or one that is `known` to exist, is read by name.
+    lag behind: what follows its last version, or the version `least`, which exists, is read by name.
     """
     for _ in range(_TRIES):
         listed = [int(match[1]) for match in map(_NAMED.fullmatch, names()) if match]
-        first = max([*listed, known, 1])
+        first = max([*listed, least, 1])
         # Between the listing and the read it may have been dropped as an old one.
         name, data = "", None
         with suppress(FileNotFoundError):
@@ -177,6 +174,6 @@ def newest(
                     f"{place}/{FOLDER}/{name} is not a manifest that mapred wrote "
                     f"({type(error).__name__}: {error}); remove it to use the version before"
                 ) from error
-        if not listed and not known:
+        if not listed and not least:
             return None
     raise StorageError(f"{place}/{FOLDER}: names are listed, and cannot be read")

@@ -18,9 +18,8 @@ DTYPE_BACKENDS = ("numpy_nullable", "pyarrow", "numpy")
 _COMPRESSIONS = ("infer", "gzip", "bz2", "xz", "zstd", None)
 
 
-def text_options(
-    name: str, encoding: str, errors: str, compression: str | None, rest: Format | None = None
-) -> Format:
+def text_options(format: Format, encoding: str, errors: str, compression: str | None) -> Format:
+    """Return `format` with what all formats of text take."""
     for what, value, look_up in (
         ("encoding", encoding, codecs.lookup),
         ("errors", errors, codecs.lookup_error),
@@ -33,8 +32,7 @@ def text_options(
         raise DatasetError(
             f"compression={short_repr(compression)} is not one of {', '.join(map(repr, _COMPRESSIONS))}"
         )
-    options = rest or Format(name, "")
-    return replace(options, encoding=encoding, errors=errors, compression=compression)
+    return replace(format, encoding=encoding, errors=errors, compression=compression)
 
 
 def table_options(
@@ -45,7 +43,7 @@ def table_options(
     missing_columns: str,
     extra_columns: str,
 ) -> Format:
-    """`format` with what all formats of tables take."""
+    """Return `format` with what all formats of tables take."""
     return replace(
         format,
         dtype_backend=choice("dtype_backend", dtype_backend, DTYPE_BACKENDS),
@@ -102,10 +100,10 @@ def character(what: str, value: Any) -> str:
     return value
 
 
-def choice(what: str, value: Any, known: Sequence[str]) -> str:
-    if value not in known:
+def choice(what: str, value: Any, choices: Sequence[str]) -> str:
+    if value not in choices:
         raise DatasetError(
-            f"{what}={short_repr(value)} is not one of {', '.join(map(repr, known))}"
+            f"{what}={short_repr(value)} is not one of {', '.join(map(repr, choices))}"
         )
     return str(value)
 
@@ -119,10 +117,11 @@ def header_of(value: Any) -> bool | str:
     return value
 
 
-def differ(**characters: str) -> None:
+def check_dialect(format: Format) -> None:
     """Refuse a dialect in which one character has two meanings."""
     seen: dict[str, str] = {}
-    for name, character in characters.items():
+    for name in ("delimiter", "quote", "escape", "comment", "decimal", "thousands"):
+        character = getattr(format, name)
         if character and character in seen:
             raise DatasetError(
                 f"{seen[character]}= and {name}= are both {character!r}; a character has one meaning"

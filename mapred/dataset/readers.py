@@ -10,17 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mapred.dataset import globs, options
 from mapred.dataset.kinds import kind_of
 from mapred.dataset.local_listing import listing
-from mapred.dataset.values import (
-    TABULAR,
-    Dataset,
-    kind_of_suffix,
-    suffix_of,
-)
+from mapred.dataset.values import TABULAR, Dataset, kind_of_suffix, suffix_of
 from mapred.errors import DatasetError
 from mapred.model.checking import checks, short_repr
 from mapred.model.rules import FromZero, Unfit, as_tuple
 from mapred.model.spec import Format
 from mapred.process import secrecy
+from mapred.storage.fsspec_options import record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +24,6 @@ if TYPE_CHECKING:
 URIs: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Dataset"
 Schema: TypeAlias = "pa.Schema | Mapping[str, Any] | None"
 
-_KNOWN = ("parquet", "csv", "json", "arrow")
 _NO_CREDENTIALS = (
     "a plan is written to the run's folder. Leave it out, and set what its client reads (AWS_…, "
     "OSS_…, AZURE_…, GOOGLE_…) for the run and its workers, or name a variable that they have, as in "
@@ -63,8 +58,8 @@ def read_text(
     its arguments. Workers make it anew, so neither may carry a credential: those come from
     the environment.
     """
-    chosen = options.text_options("text", encoding, errors, compression)
-    return _dataset("text", uris, as_, chosen, None, filesystem, storage_options)
+    chosen = options.text_options(Format("text", ""), encoding, errors, compression)
+    return _dataset(chosen, uris, as_, None, filesystem, storage_options)
 
 
 @checks(DatasetError)
@@ -156,19 +151,12 @@ def read_csv(
         thousands=options.character("thousands", thousands) if thousands else "",
         on_bad_rows=options.choice("on_bad_rows", on_bad_rows, ("error", "skip")),
     )
-    options.differ(
-        delimiter=chosen.delimiter,
-        quote=chosen.quote,
-        escape=chosen.escape,
-        comment=chosen.comment,
-        decimal=chosen.decimal,
-        thousands=chosen.thousands,
-    )
-    chosen = options.text_options("csv", encoding, errors, compression, chosen)
+    options.check_dialect(chosen)
+    chosen = options.text_options(chosen, encoding, errors, compression)
     chosen = options.table_options(
         chosen, dtype_backend, columns, filters, missing_columns, extra_columns
     )
-    return _dataset("csv", uris, as_, chosen, schema, filesystem, storage_options, hive)
+    return _dataset(chosen, uris, as_, schema, filesystem, storage_options, hive)
 
 
 @checks(DatasetError)
@@ -193,9 +181,9 @@ def read_json(
     A field that a line lacks is null. With `as_="dicts"` the function gets an iterator of
     Python dicts, with whole numbers of any size, also where fields have no common type.
     """
-    chosen = options.text_options("json", encoding, errors, compression)
+    chosen = options.text_options(Format("json", ""), encoding, errors, compression)
     chosen = options.table_options(chosen, dtype_backend, columns, filters, "null", extra_columns)
-    return _dataset("json", uris, as_, chosen, schema, filesystem, storage_options, hive)
+    return _dataset(chosen, uris, as_, schema, filesystem, storage_options, hive)
 
 
 @checks(DatasetError)
@@ -224,7 +212,7 @@ def read_parquet(
     chosen = options.table_options(
         Format("parquet", ""), dtype_backend, columns, filters, missing_columns, extra_columns
     )
-    return _dataset("parquet", uris, as_, chosen, schema, filesystem, storage_options, hive)
+    return _dataset(chosen, uris, as_, schema, filesystem, storage_options, hive)
 
 
 @checks(DatasetError)
@@ -246,7 +234,7 @@ def read_arrow(
     chosen = options.table_options(
         Format("arrow", ""), dtype_backend, columns, filters, missing_columns, extra_columns
     )
-    return _dataset("arrow", uris, as_, chosen, schema, filesystem, storage_options, hive)
+    return _dataset(chosen, uris, as_, schema, filesystem, storage_options, hive)
 
 
 @checks(DatasetError)
@@ -262,7 +250,7 @@ def read_files(
     With `as_` it gets the "bytes", or the "path" of a local copy. See `read_text` for URIs.
     """
     chosen = Format("files", "")
-    return _dataset("files", uris, as_, chosen, None, filesystem, storage_options)
+    return _dataset(chosen, uris, as_, None, filesystem, storage_options)
 
 
 @checks(DatasetError)
@@ -286,55 +274,53 @@ def files(
         )
     name = format or "files"
     chosen = Format(name, "", delimiter="" if name == "csv" else ",")
-    taken = _uris(paths)
-    chosen = replace(chosen, storage=_storage(taken, filesystem, storage_options))
-    return Dataset(name, taken, literal=True, as_=as_, options=chosen)
+    texts = _uris(paths)
+    chosen = replace(chosen, storage=_storage(texts, filesystem, storage_options))
+    return Dataset(name, texts, literal=True, as_=as_, options=chosen)
 
 
 def format_of(source: Any) -> str:
-    """Return the format of paths by their suffixes, listed where they hold wildcards or are
-    folders."""
+    """Return the format of paths by their suffixes; folders and wildcards are listed."""
     chosen = by_suffix(source)
     return chosen.format or kind_of(listing(chosen)["path"])[0]
 
 
 def by_suffix(source: Any) -> Dataset:
-    """Return a dataset of the format that the URIs say; else the listing's suffixes will."""
+    """Return a dataset whose format follows from the URIs' suffixes, or from a later listing."""
     uris, exact = _uris(source), _exact(source)
     endings = {suffix_of(uri.rstrip("/").rpartition("/")[2]) for uri in uris}
-    told = {kind_of_suffix(ending) for ending in endings if not globs.is_glob(ending)}
-    if len(told) == len(endings) == 1:
-        [(name, delimiter)] = told
-        if name in _KNOWN:
+    kinds = {kind_of_suffix(ending) for ending in endings if not globs.is_glob(ending)}
+    if len(kinds) == len(endings) == 1:
+        [(name, delimiter)] = kinds
+        if name in TABULAR:
             return Dataset(name, uris, exact=exact, options=Format(name, "", delimiter=delimiter))
     return Dataset(None, uris, exact=exact, options=Format("", "", delimiter=""))
 
 
 def _dataset(
-    name: str,
+    chosen: Format,
     uris: URIs,
     as_: str | None,
-    chosen: Format,
     schema: Schema,
     filesystem: Any,
     storage_options: Mapping[str, Any] | None,
     hive: bool = True,
 ) -> Dataset:
+    storage: Mapping[str, Any] | None = None
     literal = isinstance(uris, Dataset)
-    if isinstance(uris, Dataset) and not uris.literal:
-        raise DatasetError(
-            f"read_{name} takes paths, or mapred.files([...]), not {short_repr(uris)}"
-        )
-    if isinstance(uris, Iterator):
-        uris = list(uris)
-    taken = uris.uris if isinstance(uris, Dataset) else _uris(uris)
-    exact = uris.exact if isinstance(uris, Dataset) else _exact(uris)
-    storage: Mapping[str, Any] | None = _storage(taken, filesystem, storage_options)
-    if isinstance(uris, Dataset) and storage is None:
-        storage = uris.options.storage
+    if isinstance(uris, Dataset):
+        if not uris.literal:
+            raise DatasetError(
+                f"read_{chosen.name} takes paths, or mapred.files([...]), not {short_repr(uris)}"
+            )
+        paths, exact, storage = uris.uris, uris.exact, uris.options.storage
+    else:
+        uris = list(uris) if isinstance(uris, Iterator) else uris
+        paths, exact = _uris(uris), _exact(uris)
+    storage = _storage(paths, filesystem, storage_options) or storage
     return Dataset(
-        name,
-        taken,
+        chosen.name,
+        paths,
         literal=literal,
         exact=exact,
         hive=hive,
@@ -350,8 +336,6 @@ def _storage(
     """Return the record of the user's own file system, checked to hold no credential."""
     if filesystem is None and storage_options is None:
         return None
-    from mapred.storage.fsspec_options import record
-
     schemes = {uri.partition("://")[0] for uri in uris if "://" in uri}
     if filesystem is None and (len(schemes) != 1 or not all("://" in uri for uri in uris)):
         raise DatasetError("storage_options= are for URIs of one scheme, such as s3://")
@@ -360,13 +344,13 @@ def _storage(
 
 def _uris(uris: Any) -> tuple[str, ...]:
     try:
-        several = (uris,) if isinstance(uris, str | os.PathLike) else as_tuple(uris)
+        collection = (uris,) if isinstance(uris, str | os.PathLike) else as_tuple(uris)
     except Unfit:
         raise DatasetError(
             f"{short_repr(uris)} is not a path; pass a str, a Path or a list of them"
         ) from None
-    found = []
-    for uri in several:
+    texts = []
+    for uri in collection:
         if not isinstance(uri, str | os.PathLike):
             raise DatasetError(
                 f"{short_repr(uri)} in a list of paths is not a path; pass mapred.items([...]) for a list of "
@@ -375,14 +359,14 @@ def _uris(uris: Any) -> tuple[str, ...]:
         text = os.fsdecode(os.fspath(uri))
         if not text or "\0" in text:
             raise DatasetError(f"{text!r} is not a path")
-        found.append(text)
-    if not found:
+        texts.append(text)
+    if not texts:
         raise DatasetError("the list of files is empty: there is nothing to read")
-    secrecy.refuse_urls(found, "a path", DatasetError, _NO_CREDENTIALS)
-    return tuple(found)
+    secrecy.refuse_urls(texts, "a path", DatasetError, _NO_CREDENTIALS)
+    return tuple(texts)
 
 
 def _exact(uris: Any) -> tuple[int, ...]:
-    """Which of the URIs are `Path` objects, which are never patterns."""
-    several = [uris] if isinstance(uris, str | os.PathLike) else uris
-    return tuple(number for number, uri in enumerate(several) if isinstance(uri, os.PathLike))
+    """Return the places of the URIs that are `Path` objects, which are never patterns."""
+    collection = [uris] if isinstance(uris, str | os.PathLike) else uris
+    return tuple(number for number, uri in enumerate(collection) if isinstance(uri, os.PathLike))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from mapred.arrow.buffers import large_strings
 from mapred.dataset import globs
 from mapred.dataset.globs import Glob
 from mapred.dataset.lakes import Lakes
@@ -31,19 +32,19 @@ def list_remote(
     No rows where nothing matches; whatever a file system raises becomes a `DatasetError`.
     `by_manifest`: of a folder that has a manifest, its live files alone.
     """
-    met: dict[str, Lakes] = {}
+    lakes_by_prefix: dict[str, Lakes] = {}
     with ThreadPoolExecutor(CLIENTS) as pool:
         named = _stat_files(uris, storage, pool) if len(uris) > 1 else {}
         for uri in uris:
             with _translate_errors(uri):
                 lister, key = lister_of(uri, storage)
-                known = named.get(uri)
+                fingerprint = named.get(uri)
                 walk = Walk(lister, pool)
-                if known:
-                    yield uri, walk.row(key, known)
+                if fingerprint:
+                    yield uri, walk.row(key, fingerprint)
                     continue
-                lakes = met.setdefault(lister.prefix, Lakes(_Bucket(walk, storage)))
-                live = lakes.list_live if by_manifest else _no_lake
+                lakes = lakes_by_prefix.setdefault(lister.prefix, Lakes(_Bucket(walk, storage)))
+                live = lakes.list_live if by_manifest else lambda _: None
                 yield uri, _list_uri(walk, key, uri, literal, uri in exact, live)
 
 
@@ -63,7 +64,7 @@ def _translate_errors(uri: str) -> Iterator[None]:
 def _stat_files(
     uris: Sequence[str], storage: Mapping[str, Any] | None, pool: ThreadPoolExecutor
 ) -> dict[str, tuple[int | None, str]]:
-    """Size and etag of the URIs that are files: many of one folder by listing that folder."""
+    """Return size and etag of the URIs that are files; many of one folder by listing it."""
     folders: dict[tuple[str, str], list[tuple[str, str]]] = {}
     listers: dict[str, Lister] = {}
     for uri in uris:
@@ -81,22 +82,18 @@ def _stat_files(
         with _translate_errors(pairs[0][0]):
             if len(pairs) > CLIENTS and lister.streams:
                 rows = lister.level(place[1])[1].to_pydict()
-                known: Any = dict(
+                fingerprints: Any = dict(
                     zip(rows["path"], zip(rows["size"], rows["etag"], strict=True), strict=True)
                 )
             else:
-                known = {key: lister.entry(key) for _, key in pairs}
-        return {uri: known[key] for uri, key in pairs if known.get(key) is not None}
+                fingerprints = {key: lister.entry(key) for _, key in pairs}
+        return {uri: fingerprints[key] for uri, key in pairs if fingerprints.get(key) is not None}
 
     tasks = []
     for place, pairs in folders.items():
         step = len(pairs) if len(pairs) > CLIENTS and listers[place[0]].streams else 1
         tasks += [pool.submit(ask, place, pairs[n : n + step]) for n in range(0, len(pairs), step)]
-    return {uri: known for task in tasks for uri, known in task.result().items()}
-
-
-def _no_lake(glob: Glob) -> None:
-    """Return no manifest of a lake: a listing by names and patterns reads none."""
+    return {uri: fingerprints for task in tasks for uri, fingerprints in task.result().items()}
 
 
 def _list_uri(
@@ -107,41 +104,43 @@ def _list_uri(
     exact: bool,
     live: Callable[[Glob], pa.Table | None],
 ) -> pa.Table:
-    """Return what a key or pattern stands for: itself, what matches it, what lies below it."""
+    """List a key or pattern: the file itself, what matches it, or what lies below it."""
     if literal:
-        found = walk.file(key)
-        if not len(found) and len(walk.below(globs.parse(key))):
+        files = walk.file(key)
+        if not len(files) and len(walk.below(globs.parse(key))):
             raise DatasetError(f"{uri} is a folder; give it without files()")
-        return found
+        return files
     key = key.rstrip("/")
     if exact or not globs.is_glob(key):
-        found = walk.file(key) if key and not uri.endswith("/") else mark_not_aside(table())
-        if len(found):
-            return found
+        files = walk.file(key) if key and not uri.endswith("/") else mark_not_aside(table())
+        if len(files):
+            return files
         listed = live(globs.folder(key))
         return walk.below(globs.folder(key)) if listed is None else listed
     listed = live(globs.parse(key))
     if listed is not None:
         return listed
     for pattern in (key, f"{key}/**"):
-        found = walk.below(globs.parse(pattern))
-        if len(found):
-            return _own_name(walk, key, found)
+        files = walk.below(globs.parse(pattern))
+        if len(files):
+            return _own_name(walk, key, files)
     return walk.list_literal(key)
 
 
-def _own_name(walk: Walk, key: str, found: pa.Table) -> pa.Table:
-    """Return what a pattern matched, or the one file whose very name it is.
+def _own_name(walk: Walk, key: str, matched: pa.Table) -> pa.Table:
+    """Return the file whose very name the pattern is, or else what the pattern matched.
 
-    A name with `*` and `?` is matched by itself; only one with brackets has to be asked for.
+    A name with `*` and `?` matches itself; only one with brackets has to be looked up.
     """
-    own = walk.file(key) if "[" in key else found.filter(pc.equal(found["path"], walk.path(key)))
-    return own if len(own) else found
+    own = (
+        walk.file(key) if "[" in key else matched.filter(pc.equal(matched["path"], walk.path(key)))
+    )
+    return own if len(own) else matched
 
 
 @dataclass(frozen=True)
 class _Bucket:
-    """What one client lists, as `lakes` reads it: paths are keys."""
+    """The keys of one lister, as `lakes` reads them."""
 
     walk: Walk
     storage: Mapping[str, Any] | None
@@ -161,15 +160,12 @@ class _Bucket:
 
     def files(self, glob: Glob, paths: Sequence[str]) -> tuple[pa.Table, list[str]]:
         wanted = {self.address(path): path for path in paths}
-        found = mark_not_aside(_select_paths(self.walk.below(glob), wanted).drop_columns("aside"))
-        others = wanted.keys() - set(found["path"].to_pylist())
-        tables = [found, *(self.walk.file(wanted[address]) for address in sorted(others))]
+        files = mark_not_aside(_select_paths(self.walk.below(glob), wanted).drop_columns("aside"))
+        others = wanted.keys() - set(files["path"].to_pylist())
+        tables = [files, *(self.walk.file(wanted[address]) for address in sorted(others))]
         there = sorted_by_path(tables)
         return there, sorted(others - set(there["path"].to_pylist()))
 
 
 def _select_paths(files: pa.Table, paths: Iterable[str]) -> pa.Table:
-    """Return the rows of a listing that have one of the paths."""
-    from mapred.arrow.buffers import large_strings
-
     return files.filter(pc.is_in(files["path"], large_strings(list(paths))))

@@ -20,14 +20,15 @@ from mapred.storage.listers import PAGE, Lister, table
 
 T = TypeVar("T")
 CLIENTS = 8
-# So many folders keep all clients busy; a pattern may be followed into more of them.
+# How many folders keep all clients busy, and into how many a pattern may be followed.
 _ENOUGH, _MOST = 2 * CLIENTS, 16 * CLIENTS
+_DEEPEST = 8  # levels of folders that are split
 _CHUNK = 2**16
 _MARKER = "_$folder$"
 
 
 class _Open(NamedTuple):
-    """A folder that is being listed: what came of it so far, and what is still to come."""
+    """A folder that is being listed: its first page, and the pages to come."""
 
     folder: str
     states: frozenset[int]
@@ -43,8 +44,8 @@ class Walk:
 
     def file(self, key: str) -> pa.Table:
         """Return the object of a key, or no rows."""
-        known = self._lister.entry(key) if key else None
-        return mark_not_aside(table()) if known is None else self.row(key, known)
+        fingerprint = self._lister.entry(key) if key else None
+        return mark_not_aside(table()) if fingerprint is None else self.row(key, fingerprint)
 
     def path(self, key: str) -> str:
         """Return the path of a key, as listings have it."""
@@ -55,9 +56,11 @@ class Walk:
         keys = [key for page in self._lister.pages(folder, 1) for key in page["path"].to_pylist()]
         return [key[len(folder) :] for key in keys]
 
-    def row(self, key: str, known: tuple[int | None, str]) -> pa.Table:
+    def row(self, key: str, fingerprint: tuple[int | None, str]) -> pa.Table:
         """One object whose size and etag are known."""
-        return mark_not_aside(table([self._lister.prefix + key], [known[0]], [known[1]]))
+        return mark_not_aside(
+            table([self._lister.prefix + key], [fingerprint[0]], [fingerprint[1]])
+        )
 
     def list_literal(self, key: str) -> pa.Table:
         """Return what a pattern means that matches nothing, where its wildcards are characters."""
@@ -65,41 +68,44 @@ class Walk:
         first = next(number for number, name in enumerate(names) if globs.is_glob(name))
         for count in range(len(names), first, -1):
             root, rest = "/".join(names[:count]), "/".join(names[count:])
-            found = self.file(root) if not rest else mark_not_aside(table())
-            if not len(found) and (not rest or globs.is_glob(rest)):
-                found = self.below(globs.parse(rest, root))
-            if len(found):
-                return found
+            files = self.file(root) if not rest else mark_not_aside(table())
+            if not len(files) and (not rest or globs.is_glob(rest)):
+                files = self.below(globs.parse(rest, root))
+            if len(files):
+                return files
         return mark_not_aside(table())
 
     def below(self, glob: Glob) -> pa.Table:
         """Return the files that match a pattern, sorted."""
         root = f"{glob.root.strip('/')}/".lstrip("/")
         glob = Glob(root.rstrip("/"), glob.parts)
-        found: list[tuple[str, pa.Table]] = []
+        listed: list[tuple[str, pa.Table]] = []
         folders = [(root, glob.start())]
+        # Level by level, since only the first page of a folder tells whether there is more. A
+        # folder of one page is done; a larger one is listed to its end by one client, or split, and
+        # its subfolders are the next level, for all clients to share.
         for depth in itertools.count():
             opened = self._parallel_map(lambda pair: self._open(pair[0], pair[1], glob), folders)
             large = [open_ for open_ in opened if self._may_have_more(open_)]
             small = [open_.first for open_ in opened if not self._may_have_more(open_)]
+            # Matched many pages at a time: each call of Arrow has a cost of its own.
             for number in range(0, len(small), _CHUNK // PAGE):
                 pages = small[number : number + _CHUNK // PAGE]
-                found.append((folders[0][0], self._filter_pages(pages, glob)))
+                listed.append((folders[0][0], self._filter_pages(pages, glob)))
             split, whole = _partition_large(large, glob, depth)
-            found += self._parallel_map(
-                lambda open_: (open_.folder, self._drain(open_, glob)), whole
-            )
+            drained = self._parallel_map(lambda open_: self._drain(open_, glob), whole)
+            listed += zip((open_.folder for open_ in whole), drained, strict=True)
             folders = []
             for folder, files, below in self._parallel_map(
                 lambda open_: self._level(open_, glob), split
             ):
-                found.append((folder, files))
+                listed.append((folder, files))
                 folders += below
             if not folders:
                 break
-        return sorted_by_path(
-            [files for _, files in sorted(found, key=lambda pair: pair[0].encode())]
-        )
+        # In the order of their folders the tables often need no sorting of rows.
+        listed.sort(key=lambda pair: pair[0].encode())
+        return sorted_by_path([files for _, files in listed])
 
     def _parallel_map(self, call: Callable[[Any], T], values: list[Any]) -> list[T]:
         return [call(values[0])] if len(values) == 1 else list(self._pool.map(call, values))
@@ -114,7 +120,7 @@ class Walk:
     def _level(
         self, open_: _Open, glob: Glob
     ) -> tuple[str, pa.Table, list[tuple[str, frozenset[int]]]]:
-        """Return a folder's own files, and the folders in it where the pattern goes on."""
+        """Return a folder's own files, and the subfolders in which the pattern goes on."""
         names, files = self._lister.level(open_.folder)
         below = []
         for name in names:
@@ -124,12 +130,12 @@ class Walk:
         return open_.folder, self._keys_to_paths(_matching(files, glob)), below
 
     def _drain(self, open_: _Open, glob: Glob) -> pa.Table:
-        """All files that match in and below a folder."""
+        """Return all files that match in and below a folder."""
         flat = not _can_match_deeper(open_.states, glob)
         chunks, pending, rows = [], [], 0
         for page in itertools.chain((open_.first,), open_.rest):
             if flat and _has_folders(page, open_.folder):
-                # Whatever lies deeper cannot match, however much it is.
+                # Nothing deeper can match, and it may be much.
                 return self._keys_to_paths(_matching(self._lister.level(open_.folder)[1], glob))
             pending.append(page)
             rows += page.num_rows
@@ -138,63 +144,61 @@ class Walk:
                 pending, rows = [], 0
         if pending:
             chunks.append(self._filter_pages(pending, glob))
-        return _concat(chunks)
+        return pa.concat_tables(chunks)
 
     def _filter_pages(self, pages: list[pa.Table], glob: Glob) -> pa.Table:
-        found = _matching(_concat(pages).combine_chunks(), glob)
-        return self._keys_to_paths(self._without_markers(found) if self._lister.marks else found)
+        files = _matching(pa.concat_tables(pages).combine_chunks(), glob)
+        return self._keys_to_paths(self._without_markers(files) if self._lister.marks else files)
 
     def _keys_to_paths(self, files: pa.Table) -> pa.Table:
-        """Keys as the paths that a dataset names."""
-
         large = files["path"].type
         before, nothing = scalar(self._lister.prefix).cast(large), scalar("").cast(large)
         paths = pc.binary_join_element_wise(before, files["path"], nothing)
         return files.set_column(0, "path", paths)
 
-    def _without_markers(self, found: pa.Table) -> pa.Table:
+    def _without_markers(self, listed: pa.Table) -> pa.Table:
         """Leave out folders' marker objects, which come as empty files.
 
-        Asked for one by one where they are few, else by listing the folders that hold them.
+        A few are looked up one by one; for many, the folders that hold them are listed.
         """
-
-        empty = pc.equal(found["size"], scalar(0))
-        doubtful = found.filter(empty)["path"]
+        empty = pc.equal(listed["size"], scalar(0))
+        doubtful = listed.filter(empty)["path"]
         if not len(doubtful):
-            return found
+            return listed
         parents = pc.replace_substring_regex(doubtful, r"[^/]*\z", "")
         files = [table()["path"]]
         for row in parents.value_counts().to_pylist():
             parent, count = row["values"], row["counts"]
-            if count > 8 + len(found) // PAGE:
+            if count > 8 + len(listed) // PAGE:
                 files.append(self._lister.level(parent)[1]["path"])
             else:
                 keys = doubtful.filter(pc.equal(parents, scalar(parent))).to_pylist()
                 there = [key for key in keys if self._lister.entry(key) is not None]
                 files.append(table(there, [0] * len(there), [""] * len(there))["path"])
-        known = pa.chunked_array([c for part in files for c in part.chunks], pa.large_string())
-        real = pc.is_in(found["path"], known.combine_chunks())
-        return found.filter(pc.or_(pc.invert(empty), real))
+        objects = pa.chunked_array([c for part in files for c in part.chunks], pa.large_string())
+        real = pc.is_in(listed["path"], objects.combine_chunks())
+        return listed.filter(pc.or_(pc.invert(empty), real))
 
 
 def _partition_large(large: list[_Open], glob: Glob, depth: int) -> tuple[list[_Open], list[_Open]]:
-    """Which large folders to split into the folders in them, and which to list as they are."""
+    """Divide large folders into those to split by their subfolders and those to list whole."""
     split: list[_Open] = []
     whole: list[_Open] = []
     for open_ in large:
-        choosy = any(_is_selective(state, glob) for state in open_.states)
-        worth = len(large) < _ENOUGH if not choosy else len(large) < _MOST
-        deep = (
-            worth
+        # Where the pattern rules out some subfolders, splitting spares listing these.
+        selective = any(_is_selective(state, glob) for state in open_.states)
+        splits = (
+            depth < _DEEPEST
+            and len(large) < (_MOST if selective else _ENOUGH)
             and _can_match_deeper(open_.states, glob)
             and _has_folders(open_.first, open_.folder)
         )
-        (split if deep and depth < 8 else whole).append(open_)
+        (split if splits else whole).append(open_)
     return split, whole
 
 
 def _can_match_deeper(states: frozenset[int], glob: Glob) -> bool:
-    """Whether folders in this one may hold files that match."""
+    """Whether files in subfolders may match."""
     return any(glob.parts[n].match is None or n + 1 < len(glob.parts) for n in states)
 
 
@@ -210,33 +214,24 @@ def _has_folders(page: pa.Table, folder: str) -> bool:
 
 
 def _matching(files: pa.Table, glob: Glob) -> pa.Table:
-    """Return the files of a listing that match, and whether each stands aside."""
-    fits = patterns.matches(files["path"], glob)
+    """Return the files of a listing that match, with the column `aside`."""
+    fits, aside = patterns.match(files["path"], glob)
+    files = files.append_column("aside", aside)
     marker = pc.ends_with(files["path"], _MARKER)
-    if _any(marker):
+    if pc.any(marker).as_py():
         marker = pc.and_(marker, pc.equal(files["size"], scalar(0)))
         fits = pc.and_(fits, pc.invert(pc.coalesce(marker, scalar(False))))
-    if not pc.all(fits).as_py():
-        files = files.filter(fits)
-    return files.append_column("aside", patterns.match_underscored(files["path"], glob))
+    return files if pc.all(fits).as_py() else files.filter(fits)
 
 
 def mark_not_aside(files: pa.Table) -> pa.Table:
     return files.append_column("aside", flags([False] * len(files)))
 
 
-def _any(flags_: pa.ChunkedArray) -> bool:
-    return bool(pc.any(flags_).as_py())
-
-
-def _concat(tables: list[pa.Table]) -> pa.Table:
-    return pa.concat_tables(tables)
-
-
 def sorted_by_path(tables: list[pa.Table]) -> pa.Table:
-    """All rows in byte order of their paths, whatever the server's order."""
-    found = _concat([files for files in tables if len(files)] or tables[:1])
-    paths = found["path"]
-    if len(found) > 1 and _any(pc.less(paths.slice(1), paths.slice(0, len(paths) - 1))):
-        return found.take(pc.sort_indices(found, sort_keys=[("path", "ascending")]))
-    return found
+    """Return all rows in byte order of their paths."""
+    files = pa.concat_tables([part for part in tables if len(part)] or tables[:1])
+    paths = files["path"]
+    if len(paths) > 1 and pc.any(pc.less(paths.slice(1), paths.slice(0, len(paths) - 1))).as_py():
+        return files.take(pc.sort_indices(files, sort_keys=[("path", "ascending")]))
+    return files

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from mapred.arrow.buffers import from_arrow, scalar
 from mapred.arrow.samples import ENOUGH, Place, Sample
 from mapred.dataset import lakes
 from mapred.dataset.kinds import kind_of, partitions, refuse_archives
@@ -20,7 +21,7 @@ from mapred.storage import open_source
 
 Sniff: TypeAlias = "Callable[[Format, Iterable[Place], Callable[..., Any]], Sample]"
 _SAMPLE = 2**20
-# Files that turn out to have no rows make room for others, but not for ever.
+# Files without rows are replaced by others as samples, up to this number.
 _MOST_PLACES = 16
 
 
@@ -53,8 +54,8 @@ def pin(dataset: Dataset, files: pa.Table, sniff: Sniff) -> Format:
     if name == "csv" and not format.delimiter:
         format = replace(format, delimiter=delimiter or _delimiter(files))
     folders = partitions(files["path"], _unwritten(dataset, files)) if dataset.hive else {}
-    told = lakes.partition_types(files)
-    folders = {name: told.get(name, type_) for name, type_ in folders.items()}
+    written = lakes.partition_types(files)
+    folders = {name: written.get(name, type_) for name, type_ in folders.items()}
     if format.as_ == "dicts":
         return _with_folders(format, dataset.schema, folders)
     return _require_columns(_with_schema(format, dataset.schema, folders, files, sniff))
@@ -74,18 +75,17 @@ def why_whole(format: Format) -> str:
 def _with_folders(
     format: Format, schema: pa.Schema | Mapping[str, Any] | None, folders: dict[str, pa.DataType]
 ) -> Format:
-    """Return the format of dicts, in which only the columns that come from folders have types."""
-
+    """Return the format of dicts, in which only columns that come from folders have types."""
     if isinstance(schema, pa.Schema):
         schema = {field.name: field.type for field in schema}
-    given = dict(schema or {})
-    if format.filter is not None or not folders.keys() >= given.keys():
+    chosen = dict(schema or {})
+    if format.filter is not None or not folders.keys() >= chosen.keys():
         option = "schema=" if format.filter is None else "filters="
         raise DatasetError(
             f'as_="dicts" takes no {option}: each dict has the values of its line; choose and'
             " convert them in the function"
         )
-    types = folders | given
+    types = folders | chosen
     return replace(format, schema=pa.schema(list(types.items())), partitions=tuple(folders))
 
 
@@ -96,28 +96,27 @@ def _with_schema(
     files: pa.Table,
     sniff: Sniff,
 ) -> Format:
-
     if isinstance(schema, pa.Schema):
-        sample, given = Sample(schema), {field.name: field.type for field in schema}
+        sample, chosen = Sample(schema), {field.name: field.type for field in schema}
         unknown = []
     else:
         opened = functools.partial(open_source, storage=format.storage)
-        sample, given = sniff(format, places(files), opened), dict(schema or {})
-        unknown = [n for n in given if n not in sample.schema.names and n not in folders]
+        sample, chosen = sniff(format, places(files), opened), dict(schema or {})
+        unknown = [n for n in chosen if n not in sample.schema.names and n not in folders]
         if unknown and format.missing_columns == "error":
             raise DatasetError(
                 f"schema= names {unknown[0]!r}, which is not a column; there are "
                 f"{', '.join([*sample.schema.names, *folders])}"
             )
     fields = [
-        pa.field(field.name, given.get(field.name, field.type), field.nullable, field.metadata)
-        for field in [*sample.schema, *(pa.field(name, given[name]) for name in unknown)]
+        pa.field(field.name, chosen.get(field.name, field.type), field.nullable, field.metadata)
+        for field in [*sample.schema, *(pa.field(name, chosen[name]) for name in unknown)]
         if field.name not in folders
     ]
     seen = (
-        {f.name: sample.seen[f.name] for f in fields if f.name not in given} if sample.seen else {}
+        {f.name: sample.seen[f.name] for f in fields if f.name not in chosen} if sample.seen else {}
     )
-    fields += [pa.field(name, given.get(name, type_)) for name, type_ in folders.items()]
+    fields += [pa.field(name, chosen.get(name, type_)) for name, type_ in folders.items()]
     return replace(
         format,
         schema=pa.schema(fields, sample.schema.metadata),
@@ -133,9 +132,6 @@ def places(files: pa.Table) -> Iterator[Place]:
     Where these are fewer than enough, places inside the largest come next. Further files follow, largest
     first, for datasets in which some of those have no rows.
     """
-
-    from mapred.arrow.buffers import from_arrow
-
     sizes = from_arrow(files["size"])
     there = np.flatnonzero(sizes > 0)
     if not len(there):
@@ -158,7 +154,7 @@ def places(files: pa.Table) -> Iterator[Place]:
 
 
 def _backend_of(frame: pa.Table) -> str:
-    """Return what becomes of a frame's types: pandas' own stay as they were given."""
+    """Return the `dtype_backend` of a frame: pandas' own types stay as they are."""
     return "" if b"pandas" in (frame.schema.metadata or {}) else Format("", "").dtype_backend
 
 
@@ -174,10 +170,7 @@ def _require_columns(format: Format) -> Format:
 
 
 def _delimiter(files: pa.Table) -> str:
-    """Return a tab for `.tsv`, a comma for all other names; not both in one dataset."""
-
-    from mapred.arrow.buffers import scalar
-
+    """Return the delimiter by suffix: a tab for `.tsv`, else a comma, and never both."""
     tabs = pc.sum(pc.equal(suffixes(files["path"]), scalar("tsv"))).as_py()
     if tabs == len(files):
         return "\t"
@@ -187,8 +180,7 @@ def _delimiter(files: pa.Table) -> str:
 
 
 def _unwritten(dataset: Dataset, files: pa.Table) -> str:
-    """Return the part of the paths that the user did not write, whose folders name no columns."""
-
+    """Return the part of the paths that the user did not write, whose folders are not columns."""
     if dataset.options.storage or any(is_remote(uri) or os.path.isabs(uri) for uri in dataset.uris):
         return ""
     here = os.getcwd().rstrip("/") + "/"

@@ -17,7 +17,7 @@ from mapred.process.lazy import np
 
 _MODES = ("grid", "zip", "random", "sobol")
 _MOST_POINTS = 10**7
-_LOOKED_AT = 100  # values of a parameter, to find whether they are secrets
+_LOOKED_AT = 100  # values of a parameter that are checked for secrets
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def sweep(
     n, repeats, seed = _numbers(n, repeats, seed)
     _check(space, mode, n, repeats)
     for name, value in space.items():
-        for each in value[:_LOOKED_AT] if isinstance(value, list | tuple) else (value,):
-            secrecy.refuse_parameter(name, each, DatasetError)
+        for item in value[:_LOOKED_AT] if isinstance(value, list | tuple) else (value,):
+            secrecy.refuse_parameter(name, item, DatasetError)
     points = _points(space, mode, n, repeats, seed)
     if repeats > 1:
         points = ({**point, "repeat": i} for point in points for i in range(repeats))
@@ -101,21 +101,21 @@ def _space(parameters: Any) -> Mapping[Any, Any]:
 
 
 def _numbers(n: Any, repeats: Any, seed: Any) -> tuple[int | None, int, int]:
-    given: list[Any] = []
+    numbers: list[Any] = []
     for what, value, hint in (
         ("n", n, FromOne),
         ("repeats", repeats, FromOne),
         ("seed", seed, FromZero),
     ):
         try:
-            given.append(
+            numbers.append(
                 None if value is None and what == "n" else check(what, value, hint, DatasetError)
             )
         except DatasetError as error:
             raise DatasetError(
                 f"{error}; a parameter of that name goes into a mapping: sweep({{{what!r}: …}})"
             ) from None
-    return given[0], given[1], given[2]
+    return numbers[0], numbers[1], numbers[2]
 
 
 def _check(space: Mapping[Any, Any], mode: Any, n: int | None, repeats: int) -> None:
@@ -138,7 +138,7 @@ def _check(space: Mapping[Any, Any], mode: Any, n: int | None, repeats: int) -> 
 
 
 def _values(name: str, value: Any, mode: str) -> Sequence[Any]:
-    """Return the values that a parameter takes; a number, a string or a mapping is one."""
+    """Return the values of a parameter; a number, a string or a mapping is one value."""
     if isinstance(value, Interval):
         raise DatasetError(f"{name} is an interval, which mode={mode!r} cannot list; give values")
     rows = how_to_list_rows(value)
@@ -198,7 +198,6 @@ def _zip(lists: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
 
 def _units(mode: str, n: int, dimensions: int, seed: int) -> Any:
     """`n` points of the unit cube."""
-
     generator = np.random.default_rng(seed)
     if mode == "random" or not dimensions:
         return generator.random((n, dimensions))

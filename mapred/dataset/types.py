@@ -22,7 +22,7 @@ _PYTHON: dict[Any, str] = {
     dt.time: "time64[us]",
     dt.timedelta: "duration[us]",
 }
-# What Arrow has no name for, or another: its "float" has 32 bits, Python's and pandas' 64.
+# Names that Arrow lacks, or gives to other types: its "float" has 32 bits, Python's has 64.
 _NAMES = {
     "float": "float64",
     "int": "int64",
@@ -42,33 +42,30 @@ _HINT = (
 
 
 def as_type(name: str, type_: Any) -> pa.DataType:
-    """Return the Arrow type that a user means for column `name`; a `DatasetError` where it is
-    unknown."""
-
+    """Return the Arrow type that a user means for column `name`."""
     if isinstance(type_, pa.DataType):
         return type_
-    found = None
+    arrow = None
     try:
         if isinstance(type_, str):
-            found = _parse_type(type_)
+            arrow = _parse_type(type_)
         elif isinstance(type_, type) and type_ in _PYTHON:
-            found = _parse_type(_PYTHON[type_])
+            arrow = _parse_type(_PYTHON[type_])
         elif type_ is not None and type_ is not decimal.Decimal:
-            found = _of_arrays(type_)
+            arrow = _of_arrays(type_)
     except Exception:  # numpy and pandas raise whatever an odd object makes them raise
         pass
-    if found is None:
+    if arrow is None:
         hint = "a decimal needs its digits, such as 'decimal128(38, 2)'; " * (
             type_ is decimal.Decimal
         )
         raise DatasetError(
             f"schema= gives {short_repr(name)} the unknown type {short_repr(type_)}; {hint}{_HINT}"
         )
-    return found
+    return arrow
 
 
 def _parse_type(text: str) -> pa.DataType:
-
     text = _NAMES.get(text.strip().lower(), text.strip())
     if match := _DECIMAL.fullmatch(text):
         width = pa.decimal256 if match[1] == "256" or int(match[2]) > 38 else pa.decimal128
@@ -83,7 +80,6 @@ def _parse_type(text: str) -> pa.DataType:
 
 def _of_arrays(type_: Any) -> pa.DataType:
     """Return the type of a numpy or pandas dtype, or of a class of numpy's."""
-
     arrow = getattr(type_, "pyarrow_dtype", None)  # pandas.ArrowDtype
     if isinstance(arrow, pa.DataType):
         return arrow

@@ -42,8 +42,7 @@ _AS = {
 
 
 def how_to_list_rows(value: Any) -> str | None:
-    """Return the call that gives a frame's rows, as iterating over it gives columns; None for all
-    else."""
+    """Return the call that lists the rows of a frame, which iterates over its columns."""
     calls = {
         "pandas.DataFrame": ".to_dict('records')",
         "polars.DataFrame": ".to_dicts()",
@@ -51,7 +50,7 @@ def how_to_list_rows(value: Any) -> str | None:
         "pyarrow.Table": ".to_pylist()",
         "pyarrow.RecordBatch": ".to_pylist()",
     }
-    names = (f"{each.__module__.split('.')[0]}.{each.__name__}" for each in type(value).__mro__)
+    names = (f"{base.__module__.split('.')[0]}.{base.__name__}" for base in type(value).__mro__)
     return next((calls[name] for name in names if name in calls), None)
 
 
@@ -118,7 +117,6 @@ class Dataset:
     @functools.cached_property
     def frame_file(self) -> pa.Buffer:
         """The frame as an Arrow file, in record batches of about 1 MiB."""
-
         assert self.frame is not None
         rows = max(1, self.frame.num_rows * _FRAME_BATCH // max(1, self.frame.nbytes))
         sink = pa.BufferOutputStream()
@@ -128,7 +126,6 @@ class Dataset:
 
     @functools.cached_property
     def _pickles(self) -> tuple[bytes, npt.NDArray[np.int64], frozenset[str]]:
-
         modules: set[str] = set()
         pickles = [_pickle_item(number, item, modules) for number, item in enumerate(self.items)]
         offsets = np.zeros(len(pickles) + 1, np.int64)
@@ -151,7 +148,7 @@ def function_input(format: str, as_: Any) -> str:
 def as_option_for(format: str, kind: str | None) -> str:
     """Return the `as_=` that means a `Format.as_`; the format's default where None."""
     names = _AS[format]
-    return next(name for name, each in names.items() if kind is None or each == kind)
+    return next(name for name, value in names.items() if kind is None or value == kind)
 
 
 def kind_of_suffix(suffix: str) -> tuple[str, str]:
@@ -168,13 +165,12 @@ def suffix_of(name: str) -> str:
 
 def suffixes(paths: pa.ChunkedArray) -> pa.ChunkedArray:
     """`suffix_of` for all of a listing; null where a file has none."""
-
     pattern = rf"(?i)\.(?P<suffix>[^./]*?)(?:\.(?:{'|'.join(COMPRESSED)}))?$"
     return pc.utf8_lower(pc.struct_field(pc.extract_regex(paths, pattern), "suffix"))
 
 
 def _pickle_item(number: int, item: Any, modules: set[str]) -> bytes:
-    """One item; the names of the modules that it refers to go into `modules`."""
+    """Pickle an item, and add the modules that it refers to to `modules`."""
     if pickling.is_plain(item):
         return pickle.dumps(item, protocol=5)
     try:

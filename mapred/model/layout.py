@@ -77,12 +77,12 @@ def is_run_id(text: object) -> bool:
 
 
 def is_named(path: str) -> bool:
-    """Whether a path is one that this module gives to a file of a run; all else is not a run's."""
+    """Whether a path is one of this module's, and so a run's own."""
     return _name_pattern().fullmatch(path) is not None
 
 
 def is_record(path: str) -> bool:
-    """Whether a file of a run is a record in JSON, and not what a task wrote."""
+    """Whether a file of a run is a record in JSON rather than what a task wrote."""
     return path.endswith(".json") and "/files/" not in path
 
 
@@ -92,7 +92,7 @@ def _name_pattern() -> re.Pattern[str]:
 
 
 def sums(path: str) -> str:
-    """Return the digests of the pieces of an input file."""
+    """Return the file with the digests of an input file's pieces."""
     return f"sums/{path.removeprefix(INPUT)}"
 
 
@@ -102,7 +102,7 @@ def packages(digest: str) -> str:
 
 
 def lock(key: str) -> str:
-    """Return what an archive of packages was made of; `key` is the digest of that."""
+    """Return the record of what an archive of packages was made of, whose digest is `key`."""
     return f".packages/{key}.json"
 
 
@@ -177,7 +177,7 @@ def kept_values(index: int) -> str:
 
 
 def kept_value(index: int, number: int) -> str:
-    """Return what an attempt kept; numbered from 0, so that it is found where no listing shows it."""
+    """Return what an attempt kept, numbered from 0 so that it is found without a listing."""
     return f"{kept_values(index)}{number:06d}.pkl"
 
 
@@ -212,9 +212,9 @@ def index_of(path: str) -> int | None:
     None for any other file: desktops and editors leave theirs in folders as well.
     """
     folder, _, name = path.rpartition("/")
-    named = _NAMES.get(folder.rpartition("/")[2])
-    match = None if named is None else named.fullmatch(name)
-    return None if match is None else int(match[1])
+    pattern = _NAMES.get(folder.rpartition("/")[2])
+    match = pattern and pattern.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 def attempt_of(path: str) -> str:

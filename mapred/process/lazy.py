@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import tempfile
     from importlib import metadata
 
+    import fsspec
     import numpy as np
     import pandas as pd
     import polars as pl
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Lazy",
     "ds",
+    "fsspec",
     "metadata",
     "names_of",
     "np",
@@ -60,6 +62,7 @@ class Lazy(types.ModuleType):
 
 if not TYPE_CHECKING:
     ds = Lazy("pyarrow.dataset")
+    fsspec = Lazy("fsspec")
     metadata = Lazy("importlib.metadata")  # which parses mail headers
     np = Lazy("numpy")
     pa = Lazy("pyarrow")

@@ -20,6 +20,21 @@ NUMPY_CORE = ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath")
 # leaves out classes that can be imported. A pickler that decides for each object needs the steps.
 
 
+def strip_protocol(filesystem: Any, uri: str) -> str:
+    """Return the path of a URI in a file system of fsspec's.
+
+    The public `fsspec.core.strip_protocol` asks the class that is registered for the scheme, which
+    is not always that of a file system that a user made.
+    """
+    path: str = filesystem._strip_protocol(uri)
+    return path
+
+
+def call_oss(filesystem: Any, request: str, *arguments: Any, **options: Any) -> Any:
+    """Send a request by ossfs, whose public methods ask for no object as it is now."""
+    return filesystem._call_oss(request, *arguments, **options)
+
+
 def is_importable(value: Any) -> bool:
     """Whether a function or class is found by its name in its module."""
     return bool(_by_value._lookup_module_and_qualname(value))

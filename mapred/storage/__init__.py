@@ -18,6 +18,7 @@ from mapred.model.limits import warn
 from mapred.process import secrecy
 from mapred.storage.base import Store, is_local
 from mapred.storage.concurrency import map_ahead
+from mapred.storage.local import LocalStore
 from mapred.storage.opening import fingerprint, local_etag, open_source, source_opener
 
 __all__ = [
@@ -46,14 +47,11 @@ _LATE_SECONDS = sum(_LATE_WAITS)
 
 
 def open_store(uri: str, *, mode: int | None = None, dataset: bool = False) -> Store:
-    """Return the store at `uri`: a local or NAS path, `file://`, or an object store's bucket and
-    prefix.
+    """Return the store at `uri`: a path, `file://`, or a bucket and a prefix of an object store.
 
-    Endpoints and credentials are never in it: they come from each process's environment. `mode`
-    and `dataset` decide the rights of a local folder: see `mapred.storage.modes`.
+    Endpoints and credentials come from each process's environment instead. `mode` and `dataset`
+    decide the rights of a local folder: see `mapred.storage.modes`.
     """
-    from mapred.storage.local import LocalStore
-
     refuse_secrets(uri)
     scheme, separator, rest = uri.partition("://")
     if not separator:
@@ -85,12 +83,12 @@ def refuse_secrets(root: str) -> None:
 
 
 def client_modules(store: Store) -> tuple[str, ...]:
-    """Return what every process that uses a store imports, and takes long enough to be shared."""
+    """Return the slow imports of every process that uses a store, for workers to share."""
     return ("mapred.storage.oss_client",) if store.uri.startswith("oss://") else ()
 
 
 def etags(store: Store, folder: str) -> dict[str, tuple[int, str]]:
-    """Size and etag ("" where there is none) of every file below a folder, by its path."""
+    """Return size and etag ("" where there is none) of every file below a folder, by path."""
     if is_local(store.uri):
         return {path: (size, "") for path, size in store.list(folder)}
     from mapred.storage.listers import lister_of
@@ -112,7 +110,7 @@ def _as_folder(key: str) -> str:
 def arrow_filesystem(
     store: Store, sizes: Mapping[str, int], check: Callable[[str, Any], None]
 ) -> Any:
-    """Files of a store, of these sizes, as a `pyarrow.fs.FileSystem` to read from.
+    """Return files of a store, of these sizes, as a `pyarrow.fs.FileSystem` to read from.
 
     `check` gets the path and the bytes of each file that is read whole.
     """
@@ -122,7 +120,7 @@ def arrow_filesystem(
 
 
 def is_there(store: Store, path: str) -> bool:
-    """Whether a file exists, which a listing may not show yet."""
+    """Whether a file exists, even if no listing shows it yet."""
     try:
         store.read(path, 0, 1)
     except FileNotFoundError:
@@ -131,12 +129,12 @@ def is_there(store: Store, path: str) -> bool:
 
 
 def probe(store: Store) -> str:
-    """Show that the second of two puts of one name is refused, or raise `StorageError`.
+    """Prove that the second of two puts of one name is refused, or raise `StorageError`.
 
-    Says how soon a listing shows a name that was put; one that is late is warned of.
+    The text that is returned says how soon a listing shows a new name; a slow one gets a warning.
     """
     here = store.local_path("") is not None
-    # On a disk without a folder: it would be the first user's, and closed to the next one.
+    # On a disk without a folder, which would belong to the first user and be closed to others.
     name = f".probe{'-' if here else '/'}{uuid.uuid4().hex}"
     first = store.put_if_absent(name, b"first")
     try:
@@ -154,17 +152,17 @@ def probe(store: Store) -> str:
         )
     if listed is None or listed:
         when = f"after {_LATE_SECONDS:g} s" if listed is None else f"until {listed:.1f} s later"
-        said = f"a name that was put was not listed {when}"
+        finding = f"a name that was put was not listed {when}"
         warn(
-            f"root {store.uri!r}: {said}; results are exact all the same, and what lists the root "
+            f"root {store.uri!r}: {finding}; results are exact all the same, and what lists the root "
             "(mapred ls, gc, rm, the progress of a run) may show less than is there for as long"
         )
-        return said
+        return finding
     return "a name that was put is listed at once"
 
 
 def _time_listing(store: Store, name: str) -> float | None:
-    """How many seconds a listing took to show a name; None where it did not for long."""
+    """Return the seconds until a listing showed a name; None where it never did."""
     began, root = time.monotonic(), store.local_path("")
     folder = name.rpartition("/")[0]
     for wait in (0.0, *_LATE_WAITS):

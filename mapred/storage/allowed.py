@@ -64,12 +64,12 @@ _NAMES: Mapping[str, frozenset[str]] = {
     "github": frozenset("org repo sha".split()),
     **dict.fromkeys(("file", "local"), frozenset(("auto_mkdir",))),
 }
-# Mappings within the options: their own names are looked at, and these need no mention.
+# Mappings within the options, whose own names are checked.
 _GROUPS = frozenset(
     "client_kwargs config_kwargs s3_additional_kwargs session_kwargs cache_options target_options s3 "
     "retries".split()
 )
-# What gcsfs takes for a token, and is not one.
+# What gcsfs accepts as a token, though it names a way to log in.
 _METHODS = ("anon", "google_default", "cloud", "browser", "cache")
 _KEYS = {
     "s3": {
@@ -94,8 +94,7 @@ _LIKE = {"s3a": "s3", "gcs": "gs", **dict.fromkeys(("abfs", "abfss", "adl"), "az
 
 
 def find_refused(options: Mapping[str, Any], scheme: str) -> tuple[str, ...] | None:
-    """Return the path of names to the first value that a job may not hold; None where it may hold
-    all."""
+    """Return the path of names to the first value that a job may not hold, if there is one."""
     for path, value in _leaves(options):
         if not _is_allowed(path, value, scheme.lower()):
             return path
@@ -103,19 +102,19 @@ def find_refused(options: Mapping[str, Any], scheme: str) -> tuple[str, ...] | N
 
 
 def suggest_reference(path: tuple[str, ...], scheme: str) -> str:
-    """`storage_options=` as it gives the value at a path by reference."""
-    known = scheme.lower()
-    name = _KEYS.get(_LIKE.get(known, known), {}).get(path[-1])
+    """Return `storage_options=` with the value at a path given by reference."""
+    protocol = scheme.lower()
+    name = _KEYS.get(_LIKE.get(protocol, protocol), {}).get(path[-1])
     if name is None:
-        name = re.sub("[^A-Za-z0-9]+", "_", f"FSSPEC_{known}_{path[-1]}").upper().strip("_")
+        name = re.sub("[^A-Za-z0-9]+", "_", f"FSSPEC_{protocol}_{path[-1]}").upper().strip("_")
     line = repr(f"${name}")
-    for each in reversed(path):
-        line = f"{{{each!r}: {line}}}"
+    for name_above in reversed(path):
+        line = f"{{{name_above!r}: {line}}}"
     return f"storage_options={line}"
 
 
 def resolve_references(options: Any) -> Any:
-    """Return the options with the values of the variables that they name, as this process has them."""
+    """Return the options with this process's values of the variables that they name."""
     if isinstance(options, Mapping):
         return {name: resolve_references(value) for name, value in options.items()}
     if isinstance(options, list):
@@ -133,7 +132,7 @@ def resolve_references(options: Any) -> Any:
 
 
 def hide_values(text: str, options: Any) -> str:
-    """Return a text of others without the values of the variables that the options name."""
+    """Return a text without the values of the variables that the options name."""
     names = (
         match[1]
         for _, value in _leaves(options)
@@ -156,7 +155,7 @@ def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 
 
 def _is_allowed(path: tuple[str, ...], value: Any, scheme: str) -> bool:
-    # What JSON cannot hold is refused for that.
+    # What JSON cannot hold is refused later, for that reason.
     if isinstance(value, bool | Public) or not isinstance(value, str | int | float):
         return True
     if isinstance(value, str):
@@ -170,8 +169,8 @@ def _is_allowed(path: tuple[str, ...], value: Any, scheme: str) -> bool:
     if groups and groups[-1] == "headers":
         return name.lower() in _HEADERS
     # In a chain such as simplecache::s3://…, the options of each protocol stand under its name.
-    nested = [each for each in groups if each in _NAMES]
-    known = _ALL | _NAMES.get(nested[-1] if nested else scheme, frozenset())
+    nested = [group for group in groups if group in _NAMES]
+    names = _ALL | _NAMES.get(nested[-1] if nested else scheme, frozenset())
     chained = "::" in scheme or bool(nested)
-    inside = all(each in _GROUPS or each in _NAMES or chained for each in groups)
-    return inside and name in known
+    inside = all(group in _GROUPS or group in _NAMES or chained for group in groups)
+    return inside and name in names

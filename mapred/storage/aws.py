@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -34,7 +35,7 @@ class S3Settings:
 
 
 def s3_settings(bucket: str) -> S3Settings:
-    """Return what a client of `bucket` is made with."""
+    """Return the settings for a client of `bucket`."""
     env = os.environ
     name, profile = _profile(env)
     config: dict[str, Any] = {"disable_bulk_delete": True}
@@ -74,7 +75,7 @@ def s3_settings(bucket: str) -> S3Settings:
         if virtual:
             # The client wants the bucket in the endpoint; without it, listings come back empty.
             endpoint = _with_bucket(endpoint, bucket)
-        # Both names, so that the client does not prefer what the environment says to this.
+        # By both names: the client would prefer the second one's value from the environment.
         config["endpoint"] = config["aws_endpoint_url_s3"] = endpoint
         config["virtual_hosted_style_request"] = virtual
     return S3Settings(config, (endpoint or "").startswith("http://"), credentials)
@@ -104,7 +105,7 @@ def _is_true(text: str | None) -> bool:
 
 
 def _profile(env: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """Return the chosen profile's name and settings; those of a nested section as `s3.name`."""
+    """Return the chosen profile's name and settings; nested sections become `s3.name`."""
     chosen = env.get("AWS_PROFILE") or env.get("AWS_DEFAULT_PROFILE")
     name = chosen or "default"
     home = Path(env.get("HOME") or "~").expanduser()
@@ -138,7 +139,7 @@ def _parse_settings(path: str | Path) -> dict[str, dict[str, str]]:
 
 
 def _login(profile: str) -> Callable[[], Mapping[str, Any]]:
-    """Credentials of a profile that logs in (a role, single sign-on, a program), by botocore."""
+    """Return how to get credentials of a profile that logs in (role, single sign-on, program)."""
     try:
         import botocore.exceptions
         import botocore.session
@@ -150,11 +151,9 @@ def _login(profile: str) -> Callable[[], Mapping[str, Any]]:
     session = botocore.session.Session(profile=profile)
 
     def fresh() -> Mapping[str, Any]:
-        from datetime import datetime, timedelta, timezone
-
         try:
-            known = session.get_credentials()
-            frozen = known.get_frozen_credentials() if known else None
+            credentials = session.get_credentials()
+            frozen = credentials.get_frozen_credentials() if credentials else None
         except botocore.exceptions.BotoCoreError as error:
             raise StorageError(f"the AWS profile {profile!r} cannot log in: {error}") from None
         if frozen is None:
@@ -163,8 +162,8 @@ def _login(profile: str) -> Callable[[], Mapping[str, Any]]:
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
             "token": frozen.token,
-            # The client asks again five minutes before, so in ten seconds: botocore knows when
-            # they end, and renews them.
+            # The client asks again five minutes before the end, which is in ten seconds: botocore
+            # knows the true end, and renews the credentials.
             "expires_at": datetime.now(timezone.utc) + timedelta(minutes=5, seconds=10),
         }
 

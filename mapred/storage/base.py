@@ -23,7 +23,7 @@ class Store(Protocol):
         ...
 
     def write(self, path: str, data: bytes) -> str:
-        """Put a file; one that exists is replaced. Gives its etag, or "" where none is told."""
+        """Put a file, and replace one that exists. Returns its etag, or "" if there is none."""
         ...
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
@@ -31,26 +31,25 @@ class Store(Protocol):
         ...
 
     def list(self, prefix: str) -> list[tuple[str, int]]:
-        """Path and size of every file below the folder `prefix`, sorted by path."""
+        """Return path and size of every file below the folder `prefix`, sorted by path."""
         ...
 
     def delete(self, path: str) -> None: ...
 
     def put_file(self, source: Path, path: str) -> str:
-        """Put a local file, which may be moved away; gives its etag like `write`."""
+        """Put a local file, which may be moved away. Returns its etag like `write`."""
         ...
 
     def copy(self, source: str, target: str) -> None:
-        """Give a file a second name without reading it here; one of that name is replaced."""
+        """Give a file a second name without reading it here, and replace one of that name."""
         ...
 
     def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
-        """Return a seekable reader; `known`, size and etag or "", spares asking for them."""
+        """Return a seekable reader; `known`, the size and the etag or "", spares a request."""
         ...
 
     def local_path(self, path: str) -> str | None:
-        """Return the path of a file, or of the root for "", on this machine; None where there is
-        none.
+        """Return the path on this machine of a file, or of the root for ""; None if it has none.
 
         Readers map such a file into memory.
         """
@@ -61,7 +60,7 @@ class Bucket(Store, Protocol):
     """A store that datasets are read from as well, by the keys of its bucket."""
 
     def entry(self, path: str) -> tuple[int, str]:
-        """Size and etag of one object; raises FileNotFoundError."""
+        """Return size and etag of one object; raises FileNotFoundError."""
         ...
 
 

@@ -1,7 +1,7 @@
 """A large answer into one piece of memory, by several threads.
 
-The system makes a page of fresh memory when it is first touched; asked for by the mebibyte
-they took 0.4 s of processor time less where 1 GB was read.
+The system makes a page of fresh memory when it is first touched. Asking for many pages at once
+costs far less processor time than a fault for each.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from typing import Any
 from mapred.process.lazy import np
 
 _STEP = 2**20
-_POPULATE_WRITE = 23  # Linux 5.14; what does not know it refuses, and makes pages one by one
+_POPULATE_WRITE = 23  # Linux 5.14; an older one refuses, and makes pages one by one
 
 
 def allocate(size: int) -> io.BytesIO:
-    """`size` bytes that the system has promised and not made yet; nobody else knows them."""
+    """Return `size` zero bytes, whose pages the system makes when they are touched."""
     return io.BytesIO(bytes(size))
 
 
 def copy_into(target: memoryview, pieces: Iterable[Any]) -> int:
-    """Copy pieces to their places, with other threads at work; how many bytes came.
+    """Copy pieces one behind the other, while other threads work; return how many bytes came.
 
     What comes beyond the target's end is counted and dropped.
     """
-
     whole, came, ready = np.frombuffer(target, np.uint8), 0, 0
     address, advise = whole.ctypes.data, _advice()
     for piece in pieces:
@@ -46,7 +45,7 @@ def copy_into(target: memoryview, pieces: Iterable[Any]) -> int:
 
 @functools.lru_cache(maxsize=1)
 def _advice() -> Callable[[int, int], None]:
-    """Make the pages between two addresses ready, where the system can."""
+    """Return a function that populates the pages between two addresses, where the system can."""
     if sys.platform != "linux":
         return lambda start, stop: None
     import ctypes

@@ -7,6 +7,7 @@ all else comes from the environment or the profile of each process.
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
 from collections.abc import Mapping
@@ -14,7 +15,8 @@ from contextlib import suppress
 from typing import Any
 
 from mapred.errors import DatasetError, MissingDependency
-from mapred.process import secrecy
+from mapred.process import private, secrecy
+from mapred.process.lazy import fsspec
 from mapred.storage import allowed, ossfs
 
 _EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "oss": ("ossfs", "oss")}
@@ -39,9 +41,9 @@ _made: set[str] = set()
 
 
 def record(filesystem: Any, storage_options: Any, scheme: str) -> dict[str, Any] | None:
-    """How workers make the file system that a user chose; None where the user chose none.
+    """Return how workers make the file system that a user chose; None if the user chose none.
 
-    `class` is where it is imported from (none: the one of the URI's scheme), `options` its
+    `class` is where it is imported from (empty for the one of the URI's scheme), `options` its
     arguments. Raises `DatasetError` for an option that is a credential or cannot travel.
     """
     if filesystem is None and storage_options is None:
@@ -76,12 +78,10 @@ def was_made_here(storage: Mapping[str, Any]) -> bool:
 
 
 def filesystem_of(storage: Mapping[str, Any] | None, uri: str) -> tuple[Any, str]:
-    """Return the file system of a URI, and the URI's path in it; as recorded, or the scheme's own."""
+    """Return the file system of a URI, by its record or by the scheme, and the path in it."""
     scheme = uri.partition("://")[0] if "://" in uri else ""
     options = allowed.resolve_references(storage["options"]) if storage else {}
     try:
-        import fsspec
-
         if scheme == "oss" or (storage and storage["scheme"] == "oss"):
             options = {**_oss_environment(), **options}
         kind = _class(storage["class"], storage["scheme"]) if storage else None
@@ -89,22 +89,19 @@ def filesystem_of(storage: Mapping[str, Any] | None, uri: str) -> tuple[Any, str
             kind = fsspec.get_filesystem_class("oss")
         if kind is not None:
             filesystem = (ossfs.signing(kind) if ossfs.is_kind(kind) else kind)(**options)
-            return filesystem, filesystem._strip_protocol(uri)
-        found: tuple[Any, str] = fsspec.core.url_to_fs(uri, **options)
-        return found
+            return filesystem, private.strip_protocol(filesystem, uri)
+        filesystem, path = fsspec.core.url_to_fs(uri, **options)
+        return filesystem, path
     except ImportError as error:
         if scheme in _EXTRAS:
             raise MissingDependency(*_EXTRAS[scheme]) from error
         raise DatasetError(f"{uri}: {error}") from error
     except (TypeError, ValueError) as error:
-        said = allowed.hide_values(str(error), storage["options"] if storage else {})
-        raise DatasetError(f"{uri}: the file system cannot be made: {said}") from None
+        reason = allowed.hide_values(str(error), storage["options"] if storage else {})
+        raise DatasetError(f"{uri}: the file system cannot be made: {reason}") from None
 
 
 def _describe(filesystem: Any) -> tuple[str, dict[str, Any], str]:
-    """Class, arguments and scheme of a file system object."""
-    import fsspec
-
     if not isinstance(filesystem, fsspec.AbstractFileSystem):
         raise DatasetError(
             f"filesystem={type(filesystem).__name__} is not a file system of fsspec; pass one, or "
@@ -116,38 +113,29 @@ def _describe(filesystem: Any) -> tuple[str, dict[str, Any], str]:
         raise DatasetError(f"{kind.__qualname__} cannot be imported by workers; put it in a module")
     _hand_over(kind)
     protocols = [kind.protocol] if isinstance(kind.protocol, str) else list(kind.protocol)
-    names = _positional(kind)
+    # The class itself has the signature of what caches its instances.
+    names = list(inspect.signature(kind.__init__).parameters)[1:]
     options = dict(zip(names, filesystem.storage_args, strict=False))
-    # What fsspec's own settings say on this side, they or others say on the workers' side.
-    known = {name: v for p in protocols for name, v in fsspec.config.conf.get(p, {}).items()}
-    given = {
+    # Left out, since workers have fsspec settings of their own.
+    configured = {name: v for p in protocols for name, v in fsspec.config.conf.get(p, {}).items()}
+    own = {
         name: value
         for name, value in filesystem.storage_options.items()
-        if not (name in known and known[name] == value)
+        if not (name in configured and configured[name] == value)
     }
-    return where, {**options, **given}, protocols[0]
-
-
-def _positional(kind: Any) -> list[str]:
-    import inspect
-
-    # The class itself has the signature of what caches its instances.
-    return list(inspect.signature(kind.__init__).parameters)[1:]
+    return where, {**options, **own}, protocols[0]
 
 
 def _refuse_secrets(options: Mapping[str, Any], what: str, scheme: str) -> None:
     path = allowed.find_refused(options, scheme)
     if path is not None:
+        name = f"FSSPEC_{scheme}_{path[-1]}".upper().replace("-", "_")
         raise DatasetError(
             f"{what}: {path[-1]!r} may be a credential, and a job is written to the run's folder; "
             f"give a variable of the run and its workers, {allowed.suggest_reference(path, scheme)}, or "
-            f"leave it out and set {_variables(scheme, path[-1])}; what all may see is "
+            f"leave it out and set {_VARIABLES.get(scheme) or name}; what all may see is "
             "mapred.public('…')"
         )
-
-
-def _variables(scheme: str, name: str) -> str:
-    return _VARIABLES.get(scheme) or f"FSSPEC_{scheme}_{name}".upper().replace("-", "_")
 
 
 def _is_plain(value: Any) -> bool:
@@ -159,16 +147,14 @@ def _is_plain(value: Any) -> bool:
 
 
 def _class(where: str, scheme: str) -> Any:
-    """Return the class that a record names; `DatasetError` for one that nobody made known here.
+    """Return the class that a record names, if it is registered or was handed over here.
 
-    A record may lie in a folder of somebody else's, so that nothing is imported on its word.
+    Somebody else may have written the record, so nothing is imported because it says so.
     """
     if not where:
         return None
     if where in _handed:
         return _handed[where]
-    import fsspec
-
     try:
         kind: Any = fsspec.get_filesystem_class(scheme)
     except (ImportError, ValueError):
@@ -182,22 +168,20 @@ def _class(where: str, scheme: str) -> Any:
 
 
 def admit(storage: Mapping[str, Any]) -> None:
-    """Make known the class that a record names, for a process that runs the code of its run anyway."""
+    """Import the class that a record names, in a process that runs the code of its run anyway."""
     where = storage["class"]
     if not where or where in _handed:
         return
-    import fsspec
-
     with suppress(DatasetError):
         _hand_over(_class(where, storage["scheme"]))
         return
     module, _, name = where.partition(":")
-    found: Any = importlib.import_module(module)
+    kind: Any = importlib.import_module(module)
     for part in name.split("."):
-        found = getattr(found, part)
-    if not (isinstance(found, type) and issubclass(found, fsspec.AbstractFileSystem)):
+        kind = getattr(kind, part)
+    if not (isinstance(kind, type) and issubclass(kind, fsspec.AbstractFileSystem)):
         raise DatasetError(f"{where} is not a file system of fsspec")
-    _hand_over(found)
+    _hand_over(kind)
 
 
 def _hand_over(kind: type) -> None:
@@ -210,6 +194,6 @@ def _where(kind: type) -> str:
 
 def _oss_environment() -> dict[str, str]:
     """Return the arguments of ossfs, which reads no key from the environment by itself."""
-    found = {option: os.environ[name] for option, name in _OSS.items() if os.environ.get(name)}
-    secrecy.refuse_endpoint(found.get("endpoint", ""), "OSS_ENDPOINT", DatasetError)
-    return found
+    options = {option: os.environ[name] for option, name in _OSS.items() if os.environ.get(name)}
+    secrecy.refuse_endpoint(options.get("endpoint", ""), "OSS_ENDPOINT", DatasetError)
+    return options

@@ -1,7 +1,7 @@
 """What keeps a store within its folder: names that lead out of it, and links, are refused.
 
 A run's folder is data that others may have written. Mapred makes neither `..` nor links, so
-that whatever has them was put there by somebody else.
+anything that has them was put there by somebody else.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def refuse_ways_out(path: str) -> None:
 
 
 class Folder:
-    """A local folder, within which nothing is followed out of it."""
+    """A local folder; links that lead out of it are refused."""
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -54,7 +54,7 @@ class Folder:
         return descriptor
 
     def hold(self, folder: str) -> None:
-        """Refuse a folder that is reached by a link below this one; looked at once."""
+        """Refuse a folder that is reached by a link below this one; each is checked once."""
         if folder in self._held or folder == self._root:
             return
         if not self._holds(os.path.realpath(folder)):
@@ -62,7 +62,7 @@ class Folder:
         self._held.add(folder)
 
     def hold_file(self, path: str) -> None:
-        """Refuse a file that is a link, or is reached by one below this folder."""
+        """Refuse a file that is a link, or that is reached by one below this folder."""
         self.hold(os.path.dirname(path))
         if os.path.islink(path):
             raise self._not_a_file_error(path, "a link")
@@ -70,7 +70,7 @@ class Folder:
     def _holds(self, real: str) -> bool:
         if self._real and real.startswith(self._real):
             return True
-        # Looked at anew: the way to the root may lead elsewhere since.
+        # Again, since a link above the root may lead elsewhere by now.
         self._real = os.path.join(os.path.realpath(self._root), "")
         return f"{real}/".startswith(self._real)
 
@@ -82,7 +82,7 @@ class Folder:
 
 
 def _place_of(descriptor: int, path: str) -> str:
-    """Where an open file lies, without links."""
+    """Return the path of an open file without links."""
     try:
         return os.readlink(f"/proc/self/fd/{descriptor}")
     except OSError:

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from mapred.arrow.buffers import large_strings, scalar, strings, to_arrow
 from mapred.errors import DatasetError
 from mapred.process.lazy import np, pa, pc
 from mapred.storage import ossfs
@@ -39,13 +40,12 @@ class Lister(Protocol):
     def level(self, folder: str) -> tuple[tuple[str, ...], pa.Table]: ...
 
     def entry(self, key: str) -> tuple[int | None, str] | None:
-        """Size and etag of a file; None where there is none."""
+        """Return size and etag of a file; None if there is none."""
         ...
 
 
 def lister_of(uri: str, storage: Mapping[str, Any] | None) -> tuple[Lister, str]:
-    """Return what lists a URI's place, and the URI's key in it; a user's own file system is
-    fsspec's."""
+    """Return the lister of a URI's bucket or file system, and the URI's key in it."""
     scheme, _, rest = uri.partition("://")
     if storage is None and scheme in OBJECTS:
         bucket, _, key = rest.partition("/")
@@ -64,32 +64,26 @@ class _Obstore:
         self._store, self.prefix = store, prefix
 
     def pages(self, folder: str, depth: int | None) -> Iterator[pa.Table]:
-
         for pages in self._store.pages(folder):
             batches = [pa.record_batch(page).select(_COLUMNS) for page in pages]
             yield _columns(pa.Table.from_batches(batches))
 
     def level(self, folder: str) -> tuple[tuple[str, ...], pa.Table]:
-
         folders, objects = self._store.level(folder)
         # `pyarrow.table` would import pandas.
-        found = pa.RecordBatchReader.from_stream(objects).read_all()
-        return folders, _columns(found.select(_COLUMNS))
+        files = pa.RecordBatchReader.from_stream(objects).read_all()
+        return folders, _columns(files.select(_COLUMNS))
 
     def entry(self, key: str) -> tuple[int, str] | None:
         try:
-            found: tuple[int, str] = self._store.entry(key)
+            size, etag = self._store.entry(key)
         except FileNotFoundError:
             return None
-        return found
+        return size, etag
 
 
-class _OSS:
+class _OSS(_Obstore):
     marks = False
-    streams = True
-
-    def __init__(self, store: Any, prefix: str) -> None:
-        self._store, self.prefix = store, prefix
 
     def pages(self, folder: str, depth: int | None) -> Iterator[pa.Table]:
         entries = self._store.entries(folder, recursive=True)
@@ -104,8 +98,6 @@ class _OSS:
         folders.discard(folder.rstrip("/"))
         return tuple(sorted(folders)), table(*zip(*files, strict=True)) if files else table()
 
-    entry = _Obstore.entry
-
 
 class _Fsspec:
     """Any file system of fsspec: `find` gives all of a tree at once."""
@@ -119,20 +111,20 @@ class _Fsspec:
 
     def pages(self, folder: str, depth: int | None) -> Iterator[pa.Table]:
         path = self._root + folder.rstrip("/")
-        found = self._filesystem.find(path, maxdepth=depth, detail=True)
+        infos = self._filesystem.find(path, maxdepth=depth, detail=True)
         names = [
             name
-            for name, info in found.items()
+            for name, info in infos.items()
             if info["type"] != "directory" and not name.endswith("/")
         ]
-        if not found:
+        if not infos:
             self._why_nothing(path)
-        known = [remote_fingerprint(found[name]) for name in names]
-        # A tree is looked for by its name, and a file of that very name is not part of it.
+        fingerprints = [remote_fingerprint(infos[name]) for name in names]
+        # `find` of a name also gives a file of that very name, which is not in the folder.
         keys = [name.removeprefix(self._root).lstrip("/") for name in names]
         rows = [
             (key, size, etag)
-            for key, (size, etag) in zip(keys, known, strict=True)
+            for key, (size, etag) in zip(keys, fingerprints, strict=True)
             if key.startswith(folder)
         ]
         yield table(*zip(*rows, strict=True)) if rows else table()
@@ -152,7 +144,7 @@ class _Fsspec:
         return remote_fingerprint(info)
 
     def _why_nothing(self, path: str) -> None:
-        """Raise where an empty answer hides a refusal."""
+        """Raise the refusal that an empty listing hides."""
         if ossfs.is_ossfs(self._filesystem):
             return ossfs.refuse_if_denied(self._filesystem, path)
         try:
@@ -164,26 +156,19 @@ class _Fsspec:
 def table(
     paths: Sequence[str] = (), sizes: Sequence[int | None] = (), etags: Sequence[str] = ()
 ) -> pa.Table:
-    """Return a listing of these columns."""
-
-    from mapred.arrow.buffers import large_strings, strings, to_arrow
-
     try:
         names = large_strings(paths)
     except UnicodeEncodeError as error:
         raise DatasetError(
             f"{error.object!r}: the name of this file is not valid Unicode; rename it"
         ) from error
-    known = None not in sizes
-    lengths = to_arrow(np.array(sizes, np.int64)) if known else pa.array(sizes, pa.int64())
+    complete = None not in sizes
+    lengths = to_arrow(np.array(sizes, np.int64)) if complete else pa.array(sizes, pa.int64())
     return pa.table([names, lengths, strings(etags)], names=["path", "size", "etag"])
 
 
 def _columns(objects: pa.Table) -> pa.Table:
-    """Return the columns of obstore as those of a listing: etags without their quotes."""
-
-    from mapred.arrow.buffers import scalar
-
+    """Return obstore's columns as those of a listing, with etags unquoted."""
     etags = objects["e_tag"].cast(pa.string())
     if etags.null_count:
         etags = pc.coalesce(etags, scalar(""))
@@ -193,7 +178,7 @@ def _columns(objects: pa.Table) -> pa.Table:
 
 
 def _prefix(filesystem: Any, uri: str, path: str) -> tuple[str, str]:
-    """Return what stands before a key in a URI, and before it in the file system's own names."""
+    """Return what precedes a key in a URI, and what precedes it in the file system's own names."""
     written, plain = uri.rstrip("/"), path.rstrip("/")
     lead = "/" if plain.startswith("/") else ""
     if "://" not in uri:

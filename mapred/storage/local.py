@@ -2,7 +2,7 @@
 
 Put-if-absent is a temporary file and `os.link`, which fails on an existing name and which
 NFS does atomically. A file system without hard links holds no run: an exclusively created
-file would be seen half written, and a worker that died over it would block its task for good.
+file would be seen half written, and a worker that died meanwhile would block its task for good.
 Nothing is synced to disk: this survives processes, not power cuts.
 """
 
@@ -18,11 +18,17 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 from mapred.errors import AccessError, FullError, StorageError
+from mapred.process.lazy import Lazy
 from mapred.storage import modes
 from mapred.storage.inside import Folder, refuse_ways_out
 
 if TYPE_CHECKING:
+    import shutil
+    import tempfile
     from pathlib import Path
+
+if not TYPE_CHECKING:  # most runs on a disk need neither
+    shutil, tempfile = Lazy("shutil"), Lazy("tempfile")
 
 T = TypeVar("T")
 
@@ -45,7 +51,7 @@ _STALE_WAITS = (0.0, 0.1, 1.0)
 
 
 def _retry_stale(path: str, act: Callable[[], T]) -> T:
-    """Return what `act` gives, begun anew where an NFS client still held what the server replaced."""
+    """Call `act`, and again where an NFS client still held what the server has replaced."""
     for wait in _STALE_WAITS:
         try:
             return act()
@@ -53,15 +59,20 @@ def _retry_stale(path: str, act: Callable[[], T]) -> T:
             if error.errno != errno.ESTALE:
                 raise
         time.sleep(wait)
-        # Opening the folder has the client ask for its names again, not in half a minute.
+        # Opening the folder has the client ask the server for its names again at once.
         with suppress(OSError):
             os.close(os.open(os.path.dirname(path), os.O_RDONLY))
     return act()
 
 
 def _temporary_beside(target: str) -> str:
-    """Return a new name in the folder of a file, which no listing shows."""
+    """Return a new name in the folder of a file, hidden from listings."""
     return f"{os.path.dirname(target)}/.tmp-{uuid.uuid4().hex}"
+
+
+def _copy_bytes(source: str | Path, target: str, grant: modes.Grant) -> None:
+    modes.create(target, grant).close()
+    shutil.copyfile(source, target)
 
 
 class LocalStore:
@@ -152,34 +163,28 @@ class LocalStore:
             if error.errno != errno.EXDEV:
                 raise
             temporary = _temporary_beside(target)
-            import shutil
-
             with _remove_on_error(temporary):
-                modes.create(temporary, grant).close()
-                shutil.copyfile(source, temporary)
+                _copy_bytes(source, temporary, grant)
                 os.replace(temporary, target)
 
     def copy(self, source: str, target: str) -> None:
         with self._translate_errors("read", source):
-            known, wanted = self._full(source), self._full(target)
-            self._inside.hold_file(known)
-            self._in_folder(wanted, lambda grant: self._copy(known, wanted, grant))
+            here, there = self._full(source), self._full(target)
+            self._inside.hold_file(here)
+            self._in_folder(there, lambda grant: self._copy(here, there, grant))
 
-    def _copy(self, known: str, wanted: str, grant: modes.Grant) -> None:
-        temporary = _temporary_beside(wanted)
+    def _copy(self, source: str, target: str, grant: modes.Grant) -> None:
+        temporary = _temporary_beside(target)
         with _remove_on_error(temporary):
             try:
-                os.link(known, temporary)
+                os.link(source, temporary)
             except FileNotFoundError:
                 raise
             except OSError:
                 # Mounted object stores know no links.
-                import shutil
-
-                modes.create(temporary, grant).close()
-                shutil.copyfile(known, temporary)
-            os.replace(temporary, wanted)
-            # Two names of one file are left alone by a rename.
+                _copy_bytes(source, temporary, grant)
+            os.replace(temporary, target)
+            # A rename does nothing where both names are of one file.
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
 
@@ -188,7 +193,7 @@ class LocalStore:
             return cast(BinaryIO, io.BufferedReader(_Reader(self._full(path), self._inside)))
 
     def local_path(self, path: str) -> str:
-        """Where a file really lies, for readers that map it into memory."""
+        """Return the path of a file, for readers that map it into memory."""
         full = self._full(path)
         if path:
             self._inside.hold_file(full)
@@ -199,9 +204,9 @@ class LocalStore:
         return f"{self._root}/{path}"
 
     def _in_folder(self, target: str, act: Callable[[modes.Grant], T]) -> T:
-        """Return what `act` gives, once there is a folder for `target`.
+        """Call `act` with the grant for `target`, whose folder is created if it is missing.
 
-        A folder that was there may have been removed since as an empty one.
+        A known folder may have been removed since as an empty one.
         """
         try:
             return act(self._grant(target))
@@ -214,12 +219,12 @@ class LocalStore:
     def _grant(self, target: str) -> modes.Grant:
         """Create the folder of a file if it is missing, and return the grant of the file."""
         folder = os.path.dirname(target)
-        known = self._grants.get(folder)
-        if known is None:
+        grant = self._grants.get(folder)
+        if grant is None:
             self._inside.hold(folder)
-            found = modes.make(folder, self._choose_grant)
-            known = self._grants[folder] = self._choose_grant(target, found)
-        return known
+            above = modes.make(folder, self._choose_grant)
+            grant = self._grants[folder] = self._choose_grant(target, above)
+        return grant
 
     def _choose_grant(self, path: str, above: os.stat_result) -> modes.Grant:
         """Return the grant of a new file or folder; `above` is its parent."""
@@ -253,7 +258,7 @@ class LocalStore:
                 if entry.is_dir(follow_symlinks=False):
                     yield from self._walk(entry.path, path)
                 else:
-                    # Of a link its own.
+                    # A link counts with its own size.
                     with suppress(FileNotFoundError):
                         yield path, entry.stat(follow_symlinks=False).st_size
 
@@ -286,7 +291,7 @@ class LocalStore:
 
 @contextmanager
 def _remove_on_error(temporary: str) -> Iterator[None]:
-    """Leave no temporary file where the disk is full, or anything else is in the way."""
+    """Leave no temporary file behind, for instance on a full disk."""
     try:
         yield
     except BaseException:
@@ -296,7 +301,7 @@ def _remove_on_error(temporary: str) -> Iterator[None]:
 
 
 class _Reader(io.FileIO):
-    """An open file whose faults are `StorageError`s too: a server may take it away meanwhile."""
+    """An open file whose read errors are `StorageError`s: a server may take it away meanwhile."""
 
     def __init__(self, path: str, inside: Folder) -> None:
         super().__init__(path, opener=lambda path, _: inside.open_file(path))
@@ -328,9 +333,7 @@ def _read(descriptor: int, offset: int, length: int | None) -> bytes:
 
 
 def temporary_failure(what: str, error: OSError, remedy: str = "") -> StorageError:
-    """Return what the folder for temporary files keeps this process from doing."""
-    import tempfile
-
+    """Return the error for a folder for temporary files that cannot be written to."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     kind = FullError if error.errno in NO_ROOM else StorageError
     try:
@@ -344,7 +347,7 @@ def temporary_failure(what: str, error: OSError, remedy: str = "") -> StorageErr
 
 
 def local_failure(verb: str, path: str, error: OSError) -> StorageError:
-    """Return what went wrong with a file of this machine, and what to do."""
+    """Return the error for a file of this machine, with what to do about it."""
     hint = _HINTS.get(error.errno or 0, "check the root and try again")
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno == errno.EACCES:

@@ -1,9 +1,8 @@
-"""What of its dataset is opened for one who only looks at a run.
+"""Which files of a dataset are opened for someone who only looks at a run.
 
 Paths and options lie in the run's folder, which others may have written. A name of an object
-leads to the store that this side's environment says. What else leads somewhere, such as the
-host of a URL or an endpoint among the options, could have credentials of this machine sent to
-its author.
+leads to the store that this side's environment says. Anything else, such as the host of a URL or
+an endpoint among the options, could have credentials of this machine sent to its author.
 """
 
 from __future__ import annotations
@@ -13,40 +12,30 @@ import stat
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mapred.process.lazy import fsspec
 from mapred.storage.base import is_local
 from mapred.storage.opening import OBJECTS
 
-# Of these a URI names a bucket and a key, and no server.
+# Schemes whose URIs name a bucket and a key, but no server.
 _BUCKETS = {*OBJECTS, "s3a", "gcs"}
-# Of these it names the server, also where this process made the file system.
+# Schemes whose URIs name the server, even where this process made the file system.
 _SERVERS = {
     *("http", "https", "ftp", "ftps", "sftp", "ssh", "smb", "hdfs", "webhdfs", "webdav", "dav"),
     *("git", "github", "gitlab", "jupyter", "dbfs", "abfs", "abfss", "adl", "wasb", "wasbs"),
 }
 # Options that lead nowhere and read no file of this machine.
-_HARMLESS = {
-    "anon",
-    "asynchronous",
-    "default_block_size",
-    "default_cache_type",
-    "default_fill_cache",
-    "listings_expiry_time",
-    "max_paths",
-    "requester_pays",
-    "skip_instance_cache",
-    "use_listings_cache",
-    "use_ssl",
-    "version_aware",
-}
+_HARMLESS = frozenset(
+    "anon asynchronous default_block_size default_cache_type default_fill_cache listings_expiry_time "
+    "max_paths requester_pays skip_instance_cache use_listings_cache use_ssl version_aware".split()
+)
 _ENDPOINTS = {
-    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
-    "s3a": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    **dict.fromkeys(("s3", "s3a"), ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")),
     "oss": ("OSS_ENDPOINT",),
 }
 
 
 def refusal(path: str, storage: Mapping[str, Any] | None) -> str | None:
-    """Why a file of a dataset is not opened by one who only looks; None where it is."""
+    """Return why a viewer of a run does not open a file of its dataset; None where it does."""
     if is_local(path):
         return _of_local(path)
     scheme, _, rest = path.partition("://")
@@ -57,12 +46,10 @@ def refusal(path: str, storage: Mapping[str, Any] | None) -> str | None:
             return None
     if scheme not in _BUCKETS or "@" in rest.split("/")[0]:
         return "its URL names a server, and the run's record alone says so"
+    if storage is None and scheme in OBJECTS:
+        return None
     if storage is None:
-        return (
-            None
-            if scheme in OBJECTS
-            else f"it is read by fsspec's {scheme}, which was not given here"
-        )
+        return f"it is read by fsspec's {scheme}, which was not given here"
     if storage.get("scheme") not in _BUCKETS:
         return f"the record has it read by fsspec's {storage.get('scheme')!r}"
     for name, value in _flat(storage.get("options") or {}):
@@ -73,20 +60,18 @@ def refusal(path: str, storage: Mapping[str, Any] | None) -> str | None:
 
 def _of_local(path: str) -> str | None:
     try:
-        known = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None  # Opening it gives the error.
-    return None if stat.S_ISREG(known.st_mode) else "it is not a regular file"
+    return None if stat.S_ISREG(status.st_mode) else "it is not a regular file"
 
 
 def _is_of_this_side(scheme: str, name: str, value: Any) -> bool:
-    """Whether this side's own settings say the same of an option."""
+    """Whether this side's own settings give an option the same value."""
     if name in ("endpoint_url", "endpoint"):
-        said = (os.environ.get(variable) for variable in _ENDPOINTS.get(scheme, ()))
-        if value == next(filter(None, said), None):
+        endpoints = (os.environ.get(variable) for variable in _ENDPOINTS.get(scheme, ()))
+        if value == next(filter(None, endpoints), None):
             return True
-    import fsspec
-
     own = dict(_flat(fsspec.config.conf.get(scheme, {})))
     return name in own and own[name] == value
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import stat
 import uuid
 from collections.abc import Callable
@@ -36,7 +37,7 @@ class Grant:
 
     @property
     def first(self) -> int:
-        """The mode to create a file or folder with, before `give`."""
+        """The mode to create a file or folder with, before `apply`."""
         return 0o777 if self.umask else self.mode & 0o777
 
     def apply(self, descriptor: int) -> None:
@@ -44,19 +45,19 @@ class Grant:
 
         Where the group cannot be set, the group gets no rights: they would go to another group.
         """
-        known = os.fstat(descriptor)
-        found = stat.S_IMODE(known.st_mode)
-        mode = self.mode if stat.S_ISDIR(known.st_mode) else self.mode & 0o666
-        if self.owner not in (-1, known.st_uid):
+        status = os.fstat(descriptor)
+        present = stat.S_IMODE(status.st_mode)
+        mode = self.mode if stat.S_ISDIR(status.st_mode) else self.mode & 0o666
+        if self.owner not in (-1, status.st_uid):
             with suppress(OSError):
                 os.fchown(descriptor, self.owner, -1)
-        if self.group not in (-1, known.st_gid):
+        if self.group not in (-1, status.st_gid):
             try:
                 os.fchown(descriptor, -1, self.group)
             except OSError:
                 mode &= ~(stat.S_IRWXG | stat.S_ISGID)
-        mode |= found if self.umask else found & stat.S_ISGID
-        if found != mode:
+        mode |= present if self.umask else present & stat.S_ISGID
+        if present != mode:
             # Some file systems do not support modes.
             with suppress(OSError):
                 os.fchmod(descriptor, mode)
@@ -82,28 +83,28 @@ def inner_grant(folder: os.stat_result) -> Grant:
 
 def dataset_grant(folder: os.stat_result) -> Grant:
     """Return the grant of a dataset's folder and of what is created inside it."""
-    found = root_grant(folder)
-    return Grant(found.mode, -1, found.group, umask=True)
+    grant = root_grant(folder)
+    return Grant(grant.mode, -1, grant.group, umask=True)
 
 
 def make(folder: str, grant: Callable[[str, os.stat_result], Grant]) -> os.stat_result:
     """Create a folder and its missing parents; `grant` is called with a path and its parent."""
     with suppress(FileNotFoundError):
-        found = os.stat(folder)
-        if not stat.S_ISDIR(found.st_mode):
+        status = os.stat(folder)
+        if not stat.S_ISDIR(status.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
-        return found
-    given = grant(folder, make(os.path.dirname(folder), grant))
+        return status
+    own = grant(folder, make(os.path.dirname(folder), grant))
     # A shared folder appears with all its rights at once: another user may be waiting for it.
-    hidden = bool(given.mode & 0o077) and not given.umask
+    hidden = bool(own.mode & 0o077) and not own.umask
     made = f"{os.path.dirname(folder)}/.tmp-{uuid.uuid4().hex}" if hidden else folder
     try:
-        os.mkdir(made, given.first)
+        os.mkdir(made, own.first)
     except FileExistsError:
         return os.stat(folder)
     descriptor = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        given.apply(descriptor)
+        own.apply(descriptor)
         if hidden:
             try:
                 os.rename(made, folder)
@@ -140,7 +141,7 @@ def _make_grant(folder: os.stat_result, rights: int) -> Grant:
 
 
 def _owner(folder: os.stat_result) -> int:
-    """Root creates files for the owner of the folder, as pods that run as root must."""
+    """Return the folder's owner for a process of root, such as a pod; -1 for any other."""
     return folder.st_uid if os.geteuid() == 0 else -1
 
 
@@ -149,26 +150,24 @@ def why_closed(path: str, *, write: bool) -> str:
     way = [path]
     while (above := os.path.dirname(way[-1])) != way[-1]:
         way.append(above)
-    for each in reversed(way):
-        wanted = os.R_OK if each == path else os.X_OK
+    for place in reversed(way):
+        wanted = os.R_OK if place == path else os.X_OK
         if write:
-            wanted = os.X_OK | os.W_OK if each == os.path.dirname(path) else os.X_OK
+            wanted = os.X_OK | os.W_OK if place == os.path.dirname(path) else os.X_OK
         try:
-            found = os.stat(each)
+            status = os.stat(place)
         except OSError:
             break
-        if stat.S_ISDIR(found.st_mode) and each == path:
+        if stat.S_ISDIR(status.st_mode) and place == path:
             wanted |= os.X_OK
-        if not os.access(each, wanted, effective_ids=True):
-            mode = f"{stat.S_IMODE(found.st_mode):04o}"
+        if not os.access(place, wanted, effective_ids=True):
+            mode = f"{stat.S_IMODE(status.st_mode):04o}"
             advice = ", or choose another root" if write else ""
-            return f"{each} is {_name(found.st_uid)}'s, mode {mode}; have it opened{advice}"
+            return f"{place} is {_name(status.st_uid)}'s, mode {mode}; have it opened{advice}"
     return f"check who may {'write' if write else 'read'} it"
 
 
 def _name(uid: int) -> str:
-    import pwd
-
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

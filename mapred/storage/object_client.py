@@ -12,7 +12,7 @@ from typing import Any
 from mapred.errors import MissingDependency, StorageError
 from mapred.process import secrecy
 from mapred.storage import aws
-from mapred.storage.responses import ErrorResponse, error_from, parse_error
+from mapred.storage.responses import ErrorResponse, error_from, general_hint, parse_error
 from mapred.storage.retries import RetryPolicy, retry_policy
 from mapred.storage.uris import StoreUri
 
@@ -35,7 +35,7 @@ class Clients:
 
     process: int
     obstore: Any
-    make: Callable[[int], Any]  # with so many retries
+    make: Callable[[int], Any]  # a client, with so many retries
     reading: Any
     policy: RetryPolicy
     endpoint: str
@@ -43,12 +43,12 @@ class Clients:
 
     @cached_property
     def once(self) -> Any:
-        """Made when something is put: each client reads all certificates of the machine."""
+        """Created at the first put, since each client reads all certificates of the machine."""
         return self.make(0)
 
 
 def connect(place: StoreUri) -> Clients:
-    """Return the clients of this process for a place; a `StorageError` where none can be made."""
+    """Return the clients of this process for a place."""
     global _used
     try:
         import obstore
@@ -61,11 +61,11 @@ def connect(place: StoreUri) -> Clients:
             "mp_context is multiprocessing.get_context('spawn')"
         )
     _used = True
-    known = retry_policy()
+    policy = retry_policy()
     try:
-        make, endpoint, secrets = _maker(place.scheme, place.bucket, known)
-        reading = make(known.tries - 1)
-        return Clients(os.getpid(), obstore, make, reading, known, endpoint, secrets)
+        make, endpoint, secrets = _maker(place.scheme, place.bucket, policy)
+        reading = make(policy.tries - 1)
+        return Clients(os.getpid(), obstore, make, reading, policy, endpoint, secrets)
     except StorageError:
         raise
     except Exception as error:
@@ -74,16 +74,15 @@ def connect(place: StoreUri) -> Clients:
 
 
 def _maker(
-    scheme: str, bucket: str, known: RetryPolicy
+    scheme: str, bucket: str, policy: RetryPolicy
 ) -> tuple[Callable[[int], Any], str, tuple[str | None, ...]]:
-    """Return what makes a client with so many retries, where it goes to, and what no error may
-    show."""
+    """Return how to make a client with so many retries, its endpoint, and the secrets to redact."""
     from obstore.store import AzureStore, GCSStore, S3Store
 
     options: dict[str, Any] = {
-        "connect_timeout": timedelta(seconds=min(5.0, known.stall)),
-        "read_timeout": timedelta(seconds=known.stall),
-        # Of a whole answer, however large; what stalls is found by the read timeout.
+        "connect_timeout": timedelta(seconds=min(5.0, policy.stall)),
+        "read_timeout": timedelta(seconds=policy.stall),
+        # For a whole answer, however large; the read timeout finds one that stalls.
         "timeout": timedelta(hours=6),
     }
     settings: dict[str, Any] = {}
@@ -94,20 +93,20 @@ def _maker(
     if scheme == "az" and endpoint.startswith("http://"):
         options["allow_http"] = True
     if kind is None:
-        kind, found_settings = S3Store, aws.s3_settings(bucket)
-        endpoint = found_settings.endpoint
-        settings["config"] = found_settings.config
-        secrets += map(found_settings.config.get, ("secret_access_key", "session_token"))
-        if found_settings.credentials is not None:
-            settings["credential_provider"] = found_settings.credentials
-        if found_settings.allow_http:
+        kind, s3 = S3Store, aws.s3_settings(bucket)
+        endpoint = s3.endpoint
+        settings["config"] = s3.config
+        secrets += map(s3.config.get, ("secret_access_key", "session_token"))
+        if s3.credentials is not None:
+            settings["credential_provider"] = s3.credentials
+        if s3.allow_http:
             options["allow_http"] = True
 
     def make(retries: int) -> Any:
         backoff = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=4)}
         retry = {
             "max_retries": retries,
-            "retry_timeout": timedelta(seconds=known.seconds),
+            "retry_timeout": timedelta(seconds=policy.seconds),
             "backoff": {**backoff, "base": 2},
         }
         return kind(bucket, client_options=options, retry_config=retry, **settings)
@@ -160,10 +159,6 @@ def hint_for(answer: ErrorResponse, scheme: str, endpoint: str) -> str:
             f"check that {endpoint} is the right endpoint ({variable}) and can be reached "
             "from here, then resume the run"
         )
-    if answer.status in (401, 403):
-        return "check the credentials, and that they may read, write and list here"
     if answer.status in (301, 307):
-        return "set AWS_REGION to the bucket's region"
-    if answer.retryable:
-        return "the store is in trouble; resume the run later"
-    return "check the bucket and the settings"
+        return _HINTS["PermanentRedirect"]
+    return general_hint(answer)

@@ -8,73 +8,39 @@ each process's own environment.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any
 
 from mapred.errors import StorageError
-from mapred.storage import retries
-from mapred.storage.concurrency import prefetch
+from mapred.storage.bucket_store import BucketStore, CutOff
+from mapred.storage.concurrency import prefetch, run_coroutine
 from mapred.storage.filling import allocate, copy_into
 from mapred.storage.object_client import NO_BUCKET, Clients, connect, hint_for, is_about_credentials
-from mapred.storage.reader import reader
+from mapred.storage.reader import Stream
 from mapred.storage.responses import ErrorResponse, error_from, parse_error, quote_etag
-from mapred.storage.uris import parse_store_uri, relative_entries
-from mapred.storage.waiting import run_coroutine
+from mapred.storage.uris import relative_entries
 
 _UPLOAD = 8 * 2**20
 _MOST_PARTS = 9000
 _PAGES = 16  # of a listing, taken at a time
 _SMALL, _PIECE = 2**20, 2**18
 _LARGE, _PART, _STREAMS = 32 * 2**20, 64 * 2**20, 3  # what is read by several answers at once
-_STREAM = 64 * 2**20  # what an answer to a reader is asked for first; then for twice as much
+_STREAM = 64 * 2**20  # the length of a reader's first long answer; each next one is twice as long
 _BUSY = ("", "Conflict", "ConditionalRequestConflict", "OperationAborted")
-# A range behind the end, where the server does not refuse it: Azure's emulator for one.
+# What the client says of a range behind the end that a server, such as Azure's emulator, accepts.
 _BEYOND = ("bytes 0--1/0", "but object was only")
 _GARBLED = ("response body", "Content-Range header not present", "invalid list response")
-_T = TypeVar("_T")
 
 
-class ObjectStore:
+class ObjectStore(BucketStore[Clients]):
     """Objects below a prefix of a bucket: `s3://`, `gs://` or `az://`."""
-
-    def __init__(self, uri: str) -> None:
-        self._place = parse_store_uri(uri)
-        self._made: Clients | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.uri,)
-
-    @property
-    def uri(self) -> str:
-        return self._place.uri
-
-    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
-        if length == 0:
-            self._size_and_etag(path)
-            return b""
-        # A range always: its answer says of which bytes it is, whatever length it claims.
-        wanted: Any = {"offset": offset} if length is None else (offset, offset + length)
-        return self._get(path, {"range": wanted})
 
     def write(self, path: str, data: bytes) -> str:
         view = memoryview(data).cast("B")
         return self._persist(lambda: self._put(view, view.nbytes, path))
-
-    def put_if_absent(self, path: str, data: bytes) -> bool:
-        view = bytes(data)
-        outcome = retries.put_if_absent(
-            view,
-            lambda: self._put_once(path, view),
-            lambda: self.read(path),
-            self._clients().policy.delays(),
-        )
-        if isinstance(outcome, ErrorResponse):
-            raise self._error("write", path, outcome)
-        return outcome
 
     def _list(self, prefix: str) -> list[tuple[str, int]]:
         folder = self._place.folder(prefix)
@@ -90,7 +56,7 @@ class ObjectStore:
                     sizes[key] = entry["size"]
         for key in doubtful:
             try:
-                sizes[key], _ = self._size_and_etag(self._place.path(key))
+                sizes[key], _ = self._head(self._place.path(key))
             except FileNotFoundError:
                 del sizes[key]
         return relative_entries(self._place, sizes.items(), prefix)
@@ -99,7 +65,7 @@ class ObjectStore:
         return self._persist(lambda: self._list(prefix))
 
     def delete(self, path: str) -> None:
-        self._size_and_etag(path)
+        self._head(path)
         with self._translate_errors("delete", path) as clients:
             clients.obstore.delete(clients.reading, self._place.key(path))
 
@@ -147,8 +113,7 @@ class ObjectStore:
                 most = _PAGES
 
     def level(self, folder: str) -> tuple[tuple[str, ...], Any]:
-        """Return the folders right below `folder` (keys without `/` at the end), and its own
-        objects."""
+        """Return the folders right below `folder`, without their last `/`, and its own objects."""
 
         async def list_level() -> Any:
             return await clients.obstore.list_with_delimiter_async(
@@ -156,52 +121,31 @@ class ObjectStore:
             )
 
         with self._translate_errors("list", folder) as clients:
-            known = run_coroutine(list_level())
-        return tuple(known["common_prefixes"]), known["objects"]
+            listing = run_coroutine(list_level())
+        return tuple(listing["common_prefixes"]), listing["objects"]
 
-    def entry(self, path: str) -> tuple[int, str]:
-        """Size and etag of one object."""
-        size, etag = self._size_and_etag(path)
-        return size, (etag or "").strip('"')
-
-    def local_path(self, path: str) -> str | None:
-        return None
-
-    def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
-        """Return a seekable reader; `known`, size and etag, spares asking for them."""
-        size, etag = known or self._size_and_etag(path)
-
-        def fetch(offset: int, length: int) -> bytes:
-            options: dict[str, Any] = {"range": (offset, offset + length)}
-            if etag:
-                options["if_match"] = quote_etag(etag)
-            data = self._get(path, options)
-            if len(data) != length:
-                raise StorageError(
-                    f"cannot read {self._place.address(path)}: {len(data)} bytes came where "
-                    f"{length} were asked for"
-                )
-            return data
-
-        asked = _STREAM
+    def _stream(self, path: str, size: int, etag: str | None) -> Stream:
+        span = _STREAM
 
         def stream(offset: int) -> Iterator[Any]:
-            nonlocal asked
-            options: dict[str, Any] = {"range": (offset, min(size, offset + asked))}
-            asked *= 2
-            if etag:
-                options["if_match"] = quote_etag(etag)
+            nonlocal span
+            options = _options((offset, min(size, offset + span)), etag)
+            span *= 2
             return self._pieces(path, options)
 
-        return reader(fetch, size, stream)
+        return stream
 
-    def _get(self, path: str, options: dict[str, Any]) -> bytes:
-        found = self._persist(lambda: self._get_once(path, options))
-        # Outside of the above, so that a cut part is asked for again and not all of them.
-        return found if isinstance(found, bytes) else self._get_large(path, *found)
+    def _range(self, path: str, start: int, stop: int | None, etag: str | None = None) -> bytes:
+        # A range always: its answer says of which bytes it is, whatever length it claims.
+        options = _options({"offset": start} if stop is None else (start, stop), etag)
+        answer = self._persist(lambda: self._get_once(path, start, options))
+        # Outside of the above, so that only the part that was cut is requested again.
+        return answer if isinstance(answer, bytes) else self._get_large(path, *answer)
 
-    def _get_once(self, path: str, options: dict[str, Any]) -> bytes | tuple[int, int, str | None]:
-        """Return the bytes; of many only where they start and stop, and the object's etag."""
+    def _get_once(
+        self, path: str, offset: int, options: dict[str, Any]
+    ) -> bytes | tuple[int, int, str | None]:
+        """Return the bytes of a range; of a large one, its start, stop and etag."""
         try:
             with self._translate_errors("read", path) as clients:
                 result = clients.obstore.get(
@@ -219,27 +163,15 @@ class ObjectStore:
                     self._check(came, stop - start, path)
                     return sink.getvalue()
         except _BeyondTheEnd:
-            # An error for a range that starts behind the last byte; a file gives nothing.
-            size, _ = self._size_and_etag(path)
-            offset = options["range"]
-            if (offset["offset"] if isinstance(offset, dict) else offset[0]) < size:
-                # The client went on with an answer that had ended before its length said.
+            # A file gives no bytes for a range behind its end, where this is an error.
+            if offset < self._head(path)[0]:
+                # The answer was cut, and the client asked for the rest at a wrong place.
                 raise
             return b""
         return start, stop, result.meta["e_tag"]
 
-    def _check(self, came: int, due: int, path: str) -> None:
-        if came != due:
-            raise _CutOff(
-                f"cannot read {self._place.address(path)}: {came} bytes came where {due} were "
-                "due: something between here and the store changes answers"
-            )
-
     def _get_large(self, path: str, start: int, stop: int, etag: str | None) -> bytes:
-        """Bytes `start` to `stop`, by answers of up to 64 MiB, of which three come in at a time.
-
-        A store in the network gives one answer a part of what this machine could take.
-        """
+        """Read a range by several answers at once: one alone gets a part of the network's speed."""
         match = {"if_match": etag} if etag else {}
         size = min(_PART, -(-(stop - start) // _STREAMS))
         sink = allocate(stop - start)
@@ -263,8 +195,8 @@ class ObjectStore:
         return sink.getvalue()
 
     def _pieces(self, path: str, options: dict[str, Any]) -> Iterator[Any]:
-        """One range of an object, as it comes: all of it or, where an answer is cut, its start."""
-        waits, came = self._clients().policy.delays(), False
+        """Yield a range of an object as it comes in; of an answer that is cut, the beginning."""
+        waits, came = self._client().policy.delays(), False
         while True:
             try:
                 with self._translate_errors("read", path) as clients:
@@ -273,7 +205,7 @@ class ObjectStore:
                     for piece in result.stream(_PIECE):
                         came = True
                         yield piece
-            except _CutOff:
+            except CutOff:
                 if not came and (wait := next(waits, None)) is not None:
                     time.sleep(wait)
                     continue
@@ -281,33 +213,16 @@ class ObjectStore:
                     raise
             return
 
-    def _persist(self, act: Callable[[], _T]) -> _T:
-        """Do again what an answer that was cut has spoiled: the client repeats requests alone."""
-        waits = self._clients().policy.delays()
-        while True:
-            try:
-                return act()
-            except _CutOff:
-                wait = next(waits, None)
-                if wait is None:
-                    raise
-            time.sleep(wait)
+    def _head_once(self, path: str) -> tuple[int, str | None]:
+        with self._translate_errors("read", path) as clients:
+            meta = clients.obstore.head(clients.reading, self._place.key(path))
+        return meta["size"], meta["e_tag"]
 
-    def _size_and_etag(self, path: str) -> tuple[int, str | None]:
-        try:
-            with self._translate_errors("read", path) as clients:
-                known = clients.obstore.head(clients.reading, self._place.key(path))
-        except (FileNotFoundError, StorageError) as error:
-            if isinstance(error, StorageError) and ": status 4" not in str(error):
-                raise
-            # The answer to a HEAD has no body that says why, or that the bucket is missing.
-            with self._translate_errors("read", path) as clients:
-                clients.obstore.get(clients.reading, self._place.key(path))
-            raise
-        return known["size"], known["e_tag"]
+    def _get_start(self, path: str) -> None:
+        with self._translate_errors("read", path) as clients:
+            clients.obstore.get(clients.reading, self._place.key(path))
 
     def _put_once(self, path: str, data: bytes) -> bool | ErrorResponse:
-        """Whether the put won; the answer where it is to be tried again."""
         with self._translate_errors("write", path) as clients:
             exists = clients.obstore.exceptions.AlreadyExistsError
             try:
@@ -322,15 +237,12 @@ class ObjectStore:
                 raise
         return True
 
-    def _clients(self) -> Clients:
-        made = self._made
-        if made is None or made.process != os.getpid():
-            self._made = made = connect(self._place)
-        return made
+    def _connect(self) -> Clients:
+        return connect(self._place)
 
     @contextmanager
     def _translate_errors(self, verb: str, path: str) -> Iterator[Clients]:
-        clients = self._clients()
+        clients = self._client()
         try:
             yield clients
         except StorageError:
@@ -345,7 +257,7 @@ class ObjectStore:
             if answer.status == 416 or any(words in answer.text for words in _BEYOND):
                 raise _BeyondTheEnd(str(self._error(verb, path, answer))) from None
             if _is_cut(answer):
-                raise _CutOff(str(self._error(verb, path, answer))) from None
+                raise CutOff(str(self._error(verb, path, answer))) from None
             # No cause: its text repeats the signed request.
             raise self._error(verb, path, answer) from None
 
@@ -356,18 +268,18 @@ class ObjectStore:
         return error_from(what, answer, hint, made.secrets if made else ())
 
 
-class _CutOff(StorageError):
-    """An answer ended too early, or not as it said."""
-
-
-class _BeyondTheEnd(_CutOff):
+class _BeyondTheEnd(CutOff):
     """A range starts behind the last byte."""
 
 
 def _is_cut(answer: ErrorResponse) -> bool:
-    # An upload whose end was answered, but not heard, is not there when it is ended again.
+    # The answer that the upload was complete got lost, and there was none to complete again.
     garbled = answer.status is None and any(words in answer.text for words in _GARBLED)
     return garbled or answer.code == "NoSuchUpload"
+
+
+def _options(span: Any, etag: str | None) -> dict[str, Any]:
+    return {"range": span, **({"if_match": quote_etag(etag)} if etag else {})}
 
 
 def _part_size(size: int) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import posixpath
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -14,7 +15,9 @@ from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
 
 from mapred.errors import DatasetError, MapredError, StaleDatasetError, StorageError
 from mapred.process import secrecy
+from mapred.process.lazy import fsspec
 from mapred.storage.base import Bucket, is_local
+from mapred.storage.responses import ReplacedError
 
 T = TypeVar("T")
 Known: TypeAlias = "tuple[int, str]"
@@ -76,7 +79,7 @@ def remote_fingerprint(info: Mapping[str, Any]) -> tuple[int | None, str]:
     for key in ("ETag", "etag", "md5Hash", "checksum", "mtime", "LastModified", "created"):
         value = info.get(key)
         if value is not None:
-            # A listing may give the seconds of what is asked for by itself as a date.
+            # A listing may have seconds where the same client's answer for one file has a date.
             value = value.timestamp() if isinstance(value, datetime) else value
             return size, str(value).strip('"')
     return size, ""
@@ -84,8 +87,8 @@ def remote_fingerprint(info: Mapping[str, Any]) -> tuple[int | None, str]:
 
 def store_of(uri: str) -> Bucket:
     """Return the client of one bucket, kept for as long as the environment says the same."""
-    said = (item for item in os.environ.items() if re.match(_SETTINGS, item[0], re.I))
-    return _store(uri, hash(frozenset(said)))
+    settings = (item for item in os.environ.items() if re.match(_SETTINGS, item[0], re.I))
+    return _store(uri, hash(frozenset(settings)))
 
 
 @functools.lru_cache(maxsize=64)
@@ -109,21 +112,21 @@ def _remote(
     if storage is None and scheme in OBJECTS:
         bucket, _, key = rest.partition("/")
         store = client(f"{scheme}://{bucket}")
-        if known is None or not known[0]:  # of an empty object nothing will be asked later
+        if known is None or not known[0]:  # nothing is requested later of an empty object
             known = store.entry(key)
         return RemoteFile(path, store.open(key, known), *known)
-    from fsspec.spec import AbstractBufferedFile
-
     from mapred.storage import ossfs
     from mapred.storage.fsspec_options import filesystem_of
 
     filesystem, name = filesystem_of(storage, path)
     if ossfs.is_ossfs(filesystem):
         return RemoteFile(path, *ossfs.open_object(filesystem, name))
-    filesystem.invalidate_cache(filesystem._parent(name))  # what a listing said may be old
+    filesystem.invalidate_cache(posixpath.dirname(name))  # what a listing said may be old
     file = filesystem.open(name, "rb", block_size=_BLOCK)
-    asked = isinstance(file, AbstractBufferedFile)  # then the file has been asked about already
-    size, etag = remote_fingerprint(file.details if asked else filesystem.info(name))
+    buffered = isinstance(
+        file, fsspec.spec.AbstractBufferedFile
+    )  # then the file has been asked about already
+    size, etag = remote_fingerprint(file.details if buffered else filesystem.info(name))
     return RemoteFile(path, file, file.seek(0, os.SEEK_END) if size is None else size, etag)
 
 
@@ -184,9 +187,7 @@ class RemoteFile(io.BufferedIOBase):
 
 
 def _translate_errors(path: str, call: Callable[[], T]) -> T:
-    """Return what `call` gives; whatever it raises, in the words of this package."""
-    from mapred.storage.responses import ReplacedError
-
+    """Call `call`; whatever it raises becomes an error of this package that names the file."""
     try:
         return call()
     except FileNotFoundError as error:
@@ -200,13 +201,10 @@ def _translate_errors(path: str, call: Callable[[], T]) -> T:
     except MapredError:
         raise
     except Exception as error:
-        if type(error).__name__ == "FileExpired" or _is_precondition(error):
+        changed = {type(error).__name__, type(error.__cause__).__name__}
+        if changed & {"FileExpired", "PreconditionFailed"}:
             raise StaleDatasetError(_CHANGED.format(path)) from error
         raise DatasetError(f"{path}: cannot be read: {reason(error)}") from None
-
-
-def _is_precondition(error: Exception) -> bool:
-    return type(error.__cause__).__name__ == "PreconditionFailed"
 
 
 def reason(error: Exception) -> str:
@@ -214,10 +212,10 @@ def reason(error: Exception) -> str:
 
     The whole text of a refused signature repeats what was signed, a session's token included.
     """
-    for known in (error, error.__cause__):
+    for fault in (error, error.__cause__):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # aiohttp's, of its own `code`
-            code, message = getattr(known, "code", None), getattr(known, "message", None)
+            code, message = getattr(fault, "code", None), getattr(fault, "message", None)
         if isinstance(code, str) and code:
             return secrecy.redact_urls(f"{code}: {message}")
     detail = (error.strerror if isinstance(error, OSError) else None) or str(error)

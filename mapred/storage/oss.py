@@ -7,19 +7,17 @@ object exists. A bucket with versions ignores that header: the probe of a root f
 from __future__ import annotations
 
 import io
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from mapred.errors import MissingDependency, StorageError
-from mapred.storage import retries
+from mapred.storage.bucket_store import BucketStore
 from mapred.storage.oss_access import FROM_OUTSIDE
-from mapred.storage.reader import reader
-from mapred.storage.responses import ErrorResponse, error_from
+from mapred.storage.responses import ErrorResponse, error_from, general_hint
 from mapred.storage.retries import retry_policy
-from mapred.storage.uris import parse_store_uri, relative_entries
+from mapred.storage.uris import relative_entries
 
 if TYPE_CHECKING:
     from mapred.storage.oss_client import Client, Fault
@@ -31,43 +29,14 @@ _SMALL = 16 * 2**20  # what goes in one request
 _ENDED = ("SecurityTokenExpired", "InvalidSecurityToken", "InvalidAccessKeyId")
 
 
-class OSSStore:
+class OSSStore(BucketStore["Client"]):
     """Objects below a prefix of a bucket: `oss://BUCKET/PREFIX`."""
-
-    def __init__(self, uri: str) -> None:
-        self._place = parse_store_uri(uri)
-        self._made: Client | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.uri,)
-
-    @property
-    def uri(self) -> str:
-        return self._place.uri
-
-    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
-        if length == 0:
-            self.entry(path)
-            return b""
-        return self._range(path, offset, None if length is None else offset + length)
 
     def write(self, path: str, data: bytes) -> str:
         view, key = bytes(data), self._place.key(path)
         if len(view) <= _SMALL:
             return self._call("write", path, lambda client: client.put(key, view))
         return self._upload(path, lambda: io.BytesIO(view), len(view))
-
-    def put_if_absent(self, path: str, data: bytes) -> bool:
-        view = bytes(data)
-        outcome = retries.put_if_absent(
-            view,
-            lambda: self._put_once(path, view),
-            lambda: self.read(path),
-            self._client().policy.delays(),
-        )
-        if isinstance(outcome, ErrorResponse):
-            raise self._error("write", path, outcome)
-        return outcome
 
     def list(self, prefix: str) -> list[tuple[str, int]]:
         entries = self.entries(self._place.folder(prefix), recursive=True)
@@ -91,7 +60,7 @@ class OSSStore:
                 return
 
     def delete(self, path: str) -> None:
-        self.entry(path)
+        self._head(path)
         key = self._place.key(path)
         self._call("delete", path, lambda client: client.delete(key))
 
@@ -102,46 +71,28 @@ class OSSStore:
         return self._upload(path, lambda: source.open("rb"), size)
 
     def copy(self, source: str, target: str) -> None:
-        known, new = self._place.key(source), self._place.key(target)
-        self._call("read", source, lambda client: client.copy(known, new))
+        old, new = self._place.key(source), self._place.key(target)
+        self._call("read", source, lambda client: client.copy(old, new))
 
-    def entry(self, path: str) -> tuple[int, str]:
-        """Size and etag of one object."""
+    def _head_once(self, path: str) -> tuple[int, str]:
         key = self._place.key(path)
-        try:
-            return self._call("read", path, lambda client: client.head(key))
-        except (FileNotFoundError, StorageError) as error:
-            if isinstance(error, StorageError) and ": status 4" not in str(error):
-                raise
-            # The answer to a HEAD may not say why, or that the bucket is missing.
-            self._call("read", path, lambda client: client.get(key, 0, 1, None))
-            raise
+        return self._call("read", path, lambda client: client.head(key))
 
-    def local_path(self, path: str) -> str | None:
-        return None
-
-    def open(self, path: str, known: tuple[int, str] | None = None) -> BinaryIO:
-        """Return a seekable reader; `known`, size and etag, spares asking for them."""
-        size, etag = known or self.entry(path)
-
-        def fetch(offset: int, length: int) -> bytes:
-            data = self._range(path, offset, offset + length, etag)
-            if len(data) != length:
-                raise StorageError(
-                    f"cannot read {self._place.address(path)}: {len(data)} bytes came where "
-                    f"{length} were asked for"
-                )
-            return data
-
-        return reader(fetch, size)
+    def _get_start(self, path: str) -> None:
+        key = self._place.key(path)
+        self._call("read", path, lambda client: client.get(key, 0, 1, None))
 
     def _range(self, path: str, start: int, stop: int | None, etag: str | None = None) -> bytes:
         key = self._place.key(path)
-        return retries.complete(
-            lambda: self._call("read", path, lambda client: client.get(key, start, stop, etag)),
-            self._client().policy.delays(),
-            self._place.address(path),
-        )
+
+        def get() -> bytes:
+            data, length = self._call(
+                "read", path, lambda client: client.get(key, start, stop, etag)
+            )
+            self._check(len(data), length, path)
+            return data
+
+        return self._persist(get)
 
     def _upload(self, path: str, opened: Callable[[], BinaryIO], size: int) -> str:
         key = self._place.key(path)
@@ -153,27 +104,24 @@ class OSSStore:
         return self._call("write", path, upload)
 
     def _put_once(self, path: str, data: bytes) -> bool | ErrorResponse:
-        """Whether the put won; the answer where it is to be tried again."""
         key = self._place.key(path)
 
         def put(client: Client) -> bool | ErrorResponse:
-            from mapred.storage.oss_client import fault
-
             try:
                 client.put_once(key, data)
             except Exception as error:
-                found = fault(error)
-                if found.answer.code == "FileAlreadyExists":
+                refusal = self._fault(error)
+                if refusal.answer.code == "FileAlreadyExists":
                     return False
-                if found.credentials is None and found.answer.retryable:
-                    return found.answer
+                if refusal.credentials is None and refusal.answer.retryable:
+                    return refusal.answer
                 raise
             return True
 
         return self._call("write", path, put)
 
     def _call(self, verb: str, path: str, act: Callable[[Client], _T]) -> _T:
-        """Do something by the client: once more with new keys, again where an answer is garbled."""
+        """Call `act`: once more with renewed keys, and again where an answer is garbled."""
         client = self._client()
         renewed, waits = False, client.policy.delays()
         while True:
@@ -214,19 +162,15 @@ class OSSStore:
         secrets = client.keys.secrets if client else ()
         return error_from(what, answer, _hint(answer, client), secrets)
 
-    def _client(self) -> Client:
-        """Return this process's client: a forked child has none of its parent's connections."""
-        made = self._made
-        if made is None or made.process != os.getpid():
-            try:
-                from mapred.storage.oss_client import Client
-            except ImportError:
-                raise MissingDependency("alibabacloud-oss-v2", "oss") from None
-            try:
-                self._made = made = Client(self._place.bucket, retry_policy())
-            except StorageError as error:
-                raise StorageError(f"{self.uri}: {error}") from None
-        return made
+    def _connect(self) -> Client:
+        try:
+            from mapred.storage.oss_client import Client
+        except ImportError:
+            raise MissingDependency("alibabacloud-oss-v2", "oss") from None
+        try:
+            return Client(self._place.bucket, retry_policy())
+        except StorageError as error:
+            raise StorageError(f"{self.uri}: {error}") from None
 
 
 _HINTS = {
@@ -247,8 +191,4 @@ def _hint(answer: ErrorResponse, client: Client | None) -> str:
     if answer.status is None:
         endpoint = client.endpoint if client else "the endpoint"
         return f"check that {endpoint} is the right endpoint and can be reached: set {FROM_OUTSIDE}"
-    if answer.status in (401, 403):
-        return "check the credentials, and that they may read, write and list here"
-    if answer.retryable:
-        return "the store is in trouble; resume the run later"
-    return "check the bucket and the settings"
+    return general_hint(answer)

@@ -69,13 +69,13 @@ class Source:
     def keys(self) -> Keys:
         """Return the keys of now. Raises CredentialsError, which repeats nothing secret."""
         try:
-            given = self.ask()
-            if isinstance(given, Keys):
-                return given
+            credentials = self.ask()
+            if isinstance(credentials, Keys):
+                return credentials
             return Keys(
-                given.get_access_key_id(),
-                given.get_access_key_secret(),
-                given.get_security_token() or None,
+                credentials.get_access_key_id(),
+                credentials.get_access_key_secret(),
+                credentials.get_security_token() or None,
             )
         except MissingDependency:
             raise
@@ -90,8 +90,8 @@ class Source:
 
 def source(env: Mapping[str, str] = os.environ) -> Source:
     """Return the first of the sources that is there, in the order of Alibaba's own tools."""
-    if given := _from_environment(env):
-        return given
+    if keys := _from_environment(env):
+        return keys
     if all(env.get(name) for name in _OIDC):
         return _role_source(env)
     home = Path(env.get("HOME") or "~").expanduser()
@@ -113,19 +113,19 @@ def source(env: Mapping[str, str] = os.environ) -> Source:
     if _is_true(env, "ALIBABA_CLOUD_ECS_METADATA_DISABLED"):
         raise CredentialsError(_NONE)
     name = f"the RAM role {role or ''} of this machine"
-    # Without threads of its own that renew keys.
-    found = _provider_source(
+    # Without its threads, which would renew keys in the background.
+    machine = _provider_source(
         name, "EcsRamRole", _MACHINE_ANSWERS_MS, role_name=role, async_update_enabled=False
     )
-    return found if role else replace(found, otherwise=_NONE)
+    return machine if role else replace(machine, otherwise=_NONE)
 
 
 def _provider_source(name: str, kind: str, read_ms: int | None = None, **options: Any) -> Source:
-    """Return a source that a provider of Alibaba's package asks."""
+    """Return a source of keys by a provider of Alibaba's package."""
 
     @cache
     def provider() -> Any:
-        # Only where keys are asked for: the package takes half a second to import.
+        # Only at the first use of keys: the package takes long to import.
         try:
             from alibabacloud_credentials import provider as kinds
             from alibabacloud_credentials.http import HttpOptions
@@ -152,9 +152,9 @@ def _from_environment(env: Mapping[str, str]) -> Source | None:
 
 
 def _role_source(env: Mapping[str, str]) -> Source:
-    """Return a role, for the token that the cluster keeps fresh in a file."""
+    """Return a source of a role's keys, by the token that the cluster keeps fresh in a file."""
     role, provider, file = (env[name] for name in _OIDC)
-    found = _provider_source(
+    role_source = _provider_source(
         f"the role {role}",
         "OIDCRoleArn",
         role_arn=role,
@@ -169,9 +169,9 @@ def _role_source(env: Mapping[str, str]) -> Source:
     def ask() -> Any:
         if not os.access(file, os.R_OK):
             raise ValueError(f"{_OIDC[2]}={file} cannot be read")
-        return found.ask()
+        return role_source.ask()
 
-    return replace(found, ask=ask)
+    return replace(role_source, ask=ask)
 
 
 def _is_true(env: Mapping[str, str], name: str) -> bool:
@@ -220,6 +220,6 @@ def settings(env: Mapping[str, str] = os.environ) -> tuple[str, str, str]:
 def region_of(endpoint: str) -> str | None:
     """Return the region that an endpoint of OSS names."""
     host = urlsplit(endpoint).hostname or ""
-    found = re.match(r"(?:s3\.)?oss-([a-z0-9-]+?)(?:-internal)?\.|([a-z0-9-]+)\.oss\.", host)
-    region = (found[1] or found[2]) if found else None
+    match = re.match(r"(?:s3\.)?oss-([a-z0-9-]+?)(?:-internal)?\.|([a-z0-9-]+)\.oss\.", host)
+    region = (match[1] or match[2]) if match else None
     return None if region is None or region.startswith("accelerate") else region

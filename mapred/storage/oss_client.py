@@ -88,17 +88,17 @@ class Client:
             if fault(error).answer.status == 416:
                 return b"", 0  # it starts behind the last byte
             raise
-        told = _RANGE.fullmatch(result.headers.get("Content-Range", ""))
-        if told is None or int(told[1]) != start:
+        match = _RANGE.fullmatch(result.headers.get("Content-Range", ""))
+        if match is None or int(match[1]) != start:
             result.body.close()
             raise GarbledAnswer("an answer without the range that was asked for")
-        size = int(told[3])
+        size = int(match[3])
         return _read_until_cut(result.body), (size if stop is None else min(stop, size)) - start
 
     def head(self, key: str) -> tuple[int, str]:
         """Size and etag of an object."""
-        found = self._sdk.head_object(oss.HeadObjectRequest(self.bucket, key), **self._limits)
-        return int(found.content_length), (found.etag or "").strip('"')
+        answer = self._sdk.head_object(oss.HeadObjectRequest(self.bucket, key), **self._limits)
+        return int(answer.content_length), (answer.etag or "").strip('"')
 
     def put(self, key: str, data: bytes) -> str:
         request = oss.PutObjectRequest(bucket=self.bucket, key=key, body=data)
@@ -140,19 +140,19 @@ class Client:
             continuation_token=token,
             max_keys=_PAGE,
         )
-        found = self._sdk.list_objects_v2(request, **self._limits)
-        if found.is_truncated is None:
+        answer = self._sdk.list_objects_v2(request, **self._limits)
+        if answer.is_truncated is None:
             raise GarbledAnswer("a listing that does not say whether there is more")
         entries = [
-            (known.key, int(known.size), (known.etag or "").strip('"'))
-            for known in found.contents or ()
+            (item.key, int(item.size), (item.etag or "").strip('"'))
+            for item in answer.contents or ()
         ]
-        entries += [(known.prefix, 0, "") for known in found.common_prefixes or ()]
-        return entries, found.next_continuation_token if found.is_truncated else None
+        entries += [(item.prefix, 0, "") for item in answer.common_prefixes or ()]
+        return entries, answer.next_continuation_token if answer.is_truncated else None
 
 
 class GarbledAnswer(Exception):
-    """An answer that is not what was asked for, or cannot be read."""
+    """An answer that does not match the request, or cannot be read."""
 
 
 class Provider:
@@ -193,10 +193,10 @@ def fault(error: Any) -> Fault:
         code = "" if error.code == "BadErrorResponse" else str(error.code or "")
         message = str(error.message or "").partition("\n")[0] if code else ""
         ahead = time.time() - error.timestamp.timestamp() if error.timestamp else None
-        # An upload whose end was answered, but not heard, is not there when it is ended again.
+        # The answer that the upload was complete got lost, and there was none to complete again.
         garbled = code == "NoSuchUpload"
-        known = None if ahead is None or ahead > 10**9 else ahead
-        return Fault(ErrorResponse(error.status_code, code, message, "", known), garbled)
+        skew = None if ahead is None or ahead > 10**9 else ahead
+        return Fault(ErrorResponse(error.status_code, code, message, "", skew), garbled)
     if isinstance(error, oss.exceptions.CredentialsFetchError):
         cause = error.kwargs["error"]
         if isinstance(cause, MapredError):
@@ -204,38 +204,38 @@ def fault(error: Any) -> Fault:
     refused = oss.exceptions.BucketNameInvalidError | oss.exceptions.ObjectNameInvalidError
     if isinstance(error, refused):
         return Fault(ErrorResponse(400, "InvalidName", str(error), ""))
-    asked = isinstance(error, oss.exceptions.RequestError | oss.exceptions.ResponseError)
-    cause = error.unwrap() if asked else error
+    sent = isinstance(error, oss.exceptions.RequestError | oss.exceptions.ResponseError)
+    cause = error.unwrap() if sent else error
     text = f"{short_reason(cause)}: no answer from the store"
-    return Fault(ErrorResponse(None, "", "", text), garbled=not asked)
+    return Fault(ErrorResponse(None, "", "", text), garbled=not sent)
 
 
 class _TransientErrors(oss.retry.ErrorRetryable):  # type: ignore[misc]
-    """What the SDK tries again: a store that is in trouble, or cannot be reached."""
+    """The errors that the SDK retries: the store is in trouble, or cannot be reached."""
 
     def is_error_retryable(self, error: Exception) -> bool:
-        found = fault(error)
-        if found.credentials is not None:
-            return isinstance(found.credentials, CredentialsError) and found.credentials.passing
-        return found.answer.retryable and not found.garbled
+        reason = fault(error)
+        if reason.credentials is not None:
+            return isinstance(reason.credentials, CredentialsError) and reason.credentials.passing
+        return reason.answer.retryable and not reason.garbled
 
 
 class _Http(oss.transport.RequestsHttpClient):  # type: ignore[misc]
     def send(self, request: Any, **options: Any) -> Any:
         answer = super().send(request, **options)
-        # The SDK does not get as far as the status of a refusal that has no date.
+        # The SDK fails on a refusal without a date, before it reads the status.
         answer.headers.setdefault("Date", formatdate(0, usegmt=True))
         return answer
 
 
 def _count_retries(policy: RetryPolicy) -> int:
-    """How many retries end in time, each after its longest pause: the uploader only counts."""
+    """Return how many retries fit into the policy's time with the longest pauses."""
     pauses = (min(_LONGEST_WAIT, _FIRST_WAIT * 2**n) for n in range(1, policy.tries))
     return sum(total <= policy.seconds for total in itertools.accumulate(pauses))
 
 
 def _read_until_cut(body: Any) -> bytes:
-    """Return what comes of an answer, be it cut."""
+    """Return the body of an answer, or as much of it as arrives."""
     pieces: list[bytes] = []
     try:
         pieces.extend(body.iter_bytes(block_size=_PIECE))

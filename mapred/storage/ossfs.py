@@ -1,4 +1,4 @@
-"""What ossfs must not be trusted with: it is asked for single objects and refusals by hand.
+"""What ossfs must not be trusted with: single objects and refusals are requested by hand.
 
 It signs by version 1, which OSS does not take for new buckets: `signing` has it sign by version
 4. Seen in 2025.5.0: a range comes back a byte too long, or whole where it leaves the object; an
@@ -14,6 +14,7 @@ import warnings
 from typing import Any, BinaryIO
 
 from mapred.errors import DatasetError
+from mapred.process import private
 from mapred.storage.oss_access import region_of
 from mapred.storage.reader import reader
 from mapred.storage.responses import quote_etag
@@ -26,7 +27,7 @@ def is_ossfs(filesystem: Any) -> bool:
 def is_kind(kind: type) -> bool:
     """Whether a class is one of ossfs, or made of one."""
     return hasattr(kind, "_call_oss") and any(
-        each.__module__.startswith("ossfs.") for each in kind.__mro__
+        base.__module__.startswith("ossfs.") for base in kind.__mro__
     )
 
 
@@ -34,7 +35,7 @@ def is_kind(kind: type) -> bool:
 def signing(kind: Any) -> Any:
     """Return a class of ossfs as one whose requests are signed by version 4."""
     with warnings.catch_warnings():
-        # Its own escapes in strings, when Python first compiles it.
+        # Python warns of escapes in its strings when it first compiles it.
         warnings.simplefilter("ignore")
         import oss2
 
@@ -80,8 +81,8 @@ def open_object(filesystem: Any, name: str) -> tuple[BinaryIO, int, str]:
 
     def fetch(offset: int, length: int) -> bytes:
         wanted = (offset, offset + length - 1)
-        answer = filesystem._call_oss(
-            "get_object", key, bucket=bucket, byte_range=wanted, headers=same
+        answer = private.call_oss(
+            filesystem, "get_object", key, bucket=bucket, byte_range=wanted, headers=same
         )
         data: bytes = answer.read()
         if len(data) != length:
@@ -98,13 +99,13 @@ def refuse_if_denied(filesystem: Any, name: str) -> None:
     """Raise what a listing that came back empty was answered with."""
     bucket, key = filesystem.split_path(name)
     prefix = f"{key}/" if key else ""
-    filesystem._call_oss("list_objects", bucket=bucket, prefix=prefix, max_keys=1)
+    private.call_oss(filesystem, "list_objects", bucket=bucket, prefix=prefix, max_keys=1)
 
 
 def _head(filesystem: Any, name: str) -> Any:
     bucket, key = filesystem.split_path(name)
     try:
-        return filesystem._call_oss("head_object", key, bucket=bucket) if key else None
+        return private.call_oss(filesystem, "head_object", key, bucket=bucket) if key else None
     except OSError as error:
         if isinstance(error, FileNotFoundError) or getattr(error.__cause__, "status", 0) == 404:
             return None

@@ -17,10 +17,10 @@ Stream: TypeAlias = Callable[[int], Iterator[Any]]
 
 
 class _Reader(io.BufferedIOBase):
-    """A file of a store: single ranges, and one long answer once it is read on and on.
+    """A seekable file over ranges, and over one long answer once it is read sequentially.
 
-    What came last is held, and read from byte `_at` of it on; `_start` is where it lies in the
-    file. Not by `BufferedReader`, which copies what streams through it once more.
+    `_held` is what came last, `_start` its place in the file, and `_at` the position in it. A
+    `BufferedReader` would copy what streams through it once more.
     """
 
     def __init__(self, fetch: Fetch, size: int, stream: Stream | None) -> None:
@@ -53,15 +53,15 @@ class _Reader(io.BufferedIOBase):
     def read(self, size: int | None = -1, /) -> bytes:
         left = max(0, self._size - self.tell())
         wanted = left if size is None or size < 0 else min(size, left)
-        found: list[memoryview] = []
+        parts: list[memoryview] = []
         while wanted:
-            found.append(self._some(wanted))
-            wanted -= len(found[-1])
-        if len(found) != 1:
-            return b"".join(found)
-        whole = found[0].obj
+            parts.append(self._some(wanted))
+            wanted -= len(parts[-1])
+        if len(parts) != 1:
+            return b"".join(parts)
+        whole = parts[0].obj
         return (
-            whole if isinstance(whole, bytes) and len(whole) == len(found[0]) else bytes(found[0])
+            whole if isinstance(whole, bytes) and len(whole) == len(parts[0]) else bytes(parts[0])
         )
 
     read1 = read
@@ -69,13 +69,13 @@ class _Reader(io.BufferedIOBase):
     def readline(self, size: int | None = -1, /) -> bytes:
         left = max(0, self._size - self.tell())
         left = left if size is None or size < 0 else min(size, left)
-        found: list[memoryview] = []
+        parts: list[memoryview] = []
         while left:
             self._fill(1)
             end = _NEWLINE.search(self._held, self._at, self._at + left)
-            found.append(self._some((end.end() - self._at) if end else left))
-            left = 0 if end else left - len(found[-1])
-        return b"".join(found)
+            parts.append(self._some((end.end() - self._at) if end else left))
+            left = 0 if end else left - len(parts[-1])
+        return b"".join(parts)
 
     def close(self) -> None:
         self._hold(0, b"")
@@ -83,7 +83,7 @@ class _Reader(io.BufferedIOBase):
         super().close()
 
     def _some(self, most: int) -> memoryview:
-        """At least one of the `most` bytes that follow, which are there."""
+        """Return at least one of the next `most` bytes, which exist."""
         self._fill(most)
         some = self._held[self._at : self._at + most]
         self._at += len(some)
@@ -100,7 +100,7 @@ class _Reader(io.BufferedIOBase):
         self._start, self._held, self._at = start, memoryview(data), 0
 
     def _next(self, wanted: int) -> Any:
-        """At least one of the bytes at the position, behind all that is held."""
+        """Fetch at least one byte from the position on; all that was held has been read."""
         at = self.tell()
         if self._stream is None or at != self._expected:
             self._pieces = iter(())
@@ -121,7 +121,7 @@ def reader(fetch: Fetch, size: int, stream: Stream | None = None) -> BinaryIO:
     bytes.
 
     `stream(offset)` gives the bytes from there on in pieces, at least one of them; where it
-    ends before the file does it is asked for more. A small file is fetched once.
+    ends before the file does, it is called again. A small file is fetched once.
     """
     if size <= _WHOLE:
         fetch, stream = _once(fetch, size), None

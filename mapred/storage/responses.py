@@ -12,7 +12,7 @@ from typing import Any
 from mapred.errors import AccessError, FullError, StorageError
 from mapred.process import secrecy
 
-# What another machine's clock, or the keys that it is given anew, may be spared.
+# Refusals that another machine, or new keys, may not get.
 _MAY_PASS = (
     "RequestTimeTooSkewed",
     "ExpiredToken",
@@ -77,36 +77,45 @@ def parse_error(text: str) -> ErrorResponse:
 def short_reason(error: Any) -> str:
     """Why a connection failed, in a few words: the whole text repeats the request."""
     text = str(error)
-    said = re.search(r"\[Errno -?\d+\] ([\w ]+)", text)
-    if said:
-        return said[1].lower()
+    match = re.search(r"\[Errno -?\d+\] ([\w ]+)", text)
+    if match:
+        return match[1].lower()
     return "timed out" if "timed out" in text else type(error).__name__
 
 
 def _clock_skew(text: str) -> float | None:
-    said = re.search(r'"date": "([^"]+)"|<ServerTime>([^<]+)</ServerTime>', text)
+    match = re.search(r'"date": "([^"]+)"|<ServerTime>([^<]+)</ServerTime>', text)
     try:
-        if said is None:
+        if match is None:
             return None
-        if said[1]:
-            # Every worker imports this module, and hardly one is told the time.
+        if match[1]:
+            # Every worker imports this module, and few need this.
             from email.utils import parsedate_to_datetime
 
-            theirs = parsedate_to_datetime(said[1])
+            theirs = parsedate_to_datetime(match[1])
         else:
-            theirs = datetime.fromisoformat(said[2].replace("Z", "+00:00"))
+            theirs = datetime.fromisoformat(match[2].replace("Z", "+00:00"))
     except ValueError:
         return None
     return time.time() - theirs.timestamp()
 
 
 class ReplacedError(StorageError):
-    """An object is not the one that was asked for: its etag is another."""
+    """An object is not the one that was requested: its etag is another."""
 
 
 def quote_etag(etag: str) -> str:
     """Return an etag as requests carry it; some services list theirs without the quotes."""
     return etag if etag.startswith(('"', "W/")) else f'"{etag}"'
+
+
+def general_hint(answer: ErrorResponse) -> str:
+    """Return what to do about a refusal whose code says nothing more of it."""
+    if answer.status in (401, 403):
+        return "check the credentials, and that they may read, write and list here"
+    if answer.retryable:
+        return "the store is in trouble; resume the run later"
+    return "check the bucket and the settings"
 
 
 def error_from(

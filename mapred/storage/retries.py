@@ -14,7 +14,7 @@ from mapred.storage.responses import ErrorResponse
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 4.0
 _TRIES = 9
-_CHANCE = random.SystemRandom()  # the user's function may have seeded the other one
+_CHANCE = random.SystemRandom()  # the user's function may have seeded the module's generator
 
 
 @dataclass(frozen=True)
@@ -81,21 +81,6 @@ def put_if_absent(
                 with suppress(FileNotFoundError, StorageError):
                     return read() == data
             return outcome
-        time.sleep(wait)
-
-
-def complete(get: Callable[[], tuple[bytes, int]], waits: Iterator[float], address: str) -> bytes:
-    """Bytes of the length that `get` gives with them; others are asked for again."""
-    while True:
-        data, length = get()
-        if len(data) == length:
-            return data
-        wait = next(waits, None)
-        if wait is None:
-            raise StorageError(
-                f"cannot read {address}: {len(data)} bytes came where {length} were due: "
-                "something between here and the store changes answers"
-            )
         time.sleep(wait)
 
 

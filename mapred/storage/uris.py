@@ -31,8 +31,7 @@ class StoreUri:
         return key[len(self.prefix) + 1 :] if self.prefix else key
 
     def folder(self, prefix: str) -> str:
-        """Return the key, with a `/` at its end, that all files below the folder `prefix` start
-        with."""
+        """Return the prefix, with a `/` at its end, of the keys of all files below a folder."""
         key = self.key(prefix.strip("/")).strip("/")
         return f"{key}/" if key else ""
 

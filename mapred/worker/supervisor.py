@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 gc.disable()
 
 from mapred.model.packs import NO_ITEM, Note  # noqa: E402
+from mapred.model.retries import FAILED, KILLED, TRY_AGAIN  # noqa: E402
 from mapred.process.children import die_with_parent, how_it_ended, kill_group  # noqa: E402
 from mapred.process.whereabouts import Place  # noqa: E402
 from mapred.worker import blocks  # noqa: E402

@@ -10,57 +10,26 @@ from typing import TYPE_CHECKING
 from mapred.process import lazy
 
 if TYPE_CHECKING:
+    from mapred.writing.parquet_files import drop as drop
+    from mapred.writing.parquet_files import staged_files as staged_files
+    from mapred.writing.parquet_files import write_values as write_values
+    from mapred.writing.publishing import discard as discard
     from mapred.writing.target import Target as Target
     from mapred.writing.target import write_delta as write_delta
     from mapred.writing.target import write_parquet as write_parquet
     from mapred.writing.whole import Written as Written
     from mapred.writing.whole import check as check
     from mapred.writing.whole import check_losses as check_losses
-    from mapred.writing.whole import discard as discard
-    from mapred.writing.whole import drop as drop
     from mapred.writing.whole import gather_files as gather_files
     from mapred.writing.whole import publish as publish
     from mapred.writing.whole import publisher as publisher
-    from mapred.writing.whole import staged_files as staged_files
     from mapred.writing.whole import write_result as write_result
-    from mapred.writing.whole import write_values as write_values
 
 _WHERE = {
-    "target": (
-        "Target",
-        "write_delta",
-        "write_parquet",
-    ),
-    "whole": (
-        "Written",
-        "check",
-        "check_losses",
-        "discard",
-        "drop",
-        "gather_files",
-        "publish",
-        "publisher",
-        "staged_files",
-        "write_result",
-        "write_values",
-    ),
+    "target": ("Target", "write_delta", "write_parquet"),
+    "whole": "Written check check_losses gather_files publish publisher write_result".split(),
+    "parquet_files": ("drop", "staged_files", "write_values"),
+    "publishing": ("discard",),
 }
-
-__all__ = [
-    "Target",
-    "Written",
-    "check",
-    "check_losses",
-    "discard",
-    "drop",
-    "gather_files",
-    "publish",
-    "publisher",
-    "staged_files",
-    "write_delta",
-    "write_parquet",
-    "write_result",
-    "write_values",
-]
 
 __getattr__ = lazy.names_of(__name__, _WHERE)

@@ -15,19 +15,31 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from mapred.errors import DatasetError, MapredError, StorageError
-from mapred.storage import is_local
+from mapred.errors import DatasetError, MapredError, MissingDependency, StorageError
+from mapred.storage import is_local, open_store
 from mapred.storage.aws import s3_settings
 from mapred.storage.responses import parse_error
 from mapred.storage.uris import parse_store_uri
 from mapred.writing import replacing
-from mapred.writing.opening import open_store
-from mapred.writing.parquet_files import WrittenFile, need_deltalake, rewrite_typed
+from mapred.writing.parquet_files import WrittenFile, rewrite_typed
 from mapred.writing.schemas import fill_null_types
 from mapred.writing.target import Target
 
+try:
+    from deltalake import DeltaTable, Schema
+    from deltalake.exceptions import CommitFailedError, TableNotFoundError
+    from deltalake.transaction import (
+        AddAction,
+        CommitProperties,
+        RemoveAction,
+        Transaction,
+        create_table_with_add_actions,
+    )
+except ImportError:
+    raise MissingDependency("deltalake", "delta") from None
+
 _TRIES = 100
-_CHANCE = random.SystemRandom()  # the user's function may have seeded the other one
+_CHANCE = random.SystemRandom()  # the user's function may have seeded the module's generator
 _LONGEST_WAIT = 2.0  # seconds
 _REPLACING = "mapred.replacing"
 
@@ -35,21 +47,18 @@ _REPLACING = "mapred.replacing"
 def commit(
     target: Target, write_id: str, written: Sequence[WrittenFile], schema: pa.Schema | None
 ) -> int:
-    """Apply a run to the table, made if there is none; the version that holds it."""
-    need_deltalake()
-    from deltalake.exceptions import CommitFailedError
-
+    """Apply a run to the table, which is created if it is missing; return the version."""
     for attempt in range(_TRIES):
         try:
             return _try_commit(target, write_id, written, schema)
         except MapredError:
             raise
         except CommitFailedError as error:
-            # Another transaction was faster: our twin's, or one to begin anew behind.
+            # Another transaction was faster: our twin's, or one that ours has to follow.
             if attempt == _TRIES - 1:
                 raise StorageError(f"{target.uri}: {_TRIES} transactions failed: {error}") from None
         except Exception as error:
-            # Our twin may have made the table in between, and a listing not show it yet.
+            # Our twin may have made the table meanwhile, before a listing shows it.
             if "already exists" not in str(error) or attempt == _TRIES - 1:
                 raise _translate_error(target, error) from None
         time.sleep(_CHANCE.uniform(0, min(0.05 * 2 ** min(attempt, 6), _LONGEST_WAIT)))
@@ -59,9 +68,6 @@ def commit(
 def _try_commit(
     target: Target, write_id: str, written: Sequence[WrittenFile], schema: pa.Schema | None
 ) -> int:
-    from deltalake import DeltaTable, Schema
-    from deltalake.transaction import create_table_with_add_actions
-
     table = open_table(target)
     options: dict[str, Any] = {"commit_properties": _properties(target, write_id)}
     if table is None:
@@ -69,7 +75,7 @@ def _try_commit(
             return -1
         schema, adds = _apply_types(target, written, schema, {})
         create_table_with_add_actions(
-            _location(target),
+            target.uri,
             Schema.from_arrow(schema),
             adds,
             mode="error",
@@ -90,7 +96,6 @@ def _try_commit(
     removes = _removes(target, table, {file.values for file in written}, types)
     if not adds and not removes:
         return int(table.version())
-    assert isinstance(table, DeltaTable)
     arrow = pa.schema(table.schema().to_arrow())
     table.create_write_transaction(
         [*removes, *adds], "append", arrow, list(target.partition_by), **options
@@ -105,8 +110,11 @@ def _apply_types(
     schema: pa.Schema,
     types: Mapping[str, pa.DataType],
 ) -> tuple[pa.Schema, list[Any]]:
-    """Return the schema, and the files to add, once columns of nulls have types."""
-    schema, store = fill_null_types(schema, types, target.kind), open_store(target.uri)
+    """Return the schema and the files to add, once columns of nulls have types."""
+    schema, store = (
+        fill_null_types(schema, types, target.kind),
+        open_store(target.uri, dataset=True),
+    )
     return schema, [_add(target, rewrite_typed(target, store, schema, file)) for file in written]
 
 
@@ -119,35 +127,28 @@ def types_of(table: Any) -> dict[str, pa.DataType]:
 
 def open_table(target: Target) -> Any:
     """Return the table as it is now, or None."""
-    from deltalake import DeltaTable
-    from deltalake.exceptions import TableNotFoundError
-
     try:
-        return DeltaTable(_location(target), storage_options=storage_options(target.uri))
+        return DeltaTable(target.uri, storage_options=storage_options(target.uri))
     except TableNotFoundError:
         return None
 
 
-def _location(target: Target) -> str:
-    return target.uri
-
-
 def storage_options(uri: str) -> dict[str, str] | None:
-    """Return what deltalake is told of an S3 bucket: the same that our own client is told."""
+    """Return deltalake's options for an S3 bucket, from the settings of our own client."""
     if is_local(uri) or not uri.startswith("s3://"):
         return None
-    known = s3_settings(parse_store_uri(uri).bucket)
+    settings = s3_settings(parse_store_uri(uri).bucket)
     options = {
         name if name.startswith("aws_") else f"aws_{name}": str(value)
-        for name, value in known.config.items()
+        for name, value in settings.config.items()
         if name not in ("aws_endpoint_url_s3", "disable_bulk_delete")
     }
-    if known.credentials is not None:
-        fresh = known.credentials()
+    if settings.credentials is not None:
+        fresh = settings.credentials()
         options["aws_access_key_id"] = fresh["access_key_id"]
         options["aws_secret_access_key"] = fresh["secret_access_key"]
         options["aws_session_token"] = fresh["token"] or ""
-    if known.allow_http:
+    if settings.allow_http:
         options["aws_allow_http"] = "true"
     # A version is put with If-None-Match: no lock table is needed.
     options["aws_conditional_put"] = "etag"
@@ -155,18 +156,14 @@ def storage_options(uri: str) -> dict[str, str] | None:
 
 
 def _properties(target: Target, write_id: str) -> Any:
-    from deltalake.transaction import CommitProperties, Transaction
-
-    told = [Transaction(write_id, 1)]
+    transactions = [Transaction(write_id, 1)]
     if target.mode != "append":
-        # Of two runs that replace, the later begins anew: it has to remove what the other added.
-        told.append(Transaction(_REPLACING, 1))
-    return CommitProperties(custom_metadata={"mapred.run": write_id}, app_transactions=told)
+        # So that the later of two runs that replace conflicts, and removes what the other added.
+        transactions.append(Transaction(_REPLACING, 1))
+    return CommitProperties(custom_metadata={"mapred.run": write_id}, app_transactions=transactions)
 
 
 def _add(target: Target, file: WrittenFile) -> Any:
-    from deltalake.transaction import AddAction
-
     return AddAction(
         path=file.path,
         size=file.bytes,
@@ -184,27 +181,25 @@ def _removes(
     types: Mapping[str, pa.DataType],
 ) -> list[Any]:
     """Return what `mode` and `replace` replace of the table's files."""
-    from deltalake.transaction import RemoveAction
-
     named = replacing.spell_values(target, types)
     if target.mode == "append" or (target.mode != "overwrite" and not touched and not named):
         return []
     now = int(time.time() * 1000)
-    found = []
+    removes = []
     for file in pa.table(table.get_add_actions(flatten=False)).to_pylist():
         values = tuple(_as_text((file.get("partition") or {}).get(n)) for n in target.partition_by)
         owned = replacing.owns(named, target.partition_by, values)
         if target.mode == "overwrite" or values in touched or owned:
-            found.append(
+            removes.append(
                 RemoveAction(
-                    path=unquote(file["path"]),  # it is quoted anew in the log
+                    path=unquote(file["path"]),  # the log quotes it again
                     data_change=True,
                     deletion_timestamp=now,
                     size=file["size_bytes"],
                     partition_values=dict(zip(target.partition_by, values, strict=True)),
                 )
             )
-    return found
+    return removes
 
 
 def _as_text(value: Any) -> str | None:
@@ -222,8 +217,6 @@ def _check(target: Target, table: Any, schema: pa.Schema | None) -> None:
         )
     if schema is None:
         return
-    from deltalake import Schema
-
     theirs = {field.name: str(field.type) for field in table.schema().fields}
     ours = {field.name: str(field.type) for field in Schema.from_arrow(schema).fields}
     for name in dict.fromkeys([*ours, *theirs]):

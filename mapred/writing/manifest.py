@@ -23,26 +23,26 @@ _RUNS = 10_000
 _TRIES = 1000
 
 
-def latest(store: Store, known: Manifest | None = None) -> Manifest:
-    """Return the version that holds now, `known` or a later one; an empty one of number 0 for none."""
+def latest(store: Store, least: Manifest | None = None) -> Manifest:
+    """Return the current version, `least` or a later one; an empty version 0 if there is none."""
 
     def names() -> list[str]:
         return [path.rpartition("/")[2] for path, _ in store.list(FOLDER)]
 
-    version = 0 if known is None else known.version
-    found = newest(store.uri, names, lambda name: store.read(f"{FOLDER}/{name}"), version)
-    return Manifest() if found is None else found
+    version = 0 if least is None else least.version
+    manifest = newest(store.uri, names, lambda name: store.read(f"{FOLDER}/{name}"), version)
+    return Manifest() if manifest is None else manifest
 
 
 def update(
-    store: Store, change: Callable[[Manifest], Manifest], known: Manifest | None = None
+    store: Store, change: Callable[[Manifest], Manifest], least: Manifest | None = None
 ) -> Manifest:
-    """Put `change` of the latest version as the next one; over again where others were faster.
+    """Put `change` of the latest version as the next one, and again where others were faster.
 
-    A change that gives its argument back puts nothing. The latest is `known` or a later one.
+    A change that returns its argument puts nothing. The latest version is `least` or a later one.
     """
     for _ in range(_TRIES):
-        now = latest(store, known)
+        now = latest(store, least)
         changed = change(now)
         if changed is now:
             return now
@@ -64,8 +64,8 @@ def update(
 
 
 def _split_versions(now: Manifest) -> tuple[tuple[tuple[int, float], ...], list[int]]:
-    """Return the versions to keep, and those that are old enough for nobody to build on any more."""
+    """Return the versions to keep, and those too old for anyone to still build on."""
     versions = [*now.kept, *([(now.version, now.time)] if now.version else [])]
     limit = time.time() - _KEPT_SECONDS
     old = [number for number, when in versions[:-_KEPT] if when < limit]
-    return tuple(each for each in versions if each[0] not in set(old)), old
+    return tuple(entry for entry in versions if entry[0] not in set(old)), old

@@ -18,13 +18,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mapred.errors import DatasetError, MissingDependency, StorageError
+from mapred.errors import DatasetError, StorageError
 from mapred.formats.base import Source
 from mapred.model import checksums
-from mapred.storage import Store
+from mapred.storage import Store, open_store
 from mapred.storage.local import NO_ROOM, temporary_failure
 from mapred.writing import replacing, stats
-from mapred.writing.opening import open_store
 from mapred.writing.schemas import HOW_TO_AGREE, describe_difference, is_typeless, merge_schemas
 from mapred.writing.tables import Values, by_partition, folder_of, tables
 from mapred.writing.target import Target
@@ -38,9 +37,10 @@ _OPEN_FILES = 128
 _UPLOADS = 8
 
 
-def is_staged(path: str) -> bool:
-    """Whether a path is that of a file that a task put into its run's staging folder."""
-    return _STAGED.fullmatch(path) is not None
+def staged_files(uri: str, write_id: str) -> list[tuple[str, int]]:
+    """Return path and size of a run's files that lie hidden at `uri`, named as tasks name them."""
+    listed = open_store(uri, dataset=True).list(staging(write_id))
+    return [(path, size) for path, size in listed if _STAGED.fullmatch(path)]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class WrittenFile:
 
 @dataclass(frozen=True)
 class Wrote:
-    """What one task of a run wrote; `schema`, serialised, of its tables, None where it returned none."""
+    """What one task of a run wrote; `schema` is that of its tables, serialised, or None."""
 
     write_id: str
     shard: int
@@ -79,7 +79,7 @@ class Wrote:
 
 @dataclass
 class _Part:
-    """A partition of which rows wait, or whose file is open."""
+    """A partition with rows that wait, or with an open file."""
 
     values: Values
     waiting: list[pa.Table] = field(default_factory=list)
@@ -97,8 +97,10 @@ def staging(write_id: str) -> str:
     return f"{STAGING}/{write_id}"
 
 
-def write(target: Target, write_id: str, shard: int, attempt: str, values: Iterable[Any]) -> Wrote:
-    """Write the tables among `values`; no reader of the target's folder sees the files yet."""
+def write_values(
+    target: Target, write_id: str, shard: int, attempt: str, values: Iterable[Any]
+) -> Wrote:
+    """Write the tables among a task's `values`; no reader sees the files before they are published."""
     with _on_disk():
         writer = _Writer(target, write_id, shard, attempt)
     try:
@@ -116,7 +118,7 @@ def write(target: Target, write_id: str, shard: int, attempt: str, values: Itera
 
 @contextmanager
 def _on_disk() -> Iterator[None]:
-    """Say which folder it is that has no room for the files before they are stored."""
+    """Name the folder that has no room for the files before they are stored."""
     try:
         yield
     except OSError as error:
@@ -125,9 +127,9 @@ def _on_disk() -> Iterator[None]:
         raise temporary_failure("write tables to", error) from error
 
 
-def drop(target: Target, written: Iterable[WrittenFile]) -> None:
-    """Remove what one attempt wrote and no commit names; no reader has seen it."""
-    _drop(open_store(target.uri), [file.path for file in written])
+def drop(target: Target, wrote: Wrote) -> None:
+    """Remove what a task wrote whose commit is another attempt's, or was never put."""
+    _drop(open_store(target.uri, dataset=True), [file.path for file in wrote.files])
 
 
 def _drop(store: Store, paths: Sequence[str]) -> None:
@@ -147,7 +149,7 @@ class _Writer:
     def __init__(self, target: Target, write_id: str, shard: int, attempt: str) -> None:
         self.target, self.write_id = target, write_id
         self.shard, self.attempt = shard, attempt
-        self.store: Store = open_store(target.uri)
+        self.store: Store = open_store(target.uri, dataset=True)
         self.folder = Path(tempfile.mkdtemp(prefix="mapred-write-"))
         self.pool = ThreadPoolExecutor(_UPLOADS)
         self.parts: dict[Values, _Part] = {}
@@ -176,7 +178,7 @@ class _Writer:
             self._flush(max(self.parts.values(), key=lambda part: part.bytes))
 
     def _fit(self, schema: pa.Schema) -> None:
-        """Take in a table's schema: what was null so far may get its type by it."""
+        """Accept a table's schema, by which a column that was null so far may get its type."""
         both = schema if self.schema is None else merge_schemas(self.schema, schema)
         if both is None:
             assert self.schema is not None
@@ -206,7 +208,7 @@ class _Writer:
         return Wrote(self.write_id, self.shard, files, data)
 
     def undo(self) -> None:
-        """Take back what was stored already."""
+        """Remove the files that were stored already."""
         self.pool.shutdown(wait=True, cancel_futures=True)
         done = [u for u in self.uploads if not u.cancelled() and u.exception() is None]
         _drop(self.store, [upload.result().path for upload in done])
@@ -215,7 +217,7 @@ class _Writer:
         self.pool.shutdown(wait=True, cancel_futures=True)
         for part in self.parts.values():
             if part.writer is not None:
-                with suppress(OSError):  # a full disk, of which was told
+                with suppress(OSError):  # of a full disk, which was reported
                     part.writer.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -229,7 +231,7 @@ class _Writer:
             self._flush(part)
 
     def _flush(self, part: _Part) -> None:
-        """Write the rows that wait as row groups; end the file if it is large enough."""
+        """Write the waiting rows as row groups, and end the file once it is large enough."""
         if not part.waiting:
             return
         whole = pa.concat_tables(part.waiting)
@@ -294,8 +296,7 @@ class _Writer:
 def rewrite_typed(
     target: Target, store: Store, schema: pa.Schema, file: WrittenFile
 ) -> WrittenFile:
-    """Return a file whose columns of nulls have the types of `schema`; one that has them is left
-    alone."""
+    """Return a file whose columns of nulls have the types of `schema`."""
     if not file.typeless:
         return file
     stored = pa.schema([field for field in schema if field.name not in target.partition_by])
@@ -315,7 +316,7 @@ def rewrite_typed(
 
 
 def parquet_writer(target: Target, path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """Return what writes a file as the target says; a type that Parquet lacks is an error."""
+    """Return a writer with the settings of the target; a type that Parquet lacks is an error."""
     try:
         return pq.ParquetWriter(
             path,
@@ -332,15 +333,5 @@ def parquet_writer(target: Target, path: Path, schema: pa.Schema) -> pq.ParquetW
 
 
 def _size_and_digest(path: Path) -> tuple[int, str]:
-    """Size and SHA-256 of a local file."""
     with path.open("rb") as file:
         return checksums.sha256_of_file(file)
-
-
-def need_deltalake() -> Any:
-    """Return the deltalake package, or a `MissingDependency` that says how to install it."""
-    try:
-        import deltalake
-    except ImportError:
-        raise MissingDependency("deltalake", "delta") from None
-    return deltalake

@@ -6,10 +6,9 @@
    the store: nobody ever sees half a file, nor an old row beside the new one.
 3. Another version names the files where they are now, and the hidden ones go.
 
-Whoever is killed is followed by another who goes on at 2: the same task's next attempt, a
-resumed run, or the next run that writes to the same partitions. Two at once do no harm: each
-step gives the same however often it is done, and a hidden file that is gone means that
-another one got further.
+A process that is killed is followed by another that goes on at 2: the same task's next attempt,
+a resumed run, or the next run that writes to the same partitions. Two at once do no harm: each
+step can be repeated, and a hidden file that is gone means that the other process got further.
 """
 
 from __future__ import annotations
@@ -27,10 +26,9 @@ from typing import Any
 import pyarrow as pa
 
 from mapred.errors import DatasetError, StorageError
-from mapred.storage import Store
+from mapred.storage import Store, open_store
 from mapred.writing import manifest, parquet_files, replacing, schemas
 from mapred.writing.manifest import Entry, Manifest
-from mapred.writing.opening import open_store
 from mapred.writing.parquet_files import WrittenFile
 from mapred.writing.replacing import Named
 from mapred.writing.tables import folder_of, values_of
@@ -60,8 +58,8 @@ class Reach:
 def publish(
     target: Target, write_id: str, written: Sequence[WrittenFile], schema: pa.Schema | None
 ) -> Manifest:
-    """Make the files of `write_id` the dataset's; does nothing that was done before."""
-    store = open_store(target.uri)
+    """Make the files of `write_id` the dataset's, unless that was done before."""
+    store = open_store(target.uri, dataset=True)
     now = manifest.latest(store)
     if write_id not in now.runs:
         try:
@@ -82,7 +80,7 @@ def _decide(
     written: Sequence[WrittenFile],
     schema: pa.Schema | None,
 ) -> Manifest:
-    """Put the version of the manifest that has the files, once nobody is in the way."""
+    """Put the version of the manifest that has the files, once no other run is in the way."""
     now = manifest.latest(store)
     types, columns = replacing.types_of(now.columns), {}
     if schema is not None and written:
@@ -106,7 +104,7 @@ def _apply_types(
     schema: pa.Schema,
     written: Sequence[WrittenFile],
 ) -> tuple[pa.Schema, list[WrittenFile]]:
-    """Return schema and files once columns without a value have the types that are there."""
+    """Return schema and files, once columns of nulls have the types of the dataset."""
     if not any(file.rows for file in written) and target.mode != "overwrite":
         schema = pa.schema([f.with_type(types.get(f.name, f.type)) for f in schema])
         written = [replace(file, typeless=True) for file in written]
@@ -118,10 +116,10 @@ def _apply_types(
 
 
 def roll_forward(store: Store, write_id: str, now: Manifest, staged: Iterable[str] = ()) -> None:
-    """Finish what version `now` of the manifest says of a run, and drop what lies hidden of it.
+    """Finish a run as version `now` of the manifest says, and drop its hidden files.
 
-    What is hidden goes once a version was seen that names the run's files where they are
-    visible, be it listed or not; `staged` are names of it that a listing may not show yet.
+    They go once a version names the run's files where they are visible; `staged` are names of
+    hidden files that a listing may not show yet.
     """
     todo: dict[str, tuple[list[str], list[Entry]]] = {}
     for path, run in now.removing.items():
@@ -142,7 +140,7 @@ def roll_forward(store: Store, write_id: str, now: Manifest, staged: Iterable[st
                 break
     left = manifest.update(store, partial(_mark_finished, write_id), now)
     # Another process may have finished the run, and a later one replaced its files, before ours
-    # were shown: what no version has any more goes again.
+    # were shown: files that no version names any more are removed again.
     names = {entry.name for entry in left.entries}
     shown = [entry.final for _, new in todo.values() for entry in new if entry.final is not None]
     for path in set(shown) - names:
@@ -159,20 +157,20 @@ def _gone_error(store: Store, write_id: str) -> StorageError:
     )
 
 
-def drop_staging(store: Store, write_id: str, known: Iterable[str] = ()) -> int:
-    """Remove what lies hidden of a run that is published or given up; the bytes that were listed.
+def drop_staging(store: Store, write_id: str, names: Iterable[str] = ()) -> int:
+    """Remove the hidden files of a run that is published or given up; return their bytes.
 
-    What is `known` by name goes as well, whether it is listed.
+    Files of the given `names` go as well, listed or not.
     """
     folder = parquet_files.staging(write_id)
-    found = store.list(folder)
+    files = store.list(folder)
     with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(partial(_remove, store), {path for path, _ in found}.union(known)))
+        list(pool.map(partial(_remove, store), {path for path, _ in files}.union(names)))
     here = store.local_path(folder)
     if here is not None:
         shutil.rmtree(here, ignore_errors=True)
     drop_folders(store, write_id)
-    return sum(size for _, size in found)
+    return sum(size for _, size in files)
 
 
 def drop_folders(store: Store, write_id: str) -> None:
@@ -183,9 +181,24 @@ def drop_folders(store: Store, write_id: str) -> None:
     if own is None or shared is None:
         return
     inner = os.walk(own, topdown=False)
-    for folder in (*(each for each, _, _ in inner), shared):
+    for folder in (*(path for path, _, _ in inner), shared):
         with suppress(OSError):
             os.rmdir(folder)
+
+
+def discard(uri: str, write_id: str) -> None:
+    """Drop the hidden files at `uri` of a run that is being removed.
+
+    A run that the manifest names already is published first, since readers count on it.
+    """
+    store = open_store(uri, dataset=True)
+    now = manifest.latest(store)
+    if write_id in now.find_unfinished_runs():
+        roll_forward(store, write_id, now)
+        return
+    for path, _ in parquet_files.staged_files(uri, write_id):
+        _remove(store, path)
+    drop_folders(store, write_id)
 
 
 def _commit(
@@ -205,8 +218,8 @@ def _commit(
     gone: set[str] = set()
     if target.mode != "append":
         gone = {entry.path for entry in now.entries if reach.covers(entry.folder)}
-        known = {entry.name for entry in now.entries} | now.removing.keys()
-        others = [path for path in foreign if path not in known]
+        names = {entry.name for entry in now.entries} | now.removing.keys()
+        others = [path for path in foreign if path not in names]
         _check_foreign(store, target, others)
         gone.update(others)
     entries = [entry for entry in now.entries if entry.path not in gone]
@@ -225,7 +238,7 @@ def _commit(
 
 
 def _conflicting_runs(now: Manifest, reach: Reach) -> list[str]:
-    """Return the unfinished runs that change what this one changes."""
+    """Return the unfinished runs that change the same partitions."""
     return [
         run for run, theirs in now.find_unfinished_runs().items() if any(map(reach.covers, theirs))
     ]
@@ -248,7 +261,7 @@ def _check_layout(store: Store, target: Target, columns: dict[str, str], now: Ma
 
 
 def _foreign_files(store: Store, reach: Reach) -> list[str]:
-    """Return the Parquet files in the folders that are replaced, whatever program wrote them."""
+    """Return the Parquet files in the folders to replace, whatever program wrote them."""
     target = reach.target
     if target.mode == "append":
         return []
@@ -257,9 +270,9 @@ def _foreign_files(store: Store, reach: Reach) -> list[str]:
         listed = store.list("")
     else:
         with ThreadPoolExecutor(_THREADS) as pool:
-            listed = [each for some in pool.map(store.list, sorted(places)) for each in some]
-    found = dict.fromkeys(path for path, _ in listed if path.endswith(".parquet"))
-    mine = [path for path in found if path[0] != "_"]
+            listed = [file for some in pool.map(store.list, sorted(places)) for file in some]
+    paths = dict.fromkeys(path for path, _ in listed if path.endswith(".parquet"))
+    mine = [path for path in paths if path[0] != "_"]
     if target.mode == "overwrite" or not target.partition_by:
         return mine
     folders = {path: path.rpartition("/")[0] for path in mine}
@@ -268,7 +281,7 @@ def _foreign_files(store: Store, reach: Reach) -> list[str]:
 
 
 def _owned_folders(reach: Reach) -> list[str]:
-    """Return the folders that hold all partitions that the run owns, whether they exist."""
+    """Return the folders of all partitions that the run owns, whether they exist or not."""
     if not reach.named:
         return []
     names = tuple(itertools.takewhile(reach.named.__contains__, reach.target.partition_by))
@@ -288,7 +301,7 @@ def _check_foreign(store: Store, target: Target, paths: Iterable[str]) -> None:
 def _batches(
     todo: dict[str, tuple[list[str], list[Entry]]],
 ) -> Iterator[list[tuple[list[str], list[Entry]]]]:
-    """Yield some partitions at a time: what is between old and new at one moment stays little."""
+    """Yield a few partitions at a time, so that little is between old and new at any moment."""
     batch: list[Any] = []
     count = 0
     for folder in sorted(todo):

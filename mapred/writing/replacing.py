@@ -14,9 +14,9 @@ Named: TypeAlias = "Mapping[str, frozenset[str | None]]"
 
 
 def spell_values(target: Target, types: Mapping[str, pa.DataType]) -> Named:
-    """Return the values that `replace=` names of each column, spelled as that type's folders are.
+    """Return the values that `replace=` names of each column, spelled as in the names of folders.
 
-    A value that the column cannot hold is an error. A type that is not known changes nothing.
+    A value that the column cannot hold is an error; a column of unknown type keeps its texts.
     """
     return {
         name: frozenset(None if text is None else _spell_value(name, text, types) for text in texts)
@@ -25,29 +25,28 @@ def spell_values(target: Target, types: Mapping[str, pa.DataType]) -> Named:
 
 
 def types_of(columns: Mapping[str, str]) -> dict[str, pa.DataType]:
-    """Return the types of columns by what a manifest calls them; nested ones are left out."""
-
-    found = {}
+    """Return the types of columns by their names in a manifest; nested ones are left out."""
+    types = {}
     for name, text in columns.items():
         with suppress(ValueError):
-            found[name] = pa.type_for_alias(text)
-    return found
+            types[name] = pa.type_for_alias(text)
+    return types
 
 
-def owns(known: Named, names: Sequence[str], values: Sequence[str | None]) -> bool:
-    """Whether a partition is one of the named ones; columns that are not named may be anything."""
-    return bool(known) and all(
-        value in known[name] for name, value in zip(names, values, strict=True) if name in known
+def owns(named: Named, names: Sequence[str], values: Sequence[str | None]) -> bool:
+    """Whether a partition has one of the named values in every column that is named."""
+    return bool(named) and all(
+        value in named[name] for name, value in zip(names, values, strict=True) if name in named
     )
 
 
 def refuse_others(
-    known: Named, names: Sequence[str], values: Sequence[str | None], shard: int
+    named: Named, names: Sequence[str], values: Sequence[str | None], shard: int
 ) -> None:
     """Raise for a partition with a value that is not named."""
     for name, value in zip(names, values, strict=True):
-        if name in known and value not in known[name]:
-            listed = sorted(map(_repr_value, known[name]))
+        if name in named and value not in named[name]:
+            listed = sorted(map(_repr_value, named[name]))
             more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
             raise DatasetError(
                 f"shard {shard} has rows with {name}={_repr_value(value)}, and replace= names "
@@ -57,7 +56,6 @@ def refuse_others(
 
 
 def _spell_value(name: str, text: str, types: Mapping[str, pa.DataType]) -> str:
-
     type_ = types.get(name)
     if type_ is None or pa.types.is_null(type_):
         return text

@@ -13,27 +13,26 @@ HOW_TO_AGREE = "give the column one type in the function, or pass schema= to cas
 
 
 def merge_shard_schemas(shards: Iterable[tuple[int, bytes]], uri: str) -> pa.Schema | None:
-    """Return the one schema of what shards wrote (serialised); two are an error that names both."""
+    """Return the schema of what all shards wrote; if two differ, the error names both shards."""
     kept: dict[bytes, tuple[int, pa.Schema]] = {}
-    found: pa.Schema | None = None
+    merged: pa.Schema | None = None
     for shard, data in shards:
         if data in kept:
             continue
         schema = pa.ipc.read_schema(pa.py_buffer(data))
-        both = schema if found is None else merge_schemas(found, schema)
+        both = schema if merged is None else merge_schemas(merged, schema)
         if both is None:
             other, theirs = next(e for e in kept.values() if merge_schemas(e[1], schema) is None)
             raise DatasetError(
                 f"shards {other} and {shard} have tables of two schemas, so nothing was published "
                 f"to {uri}: {describe_difference(theirs, schema)}; {HOW_TO_AGREE}"
             )
-        kept[data], found = (shard, schema), both
-    return found
+        kept[data], merged = (shard, schema), both
+    return merged
 
 
 def merge_schemas(one: pa.Schema, other: pa.Schema) -> pa.Schema | None:
-    """Return the schema that both fit, where nulls of one have a type in the other; None if they
-    differ."""
+    """Return the schema that both fit once nulls of one take the type of the other, if any."""
     if one.names != other.names:
         return None
     fields = []
@@ -62,13 +61,12 @@ def _merge_types(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def is_typeless(type_: pa.DataType) -> bool:
-    """Whether it is null, or nested and has a part that is."""
+    """Whether a type is null, or has a part that is."""
     return bool(types.is_null(type_)) or any(map(is_typeless, _inner_types(type_)))
 
 
 def map_leaf_types(type_: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
-    """Return a type with every part of it that is not nested changed; lists of every kind are
-    lists."""
+    """Return a type with `change` applied to its innermost types; large lists become lists."""
     inner = _inner_types(type_)
     return (
         _rebuild(type_, [map_leaf_types(part, change) for part in inner])
@@ -78,7 +76,6 @@ def map_leaf_types(type_: pa.DataType, change: Callable[[pa.DataType], pa.DataTy
 
 
 def _inner_types(type_: pa.DataType) -> list[pa.DataType]:
-    """Return the types that a nested one is made of."""
     if types.is_map(type_):
         return [type_.key_type, type_.item_type]
     lists = types.is_list, types.is_large_list, types.is_fixed_size_list
@@ -97,17 +94,19 @@ def _rebuild(type_: pa.DataType, inner: list[pa.DataType]) -> pa.DataType:
     return pa.list_(inner[0])
 
 
-def fill_null_types(schema: pa.Schema, known: Mapping[str, pa.DataType], kind: str) -> pa.Schema:
+def fill_null_types(
+    schema: pa.Schema, known_types: Mapping[str, pa.DataType], kind: str
+) -> pa.Schema:
     """Return the schema with types that the dataset has for columns that are null throughout."""
     fields = []
     for field in schema:
         if types.is_null(field.type):
-            if field.name not in known:
+            if field.name not in known_types:
                 raise DatasetError(
                     f"column {field.name!r} holds nothing but nulls and has no type; give it one, "
                     f"or pass schema= to write_{kind}"
                 )
-            field = field.with_type(known[field.name])
+            field = field.with_type(known_types[field.name])
         fields.append(field)
     return pa.schema(fields)
 

@@ -10,9 +10,9 @@ _MILLISECOND = datetime.timedelta(milliseconds=1)
 
 
 def of_file(metadata: Any) -> dict[str, Any]:
-    """`numRecords`, `nullCount`, and least and greatest values where they are exact.
+    """Return `numRecords`, `nullCount`, and the exact least and greatest values.
 
-    Floats have none (a NaN is in no Parquet statistics), nor have long texts.
+    Floats have none, since Parquet's statistics leave NaN out, nor have long texts.
     """
     least: dict[str, Any] = {}
     most: dict[str, Any] = {}
@@ -21,20 +21,22 @@ def of_file(metadata: Any) -> dict[str, Any]:
     for group in range(metadata.num_row_groups):
         for index in range(metadata.num_columns):
             column = metadata.row_group(group).column(index)
-            name, known = column.path_in_schema, column.statistics
+            name, statistics = column.path_in_schema, column.statistics
             if "." in name:
                 continue
-            if known is None or not known.has_null_count:
+            if statistics is None or not statistics.has_null_count:
                 unknown.add(name)
                 continue
-            nulls[name] = nulls.get(name, 0) + known.null_count
-            if known.null_count == column.num_values and column.num_values:
+            nulls[name] = nulls.get(name, 0) + statistics.null_count
+            if statistics.null_count == column.num_values and column.num_values:
                 continue
-            if not known.has_min_max or not (_exact(known.min) and _exact(known.max)):
+            if not statistics.has_min_max or not (
+                _exact(statistics.min) and _exact(statistics.max)
+            ):
                 unknown.add(name)
                 continue
-            least[name] = min(least.get(name, known.min), known.min)
-            most[name] = max(most.get(name, known.max), known.max)
+            least[name] = min(least.get(name, statistics.min), statistics.min)
+            most[name] = max(most.get(name, statistics.max), statistics.max)
     return {
         "numRecords": metadata.num_rows,
         "minValues": {n: _text(v) for n, v in least.items() if n not in unknown},

@@ -18,15 +18,15 @@ from mapred.runfolder import tabular
 from mapred.writing.schemas import map_leaf_types
 from mapred.writing.target import Target
 
-_LONGEST = 255  # bytes of one name on a disk, which object stores have no use for either
+_LONGEST = 255  # bytes of one name on a disk; datasets move between disks and buckets
 
 Values = tuple[str | None, ...]
 
 
 def tables(values: Iterable[Any], target: Target) -> Iterator[pa.Table]:
-    """Every table, frame or batch among `values`, and in the iterators among them.
+    """Yield every table, frame or batch among `values`, and in the iterators among them.
 
-    One without rows comes with the columns that it has; one without columns says nothing.
+    A table without rows still says its columns; one without columns says nothing.
     """
     for value in values:
         if value is None:
@@ -58,7 +58,7 @@ def by_partition(table: pa.Table, names: tuple[str, ...]) -> Iterator[tuple[Valu
     if not table.num_rows:
         return
     codes = np.zeros(table.num_rows, np.int64)
-    known: list[pa.Array] = []
+    columns: list[pa.Array] = []
     for name in names:
         column = table[name].cast(pa.string()).combine_chunks().dictionary_encode("encode")
         if isinstance(column, pa.ChunkedArray):
@@ -67,20 +67,19 @@ def by_partition(table: pa.Table, names: tuple[str, ...]) -> Iterator[tuple[Valu
         # Numbered anew after each column, so that a number never exceeds the rows.
         codes = codes * len(column.dictionary) + from_arrow(column.indices)
         codes = np.unique(codes, return_inverse=True)[1].astype(np.int64)
-        known.append(column)
+        columns.append(column)
     order = np.argsort(codes, kind="stable")
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
     ends = [*starts[1:], len(order)]
     rows = rest if len(starts) == 1 else rest.take(to_arrow(order))
     for start, end in zip(starts, ends, strict=True):
         first = int(order[start])
-        values = tuple(column[first].as_py() for column in known)
+        values = tuple(column[first].as_py() for column in columns)
         yield values, rows.slice(int(start), int(end - start))
 
 
 def _check_values(name: str, type_: pa.DataType, texts: pa.Array) -> None:
-    """Raise for a value whose folder another value would have, or no file system."""
-
+    """Raise for a value that shares its folder with another, or that no file system can hold."""
     if pc.index(texts, scalar(NULL_FOLDER).cast(texts.type)).as_py() >= 0:
         raise DatasetError(
             f"partition_by={name!r}: the text {NULL_FOLDER!r} stands for null in a folder's name; write "
@@ -113,8 +112,7 @@ def folder_of(names: tuple[str, ...], values: Values) -> str:
 
 
 def values_of(names: tuple[str, ...], folder: str) -> Values | None:
-    """Return the partition that a folder is, whatever program named it; None for a folder of other
-    columns."""
+    """Return the partition of a folder, whatever program named it; None if it has other columns."""
     parts = [part.partition("=") for part in folder.split("/")] if folder else []
     if tuple(unquote(name) for name, _, _ in parts) != names:
         return None
@@ -127,7 +125,7 @@ def _escape(value: str) -> str:
 
 
 def _normalize(table: pa.Table, target: Target) -> pa.Table:
-    """Return a table without dictionaries, views and metadata, cast to `schema=` if there is one."""
+    """Return a table cast to `schema=`, if any, without dictionaries, views and metadata."""
     if len(set(table.column_names)) < table.num_columns:
         raise DatasetError(f"the returned table has a column twice: {table.column_names}")
     pinned = target.parse_schema()
@@ -159,7 +157,7 @@ def _normalize(table: pa.Table, target: Target) -> pa.Table:
 
 
 def plain_type(type_: pa.DataType) -> pa.DataType:
-    """Return the type that stands for all that hold the same values, as Parquet gives it back.
+    """Return the type, as Parquet gives it back, that stands for all with the same values.
 
     No dictionary, view or large one; milliseconds, not seconds; no decimals of a negative scale.
     """
@@ -167,9 +165,9 @@ def plain_type(type_: pa.DataType) -> pa.DataType:
 
 
 def _plain_leaf(type_: pa.DataType) -> pa.DataType:
-    found = strip_encoding(type_)
-    if found != type_:
-        return plain_type(found)
+    decoded = strip_encoding(type_)
+    if decoded != type_:
+        return plain_type(decoded)
     if pa.types.is_large_string(type_):
         return pa.string()
     if pa.types.is_large_binary(type_):
@@ -206,7 +204,7 @@ def _to_stored_field(field: pa.Field, target: Target) -> pa.Field:
 
 
 def _try_stored_field(field: pa.Field, target: Target) -> pa.Field:
-    """Return a field of a table without rows: what no value has can be of any type."""
+    """Return a field of a table without rows: without values it can be of any type."""
     try:
         return _to_stored_field(field, target)
     except DatasetError:
@@ -214,7 +212,7 @@ def _try_stored_field(field: pa.Field, target: Target) -> pa.Field:
 
 
 def _delta_type(name: str, type_: pa.DataType) -> pa.DataType:
-    """Return the nearest type that Delta has and that holds the same values: signed, microseconds."""
+    """Return the nearest type of Delta's with the same values: signed integers, microseconds."""
     if pa.types.is_timestamp(type_):
         return pa.timestamp("us", "UTC" if type_.tz else None)
     nearest = {
@@ -227,8 +225,8 @@ def _delta_type(name: str, type_: pa.DataType) -> pa.DataType:
     if pa.types.is_fixed_size_binary(type_):
         return pa.binary()
     type_ = nearest.get(type_, type_)
-    known = type_ in _DELTA or (pa.types.is_decimal128(type_) and type_.scale >= 0)
-    if not known:
+    is_known = type_ in _DELTA or (pa.types.is_decimal128(type_) and type_.scale >= 0)
+    if not is_known:
         raise DatasetError(
             f"column {name!r} is {type_}, a type that Delta does not have; make a text, a number "
             "or a timestamp of it in the function, or pass schema= to cast to"

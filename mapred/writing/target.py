@@ -50,19 +50,17 @@ class Target:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Target:
-        """Return the target that job.json holds; a `RecordError` if it is none."""
+        """Return the target that job.json holds."""
         return read(cls, values, "job.json: write")
 
     def parse_schema(self) -> pa.Schema | None:
-        """Return the schema that `schema=` asked for."""
         if self.schema is None:
             return None
 
         return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(self.schema)))
 
     def texts(self) -> tuple[str, ...]:
-        """Return the texts that may have places for parameters: the URI, and the values of
-        `replace`."""
+        """Return the texts that may hold places for parameters."""
         named = [text for _, texts in self.replace for text in texts if text is not None]
         return (self.uri, *named)
 
@@ -142,7 +140,6 @@ def write_delta(
 
 
 def _mode(mode: str | None, replace: Replace, default: str) -> str:
-    """Return the mode in use; with `replace=` there is one that fits."""
     if replace is None:
         return default if mode is None else mode
     if mode not in (None, "overwrite_partitions"):
@@ -205,7 +202,7 @@ def _schema_text(schema: Any, columns: Sequence[str]) -> str:
 def _parse_replace(
     replace: Any, columns: tuple[str, ...]
 ) -> tuple[tuple[str, tuple[str | None, ...]], ...]:
-    """`replace=` as a target holds it: columns of `partition_by`, and values as texts."""
+    """Return `replace=` as a target holds it: columns of `partition_by`, and values as texts."""
     if not isinstance(replace, Mapping) or not replace:
         raise DatasetError(
             f'replace={short_repr(replace)} must name columns and values, such as {{"day": date(2026, 11, 3)}}'
@@ -217,19 +214,19 @@ def _parse_replace(
                 "partitions can be replaced"
             )
     named = []
-    for name, given in replace.items():
-        many = isinstance(given, Iterable) and not isinstance(given, str | bytes)
-        texts = dict.fromkeys(_text_of(name, value) for value in (given if many else (given,)))
+    for name, values in replace.items():
+        many = isinstance(values, Iterable) and not isinstance(values, str | bytes)
+        texts = dict.fromkeys(_text_of(name, value) for value in (values if many else (values,)))
         if not texts:
             raise DatasetError(
-                f"replace={{{name!r}: {short_repr(given)}}} names no value; name one at least"
+                f"replace={{{name!r}: {short_repr(values)}}} names no value; name one at least"
             )
         named.append((name, tuple(texts)))
     return tuple(named)
 
 
 def _text_of(name: str, value: Any) -> str | None:
-    """Return a value as a folder's name has it, None for null."""
+    """Return a value as it stands in a folder's name; None for null."""
     if type(value).__module__ == "numpy":
         value = (value.astype("datetime64[us]") if value.dtype.kind == "M" else value).item()
     if isinstance(value, datetime) and value == value and value.time() == time():

@@ -1,4 +1,7 @@
-"""What a run writes as a whole: checked before it begins, published by its last task, dropped."""
+"""What a run writes as a whole: checked before it begins, and published by its last task.
+
+Clients load this to check a run, and none of the modules that write, which load pyarrow.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,18 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from mapred.errors import DatasetError, PlanError, StorageError
+from mapred.errors import DatasetError, MissingDependency, PlanError, StorageError
 from mapred.functions import parameters
 from mapred.model.records import Output
 from mapred.model.spec import Job
 from mapred.reducers import Reducer
 from mapred.runfolder import outputs
 from mapred.runfolder.folder import RunFolder
-from mapred.storage import Store, is_there, probe
-from mapred.writing import replacing
-from mapred.writing.opening import open_store
+from mapred.storage import Store, is_there, open_store, probe
+from mapred.writing import manifest, replacing
 from mapred.writing.target import Target
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Publish:
-    """The reducer of a run that writes: takes what each task wrote, gives a `Written`."""
+    """The reducer of a run that writes: turns what each task wrote into a `Written`."""
 
     target: Target
 
@@ -54,7 +57,7 @@ class Publish:
 
 
 def publisher(target: Target) -> Reducer:
-    """Return the last task of a run that writes to `target`."""
+    """Return the reducer that publishes what a run writes to `target`."""
     step = Publish(target)
     return Reducer(f"write_{target.kind}", step, step)
 
@@ -69,20 +72,18 @@ def check_losses(target: Target, max_failed: float) -> None:
 
 
 def check(target: Target) -> None:
-    """Raise what would keep a run from publishing, before it begins: no package, no right."""
+    """Raise before a run begins what would keep it from publishing: no package, no right."""
     for text in target.texts()[1:]:
         if places := parameters.names_in(text):
             raise PlanError(
                 f"replace= has a place for {min(places)!r} in {text!r}, and the job has no value for "
                 f"it: say job.bind({min(places)}=…)"
             )
-    store = open_store(target.uri)
+    store = open_store(target.uri, dataset=True)
     probe(store)
     if target.kind == "delta":
-        from mapred.writing.parquet_files import need_deltalake
-
-        need_deltalake()
-        from mapred.writing import manifest
+        if find_spec("deltalake") is None:
+            raise MissingDependency("deltalake", "delta")
 
         if manifest.latest(store).version:
             raise DatasetError(f"{target.uri} is a folder that write_parquet made: name another")
@@ -95,24 +96,8 @@ def check(target: Target) -> None:
         replacing.spell_values(target, _types(target, store))
 
 
-def write_values(
-    target: Target, write_id: str, shard: int, attempt: str, values: Iterable[Any]
-) -> Wrote:
-    """Write a task's tables; no reader sees them before `publish`."""
-    from mapred.writing.parquet_files import write
-
-    return write(target, write_id, shard, attempt, values)
-
-
-def drop(target: Target, wrote: Wrote) -> None:
-    """Remove what a task wrote whose commit is another attempt's, or was never put."""
-    from mapred.writing import parquet_files as files
-
-    files.drop(target, wrote.files)
-
-
 def publish(target: Target, wrote: Iterable[Wrote]) -> Written:
-    """Make what the tasks wrote visible, all of it by one put; once, however often it is called."""
+    """Make what the tasks wrote visible by one put; once, however often it is called."""
     write_id, written, schema = gather_files(wrote, target)
     if write_id is None:
         return Written(target.uri, target.kind, -1, 0, 0, 0)
@@ -129,17 +114,37 @@ def publish(target: Target, wrote: Iterable[Wrote]) -> Written:
     return Written(target.uri, target.kind, version, len(written), rows, size, folders)
 
 
+def gather_files(
+    wrote: Iterable[Wrote], target: Target
+) -> tuple[str | None, list[WrittenFile], pa.Schema | None]:
+    """Return the run, all files, and the schema of the tables, of those with rows if any has."""
+    from mapred.writing import schemas
+
+    parts = list(wrote)
+    written = [file for part in parts for file in part.files]
+    filled = any(file.rows for file in written)
+    typed = [(p.shard, p.schema) for p in parts if p.schema and (p.rows or not filled)]
+    schema = schemas.merge_shard_schemas(typed if filled else typed[:1], target.uri)
+    if not target.partition_by:
+        # One empty file is enough for the columns.
+        written = [file for file in written if file.rows] or written[:1]
+    return parts[0].write_id if parts else None, written, schema
+
+
 def write_result(folder: RunFolder, job: Job, target: Target, write_id: str) -> Written:
     """Write the tables of a run that is over from this process, a few outputs at a time."""
+    from mapred.writing.parquet_files import write_values
+    from mapred.writing.publishing import discard
+
     check_losses(target, len(folder.given_up_tasks()))
 
-    # What pickles may be loaded is said for this thread, and holds for those of the pool.
-    said = contextvars.copy_context()
+    # Which pickles may be loaded is a setting of this thread's context, for the pool as well.
+    context = contextvars.copy_context()
 
     def one(entry: tuple[int, Output | None, Any]) -> Wrote:
         task, output, _ = entry
         values = outputs.decode(folder.store, output) if output is not None else iter(())
-        return said.copy().run(write_values, target, write_id, task, "1", values)
+        return context.copy().run(write_values, target, write_id, task, "1", values)
 
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -151,52 +156,8 @@ def write_result(folder: RunFolder, job: Job, target: Target, write_id: str) -> 
         raise
 
 
-def staged_files(uri: str, write_id: str) -> list[tuple[str, int]]:
-    """Path and size of the files that lie hidden at `uri` of a run, named as its tasks name them."""
-    from mapred.writing import parquet_files as files
-
-    folder = files.staging(write_id)
-    return [(path, size) for path, size in open_store(uri).list(folder) if files.is_staged(path)]
-
-
-def discard(uri: str, write_id: str) -> None:
-    """Drop what lies hidden at `uri` of a run that goes.
-
-    What a manifest names already is published first, for readers count on it.
-    """
-    from mapred.writing import manifest, publishing
-
-    store = open_store(uri)
-    now = manifest.latest(store)
-    if write_id in now.find_unfinished_runs():
-        publishing.roll_forward(store, write_id, now)
-        return
-    for path, _ in staged_files(uri, write_id):
-        with suppress(FileNotFoundError):
-            store.delete(path)
-    publishing.drop_folders(store, write_id)
-
-
-def gather_files(
-    wrote: Iterable[Wrote], target: Target
-) -> tuple[str | None, list[WrittenFile], pa.Schema | None]:
-    """Return the run, all files, and the schema of all tables; those without rows have no say in
-    it."""
-    from mapred.writing import schemas
-
-    parts = list(wrote)
-    written = [file for part in parts for file in part.files]
-    filled = any(file.rows for file in written)
-    told = [(p.shard, p.schema) for p in parts if p.schema and (p.rows or not filled)]
-    schema = schemas.merge_shard_schemas(told if filled else told[:1], target.uri)
-    if not target.partition_by:
-        # One empty file is enough for the columns.
-        written = [file for file in written if file.rows] or written[:1]
-    return parts[0].write_id if parts else None, written, schema
-
-
 def _types(target: Target, store: Store) -> Mapping[str, pa.DataType]:
-    """Return the types of the partition columns, as far as `schema=` or what is there says them."""
+    """Return the types of the partition columns, as far as `schema=` or the dataset gives them."""
     schema = target.parse_schema()
     if schema is not None:
         return {name: schema.field(name).type for name in target.partition_by}
@@ -204,6 +165,4 @@ def _types(target: Target, store: Store) -> Mapping[str, pa.DataType]:
         from mapred.writing import delta
 
         return delta.types_of(delta.open_table(target))
-    from mapred.writing import manifest
-
     return replacing.types_of(manifest.latest(store).columns)

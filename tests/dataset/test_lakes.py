@@ -140,7 +140,7 @@ def test_every_moment_of_publishing_is_read(lake: str, monkeypatch: pytest.Monke
     watched = Watched(open_store(lake), look)
     outputs = [writing.write_values(target, "run-2", 0, "1-abc", [table(NEW)])]
     with monkeypatch.context() as patch:
-        patch.setattr(publishing, "open_store", lambda _: watched)
+        patch.setattr(publishing, "open_store", lambda _, **__: watched)
         writing.publish(target, outputs)
     assert len(seen) > 8
     begun = seen.index(NEW)
@@ -155,7 +155,7 @@ def test_what_was_cut_off_is_read(lake: str, last: int, monkeypatch: pytest.Monk
     outputs = [writing.write_values(target, "run-2", 0, "1-abc", [table(NEW)])]
     with monkeypatch.context() as patch:
         patch.setattr(
-            publishing, "open_store", lambda uri: Watched(open_store(uri), lambda: None, last)
+            publishing, "open_store", lambda uri, **_: Watched(open_store(uri), lambda: None, last)
         )
         with pytest.raises(Killed):
             writing.publish(target, outputs)
@@ -174,7 +174,7 @@ def test_a_reader_waits_for_what_is_being_published(
     outputs = [writing.write_values(target, "run-1", 0, "1-abc", [table(OLD)])]
     with monkeypatch.context() as patch:
         patch.setattr(
-            publishing, "open_store", lambda uri: Watched(open_store(uri), lambda: None, 1)
+            publishing, "open_store", lambda uri, **_: Watched(open_store(uri), lambda: None, 1)
         )
         with pytest.raises(Killed):
             writing.publish(target, outputs)

@@ -109,7 +109,7 @@ def republished(lake: str, last: int, looking: bool, patch: pytest.MonkeyPatch) 
     outputs = wrote(target, "run-2", 1000, range(3))
     watched = Watched(open_store(lake), (lambda: look(lake)) if looking else (lambda: None), last)
     with patch.context() as context:
-        context.setattr(publishing, "open_store", lambda _: watched)
+        context.setattr(publishing, "open_store", lambda _, **__: watched)
         try:
             writing.publish(target, outputs)
         except Killed:

@@ -427,7 +427,7 @@ def published(lake: str, last: int, patch: pytest.MonkeyPatch, look: Any = None)
     outputs = wrote(target, "run-2", [(9, ONE, "de"), (8, TWO, "it")])
     watched = Watched(open_store(lake), look or (lambda: None), last)
     with patch.context() as context:
-        context.setattr(publishing, "open_store", lambda _: watched)
+        context.setattr(publishing, "open_store", lambda _, **__: watched)
         try:
             writing.publish(target, outputs)
         except Killed:
@@ -497,7 +497,7 @@ def test_two_runs_of_a_day_that_are_cut_off(
         patch.setattr(
             publishing,
             "open_store",
-            lambda uri: Watched(open_store(uri), lambda: None, random.randrange(16)),
+            lambda uri, **_: Watched(open_store(uri), lambda: None, random.randrange(16)),
         )
         together(*[lambda mine=mine: attempts(mine) for mine in outputs])
     listed = by_manifest(lake)

@@ -22,8 +22,8 @@ from mapred.model.spec import Job
 from mapred.process.lazy import pa
 from mapred.runfolder.folder import RunFolder
 from mapred.storage import Store, etags, map_ahead, open_store
-from mapred.writing import delta, manifest
-from mapred.writing.parquet_files import WrittenFile, need_deltalake
+from mapred.writing import manifest
+from mapred.writing.parquet_files import WrittenFile
 
 _HANDED_OVER = {
     ("mapred.writing.parquet_files", "Wrote"),
@@ -138,7 +138,8 @@ def _read_live(target: writing.Target, run: str, version: int) -> _Live | None:
 
 
 def _read_delta(target: writing.Target, run: str, version: int) -> _Live | None:
-    need_deltalake()
+    from mapred.writing import delta  # needs deltalake, which is optional
+
     table = delta.open_table(target)
     if table is None or table.transaction_version(run) is None:
         return None
