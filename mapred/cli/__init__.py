@@ -16,7 +16,7 @@ import click
 
 from mapred._version import __version__
 from mapred.cli import argo, clusters, metrics, retention
-from mapred.cli.datasets import Input, Words, input_options, job_options
+from mapred.cli.datasets import Words, job_options, make_dataset, reading_options
 from mapred.cli.options import (
     Place,
     Report,
@@ -153,14 +153,14 @@ def run(
 @main.command(short_help="Show what would run, without running it.")
 @click.argument("datasets", metavar="DATASET...", nargs=-1, required=True)
 @click.option("--job", "job_name", metavar="NAME", help="Which job of the file to plan.")
-@input_options
+@reading_options
 @plan_options
 @json_option
 @traceback_option
 def plan(
     datasets: Sequence[str],
     job_name: str | None,
-    input: Input,
+    reading: Mapping[str, Any],
     settings: Mapping[str, Any],
     json: bool,
 ) -> None:
@@ -174,16 +174,14 @@ def plan(
     mapred plan 'trips/*.parquet' --json | jq .shards
     """
     import mapred
-    from mapred.cli import datasets as read
     from mapred.cli import output, references
 
     with redirect_stdout(sys.stderr) if json else nullcontext():
-        if len(datasets) == 1 and input.format is None and references.is_job_file(datasets[0]):
+        if len(datasets) == 1 and "format" not in reading and references.is_job_file(datasets[0]):
             job = references.load_job(datasets[0], job_name)
             planned = references.replace_options(job, settings).plan()
         else:
-            source = read.dataset_of(datasets, input)
-            planned = mapred.plan(source, **settings)
+            planned = mapred.plan(make_dataset(datasets, reading), **settings)
     if json:
         print_json(output.plan_json(planned.summary()))
     else:
