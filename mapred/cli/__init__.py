@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import mapred
+from mapred import display
 from mapred._version import __version__
 from mapred.cli import argo, clusters, metrics, retention
 from mapred.cli.datasets import Words, job_options, make_dataset, reading_options
@@ -44,7 +46,6 @@ from mapred.errors import MapredError, RunError
 from mapred.errors.escaping import visible
 
 if TYPE_CHECKING:
-    import mapred
     from mapred.backends import Backend
 
 
@@ -173,7 +174,6 @@ def plan(
     mapred plan recipes/word_count.py
     mapred plan 'trips/*.parquet' --json | jq .shards
     """
-    import mapred
     from mapred.cli import output, references
 
     with redirect_stdout(sys.stderr) if json else nullcontext():
@@ -202,7 +202,6 @@ def ls(root: str | None, limit: int | None, json: bool) -> None:
     mapred ls -n 10
     mapred ls --json | jq -r '.[] | select(.state == "failed") | .uri'
     """
-    from mapred import display
     from mapred.cli import output
     from mapred.cli.run_list import advice
     from mapred.client import history
@@ -239,8 +238,6 @@ def show(run_name: str, root: str | None, json: bool) -> None:
         return
     status = found.status()
     import time
-
-    from mapred import display
 
     say(display.status_text(status, time.time(), width=_timeline_width()))
     say(f"  {found.uri}")
@@ -352,7 +349,6 @@ def audit(run_name: str, no_content: bool, contact: bool, root: str | None, json
 
 def _open(reference: str, root: str | None, backend: str | Backend | None = None) -> mapred.Run:
     """Return the run that RUN names; one that is not there is wrong input, not a failed run."""
-    import mapred
     from mapred.cli import run_list
 
     try:
