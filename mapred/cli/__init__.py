@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import mapred
+from mapred import display
 from mapred._version import __version__
 from mapred.cli import argo, clusters, metrics, retention
-from mapred.cli.datasets import Input, Words, input_options, job_options
+from mapred.cli.datasets import Words, job_options, make_dataset, reading_options
 from mapred.cli.options import (
     Place,
     Report,
@@ -44,7 +46,6 @@ from mapred.errors import MapredError, RunError
 from mapred.errors.escaping import visible
 
 if TYPE_CHECKING:
-    import mapred
     from mapred.backends import Backend
 
 
@@ -153,14 +154,14 @@ def run(
 @main.command(short_help="Show what would run, without running it.")
 @click.argument("datasets", metavar="DATASET...", nargs=-1, required=True)
 @click.option("--job", "job_name", metavar="NAME", help="Which job of the file to plan.")
-@input_options
+@reading_options
 @plan_options
 @json_option
 @traceback_option
 def plan(
     datasets: Sequence[str],
     job_name: str | None,
-    input: Input,
+    reading: Mapping[str, Any],
     settings: Mapping[str, Any],
     json: bool,
 ) -> None:
@@ -173,17 +174,14 @@ def plan(
     mapred plan recipes/word_count.py
     mapred plan 'trips/*.parquet' --json | jq .shards
     """
-    import mapred
-    from mapred.cli import datasets as read
     from mapred.cli import output, references
 
     with redirect_stdout(sys.stderr) if json else nullcontext():
-        if len(datasets) == 1 and input.format is None and references.is_job_file(datasets[0]):
+        if len(datasets) == 1 and "format" not in reading and references.is_job_file(datasets[0]):
             job = references.load_job(datasets[0], job_name)
             planned = references.replace_options(job, settings).plan()
         else:
-            source = read.dataset_of(datasets, input)
-            planned = mapred.plan(source, **settings)
+            planned = mapred.plan(make_dataset(datasets, reading), **settings)
     if json:
         print_json(output.plan_json(planned.summary()))
     else:
@@ -204,7 +202,6 @@ def ls(root: str | None, limit: int | None, json: bool) -> None:
     mapred ls -n 10
     mapred ls --json | jq -r '.[] | select(.state == "failed") | .uri'
     """
-    from mapred import display
     from mapred.cli import output
     from mapred.cli.run_list import advice
     from mapred.client import history
@@ -241,8 +238,6 @@ def show(run_name: str, root: str | None, json: bool) -> None:
         return
     status = found.status()
     import time
-
-    from mapred import display
 
     say(display.status_text(status, time.time(), width=_timeline_width()))
     say(f"  {found.uri}")
@@ -354,7 +349,6 @@ def audit(run_name: str, no_content: bool, contact: bool, root: str | None, json
 
 def _open(reference: str, root: str | None, backend: str | Backend | None = None) -> mapred.Run:
     """Return the run that RUN names; one that is not there is wrong input, not a failed run."""
-    import mapred
     from mapred.cli import run_list
 
     try:

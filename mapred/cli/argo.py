@@ -12,12 +12,14 @@ from pathlib import Path
 
 import click
 
+from mapred import backends
 from mapred.cli.datasets import Words, job_options
 from mapred.cli.options import (
     root_option,
     traceback_option,
 )
 from mapred.cli.reports import FAILED, say
+from mapred.display.format import pluralize
 from mapred.errors import BackendError, MissingDependency
 
 _LINT_SECONDS = 120
@@ -70,7 +72,6 @@ def lint(files: Sequence[str]) -> None:
     \b
     mapred render recipes/word_count.py --root s3://team/runs > w.yaml && mapred lint w.yaml
     """
-    from mapred.display.format import pluralize
 
     paths = [path for file in files for path in _yaml_files(Path(file))]
     objects, problems = _own_problems(paths)
@@ -159,7 +160,6 @@ def rbac(namespace: str | None, backend: str) -> None:
     \b
     mapred argo rbac -n team | kubectl apply -f -
     """
-    from mapred import backends
     from mapred.backends.argo.backend import Argo
     from mapred.backends.argo.rbac import manifests
     from mapred.backends.argo.yaml import to_yaml

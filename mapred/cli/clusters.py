@@ -8,6 +8,9 @@ from contextlib import redirect_stdout
 
 import click
 
+import mapred
+from mapred import backends, display
+from mapred.backends.findings import Examines
 from mapred.cli.argo import backend_option
 from mapred.cli.datasets import Words, job_options
 from mapred.cli.options import (
@@ -17,6 +20,7 @@ from mapred.cli.options import (
     traceback_option,
 )
 from mapred.cli.reports import FAILED, print_json, say, terminal_width
+from mapred.engine.base import Reopens
 
 
 @click.command(short_help="Submit a job to a cluster, and return.")
@@ -39,9 +43,7 @@ def submit(
     mapred submit nightly.py --backend prod --param date=2026-03-01 --param city=Bern
     mapred submit pipelines.nightly:job --backend prod
     """
-    from mapred import backends
     from mapred.cli import jobs
-    from mapred.engine.base import Reopens
 
     with redirect_stdout(sys.stderr):
         chosen = backends.resolve(backend)
@@ -65,7 +67,6 @@ def cancel(run_name: str, root: str | None) -> None:
     \b
     mapred cancel last --root s3://team/runs
     """
-    import mapred
     from mapred.cli import run_list
 
     found = mapred.open(run_list.find(run_name, root))
@@ -115,7 +116,6 @@ def schedule(
     mapred schedule nightly.py "0 3 * * *" --backend prod --param city=Bern
     mapred schedule pipelines.nightly:job "0 3 * * 1-5" --timezone Europe/Berlin --name nightly
     """
-    import mapred
     from mapred.cli import references
 
     with redirect_stdout(sys.stderr):
@@ -142,8 +142,6 @@ def schedules(backend: str, json: bool) -> None:
     \b
     mapred schedules --backend prod
     """
-    import mapred
-    from mapred import display
 
     found = mapred.schedules(backend=backend)
     if json:
@@ -176,7 +174,6 @@ def unschedule(name: str, backend: str) -> None:
     \b
     mapred unschedule nightly --backend prod
     """
-    import mapred
 
     mapred.unschedule(name, backend=backend)
     say(f"{name} starts no more", err=True)
@@ -197,8 +194,6 @@ def doctor(backend: str, root: str | None, pod: bool) -> None:
     mapred doctor --backend prod
     mapred doctor --backend prod --pod
     """
-    from mapred import backends
-    from mapred.backends.findings import Examines
 
     chosen = backends.resolve(backend)
     if not isinstance(chosen, Examines):

@@ -3,199 +3,138 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from mapred.cli.options import gather_options, param_option, setting_options
+import mapred
+from mapred import dataset
+from mapred.cli.options import gather_fields, gather_given, param_option, setting_options, spell
+from mapred.errors import DatasetError
 
 FORMATS = ("text", "csv", "json", "parquet", "arrow", "files", "items", "array")
-_SPELLED = {"as_": "--as", "date_formats": "--date-format"} | {
-    f"{kind}_values": f"--{kind}-value" for kind in ("null", "true", "false")
-}
 _HEADERS = {"yes": True, "no": False, "first": "first"}
 
 
 def _parse_names(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-    """Names between commas."""
     return None if value is None else tuple(part.strip() for part in value.split(","))
 
 
 def _parse_types(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> Any:
-    """`NAME=TYPE`, the types of columns."""
-    pairs = [each.rpartition("=") for each in value]
-    for (name, _, type_), each in zip(pairs, value, strict=True):
+    types = {}
+    for word in value:
+        name, _, type_ = word.rpartition("=")
         if not name or not type_:
-            raise click.BadParameter(f"{each!r}: write NAME=TYPE, such as zip=string")
-    return tuple((name, type_) for name, _, type_ in pairs)
+            raise click.BadParameter(f"{word!r}: write NAME=TYPE, such as zip=string")
+        types[name] = type_
+    return types or None
 
 
 def _parse_character(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """One character; `tab` and `space` may be written out."""
     return {"tab": "\t", "\\t": "\t", "space": " "}.get(value or "", value)
 
 
-@dataclass(frozen=True)
-class Input:
-    """How the DATASET words are read; None or nothing where the command line does not say."""
-
-    format: str | None = None
-    as_: str | None = None
-    dtype_backend: str | None = None
-    schema: tuple[tuple[str, str], ...] = ()
-    columns: tuple[str, ...] | None = None
-    missing_columns: str | None = None
-    extra_columns: str | None = None
-    hive: bool | None = None
-    delimiter: str | None = None
-    quote: str | None = None
-    escape: str | None = None
-    header: str | None = None
-    names: tuple[str, ...] | None = None
-    skip_rows: int | None = None
-    comment: str | None = None
-    newlines_in_values: bool | None = None
-    null_values: tuple[str, ...] = ()
-    true_values: tuple[str, ...] = ()
-    false_values: tuple[str, ...] = ()
-    date_formats: tuple[str, ...] = ()
-    decimal: str | None = None
-    thousands: str | None = None
-    on_bad_rows: str | None = None
-    encoding: str | None = None
-    errors: str | None = None
-    compression: str | None = None
-
-    def to_keywords(self) -> dict[str, Any]:
-        """Return the keywords of a `mapred.read_…` that the command line says."""
-        found = {
-            name: value
-            for name, value in vars(self).items()
-            if name != "format" and value is not None and value != ()
-        }
-        if self.header is not None:
-            found["header"] = _HEADERS[self.header]
-        if self.schema:
-            found["schema"] = dict(self.schema)
-        if self.compression == "none":
-            found["compression"] = None
-        return found
+def _parse_header(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    return None if value is None else _HEADERS[value]
 
 
+def _option(name: str, help: str, spelled: str = "", **settings: Any) -> tuple[str, Any]:
+    """Return a keyword of `mapred.read_…` and its option."""
+    return name, click.option(spelled or spell(name), name, help=help, **settings)
+
+
+def _one_of(*words: str) -> dict[str, Any]:
+    return {"type": click.Choice(words)}
+
+
+_NAMES: dict[str, Any] = {"callback": _parse_names, "metavar": "A,B"}
+_TYPES: dict[str, Any] = {"callback": _parse_types, "multiple": True, "metavar": "NAME=TYPE"}
 _TEXTS: dict[str, Any] = {"multiple": True, "metavar": "TEXT"}
 _CHARACTER: dict[str, Any] = {"callback": _parse_character, "metavar": "C"}
+_AS = "What the function receives: pandas, polars, batches, bytes, path, …"
+_ROWS = "CSV: rows of too many or too few values."
 
-input_options = gather_options(
-    Input,
-    click.option("--format", type=click.Choice(FORMATS), help="How to read (default: by suffix)."),
-    click.option(
-        "--as",
-        "as_",
-        metavar="KIND",
-        help="What the function receives: pandas, polars, batches, bytes, path, …",
+reading_options = gather_given(
+    "reading",
+    _option("format", "How to read (default: by suffix).", **_one_of(*FORMATS)),
+    _option("as_", _AS, "--as", metavar="KIND"),
+    _option(
+        "dtype_backend",
+        "How types become pandas'.",
+        **_one_of("numpy_nullable", "pyarrow", "numpy"),
     ),
-    click.option(
-        "--dtype-backend",
-        help="How types become pandas'.",
-        type=click.Choice(["numpy_nullable", "pyarrow", "numpy"]),
+    _option("schema", "The type of a column (repeatable).", **_TYPES),
+    _option("columns", "The columns to read.", **_NAMES),
+    _option("missing_columns", "Columns that a file lacks.", **_one_of("error", "null")),
+    _option("extra_columns", "Columns that only some files have.", **_one_of("error", "ignore")),
+    _option("hive", "Whether folders NAME=VALUE are columns.", "--hive/--no-hive", default=None),
+    _option("delimiter", "CSV: between values.", **_CHARACTER),
+    _option("quote", "CSV: around values; '' for none.", **_CHARACTER),
+    _option("escape", "CSV: before a character without meaning.", **_CHARACTER),
+    _option(
+        "header",
+        "CSV: which files begin with names.",
+        type=click.Choice(list(_HEADERS)),
+        callback=_parse_header,
     ),
-    click.option(
-        "--schema",
-        help="The type of a column (repeatable).",
-        callback=_parse_types,
-        multiple=True,
-        metavar="NAME=TYPE",
+    _option("names", "CSV: the columns' names.", **_NAMES),
+    _option("skip_rows", "CSV: lines to leave out before the header.", type=int, metavar="N"),
+    _option("comment", "CSV: begins lines to leave out.", **_CHARACTER),
+    _option(
+        "newlines_in_values", "CSV: quoted values may hold line ends.", is_flag=True, default=None
     ),
-    click.option("--columns", help="The columns to read.", callback=_parse_names, metavar="A,B"),
-    click.option(
-        "--missing-columns", help="Columns that a file lacks.", type=click.Choice(["error", "null"])
+    _option("null_values", "CSV: a text that means null (repeatable).", "--null-value", **_TEXTS),
+    _option("true_values", "CSV: a text that means true (repeatable).", "--true-value", **_TEXTS),
+    _option(
+        "false_values", "CSV: a text that means false (repeatable).", "--false-value", **_TEXTS
     ),
-    click.option(
-        "--extra-columns",
-        help="Columns that only some files have.",
-        type=click.Choice(["error", "ignore"]),
-    ),
-    click.option("--hive/--no-hive", help="Whether folders NAME=VALUE are columns.", default=None),
-    click.option("--delimiter", help="CSV: between values.", **_CHARACTER),
-    click.option("--quote", help="CSV: around values; '' for none.", **_CHARACTER),
-    click.option("--escape", help="CSV: before a character without meaning.", **_CHARACTER),
-    click.option(
-        "--header", help="CSV: which files begin with names.", type=click.Choice(list(_HEADERS))
-    ),
-    click.option("--names", help="CSV: the columns' names.", callback=_parse_names, metavar="A,B"),
-    click.option(
-        "--skip-rows", help="CSV: lines to leave out before the header.", type=int, metavar="N"
-    ),
-    click.option("--comment", help="CSV: begins lines to leave out.", **_CHARACTER),
-    click.option(
-        "--newlines-in-values",
-        help="CSV: quoted values may hold line ends.",
-        is_flag=True,
-        default=None,
-    ),
-    click.option(
-        "--null-value", "null_values", help="CSV: a text that means null (repeatable).", **_TEXTS
-    ),
-    click.option(
-        "--true-value", "true_values", help="CSV: a text that means true (repeatable).", **_TEXTS
-    ),
-    click.option(
-        "--false-value", "false_values", help="CSV: a text that means false (repeatable).", **_TEXTS
-    ),
-    click.option(
-        "--date-format", "date_formats", help="CSV: such as %d.%m.%Y (repeatable).", **_TEXTS
-    ),
-    click.option("--decimal", help="CSV: the decimal point.", **_CHARACTER),
-    click.option("--thousands", help="CSV: between groups of three digits.", **_CHARACTER),
-    click.option(
-        "--on-bad-rows",
-        help="CSV: rows of too many or too few values.",
-        type=click.Choice(["error", "skip"]),
-    ),
-    click.option("--encoding", help="Of text.", metavar="NAME"),
-    click.option("--errors", help="What becomes of bytes that are not text.", metavar="NAME"),
-    click.option(
-        "--compression",
-        help="Of text (default: by suffix).",
-        type=click.Choice(["gzip", "bz2", "xz", "zstd", "none"]),
+    _option("date_formats", "CSV: such as %d.%m.%Y (repeatable).", "--date-format", **_TEXTS),
+    _option("decimal", "CSV: the decimal point.", **_CHARACTER),
+    _option("thousands", "CSV: between groups of three digits.", **_CHARACTER),
+    _option("on_bad_rows", _ROWS, **_one_of("error", "skip")),
+    _option("encoding", "Of text.", metavar="NAME"),
+    _option("errors", "What becomes of bytes that are not text.", metavar="NAME"),
+    _option(
+        "compression",
+        "Of text (default: by suffix).",
+        **_one_of("gzip", "bz2", "xz", "zstd", "none"),
     ),
 )
 
 
-def dataset_of(words: Sequence[str], input: Input) -> Any:
+def make_dataset(words: Sequence[str], reading: Mapping[str, Any]) -> Any:
     """Return the dataset that the words of a command line name, read by `mapred.read_<format>`."""
-    import mapred
-    from mapred import dataset
-    from mapred.errors import DatasetError
-
-    given, format = input.to_keywords(), input.format
+    keywords = dict(reading)
+    if keywords.get("compression") == "none":
+        keywords["compression"] = None
+    format = keywords.pop("format", None)
     if format == "items":
-        _refuse_options(given, format, {"as_"})
-        if input.as_ not in (None, "item"):
+        _refuse_options(keywords, format, ["as_"])
+        if keywords.get("as_", "item") != "item":
             raise DatasetError("--as is not for items: each word is passed as it stands")
         return mapred.items(words)
     if format == "array":
-        _refuse_options(given, format, set())
+        _refuse_options(keywords, format, [])
         if len(words) != 1 or not words[0].isdigit():
             raise DatasetError("--format array takes one whole number, the size of the array")
         return mapred.array(int(words[0]))
     if format is None:
-        if not given:
+        if not keywords:
             return dataset.as_dataset(list(words))
         format = dataset.format_of(list(words))
     read = getattr(mapred, f"read_{format}")
-    _refuse_options(given, format, set(inspect.signature(read).parameters))
-    return read(list(words), **given)
+    _refuse_options(keywords, format, inspect.signature(read).parameters)
+    return read(list(words), **keywords)
 
 
-def _refuse_options(given: dict[str, Any], format: str, known: set[str]) -> None:
+def _refuse_options(keywords: Mapping[str, Any], format: str, accepted: Collection[str]) -> None:
     """Refuse options that a format does not take."""
-    others = [name for name in given if name not in known]
-    if others:
-        option = _SPELLED.get(others[0], f"--{others[0].replace('_', '-')}")
-        raise click.UsageError(f"{option} is not for --format {format}")
+    spelled = {param.name: param.opts[0] for param in click.get_current_context().command.params}
+    for name in keywords:
+        if name not in accepted:
+            raise click.UsageError(f"{spelled[name]} is not for --format {format}")
 
 
 @dataclass(frozen=True)
@@ -205,17 +144,17 @@ class Words:
     target: str
     datasets: Sequence[str]
     job_name: str | None
-    input: Input
+    reading: Mapping[str, Any]
     settings: Mapping[str, Any]
     params: Sequence[str]
 
 
-job_options = gather_options(
+job_options = gather_fields(
     Words,
     click.argument("target"),
     click.argument("datasets", metavar="[DATASET]...", nargs=-1),
     click.option("--job", "job_name", metavar="NAME", help="Which job of the file."),
-    input_options,
+    reading_options,
     setting_options,
     param_option,
 )

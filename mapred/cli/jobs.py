@@ -6,7 +6,7 @@ import click
 
 import mapred
 from mapred.cli import references
-from mapred.cli.datasets import Words, dataset_of
+from mapred.cli.datasets import Words, make_dataset
 from mapred.errors import FunctionError
 
 
@@ -26,8 +26,8 @@ def _without_parameters(words: Words) -> mapred.Job:
             )
         job = references.load_job(target, words.job_name) if found is None else found
         if words.datasets:
-            settings = {**settings, "dataset": dataset_of(words.datasets, words.input)}
-        elif words.input.format or words.input.to_keywords():
+            settings = {**settings, "dataset": make_dataset(words.datasets, words.reading)}
+        elif words.reading:
             raise click.UsageError("--format, --as and what says how to read go with a DATASET")
         return references.replace_options(job, settings)
     if words.job_name is not None:
@@ -36,5 +36,5 @@ def _without_parameters(words: Words) -> mapred.Job:
         raise FunctionError(f"{target} is a {type(found).__name__}, which cannot be called")
     if not words.datasets:
         raise click.UsageError(f"name the DATASET to run {target} over")
-    source = dataset_of(words.datasets, words.input)
+    source = make_dataset(words.datasets, words.reading)
     return mapred.job(found, source, **references.load_functions(settings))

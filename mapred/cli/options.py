@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mapred import backends
 from mapred.client.options import JobOptions, Options, PlanOptions, ResumeOptions
 from mapred.model import rules
 
@@ -54,9 +55,7 @@ class Place:
             return self.backend
         if self.backend not in (None, "local"):
             raise click.UsageError("--workers is for --backend local")
-        from mapred.backends import restore
-
-        return restore("local", {"workers": self.workers})
+        return backends.restore("local", {"workers": self.workers})
 
 
 @dataclass(frozen=True)
@@ -76,42 +75,46 @@ class Report:
         return redirect_stdout(sys.stderr) if self.json or self.quiet else nullcontext()
 
 
-def gather_options(kind: type[Any], *options: Callable[[F], F]) -> Callable[[F], F]:
+def gather_fields(kind: type[Any], *options: Callable[[F], F]) -> Callable[[F], F]:
     """Options that a command takes as one value, passed under the lower-case name of `kind`."""
-    return _combine_options(
-        kind.__name__.lower(), kind, [field.name for field in fields(kind)], options
-    )
+    names = [field.name for field in fields(kind)]
+    return _gather(kind.__name__.lower(), kind, names, options)
 
 
-def _gather_mapping(name: str, options: Mapping[str, Callable[[F], F]]) -> Callable[[F], F]:
+def gather_given(name: str, *options: tuple[str, Callable[[F], F]]) -> Callable[[F], F]:
     """Options that a command takes as one mapping, `name`, of those that are given."""
 
     def given(**values: Any) -> dict[str, Any]:
-        return {option: value for option, value in values.items() if value is not None}
+        return {option: value for option, value in values.items() if value not in (None, ())}
 
-    return _combine_options(name, given, options, options.values())
+    return _gather(name, given, *zip(*options, strict=True))
 
 
-def _combine_options(
+def _gather(
     name: str,
     make: Callable[..., Any],
     names: Collection[str],
-    options: Iterable[Callable[[F], F]],
+    options: Sequence[Callable[[F], F]],
 ) -> Callable[[F], F]:
     """Options whose values, of these names, make the argument `name` of a command."""
 
     def decorate(command: F) -> F:
         @functools.wraps(command)
         def call(*args: Any, **values: Any) -> Any:
-            own = {each: values.pop(each) for each in names}
+            own = {option: values.pop(option) for option in names}
             return command(*args, **values, **{name: make(**own)})
 
         decorated: Any = call
-        for option in reversed([*options]):
+        for option in reversed(options):
             decorated = option(decorated)
         return decorated  # type: ignore[no-any-return]
 
     return decorate
+
+
+def spell(name: str) -> str:
+    """`--max-tasks` for `max_tasks`."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _show_traceback(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -127,36 +130,30 @@ _TYPES: dict[frozenset[Any], Callable[[str], Any]] = {
 }
 
 
-def _build_click_options(kind: type[Any]) -> dict[str, Callable[[F], F]]:
-    """Those of the options of a job that the command line takes, by their names."""
-    found = {}
+def _build_click_options(kind: type[Any]) -> Iterator[tuple[str, Callable[[F], F]]]:
+    """Those of the options of a job that the command line takes, with their names."""
+    types = typing.get_type_hints(kind)
     for option in fields(Options):
         if option.metadata and option.name in kind.__annotations__:
-            type_ = typing.get_type_hints(kind)[option.name]
+            type_ = types[option.name]
             kinds = frozenset(typing.get_args(type_) or (type_,)) - {type(None)}
-            spelled = f"--{option.name.replace('_', '-')}"
-            found[option.name] = click.option(
-                spelled, type=_TYPES.get(kinds, str), **option.metadata
-            )
-    return found
+            read = _TYPES.get(kinds, str)
+            yield option.name, click.option(spell(option.name), type=read, **option.metadata)
 
 
-plan_options = _gather_mapping("settings", _build_click_options(PlanOptions))
-setting_options = _gather_mapping("settings", _build_click_options(JobOptions))
-_fn_option = click.option(
-    "--fn", metavar="NAME", help="A fixed function: module:function or file.py:function."
+plan_options = gather_given("settings", *_build_click_options(PlanOptions))
+setting_options = gather_given("settings", *_build_click_options(JobOptions))
+_FN_HELP = "A fixed function: module:function or file.py:function."
+change_options = gather_given(
+    "changes",
+    ("fn", click.option("--fn", metavar="NAME", help=_FN_HELP)),
+    *_build_click_options(ResumeOptions),
 )
-change_options = _gather_mapping(
-    "changes", {"fn": _fn_option, **_build_click_options(ResumeOptions)}
-)
-resource_options = _gather_mapping(
+_MEMORY_HELP = "Memory of a map task, such as 4Gi."
+resource_options = gather_given(
     "resources",
-    {
-        "cpu": click.option("--cpu", type=float, metavar="CORES", help="Cores of a map task."),
-        "memory": click.option(
-            "--memory", metavar="SIZE", help="Memory of a map task, such as 4Gi."
-        ),
-    },
+    ("cpu", click.option("--cpu", type=float, metavar="CORES", help="Cores of a map task.")),
+    ("memory", click.option("--memory", metavar="SIZE", help=_MEMORY_HELP)),
 )
 param_option = click.option(
     "--param",
@@ -170,7 +167,7 @@ root_option = click.option(
     metavar="PATH",
     help="Where runs are kept (default: $MAPRED_ROOT, else ~/.mapred/runs).",
 )
-place_options = gather_options(
+place_options = gather_fields(
     Place,
     root_option,
     click.option(
@@ -181,7 +178,7 @@ place_options = gather_options(
     click.option("--workers", type=int, metavar="N", help="Processes of the local backend."),
 )
 json_option = click.option("--json", "json", is_flag=True, help="One JSON document on stdout.")
-report_options = gather_options(
+report_options = gather_fields(
     Report,
     json_option,
     click.option("--quiet", "-q", is_flag=True, help="Print the run's folder and errors only."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mapred.client.audit import Audit
     from mapred.client.history import Entry
     from mapred.display import PlanSummary
-    from mapred.model.failure import Failure
     from mapred.model.records import GivenUp
     from mapred.model.status import RunStatus
 
@@ -116,70 +115,60 @@ def _key(key: Any) -> str:
     raise TypeError(f"a key of type {type(key).__name__} has no place in JSON")
 
 
+# The fields of a run's status that scripts get, in this order, after its id.
+_STATUS = (
+    "uri name state message stages parameters started finished pauses queued_since bytes "
+    "bytes_done records skipped given_up counters heavy failures retries"
+).split()
+
+
 def status_json(status: RunStatus) -> dict[str, Any]:
-    """Return what scripts are told of a run; times in seconds since the epoch, `heavy` is
-    estimated."""
+    """Return what scripts get of a run; times in seconds since the epoch, `heavy` is estimated."""
     return {
         "id": status.run_id,
-        "uri": status.uri,
-        "name": status.name,
-        "state": status.state,
-        "message": status.message,
-        "stages": [vars(stage) for stage in stages_to_show(status)],
+        **{name: getattr(status, name) for name in _STATUS},
+        "stages": _plain(stages_to_show(status)),
         "parameters": to_json(status.parameters),
-        "started": status.started,
-        "finished": status.finished,
-        "pauses": [list(pause) for pause in status.pauses],
-        "queued_since": status.queued_since,
-        "bytes": status.bytes,
-        "bytes_done": status.bytes_done,
-        "records": status.records,
-        "skipped": status.skipped,
         "given_up": _given_up_json(status.given_up),
-        "counters": dict(status.counters),
-        "heavy": dict(status.heavy),
-        "failures": [_failure_json(failure) for failure in status.failures],
-        "retries": [vars(retry) for retry in status.retries],
+        "failures": _plain(status.failures),
+        "retries": _plain(status.retries),
     }
 
 
 def entry_json(entry: Entry) -> dict[str, Any]:
-    """Return what scripts are told of a run in a list."""
+    """Return what scripts get of a run in a list."""
     return {**vars(entry), "parameters": to_json(entry.parameters)}
 
 
-def _given_up_json(given_up: GivenUp) -> dict[str, Any]:
-    return {"what": given_up.what, "indices": list(given_up.indices)}
-
-
-def _failure_json(failure: Failure) -> dict[str, Any]:
-    return {**vars(failure), "items": list(failure.items)}
-
-
 def plan_json(summary: PlanSummary) -> dict[str, Any]:
-    """Return what scripts are told of a plan; sizes in bytes (items where there are no bytes)."""
+    """Return what scripts get of a plan; sizes in bytes (items where there are no bytes)."""
+    unsplittable = ("files", "bytes", "reason")
     return {
         **vars(summary),
-        "columns": [vars(column) for column in summary.columns],
+        "columns": _plain(summary.columns),
         "largest_files": [{"path": path, "bytes": size} for path, size in summary.largest_files],
         "unsplittable": [
-            {"files": files, "bytes": size, "reason": reason}
-            for files, size, reason in summary.unsplittable
+            dict(zip(unsplittable, part, strict=True)) for part in summary.unsplittable
         ],
         "shard_bytes": [int(size) for size in summary.shard_bytes],
     }
 
 
 def audit_json(audit: Audit) -> dict[str, Any]:
-    """Return what scripts are told of an audit."""
-    problems = [vars(problem) for problem in audit.problems]
-    given_up = _given_up_json(audit.given_up)
-    made_by = [vars(made) for made in audit.functions]
-    told = {
+    """Return what scripts get of an audit."""
+    return {
+        **vars(audit),
         "ok": audit.ok,
         "complete": audit.complete,
-        "given_up": given_up,
-        "functions": made_by,
-        "problems": problems,
+        "given_up": _given_up_json(audit.given_up),
+        "functions": _plain(audit.functions),
+        "problems": _plain(audit.problems),
     }
-    return {**vars(audit), **told}
+
+
+def _plain(values: Iterable[Any]) -> list[dict[str, Any]]:
+    return [vars(value) for value in values]
+
+
+def _given_up_json(given_up: GivenUp) -> dict[str, Any]:
+    return {"what": given_up.what, "indices": given_up.indices}

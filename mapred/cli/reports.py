@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import mapred
 from mapred.cli.options import Report
 from mapred.errors import MapredError, RunError
 from mapred.errors.escaping import visible, visible_json
 
 if TYPE_CHECKING:
-    import mapred
     from mapred.client.hints import Hint
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import mapred
 from mapred.cli import references
 from mapred.cli.reports import INTERRUPTED, how_to_resume, say
 from mapred.cli.run_list import word
@@ -17,7 +18,6 @@ from mapred.errors import RunError
 from mapred.functions import origins
 
 if TYPE_CHECKING:
-    import mapred
     from mapred.engine.base import Backend
 
 

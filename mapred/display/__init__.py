@@ -1,6 +1,6 @@
 """Plans and runs as text, HTML and pictures: pure functions of their input.
 
-Each module is loaded with the first name that is asked for: most runs show nothing.
+Each module is loaded when one of its names is used first: most runs show nothing.
 """
 
 from __future__ import annotations
@@ -44,29 +44,5 @@ _WHERE = {
     "text.plan": ("plan_text",),
     "text.run": ("run_text", "status_text", "timeline_text"),
 }
-
-__all__ = [
-    "Column",
-    "FailureGroup",
-    "Failures",
-    "PlanSummary",
-    "Progress",
-    "failures_html",
-    "failures_text",
-    "format_bytes",
-    "format_count",
-    "format_seconds",
-    "group_failures",
-    "plan_html",
-    "plan_text",
-    "progress",
-    "run_text",
-    "sparkline",
-    "status_html",
-    "status_text",
-    "table_html",
-    "table_text",
-    "timeline_text",
-]
 
 __getattr__ = lazy.names_of(__name__, _WHERE)

@@ -13,7 +13,7 @@ from testbed.servers import argo_server
 
 import mapred
 from mapred.cli import jobs, main, references
-from mapred.cli.datasets import Input, Words
+from mapred.cli.datasets import Words
 from mapred.errors import MapredError
 
 JOB = """
@@ -57,7 +57,7 @@ def test_parameters_are_typed() -> None:
 
 def test_a_job_of_a_module_takes_parameters(folder: Path) -> None:
     params = ["date=2026-03-01", "city=Bern"]
-    bound = jobs.job_of(Words("nightly_job:job", [], None, Input(), {}, params))
+    bound = jobs.job_of(Words("nightly_job:job", [], None, {}, {}, params))
     assert bound.run(backend="inline", progress="none").result() == ["Bern 01: 2"]
 
 
