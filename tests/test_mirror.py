@@ -66,7 +66,7 @@ TESTED_BY = {
         "model.failure model.fields model.layout model.records model.shuffle model.spec model.status"
     ),
     "model/test_packs.py": "process.whereabouts worker.turns",
-    "model/test_policy.py": "model.events model.losses",
+    "model/test_policy.py": "model.events",
     "planner/test_shards.py": "planner.ranges",
     "process/test_forks.py": "process.children",
     "process/test_secrecy.py": "functions.excerpts storage.allowed",

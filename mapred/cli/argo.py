@@ -72,7 +72,6 @@ def lint(files: Sequence[str]) -> None:
     \b
     mapred render recipes/word_count.py --root s3://team/runs > w.yaml && mapred lint w.yaml
     """
-
     paths = [path for file in files for path in _yaml_files(Path(file))]
     objects, problems = _own_problems(paths)
     program = shutil.which("argo")

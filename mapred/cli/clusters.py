@@ -142,7 +142,6 @@ def schedules(backend: str, json: bool) -> None:
     \b
     mapred schedules --backend prod
     """
-
     found = mapred.schedules(backend=backend)
     if json:
         print_json([vars(each) for each in found])
@@ -174,7 +173,6 @@ def unschedule(name: str, backend: str) -> None:
     \b
     mapred unschedule nightly --backend prod
     """
-
     mapred.unschedule(name, backend=backend)
     say(f"{name} starts no more", err=True)
 
@@ -194,7 +192,6 @@ def doctor(backend: str, root: str | None, pod: bool) -> None:
     mapred doctor --backend prod
     mapred doctor --backend prod --pod
     """
-
     chosen = backends.resolve(backend)
     if not isinstance(chosen, Examines):
         raise click.UsageError(f"--backend {backend} is {chosen.name}, and needs no cluster")

@@ -82,7 +82,6 @@ def check_keys(schema: pa.Schema, by: Sequence[str]) -> None:
 
 def family(type_: pa.DataType, name: str) -> str:
     """Types of one family can be equal, and then have equal hashes; other keys are refused."""
-
     if pa.types.is_dictionary(type_):
         return family(type_.value_type, name)
     if kind(type_) in ("int", "float"):

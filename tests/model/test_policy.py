@@ -505,3 +505,25 @@ def test_what_is_known_of_a_task_goes_from_process_to_process() -> None:
     pack = Pack({1: 2}, frozenset({1}), frozenset({4}), 3)
     trouble = Trouble(tries=2, pack=pack, whole=True, ended=True)
     assert Trouble.from_json(trouble.to_json()) == trouble
+
+
+def test_a_task_without_trouble_is_at_its_first_call_and_attempt() -> None:
+    trouble = Trouble()
+    assert (trouble.call, trouble.attempt, trouble.lost) == (0, 1, ())
+    assert not trouble.ended
+
+
+def test_each_record_of_another_process_counts_for_its_own_task() -> None:
+    """One that decides nothing, as its task was given up already, hides no other."""
+    state = State(Rules(attempts=2, allowed=2), range(4), [0, 1, 2, 3])
+    records = [failure(3, 2), failure(1, 2)]
+    decide(state, Folder({0}, {3: None}, records))
+    assert state.lost == {1: None}
+
+
+def test_a_commit_ends_the_doubt_about_its_task() -> None:
+    state = begun(Rules(attempts=2), tasks=2)
+    assert asks(decide(state, Ended(0, 0)), 0)
+    assert asks(decide(state, Failed(0, failure(1, 2))), 1)
+    assert decide(state, Committed([0])) == ()
+    assert state.doubts.keys() == {1}
