@@ -21,8 +21,8 @@ from mapred.model.records import Block, Commit, Outcome
 from mapred.model.spec import Job, Stage
 from mapred.runfolder.folder import RunFolder
 
-# How many calls a pool of unknown size gets at once: as many as any may have workers, and few
-# enough that a store or a function that fails is noticed before most tasks are sent.
+# How many calls a pool of unknown size gets at once: enough for the workers of a large cluster, and
+# few enough that a store or a function that fails is noticed before most tasks are sent.
 _WINDOW = 1000
 # Tasks sent as one call while they are so short that the driver's share of each would count.
 _BLOCK, _BLOCK_SECONDS = 16, 0.01
@@ -195,7 +195,7 @@ class Batch:
         elif isinstance(error, BrokenExecutor):
             raise self._broken_pool_error(error) from error
         elif isinstance(error, MapredError):
-            raise error  # it would come again, whichever task is called
+            raise error  # it would be raised again, whichever task is called
         elif isinstance(error, KeyboardInterrupt):
             # Ctrl-C reaches the processes of a pool as well.
             yield Stopped("interrupted; resume it with run.resume()")

@@ -49,7 +49,7 @@ _MOVED = _RENAMED | {
     for package, names in _NESTED.items()
     for name in names.split()
 }
-# What one module held and several hold now.
+# What one module held and several hold now: names by their old module and their new one.
 _DIVIDED = {
     ("mapred.history", "mapred.client.lookup"): "open",
     ("mapred.model", "mapred.model.records"): "Commit GivenUp Outcome Output Span StoredFile",
