@@ -6,7 +6,6 @@ Devices are named as `CUDA_VISIBLE_DEVICES` names them: by number, or by UUID.
 from __future__ import annotations
 
 import functools
-import glob
 import itertools
 import os
 import re
@@ -16,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from mapred.errors import BackendError
 from mapred.model.resources import Resources
+from mapred.process.lazy import glob
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 _ASK_SECONDS = 30

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from mapred.model.frozen import dataclass
 from mapred.model.limits import Limits
 from mapred.model.spec import Job, Stage
 from mapred.model.status import RunStatus
+from mapred.process.lazy import shlex
 from mapred.runfolder import liveness
 from mapred.storage import Store
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-import shlex
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import date, datetime, timedelta
@@ -24,6 +23,7 @@ from mapred.functions.transport import makes_callables
 from mapred.model.checking import short_repr
 from mapred.model.rules import plain
 from mapred.process import secrecy
+from mapred.process.lazy import shlex
 
 Value = str | int | float | bool | date
 _PLACE = r"\{(?P<name>[A-Za-z_]\w*)(?P<shift>[+-]\d{1,6}[dhm])?(?::(?P<form>[^{}]*))?\}"

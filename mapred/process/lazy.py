@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import glob
     import pathlib
+    import shlex
     import shutil
     import tempfile
     from importlib import metadata
@@ -34,6 +36,7 @@ __all__ = [
     "Lazy",
     "ds",
     "fsspec",
+    "glob",
     "metadata",
     "names_of",
     "np",
@@ -46,6 +49,7 @@ __all__ = [
     "pl",
     "pq",
     "psutil",
+    "shlex",
     "shutil",
     "tempfile",
 ]
@@ -63,6 +67,7 @@ class Lazy(types.ModuleType):
 if not TYPE_CHECKING:
     ds = Lazy("pyarrow.dataset")
     fsspec = Lazy("fsspec")
+    glob = Lazy("glob")
     metadata = Lazy("importlib.metadata")  # which parses mail headers
     np = Lazy("numpy")
     pa = Lazy("pyarrow")
@@ -74,6 +79,7 @@ if not TYPE_CHECKING:
     pl = Lazy("polars")
     pq = Lazy("pyarrow.parquet")
     psutil = Lazy("psutil")
+    shlex = Lazy("shlex")
     shutil = Lazy("shutil")
     tempfile = Lazy("tempfile")
 
