@@ -105,10 +105,9 @@ def manifest(
     first = _first_tasks(sent, tasks)
     texts, numbered = list(first), list(first.values())
     schemas = [decode_schema(text) for text in texts]
-    where_ = [f"map task {task}" for task in numbered]
-    whole = [unify_schemas(schemas, shuffle.by, where_)] if schemas else []
+    places = [f"map task {task}" for task in numbered]
+    whole = [unify_schemas(schemas, shuffle.by, places)] if schemas else []
     rows = sum(output.rows for output, _ in mapped)
-    fields = [("path", pa.large_string()), ("offset", pa.int64()), ("length", pa.int64())]
     metadata = {
         _SCHEMAS: json.dumps([*map(encode_schema, whole), *texts]).encode(),
         _TASKS: json.dumps(numbered).encode(),
@@ -119,12 +118,11 @@ def manifest(
     ]
     paths = large_strings([output.path or "" for output, _ in stored])
     numbers = np.array([texts.index(parts.schema) for _, parts in stored], np.int32)
-    outline_ = Outline(whole[0] if whole else None, tuple(schemas), tuple(numbered), rows)
-    ends, where, files = _ranges([parts for _, parts in stored], numbers, outline_, shuffle)
+    outline = Outline(whole[0] if whole else None, tuple(schemas), tuple(numbered), rows)
+    ends, where, files = _ranges([parts for _, parts in stored], numbers, outline, shuffle)
     if ends is not None:
         metadata[_ENDS] = encode_table(ends).encode()
-    fields += [("before", pa.int64()), ("after", pa.int64()), ("schema", pa.int32())]
-    schema = pa.schema(fields, metadata)
+    schema = pa.schema(_fields(), metadata)
 
     def part(number: int) -> pa.Table:
         if where is None:
@@ -136,6 +134,12 @@ def manifest(
         return pa.Table.from_arrays([paths.take(to_arrow(files[there])), *columns], schema=schema)
 
     return schema, map(part, range(shuffle.partitions))
+
+
+def _fields() -> list[tuple[str, pa.DataType]]:
+    """Return the columns of a manifest, one row for each range of a map task's file."""
+    numbers = [(name, pa.int64()) for name in ("offset", "length", "before", "after")]
+    return [("path", pa.large_string()), *numbers, ("schema", pa.int32())]
 
 
 def _first_tasks(sent: Sequence[Output], tasks: Sequence[int]) -> dict[str, int]:
