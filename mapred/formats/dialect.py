@@ -133,8 +133,7 @@ def _scan_quotes(
     begins = (before == ord(format.delimiter)) | (before == _NEWLINE) | (quotes == 0)
     marks = [(at, False) for at in quotes[begins].tolist()] + [(at, True) for at in comments]
     every = quotes.tolist()
-    starts, stops = list[int](), list[int]()
-    left_out: list[tuple[int, int]] = []
+    starts, stops, left_out = list[int](), list[int](), list[tuple[int, int]]()
     # Nothing begins behind an escape, unless the line end that it precedes ends a comment.
     inner = set(escaped.tolist())
     position, at, missing = 0, 0, False
