@@ -207,12 +207,12 @@ def ls(root: str | None, limit: int | None, json: bool) -> None:
     from mapred.client import history
     from mapred.client.naming import default_root
 
-    found = history.runs(root, limit)
+    runs = history.runs(root, limit)
     if json:
-        print_json([output.entry_json(entry) for entry in found])
-    elif found:
-        say(display.table_text(history.rows(found), terminal_width(), shrink="name"))
-        for line in advice(found):
+        print_json([output.entry_json(entry) for entry in runs])
+    elif runs:
+        say(display.table_text(history.rows(runs), terminal_width(), shrink="name"))
+        for line in advice(runs):
             say(line, err=True)
     else:
         say(f"no runs in {root or default_root()}", err=True)
@@ -230,19 +230,19 @@ def show(run_name: str, root: str | None, json: bool) -> None:
     mapred show last
     mapred show 20260102-0304 --json | jq .failures
     """
-    found = _open(run_name, root)
+    run = _open(run_name, root)
     if json:
         from mapred.cli import output
 
-        print_json(output.status_json(found.status()))
+        print_json(output.status_json(run.status()))
         return
-    status = found.status()
+    status = run.status()
     import time
 
     say(display.status_text(status, time.time(), width=_timeline_width()))
-    say(f"  {found.uri}")
+    say(f"  {run.uri}")
     if not status.live and status.state not in ("succeeded", "cancelled"):
-        say(str(how_to_resume(found)))
+        say(str(how_to_resume(run)))
 
 
 def _timeline_width() -> int:
@@ -264,11 +264,11 @@ def logs(run_name: str, task: int | None, stage: str, root: str | None) -> None:
     mapred logs last 17
     mapred logs last 0 --stage reduce-1
     """
-    found = _open(run_name, root)
-    tasks = found.job.stage(stage).tasks
+    run = _open(run_name, root)
+    tasks = run.job.stage(stage).tasks
     if task is not None and task >= tasks:
         raise click.UsageError(f"{stage} has the tasks 0 to {tasks - 1}, and no {task}")
-    text = found.logs(task, stage)
+    text = run.logs(task, stage)
     if text:
         say(text)
     else:
@@ -302,19 +302,17 @@ def resume(
     """
     from mapred.cli import resuming
 
-    found = _open(run_name, place.root, place.resolve_backend())
+    run = _open(run_name, place.root, place.resolve_backend())
     with redirect_stdout(sys.stderr):
-        if found.status().live:
-            given = [*changes, *resources]
-            if given:
-                names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-                raise click.UsageError(
-                    f"run {found.id} is running: stop it before you give {names}"
-                )
-            found.wait(report.shows)
+        if run.status().live:
+            options = [*changes, *resources]
+            if options:
+                names = ", ".join(f"--{name.replace('_', '-')}" for name in options)
+                raise click.UsageError(f"run {run.id} is running: stop it before you give {names}")
+            run.wait(report.shows)
         else:
-            resuming.resume(found, changes, resources, place.resolve_backend(), report.shows)
-    conclude(found, report)
+            resuming.resume(run, changes, resources, place.resolve_backend(), report.shows)
+    conclude(run, report)
 
 
 @main.command(short_help="Prove that a run is whole.")
@@ -336,14 +334,14 @@ def audit(run_name: str, no_content: bool, contact: bool, root: str | None, json
     mapred audit last && echo whole
     mapred audit last --no-content
     """
-    found = _open(run_name, root).audit(content=not no_content, contact=contact)
+    report = _open(run_name, root).audit(content=not no_content, contact=contact)
     if json:
         from mapred.cli import output
 
-        print_json(output.audit_json(found))
+        print_json(output.audit_json(report))
     else:
-        say(str(found))
-    if not found.ok:
+        say(str(report))
+    if not report.ok:
         raise click.exceptions.Exit(FAILED)
 
 

@@ -95,20 +95,20 @@ def _own_problems(paths: Sequence[Path]) -> tuple[int, list[str]]:
     from mapred.backends.argo.lint import problems
     from mapred.backends.argo.yaml import from_yaml
 
-    objects, found = 0, []
+    objects, messages = 0, []
     for path in paths:
         try:
             documents = from_yaml(path.read_text(encoding="utf-8"), str(path))
         except (BackendError, OSError, UnicodeDecodeError) as error:
             if isinstance(error, MissingDependency):
                 raise
-            found.append(f"{path}: {error}")
+            messages.append(f"{path}: {error}")
             continue
         objects += len(documents)
-        found += [f"{path}: {problem}" for each in documents for problem in problems(each)]
+        messages += [f"{path}: {text}" for document in documents for text in problems(document)]
         if not documents:
-            found.append(f"{path}: it holds no object")
-    return objects, found
+            messages.append(f"{path}: it holds no object")
+    return objects, messages
 
 
 def _argos_problems(program: str, paths: Sequence[Path]) -> list[str]:
@@ -127,8 +127,8 @@ def _argos_problems(program: str, paths: Sequence[Path]) -> list[str]:
         return [f"{program} lint did not end within {_LINT_SECONDS} s"]
     if done.returncode == 0:
         return []
-    said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    return said or [f"argo lint ended with status {done.returncode} and said nothing"]
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    return lines or [f"argo lint ended with status {done.returncode} and said nothing"]
 
 
 def _yaml_files(path: Path) -> list[Path]:
@@ -163,12 +163,12 @@ def rbac(namespace: str | None, backend: str) -> None:
     from mapred.backends.argo.rbac import manifests
     from mapred.backends.argo.yaml import to_yaml
 
-    chosen = backends.resolve(backend)
-    if not isinstance(chosen, Argo):
-        raise click.UsageError(f"--backend {backend} is {chosen.name}, and runs no pods")
+    cluster = backends.resolve(backend)
+    if not isinstance(cluster, Argo):
+        raise click.UsageError(f"--backend {backend} is {cluster.name}, and runs no pods")
     if namespace is not None:
-        chosen = dataclasses.replace(chosen, namespace=namespace)
-    say(to_yaml(*manifests(chosen)), nl=False)
+        cluster = dataclasses.replace(cluster, namespace=namespace)
+    say(to_yaml(*manifests(cluster)), nl=False)
 
 
 @argo.command(short_help="Print the claim of an OSS bucket or a NAS of Alibaba Cloud.")

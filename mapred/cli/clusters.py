@@ -46,12 +46,12 @@ def submit(
     from mapred.cli import jobs
 
     with redirect_stdout(sys.stderr):
-        chosen = backends.resolve(backend)
-        if not isinstance(chosen, Reopens):
+        cluster = backends.resolve(backend)
+        if not isinstance(cluster, Reopens):
             raise click.UsageError(
-                f"a run on {chosen.name!r} ends with this command: use `mapred run`"
+                f"a run on {cluster.name!r} ends with this command: use `mapred run`"
             )
-        started = jobs.job_of(words).submit(backend=chosen, root=root)
+        started = jobs.job_of(words).submit(backend=cluster, root=root)
     say(started.uri)
 
 
@@ -69,12 +69,12 @@ def cancel(run_name: str, root: str | None) -> None:
     """
     from mapred.cli import run_list
 
-    found = mapred.open(run_list.find(run_name, root))
-    if found.state in ("succeeded", "failed", "cancelled"):
-        say(f"run {found.id} is over: {found.state}", err=True)
+    run = mapred.open(run_list.find(run_name, root))
+    if run.state in ("succeeded", "failed", "cancelled"):
+        say(f"run {run.id} is over: {run.state}", err=True)
         return
-    found.cancel()
-    say(f"run {found.id} is cancelled", err=True)
+    run.cancel()
+    say(f"run {run.id} is cancelled", err=True)
 
 
 @click.command(short_help="Have a job started by the clock.")
@@ -142,23 +142,23 @@ def schedules(backend: str, json: bool) -> None:
     \b
     mapred schedules --backend prod
     """
-    found = mapred.schedules(backend=backend)
+    schedules = mapred.schedules(backend=backend)
     if json:
-        print_json([vars(each) for each in found])
+        print_json([vars(entry) for entry in schedules])
         return
-    if not found:
+    if not schedules:
         say("no schedules", err=True)
         return
     rows = [
         {
-            "name": each.name,
-            "cron": ", ".join(each.cron),
-            "timezone": each.timezone,
-            "last": each.last or "never",
-            "state": "suspended" if each.suspended else "running" if each.active else "waiting",
-            "root": each.root,
+            "name": entry.name,
+            "cron": ", ".join(entry.cron),
+            "timezone": entry.timezone,
+            "last": entry.last or "never",
+            "state": "suspended" if entry.suspended else "running" if entry.active else "waiting",
+            "root": entry.root,
         }
-        for each in found
+        for entry in schedules
     ]
     say(display.table_text(rows, terminal_width(), shrink="root"))
 
@@ -192,11 +192,11 @@ def doctor(backend: str, root: str | None, pod: bool) -> None:
     mapred doctor --backend prod
     mapred doctor --backend prod --pod
     """
-    chosen = backends.resolve(backend)
-    if not isinstance(chosen, Examines):
-        raise click.UsageError(f"--backend {backend} is {chosen.name}, and needs no cluster")
+    cluster = backends.resolve(backend)
+    if not isinstance(cluster, Examines):
+        raise click.UsageError(f"--backend {backend} is {cluster.name}, and needs no cluster")
     bad = 0
-    for finding in chosen.examine(root, pod=pod):
+    for finding in cluster.examine(root, pod=pod):
         bad += finding.state == "bad"
         say(str(finding))
     if bad:

@@ -16,25 +16,32 @@ def job_of(words: Words) -> mapred.Job:
 
 
 def _without_parameters(words: Words) -> mapred.Job:
-    target, settings = words.target, words.settings
-    found = None if references.is_job_file(target) else references.load_named(target)
-    if found is None or isinstance(found, mapred.Job):
-        if {"reduce", "fan_in", "finalize"} & settings.keys():
-            raise click.UsageError(
-                f"the job of {target} has its own reduce; --reduce, --fan-in and --finalize go "
-                f"with a function: {target}:function"
-            )
-        job = references.load_job(target, words.job_name) if found is None else found
-        if words.datasets:
-            settings = {**settings, "dataset": make_dataset(words.datasets, words.reading)}
-        elif words.reading:
-            raise click.UsageError("--format, --as and what says how to read go with a DATASET")
-        return references.replace_options(job, settings)
+    target = words.target
+    if references.is_job_file(target):
+        return _job_with(references.load_job(target, words.job_name), words)
+    value = references.load_named(target)
+    if isinstance(value, mapred.Job):
+        return _job_with(value, words)
     if words.job_name is not None:
         raise click.UsageError("--job goes with a file that defines jobs")
-    if not callable(found):
-        raise FunctionError(f"{target} is a {type(found).__name__}, which cannot be called")
+    if not callable(value):
+        raise FunctionError(f"{target} is a {type(value).__name__}, which cannot be called")
     if not words.datasets:
         raise click.UsageError(f"name the DATASET to run {target} over")
     source = make_dataset(words.datasets, words.reading)
-    return mapred.job(found, source, **references.load_functions(settings))
+    return mapred.job(value, source, **references.load_functions(words.settings))
+
+
+def _job_with(job: mapred.Job, words: Words) -> mapred.Job:
+    """Return a job with the dataset and the settings that words give in place of its own."""
+    settings = words.settings
+    if {"reduce", "fan_in", "finalize"} & settings.keys():
+        raise click.UsageError(
+            f"the job of {words.target} has its own reduce; --reduce, --fan-in and --finalize go "
+            f"with a function: {words.target}:function"
+        )
+    if words.datasets:
+        settings = {**settings, "dataset": make_dataset(words.datasets, words.reading)}
+    elif words.reading:
+        raise click.UsageError("--format, --as and what says how to read go with a DATASET")
+    return references.replace_options(job, settings)

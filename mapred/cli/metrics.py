@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import click
@@ -45,74 +46,69 @@ def metrics(root: str | None, limit: int) -> None:
 
 def metrics_text(newest_first: Sequence[Entry]) -> str:
     """Return the runs in Prometheus' text format: how many in each state, and the last of each job."""
-    known = [entry for entry in newest_first if entry.created]
-    others = len(newest_first) - len(known)
-    states = Counter((entry.name, entry.state) for entry in known)
-    last = _newest_by_job(known)
-    succeeded = _newest_by_job(entry for entry in known if entry.state == "succeeded")
-    parts = [
-        _format_gauge(
-            "mapred_runs",
+    readable = [entry for entry in newest_first if entry.created]
+    states = Counter((entry.name, entry.state) for entry in readable)
+    last = _newest_by_job(readable)
+    succeeded = _newest_by_job(entry for entry in readable if entry.state == "succeeded")
+    gauges: list[tuple[str, str, Iterable[_Sample]]] = [
+        (
+            "runs",
             "Runs of a job by state.",
             [({"job": name, "state": state}, n) for (name, state), n in sorted(states.items())],
         ),
-        _format_gauge("mapred_runs_unreadable", "Runs that cannot be read.", [({}, others)]),
-        *(_format_job_gauge(name, about, last, value) for name, about, value in _LAST_RUN),
-        _format_job_gauge(
-            "mapred_last_success_created_timestamp_seconds",
+        (
+            "runs_unreadable",
+            "Runs that cannot be read.",
+            [({}, len(newest_first) - len(readable))],
+        ),
+        ("last_run_tasks", "Tasks of the last run of a job.", _samples(last, attrgetter("tasks"))),
+        (
+            "last_run_tasks_done",
+            "Tasks of the last run of a job that are committed.",
+            _samples(last, attrgetter("done")),
+        ),
+        (
+            "last_run_given_up",
+            "Items or shards that the last run of a job gave up.",
+            _samples(last, attrgetter("given_up")),
+        ),
+        (
+            "last_run_created_timestamp_seconds",
+            "When the last run of a job was made.",
+            _samples(last, _created),
+        ),
+        (
+            "last_success_created_timestamp_seconds",
             "When the last run of a job that succeeded was made.",
-            succeeded,
-            _seconds,
+            _samples(succeeded, _created),
         ),
     ]
-    return "".join(line for part in parts for line in part)
+    return "".join(_format_gauge(f"mapred_{name}", about, s) for name, about, s in gauges)
 
 
-def _format_job_gauge(
-    name: str, about: str, runs: Mapping[str, Entry], value: Callable[[Entry], float]
-) -> Iterator[str]:
-    return _format_gauge(name, about, [({"job": job}, value(entry)) for job, entry in runs.items()])
-
-
-def _newest_by_job(newest_first: Iterable[Entry]) -> dict[str, Entry]:
-    """Return the newest run of each job, by the job's name."""
-    found: dict[str, Entry] = {}
+def _newest_by_job(newest_first: Iterable[Entry]) -> list[Entry]:
+    newest: dict[str, Entry] = {}
     for entry in newest_first:
-        found.setdefault(entry.name, entry)
-    return dict(sorted(found.items()))
+        newest.setdefault(entry.name, entry)
+    return [newest[name] for name in sorted(newest)]
 
 
-def _seconds(entry: Entry) -> float:
+def _samples(runs: Iterable[Entry], value: Callable[[Entry], float]) -> list[_Sample]:
+    return [({"job": run.name}, value(run)) for run in runs]
+
+
+def _created(run: Entry) -> float:
     # In UTC, as its last letter says.
-    when = datetime.strptime(entry.created, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    when = datetime.strptime(run.created, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
     return when.timestamp()
 
 
-_LAST_RUN: tuple[tuple[str, str, Callable[[Entry], float]], ...] = (
-    ("mapred_last_run_tasks", "Tasks of the last run of a job.", lambda run: run.tasks),
-    (
-        "mapred_last_run_tasks_done",
-        "Tasks of the last run of a job that are committed.",
-        lambda run: run.done,
-    ),
-    (
-        "mapred_last_run_given_up",
-        "Items or shards that the last run of a job gave up.",
-        lambda run: run.given_up,
-    ),
-    (
-        "mapred_last_run_created_timestamp_seconds",
-        "When the last run of a job was made.",
-        _seconds,
-    ),
-)
-
-
-def _format_gauge(name: str, about: str, samples: Sequence[_Sample]) -> Iterator[str]:
-    yield f"# HELP {name} {about}\n# TYPE {name} gauge\n"
+def _format_gauge(name: str, about: str, samples: Iterable[_Sample]) -> str:
+    lines = [f"# HELP {name} {about}\n# TYPE {name} gauge\n"]
     for labels, value in samples:
         inner = ",".join(f'{label}="{_escape_label(text)}"' for label, text in labels.items())
-        yield f"{name}{{{inner}}} {value:.0f}\n" if labels else f"{name} {value:.0f}\n"
+        lines.append(f"{name}{{{inner}}} {value:.0f}\n" if labels else f"{name} {value:.0f}\n")
+    return "".join(lines)
 
 
 def _escape_label(text: str) -> str:

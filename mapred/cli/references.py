@@ -31,44 +31,44 @@ def is_job_file(target: str) -> bool:
 
 def load_job(path: str, name: str | None) -> mapred.Job:
     """Return the job that a Python file defines at its top level: `name`, its only one, or `job`."""
-    found = _jobs(load_file(path))
+    jobs = _jobs(load_file(path))
     if name is not None:
-        if name not in found:
-            raise MapredError(f"{path} defines no job {name!r}; it defines {_names(found)}")
-        return found[name]
-    if not found:
+        if name not in jobs:
+            raise MapredError(f"{path} defines no job {name!r}; it defines {_names(jobs)}")
+        return jobs[name]
+    if not jobs:
         raise MapredError(
             f"{path} defines no job; write job = mapred.job(function, dataset) at its top level, "
             f"or name a function: {path}:function"
         )
-    if "job" not in found and len(found) > 1:
-        raise MapredError(f"{path} defines several jobs; choose one by --job: {_names(found)}")
-    return found.get("job") or next(iter(found.values()))
+    if "job" not in jobs and len(jobs) > 1:
+        raise MapredError(f"{path} defines several jobs; choose one by --job: {_names(jobs)}")
+    return jobs.get("job") or next(iter(jobs.values()))
 
 
 def job_named(target: str, name: str | None) -> mapred.Job:
     """Return the job of a Python file, or the one that `module:job` names."""
     if is_job_file(target):
         return load_job(target, name)
-    found = load_named(target)
-    if not isinstance(found, mapred.Job):
+    job = load_named(target)
+    if not isinstance(job, mapred.Job):
         raise MapredError(
             f"{target} is not a job; write job = mapred.job(function, dataset), and name that"
         )
-    return found
+    return job
 
 
 def _jobs(module: ModuleType) -> dict[str, mapred.Job]:
     """Every job of a module once, under the first name that it has there."""
-    found: dict[str, mapred.Job] = {}
+    jobs: dict[str, mapred.Job] = {}
     for name, value in vars(module).items():
-        if isinstance(value, mapred.Job) and not any(value is job for job in found.values()):
-            found[name] = value
-    return found
+        if isinstance(value, mapred.Job) and not any(value is job for job in jobs.values()):
+            jobs[name] = value
+    return jobs
 
 
-def _names(found: Mapping[str, Any]) -> str:
-    return ", ".join(found) or "none"
+def _names(jobs: Mapping[str, Any]) -> str:
+    return ", ".join(jobs) or "none"
 
 
 def load_file(path: str) -> ModuleType:
@@ -80,10 +80,10 @@ def load_file(path: str) -> ModuleType:
     file = os.path.abspath(path)
     if not os.path.isfile(file):
         raise MapredError(f"{path}: no such file")
-    known = _loaded.get(file)
+    loaded = _loaded.get(file)
     stamp = os.stat(file).st_mtime_ns, os.stat(file).st_size
-    if known is not None and known[0] == stamp:
-        return known[1]
+    if loaded is not None and loaded[0] == stamp:
+        return loaded[1]
     sys.path.insert(0, os.path.dirname(file))
     name = os.path.basename(file)[: -len(".py")]
     if name in sys.modules or name in sys.stdlib_module_names or name == "mapred":
@@ -105,10 +105,10 @@ def load_file(path: str) -> ModuleType:
 
 def load_function(reference: str) -> Any:
     """Return the function that `package.module:name` or `file.py:name` names."""
-    found = load_named(reference)
-    if not callable(found):
-        raise FunctionError(f"{reference} is a {type(found).__name__}, which cannot be called")
-    return found
+    function = load_named(reference)
+    if not callable(function):
+        raise FunctionError(f"{reference} is a {type(function).__name__}, which cannot be called")
+    return function
 
 
 def load_named(reference: str) -> Any:
@@ -119,12 +119,12 @@ def load_named(reference: str) -> Any:
         raise MapredError(
             f"{reference!r} names no function; write package.module:function or file.py:function"
         )
-    found: Any = load_file(place) if is_job_file(place) else _load_module(place)
+    value: Any = load_file(place) if is_job_file(place) else _load_module(place)
     for part in name.split("."):
-        if not hasattr(found, part):
-            raise FunctionError(f"{place} has no {name!r}{_similar(part, found)}")
-        found = getattr(found, part)
-    return found
+        if not hasattr(value, part):
+            raise FunctionError(f"{place} has no {name!r}{_similar(part, value)}")
+        value = getattr(value, part)
+    return value
 
 
 def _load_module(name: str) -> ModuleType:
@@ -146,9 +146,9 @@ def _make_function_error(what: str, file: str, error: BaseException) -> Function
     """Return an error of the user's own code, with the line of it that failed last."""
     if isinstance(error, MapredError):
         return FunctionError(f"{what}: {error}")
-    said = str(error)
+    message = str(error)
     if isinstance(error, SystemExit):
-        said = f"it called sys.exit({error.code!r})"
+        message = f"it called sys.exit({error.code!r})"
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -161,7 +161,7 @@ def _make_function_error(what: str, file: str, error: BaseException) -> Function
             if file
             else f" ({frames[-1].filename}:{frames[-1].lineno})"
         )
-    return FunctionError(f"{what}{where}: {type(error).__name__}: {said}")
+    return FunctionError(f"{what}{where}: {type(error).__name__}: {message}")
 
 
 def _similar(name: str, module: Any) -> str:
@@ -188,13 +188,13 @@ def load_reducer(text: str) -> Any:
 def parameters_of(words: Sequence[str]) -> dict[str, Any]:
     """Return the parameters of words such as `city=Bern`: JSON where it is any, a date by name,
     else text."""
-    found: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     for word in words:
         name, equals, text = word.partition("=")
         if not equals:
             raise MapredError(f"--param {word}: write NAME=VALUE")
-        found[name] = _date(text) if name == DATE else _plain(text)
-    return found
+        parameters[name] = _date(text) if name == DATE else _plain(text)
+    return parameters
 
 
 def _date(text: str) -> datetime:
@@ -217,10 +217,10 @@ def _plain(text: str) -> str | int | float | bool:
 
 def with_parameters(job: mapred.Job, words: Sequence[str]) -> mapred.Job:
     """Return the job with the parameters of a command line; its `date` is now unless they say one."""
-    given = parameters_of(words)
+    parameters = parameters_of(words)
     if DATE in job.parameters:
-        given.setdefault(DATE, datetime.now(timezone.utc))
-    return job.bind(**given)
+        parameters.setdefault(DATE, datetime.now(timezone.utc))
+    return job.bind(**parameters)
 
 
 def load_functions(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,5 +233,5 @@ def replace_options(
     job: mapred.Job, changes: Mapping[str, Any], resources: Mapping[str, Any] | None = None
 ) -> mapred.Job:
     """Return a job with some of its options replaced, and some of the `resources` of a map task."""
-    asked = dataclasses.replace(job.resources, **resources or {})
-    return dataclasses.replace(job, resources=asked, **changes)
+    replaced = dataclasses.replace(job.resources, **resources or {})
+    return dataclasses.replace(job, resources=replaced, **changes)

@@ -70,23 +70,23 @@ def rm(run_names: Sequence[str], root: str | None, dry_run: bool, yes: bool, jso
     from mapred.cli import run_list
     from mapred.client import retention
 
-    found = [run_list.find(name, root) for name in run_names]
+    folders = [run_list.find(name, root) for name in run_names]
     try:
         # All are looked at before the first one goes.
-        would = [retention.rm(uri, dry_run=True) for uri in found]
+        would = [retention.rm(uri, dry_run=True) for uri in folders]
         if dry_run:
             _print_removals(_merge_removals(would), json)
         elif not _needs_confirmation(yes) or _confirm(_merge_removals(would)):
-            _print_removals(_merge_removals([retention.rm(uri) for uri in found]), json)
+            _print_removals(_merge_removals([retention.rm(uri) for uri in folders]), json)
     except RunError as error:
         raise MapredError(str(error)) from error
 
 
-def _merge_removals(each: Sequence[Removals]) -> Removals:
+def _merge_removals(parts: Sequence[Removals]) -> Removals:
     from mapred.client.retention import Removals
 
-    removals = tuple(removal for one in each for removal in one.removals)
-    return Removals(removals, each[0].dry_run, tuple(p for one in each for p in one.problems))
+    removals = tuple(removal for part in parts for removal in part.removals)
+    return Removals(removals, parts[0].dry_run, tuple(p for part in parts for p in part.problems))
 
 
 def _needs_confirmation(yes: bool) -> bool:
@@ -98,10 +98,12 @@ def _confirm(would: Removals) -> bool:
     return click.confirm("Remove them?", err=True)
 
 
-def _print_removals(told: Removals, json: bool) -> None:
+def _print_removals(removals: Removals, json: bool) -> None:
     if json:
-        print_json(dataclasses.asdict(told) | {"files": told.files, "bytes": told.bytes})
+        print_json(
+            dataclasses.asdict(removals) | {"files": removals.files, "bytes": removals.bytes}
+        )
     else:
-        say(str(told))
-    if told.problems:
+        say(str(removals))
+    if removals.problems:
         raise click.exceptions.Exit(FAILED)

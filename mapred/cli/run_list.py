@@ -18,14 +18,14 @@ _ADVISED = 5
 def find(reference: str, root: str | None) -> str:
     """Return the folder of a run; one that is not there is wrong input, not a failed run."""
     try:
-        found = lookup.find(reference, root)
+        folder = lookup.find(reference, root)
     except RunError as error:
         raise MapredError(str(error)) from error
-    home = os.path.dirname(found)
+    home = os.path.dirname(folder)
     if reference == "last" and is_local(home) and (closed := lookup.last(home)[1]):
         shown = ", ".join(closed[:_ADVISED]) + (", …" if len(closed) > _ADVISED else "")
         click.echo(f"newer, and closed to this user: {shown}", err=True)
-    return found
+    return folder
 
 
 def word(run_id: str, uri: str) -> str:
@@ -34,10 +34,10 @@ def word(run_id: str, uri: str) -> str:
     return run_id if uri == os.path.join(home, run_id) else shlex.quote(uri)
 
 
-def advice(found: history.Runs) -> list[str]:
+def advice(runs: history.Runs) -> list[str]:
     """Return a command for each of the newest runs that can be resumed."""
-    chosen = [entry for entry in found if entry.resumable][:_ADVISED]
-    return [f"{entry.state}: mapred {_next(entry)}" for entry in chosen]
+    resumable = [entry for entry in runs if entry.resumable][:_ADVISED]
+    return [f"{entry.state}: mapred {_next(entry)}" for entry in resumable]
 
 
 def _next(entry: history.Entry) -> str:

@@ -28,8 +28,8 @@ class Failures(tuple[Failure, ...]):
     @overload
     def __getitem__(self, key: slice, /) -> Failures: ...
     def __getitem__(self, key: SupportsIndex | slice, /) -> Failure | Failures:
-        found = super().__getitem__(key)
-        return Failures(found) if isinstance(found, tuple) else found
+        value = super().__getitem__(key)
+        return Failures(value) if isinstance(value, tuple) else value
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a frame with a row for every failed item, or for every failed task without items.

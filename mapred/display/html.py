@@ -56,7 +56,7 @@ def plan_html(summary: PlanSummary) -> str:
         parts.append(shard_picture(summary.shard_bytes))
         parts.append(_line("shards: " + escape_html(skew(summary))))
     if summary.columns:
-        shown = summary.columns[:COLUMNS]
+        columns = summary.columns[:COLUMNS]
         rows = [
             _cells(
                 *(
@@ -64,13 +64,13 @@ def plan_html(summary: PlanSummary) -> str:
                     for cell in (_code(c.name, 80), escape_html(c.type), escape_html(c.note))
                 )
             )
-            for c in shown
+            for c in columns
         ]
-        rows += [_cells((_LEFT, "…"))] * (len(shown) < len(summary.columns))
+        rows += [_cells((_LEFT, "…"))] * (len(columns) < len(summary.columns))
         head = pluralize(len(summary.columns), "column")
         noted = sum(1 for column in summary.columns if column.note)
         head += f", {noted} with a note" * bool(noted)
-        parts.append(_details(head, _table(rows), opened=len(shown) <= 12))
+        parts.append(_details(head, _table(rows), opened=len(columns) <= 12))
     if summary.largest_files:
         rows = [_row(format_bytes(size), _code(path, 160)) for path, size in summary.largest_files]
         parts.append(_details("largest files", _table(rows)))

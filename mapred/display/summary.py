@@ -90,9 +90,9 @@ def group_failures(failures: Sequence[Failure]) -> list[FailureGroup]:
     """Equal failures of a stage as one group, the most frequent first."""
     groups: dict[tuple[str, ...], list[Failure]] = {}
     for failure in failures:
-        told = (failure.signature,) if failure.signature else (failure.error, failure.message)
-        groups.setdefault((failure.stage, failure.kind, *told), []).append(failure)
-    found = [
+        cause = (failure.signature,) if failure.signature else (failure.error, failure.message)
+        groups.setdefault((failure.stage, failure.kind, *cause), []).append(failure)
+    return [
         FailureGroup(
             same[0],
             len(same),
@@ -100,9 +100,8 @@ def group_failures(failures: Sequence[Failure]) -> list[FailureGroup]:
             _items(same),
             _places(same),
         )
-        for same in groups.values()
+        for same in sorted(groups.values(), key=len, reverse=True)
     ]
-    return sorted(found, key=lambda group: -group.count)
 
 
 def _items(failures: Sequence[Failure]) -> tuple[int, ...]:
@@ -227,8 +226,9 @@ def timeline(status: RunStatus, most_lanes: int) -> Timeline | None:
     labels = tuple(names)
     if len(labels) > most_lanes:
         labels, row = _share_lanes(start, stop, row, len(labels), most_lanes)
-    known = {stage.name: None for stage in status.stages} | {time.stage: None for time in times}
-    stages = tuple(known)
+    stages = tuple(
+        dict.fromkeys([stage.name for stage in status.stages] + [time.stage for time in times])
+    )
     numbers = {name: number for number, name in enumerate(stages)}
     bad = {(failure.stage, failure.task) for failure in status.failures}
     return Timeline(

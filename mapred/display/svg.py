@@ -145,8 +145,8 @@ def _cells(line: Timeline, mine: npt.NDArray[np.int64], width: float, height: in
         for first, last in zip(firsts, lasts, strict=True):
             x, wide = first * width / columns, (last - first) * width / columns
             if level[first]:
-                found = paths.get(level[first], "")
-                paths[level[first]] = found + f"M{x:.1f} 0h{wide:.1f}v{height}h-{wide:.1f}z"
+                path = paths.get(level[first], "")
+                paths[level[first]] = path + f"M{x:.1f} 0h{wide:.1f}v{height}h-{wide:.1f}z"
         parts += [
             f'<path d="{path}" fill="{fill}" fill-opacity="{strength / 4}"/>'
             for strength, path in paths.items()
@@ -183,7 +183,7 @@ def _crowd(line: Timeline) -> str:
 
 def _area(low: Floats, high: Floats, left: float, floor: float, scale: float) -> str:
     xs = np.linspace(left, _WIDTH, len(low) + 1)
-    there = "".join(
+    upper = "".join(
         f"V{floor - y * scale:.1f}H{x:.1f}"
         for y, x in zip(high.tolist(), xs[1:].tolist(), strict=True)
     )
@@ -191,7 +191,7 @@ def _area(low: Floats, high: Floats, left: float, floor: float, scale: float) ->
         f"V{floor - y * scale:.1f}H{x:.1f}"
         for y, x in zip(low[::-1].tolist(), xs[:-1][::-1].tolist(), strict=True)
     )
-    return f"M{left} {floor}{there}{back}z"
+    return f"M{left} {floor}{upper}{back}z"
 
 
 def _axis(seconds: float, left: float, floor: float) -> str:

@@ -34,11 +34,11 @@ def failures_text(failures: Sequence[Failure], most: int = 10, details: bool = T
 def group_line(group: FailureGroup) -> str:
     """`3 × map: ValueError: bad price (function; items 4, 13, 22)`."""
     first = group.first
-    said = error_text(first)
+    error = error_text(first)
     times = f"{format_count(group.count)} × " if group.count > 1 else ""
     what, numbers = ("item", group.items) if group.items else ("task", group.tasks)
     which = f"{what}{'s' * (len(numbers) > 1)} {join_numbers(numbers, PLACES)}"
-    return f"{times}{one_line(first.stage, 40)}: {said} ({one_line(first.kind)}; {which})"
+    return f"{times}{one_line(first.stage, 40)}: {error} ({one_line(first.kind)}; {which})"
 
 
 def error_text(failure: Failure) -> str:

@@ -74,7 +74,7 @@ def plan_size(summary: PlanSummary) -> str:
 def limit_text(summary: PlanSummary) -> str:
     """Return what chose the number of shards; a long count of bytes in a unit as well."""
     return _BYTES.sub(
-        lambda found: f"{found[0]} ({format_bytes(int(found[1]))})", one_line(summary.limit)
+        lambda match: f"{match[0]} ({format_bytes(int(match[1]))})", one_line(summary.limit)
     ).replace(") (default)", ", default)")
 
 

@@ -72,11 +72,11 @@ def retries_text(status: RunStatus) -> str:
         for retry in status.retries
     ).most_common(5)
     number = len(status.retries)
-    told = ", ".join(
+    details = ", ".join(
         one_line(kind, 40) if count == number else f"{format_count(count)} × {one_line(kind, 40)}"
         for kind, count in kinds
     )
-    return f"{pluralize(number, 'retry', 'retries')} ({told})"
+    return f"{pluralize(number, 'retry', 'retries')} ({details})"
 
 
 def status_text(
