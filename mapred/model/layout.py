@@ -167,7 +167,7 @@ def kept_of(index: int) -> str:
 
 
 def kept_index(path: str) -> int | None:
-    """Return the task in the path of what was kept; None for a file that is nothing of the kind."""
+    """Return the task that a path below `KEPT` belongs to; None for any other path."""
     number, slash, _ = path.removeprefix(KEPT).partition("/")
     return int(number) if slash and number.isdecimal() else None
 

@@ -18,17 +18,12 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 from mapred.errors import AccessError, FullError, StorageError
-from mapred.process.lazy import Lazy
+from mapred.process.lazy import shutil, tempfile
 from mapred.storage import modes
 from mapred.storage.inside import Folder, refuse_ways_out
 
 if TYPE_CHECKING:
-    import shutil
-    import tempfile
     from pathlib import Path
-
-if not TYPE_CHECKING:  # most runs on a disk need neither
-    shutil, tempfile = Lazy("shutil"), Lazy("tempfile")
 
 T = TypeVar("T")
 
