@@ -35,15 +35,12 @@ _LISTED = 500
 
 
 def run_block(
-    block: Block,
-    read_log: Callable[[], str] | None = None,
-    note: packs.Note | None = None,
+    block: Block, read_log: Callable[[], str] | None = None, note: packs.Note | None = None
 ) -> list[Outcome]:
     """Run the tasks of a block, one after the other, each with its own commit.
 
-    `read_log` gives what the process printed since its last call; `note` is told of each item
-    before its call. A failure of the function is an outcome; a failing store raises
-    `StorageError`, and a Ctrl-C what it does.
+    `read_log` returns what the process printed since its last call; `note` gets each item before
+    its call. A failure of the function is an outcome; a failing store raises `StorageError`.
     """
     run = context(block.uri, block.digest)
     stage = run.job.stage(block.stage)
