@@ -156,7 +156,7 @@ class ArgoHandle:
         return  # What went wrong is the run's last word.
 
     def _seen_over(self) -> bool:
-        """Like `_looked_over`, for as long as a cluster may give no answer."""
+        """Like `_check_over`, for as long as a cluster may give no answer."""
         try:
             over = self._looked_over(at_once=False)
         except Unreachable:
