@@ -6,8 +6,10 @@ from typing import TextIO, cast
 
 from rich.console import Console
 from rich.constrain import Constrain
+from rich.control import Control
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.segment import ControlType
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -16,6 +18,7 @@ from mapred.display.text.run import run_text
 from mapred.model.status import RunStatus
 
 _NARROWEST = 8  # A terminal without room for a bar of so many characters shows none.
+_ERASE = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 _ECHO = len("^C")  # What a terminal shows of Ctrl-C, on the same line.
 
 
@@ -48,10 +51,14 @@ class Bar:
         rate, left = self._speed(status, now)
         if now - self._last >= 0.1:
             self._last = now
-            self._live.start()
-            self._live.update(
-                _draw(status, rate, left, self._live.console.width - _ECHO), refresh=True
-            )
+            width = self._live.console.width - _ECHO
+            try:
+                self._live.start()
+                self._live.update(_draw(status, rate, left, width), refresh=True)
+            except KeyboardInterrupt:
+                # It left a part of the line, of which rich does not know.
+                self._live.console.control(_ERASE)
+                raise
 
     def close(self, status: RunStatus | None = None) -> None:
         self._live.stop()
