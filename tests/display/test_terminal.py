@@ -86,10 +86,12 @@ def in_terminal(
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     # The terminal that the leader of a session opens first is the one whose Ctrl-C reaches it.
     name = os.ttyname(terminal)
+    sizes = {"COLUMNS", "LINES"}  # what these say counts before the size of the terminal
+    ours = {key: value for key, value in os.environ.items() if key not in sizes}
     process = subprocess.Popen(
         ["sh", "-c", f'exec "$@" <{name} >{name} 2>&1', "sh", *command],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(root), "TERM": "xterm", **env},
+        env={**ours, "PYTHONPATH": str(root), "TERM": "xterm", **env},
         start_new_session=True,
     )
     # Read errors end the loop below, once the command has closed the terminal.
