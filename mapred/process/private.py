@@ -16,9 +16,6 @@ _by_value: Any = Lazy("cloudpickle.cloudpickle")
 # The library of numpy whose handle finds the BLAS that it was linked with.
 NUMPY_CORE = ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath")
 
-# cloudpickle's own choice between copying and naming follows a registry of the whole process, and
-# leaves out classes that can be imported. A pickler that decides for each object needs the steps.
-
 
 def strip_protocol(filesystem: Any, uri: str) -> str:
     """Return the path of a URI in a file system of fsspec's.
@@ -33,6 +30,10 @@ def strip_protocol(filesystem: Any, uri: str) -> str:
 def call_oss(filesystem: Any, request: str, *arguments: Any, **options: Any) -> Any:
     """Send a request by ossfs, whose public methods ask for no object as it is now."""
     return filesystem._call_oss(request, *arguments, **options)
+
+
+# cloudpickle's own choice between copying and naming follows a registry of the whole process, and
+# leaves out classes that can be imported. A pickler that decides for each object needs the steps.
 
 
 def is_importable(value: Any) -> bool:
