@@ -141,7 +141,7 @@ def test_a_run_leaves_its_summary(
 def test_ctrl_c_leaves_a_clean_terminal(
     script: list[str], width: int, tmp_path: Path, root: Path
 ) -> None:
-    screen, status = in_terminal(script, width, tmp_path, root, stop_at=r" [3-9]/20")
+    screen, status = in_terminal(script, width, tmp_path, root, stop_at=r" ([3-9]|1[0-7])/20")
     assert status == 1
     assert re.match(r"Run \S+ interrupted: \d+ of 20 map tasks, ", screen.text)
     assert "\nstopped; to resume: import mapred" in screen.text
@@ -154,7 +154,7 @@ def test_the_command_line_leaves_a_clean_terminal(
 ) -> None:
     words = ["run", "job.py:slow", "20", "--format", "array", "--root", "runs", "--max-tasks", "20"]
     command = [sys.executable, "-m", "mapred", *words, "--workers", "2"]
-    screen, status = in_terminal(command, 80, tmp_path, root, stop_at=r" [3-9]/20")
+    screen, status = in_terminal(command, 80, tmp_path, root, stop_at=r" ([3-9]|1[0-7])/20")
     assert status == 130
     assert re.match(r"\nRun \S+ suspended: \d+ of 20 map tasks, ", screen.text)
     assert "━" not in screen.text
@@ -248,4 +248,4 @@ def test_a_pipe_does_without_rich(tmp_path: Path, root: Path) -> None:
         [sys.executable, "job.py"], cwd=tmp_path, env=env, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout[:6]) == (0, "[0, 1,"), done.stderr
-    assert done.stderr.startswith("Run ")
+    assert done.stderr.splitlines()[-1].startswith("Run ")  # after lines of progress, if it is slow
