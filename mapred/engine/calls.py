@@ -1,6 +1,7 @@
 """What drivers have workers do, by name: a driver itself loads nothing of what runs tasks.
 
-Every import is inside a function, as a pool pickles these by name and calls them in a worker.
+The worker's modules are imported inside functions: a pool pickles these by name, so that a driver
+needs none of what a worker loads.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from mapred.model.coding import encode
 from mapred.runfolder.records import Removal
 from mapred.storage import Store, map_ahead
 
-# Without the first there is no run; without the next two, no result.
+# A folder that lacks the first holds nothing of a run; one that lacks the next two has no result.
 _FIRST = (layout.JOB, layout.END, layout.MANIFEST)
 
 

@@ -118,7 +118,7 @@ def load_numbered(store: Store, job: Job, entries: list[Entry]) -> Iterator[tupl
 
 
 def count_items(store: Store, job: Job, task: int, output: Output | None) -> int:
-    """Count the items of a task, which was given up if there is no output."""
+    """Count the items of a task, which was given up if it has no output."""
     if output is not None:
         return output.count
     return len(plans.items_of(plans.shard_ranges(store, task, job)))

@@ -207,7 +207,7 @@ def _join_parameters(
 
 
 def _number_name(inputs: Mapping[str, Any]) -> str:
-    """Name the column of the numbers: `item` if there is no other, else `point`."""
+    """Name the column of the numbers: `point` beside parameters, else `item`; one not in use."""
     name = "point" if inputs else "item"
     while name in inputs:
         name += "_number"
@@ -272,6 +272,6 @@ def _restore_labels(
 
 
 def _index_of(metadata: bytes) -> list[str]:
-    # A range is no column, but a description of it.
+    # A range is not stored as a column; the metadata describes it.
     names = json.loads(metadata)["index_columns"]
     return [name for name in names if isinstance(name, str)]
