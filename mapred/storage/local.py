@@ -13,7 +13,7 @@ import io
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
@@ -42,16 +42,21 @@ _HINTS |= dict.fromkeys(
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS}
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+_REPLACED = {errno.ESTALE}
+_REPLACED_OR_NEW = {errno.ESTALE, errno.ENOENT}
 _STALE_WAITS = (0.0, 0.1, 1.0)
 
 
-def _retry_stale(path: str, act: Callable[[], T]) -> T:
-    """Call `act`, and again where an NFS client still held what the server has replaced."""
+def _retry_stale(path: str, act: Callable[[], T], stale: Set[int] = _REPLACED) -> T:
+    """Call `act`, and again where an NFS client still held what the server has replaced.
+
+    With `_REPLACED_OR_NEW` also where it does not see yet what another process has created.
+    """
     for wait in _STALE_WAITS:
         try:
             return act()
         except OSError as error:
-            if error.errno != errno.ESTALE:
+            if error.errno not in stale:
                 raise
         time.sleep(wait)
         # Opening the folder has the client ask the server for its names again at once.
@@ -101,20 +106,17 @@ class LocalStore:
                 os.replace(temporary, target)
 
         with self._translate_errors("write", path):
-            _retry_stale(target, lambda: self._in_folder(target, write))
+            self._in_folder(target, write)
         return ""
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         with self._translate_errors("write", path):
             target = self._full(path)
-            temporary = _retry_stale(
-                target,
-                lambda: self._in_folder(
-                    target, lambda grant: self._write_temporary(path, data, grant)
-                ),
+            temporary = self._in_folder(
+                target, lambda grant: self._write_temporary(path, data, grant)
             )
             try:
-                _retry_stale(target, lambda: os.link(temporary, target))
+                _retry_stale(target, lambda: os.link(temporary, target), _REPLACED_OR_NEW)
             except FileExistsError:
                 # NFS may repeat a call whose answer was lost: then the name is our own file's.
                 # What else has the name may be a link that leads nowhere.
@@ -203,13 +205,17 @@ class LocalStore:
 
         A known folder may have been removed since as an empty one.
         """
-        try:
-            return act(self._grant(target))
-        except FileNotFoundError:
-            if os.path.isdir(os.path.dirname(target)) or not os.path.isdir(self._root):
+
+        def attempt() -> T:
+            try:
+                return act(self._grant(target))
+            except FileNotFoundError:
+                # A root that is gone is not created again.
+                if os.path.isdir(self._root):
+                    self._grants.clear()
                 raise
-            self._grants.clear()
-            return act(self._grant(target))
+
+        return _retry_stale(target, attempt, _REPLACED_OR_NEW)
 
     def _grant(self, target: str) -> modes.Grant:
         """Create the folder of a file if it is missing, and return the grant of the file."""

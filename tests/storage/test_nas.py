@@ -155,6 +155,37 @@ def test_a_stale_handle_is_tried_again(
     assert store.list("") == [("a/1", 3), ("a/2", 3)]
 
 
+@pytest.mark.parametrize("action", ["put_if_absent", "write", "put_file", "copy"])
+def test_a_new_folder_that_the_client_does_not_see_yet_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """Another process created the folder; this one still holds that it is missing."""
+    store = LocalStore(tmp_path / "root")
+    store.write("source", b"one")
+    (tmp_path / "root/a").mkdir()
+    (tmp_path / "loose").write_bytes(b"one")
+    for name in ("open", "link", "replace"):
+        monkeypatch.setattr(os, name, _failing_in("a/", 1, getattr(os, name)))
+    if action in ("put_if_absent", "write"):
+        getattr(store, action)("a/1", b"one")
+    elif action == "put_file":
+        store.put_file(tmp_path / "loose", "a/1")
+    else:
+        store.copy("source", "a/1")
+    assert store.list("a/") == [("a/1", 3)]
+
+
+def _failing_in(folder: str, times: int, call: Callable[..., Any]) -> Callable[..., Any]:
+    def failing(*arguments: Any, **options: Any) -> Any:
+        nonlocal times
+        if times and any(folder in str(argument) for argument in arguments):
+            times -= 1
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(arguments[0]))
+        return call(*arguments, **options)
+
+    return failing
+
+
 def test_a_handle_that_stays_stale_is_one_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
