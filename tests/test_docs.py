@@ -6,6 +6,10 @@ console   lines that start with `$`: run by bash, and what follows must be print
           is only checked to be a target, by make --dry-run
 text      the listing of a run's folder: the first run of the page has these files and no others;
           where the remark speaks of an `if`, the file may be absent
+yaml      a piece of the manifest that the page has in `workflow`
+sh        lines for a cluster or a service that is not here: bash reads them, and the command line
+          takes the arguments of each `mapred`
+toml, and whatever has a title="NAME": written to that file; of a toml the backends are made
 No other language, and no block without one.
 """
 
@@ -15,15 +19,23 @@ import doctest
 import fnmatch
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+import yaml
+
+from mapred import backends
+from mapred.backends import config
+from mapred.cli import main
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(.*?)\n(.*?)^```$", re.M | re.S)
 CORPUS = "the road goes ever on\nthe end of the road\nthe one road\nthe other\n"
 COUNTING = """
@@ -31,6 +43,10 @@ from collections import Counter
 def count_words(lines): return Counter(word for line in lines for word in line.split())
 def add_counts(counts): return sum(counts, Counter())
 """
+
+
+def page_name(page: Path) -> str:
+    return str(page.relative_to(ROOT).with_suffix(""))
 
 
 @pytest.fixture
@@ -76,6 +92,65 @@ def check_console(block: str, folder: Path) -> None:
             assert fnmatch.fnmatch(done.stdout, expected.replace("...", "*")), done.stdout
 
 
+def check_piece(block: str, manifest: str) -> None:
+    """Each document of the block is a part of what stands somewhere in the manifest."""
+    nodes = [node for document in yaml.safe_load_all(manifest) for node in nodes_of(document)]
+    for piece in yaml.safe_load_all(block):
+        assert any(is_part(piece, node) for node in nodes), f"not in the manifest:\n{block}"
+
+
+def nodes_of(value: Any) -> Iterator[Any]:
+    yield value
+    for part in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    ):
+        yield from nodes_of(part)
+
+
+def is_part(piece: Any, whole: Any) -> bool:
+    if isinstance(piece, dict) and isinstance(whole, dict):
+        return all(key in whole and is_part(piece[key], whole[key]) for key in piece)
+    if isinstance(piece, list) and isinstance(whole, list):
+        return all(any(is_part(part, other) for other in whole) for part in piece)
+    return bool(piece == whole)
+
+
+def check_shell_lines(block: str) -> None:
+    """Nothing here can run them: bash and the parser of the command line have to take them."""
+    done = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for line in block.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        words = list(lexer)
+        for at, word in enumerate(words):
+            if word == "mapred" and (at == 0 or words[at - 1] in ("|", "&&", "$(")):
+                rest = words[at + 1 :]
+                ends = [n for n, other in enumerate(rest) if other in ("|", "&&", ">", ")", "<")]
+                parse(main, "mapred", rest[: ends[0]] if ends else rest)
+
+
+def parse(command: click.Command, name: str, words: list[str]) -> None:
+    """Raise a usage error unless the command takes these words; nothing is run."""
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=name)
+        found, inner, rest = command.resolve_command(context, words)
+        assert inner is not None
+        return parse(inner, str(found), rest)
+    command.make_context(name, words)
+    return None
+
+
+def write_block(language: str, title: str, code: str, folder: Path) -> None:
+    path = folder / title
+    path.write_text(code)
+    if language == "python":
+        compile(code, title, "exec")
+    if language == "toml":
+        for name in config.tables()[1]:
+            backends.resolve(name)
+
+
 def check_listing(block: str, run_folder: Path) -> None:
     files = [str(p.relative_to(run_folder)) for p in run_folder.rglob("*") if p.is_file()]
     known = []
@@ -89,28 +164,35 @@ def check_listing(block: str, run_folder: Path) -> None:
         assert any(fnmatch.fnmatch(file, pattern) for pattern in known), f"{file} is not listed"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_every_block_runs(page: Path, folder: Path) -> None:
     session: dict[str, Any] = {"__name__": "__main__"}
     first_run: Any = None
     text = page.read_text()
     for block in BLOCK.finditer(text):
-        language, code = block.groups()
+        info, code = block.groups()
+        language, _, title = info.partition(" title=")
         line = text[: block.start()].count("\n") + 2
-        if language == "python":
+        if title:
+            write_block(language, title.strip('"'), code, folder)
+        elif language == "python":
             exec(compile("\n" * (line - 1) + code, str(page), "exec"), session)
             first_run = first_run or session.get("run")
         elif language == "pycon":
-            check_pycon(code, session, f"{page.name}:{line}")
+            check_pycon(code, session, f"{page_name(page)}:{line}")
         elif language == "console":
             check_console(code, folder)
+        elif language == "sh":
+            check_shell_lines(code)
+        elif language == "yaml":
+            check_piece(code, session["workflow"])
         elif language == "text":
             check_listing(code, Path(first_run.uri))
         else:
-            pytest.fail(f"{page.name}:{line}: a block of {language!r} that nothing checks")
+            pytest.fail(f"{page_name(page)}:{line}: a block of {language!r} that nothing checks")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_links_lead_to_files(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob(".github/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob(".github/*.md")])
 FORMS = sorted(ROOT.glob(".github/ISSUE_TEMPLATE/*.yml"))
 LINK = re.compile(r"\[[^]]*\]\((?![a-z]+://)([^)#\s]+)(#[^)\s]*)?\)")
 

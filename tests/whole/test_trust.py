@@ -46,7 +46,7 @@ def own_of_table(item: int) -> Any:
 
 
 def test_the_page_says_of_each_call_what_it_trusts(root: Path) -> None:
-    page = (root / "docs/trust.md").read_text()
+    page = (root / "docs/explanation/trust.md").read_text()
     calls = [name for name in vars(Run) if name[0] != "_" and callable(getattr(Run, name))]
     verbs = ("open", "runs", "run", "submit", "job", "plan", "rm", "gc")
     for name in (*calls, *verbs, "schedule", "schedules", "unschedule"):
