@@ -11,6 +11,7 @@
 #   make test-readers  what mapred wrote, read by Spark and DuckDB's Delta; needs Java 17 and Maven
 #   make cluster-up    cluster-down and cluster-status: that cluster alone
 #   make reliability  runs under attack, by seeds, which writes docs/reliability.md; as root
+#   make docs        the documentation as a site, in build/site; `.venv/bin/mkdocs serve` shows it
 #   make lock        remake requirements-dev.lock from pyproject.toml
 #
 # Another Python: make test PYTHON=python3.13 VENV=.venv-3.13
@@ -36,7 +37,7 @@ UV := $(BIN)/uv --system-certs
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-slow test-cluster lint format bench bench-peers lock clean
+.PHONY: help demo dev test test-slow test-cluster lint format bench bench-peers docs lock clean
 .PHONY: reliability coverage mutants actionlint test-readers
 .PHONY: cluster-up cluster-down cluster-status
 .DELETE_ON_ERROR:
@@ -108,6 +109,11 @@ bench: $(VENV)-bench/.peers
 # As above, in another one; the whole of it, SIZE=full, takes hours and a quiet machine.
 bench-peers: $(VENV)-peers/.peers
 	$(VENV)-peers/bin/python -m benchmarks.peers --size $(SIZE) $(WORKLOADS)
+
+# Strict: a broken link or anchor, a page without a place, or a page that loads from elsewhere fails.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+	@echo build/site/index.html
 
 # Exact versions and hashes for every supported Python, and no host's name: `uv.lock` would
 # carry the name of the index in each line.

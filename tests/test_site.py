@@ -1,0 +1,140 @@
+"""The site has each page in its navigation, and each link and anchor of the pages leads somewhere.
+
+`make docs` builds the site strictly; these tests find the same faults in a second.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def loaded_hooks() -> Any:
+    spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs/site/hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+hooks = loaded_hooks()
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that both a repository's browser and the site make of the headings, and those set by hand."""
+    text = hooks.FENCE.sub("", page.read_text())
+    found: set[str] = set(re.findall(r"<a (?:id|name)=\"([^\"]+)\"|\{ *#([\w-]+)", text))
+    made = {anchor for pair in found for anchor in pair if anchor}
+    for heading in re.findall(r"^#{1,6} +(.+?)(?: *\{.*\})? *#*$", text, re.M):
+        plain = re.sub(r"!?\[([^]]*)\]\([^)]*\)|[`*]", r"\1", heading).lower()
+        slug = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+        while slug in made:
+            slug = re.sub(r"(?:_(\d+))?$", lambda m: f"_{int(m[1] or 0) + 1}", slug, count=1)
+        made.add(slug)
+    return made
+
+
+def flat(nav: Any) -> list[str]:
+    if isinstance(nav, str):
+        return [nav]
+    values = nav.values() if isinstance(nav, dict) else nav
+    return [page for value in values for page in flat(value)]
+
+
+def test_each_page_has_one_place_in_the_navigation() -> None:
+    pages, indexes = hooks.pages_of(ROOT / "docs")
+    assert sorted(flat(hooks.navigation(pages, indexes))) == sorted(pages)
+
+
+def test_a_new_page_follows_its_folder_and_the_order_of_its_index() -> None:
+    pages = {"how-to/a.md", "how-to/b.md", "how-to/c.md", "how-to/index.md", "new.md"}
+    index = "See [b](b.md#part).\n```text\n[c](c.md)\n```\n- [a](a.md)"
+    assert hooks.navigation(pages, {"how-to": index}) == [
+        {"How-to": ["how-to/index.md", "how-to/b.md", "how-to/a.md", "how-to/c.md", "new.md"]}
+    ]
+
+
+@pytest.mark.parametrize("folder", sorted(hooks.pages_of(ROOT / "docs")[1]))
+def test_the_index_of_a_folder_links_to_each_of_its_pages(folder: str) -> None:
+    index = ROOT / "docs" / folder / "index.md"
+    pages = {path.name for path in index.parent.glob("*.md")} - {"index.md"}
+    assert pages <= {target.partition("#")[0] for target in hooks.linked(index.read_text())}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        ("docs/how-to/a.md", "b.md#c", "b.md#c"),
+        ("docs/how-to/a.md", "../../SECURITY.md#x", "../project/security.md#x"),
+        ("docs/how-to/a.md", "../../README.md", "../index.md"),
+        ("docs/how-to/a.md", "../../tests/test_site.py", None),
+        ("docs/how-to/a.md", "../../tests/no_such.py", "../../tests/no_such.py"),
+        ("benchmarks/RESULTS.md", "../docs/limits.md", "../limits.md"),
+        ("benchmarks/RESULTS.md", "RESULTS-PEERS.md", "results-peers.md"),
+        ("docs/index.md", "https://example.com/a", "https://example.com/a"),
+        ("docs/index.md", "#here", "#here"),
+    ],
+)
+def test_links_fit_the_site(source: str, target: str, expected: str | None) -> None:
+    assert hooks.resolved(target, source) == expected
+
+
+def test_blocks_of_code_keep_their_text() -> None:
+    text = "[a](../README.md)\n```text\n[a](../README.md)\n```\n[s](../setup.cfg)"
+    assert hooks.relinked(text, "docs/a.md") == text.replace(
+        "[a](../README.md)", "[a](index.md)", 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("html", "refused"),
+    [
+        ('<script src="https://cdn.example/x.js">', True),
+        ('<link href="//fonts.example/f.css" rel="stylesheet">', True),
+        ('<img alt="" src=https://example.com/p.svg>', True),
+        ('<a href="https://example.com">', False),
+        ('<link rel="canonical" href="https://example.com">', False),
+        ('<script src="assets/x.js"></script><link rel="icon" href="../logo.svg">', False),
+    ],
+)
+def test_what_a_page_loads_from_elsewhere_is_found(html: str, refused: bool) -> None:
+    assert bool(hooks.LOADS.search(html)) == refused
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_and_anchors_lead_somewhere(page: Path) -> None:
+    for target in hooks.linked(page.read_text()):
+        path, _, anchor = target.partition("#")
+        if re.match(r"[a-z][a-z0-9+.-]*:", path):
+            continue
+        there = Path(os.path.normpath(page.parent / path)) if path else page
+        assert there.exists(), target
+        if anchor and there.suffix == ".md":
+            assert anchor in anchors(there), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_lists_begin_after_a_blank_line(page: Path) -> None:
+    """Else the site shows them as part of the paragraph, which a repository's browser does not."""
+    text = hooks.FENCE.sub("", page.read_text())
+    glued = re.findall(r"^(?![ |#>]|[-*] |\d+\. |$)(.+)\n(?:[-*]|\d+\.) .*$", text, re.M)
+    assert glued == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_pages_have_one_title(page: Path) -> None:
+    text = hooks.FENCE.sub("", page.read_text())
+    assert len(re.findall(r"^# \S", text, re.M)) == 1
