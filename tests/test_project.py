@@ -20,7 +20,7 @@ def loaded(name: str) -> Any:
     return yaml.safe_load((ROOT / name).read_text())
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_pages_link_to_what_is_there(page: Path) -> None:
     targets = [match[1] for match in LINK.finditer(page.read_text())]
     assert [target for target in targets if not (page.parent / target).exists()] == []
