@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mapred.arrow import buffers
@@ -51,6 +51,7 @@ def test_truths_come_and_go(first: list[bool], last: list[bool], cut: int) -> No
     assert buffers.from_arrow(column.chunk(0)).tolist() == first[cut:]
 
 
+@settings(max_examples=30)
 @given(st.lists(st.text(), max_size=5))
 def test_strings(values: list[str]) -> None:
     assert buffers.strings(values).equals(pa.array(values, pa.string()))

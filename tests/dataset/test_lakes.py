@@ -25,7 +25,7 @@ OLD = Counter([(1, ONE, "de"), (2, ONE, "01"), (3, TWO, "de"), (4, TWO, None)])
 NEW = Counter([(5, ONE, "de"), (6, TWO, "it"), (7, THREE, "de")])
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
 def lake(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A folder to write to, on disk and on an object store."""
     if request.param == "local":

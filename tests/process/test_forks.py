@@ -259,7 +259,7 @@ def check_odd(backend: Any, root: Path, per_task: int) -> None:
         assert {f.error for f in run.failures} >= ODD.keys() | {"RunError"}
 
 
-@pytest.mark.parametrize("per_task", [1, 20])
+@pytest.mark.parametrize("per_task", [1, pytest.param(20, marks=OFTEN)])
 @pytest.mark.parametrize(
     "backend", ["inline", "threads", *(pytest.param(b, marks=OFTEN) for b in ("local", "dask"))]
 )

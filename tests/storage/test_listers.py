@@ -153,17 +153,17 @@ def test_a_key_that_the_client_cannot_name_is_told(s3_root: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_hundred_thousand_objects(
+def test_tens_of_thousands_of_objects(
     s3_root: str, s3_server: dict[str, Any], tmp_path: Path
 ) -> None:
     prefix = s3_root.rpartition("/")[2]
-    names = [f"{prefix}/part={n % 20:05}/f{n:08}.txt" for n in range(100_000)]
+    names = [f"{prefix}/part={n % 20:05}/f{n:08}.txt" for n in range(30_000)]
     seaweed.fill(s3_server, tmp_path, "runs", names)
     found = listing(mapred.read_text(s3_root))
     assert found["path"].to_pylist() == [f"s3://runs/{name}" for name in sorted(names)]
     assert set(found["size"].to_pylist()) == {12}
     some = listing(mapred.read_text(f"{s3_root}/part=0001?/*7.txt"))
-    assert len(some) == 5_000
+    assert len(some) == 1_500
 
 
 def test_a_public_bucket_needs_no_keys(moto_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +189,7 @@ def test_the_bucket_may_be_in_the_hosts_name(
     assert found["path"].to_pylist() == [f"{s3_root}/x/a.txt"]
 
 
+@pytest.mark.slow
 def test_a_profile_says_how_to_get_there(
     s3_root: str, s3_server: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

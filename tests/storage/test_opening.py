@@ -194,7 +194,12 @@ _expected: dict[str, tuple[list[str], list[int], list[Any]]] = {}
 
 @pytest.mark.parametrize(
     ("place", "source"),
-    [(kind, source) for kind in KINDS for source in SOURCES if kind in FULL or source == "csv"],
+    [
+        pytest.param(kind, source, marks=() if source in ("csv", "set") else pytest.mark.slow)
+        for kind in KINDS
+        for source in SOURCES
+        if kind in FULL or source == "csv"
+    ],
     indirect=["place"],
 )
 def test_the_same_as_on_disk(place: Place, local: Place, source: str) -> None:

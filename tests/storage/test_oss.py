@@ -127,6 +127,7 @@ def test_a_missing_package_is_named(
         open_store(oss_root).read("a")
 
 
+@pytest.mark.slow
 def test_a_forked_process_makes_a_client_of_its_own(oss_root: str) -> None:
     script = f"""
 import os

@@ -446,6 +446,7 @@ def test_given_up_items_are_left_out(tmp_path: Path) -> None:
         assert sum(found.to_arrow()["v_count"].to_pylist()) == 22
 
 
+@pytest.mark.slow
 def test_killed_workers_change_nothing(tmp_path: Path) -> None:
     (tmp_path / "calls").mkdir()
     script = Script(tmp_path / "calls", {1: ["kill"], 4: ["_exit", "raise"]})

@@ -31,8 +31,7 @@ from mapred.storage import open_store
 from mapred.writing import publishing
 
 
-def test_a_day_that_runs_twice_is_there_once(both: str) -> None:
-    lake = both
+def test_a_day_that_runs_twice_is_there_once(lake: str) -> None:
     target = mapred.write_parquet(lake, partition_by="day")
     write(day_of, [0, 1, 2], target)
 

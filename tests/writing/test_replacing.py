@@ -402,6 +402,7 @@ def test_days_that_are_replaced_at_once(tmp_path: Path, to: To, read: Read) -> N
             assert Counter({r: n for r, n in read(lake).items() if r[1] == day}) in candidates
 
 
+@pytest.mark.slow
 @KINDS
 def test_modes_that_replace_the_same_at_once(tmp_path: Path, to: To, read: Read) -> None:
     for number in range(4):
@@ -516,7 +517,7 @@ VALUES = {"day": [ONE, TWO, THREE, None], "country": ["de", "cn", "fr", None]}
 SCOPES = st.dictionaries(st.sampled_from(BY), st.integers(0, 3), min_size=1)
 
 
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(before=st.lists(CELLS), after=st.lists(CELLS), scope=SCOPES)
 def test_what_is_left_is_what_was_not_named(
     tmp_path_factory: pytest.TempPathFactory,

@@ -236,7 +236,7 @@ WAYS = {
 @pytest.mark.parametrize(
     ("way", "examples"),
     [
-        *[(way, 6) for way in WAYS],
+        *[(way, 3) for way in WAYS],
         *[pytest.param(way, 200, marks=pytest.mark.slow) for way in WAYS],
     ],
 )
@@ -421,6 +421,7 @@ def test_frames_keep_whole_numbers_with_nulls(tmp_path: Path) -> None:
 
 
 KINDS = pytest.mark.parametrize("kind", ["parquet", "delta"])
+BY = pytest.mark.parametrize("by", [pytest.param((), marks=pytest.mark.slow), "k"])
 
 
 def to(kind: str, lake: Path, **options: Any) -> writing.Target:
@@ -435,7 +436,7 @@ def rows_at(kind: str, lake: Path) -> pa.Table:
 
 
 @KINDS
-@pytest.mark.parametrize("by", [(), "k"])
+@BY
 def test_tables_without_rows_have_no_say(tmp_path: Path, kind: str, by: Any) -> None:
     full = pa.table({"n": [1], "k": ["a"], "x": [1.5]})
     # What pandas makes of an empty frame: other types, or none.
@@ -469,7 +470,7 @@ def test_tables_without_rows_have_no_say(tmp_path: Path, kind: str, by: Any) -> 
 
 
 @KINDS
-@pytest.mark.parametrize("by", [(), "k"])
+@BY
 def test_columns_of_nulls_take_the_type_of_the_others(tmp_path: Path, kind: str, by: Any) -> None:
     none = pa.table({"n": [1], "k": [None], "x": [None], "y": [[None]], "z": [{"a": None}]})
     some = pa.table({"n": [2], "k": ["a"], "x": [2**60], "y": [["b"]], "z": [{"a": 1.5}]})
