@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import doctest
 import fnmatch
+import glob
 import importlib.util
 import json
 import os
@@ -96,6 +97,11 @@ def check_pycon(block: str, session: dict[str, Any], where: str) -> None:
     assert not report, "".join(report)
 
 
+def pattern_of(expected: str) -> str:
+    """`...` stands for anything; all else is meant, brackets too."""
+    return "*".join(glob.escape(part) for part in expected.rstrip().split("..."))
+
+
 def check_console(block: str, folder: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for entry in re.split(r"^\$ ", block, flags=re.M)[1:]:
@@ -111,9 +117,13 @@ def check_console(block: str, folder: Path) -> None:
             text=True,
             timeout=120,
         )
-        assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
+        printed = done.stdout
+        if done.returncode:  # a page that shows a failure shows its message
+            assert "Error" in expected, f"$ {command}\n{done.stdout}{done.stderr}"
+            printed += done.stderr
         if expected.strip():
-            assert fnmatch.fnmatch(done.stdout, expected.replace("...", "*")), done.stdout
+            printed = re.sub(r" +$", "", printed, flags=re.M)
+            assert fnmatch.fnmatch(printed.rstrip(), pattern_of(expected)), printed
 
 
 def check_piece(block: str, manifest: str) -> None:
