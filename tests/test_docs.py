@@ -51,7 +51,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EMPTY = {"docs/index.md", "docs/tutorial.md"}
 SLOW = {"docs/tutorial.md"}
 PEERS = {  # the names in titles, and the module that their code needs
-    "AWS Batch": "boto3",
+    "AWS Batch": "no module",  # job definitions alone
     "Dask": "dask",
     "Lithops": "lithops",
     "Metaflow": "metaflow",
@@ -212,8 +212,14 @@ def check_syntax(language: str, code: str, where: str) -> None:
 
 
 def check_peer(language: str, code: str, session: dict[str, Any], peer: str, where: str) -> None:
+    installed = importlib.util.find_spec(PEERS[peer]) is not None
+    if language == "pycon":
+        assert doctest.DocTestParser().get_examples(code), where
+        if installed:
+            check_pycon(code, session, where)
+        return
     check_syntax(language, code, where)
-    if language == "python" and importlib.util.find_spec(PEERS[peer]):
+    if language == "python" and installed:
         exec(compile(code, where, "exec"), session)
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from mapred.backends.argo import placement
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -138,3 +140,12 @@ def test_lists_begin_after_a_blank_line(page: Path) -> None:
 def test_pages_have_one_title(page: Path) -> None:
     text = hooks.FENCE.sub("", page.read_text())
     assert len(re.findall(r"^# \S", text, re.M)) == 1
+
+
+def test_the_glossary_names_states_kinds_and_providers_as_the_code_does() -> None:
+    text = (ROOT / "docs/glossary.md").read_text()
+    tables = re.findall(r"^\| `([^`]+)` \|", text, re.M)
+    code = "\n".join(path.read_text() for path in (ROOT / "mapred").rglob("*.py"))
+    assert len(tables) == 5 + 8 + 4
+    assert [word for word in tables if f'"{word}"' not in code] == []
+    assert [word for word in placement.PROVIDERS if f"`{word}`" not in text] == []
