@@ -46,7 +46,8 @@ class Target:
     replace: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "partition_by": list(self.partition_by)}
+        named = [[name, list(values)] for name, values in self.replace]
+        return {**vars(self), "partition_by": list(self.partition_by), "replace": named}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Target:

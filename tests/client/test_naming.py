@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import mapred
@@ -34,6 +35,32 @@ def submit(job: mapred.Job, root: Path, **options: Any) -> mapred.Run:
 def contents(folder: Path) -> dict[str, bytes]:
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def day_of(item: int) -> pa.Table:
+    return pa.table({"day": ["monday"], "n": [item]})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"by": ["day"], "aggregate": {"n": ["sum", ("stddev", {"ddof": 0})]}},
+        {"sort_by": [("n", "descending"), "day"]},
+        {"retry_on": [ConnectionError], "no_retry_on": [ValueError]},
+        {"resources": mapred.Resources(tolerations=("gpu:NoSchedule",), instance_types=("c7i",))},
+        {"write": ["day"]},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_the_same_job_is_the_run_of_its_name(tmp_path: Path, options: dict[str, Any]) -> None:
+    if "write" in options:
+        lake = str(tmp_path / "lake")
+        target = mapred.write_parquet(lake, partition_by=["day"], replace={"day": ["monday"]})
+        options = {"write": target}
+    job = mapred.job(day_of, mapred.items(range(3)), **options)
+    first = submit(job, tmp_path).wait()
+    again = submit(job, tmp_path)
+    assert again.status().finished == first.status().finished is not None
 
 
 @pytest.mark.parametrize(
