@@ -34,11 +34,14 @@ import shlex
 import subprocess
 import sys
 import textwrap
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -74,7 +77,7 @@ def page_name(page: Path) -> str:
 
 @pytest.fixture
 def folder(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that the page speaks of: empty, or with corpus/, numbers/ and counting.py."""
+    """The folder that the page speaks of: empty, or with corpus/, numbers/, sales/, inbox/, counting.py."""
     monkeypatch.chdir(tmp_path)
     if page_name(page) in EMPTY:
         return tmp_path
@@ -86,6 +89,14 @@ def folder(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "numbers/1.txt").write_text("1\n2\n3\n")
     (tmp_path / "numbers/2.txt").write_text("4\n\n11\n")
     (tmp_path / "counting.py").write_text(COUNTING)
+    for day in (1, 2, 3):
+        path = tmp_path / f"sales/day=2026-11-0{day}/part-0.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(pa.table({"shop": ["a", "b", "a"], "amount": [10.0 * day, 20, 5]}), path)
+    (tmp_path / "inbox").mkdir()
+    for name, text in {"north": "1\n2\n", "south": "3\n"}.items():
+        with zipfile.ZipFile(tmp_path / f"inbox/{name}.zip", "w") as archive:
+            archive.writestr(f"{name}/readings.csv", text)
     return tmp_path
 
 

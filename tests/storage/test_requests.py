@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from testbed.faults.proxy import Proxy, proxy
 
@@ -48,6 +49,24 @@ def small(item: int) -> int:
 
 def large(item: int) -> bytes:
     return bytes([item]) * 20_000
+
+
+def talkative(item: int) -> int:
+    print(item)
+    return item
+
+
+def filing(item: int, task: mapred.Task) -> int:
+    task.output("item.txt").write_text("x")
+    return item
+
+
+def tabular(item: int) -> pa.Table:
+    return pa.table({"day": [item % 5] * 10, "n": list(range(10))})
+
+
+def lines_of(lines: Iterator[str]) -> int:
+    return sum(1 for _ in lines)
 
 
 def test_a_task_puts_its_commit_and_asks_for_nothing(counted: Proxy, s3_root: str) -> None:
@@ -114,6 +133,64 @@ def test_large_items_are_read_by_their_range(s3_root: str, monkeypatch: pytest.M
     items = mapred.items(["a" * 100, "b" * 100, "c" * 100])
     run = mapred.run(str.upper, items, per_task=1, backend="inline", root=s3_root)
     assert run.result() == ["A" * 100, "B" * 100, "C" * 100]
+
+
+# What each row of the page's table is about: a function, how many tasks call it, options.
+PAGE = Path(__file__).parents[2] / "docs/explanation/requests.md"
+ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "returns a number": (small, {}),
+    "returns more": (large, {}),
+    "prints": (talkative, {}),
+    "stores a file": (filing, {}),
+    "is an input of": (small, {"reduce": sum}),
+    "writes one file": (tabular, {"write": "lake"}),
+    "is a map of a keyed": (
+        tabular,
+        {"by": "day", "aggregate": {"n": "sum"}, "partitions": 4},
+    ),
+    "reads a small file": (lines_of, {"target_bytes": 1000}),
+}
+
+
+def told(start: str) -> tuple[int, int]:
+    """What the page says that a task asks for: PUTs, and GETs with HEADs."""
+    rows = [row for row in PAGE.read_text().splitlines() if row.startswith(f"| {start}")]
+    assert len(rows) == 1, start
+    cells = [cell.strip() for cell in rows[0].strip("|").split("|")][1:]
+    put, get = (int(cell.split()[0]) for cell in cells)
+    return (put + 1 if "more" in cells[0] else put), get
+
+
+def puts_and_gets(requests: list[tuple[str, str]]) -> tuple[int, int]:
+    gets = [path for method, path in requests if method in ("GET", "HEAD")]
+    puts = [path for method, path in requests if method == "PUT"]
+    return len(puts), len([path for path in gets if "list-type" not in path])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ROWS)
+def test_the_page_says_what_a_task_asks_for(start: str, counted: Proxy, s3_root: str) -> None:
+    function, options = ROWS[start][0], dict(ROWS[start][1])
+    if "target_bytes" in options:
+        store = open_store(f"{s3_root}/data")
+        for number in range(30):
+            store.write(f"{number}.txt", b"line\n" * 200)
+    found = []
+    for tasks in (10, 30):
+        source: Any = mapred.items(range(tasks))
+        if "target_bytes" in options:
+            source = [f"{s3_root}/data/{number}.txt" for number in range(tasks)]
+        else:
+            options["per_task"] = 1
+        if "write" in options:
+            options["write"] = mapred.write_parquet(f"{s3_root}/lake-{tasks}")
+        counted.requests()
+        mapred.run(
+            function, source, backend=Local(workers=2), root=s3_root, progress="none", **options
+        )
+        found.append(puts_and_gets(counted.requests()))
+    put, get = ((many - few) / 20 for few, many in zip(*found, strict=True))
+    assert (round(put), round(get)) == told(start), found
 
 
 class Far:
