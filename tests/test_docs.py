@@ -175,15 +175,18 @@ def check_shell_lines(block: str) -> None:
                 parse(main, "mapred", rest[: ends[0]] if ends else rest)
 
 
-def parse(command: click.Command, name: str, words: list[str]) -> None:
+def parse(
+    command: click.Command, name: str, words: list[str], parent: click.Context | None = None
+) -> None:
     """Raise a usage error unless the command takes these words; nothing is run."""
-    if isinstance(command, click.Group):
-        context = click.Context(command, info_name=name)
-        found, inner, rest = command.resolve_command(context, words)
-        assert inner is not None
-        return parse(inner, str(found), rest)
-    command.make_context(name, words)
-    return None
+    if not isinstance(command, click.Group):
+        command.make_context(name, words, parent=parent)
+        return
+    # A command keeps the option for help that it first makes, by the settings of its context.
+    context = click.Context(command, parent, name, **command.context_settings)
+    found, inner, rest = command.resolve_command(context, words)
+    assert inner is not None
+    parse(inner, str(found), rest, context)
 
 
 def write_block(language: str, title: str, code: str, folder: Path) -> None:
