@@ -27,6 +27,7 @@ import doctest
 import fnmatch
 import glob
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -45,6 +46,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+import mapred
 from mapred import backends
 from mapred.backends import config
 from mapred.cli import main
@@ -284,14 +286,40 @@ def test_no_block_escapes(page: Path) -> None:
     assert len(fences) == 2 * len(BLOCK.findall(page.read_text()))
 
 
-def test_what_the_mapping_names_is_there() -> None:
-    rows = [line for line in (ROOT / "docs/mapping.md").read_text().splitlines() if line[:1] == "|"]
-    for row in rows[2:]:
-        *_, shown = (cell.strip() for cell in row.strip("|").split(" | "))
-        named = re.findall(r"`((?:tests|recipes|mapred)/[^`]+)`", shown)
-        assert named or shown == "this page" or "**open**" in row, f"nothing shows: {row}"
-        for name in named:
-            file, _, test = name.partition("::")
-            assert (ROOT / file).exists(), name
-            if test:
-                assert f"def {test}(" in (ROOT / file).read_text(), name
+MAPPING = (ROOT / "docs/mapping.md").read_text()
+
+
+def spans_of_the_mapping(column: int, of: str = r"\| batch concept") -> list[str]:
+    """The pieces of code in a column of the tables that begin like `of`, without rows that are open."""
+    tables = re.findall(rf"^{of}.*\n\|[-|]+\n((?:\|.*\n)+)", MAPPING, re.M)
+    rows = [row for table in tables for row in table.splitlines() if "**open**" not in row]
+    cells = [re.split(r" \| ", row.strip("| "))[column:][:1] for row in rows]
+    return [span for cell in cells for span in re.findall(r"`([^`]+)`", "".join(cell))]
+
+
+def test_the_mapping_has_what_argo_gets() -> None:
+    goldens = (ROOT / "tests/backends/argo/goldens").glob("*.yaml")
+    source = (ROOT / "mapred/backends/argo").glob("*.py")
+    known = "".join(path.read_text() for path in [*goldens, *source])
+    spans = spans_of_the_mapping(2)
+    assert len(spans) > 25
+    assert [span for span in spans if span.partition(":")[0] not in known] == []
+
+
+def test_what_the_mapping_says_to_write_exists(tmp_path: Path) -> None:
+    spans = spans_of_the_mapping(1) + spans_of_the_mapping(1, r"\| you had")
+    options = {
+        *inspect.signature(mapred.run).parameters,
+        *inspect.signature(mapred.Argo).parameters,
+    }
+    options |= {*inspect.signature(mapred.Resources).parameters, "files", "on_failure", "fn"}
+    for span in spans:
+        if span.startswith("mapred "):
+            check_shell_lines(span)
+        elif span.startswith(("mapred.", "run.", "job.", "task.")):
+            names = re.match(r"(\w+)\.(\w+)", span)
+            assert names is not None
+            owner = {"mapred": mapred, "run": mapred.Run, "job": mapred.Job, "task": mapred.Task}
+            assert hasattr(owner[names[1]], names[2]), span
+        elif match := re.match(r"(\w+) ?=(?! mapred\.job)", span):
+            assert match[1] in options, span
