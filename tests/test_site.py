@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reliability.report import report
 
 from mapred.backends.argo import placement
 
@@ -57,19 +58,36 @@ def flat(nav: Any) -> list[str]:
 
 
 def test_each_page_has_one_place_in_the_navigation() -> None:
-    pages, indexes = hooks.pages_of(ROOT / "docs")
-    assert sorted(flat(hooks.navigation(pages, indexes))) == sorted(pages)
+    texts = hooks.pages_of(ROOT / "docs")
+    assert sorted(flat(hooks.navigation(texts))) == sorted(texts)
 
 
 def test_a_new_page_follows_its_folder_and_the_order_of_its_index() -> None:
-    pages = {"how-to/a.md", "how-to/b.md", "how-to/c.md", "how-to/index.md", "new.md"}
-    index = "See [b](b.md#part).\n```text\n[c](c.md)\n```\n- [a](a.md)"
-    assert hooks.navigation(pages, {"how-to": index}) == [
+    texts = dict.fromkeys(["how-to/a.md", "how-to/b.md", "how-to/c.md", "new.md"], "")
+    texts["how-to/index.md"] = "See [b](b.md#part).\n```text\n[c](c.md)\n```\n- [a](a.md)"
+    assert hooks.navigation(texts) == [
         {"How-to": ["how-to/index.md", "how-to/b.md", "how-to/a.md", "how-to/c.md", "new.md"]}
     ]
 
 
-@pytest.mark.parametrize("folder", sorted(hooks.pages_of(ROOT / "docs")[1]))
+def test_a_title_does_not_repeat_its_section() -> None:
+    texts = {
+        "coming-from/index.md": "# Coming from another tool",
+        "coming-from/dask.md": "# Coming from Dask",
+        "coming-from/when-not.md": "# When not to use mapred",
+    }
+    assert hooks.navigation(texts) == [
+        {
+            "Coming from": [
+                "coming-from/index.md",
+                {"Dask": "coming-from/dask.md"},
+                "coming-from/when-not.md",
+            ]
+        }
+    ]
+
+
+@pytest.mark.parametrize("folder", sorted(hooks.FOLDERS.values()))
 def test_the_index_of_a_folder_links_to_each_of_its_pages(folder: str) -> None:
     index = ROOT / "docs" / folder / "index.md"
     pages = {path.name for path in index.parent.glob("*.md")} - {"index.md"}
@@ -149,3 +167,10 @@ def test_the_glossary_names_states_kinds_and_providers_as_the_code_does() -> Non
     assert len(tables) == 5 + 8 + 4
     assert [word for word in tables if f'"{word}"' not in code] == []
     assert [word for word in placement.PROVIDERS if f"`{word}`" not in text] == []
+
+
+def test_the_page_of_reliability_says_what_its_program_writes() -> None:
+    page = (ROOT / "docs/reliability.md").read_text()
+    empty = report([])
+    assert page.startswith(empty[: empty.index("mapred ")])
+    assert page.endswith(empty[empty.index("## Repeat one trial") :])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
@@ -57,6 +57,16 @@ def linked(text: str) -> Iterator[str]:
         yield match[3]
 
 
+def titled(pages: Iterable[str], section: str, texts: Mapping[str, str]) -> list[Any]:
+    """Leave the name of the section out of the titles of its pages, which stand below it."""
+    named: list[Any] = []
+    for page in pages:
+        heading = re.search(rf"^# {section} (.+)$", texts.get(page, ""), re.M)
+        short = heading and not page.endswith("index.md")
+        named.append({heading[1]: page} if heading and short else page)
+    return named
+
+
 def ordered(pages: Iterable[str], index: str = "") -> list[str]:
     """Put the pages of a folder in the order of the links in its index page, then by name."""
     links = [posixpath.normpath(target.partition("#")[0]) for target in linked(index)]
@@ -70,21 +80,27 @@ def ordered(pages: Iterable[str], index: str = "") -> list[str]:
     return sorted(pages, key=key)
 
 
-def navigation(pages: set[str], indexes: dict[str, str]) -> list[dict[str, Any]]:
-    """Make the navigation of `pages`; `indexes` has the text of each folder's index page."""
-    named = {*SINGLE.values(), *HELP, *PROJECT}
+def navigation(texts: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Make the navigation of all pages, of which this has the texts."""
+    pages = set(texts)
     folders = {
         title: ordered(
-            (page for page in pages if page.startswith(f"{folder}/")), indexes.get(folder, "")
+            (page for page in pages if page.startswith(f"{folder}/")),
+            texts.get(f"{folder}/index.md", ""),
         )
         for title, folder in FOLDERS.items()
     }
-    in_folders = {page for listed in folders.values() for page in listed}
-    folders["How-to"] += sorted(pages - named - in_folders)
+    placed = {
+        *SINGLE.values(),
+        *HELP,
+        *PROJECT,
+        *(p for listed in folders.values() for p in listed),
+    }
+    folders["How-to"] += sorted(pages - placed)
     sections: dict[str, Any] = {
         "Home": SINGLE["Home"],
         "Tutorial": SINGLE["Tutorial"],
-        **folders,
+        **{title: titled(listed, title, texts) for title, listed in folders.items()},
         "Gallery": SINGLE["Gallery"],
         "Help": [page for page in HELP if page in pages],
         "Project": [page for page in PROJECT if page in pages],
@@ -96,15 +112,11 @@ def navigation(pages: set[str], indexes: dict[str, str]) -> list[dict[str, Any]]
     ]
 
 
-def pages_of(docs: Path) -> tuple[set[str], dict[str, str]]:
-    """Return the pages of the site, and the texts of the index pages of its folders."""
-    pages = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}
-    indexes = {
-        folder: path.read_text()
-        for folder in FOLDERS.values()
-        if (path := docs / folder / "index.md").exists()
-    }
-    return pages | {site for name, site in OUTSIDE.items() if (ROOT / name).exists()}, indexes
+def pages_of(docs: Path) -> dict[str, str]:
+    """Return the texts of all pages of the site by their paths in it."""
+    files = {path.relative_to(docs).as_posix(): path for path in docs.rglob("*.md")}
+    files |= {site: ROOT / name for name, site in OUTSIDE.items() if (ROOT / name).exists()}
+    return {page: path.read_text(encoding="utf-8") for page, path in files.items()}
 
 
 def resolved(target: str, source: str) -> str | None:
@@ -150,7 +162,7 @@ def relinked(text: str, source: str) -> str:
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Set the navigation."""
-    config.nav = navigation(*pages_of(Path(config.docs_dir)))
+    config.nav = navigation(pages_of(Path(config.docs_dir)))
     return config
 
 

@@ -14,39 +14,42 @@ from reliability.trials import BOUND, TRIES, Verdict
 _HEAD = """\
 # Reliability under attack
 
-What happens to a run when processes, disks, clocks and servers fail. This page is written by a
-program, from what it found: `make reliability` (as root, on Linux) does it again, seed by seed,
-and `SEEDS=100` does more of it.
+What happens to a run when processes, disks, clocks and servers fail. A program breaks them on
+purpose, and writes this page from what it saw. To repeat it, run `make reliability` as root on
+Linux; `SEEDS=100` runs more trials.
 
-A **trial** begins a job in a process of its own, attacks it at moments that the seed chooses, takes
-the obstacle away, and resumes the run until it succeeds. The jobs are a map over items, a reduce
-in a tree with counters and files, a keyed reduce, and a `write_parquet`; each has an answer that
-is known beforehand. A trial counts as
+## How a trial works
 
-- **exact at once** where the attacked run itself gave that answer, and its audit was whole;
-- **exact when resumed** where it ended with a clear error, or was killed, and a resume gave it;
-- **exact anew** where it ended before there was a run, and another one gave it.
+A **trial** starts a job in a process of its own, attacks it at moments that a seed chooses, removes
+the obstacle, and resumes the run until it succeeds. The jobs are a map over items, a tree of reduces
+with counters and files, a keyed reduce, and a `write_parquet`. The right answer of each is known
+before the trial starts. A trial counts as
 
-All else is a **fault**: another answer, an audit that is not whole, staged files that are left, an
+- **exact at once** if the attacked run gave the right answer and its audit was whole;
+- **exact when resumed** if the run was killed or ended with a clear error, and `resume` gave the
+  right answer;
+- **exact in a new run** if it ended before a run existed, and a second run gave the right answer.
+
+Everything else is a **fault**: a wrong answer, an audit that is not whole, leftover files, an
 exception that is not mapred's own, an error that does not say what happened, a process that did not
-end within {bound:.0f} seconds or outlived its run, a run that {tries} resumes do not bring to an end.
+end within {bound:.0f} seconds or outlived its run, or a run that does not succeed after {tries} resumes.
 """
 
 _TAIL = """\
-## One trial again
+## Repeat one trial
 
-By the attack and the number of its seed:
+Name the attack and the number of its seed:
 
 ```console
 $ make reliability ATTACKS=kills FIRST=17 SEEDS=1
 ```
 
-A seed chooses the job, the victims and the pauses before the blow, in seconds; what a process is
-at after that pause depends on the machine. So a fault may need several tries to be seen again.
+A seed chooses the job, the victims, and the seconds before each attack. What a process is doing at that
+moment depends on the machine, so it may take several tries to see a fault again.
 
 ## Other attacks
 
-These have tests of their own, which run with the others:
+These are in the test suite:
 
 | attack | tests |
 |---|---|
@@ -68,7 +71,7 @@ def report(verdicts: Sequence[Verdict]) -> str:
 def _results(verdicts: Sequence[Verdict]) -> Iterator[str]:
     machine = f"Python {platform.python_version()}, {platform.system()} {platform.release()}"
     yield f"## Figures\n\nmapred {mapred.__version__}, {machine}.\n"
-    yield "| attack | trials | exact at once | exact when resumed | exact anew | faults |"
+    yield "| attack | trials | exact at once | exact when resumed | exact in a new run | faults |"
     yield "|---|---|---|---|---|---|"
     for name, attack in ATTACKS.items():
         own = [v for v in verdicts if v.attack == name]
@@ -77,7 +80,7 @@ def _results(verdicts: Sequence[Verdict]) -> Iterator[str]:
     yield f"| all | {_row(verdicts)} |\n"
     most = max((len(v.errors) for v in verdicts), default=0)
     told = sum(len(v.errors) for v in verdicts)
-    yield f"On the way {told} errors were told, at most {most} in one trial.\n"
+    yield f"Users saw {told} errors, at most {most} in one trial.\n"
 
 
 def _row(verdicts: Sequence[Verdict]) -> str:
@@ -96,8 +99,8 @@ def _deeds(verdicts: Sequence[Verdict]) -> str:
 
 
 def _errors(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    yield "## Errors that were told\n"
-    yield "Each with its class; ids and paths are left out.\n"
+    yield "## Errors that users saw\n"
+    yield "Ids and paths are left out.\n"
     yield "| attack | error | times |\n|---|---|---|"
     told = Counter((v.attack, _short(text)) for v in verdicts for text in v.errors)
     order = {name: number for number, name in enumerate(ATTACKS)}
