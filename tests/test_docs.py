@@ -315,6 +315,8 @@ def test_what_the_mapping_says_to_write_exists(tmp_path: Path) -> None:
     }
     options |= {*inspect.signature(mapred.Resources).parameters, "files", "on_failure", "fn"}
     for span in spans:
+        if span == "mapred.toml":
+            continue
         if span.startswith("mapred "):
             check_shell_lines(span)
         elif span.startswith(("mapred.", "run.", "job.", "task.")):
