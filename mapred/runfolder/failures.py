@@ -150,8 +150,8 @@ def describe(
 ) -> Failure:
     """Describe an attempt that ended in `error` at `where`; `values` and `lines` are of `items`.
 
-    Equal failures have equal signatures: the exception's type and the places it came
-    through. The traceback leaves out this package's own frames where there are others.
+    Equal failures have equal signatures, of the exception's type and the places it came through.
+    The traceback leaves out this package's own frames where there are others.
     """
     stack, text = _format_traceback(error)
     kind, message = type(error).__name__, safe_text(str, error)
