@@ -26,13 +26,13 @@ _FORMS = (
 
 def read_moment(value: Any) -> float:
     """Return the seconds since the epoch of a date, a time or an age, in the zone of this machine."""
-    if isinstance(value, str) and _DATE.match(value):
-        try:
+    try:
+        if isinstance(value, str) and _DATE.match(value):
             value = datetime.fromisoformat(value.replace("Z", "+00:00"))
-        except ValueError as error:
-            raise Unfit(str(error)) from None
-    if isinstance(value, datetime):
-        return value.timestamp()
+        if isinstance(value, datetime):
+            return value.timestamp()
+    except (ValueError, OverflowError) as error:  # pandas' NaT is a datetime
+        raise Unfit(str(error)) from None
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day).timestamp()  # noqa: DTZ001
     if isinstance(value, timedelta) or (isinstance(value, str) and value[-1:].isalpha()):

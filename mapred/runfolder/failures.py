@@ -151,7 +151,6 @@ def describe(
     """Describe an attempt that ended in `error` at `where`; `values` and `lines` are of `items`.
 
     Equal failures have equal signatures, of the exception's type and the places it came through.
-    The traceback leaves out this package's own frames where there are others.
     """
     stack, text = _format_traceback(error)
     kind, message = type(error).__name__, safe_text(str, error)
@@ -186,7 +185,10 @@ def _foreign_frames(stack: traceback.StackSummary) -> list[traceback.FrameSummar
 
 
 def _format_traceback(error: BaseException) -> tuple[traceback.StackSummary, str]:
-    """Return the frames that an exception came through, and its traceback as text."""
+    """Return the frames that an exception came through, and its traceback as text.
+
+    Without this package's own frames, where there are others.
+    """
     try:
         summary = traceback.TracebackException.from_exception(error, limit=-50)
         summary.stack[:] = _foreign_frames(summary.stack) or summary.stack
