@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from mapred.model.status import RunStatus as RunStatus
     from mapred.process.secrecy import public as public
     from mapred.reducers import Reducer as Reducer
+    from mapred.runfolder.completed import Completed as Completed
     from mapred.storage import Store as Store
     from mapred.writing import Written as Written
     from mapred.writing import write_delta as write_delta
@@ -103,6 +104,7 @@ _WHERE = {
     "mapred.model.status": "RunStatus",
     "mapred.process.secrecy": "public",
     "mapred.reducers": "Reducer",
+    "mapred.runfolder.completed": "Completed",
     "mapred.storage": "Store",
     "mapred.writing": "Written write_delta write_parquet",
 }

@@ -30,6 +30,7 @@ TESTED_BY = {
     "cli/test_commands.py": "__main__ cli cli.reports",
     "cli/test_output.py": "display.tables",
     "client/test_hints.py": "functions.origins",
+    "client/test_completing.py": "runfolder.completed runfolder.extent",
     "client/test_history.py": "client.lookup display.summary",
     "client/test_options.py": (
         "cli.options client.api client.job client.plan client.submission model.checking model.rules"
@@ -74,6 +75,7 @@ TESTED_BY = {
     "runfolder/test_liveness.py": "client.drivers",
     "runfolder/test_records.py": "runfolder.run_records runfolder.task_records",
     "runfolder/test_results.py": "runfolder.outputs runfolder.tabular",
+    "runfolder/test_tabulating.py": "runfolder.items",
     "runfolder/test_shortfall.py": "runfolder.plans runfolder.tally",
     "shuffle/test_aggregates.py": (
         "shuffle.answers shuffle.dense shuffle.kinds shuffle.lists shuffle.quantiles shuffle.sums"

@@ -14,6 +14,7 @@ LONGER = {
     "backends.argo.render.manifest": "one manifest, written as it is submitted",
     "client.api.run": "its docstring, with a line or two for each option",
     "client.audit.audit": "a line for each number of an Audit",
+    "client.run_results.RunResults.to_pandas": "its docstring, with a line for each kind of value",
     "client.scheduling.schedule": "its docstring, with a line or two for each option",
     "dataset.readers.read_csv": "its docstring, with a line or two for each option",
     "planner.shards.plan": "its docstring, and a line for each field of a Plan",

@@ -6,9 +6,11 @@ killed, and so left no such record.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, overload
@@ -16,13 +18,14 @@ from typing import TYPE_CHECKING, Any, overload
 from mapred import backends, display
 from mapred.arrow.to_frames import import_pandas
 from mapred.client import drivers, hints, lookup
+from mapred.client.filtering import Filter, Since, States
 from mapred.display.format import format_seconds, format_time, one_line, pluralize
 from mapred.errors import BackendError, MapredError, StorageError
 from mapred.functions import parameters
 from mapred.model.checking import checks
 from mapred.model.fields import Moment, Seconds, StageName, Tasks
 from mapred.model.records import GivenUp
-from mapred.model.rules import FromOne, Location
+from mapred.model.rules import FromOne, Location, Text
 from mapred.runfolder import starts
 from mapred.runfolder.folder import RunFolder
 from mapred.storage import is_local, map_ahead, open_store
@@ -30,8 +33,11 @@ from mapred.storage import is_local, map_ahead, open_store
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mapred.client.run_handle import Run
+
 _RESUMABLE = ("failed", "interrupted", "suspended", "cancelled")
 _ADVISED = 3
+_SHOWN = 40  # rows in a prompt or a notebook
 _MOST_COMMITS = 1000
 
 
@@ -65,13 +71,22 @@ class Entry:
     def resumable(self) -> bool:
         return self.state in _RESUMABLE
 
+    def open(self) -> Run:
+        """Return the run itself, as `mapred.open` does."""
+        return lookup.open(self.uri)
+
 
 @dataclass(frozen=True)
 class Runs(Sequence[Entry]):
-    """The runs of a root, newest first; a prompt and a notebook show them as a table."""
+    """The runs of a root, newest first; a prompt and a notebook show them as a table.
+
+    A long table shows the newest runs, and says how many older ones there are. An index gives one
+    run, a slice gives a table.
+    """
 
     root: str
     entries: tuple[Entry, ...]
+    filter: Filter = field(default_factory=Filter)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -82,7 +97,7 @@ class Runs(Sequence[Entry]):
     def __getitem__(self, place: slice) -> Runs: ...
     def __getitem__(self, place: int | slice) -> Entry | Runs:
         part = self.entries[place]
-        return Runs(self.root, part) if isinstance(part, tuple) else part
+        return Runs(self.root, part, self.filter) if isinstance(part, tuple) else part
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a frame with a row per run; a parameter `day` is the column `parameters.day`."""
@@ -98,14 +113,21 @@ class Runs(Sequence[Entry]):
 
     def __repr__(self) -> str:
         if not self.entries:
-            return f"no runs in {self.root}"
-        return "\n".join([display.table_text(rows(self), None), *self._advice()])
+            words = str(self.filter)
+            return f"no runs in {self.root}{' with ' * bool(words)}{words}"
+        table = display.table_text(rows(self[:_SHOWN]), None)
+        return "\n".join([table, *self._older(), *self._advice()])
 
     def _repr_html_(self) -> str:
-        return display.table_html(rows(self), [repr(self)] if not self else self._advice())
+        below = [*self._older(), *self._advice()] if self else [repr(self)]
+        return display.table_html(rows(self[:_SHOWN]), below)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/plain": repr(self), "text/html": self._repr_html_()}
+
+    def _older(self) -> list[str]:
+        older = len(self) - _SHOWN
+        return [f"… and {older:,} older: mapred.runs()[{_SHOWN}:]"] if older > 0 else []
 
     def _advice(self) -> list[str]:
         """Return how to resume each of the newest runs that can be."""
@@ -119,21 +141,54 @@ class Runs(Sequence[Entry]):
 
 
 @checks(BackendError)
-def runs(root: Location | None = None, limit: FromOne | None = None) -> Runs:
+def runs(
+    root: Location | None = None,
+    limit: FromOne | None = None,
+    *,
+    state: States | None = None,
+    job: Text | None = None,
+    since: Since | None = None,
+) -> Runs:
     """Return the runs of a root (default `$MAPRED_ROOT`, else `~/.mapred/runs`), newest first.
 
-    The table has their parameters, states, durations and datasets. It is a sequence of entries,
-    `to_pandas()` gives a frame, and `limit` is the most runs to list.
+    The table has their parameters, states, durations and datasets. It is a sequence of entries:
+    `runs()[0].open()` opens the newest run, and `to_pandas()` gives a frame.
 
-        >>> mapred.runs(limit=20)
-        >>> failed = [entry.id for entry in mapred.runs() if entry.state == "failed"]
+    Args:
+        root: The folder of the runs, a path or a URI.
+        limit: The most runs to list.
+        state: Only runs in this state, or in one of several: `"failed"`, `"running"`, …
+        job: Only runs of the job of this name, which may be a glob: `"nightly*"`.
+        since: Only runs made since a date or time (`"2026-03-01"`, a `datetime`), or within an
+            age (`"2h"`, a `timedelta`). Times without a zone are in that of this machine. Ids of
+            runs begin with a date, so older runs are not read.
+
+    Raises:
+        BackendError: A value does not fit.
+        StorageError: The root cannot be listed.
+
+    >>> mapred.runs(limit=20)
+    >>> failed = mapred.runs(state="failed", job="nightly*", since="3d")
     """
     base = lookup.base_of(root)
-    newest = [name for _, name in sorted(lookup.folders(base), reverse=True)][:limit]
-    store = open_store(base)
+    chosen: Any = (state or (), job, since)  # as `checks` has read them
+    filter = Filter(*chosen)
+    return Runs(base, _read_entries(base, filter, limit), filter)
+
+
+def _read_entries(base: str, filter: Filter, limit: int | None) -> tuple[Entry, ...]:
     clusters = _Clusters()
-    entries = map_ahead(store, lambda name: _entry(f"{base}/{name}", clusters), newest)
-    return Runs(base, tuple(entries))
+
+    def read(names: list[str]) -> Iterator[Entry]:
+        read_one = functools.partial(_entry, filter, clusters)
+        found = map_ahead(open_store(base), read_one, [f"{base}/{name}" for name in names])
+        return (entry for entry in found if entry is not None)
+
+    dated, named = lookup.newest_folders(base, filter.stamp)
+    entries = [*read(named), *itertools.islice(read(dated), limit)]
+    if named:  # Their job.json alone says when they were made.
+        entries.sort(key=lambda entry: entry.created, reverse=True)
+    return tuple(entries[:limit])
 
 
 def rows(runs: Runs) -> list[dict[str, str]]:
@@ -220,20 +275,31 @@ class _Stage:
     tasks: Tasks
 
 
-def _entry(uri: str, clusters: _Clusters) -> Entry:
+def _entry(filter: Filter, clusters: _Clusters, uri: str) -> Entry | None:
+    """Return what a list shows of a run; None of one that does not match, or where there is none."""
     folder = RunFolder(open_store(uri))
     try:
-        return _read_entry(folder, clusters)
+        data = folder.job_data()
+        entry = _read_entry(folder, data, clusters, filter)
     except (MapredError, FileNotFoundError) as error:
         if isinstance(error, StorageError) and not is_local(uri):
             raise  # the store's fault, and so that of every run; a file may be that of another user
+        if isinstance(error, FileNotFoundError) and not is_local(uri):
+            return None  # A listing of the root's folders does not tell which are runs.
         problem = str(error).removeprefix(f"{folder.uri}/")
         name = uri.rsplit("/", 1)[-1]
-        return Entry(name, folder.uri, "", "unreadable", 0, 0, "", problem=problem)
+        entry = Entry(name, folder.uri, "", "unreadable", 0, 0, "", problem=problem)
+    if entry is None or not filter.matches(entry.state, entry.name, _time(entry.created)):
+        return None
+    return entry
 
 
-def _read_entry(folder: RunFolder, clusters: _Clusters) -> Entry:
-    job = folder.parse_job(folder.job_data(), _JobSummary)
+def _read_entry(
+    folder: RunFolder, data: bytes, clusters: _Clusters, filter: Filter
+) -> Entry | None:
+    job = folder.parse_job(data, _JobSummary)
+    if not filter.matches_job(job.name, _time(job.created)):
+        return None  # without reading more of it
     failed = folder.given_up_tasks() if job.max_failed else {}
     given_up = folder.given_up(folder.job(), failed) if failed else GivenUp()
     state, seconds, queued = _state(folder, job.submitted, clusters)

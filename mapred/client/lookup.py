@@ -17,7 +17,8 @@ from mapred.errors import RunError, StorageError
 from mapred.model import layout
 from mapred.model.checking import checks
 from mapred.model.rules import Location
-from mapred.storage import is_local, modes, open_store
+from mapred.runfolder.folder import RunFolder
+from mapred.storage import is_local, list_folders, modes, open_store
 
 _ID = re.compile(r"\d{8}-\d{6}")
 
@@ -66,6 +67,8 @@ def find(run: Location, root: Location | None = None) -> str:
     matching = [name for name in names if name.startswith(reference)]
     if reference in names:
         matching = [reference]
+    elif not is_local(base):
+        matching = [name for name in matching if _holds_run(base, name)]
     if len(matching) == 1:
         return f"{base}/{matching[0]}"
     if matching:
@@ -85,9 +88,13 @@ def last(root: str) -> tuple[str | None, list[str]]:
     """Return the newest run of a root that this user may read, and the newer, closed ones."""
     closed: list[str] = []
     for _, name in sorted(folders(root), reverse=True):
-        if not is_local(root) or os.access(f"{open_store(root).uri}/{name}/{layout.JOB}", os.R_OK):
+        if not is_local(root):
+            if _holds_run(root, name):
+                return name, closed
+        elif os.access(f"{open_store(root).uri}/{name}/{layout.JOB}", os.R_OK):
             return name, closed
-        closed.append(name)
+        else:
+            closed.append(name)
     return None, closed
 
 
@@ -99,13 +106,12 @@ def base_of(root: Location | None) -> str:
 def folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
     """Yield (a key that sorts by age, name) of every folder of the root that holds a job.json.
 
-    An id begins with the second of its submission; within one second, and for names given by
+    Of a bucket all folders, as a look into each takes a request. An id begins with the second of its submission; within one second, and for names given by
     `run_id=`, the time of the file decides. A folder that this user may not read may be a run.
     """
     if not is_local(root):
-        for path, _ in open_store(root).list(""):
-            name, _, rest = path.partition("/")
-            if rest == layout.JOB:
+        for name in list_folders(open_store(root)):
+            if layout.is_run_id(name):
                 yield (name[:15], 0), name
         return
     for entry in entries(open_store(root).uri):
@@ -121,6 +127,24 @@ def folders(root: str) -> Iterator[tuple[tuple[str, int], str]]:
             continue
         if is_run:
             yield (_second(entry.name, status.st_mtime), status.st_mtime_ns), entry.name
+
+
+def newest_folders(root: str, stamp: str = "") -> tuple[list[str], list[str]]:
+    """Return the folders of a root that may be runs not older than `stamp`, newest first.
+
+    Second come those of a bucket whose names do not tell their age.
+    """
+    found = sorted(folders(root), reverse=True)
+    dated = [
+        name
+        for (second, _), name in found
+        if second >= stamp and (is_local(root) or _ID.match(name))
+    ]
+    return dated, [name for _, name in found if not is_local(root) and not _ID.match(name)]
+
+
+def _holds_run(root: str, name: str) -> bool:
+    return RunFolder(open_store(f"{root}/{name}")).has_job()
 
 
 def entries(folder: str) -> Iterator[os.DirEntry[str]]:

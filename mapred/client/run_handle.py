@@ -277,11 +277,6 @@ class Run(RunResults):
         if status is not None and status.state == "interrupted":
             self._folder.note_interruption(handle.ref)
 
-    def _await_result(self) -> None:
-        self.wait()
-        self.check()
-        self._offer_modules()
-
     def _backend(self) -> str | Backend:
         name = str(self.job.backend.get("name"))
         if name not in backends.NAMES:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import abc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mapred import display, writing
 from mapred.arrow.to_frames import import_pandas
 from mapred.client.signature import takes_those_of
-from mapred.errors import PlanError, RunError
+from mapred.errors import PlanError, RecordError, RunError
 from mapred.functions import pickling
 from mapred.functions.modules.importing import is_known
 from mapred.model.checking import checks
@@ -28,13 +28,19 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mapred.client import audit as audits
-    from mapred.runfolder import tabulating
+    from mapred.client import completing
+    from mapred.runfolder import completed, extent, tabulating
     from mapred.worker import context, tasks
 else:  # Many processes that open a run need none of these.
     audits = Lazy("mapred.client.audit")
     context = Lazy("mapred.worker.context")
+    completed = Lazy("mapred.runfolder.completed")
+    completing = Lazy("mapred.client.completing")
+    extent = Lazy("mapred.runfolder.extent")
     tabulating = Lazy("mapred.runfolder.tabulating")
     tasks = Lazy("mapred.worker.tasks")
+
+T = TypeVar("T")
 
 
 class RunResults(abc.ABC):
@@ -48,8 +54,32 @@ class RunResults(abc.ABC):
         """State and progress now."""
 
     @abc.abstractmethod
-    def _await_result(self) -> None:
-        """Wait for the result; raise what keeps the run from it."""
+    def wait(self) -> Any:
+        """Wait until nothing works on the run."""
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Raise what kept the run from its result."""
+
+    @abc.abstractmethod
+    def _wait_over(self, seconds: float) -> bool:
+        """Wait so many seconds for the end of the run; whether nothing works on it any more."""
+
+    def _await_result(self, partial: str = "") -> None:
+        """Wait for the result, or raise what keeps the run from it.
+
+        The error names the call that gives what is done, if that is given as `partial`.
+        """
+        self.wait()
+        try:
+            self.check()
+        except RunError as error:
+            if partial and not isinstance(error, RecordError):
+                text = str(error).removesuffix(error.hint)
+                line = f"what is done: {partial}"
+                error.args = (f"{text.rstrip()}\n{line}\n{error.hint}".rstrip(),)
+            raise
+        self._offer_modules()
 
     @property
     def id(self) -> str:
@@ -83,43 +113,139 @@ class RunResults(abc.ABC):
             return results.result(self._folder, self.job)
 
     @checks(PlanError)
-    def outputs(self, stage: str | None = None, errors: str = "raise") -> Iterator[tuple[int, Any]]:
-        """Yield (number, value) of what each committed task returned, in plan order.
+    def outputs(
+        self, stage: str | None = None, errors: str = "raise", *, partial: bool = False
+    ) -> completing.Outputs[tuple[int, Any]]:
+        """Return an iterator of (number, value) of what each task returned, in plan order.
 
         The number is that of the item where the function runs once per item, else of the shard.
-        Works while the run is at work, and after it failed: waits for nothing, and holds one
-        task's values at a time. `stage` is by default `"map"`, or the stage that ends a keyed
-        reduce. A stored value that cannot be loaded raises a `FunctionError` that names it; with
-        `errors="skip"` it is left out.
-        """
-        self._offer_modules()
-        return self._iter_loading(results.iter_values(self._folder, self.job, stage, errors))
+        Waits for a live run. Of a run that failed or was stopped, all tasks of the stage have to
+        be done. With `partial=True` waits for nothing, and gives what is there: the iterator says
+        how much that is, by `done`, `total` and `partial`. It holds one task's values at a time.
 
-    def to_pandas(self, dtype_backend: str = "numpy_nullable") -> pd.DataFrame:
+        Args:
+            stage: The stage to read: by default `"map"`, or the one that ends a keyed reduce.
+            errors: `"raise"` a `FunctionError` that names a stored value that cannot be loaded, or
+                `"skip"` it.
+            partial: Give what is done, whether the run works, failed or was stopped.
+
+        Raises:
+            RunError: Some tasks have no output, and `partial` is false.
+
+        >>> for number, value in run.outputs():
+        ...     print(number, value)
+        """
+        reader = completed.Reader(self._folder, self.job, stage)
+        if not partial:
+            self.wait()
+        found, missing = completing.outputs(reader, errors)
+        if missing and not partial:
+            self._await_result("run.outputs(partial=True)")
+        self._offer_modules()
+        found.load_by(self._iter_loading)
+        return found
+
+    def as_completed(self, *, partial: bool = False) -> completing.Outputs[completed.Completed]:
+        """Return an iterator of `mapred.Completed`, one for each item or shard as soon as it is done.
+
+        Each comes once, whatever was tried again or resumed, with its value, its item and its
+        number; in the order of completion while the run works, and in plan order of what was done
+        before. An item that failed for good comes at the end, with `error` in place of a value.
+        Of a reduced run these are the outputs of the map, and of a keyed reduce its partitions.
+
+        The loop ends when the run does. If the run did not succeed, it then raises the error that
+        `result()` raises; with `partial=True` it just ends. The run may work anywhere: in this
+        process after `mapred.submit`, in another one, or on a cluster. Then its commits are
+        listed, more rarely the longer that takes.
+
+        Args:
+            partial: End without an error, whatever ended the run.
+
+        Raises:
+            RunError: The run did not succeed, and `partial` is false.
+
+        >>> run = mapred.submit(train, mapred.sweep(rate=[0.1, 0.2, 0.5]))
+        >>> for out in run.as_completed():
+        ...     print(out.item["rate"], out.value)
+        """
+        reader = completed.Reader(self._folder, self.job)
+        self._offer_modules()
+        values = completing.iter_completed(reader, self._wait_over, self.check, partial=partial)
+        found = completing.Outputs(values, reader.what, 0, reader.total)
+        found.load_by(self._iter_loading)
+        return found
+
+    @checks(PlanError)
+    def to_pandas(
+        self,
+        dtype_backend: str = "numpy_nullable",
+        *,
+        details: bool | None = None,
+        partial: bool = False,
+    ) -> pd.DataFrame:
         """Return the result as one frame; a sweep's has its parameters and results as columns.
 
         Returned tables come one below the other. Where the function runs once per item, the
         columns of what it was called with stand before them: `point` (the number of the item)
-        and the parameters of a sweep or `item`; of an array, `item` alone. Returned numbers
-        and mappings give a row each: the parameters, or `item` (the number of the shard where
-        the function takes shards), then a column for every key, or `result`. A returned name
-        that is one of these gets `_result` at its end. A reduced mapping gives the columns
-        `key` and `value`; a reduced pandas frame is given as it is.
+        and the parameters of a sweep or `item`; of an array, `item` alone.
 
-        `dtype_backend` is as in pandas: "numpy_nullable" (the default, as it has a place for a
-        null in every type), "pyarrow" or "numpy", where a null among whole numbers or booleans
-        is an error. A type alone decides the dtype; no value changes. What is not a number, text
-        or time stays a Python object, as do values of several types.
+        Any other value gives a row: the parameters, or `item` (the number of the shard where the
+        function takes shards), then its cells. A mapping, dataclass, named tuple, pydantic model
+        or pandas series has a column for each key or field, flattened with dots where they are
+        nested (`{"test": {"loss": 1}}` is `test.loss`); anything else is the column `result`.
+
+        Rows of a sweep, and of items where `max_failed=` is given, end with the columns `error`
+        (why there is no result), `seconds` (items that share a task share its time equally)
+        and `attempt`. These take a look at each commit.
+
+        No value is lost where names are equal: the one further to the left keeps it, a result
+        gets `_result` at its end, and `error`, `seconds` and `attempt` get `_task`. A reduced
+        mapping gives the columns `key` and `value`; a reduced pandas frame is given as it is.
+
+        Args:
+            dtype_backend: As in pandas: `"numpy_nullable"` (which has a place for a null in every
+                type), `"pyarrow"` or `"numpy"`, where a null among whole numbers or booleans is
+                an error. A type alone decides the dtype; no value changes. What is not a
+                number, text or time stays a Python object, as do values of several types.
+            details: Whether the rows end with `error`, `seconds` and `attempt`. Rows of shards
+                that return tables, and reduced ones, have none.
+            partial: Wait for nothing, and give the rows of what is done or failed, in plan order,
+                of a run that works, failed or was stopped. `frame.attrs["mapred"]` says how many
+                of how many these are, and so does the name of the columns, above the index. Of a
+                run that reduces, they are the rows of the map.
+
+        Raises:
+            RunError: The run did not succeed, and `partial` is false.
+            FunctionError: The result is not a table.
+
+        >>> table = mapred.run(train, mapred.sweep(rate=[0.1, 0.2, 0.5])).to_pandas()
+        >>> table.sort_values("loss").head()
         """
-        self._await_result()
+        found = self._extent("run.to_pandas(partial=True)", details, partial)
         with self._loading():
-            return tabulating.to_pandas(self._folder, self.job, dtype_backend)
+            return tabulating.to_pandas(found(), dtype_backend)
 
-    def to_arrow(self) -> pa.Table:
-        """Return the result as one table, with the columns of `to_pandas`."""
-        self._await_result()
+    @checks(PlanError)
+    def to_arrow(self, *, details: bool | None = None, partial: bool = False) -> pa.Table:
+        """Return the result as one table, with the columns of `to_pandas`.
+
+        With `partial=True` the table's metadata says how many of how many items it has, as JSON:
+        `table.schema.metadata[b"mapred"]`.
+        """
+        found = self._extent("run.to_arrow(partial=True)", details, partial)
         with self._loading():
-            return tabulating.to_arrow(self._folder, self.job)
+            return tabulating.to_arrow(found())
+
+    def _extent(
+        self, call: str, details: bool | None, partial: bool
+    ) -> Callable[[], extent.Extent]:
+        """Return how to read the rows of the run, once that can be done."""
+        if partial:
+            over = self._wait_over(0)
+            self._offer_modules()
+            return lambda: extent.so_far(self._folder, self.job, details, over=over)
+        self._await_result(call)
+        return lambda: extent.whole(self._folder, self.job, details)
 
     @takes_those_of(writing.write_parquet)
     def write_parquet(self, target: writing.Target) -> writing.Written:
@@ -209,15 +335,15 @@ class RunResults(abc.ABC):
         """Have all values that are loaded meanwhile obey `allow_pickle`."""
         return pickling.plain_alone(not self._allow_pickle)
 
-    def _iter_loading(self, values: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    def _iter_loading(self, values: Iterator[T]) -> Iterator[T]:
         """Yield the values of an iterator, which loads each as it is asked for it."""
         while True:
             with self._loading():
                 try:
-                    pair = next(values)
+                    value = next(values)
                 except StopIteration:
                     return
-            yield pair
+            yield value
 
     def _refuse_code(self, what: str) -> None:
         if not self._allow_pickle:

@@ -61,6 +61,9 @@ def _rows(failures: Failures) -> Iterator[tuple[Any, ...]]:
         for item in failure.items or (None,):
             value = None if item is None else failure.values.get(item)
             where = failure.where
+            kind, message = failure.error, failure.message
+            if item is not None and item in failure.errors:
+                kind, _, message = failure.errors[item].partition(": ")
             if item is not None and len(failure.items) > 1:
                 where = f"item {item}" + (f": {value}" if value is not None else "")
             yield (
@@ -70,8 +73,8 @@ def _rows(failures: Failures) -> Iterator[tuple[Any, ...]]:
                 value,
                 failure.attempts,
                 failure.kind,
-                failure.error,
-                failure.message,
+                kind,
+                message,
                 where,
                 failure.worker,
                 failure.time,

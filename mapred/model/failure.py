@@ -16,7 +16,8 @@ class Failure:
     `kind` is `function` (it raised), `dataset` (its input cannot be read), `lost` (its
     process died), `timeout` or `memory`; `time` is seconds since the epoch; `signature` is equal for equal failures; `items` are the failed items'
     indices where the function runs once per item, and `values` what the first of them are, as
-    text; `where` names file and byte range. A `final` one is not tried again, nor are the `lost`
+    text; `errors` are class and message of the first of several, each on one line; `where` names
+    file and byte range. A `final` one is not tried again, nor are the `lost`
     ones of its items. `worker` is that of the attempt, if it lived to tell.
     """
 
@@ -38,6 +39,7 @@ class Failure:
     lost: tuple[Count, ...] = ()
     values: Mapping[int, str] = field(default_factory=dict, hash=False)
     worker: str = ""
+    errors: Mapping[int, str] = field(default_factory=dict, hash=False)
 
     def to_bytes(self) -> bytes:
         return encode(self, indent=1)
@@ -68,10 +70,11 @@ def merge_failures(before: Failure | None, failure: Failure) -> Failure:
         return failure
     later = max(before, failure, key=lambda attempt: attempt.time)
     values = {**before.values, **failure.values}
+    errors = {**before.errors, **failure.errors}
     if not before.items or not failure.items:
-        return replace(later, items=(), values=values)
+        return replace(later, items=(), values=values, errors=errors)
     items = tuple(sorted({*before.items, *failure.items}))
-    return replace(later, items=items, values=values)
+    return replace(later, items=items, values=values, errors=errors)
 
 
 @dataclass(frozen=True)

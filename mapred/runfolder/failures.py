@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 from mapred.errors import DatasetError, RecordError, StorageError
@@ -36,13 +36,25 @@ _BETWEEN = frozenset(("pyarrow", "fsspec", "numpy", "pandas", "polars", "cloudpi
 _NAME: Any = type.__dict__["__name__"].__get__
 _TRACEBACK: Any = BaseException.__dict__["__traceback__"].__get__
 _TRACEBACK_LIMIT, _MESSAGE_LIMIT, _LOG_LIMIT = 20_000, 4000, 4000
+_LINE_LIMIT = 300
+MOST_LINES = 200  # items of an attempt whose errors are kept beside the first one's
 
 
 class ItemsFailed(Exception):
-    """Some items of a task failed: whether that is final, by item, that of `first` before others."""
+    """Some items of a task failed: whether that is final, by item, that of `first` before others.
 
-    def __init__(self, items: Mapping[int, bool], item: int, first: BaseException) -> None:
+    `lines` has the errors of the first few.
+    """
+
+    def __init__(
+        self,
+        items: Mapping[int, bool],
+        item: int,
+        first: BaseException,
+        lines: Mapping[int, str] = MappingProxyType({}),
+    ) -> None:
         super().__init__(f"{len(items)} items failed")
+        self.lines = lines if len(items) > 1 else {}
         self.items, self.first = {item: items[item], **items}, first
 
 
@@ -54,6 +66,12 @@ def failed_items(
         return error.items, all(error.items.values()), error.first
     final = is_final(job, error)
     return ({} if task.item is None else {task.item: final}), final, error
+
+
+def error_line(kind: str, message: str) -> str:
+    """Return an error on one line: `ValueError: diverged`."""
+    text = ": ".join(part for part in (kind, " ".join(message.split())) if part)
+    return text if len(text) <= _LINE_LIMIT else f"{text[: _LINE_LIMIT - 1]}…"
 
 
 def is_final(job: Job, error: BaseException) -> bool:
@@ -128,11 +146,11 @@ def describe(
     items: Mapping[int, bool],
     final: bool,
     values: Mapping[int, str],
+    lines: Mapping[int, str] = MappingProxyType({}),
 ) -> Failure:
-    """Describe an attempt that ended in `error` at `where`; `values` are those of `items`.
+    """Describe an attempt that ended in `error` at `where`; `values` and `lines` are of `items`.
 
-    Equal failures have equal signatures: the exception's type and the places it came
-    through. The traceback leaves out this package's own frames where there are others.
+    Equal failures have equal signatures, of the exception's type and the places it came through.
     """
     stack, text = _format_traceback(error)
     kind, message = type(error).__name__, safe_text(str, error)
@@ -158,6 +176,7 @@ def describe(
         lost=tuple(item for item in sorted(items) if items[item]),
         values=values,
         worker=f"{os.uname().nodename}:{os.getpid()}",
+        errors=lines,
     )
 
 
@@ -166,7 +185,10 @@ def _foreign_frames(stack: traceback.StackSummary) -> list[traceback.FrameSummar
 
 
 def _format_traceback(error: BaseException) -> tuple[traceback.StackSummary, str]:
-    """Return the frames that an exception came through, and its traceback as text."""
+    """Return the frames that an exception came through, and its traceback as text.
+
+    Without this package's own frames, where there are others.
+    """
     try:
         summary = traceback.TracebackException.from_exception(error, limit=-50)
         summary.stack[:] = _foreign_frames(summary.stack) or summary.stack

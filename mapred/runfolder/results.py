@@ -7,7 +7,7 @@ from typing import Any
 
 from mapred.errors import FunctionError
 from mapred.model.records import Output
-from mapred.model.spec import Job
+from mapred.model.spec import Job, Stage
 from mapred.process.lazy import ds, pa
 from mapred.runfolder import outputs, plans
 from mapred.runfolder.folder import RunFolder
@@ -49,33 +49,36 @@ def load_reduced(store: Store, job: Job, entries: list[Entry]) -> Any:
     return value
 
 
-def iter_values(
-    folder: RunFolder, job: Job, stage: str | None, errors: str
-) -> Iterator[tuple[int, Any]]:
-    """Yield the number of each item or task, and the value that it returned, if committed."""
-    if errors not in ("raise", "skip"):
-        raise FunctionError(f"errors={errors!r} is neither 'raise' nor 'skip'")
+def choose_stage(job: Job, stage: str | None) -> Stage:
+    """Return the stage whose outputs are read: by default the map, or the end of a keyed reduce."""
     chosen = job.stage(stage or (job.stages[-1].name if job.shuffle else "map"))
     if job.shuffle is not None and chosen is not job.stages[-1]:
         raise FunctionError(
             f"{chosen.name} tasks of a keyed reduce return nothing that can be read by itself; "
             f"leave stage= out, or say stage={job.stages[-1].name!r}"
         )
+    return chosen
+
+
+def iter_values(
+    folder: RunFolder, job: Job, chosen: Stage, tasks: Sequence[int], errors: str
+) -> Iterator[tuple[int, Any]]:
+    """Yield the number of each item or task, and the value that it returned, if committed."""
     store = folder.store
     read = folder.commit if errors == "skip" else folder.sound_commit
-    commits = map_ahead(store, lambda task: read(chosen.name, task), folder.list_done_tasks(chosen))
+    commits = map_ahead(store, lambda task: read(chosen.name, task), tasks)
     entries = [(commit.task, commit.output) for commit in commits if commit is not None]
     per_item = chosen.kind == "map" and job.format.once_per_item
     firsts = plans.first_items(store, job) if per_item else None
-    for task, place, value in _load_values(store, entries):
+    for task, place, value in load_values(store, entries):
         number = task if firsts is None else int(firsts[task]) + place
         if not isinstance(value, outputs.Broken):
             yield number, value
         elif errors == "raise":
-            raise _broken_error(chosen.name, task, number if per_item else None, value)
+            raise broken_error(chosen.name, task, number if per_item else None, value)
 
 
-def _broken_error(stage: str, task: int, item: int | None, value: outputs.Broken) -> FunctionError:
+def broken_error(stage: str, task: int, item: int | None, value: outputs.Broken) -> FunctionError:
     which = f"{stage} task {task}" + ("" if item is None else f", item {item}")
     error = FunctionError(
         f"what {which} returned {value}; run.outputs(errors='skip') gives what can be loaded"
@@ -84,7 +87,7 @@ def _broken_error(stage: str, task: int, item: int | None, value: outputs.Broken
     return error
 
 
-def _load_values(store: Store, entries: Sequence[Entry]) -> Iterator[tuple[int, int, Any]]:
+def load_values(store: Store, entries: Sequence[Entry]) -> Iterator[tuple[int, int, Any]]:
     """Yield task, place in the task, and value; for a task that returned nothing, None."""
     stored = [(task, output) for task, output in entries if output is not None]
     fetched = map_ahead(store, lambda entry: outputs.fetch(store, entry[1]), stored)
@@ -99,20 +102,20 @@ def _load_values(store: Store, entries: Sequence[Entry]) -> Iterator[tuple[int, 
 def load_numbered(store: Store, job: Job, entries: list[Entry]) -> Iterator[tuple[int, Any]]:
     """Yield the number and value of every item, or of every shard whose value is not None."""
     if not job.format.once_per_item:
-        for task, _, value in _load_values(store, entries):
+        for task, _, value in load_values(store, entries):
             if isinstance(value, outputs.Broken):
-                raise _broken_error("map", task, None, value)
+                raise broken_error("map", task, None, value)
             if value is not None:
                 yield task, value
         return
     number = 0
-    loaded = _load_values(store, entries)
+    loaded = load_values(store, entries)
     counts = [count_items(store, job, task, output) for task, output in entries]
     for (task, output), count in zip(entries, counts, strict=True):
         for item in range(number, number + count):
             value = None if output is None else next(loaded)[2]
             if isinstance(value, outputs.Broken):
-                raise _broken_error("map", task, item, value)
+                raise broken_error("map", task, item, value)
             yield item, value
         number += count
 

@@ -12,59 +12,68 @@ from mapred.arrow import schemas as unifying
 from mapred.arrow import to_frames
 from mapred.arrow.buffers import to_arrow as as_arrow
 from mapred.errors import FunctionError
-from mapred.functions import pickling
-from mapred.model import layout
-from mapred.model.spec import Job
 from mapred.process.lazy import np, pa, pd
-from mapred.runfolder import gathering, outputs, pieces, plans, tabular
+from mapred.runfolder import flattening, gathering, outputs, tabular
 from mapred.runfolder.agreement import Source
-from mapred.runfolder.folder import RunFolder
-from mapred.runfolder.results import Entry, count_items, entries_of, load_numbered, load_reduced
-from mapred.storage import Store, map_ahead
+from mapred.runfolder.extent import Extent
+from mapred.runfolder.results import load_reduced
+from mapred.storage import map_ahead
 
 
-def to_arrow(folder: RunFolder, job: Job) -> pa.Table:
-    """Return the result as one table; see `Run.to_pandas` for what is not a table."""
-    store, entries = folder.store, entries_of(folder, job)
-    if job.stages[-1].kind == "reduce":
-        whole = load_reduced(store, job, entries)
+def to_arrow(extent: Extent) -> pa.Table:
+    """Return the rows of a run, or those that are there, as one table; see `Run.to_pandas`."""
+    return extent.mark_table(_to_arrow(extent))
+
+
+def _to_arrow(extent: Extent) -> pa.Table:
+    if extent.reduced:
+        whole = load_reduced(extent.store, extent.job, extent.entries)
         table = tabular.to_table(whole)
         return _array_table(*_reduced_rows(whole)) if table is None else table
-    if outputs.are_tabular([output for _, output in entries]):
-        if job.format.once_per_item and job.shuffle is None:
-            return _join_parameters(store, job, entries)[0]
-        return gathering.load_table(store, job.stages[-1].name, entries)
-    if job.shuffle is not None:
+    if outputs.are_tabular(extent.outputs):
+        if extent.reader.per_item:
+            return _join_parameters(extent)[0]
+        return gathering.load_table(extent.store, extent.reader.stage.name, extent.entries)
+    if extent.job.shuffle is not None:
         return pa.table({})
-    return _array_table(*_load_columns(store, job, entries))
+    columns, details, where = _load_columns(extent)
+    table = _array_table(columns, where)
+    return _append(table, details) if columns else table
 
 
-def to_pandas(folder: RunFolder, job: Job, dtype_backend: str) -> pd.DataFrame:
-    """Return the result as one frame; see `Run.to_pandas`."""
-    pd = to_frames.import_pandas()
+def to_pandas(extent: Extent, dtype_backend: str) -> pd.DataFrame:
+    """Return the rows of a run, or those that are there, as one frame; see `Run.to_pandas`."""
+    to_frames.import_pandas()
     to_frames.check(dtype_backend)
-    store, entries = folder.store, entries_of(folder, job)
-    if job.stages[-1].kind == "reduce":
-        whole = load_reduced(store, job, entries)
+    return extent.mark_frame(_to_pandas(extent, dtype_backend))
+
+
+def _to_pandas(extent: Extent, dtype_backend: str) -> pd.DataFrame:
+    if extent.reduced:
+        whole = load_reduced(extent.store, extent.job, extent.entries)
         if isinstance(whole, pd.DataFrame):
             return whole
         table = tabular.to_table(whole)
         if table is not None:
             return to_frames.to_pandas(table, dtype_backend)
         return _object_frame(_reduced_rows(whole)[0], dtype_backend)
-    if outputs.are_tabular([output for _, output in entries]):
-        if job.format.once_per_item and job.shuffle is None:
-            table, objects = _join_parameters(store, job, entries)
+    if outputs.are_tabular(extent.outputs):
+        if extent.reader.per_item:
+            table, objects = _join_parameters(extent)
             frame = to_frames.to_pandas(table, dtype_backend)
             for name, (place, values) in objects.items():
                 if name in frame:
                     del frame[name]
                 frame.insert(place, name, pd.Series(_to_object_array(values), dtype=object))
             return frame
-        return _restore_labels(store, job, entries, dtype_backend)
-    if job.shuffle is not None:
+        return _restore_labels(extent, dtype_backend)
+    if extent.job.shuffle is not None:
         return pd.DataFrame()
-    return _object_frame(_load_columns(store, job, entries)[0], dtype_backend)
+    columns, details, _ = _load_columns(extent)
+    frame = _object_frame(columns, dtype_backend)
+    if details is None or not columns:
+        return frame
+    return frame.join(to_frames.to_pandas(details, dtype_backend))
 
 
 def _array_table(columns: dict[str, list[Any]], where: Sequence[str]) -> pa.Table:
@@ -98,41 +107,66 @@ def _reduced_rows(whole: Any) -> tuple[dict[str, list[Any]], list[str]]:
     if isinstance(whole, Mapping):
         columns = {"key": list(whole), "value": list(whole.values())}
     elif isinstance(whole, list | tuple):
-        columns = _expand_mappings(whole, "value")
+        rows, several = _expand(whole, "value")
+        if not several:
+            columns = _columns([cells for of_one in rows for cells in of_one])
+        else:
+            columns = {"value": list(whole)}
     else:
         raise FunctionError(f"the result is a {type(whole).__name__}, not a table; use result()")
     return columns, [f"row {row}" for row in range(len(whole))]
 
 
 def _load_columns(
-    store: Store, job: Job, entries: list[Entry]
-) -> tuple[dict[str, list[Any]], list[str]]:
-    """Return columns of values that are not tables: of the items, then their keys or `result`."""
-    pairs = list(load_numbered(store, job, entries))
-    inputs = _item_parameters(store, job)
-    before = _columns([inputs[number] if inputs else {"item": number} for number, _ in pairs])
-    returned = _expand_mappings([value for _, value in pairs], "result")
+    extent: Extent,
+) -> tuple[dict[str, list[Any]], pa.Table | None, list[str]]:
+    """Return columns of values that are not all tables: of the items, then their cells or `result`.
+
+    Second come the details of the rows, where they have any, and then what each row is of.
+    """
+    values = list(extent.load())
+    rows, several = _expand([value for _, value in values], "result")
+    numbers = [number for (number, _), of_one in zip(values, rows, strict=True) for _ in of_one]
+    inputs = extent.reader.parameters
+    named = [inputs[number] if inputs else {"item": number} for number in numbers]
+    before = _columns(named)
+    if several and inputs:
+        before = {_number_name(before): numbers, **before}
+    returned = _columns([cells for of_one in rows for cells in of_one])
     names = rename_taken(list(returned), before)
-    after = dict(zip(names, returned.values(), strict=True))
-    what = "item" if job.format.once_per_item else "shard"
-    return {**before, **after}, [f"{what} {number}" for number, _ in pairs]
+    columns = {**before, **dict(zip(names, returned.values(), strict=True))}
+    what = extent.reader.what
+    return columns, extent.details(numbers, columns), [f"{what} {number}" for number in numbers]
 
 
-def _expand_mappings(values: Sequence[Any], name: str) -> dict[str, list[Any]]:
-    """Return a column for every key of returned mappings, and `name` for other values."""
-    mappings = any(isinstance(value, Mapping) for value in values)
-    rows: list[dict[str, Any]] = []
+def _expand(values: Sequence[Any], name: str) -> tuple[list[list[dict[str, Any]]], bool]:
+    """Return the rows of each value, and whether some are tables.
+
+    A table has rows of its own, a mapping or record has one, and any other value a cell `name`.
+    """
+    rows: list[list[dict[str, Any]] | None] = []
+    several = False
     for value in values:
-        if isinstance(value, Mapping):
-            rows.append({str(key): cell for key, cell in value.items()})
-            if len(rows[-1]) < len(value):
-                raise FunctionError(
-                    f"two keys of {dict(value)!r:.200} are one as the name of a column; return "
-                    "keys that are text, or use result()"
-                )
+        table = tabular.to_table(value)
+        if table is not None:
+            several = True
+            rows.append(_rows_of(table))
         else:
-            rows.append({} if value is None and mappings else {name: value})
-    return _columns(rows)
+            of_one = flattening.to_cells(value)
+            rows.append(None if of_one is None else [of_one])
+    alone = {} if any(of_one is not None for of_one in rows) else {name: None}
+    return [
+        ([alone] if value is None else [{name: value}]) if of_one is None else of_one
+        for value, of_one in zip(values, rows, strict=True)
+    ], several
+
+
+def _rows_of(table: pa.Table) -> list[dict[str, Any]]:
+    name = unifying.find_duplicate_column(table.schema)
+    if name is not None:
+        raise FunctionError(f"a returned table has two columns {name!r}; use run.outputs()")
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows or [{}] * table.num_rows
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -152,47 +186,15 @@ def rename_taken(returned: Sequence[str], taken: Mapping[str, Any]) -> list[str]
     return names
 
 
-def _item_parameters(store: Store, job: Job) -> list[dict[str, Any]]:
-    """Return the parameters of every item, for the first columns; empty if it has a number alone."""
-    if job.format.name == "items":
-        items = list(_load_items(store, job))
-        return items if job.format.as_ == "keywords" else [{"item": item} for item in items]
-    if job.format.name == "files":
-        tables = (plans.load_plan_file(store, number) for number in plans.plan_numbers(job))
-        return [{"item": path} for table in tables for path in table["path"].to_pylist()]
-    return []
-
-
-def _load_items(store: Store, job: Job) -> Iterator[Any]:
-    with pieces.open_input(store, job.digests, layout.ITEMS) as file:
-        for number in range(job.items):
-            try:
-                yield pickling.load(file)
-            except pickling.Refused:
-                raise
-            except Exception as error:  # classes of users raise what they like
-                raise FunctionError(
-                    f"item {number} cannot be loaded here: {type(error).__name__}: {error}; "
-                    "run.result() and run.outputs() do without the items"
-                ) from error
-
-
-def _join_parameters(
-    store: Store, job: Job, entries: list[Entry]
-) -> tuple[pa.Table, dict[str, tuple[int, list[Any]]]]:
+def _join_parameters(extent: Extent) -> tuple[pa.Table, dict[str, tuple[int, list[Any]]]]:
     """Return the rows of all tables beside the numbers and parameters of their points.
 
     A parameter that Arrow cannot hold is left out. Second come those that a frame shows as
     Python objects: place and values, row by row.
     """
-    tables = _tables(store, job, entries)
-    rows = _concat_returned(store, job, tables)
-    numbers = np.repeat(
-        [returned.source.item for returned in tables],
-        [returned.table.num_rows for returned in tables],
-    )
-    places = as_arrow(numbers.astype(np.int64))
-    inputs = _columns(_item_parameters(store, job))
+    rows, numbers = _number_rows(extent)
+    places = as_arrow(numbers)
+    inputs = _columns(extent.reader.parameters)
     columns: dict[str, Any] = {_number_name(inputs): places}
     objects: dict[str, tuple[int, list[Any]]] = {}
     for place, (name, values) in enumerate(inputs.items(), 1):
@@ -203,7 +205,36 @@ def _join_parameters(
             objects[name] = place, [values[number] for number in numbers]
     names = rename_taken(rows.column_names, {**columns, **objects})
     arrays = [*columns.values(), *rows.columns]
-    return pa.Table.from_arrays(arrays, names=[*columns, *names]), objects
+    table = pa.Table.from_arrays(arrays, names=[*columns, *names])
+    return _append(table, extent.details(numbers, {*columns, *objects, *names})), objects
+
+
+def _append(table: pa.Table, more: pa.Table | None) -> pa.Table:
+    if more is None:
+        return table
+    for name in more.column_names:
+        table = table.append_column(name, more[name])
+    return table
+
+
+def _number_rows(extent: Extent) -> tuple[pa.Table, Any]:
+    """Return the rows of all tables, and of which item each is, in plan order.
+
+    With details, an item without a table has a row of nulls.
+    """
+    tables, without = _tables(extent)
+    rows = _concat_returned(extent, tables)
+    numbers = np.repeat(
+        np.array([returned.source.item for returned in tables], np.int64),
+        [returned.table.num_rows for returned in tables],
+    )
+    if not without:
+        return rows, numbers
+    every = np.concatenate([numbers, np.array(without, np.int64)])
+    order = np.argsort(every, kind="stable")
+    if not rows.schema.names:
+        return unifying.make_columnless_table(len(every)), every[order]
+    return rows.take(pa.array(order, mask=order >= len(numbers))), every[order]
 
 
 def _number_name(inputs: Mapping[str, Any]) -> str:
@@ -223,38 +254,44 @@ class _ReturnedTable:
     table: pa.Table
 
 
-def _tables(store: Store, job: Job, entries: list[Entry]) -> list[_ReturnedTable]:
-    """Return the tables that have rows, or the first one if none has."""
-    per_item = job.format.once_per_item and job.shuffle is None
-    there = [(task, output) for task, output in entries if output is not None]
+def _tables(extent: Extent) -> tuple[list[_ReturnedTable], list[int]]:
+    """Return the tables that have rows, or the first one if none has.
+
+    Second come the items without a table that have a row, as far as rows tell of their items.
+    """
+    store, reader = extent.store, extent.reader
+    there = [(task, output) for task, output in extent.entries if output is not None]
     fetched = map_ahead(store, lambda entry: outputs.fetch(store, entry[1]), there)
     tables: list[_ReturnedTable] = []
-    first = 0
-    for task, output in entries:
+    without: list[int] = []
+    for task, output in extent.entries:
+        indices = reader.indices(task)
         data = None if output is None else next(fetched)
+        found: Iterator[Any] = iter(())
         if output is not None and outputs.is_tabular(output):
-            for place, value in enumerate(outputs.load_tables(store, output, data)):
-                if value is not None:
-                    source = Source(task, first + place if per_item else None)
-                    tables.append(_ReturnedTable(source, *value))
-        first += count_items(store, job, task, output) if per_item else 0
-    return [returned for returned in tables if returned.table.num_rows] or tables[:1]
+            found = outputs.load_tables(store, output, data)
+        for index in indices:
+            value = next(found, None)
+            if value is not None:
+                source = Source(task, index if reader.per_item else None)
+                tables.append(_ReturnedTable(source, *value))
+            elif extent.detailed and extent.has_row(index):
+                without.append(index)
+    return [returned for returned in tables if returned.table.num_rows] or tables[:1], without
 
 
-def _concat_returned(store: Store, job: Job, tables: list[_ReturnedTable]) -> pa.Table:
+def _concat_returned(extent: Extent, tables: list[_ReturnedTable]) -> pa.Table:
     parts = []
     for returned in tables:
         plain = returned.table.replace_schema_metadata(None)
         parts.append(gathering.Part(returned.source, plain.schema, table=plain))
-    return gathering.concat_parts(store, job.stages[-1].name, parts)
+    return gathering.concat_parts(extent.store, extent.reader.stage.name, parts)
 
 
-def _restore_labels(
-    store: Store, job: Job, entries: list[Entry], dtype_backend: str
-) -> pd.DataFrame:
+def _restore_labels(extent: Extent, dtype_backend: str) -> pd.DataFrame:
     """Put tables below each other, with the index and the labels that all frames share."""
-    tables = _tables(store, job, entries)
-    frame = to_frames.to_pandas(_concat_returned(store, job, tables), dtype_backend)
+    tables, _ = _tables(extent)
+    frame = to_frames.to_pandas(_concat_returned(extent, tables), dtype_backend)
     if any(returned.kind != "pandas" for returned in tables):
         return frame
     by_metadata = {returned.table.schema.metadata[b"pandas"]: returned.table for returned in tables}

@@ -102,6 +102,15 @@ def etags(store: Store, folder: str) -> dict[str, tuple[int, str]]:
     }
 
 
+def list_folders(store: Store) -> list[str]:
+    """Return the names of the folders right below the root of a bucket, in a few requests."""
+    from mapred.storage.listers import lister_of
+
+    lister, key = lister_of(store.uri, None)
+    folders, _ = lister.level(_as_folder(key))
+    return [folder.rstrip("/").rpartition("/")[2] for folder in folders]
+
+
 def _as_folder(key: str) -> str:
     key = key.strip("/")
     return f"{key}/" if key else ""

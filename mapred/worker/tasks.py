@@ -224,12 +224,13 @@ def _record_failure(
     if isinstance(error, turns.Unfinished):
         return Outcome(index, more=more)
     whole = turn is not None and not more and not isinstance(error, failures.ItemsFailed)
+    lines = error.lines if isinstance(error, failures.ItemsFailed) else {}
     items, final, error = failures.failed_items(error, task, run.job)
     if whole and not final:
         items = {}  # none of them failed: their values could not be stored
     values = points.values_of(run.job, attempt.ranges, run.open, items) if items else {}
     where = _describe_place(attempt, items, values)
-    failure = failures.describe(error, task, attempt.name, where, items, final, values)
+    failure = failures.describe(error, task, attempt.name, where, items, final, values, lines)
     failure = failures.record(run.folder, failure, seconds, attempt.read_log)
     return Outcome(index, failure=failure, more=more)
 

@@ -25,7 +25,14 @@ from mapred.model.checking import safe_text
 from mapred.model.packs import Note, Pack
 from mapred.process import forks, interrupts
 from mapred.runfolder import plans
-from mapred.runfolder.failures import ItemsFailed, is_final, is_of_store, to_plain_error
+from mapred.runfolder.failures import (
+    MOST_LINES,
+    ItemsFailed,
+    error_line,
+    is_final,
+    is_of_store,
+    to_plain_error,
+)
 from mapred.worker.attempt import Attempt
 
 
@@ -65,6 +72,7 @@ class Turn:
         self._kept_by = 0  # how many attempts have kept something
         self._failed: dict[int, bool] = {}
         self._first: tuple[int, BaseException] | None = None
+        self._lines: dict[int, str] = {}
         self._lost = frozenset[int]() if pack is None else pack.lost
         if self._several and (again or pack is not None):
             self._take_over()
@@ -144,17 +152,19 @@ class Turn:
         self._fail(item, error, is_final(job, error) or self._task.attempt >= job.attempts)
         if self._failed[item] and not job.max_failed:
             # That ends the run, so the other items do not matter any more.
-            raise ItemsFailed(self._failed, item, error)
+            raise ItemsFailed(self._failed, item, error, self._lines)
 
     def _fail(self, item: int, error: BaseException, final: bool) -> None:
         """Note a failure; the one to report is the first that is final, else the first."""
         if self._first is None or (final and not any(self._failed.values())):
             self._first = item, error
         self._failed[item] = final
+        if len(self._lines) < MOST_LINES:
+            self._lines[item] = error_line(type(error).__name__, safe_text(str, error))
 
     def _collect_values(self) -> list[Any]:
         if self._first is not None:
-            raise ItemsFailed(self._failed, *self._first)
+            raise ItemsFailed(self._failed, *self._first, self._lines)
         values = list(self._values.values()) if not self._passed else self._merge_earlier()
         if len(values) > 1:
             self._task.item = None
@@ -178,7 +188,7 @@ class Turn:
                 text = f"{what}: {type(error).__name__}: {safe_text(str, error)}"
                 self._fail(item, FunctionError(text), final=True)
         if self._first is not None:
-            raise ItemsFailed(self._failed, *self._first)
+            raise ItemsFailed(self._failed, *self._first, self._lines)
         return [self._values.get(item) for item in self._planned]
 
     def keep(self, error: BaseException) -> BaseException:
@@ -197,7 +207,9 @@ class Turn:
         forks.leave_unless(pid)
         if values:
             self._store(values)
-        return error if self._first is None else ItemsFailed(self._failed, *self._first)
+        return (
+            error if self._first is None else ItemsFailed(self._failed, *self._first, self._lines)
+        )
 
     def _store(self, values: Mapping[int, bytes]) -> None:
         store, task = self._run.store, self._task

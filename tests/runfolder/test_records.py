@@ -102,7 +102,8 @@ CALLS: dict[str, Callable[[mapred.Run], Any]] = {
     "files": lambda run: run.files,
     "logs": lambda run: run.logs(),
     "counters": lambda run: run.counters,
-    "outputs": lambda run: list(run.outputs()),
+    "outputs": lambda run: list(run.outputs(partial=True)),
+    "rows": lambda run: run.to_pandas(partial=True),
     "result": lambda run: run.result(),
     "to_arrow": lambda run: run.to_arrow(),
     "audit": lambda run: str(run.audit()),
@@ -209,7 +210,7 @@ def foreign_free(run: mapred.Run) -> tuple[Any, ...]:
         run.logs(),
         str(run.shards.to_dict("records")),
         sorted(run.files["path"]),
-        [number for number, _ in run.outputs()],
+        [number for number, _ in run.outputs(partial=True)],
         str(run.audit()),
     )
 
@@ -278,7 +279,7 @@ def test_a_commit_that_cannot_be_read_counts_as_none(
     with bounded():
         seen = mapred.open(cut)
         assert seen.status().stages[0].done == 4
-        assert [number for number, _ in seen.outputs(errors="skip")] == [0, 1, 3, 5]
+        assert [number for number, _ in seen.outputs(errors="skip", partial=True)] == [0, 1, 3, 5]
         assert "task 2" in str(seen.audit())
         assert mapred.open(cut).resume(**QUIET).result() == 30
     assert mapred.open(cut).audit().ok

@@ -232,7 +232,7 @@ def _save(lr: float, task: mapred.Task) -> float:
 def test_a_sweep_is_a_table_of_parameters_and_results(tmp_path: Path) -> None:
     run = mapred.run(_score, mapred.sweep(lr=[0.1, 0.2], depth=[1, 2, 3]), root=tmp_path, **RUN)
     frame = run.to_pandas()
-    assert frame.columns.tolist() == ["lr", "depth", "score"]
+    assert frame.columns.tolist() == ["lr", "depth", "score", "error", "seconds", "attempt"]
     assert frame["score"].tolist() == (frame["lr"] * frame["depth"]).tolist()
     assert len(frame) == 6
 

@@ -50,9 +50,17 @@ def diverge(lr: float) -> dict[str, float]:
 
 def test_the_first_point_may_fail(root: Path) -> None:
     made = run(diverge, mapred.sweep(lr=[0.1, 0.2, 0.5]), root, max_failed=1)
-    assert made.to_arrow().to_pydict() == {"lr": [0.1, 0.2, 0.5], "loss": [None, 5.0, 2.0]}
-    assert made.to_pandas().columns.tolist() == ["lr", "loss"]
-    assert made.to_pandas()["loss"].tolist() == [pd.NA, 5.0, 2.0]
+    known = {"lr": [0.1, 0.2, 0.5], "loss": [None, 5.0, 2.0]}
+    assert made.to_arrow(details=False).to_pydict() == known
+    table = made.to_arrow()
+    assert table.column_names == ["lr", "loss", "error", "seconds", "attempt"]
+    assert table["error"].to_pylist() == ["ValueError: diverged", None, None]
+    assert table["attempt"].to_pylist() == [1, 1, 1]
+    assert min(table["seconds"].to_pylist()) > 0
+    frame = made.to_pandas()
+    assert frame["loss"].tolist() == [pd.NA, 5.0, 2.0]
+    assert frame.dtypes.astype(str).tolist() == ["Float64", "Float64", "string", "Float64", "Int64"]
+    assert made.to_pandas(details=False).columns.tolist() == ["lr", "loss"]
 
 
 def test_keys_that_the_first_row_lacks_are_kept(root: Path) -> None:
@@ -132,18 +140,18 @@ def test_what_arrow_cannot_hold_is_one_clear_error(
 def test_a_parameter_is_never_overwritten(root: Path) -> None:
     made = run(lambda rate: {"rate": rate * 10, "loss": 0.1}, mapred.sweep(rate=[1, 2]), root)
     expected = {"rate": [1, 2], "rate_result": [10, 20], "loss": [0.1, 0.1]}
-    assert made.to_arrow().to_pydict() == expected
-    assert made.to_pandas().to_dict("list") == expected
+    assert made.to_arrow(details=False).to_pydict() == expected
+    assert made.to_pandas(details=False).to_dict("list") == expected
     both = run(lambda rate: {"rate": 5, "rate_result": 6}, mapred.sweep(rate=[1]), root)
-    assert both.to_arrow().to_pydict() == {
+    assert both.to_arrow(details=False).to_pydict() == {
         "rate": [1],
         "rate_result_result": [5],
         "rate_result": [6],
     }
     items = run(lambda i: {"item": -i}, mapred.items([3, 4]), root)
-    assert items.to_arrow().to_pydict() == {"item": [3, 4], "item_result": [-3, -4]}
+    assert items.to_arrow(details=False).to_pydict() == {"item": [3, 4], "item_result": [-3, -4]}
     scalars = run(lambda result: result + 1, mapred.sweep(result=[1]), root)
-    assert scalars.to_arrow().to_pydict() == {"result": [1], "result_result": [2]}
+    assert scalars.to_arrow(details=False).to_pydict() == {"result": [1], "result_result": [2]}
 
 
 def curve(a: int) -> pd.DataFrame:
@@ -163,8 +171,8 @@ def test_a_returned_frame_has_its_parameters_beside_it(
 
     made = run(returned, mapred.sweep(a=[7, 8]), root, per_task=per_task)
     expected = {"point": [0, 0, 1, 1], "a": [7, 7, 8, 8], "t": [0, 1, 0, 1], "v": [7, 14, 8, 16]}
-    assert made.to_arrow().to_pydict() == expected
-    assert made.to_pandas().to_dict("list") == expected
+    assert made.to_arrow(details=False).to_pydict() == expected
+    assert made.to_pandas(details=False).to_dict("list") == expected
     assert made.result().to_table().num_rows == 4
 
 
@@ -172,9 +180,15 @@ def test_names_that_clash_with_those_beside(root: Path) -> None:
     table = pa.table({"point": [9], "a": [8], "x": [7]})
     made = run(lambda a: table, mapred.sweep(a=[1]), root)
     expected = {"point": [0], "a": [1], "point_result": [9], "a_result": [8], "x": [7]}
-    assert made.to_arrow().to_pydict() == expected
+    assert made.to_arrow(details=False).to_pydict() == expected
     named = run(lambda point: table, mapred.sweep(point=[1]), root)
-    assert named.to_arrow().column_names == ["point_number", "point", "point_result", "a", "x"]
+    assert named.to_arrow(details=False).column_names == [
+        "point_number",
+        "point",
+        "point_result",
+        "a",
+        "x",
+    ]
 
 
 def test_items_stand_beside_their_tables(root: Path, tmp_path: Path) -> None:
@@ -197,8 +211,8 @@ def test_parameters_that_are_objects(root: Path) -> None:
     sizes = [(1, 2), (3,)]
     sweep = mapred.sweep({"model": models, "sizes": sizes, "n": [5, 6]}, mode="zip")
     made = run(lambda model, sizes, n: pa.table({"x": [n]}), sweep, root)
-    assert made.to_arrow().column_names == ["point", "sizes", "n", "x"]
-    frame = made.to_pandas()
+    assert made.to_arrow(details=False).column_names == ["point", "sizes", "n", "x"]
+    frame = made.to_pandas(details=False)
     assert frame.columns.tolist() == ["point", "model", "sizes", "n", "x"]
     assert frame["sizes"].tolist() == sizes
     assert frame["model"][1] is print
@@ -212,7 +226,13 @@ def test_items_that_returned_none_or_were_given_up(per_task: int, root: Path) ->
         return None if i == 0 else pa.table({"x": [10 * i]})
 
     made = run(table, mapred.array(4), root, per_task=per_task, max_failed=1)
-    assert made.to_arrow().to_pydict() == {"item": [2, 3], "x": [20, 30]}
+    assert made.to_arrow(details=False).to_pydict() == {"item": [2, 3], "x": [20, 30]}
+    table = made.to_arrow()
+    assert table.select(["item", "x"]).to_pydict() == {
+        "item": [0, 1, 2, 3],
+        "x": [None, None, 20, 30],
+    }
+    assert table["error"].to_pylist() == [None, "ValueError", None, None]
     assert made.result().to_table().to_pydict() == {"x": [20, 30]}
     found = {number: None if value is None else value.num_rows for number, value in made.outputs()}
     assert {key: value for key, value in found.items() if value} == {2: 1, 3: 1}
@@ -370,7 +390,13 @@ def test_outputs_of_a_failed_run(root: Path) -> None:
 
     with pytest.raises(mapred.RunError) as caught:
         run(fail, mapred.array(4), root, per_task=1)
-    assert list(mapred.open(caught.value.run.uri).outputs()) == [(0, 0), (1, 10)]
+    failed = mapred.open(caught.value.run.uri)
+    with pytest.raises(mapred.RunError, match=r"done: run.outputs\(partial=True\)\n.*resume"):
+        failed.outputs()
+    some = failed.outputs(partial=True)
+    assert (some.done, some.total, some.partial) == (2, 4, True)
+    assert repr(some) == "<Outputs: 2 of 4 items>"
+    assert list(some) == [(0, 0), (1, 10)]
     reduced = run(lambda i: i, mapred.array(3), root, per_task=1, reduce=sum)
     assert list(reduced.outputs()) == [(0, 0), (1, 1), (2, 2)]
     assert list(reduced.outputs(stage="reduce-1")) == [(0, 3)]

@@ -137,7 +137,9 @@ LOOKS: dict[str, Callable[[mapred.Run], Any]] = {
     "audit": lambda run: str(run.audit()),
     "audit sizes": lambda run: str(run.audit(content=False)),
     "result": lambda run: str(run.result()),
-    "outputs": lambda run: list(run.outputs(errors="skip")),
+    "outputs": lambda run: list(run.outputs(errors="skip", partial=True)),
+    "completed": lambda run: list(run.as_completed(partial=True)),
+    "partial": lambda run: run.to_pandas(partial=True),
     "to_pandas": lambda run: run.to_pandas(),
     "to_arrow": lambda run: run.to_arrow(),
     "write": lambda run: run.write_parquet("written"),
@@ -486,7 +488,7 @@ def test_the_canaries_notice(made: Made, tmp_path: Path, canaries: Canaries) -> 
     folder = Folder(made, "failed", tmp_path)
     pickles(folder, canaries)
     with armed(canaries):
-        list(mapred.open(folder.path).outputs(errors="skip"))
+        list(mapred.open(folder.path).outputs(errors="skip", partial=True))
     with pytest.raises(AssertionError, match=r"os\.system"):
         canaries.check()
     canaries.tripwire.unlink()
