@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -230,7 +231,7 @@ class Run(RunResults):
             try:
                 show = display.progress(progress)
                 if follows := isinstance(show, display.Follows):
-                    viewing.follow(show, self, self._handle)
+                    viewing.follow(show, *self._for_display())
                 while not self._wait_over(0.5 if follows or progress == "none" else 0.1):
                     if not follows:
                         show(self.status())
@@ -343,12 +344,21 @@ class Run(RunResults):
         if viewing.is_shown_here(self):
             return
         if display.in_notebook() and self.status().live:
-            viewing.show(self, self._handle)
+            viewing.show(*self._for_display())
             return
         raise NotImplementedError  # so that what `_repr_mimebundle_` returns is shown
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return viewing.bundle(self, self._handle)
+        return viewing.bundle(*self._for_display())
+
+    def _for_display(self) -> tuple[Run, Handle | None]:
+        """Return what the thread of a display may look at: looks change what some handles know."""
+        handle = None
+        with suppress(BackendError):  # whose cause the status tells
+            handle = self._attach()
+        if handle is None or handle.survives_client:
+            return Run(self.store, self.job, allow_pickle=self._allow_pickle), handle
+        return self, handle
 
     def _repr_html_(self) -> str:
         return self._repr_mimebundle_()["text/html"]

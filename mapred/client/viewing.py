@@ -24,6 +24,7 @@ _FEW_FILES = 64  # of a dataset whose rows are counted
 _ROWS = 5
 _LINES = 3  # of each task that printed something
 _NAMED_WORKERS, _ITEMS_READ = 16, 64
+_OFTEN, _RARELY = 0.5, 5.0  # seconds between two looks
 _shown_in: dict[str, Any] = {}  # the cell that has the display of a run, by the run's folder
 
 
@@ -37,6 +38,9 @@ class RunViews:
         self._run, self._handle = run, handle
         self._folder, self._job = RunFolder(run.store), run.job
         self._near = run.store.local_path("") is not None
+        # Looks at a folder far away are requests, unless the handle decides when they are due.
+        self.seconds = _OFTEN if self._near or handle is not None else _RARELY
+        self._last: RunStatus | None = None
         self._start = self._folder.start()
         self._read: set[tuple[str, int, str]] = set()
         self._points: dict[int, str] = {}
@@ -55,7 +59,9 @@ class RunViews:
             if drivers.alive(self._folder, start):
                 status = self._folder.progress(self._job)
                 return self._folder.add_times(status, self._job, start)
-        return replace(self._run.status(), times=())
+        status = self._run.status()
+        self._last = None if status.live else status
+        return replace(status, times=())
 
     def scene(self, look: Look) -> Scene:
         workers = look.workers or ()
@@ -72,7 +78,7 @@ class RunViews:
             status = self._folder.add_times(status, self._job, self._folder.start())
             printed = [line for a in self._handle.look(0).attempts for line in self._log_lines(*a)]
         else:
-            status, printed = self._run.status(), []
+            status, printed = self._last or self._run.status(), []
         result = None
         if status.state == "succeeded" and self._handle is not None:
             with suppress(Exception):  # what the result is, or lacks, `run.result()` says

@@ -19,7 +19,6 @@ from mapred.model.status import Look, RunStatus, TaskTime
 
 Clock = Callable[[], float]
 
-_SECONDS = 0.5  # between two drawings
 _SHARE = 0.02  # of a processor's time, which drawing may take at most
 _DRAWN = 600  # tasks on the timeline of a run at work: the latest
 _LINES = 12  # that tasks printed
@@ -27,7 +26,9 @@ _LEAVE_SECONDS = 5.0  # in which a drawing that has begun ends
 
 
 class Views(Protocol):
-    """What a display asks of a run."""
+    """What a display asks of a run, every so many `seconds`."""
+
+    seconds: float
 
     def look(self, seen: int) -> Look:
         """Return what is new since a look that had seen so many tasks end."""
@@ -46,8 +47,8 @@ class Notebook:
     that ends, a cleared cell) ends the showing, never the run.
     """
 
-    def __init__(self, clock: Clock = time.time, seconds: float = _SECONDS) -> None:
-        self._clock, self._seconds = clock, seconds
+    def __init__(self, clock: Clock = time.time) -> None:
+        self._clock = clock
         self._handle: Any = None
         self._views: Views | None = None
         self._seen, self._recent = 0, deque[TaskTime](maxlen=_DRAWN)
@@ -86,11 +87,11 @@ class Notebook:
         self._show(status, self._with_lines(scene), timeline=True)
 
     def _refresh(self) -> None:
-        pause = self._seconds
+        assert self._views is not None
+        pause = self._views.seconds
         while not self._stop.wait(pause):
             began = time.thread_time()
             try:
-                assert self._views is not None
                 if not self._draw(self._views):
                     return
             except Exception:
@@ -98,7 +99,7 @@ class Notebook:
                     return
                 pause = min(2 * pause, 30.0)  # a store or a kernel that does not answer now
                 continue
-            pause = max(self._seconds, (time.thread_time() - began) / _SHARE)
+            pause = max(self._views.seconds, (time.thread_time() - began) / _SHARE)
 
     def _draw(self, views: Views) -> bool:
         """Draw the run as it is; False once it is over."""

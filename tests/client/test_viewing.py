@@ -120,6 +120,15 @@ def test_points_at_work_are_named(tmp_path: Path) -> None:
     run.wait(timeout=60)
 
 
+def test_a_run_at_work_shows_the_same_by_whichever_handle(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    run = mapred.submit(wait_for, mapred.items([str(gate)]), backend=mapred.Local(workers=1))
+    _, handle = mapred.open(run.uri)._for_display()
+    assert handle is run._handle
+    gate.touch()
+    run.wait(timeout=60)
+
+
 def test_of_a_run_that_is_driven_elsewhere_no_commit_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -58,6 +58,7 @@ class Script:
     looks: list[Look]
     last: tuple[RunStatus, Scene]
     asked: list[int] = field(default_factory=list)
+    seconds: float = 0.01
     printed: Callable[[int], tuple[str, ...]] = lambda number: (f"map {number}: hello",)
 
     def look(self, seen: int) -> Look:
@@ -87,7 +88,7 @@ def test_a_display_updates_itself_until_the_run_is_over(sample, clock, kernel) -
     looks = [Look(sample.at(2), times[:2], 2), Look(sample.at(4), times[2:], 4)]
     over = sample.status(times=times)
     script = Script([*looks, Look(over, (), 4)], (over, Scene(result=Preview("int", text="7"))))
-    shown = Notebook(clock, seconds=0.01)
+    shown = Notebook(clock)
     assert isinstance(shown, Follows)
     shown.follow(script)
     assert [how for how, _ in kernel.shown] == ["display"]  # at once, by this thread
@@ -121,7 +122,7 @@ def test_the_one_who_waits_draws_the_end(sample, clock, kernel) -> None:
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_kernel_that_breaks_ends_nothing_but_the_showing(sample, clock, kernel) -> None:
     script = Script([Look(sample.at(2))], (sample.status(), Scene()))
-    shown = Notebook(clock, seconds=0.01)
+    shown = Notebook(clock)
     shown.follow(script)
     kernel.broken = True
     asked = len(script.asked)
@@ -143,7 +144,7 @@ def test_drawing_takes_a_small_share_of_the_time(sample, clock, kernel) -> None:
         return ()
 
     script = Script([Look(sample.at(2))], (sample.status(), Scene()), printed=printed)
-    shown = Notebook(clock, seconds=0.01)
+    shown = Notebook(clock)
     shown.follow(script)
     wait(lambda: len(script.asked) == 2)
     time.sleep(0.5)
@@ -152,9 +153,10 @@ def test_drawing_takes_a_small_share_of_the_time(sample, clock, kernel) -> None:
 
 
 def test_a_picture_of_a_run_at_work_does_not_grow_with_its_tasks(sample, clock, kernel) -> None:
-    shown = Notebook(clock, seconds=60)
+    shown = Notebook(clock)
     times = sample.times(100_000, 8)
-    script = Script([Look(sample.at(2), times, len(times))], (sample.status(), Scene()))
+    looks = [Look(sample.at(2), times, len(times))]
+    script = Script(looks, (sample.status(), Scene()), seconds=60)
     shown.follow(script)
     began = time.perf_counter()
     shown._draw(script)
